@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2034
+# What the scripts share: where things are, and how they talk. Sourced, never run.
+# Everything the scripts say goes to standard error; standard output is for answers.
+
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# What is slow to make and the same for every clone lives here: RocksDB, tools, Python packages.
+CACHE="${SPANDREL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spandrel}"
+TARGET="${CARGO_TARGET_DIR:-$ROOT/target}"
+# In CI a lock file that does not fit the manifests is an error, at a desk it is simply updated.
+CARGO_LOCKED=()
+if [[ -n "${CI:-}" ]]; then CARGO_LOCKED=(--locked); fi
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+note() { printf '    %s\n' "$*" >&2; }
+die() {
+    printf '\033[1;31merror:\033[0m %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Without a terminal (CI, a pipe) the escape codes would only be noise.
+if [[ ! -t 2 ]]; then
+    say() { printf '==> %s\n' "$*" >&2; }
+    die() {
+        printf 'error: %s\n' "$*" >&2
+        exit 1
+    }
+fi
+
+# A short name for the content of standard input.
+short_hash() { sha256sum | cut -c1-12; }
+
+# The commands tests and benchmarks run need these; see `make env`.
+chromium_path() {
+    local name
+    for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+        if [[ -n "$name" ]] && have "$name"; then
+            command -v "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+python_venv() {
+    local requirements="$ROOT/tests/sdk/python/requirements.txt"
+    printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
+}

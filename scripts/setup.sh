@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# Checks what building, running and testing need, and installs what is missing.
+#
+#   scripts/setup.sh run     what `make run` and `make build` need
+#   scripts/setup.sh test    that, and what the tests need: a browser, Python's OpenTelemetry SDK
+#
+# As root on Debian or Ubuntu it installs the missing system packages itself; as anybody else it
+# prints the one command that does. Does nothing, at once, when nothing is missing.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+NODE_NEEDED=20.19
+missing_packages=()
+missing_reasons=()
+unmet=()
+
+need_package() { # PACKAGE REASON
+    missing_packages+=("$1")
+    missing_reasons+=("$1: $2")
+}
+
+at_least() { [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" == "$1" ]]; } # WANTED FOUND
+
+compiles_cxx20() {
+    echo '#include <concepts>' | "${CXX:-c++}" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null
+}
+
+# The bindings to RocksDB's C header are generated at build time by libclang, which also needs the
+# compiler's own headers (stddef.h): the bare run-time library does not do.
+finds_libclang() {
+    [[ -n "${LIBCLANG_PATH:-}" ]] && return
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
+        && compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null && return
+    have clang
+}
+
+check_build_tools() {
+    have git || need_package git "the repository's own checks read its file list"
+    have cc && compiles_cxx20 || need_package g++ "compiles RocksDB (C++20)"
+    finds_libclang || need_package libclang-dev "generates the Rust bindings to RocksDB"
+}
+
+check_languages() {
+    local rust_needed found
+    rust_needed="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")"
+    if ! have cargo || ! have rustc; then
+        unmet+=("Rust $rust_needed or later: https://rustup.rs, or your system's rustup package")
+    else
+        found="$(rustc --version | cut -d' ' -f2)"
+        at_least "$rust_needed" "$found" || unmet+=("Rust $rust_needed or later, found $found: rustup update stable")
+    fi
+    [[ "${HEADLESS:-}" == 1 ]] && return
+    if ! have node || ! have npm; then
+        unmet+=("Node.js $NODE_NEEDED or later with npm: https://nodejs.org/en/download (or HEADLESS=1 make run)")
+    else
+        found="$(node --version | tr -d v)"
+        at_least "$NODE_NEEDED" "$found" || unmet+=("Node.js $NODE_NEEDED or later, found $found: https://nodejs.org/en/download")
+    fi
+}
+
+check_test_tools() {
+    local requirements="$ROOT/tests/sdk/python/requirements.txt"
+    chromium_path >/dev/null || need_package chromium "the browser that the UI is tested in"
+    if [[ -f "$requirements" ]]; then
+        have python3 || need_package python3 "sends spans with the real OpenTelemetry SDK"
+        python3 -c 'import ensurepip, venv' 2>/dev/null \
+            || need_package python3-venv "keeps that SDK's packages apart from the system's"
+    fi
+    if have cargo && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+        if have rustup; then
+            say "Installing rustfmt and clippy: the tests check format and lints"
+            rustup component add rustfmt clippy >&2
+        else
+            unmet+=("rustfmt and clippy, from wherever your Rust comes")
+        fi
+    fi
+}
+
+install_packages() {
+    ((${#missing_packages[@]})) || return 0
+    local install="apt-get update && apt-get install -y --no-install-recommends ${missing_packages[*]}"
+    local reason
+    say "Missing system packages"
+    for reason in "${missing_reasons[@]}"; do note "$reason"; done
+    have apt-get || die "this is neither Debian nor Ubuntu: install the equivalents with your package manager, then try again"
+    ((EUID == 0)) || die "not root; run this, then try again:
+
+    sudo sh -c '$install'
+"
+    say "Installing them: $install"
+    DEBIAN_FRONTEND=noninteractive sh -c "$install" >&2
+}
+
+# Ubuntu's chromium package only points at a snap, which containers cannot run.
+check_browser_works() {
+    local chromium
+    chromium="$(chromium_path)" && "$chromium" --version >/dev/null 2>&1 \
+        || die "no working Chromium; install one (\`snap install chromium\` on Ubuntu) or name one: CHROMIUM=/path/to/it"
+}
+
+make_python_venv() {
+    local requirements="$ROOT/tests/sdk/python/requirements.txt" venv
+    [[ -f "$requirements" ]] || return 0
+    venv="$(python_venv)"
+    [[ -f "$venv/complete" ]] && return
+    say "Installing Python's OpenTelemetry SDK for the tests into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2
+    touch "$venv/complete"
+}
+
+install_node_packages() {
+    local folder="$ROOT/tests/sdk/node"
+    [[ -f "$folder/package-lock.json" ]] || return 0
+    "$ROOT/scripts/ui.sh" packages "$folder"
+}
+
+main() {
+    local purpose="${1:-}"
+    [[ "$purpose" =~ ^(run|test)$ ]] || die "say what for: scripts/setup.sh run, or scripts/setup.sh test"
+    check_build_tools
+    check_languages
+    if [[ "$purpose" == test ]]; then check_test_tools; fi
+    if ((${#unmet[@]})); then
+        local tool
+        say "Please install first"
+        for tool in "${unmet[@]}"; do note "$tool"; done
+        exit 1
+    fi
+    install_packages
+    if [[ "$purpose" == test ]]; then
+        check_browser_works
+        make_python_venv
+        install_node_packages
+    fi
+}
+
+main "$@"

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The web UI's side of the build; npm runs only when its inputs changed.
+#
+#   scripts/ui.sh build              ui/dist, from the lock file and the sources
+#   scripts/ui.sh packages FOLDER    node_modules of any npm folder, from its lock file
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# Stamps say what the present state was made of. They lie in node_modules, so they go with it.
+up_to_date() { [[ "$(cat "$1" 2>/dev/null)" == "$2" ]]; } # STAMP HASH
+
+packages() {
+    local folder="$1" stamp="$1/node_modules/.spandrel-installed" hash
+    hash="$( { node --version; cat "$folder/package-lock.json"; } | short_hash)"
+    up_to_date "$stamp" "$hash" && return
+    say "Installing npm packages for ${folder#"$ROOT/"} from its lock file"
+    # Browsers come from the system (scripts/setup.sh), never from a download in an npm script.
+    (cd "$folder" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund) >&2
+    echo "$hash" >"$stamp"
+}
+
+# Everything that npm could read for the build; Rust and the browser tests are none of it.
+build_inputs() {
+    (cd "$ROOT/ui" && find . \( -name node_modules -o -name dist -o -name embed -o -name e2e \
+        -o -name test-results -o -name playwright-report \) -prune -o -type f -print0 \
+        | sort -z | xargs -0 sha256sum)
+}
+
+build() {
+    local stamp="$ROOT/ui/node_modules/.spandrel-built" hash
+    [[ -f "$ROOT/ui/package-lock.json" ]] || die "ui/package-lock.json is missing"
+    packages "$ROOT/ui"
+    hash="$(build_inputs | short_hash)"
+    [[ -f "$ROOT/ui/dist/index.html" ]] && up_to_date "$stamp" "$hash" && return
+    say "Building the web UI"
+    (cd "$ROOT/ui" && npm run --silent build) >&2
+    # cargo does not watch ui/dist; the crate that embeds it must see a change.
+    touch "$ROOT/ui/embed/lib.rs"
+    echo "$hash" >"$stamp"
+}
+
+case "${1:-}" in
+    build) build ;;
+    packages) packages "$(cd "${2:?which folder?}" && pwd)" ;;
+    *) die "scripts/ui.sh build, or scripts/ui.sh packages FOLDER" ;;
+esac
