@@ -12,6 +12,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 SOURCES=340 # for the progress line only
+FEATURES='bzip2|io-uring|jemalloc|lto|lz4|mt_static|rtti|snappy|zlib|zstd' # those that change the archive
 
 # The flags that reach the C++ compiler: RUSTFLAGS replaces .cargo/config.toml, as it does in cargo.
 cpu_flags() {
@@ -26,7 +27,7 @@ cpu_flags() {
 # What the archive depends on, one fact a line.
 facts() {
     sed -n '/^name = "librocksdb-sys"$/,/^$/p' "$ROOT/Cargo.lock" | grep -E '^(version|checksum) '
-    grep -E '^rocksdb *=' "$ROOT/Cargo.toml"
+    grep -E '^rocksdb *=' "$ROOT/Cargo.toml" | grep -oE "\"($FEATURES)\"" | sort
     rustc -vV | grep '^host: '
     cpu_flags
     "${CXX:-c++}" --version | head -n 1

@@ -19,11 +19,10 @@ packages() {
     echo "$hash" >"$stamp"
 }
 
-# Everything that npm could read for the build; Rust and the browser tests are none of it.
+# Everything that npm could read for the build; the Rust crate beside it is none of it.
 build_inputs() {
-    (cd "$ROOT/ui" && find . \( -name node_modules -o -name dist -o -name embed -o -name e2e \
-        -o -name test-results -o -name playwright-report \) -prune -o -type f -print0 \
-        | sort -z | xargs -0 sha256sum)
+    (cd "$ROOT/ui" && find . \( -name node_modules -o -name dist -o -name embed \) -prune \
+        -o -type f ! -name Cargo.toml -print0 | sort -z | xargs -0 sha256sum)
 }
 
 build() {

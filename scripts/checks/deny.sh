@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Licences, banned and doubled crates, and sources of everything that is linked, and known
+# vulnerabilities where the advisory database can be reached (deny.toml has the rules).
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+cd "$ROOT"
+
+VERSION=0.20.2
+PATIENCE=60 # seconds to fetch the advisory database; closed networks often swallow packets
+deny="$CACHE/tools-deny-$VERSION/bin/cargo-deny"
+
+if [[ ! -x "$deny" ]]; then
+    say "Compiling cargo-deny $VERSION, once for this machine: about 5 minutes on two cores"
+    # Unoptimised: it runs for a second, compiling it with optimisation takes three times as long.
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 RUSTFLAGS='' \
+        cargo install cargo-deny --debug --locked --version "$VERSION" \
+        --root "$CACHE/tools-deny-$VERSION" --target-dir "$CACHE/tools-build" >&2
+    rm -rf "$CACHE/tools-build"
+fi
+
+"$deny" --log-level warn check licenses bans sources
+
+export GIT_TERMINAL_PROMPT=0
+if timeout "$PATIENCE" "$deny" --log-level error fetch db >/dev/null 2>&1; then
+    "$deny" --log-level warn check --disable-fetch advisories
+elif compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*" >/dev/null; then
+    note "the advisory database could not be refreshed; checking against the copy on this machine"
+    "$deny" --log-level warn check --disable-fetch advisories
+else
+    say "SKIPPED: known vulnerabilities; the advisory database (github.com/rustsec/advisory-db) cannot be reached"
+fi
