@@ -1,0 +1,42 @@
+# Everything a person or a machine does with this repository, one word each. `make` lists the words.
+#
+#   DATA=./data   where `make run` keeps its store       ARGS="--retention 2d"   flags for `make run`
+#   DEMO=1        `make run` with a live workload        HEADLESS=1              build without the web UI
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test check fuzz bench env fmt clean
+
+help: ## List these commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$${text/\$$\$$/\$$}"; done
+
+run: build ## Set up, build and serve everything on ./data (DEMO=1: with a live workload)
+	@scripts/run.sh serve $(ARGS)
+
+demo: build ## Let a live e-commerce workload flow into a running server
+	@scripts/run.sh demo $(ARGS)
+
+build: ## Build the release binary, web UI included
+	@scripts/build.sh
+
+test: ## Set up and run every check and test; this is what CI runs
+	@scripts/test.sh
+
+check: ## Format, lints and unit tests: the quick look before a commit
+	@scripts/test.sh quick
+
+fmt: ## Format Rust and TypeScript
+	@cargo fmt --all
+	@cd ui && npm run --silent format
+
+fuzz: ## Fuzz the decoders for SECONDS each (default 60)
+	@scripts/fuzz.sh $${SECONDS_EACH:-60}
+
+bench: ## Micro-benchmarks, then a load test of a real server
+	@scripts/bench.sh
+
+env: ## Print the environment of the tests, for: eval "$$(make -s env)"
+	@scripts/env.sh
+
+clean: ## Remove what the build made in this clone (the cache outside it stays)
+	@rm -rf target ui/dist ui/node_modules .cargo/rocksdb.toml

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Every check and test, in order, stopping at the first that fails.
+#
+#   scripts/test.sh          everything; what CI runs
+#   scripts/test.sh quick    format, house rules, lints and unit tests
+#
+# The last line is always `N passed, N failed`, counting steps; the runners above it count tests.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+FUZZ_SECONDS=10 # per target; `make fuzz` goes on for longer
+
+passed=()
+failed=()
+
+summary() {
+    echo
+    ((${#passed[@]} == 0)) || printf '  passed  %s\n' "${passed[@]}"
+    ((${#failed[@]} == 0)) || printf '  FAILED  %s (what would have come after it did not run)\n' "${failed[@]}"
+    echo "${#passed[@]} passed, ${#failed[@]} failed"
+}
+trap summary EXIT
+
+step() { # NAME COMMAND...
+    local name="$1" began=$SECONDS
+    shift
+    say "$name"
+    if "$@" </dev/null; then
+        passed+=("$name ($((SECONDS - began)) s)")
+    else
+        failed+=("$name")
+        exit 1
+    fi
+}
+
+npm_in_ui() { (cd ui && npm run --silent "$1"); }
+
+set_up() { # PURPOSE
+    scripts/setup.sh "$1" && scripts/rocksdb.sh && scripts/ui.sh build
+}
+
+# One profile (dev) and one set of features for everything, so that nothing is compiled twice.
+compile() { cargo build "${CARGO_LOCKED[@]}" --workspace --lib --bins --tests; }
+lints() { cargo clippy "${CARGO_LOCKED[@]}" --workspace --all-targets -- -D warnings; }
+headless() { cargo check "${CARGO_LOCKED[@]}" --no-default-features; }
+
+quick() {
+    step "set-up" set_up run
+    step "format" cargo fmt --all --check
+    step "house rules" scripts/checks/tidy.sh
+    step "lints" lints
+    step "unit tests" cargo test "${CARGO_LOCKED[@]}" --workspace --lib --bins
+}
+
+everything() {
+    step "set-up" set_up test
+    step "format" cargo fmt --all --check
+    step "house rules" scripts/checks/tidy.sh
+    step "dependency direction" scripts/checks/dependencies.sh
+    step "UI: lint" npm_in_ui lint
+    step "UI: types" npm_in_ui typecheck
+    step "UI: unit tests" npm_in_ui test
+    step "licences and advisories" scripts/checks/deny.sh
+    step "lints" lints
+    step "headless build" headless
+    step "compile" compile
+    eval "$(scripts/env.sh)"
+    export SPANDREL_BIN SPANDREL_PYTHON CHROMIUM
+    step "Rust tests" cargo test "${CARGO_LOCKED[@]}" --workspace
+    step "fuzzing, $FUZZ_SECONDS s a target" scripts/fuzz.sh "$FUZZ_SECONDS"
+    step "browser" npm_in_ui e2e
+}
+
+case "${1:-}" in
+    quick) quick ;;
+    '') everything ;;
+    *) die "scripts/test.sh, or scripts/test.sh quick" ;;
+esac
