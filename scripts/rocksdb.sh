@@ -16,8 +16,12 @@ FEATURES='bzip2|io-uring|jemalloc|lto|lz4|mt_static|rtti|snappy|zlib|zstd' # tho
 
 # The flags that reach the C++ compiler: RUSTFLAGS replaces .cargo/config.toml, as it does in cargo.
 cpu_flags() {
-    local flags="${CARGO_ENCODED_RUSTFLAGS:-${RUSTFLAGS:-}}"
-    if [[ -z "$flags" && "$(rustc -vV | sed -n 's/^host: //p')" == x86_64-unknown-linux-gnu ]]; then
+    local flags=''
+    if [[ -v CARGO_ENCODED_RUSTFLAGS ]]; then
+        flags="$CARGO_ENCODED_RUSTFLAGS"
+    elif [[ -v RUSTFLAGS ]]; then
+        flags="$RUSTFLAGS"
+    elif rustc -vV | grep -qx 'host: x86_64-unknown-linux-gnu'; then
         flags="$(sed -n 's/^rustflags *= *//p' "$ROOT/.cargo/config.toml")"
     fi
     tr -d '[]",' <<<"$flags" | tr '\037' ' ' | sed 's/-C /-C/g' | tr ' ' '\n' \
