@@ -1,0 +1,449 @@
+//! From the bytes of an `ExportTraceServiceRequest` to a list of checked spans.
+//!
+//! Nothing is copied: a decoded request is its body plus where each span lies in it. What is not
+//! the wire format refuses the request whole; what is wrong with one span refuses that span alone
+//! and is reported through OTLP's `partial_success`.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::wire::{Reader, Value, WireError};
+use crate::{SpanId, TraceId, UnixNanos};
+
+/// Bounds on what one request may hold. Named, so that an error can tell which one was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes of one `Span` message.
+    pub max_span_bytes: usize,
+    /// Bytes of a resource or scope, which every span below it carries.
+    pub max_resource_bytes: usize,
+    /// How deep arrays and key-value lists may nest.
+    pub max_nesting: usize,
+}
+
+/// Why a request as a whole is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an ExportTraceServiceRequest: {0}")]
+pub struct DecodeError(#[from] pub WireError);
+
+/// A request whose spans were checked.
+#[derive(Debug, Clone, Default)]
+pub struct Decoded {
+    /// The body that the spans point into.
+    pub body: Bytes,
+    /// `ResourceSpans` messages without their scope spans.
+    pub resources: Vec<Bytes>,
+    /// `ScopeSpans` messages without their spans.
+    pub scopes: Vec<Bytes>,
+    /// The spans that were kept.
+    pub spans: Vec<DecodedSpan>,
+    /// The spans that were not.
+    pub rejected: Rejections,
+}
+
+/// Where a span lies, and what it is sorted by.
+#[derive(Debug, Clone)]
+pub struct DecodedSpan {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its ID.
+    pub span_id: SpanId,
+    /// When it started.
+    pub start: UnixNanos,
+    /// Index into [`Decoded::resources`].
+    pub resource: u32,
+    /// Index into [`Decoded::scopes`].
+    pub scope: u32,
+    /// Its message, within [`Decoded::body`].
+    pub at: Range<usize>,
+}
+
+/// Spans that were refused one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rejections {
+    /// How many.
+    pub count: u64,
+    /// The different reasons, the first few of them.
+    pub reasons: Vec<String>,
+}
+
+/// Reasons listed in an answer: enough to find the cause, few enough to read.
+const MAX_REASONS: usize = 8;
+
+/// Why one span is refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Flaw {
+    Wire(WireError),
+    Span(String),
+}
+
+/// Checks a request and finds its spans.
+pub fn decode_request(body: Bytes, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+    let mut decoder = Decoder { limits, out: Decoded { body: body.clone(), ..Decoded::default() } };
+    let mut reader = Reader::new(&body);
+    while let Some(field) = reader.next_field()? {
+        if field.number == 1 {
+            let message = field.bytes()?;
+            decoder.resource_spans(&body, message, field.end - message.len())?;
+        }
+    }
+    Ok(decoder.out)
+}
+
+struct Decoder<'l> {
+    limits: &'l DecodeLimits,
+    out: Decoded,
+}
+
+// === impl Decoder ===
+
+impl Decoder<'_> {
+    fn resource_spans(&mut self, body: &Bytes, message: &[u8], base: usize) -> Result<(), WireError> {
+        let record = without_field(body, message, base, 2)?;
+        let flaw = self.container_flaw(&record, base, "resource")?;
+        let resource = self.out.resources.len() as u32;
+        self.out.resources.push(record);
+        let mut reader = Reader::at_offset(message, base);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 2 {
+                let inner = field.bytes().map_err(|_| reader.wrong_type(2))?;
+                self.scope_spans(body, inner, reader.offset() - inner.len(), resource, flaw.as_deref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scope_spans(
+        &mut self,
+        body: &Bytes,
+        message: &[u8],
+        base: usize,
+        resource: u32,
+        resource_flaw: Option<&str>,
+    ) -> Result<(), WireError> {
+        let record = without_field(body, message, base, 2)?;
+        let own_flaw = self.container_flaw(&record, base, "scope")?;
+        let flaw = resource_flaw.or(own_flaw.as_deref());
+        let scope = self.out.scopes.len() as u32;
+        self.out.scopes.push(record);
+        let mut reader = Reader::at_offset(message, base);
+        while let Some(field) = reader.next_field()? {
+            if field.number != 2 {
+                continue;
+            }
+            let span = field.bytes().map_err(|_| reader.wrong_type(2))?;
+            let at = reader.offset() - span.len()..reader.offset();
+            match flaw.map_or_else(|| self.span(span, at.start), |flaw| Err(Flaw::Span(flaw.to_owned()))) {
+                Ok((trace_id, span_id, start)) => {
+                    self.out.spans.push(DecodedSpan { trace_id, span_id, start, resource, scope, at });
+                }
+                Err(Flaw::Span(reason)) => self.out.rejected.add(reason),
+                Err(Flaw::Wire(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a resource or scope refuses the spans below it, not the request.
+    fn container_flaw(&self, record: &[u8], base: usize, what: &str) -> Result<Option<String>, WireError> {
+        if record.len() > self.limits.max_resource_bytes {
+            return Ok(Some(format!(
+                "{what} of {} bytes is over max_resource_bytes = {}",
+                record.len(),
+                self.limits.max_resource_bytes
+            )));
+        }
+        let schema = if what == "resource" { RESOURCE_SPANS } else { SCOPE_SPANS };
+        match check(record, base, schema, self.limits.max_nesting) {
+            Ok(()) => Ok(None),
+            Err(Flaw::Span(reason)) => Ok(Some(format!("{what}: {reason}"))),
+            Err(Flaw::Wire(error)) => Err(error),
+        }
+    }
+
+    #[inline]
+    fn span(&self, span: &[u8], base: usize) -> Result<(TraceId, SpanId, UnixNanos), Flaw> {
+        if span.len() > self.limits.max_span_bytes {
+            let limit = self.limits.max_span_bytes;
+            return Err(Flaw::Span(format!("span of {} bytes is over max_span_bytes = {limit}", span.len())));
+        }
+        let (mut trace_id, mut span_id, mut start): (&[u8], &[u8], u64) = (&[], &[], 0);
+        // The checks walk the whole span, so that a broken wire refuses the request even where a
+        // flaw of the span was met first.
+        let mut flaw = None;
+        let mut reader = Reader::at_offset(span, base);
+        while let Some(field) = reader.next_field()? {
+            match (field.number, field.value) {
+                (1, Value::Bytes(bytes)) => trace_id = bytes,
+                (2, Value::Bytes(bytes)) => span_id = bytes,
+                (7, Value::Fixed64(value)) => start = value,
+                _ => match check_field(&reader, field.number, field.value, SPAN, self.limits.max_nesting) {
+                    Err(Flaw::Span(reason)) => flaw = flaw.or(Some(reason)),
+                    other => other?,
+                },
+            }
+        }
+        let trace = TraceId::from_wire(trace_id).ok_or_else(|| bad_id("trace", trace_id, 16))?;
+        let span = SpanId::from_wire(span_id).ok_or_else(|| bad_id("span", span_id, 8))?;
+        match flaw {
+            None => Ok((trace, span, UnixNanos(start))),
+            Some(reason) => Err(Flaw::Span(reason)),
+        }
+    }
+}
+
+fn bad_id(what: &str, id: &[u8], expected: usize) -> Flaw {
+    Flaw::Span(if id.len() == expected {
+        format!("{what} ID is all zero")
+    } else {
+        format!("{what} ID has {} bytes, not {expected}", id.len())
+    })
+}
+
+/// The message without the fields of one number: a slice of the body where it is one piece.
+fn without_field(body: &Bytes, message: &[u8], base: usize, number: u32) -> Result<Bytes, WireError> {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut reader = Reader::at_offset(message, base);
+    while let Some(field) = reader.next_field()? {
+        if field.number == number {
+            continue;
+        }
+        match pieces.last_mut() {
+            Some(last) if last.end == field.begin => last.end = field.end,
+            _ => pieces.push(field.begin..field.end),
+        }
+    }
+    Ok(match pieces.as_slice() {
+        [] => Bytes::new(),
+        [one] => body.slice(base + one.start..base + one.end),
+        many => many.iter().flat_map(|piece| &message[piece.clone()]).copied().collect::<Vec<u8>>().into(),
+    })
+}
+
+// === impl Rejections ===
+
+impl Rejections {
+    /// Counts one more span, and its reason unless enough are listed.
+    pub fn add(&mut self, reason: String) {
+        self.count += 1;
+        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+
+    /// The reasons as one line.
+    pub fn message(&self) -> String {
+        self.reasons.join("; ")
+    }
+}
+
+// === checks ===
+
+impl From<WireError> for Flaw {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}
+
+/// What OTLP says of a field: enough to check it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Bytes,
+    Varint,
+    Fixed64,
+    Fixed32,
+    Message(&'static [(u32, Kind)]),
+    /// A message that may hold itself: its depth is bounded.
+    Value,
+}
+
+const ANY_VALUE: &[(u32, Kind)] = &[
+    (1, Kind::Text),
+    (2, Kind::Varint),
+    (3, Kind::Varint),
+    (4, Kind::Fixed64),
+    (5, Kind::Message(&[(1, Kind::Value)])),
+    (6, Kind::Message(&[(1, Kind::Message(KEY_VALUE))])),
+    (7, Kind::Bytes),
+    (8, Kind::Varint),
+];
+const KEY_VALUE: &[(u32, Kind)] = &[(1, Kind::Text), (2, Kind::Value), (3, Kind::Varint)];
+const ATTRIBUTE: Kind = Kind::Message(KEY_VALUE);
+const ENTITY_REF: Kind = Kind::Message(&[(1, Kind::Text), (2, Kind::Text), (3, Kind::Text), (4, Kind::Text)]);
+const RESOURCE_SPANS: &[(u32, Kind)] =
+    &[(1, Kind::Message(&[(1, ATTRIBUTE), (2, Kind::Varint), (3, ENTITY_REF)])), (3, Kind::Text)];
+const SCOPE_SPANS: &[(u32, Kind)] = &[
+    (1, Kind::Message(&[(1, Kind::Text), (2, Kind::Text), (3, ATTRIBUTE), (4, Kind::Varint)])),
+    (3, Kind::Text),
+];
+const SPAN: &[(u32, Kind)] = &[
+    (9, ATTRIBUTE),
+    (5, Kind::Text),
+    (4, Kind::Bytes),
+    (6, Kind::Varint),
+    (8, Kind::Fixed64),
+    (11, Kind::Message(&[(1, Kind::Fixed64), (2, Kind::Text), (3, ATTRIBUTE), (4, Kind::Varint)])),
+    (15, Kind::Message(&[(2, Kind::Text), (3, Kind::Varint)])),
+    (16, Kind::Fixed32),
+    (1, Kind::Bytes),
+    (2, Kind::Bytes),
+    (3, Kind::Text),
+    (7, Kind::Fixed64),
+    (10, Kind::Varint),
+    (12, Kind::Varint),
+    (
+        13,
+        Kind::Message(&[
+            (1, Kind::Bytes),
+            (2, Kind::Bytes),
+            (3, Kind::Text),
+            (4, ATTRIBUTE),
+            (5, Kind::Varint),
+            (6, Kind::Fixed32),
+        ]),
+    ),
+    (14, Kind::Varint),
+];
+
+fn check(message: &[u8], base: usize, schema: &[(u32, Kind)], depth: usize) -> Result<(), Flaw> {
+    let mut reader = Reader::at_offset(message, base);
+    while let Some(field) = reader.next_field()? {
+        check_field(&reader, field.number, field.value, schema, depth)?;
+    }
+    Ok(())
+}
+
+/// `reader` stands behind the field; unknown fields are kept unread.
+#[inline]
+fn check_field(
+    reader: &Reader<'_>,
+    number: u32,
+    value: Value<'_>,
+    schema: &[(u32, Kind)],
+    depth: usize,
+) -> Result<(), Flaw> {
+    let Some((_, kind)) = schema.iter().find(|(known, _)| *known == number) else { return Ok(()) };
+    match (kind, value) {
+        (Kind::Text, Value::Bytes(bytes)) => check_text(bytes, number),
+        (Kind::Message(inner), Value::Bytes(bytes)) => check(bytes, reader.offset() - bytes.len(), inner, depth),
+        (Kind::Value, Value::Bytes(bytes)) => match depth.checked_sub(1) {
+            Some(depth) => check(bytes, reader.offset() - bytes.len(), ANY_VALUE, depth),
+            None => Err(Flaw::Span("an attribute nests deeper than max_nesting".to_owned())),
+        },
+        (Kind::Bytes, Value::Bytes(_))
+        | (Kind::Varint, Value::Varint(_))
+        | (Kind::Fixed64, Value::Fixed64(_))
+        | (Kind::Fixed32, Value::Fixed32(_)) => Ok(()),
+        _ => Err(Flaw::Wire(reader.wrong_type(number))),
+    }
+}
+
+/// The standard library is faster on the short strings that attributes are, SIMD on long ones.
+const LONG_TEXT: usize = 64;
+
+#[inline]
+fn check_text(bytes: &[u8], number: u32) -> Result<(), Flaw> {
+    let valid = if bytes.len() < LONG_TEXT {
+        std::str::from_utf8(bytes).is_ok()
+    } else {
+        simdutf8::basic::from_utf8(bytes).is_ok()
+    };
+    if valid { Ok(()) } else { Err(Flaw::Span(format!("a string is not valid UTF-8 (field {number})"))) }
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self { max_span_bytes: 8 << 20, max_resource_bytes: 1 << 20, max_nesting: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value::Value as V};
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message;
+
+    use super::*;
+
+    fn span(id: u8) -> Span {
+        Span { trace_id: vec![id; 16], span_id: vec![id; 8], name: format!("span {id}"), ..Span::default() }
+    }
+
+    fn request(spans: Vec<Span>) -> Bytes {
+        ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                resource: Some(Resource::default()),
+                scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+                schema_url: "https://example.com/schema".to_owned(),
+            }],
+        }
+        .encode_to_vec()
+        .into()
+    }
+
+    fn decode(body: Bytes) -> Decoded {
+        decode_request(body, &DecodeLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn finds_every_span_where_it_lies() {
+        let spans = vec![span(1), span(2)];
+        let decoded = decode(request(spans.clone()));
+        assert_eq!(decoded.rejected, Rejections::default());
+        for (found, sent) in decoded.spans.iter().zip(&spans) {
+            assert_eq!(Span::decode(&decoded.body[found.at.clone()]).unwrap(), *sent);
+        }
+        // Resource and schema URL stand on both sides of the scope spans: joined into one record.
+        let record = ResourceSpans::decode(decoded.resources[0].clone()).unwrap();
+        assert_eq!((record.schema_url.as_str(), record.scope_spans.len()), ("https://example.com/schema", 0));
+        assert!(record.resource.is_some());
+    }
+
+    #[test]
+    fn refuses_spans_one_by_one() {
+        let zero = Span { trace_id: vec![0; 16], ..span(1) };
+        let short = Span { span_id: vec![1; 3], ..span(2) };
+        let mut text = request(vec![span(3)]).to_vec();
+        let at = text.windows(6).position(|w| w == b"span 3").unwrap();
+        text[at] = 0xff;
+        let mut body = request(vec![zero, short, span(4)]).to_vec();
+        body.extend(text);
+        let decoded = decode(body.into());
+        assert_eq!(decoded.spans.len(), 1);
+        assert_eq!(decoded.rejected.count, 3);
+        let reasons = decoded.rejected.message();
+        for expected in ["trace ID is all zero", "span ID has 3 bytes, not 8", "not valid UTF-8"] {
+            assert!(reasons.contains(expected), "{reasons}");
+        }
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let limits = DecodeLimits { max_span_bytes: 100, max_resource_bytes: 1000, max_nesting: 3 };
+        let large = Span { name: "x".repeat(200), ..span(1) };
+        let mut value = AnyValue { value: Some(V::IntValue(1)) };
+        for _ in 0..4 {
+            value = AnyValue { value: Some(V::ArrayValue(ArrayValue { values: vec![value] })) };
+        }
+        let attribute = KeyValue { key: "k".to_owned(), value: Some(value), ..KeyValue::default() };
+        let deep = Span { attributes: vec![attribute], ..span(2) };
+        let decoded = decode_request(request(vec![large, deep]), &limits).unwrap();
+        let reasons = decoded.rejected.message();
+        assert!(reasons.contains("max_span_bytes = 100") && reasons.contains("max_nesting"), "{reasons}");
+    }
+
+    #[test]
+    fn refuses_what_is_not_the_wire_format() {
+        let whole = request(vec![span(1)]);
+        let error = decode_request(whole.slice(..whole.len() - 3), &DecodeLimits::default()).unwrap_err();
+        assert!(error.to_string().contains("ends inside a field"), "{error}");
+        // Field 5 (name) of the span as a varint.
+        let wrong = Bytes::from_static(&[0x0a, 6, 0x12, 4, 0x12, 2, 0x28, 1]);
+        let error = decode_request(wrong, &DecodeLimits::default()).unwrap_err();
+        assert_eq!(error.to_string(), "not an ExportTraceServiceRequest: field 5 has the wrong wire type at byte 8");
+    }
+}

@@ -1,0 +1,341 @@
+//! Stored records to OTLP/JSON, written straight into a buffer.
+//!
+//! Fields are written as OTLP's JSON mapping says: hex IDs, 64-bit integers as strings, bytes as
+//! base64, fields with their default value left out. A sub-message that was sent empty is written
+//! as `{}`, so that reading the JSON again gives the same request.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::view::{AnyValue, Attributes, EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView};
+use super::SpanRecord;
+use super::wire::WireError;
+
+/// Writes one `{"resourceSpans":[…]}` that groups neighbours of the same resource and scope.
+pub fn write_request_json<'a>(
+    out: &mut Vec<u8>,
+    records: impl IntoIterator<Item = SpanRecord<'a>>,
+) -> Result<(), WireError> {
+    out.extend_from_slice(b"{\"resourceSpans\":[");
+    let mut open: Option<(&[u8], &[u8])> = None;
+    for record in records {
+        match open {
+            Some((resource, scope)) if resource == record.resource && scope == record.scope => out.push(b','),
+            Some((resource, _)) if resource == record.resource => {
+                out.extend_from_slice(b"]},");
+                open_scope(out, record.scope)?;
+            }
+            _ => {
+                if open.is_some() {
+                    out.extend_from_slice(b"]}]},");
+                }
+                open_resource(out, record.resource)?;
+                open_scope(out, record.scope)?;
+            }
+        }
+        open = Some((record.resource, record.scope));
+        write_span(out, record.span)?;
+    }
+    if open.is_some() {
+        out.extend_from_slice(b"]}]}");
+    }
+    out.extend_from_slice(b"]}");
+    Ok(())
+}
+
+fn open_resource(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
+    let view = ResourceView::parse(record)?;
+    let mut object = Object::begin(out);
+    if view.has_resource {
+        object.key("resource");
+        write_resource(object.out, &view)?;
+    }
+    object.string("schemaUrl", view.schema_url);
+    object.key("scopeSpans");
+    object.out.push(b'[');
+    Ok(())
+}
+
+fn open_scope(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
+    let view = ScopeView::parse(record)?;
+    let mut object = Object::begin(out);
+    if view.has_scope {
+        object.key("scope");
+        let mut scope = Object::begin(object.out);
+        scope.string("name", view.name);
+        scope.string("version", view.version);
+        scope.attributes(view.attributes())?;
+        scope.count("droppedAttributesCount", view.dropped_attributes_count);
+        scope.end();
+    }
+    object.string("schemaUrl", view.schema_url);
+    object.key("spans");
+    object.out.push(b'[');
+    Ok(())
+}
+
+fn write_resource(out: &mut Vec<u8>, view: &ResourceView<'_>) -> Result<(), WireError> {
+    let mut object = Object::begin(out);
+    object.attributes(view.attributes())?;
+    object.count("droppedAttributesCount", view.dropped_attributes_count);
+    let refs: Vec<EntityRefView<'_>> = view.entity_refs().collect::<Result<_, _>>()?;
+    if !refs.is_empty() {
+        object.key("entityRefs");
+        write_list(object.out, &refs, write_entity_ref);
+    }
+    object.end();
+    Ok(())
+}
+
+fn write_entity_ref(out: &mut Vec<u8>, entity: &EntityRefView<'_>) {
+    let mut object = Object::begin(out);
+    object.string("schemaUrl", entity.schema_url);
+    object.string("type", entity.kind);
+    for (name, keys) in [("idKeys", &entity.id_keys), ("descriptionKeys", &entity.description_keys)] {
+        if !keys.is_empty() {
+            object.key(name);
+            write_list(object.out, keys, |out, key| write_string(out, key));
+        }
+    }
+    object.end();
+}
+
+/// The entry of a tree answer's resource list: attributes, schema URL and dropped count, all present.
+pub fn write_resource_entry(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
+    let view = ResourceView::parse(record)?;
+    out.extend_from_slice(b"{\"attributes\":");
+    write_attributes(out, view.attributes())?;
+    out.extend_from_slice(b",\"schemaUrl\":");
+    write_string(out, view.schema_url);
+    let _ = write!(out, ",\"droppedAttributesCount\":{}}}", view.dropped_attributes_count);
+    Ok(())
+}
+
+fn write_span(out: &mut Vec<u8>, message: &[u8]) -> Result<(), WireError> {
+    let span = SpanView::parse(message)?;
+    let mut object = Object::begin(out);
+    object.hex("traceId", span.trace_id);
+    object.hex("spanId", span.span_id);
+    object.string("traceState", span.trace_state);
+    object.hex("parentSpanId", span.parent_span_id);
+    object.count("flags", span.flags);
+    object.string("name", span.name);
+    object.number("kind", i64::from(span.raw_kind));
+    object.time("startTimeUnixNano", span.start);
+    object.time("endTimeUnixNano", span.end);
+    object.attributes(span.attributes())?;
+    object.count("droppedAttributesCount", span.dropped_attributes_count);
+    let events: Vec<EventView<'_>> = span.events().collect::<Result<_, _>>()?;
+    if !events.is_empty() {
+        object.key("events");
+        try_write_list(object.out, &events, write_event)?;
+    }
+    object.count("droppedEventsCount", span.dropped_events_count);
+    let links: Vec<LinkView<'_>> = span.links().collect::<Result<_, _>>()?;
+    if !links.is_empty() {
+        object.key("links");
+        try_write_list(object.out, &links, write_link)?;
+    }
+    object.count("droppedLinksCount", span.dropped_links_count);
+    if span.has_status {
+        object.key("status");
+        let mut status = Object::begin(object.out);
+        status.string("message", span.status_message);
+        status.number("code", i64::from(span.raw_status_code));
+        status.end();
+    }
+    object.end();
+    Ok(())
+}
+
+/// Writes an event as OTLP/JSON.
+pub fn write_event(out: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), WireError> {
+    let mut object = Object::begin(out);
+    object.time("timeUnixNano", event.time);
+    object.string("name", event.name);
+    object.attributes(event.attributes())?;
+    object.count("droppedAttributesCount", event.dropped_attributes_count);
+    object.end();
+    Ok(())
+}
+
+/// Writes a link as OTLP/JSON.
+pub fn write_link(out: &mut Vec<u8>, link: &LinkView<'_>) -> Result<(), WireError> {
+    let mut object = Object::begin(out);
+    object.hex("traceId", link.trace_id);
+    object.hex("spanId", link.span_id);
+    object.string("traceState", link.trace_state);
+    object.attributes(link.attributes())?;
+    object.count("droppedAttributesCount", link.dropped_attributes_count);
+    object.count("flags", link.flags);
+    object.end();
+    Ok(())
+}
+
+/// Writes attributes as OTLP/JSON: an array of keys and typed values.
+pub fn write_attributes(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireError> {
+    out.push(b'[');
+    for (index, attribute) in attributes.enumerate() {
+        let attribute = attribute?;
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"key\":");
+        write_string(out, attribute.key);
+        if let Some(value) = attribute.value {
+            out.extend_from_slice(b",\"value\":");
+            write_any_value(out, value)?;
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// Writes one attribute value as OTLP/JSON.
+pub fn write_any_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), WireError> {
+    match value {
+        AnyValue::Empty => out.extend_from_slice(b"{"),
+        AnyValue::String(text) => {
+            out.extend_from_slice(b"{\"stringValue\":");
+            write_string(out, text);
+        }
+        AnyValue::Bool(flag) => drop(write!(out, "{{\"boolValue\":{flag}")),
+        AnyValue::Int(int) => drop(write!(out, "{{\"intValue\":\"{int}\"")),
+        AnyValue::Double(double) => {
+            out.extend_from_slice(b"{\"doubleValue\":");
+            write_double(out, double);
+        }
+        AnyValue::Array(message) => {
+            out.extend_from_slice(b"{\"arrayValue\":{\"values\":[");
+            for (index, item) in AnyValue::array_items(message).enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                write_any_value(out, item?)?;
+            }
+            out.extend_from_slice(b"]}");
+        }
+        AnyValue::KeyValues(message) => {
+            out.extend_from_slice(b"{\"kvlistValue\":{\"values\":");
+            write_attributes(out, AnyValue::entries(message))?;
+            out.push(b'}');
+        }
+        AnyValue::Bytes(bytes) => drop(write!(out, "{{\"bytesValue\":\"{}\"", STANDARD.encode(bytes))),
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Writes a JSON string with its quotes.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Writing to a Vec cannot fail, and a str is always serialisable.
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn write_double(out: &mut Vec<u8>, double: f64) {
+    match double {
+        d if d.is_nan() => out.extend_from_slice(b"\"NaN\""),
+        f64::INFINITY => out.extend_from_slice(b"\"Infinity\""),
+        f64::NEG_INFINITY => out.extend_from_slice(b"\"-Infinity\""),
+        d => drop(serde_json::to_writer(out, &d)),
+    }
+}
+
+fn write_list<T>(out: &mut Vec<u8>, items: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+fn try_write_list<T>(
+    out: &mut Vec<u8>,
+    items: &[T],
+    mut write: impl FnMut(&mut Vec<u8>, &T) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let mut result = Ok(());
+    write_list(out, items, |out, item| {
+        if result.is_ok() {
+            result = write(out, item);
+        }
+    });
+    result
+}
+
+/// Writes the members of an object, leaving out those with a default value.
+struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+// === impl Object ===
+
+impl<'o> Object<'o> {
+    fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    fn key(&mut self, name: &str) {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        let _ = write!(self.out, "\"{name}\":");
+    }
+
+    fn string(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            self.key(name);
+            write_string(self.out, text);
+        }
+    }
+
+    fn hex(&mut self, name: &str, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.key(name);
+            self.out.push(b'"');
+            for byte in bytes {
+                let _ = write!(self.out, "{byte:02x}");
+            }
+            self.out.push(b'"');
+        }
+    }
+
+    fn time(&mut self, name: &str, nanos: u64) {
+        if nanos != 0 {
+            self.key(name);
+            let _ = write!(self.out, "\"{nanos}\"");
+        }
+    }
+
+    fn count(&mut self, name: &str, count: u32) {
+        self.number(name, i64::from(count));
+    }
+
+    fn number(&mut self, name: &str, number: i64) {
+        if number != 0 {
+            self.key(name);
+            let _ = write!(self.out, "{number}");
+        }
+    }
+
+    fn attributes(&mut self, attributes: Attributes<'_>) -> Result<(), WireError> {
+        if attributes.clone().next().is_none() {
+            return Ok(());
+        }
+        self.key("attributes");
+        write_attributes(self.out, attributes)
+    }
+
+    fn end(self) {
+        self.out.push(b'}');
+    }
+}

@@ -1,0 +1,33 @@
+//! OTLP traces: protobuf and JSON, read and written without generated types.
+//!
+//! Field numbers and the JSON mapping are those of the OpenTelemetry protocol
+//! (`opentelemetry/proto/trace/v1/trace.proto` and its neighbours). The crate `opentelemetry-proto`
+//! is the oracle that tests compare this module with.
+
+mod decode;
+mod json_in;
+mod json_out;
+mod view;
+pub mod wire;
+
+pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, Rejections, decode_request};
+pub use json_in::{JsonError, request_from_json};
+pub use json_out::{
+    write_attributes, write_event, write_link, write_request_json, write_resource_entry, write_string,
+    write_any_value,
+};
+pub use view::{
+    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, ResourceView, ScopeView, SpanKind, SpanView,
+    StatusCode,
+};
+
+/// One resource, scope and span together: the unit that goes in and comes out unchanged.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanRecord<'a> {
+    /// A `ResourceSpans` message without its `scope_spans`.
+    pub resource: &'a [u8],
+    /// A `ScopeSpans` message without its `spans`.
+    pub scope: &'a [u8],
+    /// A `Span` message.
+    pub span: &'a [u8],
+}

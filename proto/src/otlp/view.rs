@@ -1,0 +1,625 @@
+//! Borrowed views of OTLP messages: fields are read where they lie, nothing is copied.
+//!
+//! As protobuf asks, the last occurrence of a scalar field wins and repeated occurrences of a
+//! sub-message are merged. Strings were checked on the way in ([`super::decode_request`]); here a
+//! byte sequence that is not UTF-8 is an error of the wire, so a damaged store cannot cause a panic.
+
+use super::wire::{Field, Reader, Value, WireError};
+
+/// `SpanKind` of OTLP; values that OTLP does not define stay visible as `Other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpanKind {
+    /// 0, or not sent.
+    Unspecified,
+    /// 1.
+    Internal,
+    /// 2.
+    Server,
+    /// 3.
+    Client,
+    /// 4.
+    Producer,
+    /// 5.
+    Consumer,
+    /// Anything else.
+    Other(i32),
+}
+
+/// `Status.code` of OTLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StatusCode {
+    /// 0, or not sent, or not defined by OTLP.
+    Unset,
+    /// 1.
+    Ok,
+    /// 2.
+    Error,
+}
+
+/// A `Span`, its scalar fields read, its repeated fields still in place.
+#[derive(Debug, Clone, Copy)]
+pub struct SpanView<'a> {
+    bytes: &'a [u8],
+    /// Field 1.
+    pub trace_id: &'a [u8],
+    /// Field 2.
+    pub span_id: &'a [u8],
+    /// Field 3.
+    pub trace_state: &'a str,
+    /// Field 4; empty for a root.
+    pub parent_span_id: &'a [u8],
+    /// Field 5.
+    pub name: &'a str,
+    /// Field 6, as sent.
+    pub raw_kind: i32,
+    /// Field 7.
+    pub start: u64,
+    /// Field 8.
+    pub end: u64,
+    /// Field 10.
+    pub dropped_attributes_count: u32,
+    /// Field 12.
+    pub dropped_events_count: u32,
+    /// Field 14.
+    pub dropped_links_count: u32,
+    /// Whether field 15 was sent at all.
+    pub has_status: bool,
+    /// Field 15.3, as sent.
+    pub raw_status_code: i32,
+    /// Field 15.2.
+    pub status_message: &'a str,
+    /// Field 16.
+    pub flags: u32,
+}
+
+/// A `ResourceSpans` without its spans.
+#[derive(Debug, Clone, Copy)]
+pub struct ResourceView<'a> {
+    bytes: &'a [u8],
+    /// Whether field 1 was sent at all.
+    pub has_resource: bool,
+    /// Field 1.2.
+    pub dropped_attributes_count: u32,
+    /// Field 3.
+    pub schema_url: &'a str,
+}
+
+/// A `ScopeSpans` without its spans.
+#[derive(Debug, Clone, Copy)]
+pub struct ScopeView<'a> {
+    bytes: &'a [u8],
+    /// Whether field 1 was sent at all.
+    pub has_scope: bool,
+    /// Field 1.1.
+    pub name: &'a str,
+    /// Field 1.2.
+    pub version: &'a str,
+    /// Field 1.4.
+    pub dropped_attributes_count: u32,
+    /// Field 3.
+    pub schema_url: &'a str,
+}
+
+/// A span event.
+#[derive(Debug, Clone, Copy)]
+pub struct EventView<'a> {
+    bytes: &'a [u8],
+    /// Field 1.
+    pub time: u64,
+    /// Field 2.
+    pub name: &'a str,
+    /// Field 4.
+    pub dropped_attributes_count: u32,
+}
+
+/// A span link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkView<'a> {
+    bytes: &'a [u8],
+    /// Field 1.
+    pub trace_id: &'a [u8],
+    /// Field 2.
+    pub span_id: &'a [u8],
+    /// Field 3.
+    pub trace_state: &'a str,
+    /// Field 5.
+    pub dropped_attributes_count: u32,
+    /// Field 6.
+    pub flags: u32,
+}
+
+/// An entity reference of a resource.
+#[derive(Debug, Clone)]
+pub struct EntityRefView<'a> {
+    /// Field 1.
+    pub schema_url: &'a str,
+    /// Field 2.
+    pub kind: &'a str,
+    /// Field 3.
+    pub id_keys: Vec<&'a str>,
+    /// Field 4.
+    pub description_keys: Vec<&'a str>,
+}
+
+/// One attribute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeyValueView<'a> {
+    /// Field 1.
+    pub key: &'a str,
+    /// Field 2; `None` when it was not sent.
+    pub value: Option<AnyValue<'a>>,
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AnyValue<'a> {
+    /// No field of the union is set.
+    Empty,
+    /// Field 1.
+    String(&'a str),
+    /// Field 2.
+    Bool(bool),
+    /// Field 3.
+    Int(i64),
+    /// Field 4.
+    Double(f64),
+    /// Field 5: an `ArrayValue` message.
+    Array(&'a [u8]),
+    /// Field 6: a `KeyValueList` message.
+    KeyValues(&'a [u8]),
+    /// Field 7.
+    Bytes(&'a [u8]),
+}
+
+/// Iterates over the `KeyValue` fields of a message, optionally those one message deeper.
+#[derive(Debug, Clone)]
+pub struct Attributes<'a> {
+    outer: Option<(Reader<'a>, u32)>,
+    inner: Reader<'a>,
+    number: u32,
+}
+
+// === reading one field ===
+
+impl<'a> Field<'a> {
+    fn wrong_type(&self) -> WireError {
+        Reader::at_offset(&[], self.begin).wrong_type(self.number)
+    }
+
+    pub(super) fn bytes(&self) -> Result<&'a [u8], WireError> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(super) fn str(&self) -> Result<&'a str, WireError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| self.wrong_type())
+    }
+
+    pub(super) fn varint(&self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(super) fn fixed64(&self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Fixed64(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(super) fn fixed32(&self) -> Result<u32, WireError> {
+        match self.value {
+            Value::Fixed32(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+}
+
+// === impl SpanKind, StatusCode ===
+
+impl SpanKind {
+    /// From the number on the wire.
+    pub fn from_raw(raw: i32) -> Self {
+        match raw {
+            0 => Self::Unspecified,
+            1 => Self::Internal,
+            2 => Self::Server,
+            3 => Self::Client,
+            4 => Self::Producer,
+            5 => Self::Consumer,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The name that the API shows; unknown kinds are `UNSPECIFIED` there.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "INTERNAL",
+            Self::Server => "SERVER",
+            Self::Client => "CLIENT",
+            Self::Producer => "PRODUCER",
+            Self::Consumer => "CONSUMER",
+            Self::Unspecified | Self::Other(_) => "UNSPECIFIED",
+        }
+    }
+}
+
+impl StatusCode {
+    /// From the number on the wire.
+    pub fn from_raw(raw: i32) -> Self {
+        match raw {
+            1 => Self::Ok,
+            2 => Self::Error,
+            _ => Self::Unset,
+        }
+    }
+
+    /// The name that the API shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unset => "UNSET",
+            Self::Ok => "OK",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+// === impl SpanView ===
+
+impl<'a> SpanView<'a> {
+    /// Reads the scalar fields of a `Span` message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view = Self {
+            bytes,
+            trace_id: &[],
+            span_id: &[],
+            trace_state: "",
+            parent_span_id: &[],
+            name: "",
+            raw_kind: 0,
+            start: 0,
+            end: 0,
+            dropped_attributes_count: 0,
+            dropped_events_count: 0,
+            dropped_links_count: 0,
+            has_status: false,
+            raw_status_code: 0,
+            status_message: "",
+            flags: 0,
+        };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => view.trace_id = field.bytes()?,
+                2 => view.span_id = field.bytes()?,
+                3 => view.trace_state = field.str()?,
+                4 => view.parent_span_id = field.bytes()?,
+                5 => view.name = field.str()?,
+                6 => view.raw_kind = field.varint()? as i32,
+                7 => view.start = field.fixed64()?,
+                8 => view.end = field.fixed64()?,
+                10 => view.dropped_attributes_count = field.varint()? as u32,
+                12 => view.dropped_events_count = field.varint()? as u32,
+                14 => view.dropped_links_count = field.varint()? as u32,
+                15 => view.read_status(field.bytes()?)?,
+                16 => view.flags = field.fixed32()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    fn read_status(&mut self, bytes: &'a [u8]) -> Result<(), WireError> {
+        self.has_status = true;
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                2 => self.status_message = field.str()?,
+                3 => self.raw_status_code = field.varint()? as i32,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> SpanKind {
+        SpanKind::from_raw(self.raw_kind)
+    }
+
+    /// Its status, as sent.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_raw(self.raw_status_code)
+    }
+
+    /// End minus start; zero when it ends before it starts.
+    pub fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Its attributes, in the order sent.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::of(self.bytes, 9)
+    }
+
+    /// Its events, in the order sent.
+    pub fn events(&self) -> impl Iterator<Item = Result<EventView<'a>, WireError>> + use<'a> {
+        messages(self.bytes, 11).map(|m| m.and_then(EventView::parse))
+    }
+
+    /// Its links, in the order sent.
+    pub fn links(&self) -> impl Iterator<Item = Result<LinkView<'a>, WireError>> + use<'a> {
+        messages(self.bytes, 13).map(|m| m.and_then(LinkView::parse))
+    }
+}
+
+// === impl ResourceView ===
+
+impl<'a> ResourceView<'a> {
+    /// Reads a `ResourceSpans` message without its spans.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view = Self { bytes, has_resource: false, dropped_attributes_count: 0, schema_url: "" };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => {
+                    view.has_resource = true;
+                    let mut inner = Reader::new(field.bytes()?);
+                    while let Some(field) = inner.next_field()? {
+                        if field.number == 2 {
+                            view.dropped_attributes_count = field.varint()? as u32;
+                        }
+                    }
+                }
+                3 => view.schema_url = field.str()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The resource's attributes, in the order sent.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::inside(self.bytes, 1, 1)
+    }
+
+    /// The resource's entity references.
+    pub fn entity_refs(&self) -> impl Iterator<Item = Result<EntityRefView<'a>, WireError>> + use<'a> {
+        messages(self.bytes, 1).flat_map(|resource| match resource {
+            Ok(resource) => messages(resource, 3).map(|m| m.and_then(EntityRefView::parse)).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+
+    /// The last string attribute with this key.
+    pub fn string_attribute(&self, key: &str) -> Option<&'a str> {
+        self.attributes().string(key)
+    }
+}
+
+// === impl ScopeView ===
+
+impl<'a> ScopeView<'a> {
+    /// Reads a `ScopeSpans` message without its spans.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view =
+            Self { bytes, has_scope: false, name: "", version: "", dropped_attributes_count: 0, schema_url: "" };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => {
+                    view.has_scope = true;
+                    let mut inner = Reader::new(field.bytes()?);
+                    while let Some(field) = inner.next_field()? {
+                        match field.number {
+                            1 => view.name = field.str()?,
+                            2 => view.version = field.str()?,
+                            4 => view.dropped_attributes_count = field.varint()? as u32,
+                            _ => {}
+                        }
+                    }
+                }
+                3 => view.schema_url = field.str()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The scope's attributes, in the order sent.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::inside(self.bytes, 1, 3)
+    }
+}
+
+// === impl EventView, LinkView, EntityRefView ===
+
+impl<'a> EventView<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view = Self { bytes, time: 0, name: "", dropped_attributes_count: 0 };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => view.time = field.fixed64()?,
+                2 => view.name = field.str()?,
+                4 => view.dropped_attributes_count = field.varint()? as u32,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The event's attributes, in the order sent.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::of(self.bytes, 3)
+    }
+}
+
+impl<'a> LinkView<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view =
+            Self { bytes, trace_id: &[], span_id: &[], trace_state: "", dropped_attributes_count: 0, flags: 0 };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => view.trace_id = field.bytes()?,
+                2 => view.span_id = field.bytes()?,
+                3 => view.trace_state = field.str()?,
+                5 => view.dropped_attributes_count = field.varint()? as u32,
+                6 => view.flags = field.fixed32()?,
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+
+    /// The link's attributes, in the order sent.
+    pub fn attributes(&self) -> Attributes<'a> {
+        Attributes::of(self.bytes, 4)
+    }
+}
+
+impl<'a> EntityRefView<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view = Self { schema_url: "", kind: "", id_keys: Vec::new(), description_keys: Vec::new() };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => view.schema_url = field.str()?,
+                2 => view.kind = field.str()?,
+                3 => view.id_keys.push(field.str()?),
+                4 => view.description_keys.push(field.str()?),
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+// === impl KeyValueView, AnyValue ===
+
+impl<'a> KeyValueView<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut view = Self { key: "", value: None };
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            match field.number {
+                1 => view.key = field.str()?,
+                2 => {
+                    let value = AnyValue::parse(field.bytes()?)?;
+                    if view.value.is_none() || value != AnyValue::Empty {
+                        view.value = Some(value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(view)
+    }
+}
+
+impl<'a> AnyValue<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let mut value = Self::Empty;
+        let mut reader = Reader::new(bytes);
+        while let Some(field) = reader.next_field()? {
+            value = match field.number {
+                1 => Self::String(field.str()?),
+                2 => Self::Bool(field.varint()? != 0),
+                3 => Self::Int(field.varint()? as i64),
+                4 => Self::Double(f64::from_bits(field.fixed64()?)),
+                5 => Self::Array(field.bytes()?),
+                6 => Self::KeyValues(field.bytes()?),
+                7 => Self::Bytes(field.bytes()?),
+                _ => value,
+            };
+        }
+        Ok(value)
+    }
+
+    /// The elements of an `ArrayValue` message.
+    pub fn array_items(message: &'a [u8]) -> impl Iterator<Item = Result<AnyValue<'a>, WireError>> + use<'a> {
+        messages(message, 1).map(|m| m.and_then(AnyValue::parse))
+    }
+
+    /// The entries of a `KeyValueList` message.
+    pub fn entries(message: &'a [u8]) -> Attributes<'a> {
+        Attributes::of(message, 1)
+    }
+}
+
+// === impl Attributes ===
+
+impl<'a> Attributes<'a> {
+    fn of(bytes: &'a [u8], number: u32) -> Self {
+        Self { outer: None, inner: Reader::new(bytes), number }
+    }
+
+    /// The fields `number` inside every occurrence of the sub-message `outer`.
+    fn inside(bytes: &'a [u8], outer: u32, number: u32) -> Self {
+        Self { outer: Some((Reader::new(bytes), outer)), inner: Reader::new(&[]), number }
+    }
+
+    /// The last string with this key; values of other types do not count.
+    pub fn string(self, key: &str) -> Option<&'a str> {
+        let mut found = None;
+        for entry in self.flatten() {
+            if let (true, Some(AnyValue::String(value))) = (entry.key == key, entry.value) {
+                found = Some(value);
+            }
+        }
+        found
+    }
+
+    fn advance(&mut self) -> Result<Option<KeyValueView<'a>>, WireError> {
+        loop {
+            while let Some(field) = self.inner.next_field()? {
+                if field.number == self.number {
+                    return KeyValueView::parse(field.bytes()?).map(Some);
+                }
+            }
+            let Some((outer, number)) = &mut self.outer else { return Ok(None) };
+            let Some(field) = outer.next_field()? else { return Ok(None) };
+            if field.number == *number {
+                self.inner = Reader::new(field.bytes()?);
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<KeyValueView<'a>, WireError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let result = self.advance().transpose();
+        if matches!(result, Some(Err(_))) {
+            // Damaged bytes end the walk: the place after an error has no meaning.
+            self.inner = Reader::new(&[]);
+            self.outer = None;
+        }
+        result
+    }
+}
+
+/// The sub-messages with one field number.
+fn messages<'a>(bytes: &'a [u8], number: u32) -> impl Iterator<Item = Result<&'a [u8], WireError>> + use<'a> {
+    let mut reader = Some(Reader::new(bytes));
+    std::iter::from_fn(move || {
+        loop {
+            let step = reader.as_mut()?.next_field();
+            match step {
+                Ok(None) => return None,
+                Ok(Some(field)) if field.number == number => return Some(field.bytes()),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    reader = None;
+                    return Some(Err(error));
+                }
+            }
+        }
+    })
+}
