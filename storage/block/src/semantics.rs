@@ -1,0 +1,138 @@
+//! What the words mean for one span, and which span is a trace's root: contract section 4.
+//!
+//! Pure functions over views, shared by the store (columns, rollups, summaries) and by assembly.
+
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{AnyValue, ResourceView, SpanKind, SpanView, StatusCode};
+
+/// The service of spans whose resource does not name one.
+pub const UNKNOWN_SERVICE: &str = "unknown_service";
+
+/// The name of the service that a resource describes.
+pub fn service_name<'a>(resource: &ResourceView<'a>) -> &'a str {
+    match resource.string_attribute("service.name") {
+        Some(name) if !name.is_empty() => name,
+        _ => UNKNOWN_SERVICE,
+    }
+}
+
+/// Whether a span has failed: its status is ERROR, or is UNSET with attribute `error` true or `"true"`.
+pub fn has_failed(span: &SpanView<'_>) -> Result<bool, WireError> {
+    match span.status() {
+        StatusCode::Error => Ok(true),
+        StatusCode::Ok => Ok(false),
+        StatusCode::Unset => {
+            let mut failed = false;
+            for attribute in span.attributes() {
+                let attribute = attribute?;
+                if attribute.key == "error" {
+                    failed = attribute.value.is_some_and(is_true);
+                }
+            }
+            Ok(failed)
+        }
+    }
+}
+
+/// `true` or `"true"`.
+pub fn is_true(value: AnyValue<'_>) -> bool {
+    matches!(value, AnyValue::Bool(true) | AnyValue::String("true"))
+}
+
+/// Whether a span is a request: kind SERVER or CONSUMER, or without a parent.
+pub fn is_request(kind: SpanKind, has_parent: bool) -> bool {
+    !has_parent || matches!(kind, SpanKind::Server | SpanKind::Consumer)
+}
+
+/// Why a span failed, as one word; `None` unless it has failed and says so.
+pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
+    if !has_failed(span)? {
+        return Ok(None);
+    }
+    let mut ranked: [Option<String>; 8] = Default::default();
+    for attribute in span.attributes() {
+        let attribute = attribute?;
+        let Some(value) = attribute.value else { continue };
+        let (rank, code) = match attribute.key {
+            "error.type" => (0, text(value)),
+            "http.response.status_code" => (1, http_code(value)),
+            "http.status_code" => (2, http_code(value)),
+            "rpc.response.status_code" => (3, rpc_code(value)),
+            "rpc.grpc.status_code" => (4, rpc_code(value)),
+            "grpc.status_code" => (5, rpc_code(value)),
+            "db.response.status_code" => (6, text(value)),
+            "response_flags" => (7, text(value).filter(|flags| flags != "-")),
+            _ => continue,
+        };
+        ranked[rank] = code;
+    }
+    let [error_type, http, old_http, rpc, grpc, old_grpc, db, flags] = ranked;
+    let early = error_type.or(http).or(old_http).or(rpc).or(grpc).or(old_grpc).or(db);
+    if early.is_some() {
+        return Ok(early);
+    }
+    Ok(last_exception_type(span)?.or(flags))
+}
+
+fn last_exception_type(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
+    let mut last = None;
+    for event in span.events() {
+        let event = event?;
+        if event.name == "exception"
+            && let Some(kind) = event.attributes().string("exception.type")
+            && !kind.is_empty()
+        {
+            last = Some(kind.to_owned());
+        }
+    }
+    Ok(last)
+}
+
+fn text(value: AnyValue<'_>) -> Option<String> {
+    match value {
+        AnyValue::String("") => None,
+        AnyValue::String(text) => Some(text.to_owned()),
+        AnyValue::Int(int) => Some(int.to_string()),
+        _ => None,
+    }
+}
+
+fn http_code(value: AnyValue<'_>) -> Option<String> {
+    let code = match value {
+        AnyValue::Int(int) => int,
+        AnyValue::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    (code >= 400).then(|| code.to_string())
+}
+
+fn rpc_code(value: AnyValue<'_>) -> Option<String> {
+    text(value).filter(|code| code != "0" && code != "OK")
+}
+
+/// What is known of a span when a root is chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct RootCandidate<'a> {
+    /// Its start.
+    pub start: u64,
+    /// Its ID.
+    pub span_id: &'a [u8],
+    /// Its parent's ID; empty without one.
+    pub parent_id: &'a [u8],
+}
+
+/// The root of a trace: the earliest parentless span, else the earliest span whose parent is not
+/// there, else (all of them in cycles) the earliest span. Spans are given by (start, span ID).
+pub fn root_of(spans: &[RootCandidate<'_>]) -> Option<usize> {
+    if let Some(root) = spans.iter().position(|span| is_parentless(span.parent_id)) {
+        return Some(root);
+    }
+    let ids: std::collections::HashSet<&[u8]> = spans.iter().map(|span| span.span_id).collect();
+    let orphan = spans.iter().position(|span| !ids.contains(span.parent_id));
+    orphan.or((!spans.is_empty()).then_some(0))
+}
+
+/// Some exporters write the missing parent of a root as eight zero bytes.
+pub fn is_parentless(parent_id: &[u8]) -> bool {
+    parent_id.iter().all(|byte| *byte == 0)
+}

@@ -1,0 +1,265 @@
+//! The trace store as the other rooms see it: one trait with its contract, and what it answers with.
+
+use bytes::Bytes;
+use spandrel_block::LatencySketch;
+use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
+use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
+
+use crate::plan::{AggregatePlan, Position, SearchPlan};
+
+/// Keeps spans and finds them again.
+///
+/// # Contract
+/// - **Durable.** `append` returns `Ok` only when every span of the batch survives what the store's
+///   durability promises; with `sync` that is SIGKILL and power loss. After an error none of the
+///   batch has to be there, and nothing of it was acknowledged.
+/// - **Visible.** What `append` acknowledged is found by `trace`, `search`, `aggregate` and the names
+///   from that moment on, and after a restart.
+/// - **Unchanged.** `trace` gives back the bytes that came in, resource and scope included. Spans
+///   equal in resource, scope and every field are given once; spans that share an ID but differ are
+///   all given.
+/// - **Tenants** never see each other's data.
+/// - **Damage** costs the damaged block and no other: answers go on and say that they are partial.
+/// - All methods block; call them from threads that may wait. They may be called from any thread.
+pub trait TraceStore: Send + Sync {
+    /// Stores the spans of several requests in one durable step.
+    fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError>;
+
+    /// The spans of one trace by (start, span ID); `None` when there are none.
+    fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError>;
+
+    /// Traces with at least one span that satisfies the plan.
+    fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError>;
+
+    /// Counts and latencies over time.
+    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError>;
+
+    /// The names of all services, sorted.
+    fn services(&self, tenant: &TenantId) -> Vec<String>;
+
+    /// The operations of one service, sorted by name and kind.
+    fn operations(&self, tenant: &TenantId, service: &str) -> Vec<Operation>;
+
+    /// How much there is.
+    fn status(&self) -> StoreStatus;
+
+    /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
+    fn refusal(&self) -> Option<AppendError>;
+}
+
+/// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendError {
+    /// The disk is full; ingest resumes by itself when there is room.
+    #[error("the disk is full: {free} bytes free, {needed} needed; free some space and send again")]
+    DiskFull {
+        /// Bytes free.
+        free: u64,
+        /// Bytes that have to be free.
+        needed: u64,
+    },
+    /// Merging is behind; send again a little later.
+    #[error("the store is behind with merging ({unsealed_spans} spans wait); send again later")]
+    Overloaded {
+        /// Spans in fresh blocks.
+        unsealed_spans: u64,
+    },
+    /// A write or sync failed. What was acknowledged is safe; nothing more is taken until a restart.
+    #[error("the store takes no writes since a write failed ({0}); check the disk and restart")]
+    Poisoned(String),
+    /// The store is shutting down.
+    #[error("the store is closing; send to another instance or later")]
+    Closed,
+}
+
+/// Why a question was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The engine could not read.
+    #[error("reading the store failed: {0}")]
+    Io(String),
+}
+
+/// The spans of one trace, read as they are asked for.
+pub struct TraceSpans {
+    /// Spans stored, duplicates included: an upper bound.
+    pub stored: u64,
+    pub(crate) spans: Box<dyn Iterator<Item = Result<StoredSpan, ReadError>> + Send>,
+    pub(crate) damage: Damage,
+}
+
+/// Counts what could not be read while an answer was made.
+#[derive(Debug, Clone, Default)]
+pub struct Damage(pub(crate) std::sync::Arc<std::sync::atomic::AtomicU64>);
+
+/// One span as it came in. The parts are slices of shared buffers: cloning is cheap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSpan {
+    /// A `ResourceSpans` message without its scope spans.
+    pub resource: Bytes,
+    /// A `ScopeSpans` message without its spans.
+    pub scope: Bytes,
+    /// A `Span` message.
+    pub span: Bytes,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default)]
+pub struct SearchAnswer {
+    /// The traces, in the order asked for.
+    pub traces: Vec<TraceSummary>,
+    /// Where the next page begins; `None` when this was the last.
+    pub next: Option<Position>,
+    /// Something was left out: damaged blocks, or a limit was met.
+    pub partial: bool,
+    /// What it took.
+    pub scanned: Scanned,
+}
+
+/// What a search touched.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Blocks in the catalog for this tenant.
+    pub blocks: u64,
+    /// Blocks whose columns were read.
+    pub blocks_read: u64,
+    /// Spans looked at.
+    pub spans: u64,
+}
+
+/// One trace, described as a whole as stored, and which of its spans matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceSummary {
+    /// Its ID.
+    pub id: TraceId,
+    /// The root's service.
+    pub root_service: String,
+    /// The root's name.
+    pub root_name: String,
+    /// The root's status as sent.
+    pub status: StatusCode,
+    /// The root's error code.
+    pub error_code: Option<String>,
+    /// Earliest start.
+    pub start: UnixNanos,
+    /// Latest end minus earliest start.
+    pub duration: u64,
+    /// Its spans.
+    pub span_count: u64,
+    /// Its failed spans.
+    pub error_count: u64,
+    /// Its services, sorted by name.
+    pub services: Vec<ServiceCount>,
+    /// Spans that matched, the earliest 20 of them.
+    pub matched_span_ids: Vec<SpanId>,
+    /// How many matched.
+    pub matched_span_count: u64,
+}
+
+/// A service's share of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceCount {
+    /// Its name.
+    pub name: String,
+    /// Its spans.
+    pub span_count: u64,
+    /// Its failed spans.
+    pub error_count: u64,
+}
+
+/// A span name of a service, with its kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operation {
+    /// The span's name.
+    pub name: String,
+    /// The span's kind.
+    pub kind: SpanKind,
+}
+
+/// One line of an aggregate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// The service, when grouped by it.
+    pub service: Option<String>,
+    /// The operation, when grouped by it.
+    pub operation: Option<String>,
+    /// The kind, when grouped by it.
+    pub kind: Option<SpanKind>,
+    /// Points that have spans, by time.
+    pub points: Vec<Point>,
+}
+
+/// The spans that start within one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Where the step begins.
+    pub time: UnixNanos,
+    /// Spans counted.
+    pub request_count: u64,
+    /// Failed spans among them.
+    pub error_count: u64,
+    /// Their durations.
+    pub latency: LatencySketch,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// Spans, duplicates that were not merged away yet included.
+    pub span_count: u64,
+    /// Traces: exact for small stores, an estimate within 2 % for large ones.
+    pub trace_count: u64,
+    /// Bytes that the store takes on disk.
+    pub store_bytes: u64,
+    /// Blocks that wait to be merged.
+    pub fresh_block_count: u64,
+    /// Spans in them.
+    pub unsealed_span_count: u64,
+    /// Start of the earliest span; `None` in an empty store.
+    pub oldest: Option<UnixNanos>,
+    /// Start of the latest span.
+    pub newest: Option<UnixNanos>,
+    /// Spans appended since the store was opened.
+    pub appended_spans: u64,
+    /// Blocks set aside because they are damaged.
+    pub damaged_blocks: u64,
+}
+
+// === impl TraceSpans ===
+
+impl TraceSpans {
+    /// A trace whose spans are already at hand: for tests of what stands above the store.
+    pub fn from_spans(spans: Vec<StoredSpan>) -> Self {
+        Self {
+            stored: spans.len() as u64,
+            spans: Box::new(spans.into_iter().map(Ok)),
+            damage: Damage::default(),
+        }
+    }
+
+    /// Parts of the trace that could not be read so far.
+    pub fn damage(&self) -> Damage {
+        self.damage.clone()
+    }
+}
+
+impl Iterator for TraceSpans {
+    type Item = Result<StoredSpan, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.spans.next()
+    }
+}
+
+// === impl Damage ===
+
+impl Damage {
+    /// Blocks that were left out.
+    pub fn blocks(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
