@@ -50,7 +50,7 @@ progress() {
     local objects began=$SECONDS silence
     exec {silence}<> <(:) 9>&-
     until read -rt 30 -u "$silence"; do # a sleep that dies with this shell
-        objects="$(find "$1" -name '*.o' -path '*librocksdb-sys*' 2>/dev/null | wc -l)"
+        objects="$( (find "$1" -name '*.o' -path '*librocksdb-sys*' 2>/dev/null || true) | wc -l)"
         note "$objects of about $SOURCES files compiled after $(((SECONDS - began) / 60)) min"
     done
 }
@@ -67,7 +67,8 @@ compile() {
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true
     ((status == 0)) || die "RocksDB did not compile (see above). \`scripts/setup.sh run\` installs what it needs."
-    archive="$(find "$build" -name librocksdb.a -path '*librocksdb-sys*' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)"
+    archive="$(find "$build" -name librocksdb.a -path '*librocksdb-sys*' -printf '%T@ %p\n' 2>/dev/null \
+        | sort -n | tail -n 1 | cut -d' ' -f2- || true)"
     [[ -n "$archive" ]] || die "the build made no librocksdb.a under $build"
     keep "$archive" "$facts" "$dir"
     rm -rf "$build" # 1 GB that nobody needs again
