@@ -45,8 +45,8 @@ VOLUME /data
 EXPOSE 16686 4317 4318
 
 # Bash speaks TCP by itself, so the image needs no HTTP client.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["bash", "-c", \
-    "exec 3<>/dev/tcp/127.0.0.1/16686 && printf 'GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200'"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/16686 && printf 'GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200'"]
 
 # `docker stop` waits 10 s by default, as long as a drain may take; give it a little more: -t 15.
 ENTRYPOINT ["/usr/bin/spandrel"]

@@ -12,9 +12,10 @@ binary="$TARGET/release/spandrel"
 # the server closes its standard output, and takes the workload with it.
 announce() {
     trap '' INT TERM # Ctrl-C is for the server, which drains; its last lines still arrive here
-    local word name address workload=''
+    local line word name address workload=''
     declare -A at
-    while read -r word name address; do
+    while IFS= read -r line; do
+        read -r word name address <<<"$line"
         case "$word" in
             listening) at[$name]="$address" ;;
             ready)
@@ -24,14 +25,17 @@ announce() {
                 note "OTLP/HTTP   http://${at[otlp-http]:-?}   (OTEL_EXPORTER_OTLP_ENDPOINT, protocol http/protobuf)"
                 note "data        $data"
                 if [[ "${DEMO:-}" == 1 ]]; then
-                    OTEL_EXPORTER_OTLP_ENDPOINT="http://${at[otlp-grpc]}" "$binary" demo >&2 &
+                    (
+                        trap - INT TERM
+                        OTEL_EXPORTER_OTLP_ENDPOINT="http://${at[otlp-grpc]}" exec "$binary" demo >&2
+                    ) &
                     workload=$!
                     note "a live workload flows in (DEMO=1)"
                 else
                     note "nothing to look at yet? \`make demo\` in a second shell"
                 fi
                 ;;
-            *) echo "$word $name $address" ;;
+            *) printf '%s\n' "$line" ;;
         esac
     done
     if [[ -n "$workload" ]]; then kill "$workload" 2>/dev/null || true; fi
