@@ -27,6 +27,7 @@ check: ## Format, lints and unit tests: the quick look before a commit
 
 fmt: ## Format Rust and TypeScript
 	@cargo fmt --all
+	@scripts/ui.sh packages ui
 	@cd ui && npm run --silent format
 
 fuzz: ## Fuzz the decoders for SECONDS each (default 60)

@@ -78,7 +78,7 @@ check_test_tools() {
 
 install_packages() {
     ((${#missing_packages[@]})) || return 0
-    local install="apt-get update && apt-get install -y --no-install-recommends ${missing_packages[*]}"
+    local install="apt-get update && apt-get install -qq -y --no-install-recommends ${missing_packages[*]}"
     local reason
     say "Missing system packages"
     for reason in "${missing_reasons[@]}"; do note "$reason"; done
