@@ -1,1 +1,133 @@
-//! Placeholder.
+//! `spandrel demo`: a live e-commerce workload, sent over OTLP/gRPC by the real OpenTelemetry SDK.
+//!
+//! A dozen services in two dozen instances (gateway, frontend, catalogue, checkout, payment, ...), each
+//! with a tracer provider, a resource and a batch exporter of its own, serve simulated customers: pages
+//! with parallel calls, N+1 queries, retries at another instance, late recommendations, searches that
+//! the customer does not wait for, orders whose messages are consumed later, and a batch job. Once every
+//! two minutes a payment instance falls ill for 20 seconds, and the database has a slow spell.
+//!
+//! It begins with the last minute at once, so that there is something to see; after that nothing is
+//! sent before it has happened. With a seed the story repeats; IDs and times never do.
+//!
+//! Not a load generator: it is made to be looked at, not to find limits.
+
+mod chance;
+mod export;
+mod failure;
+mod fleet;
+mod live;
+mod protocol;
+mod scenario;
+mod schedule;
+mod services;
+mod shopper;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod weather;
+
+use export::Destination;
+use opentelemetry_otlp::ExporterBuildError;
+use std::time::Duration;
+
+/// How long `run` waits for a server at the endpoint.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Above this the SDK's queues of one process could not keep up.
+const HIGHEST_RATE: f64 = 200.0;
+
+/// What to send, where to, and for how long.
+#[derive(Clone, Debug)]
+pub struct DemoConfig {
+    /// The OTLP/gRPC endpoint, as `http://HOST:PORT`.
+    pub endpoint: String,
+    /// Visits (each a trace or a few) per second on average: above 0, at most 200.
+    pub rate: f64,
+    /// When to stop; without it, the workload flows until it is shut down.
+    pub duration: Option<Duration>,
+    /// Repeats the story of another run with the same seed.
+    pub seed: Option<u64>,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DemoReport {
+    /// Traces that were started.
+    pub traces: u64,
+    /// Spans that were started.
+    pub spans: u64,
+    /// Spans that the server accepted. Of these it may have refused some one by one (OTLP's partial
+    /// success), which the SDK only logs, as a warning.
+    pub exported: u64,
+    /// Spans in exports that failed.
+    pub failed: u64,
+    /// Spans that never reached an exporter, because a queue was full or the last flush took too long.
+    pub dropped: u64,
+    /// Exports that failed, after retries.
+    pub failed_exports: u64,
+}
+
+/// Why the demo could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The rate makes no sense, or is too high.
+    #[error("a rate of {0} traces per second is not possible; give one above 0 and up to {HIGHEST_RATE}")]
+    InvalidRate(f64),
+    /// The endpoint is not a URL that the demo can send to.
+    #[error(
+        "`{endpoint}` is not an endpoint: {reason}; give the server's OTLP/gRPC address as http://HOST:PORT"
+    )]
+    InvalidEndpoint {
+        /// The endpoint as it was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No server has answered in time.
+    #[error(
+        "no OTLP/gRPC server answered at {endpoint} within {waited:?} ({reason}); start one with \
+         `spandrel serve`, and give the HOST:PORT of its `listening otlp-grpc` line if it is not the default"
+    )]
+    NothingListens {
+        /// The endpoint that was tried.
+        endpoint: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// How the last try failed.
+        reason: String,
+    },
+    /// The SDK refused to build an exporter.
+    #[error("no exporter could be built; check the OTEL_EXPORTER_OTLP_* variables of the environment")]
+    Exporter(#[from] ExporterBuildError),
+}
+
+impl Default for DemoConfig {
+    fn default() -> Self {
+        Self { endpoint: "http://127.0.0.1:4317".to_owned(), rate: 10.0, duration: None, seed: None }
+    }
+}
+
+/// Sends the workload until the duration is over or `shutdown` completes, then flushes.
+///
+/// Waits up to ten seconds for a server at the endpoint. After that, failed exports are counted and
+/// logged but end nothing: the server may come back. Needs a Tokio runtime.
+pub async fn run(config: DemoConfig, shutdown: impl Future<Output = ()>) -> Result<DemoReport, DemoError> {
+    run_with_patience(config, PATIENCE, shutdown).await
+}
+
+async fn run_with_patience(
+    config: DemoConfig,
+    patience: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Result<DemoReport, DemoError> {
+    if !(config.rate > 0.0 && config.rate <= HIGHEST_RATE) {
+        return Err(DemoError::InvalidRate(config.rate));
+    }
+    let mut shutdown = std::pin::pin!(shutdown);
+    let destination = tokio::select! {
+        () = &mut shutdown => return Ok(DemoReport::default()),
+        destination = Destination::connect(&config.endpoint, patience) => destination?,
+    };
+    tracing::info!(endpoint = config.endpoint, rate = config.rate, "the demo has begun");
+    live::flow(&config, destination, shutdown).await
+}

@@ -1,0 +1,97 @@
+//! Seeded chance: every random decision of the demo is drawn here, so that one seed tells one story.
+//!
+//! Not for IDs: trace and span IDs come from the SDK's own generator, or two runs with the same seed
+//! would send different spans under the same IDs.
+
+use std::time::Duration;
+
+/// A source of decisions.
+pub(crate) struct Chance(fastrand::Rng);
+
+impl Chance {
+    /// Repeats the decisions of every other source with this seed; without one, no two are alike.
+    pub(crate) fn new(seed: Option<u64>) -> Self {
+        Self(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed))
+    }
+
+    /// True with this probability.
+    pub(crate) fn likely(&mut self, probability: f64) -> bool {
+        self.0.f64() < probability
+    }
+
+    /// A whole number from `low` up to and including `high`.
+    pub(crate) fn between(&mut self, low: usize, high: usize) -> usize {
+        self.0.usize(low..=high)
+    }
+
+    /// A hexadecimal token of 16 digits.
+    pub(crate) fn token(&mut self) -> String {
+        format!("{:016x}", self.0.u64(..))
+    }
+
+    /// One of the choices, each as likely as its weight.
+    pub(crate) fn weighted<T: Copy>(&mut self, first: T, choices: &[(u32, T)]) -> T {
+        let total: u32 = choices.iter().map(|(weight, _)| weight).sum();
+        let mut drawn = self.0.u32(0..total.max(1));
+        for (weight, choice) in choices {
+            if drawn < *weight {
+                return *choice;
+            }
+            drawn -= weight;
+        }
+        first
+    }
+
+    /// A time as real services take it: most are near `median_ms`, one in fifty is far above it.
+    pub(crate) fn around(&mut self, median_ms: f64) -> Duration {
+        let tail = if self.likely(0.02) { 3.0 + 5.0 * self.0.f64() } else { 1.0 };
+        millis(median_ms * (0.35 * self.normal()).exp() * tail)
+    }
+
+    /// The time until the next of events that happen `per_second` times on average.
+    pub(crate) fn until_next(&mut self, per_second: f64) -> Duration {
+        Duration::from_secs_f64(-(1.0 - self.0.f64()).ln() / per_second)
+    }
+
+    /// A standard normal value (Box-Muller).
+    fn normal(&mut self) -> f64 {
+        let radius = (-2.0 * (1.0 - self.0.f64()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.0.f64()).cos()
+    }
+}
+
+/// A duration of so many milliseconds.
+pub(crate) fn millis(value: f64) -> Duration {
+    Duration::from_secs_f64(value / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let draw = |seed| {
+            let mut chance = Chance::new(Some(seed));
+            (chance.token(), chance.between(0, 1000), chance.around(10.0), chance.until_next(3.0))
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn times_have_the_given_median_and_a_heavy_tail() {
+        let mut chance = Chance::new(Some(1));
+        let mut times: Vec<_> = (0..10_000).map(|_| chance.around(100.0)).collect();
+        times.sort();
+        assert!((millis(95.0)..millis(105.0)).contains(&times[5_000]), "median {:?}", times[5_000]);
+        assert!(times[9_950] > millis(300.0), "p99.5 {:?}", times[9_950]);
+    }
+
+    #[test]
+    fn weights_are_kept() {
+        let mut chance = Chance::new(Some(1));
+        let often = (0..4_000).filter(|_| chance.weighted('a', &[(1, 'a'), (3, 'b')]) == 'b').count();
+        assert!((2_850..3_150).contains(&often), "{often} of 4000 with a weight of 3 in 4");
+    }
+}

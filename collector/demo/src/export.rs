@@ -1,0 +1,162 @@
+//! The way out: OTLP exporters of the SDK on one shared channel, counted so that no failure is silent.
+
+use crate::DemoError;
+use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+
+/// Spans leave at least once a second: a newcomer is watching.
+const SCHEDULE_DELAY: Duration = Duration::from_secs(1);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+
+/// Where all exporters of the process send to.
+pub(crate) struct Destination {
+    channel: Channel,
+    tally: Arc<Tally>,
+}
+
+/// What became of the spans that were handed to exporters.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    exported: AtomicU64,
+    failed: AtomicU64,
+    failed_exports: AtomicU64,
+    last_failure: Mutex<Option<String>>,
+}
+
+/// A moment's copy of the counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) exported: u64,
+    pub(crate) failed: u64,
+    pub(crate) failed_exports: u64,
+}
+
+/// An exporter which counts what the one inside does.
+#[derive(Debug)]
+struct Counted<E> {
+    inner: E,
+    tally: Arc<Tally>,
+}
+
+impl Destination {
+    /// Waits until an OTLP/gRPC receiver answers at `endpoint`, at most for `patience`.
+    pub(crate) async fn connect(endpoint: &str, patience: Duration) -> Result<Self, DemoError> {
+        let invalid = |reason: String| DemoError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
+        if !endpoint.starts_with("http://") {
+            return Err(invalid("it must begin with http://".to_owned()));
+        }
+        let channel = Endpoint::from_shared(endpoint.to_owned())
+            .map_err(|error| invalid(error.to_string()))?
+            .timeout(EXPORT_TIMEOUT)
+            .connect_timeout(PROBE_TIMEOUT)
+            .connect_lazy();
+        let destination = Self { channel, tally: Arc::default() };
+        destination.wait(endpoint, patience).await?;
+        Ok(destination)
+    }
+
+    /// A batch processor with an exporter of its own, as each process of a fleet has it.
+    pub(crate) fn processor(&self) -> Result<BatchSpanProcessor, DemoError> {
+        let inner = self.exporter(EXPORT_TIMEOUT, RetryPolicy::recommended())?;
+        let config = BatchConfigBuilder::default().with_scheduled_delay(SCHEDULE_DELAY).build();
+        let exporter = Counted { inner, tally: Arc::clone(&self.tally) };
+        Ok(BatchSpanProcessor::builder(exporter).with_batch_config(config).build())
+    }
+
+    pub(crate) fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Sends a request without spans until it is answered: only then somebody there understands OTLP.
+    async fn wait(&self, endpoint: &str, patience: Duration) -> Result<(), DemoError> {
+        let probe = self.exporter(PROBE_TIMEOUT, RetryPolicy::disabled())?;
+        let started = Instant::now();
+        let mut told = false;
+        while let Err(error) = probe.export(Vec::new()).await {
+            if started.elapsed() >= patience {
+                let endpoint = endpoint.to_owned();
+                return Err(DemoError::NothingListens {
+                    endpoint,
+                    waited: patience,
+                    reason: error.to_string(),
+                });
+            }
+            if !told {
+                tracing::warn!(endpoint, %error, "waiting for a server at the OTLP endpoint; start it with `spandrel serve`");
+                told = true;
+            }
+            tokio::time::sleep(PROBE_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn exporter(
+        &self,
+        timeout: Duration,
+        retries: RetryPolicy,
+    ) -> Result<opentelemetry_otlp::SpanExporter, ExporterBuildError> {
+        opentelemetry_otlp::SpanExporter::builder()
+            .with_tonic()
+            .with_channel(self.channel.clone())
+            .with_timeout(timeout)
+            .with_retry_policy(retries)
+            .build()
+    }
+}
+
+impl Tally {
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            exported: self.exported.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            failed_exports: self.failed_exports.load(Relaxed),
+        }
+    }
+
+    /// Why the last export failed, if any has since this was last asked.
+    pub(crate) fn take_failure(&self) -> Option<String> {
+        self.last_failure.lock().ok()?.take()
+    }
+
+    fn add(&self, spans: u64, result: &OTelSdkResult) {
+        let Err(error) = result else {
+            self.exported.fetch_add(spans, Relaxed);
+            return;
+        };
+        self.failed.fetch_add(spans, Relaxed);
+        self.failed_exports.fetch_add(1, Relaxed);
+        if let Ok(mut last) = self.last_failure.lock() {
+            *last = Some(error.to_string());
+        }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Counted<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len() as u64;
+        let result = self.inner.export(batch).await;
+        self.tally.add(spans, &result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
