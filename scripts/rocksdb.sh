@@ -21,7 +21,7 @@ cpu_flags() {
         flags="$CARGO_ENCODED_RUSTFLAGS"
     elif [[ -v RUSTFLAGS ]]; then
         flags="$RUSTFLAGS"
-    elif rustc -vV | grep -qx 'host: x86_64-unknown-linux-gnu'; then
+    elif [[ "$(rustc -vV)" == *"host: x86_64-unknown-linux-gnu"* ]]; then
         flags="$(sed -n 's/^rustflags *= *//p' "$ROOT/.cargo/config.toml")"
     fi
     tr -d '[]",' <<<"$flags" | tr '\037' ' ' | sed 's/-C /-C/g' | tr ' ' '\n' \
@@ -34,7 +34,7 @@ facts() {
     grep -E '^rocksdb *=' "$ROOT/Cargo.toml" | grep -oE "\"($FEATURES)\"" | sort
     rustc -vV | grep '^host: '
     cpu_flags
-    "${CXX:-c++}" --version | head -n 1
+    "${CXX:-c++}" --version | sed -n 1p
     echo "CXXFLAGS ${CXXFLAGS:-}"
 }
 

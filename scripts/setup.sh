@@ -19,7 +19,7 @@ need_package() { # PACKAGE REASON
     missing_reasons+=("$1: $2")
 }
 
-at_least() { [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" == "$1" ]]; } # WANTED FOUND
+at_least() { [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | sed -n 1p)" == "$1" ]]; } # WANTED FOUND
 
 compiles_cxx20() {
     echo '#include <concepts>' | "${CXX:-c++}" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null
