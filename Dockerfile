@@ -29,7 +29,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libstdc++6 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin spandrel \
+    && useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin spandrel \
     && install -d -o spandrel -g spandrel -m 750 /data
 COPY --from=binary /out/spandrel /usr/bin/spandrel
 COPY LICENSE /usr/share/doc/spandrel/LICENSE
@@ -40,7 +40,7 @@ ENV SPANDREL_DATA_DIR=/data \
     SPANDREL_HTTP_ADDR=0.0.0.0:16686 \
     SPANDREL_OTLP_GRPC_ADDR=0.0.0.0:4317 \
     SPANDREL_OTLP_HTTP_ADDR=0.0.0.0:4318
-USER 10001
+USER 10001:10001
 VOLUME /data
 EXPOSE 16686 4317 4318
 
