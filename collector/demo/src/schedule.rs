@@ -53,7 +53,7 @@ impl Schedule {
             Scene::Analytics
         } else {
             self.visit += chance.until_next(self.rate_at(at));
-            chance.weighted(Scene::Home, &Scene::VISITS)
+            chance.weighted(Scene::VISITS)
         };
         Some((at, scene))
     }

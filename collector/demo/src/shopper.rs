@@ -21,7 +21,7 @@ impl Shopper {
 
     /// Somebody with an account.
     pub(crate) fn signed_in(chance: &mut Chance) -> Self {
-        let currency = chance.weighted("EUR", &[(6, "EUR"), (3, "USD"), (1, "GBP")]);
+        let currency = chance.weighted([(6, "EUR"), (3, "USD"), (1, "GBP")]);
         let user = Some(format!("user-{:04}", chance.between(1, 2_000)));
         Self { user, session: chance.token(), currency }
     }

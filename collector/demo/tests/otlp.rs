@@ -17,14 +17,21 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
-/// Keeps what it is sent, or refuses it.
+/// Keeps what it is sent, until it begins to refuse.
 #[derive(Clone)]
 struct Receiver {
     received: Arc<Mutex<Vec<ResourceSpans>>>,
     span_count: watch::Sender<usize>,
-    refuses: bool,
+    refusal: Option<Refusal>,
+}
+
+/// How spans are refused, and how many are taken before.
+#[derive(Clone, Copy)]
+struct Refusal {
+    after: usize,
+    code: Code,
 }
 
 #[tonic::async_trait]
@@ -34,9 +41,11 @@ impl TraceService for Receiver {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let spans = request.into_inner().resource_spans;
-        self.span_count.send_modify(|count| *count += span_count(&spans));
-        if self.refuses && span_count(&spans) > 0 {
-            return Err(Status::invalid_argument("refused by the test"));
+        let count = span_count(&spans);
+        self.span_count.send_modify(|total| *total += count);
+        let total = *self.span_count.borrow();
+        if let Some(refusal) = self.refusal.filter(|refusal| count > 0 && total > refusal.after) {
+            return Err(Status::new(refusal.code, "refused by the test"));
         }
         // The demo's first request asks whether anybody is there, without a span.
         self.received.lock().unwrap().extend(spans.into_iter().filter(|spans| !spans.scope_spans.is_empty()));
@@ -45,9 +54,9 @@ impl TraceService for Receiver {
 }
 
 /// Runs the demo against a receiver until that has seen `enough` spans.
-async fn play(enough: usize, refuses: bool) -> (DemoReport, Vec<ResourceSpans>) {
+async fn play(enough: usize, refusal: Option<Refusal>) -> (DemoReport, Vec<ResourceSpans>) {
     let (span_count, mut counted) = watch::channel(0);
-    let receiver = Receiver { received: Arc::default(), span_count, refuses };
+    let receiver = Receiver { received: Arc::default(), span_count, refusal };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let server = tonic::transport::Server::builder()
@@ -80,7 +89,7 @@ fn attribute(resource: &Resource, key: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_span_arrives_with_its_resource() {
-    let (report, received) = play(1_500, false).await;
+    let (report, received) = play(1_500, None).await;
     assert_eq!(report.exported, span_count(&received) as u64);
     assert_eq!((report.exported, report.failed, report.dropped), (report.spans, 0, 0));
     assert!(report.traces > 50, "{report:?}");
@@ -97,10 +106,18 @@ async fn every_span_arrives_with_its_resource() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_exports_are_counted() {
-    let (report, received) = play(500, true).await;
+    let (report, received) = play(500, Some(Refusal { after: 0, code: Code::InvalidArgument })).await;
     assert!(received.is_empty());
     assert_eq!((report.exported, report.failed, report.dropped), (0, report.spans, 0));
     assert!(report.failed_exports > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_ends_nothing_and_hides_nothing() {
+    let (report, received) = play(1_500, Some(Refusal { after: 500, code: Code::Unavailable })).await;
+    assert_eq!(report.exported, span_count(&received) as u64);
+    assert_eq!(report.exported + report.failed + report.dropped, report.spans);
+    assert!(report.exported > 0 && report.failed > 0, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,7 +47,7 @@ pub(crate) fn visit(
 ) {
     let gateway = stage.choose(Service::Gateway);
     let client = format!("203.0.113.{}", stage.chance.between(1, 254));
-    let browser = stage.chance.weighted(BROWSERS[0], &BROWSERS.map(|browser| (1, browser)));
+    let browser = stage.chance.one_of(BROWSERS);
     let opening = server_span(request, "shop.example").with([
         KeyValue::new("client.address", client),
         KeyValue::new("user_agent.original", browser),

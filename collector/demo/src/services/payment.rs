@@ -32,7 +32,8 @@ const UPDATE: Statement = Statement {
 /// Charges an order; when an instance is unavailable, another one is tried after a short while.
 pub(crate) fn charge(stage: &mut Stage, caller: &mut Work, order: &str, amount: f64) -> Answer {
     let mut instance = stage.choose(Service::Payment);
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         let request =
             Request::new(Service::Payment, "shop.payment.v1.Payments/Charge").attempt(instance, attempt - 1);
         let answer = rpc::call(stage, caller, request, |stage, work| {
@@ -54,8 +55,8 @@ pub(crate) fn charge(stage: &mut Stage, caller: &mut Work, order: &str, amount: 
         );
         caller.pass(millis(delay_ms));
         instance = stage.choose_other(Service::Payment, instance);
+        attempt += 1;
     }
-    Ok(())
 }
 
 /// Captures what was authorised before.
