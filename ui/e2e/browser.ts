@@ -1,0 +1,48 @@
+/** Opens the system's Chromium. Nothing is downloaded: `$CHROMIUM` names it, else /usr/bin/chromium. */
+import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
+
+const ARGUMENTS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+const WAIT_MS = 20_000;
+
+export function serverUrl(): string {
+  const url = process.env.SPANDREL_URL;
+  if (!url) throw new Error("SPANDREL_URL is not set; run the tests by `npm run e2e`");
+  return url.replace(/\/$/, "");
+}
+
+export function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
+}
+
+/** A page that fails its test on any script error. */
+export async function openPage(
+  browser: Browser,
+  options: BrowserContextOptions = {},
+): Promise<{ page: Page; errors: string[] }> {
+  const context = await browser.newContext({
+    baseURL: serverUrl(),
+    viewport: { width: 1440, height: 900 },
+    ...options,
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(WAIT_MS);
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  return { page, errors };
+}
+
+export async function getApi<T>(path: string): Promise<T> {
+  const response = await fetch(`${serverUrl()}/api/v1/${path}`);
+  if (!response.ok) throw new Error(`GET /api/v1/${path}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as T;
+}

@@ -1,0 +1,62 @@
+/**
+ * Asks the native API and turns every failure into one error type with words a user can act on.
+ * Knows URLs and JSON; knows no page.
+ *
+ * URLs are relative to the document's base, so that the app works under any path prefix.
+ */
+import type { Problem } from "./types";
+
+export type Params = Record<string, string | number | undefined>;
+
+export class ApiError extends Error {
+  readonly status: number;
+  readonly title: string;
+
+  constructor(status: number, title: string, detail: string) {
+    super(detail);
+    this.name = "ApiError";
+    this.status = status;
+    this.title = title;
+  }
+}
+
+/** `path` below `/api/v1/`, its segments already encoded. Empty parameters are left out. */
+export function apiUrl(path: string, params: Params = {}): string {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) {
+    if (value !== undefined && value !== "") query.set(key, String(value));
+  }
+  const text = query.toString();
+  return `api/v1/${path}${text ? `?${text}` : ""}`;
+}
+
+export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal, headers: { accept: "application/json" } });
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    throw new ApiError(
+      0,
+      "No answer",
+      "The server did not answer. Check that it is running, then try again.",
+    );
+  }
+  if (!response.ok) throw await failure(response);
+  return (await response.json()) as T;
+}
+
+async function failure(response: Response): Promise<ApiError> {
+  const title = response.statusText || `HTTP ${response.status}`;
+  const text = await response.text().catch(() => "");
+  try {
+    const problem = JSON.parse(text) as Problem;
+    return new ApiError(response.status, problem.title ?? title, problem.detail ?? problem.title ?? title);
+  } catch {
+    return new ApiError(
+      response.status,
+      title,
+      text.slice(0, 300) || `The server answered ${response.status}.`,
+    );
+  }
+}

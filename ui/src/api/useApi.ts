@@ -1,0 +1,93 @@
+/**
+ * One hook for "show what this URL answers": loading, failed or there, with a short memory so that
+ * the browser's back button shows a page at once instead of asking again.
+ */
+import { useCallback, useEffect, useState } from "react";
+import { ApiError, getJson } from "./client";
+
+export interface Answer<T> {
+  data: T | undefined;
+  error: ApiError | undefined;
+  loading: boolean;
+  reload: () => void;
+}
+
+interface Remembered {
+  at: number;
+  data: unknown;
+}
+
+interface Options {
+  /** How long an earlier answer is good enough, in milliseconds. */
+  maxAge?: number;
+  /** Keep showing the last answer while the next URL loads. */
+  keep?: boolean;
+}
+
+const DEFAULT_MAX_AGE = 30_000;
+const REMEMBERED_ANSWERS = 12;
+const memory = new Map<string, Remembered>();
+
+export function useApi<T>(url: string | null, options: Options = {}): Answer<T> {
+  const { maxAge = DEFAULT_MAX_AGE, keep = false } = options;
+  const [round, setRound] = useState(0);
+  const [state, setState] = useState<{ url: string | null; data?: T; error?: ApiError; done: boolean }>(
+    () => ({
+      url,
+      data: recall<T>(url, maxAge),
+      done: false,
+    }),
+  );
+
+  useEffect(() => {
+    if (url === null) return;
+    const known = round === 0 ? recall<T>(url, maxAge) : undefined;
+    if (known !== undefined) {
+      setState({ url, data: known, done: true });
+      return;
+    }
+    const abort = new AbortController();
+    getJson<T>(url, abort.signal).then(
+      (data) => {
+        if (abort.signal.aborted) return;
+        remember(url, data);
+        setState({ url, data, done: true });
+      },
+      (cause: unknown) => {
+        if (abort.signal.aborted) return;
+        setState({ url, error: toApiError(cause), done: true });
+      },
+    );
+    return () => abort.abort();
+  }, [url, round, maxAge]);
+
+  const reload = useCallback(() => {
+    setState((old) => ({ ...old, done: false }));
+    setRound((n) => n + 1);
+  }, []);
+
+  const current = state.url === url;
+  return {
+    data: current || keep ? state.data : recall<T>(url, maxAge),
+    error: current ? state.error : undefined,
+    loading: url !== null && !(current && state.done),
+    reload,
+  };
+}
+
+export function toApiError(cause: unknown): ApiError {
+  if (cause instanceof ApiError) return cause;
+  return new ApiError(0, "Unreadable answer", cause instanceof Error ? cause.message : String(cause));
+}
+
+function recall<T>(url: string | null, maxAge: number): T | undefined {
+  const found = url === null ? undefined : memory.get(url);
+  return found && Date.now() - found.at <= maxAge ? (found.data as T) : undefined;
+}
+
+function remember(url: string, data: unknown) {
+  memory.delete(url);
+  memory.set(url, { at: Date.now(), data });
+  const oldest = memory.keys().next().value;
+  if (memory.size > REMEMBERED_ANSWERS && oldest !== undefined) memory.delete(oldest);
+}

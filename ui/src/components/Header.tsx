@@ -1,0 +1,89 @@
+/** The bar on top of every page: where one can go, and the box that opens a trace by its ID. */
+import { type FormEvent, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { parseTraceId } from "../lib/ids";
+import { THEMES, useTheme } from "./useTheme";
+
+export function Header() {
+  const [location] = useLocation();
+  return (
+    <header className="topbar">
+      <Link href="/" className="brand">
+        <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
+          <path d="M4 26V12A10 10 0 0 1 14 5h14" fill="none" stroke="currentColor" strokeWidth="3" />
+          <path d="M12 13h16M12 19h9M17 25h11" stroke="var(--accent)" strokeWidth="3" />
+        </svg>
+        Spandrel
+      </Link>
+      <nav aria-label="Main">
+        <Link href="/" aria-current={location === "/" ? "page" : undefined}>
+          Search
+        </Link>
+        <Link href="/services" aria-current={location.startsWith("/services") ? "page" : undefined}>
+          Services
+        </Link>
+      </nav>
+      <TraceBox />
+      <ThemeButton />
+    </header>
+  );
+}
+
+function TraceBox() {
+  const [, navigate] = useLocation();
+  const [text, setText] = useState("");
+  const [error, setError] = useState("");
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    const id = parseTraceId(text);
+    if (!id) {
+      setError("A trace ID is 1 to 32 hexadecimal digits, not all zero.");
+      return;
+    }
+    setText("");
+    setError("");
+    navigate(`/trace/${id}`);
+  };
+  return (
+    <search className="trace-box">
+      <form aria-label="Go to trace" onSubmit={submit}>
+        <input
+          value={text}
+          onChange={(event) => {
+            setText(event.target.value);
+            setError("");
+          }}
+          aria-label="Trace ID"
+          aria-invalid={error !== ""}
+          aria-describedby={error ? "trace-box-error" : undefined}
+          placeholder="Go to trace ID"
+          spellCheck={false}
+          autoComplete="off"
+        />
+        {error && (
+          <p id="trace-box-error" className="trace-box-error" role="alert">
+            {error}
+          </p>
+        )}
+      </form>
+    </search>
+  );
+}
+
+const THEME_ICONS = { system: "◐", light: "☀", dark: "☾" } as const;
+
+function ThemeButton() {
+  const [theme, setTheme] = useTheme();
+  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? "system";
+  return (
+    <button
+      type="button"
+      className="icon-button"
+      onClick={() => setTheme(next)}
+      aria-label={`Theme: ${theme}. Switch to ${next}.`}
+      title={`Theme: ${theme}`}
+    >
+      <span aria-hidden="true">{THEME_ICONS[theme]}</span>
+    </button>
+  );
+}

@@ -1,0 +1,34 @@
+/** A colour for each service, the same on every page as far as the palette reaches. */
+
+export const PALETTE_SIZE = 14;
+
+/** FNV-1a: stable, and spreads short names well. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
+  }
+  return value >>> 0;
+}
+
+/** The palette entry of one service on its own. */
+export function colourIndex(service: string): number {
+  return hash(service) % PALETTE_SIZE;
+}
+
+/** Entries for services shown together: each keeps its own unless another already took it. */
+export function assignColours(services: readonly string[]): Map<string, number> {
+  const taken = new Set<number>();
+  const result = new Map<string, number>();
+  for (const service of [...new Set(services)].sort()) {
+    let index = colourIndex(service);
+    for (let tries = 0; taken.has(index) && tries < PALETTE_SIZE; tries++) index = (index + 5) % PALETTE_SIZE;
+    if (taken.size < PALETTE_SIZE) taken.add(index);
+    result.set(service, index);
+  }
+  return result;
+}
+
+export function colourVar(index: number | undefined): string {
+  return `var(--service-${index ?? 0})`;
+}

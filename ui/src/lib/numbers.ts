@@ -1,0 +1,34 @@
+/** Counts, rates and fractions as text. */
+
+const COUNT = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
+export function formatCount(value: number): string {
+  return COUNT.format(value);
+}
+
+export function formatCompact(value: number): string {
+  return value < 10_000 ? COUNT.format(value) : COMPACT.format(value);
+}
+
+/** Per second, or per minute when that is easier to read. */
+export function formatRate(perSecond: number): string {
+  if (perSecond === 0) return "0/s";
+  if (perSecond >= 1) return `${COMPACT.format(perSecond)}/s`;
+  const perMinute = perSecond * 60;
+  return perMinute >= 0.1 ? `${Number(perMinute.toPrecision(2))}/min` : "<0.1/min";
+}
+
+/** A fraction as a percentage; never rounds a failure away to `0%` or up to `100%`. */
+export function formatPercent(fraction: number): string {
+  if (fraction <= 0) return "0%";
+  if (fraction >= 1) return "100%";
+  const percent = fraction * 100;
+  if (percent < 0.01) return "<0.01%";
+  if (percent > 99.99) return ">99.99%";
+  return `${Number(percent.toPrecision(percent >= 10 ? 3 : 2))}%`;
+}
+
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${formatCount(count)} ${count === 1 ? one : many}`;
+}

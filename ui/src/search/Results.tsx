@@ -1,0 +1,123 @@
+/** The traces found, one dense row each. */
+import { Link } from "wouter";
+import type { ServiceCount, TraceSummary } from "../api/types";
+import { FailedMark, ServiceName } from "../components/Service";
+import { formatDuration } from "../lib/duration";
+import { shortId } from "../lib/ids";
+import { formatCount } from "../lib/numbers";
+import { formatAge, formatTime } from "../lib/time";
+import type { SearchParams } from "./params";
+
+const SHOWN_SERVICES = 5;
+
+export function Results({ traces, search }: { traces: TraceSummary[]; search: SearchParams }) {
+  const longest = Math.max(1, ...traces.map((trace) => trace.durationNano));
+  const now = Date.now();
+  const plain = search.query === "{ }";
+  return (
+    <table className="trace-table">
+      <caption className="visually-hidden">Traces found</caption>
+      <thead>
+        <tr>
+          <th scope="col">Trace</th>
+          <th scope="col">Started</th>
+          <th scope="col">Duration</th>
+          <th scope="col" className="num">
+            Spans
+          </th>
+          <th scope="col" className="num">
+            Errors
+          </th>
+          <th scope="col">Services</th>
+        </tr>
+      </thead>
+      <tbody>
+        {traces.map((trace) => (
+          <ResultRow key={trace.id} trace={trace} longest={longest} now={now} plain={plain} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+interface RowProps {
+  trace: TraceSummary;
+  longest: number;
+  now: number;
+  /** Whether the search had no condition, so that every span matches. */
+  plain: boolean;
+}
+
+function ResultRow({ trace, longest, now, plain }: RowProps) {
+  const first = trace.matchedSpanIds[0];
+  const matched = plain || !first ? "" : `?span=${first}`;
+  return (
+    <tr className={trace.errorCount > 0 ? "has-errors" : undefined}>
+      <td className="cell-trace">
+        <Link href={`/trace/${trace.id}${matched}`} className="row-link">
+          <ServiceName name={trace.rootService ?? "unknown_service"} />{" "}
+          <span className="operation">{trace.rootName || "(no root)"}</span>
+        </Link>
+        <span className="sub">
+          {trace.status === "ERROR" || trace.errorCode ? <FailedMark code={trace.errorCode} /> : null}
+          <code title={trace.id}>{shortId(trace.id)}</code>
+          {!plain && trace.matchedSpanCount > 0 && (
+            <span>{formatCount(trace.matchedSpanCount)} matching</span>
+          )}
+        </span>
+      </td>
+      <td className="cell-start" data-label="Started">
+        <span className="tnum">{formatTime(trace.startUnixNano).slice(5)}</span>
+        <span className="sub">{formatAge(trace.startUnixNano, now)}</span>
+      </td>
+      <td className="cell-duration" data-label="Duration">
+        <span className="tnum">{formatDuration(trace.durationNano)}</span>
+        <span className="duration-bar" aria-hidden="true">
+          <span style={{ width: `${Math.max(0.5, (trace.durationNano / longest) * 100)}%` }} />
+        </span>
+      </td>
+      <td className="num tnum" data-label="Spans">
+        {formatCount(trace.spanCount)}
+      </td>
+      <td className="num tnum" data-label="Errors">
+        {trace.errorCount > 0 ? (
+          <span className="error-count">
+            <span aria-hidden="true">▲ </span>
+            {formatCount(trace.errorCount)}
+          </span>
+        ) : (
+          <span className="muted">0</span>
+        )}
+      </td>
+      <td className="cell-services">
+        <ServicePills services={trace.services} />
+      </td>
+    </tr>
+  );
+}
+
+function ServicePills({ services }: { services: ServiceCount[] }) {
+  const sorted = [...services].sort((a, b) => b.errorCount - a.errorCount || b.spanCount - a.spanCount);
+  const rest = sorted.slice(SHOWN_SERVICES);
+  return (
+    <ul className="pills">
+      {sorted.slice(0, SHOWN_SERVICES).map((service) => (
+        <li
+          key={service.name}
+          title={`${service.name}: ${service.spanCount} spans, ${service.errorCount} errors`}
+        >
+          <ServiceName name={service.name} />
+          <span className="muted">{service.spanCount}</span>
+          {service.errorCount > 0 && (
+            <span className="error-count">
+              <span aria-hidden="true">▲</span>
+              {service.errorCount}
+              <span className="visually-hidden"> errors</span>
+            </span>
+          )}
+        </li>
+      ))}
+      {rest.length > 0 && <li title={rest.map((service) => service.name).join(", ")}>+{rest.length}</li>}
+    </ul>
+  );
+}

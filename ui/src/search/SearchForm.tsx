@@ -1,0 +1,266 @@
+/** The search form. It edits a draft; only submitting changes the URL. */
+import { type FormEvent, useEffect, useId, useState } from "react";
+import { apiUrl } from "../api/client";
+import type { OperationsAnswer, Order, ServicesAnswer } from "../api/types";
+import { useApi } from "../api/useApi";
+import { RangePicker } from "../components/RangePicker";
+import { buildQuery, EMPTY_FORM, type SearchForm as Form, parseQuery } from "../lib/traceql";
+import { LIMITS, ORDER_LABELS, type SearchParams } from "./params";
+
+interface Props {
+  search: SearchParams;
+  onSubmit: (search: SearchParams) => void;
+}
+
+/** Either fields, or text that the fields cannot say or that the user wants to edit as text. */
+type Draft = { mode: "form"; form: Form } | { mode: "text"; text: string };
+
+function draftOf(query: string): Draft {
+  const form = parseQuery(query);
+  return form ? { mode: "form", form } : { mode: "text", text: query };
+}
+
+export function SearchForm({ search, onSubmit }: Props) {
+  const [draft, setDraft] = useState<Draft>(() => draftOf(search.query));
+  const [rest, setRest] = useState(search);
+  useEffect(() => {
+    setDraft((old) => (old.mode === "text" && old.text === search.query ? old : draftOf(search.query)));
+    setRest(search);
+  }, [search]);
+
+  const built = draft.mode === "form" ? buildQuery(draft.form) : { query: draft.text.trim() || "{ }" };
+  const query = "query" in built ? built.query : "";
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if ("query" in built) onSubmit({ ...rest, query: built.query });
+  };
+
+  return (
+    <form className="search-form" onSubmit={submit} aria-label="Search traces">
+      {draft.mode === "form" ? (
+        <FormFields
+          form={draft.form}
+          error={"error" in built ? built : undefined}
+          onChange={(form) => setDraft({ mode: "form", form })}
+          query={query}
+          onEditText={() => setDraft({ mode: "text", text: query || search.query })}
+        />
+      ) : (
+        <TextField
+          text={draft.text}
+          onChange={(text) => setDraft({ mode: "text", text })}
+          onForm={() => setDraft({ mode: "form", form: parseQuery(draft.text) ?? EMPTY_FORM })}
+          fits={parseQuery(draft.text) !== null}
+        />
+      )}
+      <RangePicker range={rest.range} onChange={(range) => setRest({ ...rest, range })} />
+      <div className="field-pair">
+        <Select
+          label="Order"
+          value={rest.order}
+          options={Object.entries(ORDER_LABELS)}
+          onChange={(order) => setRest({ ...rest, order: order as Order })}
+        />
+        <Select
+          label="Limit"
+          value={String(rest.limit)}
+          options={[...new Set([...LIMITS, rest.limit])]
+            .sort((a, b) => a - b)
+            .map((n) => [String(n), String(n)])}
+          onChange={(limit) => setRest({ ...rest, limit: Number(limit) })}
+        />
+      </div>
+      <div className="form-actions">
+        <button type="submit" className="primary" disabled={!("query" in built)}>
+          Find traces
+        </button>
+        <button type="button" onClick={() => setDraft({ mode: "form", form: EMPTY_FORM })}>
+          Clear
+        </button>
+      </div>
+    </form>
+  );
+}
+
+interface FieldsProps {
+  form: Form;
+  error: { field: string; error: string } | undefined;
+  onChange: (form: Form) => void;
+  query: string;
+  onEditText: () => void;
+}
+
+function FormFields({ form, error, onChange, query, onEditText }: FieldsProps) {
+  const id = useId();
+  const services = useApi<ServicesAnswer>(apiUrl("services"), { maxAge: 5000, keep: true });
+  const operations = useApi<OperationsAnswer>(
+    form.service ? apiUrl(`services/${encodeURIComponent(form.service)}/operations`) : null,
+  );
+  const serviceNames = services.data?.services.map((service) => service.name) ?? [];
+  const names = [...new Set(operations.data?.operations.map((operation) => operation.name))];
+  const change = (part: Partial<Form>) => onChange({ ...form, ...part });
+  return (
+    <>
+      <Select
+        label="Service"
+        value={form.service}
+        options={[["", "Any service"], ...withCurrent(serviceNames, form.service).map(pair)]}
+        onChange={(service) => change({ service, operation: "" })}
+      />
+      <TextInput
+        label="Operation"
+        value={form.operation}
+        placeholder={form.service ? "Any operation" : "Any, or type a span name"}
+        list={`${id}-operations`}
+        onChange={(operation) => change({ operation })}
+      />
+      <datalist id={`${id}-operations`}>
+        {names.map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
+      <TextInput
+        label="Attributes"
+        value={form.attributes}
+        placeholder='http.route=/cart user.id="u-1"'
+        hint="key=value pairs; all must hold on one span. resource. or span. before a key fixes its scope."
+        error={error?.field === "attributes" ? error.error : undefined}
+        onChange={(attributes) => change({ attributes })}
+      />
+      <div className="field-pair">
+        <TextInput
+          label="Min duration"
+          value={form.minDuration}
+          placeholder="100ms"
+          error={error?.field === "minDuration" ? error.error : undefined}
+          onChange={(minDuration) => change({ minDuration })}
+        />
+        <TextInput
+          label="Max duration"
+          value={form.maxDuration}
+          placeholder="1.5s"
+          error={error?.field === "maxDuration" ? error.error : undefined}
+          onChange={(maxDuration) => change({ maxDuration })}
+        />
+      </div>
+      <label className="check">
+        <input
+          type="checkbox"
+          checked={form.failed}
+          onChange={(event) => change({ failed: event.target.checked })}
+        />
+        Failed spans only
+      </label>
+      <div className="query-preview">
+        <span className="label-row">
+          <span className="label">TraceQL</span>
+          <button type="button" className="link-button" onClick={onEditText}>
+            Edit as text
+          </button>
+        </span>
+        <code aria-live="off">{query || "…"}</code>
+      </div>
+    </>
+  );
+}
+
+interface TextFieldProps {
+  text: string;
+  fits: boolean;
+  onChange: (text: string) => void;
+  onForm: () => void;
+}
+
+function TextField({ text, fits, onChange, onForm }: TextFieldProps) {
+  const id = useId();
+  return (
+    <div className="field">
+      <span className="label-row">
+        <label htmlFor={id}>TraceQL</label>
+        <button type="button" className="link-button" onClick={onForm}>
+          {fits ? "Back to the form" : "Start over with the form"}
+        </button>
+      </span>
+      <textarea
+        id={id}
+        value={text}
+        rows={7}
+        spellCheck={false}
+        onChange={(event) => onChange(event.target.value)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey))
+            event.currentTarget.form?.requestSubmit();
+        }}
+      />
+      <p className="hint">
+        <code>{'{ resource.service.name = "cart" && duration > 100ms }'}</code> — Ctrl+Enter searches.
+      </p>
+    </div>
+  );
+}
+
+interface InputProps {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+  placeholder?: string;
+  list?: string;
+  hint?: string;
+  error?: string | undefined;
+}
+
+function TextInput({ label, value, onChange, placeholder, list, hint, error }: InputProps) {
+  const id = useId();
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        value={value}
+        placeholder={placeholder}
+        list={list}
+        spellCheck={false}
+        autoComplete="off"
+        aria-invalid={error !== undefined}
+        aria-describedby={error || hint ? `${id}-note` : undefined}
+        onChange={(event) => onChange(event.target.value)}
+      />
+      {(error || hint) && (
+        <p id={`${id}-note`} className={error ? "field-error" : "hint"}>
+          {error ?? hint}
+        </p>
+      )}
+    </div>
+  );
+}
+
+interface SelectProps {
+  label: string;
+  value: string;
+  options: [string, string][];
+  onChange: (value: string) => void;
+}
+
+function Select({ label, value, options, onChange }: SelectProps) {
+  const id = useId();
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <select id={id} value={value} onChange={(event) => onChange(event.target.value)}>
+        {options.map(([key, text]) => (
+          <option key={key} value={key}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </div>
+  );
+}
+
+function withCurrent(names: string[], current: string): string[] {
+  return current && !names.includes(current) ? [current, ...names] : names;
+}
+
+function pair(name: string): [string, string] {
+  return [name, name];
+}

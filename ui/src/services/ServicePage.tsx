@@ -1,0 +1,142 @@
+/** One service: rate, errors and latency over time, and its operations. */
+import { useMemo } from "react";
+import { Link } from "wouter";
+import type { AggregatesAnswer } from "../api/types";
+import { useApi } from "../api/useApi";
+import { RangePicker } from "../components/RangePicker";
+import { ServiceName } from "../components/Service";
+import { Failure, Loading } from "../components/States";
+import { useTitle } from "../components/useTitle";
+import { formatDuration } from "../lib/duration";
+import { formatPercent, formatRate } from "../lib/numbers";
+import { describeRange, resolveRange, type TimeRange } from "../lib/time";
+import { queryFor } from "../lib/traceql";
+import { searchPath } from "../search/params";
+import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+import { Chart } from "./Chart";
+import { type RedRow, RedTable } from "./RedTable";
+import { useRange } from "./useRange";
+
+export default function ServicePage({ service }: { service: string }) {
+  useTitle(service);
+  const [range, setRange, suffix] = useRange();
+  return (
+    <div className="page">
+      <div className="page-head">
+        <div>
+          <p className="crumbs">
+            <Link href={`/services${suffix}`}>Services</Link>
+          </p>
+          <h1 className="page-title">
+            <ServiceName name={service} />
+          </h1>
+        </div>
+        <Link className="button" href={searchPath({ query: queryFor({ service }), range })}>
+          Find its traces
+        </Link>
+        <RangePicker range={range} onChange={setRange} />
+      </div>
+      <Charts service={service} range={range} onRange={setRange} />
+      <h2>Operations</h2>
+      <Operations service={service} range={range} />
+    </div>
+  );
+}
+
+interface ChartsProps {
+  service: string;
+  range: TimeRange;
+  onRange: (range: TimeRange) => void;
+}
+
+function Charts({ service, range, onRange }: ChartsProps) {
+  const { step, now } = useMemo(() => {
+    const now = Date.now();
+    return { now, step: chartStep(range, now) };
+  }, [range]);
+  const { data, error, reload } = useApi<AggregatesAnswer>(
+    aggregatesUrl(range, "service", { service }, step),
+    {
+      keep: true,
+    },
+  );
+  const chart = useMemo(
+    () => data && chartData(data.series, data.stepNano / 1e9 || step, range, now),
+    [data, step, range, now],
+  );
+  if (error) return <Failure error={error} retry={reload} />;
+  if (!chart || !data) return <Loading label="Loading charts" />;
+  const all = totals(data.series[0]?.points ?? []);
+  if (all.requestCount === 0) {
+    return (
+      <p className="notice">
+        No requests in {describeRange(range).toLowerCase()}. A request is a span of kind server or consumer,
+        or one without a parent.
+      </p>
+    );
+  }
+  return (
+    <div className="charts">
+      <Chart
+        title="Requests"
+        summary={`${all.requestCount.toLocaleString("en")} in total`}
+        times={chart.times}
+        lines={[{ label: "requests", values: chart.rate, colour: "var(--chart-1)", fill: true }]}
+        format={formatRate}
+        onRange={onRange}
+      />
+      <Chart
+        title="Errors"
+        summary={`${all.errorCount.toLocaleString("en")} in total, ${formatPercent(all.errorRate)}`}
+        times={chart.times}
+        lines={[{ label: "error rate", values: chart.errorRate, colour: "var(--error)", fill: true }]}
+        format={formatPercent}
+        onRange={onRange}
+      />
+      <Chart
+        title="Latency"
+        summary="p50, p95, p99"
+        times={chart.times}
+        lines={[
+          { label: "p50", values: chart.p50, colour: "var(--chart-1)" },
+          { label: "p95", values: chart.p95, colour: "var(--chart-2)", dash: [7, 3] },
+          { label: "p99", values: chart.p99, colour: "var(--chart-3)", dash: [2, 3] },
+        ]}
+        format={formatDuration}
+        onRange={onRange}
+      />
+    </div>
+  );
+}
+
+function Operations({ service, range }: { service: string; range: TimeRange }) {
+  const { data, error, reload } = useApi<AggregatesAnswer>(aggregatesUrl(range, "operation", { service }), {
+    keep: true,
+  });
+  const seconds = useMemo(() => {
+    const { startMs, endMs } = resolveRange(range, Date.now());
+    return (endMs - startMs) / 1000;
+  }, [range]);
+  const rows = useMemo<RedRow[]>(
+    () =>
+      (data?.series ?? []).map((series) => {
+        const operation = series.labels.operation ?? "";
+        return {
+          key: operation,
+          name: (
+            <Link href={searchPath({ query: queryFor({ service, operation }), range })}>
+              {operation || "(no name)"}
+            </Link>
+          ),
+          totals: totals(series.points),
+        };
+      }),
+    [data, service, range],
+  );
+  if (error) return <Failure error={error} retry={reload} />;
+  if (!data) return <Loading label="Loading operations" />;
+  if (rows.length === 0) return <p className="muted">None in this range.</p>;
+  return (
+    <RedTable caption={`Operations of ${service}`} nameLabel="Operation" rows={rows} rangeSeconds={seconds} />
+  );
+}

@@ -1,0 +1,86 @@
+/** All services with how much is asked of them, how often they fail, and how long they take. */
+import { useMemo } from "react";
+import { Link } from "wouter";
+import { apiUrl } from "../api/client";
+import type { AggregatesAnswer, ServicesAnswer } from "../api/types";
+import { useApi } from "../api/useApi";
+import { RangePicker } from "../components/RangePicker";
+import { ServiceName } from "../components/Service";
+import { Empty, Failure, Loading } from "../components/States";
+import { useTitle } from "../components/useTitle";
+import { describeRange, resolveRange } from "../lib/time";
+import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+import { type RedRow, RedTable } from "./RedTable";
+import { useRange } from "./useRange";
+
+export default function ServicesPage() {
+  useTitle("Services");
+  const [range, setRange, suffix] = useRange();
+  const { step, seconds, now } = useMemo(() => measure(range), [range]);
+  const services = useApi<ServicesAnswer>(apiUrl("services"));
+  const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service"), { keep: true });
+  const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", {}, step), { keep: true });
+
+  const rows = useMemo<RedRow[]>(() => {
+    const byName = new Map(whole.data?.series.map((series) => [series.labels.service ?? "", series]));
+    const trends = new Map(overTime.data?.series.map((series) => [series.labels.service ?? "", series]));
+    const names = new Set([
+      ...(services.data?.services.map((service) => service.name) ?? []),
+      ...byName.keys(),
+    ]);
+    return [...names].map((name) => {
+      const trend = trends.get(name);
+      return {
+        key: name,
+        name: (
+          <Link href={`/services/${encodeURIComponent(name)}${suffix}`}>
+            <ServiceName name={name} />
+          </Link>
+        ),
+        totals: byName.has(name) ? totals(byName.get(name)?.points ?? []) : null,
+        trend: trend && chartData([trend], step, range, now).rate,
+      };
+    });
+  }, [services.data, whole.data, overTime.data, range, step, now, suffix]);
+
+  const error = services.error ?? whole.error;
+  return (
+    <div className="page">
+      <div className="page-head">
+        <h1 className="page-title">Services</h1>
+        <RangePicker range={range} onChange={setRange} />
+      </div>
+      {error ? (
+        <Failure
+          error={error}
+          retry={() => {
+            services.reload();
+            whole.reload();
+          }}
+        />
+      ) : !services.data || !whole.data ? (
+        <Loading label="Loading services" />
+      ) : rows.length === 0 ? (
+        <Empty title="No service has sent a span yet">
+          <p>
+            <Link href="/">The start page</Link> shows where to send them.
+          </p>
+        </Empty>
+      ) : (
+        <>
+          <RedTable caption="Services" nameLabel="Service" rows={rows} rangeSeconds={seconds} withTrend />
+          <p className="muted">
+            A request is a span of kind server or consumer, or one without a parent. {describeRange(range)}.
+            {whole.data.estimated && " Estimated: some traces were sampled."}
+          </p>
+        </>
+      )}
+    </div>
+  );
+}
+
+function measure(range: Parameters<typeof resolveRange>[0]) {
+  const now = Date.now();
+  const { startMs, endMs } = resolveRange(range, now);
+  return { step: chartStep(range, now), seconds: (endMs - startMs) / 1000, now };
+}

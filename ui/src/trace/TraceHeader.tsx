@@ -1,0 +1,122 @@
+/** What the trace is, in two lines: root, outcome, counts, services. */
+import { apiUrl } from "../api/client";
+import type { Trace } from "../api/types";
+import { CopyButton } from "../components/CopyButton";
+import { FailedMark, ServiceName } from "../components/Service";
+import { Warning } from "../components/States";
+import { formatDuration } from "../lib/duration";
+import { formatCount, plural } from "../lib/numbers";
+import { formatAge, formatTime } from "../lib/time";
+
+interface Props {
+  trace: Trace;
+  colours: Map<string, number>;
+  onService: (find: string) => void;
+  reload: () => void;
+  reloading: boolean;
+}
+
+export function TraceHeader({ trace, colours, onService, reload, reloading }: Props) {
+  const failed = trace.status === "ERROR" || trace.errorCode !== null;
+  return (
+    <section className="trace-header" aria-label="Trace summary">
+      <div className="trace-title">
+        <h1>
+          <span className="muted">{trace.rootService ?? "unknown_service"}</span>{" "}
+          {trace.rootName || "(no root)"}
+        </h1>
+        {failed ? (
+          <FailedMark code={trace.errorCode ?? "ERROR"} />
+        ) : (
+          <span className="status-mark">{trace.status}</span>
+        )}
+        <span className="trace-actions">
+          <button type="button" onClick={reload} disabled={reloading}>
+            {reloading ? "Loading…" : "Reload"}
+          </button>
+          <a
+            className="button"
+            href={apiUrl(`traces/${trace.id}`, { format: "otlp" })}
+            download={`trace-${trace.id}.json`}
+          >
+            Download OTLP JSON
+          </a>
+        </span>
+      </div>
+      <dl className="facts">
+        <Fact name="Trace ID">
+          <code>{trace.id}</code>
+          <CopyButton text={trace.id} label="Copy trace ID" />
+        </Fact>
+        <Fact name="Start">
+          {formatTime(trace.startUnixNano)}{" "}
+          <span className="muted">{formatAge(trace.startUnixNano, Date.now())}</span>
+        </Fact>
+        <Fact name="Duration">
+          <strong>{formatDuration(trace.durationNano)}</strong>
+        </Fact>
+        <Fact name="Spans">{formatCount(trace.spanCount)}</Fact>
+        <Fact name="Errors">
+          <span className={trace.errorCount > 0 ? "error-count" : "muted"}>
+            {formatCount(trace.errorCount)}
+          </span>
+        </Fact>
+        <Fact name="Segments">{formatCount(trace.segmentCount)}</Fact>
+        <Fact name="Services">{formatCount(trace.services.length)}</Fact>
+      </dl>
+      <ul className="pills" aria-label="Services in this trace">
+        {trace.services.map((service) => (
+          <li key={service.name}>
+            <button
+              type="button"
+              onClick={() => onService(`"${service.name}"`)}
+              title={`Find the spans of ${service.name}`}
+            >
+              <ServiceName name={service.name} colour={colours.get(service.name)} />
+              <span className="muted">{service.spanCount}</span>
+              {service.errorCount > 0 && (
+                <span className="error-count">
+                  <span aria-hidden="true">▲</span>
+                  {service.errorCount}
+                  <span className="visually-hidden"> errors</span>
+                </span>
+              )}
+            </button>
+          </li>
+        ))}
+      </ul>
+      {trace.truncated && (
+        <Warning>
+          This trace is too large for one page: the first spans in tree order are shown. The download has all
+          of them.
+        </Warning>
+      )}
+      {trace.warnings.length > 0 && <Warnings warnings={trace.warnings} />}
+    </section>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: React.ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Warnings({ warnings }: { warnings: string[] }) {
+  return (
+    <details className="notice notice-warning">
+      <summary>
+        <span aria-hidden="true">⚠ </span>
+        {plural(warnings.length, "warning")}
+      </summary>
+      <ul>
+        {warnings.map((warning) => (
+          <li key={warning}>{warning}</li>
+        ))}
+      </ul>
+    </details>
+  );
+}

@@ -1,0 +1,161 @@
+/**
+ * The tree with its timeline. Only the rows in sight are in the document. The grid itself holds the
+ * focus and points at its active row, because a row that scrolls away could not.
+ */
+import {
+  type KeyboardEvent,
+  type Ref,
+  useEffect,
+  useImperativeHandle,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
+import { useSize } from "../components/useSize";
+import { formatDuration } from "../lib/duration";
+import { gridAction, placeOf } from "./gridKeys";
+import { Splitter, useNameWidth } from "./Splitter";
+import { place, ticks, type View, windowOf } from "./timeline";
+import type { Row, Tree } from "./tree";
+import { WaterfallRow } from "./WaterfallRow";
+
+export const ROW_HEIGHT = 26;
+const HEADER_HEIGHT = 28;
+const TICK_WIDTH = 110;
+const WIDEST_INDENT = 14;
+const INDENT_BUDGET = 240;
+
+export interface WaterfallHandle {
+  focus: () => void;
+}
+
+interface Props {
+  ref: Ref<WaterfallHandle>;
+  tree: Tree;
+  visible: number[];
+  collapsed: ReadonlySet<number>;
+  colours: Map<string, number>;
+  matches: ReadonlySet<number>;
+  view: View;
+  active: number;
+  detailOpen: boolean;
+  onActive: (index: number) => void;
+  onToggle: (index: number) => void;
+  onOpen: (index: number) => void;
+}
+
+export function Waterfall(props: Props) {
+  const { tree, visible, collapsed, colours, matches, view, active, detailOpen, onActive, onToggle, onOpen } =
+    props;
+  const grid = useRef<HTMLDivElement>(null);
+  const { width, height } = useSize(grid);
+  const [scrollTop, setScrollTop] = useState(0);
+  const [nameWidth, setNameWidth] = useNameWidth();
+
+  useImperativeHandle(props.ref, () => ({ focus: () => grid.current?.focus() }), []);
+  useEffect(() => grid.current?.focus({ preventScroll: true }), []);
+
+  const position = useMemo(() => placeOf(visible, active), [visible, active]);
+  const bodyHeight = Math.max(0, height - HEADER_HEIGHT);
+  useLayoutEffect(() => {
+    const element = grid.current;
+    if (!element || bodyHeight === 0 || position < 0) return;
+    const top = position * ROW_HEIGHT;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + ROW_HEIGHT > element.scrollTop + bodyHeight)
+      element.scrollTop = top + ROW_HEIGHT - bodyHeight;
+  }, [position, bodyHeight]);
+
+  const { first, last } = windowOf(scrollTop, bodyHeight, ROW_HEIGHT, visible.length);
+  const timelineWidth = Math.max(80, width * (1 - nameWidth / 100));
+  const marks = useMemo(
+    () => ticks(view, Math.max(2, Math.floor(timelineWidth / TICK_WIDTH))),
+    [view, timelineWidth],
+  );
+  const indent = Math.max(2, Math.min(WIDEST_INDENT, INDENT_BUDGET / Math.max(1, tree.maxDepth)));
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.target !== grid.current || event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = Math.max(1, Math.floor(bodyHeight / ROW_HEIGHT) - 1);
+    const action = gridAction(event.key, { tree, visible, collapsed, active, position, page });
+    if (!action) return;
+    event.preventDefault();
+    if ("go" in action) onActive(action.go);
+    else if ("toggle" in action) onToggle(action.toggle);
+    else onOpen(action.open);
+  };
+
+  return (
+    <div
+      ref={grid}
+      className="waterfall"
+      role="treegrid"
+      tabIndex={0}
+      aria-label="Segments and spans"
+      aria-rowcount={visible.length + 1}
+      aria-activedescendant={position >= first && position < last ? rowId(active) : undefined}
+      style={{ "--name-width": `${nameWidth}%` } as React.CSSProperties}
+      onScroll={(event) => setScrollTop(event.currentTarget.scrollTop)}
+      onKeyDown={onKeyDown}
+    >
+      {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: part of the virtual grid; the grid holds the focus. */}
+      <div className="waterfall-head" role="row" aria-rowindex={1} style={{ height: HEADER_HEIGHT }}>
+        {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
+        <span role="columnheader" className="head-name">
+          Service and operation
+        </span>
+        {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
+        <span role="columnheader" className="head-timeline" aria-label="Timeline">
+          {marks.map((at) => (
+            <span
+              key={at}
+              className="tick-label"
+              style={{ left: `${place(view, at, 0).left}%` }}
+              aria-hidden="true"
+            >
+              {at === 0 ? "0" : formatDuration(at)}
+            </span>
+          ))}
+        </span>
+      </div>
+      {/* biome-ignore lint/a11y/useSemanticElements: as above. */}
+      <div className="waterfall-rows" role="rowgroup" style={{ height: visible.length * ROW_HEIGHT }}>
+        <div className="tick-lines" role="presentation">
+          {marks.map((at) => (
+            <span key={at} style={{ left: `${place(view, at, 0).left}%` }} />
+          ))}
+        </div>
+        {visible.slice(first, last).map((index, offset) => {
+          const row = tree.rows[index] as Row;
+          return (
+            <WaterfallRow
+              key={index}
+              id={rowId(index)}
+              tree={tree}
+              index={index}
+              row={row}
+              top={(first + offset) * ROW_HEIGHT}
+              rowIndex={first + offset + 2}
+              indent={indent}
+              colour={colours.get(row.segment.service)}
+              open={!collapsed.has(index)}
+              active={index === active}
+              selected={detailOpen && index === active}
+              match={matches.has(index)}
+              view={view}
+              timelineWidth={timelineWidth}
+              onToggle={onToggle}
+              onOpen={onOpen}
+            />
+          );
+        })}
+      </div>
+      <Splitter width={nameWidth} onWidth={setNameWidth} container={grid} />
+    </div>
+  );
+}
+
+function rowId(index: number): string {
+  return `row-${index}`;
+}

@@ -1,0 +1,204 @@
+/** One row of the waterfall: a segment or a span, its name on the left, its bar on the right. */
+import { memo } from "react";
+import { FailedMark } from "../components/Service";
+import { colourVar } from "../lib/colour";
+import { formatDuration } from "../lib/duration";
+import { nanoBetween } from "../lib/time";
+import { place, type View } from "./timeline";
+import { hasChildren, type Row, selfIntervals, type Tree } from "./tree";
+
+const KIND_LABELS: Record<string, string> = {
+  SERVER: "server",
+  CLIENT: "client",
+  PRODUCER: "producer",
+  CONSUMER: "consumer",
+};
+const MOST_SELF_PARTS = 60;
+const MOST_EVENT_MARKS = 30;
+
+interface Props {
+  id: string;
+  tree: Tree;
+  index: number;
+  row: Row;
+  top: number;
+  rowIndex: number;
+  indent: number;
+  colour: number | undefined;
+  open: boolean;
+  active: boolean;
+  selected: boolean;
+  match: boolean;
+  view: View;
+  timelineWidth: number;
+  onToggle: (index: number) => void;
+  onOpen: (index: number) => void;
+}
+
+export const WaterfallRow = memo(function WaterfallRow(props: Props) {
+  const { id, row, index, top, rowIndex, indent, colour, open, active, selected, match, onToggle, onOpen } =
+    props;
+  const { segment, span } = row;
+  const branch = hasChildren(row, index);
+  const classes = ["waterfall-row", span ? "row-span" : "row-segment"];
+  if (active) classes.push("is-active");
+  if (match) classes.push("is-match");
+  if (row.failed && span) classes.push("is-failed");
+  return (
+    // biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive lint/a11y/useKeyWithClickEvents: part of the virtual grid, which holds the focus and the keys.
+    <div
+      id={id}
+      className={classes.join(" ")}
+      role="row"
+      aria-level={row.depth + 1}
+      aria-posinset={row.position}
+      aria-setsize={row.siblings}
+      aria-expanded={branch ? open : undefined}
+      aria-selected={selected}
+      aria-rowindex={rowIndex}
+      data-segment={segment.id}
+      data-span={span?.id}
+      style={{ top, "--colour": colourVar(colour) } as React.CSSProperties}
+      onClick={() => onOpen(index)}
+    >
+      {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
+      <div role="gridcell" className="cell-name" style={{ paddingLeft: 4 + row.depth * indent }}>
+        <span
+          className={branch ? "caret" : "caret caret-none"}
+          aria-hidden="true"
+          onClick={(event) => {
+            if (!branch) return;
+            event.stopPropagation();
+            onToggle(index);
+          }}
+        >
+          {branch ? (open ? "▾" : "▸") : ""}
+        </span>
+        {span ? <SpanName row={row} /> : <SegmentName row={row} />}
+        {branch && !open && <span className="hidden-count">+{row.end - index - 1}</span>}
+      </div>
+      {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
+      <div role="gridcell" className="cell-bar">
+        <Bar {...props} />
+      </div>
+    </div>
+  );
+});
+
+function SegmentName({ row }: { row: Row }) {
+  const { segment } = row;
+  return (
+    <>
+      <span className="swatch" style={{ background: "var(--colour)" }} aria-hidden="true" />
+      <span className="segment-service">{segment.service}</span>
+      {segment.instance && <span className="segment-instance">{segment.instance}</span>}
+      {segment.errorCount > 0 && (
+        <span className="error-count">
+          <span aria-hidden="true">▲</span>
+          {segment.errorCount}
+          <span className="visually-hidden"> errors</span>
+        </span>
+      )}
+    </>
+  );
+}
+
+function SpanName({ row }: { row: Row }) {
+  const { span, segment } = row;
+  if (!span) return null;
+  const kind = KIND_LABELS[span.kind];
+  return (
+    <>
+      {row.failed && <FailedMark code={span.errorCode} />}
+      <span className="span-name" title={`${segment.service}: ${span.name}`}>
+        {span.name || "(no name)"}
+      </span>
+      {kind && <span className="kind">{kind}</span>}
+      {span.warnings.length > 0 && (
+        <span className="warning-mark" title={span.warnings.join("\n")}>
+          <span aria-hidden="true">⚠</span>
+          <span className="visually-hidden">Has warnings</span>
+        </span>
+      )}
+    </>
+  );
+}
+
+function Bar({ row, tree, index, view, timelineWidth }: Props) {
+  const box = place(view, row.start, row.duration);
+  const label = formatDuration(row.duration);
+  if (!box.visible) {
+    const before = row.start + row.duration < view.from;
+    return (
+      <span className={before ? "off-view off-before" : "off-view off-after"}>
+        {before ? "◂" : "▸"} {label}
+      </span>
+    );
+  }
+  const pixel = (view.to - view.from) / timelineWidth;
+  return (
+    <>
+      <span
+        className={row.span ? "bar" : "bar bar-segment"}
+        style={{ left: `${box.left}%`, width: `max(2px, ${box.width}%)` }}
+      />
+      {row.span &&
+        mergeParts(selfIntervals(tree, index), pixel).map(([from, to]) => {
+          const part = place(view, row.start + from, to - from);
+          if (!part.visible) return null;
+          return (
+            <span
+              key={from}
+              className="bar-self"
+              style={{ left: `${part.left}%`, width: `max(1px, ${part.width}%)` }}
+            />
+          );
+        })}
+      {row.span?.events.slice(0, MOST_EVENT_MARKS).map((event, at) => {
+        const mark = place(
+          view,
+          row.start + nanoBetween(row.span?.startUnixNano ?? "0", event.timeUnixNano),
+          0,
+        );
+        return mark.visible ? (
+          // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
+          <span key={at} className="event-mark" style={{ left: `${mark.left}%` }} />
+        ) : null;
+      })}
+      <BarLabel left={box.left} width={box.width} label={label} />
+    </>
+  );
+}
+
+/** The duration, on the side of the bar that has room for it. */
+function BarLabel({ left, width, label }: { left: number; width: number; label: string }) {
+  const right = left + width;
+  if (right < 82)
+    return (
+      <span className="bar-label" style={{ left: `calc(${right}% + 6px)` }}>
+        {label}
+      </span>
+    );
+  if (left > 18)
+    return (
+      <span className="bar-label" style={{ right: `calc(${100 - left}% + 6px)` }}>
+        {label}
+      </span>
+    );
+  return (
+    <span className="bar-label bar-label-inside" style={{ right: `calc(${100 - right}% + 4px)` }}>
+      {label}
+    </span>
+  );
+}
+
+/** Joins parts that lie within a pixel of each other: nobody can see the gap. */
+function mergeParts(parts: [number, number][], pixel: number): [number, number][] {
+  const merged: [number, number][] = [];
+  for (const [from, to] of parts) {
+    const last = merged[merged.length - 1];
+    if (last && from - last[1] < pixel) last[1] = to;
+    else if (merged.length < MOST_SELF_PARTS) merged.push([from, to]);
+  }
+  return merged;
+}

@@ -1,0 +1,68 @@
+/** What the keys of the waterfall do: from where one is to where one goes. No React, no pixels. */
+import { hasChildren, type Tree } from "./tree";
+
+export type GridAction = { go: number } | { toggle: number } | { open: number };
+
+export interface GridState {
+  tree: Tree;
+  /** Indexes of the shown rows, ascending. */
+  visible: readonly number[];
+  collapsed: ReadonlySet<number>;
+  active: number;
+  /** Where the active row stands among the shown ones. */
+  position: number;
+  /** Rows of one screen. */
+  page: number;
+}
+
+/** Null for keys that mean nothing here. */
+export function gridAction(key: string, state: GridState): GridAction | null {
+  const { tree, collapsed, active, position, page, visible } = state;
+  const row = tree.rows[active];
+  if (!row) return null;
+  switch (key) {
+    case "ArrowDown":
+      return goTo(visible, position + 1);
+    case "ArrowUp":
+      return goTo(visible, position - 1);
+    case "PageDown":
+      return goTo(visible, position + page);
+    case "PageUp":
+      return goTo(visible, position - page);
+    case "Home":
+      return goTo(visible, 0);
+    case "End":
+      return goTo(visible, visible.length - 1);
+    case "ArrowRight":
+      if (!hasChildren(row, active)) return null;
+      return collapsed.has(active) ? { toggle: active } : { go: active + 1 };
+    case "ArrowLeft":
+      if (hasChildren(row, active) && !collapsed.has(active)) return { toggle: active };
+      return row.parent >= 0 ? { go: row.parent } : null;
+    case "Enter":
+    case " ":
+      return { open: active };
+    default:
+      return null;
+  }
+}
+
+function goTo(visible: readonly number[], position: number): GridAction | null {
+  const index = visible[Math.min(visible.length - 1, Math.max(0, position))];
+  return index === undefined ? null : { go: index };
+}
+
+/** `visible` is sorted, so where a row stands in it is a binary search. */
+export function placeOf(visible: readonly number[], index: number): number {
+  let low = 0;
+  let high = visible.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const at = visible[middle] as number;
+    if (at === index) return middle;
+    if (at < index) low = middle + 1;
+    else high = middle - 1;
+  }
+  // A row inside a collapsed one: its nearest shown ancestor stands just before.
+  return Math.max(0, high);
+}
