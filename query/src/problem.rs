@@ -1,0 +1,149 @@
+//! Errors of the JSON API as RFC 9457 problem documents, whose detail says what to do.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use spandrel_storage::ReadError;
+
+/// An answer that is not the one asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    parameter: Option<String>,
+    allowed: Option<String>,
+}
+
+/// What went wrong, in classes that a client can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    BadParameter,
+    NotFound,
+    MethodNotAllowed,
+    Changed,
+    Busy,
+    Unreadable,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a str>,
+}
+
+// === impl Problem ===
+
+impl Problem {
+    fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), parameter: None, allowed: None }
+    }
+
+    /// A parameter whose value is not allowed.
+    pub(crate) fn parameter(name: &str, detail: impl std::fmt::Display) -> Self {
+        let detail = format!("{name}: {detail}");
+        Self { parameter: Some(name.to_owned()), ..Self::new(Kind::BadParameter, detail) }
+    }
+
+    /// Says what the parameter may be.
+    pub(crate) fn allowing(mut self, allowed: impl Into<String>) -> Self {
+        self.allowed = Some(allowed.into());
+        self
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, detail)
+    }
+
+    pub(crate) fn method_not_allowed(detail: impl Into<String>) -> Self {
+        Self::new(Kind::MethodNotAllowed, detail)
+    }
+
+    /// What a cursor points into is no longer what it was.
+    pub(crate) fn changed(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Changed, detail)
+    }
+
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Busy, detail)
+    }
+
+    pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Unreadable, detail)
+    }
+
+    /// What to do about it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        tracing::error!(%error, "a question was not answered");
+        Self::unreadable(format!("{error}; look at the log of the server, then ask again"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let document = Document {
+            r#type: self.kind.urn(),
+            title: self.kind.title(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            parameter: self.parameter.as_deref(),
+            allowed: self.allowed.as_deref(),
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.kind == Kind::Busy {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::BadParameter => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Changed => StatusCode::CONFLICT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn urn(self) -> &'static str {
+        match self {
+            Self::BadParameter => "urn:spandrel:problem:bad-parameter",
+            Self::NotFound => "urn:spandrel:problem:not-found",
+            Self::MethodNotAllowed => "urn:spandrel:problem:method-not-allowed",
+            Self::Changed => "urn:spandrel:problem:changed",
+            Self::Busy => "urn:spandrel:problem:busy",
+            Self::Unreadable => "urn:spandrel:problem:unreadable",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::BadParameter => "A parameter is not valid",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Changed => "The trace has changed",
+            Self::Busy => "Too many queries at once",
+            Self::Unreadable => "The store could not be read",
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Points in time as query parameters: RFC 3339, `now`, `now-1h`, Unix seconds or nanoseconds.
+
+use jiff::Timestamp;
+use spandrel_proto::{TimeRange, UnixNanos};
+
+use crate::duration::{self, SECOND, parse_duration, scaled_decimal};
+
+/// How far a question looks back when it does not say where it starts: an hour.
+pub(crate) const DEFAULT_LOOKBACK: u64 = 3_600 * SECOND;
+
+/// What to write, for error texts.
+const ALLOWED: &str = "RFC 3339 like 2026-01-31T12:00:00Z, now, now-1h, Unix seconds (up to 11 digits) or Unix nanoseconds (18 digits or more)";
+
+/// Reads one point in time; the error says what is wrong and what is allowed.
+pub(crate) fn parse_time(text: &str, now: UnixNanos) -> Result<UnixNanos, String> {
+    if let Some(rest) = text.strip_prefix("now") {
+        return relative_to(now, rest).ok_or_else(|| {
+            format!("{text:?} is not a time: behind now- stands a duration ({})", duration::ALLOWED)
+        });
+    }
+    let whole = text.split('.').next().unwrap_or(text);
+    if !whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit()) {
+        return parse_number(text, whole.len());
+    }
+    rfc3339(text).ok_or_else(|| format!("{text:?} is not a time; allowed: {ALLOWED}"))
+}
+
+/// The half-open range that `start` and `end` describe.
+pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> Result<TimeRange, TimeFlaw> {
+    let end = end.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeFlaw("end", e))?;
+    let given = start.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeFlaw("start", e))?;
+    let start = given.unwrap_or(UnixNanos(now.0.saturating_sub(DEFAULT_LOOKBACK)));
+    match end {
+        Some(end) if end < start && given.is_none() => Err(TimeFlaw(
+            "start",
+            "without start the range begins at now-1h, which is after end; give a start before end"
+                .to_owned(),
+        )),
+        Some(end) if end < start => {
+            Err(TimeFlaw("start", "start is after end; give a start before end".to_owned()))
+        }
+        end => Ok(TimeRange { start, end }),
+    }
+}
+
+/// Which of the two parameters is wrong, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TimeFlaw(pub(crate) &'static str, pub(crate) String);
+
+fn relative_to(now: UnixNanos, rest: &str) -> Option<UnixNanos> {
+    if rest.is_empty() {
+        return Some(now);
+    }
+    let back = parse_duration(rest.strip_prefix('-')?)?;
+    Some(UnixNanos(now.0.saturating_sub(back)))
+}
+
+fn parse_number(text: &str, digits: usize) -> Result<UnixNanos, String> {
+    let too_large = || format!("{text} is beyond the year 2554; allowed: {ALLOWED}");
+    match digits {
+        ..=11 => scaled_decimal(text, SECOND)
+            .map(UnixNanos)
+            .ok_or_else(|| format!("{text:?} is not a time; allowed: {ALLOWED}")),
+        18.. if !text.contains('.') => text.parse().map(UnixNanos).map_err(|_| too_large()),
+        18.. => Err(format!("{text} has a fraction, which nanoseconds cannot have; allowed: {ALLOWED}")),
+        _ => Err(ambiguous(text)),
+    }
+}
+
+/// Milliseconds and microseconds are refused, since a wrong guess would search the wrong century.
+fn ambiguous(text: &str) -> String {
+    let whole = text.split('.').next().unwrap_or(text);
+    let number: i128 = whole.parse().unwrap_or(i128::MAX);
+    let nanos = Timestamp::from_nanosecond(number).map_or_else(|_| "no date".to_owned(), |t| t.to_string());
+    let year = 1970 + number / 31_556_952;
+    format!(
+        "{text} is ambiguous: read as Unix seconds it is the year {year}, read as Unix nanoseconds it is {nanos}; \
+         write seconds with up to 11 digits or nanoseconds with 18 digits or more"
+    )
+}
+
+fn rfc3339(text: &str) -> Option<UnixNanos> {
+    // A plus sign that was not escaped in the URL arrives as a space.
+    let text = match text.rfind(' ') {
+        Some(at) if at >= "2026-01-31T12:00".len() => format!("{}+{}", &text[..at], &text[at + 1..]),
+        _ => text.to_owned(),
+    };
+    let nanos = text.parse::<Timestamp>().ok()?.as_nanosecond();
+    u64::try_from(nanos).ok().map(UnixNanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
+
+    #[test]
+    fn every_notation_is_read_exactly() {
+        let check =
+            |text: &str, nanos: u64| assert_eq!(parse_time(text, NOW), Ok(UnixNanos(nanos)), "{text}");
+        check("now", NOW.0);
+        check("now-1h", NOW.0 - 3_600 * SECOND);
+        check("now-1h30m", NOW.0 - 5_400 * SECOND);
+        check("now-500y", 0);
+        check("0", 0);
+        check("1700000000", 1_700_000_000 * SECOND);
+        check("1700000000.123456789", 1_700_000_000_123_456_789);
+        check("16725225600", 16_725_225_600 * SECOND);
+        check("1700000000123456789", 1_700_000_000_123_456_789);
+        check("18446744073709551615", u64::MAX);
+        check("1970-01-01T00:00:00Z", 0);
+        check("2023-11-14T22:13:20.000000001Z", 1_700_000_000_000_000_001);
+        check("2023-11-14T23:13:20+01:00", 1_700_000_000 * SECOND);
+        check("2023-11-14T23:13:20 01:00", 1_700_000_000 * SECOND);
+        check("2500-01-01T00:00:00Z", 16_725_225_600 * SECOND);
+    }
+
+    #[test]
+    fn what_lies_between_names_both_readings() {
+        let error = parse_time("1700000000000", NOW).unwrap_err();
+        assert!(error.contains("seconds it is the year 55840"), "{error}");
+        assert!(error.contains("nanoseconds it is 1970-01-01T00:28:20Z"), "{error}");
+        for text in ["170000000000", "17000000000000000", "1700000000000.5"] {
+            assert!(parse_time(text, NOW).unwrap_err().contains("ambiguous"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "",
+            "yesterday",
+            "now-",
+            "now+1h",
+            "now-1",
+            "-5",
+            "1.",
+            "1969-12-31T23:59:59Z",
+            "18446744073709551616",
+        ] {
+            assert!(parse_time(text, NOW).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ranges_have_their_defaults() {
+        assert_eq!(
+            range(None, None, NOW),
+            Ok(TimeRange { start: UnixNanos(NOW.0 - DEFAULT_LOOKBACK), end: None })
+        );
+        assert_eq!(range(Some("5"), Some("5"), NOW).unwrap().end, Some(UnixNanos(5 * SECOND)));
+        assert_eq!(range(Some("6"), Some("5"), NOW).unwrap_err().0, "start");
+        assert_eq!(range(None, Some("5"), NOW).unwrap_err().0, "start");
+        assert_eq!(range(None, Some("x"), NOW).unwrap_err().0, "end");
+    }
+}
