@@ -1,1 +1,43 @@
-//! Placeholder.
+//! The collector: receives OTLP, checks it span by span, joins small requests into batches, and
+//! answers each when its batch is durable.
+//!
+//! ```text
+//! OTLP/gRPC, OTLP/HTTP -> receive -> inflate -> decode -> recognise resends -> queue -> batcher -> TraceStore
+//! ```
+//!
+//! Everything is bounded, and what does not fit is refused with a hint when to send again: nothing is
+//! dropped in silence. It does not listen (the binary owns sockets and gives them the routers), does
+//! not know what a span means, and does not know where the store keeps it.
+//!
+//! # Metrics
+//!
+//! | name | kind | |
+//! | --- | --- | --- |
+//! | `spandrel_ingest_spans_total{transport,format}` | counter | durable spans; `grpc` or `http`, `protobuf` or `json` |
+//! | `spandrel_ingest_refused_total{reason}` | counter | requests refused as a whole |
+//! | `spandrel_ingest_refused_spans_total` | counter | spans refused one by one, by `partial_success` |
+//! | `spandrel_ingest_resends_total` | counter | requests acknowledged without storing them again |
+//! | `spandrel_ingest_request_bytes` | histogram | bodies after decompression |
+//! | `spandrel_ingest_queue_requests`, `spandrel_ingest_queue_bytes` | gauge | what waits for a batch |
+//! | `spandrel_ingest_batch_spans` | histogram | spans of one append |
+//! | `spandrel_ingest_append_seconds` | histogram | time of one append, sync included |
+
+mod answer;
+mod batch;
+mod body;
+mod budget;
+mod collector;
+mod config;
+mod grpc;
+mod http;
+mod inflate;
+mod intake;
+mod meters;
+mod queue;
+mod refusal;
+mod resend;
+
+pub use collector::{Collector, DrainError, StartError};
+pub use config::{CollectorConfig, IngestLimits};
+pub use grpc::http2;
+pub use resend::Clock;

@@ -1,0 +1,97 @@
+//! The batcher: threads that join what all connections sent into few durable appends.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use spandrel_proto::TenantId;
+use spandrel_proto::otlp::Decoded;
+use spandrel_storage::TraceStore;
+use tokio::sync::oneshot;
+
+use crate::meters::Meters;
+use crate::queue::{Pending, Queue, Waiter};
+use crate::refusal::Refusal;
+use crate::resend::Outcome;
+
+/// Appends batches until the queue is closed and empty.
+pub(crate) struct Batcher {
+    pub queue: Arc<Queue>,
+    pub store: Arc<dyn TraceStore>,
+    pub meters: Arc<Meters>,
+    /// The last append failed; shared by all batchers.
+    pub failing: Arc<AtomicBool>,
+}
+
+/// Resolves (to an error, by being dropped) when a batcher's thread has ended.
+pub(crate) type Ended = oneshot::Receiver<()>;
+
+// === impl Batcher ===
+
+impl Batcher {
+    /// Starts a thread of its own: appends block, and must not hold up the connections.
+    pub(crate) fn spawn(self) -> io::Result<Ended> {
+        let (guard, ended) = oneshot::channel();
+        thread::Builder::new().name("batcher".to_owned()).spawn(move || {
+            let _guard = guard;
+            while let Some(batch) = self.queue.next_batch() {
+                self.commit(batch);
+            }
+        })?;
+        Ok(ended)
+    }
+
+    /// One append for each tenant; all whose request is in it share the outcome.
+    fn commit(&self, mut batch: Vec<Pending>) {
+        batch.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+        let mut rest = batch.into_iter().peekable();
+        while let Some(Pending { tenant, request, waiter, .. }) = rest.next() {
+            let (mut requests, mut waiters) = (vec![request], vec![waiter]);
+            while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
+                requests.push(next.request);
+                waiters.push(next.waiter);
+            }
+            let outcome = self.append(&tenant, &requests);
+            drop(requests);
+            self.settle(waiters, &outcome);
+        }
+    }
+
+    fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Outcome {
+        self.meters
+            .batch_spans
+            .record(requests.iter().map(|request| request.spans.len()).sum::<usize>() as f64);
+        let began = Instant::now();
+        // A panic below must not leave everybody waiting for a thread that is gone.
+        let result = catch_unwind(AssertUnwindSafe(|| self.store.append(tenant, requests)));
+        self.meters.append_seconds.record(began.elapsed());
+        let outcome = match result {
+            Ok(result) => result.map_err(Refusal::Store),
+            Err(_) => Err(Refusal::Broken),
+        };
+        self.log_change(&outcome);
+        outcome
+    }
+
+    /// Says that storing fails or works again, not each of the thousand batches in between.
+    fn log_change(&self, outcome: &Outcome) {
+        let failed_before = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
+        match outcome {
+            Err(refusal) if !failed_before => tracing::warn!(%refusal, "batches are not stored"),
+            Ok(()) if failed_before => tracing::info!("batches are stored again"),
+            _ => {}
+        }
+    }
+
+    fn settle(&self, waiters: Vec<Waiter>, outcome: &Outcome) {
+        for waiter in waiters {
+            if outcome.is_ok() {
+                self.meters.stored(waiter.route, waiter.spans);
+            }
+            waiter.settle(outcome);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Reads a request's body: within a time, within a size, and within what memory allows.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use crate::budget::Reservation;
+use crate::config::IngestLimits;
+use crate::refusal::Refusal;
+
+/// Believed of a body's declared length; more is taken as it comes.
+const MAX_BELIEVED: usize = 1 << 20;
+
+/// The whole body. One that came in one piece is not copied.
+pub(crate) async fn read(
+    body: &mut Body,
+    declared: Option<usize>,
+    max: usize,
+    limits: &IngestLimits,
+    held: &mut Reservation,
+) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::TooLarge { limit: "max_request_bytes", max: limits.max_request_bytes };
+    if declared.is_some_and(|declared| declared > max) {
+        return Err(too_large());
+    }
+    let read = async {
+        let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+        while let Some(piece) = next_piece(body).await? {
+            let length = first.len() + joined.len() + piece.len();
+            if length > max {
+                return Err(too_large());
+            }
+            held.grow(piece.len())?;
+            if length == piece.len() {
+                first = piece;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.reserve(declared.unwrap_or(0).min(MAX_BELIEVED).max(length));
+                joined.extend_from_slice(&std::mem::take(&mut first));
+            }
+            joined.extend_from_slice(&piece);
+        }
+        Ok(if joined.is_empty() { first } else { joined.freeze() })
+    };
+    timeout(limits.body_timeout, read).await.unwrap_or(Err(Refusal::BodyTimeout(limits.body_timeout)))
+}
+
+/// Reads on without keeping anything, for a sender that reads no answer before it has sent all;
+/// not for ever.
+pub(crate) async fn discard(mut body: Body, max: usize, within: Duration) {
+    let read = async {
+        let mut left = max;
+        while let Ok(Some(piece)) = next_piece(&mut body).await {
+            let Some(less) = left.checked_sub(piece.len()) else { return };
+            left = less;
+        }
+    };
+    // An answer is due either way.
+    let _ = timeout(within, read).await;
+}
+
+async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::BrokenOff(error.to_string()))?;
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,94 @@
+//! Counts the bytes that requests in flight hold, so that load turns into refusals and not memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::refusal::Refusal;
+
+/// The bytes that all requests together may hold (`max_inflight_bytes`).
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    max: usize,
+}
+
+/// One request's share; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+// === impl Budget ===
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), max })
+    }
+
+    /// A share that holds nothing yet.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: self.clone(), bytes: 0 }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation {
+    /// Takes more, or refuses: waiting would keep what this request holds already.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let Budget { used, max } = &*self.budget;
+        if used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *max {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Refusal::Busy { limit: "max_inflight_bytes", max: *max });
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Gives a part back.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.bytes -= bytes;
+    }
+
+    /// What it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What one request can hold at all.
+    pub(crate) fn max(&self) -> usize {
+        self.budget.max
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_at_the_limit_and_gives_back() {
+        let budget = Budget::new(100);
+        let (mut first, mut second) = (budget.reserve(), budget.reserve());
+        first.grow(60).unwrap();
+        assert!(matches!(second.grow(41), Err(Refusal::Busy { limit: "max_inflight_bytes", max: 100 })));
+        second.grow(40).unwrap();
+        first.shrink(10);
+        assert_eq!(budget.used(), 90);
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+}

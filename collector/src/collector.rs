@@ -1,0 +1,136 @@
+//! Puts the parts together, and takes them apart again without losing what was accepted.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use parking_lot::Mutex;
+use serde_json::Value;
+use spandrel_proto::TenantId;
+use spandrel_storage::TraceStore;
+use tokio::time::timeout_at;
+use tower_http::cors::CorsLayer;
+
+use crate::batch::{Batcher, Ended};
+use crate::budget::Budget;
+use crate::config::CollectorConfig;
+use crate::intake::Intake;
+use crate::meters::Meters;
+use crate::queue::Queue;
+use crate::refusal::Refusal;
+use crate::resend::{Clock, Resends};
+use crate::{grpc, http};
+
+/// Receives traces and answers when they are durable.
+pub struct Collector {
+    intake: Arc<Intake>,
+    cors: Option<CorsLayer>,
+    batchers: Mutex<Vec<Ended>>,
+}
+
+/// Why a collector does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An origin is not one.
+    #[error("{0:?} is not an origin; write it as in https://shop.example, or * for any")]
+    Origin(String),
+    /// The system gives no thread.
+    #[error("starting the batcher's thread failed: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Not everything was stored when the time was up; none of that was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the time was up before everything was stored; {refused} requests were told to send again")]
+pub struct DrainError {
+    /// Requests that waited and were refused.
+    pub refused: usize,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    /// Starts the batcher. A metrics recorder has to be installed before.
+    pub fn start(config: CollectorConfig, store: Arc<dyn TraceStore>) -> Result<Self, StartError> {
+        Self::start_with_clock(config, store, Arc::new(Instant::now))
+    }
+
+    /// The same, with the clock that the resend window goes by.
+    pub fn start_with_clock(
+        config: CollectorConfig,
+        store: Arc<dyn TraceStore>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let cors = http::cors(&config.cors_origins).map_err(StartError::Origin)?;
+        let meters = Arc::new(Meters::new());
+        let queue = Queue::new(&config, meters.clone());
+        let failing = Arc::new(AtomicBool::new(false));
+        let start_batcher = || {
+            let (queue, store, meters) = (queue.clone(), store.clone(), meters.clone());
+            Batcher { queue, store, meters, failing: failing.clone() }.spawn()
+        };
+        let batchers =
+            (0..config.ingest_threads.max(1)).map(|_| start_batcher()).collect::<io::Result<Vec<_>>>();
+        let batchers = batchers.inspect_err(|_| queue.close())?;
+        let intake = Arc::new(Intake {
+            budget: Budget::new(config.limits.max_inflight_bytes),
+            resends: Resends::new(config.resend_window, config.limits.max_resend_entries, clock),
+            limits: config.limits,
+            queue,
+            meters,
+            draining: AtomicBool::new(false),
+            tenant: TenantId::default(),
+        });
+        Ok(Self { intake, cors, batchers: Mutex::new(batchers) })
+    }
+
+    /// OTLP/gRPC, for a listener of its own. [`crate::http2`] says how to set up its HTTP/2.
+    pub fn grpc_router(&self) -> Router {
+        grpc::router(self.intake.clone())
+    }
+
+    /// OTLP/HTTP, for a listener of its own.
+    pub fn http_router(&self) -> Router {
+        http::router(self.intake.clone(), self.cors.clone())
+    }
+
+    /// Every limit by its name, with its value.
+    pub fn limits(&self) -> Vec<(&'static str, Value)> {
+        self.intake.limits.list()
+    }
+
+    /// Refuses new requests, stores what was accepted, and ends the batcher; within a time.
+    ///
+    /// Requests that are still being read then are refused as soon as they have arrived. Answers
+    /// still have to leave: close the listeners' connections gracefully, after this or meanwhile.
+    pub async fn shutdown(&self, within: Duration) -> Result<(), DrainError> {
+        let deadline = tokio::time::Instant::now() + within;
+        let Intake { draining, queue, .. } = &*self.intake;
+        draining.store(true, Ordering::SeqCst);
+        let arrived = timeout_at(deadline, queue.all_arrived()).await;
+        queue.close();
+        let batchers = std::mem::take(&mut *self.batchers.lock());
+        let stored = timeout_at(deadline, async {
+            for ended in batchers {
+                // An error is what a thread that ended leaves behind.
+                let _ = ended.await;
+            }
+        })
+        .await;
+        let left = queue.abandon();
+        let refused = left.len();
+        for pending in left {
+            pending.waiter.settle(&Err(Refusal::Draining));
+        }
+        if arrived.is_ok() && stored.is_ok() { Ok(()) } else { Err(DrainError { refused }) }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.intake.draining.store(true, Ordering::SeqCst);
+        self.intake.queue.close();
+    }
+}

@@ -1,0 +1,103 @@
+//! What can be set, and the limits that answers name.
+//!
+//! Every bound of this crate is a field here, under the name that errors and the status endpoint
+//! use. Nothing here reads flags or files: that is the binary's part.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spandrel_proto::otlp::DecodeLimits;
+
+/// How a collector behaves. The defaults fit one machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorConfig {
+    /// Bounds on time and memory.
+    pub limits: IngestLimits,
+    /// Origins that may send from a browser, as in `https://shop.example`; `*` means any.
+    pub cors_origins: Vec<String>,
+    /// How long a resent request is recognised; zero switches that off.
+    pub resend_window: Duration,
+    /// How long a batch waits, after its first request, for others that are still arriving.
+    pub batch_linger: Duration,
+    /// Threads that append batches to the store.
+    pub ingest_threads: usize,
+}
+
+/// Bounds on time and memory. Together they make memory independent of load.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IngestLimits {
+    /// Bytes of a body as it comes over the wire.
+    pub max_request_bytes: usize,
+    /// Bytes of a body after decompression.
+    pub max_decompressed_bytes: usize,
+    /// Bytes of all requests that are being received, decoded, or wait to be durable.
+    pub max_inflight_bytes: usize,
+    /// Time within which a body has to arrive.
+    pub body_timeout: Duration,
+    /// Requests that wait for a batch.
+    pub max_queue_requests: usize,
+    /// Bytes of the requests that wait for a batch.
+    pub max_queue_bytes: usize,
+    /// Bytes at which a batch is closed.
+    pub max_batch_bytes: usize,
+    /// Spans at which a batch is closed.
+    pub max_batch_spans: usize,
+    /// Requests that are remembered to recognise resends. At 2,000 requests a second the default
+    /// reaches back 50 s, which is longer than exporters go on resending.
+    pub max_resend_entries: usize,
+    /// Bounds on the parts of one request.
+    pub decode: DecodeLimits,
+}
+
+// === impl CollectorConfig ===
+
+impl Default for CollectorConfig {
+    fn default() -> Self {
+        Self {
+            limits: IngestLimits::default(),
+            cors_origins: Vec::new(),
+            resend_window: Duration::from_secs(300),
+            batch_linger: Duration::from_millis(5),
+            ingest_threads: 1,
+        }
+    }
+}
+
+// === impl IngestLimits ===
+
+impl IngestLimits {
+    /// Every limit by its name: numbers as they are, times as in `30s`.
+    pub fn list(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("max_request_bytes", json!(self.max_request_bytes)),
+            ("max_decompressed_bytes", json!(self.max_decompressed_bytes)),
+            ("max_inflight_bytes", json!(self.max_inflight_bytes)),
+            ("body_timeout", json!(format!("{:?}", self.body_timeout))),
+            ("max_queue_requests", json!(self.max_queue_requests)),
+            ("max_queue_bytes", json!(self.max_queue_bytes)),
+            ("max_batch_bytes", json!(self.max_batch_bytes)),
+            ("max_batch_spans", json!(self.max_batch_spans)),
+            ("max_resend_entries", json!(self.max_resend_entries)),
+            ("max_span_bytes", json!(self.decode.max_span_bytes)),
+            ("max_resource_bytes", json!(self.decode.max_resource_bytes)),
+            ("max_nesting", json!(self.decode.max_nesting)),
+        ]
+    }
+}
+
+impl Default for IngestLimits {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 64 << 20,
+            max_decompressed_bytes: 64 << 20,
+            max_inflight_bytes: 256 << 20,
+            body_timeout: Duration::from_secs(30),
+            max_queue_requests: 50_000,
+            max_queue_bytes: 128 << 20,
+            max_batch_bytes: 8 << 20,
+            max_batch_spans: 20_000,
+            max_resend_entries: 100_000,
+            decode: DecodeLimits::default(),
+        }
+    }
+}

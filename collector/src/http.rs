@@ -1,0 +1,161 @@
+//! OTLP/HTTP: `POST /v1/traces` in protobuf or JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
+};
+use axum::http::{Method, StatusCode, Version};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use prost::Message as _;
+use spandrel_proto::otlp::Rejections;
+use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
+
+use crate::config::IngestLimits;
+use crate::inflate::{self, Encoding};
+use crate::intake::{Intake, Payload};
+use crate::meters::Route;
+use crate::refusal::Refusal;
+use crate::{answer, body};
+
+/// The media type of a request, and so of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Format {
+    media: &'static str,
+    route: Route,
+}
+
+const PROTOBUF: Format = Format { media: "application/x-protobuf", route: Route::HttpProtobuf };
+const PROTOBUF_REGISTERED: Format = Format { media: "application/protobuf", route: Route::HttpProtobuf };
+const JSON: Format = Format { media: "application/json", route: Route::HttpJson };
+
+/// Browsers ask again after this.
+const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// The routes of an OTLP/HTTP listener.
+pub(crate) fn router(intake: Arc<Intake>, cors: Option<CorsLayer>) -> Router {
+    let router = Router::new()
+        .route("/v1/traces", post(export).fallback(wrong_method))
+        .fallback(unknown_path)
+        .with_state(intake);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+/// What a browser at these origins may do: send traces. The offending origin when one is none.
+pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::from(Any)
+    } else {
+        let parse = |origin: &String| HeaderValue::from_str(origin).map_err(|_| origin.clone());
+        AllowOrigin::list(origins.iter().map(parse).collect::<Result<Vec<_>, _>>()?)
+    };
+    Ok(Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods([Method::POST])
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers([RETRY_AFTER])
+            .max_age(CORS_MAX_AGE),
+    ))
+}
+
+async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let (parts, mut body) = request.into_parts();
+    let format = Format::of(&parts.headers);
+    // A refusal of the format itself is written as JSON, which anybody can read.
+    let answer_in = format.as_ref().copied().unwrap_or(JSON);
+    let result = match format {
+        Ok(format) => receive(&intake, &parts.headers, &mut body, format).await,
+        Err(refusal) => Err(refusal),
+    };
+    match result {
+        Ok(rejected) => accepted(answer_in, &rejected),
+        Err(refusal) => {
+            // Over HTTP/1 an answer amid the body would reach many senders as a broken connection.
+            // One that expects a 100 first has not begun to send.
+            if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
+                let IngestLimits { max_request_bytes, body_timeout, .. } = intake.limits;
+                body::discard(body, max_request_bytes, body_timeout).await;
+            }
+            refused(&intake, answer_in, &refusal)
+        }
+    }
+}
+
+async fn receive(
+    intake: &Intake,
+    headers: &HeaderMap,
+    body: &mut Body,
+    format: Format,
+) -> Result<Rejections, Refusal> {
+    let encoding = Encoding::from_headers(headers, "content-encoding")?;
+    let arrival = intake.admit()?;
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut held = intake.budget.reserve();
+    let max = intake.limits.max_request_bytes;
+    let bytes = body::read(body, declared, max, &intake.limits, &mut held).await?;
+    intake.export(arrival, Payload { bytes, encoding, route: format.route, held }).await
+}
+
+async fn wrong_method(State(intake): State<Arc<Intake>>, method: Method) -> Response {
+    let mut response = refused(&intake, JSON, &Refusal::Method(method.to_string()));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn unknown_path(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    let refusal = Refusal::UnknownPath(request.uri().path().to_owned());
+    if crate::grpc::is_grpc(request.headers()) {
+        return crate::grpc::refused(&intake, &refusal);
+    }
+    refused(&intake, JSON, &refusal)
+}
+
+fn accepted(format: Format, rejected: &Rejections) -> Response {
+    let body = if format == JSON { answer::success_json(rejected) } else { answer::success(rejected) };
+    ([(CONTENT_TYPE, HeaderValue::from_static(format.media))], body).into_response()
+}
+
+fn refused(intake: &Intake, format: Format, refusal: &Refusal) -> Response {
+    intake.meters.refused(refusal);
+    let verdict = refusal.verdict();
+    let body = if format == JSON {
+        answer::status_json(refusal)
+    } else {
+        answer::status(refusal).encode_to_vec().into()
+    };
+    let mut response =
+        (verdict.http, [(CONTENT_TYPE, HeaderValue::from_static(format.media))], body).into_response();
+    if let Some(after) = verdict.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    if verdict.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(inflate::SUPPORTED));
+    }
+    response
+}
+
+// === impl Format ===
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let Some(value) = headers.get(CONTENT_TYPE) else { return Err(Refusal::ContentType(String::new())) };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let media = text.split(';').next().unwrap_or_default().trim();
+        [PROTOBUF, JSON, PROTOBUF_REGISTERED]
+            .into_iter()
+            .find(|format| format.media.eq_ignore_ascii_case(media))
+            .ok_or_else(|| Refusal::ContentType(text.into_owned()))
+    }
+}

@@ -1,0 +1,274 @@
+//! The bounded queue between the connections and the batcher.
+//!
+//! It knows how many requests are still arriving, so that a batch waits only while there is
+//! somebody to wait for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use spandrel_proto::TenantId;
+use spandrel_proto::otlp::Decoded;
+use tokio::sync::{Notify, oneshot};
+
+use crate::budget::Reservation;
+use crate::config::CollectorConfig;
+use crate::meters::{Meters, Route};
+use crate::refusal::Refusal;
+use crate::resend::{Outcome, Ticket};
+
+/// Requests on their way to the store.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Requests that were admitted and are not queued yet.
+    arriving: AtomicUsize,
+    all_arrived: Notify,
+    limits: QueueLimits,
+    meters: Arc<Meters>,
+}
+
+struct QueueLimits {
+    max_requests: usize,
+    max_bytes: usize,
+    batch_bytes: usize,
+    batch_spans: usize,
+    linger: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Pending>,
+    bytes: usize,
+    spans: usize,
+    /// Batchers without anything to do.
+    idle: usize,
+    closed: bool,
+}
+
+/// A request that waits to be durable.
+pub(crate) struct Pending {
+    pub tenant: TenantId,
+    pub request: Decoded,
+    pub waiter: Waiter,
+    queued_at: Instant,
+    bytes: usize,
+}
+
+/// Who wants to know, and what is held until then.
+pub(crate) struct Waiter {
+    pub route: Route,
+    pub spans: usize,
+    /// Absent when resends are not recognised.
+    pub ticket: Option<Ticket>,
+    pub reply: oneshot::Sender<Outcome>,
+    pub held: Reservation,
+}
+
+/// A request that was admitted; batches may wait for it a little.
+pub(crate) struct Arrival {
+    queue: Arc<Queue>,
+    is_over: bool,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    pub(crate) fn new(config: &CollectorConfig, meters: Arc<Meters>) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            arriving: AtomicUsize::new(0),
+            all_arrived: Notify::new(),
+            limits: QueueLimits {
+                max_requests: config.limits.max_queue_requests,
+                max_bytes: config.limits.max_queue_bytes,
+                batch_bytes: config.limits.max_batch_bytes,
+                batch_spans: config.limits.max_batch_spans,
+                linger: config.batch_linger,
+            },
+            meters,
+        })
+    }
+
+    /// Announces a request.
+    pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
+        self.arriving.fetch_add(1, Ordering::AcqRel);
+        Arrival { queue: self.clone(), is_over: false }
+    }
+
+    /// The next batch, in the order of arrival; blocks. `None` once closed and empty.
+    pub(crate) fn next_batch(&self) -> Option<Vec<Pending>> {
+        let mut state = self.state.lock();
+        loop {
+            let Some(first) = state.waiting.front() else {
+                if state.closed {
+                    return None;
+                }
+                state.idle += 1;
+                self.changed.wait(&mut state);
+                state.idle -= 1;
+                continue;
+            };
+            let until = first.queued_at + self.limits.linger;
+            if self.is_ripe(&state) || self.changed.wait_until(&mut state, until).timed_out() {
+                let batch = self.take(&mut state);
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
+            }
+        }
+    }
+
+    /// Takes no more; what waits is still handed out.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Hands out nothing more either: what waits is given back, to be refused.
+    pub(crate) fn abandon(&self) -> Vec<Pending> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        (state.bytes, state.spans) = (0, 0);
+        self.show(&state);
+        self.changed.notify_all();
+        std::mem::take(&mut state.waiting).into()
+    }
+
+    /// Until every admitted request is queued or refused.
+    pub(crate) async fn all_arrived(&self) {
+        loop {
+            let notified = self.all_arrived.notified();
+            if self.arriving.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Queues a request, or refuses it through its waiter; either way it has arrived.
+    fn push(&self, pending: Pending) {
+        let mut state = self.state.lock();
+        let refused = match self.no_room(&state, pending.bytes) {
+            Some(refusal) => Some((pending.waiter, refusal)),
+            None => {
+                state.bytes += pending.bytes;
+                state.spans += pending.waiter.spans;
+                state.waiting.push_back(pending);
+                self.show(&state);
+                None
+            }
+        };
+        // A lingering batcher is woken by the last arrival; waking it for each would cost a switch each.
+        if self.has_arrived() || state.idle > 0 || self.is_full(&state) {
+            self.changed.notify_one();
+        }
+        drop(state);
+        if let Some((waiter, refusal)) = refused {
+            waiter.settle(&Err(refusal));
+        }
+    }
+
+    fn no_room(&self, state: &State, bytes: usize) -> Option<Refusal> {
+        let QueueLimits { max_requests, max_bytes, .. } = self.limits;
+        if state.closed {
+            Some(Refusal::Draining)
+        } else if state.waiting.len() >= max_requests {
+            Some(Refusal::Busy { limit: "max_queue_requests", max: max_requests })
+        } else if !state.waiting.is_empty() && state.bytes + bytes > max_bytes {
+            Some(Refusal::Busy { limit: "max_queue_bytes", max: max_bytes })
+        } else {
+            None
+        }
+    }
+
+    /// One request less to wait for; whether it was the last.
+    fn has_arrived(&self) -> bool {
+        let last = self.arriving.fetch_sub(1, Ordering::AcqRel) == 1;
+        if last {
+            self.all_arrived.notify_waiters();
+        }
+        last
+    }
+
+    fn take(&self, state: &mut State) -> Vec<Pending> {
+        let (mut bytes, mut spans, mut count) = (0, 0, 0);
+        for pending in &state.waiting {
+            bytes += pending.bytes;
+            spans += pending.waiter.spans;
+            if count > 0 && (bytes > self.limits.batch_bytes || spans > self.limits.batch_spans) {
+                bytes -= pending.bytes;
+                spans -= pending.waiter.spans;
+                break;
+            }
+            count += 1;
+        }
+        state.bytes -= bytes;
+        state.spans -= spans;
+        let batch = state.waiting.drain(..count).collect();
+        if !state.waiting.is_empty() && state.idle > 0 {
+            self.changed.notify_one();
+        }
+        self.show(state);
+        batch
+    }
+
+    fn is_ripe(&self, state: &State) -> bool {
+        state.closed || self.is_full(state) || self.arriving.load(Ordering::Acquire) == 0
+    }
+
+    fn is_full(&self, state: &State) -> bool {
+        state.bytes >= self.limits.batch_bytes || state.spans >= self.limits.batch_spans
+    }
+
+    fn show(&self, state: &State) {
+        self.meters.queue_requests.set(state.waiting.len() as f64);
+        self.meters.queue_bytes.set(state.bytes as f64);
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    /// Queues the request that arrived. One that finds no room is refused through its waiter.
+    pub(crate) fn submit(mut self, tenant: TenantId, request: Decoded, waiter: Waiter) {
+        let bytes = size_of_decoded(&request) + request.body.len();
+        let pending = Pending { tenant, request, waiter, queued_at: Instant::now(), bytes };
+        self.is_over = true;
+        self.queue.push(pending);
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if !self.is_over && self.queue.has_arrived() {
+            // Under the lock: a batcher that just looked is waiting by now.
+            let _state = self.queue.state.lock();
+            self.queue.changed.notify_one();
+        }
+    }
+}
+
+// === impl Waiter ===
+
+impl Waiter {
+    /// Ends the wait.
+    pub(crate) fn settle(self, outcome: &Outcome) {
+        drop(self.held);
+        if let Some(ticket) = self.ticket {
+            ticket.settle(outcome);
+        }
+        // Who went away does not need the answer; the spans are stored all the same.
+        let _ = self.reply.send(outcome.clone());
+    }
+}
+
+/// Bytes that a decoded request takes besides its body.
+pub(crate) fn size_of_decoded(request: &Decoded) -> usize {
+    std::mem::size_of_val(&*request.spans)
+        + std::mem::size_of_val(&*request.resources)
+        + std::mem::size_of_val(&*request.scopes)
+}

@@ -1,0 +1,150 @@
+//! Why a request is refused, and the one table that says what each transport makes of it.
+//!
+//! Inner code names causes only; status codes appear in [`Refusal::verdict`] and nowhere else.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use spandrel_storage::AppendError;
+use tonic::Code;
+
+/// Why a request as a whole is refused. The text is for the sender: what is wrong and what to do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// Not the wire format: where and why.
+    #[error("{0}")]
+    Malformed(String),
+    /// Over a named limit, and would be again: the sender has to split it.
+    #[error("the request is over {limit} = {max} bytes; send fewer spans in one request")]
+    TooLarge { limit: &'static str, max: usize },
+    #[error("content type {0:?} is not supported; send application/x-protobuf or application/json")]
+    ContentType(String),
+    #[error(
+        "content type {0:?} is not gRPC: this port takes OTLP/gRPC, OTLP/HTTP has a port of its own (usually 4318)"
+    )]
+    NotGrpc(String),
+    #[error("encoding {0:?} is not supported; use one of {supported}", supported = crate::inflate::SUPPORTED)]
+    Encoding(String),
+    #[error("the body did not arrive within body_timeout = {0:?}; send smaller requests")]
+    BodyTimeout(Duration),
+    /// The connection broke: hardly anybody reads this.
+    #[error("the body broke off: {0}")]
+    BrokenOff(String),
+    #[error("too much at once: {limit} = {max} is reached; send again later")]
+    Busy { limit: &'static str, max: usize },
+    #[error("the collector is shutting down; send again, to another instance or later")]
+    Draining,
+    #[error("{0}")]
+    Store(#[from] AppendError),
+    #[error("storing failed unexpectedly; send again, and see the server's log")]
+    Broken,
+    #[error("nothing is served at {0}; OTLP/HTTP traces go to POST /v1/traces")]
+    UnknownPath(String),
+    #[error("{0} is not allowed here; send traces by POST")]
+    Method(String),
+}
+
+/// What a refusal means to a sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// As a label of metrics.
+    pub reason: &'static str,
+    pub http: StatusCode,
+    pub grpc: Code,
+    /// When sending the same again makes sense.
+    pub retry_after: Option<Duration>,
+}
+
+/// Room comes back within a batch or two.
+const SOON: Option<Duration> = Some(Duration::from_secs(1));
+/// Somebody has to do something first.
+const LATER: Option<Duration> = Some(Duration::from_secs(30));
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// All reasons, for metrics that show zero before the first refusal.
+    pub(crate) const REASONS: [&'static str; 13] = [
+        "malformed",
+        "too_large",
+        "content_type",
+        "encoding",
+        "body_timeout",
+        "broken_off",
+        "busy",
+        "draining",
+        "disk_full",
+        "store_unavailable",
+        "internal",
+        "unknown_path",
+        "method",
+    ];
+
+    #[rustfmt::skip]
+    pub(crate) fn verdict(&self) -> Verdict {
+        use StatusCode as S;
+        let (reason, http, grpc, retry_after) = match self {
+            Self::Malformed(_)        => ("malformed",    S::BAD_REQUEST,            Code::InvalidArgument,   None),
+            Self::TooLarge { .. }     => ("too_large",    S::PAYLOAD_TOO_LARGE,      Code::ResourceExhausted, None),
+            Self::ContentType(_)      => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
+            Self::NotGrpc(_)          => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
+            Self::Encoding(_)         => ("encoding",     S::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented,     None),
+            Self::BodyTimeout(_)      => ("body_timeout", S::REQUEST_TIMEOUT,        Code::DeadlineExceeded,  None),
+            Self::BrokenOff(_)        => ("broken_off",   S::BAD_REQUEST,            Code::Cancelled,         None),
+            Self::Busy { .. }         => ("busy",         S::TOO_MANY_REQUESTS,      Code::ResourceExhausted, SOON),
+            Self::Draining            => ("draining",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
+            Self::Broken              => ("internal",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
+            Self::UnknownPath(_)      => ("unknown_path", S::NOT_FOUND,              Code::Unimplemented,     None),
+            Self::Method(_)           => ("method",       S::METHOD_NOT_ALLOWED,     Code::Unimplemented,     None),
+            Self::Store(error) => match error {
+                AppendError::Overloaded { .. } => ("busy", S::TOO_MANY_REQUESTS, Code::ResourceExhausted, SOON),
+                AppendError::DiskFull { .. } => ("disk_full", S::INSUFFICIENT_STORAGE, Code::Unavailable, LATER),
+                AppendError::Poisoned(_) => ("store_unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, LATER),
+                AppendError::Closed => ("draining", S::SERVICE_UNAVAILABLE, Code::Unavailable, SOON),
+            },
+        };
+        Verdict { reason, http, grpc, retry_after }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_succeed_later_says_when() {
+        let too_large = Refusal::TooLarge { limit: "max_request_bytes", max: 7 };
+        assert_eq!(too_large.verdict().retry_after, None);
+        assert!(too_large.to_string().contains("max_request_bytes = 7"));
+        let full = Refusal::from(AppendError::DiskFull { free: 1, needed: 2 });
+        assert_eq!((full.verdict().http.as_u16(), full.verdict().grpc), (507, Code::Unavailable));
+        for temporary in [full, Refusal::Draining, Refusal::Busy { limit: "max_queue_bytes", max: 1 }] {
+            assert!(temporary.verdict().retry_after.is_some(), "{temporary}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_announced() {
+        let refusals = [
+            Refusal::Malformed(String::new()),
+            Refusal::TooLarge { limit: "", max: 0 },
+            Refusal::ContentType(String::new()),
+            Refusal::NotGrpc(String::new()),
+            Refusal::Encoding(String::new()),
+            Refusal::BodyTimeout(Duration::ZERO),
+            Refusal::BrokenOff(String::new()),
+            Refusal::Busy { limit: "", max: 0 },
+            Refusal::Draining,
+            Refusal::Broken,
+            Refusal::UnknownPath(String::new()),
+            Refusal::Method(String::new()),
+            AppendError::Overloaded { unsealed_spans: 0 }.into(),
+            AppendError::DiskFull { free: 0, needed: 0 }.into(),
+            AppendError::Poisoned(String::new()).into(),
+            AppendError::Closed.into(),
+        ];
+        for refusal in refusals {
+            assert!(Refusal::REASONS.contains(&refusal.verdict().reason), "{refusal:?}");
+        }
+    }
+}
