@@ -14,6 +14,7 @@ export function useQueryString() {
         else next.set(key, value);
       }
       const text = next.toString();
+      if (text === search) return;
       navigate(text ? `${location}?${text}` : location, options);
     },
     [search, location, navigate],

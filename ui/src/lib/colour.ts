@@ -16,12 +16,18 @@ export function colourIndex(service: string): number {
   return hash(service) % PALETTE_SIZE;
 }
 
-/** Entries for services shown together: each keeps its own unless another already took it. */
-export function assignColours(services: readonly string[]): Map<string, number> {
+/**
+ * Entries for services shown together: each keeps its own, or the `preferred` one, unless another
+ * already took it.
+ */
+export function assignColours(
+  services: readonly string[],
+  preferred?: ReadonlyMap<string, number>,
+): Map<string, number> {
   const taken = new Set<number>();
   const result = new Map<string, number>();
   for (const service of [...new Set(services)].sort()) {
-    let index = colourIndex(service);
+    let index = preferred?.get(service) ?? colourIndex(service);
     for (let tries = 0; taken.has(index) && tries < PALETTE_SIZE; tries++) index = (index + 5) % PALETTE_SIZE;
     if (taken.size < PALETTE_SIZE) taken.add(index);
     result.set(service, index);

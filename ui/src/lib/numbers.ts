@@ -8,7 +8,7 @@ export function formatCount(value: number): string {
 }
 
 export function formatCompact(value: number): string {
-  return value < 10_000 ? COUNT.format(value) : COMPACT.format(value);
+  return value >= 100 && value < 10_000 ? COUNT.format(value) : COMPACT.format(value);
 }
 
 /** Per second, or per minute when that is easier to read. */

@@ -2,38 +2,55 @@
 import { Link } from "wouter";
 import type { ServiceCount, TraceSummary } from "../api/types";
 import { FailedMark, ServiceName } from "../components/Service";
+import { useServiceColours } from "../components/useServiceColours";
 import { formatDuration } from "../lib/duration";
 import { shortId } from "../lib/ids";
 import { formatCount } from "../lib/numbers";
 import { formatAge, formatTime } from "../lib/time";
 import type { SearchParams } from "./params";
 
-const SHOWN_SERVICES = 5;
+const SHOWN_SERVICES = 4;
 
 export function Results({ traces, search }: { traces: TraceSummary[]; search: SearchParams }) {
   const longest = Math.max(1, ...traces.map((trace) => trace.durationNano));
   const now = Date.now();
+  const colours = useServiceColours();
   const plain = search.query === "{ }";
   return (
     <table className="trace-table">
       <caption className="visually-hidden">Traces found</caption>
       <thead>
         <tr>
-          <th scope="col">Trace</th>
-          <th scope="col">Started</th>
-          <th scope="col">Duration</th>
-          <th scope="col" className="num">
+          <th scope="col" className="cell-trace">
+            Trace
+          </th>
+          <th scope="col" className="cell-start">
+            Started
+          </th>
+          <th scope="col" className="cell-duration">
+            Duration
+          </th>
+          <th scope="col" className="num cell-count">
             Spans
           </th>
-          <th scope="col" className="num">
+          <th scope="col" className="num cell-count">
             Errors
           </th>
-          <th scope="col">Services</th>
+          <th scope="col" className="cell-services">
+            Services
+          </th>
         </tr>
       </thead>
       <tbody>
         {traces.map((trace) => (
-          <ResultRow key={trace.id} trace={trace} longest={longest} now={now} plain={plain} />
+          <ResultRow
+            key={trace.id}
+            trace={trace}
+            longest={longest}
+            now={now}
+            plain={plain}
+            colours={colours}
+          />
         ))}
       </tbody>
     </table>
@@ -46,16 +63,18 @@ interface RowProps {
   now: number;
   /** Whether the search had no condition, so that every span matches. */
   plain: boolean;
+  colours: Map<string, number>;
 }
 
-function ResultRow({ trace, longest, now, plain }: RowProps) {
+function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
+  const root = trace.rootService ?? "unknown_service";
   const first = trace.matchedSpanIds[0];
   const matched = plain || !first ? "" : `?span=${first}`;
   return (
     <tr className={trace.errorCount > 0 ? "has-errors" : undefined}>
       <td className="cell-trace">
         <Link href={`/trace/${trace.id}${matched}`} className="row-link">
-          <ServiceName name={trace.rootService ?? "unknown_service"} />{" "}
+          <ServiceName name={root} colour={colours.get(root)} />{" "}
           <span className="operation">{trace.rootName || "(no root)"}</span>
         </Link>
         <span className="sub">
@@ -90,13 +109,13 @@ function ResultRow({ trace, longest, now, plain }: RowProps) {
         )}
       </td>
       <td className="cell-services">
-        <ServicePills services={trace.services} />
+        <ServicePills services={trace.services} colours={colours} />
       </td>
     </tr>
   );
 }
 
-function ServicePills({ services }: { services: ServiceCount[] }) {
+function ServicePills({ services, colours }: { services: ServiceCount[]; colours: Map<string, number> }) {
   const sorted = [...services].sort((a, b) => b.errorCount - a.errorCount || b.spanCount - a.spanCount);
   const rest = sorted.slice(SHOWN_SERVICES);
   return (
@@ -106,8 +125,7 @@ function ServicePills({ services }: { services: ServiceCount[] }) {
           key={service.name}
           title={`${service.name}: ${service.spanCount} spans, ${service.errorCount} errors`}
         >
-          <ServiceName name={service.name} />
-          <span className="muted">{service.spanCount}</span>
+          <ServiceName name={service.name} colour={colours.get(service.name)} />
           {service.errorCount > 0 && (
             <span className="error-count">
               <span aria-hidden="true">▲</span>

@@ -23,6 +23,8 @@ function draftOf(query: string): Draft {
 export function SearchForm({ search, onSubmit }: Props) {
   const [draft, setDraft] = useState<Draft>(() => draftOf(search.query));
   const [rest, setRest] = useState(search);
+  // Only narrow screens fold the form: there it would push the results out of sight.
+  const [folded, setFolded] = useState(true);
   useEffect(() => {
     setDraft((old) => (old.mode === "text" && old.text === search.query ? old : draftOf(search.query)));
     setRest(search);
@@ -36,7 +38,19 @@ export function SearchForm({ search, onSubmit }: Props) {
   };
 
   return (
-    <form className="search-form" onSubmit={submit} aria-label="Search traces">
+    <form
+      className={folded ? "search-form folded" : "search-form"}
+      onSubmit={submit}
+      aria-label="Search traces"
+    >
+      <button
+        type="button"
+        className="form-toggle"
+        aria-expanded={!folded}
+        onClick={() => setFolded(!folded)}
+      >
+        <span aria-hidden="true">{folded ? "▸" : "▾"}</span> Search <code>{search.query}</code>
+      </button>
       {draft.mode === "form" ? (
         <FormFields
           form={draft.form}

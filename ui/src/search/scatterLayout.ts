@@ -64,7 +64,7 @@ export function layoutScatter(traces: readonly TraceSummary[], width: number, he
     })),
     yTicks: (log ? logTicks(shortest, longest) : linearTicks(longest)).map((nano) => ({
       y: y(nano),
-      label: formatDuration(nano),
+      label: nano === 0 ? "0" : formatDuration(nano),
     })),
     left: LEFT,
     right: RIGHT,

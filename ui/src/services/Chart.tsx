@@ -69,7 +69,7 @@ function chartOptions(
   return {
     width,
     height: HEIGHT,
-    padding: [8, 10, 0, 0],
+    padding: [8, 18, 0, 0],
     cursor: { drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
     legend: { live: true },
     scales: { y: { range: (_, __, high) => [0, high > 0 ? high * 1.08 : 1] } },
@@ -92,7 +92,8 @@ function chartOptions(
         width: 1.6,
         dash: line.dash,
         fill: line.fill ? resolveColour(`color-mix(in srgb, ${line.colour} 14%, transparent)`) : undefined,
-        points: { show: false },
+        // A value between two gaps has no line to be seen by.
+        points: { show: true, size: 4, filter: (plot: uPlot, at: number) => lonePoints(plot.data[at]) },
         value: (_: uPlot, value: number | null) => (value === null ? "–" : format(value)),
       })),
     ],
@@ -108,6 +109,14 @@ function chartOptions(
       ],
     },
   };
+}
+
+function lonePoints(values: ArrayLike<number | null | undefined> = []): number[] {
+  const alone: number[] = [];
+  for (let at = 0; at < values.length; at++) {
+    if (values[at] != null && values[at - 1] == null && values[at + 1] == null) alone.push(at);
+  }
+  return alone;
 }
 
 const DAY = 86400;

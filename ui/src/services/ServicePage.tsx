@@ -6,9 +6,10 @@ import { useApi } from "../api/useApi";
 import { RangePicker } from "../components/RangePicker";
 import { ServiceName } from "../components/Service";
 import { Failure, Loading } from "../components/States";
+import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
 import { formatDuration } from "../lib/duration";
-import { formatPercent, formatRate } from "../lib/numbers";
+import { formatCompact, formatPercent } from "../lib/numbers";
 import { describeRange, resolveRange, type TimeRange } from "../lib/time";
 import { queryFor } from "../lib/traceql";
 import { searchPath } from "../search/params";
@@ -19,6 +20,7 @@ import { useRange } from "./useRange";
 
 export default function ServicePage({ service }: { service: string }) {
   useTitle(service);
+  const colours = useServiceColours();
   const [range, setRange, suffix] = useRange();
   return (
     <div className="page">
@@ -28,7 +30,7 @@ export default function ServicePage({ service }: { service: string }) {
             <Link href={`/services${suffix}`}>Services</Link>
           </p>
           <h1 className="page-title">
-            <ServiceName name={service} />
+            <ServiceName name={service} colour={colours.get(service)} />
           </h1>
         </div>
         <Link className="button" href={searchPath({ query: queryFor({ service }), range })}>
@@ -66,6 +68,7 @@ function Charts({ service, range, onRange }: ChartsProps) {
   );
   if (error) return <Failure error={error} retry={reload} />;
   if (!chart || !data) return <Loading label="Loading charts" />;
+  const rate = rateLine(chart.rate);
   const all = totals(data.series[0]?.points ?? []);
   if (all.requestCount === 0) {
     return (
@@ -81,8 +84,8 @@ function Charts({ service, range, onRange }: ChartsProps) {
         title="Requests"
         summary={`${all.requestCount.toLocaleString("en")} in total`}
         times={chart.times}
-        lines={[{ label: "requests", values: chart.rate, colour: "var(--chart-1)", fill: true }]}
-        format={formatRate}
+        lines={[{ label: "requests", values: rate.values, colour: "var(--chart-1)", fill: true }]}
+        format={rate.format}
         onRange={onRange}
       />
       <Chart
@@ -108,6 +111,15 @@ function Charts({ service, range, onRange }: ChartsProps) {
     </div>
   );
 }
+
+/** Per second, or per minute when nothing reaches one a second, so that the axis has round numbers. */
+function rateLine(perSecond: number[]): { values: number[]; format: (value: number) => string } {
+  if (Math.max(...perSecond) >= 1) return { values: perSecond, format: PER_SECOND };
+  return { values: perSecond.map((value) => value * 60), format: PER_MINUTE };
+}
+
+const PER_SECOND = (value: number) => `${formatCompact(value)}/s`;
+const PER_MINUTE = (value: number) => `${formatCompact(value)}/min`;
 
 function Operations({ service, range }: { service: string; range: TimeRange }) {
   const { data, error, reload } = useApi<AggregatesAnswer>(aggregatesUrl(range, "operation", { service }), {

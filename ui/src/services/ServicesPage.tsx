@@ -7,6 +7,7 @@ import { useApi } from "../api/useApi";
 import { RangePicker } from "../components/RangePicker";
 import { ServiceName } from "../components/Service";
 import { Empty, Failure, Loading } from "../components/States";
+import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
 import { describeRange, resolveRange } from "../lib/time";
 import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
@@ -15,6 +16,7 @@ import { useRange } from "./useRange";
 
 export default function ServicesPage() {
   useTitle("Services");
+  const colours = useServiceColours();
   const [range, setRange, suffix] = useRange();
   const { step, seconds, now } = useMemo(() => measure(range), [range]);
   const services = useApi<ServicesAnswer>(apiUrl("services"));
@@ -34,14 +36,14 @@ export default function ServicesPage() {
         key: name,
         name: (
           <Link href={`/services/${encodeURIComponent(name)}${suffix}`}>
-            <ServiceName name={name} />
+            <ServiceName name={name} colour={colours.get(name)} />
           </Link>
         ),
         totals: byName.has(name) ? totals(byName.get(name)?.points ?? []) : null,
         trend: trend && chartData([trend], step, range, now).rate,
       };
     });
-  }, [services.data, whole.data, overTime.data, range, step, now, suffix]);
+  }, [services.data, whole.data, overTime.data, range, step, now, suffix, colours]);
 
   const error = services.error ?? whole.error;
   return (

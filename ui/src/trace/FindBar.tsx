@@ -19,7 +19,7 @@ export function FindBar({ ref, find, active, onMove }: Props) {
         type="search"
         value={query}
         aria-label="Find in trace"
-        placeholder='Find: words, key=value, -not, "a phrase"'
+        placeholder="Find: word, key=value, -not"
         spellCheck={false}
         onChange={(event) => find.setQuery(event.target.value)}
         onKeyDown={(event) => {

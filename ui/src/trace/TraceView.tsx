@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Trace } from "../api/types";
 import { useQueryString } from "../components/useQueryString";
-import { assignColours } from "../lib/colour";
+import { useServiceColours } from "../components/useServiceColours";
 import { DetailPanel } from "./DetailPanel";
 import { FindBar } from "./FindBar";
 import { findRows, rowText } from "./find";
@@ -22,12 +22,14 @@ interface Props {
 
 const NONE: ReadonlySet<number> = new Set();
 const ZOOM_STEP = 1.6;
+const ADDRESS_DELAY_MS = 150;
 
 export function TraceView({ trace, reload, reloading }: Props) {
   const { params, set } = useQueryString();
   const [withSegments, setWithSegments] = useState(true);
   const tree = useMemo(() => buildTree(trace, withSegments), [trace, withSegments]);
-  const colours = useMemo(() => assignColours(trace.services.map((service) => service.name)), [trace]);
+  const names = useMemo(() => trace.services.map((service) => service.name), [trace]);
+  const colours = useServiceColours(names);
   const duration = Math.max(1, trace.durationNano);
 
   const asked = params.get("span");
@@ -52,9 +54,23 @@ export function TraceView({ trace, reload, reloading }: Props) {
   );
 
   const activeSpan = tree.rows[active]?.span?.id;
+  // The address follows the selection, once it rests: browsers refuse hundreds of changes a second.
+  const written = useRef(asked);
   useEffect(() => {
-    set({ span: detailOpen ? activeSpan : undefined }, { replace: true });
+    const span = detailOpen ? activeSpan : undefined;
+    const timer = setTimeout(() => {
+      written.current = span ?? null;
+      set({ span }, { replace: true });
+    }, ADDRESS_DELAY_MS);
+    return () => clearTimeout(timer);
   }, [activeSpan, detailOpen, set]);
+  // And the selection follows the address when a link changes it.
+  useEffect(() => {
+    if (asked === null || asked === written.current) return;
+    written.current = asked;
+    goTo(startRow(tree, asked));
+    setDetailOpen(true);
+  }, [asked, tree, goTo]);
 
   const toggle = useCallback((index: number) => {
     setCollapsed((old) => {

@@ -16,7 +16,7 @@ import { useSize } from "../components/useSize";
 import { formatDuration } from "../lib/duration";
 import { gridAction, placeOf } from "./gridKeys";
 import { Splitter, useNameWidth } from "./Splitter";
-import { place, ticks, type View, windowOf } from "./timeline";
+import { place, scrollTo, ticks, type View, windowOf } from "./timeline";
 import type { Row, Tree } from "./tree";
 import { WaterfallRow } from "./WaterfallRow";
 
@@ -24,7 +24,8 @@ export const ROW_HEIGHT = 26;
 const HEADER_HEIGHT = 28;
 const TICK_WIDTH = 110;
 const WIDEST_INDENT = 14;
-const INDENT_BUDGET = 240;
+/** The share of the name column that indentation may take in a deep tree. */
+const INDENT_SHARE = 0.45;
 
 export interface WaterfallHandle {
   focus: () => void;
@@ -61,10 +62,7 @@ export function Waterfall(props: Props) {
   useLayoutEffect(() => {
     const element = grid.current;
     if (!element || bodyHeight === 0 || position < 0) return;
-    const top = position * ROW_HEIGHT;
-    if (top < element.scrollTop) element.scrollTop = top;
-    else if (top + ROW_HEIGHT > element.scrollTop + bodyHeight)
-      element.scrollTop = top + ROW_HEIGHT - bodyHeight;
+    element.scrollTop = scrollTo(element.scrollTop, bodyHeight, ROW_HEIGHT, position);
   }, [position, bodyHeight]);
 
   const { first, last } = windowOf(scrollTop, bodyHeight, ROW_HEIGHT, visible.length);
@@ -73,7 +71,10 @@ export function Waterfall(props: Props) {
     () => ticks(view, Math.max(2, Math.floor(timelineWidth / TICK_WIDTH))),
     [view, timelineWidth],
   );
-  const indent = Math.max(2, Math.min(WIDEST_INDENT, INDENT_BUDGET / Math.max(1, tree.maxDepth)));
+  const indent = Math.max(
+    2,
+    Math.min(WIDEST_INDENT, (width * (nameWidth / 100) * INDENT_SHARE) / Math.max(1, tree.maxDepth)),
+  );
 
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.target !== grid.current || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -104,6 +105,7 @@ export function Waterfall(props: Props) {
         {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
         <span role="columnheader" className="head-name">
           Service and operation
+          <Splitter width={nameWidth} onWidth={setNameWidth} container={grid} />
         </span>
         {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
         <span role="columnheader" className="head-timeline" aria-label="Timeline">
@@ -151,7 +153,6 @@ export function Waterfall(props: Props) {
           );
         })}
       </div>
-      <Splitter width={nameWidth} onWidth={setNameWidth} container={grid} />
     </div>
   );
 }

@@ -78,6 +78,16 @@ export function windowOf(scrollTop: number, height: number, rowHeight: number, c
   return { first: Math.min(first, count), last };
 }
 
+/** Where to scroll so that a row is seen: not at all, by a row at the edge, or to the middle after a jump. */
+export function scrollTo(scrollTop: number, height: number, rowHeight: number, position: number): number {
+  const top = position * rowHeight;
+  const bottom = top + rowHeight;
+  if (top >= scrollTop && bottom <= scrollTop + height) return scrollTop;
+  if (top < scrollTop && scrollTop - top <= rowHeight) return top;
+  if (bottom > scrollTop + height && bottom - scrollTop - height <= rowHeight) return bottom - height;
+  return Math.max(0, top - (height - rowHeight) / 2);
+}
+
 function clamp01(value: number): number {
   return Math.min(1, Math.max(0, value));
 }

@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import type { AggregatePoint } from "../api/types";
+import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+
+function point(seconds: number, requestCount: number, errorCount = 0, nano = 100): AggregatePoint {
+  return {
+    timeUnixNano: `${seconds}000000000`,
+    requestCount,
+    errorCount,
+    errorRate: requestCount === 0 ? 0 : errorCount / requestCount,
+    successRate: 1,
+    p50Nano: nano,
+    p75Nano: nano,
+    p90Nano: nano,
+    p95Nano: nano,
+    p99Nano: nano,
+    maxNano: nano,
+  };
+}
+
+describe("aggregatesUrl", () => {
+  it("asks for what it is told and nothing empty", () => {
+    expect(aggregatesUrl({ start: "now-1h" }, "service")).toBe(
+      "api/v1/aggregates?groupBy=service&start=now-1h",
+    );
+    expect(aggregatesUrl({ start: "a", end: "b" }, "operation", { service: "x y" }, 60)).toBe(
+      "api/v1/aggregates?service=x+y&groupBy=operation&start=a&end=b&step=60s",
+    );
+  });
+});
+
+describe("chartStep", () => {
+  it.each([
+    ["now-5m", 60],
+    ["now-1h", 60],
+    ["now-6h", 300],
+    ["now-24h", 1800],
+    ["now-168h", 7200],
+  ])("%s is charted by %d seconds", (start, step) => {
+    expect(chartStep({ start }, 1_700_000_000_000)).toBe(step);
+  });
+});
+
+describe("totals", () => {
+  it("of one point are exact", () => {
+    expect(totals([point(0, 10, 1, 500)])).toEqual({
+      requestCount: 10,
+      errorCount: 1,
+      errorRate: 0.1,
+      p50Nano: 500,
+      p95Nano: 500,
+      p99Nano: 500,
+      approximate: false,
+    });
+  });
+
+  it("of several points weigh by requests and say so", () => {
+    const sum = totals([point(0, 30, 3, 100), point(60, 10, 1, 500), point(120, 0)]);
+    expect(sum).toMatchObject({
+      requestCount: 40,
+      errorCount: 4,
+      errorRate: 0.1,
+      p50Nano: 200,
+      approximate: true,
+    });
+  });
+
+  it("of nothing are nothing", () => {
+    expect(totals([])).toMatchObject({ requestCount: 0, errorRate: 0, approximate: false });
+  });
+});
+
+describe("chartData", () => {
+  const range = { start: "600", end: "900" };
+
+  it("fills silence with a rate of zero and gaps elsewhere", () => {
+    const data = chartData([{ labels: {}, points: [point(660, 6, 3), point(780, 12)] }], 60, range, 0);
+    expect(data.times).toEqual([600, 660, 720, 780, 840]);
+    expect(data.rate).toEqual([0, 0.1, 0, 0.2, 0]);
+    expect(data.errorRate).toEqual([null, 0.5, null, 0, null]);
+    expect(data.p95).toEqual([null, 100, null, 100, null]);
+  });
+
+  it("follows the server's grid, also when it begins before the range", () => {
+    const data = chartData(
+      [{ labels: {}, points: [point(570, 6), point(690, 6)] }],
+      120,
+      { start: "600", end: "900" },
+      0,
+    );
+    expect(data.times).toEqual([570, 690, 810]);
+  });
+
+  it("of nothing is a flat line", () => {
+    expect(chartData([], 60, range, 0).rate).toEqual([0, 0, 0, 0, 0]);
+  });
+});
