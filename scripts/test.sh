@@ -69,7 +69,7 @@ everything() {
     export SPANDREL_BIN SPANDREL_PYTHON CHROMIUM
     step "Rust tests" cargo test "${CARGO_LOCKED[@]}" --workspace
     step "fuzzing, $FUZZ_SECONDS s a target" scripts/fuzz.sh "$FUZZ_SECONDS"
-    step "browser" npm_in_ui e2e
+    step "browser" scripts/browser.sh
 }
 
 case "${1:-}" in
