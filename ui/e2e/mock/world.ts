@@ -87,9 +87,11 @@ const REQUESTS: [number, Step][] = [
 
 const TRACES = 420;
 const HOUR_NANO = 3600_000_000_000n;
-export const BIG_TRACE_ID = "000000000000000000000000000b1600";
-export const ODD_TRACE_ID = "0000000000000000000000000000add0";
+const BIG_TRACE_ID = "000000000000000000000000000b1600";
+const ODD_TRACE_ID = "0000000000000000000000000000add0";
 const BIG_TRACE_SPANS = 20_000;
+const MEDIUM_TRACE_ID = "000000000000000000000000000ed100";
+const MEDIUM_TRACE_SPANS = 400;
 
 /** Mulberry32: small, seeded, good enough for made-up latencies. */
 function random(seed: number): () => number {
@@ -115,7 +117,8 @@ export function makeWorld(now: bigint): Trace[] {
     traces.push(assemble(spans));
   }
   traces.push(assemble(oddTrace(now - 60_000_000_000n, traces[3] as Trace)));
-  traces.push(assemble(bigTrace(now - HOUR_NANO / 2n, next, hex)));
+  traces.push(assemble(crowdedTrace(BIG_TRACE_ID, BIG_TRACE_SPANS, now - HOUR_NANO / 2n, next, hex)));
+  traces.push(assemble(crowdedTrace(MEDIUM_TRACE_ID, MEDIUM_TRACE_SPANS, now - HOUR_NANO / 3n, next, hex)));
   return traces;
 }
 
@@ -258,17 +261,23 @@ function oddTrace(start: bigint, other: Trace): FlatSpan[] {
   ];
 }
 
-function bigTrace(start: bigint, next: () => number, hex: (digits: number) => string): FlatSpan[] {
+function crowdedTrace(
+  traceId: string,
+  count: number,
+  start: bigint,
+  next: () => number,
+  hex: (digits: number) => string,
+): FlatSpan[] {
   const services = ["gateway", "frontend", "catalogue", "cart", "checkout", "payment", "shipping", "batch"];
   const spans: FlatSpan[] = [];
-  for (let i = 0; i < BIG_TRACE_SPANS; i++) {
+  for (let i = 0; i < count; i++) {
     const parent = i === 0 ? null : (spans[Math.floor(i * next() ** 1.5)] as FlatSpan);
     const service =
       parent && next() < 0.7 ? parent.service : (services[Math.floor(next() * services.length)] as string);
     const offset = parent ? BigInt(Math.floor(next() * parent.duration * 0.6)) : 0n;
     const failed = i > 0 && next() < 0.01;
     spans.push({
-      traceId: BIG_TRACE_ID,
+      traceId,
       id: hex(16),
       parentId: parent?.id ?? null,
       service,

@@ -1,0 +1,83 @@
+/** axe on every page, light and dark, wide and narrow: no serious violation. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { SearchAnswer, ServicesAnswer } from "../src/api/types";
+import { getApi, launch, openPage } from "./browser";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const GRAVE = ["serious", "critical"];
+const STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+interface Violation {
+  id: string;
+  impact: string;
+  help: string;
+  nodes: { html: string; failureSummary: string }[];
+}
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+async function pagesToCheck(): Promise<{ path: string; ready: string }[]> {
+  const failed = encodeURIComponent("{ failed = true }");
+  const { traces } = await getApi<SearchAnswer>(`traces?limit=1&q=${failed}`);
+  const { services } = await getApi<ServicesAnswer>("services");
+  const trace = traces[0];
+  return [
+    { path: "/", ready: ".trace-table" },
+    { path: `/?q=${encodeURIComponent('{ name = "nothing is called like this" }')}`, ready: ".state-block" },
+    { path: `/?q=${encodeURIComponent("{ broken")}`, ready: "[role=alert]" },
+    { path: `/trace/${trace?.id}`, ready: ".waterfall-row" },
+    { path: `/trace/${trace?.id}?span=${trace?.matchedSpanIds[0]}`, ready: ".detail" },
+    { path: "/services", ready: ".red-table" },
+    { path: `/services/${encodeURIComponent(services[0]?.name ?? "")}`, ready: "h2" },
+    { path: "/no/such/page", ready: ".state-block" },
+  ];
+}
+
+test.each([
+  { colorScheme: "light", width: 1440 },
+  { colorScheme: "dark", width: 1440 },
+  { colorScheme: "light", width: 400 },
+] as const)("$colorScheme, $width wide", async ({ colorScheme, width }) => {
+  const { page } = await openPage(browser, { colorScheme, viewport: { width, height: 900 } });
+  for (const { path, ready } of await pagesToCheck()) {
+    await page.goto(path);
+    await page.locator(ready).first().waitFor();
+    await page.evaluate(AXE);
+    const violations = await page.evaluate(async (tags) => {
+      const axe = (
+        window as unknown as { axe: { run: (...args: unknown[]) => Promise<{ violations: unknown }> } }
+      ).axe;
+      return (await axe.run(document, { runOnly: { type: "tag", values: tags } })).violations;
+    }, STANDARDS);
+    const grave = (violations as Violation[]).filter((violation) => GRAVE.includes(violation.impact));
+    const told = grave.map(
+      ({ id, help, nodes }) =>
+        `${id}: ${help}\n${nodes
+          .slice(0, 3)
+          .map((node) => `${node.html}\n${node.failureSummary}`)
+          .join("\n")}`,
+    );
+    expect(told, `${path} in ${colorScheme}`).toEqual([]);
+  }
+});
+
+test("every page has one main landmark, one first heading and a title of its own", async () => {
+  const { page } = await openPage(browser);
+  const titles = new Set<string>();
+  for (const { path, ready } of await pagesToCheck()) {
+    await page.goto(path);
+    await page.locator(ready).first().waitFor();
+    expect(await page.locator("main").count(), path).toBe(1);
+    if (ready !== "[role=alert]") expect(await page.locator("h1").count(), path).toBe(1);
+    titles.add(await page.title());
+  }
+  expect(titles.size).toBeGreaterThanOrEqual(5);
+});

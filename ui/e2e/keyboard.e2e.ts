@@ -1,0 +1,122 @@
+/** The whole way by keyboard alone: search, open, walk the tree, read, find, leave. */
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { SearchAnswer } from "../src/api/types";
+import { getApi, launch, openPage } from "./browser";
+
+let browser: Browser;
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+const MOST_TABS = 60;
+
+/** Presses Tab until the focused element matches; fails when it cannot be reached. */
+async function tabTo(page: Page, selector: string) {
+  for (let i = 0; i < MOST_TABS; i++) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
+  }
+  throw new Error(`Tab never reaches ${selector}`);
+}
+
+function activeRow(page: Page) {
+  return page.evaluate(() => {
+    const id = document.activeElement?.getAttribute("aria-activedescendant");
+    const row = id ? document.getElementById(id) : null;
+    return {
+      index: Number(row?.getAttribute("aria-rowindex")),
+      level: Number(row?.getAttribute("aria-level")),
+      expanded: row?.getAttribute("aria-expanded") ?? null,
+      text: row?.textContent ?? "",
+    };
+  });
+}
+
+test("search to trace to details and back", async () => {
+  const { page, errors } = await openPage(browser);
+  await page.goto("/");
+  await page.locator(".trace-table tbody tr").first().waitFor();
+
+  await page.keyboard.press("Tab");
+  expect(await page.evaluate(() => document.activeElement?.textContent)).toContain("Skip to content");
+  await page.keyboard.press("Enter");
+  expect(await page.evaluate(() => document.activeElement?.id)).toBe("main");
+
+  await tabTo(page, ".row-link");
+  await page.keyboard.press("Enter");
+  await page.getByRole("treegrid").waitFor();
+  await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
+
+  expect(await activeRow(page)).toMatchObject({ index: 2, level: 1, expanded: "true" });
+  await page.keyboard.press("ArrowRight");
+  expect(await activeRow(page)).toMatchObject({ index: 3, level: 2 });
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowLeft");
+  const folded = await activeRow(page);
+  if (folded.index === 2 && folded.expanded === "true") await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("End");
+  expect((await activeRow(page)).index).toBeGreaterThanOrEqual(2);
+
+  await page.keyboard.press("]");
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  const detail = page.getByRole("complementary", { name: "Span details" });
+  await detail.waitFor();
+  await expect.poll(() => new URL(page.url()).searchParams.get("span")).toMatch(/^[0-9a-f]{16}$/);
+  await page.keyboard.press("Escape");
+  await detail.waitFor({ state: "detached" });
+  expect(await page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
+
+  await page.keyboard.press("?");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+
+  await page.goBack();
+  await page.locator(".trace-table").waitFor();
+  expect(errors).toEqual([]);
+});
+
+test("find and the next error", async () => {
+  const failed = encodeURIComponent("{ failed = true }");
+  const found = await getApi<SearchAnswer>(`traces?limit=1&q=${failed}`);
+  const trace = found.traces[0];
+  if (!trace) throw new Error("no failed span is stored: let the workload run a little longer");
+  const { page } = await openPage(browser);
+  await page.goto(`/trace/${trace.id}`);
+  await page.getByRole("treegrid").waitFor();
+
+  await page.keyboard.press("e");
+  await expect.poll(async () => (await activeRow(page)).text).toContain("Failed");
+
+  await page.keyboard.press("/");
+  expect(await page.evaluate(() => document.activeElement?.getAttribute("aria-label"))).toBe("Find in trace");
+  await page.keyboard.type("no such text anywhere");
+  await page.getByText("none", { exact: true }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.type(`"${trace.rootName}"`);
+  await expect.poll(() => page.locator(".is-match").count()).toBeGreaterThan(0);
+  await page.keyboard.press("Enter");
+  await page.getByText(/^1 of \d+|\d+ of \d+$/).waitFor();
+});
+
+test("a trace ID typed into the header opens it, nonsense is refused", async () => {
+  const found = await getApi<SearchAnswer>("traces?limit=1");
+  const id = found.traces[0]?.id ?? "";
+  const { page } = await openPage(browser);
+  await page.goto("/services");
+  await tabTo(page, ".trace-box input");
+  await page.keyboard.type("not an id");
+  await page.keyboard.press("Enter");
+  await page.getByRole("alert").waitFor();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type(id.toUpperCase());
+  await page.keyboard.press("Enter");
+  await page.waitForURL(new RegExp(`/trace/${id}`));
+  await page.getByRole("treegrid").waitFor();
+});
