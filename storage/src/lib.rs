@@ -1,15 +1,20 @@
 //! The trace store: append, find, search, aggregate, merge and retain, over any engine.
 //!
 //! [`TraceStore`] is what collector and query see. [`BlockTraceStore`] is its one implementation;
-//! it keeps immutable blocks in an [`Engine`] ([`BlockStore`], [`Catalog`] and [`TraceIndex`]), so
+//! it keeps immutable blocks in an [`Engine`] (made of [`engine::BlockStore`], [`engine::Catalog`] and
+//! [`engine::TraceIndex`]), so
 //! that semantics cannot differ between engines. Nothing here knows of HTTP, gRPC or RocksDB, and
 //! clock, threads and disk are reached only through what was injected.
 
 mod api;
+pub mod engine;
 pub mod plan;
+mod store;
 
 pub use api::{
     AppendError, Damage, Operation, Point, ReadError, Scanned, SearchAnswer, Series, ServiceCount,
     StoreStatus, StoredSpan, TraceSpans, TraceStore, TraceSummary,
 };
+pub use engine::Engine;
 pub use spandrel_block::{LatencySketch, semantics};
+pub use store::{BlockTraceStore, Clock, OpenError, StoreConfig, SystemClock};

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The RocksDB engine of the trace store: blocks, catalog and trace index on one machine.
+//!
+//! Column families:
+//!
+//! | family | key | value |
+//! | --- | --- | --- |
+//! | `fresh`, `sealed` | page of a block | up to 64 KiB of the block, as a blob |
+//! | `catalog` | block | catalog row |
+//! | `index` | trace, hour, block | rows of the trace in the block |
+//! | `replaced` | block | its number of pages, until they are deleted |
+//!
+//! A block is cut into pages so that a reader fetches only the part that it needs. Pages are blobs
+//! (BlobDB): the LSM tree holds keys alone, so compaction never rewrites spans. Fresh blocks live for
+//! seconds and sealed ones until their window goes; they have families of their own, so that no blob
+//! file mixes the two and a file goes as soon as its last block does.
+//!
+//! Nothing above knows RocksDB; this crate knows nothing of spans.
+
+mod disk;
+mod engine;
+mod options;
+
+pub use disk::{Disk, LockError};
+pub use engine::{Durability, OpenError, RocksEngine};

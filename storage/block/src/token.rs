@@ -1,0 +1,108 @@
+//! Tokens: what attributes are hashed to, so that a filter can tell which blocks may hold them.
+//!
+//! An attribute gives two tokens, one for its key and one for key and value. Numbers are brought to
+//! one form first, because a query compares numbers whatever their type. The hash is a part of the
+//! stored format: it must not change within a format version.
+
+use spandrel_proto::otlp::AnyValue;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// A hash of an attribute's key, or of its key and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// A number in the one form that equality uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A whole number that fits.
+    Int(i64),
+    /// Any other.
+    Double(f64),
+}
+
+// === impl Number ===
+
+impl Number {
+    /// The one form of a double: whole numbers become integers.
+    pub fn of_double(double: f64) -> Self {
+        // 2^63 itself does not fit; its negative does.
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        if double.fract() == 0.0 && (-LIMIT..LIMIT).contains(&double) {
+            Self::Int(double as i64)
+        } else {
+            Self::Double(double)
+        }
+    }
+}
+
+// === impl Token ===
+
+impl Token {
+    /// The token of a key.
+    pub fn of_key(key: &str) -> Self {
+        Self(xxh3_64(key.as_bytes()))
+    }
+
+    /// The token of this key with a text.
+    pub fn with_string(self, value: &str) -> Self {
+        Self(xxh3_64_with_seed(value.as_bytes(), self.0))
+    }
+
+    /// The token of this key with a number.
+    pub fn with_number(self, value: Number) -> Self {
+        match value {
+            Number::Int(int) => Self(mix(self.0 ^ 1, int as u64)),
+            Number::Double(double) => Self(mix(self.0 ^ 2, double.to_bits())),
+        }
+    }
+
+    /// The token of this key with a truth value.
+    pub fn with_bool(self, value: bool) -> Self {
+        Self(mix(self.0 ^ 3, u64::from(value)))
+    }
+
+    /// The token of this key with a value; `None` for values that are not compared.
+    pub fn with_value(self, value: AnyValue<'_>) -> Option<Self> {
+        match value {
+            AnyValue::String(text) => Some(self.with_string(text)),
+            AnyValue::Bool(flag) => Some(self.with_bool(flag)),
+            AnyValue::Int(int) => Some(self.with_number(Number::Int(int))),
+            AnyValue::Double(double) => Some(self.with_number(Number::of_double(double))),
+            AnyValue::Array(_) | AnyValue::KeyValues(_) | AnyValue::Bytes(_) | AnyValue::Empty => None,
+        }
+    }
+}
+
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_one_form() {
+        let key = Token::of_key("n");
+        assert_eq!(key.with_value(AnyValue::Int(3)), key.with_value(AnyValue::Double(3.0)));
+        assert_ne!(key.with_value(AnyValue::Int(3)), key.with_value(AnyValue::Double(3.5)));
+        assert_ne!(key.with_value(AnyValue::Int(1)), key.with_value(AnyValue::Bool(true)));
+        assert_eq!(Number::of_double(f64::INFINITY), Number::Double(f64::INFINITY));
+        assert_eq!(Number::of_double(-9_223_372_036_854_775_808.0), Number::Int(i64::MIN));
+        assert_eq!(
+            Number::of_double(9_223_372_036_854_775_808.0),
+            Number::Double(9_223_372_036_854_775_808.0)
+        );
+    }
+
+    #[test]
+    fn frozen_version_1() {
+        let key = Token::of_key("http.route");
+        let all = [key, key.with_string("/cart"), key.with_number(Number::Int(500)), key.with_bool(true)];
+        assert_eq!(
+            all.map(|token| format!("{:016x}", token.0)),
+            ["bc08780c7db743b8", "28cf6ec936235aa4", "7786ed55226b8e12", "041de13078ed276c"]
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! The data directory: one process at a time, how much room there is, and a reserve for hard times.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A data directory that this process holds the lock of.
+#[derive(Debug)]
+pub struct Disk {
+    directory: PathBuf,
+    reserve_bytes: u64,
+    _lock: File,
+}
+
+/// Why a data directory cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("{0} is used by another process; stop it, or give this one a --data-dir of its own")]
+    Taken(PathBuf),
+    /// It cannot be made or opened.
+    #[error("cannot use {path} as the data directory: {error}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+const LOCK_FILE: &str = "LOCK";
+const RESERVE_FILE: &str = "RESERVE";
+/// The reserve is this share of a small disk, at most.
+const RESERVE_SHARE: u64 = 16;
+
+// === impl Disk ===
+
+impl Disk {
+    /// Takes a directory, which is made if it is missing. `reserve_bytes` is what stays free.
+    pub fn lock(directory: &Path, reserve_bytes: u64) -> Result<Self, LockError> {
+        let io = |error| LockError::Io { path: directory.to_owned(), error };
+        fs::create_dir_all(directory).map_err(io)?;
+        let lock = File::options().create(true).append(true).open(directory.join(LOCK_FILE)).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LockError::Taken(directory.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let mut disk = Self { directory: directory.to_owned(), reserve_bytes, _lock: lock };
+        if let Some(capacity) = disk.capacity() {
+            disk.reserve_bytes = reserve_bytes.min(capacity / RESERVE_SHARE);
+        }
+        disk.keep_reserve();
+        Ok(disk)
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What has to stay free, smaller on a small disk.
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
+    }
+
+    /// Bytes that can still be written; `None` when the file system does not say.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.directory).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn capacity(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.directory).ok()?;
+        Some(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
+    /// Bytes that the directory takes on disk, without the reserve.
+    pub fn stored_bytes(&self) -> u64 {
+        tree_bytes(&self.directory)
+    }
+
+    /// Sets room aside while there is plenty, so that deleting stays possible when there is none.
+    pub fn keep_reserve(&self) {
+        let path = self.directory.join(RESERVE_FILE);
+        let plenty = self.free_bytes().is_some_and(|free| free > self.reserve_bytes.saturating_mul(4));
+        if plenty && !path.exists() {
+            let made = File::create(&path).and_then(|file| {
+                let flags = rustix::fs::FallocateFlags::empty();
+                Ok(rustix::fs::fallocate(&file, flags, 0, self.reserve_bytes / 4)?)
+            });
+            if let Err(error) = made {
+                tracing::debug!(%error, "no reserve file: the file system does not set room aside");
+                self.release_reserve();
+            }
+        }
+    }
+
+    /// Gives the room that was set aside to those that make more of it.
+    pub fn release_reserve(&self) {
+        let _ = fs::remove_file(self.directory.join(RESERVE_FILE));
+    }
+}
+
+fn tree_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => tree_bytes(&entry.path()),
+        Ok(meta) if entry.file_name() != RESERVE_FILE => meta.len(),
+        _ => 0,
+    };
+    entries.flatten().map(bytes).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = Disk::lock(directory.path(), 1 << 20).unwrap();
+        let error = Disk::lock(directory.path(), 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("used by another process"), "{error}");
+        drop(held);
+        Disk::lock(directory.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Disk::lock(file.path(), 0).unwrap_err().to_string();
+        assert!(error.contains(&file.path().display().to_string()), "{error}");
+    }
+
+    #[test]
+    fn counts_what_is_stored_but_not_the_reserve() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::lock(directory.path(), 1 << 20).unwrap();
+        fs::create_dir(directory.path().join("sub")).unwrap();
+        fs::write(directory.path().join("sub/file"), [0; 1000]).unwrap();
+        assert_eq!(disk.stored_bytes(), 1000);
+    }
+}

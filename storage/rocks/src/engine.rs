@@ -1,0 +1,306 @@
+//! [`Engine`] on RocksDB.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use rocksdb::{BoundColumnFamily, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange, TraceKey};
+use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
+
+use crate::disk::Disk;
+use crate::options::{self, CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+
+/// What survives when `commit` has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Power loss and SIGKILL: the log is fsynced.
+    Sync,
+    /// SIGKILL: the log is with the operating system.
+    Os,
+    /// Neither: there is no log.
+    None,
+}
+
+/// Blocks, catalog and index in one RocksDB.
+pub struct RocksEngine {
+    db: rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>,
+    disk: Disk,
+    durability: Durability,
+    live: LiveBlocks,
+    /// Commits that remove rows check them first, and so go one by one.
+    removing: Mutex<()>,
+    dead_bytes: AtomicU64,
+}
+
+/// Why the store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// RocksDB does not open.
+    #[error("cannot open the store in {path}: {error}")]
+    Rocks {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: rocksdb::Error,
+    },
+    /// The catalog cannot be read.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Bytes of a block in one value.
+const PAGE: u64 = 64 << 10;
+/// Deleted bytes that are worth a flush and a compaction of keys.
+const DEAD_BYTES: u64 = 64 << 20;
+const DIRECTORY: &str = "store";
+
+// === impl RocksEngine ===
+
+impl RocksEngine {
+    /// Opens the store in a directory that this process has locked.
+    pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
+        let path = disk.directory().join(DIRECTORY);
+        let live = LiveBlocks::default();
+        // While the catalog is not read yet, no block is known to be gone: the lock holds back the filter.
+        let mut known = live.write();
+        let db = DBOpen::open_cf_descriptors(&options::database(), &path, options::families(&live))
+            .map_err(|error| OpenError::Rocks { path, error })?;
+        let engine = Self {
+            db,
+            disk,
+            durability,
+            live: live.clone(),
+            removing: Mutex::default(),
+            dead_bytes: AtomicU64::new(0),
+        };
+        known.extend(engine.read()?.into_iter().map(|(key, _)| key.block));
+        drop(known);
+        Ok(engine)
+    }
+
+    /// The data directory.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    fn family(&self, name: &str) -> Result<std::sync::Arc<BoundColumnFamily<'_>>, EngineError> {
+        self.db.cf_handle(name).ok_or_else(|| EngineError::Io(format!("column family {name} is missing")))
+    }
+
+    fn write_options(&self) -> WriteOptions {
+        let mut options = WriteOptions::default();
+        match self.durability {
+            Durability::Sync => options.set_sync(true),
+            Durability::Os => options.set_sync(false),
+            Durability::None => options.disable_wal(true),
+        }
+        options
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        let started = std::time::Instant::now();
+        let result = self.db.write_opt(batch, &self.write_options()).map_err(failure);
+        metrics::histogram!("spandrel_store_fsync_seconds").record(started.elapsed().as_secs_f64());
+        if let Err(EngineError::NoSpace(_)) = result {
+            self.disk.release_reserve();
+        }
+        result
+    }
+
+    /// Checks that removed rows are there and turns them into replaced blocks.
+    fn stage_removes(&self, batch: &mut WriteBatch, change: &Change) -> Result<(), EngineError> {
+        let (catalog, replaced) = (self.family(CATALOG)?, self.family(REPLACED)?);
+        for block in &change.removes {
+            let key = change.key(*block).encode();
+            let row = self.db.get_cf(&catalog, &key).map_err(failure)?.ok_or(EngineError::Conflict)?;
+            let row = CatalogRow::decode(&row).map_err(|error| EngineError::Io(error.to_string()))?;
+            batch.delete_cf(&catalog, &key);
+            batch.put_cf(&replaced, &key, (row.bytes.div_ceil(PAGE) as u32).to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn stage_adds(&self, batch: &mut WriteBatch, change: &Change) -> Result<(), EngineError> {
+        let (catalog, index) = (self.family(CATALOG)?, self.family(INDEX)?);
+        for block in &change.adds {
+            let key = change.key(block.id);
+            let pages = self.family(if block.short_lived { FRESH } else { SEALED })?;
+            for (page, bytes) in block.bytes.chunks(PAGE as usize).enumerate() {
+                batch.put_cf(&pages, key.encode_page(page as u32), bytes);
+            }
+            batch.put_cf(&catalog, key.encode(), &block.row);
+            for (trace, rows) in &block.index {
+                let (tenant, hour) = (change.tenant.clone(), change.hour);
+                let key = TraceKey { tenant, trace: *trace, hour, block: block.id };
+                batch.put_cf(&index, key.encode(), rows.encode());
+            }
+        }
+        Ok(())
+    }
+
+    fn read_range(&self, key: &BlockKey, range: &Range<u64>) -> Result<Bytes, EngineError> {
+        let mut out = BytesMut::with_capacity(range.end.saturating_sub(range.start) as usize);
+        for page in range.start / PAGE..range.end.div_ceil(PAGE) {
+            let begin = page * PAGE;
+            let encoded = key.encode_page(page as u32);
+            let mut found = self.db.get_pinned_cf(&self.family(SEALED)?, &encoded).map_err(failure)?;
+            if found.is_none() {
+                found = self.db.get_pinned_cf(&self.family(FRESH)?, &encoded).map_err(failure)?;
+            }
+            let Some(bytes) = found else { return Err(EngineError::NotFound(key.clone())) };
+            let clamp = |at: u64| (at.saturating_sub(begin) as usize).min(bytes.len());
+            out.extend_from_slice(&bytes[clamp(range.start)..clamp(range.end)]);
+        }
+        Ok(out.freeze())
+    }
+
+    /// Writes out memtables and merges keys, so that blob files without a live page go.
+    fn drop_dead_files(&self) -> Result<(), EngineError> {
+        for name in [FRESH, SEALED] {
+            let family = self.family(name)?;
+            self.db.flush_cf(&family).map_err(failure)?;
+            self.db.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+}
+
+type DBOpen = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+
+fn failure(error: rocksdb::Error) -> EngineError {
+    let text = error.to_string();
+    if error.kind() == ErrorKind::IOError
+        && (text.contains("No space left") || text.contains("quota exceeded"))
+    {
+        EngineError::NoSpace(text)
+    } else {
+        EngineError::Io(text)
+    }
+}
+
+impl Engine for RocksEngine {
+    fn free_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.disk.stored_bytes()
+    }
+
+    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
+        self.disk.keep_reserve();
+        if quiet {
+            self.flush()?;
+        }
+        if quiet || self.dead_bytes.load(Ordering::Relaxed) >= DEAD_BYTES {
+            self.dead_bytes.store(0, Ordering::Relaxed);
+            self.drop_dead_files()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        for name in [FRESH, SEALED, CATALOG, INDEX, REPLACED] {
+            self.db.flush_cf(&self.family(name)?).map_err(failure)?;
+        }
+        Ok(())
+    }
+}
+
+impl BlockStore for RocksEngine {
+    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
+        ranges.iter().map(|range| self.read_range(key, range)).collect()
+    }
+
+    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        let replaced = self.family(REPLACED)?;
+        let mut batch = WriteBatch::default();
+        for key in keys {
+            let encoded = key.encode();
+            let pages = self.db.get_cf(&replaced, &encoded).map_err(failure)?;
+            let Some(pages) = pages.and_then(|value| value.try_into().ok().map(u32::from_le_bytes)) else {
+                continue;
+            };
+            for page in 0..pages {
+                // Which of the two families it is in does not matter: a delete of nothing costs a key.
+                batch.delete_cf(&self.family(FRESH)?, key.encode_page(page));
+                batch.delete_cf(&self.family(SEALED)?, key.encode_page(page));
+            }
+            batch.delete_cf(&replaced, &encoded);
+            self.dead_bytes.fetch_add(u64::from(pages) * PAGE, Ordering::Relaxed);
+        }
+        self.write(batch)
+    }
+
+    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
+        let mut keys = Vec::new();
+        for row in self.db.iterator_cf(&self.family(REPLACED)?, IteratorMode::Start) {
+            let (key, _) = row.map_err(failure)?;
+            keys.push(BlockKey::decode(&key).map_err(|error| EngineError::Io(error.to_string()))?);
+        }
+        Ok(keys)
+    }
+}
+
+impl Catalog for RocksEngine {
+    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        let mut rows = Vec::new();
+        for row in self.db.iterator_cf(&self.family(CATALOG)?, IteratorMode::Start) {
+            let (key, value) = row.map_err(failure)?;
+            let key = BlockKey::decode(&key).map_err(|error| EngineError::Io(error.to_string()))?;
+            rows.push((key, value.into_vec()));
+        }
+        Ok(rows)
+    }
+
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        self.stage_adds(&mut batch, change)?;
+        let added: Vec<BlockId> = change.adds.iter().map(|block| block.id).collect();
+        // Before their rows are there, so that no compaction takes the new index rows for old ones.
+        self.live.write().extend(added.iter().copied());
+        let result = if change.removes.is_empty() {
+            self.write(batch)
+        } else {
+            let _one_by_one = self.removing.lock();
+            self.stage_removes(&mut batch, change).and_then(|()| self.write(batch))
+        };
+        let gone = if result.is_ok() { &change.removes } else { &added };
+        let mut live = self.live.write();
+        gone.iter().for_each(|block| drop(live.remove(block)));
+        result
+    }
+}
+
+impl TraceIndex for RocksEngine {
+    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        let prefix = TraceKey::prefix(tenant, trace);
+        let mut read = ReadOptions::default();
+        if let Some(end) = successor(&prefix) {
+            read.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(&prefix, Direction::Forward);
+        let mut found = Vec::new();
+        for row in self.db.iterator_cf_opt(&self.family(INDEX)?, read, mode) {
+            let (key, value) = row.map_err(failure)?;
+            let damaged = |error: spandrel_block::KeyError| EngineError::Io(error.to_string());
+            found.push((
+                TraceKey::decode(&key).map_err(damaged)?.block,
+                RowRange::decode(&value).map_err(damaged)?,
+            ));
+        }
+        Ok(found)
+    }
+}
+
+/// The first key behind all keys with a prefix.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}

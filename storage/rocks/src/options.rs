@@ -1,0 +1,105 @@
+//! How RocksDB is set up, and why.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rocksdb::compaction_filter::Decision;
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+
+use spandrel_block::{BlockId, TraceKey};
+
+/// Blocks that the catalog names: what the index may point at.
+pub(crate) type LiveBlocks = Arc<RwLock<std::collections::HashSet<BlockId>>>;
+
+pub(crate) const FRESH: &str = "fresh";
+pub(crate) const SEALED: &str = "sealed";
+pub(crate) const CATALOG: &str = "catalog";
+pub(crate) const INDEX: &str = "index";
+pub(crate) const REPLACED: &str = "replaced";
+
+/// Two memtables of this size for each family of pages bound the memory of a burst.
+const PAGE_MEMTABLE: usize = 32 << 20;
+const SMALL_MEMTABLE: usize = 8 << 20;
+/// Small enough that a dropped window frees most of its files at once.
+const BLOB_FILE: u64 = 32 << 20;
+/// A write-ahead log above this makes RocksDB write out its memtables.
+const MAX_WAL: u64 = 192 << 20;
+const BLOCK_CACHE: usize = 32 << 20;
+
+pub(crate) fn database() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_background_jobs(2);
+    options.set_max_total_wal_size(MAX_WAL);
+    // A write that was acknowledged must be there; only the torn end of the last log may be missing.
+    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_paranoid_checks(true);
+    options.set_bytes_per_sync(1 << 20);
+    options.set_keep_log_file_num(3);
+    options.set_max_log_file_size(4 << 20);
+    options.set_max_manifest_file_size(16 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_max_open_files(512);
+    options
+}
+
+pub(crate) fn families(live: &LiveBlocks) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    vec![
+        ColumnFamilyDescriptor::new(FRESH, pages(&cache)),
+        ColumnFamilyDescriptor::new(SEALED, pages(&cache)),
+        ColumnFamilyDescriptor::new(CATALOG, small(&cache)),
+        ColumnFamilyDescriptor::new(INDEX, index(&cache, live)),
+        ColumnFamilyDescriptor::new(REPLACED, small(&cache)),
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, small(&cache)),
+    ]
+}
+
+fn pages(cache: &Cache) -> Options {
+    let mut options = family(cache, PAGE_MEMTABLE);
+    options.set_enable_blob_files(true);
+    options.set_min_blob_size(512);
+    options.set_blob_file_size(BLOB_FILE);
+    // Sections are compressed already. Without garbage collection a blob file goes when nothing in
+    // it is alive, and nothing alive is ever rewritten.
+    options.set_blob_compression_type(DBCompressionType::None);
+    options.set_enable_blob_gc(false);
+    options.set_compression_type(DBCompressionType::None);
+    options
+}
+
+fn small(cache: &Cache) -> Options {
+    let mut options = family(cache, SMALL_MEMTABLE);
+    options.set_compression_type(DBCompressionType::Zstd);
+    options
+}
+
+/// Rows whose block left the catalog go when a compaction meets them.
+fn index(cache: &Cache, live: &LiveBlocks) -> Options {
+    let mut options = family(cache, PAGE_MEMTABLE);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    let live = live.clone();
+    options.set_compaction_filter("index rows of blocks that are gone", move |_level, key, _value| {
+        match TraceKey::decode(key) {
+            Ok(key) if !live.read().contains(&key.block) => Decision::Remove,
+            _ => Decision::Keep,
+        }
+    });
+    options
+}
+
+fn family(cache: &Cache, memtable: usize) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(memtable);
+    options.set_max_write_buffer_number(3);
+    options
+}

@@ -1,0 +1,136 @@
+//! An engine in memory: the same semantics, nothing durable. For tests of everything above.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use spandrel_block::{BlockId, BlockKey, RowRange, TraceKey};
+use spandrel_proto::{TenantId, TraceId};
+
+use super::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
+
+/// Keeps everything in maps. Shares its contents between clones, so a "restart" is a second store
+/// over a clone.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryEngine {
+    state: std::sync::Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    blocks: BTreeMap<BlockKey, Bytes>,
+    catalog: BTreeMap<BlockKey, Vec<u8>>,
+    unreferenced: BTreeSet<BlockKey>,
+    index: BTreeMap<TraceKey, RowRange>,
+    failure: Option<EngineError>,
+}
+
+// === impl MemoryEngine ===
+
+impl MemoryEngine {
+    /// Lets every later commit fail like this, or succeed again.
+    pub fn fail_commits(&self, failure: Option<EngineError>) {
+        self.state.lock().failure = failure;
+    }
+
+    /// Flips a bit of every block that is stored at this offset, if it is that long.
+    pub fn damage(&self, key: &BlockKey, offset: usize) {
+        if let Some(block) = self.state.lock().blocks.get_mut(key) {
+            let mut bytes = block.to_vec();
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= 1;
+            }
+            *block = bytes.into();
+        }
+    }
+
+    /// The keys of all blocks that are stored.
+    pub fn block_keys(&self) -> Vec<BlockKey> {
+        self.state.lock().blocks.keys().cloned().collect()
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.state.lock().blocks.values().map(|block| block.len() as u64).sum()
+    }
+
+    fn reclaim(&self, _quiet: bool) -> Result<(), EngineError> {
+        let state = &mut *self.state.lock();
+        state.index.retain(|key, _| {
+            let block = BlockKey { tenant: key.tenant.clone(), hour: key.hour, block: key.block };
+            state.catalog.contains_key(&block)
+        });
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+impl BlockStore for MemoryEngine {
+    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
+        let state = self.state.lock();
+        let block = state.blocks.get(key).ok_or_else(|| EngineError::NotFound(key.clone()))?;
+        let clamp = |at: u64| (at as usize).min(block.len());
+        Ok(ranges.iter().map(|range| block.slice(clamp(range.start)..clamp(range.end))).collect())
+    }
+
+    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        for key in keys {
+            state.blocks.remove(key);
+            state.unreferenced.remove(key);
+        }
+        Ok(())
+    }
+
+    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
+        Ok(self.state.lock().unreferenced.iter().cloned().collect())
+    }
+}
+
+impl Catalog for MemoryEngine {
+    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        Ok(self.state.lock().catalog.iter().map(|(key, row)| (key.clone(), row.clone())).collect())
+    }
+
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        let mut state = self.state.lock();
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        if change.removes.iter().any(|block| !state.catalog.contains_key(&change.key(*block))) {
+            return Err(EngineError::Conflict);
+        }
+        for block in &change.removes {
+            let key = change.key(*block);
+            state.catalog.remove(&key);
+            state.unreferenced.insert(key);
+        }
+        for block in &change.adds {
+            let key = change.key(block.id);
+            state.blocks.insert(key.clone(), block.bytes.clone());
+            state.catalog.insert(key, block.row.clone());
+            for (trace, rows) in &block.index {
+                let (tenant, hour) = (change.tenant.clone(), change.hour);
+                state.index.insert(TraceKey { tenant, trace: *trace, hour, block: block.id }, *rows);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TraceIndex for MemoryEngine {
+    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        let state = self.state.lock();
+        let rows = state.index.iter().filter(|(key, _)| key.tenant == *tenant && key.trace == trace);
+        Ok(rows.map(|(key, rows)| (key.block, *rows)).collect())
+    }
+}

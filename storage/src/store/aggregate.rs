@@ -1,0 +1,154 @@
+//! Counts and latencies over time: from rollups where whole minutes are asked for, else from columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spandrel_block::{Dictionary, LatencySketch, MINUTE, RowFlags};
+use spandrel_proto::otlp::SpanKind;
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+
+use super::BlockTraceStore;
+use super::block::{BlockEntry, BlockError};
+use crate::api::{Damage, Point, ReadError, Series};
+use crate::plan::{AggregatePlan, KindFilter};
+
+/// What tells series apart, as far as grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Labels {
+    service: Option<String>,
+    operation: Option<String>,
+    kind: Option<SpanKind>,
+}
+
+type Points = BTreeMap<u64, Point>;
+
+struct Aggregation<'p> {
+    plan: &'p AggregatePlan,
+    series: BTreeMap<Labels, Points>,
+}
+
+/// Answers an aggregate.
+pub(super) fn aggregate(
+    store: &BlockTraceStore,
+    tenant: &TenantId,
+    plan: &AggregatePlan,
+) -> Result<Vec<Series>, ReadError> {
+    let Some(state) = store.tenant(tenant) else { return Ok(Vec::new()) };
+    let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
+    let damage = Damage::default();
+    for entry in state.view().iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
+        if let Err(error) = aggregation.add_block(store, entry) {
+            store.report_damage(entry, &error, &damage);
+        }
+    }
+    Ok(aggregation.finish())
+}
+
+// === impl Aggregation ===
+
+impl Aggregation<'_> {
+    fn add_block(&mut self, store: &BlockTraceStore, entry: &Arc<BlockEntry>) -> Result<(), BlockError> {
+        let dictionary = store.reader.dictionary(entry)?;
+        let labels: Vec<Option<Labels>> =
+            (0..dictionary.operations.len()).map(|index| self.labels(&dictionary, index)).collect();
+        if labels.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let whole = self.whole_minutes();
+        let covers_all = whole
+            .is_some_and(|w| w.contains(entry.row.meta.min_start) && w.contains(entry.row.meta.max_start));
+        if let Some(whole) = whole {
+            for row in
+                store.reader.rollups(entry)?.iter().filter(|row| whole.contains(UnixNanos(row.start())))
+            {
+                if let Some(point) = self.point(&labels[row.operation as usize], row.flags(), row.start()) {
+                    point.request_count += row.count;
+                    point.error_count += row.errors;
+                    point.latency.merge(&row.latency);
+                }
+            }
+        }
+        if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, whole) }
+    }
+
+    /// The rows that rollups did not count: those outside `whole`.
+    fn add_rows(
+        &mut self,
+        store: &BlockTraceStore,
+        entry: &Arc<BlockEntry>,
+        labels: &[Option<Labels>],
+        whole: Option<TimeRange>,
+    ) -> Result<(), BlockError> {
+        let reader = &store.reader;
+        let (starts, durations) = (reader.starts(entry)?, reader.durations(entry)?);
+        let (flags, operations) = (reader.flags(entry)?, reader.operations(entry)?);
+        for row in 0..starts.len() {
+            let start = UnixNanos(starts[row]);
+            if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
+                continue;
+            }
+            if let Some(point) = self.point(&labels[operations[row] as usize], flags[row], start.0) {
+                point.request_count += 1;
+                point.error_count += u64::from(flags[row].failed());
+                let shown = if start.0.checked_add(durations[row]).is_some() { durations[row] } else { 0 };
+                point.latency.add(shown);
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole minutes of the range, if points are made of whole minutes.
+    fn whole_minutes(&self) -> Option<TimeRange> {
+        let range = self.plan.range;
+        let start = range.start.0.div_ceil(MINUTE).checked_mul(MINUTE)?;
+        let end = range.end.map(|end| UnixNanos(end.0 / MINUTE * MINUTE));
+        let in_order = end.is_none_or(|end| start < end.0);
+        (self.plan.step % MINUTE == 0 && in_order).then_some(TimeRange { start: UnixNanos(start), end })
+    }
+
+    /// The labels of an operation's spans without their kind; `None` when they are not asked for.
+    fn labels(&self, dictionary: &Dictionary, operation: usize) -> Option<Labels> {
+        let (service, name) = &dictionary.operations[operation];
+        let service = &dictionary.services[*service as usize];
+        let wanted =
+            |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+        let group = self.plan.group_by;
+        (wanted(&self.plan.service, service) && wanted(&self.plan.operation, name)).then(|| Labels {
+            service: group.service.then(|| service.clone()),
+            operation: group.operation.then(|| name.clone()),
+            kind: None,
+        })
+    }
+
+    fn point(&mut self, labels: &Option<Labels>, flags: RowFlags, start: u64) -> Option<&mut Point> {
+        let counts = match self.plan.kind {
+            KindFilter::Requests => flags.is_request(),
+            KindFilter::Any => true,
+            KindFilter::Only(kind) => flags.kind() == kind,
+        };
+        let labels = labels.as_ref().filter(|_| counts)?;
+        let kind = self.plan.group_by.kind.then(|| flags.kind());
+        let points = match self.series.contains_key(labels) && kind.is_none() {
+            true => self.series.get_mut(labels)?,
+            false => self.series.entry(Labels { kind, ..labels.clone() }).or_default(),
+        };
+        let time = start / self.plan.step * self.plan.step;
+        let empty = || Point {
+            time: UnixNanos(time),
+            request_count: 0,
+            error_count: 0,
+            latency: LatencySketch::default(),
+        };
+        Some(points.entry(time).or_insert_with(empty))
+    }
+
+    fn finish(self) -> Vec<Series> {
+        let series = |(labels, points): (Labels, Points)| Series {
+            service: labels.service,
+            operation: labels.operation,
+            kind: labels.kind,
+            points: points.into_values().collect(),
+        };
+        self.series.into_iter().map(series).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! What can be set about a store, and the clock that it is given.
+
+use std::time::{Duration, SystemTime};
+
+use spandrel_proto::UnixNanos;
+
+/// Bounds and periods of a store. Every bound is a limit that `/api/v1/status` shows.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Age, counted from arrival, at which a window goes.
+    pub retention: Duration,
+    /// A partition's fresh blocks are merged once there are so many of them...
+    pub merge_blocks: usize,
+    /// ...or once the oldest is so old.
+    pub merge_age: Duration,
+    /// Blocks that one merge reads at the most.
+    pub max_merge_blocks: usize,
+    /// Spans in fresh blocks above which `append` presses back.
+    pub max_unsealed_spans: u64,
+    /// Rows at which a merged block is cut, at the next trace.
+    pub sealed_rows: u32,
+    /// Bytes of spans at which a merged block is cut, at the next trace.
+    pub sealed_bytes: usize,
+    /// Decoded parts of blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Bytes that stay free on the disk: below, `append` refuses, so that merging and deleting can go on.
+    pub reserve_bytes: u64,
+    /// Traces that a search other than newest-first compares before it says that it is partial.
+    pub max_candidates: usize,
+}
+
+/// Tells the time. Injected, so that tests own it.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> UnixNanos;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(7 * 24 * 3600),
+            merge_blocks: 64,
+            merge_age: Duration::from_secs(10),
+            max_merge_blocks: 128,
+            max_unsealed_spans: 2_000_000,
+            sealed_rows: 50_000,
+            sealed_bytes: 48 << 20,
+            cache_bytes: 64 << 20,
+            reserve_bytes: 64 << 20,
+            max_candidates: 200_000,
+        }
+    }
+}
+
+impl StoreConfig {
+    /// The limits by name, for people and for the status answer.
+    pub fn limits(&self) -> [(&'static str, u64); 7] {
+        [
+            ("retentionSeconds", self.retention.as_secs()),
+            ("maxUnsealedSpans", self.max_unsealed_spans),
+            ("maxMergeBlocks", self.max_merge_blocks as u64),
+            ("sealedRows", u64::from(self.sealed_rows)),
+            ("cacheBytes", self.cache_bytes),
+            ("reserveBytes", self.reserve_bytes),
+            ("maxCandidates", self.max_candidates as u64),
+        ]
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixNanos {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        UnixNanos(since.as_nanos() as u64)
+    }
+}

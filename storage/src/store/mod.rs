@@ -1,0 +1,547 @@
+//! The one implementation of [`TraceStore`], over any [`Engine`].
+//!
+//! Data flows one way: `append` writes a fresh block and its catalog row in one commit and makes it
+//! visible; the merge turns fresh blocks into sealed ones; retention drops windows. A block that left
+//! the catalog stays readable until the last reader lets go of it, and is deleted then.
+
+mod aggregate;
+mod block;
+mod config;
+mod counter;
+mod matcher;
+mod merge;
+mod retention;
+mod rows;
+mod search;
+mod summary;
+mod view;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use spandrel_block::record::RecordError;
+use spandrel_block::{BlockId, BlockWriter, CatalogRow, FinishedBlock, Hour, RowRange, WriteError};
+use spandrel_proto::otlp::Decoded;
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+pub use self::config::{Clock, StoreConfig, SystemClock};
+
+use self::block::{BlockEntry, BlockError, BlockReader};
+use self::rows::{BlockRows, MergedRows};
+use self::view::{TenantState, View};
+use crate::api::{
+    AppendError, Damage, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans,
+    TraceStore,
+};
+use crate::engine::{Change, Engine, EngineError, NewBlock};
+use crate::plan::{AggregatePlan, SearchPlan};
+
+/// Keeps spans as blocks in an engine.
+pub struct BlockTraceStore {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    config: StoreConfig,
+    reader: Arc<BlockReader>,
+    tenants: RwLock<HashMap<TenantId, Arc<TenantState>>>,
+    next_block: AtomicU64,
+    sequences: Mutex<Sequences>,
+    last_hour: Mutex<Hour>,
+    appended_spans: AtomicU64,
+    unsealed_spans: AtomicU64,
+    last_append: AtomicU64,
+    /// Blocks were written or deleted since space was last given back.
+    untidy: AtomicBool,
+    doomed: Mutex<Vec<Arc<BlockEntry>>>,
+    damaged: Mutex<HashSet<BlockId>>,
+    poison: RwLock<Option<String>>,
+    closed: AtomicBool,
+}
+
+/// Commits are numbered; a number is visible once every smaller one has ended.
+#[derive(Debug, Default)]
+struct Sequences {
+    last: u64,
+    under_way: BTreeSet<u64>,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The engine does not give its catalog.
+    #[error("reading the catalog: {0}")]
+    Engine(#[from] EngineError),
+    /// A row of the catalog is damaged or of a newer version.
+    #[error("catalog row of {key}: {error}")]
+    Row {
+        /// Which block.
+        key: String,
+        /// What is wrong.
+        error: RecordError,
+    },
+}
+
+/// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
+const FRESH_ZSTD_LEVEL: i32 = 1;
+/// Without an append for so long, a store is quiet.
+const QUIET: Duration = Duration::from_secs(5);
+
+// === opening and closing ===
+
+impl BlockTraceStore {
+    /// Opens a store over an engine: reads the catalog and finds the traces of fresh blocks again.
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        config: StoreConfig,
+    ) -> Result<Self, OpenError> {
+        let store = Self {
+            reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),
+            tenants: RwLock::default(),
+            next_block: AtomicU64::new(1),
+            sequences: Mutex::default(),
+            last_hour: Mutex::new(Hour(0)),
+            appended_spans: AtomicU64::new(0),
+            unsealed_spans: AtomicU64::new(0),
+            last_append: AtomicU64::new(0),
+            untidy: AtomicBool::new(true),
+            doomed: Mutex::default(),
+            damaged: Mutex::default(),
+            poison: RwLock::default(),
+            closed: AtomicBool::new(false),
+            engine,
+            clock,
+            config,
+        };
+        for (key, row) in store.engine.read()? {
+            let row = CatalogRow::decode(&row)
+                .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
+            store.adopt(Arc::new(BlockEntry { key, row }));
+        }
+        let unreferenced = store.engine.unreferenced()?;
+        // Numbers of blocks that are still to be deleted must not be given again.
+        unreferenced.iter().for_each(|key| store.see_block(key.block));
+        store.engine.delete(&unreferenced)?;
+        Ok(store)
+    }
+
+    fn adopt(&self, entry: Arc<BlockEntry>) {
+        self.see_block(entry.key.block);
+        let meta = &entry.row.meta;
+        self.sequences.lock().last.max_assign(meta.max_sequence);
+        self.last_hour.lock().max_assign(entry.key.hour);
+        let state = self.tenant_or_new(&entry.key.tenant);
+        match self.reader.traces(&entry) {
+            Ok(traces) if meta.level == 0 => state.add_fresh(entry.key.block, &traces),
+            Ok(traces) => {
+                let mut counter = state.traces.lock();
+                traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
+            }
+            Err(error) => self.report_damage(&entry, &error, &Damage::default()),
+        }
+        if meta.level == 0 {
+            self.unsealed_spans.fetch_add(u64::from(meta.spans), Ordering::Relaxed);
+        }
+        state.change([entry], &[]);
+    }
+
+    fn see_block(&self, block: BlockId) {
+        self.next_block.fetch_max(block.0 + 1, Ordering::Relaxed);
+    }
+
+    /// Takes no more writes and writes out what is buffered.
+    pub fn close(&self) -> Result<(), EngineError> {
+        self.closed.store(true, Ordering::Relaxed);
+        self.engine.flush()
+    }
+
+    /// The limits that this store obeys.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+}
+
+// === background work ===
+
+impl BlockTraceStore {
+    /// One round of background work: merge what is due, drop what is too old, delete what nobody
+    /// reads any more. Returns whether a merge took place, so that the caller comes back at once.
+    pub fn maintain(&self) -> bool {
+        self.maintain_with(false)
+    }
+
+    /// Merges all fresh blocks, due or not, until none is left.
+    pub fn seal_all(&self) {
+        while self.maintain_with(true) {}
+    }
+
+    fn maintain_with(&self, everything: bool) -> bool {
+        let tenants: Vec<TenantId> = self.tenants.read().keys().cloned().collect();
+        let mut merged = false;
+        for tenant in &tenants {
+            match merge::merge_once(self, tenant, everything) {
+                Ok(some) => merged |= some,
+                Err(error) => {
+                    metrics::counter!("spandrel_store_merge_failures_total").increment(1);
+                    tracing::error!(%tenant, %error, "a merge failed; its blocks stay as they are");
+                }
+            }
+            if let Err(error) = retention::drop_expired(self, tenant) {
+                tracing::error!(%tenant, %error, "retention failed; it is tried again");
+            }
+        }
+        if let Err(error) = self.delete_unread().and_then(|()| self.tidy_when_quiet()) {
+            tracing::error!(%error, "deleting replaced blocks failed; it is tried again");
+        }
+        merged
+    }
+
+    /// Deletes the blocks that left the catalog and that nobody holds any more.
+    fn delete_unread(&self) -> Result<(), EngineError> {
+        let unread: Vec<Arc<BlockEntry>> =
+            self.doomed.lock().extract_if(.., |entry| Arc::strong_count(entry) == 1).collect();
+        if unread.is_empty() {
+            return Ok(());
+        }
+        for entry in unread.iter().filter(|entry| entry.row.meta.level == 0) {
+            if let (Some(state), Ok(traces)) = (self.tenant(&entry.key.tenant), self.reader.traces(entry)) {
+                state.remove_fresh(entry.key.block, &traces);
+            }
+        }
+        let keys: Vec<_> = unread.iter().map(|entry| entry.key.clone()).collect();
+        self.engine.delete(&keys)?;
+        self.untidy.store(true, Ordering::Relaxed);
+        self.engine.reclaim(false)
+    }
+
+    /// Once nothing was written for a while, buffers are written out and space is given back.
+    fn tidy_when_quiet(&self) -> Result<(), EngineError> {
+        let last = UnixNanos(self.last_append.load(Ordering::Relaxed));
+        let quiet = self.unsealed_spans.load(Ordering::Relaxed) == 0
+            && self.doomed.lock().is_empty()
+            && last < self.clock.now().minus(QUIET);
+        if quiet && self.untidy.swap(false, Ordering::Relaxed) {
+            self.engine.reclaim(true)?;
+        }
+        Ok(())
+    }
+
+    /// Puts new blocks in the place of old ones, after the engine has.
+    fn replace(&self, tenant: &TenantId, new: Vec<Arc<BlockEntry>>, old: &[Arc<BlockEntry>]) {
+        let Some(state) = self.tenant(tenant) else { return };
+        let removes: Vec<BlockId> = old.iter().map(|entry| entry.key.block).collect();
+        state.change(new, &removes);
+        let unsealed =
+            old.iter().filter(|entry| entry.row.meta.level == 0).map(|entry| u64::from(entry.row.meta.spans));
+        self.unsealed_spans.fetch_sub(unsealed.sum(), Ordering::Relaxed);
+        self.doomed.lock().extend(old.iter().cloned());
+    }
+
+    fn recount_traces(&self, state: &TenantState) {
+        let mut counter = counter::TraceCounter::default();
+        for entry in state.view().iter() {
+            if let Ok(traces) = self.reader.traces(entry) {
+                traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
+            }
+        }
+        *state.traces.lock() = counter;
+    }
+}
+
+// === writing ===
+
+impl BlockTraceStore {
+    fn next_block_id(&self) -> BlockId {
+        BlockId(self.next_block.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The window of what arrives now. The clock may run backwards; windows never do.
+    fn arrival_hour(&self) -> Hour {
+        let mut last = self.last_hour.lock();
+        last.max_assign(Hour::of(self.clock.now()));
+        *last
+    }
+
+    fn begin_sequence(&self) -> u64 {
+        let mut sequences = self.sequences.lock();
+        sequences.last += 1;
+        let sequence = sequences.last;
+        sequences.under_way.insert(sequence);
+        sequence
+    }
+
+    fn end_sequence(&self, sequence: u64) {
+        self.sequences.lock().under_way.remove(&sequence);
+    }
+
+    /// The last commit that is visible together with all before it.
+    fn visible_sequence(&self) -> u64 {
+        let sequences = self.sequences.lock();
+        sequences.under_way.first().map_or(sequences.last, |first| first - 1)
+    }
+
+    fn store_batch(&self, tenant: &TenantId, requests: &[Decoded], sequence: u64) -> Result<(), AppendError> {
+        let broken = |error: WriteError| AppendError::Poisoned(error.to_string());
+        let Some(block) = fresh_block(requests, sequence, &*self.clock).map_err(broken)? else {
+            return Ok(());
+        };
+        let id = self.next_block_id();
+        let row = block.row.encode().map_err(|error| AppendError::Poisoned(error.to_string()))?;
+        let add = NewBlock { id, bytes: block.bytes, row, short_lived: true, index: Vec::new() };
+        let change = Change {
+            tenant: tenant.clone(),
+            hour: self.arrival_hour(),
+            adds: vec![add],
+            removes: Vec::new(),
+        };
+        self.engine.commit(&change).map_err(|error| self.write_failed(error))?;
+        self.last_append.store(self.clock.now().0, Ordering::Relaxed);
+        self.untidy.store(true, Ordering::Relaxed);
+        let spans = u64::from(block.row.meta.spans);
+        let state = self.tenant_or_new(tenant);
+        state.add_fresh(id, &block.traces);
+        state.change([Arc::new(BlockEntry { key: change.key(id), row: block.row })], &[]);
+        self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
+        self.appended_spans.fetch_add(spans, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_failed(&self, error: EngineError) -> AppendError {
+        match error {
+            EngineError::NoSpace(_) => AppendError::DiskFull {
+                free: self.engine.free_bytes().unwrap_or(0),
+                needed: self.config.reserve_bytes,
+            },
+            other => {
+                let text = other.to_string();
+                tracing::error!(error = %text, "a write failed; the store takes no more writes until a restart");
+                *self.poison.write() = Some(text.clone());
+                AppendError::Poisoned(text)
+            }
+        }
+    }
+}
+
+/// The spans of several requests as one sorted block; `None` without spans.
+fn fresh_block(
+    requests: &[Decoded],
+    sequence: u64,
+    clock: &dyn Clock,
+) -> Result<Option<FinishedBlock>, WriteError> {
+    let mut order: Vec<(rows::RowKey, u32, u32)> =
+        Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
+    for (request, decoded) in requests.iter().enumerate() {
+        let keyed = decoded.spans.iter().enumerate();
+        order.extend(keyed.map(|(at, s)| ((s.trace_id, s.start.0, s.span_id), request as u32, at as u32)));
+    }
+    if order.is_empty() {
+        return Ok(None);
+    }
+    order.sort_unstable();
+    let mut writer = BlockWriter::new(FRESH_ZSTD_LEVEL)?;
+    let mut resources: Vec<Vec<Option<u32>>> =
+        requests.iter().map(|r| vec![None; r.resources.len()]).collect();
+    let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
+    // Rows already written that have the key of the current one: what duplicates are compared with.
+    let mut group: Vec<(u32, u32, &[u8])> = Vec::new();
+    let mut group_key = None;
+    for (key, request, at) in order {
+        let decoded = &requests[request as usize];
+        let span = &decoded.spans[at as usize];
+        let resource = match &mut resources[request as usize][span.resource as usize] {
+            Some(known) => *known,
+            slot => *slot.insert(writer.resource(&decoded.resources[span.resource as usize])?),
+        };
+        let scope = match &mut scopes[request as usize][span.scope as usize] {
+            Some(known) => *known,
+            slot => *slot.insert(writer.scope(&decoded.scopes[span.scope as usize])),
+        };
+        if group_key != Some(key) {
+            group.clear();
+            group_key = Some(key);
+        }
+        let row = (resource, scope, &decoded.body[span.at.clone()]);
+        if !group.contains(&row) {
+            group.push(row);
+            writer.push(resource, scope, row.2, sequence)?;
+        }
+    }
+    writer.finish(0, clock.now()).map(Some)
+}
+
+// === reading ===
+
+impl BlockTraceStore {
+    fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantState>> {
+        self.tenants.read().get(tenant).cloned()
+    }
+
+    fn tenant_or_new(&self, tenant: &TenantId) -> Arc<TenantState> {
+        match self.tenant(tenant) {
+            Some(state) => state,
+            None => self.tenants.write().entry(tenant.clone()).or_default().clone(),
+        }
+    }
+
+    /// Where a trace lies in a view. The view is older than the index that is asked: what the index
+    /// no longer knows is not in the view, and what the view does not know yet is left out.
+    fn parts(
+        &self,
+        tenant: &TenantId,
+        state: &TenantState,
+        view: &View,
+        trace: TraceId,
+    ) -> Vec<(Arc<BlockEntry>, RowRange)> {
+        let mut parts = state.fresh_parts(trace);
+        match self.engine.find(tenant, trace) {
+            Ok(found) => parts.extend(found),
+            Err(error) => tracing::error!(%trace, %error, "the trace index cannot be read"),
+        }
+        search::in_view(view, parts).collect()
+    }
+
+    /// The spans of a trace in a view, in order, each once.
+    fn merged_rows(
+        &self,
+        tenant: &TenantId,
+        state: &TenantState,
+        view: &View,
+        trace: TraceId,
+        damage: &Damage,
+    ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
+        let mut parts = Vec::new();
+        for (entry, rows) in self.parts(tenant, state, view, trace) {
+            match BlockRows::open(
+                &self.reader,
+                &entry,
+                rows.first..rows.first.saturating_add(rows.rows),
+                true,
+            ) {
+                Ok(rows) => parts.push(rows),
+                Err(error) => self.report_damage(&entry, &error, damage),
+            }
+        }
+        let mut merged = MergedRows::new(parts);
+        let damage = damage.clone();
+        std::iter::from_fn(move || {
+            let row = merged.next();
+            for (entry, error) in merged.take_failed() {
+                log_damage(&entry, &error);
+                damage.add();
+            }
+            row
+        })
+    }
+
+    /// Counts a block that cannot be read, and tells the operator the first time.
+    fn report_damage(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
+        damage.add();
+        if self.damaged.lock().insert(entry.key.block) {
+            log_damage(entry, error);
+            metrics::counter!("spandrel_store_damaged_blocks_total").increment(1);
+        }
+    }
+
+    fn is_damaged(&self, entry: &BlockEntry) -> bool {
+        self.damaged.lock().contains(&entry.key.block)
+    }
+}
+
+fn log_damage(entry: &BlockEntry, error: &BlockError) {
+    tracing::error!(block = ?entry.key, %error, "a block is damaged; it is set aside and the rest is served");
+}
+
+impl TraceStore for BlockTraceStore {
+    fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
+        if let Some(refusal) = self.refusal() {
+            return Err(refusal);
+        }
+        let sequence = self.begin_sequence();
+        let result = self.store_batch(tenant, requests, sequence);
+        self.end_sequence(sequence);
+        result
+    }
+
+    fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        let Some(state) = self.tenant(tenant) else { return Ok(None) };
+        let view = state.view();
+        let parts = self.parts(tenant, &state, &view, id);
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
+        let damage = Damage::default();
+        let rows = self.merged_rows(tenant, &state, &view, id, &damage);
+        let spans =
+            rows.map(|row| Ok(StoredSpan { resource: row.resource, scope: row.scope, span: row.span }));
+        Ok(Some(TraceSpans { stored, spans: Box::new(spans), damage }))
+    }
+
+    fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+        search::search(self, tenant, plan)
+    }
+
+    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
+        aggregate::aggregate(self, tenant, plan)
+    }
+
+    fn services(&self, tenant: &TenantId) -> Vec<String> {
+        self.tenant(tenant).map(|state| state.view().services()).unwrap_or_default()
+    }
+
+    fn operations(&self, tenant: &TenantId, service: &str) -> Vec<Operation> {
+        self.tenant(tenant).map(|state| state.view().operations(service)).unwrap_or_default()
+    }
+
+    fn status(&self) -> StoreStatus {
+        let mut status = StoreStatus {
+            store_bytes: self.engine.stored_bytes(),
+            appended_spans: self.appended_spans.load(Ordering::Relaxed),
+            damaged_blocks: self.damaged.lock().len() as u64,
+            ..StoreStatus::default()
+        };
+        let states: Vec<_> = self.tenants.read().values().cloned().collect();
+        for state in states {
+            status.trace_count += state.traces.lock().count();
+            for meta in state.view().iter().map(|entry| &entry.row.meta) {
+                status.span_count += u64::from(meta.spans);
+                if meta.level == 0 {
+                    status.fresh_block_count += 1;
+                    status.unsealed_span_count += u64::from(meta.spans);
+                }
+                status.oldest =
+                    Some(status.oldest.map_or(meta.min_start, |oldest| oldest.min(meta.min_start)));
+                status.newest = status.newest.max(Some(meta.max_start));
+            }
+        }
+        status
+    }
+
+    fn refusal(&self) -> Option<AppendError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Some(AppendError::Closed);
+        }
+        if let Some(reason) = &*self.poison.read() {
+            return Some(AppendError::Poisoned(reason.clone()));
+        }
+        let needed = self.config.reserve_bytes;
+        if let Some(free) = self.engine.free_bytes().filter(|free| *free < needed) {
+            return Some(AppendError::DiskFull { free, needed });
+        }
+        let unsealed_spans = self.unsealed_spans.load(Ordering::Relaxed);
+        (unsealed_spans >= self.config.max_unsealed_spans)
+            .then_some(AppendError::Overloaded { unsealed_spans })
+    }
+}
+
+/// Raises a value to another.
+trait MaxAssign: Ord + Copy {
+    fn max_assign(&mut self, other: Self) {
+        *self = (*self).max(other);
+    }
+}
+
+impl MaxAssign for u64 {}
+impl MaxAssign for Hour {}

@@ -1,0 +1,184 @@
+//! Spans in order: of a block, and of many blocks merged, each span once.
+//!
+//! The one place that merges: reads of a trace and the background merge both run through it.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spandrel_block::{ChunkRows, Dictionary, FormatError};
+use spandrel_proto::otlp::SpanView;
+use spandrel_proto::{SpanId, TraceId};
+
+use super::block::{BlockEntry, BlockError, BlockReader};
+
+/// What rows are sorted by.
+pub(crate) type RowKey = (TraceId, u64, SpanId);
+
+/// A stored span with its place in the order.
+#[derive(Debug, Clone)]
+pub(crate) struct SpanRow {
+    pub(crate) key: RowKey,
+    pub(crate) resource: Bytes,
+    pub(crate) scope: Bytes,
+    pub(crate) span: Bytes,
+    pub(crate) sequence: u64,
+}
+
+/// The spans of consecutive rows of one block.
+pub(crate) struct BlockRows {
+    reader: Arc<BlockReader>,
+    entry: Arc<BlockEntry>,
+    dictionary: Arc<Dictionary>,
+    sequences: Arc<Vec<u64>>,
+    rows: Range<u32>,
+    chunk: ChunkRows,
+    next_chunk: usize,
+    keep_chunks: bool,
+}
+
+/// The spans of several blocks in one order, duplicates left out.
+pub(crate) struct MergedRows {
+    heap: BinaryHeap<Head>,
+    /// Rows already given that have the key of the last one: what duplicates are compared with.
+    group: Vec<SpanRow>,
+    failed: Vec<(Arc<BlockEntry>, BlockError)>,
+}
+
+struct Head {
+    row: SpanRow,
+    rest: BlockRows,
+}
+
+// === impl BlockRows ===
+
+impl BlockRows {
+    /// Reads `rows` of a block. `keep_chunks` caches what is inflated.
+    pub(crate) fn open(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        rows: Range<u32>,
+        keep_chunks: bool,
+    ) -> Result<Self, BlockError> {
+        let header = reader.header(entry)?;
+        let first_chunk = header.chunk_of(rows.start)?;
+        let mut chunk = reader.chunk(entry, first_chunk, keep_chunks)?;
+        let skipped = rows.start - header.chunks()[first_chunk].first_row;
+        for row in chunk.by_ref().take(skipped as usize) {
+            row?;
+        }
+        Ok(Self {
+            dictionary: reader.dictionary(entry)?,
+            sequences: reader.sequences(entry)?,
+            reader: reader.clone(),
+            entry: entry.clone(),
+            rows,
+            chunk,
+            next_chunk: first_chunk + 1,
+            keep_chunks,
+        })
+    }
+
+    fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
+        if self.rows.is_empty() {
+            return Ok(None);
+        }
+        let row = loop {
+            match self.chunk.next() {
+                Some(row) => break row?,
+                None => {
+                    self.chunk = self.reader.chunk(&self.entry, self.next_chunk, self.keep_chunks)?;
+                    self.next_chunk += 1;
+                }
+            }
+        };
+        let damaged = || FormatError::Damaged("body chunk");
+        let sequence = *self.sequences.get(self.rows.start as usize).ok_or_else(damaged)?;
+        self.rows.start += 1;
+        Ok(Some(SpanRow {
+            key: row_key(&SpanView::parse(&row.span)?),
+            resource: self.dictionary.resources.get(row.resource as usize).ok_or_else(damaged)?.clone(),
+            scope: self.dictionary.scopes.get(row.scope as usize).ok_or_else(damaged)?.clone(),
+            span: row.span,
+            sequence,
+        }))
+    }
+}
+
+pub(crate) fn row_key(span: &SpanView<'_>) -> RowKey {
+    let trace = TraceId::from_wire(span.trace_id).unwrap_or_default();
+    (trace, span.start, SpanId::from_wire(span.span_id).unwrap_or_default())
+}
+
+// === impl MergedRows ===
+
+impl MergedRows {
+    /// Merges the rows of several blocks.
+    pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
+        let mut merged = Self { heap: BinaryHeap::new(), group: Vec::new(), failed: Vec::new() };
+        parts.into_iter().for_each(|rest| merged.refill(rest));
+        merged
+    }
+
+    /// Blocks that could not be read to their end since this was last asked.
+    pub(crate) fn take_failed(&mut self) -> Vec<(Arc<BlockEntry>, BlockError)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    fn refill(&mut self, mut rest: BlockRows) {
+        match rest.advance() {
+            Ok(Some(row)) => self.heap.push(Head { row, rest }),
+            Ok(None) => {}
+            Err(error) => self.failed.push((rest.entry, error)),
+        }
+    }
+}
+
+impl Iterator for MergedRows {
+    type Item = SpanRow;
+
+    fn next(&mut self) -> Option<SpanRow> {
+        loop {
+            let Head { row, rest } = self.heap.pop()?;
+            self.refill(rest);
+            if self.group.first().is_some_and(|first| first.key != row.key) {
+                self.group.clear();
+            }
+            if !self.group.iter().any(|known| known.same_span(&row)) {
+                self.group.push(row.clone());
+                return Some(row);
+            }
+        }
+    }
+}
+
+impl SpanRow {
+    /// Equal in resource, scope and every field.
+    pub(crate) fn same_span(&self, other: &Self) -> bool {
+        self.span == other.span && self.resource == other.resource && self.scope == other.scope
+    }
+}
+
+// === impl Head: the heap gives the smallest key first, among equals the one stored first ===
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.row.key, other.row.sequence).cmp(&(self.row.key, self.row.sequence))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Head {}

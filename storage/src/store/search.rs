@@ -1,0 +1,373 @@
+//! Finds traces: prune blocks by zone data, then by filter, then by columns; look at spans last.
+//!
+//! *Newest first* goes through the blocks by their latest span start and stops as soon as no block
+//! that is left can hold a trace that belongs in front: a trace starts no later than its matching
+//! span, and that no later than its block's latest start. Every other order compares all matching
+//! traces, up to a named limit.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::sync::Arc;
+
+use spandrel_block::{BlockId, RowRange};
+use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+use super::BlockTraceStore;
+use super::block::{BlockEntry, BlockError};
+use super::matcher::{self, BlockPredicate, ColumnRow};
+use super::summary::summarise;
+use super::view::{TenantState, View};
+use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
+use crate::plan::{AttributeScope, Comparison, Field, Literal, Order, Position, Predicate, SearchPlan};
+
+/// One search under way.
+struct Search<'s> {
+    store: &'s BlockTraceStore,
+    tenant: &'s TenantId,
+    state: &'s TenantState,
+    view: Arc<View>,
+    plan: &'s SearchPlan,
+    snapshot: u64,
+    scanned: Scanned,
+    damage: Damage,
+    /// More traces matched than a search compares.
+    cut: bool,
+}
+
+/// A trace's place in the result: larger comes first.
+type Rank = (u64, TraceId);
+
+/// What the columns say of a whole trace.
+#[derive(Default)]
+struct TraceFacts {
+    start: Option<u64>,
+    end: u64,
+    spans: u64,
+    errors: u64,
+}
+
+/// Answers a search.
+pub(super) fn search(
+    store: &BlockTraceStore,
+    tenant: &TenantId,
+    plan: &SearchPlan,
+) -> Result<SearchAnswer, ReadError> {
+    let Some(state) = store.tenant(tenant) else { return Ok(SearchAnswer::default()) };
+    // The snapshot is taken before the view, so that the view holds all of it.
+    let snapshot = plan.after.map_or_else(|| store.visible_sequence(), |after| after.snapshot);
+    let view = state.view();
+    let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
+    let damage = Damage::default();
+    let mut search =
+        Search { store, tenant, state: &state, view, plan, snapshot, scanned, damage, cut: false };
+    let ranks = match plan.order {
+        Order::Newest => search.newest(),
+        _ => search.all_ranked(),
+    };
+    search.answer(ranks)
+}
+
+// === impl Search ===
+
+impl Search<'_> {
+    /// The first `limit` traces, and one more to know whether there is a next page.
+    fn newest(&mut self) -> Vec<Rank> {
+        let mut blocks = self.blocks();
+        blocks.sort_by_key(|entry| Reverse(entry.row.meta.max_start));
+        let wanted = self.plan.limit + 1;
+        let mut seen = HashSet::new();
+        // Traces whose start is not known for certain, by the latest that it can be.
+        let mut open: BinaryHeap<Rank> = BinaryHeap::new();
+        let mut best: BinaryHeap<Reverse<Rank>> = BinaryHeap::new();
+        for (at, entry) in blocks.iter().enumerate() {
+            for (trace, start) in self.matching_traces(entry) {
+                if seen.insert(trace) {
+                    open.push((start, trace));
+                }
+            }
+            let next = blocks.get(at + 1).map(|entry| entry.row.meta.max_start.0);
+            while let Some(&(latest, trace)) = open.peek() {
+                let enough =
+                    best.len() >= wanted && best.peek().is_some_and(|Reverse(last)| *last >= (latest, trace));
+                if enough || next.is_some_and(|next| latest < next) {
+                    break;
+                }
+                open.pop();
+                if let Some(rank) = self.rank(trace).filter(|rank| self.is_behind_cursor(*rank)) {
+                    best.push(Reverse(rank));
+                    if best.len() > wanted {
+                        best.pop();
+                    }
+                }
+            }
+            let worst = best.peek().map(|Reverse(rank)| rank.0);
+            if best.len() >= wanted && next.is_none_or(|next| worst.is_some_and(|worst| worst > next)) {
+                break;
+            }
+        }
+        let mut ranks: Vec<Rank> = best.into_iter().map(|Reverse(rank)| rank).collect();
+        ranks.sort_unstable_by_key(|rank| Reverse(*rank));
+        ranks
+    }
+
+    fn all_ranked(&mut self) -> Vec<Rank> {
+        let mut found = HashSet::new();
+        for entry in self.blocks() {
+            found.extend(self.matching_traces(&entry).into_iter().map(|(trace, _)| trace));
+            if found.len() > self.store.config.max_candidates {
+                self.cut = true;
+                break;
+            }
+        }
+        let mut ranks: Vec<Rank> = found.into_iter().filter_map(|trace| self.rank(trace)).collect();
+        ranks.retain(|rank| self.is_behind_cursor(*rank));
+        ranks.sort_unstable_by_key(|rank| Reverse(*rank));
+        ranks.truncate(self.plan.limit + 1);
+        ranks
+    }
+
+    /// Blocks that may hold a matching span, by their zone data.
+    fn blocks(&self) -> Vec<Arc<BlockEntry>> {
+        let may_match = |entry: &&Arc<BlockEntry>| {
+            let meta = &entry.row.meta;
+            meta.touches(&self.plan.range)
+                && meta.min_sequence <= self.snapshot
+                && zone_may_match(&self.plan.predicate, entry)
+        };
+        self.view.iter().filter(may_match).cloned().collect()
+    }
+
+    /// Traces with a matching span in the block, each with the earliest start that it has there.
+    fn matching_traces(&mut self, entry: &Arc<BlockEntry>) -> Vec<(TraceId, u64)> {
+        self.scan(entry).unwrap_or_else(|error| {
+            self.store.report_damage(entry, &error, &self.damage);
+            Vec::new()
+        })
+    }
+
+    fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
+        let reader = &self.store.reader;
+        let dictionary = reader.dictionary(entry)?;
+        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary, &mut || reader.filter(entry))?;
+        if matches!(predicate, BlockPredicate::Constant(false)) {
+            return Ok(Vec::new());
+        }
+        self.scanned.blocks_read += 1;
+        self.scanned.spans += u64::from(entry.row.meta.spans);
+        let (starts, durations) = (reader.starts(entry)?, reader.durations(entry)?);
+        let (flags, operations) = (reader.flags(entry)?, reader.operations(entry)?);
+        let newest = entry.row.meta.max_sequence;
+        let sequences = if newest > self.snapshot { Some(reader.sequences(entry)?) } else { None };
+        let visible = |row: usize| sequences.as_ref().is_none_or(|sequences| sequences[row] <= self.snapshot);
+        let may_match = |row: usize| {
+            self.plan.range.contains(UnixNanos(starts[row])) && visible(row) && {
+                let duration =
+                    if starts[row].checked_add(durations[row]).is_some() { durations[row] } else { 0 };
+                predicate.may_match(ColumnRow { operation: operations[row], duration, flags: flags[row] })
+            }
+        };
+        let traces = reader.traces(entry)?;
+        let mut spans = predicate.needs_span().then(|| SpanLookup { search: self, entry, open: None });
+        let mut found = Vec::new();
+        for (trace, rows) in traces.entries() {
+            let mut range = rows.first as usize..(rows.first + rows.rows) as usize;
+            let matched = match &mut spans {
+                None => range.any(may_match),
+                Some(spans) => {
+                    let mut any = false;
+                    for row in range.filter(|row| may_match(*row)) {
+                        if spans.matches(row as u32)? {
+                            any = true;
+                            break;
+                        }
+                    }
+                    any
+                }
+            };
+            if matched {
+                found.push((*trace, starts[rows.first as usize]));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rank of a whole trace, as of the snapshot.
+    fn rank(&self, trace: TraceId) -> Option<Rank> {
+        let mut facts = TraceFacts::default();
+        for (entry, rows) in self.store.parts(self.tenant, self.state, &self.view, trace) {
+            let newest_only = self.plan.order == Order::Newest || self.plan.order == Order::Oldest;
+            if let Err(error) = self.add_facts(&mut facts, &entry, rows, newest_only) {
+                self.store.report_damage(&entry, &error, &self.damage);
+            }
+        }
+        let start = facts.start?;
+        let key = match self.plan.order {
+            Order::Newest => start,
+            Order::Oldest => !start,
+            Order::Longest => facts.end - start,
+            Order::Shortest => !(facts.end - start),
+            Order::MostSpans => facts.spans,
+            Order::MostErrors => facts.errors,
+        };
+        Some((key, trace))
+    }
+
+    fn add_facts(
+        &self,
+        facts: &mut TraceFacts,
+        entry: &BlockEntry,
+        rows: RowRange,
+        start_only: bool,
+    ) -> Result<(), BlockError> {
+        let reader = &self.store.reader;
+        let starts = reader.starts(entry)?;
+        let rows = rows.first as usize..(rows.first + rows.rows) as usize;
+        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
+        if start_only && all_visible {
+            // Rows of a trace are sorted by start.
+            facts.see_start(starts[rows.start]);
+            return Ok(());
+        }
+        let sequences = if all_visible { None } else { Some(reader.sequences(entry)?) };
+        let (durations, flags) = (reader.durations(entry)?, reader.flags(entry)?);
+        for row in rows.filter(|row| sequences.as_ref().is_none_or(|s| s[*row] <= self.snapshot)) {
+            facts.see_start(starts[row]);
+            facts.end = facts.end.max(starts[row].checked_add(durations[row]).unwrap_or(starts[row]));
+            facts.spans += 1;
+            facts.errors += u64::from(flags[row].failed());
+        }
+        Ok(())
+    }
+
+    fn is_behind_cursor(&self, rank: Rank) -> bool {
+        self.plan.after.is_none_or(|after| rank < (after.key, after.trace))
+    }
+
+    fn answer(mut self, mut ranks: Vec<Rank>) -> Result<SearchAnswer, ReadError> {
+        let has_next = ranks.len() > self.plan.limit;
+        ranks.truncate(self.plan.limit);
+        let next = ranks.last().filter(|_| has_next).map(|(key, trace)| Position {
+            key: *key,
+            trace: *trace,
+            snapshot: self.snapshot,
+        });
+        let mut traces = Vec::with_capacity(ranks.len());
+        for (_, trace) in ranks {
+            traces.extend(self.summary(trace)?);
+        }
+        let partial = self.cut || self.damage.blocks() > 0;
+        Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
+    }
+
+    fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
+        let rows = self.store.merged_rows(self.tenant, self.state, &self.view, trace, &self.damage);
+        let rows: Vec<_> = rows.collect();
+        summarise(trace, &rows, &self.plan.predicate, &self.plan.range)
+            .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
+    }
+}
+
+impl TraceFacts {
+    fn see_start(&mut self, start: u64) {
+        self.start = Some(self.start.map_or(start, |known| known.min(start)));
+    }
+}
+
+/// Looks at single spans of a block, in ascending rows, inflating each chunk once.
+struct SpanLookup<'a, 's> {
+    search: &'a Search<'s>,
+    entry: &'a Arc<BlockEntry>,
+    open: Option<OpenChunk>,
+}
+
+struct OpenChunk {
+    index: usize,
+    rows: spandrel_block::ChunkRows,
+    next_row: u32,
+}
+
+// === impl SpanLookup ===
+
+impl SpanLookup<'_, '_> {
+    fn matches(&mut self, row: u32) -> Result<bool, BlockError> {
+        let reader = &self.search.store.reader;
+        let header = reader.header(self.entry)?;
+        let index = header.chunk_of(row)?;
+        let damaged = || spandrel_block::FormatError::Damaged("body chunk");
+        let mut open = match self.open.take() {
+            Some(open) if open.index == index && open.next_row <= row => open,
+            _ => {
+                let next_row = header.chunks()[index].first_row;
+                OpenChunk { index, rows: reader.chunk(self.entry, index, true)?, next_row }
+            }
+        };
+        let skip = (row - open.next_row) as usize;
+        open.next_row = row + 1;
+        let found = open.rows.nth(skip).ok_or_else(damaged)??;
+        self.open = Some(open);
+        let dictionary = reader.dictionary(self.entry)?;
+        let resource = dictionary.resources.get(found.resource as usize).ok_or_else(damaged)?;
+        let (span, resource) = (SpanView::parse(&found.span)?, ResourceView::parse(resource)?);
+        Ok(matcher::matches(&self.search.plan.predicate, &span, &resource)?)
+    }
+}
+
+/// Whether zone data leaves room for a matching span.
+fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
+    let meta = &entry.row.meta;
+    match predicate {
+        Predicate::And(parts) => {
+            parts.iter().all(|part| zone_may_match(part, entry)) && zone_has_operation(parts, entry)
+        }
+        Predicate::Or(parts) => parts.iter().any(|part| zone_may_match(part, entry)),
+        Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true))) => meta.failed > 0,
+        Predicate::Compare(Field::Status, Comparison::Eq(Literal::Status(status))) => {
+            meta.statuses & (1 << *status as u8) != 0
+        }
+        Predicate::Compare(Field::Duration, comparison) => match comparison {
+            Comparison::Gt(Literal::Int(bound)) => i128::from(meta.max_duration) > i128::from(*bound),
+            Comparison::Ge(Literal::Int(bound)) => i128::from(meta.max_duration) >= i128::from(*bound),
+            Comparison::Lt(Literal::Int(bound)) => i128::from(meta.min_duration) < i128::from(*bound),
+            Comparison::Le(Literal::Int(bound)) => i128::from(meta.min_duration) <= i128::from(*bound),
+            _ => true,
+        },
+        Predicate::Compare(..) => zone_has_operation(std::slice::from_ref(predicate), entry),
+        Predicate::All | Predicate::Exists(_) | Predicate::Absent(_) => true,
+    }
+}
+
+/// Whether one operation of the block has the service and the name that are asked for together.
+fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
+    let (mut service, mut name) = (None, None);
+    for part in parts {
+        match part {
+            Predicate::Compare(Field::Name, Comparison::Eq(Literal::String(wanted))) => {
+                name = Some(wanted.as_str())
+            }
+            Predicate::Compare(
+                Field::Attribute(AttributeScope::Resource, key),
+                Comparison::Eq(Literal::String(wanted)),
+            ) if key == "service.name" => service = Some(wanted.as_str()),
+            _ => {}
+        }
+    }
+    let has_name = |known: &spandrel_block::ServiceMeta| {
+        name.is_none_or(|name| known.operations.binary_search_by(|o| o.name.as_str().cmp(name)).is_ok())
+    };
+    let services = &entry.row.meta.services;
+    match service {
+        Some(service) => services
+            .binary_search_by(|s| s.name.as_str().cmp(service))
+            .is_ok_and(|at| has_name(&services[at])),
+        None => name.is_none() || services.iter().any(has_name),
+    }
+}
+
+/// Keeps the parts of a trace that lie in blocks of a view.
+pub(super) fn in_view(
+    view: &View,
+    parts: Vec<(BlockId, RowRange)>,
+) -> impl Iterator<Item = (Arc<BlockEntry>, RowRange)> {
+    parts.into_iter().filter_map(|(block, rows)| Some((view.get(block)?.clone(), rows)))
+}
