@@ -31,7 +31,7 @@ impl Budget {
         Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    #[cfg(test)]
+    /// What all requests hold together.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }

@@ -30,6 +30,19 @@ pub struct Collector {
     batchers: Mutex<Vec<Ended>>,
 }
 
+/// What a collector has at hand at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Requests that are being received or decoded.
+    pub arriving_requests: usize,
+    /// Requests that wait for a batch.
+    pub queued_requests: usize,
+    /// Bytes that count towards `max_inflight_bytes`.
+    pub inflight_bytes: usize,
+    /// New requests are refused, because it is shutting down.
+    pub is_draining: bool,
+}
+
 /// Why a collector does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -99,6 +112,17 @@ impl Collector {
     /// Every limit by its name, with its value.
     pub fn limits(&self) -> Vec<(&'static str, Value)> {
         self.intake.limits.list()
+    }
+
+    /// How busy it is.
+    pub fn load(&self) -> Load {
+        let Intake { queue, budget, draining, .. } = &*self.intake;
+        Load {
+            arriving_requests: queue.arriving(),
+            queued_requests: queue.len(),
+            inflight_bytes: budget.used(),
+            is_draining: draining.load(Ordering::SeqCst),
+        }
     }
 
     /// Refuses new requests, stores what was accepted, and ends the batcher; within a time.

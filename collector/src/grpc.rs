@@ -39,6 +39,9 @@ pub mod http2 {
     pub const CONNECTION_WINDOW: u32 = 16 << 20;
     /// Bytes of one frame.
     pub const MAX_FRAME: u32 = 1 << 20;
+    /// Requests of one connection that wait for their answer; those that wait share a batch, so the
+    /// usual 200 would bound batches for a gateway that sends everything over one connection.
+    pub const MAX_STREAMS: u32 = 4096;
 }
 
 /// Compressed flag and length, before each message.

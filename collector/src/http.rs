@@ -57,8 +57,8 @@ pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
     let allowed = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::from(Any)
     } else {
-        let parse = |origin: &String| HeaderValue::from_str(origin).map_err(|_| origin.clone());
-        AllowOrigin::list(origins.iter().map(parse).collect::<Result<Vec<_>, _>>()?)
+        let origins = origins.iter().map(|origin| origin_header(origin).ok_or_else(|| origin.clone()));
+        AllowOrigin::list(origins.collect::<Result<Vec<_>, _>>()?)
     };
     Ok(Some(
         CorsLayer::new()
@@ -68,6 +68,13 @@ pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
             .expose_headers([RETRY_AFTER])
             .max_age(CORS_MAX_AGE),
     ))
+}
+
+/// Scheme, host and perhaps port, which is all that a browser sends; a path would never match.
+fn origin_header(origin: &str) -> Option<HeaderValue> {
+    let (scheme, host) = origin.split_once("://")?;
+    let is_origin = !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' ']);
+    if is_origin { HeaderValue::from_str(origin).ok() } else { None }
 }
 
 async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response {

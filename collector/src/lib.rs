@@ -37,7 +37,7 @@ mod queue;
 mod refusal;
 mod resend;
 
-pub use collector::{Collector, DrainError, StartError};
+pub use collector::{Collector, DrainError, Load, StartError};
 pub use config::{CollectorConfig, IngestLimits};
 pub use grpc::http2;
 pub use resend::Clock;

@@ -138,11 +138,21 @@ impl Queue {
         std::mem::take(&mut state.waiting).into()
     }
 
+    /// Requests that were admitted and are not queued yet.
+    pub(crate) fn arriving(&self) -> usize {
+        self.arriving.load(Ordering::Acquire)
+    }
+
+    /// Requests that wait for a batch.
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     /// Until every admitted request is queued or refused.
     pub(crate) async fn all_arrived(&self) {
         loop {
             let notified = self.all_arrived.notified();
-            if self.arriving.load(Ordering::Acquire) == 0 {
+            if self.arriving() == 0 {
                 return;
             }
             notified.await;
@@ -217,7 +227,7 @@ impl Queue {
     }
 
     fn is_ripe(&self, state: &State) -> bool {
-        state.closed || self.is_full(state) || self.arriving.load(Ordering::Acquire) == 0
+        state.closed || self.is_full(state) || self.arriving() == 0
     }
 
     fn is_full(&self, state: &State) -> bool {

@@ -1,0 +1,19 @@
+//! The collector over real sockets, on a store that does what a test tells it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+mod bad_input;
+mod batching;
+mod cors;
+mod drain;
+mod encodings;
+mod failures;
+mod metering;
+mod resends;
+mod slow;
+mod support;
+mod transports;

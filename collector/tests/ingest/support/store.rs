@@ -1,0 +1,126 @@
+//! A store that records, blocks, fails or panics, as a test tells it.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use spandrel_proto::otlp::Decoded;
+use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::plan::{AggregatePlan, SearchPlan};
+use spandrel_storage::{
+    AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, TraceSpans, TraceStore,
+};
+
+use super::PATIENCE;
+
+#[derive(Default)]
+pub struct FakeStore {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    batches: Vec<Batch>,
+    begun: usize,
+    is_blocked: bool,
+    failure: Option<AppendError>,
+    panics: bool,
+}
+
+/// What one append stored.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub tenant: TenantId,
+    /// Bodies of the requests, in order.
+    pub bodies: Vec<Bytes>,
+    pub spans: usize,
+}
+
+impl FakeStore {
+    /// From now on appends wait.
+    pub fn block(&self) {
+        self.state.lock().is_blocked = true;
+    }
+
+    /// Appends go on.
+    pub fn release(&self) {
+        self.state.lock().is_blocked = false;
+        self.changed.notify_all();
+    }
+
+    pub fn fail(&self, failure: impl Into<Option<AppendError>>) {
+        self.state.lock().failure = failure.into();
+    }
+
+    pub fn set_panics(&self, panics: bool) {
+        self.state.lock().panics = panics;
+    }
+
+    /// Appends that were begun.
+    pub fn begun(&self) -> usize {
+        self.state.lock().begun
+    }
+
+    pub fn batches(&self) -> Vec<Batch> {
+        self.state.lock().batches.clone()
+    }
+
+    pub fn spans(&self) -> usize {
+        self.state.lock().batches.iter().map(|batch| batch.spans).sum()
+    }
+
+    /// The bodies of everything stored.
+    pub fn bodies(&self) -> Vec<Bytes> {
+        self.state.lock().batches.iter().flat_map(|batch| batch.bodies.clone()).collect()
+    }
+}
+
+impl TraceStore for FakeStore {
+    fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
+        let mut state = self.state.lock();
+        state.begun += 1;
+        let deadline = Instant::now() + PATIENCE;
+        while state.is_blocked {
+            assert!(!self.changed.wait_until(&mut state, deadline).timed_out(), "blocked for ever");
+        }
+        assert!(!state.panics, "the store panics because the test says so");
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        state.batches.push(Batch {
+            tenant: tenant.clone(),
+            bodies: requests.iter().map(|request| request.body.clone()).collect(),
+            spans: requests.iter().map(|request| request.spans.len()).sum(),
+        });
+        Ok(())
+    }
+
+    fn trace(&self, _: &TenantId, _: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        Ok(None)
+    }
+
+    fn search(&self, _: &TenantId, _: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+        Ok(SearchAnswer::default())
+    }
+
+    fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    fn services(&self, _: &TenantId) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn operations(&self, _: &TenantId, _: &str) -> Vec<Operation> {
+        Vec::new()
+    }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    fn refusal(&self) -> Option<AppendError> {
+        None
+    }
+}
