@@ -80,6 +80,7 @@ test("search finds traces, and a click opens one", async () => {
 
   const query = new URL(page.url()).searchParams.get("q");
   expect(query).toBe(`{ resource.service.name = ${JSON.stringify(service)} }`);
+  await page.locator(".results[aria-busy=false]").waitFor();
   const rows = page.locator(".trace-table tbody tr");
   await rows.first().waitFor();
   const answer = await getApi<SearchAnswer>(`traces?q=${encodeURIComponent(query ?? "")}`);

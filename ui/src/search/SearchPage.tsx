@@ -88,7 +88,7 @@ function Found({ search, found, onSubmit }: FoundProps) {
       <div className="results-foot">
         {found.moreError && <Failure error={found.moreError} />}
         {found.hasMore ? (
-          <button type="button" onClick={found.loadMore} disabled={found.loadingMore}>
+          <button type="button" onClick={found.loadMore} disabled={found.loadingMore || found.loading}>
             {found.loadingMore ? "Loading…" : `Load ${search.limit} more`}
           </button>
         ) : (

@@ -15,11 +15,11 @@ interface More {
 
 export function useTraces(search: SearchParams) {
   const url = searchUrl(search);
-  const first = useApi<SearchAnswer>(url);
+  const first = useApi<SearchAnswer>(url, { keep: true });
   const [more, setMore] = useState<More | null>(null);
   const abort = useRef<AbortController>(null);
 
-  const firstPage = first.data;
+  const { data: firstPage, loading } = first;
   // A new first page makes the pages after it meaningless.
   useEffect(() => {
     void firstPage;
@@ -29,7 +29,8 @@ export function useTraces(search: SearchParams) {
 
   const cursor = more ? more.nextCursor : (firstPage?.nextCursor ?? null);
   const loadMore = useCallback(() => {
-    if (!cursor) return;
+    // While another search loads, the cursor still belongs to the one before.
+    if (!cursor || loading) return;
     abort.current?.abort();
     const current = new AbortController();
     abort.current = current;
@@ -47,13 +48,13 @@ export function useTraces(search: SearchParams) {
         if (!current.signal.aborted) setMore({ ...before, loading: false, error: toApiError(cause) });
       },
     );
-  }, [cursor, more, search]);
+  }, [cursor, more, search, loading]);
 
   return {
     traces: firstPage ? [...firstPage.traces, ...(more?.traces ?? [])] : undefined,
     partial: Boolean(firstPage?.partial || more?.partial),
     hasMore: cursor !== null,
-    loading: first.loading,
+    loading,
     error: first.error,
     reload: first.reload,
     loadMore,

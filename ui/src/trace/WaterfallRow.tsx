@@ -15,6 +15,8 @@ const KIND_LABELS: Record<string, string> = {
 };
 const MOST_SELF_PARTS = 60;
 const MOST_EVENT_MARKS = 30;
+/** Enough for the longest duration and its gap to the bar. */
+const LABEL_PIXELS = 66;
 
 interface Props {
   id: string;
@@ -165,28 +167,29 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
           <span key={at} className="event-mark" style={{ left: `${mark.left}%` }} />
         ) : null;
       })}
-      <BarLabel left={box.left} width={box.width} label={label} />
+      <BarLabel left={box.left} width={box.width} timelineWidth={timelineWidth} label={label} />
     </>
   );
 }
 
+interface LabelProps {
+  left: number;
+  width: number;
+  timelineWidth: number;
+  label: string;
+}
+
 /** The duration, on the side of the bar that has room for it. */
-function BarLabel({ left, width, label }: { left: number; width: number; label: string }) {
+function BarLabel({ left, width, timelineWidth, label }: LabelProps) {
   const right = left + width;
-  if (right < 82)
-    return (
-      <span className="bar-label" style={{ left: `calc(${right}% + 6px)` }}>
-        {label}
-      </span>
-    );
-  if (left > 18)
-    return (
-      <span className="bar-label" style={{ right: `calc(${100 - left}% + 6px)` }}>
-        {label}
-      </span>
-    );
+  const room = (percent: number) => (percent / 100) * timelineWidth >= LABEL_PIXELS;
+  const [className, style] = room(100 - right)
+    ? ["bar-label", { left: `calc(${right}% + 6px)` }]
+    : room(left)
+      ? ["bar-label", { right: `calc(${100 - left}% + 6px)` }]
+      : ["bar-label bar-label-inside", { right: `calc(${100 - right}% + 4px)` }];
   return (
-    <span className="bar-label bar-label-inside" style={{ right: `calc(${100 - right}% + 4px)` }}>
+    <span className={className} style={style}>
       {label}
     </span>
   );
