@@ -33,8 +33,6 @@ build() {
     [[ -f "$ROOT/ui/dist/index.html" ]] && up_to_date "$stamp" "$hash" && return
     say "Building the web UI"
     (cd "$ROOT/ui" && npm run --silent build) >&2
-    # cargo does not watch ui/dist; the crate that embeds it must see a change.
-    touch "$ROOT/ui/embed/lib.rs"
     echo "$hash" >"$stamp"
 }
 
