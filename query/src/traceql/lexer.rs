@@ -154,13 +154,14 @@ const LATER: [&str; 31] = [
     "with",
 ];
 
-/// Splits a query into words; the last one is [`Word::End`].
+/// Splits a query into words. The last one is [`Word::End`], or the first that is not supported:
+/// no parser gets past it.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Flaw> {
     let mut lexer = Lexer { text, at: 0 };
     let mut tokens = Vec::new();
     loop {
         let token = lexer.next_token()?;
-        let done = token.word == Word::End;
+        let done = matches!(token.word, Word::End | Word::Unsupported(_));
         tokens.push(token);
         if done {
             return Ok(tokens);

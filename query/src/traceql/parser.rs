@@ -50,7 +50,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn token(&self) -> &'a Token {
-        // The list always ends with `End`, behind which nothing is taken.
+        // No parser takes the last word of the list, which is never empty.
         &self.tokens[self.next.min(self.tokens.len() - 1)]
     }
 

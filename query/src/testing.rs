@@ -1,0 +1,93 @@
+//! What tests are written with: spans from compact text.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status};
+use prost::Message;
+use spandrel_storage::StoredSpan;
+
+/// The trace that spans of tests belong to.
+pub(crate) const TRACE: &str = "000000000000000000000000000000aa";
+
+pub(crate) fn string(key: &str, value: &str) -> KeyValue {
+    attribute(key, any_value::Value::StringValue(value.to_owned()))
+}
+
+pub(crate) fn attribute(key: &str, value: any_value::Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..Default::default() }
+}
+
+/// A span as the store keeps it.
+pub(crate) fn stored(resource: Vec<KeyValue>, span: &Span) -> StoredSpan {
+    let resource = ResourceSpans {
+        resource: Some(Resource { attributes: resource, ..Default::default() }),
+        ..Default::default()
+    };
+    let scope =
+        InstrumentationScope { name: "test".to_owned(), version: "1".to_owned(), ..Default::default() };
+    let scope = ScopeSpans { scope: Some(scope), ..Default::default() };
+    StoredSpan {
+        resource: Bytes::from(resource.encode_to_vec()),
+        scope: Bytes::from(scope.encode_to_vec()),
+        span: Bytes::from(span.encode_to_vec()),
+    }
+}
+
+/// One span per line: `id parent kind service start..end`, then any of `error`, `ok`, `flags=0x300`,
+/// `res.key=value`, `key=value`. IDs are hex, `-` is no parent and `-` no service.
+pub(crate) fn spans(text: &str) -> Vec<StoredSpan> {
+    let mut spans: Vec<(u64, u64, StoredSpan)> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(span).collect();
+    spans.sort_by_key(|(start, id, _)| (*start, *id));
+    spans.into_iter().map(|(_, _, stored)| stored).collect()
+}
+
+fn span(line: &str) -> (u64, u64, StoredSpan) {
+    let mut words = line.split_whitespace();
+    let mut word = || words.next().unwrap_or_else(|| panic!("too few words: {line}"));
+    let id = u64::from_str_radix(word(), 16).unwrap();
+    let parent = word();
+    let kinds = ["unspecified", "internal", "server", "client", "producer", "consumer"];
+    let kind_word = word();
+    let kind = kinds.iter().position(|kind| *kind == kind_word).unwrap() as i32;
+    let service = word();
+    let (start, end) = word().split_once("..").unwrap();
+    let start: u64 = start.parse().unwrap();
+    let mut span = Span {
+        trace_id: u128::from_str_radix(TRACE, 16).unwrap().to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        name: format!("op-{id:x}"),
+        kind,
+        start_time_unix_nano: start,
+        end_time_unix_nano: end.parse().unwrap(),
+        ..Default::default()
+    };
+    if parent != "-" {
+        span.parent_span_id = u64::from_str_radix(parent, 16).unwrap().to_be_bytes().to_vec();
+    }
+    let mut resource = Vec::new();
+    if service != "-" {
+        resource.push(string("service.name", service));
+    }
+    for extra in words {
+        match extra.split_once('=') {
+            None => span.status = Some(status_of(extra)),
+            Some(("flags", flags)) => span.flags = u32::from_str_radix(&flags[2..], 16).unwrap(),
+            Some((key, value)) => match key.strip_prefix("res.") {
+                Some(key) => resource.push(string(key, value)),
+                None => span.attributes.push(string(key, value)),
+            },
+        }
+    }
+    (start, id, stored(resource, &span))
+}
+
+fn status_of(word: &str) -> Status {
+    let code = match word {
+        "error" => status::StatusCode::Error,
+        "ok" => status::StatusCode::Ok,
+        other => panic!("{other} is no status"),
+    };
+    Status { code: code.into(), ..Default::default() }
+}
