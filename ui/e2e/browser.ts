@@ -24,7 +24,7 @@ export function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ARGUMENTS });
 }
 
-/** A page that fails its test on any script error. */
+/** A page, and what its scripts did wrong: errors, and what a content security policy refused. */
 export async function openPage(
   browser: Browser,
   options: BrowserContextOptions = {},
@@ -38,6 +38,9 @@ export async function openPage(
   page.setDefaultTimeout(WAIT_MS);
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => {
+    if (message.text().includes("Content Security Policy")) errors.push(message.text());
+  });
   return { page, errors };
 }
 

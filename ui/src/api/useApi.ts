@@ -25,6 +25,7 @@ interface Options {
 }
 
 const DEFAULT_MAX_AGE = 30_000;
+const LONGEST_AGE = 60_000;
 const REMEMBERED_ANSWERS = 12;
 const memory = new Map<string, Remembered>();
 
@@ -88,6 +89,9 @@ function recall<T>(url: string | null, maxAge: number): T | undefined {
 function remember(url: string, data: unknown) {
   memory.delete(url);
   memory.set(url, { at: Date.now(), data });
-  const oldest = memory.keys().next().value;
-  if (memory.size > REMEMBERED_ANSWERS && oldest !== undefined) memory.delete(oldest);
+  // In insertion order, so the oldest come first: drop what is stale, and what is too many.
+  for (const [known, { at }] of memory) {
+    if (memory.size <= REMEMBERED_ANSWERS && Date.now() - at <= LONGEST_AGE) break;
+    memory.delete(known);
+  }
 }

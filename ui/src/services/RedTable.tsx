@@ -158,6 +158,6 @@ function sortRows(rows: RedRow[], column: Column, down: boolean): RedRow[] {
     return row.totals.requestCount;
   };
   const compare = (a: RedRow, b: RedRow) =>
-    (column === "name" ? a.key.localeCompare(b.key) : value(a) - value(b)) || a.key.localeCompare(b.key);
-  return [...rows].sort((a, b) => (down ? -compare(a, b) : compare(a, b)));
+    column === "name" ? a.key.localeCompare(b.key) : value(a) - value(b);
+  return [...rows].sort((a, b) => (down ? -1 : 1) * compare(a, b) || a.key.localeCompare(b.key));
 }

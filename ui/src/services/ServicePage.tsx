@@ -10,12 +10,13 @@ import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
 import { formatDuration } from "../lib/duration";
 import { formatCompact, formatPercent } from "../lib/numbers";
-import { describeRange, resolveRange, type TimeRange } from "../lib/time";
+import { describeRange, type TimeRange } from "../lib/time";
 import { queryFor } from "../lib/traceql";
 import { searchPath } from "../search/params";
 import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
 import { Chart } from "./Chart";
 import { type RedRow, RedTable } from "./RedTable";
+import { useCoveredSeconds } from "./useCoveredSeconds";
 import { useRange } from "./useRange";
 
 export default function ServicePage({ service }: { service: string }) {
@@ -125,10 +126,7 @@ function Operations({ service, range }: { service: string; range: TimeRange }) {
   const { data, error, reload } = useApi<AggregatesAnswer>(aggregatesUrl(range, "operation", { service }), {
     keep: true,
   });
-  const seconds = useMemo(() => {
-    const { startMs, endMs } = resolveRange(range, Date.now());
-    return (endMs - startMs) / 1000;
-  }, [range]);
+  const seconds = useCoveredSeconds(range);
   const rows = useMemo<RedRow[]>(
     () =>
       (data?.series ?? []).map((series) => {

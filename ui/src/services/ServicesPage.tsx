@@ -9,16 +9,18 @@ import { ServiceName } from "../components/Service";
 import { Empty, Failure, Loading } from "../components/States";
 import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
-import { describeRange, resolveRange } from "../lib/time";
+import { describeRange, type TimeRange } from "../lib/time";
 import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
 import { type RedRow, RedTable } from "./RedTable";
+import { useCoveredSeconds } from "./useCoveredSeconds";
 import { useRange } from "./useRange";
 
 export default function ServicesPage() {
   useTitle("Services");
   const colours = useServiceColours();
   const [range, setRange, suffix] = useRange();
-  const { step, seconds, now } = useMemo(() => measure(range), [range]);
+  const { step, now } = useMemo(() => measure(range), [range]);
+  const seconds = useCoveredSeconds(range);
   const services = useApi<ServicesAnswer>(apiUrl("services"));
   const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service"), { keep: true });
   const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", {}, step), { keep: true });
@@ -72,7 +74,8 @@ export default function ServicesPage() {
         <>
           <RedTable caption="Services" nameLabel="Service" rows={rows} rangeSeconds={seconds} withTrend />
           <p className="muted">
-            A request is a span of kind server or consumer, or one without a parent. {describeRange(range)}.
+            A request is a span of kind server or consumer, or one without a parent. Rates count from the
+            first stored span on. {describeRange(range)}.
             {whole.data.estimated && " Estimated: some traces were sampled."}
           </p>
         </>
@@ -81,8 +84,7 @@ export default function ServicesPage() {
   );
 }
 
-function measure(range: Parameters<typeof resolveRange>[0]) {
+function measure(range: TimeRange) {
   const now = Date.now();
-  const { startMs, endMs } = resolveRange(range, now);
-  return { step: chartStep(range, now), seconds: (endMs - startMs) / 1000, now };
+  return { step: chartStep(range, now), now };
 }

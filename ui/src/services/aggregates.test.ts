@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { AggregatePoint } from "../api/types";
-import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+import { aggregatesUrl, chartData, chartStep, coveredSeconds, totals } from "./aggregates";
 
 function point(seconds: number, requestCount: number, errorCount = 0, nano = 100): AggregatePoint {
   return {
@@ -31,13 +31,28 @@ describe("aggregatesUrl", () => {
 
 describe("chartStep", () => {
   it.each([
-    ["now-5m", 60],
+    ["now-5m", 10],
+    ["now-15m", 10],
     ["now-1h", 60],
     ["now-6h", 300],
     ["now-24h", 1800],
     ["now-168h", 7200],
   ])("%s is charted by %d seconds", (start, step) => {
     expect(chartStep({ start }, 1_700_000_000_000)).toBe(step);
+  });
+});
+
+describe("coveredSeconds", () => {
+  const now = 1_700_000_000_000;
+
+  it("is the range, or the part of it since the first span", () => {
+    expect(coveredSeconds({ start: "now-1h" }, null, now)).toBe(3600);
+    expect(coveredSeconds({ start: "now-1h" }, "1600000000000000000", now)).toBe(3600);
+    expect(coveredSeconds({ start: "now-1h" }, "1699999940000000000", now)).toBe(60);
+  });
+
+  it("never divides by nothing", () => {
+    expect(coveredSeconds({ start: "now-1h" }, "1800000000000000000", now)).toBe(1);
   });
 });
 

@@ -1,13 +1,11 @@
 /** What the services pages ask `/api/v1/aggregates`, and how its points become rows and charts. */
 import { apiUrl } from "../api/client";
-import type { AggregatePoint, AggregateSeries } from "../api/types";
+import type { AggregatePoint, AggregateSeries, UnixNano } from "../api/types";
 import { nanoToMs, resolveRange, type TimeRange } from "../lib/time";
 
 /** Round steps in seconds; a chart gets the smallest that keeps it under `MOST_POINTS`. */
 const STEPS = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 const MOST_POINTS = 90;
-/** Rollups are kept by the minute, so a finer step would show nothing new. */
-const FINEST_STEP = 60;
 
 export interface Totals {
   requestCount: number;
@@ -38,7 +36,17 @@ export function aggregatesUrl(
 export function chartStep(range: TimeRange, nowMs: number): number {
   const { startMs, endMs } = resolveRange(range, nowMs);
   const least = (endMs - startMs) / 1000 / MOST_POINTS;
-  return STEPS.find((step) => step >= Math.max(least, FINEST_STEP)) ?? Math.ceil(least / 86400) * 86400;
+  return STEPS.find((step) => step >= least) ?? Math.ceil(least / 86400) * 86400;
+}
+
+/**
+ * The seconds of a range that rates count over: a store that is younger than the range has not been
+ * asked for all of it. Never less than a second.
+ */
+export function coveredSeconds(range: TimeRange, oldest: UnixNano | null | undefined, nowMs: number): number {
+  const { startMs, endMs } = resolveRange(range, nowMs);
+  const from = oldest ? Math.max(startMs, nanoToMs(oldest)) : startMs;
+  return Math.max(1, (endMs - from) / 1000);
 }
 
 /** One series over the whole range. */

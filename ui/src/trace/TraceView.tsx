@@ -9,7 +9,7 @@ import { findRows, rowText } from "./find";
 import { Minimap } from "./Minimap";
 import { Shortcuts } from "./Shortcuts";
 import { TraceHeader } from "./TraceHeader";
-import { type View, zoom } from "./timeline";
+import { follow, type View, zoom } from "./timeline";
 import { buildTree, nextRow, type Row, reveal, type Tree, visibleRows } from "./tree";
 import { useShortcuts } from "./useShortcuts";
 import { Waterfall, type WaterfallHandle } from "./Waterfall";
@@ -49,8 +49,10 @@ export function TraceView({ trace, reload, reloading }: Props) {
       if (index < 0) return;
       setCollapsed((old) => reveal(tree, old, index));
       setActive(index);
+      const row = tree.rows[index];
+      if (row) setView((old) => follow(old, duration, row.start, row.duration));
     },
-    [tree],
+    [tree, duration],
   );
 
   const activeSpan = tree.rows[active]?.span?.id;

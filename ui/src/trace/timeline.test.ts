@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { between, place, scrollTo, shift, tickStep, ticks, windowOf, zoom } from "./timeline";
+import { between, follow, place, scrollTo, shift, tickStep, ticks, windowOf, zoom } from "./timeline";
 
 const WHOLE = { from: 0, to: 1000 };
 
@@ -52,6 +52,17 @@ describe("zoom", () => {
   it("stops before the view is empty", () => {
     const view = zoom({ from: 0, to: 200 }, 1000, 100, 0.001);
     expect(view.to - view.from).toBe(100);
+  });
+});
+
+describe("follow", () => {
+  it("brings what is out of sight into the middle", () => {
+    expect(follow({ from: 0, to: 100 }, 1000, 500, 20)).toEqual({ from: 460, to: 560 });
+  });
+
+  it("leaves the view alone when something of it is in sight", () => {
+    const view = { from: 100, to: 200 };
+    expect(follow(view, 1000, 0, 1000)).toBe(view);
   });
 });
 

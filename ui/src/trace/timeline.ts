@@ -64,6 +64,12 @@ export function shift(view: View, duration: number, delta: number): View {
   return { from, to: from + width };
 }
 
+/** The view moved to what lies outside of it, as wide as before; the same view when that is in sight. */
+export function follow(view: View, duration: number, start: number, length: number): View {
+  if (start + length >= view.from && start <= view.to) return view;
+  return shift(view, duration, start + length / 2 - (view.from + view.to) / 2);
+}
+
 /** The view between two points in any order; null when they are too close to mean a selection. */
 export function between(a: number, b: number, duration: number): View | null {
   const from = Math.max(0, Math.min(a, b));
