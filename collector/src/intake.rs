@@ -1,5 +1,6 @@
 //! The way of one request, the same for every transport: inflate, decode, recognise, queue, wait.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,11 +98,8 @@ impl Intake {
             return Ok(Payload { bytes, encoding, route, held });
         };
         if !inflater.run(INLINE_BYTES, &mut held)? {
-            (inflater, held) = on_blocking(move || {
-                inflater.run(usize::MAX, &mut held)?;
-                Ok((inflater, held))
-            })
-            .await?;
+            let rest = move || inflater.run(usize::MAX, &mut held).map(|_| (inflater, held));
+            (inflater, held) = run(rest, true).await?;
         }
         held.shrink(bytes.len());
         Ok(Payload { bytes: inflater.finish(), encoding: Encoding::Identity, route, held })
@@ -109,10 +107,10 @@ impl Intake {
 
     async fn decode(&self, payload: Payload) -> Result<(Decoded, Route, Reservation), Refusal> {
         let Payload { bytes, route, mut held, .. } = payload;
-        let limits = self.limits.decode;
+        let (limits, is_large) = (self.limits.decode, bytes.len() > INLINE_BYTES);
         let decode =
             move || decode_request(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()));
-        let request = if held.bytes() > INLINE_BYTES { on_blocking(decode).await? } else { decode()? };
+        let request = run(decode, is_large).await?;
         held.grow(size_of_decoded(&request))?;
         Ok((request, route, held))
     }
@@ -129,14 +127,20 @@ async fn translate(payload: Payload) -> Result<Payload, Refusal> {
         move || request_from_json(&bytes).map_err(|error| Refusal::Malformed(error.to_string()))
     };
     let is_large = bytes.len() > INLINE_BYTES / JSON_FACTOR;
-    let request = if is_large { on_blocking(translate).await? } else { translate()? };
+    let request = run(translate, is_large).await?;
     held.shrink(document + bytes.len());
     held.grow(request.len())?;
     Ok(Payload { bytes: request.into(), encoding, route, held })
 }
 
-async fn on_blocking<T: Send + 'static>(
+/// Runs work on a body. A panic is its sender's loss alone, not that of all who share the connection.
+async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+    is_large: bool,
 ) -> Result<T, Refusal> {
-    spawn_blocking(work).await.unwrap_or(Err(Refusal::Broken))
+    if is_large {
+        spawn_blocking(work).await.unwrap_or(Err(Refusal::Broken))
+    } else {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Refusal::Broken))
+    }
 }

@@ -95,7 +95,7 @@ impl Queue {
 
     /// Announces a request.
     pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
-        self.arriving.fetch_add(1, Ordering::AcqRel);
+        self.arriving.fetch_add(1, Ordering::SeqCst);
         Arrival { queue: self.clone(), is_over: false }
     }
 
@@ -140,7 +140,7 @@ impl Queue {
 
     /// Requests that were admitted and are not queued yet.
     pub(crate) fn arriving(&self) -> usize {
-        self.arriving.load(Ordering::Acquire)
+        self.arriving.load(Ordering::SeqCst)
     }
 
     /// Requests that wait for a batch.
@@ -197,7 +197,7 @@ impl Queue {
 
     /// One request less to wait for; whether it was the last.
     fn has_arrived(&self) -> bool {
-        let last = self.arriving.fetch_sub(1, Ordering::AcqRel) == 1;
+        let last = self.arriving.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
             self.all_arrived.notify_waiters();
         }

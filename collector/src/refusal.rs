@@ -36,7 +36,8 @@ pub(crate) enum Refusal {
     Draining,
     #[error("{0}")]
     Store(#[from] AppendError),
-    #[error("storing failed unexpectedly; send again, and see the server's log")]
+    /// A defect of this program.
+    #[error("the server failed unexpectedly; send again, and see its log")]
     Broken,
     #[error("nothing is served at {0}; OTLP/HTTP traces go to POST /v1/traces")]
     UnknownPath(String),

@@ -31,14 +31,16 @@ pub fn zstd(data: &[u8]) -> Vec<u8> {
     zstd::encode_all(data, 1).unwrap()
 }
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 /// The names of encodings with what they do.
-pub const ALL: [(&str, fn(&[u8]) -> Vec<u8>); 4] =
+pub const ALL: [(&str, Pack); 4] =
     [("identity", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd), ("deflate", deflate)];
 
 #[tokio::test]
 async fn several_gzip_members_and_zstd_frames_are_one_body() {
     let server = Server::start(CollectorConfig::default()).await;
-    for (encoding, pack) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+    for (encoding, pack) in [("gzip", gzip as Pack), ("zstd", zstd)] {
         let sent = request(encoding.len() as u64, 40).encode_to_vec();
         let (first, second) = sent.split_at(sent.len() / 2);
         let packed = [pack(first), pack(second)].concat();
