@@ -133,7 +133,7 @@ function aggregates(traces: Trace[], query: Query): Reply {
   const now = Date.now();
   const start = parseTime(query.get("start") ?? "now-1h", now) ?? 0;
   const end = parseTime(query.get("end") ?? "now", now) ?? now;
-  const stepMs = query.get("step") ? (parseDuration(query.get("step") ?? "") ?? 60e9) / 1e6 : null;
+  const stepMs = stepOf(query.get("step") ?? "60s");
   const groupBy = (query.get("groupBy") ?? "").split(",").filter(Boolean);
   const groups = new Map<string, { labels: AggregateSeries["labels"]; buckets: Map<number, Span[]> }>();
   for (const trace of traces) {
@@ -149,18 +149,24 @@ function aggregates(traces: Trace[], query: Query): Reply {
       const name = JSON.stringify(labels);
       const group = groups.get(name) ?? { labels, buckets: new Map<number, Span[]>() };
       groups.set(name, group);
-      const bucket = stepMs === null ? start : Math.floor(at / stepMs) * stepMs;
+      const bucket = Math.floor(at / stepMs) * stepMs;
       group.buckets.set(bucket, [...(group.buckets.get(bucket) ?? []), span]);
     }
   }
   return ok({
-    stepNano: (stepMs ?? end - start) * 1e6,
+    stepNano: stepMs * 1e6,
     series: [...groups.values()].map(({ labels, buckets }) => ({
       labels,
       points: [...buckets].sort((a, b) => a[0] - b[0]).map(([at, spans]) => point(at, spans)),
     })),
     estimated: false,
   });
+}
+
+/** Milliseconds of a step; the one unit that the search form does not know is the year. */
+function stepOf(text: string): number {
+  const years = /^(\d+)y$/.exec(text);
+  return years ? Number(years[1]) * 365 * 86_400_000 : (parseDuration(text) ?? 60e9) / 1e6;
 }
 
 function point(atMs: number, spans: Span[]): AggregatePoint {

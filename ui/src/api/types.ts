@@ -116,8 +116,9 @@ export interface Trace {
   segmentCount: number;
   services: ServiceCount[];
   warnings: string[];
-  resources: Resource[];
-  scopes: Scope[];
+  /** Null where the stored bytes could not be read. */
+  resources: (Resource | null)[];
+  scopes: (Scope | null)[];
   segments: Segment[];
   truncated?: boolean;
   nextCursor?: string;

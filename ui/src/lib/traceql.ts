@@ -175,7 +175,12 @@ function attributeName(key: string): string {
   const scoped = /^(resource|span)\.(.+)$/.exec(key);
   const scope = scoped ? (scoped[1] as string) : "";
   const name = scoped ? (scoped[2] as string) : key;
-  return `${scope}.${/^[\w./:@-]+$/.test(name) ? name : quote(name)}`;
+  return `${scope}.${/^[\w./:@-]+$/.test(name) ? name : quoteName(name)}`;
+}
+
+/** In attribute names only the quote and the backslash are escaped. */
+function quoteName(name: string): string {
+  return `"${name.replace(/["\\]/g, "\\$&")}"`;
 }
 
 function attributeKey(name: string): string | null {

@@ -13,7 +13,7 @@ import { formatCompact, formatPercent } from "../lib/numbers";
 import { describeRange, type TimeRange } from "../lib/time";
 import { queryFor } from "../lib/traceql";
 import { searchPath } from "../search/params";
-import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { Chart } from "./Chart";
 import { type RedRow, RedTable } from "./RedTable";
 import { useCoveredSeconds } from "./useCoveredSeconds";
@@ -58,7 +58,7 @@ function Charts({ service, range, onRange }: ChartsProps) {
     return { now, step: chartStep(range, now) };
   }, [range]);
   const { data, error, reload } = useApi<AggregatesAnswer>(
-    aggregatesUrl(range, "service", { service }, step),
+    aggregatesUrl(range, "service", step, { service }),
     {
       keep: true,
     },
@@ -123,9 +123,12 @@ const PER_SECOND = (value: number) => `${formatCompact(value)}/s`;
 const PER_MINUTE = (value: number) => `${formatCompact(value)}/min`;
 
 function Operations({ service, range }: { service: string; range: TimeRange }) {
-  const { data, error, reload } = useApi<AggregatesAnswer>(aggregatesUrl(range, "operation", { service }), {
-    keep: true,
-  });
+  const { data, error, reload } = useApi<AggregatesAnswer>(
+    aggregatesUrl(range, "operation", WHOLE_RANGE, { service }),
+    {
+      keep: true,
+    },
+  );
   const seconds = useCoveredSeconds(range);
   const rows = useMemo<RedRow[]>(
     () =>

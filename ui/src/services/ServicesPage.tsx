@@ -10,7 +10,7 @@ import { Empty, Failure, Loading } from "../components/States";
 import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
 import { describeRange, type TimeRange } from "../lib/time";
-import { aggregatesUrl, chartData, chartStep, totals } from "./aggregates";
+import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { type RedRow, RedTable } from "./RedTable";
 import { useCoveredSeconds } from "./useCoveredSeconds";
 import { useRange } from "./useRange";
@@ -22,8 +22,8 @@ export default function ServicesPage() {
   const { step, now } = useMemo(() => measure(range), [range]);
   const seconds = useCoveredSeconds(range);
   const services = useApi<ServicesAnswer>(apiUrl("services"));
-  const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service"), { keep: true });
-  const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", {}, step), { keep: true });
+  const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", WHOLE_RANGE), { keep: true });
+  const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", step), { keep: true });
 
   const rows = useMemo<RedRow[]>(() => {
     const byName = new Map(whole.data?.series.map((series) => [series.labels.service ?? "", series]));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { AggregatePoint } from "../api/types";
-import { aggregatesUrl, chartData, chartStep, coveredSeconds, totals } from "./aggregates";
+import { aggregatesUrl, chartData, chartStep, coveredSeconds, totals, WHOLE_RANGE } from "./aggregates";
 
 function point(seconds: number, requestCount: number, errorCount = 0, nano = 100): AggregatePoint {
   return {
@@ -20,10 +20,10 @@ function point(seconds: number, requestCount: number, errorCount = 0, nano = 100
 
 describe("aggregatesUrl", () => {
   it("asks for what it is told and nothing empty", () => {
-    expect(aggregatesUrl({ start: "now-1h" }, "service")).toBe(
-      "api/v1/aggregates?groupBy=service&start=now-1h",
+    expect(aggregatesUrl({ start: "now-1h" }, "service", WHOLE_RANGE)).toBe(
+      "api/v1/aggregates?groupBy=service&start=now-1h&step=100y",
     );
-    expect(aggregatesUrl({ start: "a", end: "b" }, "operation", { service: "x y" }, 60)).toBe(
+    expect(aggregatesUrl({ start: "a", end: "b" }, "operation", 60, { service: "x y" })).toBe(
       "api/v1/aggregates?service=x+y&groupBy=operation&start=a&end=b&step=60s",
     );
   });

@@ -18,18 +18,21 @@ export interface Totals {
   approximate: boolean;
 }
 
+/** Longer than any range, and points begin at multiples of the step: one exact point for all of it. */
+export const WHOLE_RANGE = "100y";
+
 export function aggregatesUrl(
   range: TimeRange,
   groupBy: string,
+  step: number | typeof WHOLE_RANGE,
   filter: { service?: string; operation?: string } = {},
-  stepSeconds?: number,
 ): string {
   return apiUrl("aggregates", {
     ...filter,
     groupBy,
     start: range.start,
     end: range.end,
-    step: stepSeconds === undefined ? undefined : `${stepSeconds}s`,
+    step: typeof step === "number" ? `${step}s` : step,
   });
 }
 
