@@ -1,1 +1,26 @@
-fn main() {}
+//! Spandrel: collector, store, query and web UI in one binary.
+//!
+//! This crate is the composition root and nothing else: it reads the command line, builds the parts
+//! in start order, waits, and takes them apart again. What the parts do is in their own crates.
+
+mod cli;
+mod config;
+mod demo;
+mod guard;
+mod listen;
+mod logs;
+mod metrics;
+mod serve;
+mod web;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("spandrel: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

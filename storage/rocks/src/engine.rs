@@ -271,7 +271,7 @@ impl Catalog for RocksEngine {
         };
         let gone = if result.is_ok() { &change.removes } else { &added };
         let mut live = self.live.write();
-        gone.iter().for_each(|block| drop(live.remove(block)));
+        live.retain(|block| !gone.contains(block));
         result
     }
 }

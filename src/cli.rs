@@ -1,0 +1,42 @@
+//! The command line: which commands there are, and what they are called with.
+
+use std::error::Error;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, ServeFlags};
+use crate::demo::{self, DemoFlags};
+use crate::serve;
+
+/// A distributed tracing backend: collector, store, query and web UI in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "spandrel", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: receive OTLP, store it, answer questions, show the UI.
+    ///
+    /// Settings come from flags, then from the environment (SPANDREL_*), then from the file given
+    /// with --config, then from the defaults. Standard output gets a line `listening NAME HOST:PORT`
+    /// for each port, then `ready`; logs go to standard error (filter them with SPANDREL_LOG, as in
+    /// `info` or `spandrel_storage=debug`).
+    Serve(Box<ServeFlags>),
+    /// Send a live e-commerce workload to a running server, to have something to look at.
+    Demo(DemoFlags),
+}
+
+/// Runs what the command line asks for.
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    match Cli::parse().command {
+        Command::Serve(flags) => {
+            let print = flags.print_config;
+            let settings = config::resolve(*flags)?;
+            if print { config::print(&settings) } else { serve::run(settings) }
+        }
+        Command::Demo(flags) => demo::run(flags),
+    }
+}

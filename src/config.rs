@@ -1,0 +1,301 @@
+//! The settings of `spandrel serve`: flags over environment over file over defaults, checked at start.
+//!
+//! The file is a flat YAML mapping whose keys are the names of the flags. Its values go through the
+//! very parser of the flags, so that a bad value is refused with the same words wherever it stands.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::{OsStr, Resettable};
+use clap::{Args, Command, FromArgMatches, ValueEnum};
+use serde_json::Value;
+
+/// What `spandrel serve` can be given. Everything is optional: the defaults are in [`Settings`].
+#[derive(Debug, Args)]
+pub(crate) struct ServeFlags {
+    /// The store; created if missing; locked against a second process [default: ./data]
+    #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// UI, JSON API, /metrics, /healthz and /readyz [default: 127.0.0.1:16686]
+    #[arg(long, env = "SPANDREL_HTTP_ADDR", value_name = "HOST:PORT")]
+    http_addr: Option<SocketAddr>,
+    /// OTLP/gRPC [default: 127.0.0.1:4317]
+    #[arg(long, env = "SPANDREL_OTLP_GRPC_ADDR", value_name = "HOST:PORT")]
+    otlp_grpc_addr: Option<SocketAddr>,
+    /// OTLP/HTTP [default: 127.0.0.1:4318]
+    #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT")]
+    otlp_http_addr: Option<SocketAddr>,
+    /// Age, counted from arrival, at which data goes; whole hours go at once [default: 7d]
+    #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = retention)]
+    retention: Option<Duration>,
+    /// What an acknowledgement survives: power loss (sync), SIGKILL (os), neither (none) [default: sync]
+    #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
+    durability: Option<Durability>,
+    /// Origins that may send and ask from a browser, as in https://shop.example [default: none]
+    #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
+    cors_origin: Vec<String>,
+    /// How long a resent request is recognised; 0s switches it off [default: 5m]
+    #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    resend_window: Option<Duration>,
+    /// Spans of one tree answer [default: 200000]
+    #[arg(long, env = "SPANDREL_MAX_TREE_SPANS", value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
+    max_tree_spans: Option<u64>,
+    /// How logs are written [default: text]
+    #[arg(long, env = "SPANDREL_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// How long a shutdown may take to finish what was accepted [default: 10s]
+    #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    shutdown_grace: Option<Duration>,
+    /// A YAML file whose keys are the names of these flags
+    #[arg(long, env = "SPANDREL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings that result, as YAML, and exit
+    #[arg(long)]
+    pub(crate) print_config: bool,
+}
+
+/// The settings that a server runs with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http_addr: SocketAddr,
+    pub(crate) otlp_grpc_addr: SocketAddr,
+    pub(crate) otlp_http_addr: SocketAddr,
+    pub(crate) retention: Duration,
+    pub(crate) durability: Durability,
+    pub(crate) cors_origin: Vec<String>,
+    pub(crate) resend_window: Duration,
+    pub(crate) max_tree_spans: u64,
+    pub(crate) log_format: LogFormat,
+    pub(crate) shutdown_grace: Duration,
+}
+
+/// What an acknowledgement survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Durability {
+    /// SIGKILL and power loss
+    Sync,
+    /// SIGKILL
+    Os,
+    /// Neither
+    None,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Windows are hours: a shorter retention would drop what has just arrived.
+const MIN_RETENTION: Duration = Duration::from_secs(3600);
+
+// === resolving ===
+
+/// Puts flags, environment and file together and checks the result.
+pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
+    let file = match &flags.config {
+        Some(path) => read_file(path)?,
+        None => parse_as_flags(Vec::new())?,
+    };
+    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let settings = Settings {
+        data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| "./data".into()),
+        http_addr: flags.http_addr.or(file.http_addr).unwrap_or(address(16686)),
+        otlp_grpc_addr: flags.otlp_grpc_addr.or(file.otlp_grpc_addr).unwrap_or(address(4317)),
+        otlp_http_addr: flags.otlp_http_addr.or(file.otlp_http_addr).unwrap_or(address(4318)),
+        retention: flags.retention.or(file.retention).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+        durability: flags.durability.or(file.durability).unwrap_or(Durability::Sync),
+        cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
+        resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
+        max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
+        log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
+        shutdown_grace: flags.shutdown_grace.or(file.shutdown_grace).unwrap_or(Duration::from_secs(10)),
+    };
+    settings.check()?;
+    Ok(settings)
+}
+
+fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
+    let place = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read --config {place}: {error}"))?;
+    if text.trim().is_empty() {
+        return parse_as_flags(Vec::new());
+    }
+    let keys: BTreeMap<String, Value> = serde_saphyr::from_str(&text)
+        .map_err(|error| format!("{place} is not a mapping of keys to values: {error}"))?;
+    let mut words = Vec::new();
+    for (key, value) in keys {
+        if !known_keys().contains(&key) {
+            let known = known_keys().join(", ");
+            return Err(format!("{place}: unknown key `{key}`; allowed are {known}").into());
+        }
+        for text in scalars(&value).ok_or_else(|| {
+            format!("{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them")
+        })? {
+            words.push(format!("--{key}={text}"));
+        }
+    }
+    parse_as_flags(words).map_err(|error| format!("{place}: {error}").into())
+}
+
+fn scalars(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Number(number) => Some(vec![number.to_string()]),
+        Value::Array(items) if !items.iter().any(Value::is_array) => {
+            items.iter().map(scalars).collect::<Option<Vec<_>>>().map(|all| all.concat())
+        }
+        _ => None,
+    }
+}
+
+fn parse_as_flags(words: Vec<String>) -> Result<ServeFlags, Box<dyn Error>> {
+    // Without the environment, which stands above the file.
+    let command = ServeFlags::augment_args(Command::new("config").no_binary_name(true))
+        .mut_args(|arg| arg.env(Resettable::<OsStr>::Reset));
+    let matches = command.try_get_matches_from(words)?;
+    Ok(ServeFlags::from_arg_matches(&matches)?)
+}
+
+/// The keys of the file: the flags, but for those that are about the file itself.
+fn known_keys() -> Vec<String> {
+    let command = ServeFlags::augment_args(Command::new("config"));
+    let names = command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned));
+    names.filter(|name| name != "config" && name != "print-config").collect()
+}
+
+fn retention(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < MIN_RETENTION {
+        return Err("allowed is 1h and more: data goes by whole hours".to_owned());
+    }
+    Ok(duration)
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match authority {
+        _ if text == "*" => Ok(text.to_owned()),
+        Some(host) if !host.is_empty() && !host.contains('/') => Ok(text.to_owned()),
+        _ => Err("allowed is scheme://host or scheme://host:port, or * for any".to_owned()),
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// The ports, by the name of their flag.
+    fn addresses(&self) -> [(&'static str, SocketAddr); 3] {
+        [
+            ("http-addr", self.http_addr),
+            ("otlp-grpc-addr", self.otlp_grpc_addr),
+            ("otlp-http-addr", self.otlp_http_addr),
+        ]
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let all = self.addresses();
+        for (at, (name, address)) in all.iter().enumerate() {
+            let same = |other: &&(&str, SocketAddr)| {
+                let both = [address.ip(), other.1.ip()];
+                let overlap = both[0] == both[1] || both.iter().any(|ip| ip.is_unspecified());
+                address.port() != 0 && address.port() == other.1.port() && overlap
+            };
+            if let Some((other, _)) = all[..at].iter().find(same) {
+                return Err(format!(
+                    "--{other} and --{name} both have {address}; allowed is a port of its own for each, or 0 for any free one"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the settings as the file that would give them.
+pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let duration = |d: Duration| humantime::format_duration(d).to_string().replace(' ', "");
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map(|v| v.get_name().to_owned()).unwrap_or_default()
+    };
+    let rows: Vec<(&str, Value)> = vec![
+        ("data-dir", settings.data_dir.display().to_string().into()),
+        ("http-addr", settings.http_addr.to_string().into()),
+        ("otlp-grpc-addr", settings.otlp_grpc_addr.to_string().into()),
+        ("otlp-http-addr", settings.otlp_http_addr.to_string().into()),
+        ("retention", duration(settings.retention).into()),
+        ("durability", name(settings.durability.to_possible_value()).into()),
+        ("cors-origin", settings.cors_origin.clone().into()),
+        ("resend-window", duration(settings.resend_window).into()),
+        ("max-tree-spans", settings.max_tree_spans.into()),
+        ("log-format", name(settings.log_format.to_possible_value()).into()),
+        ("shutdown-grace", duration(settings.shutdown_grace).into()),
+    ];
+    let mut out = std::io::stdout().lock();
+    for (key, value) in rows {
+        // A JSON value is a YAML value; plain words need no quotes.
+        match value
+            .as_str()
+            .filter(|text| text.chars().all(|c| c.is_ascii_alphanumeric() || "./:_-".contains(c)))
+        {
+            Some(plain) => writeln!(out, "{key}: {plain}")?,
+            None => writeln!(out, "{key}: {value}")?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_file(text: &str, words: &[&str]) -> Result<Settings, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        words.push(format!("--config={}", file.path().display()));
+        parse_as_flags(words).and_then(resolve).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_stand_above_the_file_and_the_file_above_the_defaults() {
+        let file = "retention: 2d\nhttp-addr: 127.0.0.1:1\ncors-origin: [https://a.example, 'https://b.example:1']\n";
+        let settings = with_file(file, &["--http-addr=127.0.0.1:2"]).unwrap();
+        assert_eq!(settings.http_addr.port(), 2);
+        assert_eq!(settings.retention, Duration::from_secs(2 * 86400));
+        assert_eq!(settings.cors_origin, ["https://a.example", "https://b.example:1"]);
+        assert_eq!(settings.max_tree_spans, 200_000);
+    }
+
+    #[test]
+    fn refusals_name_the_key_the_value_and_what_is_allowed() {
+        for (file, words) in [
+            ("retentoin: 7d", ["retentoin", "allowed are", "retention"]),
+            ("retention: 5m", ["--retention", "5m", "1h and more"]),
+            ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
+            ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),
+            ("cors-origin: shop", ["--cors-origin", "shop", "scheme://host"]),
+            ("http-addr: {a: b}", ["http-addr", "{\"a\":\"b\"}", "allowed"]),
+            ("http-addr: 127.0.0.1:4317", ["--http-addr", "127.0.0.1:4317", "a port of its own"]),
+            ("[1, 2]", ["mapping", "keys", "values"]),
+        ] {
+            let error = with_file(file, &[]).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn port_zero_never_conflicts() {
+        let any = "http-addr: 127.0.0.1:0\notlp-http-addr: 127.0.0.1:0\notlp-grpc-addr: 127.0.0.1:0\n";
+        assert!(with_file(any, &[]).is_ok());
+    }
+}

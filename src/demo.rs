@@ -1,0 +1,45 @@
+//! `spandrel demo`: flags for the workload of `spandrel-demo`.
+
+use std::error::Error;
+use std::time::Duration;
+
+use clap::Args;
+use spandrel_demo::DemoConfig;
+
+use crate::config::LogFormat;
+use crate::{logs, serve};
+
+/// What `spandrel demo` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct DemoFlags {
+    /// The OTLP/gRPC endpoint of the server
+    #[arg(long, env = "SPANDREL_DEMO_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:4317")]
+    endpoint: String,
+    /// Visits a second, on average
+    #[arg(long, default_value_t = 10.0)]
+    rate: f64,
+    /// Stop after so long [default: when interrupted]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Repeat the story of an earlier run
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Runs the workload until its time is up or the process is told to stop.
+pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
+    logs::start(LogFormat::Text);
+    let DemoFlags { endpoint, rate, duration, seed } = flags;
+    let config = DemoConfig { endpoint, rate, duration, seed };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let stop = serve::stop_signal()?;
+        spandrel_demo::run(config, stop).await.map_err(Box::<dyn Error>::from)
+    })?;
+    let spandrel_demo::DemoReport { traces, spans, exported, failed, dropped, .. } = report;
+    tracing::info!(traces, spans, exported, failed, dropped, "the demo has ended");
+    if failed + dropped > 0 {
+        return Err(format!("{} spans did not reach the server", failed + dropped).into());
+    }
+    Ok(())
+}

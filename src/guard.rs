@@ -1,0 +1,137 @@
+//! Keeps other web sites out while bound to loopback: a `Host` or `Origin` that is neither loopback
+//! nor listed is refused, so that DNS rebinding reaches nothing.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+
+/// Hosts and origins beyond loopback that may be named.
+struct Allowed {
+    origins: Vec<String>,
+}
+
+/// Guards a router that is served at `address`; one that is not on loopback is left as it is.
+pub(crate) fn protect(router: Router, address: SocketAddr, cors_origins: &[String]) -> Router {
+    if !address.ip().is_loopback() {
+        return router;
+    }
+    let allowed = Arc::new(Allowed { origins: cors_origins.to_vec() });
+    router.layer(middleware::from_fn_with_state(allowed, check))
+}
+
+async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
+    match allowed.stranger(&request) {
+        None => next.run(request).await,
+        Some(name) => {
+            let detail = format!(
+                "{name} is neither loopback nor listed; ask under localhost, list the origin with \
+                 --cors-origin, or bind to another address than loopback"
+            );
+            let problem = serde_json::json!({
+                "type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail
+            });
+            let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+            (StatusCode::FORBIDDEN, kind, problem.to_string()).into_response()
+        }
+    }
+}
+
+// === impl Allowed ===
+
+impl Allowed {
+    /// The host or origin of a request that is not allowed.
+    fn stranger(&self, request: &Request) -> Option<String> {
+        let headers = request.headers();
+        let host =
+            text(headers, header::HOST).or(request.uri().authority().map(|authority| authority.as_str()));
+        if let Some(host) = host.filter(|host| !is_loopback(host) && !self.lists_host(host)) {
+            return Some(format!("Host `{host}`"));
+        }
+        let origin = text(headers, header::ORIGIN)?;
+        let known = self.lists(origin) || origin.split_once("://").is_some_and(|(_, host)| is_loopback(host));
+        (!known).then(|| format!("Origin `{origin}`"))
+    }
+
+    fn lists(&self, origin: &str) -> bool {
+        self.origins.iter().any(|listed| listed == "*" || listed.eq_ignore_ascii_case(origin))
+    }
+
+    /// A `*` opens origins, not hosts: it must not undo the guard against rebinding.
+    fn lists_host(&self, host: &str) -> bool {
+        let hosts = self.origins.iter().filter_map(|origin| origin.split_once("://"));
+        hosts.into_iter().any(|(_, listed)| listed.eq_ignore_ascii_case(host))
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    // A header that is not text is a stranger's.
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn stranger(host: &str, origin: Option<&str>, listed: &[&str]) -> bool {
+        let allowed = Allowed { origins: listed.iter().map(|origin| (*origin).to_owned()).collect() };
+        let mut request = Request::builder().header(header::HOST, host);
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        allowed.stranger(&request.body(Body::empty()).unwrap()).is_some()
+    }
+
+    #[test]
+    fn loopback_in_all_its_spellings_passes() {
+        for host in [
+            "localhost",
+            "localhost:16686",
+            "LOCALHOST:1",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:80",
+            "shop.localhost",
+        ] {
+            assert!(!stranger(host, Some("http://localhost:5173"), &[]), "{host}");
+        }
+    }
+
+    #[test]
+    fn strangers_do_not() {
+        for host in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", ""]
+        {
+            assert!(stranger(host, None, &[]), "{host}");
+        }
+        for origin in ["http://evil.example", "null", "https://localhost.evil.example"] {
+            assert!(stranger("localhost", Some(origin), &[]), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_passes_but_a_star_opens_no_host() {
+        let listed = ["https://shop.example:8443"];
+        assert!(!stranger("shop.example:8443", Some("https://shop.example:8443"), &listed));
+        assert!(stranger("shop.example:8443", Some("http://shop.example:8443"), &listed));
+        assert!(!stranger("localhost", Some("https://any.example"), &["*"]));
+        assert!(stranger("any.example", None, &["*"]));
+    }
+}

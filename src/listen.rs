@@ -1,0 +1,117 @@
+//! Listeners: take a port, accept connections under limits, serve a router, end gracefully.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use spandrel_collector::http2;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// A port that was taken, not yet served.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on --{name}-addr {address}: {error}; give it another address, or port 0 for any free one"
+)]
+pub(crate) struct ListenError {
+    name: &'static str,
+    address: SocketAddr,
+    error: io::Error,
+}
+
+/// Connections of one port; more wait in the system's queue.
+pub(crate) const MAX_CONNECTIONS: usize = 8192;
+/// A client that takes longer to send the head of a request, or stays idle longer, is let go.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Asks a silent HTTP/2 client whether it is still there.
+const PING_AFTER: Duration = Duration::from_secs(60);
+/// After a failed accept (no file descriptors left, say), others get time to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+// === impl Listener ===
+
+impl Listener {
+    /// Takes a port.
+    pub(crate) async fn bind(name: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
+        let error = |error| ListenError { name, address, error };
+        let socket = TcpListener::bind(address).await.map_err(error)?;
+        let address = socket.local_addr().map_err(error)?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address that was taken.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets open requests end.
+    pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let builder = Arc::new(builder());
+        loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, address = %self.address, "accepting a connection failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (router, builder, watcher) = (router.clone(), builder.clone(), graceful.watcher());
+            tokio::spawn(async move {
+                let _slot = slot;
+                if !speaks(&stream).await {
+                    return;
+                }
+                let service = TowerToHyperService::new(router);
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                if let Err(error) = watcher.watch(connection).await {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            });
+        }
+        drop(self.socket);
+        graceful.shutdown().await;
+    }
+}
+
+/// Whether the client says anything in time; until it does, the protocol is not known.
+async fn speaks(stream: &TcpStream) -> bool {
+    let _ = stream.set_nodelay(true);
+    matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut [0])).await, Ok(Ok(read)) if read > 0)
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_AFTER)
+        .initial_stream_window_size(http2::STREAM_WINDOW)
+        .initial_connection_window_size(http2::CONNECTION_WINDOW)
+        .max_frame_size(http2::MAX_FRAME)
+        .max_concurrent_streams(http2::MAX_STREAMS);
+    builder
+}

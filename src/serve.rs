@@ -1,0 +1,214 @@
+//! `spandrel serve`: builds the parts in start order, waits, and takes them apart in reverse.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use spandrel_collector::{Collector, CollectorConfig};
+use spandrel_query::{QueryConfig, QueryState};
+use spandrel_rocks::{Disk, RocksEngine};
+use spandrel_storage::{BlockTraceStore, StoreConfig, SystemClock, TraceStore};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Durability, Settings};
+use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
+use crate::web::{self, Opened, Web};
+use crate::{guard, logs, metrics};
+
+/// Background work of the store: merges, retention, deleting what was replaced.
+struct Maintenance {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+/// The ports, taken but not yet served.
+struct Ports {
+    http: Listener,
+    otlp_grpc: Listener,
+    otlp_http: Listener,
+}
+
+/// How long background work rests when there was nothing to merge.
+const REST: Duration = Duration::from_millis(250);
+/// Histograms of the metrics are drained so often.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
+    logs::start(settings.log_format);
+    let metrics = metrics::install()?;
+    // Ingest and questions have threads of their own: neither can starve the other, nor health.
+    let (ingest, asking) = (runtime("ingest")?, runtime("http")?);
+    let disk = Disk::lock(&settings.data_dir, StoreConfig::default().reserve_bytes)?;
+    let stop_asked = asking.block_on(async { stop_signal() })?;
+    let ports = asking.block_on(Ports::bind(&settings))?;
+    ports.announce()?;
+
+    let opened = Arc::new(OnceLock::new());
+    let (stop_ingest, ingest_stopped) = watch::channel(false);
+    let (stop_http, http_stopped) = watch::channel(false);
+    let web = web::router(Web { opened: opened.clone(), metrics: metrics.clone() });
+    let http = guard::protect(web, ports.http.address(), &settings.cors_origin);
+    let http = asking.spawn(ports.http.serve(http, http_stopped));
+    asking.spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            metrics.run_upkeep();
+        }
+    });
+
+    let store = open_store(&settings, disk)?;
+    let maintenance = Maintenance::start(store.clone())?;
+    let collector = Arc::new(start_collector(&settings, store.clone())?);
+    let api = {
+        let _inside = asking.enter();
+        let state = QueryState::new(store.clone(), query_config(&settings, &store, &collector));
+        spandrel_query::router(state)
+    };
+    let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
+    let grpc = ingest.spawn(ports.otlp_grpc.serve(collector.grpc_router(), ingest_stopped.clone()));
+    let otlp = guard::protect(collector.http_router(), ports.otlp_http.address(), &settings.cors_origin);
+    let otlp = ingest.spawn(ports.otlp_http.serve(otlp, ingest_stopped));
+    say("ready")?;
+
+    asking.block_on(stop_asked);
+    tracing::info!("stopping: no new requests; what was accepted is being finished");
+    let deadline = Instant::now() + settings.shutdown_grace;
+    let drained = ingest.block_on(async {
+        let _ = stop_ingest.send(true);
+        let drained = collector.shutdown(remaining(deadline)).await;
+        let answered = tokio::time::timeout(remaining(deadline), async { tokio::join!(grpc, otlp) }).await;
+        drained.is_ok() && answered.is_ok()
+    });
+    let _ = stop_http.send(true);
+    let answered = asking.block_on(async { tokio::time::timeout(remaining(deadline), http).await.is_ok() });
+    maintenance.stop();
+    store.close()?;
+    ingest.shutdown_timeout(remaining(deadline));
+    asking.shutdown_timeout(remaining(deadline));
+    if !drained || !answered {
+        return Err(
+            "the grace was over before every request was answered; none of those was acknowledged".into()
+        );
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Completes when the process is told to stop.
+pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + use<>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn runtime(name: &str) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread().thread_name(name).enable_all().build()
+}
+
+fn remaining(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// A line on standard output, for whoever started the process.
+fn say(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
+    let started = Instant::now();
+    let config = StoreConfig {
+        retention: settings.retention,
+        reserve_bytes: disk.reserve_bytes(),
+        ..StoreConfig::default()
+    };
+    let durability = match settings.durability {
+        Durability::Sync => spandrel_rocks::Durability::Sync,
+        Durability::Os => spandrel_rocks::Durability::Os,
+        Durability::None => spandrel_rocks::Durability::None,
+    };
+    let engine = Arc::new(RocksEngine::open(disk, durability)?);
+    let store = BlockTraceStore::open(engine, Arc::new(SystemClock), config)?;
+    let spans = store.status().span_count;
+    tracing::info!(spans, took_ms = started.elapsed().as_millis() as u64, "the store is open");
+    Ok(Arc::new(store))
+}
+
+fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<Collector, Box<dyn Error>> {
+    let config = CollectorConfig {
+        cors_origins: settings.cors_origin.clone(),
+        resend_window: settings.resend_window,
+        ..CollectorConfig::default()
+    };
+    Ok(Collector::start(config, store)?)
+}
+
+fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collector) -> QueryConfig {
+    let mut limits: Map<String, Value> = Map::new();
+    limits.extend(store.config().limits().map(|(name, value)| (name.to_owned(), value.into())));
+    limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    limits.insert("maxConnections".to_owned(), MAX_CONNECTIONS.into());
+    limits.insert("headTimeoutSeconds".to_owned(), HEAD_TIMEOUT.as_secs().into());
+    QueryConfig {
+        max_tree_spans: settings.max_tree_spans as usize,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        limits,
+        ..QueryConfig::default()
+    }
+}
+
+// === impl Ports ===
+
+impl Ports {
+    async fn bind(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            http: Listener::bind("http", settings.http_addr).await?,
+            otlp_grpc: Listener::bind("otlp-grpc", settings.otlp_grpc_addr).await?,
+            otlp_http: Listener::bind("otlp-http", settings.otlp_http_addr).await?,
+        })
+    }
+
+    fn announce(&self) -> std::io::Result<()> {
+        say(&format!("listening http {}", self.http.address()))?;
+        say(&format!("listening otlp-grpc {}", self.otlp_grpc.address()))?;
+        say(&format!("listening otlp-http {}", self.otlp_http.address()))
+    }
+}
+
+// === impl Maintenance ===
+
+impl Maintenance {
+    fn start(store: Arc<BlockTraceStore>) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let work = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if !store.maintain() {
+                    thread::park_timeout(REST);
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("maintenance".to_owned()).spawn(work)?;
+        Ok(Self { stop, thread })
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("background work has panicked");
+        }
+    }
+}

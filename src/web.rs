@@ -1,0 +1,112 @@
+//! The HTTP port: health and metrics from the first moment, API and UI once the store is open.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use spandrel_collector::Collector;
+use spandrel_storage::TraceStore;
+use tower::ServiceExt;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What the port needs once the store is open.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn TraceStore>,
+    pub(crate) collector: Arc<Collector>,
+    /// The JSON API, with everything below `/api`.
+    pub(crate) api: Router,
+}
+
+/// Shared by the routes; `opened` is set when the store is.
+#[derive(Clone)]
+pub(crate) struct Web {
+    pub(crate) opened: Arc<OnceLock<Opened>>,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+/// The routes of the HTTP port.
+pub(crate) fn router(web: Web) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
+        .fallback(api_or_page)
+        .with_state(web)
+}
+
+async fn readiness(State(web): State<Web>) -> Response {
+    match web.opened.get() {
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the store is being opened\n").into_response(),
+        Some(opened) => match opened.store.refusal() {
+            Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+            None if opened.collector.load().is_draining => {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response()
+            }
+            None => "ready\n".into_response(),
+        },
+    }
+}
+
+async fn metrics(State(web): State<Web>) -> Response {
+    if let Some(opened) = web.opened.get() {
+        crate::metrics::refresh(&*opened.store, &opened.collector);
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, web.metrics.render()).into_response()
+}
+
+async fn api_or_page(State(web): State<Web>, request: Request) -> Response {
+    let path = request.uri().path();
+    if path != "/api" && !path.starts_with("/api/") {
+        return page(&request);
+    }
+    match web.opened.get() {
+        Some(opened) => opened.api.clone().oneshot(request).await.into_response(),
+        None => {
+            let problem = serde_json::json!({
+                "type": "about:blank", "title": "Service Unavailable", "status": 503,
+                "detail": "the store is being opened; ask again in a moment"
+            });
+            let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, problem.to_string()).into_response()
+        }
+    }
+}
+
+/// What pages may do: nothing that does not come from here.
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      object-src 'none'; base-uri 'self'; frame-ancestors 'none'";
+/// Files whose name holds a hash of their content never change.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// A file of the UI, or its start page for every path that the UI's own router knows.
+fn page(request: &Request) -> Response {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+    }
+    let Some(asset) = spandrel_ui::page(request.uri().path()) else {
+        return (StatusCode::NOT_FOUND, "no such file\n").into_response();
+    };
+    let tag = format!("\"{:016x}\"", xxh3_64(&asset.bytes));
+    let known =
+        request.headers().get(header::IF_NONE_MATCH).is_some_and(|tags| tags.as_bytes() == tag.as_bytes());
+    let mut response = match known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => asset.bytes.into_owned().into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+    let caching = if asset.immutable { FOR_EVER } else { "no-cache" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    response
+}
