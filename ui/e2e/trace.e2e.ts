@@ -88,6 +88,10 @@ test("search finds traces, and a click opens one", async () => {
   expect(await rows.count()).toBeGreaterThan(0);
   expect(await page.locator(".scatter .mark").count()).toBe(await rows.count());
 
+  await page.reload();
+  await rows.first().waitFor();
+  expect(await page.getByLabel("Service", { exact: true }).inputValue()).toBe(service);
+
   const link = rows.first().getByRole("link");
   const href = await link.getAttribute("href");
   await link.click();
@@ -95,6 +99,18 @@ test("search finds traces, and a click opens one", async () => {
   expect(page.url()).toContain((href ?? "").split("?")[0]);
   expect(await page.title()).toMatch(/Spandrel$/);
   expect(errors).toEqual([]);
+});
+
+test("more results follow the first, none of them twice", async () => {
+  const { page } = await openPage(browser);
+  await page.goto("/?limit=5");
+  const links = page.locator(".trace-table .row-link");
+  await page.getByRole("button", { name: "Load 5 more" }).click();
+  await expect.poll(() => links.count()).toBe(10);
+  const paths = await links.evaluateAll((elements) =>
+    elements.map((element) => element.getAttribute("href")),
+  );
+  expect(new Set(paths).size).toBe(10);
 });
 
 test("the tree shows every segment and every span that the API returns", async () => {

@@ -1,11 +1,14 @@
 /** The results of one search, page after page. */
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { type ApiError, getJson } from "../api/client";
 import type { SearchAnswer, TraceSummary } from "../api/types";
 import { toApiError, useApi } from "../api/useApi";
 import { type SearchParams, searchUrl } from "./params";
 
+/** The pages after the first. */
 interface More {
+  /** The first page they follow; under another one they mean nothing. */
+  after: SearchAnswer;
   traces: TraceSummary[];
   nextCursor: string | null;
   partial: boolean;
@@ -16,29 +19,31 @@ interface More {
 export function useTraces(search: SearchParams) {
   const url = searchUrl(search);
   const first = useApi<SearchAnswer>(url, { keep: true });
-  const [more, setMore] = useState<More | null>(null);
-  const abort = useRef<AbortController>(null);
-
   const { data: firstPage, loading } = first;
-  // A new first page makes the pages after it meaningless.
-  useEffect(() => {
-    void firstPage;
-    setMore(null);
-    return () => abort.current?.abort();
-  }, [firstPage]);
+  const [stored, setMore] = useState<More | null>(null);
+  const more = stored && stored.after === firstPage ? stored : null;
+  const abort = useRef<AbortController>(null);
+  useEffect(() => () => abort.current?.abort(), []);
 
   const cursor = more ? more.nextCursor : (firstPage?.nextCursor ?? null);
-  const loadMore = useCallback(() => {
+  const loadMore = () => {
     // While another search loads, the cursor still belongs to the one before.
-    if (!cursor || loading) return;
+    if (!cursor || !firstPage || loading) return;
     abort.current?.abort();
     const current = new AbortController();
     abort.current = current;
-    const before: More = more ?? { traces: [], nextCursor: cursor, partial: false, loading: false };
+    const before = more ?? {
+      after: firstPage,
+      traces: [],
+      nextCursor: cursor,
+      partial: false,
+      loading: false,
+    };
     setMore({ ...before, loading: true, error: undefined });
     getJson<SearchAnswer>(searchUrl(search, cursor), current.signal).then(
       (page) =>
         setMore({
+          after: firstPage,
           traces: [...before.traces, ...page.traces],
           nextCursor: page.nextCursor,
           partial: before.partial || page.partial,
@@ -48,7 +53,7 @@ export function useTraces(search: SearchParams) {
         if (!current.signal.aborted) setMore({ ...before, loading: false, error: toApiError(cause) });
       },
     );
-  }, [cursor, more, search, loading]);
+  };
 
   return {
     traces: firstPage ? [...firstPage.traces, ...(more?.traces ?? [])] : undefined,

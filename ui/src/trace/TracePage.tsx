@@ -17,7 +17,11 @@ export function TracePage({ id }: { id: string }) {
   useTitle(
     trace ? `${trace.rootService ?? "unknown_service"} ${trace.rootName}` : `Trace ${shortId(traceId ?? id)}`,
   );
-  if (trace) return <TraceView trace={trace} reload={reload} reloading={loading} />;
+  if (trace) {
+    // A reload that brought more spans starts afresh; the address keeps what was selected.
+    const version = `${trace.spanCount} ${trace.endUnixNano}`;
+    return <TraceView key={version} trace={trace} reload={reload} reloading={loading} />;
+  }
   if (traceId && !error) return <Loading label="Loading trace" />;
   return (
     <div className="page">
