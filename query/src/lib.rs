@@ -1,10 +1,24 @@
 //! Questions and answers: parses them, assembles trees, serves the JSON API under `/api/v1`.
-#![allow(dead_code)]
+//!
+//! Everything here reads. What is stored is reached through [`spandrel_storage::TraceStore`] alone;
+//! how it is stored, and who listens on which port, is nobody's business here.
+
+mod api;
 mod assemble;
+mod cursor;
 mod duration;
+mod otlp;
 mod params;
 mod problem;
-#[cfg(test)]
-mod testing;
+mod rate;
+mod run;
+mod state;
 mod times;
 mod traceql;
+mod tree;
+
+#[cfg(test)]
+mod testing;
+
+pub use api::router;
+pub use state::{QueryConfig, QueryState};

@@ -1,11 +1,17 @@
-//! What tests are written with: spans from compact text.
+//! What tests are written with: spans from compact text, and a store that holds them.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status};
+use parking_lot::Mutex;
 use prost::Message;
-use spandrel_storage::StoredSpan;
+use spandrel_proto::otlp::{Decoded, SpanKind};
+use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::plan::{AggregatePlan, SearchPlan};
+use spandrel_storage::{
+    AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans, TraceStore,
+};
 
 /// The trace that spans of tests belong to.
 pub(crate) const TRACE: &str = "000000000000000000000000000000aa";
@@ -90,4 +96,68 @@ fn status_of(word: &str) -> Status {
         other => panic!("{other} is no status"),
     };
     Status { code: code.into(), ..Default::default() }
+}
+
+/// A store with one trace, which notes what it is asked and answers what it is told.
+#[derive(Default)]
+pub(crate) struct FakeStore {
+    /// The spans of the trace [`TRACE`].
+    pub(crate) spans: Vec<StoredSpan>,
+    pub(crate) found: SearchAnswer,
+    pub(crate) series: Vec<Series>,
+    pub(crate) status: StoreStatus,
+    pub(crate) searches: Mutex<Vec<SearchPlan>>,
+    pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
+    /// Every reading fails.
+    pub(crate) broken: bool,
+}
+
+impl FakeStore {
+    fn readable(&self) -> Result<(), ReadError> {
+        if self.broken { Err(ReadError::Io("on purpose".to_owned())) } else { Ok(()) }
+    }
+}
+
+impl TraceStore for FakeStore {
+    fn append(&self, _: &TenantId, _: &[Decoded]) -> Result<(), AppendError> {
+        Err(AppendError::Closed)
+    }
+
+    fn trace(&self, _: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        self.readable()?;
+        let known = id.to_string() == TRACE && !self.spans.is_empty();
+        Ok(known.then(|| TraceSpans::from_spans(self.spans.clone())))
+    }
+
+    fn search(&self, _: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+        self.readable()?;
+        self.searches.lock().push(plan.clone());
+        Ok(self.found.clone())
+    }
+
+    fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
+        self.readable()?;
+        self.aggregates.lock().push(plan.clone());
+        Ok(self.series.clone())
+    }
+
+    fn services(&self, _: &TenantId) -> Vec<String> {
+        vec!["cart".to_owned(), "gate/way".to_owned()]
+    }
+
+    fn operations(&self, _: &TenantId, service: &str) -> Vec<Operation> {
+        let operation = |name: &str, kind| Operation { name: name.to_owned(), kind };
+        match service {
+            "gate/way" => vec![operation("GET /", SpanKind::Server), operation("call", SpanKind::Other(9))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.status
+    }
+
+    fn refusal(&self) -> Option<AppendError> {
+        None
+    }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use spandrel_proto::{TimeRange, UnixNanos};
 
 use crate::duration::{self, SECOND, parse_duration, scaled_decimal};
+use crate::problem::Problem;
 
 /// How far a question looks back when it does not say where it starts: an hour.
 pub(crate) const DEFAULT_LOOKBACK: u64 = 3_600 * SECOND;
@@ -45,7 +46,13 @@ pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> R
 
 /// Which of the two parameters is wrong, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TimeFlaw(pub(crate) &'static str, pub(crate) String);
+pub(crate) struct TimeFlaw(&'static str, String);
+
+impl From<TimeFlaw> for Problem {
+    fn from(flaw: TimeFlaw) -> Self {
+        Self::parameter(flaw.0, flaw.1).allowing(ALLOWED)
+    }
+}
 
 fn relative_to(now: UnixNanos, rest: &str) -> Option<UnixNanos> {
     if rest.is_empty() {

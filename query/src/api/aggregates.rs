@@ -1,0 +1,211 @@
+//! `GET /api/v1/aggregates`: requests, errors and latencies over time.
+
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+use spandrel_proto::otlp::SpanKind;
+use spandrel_proto::{TenantId, TimeRange};
+use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
+
+use super::{Answer, json};
+use crate::duration::{self, SECOND, parse_duration};
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::state::QueryState;
+use crate::times;
+
+const PARAMETERS: [&str; 7] = ["service", "operation", "kind", "groupBy", "start", "end", "step"];
+
+const KINDS: [(&str, KindFilter); 7] = [
+    ("any", KindFilter::Any),
+    ("server", KindFilter::Only(SpanKind::Server)),
+    ("client", KindFilter::Only(SpanKind::Client)),
+    ("producer", KindFilter::Only(SpanKind::Producer)),
+    ("consumer", KindFilter::Only(SpanKind::Consumer)),
+    ("internal", KindFilter::Only(SpanKind::Internal)),
+    ("unspecified", KindFilter::Only(SpanKind::Unspecified)),
+];
+
+/// About so many points has a series whose question does not say how wide they are.
+const USUAL_POINTS: u64 = 60;
+
+/// Widths that people find easy to read, in seconds; above them whole days.
+const USUAL_STEPS: [u64; 11] = [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200];
+
+const DAY: u64 = 86_400 * SECOND;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Aggregates {
+    step_nano: u64,
+    series: Vec<Series>,
+    estimated: bool,
+}
+
+#[derive(Serialize)]
+struct Series {
+    labels: Labels,
+    points: Vec<Point>,
+}
+
+#[derive(Serialize)]
+struct Labels {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Point {
+    time_unix_nano: String,
+    request_count: u64,
+    error_count: u64,
+    error_rate: f64,
+    success_rate: f64,
+    p50_nano: u64,
+    p75_nano: u64,
+    p90_nano: u64,
+    p95_nano: u64,
+    p99_nano: u64,
+    max_nano: u64,
+}
+
+pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+    let params = Params::parse(&uri, &PARAMETERS)?;
+    let now = state.now();
+    let mut range = times::range(params.text("start"), params.text("end"), now)?;
+    range.end = Some(range.end.unwrap_or(now.max(range.start)));
+    let plan = AggregatePlan {
+        service: params.text("service").map(str::to_owned),
+        operation: params.text("operation").map(str::to_owned),
+        kind: params.choice("kind", KindFilter::Requests, &KINDS)?,
+        group_by: group_by(params.text("groupBy").unwrap_or_default())?,
+        range,
+        step: step(params.text("step"), range, state.config().max_aggregate_points)?,
+    };
+    let step_nano = plan.step;
+    let series = state.ask(move |store| Ok(store.aggregate(&TenantId::default(), &plan)?)).await?;
+    json(&Aggregates { step_nano, series: series.into_iter().map(Series::from).collect(), estimated: false })
+}
+
+fn group_by(text: &str) -> Result<GroupBy, Problem> {
+    let mut group_by = GroupBy::default();
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match word {
+            "service" => group_by.service = true,
+            "operation" => group_by.operation = true,
+            "kind" => group_by.kind = true,
+            other => {
+                let allowed = "service, operation and kind, separated by commas";
+                return Err(Problem::parameter("groupBy", format!("{other:?} is not one of {allowed}"))
+                    .allowing(allowed));
+            }
+        }
+    }
+    Ok(group_by)
+}
+
+fn step(text: Option<&str>, range: TimeRange, max_points: u64) -> Result<u64, Problem> {
+    let width = range.end.unwrap_or(range.start).since(range.start);
+    let Some(text) = text else { return Ok(usual_step(width)) };
+    let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(SECOND));
+    let Some(step) = seconds.or_else(|| parse_duration(text)).filter(|step| *step > 0) else {
+        let allowed = format!("whole seconds, or {}", duration::ALLOWED);
+        return Err(Problem::parameter("step", format!("{text:?} is not a step; allowed: {allowed}"))
+            .allowing(allowed));
+    };
+    if width / step > max_points {
+        let least = width.div_ceil(max_points).div_ceil(SECOND);
+        let detail = format!(
+            "the range would have more than {max_points} points (max_aggregate_points); \
+             use a step of {least}s or more, or a shorter range"
+        );
+        return Err(Problem::parameter("step", detail));
+    }
+    Ok(step)
+}
+
+/// The first usual step of which about sixty cover the range.
+fn usual_step(width: u64) -> u64 {
+    let least = width.div_ceil(USUAL_POINTS);
+    let usual = USUAL_STEPS.iter().map(|seconds| seconds * SECOND).find(|step| *step >= least);
+    usual.unwrap_or_else(|| least.div_ceil(DAY) * DAY)
+}
+
+// === impl Series, Point ===
+
+impl From<spandrel_storage::Series> for Series {
+    fn from(series: spandrel_storage::Series) -> Self {
+        Self {
+            labels: Labels {
+                service: series.service,
+                operation: series.operation,
+                kind: series.kind.map(SpanKind::name),
+            },
+            points: series.points.iter().filter(|point| point.request_count > 0).map(Point::from).collect(),
+        }
+    }
+}
+
+impl From<&spandrel_storage::Point> for Point {
+    fn from(point: &spandrel_storage::Point) -> Self {
+        let error_rate = point.error_count as f64 / point.request_count as f64;
+        let quantile = |q| point.latency.quantile(q);
+        Self {
+            time_unix_nano: point.time.to_string(),
+            request_count: point.request_count,
+            error_count: point.error_count,
+            error_rate,
+            success_rate: 1.0 - error_rate,
+            p50_nano: quantile(0.5),
+            p75_nano: quantile(0.75),
+            p90_nano: quantile(0.9),
+            p95_nano: quantile(0.95),
+            p99_nano: quantile(0.99),
+            max_nano: point.latency.max(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_proto::UnixNanos;
+
+    use super::*;
+
+    fn range(seconds: u64) -> TimeRange {
+        TimeRange { start: UnixNanos(0), end: Some(UnixNanos(seconds * SECOND)) }
+    }
+
+    #[test]
+    fn the_usual_step_gives_about_sixty_points() {
+        let check =
+            |seconds: u64, step: u64| assert_eq!(usual_step(seconds * SECOND), step * SECOND, "{seconds}");
+        check(0, 60);
+        check(900, 60);
+        check(3_600, 60);
+        check(3_601, 120);
+        check(86_400, 1_800);
+        check(604_800, 10_800);
+        check(365 * 86_400, 7 * 86_400);
+        assert!(usual_step(u64::MAX) >= u64::MAX / USUAL_POINTS);
+    }
+
+    #[test]
+    fn steps_are_positive_and_not_too_many() {
+        let check = |text, nanos| assert_eq!(step(Some(text), range(3_600), 100).ok(), nanos, "{text}");
+        check("60", Some(60 * SECOND));
+        check("60s", Some(60 * SECOND));
+        check("5m", Some(300 * SECOND));
+        check("36s", Some(36 * SECOND));
+        check("35s", None);
+        check("0", None);
+        check("-1", None);
+        check("x", None);
+        assert!(step(Some("1s"), range(3_600), 100).unwrap_err().detail().contains("a step of 36s"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The native JSON API: routes, and what all of them have in common.
+
+mod aggregates;
+mod names;
+mod openapi;
+mod search;
+mod status;
+mod trace;
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{MatchedPath, Path, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, any, get};
+use serde::Serialize;
+use tower_http::compression::{CompressionLayer, CompressionLevel};
+
+use crate::problem::Problem;
+use crate::state::QueryState;
+
+/// Where all routes of this API begin.
+const PREFIX: &str = "/api/v1";
+
+/// What a handler gives.
+type Answer = Result<Response, Problem>;
+
+/// The router of the JSON API: everything under `/api/v1`, and problems for the rest of `/api`.
+///
+/// Called inside a tokio runtime, it also begins to watch the rate of ingest for `/api/v1/status`.
+pub fn router(state: QueryState) -> Router {
+    state.watch_ingest();
+    let mut router = Router::new();
+    for (path, handlers) in routes() {
+        router = router.route(&format!("{PREFIX}{path}"), handlers);
+    }
+    router
+        .route("/api", any(unknown_path))
+        .route("/api/{*rest}", any(unknown_path))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(middleware::from_fn(measured))
+        .with_state(state)
+}
+
+/// Every route, relative to the prefix. The OpenAPI document describes exactly these.
+fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
+    vec![
+        ("/traces", get(search::get)),
+        ("/traces/{traceId}", get(trace::get)),
+        ("/services", get(names::services)),
+        ("/services/{service}/operations", get(names::operations)),
+        ("/aggregates", get(aggregates::get)),
+        ("/status", get(status::get)),
+        ("/openapi.json", get(openapi::get)),
+    ]
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    Problem::not_found(format!(
+        "there is nothing at {}; {PREFIX}/openapi.json describes what there is",
+        uri.path()
+    ))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    Problem::method_not_allowed(format!("{} does not take {method}; use GET", uri.path()))
+}
+
+/// Notes how long an answer takes to begin, by route and status.
+async fn measured(request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    let labels = [
+        ("route", route.unwrap_or_else(|| "none".to_owned())),
+        ("status", response.status().as_u16().to_string()),
+    ];
+    metrics::histogram!("spandrel_query_seconds", &labels).record(begun.elapsed());
+    response
+}
+
+/// Writes an answer that is small enough to be made at once.
+fn json(answer: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(answer)
+        .map_err(|error| Problem::unreadable(format!("the answer could not be written: {error}")))?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// A part of the path, decoded.
+fn part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    path.map(|Path(text)| text).map_err(|error| Problem::parameter(name, error.body_text()))
+}
+
+#[cfg(test)]
+mod tests;

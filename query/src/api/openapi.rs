@@ -1,0 +1,16 @@
+//! `GET /api/v1/openapi.json`: the description of this API, kept complete by its tests.
+
+use axum::http::Uri;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use super::Answer;
+use crate::params::Params;
+
+/// The document, as written.
+pub(super) const DOCUMENT: &str = include_str!("../../openapi.json");
+
+pub(super) async fn get(uri: Uri) -> Answer {
+    Params::parse(&uri, &[])?;
+    Ok(([(CONTENT_TYPE, "application/json")], DOCUMENT).into_response())
+}

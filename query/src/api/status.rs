@@ -1,0 +1,58 @@
+//! `GET /api/v1/status`: how much there is, how fast it grows, and the limits.
+
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Answer, json};
+use crate::params::Params;
+use crate::state::QueryState;
+use crate::traceql;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    version: &'a str,
+    span_count: u64,
+    trace_count: u64,
+    store_bytes: u64,
+    fresh_block_count: u64,
+    damaged_block_count: u64,
+    unsealed_span_count: u64,
+    oldest_unix_nano: Option<String>,
+    newest_unix_nano: Option<String>,
+    ingest_spans_per_second: f64,
+    limits: Map<String, Value>,
+}
+
+pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+    Params::parse(&uri, &[])?;
+    let status = state.ask(|store| Ok(store.status())).await?;
+    json(&Status {
+        version: &state.config().version,
+        span_count: status.span_count,
+        trace_count: status.trace_count,
+        store_bytes: status.store_bytes,
+        fresh_block_count: status.fresh_block_count,
+        damaged_block_count: status.damaged_blocks,
+        unsealed_span_count: status.unsealed_span_count,
+        oldest_unix_nano: status.oldest.map(|at| at.to_string()),
+        newest_unix_nano: status.newest.map(|at| at.to_string()),
+        ingest_spans_per_second: state.ingest_spans_per_second(),
+        limits: limits(&state),
+    })
+}
+
+/// The limits of all rooms, ours included.
+fn limits(state: &QueryState) -> Map<String, Value> {
+    let config = state.config();
+    let mut limits = config.limits.clone();
+    limits.insert("maxTreeSpans".to_owned(), config.max_tree_spans.into());
+    limits.insert("maxSearchLimit".to_owned(), config.max_search_limit.into());
+    limits.insert("maxAggregatePoints".to_owned(), config.max_aggregate_points.into());
+    limits.insert("maxConcurrentQueries".to_owned(), config.max_concurrent_queries.into());
+    limits.insert("maxQueryBytes".to_owned(), traceql::MAX_QUERY_BYTES.into());
+    limits.insert("maxQueryDepth".to_owned(), traceql::MAX_DEPTH.into());
+    limits
+}

@@ -1,0 +1,156 @@
+//! `GET /api/v1/traces/{traceId}`: one trace, as a tree or as OTLP.
+
+use std::ops::Range;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::{TraceSpans, TraceStore};
+
+use super::{Answer, part};
+use crate::assemble::{Assembled, assemble};
+use crate::cursor::{TreeCursor, fingerprint, wrong_question};
+use crate::otlp::OtlpFormat;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::state::QueryState;
+use crate::tree::{self, AttributeStyle};
+
+const PARAMETERS: [&str; 4] = ["format", "attributes", "segment", "cursor"];
+
+/// How a trace is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Tree,
+    Otlp(OtlpFormat),
+}
+
+const FORMATS: [(&str, Format); 3] = [
+    ("tree", Format::Tree),
+    ("otlp", Format::Otlp(OtlpFormat::Json)),
+    ("otlp-proto", Format::Otlp(OtlpFormat::Protobuf)),
+];
+
+const STYLES: [(&str, AttributeStyle); 2] = [("otlp", AttributeStyle::Otlp), ("map", AttributeStyle::Map)];
+
+/// Which part of the tree is asked for.
+struct TreeQuestion {
+    id: TraceId,
+    style: AttributeStyle,
+    segment: Option<String>,
+    cursor: Option<TreeCursor>,
+    max_spans: usize,
+}
+
+pub(super) async fn get(
+    State(state): State<QueryState>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    let params = Params::parse(&uri, &PARAMETERS)?;
+    let id =
+        part("traceId", path)?.parse::<TraceId>().map_err(|error| Problem::parameter("traceId", error))?;
+    let store = state.store();
+    match params.choice("format", Format::Tree, &FORMATS)? {
+        Format::Otlp(format) => {
+            refuse_tree_parameters(&params)?;
+            let write = move |out: &mut _| {
+                let found = format.write(out, stored(&*store, id)?)?;
+                if found { Ok(()) } else { Err(unknown(id).into()) }
+            };
+            state.runner().stream(format.content_type(), write).await
+        }
+        Format::Tree => {
+            let question = TreeQuestion::read(id, &params, state.config().max_tree_spans)?;
+            let write = move |out: &mut _| {
+                let spans = stored(&*store, id)?;
+                let damage = spans.damage();
+                let trace = assemble(spans, &damage)?.ok_or_else(|| unknown(id))?;
+                tree::write(out, id, &trace, &question.page(&trace)?)
+            };
+            state.runner().stream("application/json", write).await
+        }
+    }
+}
+
+fn stored(store: &dyn TraceStore, id: TraceId) -> Result<TraceSpans, Problem> {
+    store.trace(&TenantId::default(), id)?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: TraceId) -> Problem {
+    Problem::not_found(format!(
+        "no trace {id} is stored; it may have been deleted by retention, or its spans have not arrived yet"
+    ))
+}
+
+fn refuse_tree_parameters(params: &Params) -> Result<(), Problem> {
+    match ["attributes", "segment", "cursor"].into_iter().find(|name| params.text(name).is_some()) {
+        Some(name) => {
+            Err(Problem::parameter(name, "only the tree takes this parameter; leave it or format out"))
+        }
+        None => Ok(()),
+    }
+}
+
+// === impl TreeQuestion ===
+
+impl TreeQuestion {
+    fn read(id: TraceId, params: &Params, max_spans: usize) -> Result<Self, Problem> {
+        Ok(Self {
+            id,
+            style: params.choice("attributes", AttributeStyle::Otlp, &STYLES)?,
+            segment: params.text("segment").map(str::to_ascii_lowercase),
+            cursor: params.text("cursor").map(TreeCursor::decode).transpose()?,
+            max_spans: max_spans.max(1),
+        })
+    }
+
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&[&self.id.to_string(), self.segment.as_deref().unwrap_or_default()])
+    }
+
+    fn page(&self, trace: &Assembled) -> Result<tree::Page, Problem> {
+        let wanted = self.wanted(trace)?;
+        let begin = wanted.start.saturating_add(self.offset(trace)?);
+        if begin > wanted.end {
+            return Err(wrong_question());
+        }
+        let end = begin.saturating_add(self.max_spans).min(wanted.end);
+        let next = (end < wanted.end).then(|| self.cursor(trace, end - wanted.start));
+        Ok(tree::Page { spans: begin..end, style: self.style, next })
+    }
+
+    /// All spans that are asked for, over all pages.
+    fn wanted(&self, trace: &Assembled) -> Result<Range<usize>, Problem> {
+        let Some(id) = &self.segment else { return Ok(0..trace.order.len()) };
+        let segment = trace.segments.iter().find(|segment| trace.segment_id(segment) == *id);
+        let segment = segment.ok_or_else(|| {
+            Problem::not_found(format!("the trace has no segment {id}; take an id of its segments"))
+        })?;
+        Ok(trace.subtree(segment))
+    }
+
+    fn offset(&self, trace: &Assembled) -> Result<usize, Problem> {
+        let Some(cursor) = self.cursor else { return Ok(0) };
+        if cursor.fingerprint != self.fingerprint() {
+            return Err(wrong_question());
+        }
+        if cursor.span_count != trace.spans.len() as u64 {
+            return Err(Problem::changed(
+                "the trace has other spans than when the cursor was given, so their order has changed; \
+                 begin again without cursor",
+            ));
+        }
+        Ok(usize::try_from(cursor.offset).unwrap_or(usize::MAX))
+    }
+
+    fn cursor(&self, trace: &Assembled, offset: usize) -> String {
+        let cursor = TreeCursor {
+            fingerprint: self.fingerprint(),
+            span_count: trace.spans.len() as u64,
+            offset: offset as u64,
+        };
+        cursor.encode()
+    }
+}

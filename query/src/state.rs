@@ -1,0 +1,140 @@
+//! What all handlers share: the store, the limits, the clock.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use serde_json::{Map, Value};
+use spandrel_proto::UnixNanos;
+use spandrel_storage::TraceStore;
+
+use crate::problem::Problem;
+use crate::rate::RateWindow;
+use crate::run::Runner;
+
+/// How often the number of appended spans is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The limits of the query side, and what its status answer repeats of others.
+#[derive(Debug, Clone)]
+pub struct QueryConfig {
+    /// Spans of one tree answer; the rest follows by cursor.
+    pub max_tree_spans: usize,
+    /// Traces of a search that does not say how many.
+    pub default_search_limit: usize,
+    /// Traces of one page of a search at the most.
+    pub max_search_limit: usize,
+    /// Points of one series of an aggregate at the most.
+    pub max_aggregate_points: u64,
+    /// Questions that are answered at once; more wait.
+    pub max_concurrent_queries: usize,
+    /// How long a question waits for its turn before it is sent away.
+    pub queue_timeout: Duration,
+    /// How long a client may take nothing of a streamed answer before it is cut off.
+    pub stall_timeout: Duration,
+    /// What `GET /api/v1/status` gives as the version.
+    pub version: String,
+    /// Limits of other rooms, repeated by `GET /api/v1/status`.
+    pub limits: Map<String, Value>,
+    /// The time of day; replaced in tests.
+    pub clock: fn() -> UnixNanos,
+}
+
+/// The state behind the router. Cloning shares it.
+#[derive(Clone)]
+pub struct QueryState(Arc<Shared>);
+
+struct Shared {
+    store: Arc<dyn TraceStore>,
+    config: QueryConfig,
+    runner: Runner,
+    appended: Mutex<RateWindow>,
+}
+
+// === impl QueryConfig ===
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self {
+            max_tree_spans: 200_000,
+            default_search_limit: 20,
+            max_search_limit: 1_000,
+            max_aggregate_points: 11_000,
+            max_concurrent_queries: 16,
+            queue_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            limits: Map::new(),
+            clock: system_clock,
+        }
+    }
+}
+
+/// The machine's clock; before 1970 it is 1970.
+fn system_clock() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+// === impl QueryState ===
+
+impl QueryState {
+    /// Everything that the router needs.
+    pub fn new(store: Arc<dyn TraceStore>, config: QueryConfig) -> Self {
+        let runner = Runner::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
+        Self(Arc::new(Shared { store, config, runner, appended: Mutex::new(RateWindow::default()) }))
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn TraceStore> {
+        self.0.store.clone()
+    }
+
+    pub(crate) fn config(&self) -> &QueryConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.0.runner
+    }
+
+    pub(crate) fn now(&self) -> UnixNanos {
+        (self.0.config.clock)()
+    }
+
+    /// Asks the store, as soon as there is a place.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn TraceStore) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.store();
+        self.0.runner.run(move || question(&*store)).await
+    }
+
+    /// Spans appended per second, of late.
+    pub(crate) fn ingest_spans_per_second(&self) -> f64 {
+        self.0.appended.lock().per_second()
+    }
+
+    /// Watches how fast spans are appended for as long as the state lives.
+    pub(crate) fn watch_ingest(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(watch(Arc::downgrade(&self.0)));
+    }
+}
+
+async fn watch(shared: Weak<Shared>) {
+    let begun = Instant::now();
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        let sample = tokio::task::spawn_blocking(move || {
+            let appended = shared.store.status().appended_spans;
+            shared.appended.lock().note(begun.elapsed(), appended);
+        });
+        if sample.await.is_err() {
+            return;
+        }
+    }
+}

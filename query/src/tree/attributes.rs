@@ -1,0 +1,115 @@
+//! Attributes, events and links in a tree: as OTLP JSON writes them, or as plain objects for scripts.
+
+use std::io::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustc_hash::FxHashMap;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{
+    AnyValue, Attributes, EventView, KeyValueView, LinkView, write_attributes, write_event, write_link,
+    write_string,
+};
+
+use super::json::Object;
+
+/// How attributes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttributeStyle {
+    /// `[{"key":"a","value":{"intValue":"1"}}]`: loses nothing.
+    Otlp,
+    /// `{"a":1}`: the last of several values of a key, large integers as strings.
+    Map,
+}
+
+/// Integers up to here are exact in every JSON reader.
+const MAX_EXACT: u64 = 1 << 53;
+
+// === impl AttributeStyle ===
+
+impl AttributeStyle {
+    /// Writes attributes.
+    pub(super) fn attributes(self, out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireError> {
+        match self {
+            Self::Otlp => write_attributes(out, attributes),
+            Self::Map => write_map(out, attributes),
+        }
+    }
+
+    /// Writes an event.
+    pub(super) fn event(self, out: &mut Vec<u8>, event: &EventView<'_>) -> Result<(), WireError> {
+        if self == Self::Otlp {
+            return write_event(out, event);
+        }
+        let mut object = Object::begin(out);
+        object.time("timeUnixNano", event.time);
+        object.string("name", event.name);
+        write_map(object.name("attributes"), event.attributes())?;
+        object.number("droppedAttributesCount", event.dropped_attributes_count);
+        object.end();
+        Ok(())
+    }
+
+    /// Writes a link.
+    pub(super) fn link(self, out: &mut Vec<u8>, link: &LinkView<'_>) -> Result<(), WireError> {
+        if self == Self::Otlp {
+            return write_link(out, link);
+        }
+        let mut object = Object::begin(out);
+        object.hex("traceId", link.trace_id);
+        object.hex("spanId", link.span_id);
+        object.string("traceState", link.trace_state);
+        write_map(object.name("attributes"), link.attributes())?;
+        object.number("droppedAttributesCount", link.dropped_attributes_count);
+        object.number("flags", link.flags);
+        object.end();
+        Ok(())
+    }
+}
+
+fn write_map(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireError> {
+    let attributes: Vec<KeyValueView<'_>> = attributes.collect::<Result<_, _>>()?;
+    let last: FxHashMap<&str, usize> = (0..).zip(&attributes).map(|(place, a)| (a.key, place)).collect();
+    let winners = (0..).zip(&attributes).filter(|(place, attribute)| last[attribute.key] == *place);
+    out.push(b'{');
+    for (count, (_, attribute)) in winners.enumerate() {
+        if count > 0 {
+            out.push(b',');
+        }
+        write_string(out, attribute.key);
+        out.push(b':');
+        write_value(out, attribute.value.unwrap_or(AnyValue::Empty))?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Writes a value as the JSON that a script expects. Nesting was bounded when it was accepted.
+fn write_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), WireError> {
+    match value {
+        AnyValue::Empty => out.extend_from_slice(b"null"),
+        AnyValue::String(text) => write_string(out, text),
+        AnyValue::Bool(flag) => drop(write!(out, "{flag}")),
+        AnyValue::Int(int) if int.unsigned_abs() <= MAX_EXACT => drop(write!(out, "{int}")),
+        AnyValue::Int(int) => drop(write!(out, "\"{int}\"")),
+        AnyValue::Double(double) if double.is_finite() => drop(serde_json::to_writer(out, &double)),
+        AnyValue::Double(double) => {
+            let name = if double.is_nan() { "NaN" } else { "Infinity" };
+            let sign = if double < 0.0 { "-" } else { "" };
+            drop(write!(out, "\"{sign}{name}\""));
+        }
+        AnyValue::Bytes(bytes) => drop(write!(out, "\"{}\"", STANDARD.encode(bytes))),
+        AnyValue::KeyValues(message) => write_map(out, AnyValue::entries(message))?,
+        AnyValue::Array(message) => {
+            out.push(b'[');
+            for (place, item) in AnyValue::array_items(message).enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                write_value(out, item?)?;
+            }
+            out.push(b']');
+        }
+    }
+    Ok(())
+}

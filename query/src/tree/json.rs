@@ -1,0 +1,89 @@
+//! JSON objects written member by member, straight into a buffer.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use spandrel_proto::otlp::write_string;
+
+/// An object that is being written. Members stand in the order they are given.
+pub(super) struct Object<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+/// Writes a list, with commas between what `write` writes.
+pub(super) fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    out.push(b'[');
+    for (place, item) in items.into_iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+    out.push(b']');
+}
+
+/// Writes bytes as a string of lower-case hex digits.
+pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    out.push(b'"');
+}
+
+// === impl Object ===
+
+impl<'o> Object<'o> {
+    pub(super) fn begin(out: &'o mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, empty: true }
+    }
+
+    /// Writes a member's name; its value has to follow.
+    pub(super) fn name(&mut self, name: &str) -> &mut Vec<u8> {
+        if !self.empty {
+            self.out.push(b',');
+        }
+        self.empty = false;
+        let _ = write!(self.out, "\"{name}\":");
+        self.out
+    }
+
+    pub(super) fn string(&mut self, name: &str, text: &str) {
+        write_string(self.name(name), text);
+    }
+
+    pub(super) fn string_or_null(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.string(name, text),
+            None => self.null(name),
+        }
+    }
+
+    pub(super) fn null(&mut self, name: &str) {
+        self.name(name).extend_from_slice(b"null");
+    }
+
+    pub(super) fn number(&mut self, name: &str, number: impl Display) {
+        let _ = write!(self.name(name), "{number}");
+    }
+
+    /// A point in time: a decimal string, since a JSON number would be rounded by many readers.
+    pub(super) fn time(&mut self, name: &str, nanos: u64) {
+        let _ = write!(self.name(name), "\"{nanos}\"");
+    }
+
+    pub(super) fn hex(&mut self, name: &str, bytes: &[u8]) {
+        hex(self.name(name), bytes);
+    }
+
+    pub(super) fn end(self) {
+        self.out.push(b'}');
+    }
+}

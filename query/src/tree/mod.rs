@@ -1,0 +1,246 @@
+//! Writes an assembled trace as the JSON of the contract, section 5.
+//!
+//! The document goes straight into the answer's buffer, span by span, and leaves it as it fills:
+//! a trace of 200,000 spans is never held as text. What a tree *is*, is decided in
+//! [`crate::assemble`].
+
+mod attributes;
+mod json;
+
+use std::ops::Range;
+
+use spandrel_proto::TraceId;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView, write_string};
+use spandrel_storage::semantics::error_code;
+
+pub(crate) use attributes::AttributeStyle;
+use json::{Object, hex, list};
+
+use crate::assemble::{Assembled, Detached, NamedParent, Segment, Span};
+use crate::run::{Output, Stop};
+
+/// Which part of a tree is written, and how.
+pub(crate) struct Page {
+    /// Places in [`Assembled::order`].
+    pub(crate) spans: Range<usize>,
+    /// How attributes are written.
+    pub(crate) style: AttributeStyle,
+    /// Where the next page begins, when this is not the last.
+    pub(crate) next: Option<String>,
+}
+
+/// Writes a page of the tree. Everything but `segments` describes the whole trace.
+pub(crate) fn write(out: &mut Output, id: TraceId, trace: &Assembled, page: &Page) -> Result<(), Stop> {
+    out.buffer.extend_from_slice(b"{\"trace\":");
+    write_head(&mut out.buffer, id, trace, page.style);
+    out.buffer.extend_from_slice(b",\"segments\":[");
+    let segments = trace.segments.iter().filter(|segment| !overlap(segment, page).is_empty());
+    for (place, segment) in segments.enumerate() {
+        if place > 0 {
+            out.buffer.push(b',');
+        }
+        write_segment(out, trace, segment, page)?;
+    }
+    out.buffer.push(b']');
+    if let Some(next) = &page.next {
+        out.buffer.extend_from_slice(b",\"truncated\":true,\"nextCursor\":");
+        write_string(&mut out.buffer, next);
+    }
+    out.buffer.extend_from_slice(b"}}");
+    Ok(())
+}
+
+fn overlap(segment: &Segment, page: &Page) -> Range<usize> {
+    segment.spans.start.max(page.spans.start)..segment.spans.end.min(page.spans.end)
+}
+
+/// The trace's own members, its object left open.
+fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: AttributeStyle) {
+    let root = &trace.spans[trace.root];
+    let mut object = Object::begin(out);
+    object.hex("id", id.as_bytes());
+    object.time("startUnixNano", trace.start);
+    object.time("endUnixNano", trace.end);
+    object.number("durationNano", trace.end - trace.start);
+    object.string("status", root.status.name());
+    with_view(root, |view| {
+        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+        object.string("rootService", &trace.resource_of(root).service);
+        object.string("rootName", view.name);
+    });
+    object.number("spanCount", trace.spans.len());
+    object.number("errorCount", trace.error_count());
+    object.number("segmentCount", trace.segments.len());
+    list(object.name("services"), &trace.services, |out, service| {
+        let mut object = Object::begin(out);
+        object.string("name", &service.name);
+        object.number("spanCount", service.span_count);
+        object.number("errorCount", service.error_count);
+        object.end();
+    });
+    list(object.name("warnings"), &trace.warnings, |out, warning| write_string(out, warning));
+    list(object.name("resources"), &trace.resources, |out, resource| {
+        readable(out, b"null", |out| write_resource(out, &resource.message, style));
+    });
+    list(object.name("scopes"), &trace.scopes, |out, scope| {
+        readable(out, b"null", |out| write_scope(out, scope, style));
+    });
+}
+
+fn write_resource(out: &mut Vec<u8>, message: &[u8], style: AttributeStyle) -> Result<(), WireError> {
+    let view = ResourceView::parse(message)?;
+    let mut object = Object::begin(out);
+    style.attributes(object.name("attributes"), view.attributes())?;
+    object.string("schemaUrl", view.schema_url);
+    object.number("droppedAttributesCount", view.dropped_attributes_count);
+    object.end();
+    Ok(())
+}
+
+fn write_scope(out: &mut Vec<u8>, message: &[u8], style: AttributeStyle) -> Result<(), WireError> {
+    let view = ScopeView::parse(message)?;
+    let mut object = Object::begin(out);
+    object.string("name", view.name);
+    object.string("version", view.version);
+    style.attributes(object.name("attributes"), view.attributes())?;
+    object.string("schemaUrl", view.schema_url);
+    object.end();
+    Ok(())
+}
+
+fn write_segment(out: &mut Output, trace: &Assembled, segment: &Segment, page: &Page) -> Result<(), Stop> {
+    let entry = &trace.spans[segment.entry as usize];
+    let above = segment.parent.map(|parent| trace.segment_id(&trace.segments[parent as usize]));
+    let mut object = Object::begin(&mut out.buffer);
+    object.string("id", &trace.segment_id(segment));
+    object.string_or_null("parentSegmentId", above.as_deref());
+    with_view(entry, |view| {
+        write_parent(object.name("parentSpanId"), trace, entry, view);
+        object.string("service", &trace.resource_of(entry).service);
+        object.string_or_null("instance", segment.instance.as_deref());
+        object.time("startUnixNano", segment.start);
+        object.time("endUnixNano", segment.end);
+        object.number("durationNano", segment.end - segment.start);
+        object.string("status", entry.status.name());
+        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+    });
+    object.number("spanCount", segment.spans.len());
+    object.number("errorCount", segment.error_count);
+    object.name("spans").push(b'[');
+    for (place, span) in trace.order[overlap(segment, page)].iter().enumerate() {
+        if place > 0 {
+            out.buffer.push(b',');
+        }
+        write_span(&mut out.buffer, trace, &trace.spans[*span as usize], page.style);
+        out.spill()?;
+    }
+    out.buffer.extend_from_slice(b"]}");
+    Ok(())
+}
+
+fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: AttributeStyle) {
+    let mut object = Object::begin(out);
+    with_view(span, |view| {
+        object.hex("id", span.id.as_bytes());
+        write_parent(object.name("parentId"), trace, span, view);
+        object.string("name", view.name);
+        object.string("kind", span.kind.name());
+        object.time("startUnixNano", span.start);
+        object.time("endUnixNano", span.sent_end);
+        object.number("durationNano", span.duration());
+        object.number("selfNano", span.self_nanos);
+        object.string("status", span.status.name());
+        object.string("statusMessage", view.status_message);
+        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+        object.number("resource", span.resource);
+        object.number("scope", span.scope);
+        let whole =
+            readable(object.name("attributes"), b"[]", |out| style.attributes(out, view.attributes()))
+                & readable(object.name("events"), b"[]", |out| {
+                    try_list(out, view.events(), |out, event| style.event(out, &event))
+                })
+                & readable(object.name("links"), b"[]", |out| {
+                    try_list(out, view.links(), |out, link| style.link(out, &link))
+                });
+        object.number("flags", span.flags);
+        object.string("traceState", view.trace_state);
+        list(object.name("warnings"), warnings(span, view, whole), |out, warning| {
+            write_string(out, &warning)
+        });
+    });
+    object.end();
+}
+
+/// The ID of the parent in the tree; of a parent that is not there, its ID as sent.
+fn write_parent(out: &mut Vec<u8>, trace: &Assembled, span: &Span, view: &SpanView<'_>) {
+    match (span.parent, span.detached) {
+        (Some(parent), _) => hex(out, trace.spans[parent as usize].id.as_bytes()),
+        (None, Some(Detached::Orphan | Detached::ExternalParent)) => hex(out, view.parent_span_id),
+        (None, Some(Detached::Cycle) | None) => out.extend_from_slice(b"null"),
+    }
+}
+
+fn warnings(span: &Span, view: &SpanView<'_>, whole: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let parent = || match span.named_parent {
+        NamedParent::Id(id) => id.to_string(),
+        NamedParent::None | NamedParent::Invalid => format!("of {} bytes", view.parent_span_id.len()),
+    };
+    match span.detached {
+        None => {}
+        Some(Detached::Orphan) => warnings.push(format!("the parent {} is not in this trace", parent())),
+        Some(Detached::ExternalParent) => {
+            warnings.push(format!("external parent: {} is not in this trace", parent()));
+        }
+        Some(Detached::Cycle) => {
+            warnings.push(format!("a cycle of parents is cut here; the parent it names is {}", parent()));
+        }
+    }
+    if span.ends_early() {
+        warnings.push("ends before it starts; the duration is shown as 0".to_owned());
+    }
+    if !whole {
+        warnings.push("a part of this span could not be read and is left out".to_owned());
+    }
+    warnings
+}
+
+/// Reads a span that was read before.
+fn with_view(span: &Span, write: impl FnOnce(&SpanView<'_>)) {
+    // It was parsed when it was loaded, and bytes do not change; an error here cannot occur.
+    if let Ok(view) = SpanView::parse(&span.message) {
+        write(&view);
+    }
+}
+
+/// Writes something that may turn out to be damaged; then `instead` is written. Says if all is well.
+fn readable(
+    out: &mut Vec<u8>,
+    instead: &[u8],
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), WireError>,
+) -> bool {
+    let begin = out.len();
+    let written = write(out);
+    if written.is_err() {
+        out.truncate(begin);
+        out.extend_from_slice(instead);
+    }
+    written.is_ok()
+}
+
+fn try_list<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = Result<T, WireError>>,
+    mut write: impl FnMut(&mut Vec<u8>, T) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    out.push(b'[');
+    for (place, item) in items.enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        write(out, item?)?;
+    }
+    out.push(b']');
+    Ok(())
+}
