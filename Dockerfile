@@ -35,11 +35,12 @@ COPY --from=binary /out/spandrel /usr/bin/spandrel
 COPY LICENSE /usr/share/doc/spandrel/LICENSE
 
 # A container's loopback is its own: without these nobody could reach it. What the ports are
-# published to is decided by `docker run -p`.
+# published to is decided by `docker run -p`. The grace ends before `docker stop` loses patience (10 s).
 ENV SPANDREL_DATA_DIR=/data \
     SPANDREL_HTTP_ADDR=0.0.0.0:16686 \
     SPANDREL_OTLP_GRPC_ADDR=0.0.0.0:4317 \
-    SPANDREL_OTLP_HTTP_ADDR=0.0.0.0:4318
+    SPANDREL_OTLP_HTTP_ADDR=0.0.0.0:4318 \
+    SPANDREL_SHUTDOWN_GRACE=8s
 USER 10001:10001
 VOLUME /data
 EXPOSE 16686 4317 4318
@@ -48,6 +49,5 @@ EXPOSE 16686 4317 4318
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/16686 && printf 'GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200'"]
 
-# `docker stop` waits 10 s by default, as long as a drain may take; give it a little more: -t 15.
 ENTRYPOINT ["/usr/bin/spandrel"]
 CMD ["serve"]

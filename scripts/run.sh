@@ -27,7 +27,7 @@ announce() {
                 if [[ "${DEMO:-}" == 1 ]]; then
                     (
                         trap - INT TERM
-                        OTEL_EXPORTER_OTLP_ENDPOINT="http://${at[otlp-grpc]}" exec "$binary" demo >&2
+                        exec "$binary" demo --endpoint "http://${at[otlp-grpc]}" >&2
                     ) &
                     workload=$!
                     note "a live workload flows in (DEMO=1)"
