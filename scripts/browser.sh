@@ -4,29 +4,13 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PATIENCE=60 # seconds for the server to get ready
-
 binary="${SPANDREL_BIN:?is not set; try: eval \"\$(make -s env)\"}"
 work="$(mktemp -d)"
 server=''
-stop() {
-    if [[ -n "$server" ]] && kill "$server" 2>/dev/null; then wait "$server" 2>/dev/null || true; fi
-    rm -rf "$work"
-}
-trap stop EXIT
+trap 'stop "$server"; rm -rf "$work"' EXIT
 
-mkfifo "$work/stdout"
-"$binary" serve --data-dir "$work/data" --http-addr 127.0.0.1:0 --otlp-grpc-addr 127.0.0.1:0 \
-    --otlp-http-addr 127.0.0.1:0 >"$work/stdout" 2>"$work/log" &
-server=$!
-exec 8<"$work/stdout"
-
-declare -A at
-while read -rt "$PATIENCE" -u 8 word name address; do
-    if [[ "$word" == listening ]]; then at[$name]="$address"; fi
-    if [[ "$word" == ready ]]; then break; fi
-done
-if [[ "${word:-}" != ready ]]; then
+if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
+    --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
     cat "$work/log" >&2
     die "the server did not get ready (its log is above)"
 fi

@@ -47,3 +47,28 @@ python_venv() {
     local requirements="$ROOT/tests/sdk/python/requirements.txt"
     printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
 }
+
+# Starts `BINARY serve FLAG...` and returns when it is ready, with its process in `server` and the
+# address of each port in `at`, by name. Fails when it ends or takes too long before that.
+start_server() { # BINARY FLAG...
+    local pipe word='' name address
+    pipe="$(mktemp -u)"
+    mkfifo "$pipe"
+    "$1" serve "${@:2}" >"$pipe" </dev/null &
+    server=$!
+    exec 8<"$pipe"
+    rm "$pipe"
+    declare -gA at=()
+    while read -rt 600 -u 8 word name address; do
+        if [[ "$word" == listening ]]; then at[$name]="$address"; fi
+        if [[ "$word" == ready ]]; then return 0; fi
+    done
+    return 1
+}
+
+# Ends a process that was started here, and returns when it is gone.
+stop() { # PROCESS
+    if [[ -n "$1" ]] && kill "$1" 2>/dev/null; then
+        while kill -0 "$1" 2>/dev/null; do wait "$1" 2>/dev/null || true; done
+    fi
+}
