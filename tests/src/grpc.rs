@@ -1,0 +1,107 @@
+//! OTLP/gRPC by a real channel, in bytes: what is sent need not be a message.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, BufMut as _, Bytes};
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+use tokio::runtime::{Builder, Runtime};
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::server::PATIENCE;
+
+const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+/// A connection that sends one request after the other.
+pub struct Grpc {
+    runtime: Runtime,
+    channel: Channel,
+    compression: Option<CompressionEncoding>,
+}
+
+/// Hands bytes through as they are.
+#[derive(Default)]
+struct Raw;
+
+// === impl Grpc ===
+
+impl Grpc {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Result<Self, Status> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Status::internal(error.to_string()))?;
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| Status::internal(error.to_string()))?
+            .connect_timeout(PATIENCE)
+            .timeout(PATIENCE);
+        let channel = runtime
+            .block_on(endpoint.connect())
+            .map_err(|error| Status::unavailable(format!("cannot connect: {error}")))?;
+        Ok(Self { runtime, channel, compression: None })
+    }
+
+    /// Compresses what is sent from now on.
+    #[must_use]
+    pub fn compressed(mut self, encoding: CompressionEncoding) -> Self {
+        self.compression = Some(encoding);
+        self
+    }
+
+    /// Sends a body to `Export`.
+    pub fn export(&mut self, body: &[u8]) -> Result<ExportTraceServiceResponse, Status> {
+        let answer = self.call(EXPORT, body)?;
+        ExportTraceServiceResponse::decode(answer).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Sends a body to any method.
+    pub fn call(&mut self, path: &'static str, body: &[u8]) -> Result<Bytes, Status> {
+        let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
+        if let Some(encoding) = self.compression {
+            client = client.send_compressed(encoding);
+        }
+        let request = Request::new(Bytes::copy_from_slice(body));
+        self.runtime.block_on(async {
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            let answer = client.unary(request, PathAndQuery::from_static(path), Raw).await?;
+            Ok(answer.into_inner())
+        })
+    }
+}
+
+// === impl Raw ===
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
