@@ -73,7 +73,7 @@ function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
   return (
     <tr className={trace.errorCount > 0 ? "has-errors" : undefined}>
       <td className="cell-trace">
-        <Link href={`/trace/${trace.id}${matched}`} className="row-link">
+        <Link href={`/trace/${trace.id}${matched}`} className="row-link" title={trace.rootName}>
           <ServiceName name={root} colour={colours.get(root)} />{" "}
           <span className="operation">{trace.rootName || "(no root)"}</span>
         </Link>
