@@ -65,13 +65,13 @@ fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: Attribut
     object.number("durationNano", trace.end - trace.start);
     object.string("status", root.status.name());
     with_view(root, |view| {
-        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+        object.string_or_null("errorCode", code_of(root, view).as_deref());
         object.string("rootService", &trace.resource_of(root).service);
         object.string("rootName", view.name);
     });
-    object.number("spanCount", trace.spans.len());
+    object.count("spanCount", trace.spans.len());
     object.number("errorCount", trace.error_count());
-    object.number("segmentCount", trace.segments.len());
+    object.count("segmentCount", trace.segments.len());
     list(object.name("services"), &trace.services, |out, service| {
         let mut object = Object::begin(out);
         object.string("name", &service.name);
@@ -123,9 +123,9 @@ fn write_segment(out: &mut Output, trace: &Assembled, segment: &Segment, page: &
         object.time("endUnixNano", segment.end);
         object.number("durationNano", segment.end - segment.start);
         object.string("status", entry.status.name());
-        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+        object.string_or_null("errorCode", code_of(entry, view).as_deref());
     });
-    object.number("spanCount", segment.spans.len());
+    object.count("spanCount", segment.spans.len());
     object.number("errorCount", segment.error_count);
     object.name("spans").push(b'[');
     for (place, span) in trace.order[overlap(segment, page)].iter().enumerate() {
@@ -152,7 +152,7 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
         object.number("selfNano", span.self_nanos);
         object.string("status", span.status.name());
         object.string("statusMessage", view.status_message);
-        object.string_or_null("errorCode", error_code(view).unwrap_or_default().as_deref());
+        object.string_or_null("errorCode", code_of(span, view).as_deref());
         object.number("resource", span.resource);
         object.number("scope", span.scope);
         let whole =
@@ -204,6 +204,11 @@ fn warnings(span: &Span, view: &SpanView<'_>, whole: bool) -> Vec<String> {
         warnings.push("a part of this span could not be read and is left out".to_owned());
     }
     warnings
+}
+
+fn code_of(span: &Span, view: &SpanView<'_>) -> Option<String> {
+    // Most spans have not failed: that is known, and saves a walk over the attributes.
+    if span.failed { error_code(view).unwrap_or_default() } else { None }
 }
 
 /// Reads a span that was read before.
