@@ -16,7 +16,6 @@ use prost::Message as _;
 use spandrel_proto::otlp::Rejections;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
-use crate::config::IngestLimits;
 use crate::inflate::{self, Encoding};
 use crate::intake::{Intake, Payload};
 use crate::meters::Route;
@@ -92,8 +91,7 @@ async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response
             // Over HTTP/1 an answer amid the body would reach many senders as a broken connection.
             // One that expects a 100 first has not begun to send.
             if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
-                let IngestLimits { max_request_bytes, body_timeout, .. } = intake.limits;
-                body::discard(body, max_request_bytes, body_timeout).await;
+                body::discard(body, intake.limits.body_timeout).await;
             }
             refused(&intake, answer_in, &refusal)
         }
