@@ -4,7 +4,9 @@
 //! queries cannot take the machine from ingest, and a crowd of them cannot take it from each other.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,8 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 
 use crate::problem::Problem;
 
@@ -36,11 +37,21 @@ pub(crate) struct Runner {
 pub(crate) struct Output {
     /// What was written and not passed on yet.
     pub(crate) buffer: Vec<u8>,
-    chunks: mpsc::Sender<io::Result<Bytes>>,
+    pieces: mpsc::Sender<Piece>,
     runtime: Handle,
     stall_timeout: Duration,
     begun: bool,
 }
+
+/// What passes from the one who writes an answer to the one who sends it.
+enum Piece {
+    Chunk(Bytes),
+    /// The answer is whole. A writer that goes without saying so leaves a broken answer.
+    End,
+}
+
+/// The rest of an answer, which ends in an error unless it is whole.
+struct Rest(Option<mpsc::Receiver<Piece>>);
 
 /// Why writing an answer ends early.
 #[derive(Debug)]
@@ -90,10 +101,10 @@ impl Runner {
         question: impl FnOnce(&mut Output) -> Result<(), Stop> + Send + 'static,
     ) -> Result<Response, Problem> {
         let place = self.place().await?;
-        let (chunks, mut received) = mpsc::channel(CHUNKS_WAITING);
+        let (pieces, mut received) = mpsc::channel(CHUNKS_WAITING);
         let mut output = Output {
             buffer: Vec::new(),
-            chunks,
+            pieces,
             runtime: Handle::current(),
             stall_timeout: self.stall_timeout,
             begun: false,
@@ -103,18 +114,23 @@ impl Runner {
             let end = question(&mut output);
             output.finish(end)
         });
-        let Some(first) = received.recv().await else {
+        let Some(Piece::Chunk(first)) = received.recv().await else {
             return Err(task.await.unwrap_or_else(|_| Err(broken())).err().unwrap_or_else(broken));
         };
-        let body = match (first, received.recv().await) {
-            (Ok(only), None) => Body::from(only),
-            (first, second) => Body::from_stream(
-                tokio_stream::iter([Some(first), second].into_iter().flatten())
-                    .chain(ReceiverStream::new(received)),
-            ),
+        let body = match received.recv().await {
+            Some(Piece::End) => Body::from(first),
+            Some(Piece::Chunk(second)) => {
+                let begin = tokio_stream::iter([Ok(first), Ok(second)]);
+                Body::from_stream(begin.chain(Rest(Some(received))))
+            }
+            None => Body::from_stream(tokio_stream::iter([Ok(first), Err(incomplete())])),
         };
         Ok(([(CONTENT_TYPE, content_type)], body).into_response())
     }
+}
+
+fn incomplete() -> io::Error {
+    io::Error::other("the answer could not be completed")
 }
 
 fn broken() -> Problem {
@@ -130,26 +146,47 @@ impl Output {
     }
 
     fn pass_on(&mut self) -> Result<(), Stop> {
-        let chunk = Bytes::from(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES * 5 / 4)));
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES * 5 / 4));
         self.begun = true;
-        self.send(Ok(chunk))
+        self.send(Piece::Chunk(chunk.into()))
     }
 
-    fn send(&self, chunk: io::Result<Bytes>) -> Result<(), Stop> {
-        let sent = self.runtime.block_on(tokio::time::timeout(self.stall_timeout, self.chunks.send(chunk)));
+    fn send(&self, piece: Piece) -> Result<(), Stop> {
+        let sent = self.runtime.block_on(tokio::time::timeout(self.stall_timeout, self.pieces.send(piece)));
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Stop::Gone) }
     }
 
-    /// Sends the rest, or makes a stream that was begun visibly incomplete.
+    /// Sends the rest and says that it is whole. What was begun and failed is left broken.
     fn finish(mut self, end: Result<(), Stop>) -> Result<(), Problem> {
-        match end.and_then(|()| self.pass_on()) {
-            Ok(()) | Err(Stop::Gone) => Ok(()),
-            Err(Stop::Problem(problem)) if self.begun => {
-                let _ = self.send(Err(io::Error::other(problem.detail().to_owned())));
+        let whole = end.and_then(|()| self.pass_on()).and_then(|()| self.send(Piece::End));
+        match whole {
+            Err(Stop::Problem(problem)) if !self.begun => Err(problem),
+            Err(Stop::Problem(problem)) => {
+                tracing::warn!(detail = problem.detail(), "an answer was cut short");
                 Ok(())
             }
-            Err(Stop::Problem(problem)) => Err(problem),
+            Ok(()) | Err(Stop::Gone) => Ok(()),
         }
+    }
+}
+
+impl Stream for Rest {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(received) = &mut self.0 else { return Poll::Ready(None) };
+        let piece = ready!(received.poll_recv(context));
+        Poll::Ready(match piece {
+            Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
+            Some(Piece::End) => {
+                self.0 = None;
+                None
+            }
+            None => {
+                self.0 = None;
+                Some(Err(incomplete()))
+            }
+        })
     }
 }
 
@@ -222,7 +259,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_problem() {
-        assert!(runner(1).run::<()>(|| panic!("on purpose")).await.is_err());
+    async fn a_panic_is_a_problem_or_a_broken_stream() {
+        let runner = runner(1);
+        assert!(runner.run::<()>(|| panic!("on purpose")).await.is_err());
+        assert!(runner.stream("text/plain", |_| panic!("on purpose")).await.is_err());
+        for chunks in [1, 5] {
+            let late = runner.stream("text/plain", move |out| {
+                for _ in 0..chunks {
+                    out.buffer.resize(CHUNK_BYTES, b'x');
+                    out.spill()?;
+                }
+                panic!("on purpose")
+            });
+            assert!(to_bytes(late.await.unwrap().into_body(), usize::MAX).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_off_and_told() {
+        let runner = Runner::new(1, Duration::from_secs(30), Duration::from_millis(5));
+        let long = |out: &mut Output| loop {
+            out.buffer.resize(CHUNK_BYTES, b'x');
+            out.spill()?;
+        };
+        let response = runner.stream("text/plain", long).await.unwrap();
+        // Its place is free again without anything being read.
+        assert_eq!(runner.run(|| Ok(1)).await, Ok(1));
+        assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     }
 }

@@ -33,6 +33,11 @@ type Answer = Result<Response, Problem>;
 ///
 /// Called inside a tokio runtime, it also begins to watch the rate of ingest for `/api/v1/status`.
 pub fn router(state: QueryState) -> Router {
+    metrics::describe_histogram!(
+        "spandrel_query_seconds",
+        metrics::Unit::Seconds,
+        "Time until the answer to a query begins, by route and status"
+    );
     state.watch_ingest();
     let mut router = Router::new();
     for (path, handlers) in routes() {
