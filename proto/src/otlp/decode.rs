@@ -327,7 +327,9 @@ fn check_field(
     let Some((_, kind)) = schema.iter().find(|(known, _)| *known == number) else { return Ok(()) };
     match (kind, value) {
         (Kind::Text, Value::Bytes(bytes)) => check_text(bytes, number),
-        (Kind::Message(inner), Value::Bytes(bytes)) => check(bytes, reader.offset() - bytes.len(), inner, depth),
+        (Kind::Message(inner), Value::Bytes(bytes)) => {
+            check(bytes, reader.offset() - bytes.len(), inner, depth)
+        }
         (Kind::Value, Value::Bytes(bytes)) => match depth.checked_sub(1) {
             Some(depth) => check(bytes, reader.offset() - bytes.len(), ANY_VALUE, depth),
             None => Err(Flaw::Span("an attribute nests deeper than max_nesting".to_owned())),
@@ -444,6 +446,9 @@ mod tests {
         // Field 5 (name) of the span as a varint.
         let wrong = Bytes::from_static(&[0x0a, 6, 0x12, 4, 0x12, 2, 0x28, 1]);
         let error = decode_request(wrong, &DecodeLimits::default()).unwrap_err();
-        assert_eq!(error.to_string(), "not an ExportTraceServiceRequest: field 5 has the wrong wire type at byte 8");
+        assert_eq!(
+            error.to_string(),
+            "not an ExportTraceServiceRequest: field 5 has the wrong wire type at byte 8"
+        );
     }
 }

@@ -85,7 +85,11 @@ const SPAN: &[JsonField] = &[
     ("traceState", 3, Kind::Text),
     ("parentSpanId", 4, Kind::Hex),
     ("name", 5, Kind::Text),
-    ("kind", 6, Kind::Enum("SPAN_KIND_", &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"])),
+    (
+        "kind",
+        6,
+        Kind::Enum("SPAN_KIND_", &["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]),
+    ),
     ("startTimeUnixNano", 7, Kind::Fixed64),
     ("endTimeUnixNano", 8, Kind::Fixed64),
     ("attributes", 9, ATTRIBUTES),
@@ -144,7 +148,12 @@ enum Step {
 // === impl Encoder ===
 
 impl Encoder {
-    fn message(&mut self, out: &mut Vec<u8>, value: &Value, fields: &'static [JsonField]) -> Result<(), JsonError> {
+    fn message(
+        &mut self,
+        out: &mut Vec<u8>,
+        value: &Value,
+        fields: &'static [JsonField],
+    ) -> Result<(), JsonError> {
         let Value::Object(object) = value else { return Err(self.expected("an object", value)) };
         for &(name, number, kind) in fields {
             let Some(value) = lookup(object, name) else { continue };
@@ -184,7 +193,8 @@ impl Encoder {
                 put_uint(out, number, u64::from(flag));
             }
             Kind::Int64 => {
-                let int = int(value).ok_or_else(|| self.expected("a 64-bit integer, as a string or a number", value))?;
+                let int = int(value)
+                    .ok_or_else(|| self.expected("a 64-bit integer, as a string or a number", value))?;
                 put_uint(out, number, int as u64);
             }
             Kind::Double => {
@@ -199,7 +209,8 @@ impl Encoder {
                 put_fixed64(out, number, time);
             }
             Kind::Enum(prefix, names) => {
-                let known = |text: &str| names.iter().position(|name| text.strip_prefix(prefix) == Some(name));
+                let known =
+                    |text: &str| names.iter().position(|name| text.strip_prefix(prefix) == Some(name));
                 let named = value.as_str().and_then(known).and_then(|index| i64::try_from(index).ok());
                 let code = named.or_else(|| int(value)).and_then(|code| i32::try_from(code).ok());
                 let code = code.ok_or_else(|| self.expected("the number of an enum value", value))?;
@@ -222,7 +233,9 @@ impl Encoder {
         let text = self.text(value)?;
         let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
         match digits {
-            Some(digits) if digits.len() % 2 == 0 => Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()),
+            Some(digits) if digits.len() % 2 == 0 => {
+                Ok(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+            }
             _ => Err(self.expected("hex digits", value)),
         }
     }
@@ -333,8 +346,14 @@ mod tests {
         for (text, path) in [
             (r#"[]"#, "body"),
             (r#"{"resourceSpans":{}}"#, "resourceSpans"),
-            (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}"#, "resourceSpans[0].scopeSpans[0].spans[0].traceId"),
-            (r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{},{"startTimeUnixNano":-1}]}]}]}"#, "resourceSpans[0].scopeSpans[0].spans[1].startTimeUnixNano"),
+            (
+                r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"xy"}]}]}]}"#,
+                "resourceSpans[0].scopeSpans[0].spans[0].traceId",
+            ),
+            (
+                r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{},{"startTimeUnixNano":-1}]}]}]}"#,
+                "resourceSpans[0].scopeSpans[0].spans[1].startTimeUnixNano",
+            ),
             (r#"{"#, "body"),
         ] {
             assert_eq!(request_from_json(text.as_bytes()).unwrap_err().path, path, "{text}");

@@ -9,8 +9,10 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::view::{AnyValue, Attributes, EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView};
 use super::SpanRecord;
+use super::view::{
+    AnyValue, Attributes, EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView,
+};
 use super::wire::WireError;
 
 /// Writes one `{"resourceSpans":[…]}` that groups neighbours of the same resource and scope.

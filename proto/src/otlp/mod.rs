@@ -13,12 +13,12 @@ pub mod wire;
 pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, Rejections, decode_request};
 pub use json_in::{JsonError, request_from_json};
 pub use json_out::{
-    write_attributes, write_event, write_link, write_request_json, write_resource_entry, write_string,
-    write_any_value,
+    write_any_value, write_attributes, write_event, write_link, write_request_json, write_resource_entry,
+    write_string,
 };
 pub use view::{
-    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, ResourceView, ScopeView, SpanKind, SpanView,
-    StatusCode,
+    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, ResourceView, ScopeView,
+    SpanKind, SpanView, StatusCode,
 };
 
 /// One resource, scope and span together: the unit that goes in and comes out unchanged.

@@ -390,7 +390,9 @@ impl<'a> ResourceView<'a> {
     /// The resource's entity references.
     pub fn entity_refs(&self) -> impl Iterator<Item = Result<EntityRefView<'a>, WireError>> + use<'a> {
         messages(self.bytes, 1).flat_map(|resource| match resource {
-            Ok(resource) => messages(resource, 3).map(|m| m.and_then(EntityRefView::parse)).collect::<Vec<_>>(),
+            Ok(resource) => {
+                messages(resource, 3).map(|m| m.and_then(EntityRefView::parse)).collect::<Vec<_>>()
+            }
             Err(error) => vec![Err(error)],
         })
     }
@@ -406,8 +408,14 @@ impl<'a> ResourceView<'a> {
 impl<'a> ScopeView<'a> {
     /// Reads a `ScopeSpans` message without its spans.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let mut view =
-            Self { bytes, has_scope: false, name: "", version: "", dropped_attributes_count: 0, schema_url: "" };
+        let mut view = Self {
+            bytes,
+            has_scope: false,
+            name: "",
+            version: "",
+            dropped_attributes_count: 0,
+            schema_url: "",
+        };
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.next_field()? {
             match field.number {
@@ -461,8 +469,14 @@ impl<'a> EventView<'a> {
 
 impl<'a> LinkView<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let mut view =
-            Self { bytes, trace_id: &[], span_id: &[], trace_state: "", dropped_attributes_count: 0, flags: 0 };
+        let mut view = Self {
+            bytes,
+            trace_id: &[],
+            span_id: &[],
+            trace_state: "",
+            dropped_attributes_count: 0,
+            flags: 0,
+        };
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.next_field()? {
             match field.number {

@@ -257,7 +257,12 @@ mod tests {
         }
         assert_eq!(
             seen,
-            [(1, Value::Varint(u64::MAX)), (1000, Value::Bytes(b"abc")), (3, Value::Fixed64(7)), (16, Value::Fixed32(9))]
+            [
+                (1, Value::Varint(u64::MAX)),
+                (1000, Value::Bytes(b"abc")),
+                (3, Value::Fixed64(7)),
+                (16, Value::Fixed32(9))
+            ]
         );
     }
 
