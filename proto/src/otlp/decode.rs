@@ -172,9 +172,18 @@ impl Decoder<'_> {
         // The checks walk the whole span, so that a broken wire refuses the request even where a
         // flaw of the span was met first.
         let mut flaw = None;
+        let mut keys = 0;
         let mut reader = Reader::at_offset(span, base);
         while let Some(field) = reader.next_field()? {
+            keys += u32::from(matches!(field.number, 1 | 2 | 7));
             match (field.number, field.value) {
+                (9, Value::Bytes(bytes)) => {
+                    let at = reader.offset() - bytes.len();
+                    match check_key_value(bytes, at, self.limits.max_nesting) {
+                        Err(Flaw::Span(reason)) => flaw = flaw.or(Some(reason)),
+                        other => other?,
+                    }
+                }
                 (1, Value::Bytes(bytes)) => trace_id = bytes,
                 (2, Value::Bytes(bytes)) => span_id = bytes,
                 (7, Value::Fixed64(value)) => start = value,
@@ -187,6 +196,8 @@ impl Decoder<'_> {
         let trace = TraceId::from_wire(trace_id).ok_or_else(|| bad_id("trace", trace_id, 16))?;
         let span = SpanId::from_wire(span_id).ok_or_else(|| bad_id("span", span_id, 8))?;
         match flaw {
+            // What a span is found by must not depend on which of two readings one takes.
+            None if keys > 3 => Err(Flaw::Span("trace ID, span ID or start is sent twice".to_owned())),
             None => Ok((trace, span, UnixNanos(start))),
             Some(reason) => Err(Flaw::Span(reason)),
         }
@@ -255,57 +266,100 @@ enum Kind {
     Fixed64,
     Fixed32,
     Message(&'static [(u32, Kind)]),
-    /// A message that may hold itself: its depth is bounded.
-    Value,
+    /// A `KeyValue`, checked by functions of its own: most of what arrives is attributes.
+    Attribute,
 }
 
-const ANY_VALUE: &[(u32, Kind)] = &[
-    (1, Kind::Text),
-    (2, Kind::Varint),
-    (3, Kind::Varint),
-    (4, Kind::Fixed64),
-    (5, Kind::Message(&[(1, Kind::Value)])),
-    (6, Kind::Message(&[(1, Kind::Message(KEY_VALUE))])),
-    (7, Kind::Bytes),
-    (8, Kind::Varint),
-];
-const KEY_VALUE: &[(u32, Kind)] = &[(1, Kind::Text), (2, Kind::Value), (3, Kind::Varint)];
-const ATTRIBUTE: Kind = Kind::Message(KEY_VALUE);
 const ENTITY_REF: Kind = Kind::Message(&[(1, Kind::Text), (2, Kind::Text), (3, Kind::Text), (4, Kind::Text)]);
 const RESOURCE_SPANS: &[(u32, Kind)] =
-    &[(1, Kind::Message(&[(1, ATTRIBUTE), (2, Kind::Varint), (3, ENTITY_REF)])), (3, Kind::Text)];
+    &[(1, Kind::Message(&[(1, Kind::Attribute), (2, Kind::Varint), (3, ENTITY_REF)])), (3, Kind::Text)];
 const SCOPE_SPANS: &[(u32, Kind)] = &[
-    (1, Kind::Message(&[(1, Kind::Text), (2, Kind::Text), (3, ATTRIBUTE), (4, Kind::Varint)])),
+    (1, Kind::Message(&[(1, Kind::Text), (2, Kind::Text), (3, Kind::Attribute), (4, Kind::Varint)])),
     (3, Kind::Text),
 ];
+const EVENT: Kind =
+    Kind::Message(&[(1, Kind::Fixed64), (2, Kind::Text), (3, Kind::Attribute), (4, Kind::Varint)]);
+const LINK: Kind = Kind::Message(&[
+    (1, Kind::Bytes),
+    (2, Kind::Bytes),
+    (3, Kind::Text),
+    (4, Kind::Attribute),
+    (5, Kind::Varint),
+    (6, Kind::Fixed32),
+]);
 const SPAN: &[(u32, Kind)] = &[
-    (9, ATTRIBUTE),
     (5, Kind::Text),
     (4, Kind::Bytes),
     (6, Kind::Varint),
     (8, Kind::Fixed64),
-    (11, Kind::Message(&[(1, Kind::Fixed64), (2, Kind::Text), (3, ATTRIBUTE), (4, Kind::Varint)])),
+    (11, EVENT),
     (15, Kind::Message(&[(2, Kind::Text), (3, Kind::Varint)])),
     (16, Kind::Fixed32),
     (1, Kind::Bytes),
     (2, Kind::Bytes),
     (3, Kind::Text),
     (7, Kind::Fixed64),
+    (9, Kind::Attribute),
     (10, Kind::Varint),
     (12, Kind::Varint),
-    (
-        13,
-        Kind::Message(&[
-            (1, Kind::Bytes),
-            (2, Kind::Bytes),
-            (3, Kind::Text),
-            (4, ATTRIBUTE),
-            (5, Kind::Varint),
-            (6, Kind::Fixed32),
-        ]),
-    ),
+    (13, LINK),
     (14, Kind::Varint),
 ];
+
+#[inline]
+fn check_key_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
+    let mut reader = Reader::at_offset(bytes, base);
+    while let Some(field) = reader.next_field()? {
+        match (field.number, field.value) {
+            (1, Value::Bytes(key)) => check_text(key, 1)?,
+            (2, Value::Bytes(value)) => check_value(value, reader.offset() - value.len(), depth)?,
+            (3, Value::Varint(_)) => {}
+            (1..=3, _) => return Err(Flaw::Wire(reader.wrong_type(field.number))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(Flaw::Span("an attribute nests deeper than max_nesting".to_owned()));
+    };
+    let mut reader = Reader::at_offset(bytes, base);
+    while let Some(field) = reader.next_field()? {
+        match (field.number, field.value) {
+            (1, Value::Bytes(text)) => check_text(text, 1)?,
+            (2 | 3 | 8, Value::Varint(_)) | (4, Value::Fixed64(_)) | (7, Value::Bytes(_)) => {}
+            (5, Value::Bytes(items)) => {
+                check_items(items, reader.offset() - items.len(), depth, check_value)?
+            }
+            (6, Value::Bytes(items)) => {
+                check_items(items, reader.offset() - items.len(), depth, check_key_value)?;
+            }
+            (1..=8, _) => return Err(Flaw::Wire(reader.wrong_type(field.number))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The items of an `ArrayValue` or `KeyValueList`.
+fn check_items(
+    bytes: &[u8],
+    base: usize,
+    depth: usize,
+    check_item: impl Fn(&[u8], usize, usize) -> Result<(), Flaw>,
+) -> Result<(), Flaw> {
+    let mut reader = Reader::at_offset(bytes, base);
+    while let Some(field) = reader.next_field()? {
+        match (field.number, field.value) {
+            (1, Value::Bytes(item)) => check_item(item, reader.offset() - item.len(), depth)?,
+            (1, _) => return Err(Flaw::Wire(reader.wrong_type(1))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 fn check(message: &[u8], base: usize, schema: &[(u32, Kind)], depth: usize) -> Result<(), Flaw> {
     let mut reader = Reader::at_offset(message, base);
@@ -330,10 +384,9 @@ fn check_field(
         (Kind::Message(inner), Value::Bytes(bytes)) => {
             check(bytes, reader.offset() - bytes.len(), inner, depth)
         }
-        (Kind::Value, Value::Bytes(bytes)) => match depth.checked_sub(1) {
-            Some(depth) => check(bytes, reader.offset() - bytes.len(), ANY_VALUE, depth),
-            None => Err(Flaw::Span("an attribute nests deeper than max_nesting".to_owned())),
-        },
+        (Kind::Attribute, Value::Bytes(bytes)) => {
+            check_key_value(bytes, reader.offset() - bytes.len(), depth)
+        }
         (Kind::Bytes, Value::Bytes(_))
         | (Kind::Varint, Value::Varint(_))
         | (Kind::Fixed64, Value::Fixed64(_))

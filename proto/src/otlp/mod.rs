@@ -17,8 +17,8 @@ pub use json_out::{
     write_string,
 };
 pub use view::{
-    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, ResourceView, ScopeView,
-    SpanKind, SpanView, StatusCode,
+    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, RawValue, ResourceView,
+    ScopeView, SpanKey, SpanKind, SpanView, StatusCode,
 };
 
 /// One resource, scope and span together: the unit that goes in and comes out unchanged.

@@ -56,7 +56,7 @@ impl TokenFilter {
 
     /// Back from its bytes; `None` unless they are whole buckets, at least one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || bytes.len() % BUCKET_BYTES != 0 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(BUCKET_BYTES) {
             return None;
         }
         let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);

@@ -30,6 +30,8 @@
 //! Sections are compressed and checksummed one by one, so that a reader fetches and decodes only
 //! what a question needs. History: 1 is the first format.
 
+use std::cell::RefCell;
+
 use bytes::{Buf, Bytes};
 use spandrel_proto::otlp::wire::put_varint;
 use xxhash_rust::xxh3::xxh3_64;
@@ -206,12 +208,25 @@ impl Section {
         match self.codec {
             0 => Ok(stored),
             1 if self.decoded as usize <= MAX_DECODED => {
-                let decoded = zstd::bulk::decompress(&stored, self.decoded as usize);
-                decoded.map(Bytes::from).map_err(|_| FormatError::Damaged(name))
+                decompress(&stored, self.decoded as usize).map(Bytes::from).ok_or(FormatError::Damaged(name))
             }
             _ => Err(FormatError::Damaged(name)),
         }
     }
+}
+
+/// Inflates with a context that each thread keeps: making one costs as much as a small section.
+fn decompress(stored: &[u8], decoded: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    CONTEXT.with_borrow_mut(|context| {
+        let context = match context {
+            Some(context) => context,
+            None => context.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        context.decompress(stored, decoded).ok().filter(|bytes| bytes.len() == decoded)
+    })
 }
 
 // === impl SectionKind ===

@@ -16,21 +16,29 @@ pub fn service_name<'a>(resource: &ResourceView<'a>) -> &'a str {
     }
 }
 
+/// The attribute by which a span without a status may say that it has failed.
+pub const ERROR_ATTRIBUTE: &str = "error";
+
 /// Whether a span has failed: its status is ERROR, or is UNSET with attribute `error` true or `"true"`.
 pub fn has_failed(span: &SpanView<'_>) -> Result<bool, WireError> {
-    match span.status() {
-        StatusCode::Error => Ok(true),
-        StatusCode::Ok => Ok(false),
-        StatusCode::Unset => {
-            let mut failed = false;
-            for attribute in span.attributes() {
-                let attribute = attribute?;
-                if attribute.key == "error" {
-                    failed = attribute.value.is_some_and(is_true);
-                }
+    let mut error = false;
+    if span.status() == StatusCode::Unset {
+        for attribute in span.attributes() {
+            let attribute = attribute?;
+            if attribute.key == ERROR_ATTRIBUTE {
+                error = attribute.value.is_some_and(is_true);
             }
-            Ok(failed)
         }
+    }
+    Ok(failed(span.status(), error))
+}
+
+/// The same, given the status and whether the attribute is true.
+pub fn failed(status: StatusCode, error: bool) -> bool {
+    match status {
+        StatusCode::Error => true,
+        StatusCode::Ok => false,
+        StatusCode::Unset => error,
     }
 }
 

@@ -4,7 +4,7 @@
 //! one form first, because a query compares numbers whatever their type. The hash is a part of the
 //! stored format: it must not change within a format version.
 
-use spandrel_proto::otlp::AnyValue;
+use spandrel_proto::otlp::{AnyValue, RawValue};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A hash of an attribute's key, or of its key and value.
@@ -40,7 +40,22 @@ impl Number {
 impl Token {
     /// The token of a key.
     pub fn of_key(key: &str) -> Self {
-        Self(xxh3_64(key.as_bytes()))
+        Self::of_key_bytes(key.as_bytes())
+    }
+
+    pub(crate) fn of_key_bytes(key: &[u8]) -> Self {
+        Self(xxh3_64(key))
+    }
+
+    /// The token of this key with a value as it lies on the wire.
+    pub(crate) fn with_raw(self, value: RawValue<'_>) -> Option<Self> {
+        match value {
+            RawValue::String(text) => Some(Self(xxh3_64_with_seed(text, self.0))),
+            RawValue::Bool(flag) => Some(self.with_bool(flag)),
+            RawValue::Int(int) => Some(self.with_number(Number::Int(int))),
+            RawValue::Double(double) => Some(self.with_number(Number::of_double(double))),
+            RawValue::Other => None,
+        }
     }
 
     /// The token of this key with a text.

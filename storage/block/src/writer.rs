@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{Attributes, ResourceView, SpanView};
+use spandrel_proto::otlp::{Attributes, RawValue, ResourceView, SpanView};
 use spandrel_proto::{TraceId, UnixNanos};
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
@@ -160,8 +160,7 @@ impl BlockWriter {
     ) -> Result<(), WriteError> {
         let span = SpanView::parse(message)?;
         let trace = TraceId::from_wire(span.trace_id).unwrap_or_default();
-        let failed = semantics::has_failed(&span)?;
-        self.add_tokens(span.attributes())?;
+        let failed = self.visit_attributes(&span)?;
         let service = self.dictionary.resource_services[resource as usize];
         let operation = self.operation(service, span.name);
         let flags = RowFlags::of(&span, failed);
@@ -187,23 +186,36 @@ impl BlockWriter {
 
     fn operation(&mut self, service: u32, name: &str) -> u32 {
         let mut hash = xxh3_64_with_seed(name.as_bytes(), u64::from(service));
-        loop {
-            match self.operation_index.get(&hash) {
-                Some(&known) => {
-                    let (its_service, its_name) = &self.dictionary.operations[known as usize];
-                    if (*its_service, its_name.as_str()) == (service, name) {
-                        return known;
-                    }
-                    // Two operations with one hash: the next free place.
-                    hash = hash.wrapping_add(1);
-                }
-                None => break,
+        while let Some(&known) = self.operation_index.get(&hash) {
+            let (its_service, its_name) = &self.dictionary.operations[known as usize];
+            if (*its_service, its_name.as_str()) == (service, name) {
+                return known;
             }
+            // Two operations with one hash: the next free place.
+            hash = hash.wrapping_add(1);
         }
         let index = self.dictionary.operations.len() as u32;
         self.dictionary.operations.push((service, name.to_owned()));
         self.operation_index.insert(hash, index);
         index
+    }
+
+    /// Adds the tokens of a span's attributes, and tells whether the span has failed: the one walk
+    /// over the attributes that a span gets here.
+    fn visit_attributes(&mut self, span: &SpanView<'_>) -> Result<bool, WireError> {
+        let tokens = &mut self.tokens;
+        let mut error = false;
+        span.visit_raw_attributes(|key, value| {
+            let token = Token::of_key_bytes(key);
+            tokens.insert(token.0);
+            if let Some(token) = token.with_raw(value) {
+                tokens.insert(token.0);
+            }
+            if key == semantics::ERROR_ATTRIBUTE.as_bytes() {
+                error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
+            }
+        })?;
+        Ok(semantics::failed(span.status(), error))
     }
 
     fn add_tokens(&mut self, attributes: Attributes<'_>) -> Result<(), WireError> {

@@ -30,7 +30,9 @@ pub enum LockError {
 
 const LOCK_FILE: &str = "LOCK";
 const RESERVE_FILE: &str = "RESERVE";
-/// The reserve is this share of a small disk, at most.
+/// What deleting a window takes: a few log records and a manifest.
+const RESERVE_FILE_BYTES: u64 = 2 << 20;
+/// What stays free is this share of a small disk, at most.
 const RESERVE_SHARE: u64 = 16;
 
 // === impl Disk ===
@@ -87,7 +89,7 @@ impl Disk {
         if plenty && !path.exists() {
             let made = File::create(&path).and_then(|file| {
                 let flags = rustix::fs::FallocateFlags::empty();
-                Ok(rustix::fs::fallocate(&file, flags, 0, self.reserve_bytes / 4)?)
+                Ok(rustix::fs::fallocate(&file, flags, 0, RESERVE_FILE_BYTES.min(self.reserve_bytes))?)
             });
             if let Err(error) = made {
                 tracing::debug!(%error, "no reserve file: the file system does not set room aside");

@@ -103,7 +103,8 @@ impl Aggregation<'_> {
         let start = range.start.0.div_ceil(MINUTE).checked_mul(MINUTE)?;
         let end = range.end.map(|end| UnixNanos(end.0 / MINUTE * MINUTE));
         let in_order = end.is_none_or(|end| start < end.0);
-        (self.plan.step % MINUTE == 0 && in_order).then_some(TimeRange { start: UnixNanos(start), end })
+        (self.plan.step.is_multiple_of(MINUTE) && in_order)
+            .then_some(TimeRange { start: UnixNanos(start), end })
     }
 
     /// The labels of an operation's spans without their kind; `None` when they are not asked for.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{ChunkRows, Dictionary, FormatError};
-use spandrel_proto::otlp::SpanView;
+use spandrel_proto::otlp::SpanKey;
+use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::{SpanId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
@@ -98,7 +99,7 @@ impl BlockRows {
         let sequence = *self.sequences.get(self.rows.start as usize).ok_or_else(damaged)?;
         self.rows.start += 1;
         Ok(Some(SpanRow {
-            key: row_key(&SpanView::parse(&row.span)?),
+            key: row_key(&row.span)?,
             resource: self.dictionary.resources.get(row.resource as usize).ok_or_else(damaged)?.clone(),
             scope: self.dictionary.scopes.get(row.scope as usize).ok_or_else(damaged)?.clone(),
             span: row.span,
@@ -107,9 +108,9 @@ impl BlockRows {
     }
 }
 
-pub(crate) fn row_key(span: &SpanView<'_>) -> RowKey {
-    let trace = TraceId::from_wire(span.trace_id).unwrap_or_default();
-    (trace, span.start, SpanId::from_wire(span.span_id).unwrap_or_default())
+fn row_key(span: &[u8]) -> Result<RowKey, WireError> {
+    let SpanKey { trace_id, start, span_id } = SpanKey::parse(span)?;
+    Ok((trace_id, start, span_id))
 }
 
 // === impl MergedRows ===
