@@ -1,8 +1,8 @@
 //! Many small requests become few appends, and each learns how its own batch ended.
 
-use std::time::Duration;
-
 use spandrel_collector::{CollectorConfig, IngestLimits};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::support::{Grpc, PATIENCE, Server, body, eventually, post, request};
 
@@ -115,16 +115,47 @@ async fn a_sender_that_leaves_loses_nobody_anything() {
 }
 
 #[tokio::test]
-async fn a_slow_body_holds_nobody_up_for_long() {
-    use tokio::io::AsyncWriteExt as _;
-    let config = CollectorConfig { batch_linger: Duration::from_millis(5), ..CollectorConfig::default() };
+async fn a_batch_waits_for_who_is_arriving_and_no_longer() {
+    // A linger beyond all patience: only the end of the last arrival can close the batch.
+    let config = CollectorConfig { batch_linger: PATIENCE * 10, ..CollectorConfig::default() };
     let server = Server::start(config).await;
-    let mut slow = tokio::net::TcpStream::connect(server.http).await.unwrap();
-    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 100\r\n\r\n";
-    slow.write_all(head.as_bytes()).await.unwrap();
+    for (seed, breaks_off) in [(1, false), (2, true)] {
+        let sent = body(seed, 1);
+        let mut late = begin_post(&server, sent.len()).await;
+        eventually("it is arriving", || server.collector.load().arriving_requests == 1).await;
+        let address = server.http;
+        let other = tokio::spawn(async move { post(address, &[PROTOBUF], &body(100 + seed, 1)).await });
+        eventually("the other is queued", || queued(&server) == 1).await;
+        if breaks_off {
+            late.shutdown().await.unwrap();
+        } else {
+            late.write_all(&sent).await.unwrap();
+        }
+        assert_eq!(other.await.unwrap().status, 200);
+    }
+    let sizes: Vec<usize> = server.store.batches().iter().map(|batch| batch.bodies.len()).collect();
+    assert_eq!(sizes, [2, 1]);
+}
+
+#[tokio::test]
+async fn a_slow_body_holds_nobody_up_for_long() {
+    let server = Server::start(CollectorConfig::default()).await;
+    let mut slow = begin_post(&server, 100).await;
     slow.write_all(&[0x0a; 10]).await.unwrap();
-    // The others are answered although the slow one has not arrived.
+    eventually("it is arriving", || server.collector.load().arriving_requests == 1).await;
     for seed in 0..5 {
         assert_eq!(post(server.http, &[PROTOBUF], &body(seed, 1)).await.status, 200);
     }
+    assert_eq!(server.collector.load().arriving_requests, 1);
+}
+
+/// A request whose body of `length` bytes has not come yet.
+async fn begin_post(server: &Server, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(server.http).await.unwrap();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: application/x-protobuf\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
 }
