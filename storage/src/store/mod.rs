@@ -13,10 +13,11 @@ mod merge;
 mod retention;
 mod rows;
 mod search;
+mod sequence;
 mod summary;
 mod view;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,7 +31,8 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 pub use self::config::{Clock, StoreConfig, SystemClock};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
-use self::rows::{BlockRows, MergedRows};
+use self::rows::{BlockRows, MergedRows, Seen};
+use self::sequence::Sequences;
 use self::view::{TenantState, View};
 use crate::api::{
     AppendError, Damage, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans,
@@ -47,7 +49,7 @@ pub struct BlockTraceStore {
     reader: Arc<BlockReader>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantState>>>,
     next_block: AtomicU64,
-    sequences: Mutex<Sequences>,
+    sequences: Sequences,
     last_hour: Mutex<Hour>,
     appended_spans: AtomicU64,
     unsealed_spans: AtomicU64,
@@ -58,13 +60,6 @@ pub struct BlockTraceStore {
     damaged: Mutex<HashSet<BlockId>>,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
-}
-
-/// Commits are numbered; a number is visible once every smaller one has ended.
-#[derive(Debug, Default)]
-struct Sequences {
-    last: u64,
-    under_way: BTreeSet<u64>,
 }
 
 /// Why a store cannot be opened.
@@ -101,7 +96,7 @@ impl BlockTraceStore {
             reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),
             tenants: RwLock::default(),
             next_block: AtomicU64::new(1),
-            sequences: Mutex::default(),
+            sequences: Sequences::default(),
             last_hour: Mutex::new(Hour(0)),
             appended_spans: AtomicU64::new(0),
             unsealed_spans: AtomicU64::new(0),
@@ -115,6 +110,9 @@ impl BlockTraceStore {
             clock,
             config,
         };
+        // Index rows outlive the blocks that retention drops, and with the last block its number is
+        // forgotten: a number must not come again, or old rows would point into a new block.
+        store.see_block(BlockId(store.clock.now().0));
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
@@ -130,7 +128,7 @@ impl BlockTraceStore {
     fn adopt(&self, entry: Arc<BlockEntry>) {
         self.see_block(entry.key.block);
         let meta = &entry.row.meta;
-        self.sequences.lock().last.max_assign(meta.max_sequence);
+        self.sequences.see(meta.max_sequence);
         self.last_hour.lock().max_assign(entry.key.hour);
         let state = self.tenant_or_new(&entry.key.tenant);
         match self.reader.traces(&entry) {
@@ -264,24 +262,6 @@ impl BlockTraceStore {
         *last
     }
 
-    fn begin_sequence(&self) -> u64 {
-        let mut sequences = self.sequences.lock();
-        sequences.last += 1;
-        let sequence = sequences.last;
-        sequences.under_way.insert(sequence);
-        sequence
-    }
-
-    fn end_sequence(&self, sequence: u64) {
-        self.sequences.lock().under_way.remove(&sequence);
-    }
-
-    /// The last commit that is visible together with all before it.
-    fn visible_sequence(&self) -> u64 {
-        let sequences = self.sequences.lock();
-        sequences.under_way.first().map_or(sequences.last, |first| first - 1)
-    }
-
     fn store_batch(&self, tenant: &TenantId, requests: &[Decoded], sequence: u64) -> Result<(), AppendError> {
         let broken = |error: WriteError| AppendError::Poisoned(error.to_string());
         let Some(block) = fresh_block(requests, sequence, &*self.clock).map_err(broken)? else {
@@ -345,7 +325,7 @@ fn fresh_block(
         requests.iter().map(|r| vec![None; r.resources.len()]).collect();
     let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
     // Rows already written that have the key of the current one: what duplicates are compared with.
-    let mut group: Vec<(u32, u32, &[u8])> = Vec::new();
+    let mut group: Seen<(u32, u32, &[u8])> = Seen::default();
     let mut group_key = None;
     for (key, request, at) in order {
         let decoded = &requests[request as usize];
@@ -363,8 +343,7 @@ fn fresh_block(
             group_key = Some(key);
         }
         let row = (resource, scope, &decoded.body[span.at.clone()]);
-        if !group.contains(&row) {
-            group.push(row);
+        if group.insert(row) {
             writer.push(resource, scope, row.2, sequence)?;
         }
     }
@@ -458,10 +437,10 @@ impl TraceStore for BlockTraceStore {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
-        let sequence = self.begin_sequence();
-        let result = self.store_batch(tenant, requests, sequence);
-        self.end_sequence(sequence);
-        result
+        let commit = self.sequences.begin();
+        self.store_batch(tenant, requests, commit.number)?;
+        commit.make_visible();
+        Ok(())
     }
 
     fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
@@ -543,5 +522,4 @@ trait MaxAssign: Ord + Copy {
     }
 }
 
-impl MaxAssign for u64 {}
 impl MaxAssign for Hour {}

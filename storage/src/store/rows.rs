@@ -3,7 +3,8 @@
 //! The one place that merges: reads of a trace and the background merge both run through it.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,9 +45,19 @@ pub(crate) struct BlockRows {
 pub(crate) struct MergedRows {
     heap: BinaryHeap<Head>,
     /// Rows already given that have the key of the last one: what duplicates are compared with.
-    group: Vec<SpanRow>,
+    group: Seen<(Bytes, Bytes, Bytes)>,
+    group_key: Option<RowKey>,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,
 }
+
+/// What was met before. Nearly always there is one of a key: a few are compared one by one, and
+/// hashing begins where a sender gives one key to thousands of spans.
+pub(crate) struct Seen<T> {
+    few: Vec<T>,
+    many: HashSet<T>,
+}
+
+const FEW: usize = 8;
 
 struct Head {
     row: SpanRow,
@@ -118,7 +129,8 @@ fn row_key(span: &[u8]) -> Result<RowKey, WireError> {
 impl MergedRows {
     /// Merges the rows of several blocks.
     pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
-        let mut merged = Self { heap: BinaryHeap::new(), group: Vec::new(), failed: Vec::new() };
+        let heap = BinaryHeap::new();
+        let mut merged = Self { heap, group: Seen::default(), group_key: None, failed: Vec::new() };
         parts.into_iter().for_each(|rest| merged.refill(rest));
         merged
     }
@@ -144,21 +156,45 @@ impl Iterator for MergedRows {
         loop {
             let Head { row, rest } = self.heap.pop()?;
             self.refill(rest);
-            if self.group.first().is_some_and(|first| first.key != row.key) {
+            if self.group_key != Some(row.key) {
                 self.group.clear();
+                self.group_key = Some(row.key);
             }
-            if !self.group.iter().any(|known| known.same_span(&row)) {
-                self.group.push(row.clone());
+            if self.group.insert((row.span.clone(), row.resource.clone(), row.scope.clone())) {
                 return Some(row);
             }
         }
     }
 }
 
-impl SpanRow {
-    /// Equal in resource, scope and every field.
-    pub(crate) fn same_span(&self, other: &Self) -> bool {
-        self.span == other.span && self.resource == other.resource && self.scope == other.scope
+// === impl Seen ===
+
+impl<T: Eq + Hash> Seen<T> {
+    /// Whether this is the first of its kind.
+    pub(crate) fn insert(&mut self, item: T) -> bool {
+        if self.many.is_empty() && self.few.len() < FEW {
+            let is_new = !self.few.contains(&item);
+            if is_new {
+                self.few.push(item);
+            }
+            return is_new;
+        }
+        self.many.extend(self.few.drain(..));
+        self.many.insert(item)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.few.clear();
+        if !self.many.is_empty() {
+            self.many = HashSet::new();
+        }
+    }
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { few: Vec::new(), many: HashSet::new() }
     }
 }
 

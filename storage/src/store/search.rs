@@ -6,10 +6,12 @@
 //! traces, up to a named limit.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use spandrel_block::{BlockId, RowRange};
+use memchr::memmem::Finder;
+use spandrel_block::semantics::{self, UNKNOWN_SERVICE};
+use spandrel_block::{BlockId, ChunkRows, Dictionary, FormatError, RowFlags, RowRange, ServiceMeta};
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
@@ -55,7 +57,7 @@ pub(super) fn search(
 ) -> Result<SearchAnswer, ReadError> {
     let Some(state) = store.tenant(tenant) else { return Ok(SearchAnswer::default()) };
     // The snapshot is taken before the view, so that the view holds all of it.
-    let snapshot = plan.after.map_or_else(|| store.visible_sequence(), |after| after.snapshot);
+    let snapshot = plan.after.map_or_else(|| store.sequences.visible(), |after| after.snapshot);
     let view = state.view();
     let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
     let damage = Damage::default();
@@ -168,7 +170,7 @@ impl Search<'_> {
             }
         };
         let traces = reader.traces(entry)?;
-        let mut spans = predicate.needs_span().then(|| SpanLookup { search: self, entry, open: None });
+        let mut spans = predicate.needs_span().then(|| SpanLookup::new(self, entry, &dictionary));
         let mut found = Vec::new();
         for (trace, rows) in traces.entries() {
             let mut range = rows.first as usize..(rows.first + rows.rows) as usize;
@@ -185,8 +187,11 @@ impl Search<'_> {
                     any
                 }
             };
-            if matched {
-                found.push((*trace, starts[rows.first as usize]));
+            // Rows are sorted by start; those behind the snapshot do not count, or a trace whose early
+            // span came late would be sought in the wrong place.
+            let mut rows = rows.first as usize..(rows.first + rows.rows) as usize;
+            if matched && let Some(first) = rows.find(|row| visible(*row)) {
+                found.push((*trace, starts[first]));
             }
         }
         Ok(found)
@@ -195,11 +200,18 @@ impl Search<'_> {
     /// The rank of a whole trace, as of the snapshot.
     fn rank(&self, trace: TraceId) -> Option<Rank> {
         let mut facts = TraceFacts::default();
-        for (entry, rows) in self.store.parts(self.tenant, self.state, &self.view, trace) {
+        let parts = self.store.parts(self.tenant, self.state, &self.view, trace);
+        let counts = matches!(self.plan.order, Order::MostSpans | Order::MostErrors);
+        // Within a block each span stands once; among several the same may come again.
+        let mut copies = (counts && parts.len() > 1).then(Copies::default);
+        for (entry, rows) in parts {
             let newest_only = self.plan.order == Order::Newest || self.plan.order == Order::Oldest;
-            if let Err(error) = self.add_facts(&mut facts, &entry, rows, newest_only) {
+            if let Err(error) = self.add_facts(&mut facts, &entry, rows, newest_only, &mut copies) {
                 self.store.report_damage(&entry, &error, &self.damage);
             }
+        }
+        if copies.is_some_and(|copies| copies.suspected) {
+            self.count_once(&mut facts, trace);
         }
         let start = facts.start?;
         let key = match self.plan.order {
@@ -219,6 +231,7 @@ impl Search<'_> {
         entry: &BlockEntry,
         rows: RowRange,
         start_only: bool,
+        copies: &mut Option<Copies>,
     ) -> Result<(), BlockError> {
         let reader = &self.store.reader;
         let starts = reader.starts(entry)?;
@@ -236,8 +249,22 @@ impl Search<'_> {
             facts.end = facts.end.max(starts[row].checked_add(durations[row]).unwrap_or(starts[row]));
             facts.spans += 1;
             facts.errors += u64::from(flags[row].failed());
+            if let Some(copies) = copies {
+                copies.see(entry.key.block, starts[row], durations[row], flags[row]);
+            }
         }
         Ok(())
+    }
+
+    /// Counts spans that columns cannot tell from each other by looking at them.
+    fn count_once(&self, facts: &mut TraceFacts, trace: TraceId) {
+        (facts.spans, facts.errors) = (0, 0);
+        let rows = self.store.merged_rows(self.tenant, self.state, &self.view, trace, &self.damage);
+        for row in rows.filter(|row| row.sequence <= self.snapshot) {
+            facts.spans += 1;
+            let failed = SpanView::parse(&row.span).and_then(|span| semantics::has_failed(&span));
+            facts.errors += u64::from(failed.unwrap_or(false));
+        }
     }
 
     fn is_behind_cursor(&self, rank: Rank) -> bool {
@@ -268,6 +295,22 @@ impl Search<'_> {
     }
 }
 
+/// Notices that a span may be in two blocks.
+#[derive(Default)]
+struct Copies {
+    known: HashMap<(u64, u64, u8), BlockId>,
+    suspected: bool,
+}
+
+// === impl TraceFacts, Copies ===
+
+impl Copies {
+    fn see(&mut self, block: BlockId, start: u64, duration: u64, flags: RowFlags) {
+        let first = *self.known.entry((start, duration, flags.0)).or_insert(block);
+        self.suspected |= first != block;
+    }
+}
+
 impl TraceFacts {
     fn see_start(&mut self, start: u64) {
         self.start = Some(self.start.map_or(start, |known| known.min(start)));
@@ -278,38 +321,64 @@ impl TraceFacts {
 struct SpanLookup<'a, 's> {
     search: &'a Search<'s>,
     entry: &'a Arc<BlockEntry>,
+    dictionary: &'a Dictionary,
+    /// What the bytes of a matching span hold, if that is known.
+    required: Option<Finder<'a>>,
     open: Option<OpenChunk>,
 }
 
 struct OpenChunk {
     index: usize,
-    rows: spandrel_block::ChunkRows,
+    rows: ChunkRows,
     next_row: u32,
+    /// The required text is nowhere in the chunk.
+    hopeless: bool,
 }
 
 // === impl SpanLookup ===
 
-impl SpanLookup<'_, '_> {
-    fn matches(&mut self, row: u32) -> Result<bool, BlockError> {
-        let reader = &self.search.store.reader;
-        let header = reader.header(self.entry)?;
-        let index = header.chunk_of(row)?;
-        let damaged = || spandrel_block::FormatError::Damaged("body chunk");
-        let mut open = match self.open.take() {
-            Some(open) if open.index == index && open.next_row <= row => open,
-            _ => {
-                let next_row = header.chunks()[index].first_row;
-                OpenChunk { index, rows: reader.chunk(self.entry, index, true)?, next_row }
-            }
+impl<'a, 's> SpanLookup<'a, 's> {
+    fn new(search: &'a Search<'s>, entry: &'a Arc<BlockEntry>, dictionary: &'a Dictionary) -> Self {
+        let mut in_resource = |text: &str| {
+            let finder = Finder::new(text);
+            text == UNKNOWN_SERVICE || dictionary.resources.iter().any(|r| finder.find(r).is_some())
         };
+        let required = matcher::required_text(&search.plan.predicate, &mut in_resource).map(Finder::new);
+        Self { search, entry, dictionary, required, open: None }
+    }
+
+    fn matches(&mut self, row: u32) -> Result<bool, BlockError> {
+        let mut open = self.open_chunk(row)?;
+        if open.hopeless {
+            self.open = Some(open);
+            return Ok(false);
+        }
+        let damaged = || FormatError::Damaged("body chunk");
         let skip = (row - open.next_row) as usize;
         open.next_row = row + 1;
         let found = open.rows.nth(skip).ok_or_else(damaged)??;
         self.open = Some(open);
-        let dictionary = reader.dictionary(self.entry)?;
-        let resource = dictionary.resources.get(found.resource as usize).ok_or_else(damaged)?;
+        if self.required.as_ref().is_some_and(|text| text.find(&found.span).is_none()) {
+            return Ok(false);
+        }
+        let resource = self.dictionary.resources.get(found.resource as usize).ok_or_else(damaged)?;
         let (span, resource) = (SpanView::parse(&found.span)?, ResourceView::parse(resource)?);
         Ok(matcher::matches(&self.search.plan.predicate, &span, &resource)?)
+    }
+
+    /// The chunk that holds a row, at this row or before it.
+    fn open_chunk(&mut self, row: u32) -> Result<OpenChunk, BlockError> {
+        let reader = &self.search.store.reader;
+        let header = reader.header(self.entry)?;
+        let index = header.chunk_of(row)?;
+        match self.open.take() {
+            Some(open) if open.index == index && open.next_row <= row => Ok(open),
+            _ => {
+                let rows = reader.chunk(self.entry, index, true)?;
+                let hopeless = self.required.as_ref().is_some_and(|text| text.find(rows.bytes()).is_none());
+                Ok(OpenChunk { index, rows, next_row: header.chunks()[index].first_row, hopeless })
+            }
+        }
     }
 }
 
@@ -352,7 +421,7 @@ fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
             _ => {}
         }
     }
-    let has_name = |known: &spandrel_block::ServiceMeta| {
+    let has_name = |known: &ServiceMeta| {
         name.is_none_or(|name| known.operations.binary_search_by(|o| o.name.as_str().cmp(name)).is_ok())
     };
     let services = &entry.row.meta.services;
