@@ -78,8 +78,11 @@ async fn api_or_page(State(web): State<Web>, request: Request) -> Response {
 }
 
 /// What pages may do: nothing that does not come from here.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                      object-src 'none'; base-uri 'self'; frame-ancestors 'none'";
+#[cfg(feature = "ui")]
+const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'none'";
+/// The start page of a headless build brings its few styles along.
+#[cfg(not(feature = "ui"))]
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 /// Files whose name holds a hash of their content never change.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 

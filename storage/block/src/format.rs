@@ -261,6 +261,11 @@ impl ChunkRows {
         Self { rest: decoded }
     }
 
+    /// The bytes of the rows that are still to come.
+    pub fn bytes(&self) -> &[u8] {
+        &self.rest
+    }
+
     fn advance(&mut self) -> Option<ChunkRow> {
         let resource = u32::try_from(take_varint(&mut self.rest)?).ok()?;
         let scope = u32::try_from(take_varint(&mut self.rest)?).ok()?;
