@@ -1,0 +1,1 @@
+//! Arbitrary requests, for property tests.

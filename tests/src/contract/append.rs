@@ -1,0 +1,210 @@
+//! What goes in comes out by trace ID, once, for its tenant alone, and at once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use spandrel_proto::TenantId;
+use spandrel_storage::plan::Predicate;
+use spandrel_storage::{AppendError, TraceStore};
+
+use super::Open;
+use crate::engines::GatedEngine;
+use crate::harness::{Ground, Harness};
+use crate::oracle;
+use crate::spans::{HOUR, Sent, decoded, sent, text, trace_id};
+
+/// All spans of a trace, with resource and scope, in order; and no others.
+pub fn a_trace_is_found_by_its_id(open: Open) {
+    let mut harness = open();
+    let mut scoped = sent(1, 3).parent(1).service("cart").at(5, 10);
+    scoped.scope.schema_url = "https://example.com/1.2".to_owned();
+    let spans = [sent(1, 1), sent(1, 2).parent(1).at(2, 1), scoped, sent(2, 1)];
+    harness.append(&spans[..2]);
+    harness.append(&spans[2..]);
+    harness.whatever_happens(|harness| {
+        assert_eq!(harness.trace(trace_id(1)), spans[..3]);
+        assert_eq!(harness.trace(trace_id(2)), spans[3..]);
+    });
+}
+
+/// Neither in an empty store, nor beside others, nor for a tenant that is not there.
+pub fn what_was_never_sent_is_not_found(open: Open) {
+    let mut harness = open();
+    let nobody = TenantId::new("nobody").unwrap();
+    let check = |harness: &Harness| {
+        assert!(harness.store().trace(&TenantId::default(), trace_id(7)).unwrap().is_none());
+        assert!(harness.store().trace(&nobody, trace_id(1)).unwrap().is_none());
+        assert_eq!(harness.store().services(&nobody), Vec::<String>::new());
+    };
+    harness.whatever_happens(check);
+    harness.append(&[sent(1, 1), sent(9, 1)]);
+    harness.whatever_happens(check);
+}
+
+/// An append without requests, or with requests without spans.
+pub fn nothing_to_store_is_no_error(open: Open) {
+    let mut harness = open();
+    harness.store().append(&TenantId::default(), &[]).unwrap();
+    harness.append(&[]);
+    harness.whatever_happens(|harness| {
+        assert_eq!(harness.store().status().span_count, 0);
+        assert!(harness.find(Predicate::All).is_empty());
+    });
+}
+
+/// In one request, in two requests of one append, in two appends, in two windows.
+pub fn equal_spans_are_shown_once(open: Open) {
+    let mut harness = open();
+    let (a, b) = (sent(1, 1), sent(1, 2).with("k", text("v")));
+    harness.append(&[a.clone(), a.clone(), b.clone(), a.clone()]);
+    let twice = [decoded(&[b.clone(), a.clone()]), decoded(std::slice::from_ref(&a))];
+    harness.store().append(&TenantId::default(), &twice).unwrap();
+    harness.clock.advance(HOUR);
+    harness.append(&[b.clone(), a.clone()]);
+    let expected = [a, b];
+    let check = |harness: &Harness| {
+        assert_eq!(harness.trace(trace_id(1)), expected);
+        let found = harness.find(Predicate::All);
+        assert_eq!((found.len(), found[0].span_count, found[0].matched_span_count), (1, 2, 2));
+    };
+    harness.whatever_happens(check);
+    // Blocks that are merged meet duplicates again.
+    harness.append(&expected);
+    harness.whatever_happens(check);
+}
+
+/// Zipkin's shared IDs, and exporters that count from one.
+pub fn spans_that_share_an_id_are_all_kept(open: Open) {
+    let mut harness = open();
+    let client = sent(1, 1).kind(3);
+    let spans = [
+        client.clone(),
+        client.clone().kind(2),
+        client.clone().with("k", text("v")),
+        client.clone().service("cart"),
+        client.clone().at(0, 7),
+    ];
+    spans.iter().for_each(|span| harness.append(std::slice::from_ref(span)));
+    harness.append(&spans);
+    harness.whatever_happens(|harness| {
+        let found = harness.trace(trace_id(1));
+        assert_eq!(found.len(), spans.len());
+        assert!(spans.iter().all(|span| found.contains(span)));
+    });
+}
+
+/// Resource and scope are a part of what makes spans equal.
+pub fn the_same_span_of_two_resources_is_two_spans(open: Open) {
+    let mut harness = open();
+    let one = sent(1, 1);
+    let mut other_scope = one.clone();
+    other_scope.scope.schema_url = "s".to_owned();
+    let other_resource = one.clone().on_resource("host.name", text("a"));
+    let spans = [one, other_scope, other_resource];
+    spans.iter().chain(&spans).for_each(|span| harness.append(std::slice::from_ref(span)));
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)).len(), 3));
+}
+
+/// By ID, by search, by names, by counts; with the same trace IDs.
+pub fn tenants_never_see_each_other(open: Open) {
+    let mut harness = open();
+    // One name is the beginning of the other: keys have to tell them apart.
+    let tenants = ["a", "aa", "default"].map(|name| TenantId::new(name).unwrap());
+    for (n, tenant) in tenants.iter().enumerate() {
+        let own = sent(1, n as u64 + 1).service(tenant.as_str());
+        harness.append_for(tenant, &[own.clone(), own.parent(9).name("inner").at(1, 1)]);
+    }
+    harness.whatever_happens(|harness| {
+        for (n, tenant) in tenants.iter().enumerate() {
+            let found = harness.trace_for(tenant, trace_id(1));
+            assert_eq!(found.len(), 2);
+            assert!(found.iter().all(|sent| oracle::service(sent) == tenant.as_str()));
+            let plan = crate::harness::plan(Predicate::All);
+            let answer = harness.store().search(tenant, &plan).unwrap();
+            assert_eq!((answer.traces.len(), answer.traces[0].span_count), (1, 2));
+            assert_eq!(answer.traces[0].matched_span_ids[0], crate::spans::span_id(n as u64 + 1));
+            assert_eq!(harness.store().services(tenant), [tenant.as_str()]);
+        }
+        assert_eq!(harness.store().status().span_count, 6);
+    });
+}
+
+/// Parts of a trace that arrive hours apart are one trace.
+pub fn a_trace_lies_in_many_windows(open: Open) {
+    let mut harness = open();
+    let spans: Vec<Sent> = (1..=12).map(|n| sent(1, n).at(100 - n, n)).collect();
+    for pair in spans.chunks(2) {
+        harness.append(&pair[..1]);
+        harness.append(&[pair[1].clone(), sent(50 + pair[0].id().as_bytes()[7] as u64, 1)]);
+        harness.clock.advance(HOUR);
+    }
+    let expected = oracle::trace(&spans, trace_id(1));
+    harness.whatever_happens(|harness| {
+        assert_eq!(harness.trace(trace_id(1)), expected);
+        let found = harness.find(Predicate::All);
+        assert_eq!(found.len(), 7);
+        assert!(found.iter().any(|trace| trace.span_count == 12));
+    });
+}
+
+/// A sender that gives all its spans one ID and one start must not cost everybody's time.
+pub fn many_spans_of_one_key_are_told_apart_in_time(open: Open) {
+    const SPANS: u64 = 40_000;
+    let harness = open();
+    let spans: Vec<Sent> =
+        (0..SPANS).map(|n| sent(1, 1).name(&format!("operation {n:09}, one of many"))).collect();
+    let began = Instant::now();
+    spans.chunks(10_000).for_each(|part| harness.append(part));
+    harness.append(&spans[..1000]);
+    harness.store().seal_all();
+    let found = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap().unwrap();
+    assert_eq!(found.count() as u64, SPANS);
+    // Comparing each with each takes minutes, telling them apart well a second.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// What is acknowledged is found, also while an append that began earlier has not ended.
+pub fn a_slow_append_hides_no_other(open: Open) {
+    let engine = open().engine().clone();
+    let slow = TenantId::new("slow").unwrap();
+    let gated = GatedEngine::new(engine, slow.clone());
+    let harness = Harness::new(Ground::Own(gated.clone()));
+    let store = harness.store();
+    thread::scope(|scope| {
+        scope.spawn(|| store.append(&slow, &[decoded(&[sent(1, 1)])]));
+        gated.await_arrival();
+        let (done, acknowledged) = std::sync::mpsc::sync_channel(1);
+        scope.spawn(move || {
+            harness_append_and_find(store);
+            done.send(()).unwrap();
+        });
+        // Either the append is acknowledged and its span found, or it waits for its turn.
+        let early = acknowledged.recv_timeout(Duration::from_millis(200));
+        gated.open();
+        if early.is_err() {
+            acknowledged.recv_timeout(Duration::from_secs(10)).unwrap();
+        }
+    });
+}
+
+fn harness_append_and_find(store: &spandrel_storage::BlockTraceStore) {
+    let tenant = TenantId::default();
+    store.append(&tenant, &[decoded(&[sent(2, 1)])]).unwrap();
+    let answer = store.search(&tenant, &crate::harness::plan(Predicate::All)).unwrap();
+    assert_eq!(answer.traces.len(), 1, "an acknowledged span is not found");
+    assert!(store.trace(&tenant, trace_id(2)).unwrap().is_some());
+}
+
+/// Shutting down refuses what comes, and keeps what came.
+pub fn a_closed_store_takes_nothing(open: Open) {
+    let mut harness = open();
+    harness.append(&[sent(1, 1)]);
+    harness.store().close().unwrap();
+    let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
+    assert!(matches!(refused, Err(AppendError::Closed)), "{refused:?}");
+    assert!(matches!(harness.store().refusal(), Some(AppendError::Closed)));
+    assert_eq!(harness.trace(trace_id(1)).len(), 1);
+    harness.restart();
+    assert_eq!((harness.trace(trace_id(1)).len(), harness.trace(trace_id(2)).len()), (1, 0));
+    harness.append(&[sent(2, 1)]);
+}

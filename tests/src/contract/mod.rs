@@ -1,0 +1,100 @@
+//! The store's contract, as tests that run on any engine.
+//!
+//! Every function takes a way to open an empty store. `contract_suite!` makes tests of all of them
+//! for one engine, so that none can be forgotten for another.
+
+pub mod aggregate;
+pub mod append;
+pub mod engine;
+pub mod extremes;
+pub mod paging;
+pub mod retention;
+pub mod search;
+
+use crate::harness::Harness;
+
+/// Opens an empty store.
+pub type Open<'a> = &'a dyn Fn() -> Harness;
+
+/// Makes the tests of one engine: a module of its name.
+#[macro_export]
+macro_rules! contract_suite {
+    ($engine:ident, $open:expr) => {
+        $crate::contract_tests! { $engine, $open,
+            append: [
+                a_trace_is_found_by_its_id,
+                what_was_never_sent_is_not_found,
+                nothing_to_store_is_no_error,
+                equal_spans_are_shown_once,
+                spans_that_share_an_id_are_all_kept,
+                the_same_span_of_two_resources_is_two_spans,
+                tenants_never_see_each_other,
+                a_trace_lies_in_many_windows,
+                many_spans_of_one_key_are_told_apart_in_time,
+                a_slow_append_hides_no_other,
+                a_closed_store_takes_nothing,
+            ],
+            search: [
+                predicates_find_what_they_say,
+                ranges_are_half_open,
+                orders_hold_over_all_blocks,
+                equal_spans_count_once_in_every_order,
+                a_summary_describes_the_whole_trace,
+                at_most_twenty_matching_spans_are_listed,
+                names_are_those_of_the_spans,
+            ],
+            paging: [
+                pages_neither_skip_nor_repeat,
+                pages_hold_still_while_spans_arrive,
+                an_early_span_that_arrives_late_moves_nothing,
+                too_many_candidates_are_a_partial_answer,
+            ],
+            aggregate: [
+                counts_are_those_of_the_spans,
+                ranges_and_steps_need_no_alignment,
+                duplicates_leave_with_the_merge,
+                percentiles_are_close,
+                status_counts,
+            ],
+            retention: [
+                windows_go_by_arrival,
+                dropped_windows_give_their_space_back,
+                a_clock_that_runs_backwards_opens_no_older_window,
+                what_was_dropped_stays_away,
+                a_window_goes_while_it_is_read,
+            ],
+            engine: [
+                a_commit_needs_the_rows_that_it_removes,
+                a_failed_commit_leaves_nothing,
+                removed_blocks_stay_readable_until_they_are_deleted,
+                unknown_blocks_are_named,
+            ],
+            extremes: [
+                any_time_is_kept,
+                large_values_are_kept,
+                merged_blocks_are_cut_and_traces_stay_whole,
+                a_trace_of_200_000_spans,
+                too_many_unsealed_spans_press_back,
+            ],
+        }
+    };
+}
+
+/// The work of `contract_suite!`.
+#[macro_export]
+macro_rules! contract_tests {
+    ($engine:ident, $open:expr, $($section:ident: [$($name:ident,)*],)*) => {
+        mod $engine {
+            use super::*;
+            $(mod $section {
+                use super::*;
+                $(
+                    #[test]
+                    fn $name() {
+                        spandrel_tests::contract::$section::$name(&$open);
+                    }
+                )*
+            })*
+        }
+    };
+}

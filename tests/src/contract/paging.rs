@@ -1,0 +1,134 @@
+//! Results in pages: nothing is skipped, nothing comes twice, whatever happens in between.
+
+use std::collections::HashSet;
+
+use spandrel_proto::TraceId;
+use spandrel_storage::plan::{Order, Predicate, SearchPlan};
+
+use super::Open;
+use crate::harness::{Harness, plan};
+use crate::oracle;
+use crate::spans::{HOUR, SECOND, Sent, sent, trace_id};
+
+const ORDERS: [Order; 6] =
+    [Order::Newest, Order::Oldest, Order::Longest, Order::Shortest, Order::MostSpans, Order::MostErrors];
+
+/// Thirty traces of one to three spans; many share their start, duration or counts.
+fn traces() -> Vec<Sent> {
+    let spans = |n: u64| (1..=1 + n % 3).map(move |span| trace_part(n, span));
+    (1..=30).flat_map(spans).collect()
+}
+
+fn trace_part(n: u64, span: u64) -> Sent {
+    let part = sent(n, span).at((n % 7) * SECOND + span, (n % 5) * SECOND);
+    if n.is_multiple_of(4) { part.status(2) } else { part }
+}
+
+/// All pages, `between` them whatever the test likes.
+fn pages(harness: &mut Harness, plan: &SearchPlan, mut between: impl FnMut(&mut Harness)) -> Vec<TraceId> {
+    let mut plan = plan.clone();
+    let mut found = Vec::new();
+    loop {
+        let answer = harness.search(&plan);
+        assert!(!answer.partial);
+        assert!(answer.traces.len() <= plan.limit);
+        found.extend(answer.traces.iter().map(|trace| trace.id));
+        match answer.next {
+            Some(next) => plan.after = Some(next),
+            None => return found,
+        }
+        assert!(found.len() <= 1000, "paging does not end");
+        between(harness);
+    }
+}
+
+fn expected(spans: &[Sent], plan: &SearchPlan) -> Vec<TraceId> {
+    oracle::search(spans, plan).into_iter().map(|trace| trace.id).collect()
+}
+
+/// Every order, pages of every size.
+pub fn pages_neither_skip_nor_repeat(open: Open) {
+    let mut harness = open();
+    let spans = traces();
+    for part in spans.chunks(13) {
+        harness.append(part);
+        harness.clock.advance(HOUR / 2);
+    }
+    for _ in 0..2 {
+        for order in ORDERS {
+            let plan = SearchPlan { order, ..plan(Predicate::All) };
+            let all = expected(&spans, &plan);
+            for limit in [1, 2, 7, 29, 30, 31] {
+                assert_eq!(
+                    pages(&mut harness, &SearchPlan { limit, ..plan.clone() }, |_| {}),
+                    all,
+                    "{order:?} {limit}"
+                );
+            }
+        }
+        harness.store().seal_all();
+    }
+}
+
+/// New traces, new spans of old traces, merges and restarts between pages: the result is that of
+/// the moment at which the first page was given.
+pub fn pages_hold_still_while_spans_arrive(open: Open) {
+    for order in ORDERS {
+        let mut harness = open();
+        let spans = traces();
+        spans.chunks(20).for_each(|part| harness.append(part));
+        let plan = SearchPlan { order, limit: 4, ..plan(Predicate::All) };
+        let mut page = 0;
+        let found = pages(&mut harness, &plan, |harness| {
+            page += 1;
+            harness.append(&[
+                // A new trace in the middle of everything, and one at each end.
+                sent(100 + page, 1).at(3 * SECOND, 2 * SECOND),
+                sent(200 + page, 1).at(100 * SECOND, 100 * SECOND).status(2),
+                sent(300 + page, 1).times(1, 1),
+                // Old traces that would move: later end, more spans, more failures.
+                sent(page * 3, 50 + page).at(6 * SECOND, 100 * SECOND).status(2),
+                sent(page * 3, 60 + page).at(6 * SECOND, 100 * SECOND).status(2),
+            ]);
+            match page % 3 {
+                0 => harness.store().seal_all(),
+                1 => harness.restart(),
+                _ => {}
+            }
+        });
+        assert_eq!(found, expected(&spans, &plan), "{order:?}");
+    }
+}
+
+/// A span that starts before all others of its trace, stored and merged between two pages.
+pub fn an_early_span_that_arrives_late_moves_nothing(open: Open) {
+    for order in ORDERS {
+        let mut harness = open();
+        let spans: Vec<Sent> = (1..=9).map(|n| sent(n, 1).at(n * SECOND, n)).collect();
+        spans.chunks(3).for_each(|part| harness.append(part));
+        let plan = SearchPlan { order, limit: 2, ..plan(Predicate::All) };
+        let found = pages(&mut harness, &plan, |harness| {
+            let early: Vec<Sent> = (1..=9).map(|n| sent(n, 2).times(1000 - n, 1000 - n)).collect();
+            harness.append(&early);
+            harness.store().seal_all();
+        });
+        assert_eq!(found, expected(&spans, &plan), "{order:?}");
+    }
+}
+
+/// Orders that have to compare everything say so when they do not.
+pub fn too_many_candidates_are_a_partial_answer(open: Open) {
+    let mut harness = open();
+    harness.config.max_candidates = 10;
+    harness.restart();
+    for part in traces().chunks(5) {
+        harness.append(part);
+    }
+    let longest = SearchPlan { order: Order::Longest, limit: 5, ..plan(Predicate::All) };
+    assert!(harness.search(&longest).partial);
+    // Newest first needs no bound: it stops by itself.
+    let newest = harness.search(&SearchPlan { limit: 5, ..plan(Predicate::All) });
+    assert!(!newest.partial);
+    let ids: HashSet<TraceId> = newest.traces.iter().map(|trace| trace.id).collect();
+    assert!(ids.contains(&trace_id(27)) && ids.len() == 5, "{ids:?}");
+}

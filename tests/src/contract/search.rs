@@ -1,0 +1,295 @@
+//! What a search finds, in which order, and what it says of it: held against the oracle.
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use regex::Regex;
+use spandrel_proto::otlp::{SpanKind, StatusCode};
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+use spandrel_storage::TraceStore;
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
+
+use super::Open;
+use crate::harness::{Harness, plan};
+use crate::oracle;
+use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text, trace_id};
+
+use AttributeScope::{Any, Resource, Span};
+use Comparison::{Eq, Ge, Gt, Le, Lt, Matches, MatchesNot, Ne};
+
+const ORDERS: [Order; 6] =
+    [Order::Newest, Order::Oldest, Order::Longest, Order::Shortest, Order::MostSpans, Order::MostErrors];
+
+/// A small shop: every kind, status and type of attribute, over several windows.
+pub fn shop() -> Vec<Vec<Sent>> {
+    let order = |trace: u64| {
+        let at = trace * 7 * SECOND;
+        vec![
+            sent(trace, 1)
+                .at(at, 90_000_000 + trace)
+                .name("POST /order")
+                .with("http.response.status_code", Value::IntValue(200 + (trace as i64 % 4) * 100)),
+            sent(trace, 2)
+                .parent(1)
+                .kind(3)
+                .service("cart")
+                .at(at + 1000, 5_000_000 * trace)
+                .name("read")
+                .with("cache.hit", Value::BoolValue(trace.is_multiple_of(2))),
+            sent(trace, 3)
+                .parent(2)
+                .kind(2)
+                .service("pay")
+                .at(at + 2000, 70)
+                .status(1 + (trace % 2) as i32)
+                .with("amount", Value::DoubleValue(trace as f64 / 2.0)),
+        ]
+    };
+    let mut batches: Vec<Vec<Sent>> = (1..=8).map(order).collect();
+    // Parts of earlier traces that come late, and traces that are odd.
+    batches.push(vec![
+        sent(3, 4).parent(3).kind(4).service("queue").at(20 * SECOND, 1).with("error", text("true")),
+        sent(3, 5)
+            .parent(3)
+            .kind(5)
+            .service("queue")
+            .at(19 * SECOND, 2 * SECOND)
+            .with("error", Value::BoolValue(true)),
+        sent(4, 4).parent(77).kind(9).service("").at(3, 1).status(7),
+    ]);
+    batches.push(vec![
+        sent(20, 1)
+            .parent(99)
+            .kind(1)
+            .name("")
+            .with("amount", Value::IntValue(3))
+            .with("amount", text("three")),
+        sent(21, 1).on_resource("region", text("eu")).with("region", text("us")).times(BEGIN + 5, BEGIN),
+        sent(22, 1).on_resource("region", text("us")).on_resource("replicas", Value::IntValue(3)),
+        sent(23, 1)
+            .with("blob", Value::BytesValue(vec![1]))
+            .with("service.name", text("spoofed"))
+            .status(1)
+            .with("error", Value::BoolValue(true)),
+    ]);
+    batches
+}
+
+/// Stores the shop over three windows.
+fn fill(harness: &Harness) -> Vec<Sent> {
+    let batches = shop();
+    for batch in &batches {
+        harness.append(batch);
+        harness.clock.advance(20 * MINUTE);
+    }
+    batches.concat()
+}
+
+/// Predicates of every kind of field, operator and type.
+pub fn predicates() -> Vec<Predicate> {
+    let string = |text: &str| Literal::String(text.to_owned());
+    let attribute = |scope, key: &str| Field::Attribute(scope, key.to_owned());
+    let compare = Predicate::Compare;
+    let regex = |text: &str| Regex::new(text).unwrap();
+    let service = |name: &str| compare(attribute(Resource, "service.name"), Eq(string(name)));
+    let mut all = vec![
+        Predicate::All,
+        Predicate::And(Vec::new()),
+        Predicate::Or(Vec::new()),
+        service("cart"),
+        service("unknown_service"),
+        service("nobody"),
+        compare(attribute(Resource, "service.name"), Ne(string("cart"))),
+        compare(attribute(Resource, "service.name"), Matches(regex("^(pay|queue)$"))),
+        compare(attribute(Any, "service.name"), Eq(string("spoofed"))),
+        compare(attribute(Span, "service.name"), Eq(string("spoofed"))),
+        compare(attribute(Span, "service.name"), Eq(string("cart"))),
+        compare(Field::Name, Eq(string("POST /order"))),
+        compare(Field::Name, Eq(string(""))),
+        compare(Field::Name, Ne(string("read"))),
+        compare(Field::Name, Ge(string("POST"))),
+        compare(Field::Name, MatchesNot(regex("^(POST /order|read)$"))),
+        compare(Field::Name, Eq(Literal::Int(1))),
+        Predicate::And(vec![service("pay"), compare(Field::Name, Eq(string("read")))]),
+        Predicate::And(vec![service("cart"), compare(Field::Name, Eq(string("read")))]),
+        Predicate::Or(vec![service("pay"), compare(Field::Name, Eq(string("read")))]),
+        compare(attribute(Span, "cache.hit"), Eq(Literal::Bool(true))),
+        compare(attribute(Any, "cache.hit"), Ne(Literal::Bool(true))),
+        compare(attribute(Any, "cache.hit"), Eq(string("true"))),
+        compare(attribute(Any, "cache.hit"), Lt(Literal::Bool(true))),
+        compare(attribute(Span, "amount"), Eq(Literal::Float(1.5))),
+        compare(attribute(Span, "amount"), Eq(Literal::Int(3))),
+        compare(attribute(Span, "amount"), Eq(Literal::Float(3.0))),
+        compare(attribute(Span, "amount"), Eq(string("three"))),
+        compare(attribute(Span, "amount"), Ne(Literal::Int(3))),
+        compare(attribute(Span, "amount"), Gt(Literal::Float(2.2))),
+        compare(attribute(Span, "amount"), Le(Literal::Int(1))),
+        compare(attribute(Span, "amount"), Gt(string("a"))),
+        compare(attribute(Any, "region"), Eq(string("us"))),
+        compare(attribute(Span, "region"), Eq(string("us"))),
+        compare(attribute(Resource, "region"), Eq(string("us"))),
+        compare(attribute(Resource, "region"), Matches(regex("^e.$"))),
+        compare(attribute(Resource, "replicas"), Ge(Literal::Int(3))),
+        compare(attribute(Span, "http.response.status_code"), Ge(Literal::Int(400))),
+        Predicate::Exists(attribute(Any, "blob")),
+        Predicate::Exists(attribute(Span, "region")),
+        Predicate::Exists(attribute(Resource, "service.name")),
+        Predicate::Exists(Field::Name),
+        Predicate::Absent(attribute(Any, "amount")),
+        Predicate::Absent(attribute(Resource, "region")),
+        Predicate::Absent(attribute(Any, "service.name")),
+        Predicate::Absent(attribute(Span, "service.name")),
+        Predicate::Absent(Field::Duration),
+        compare(Field::Failed, Eq(Literal::Bool(true))),
+        compare(Field::Failed, Ne(Literal::Bool(true))),
+        compare(Field::Failed, Eq(Literal::Int(1))),
+        Predicate::And(vec![
+            compare(Field::Failed, Eq(Literal::Bool(true))),
+            Predicate::Or(vec![service("queue"), compare(attribute(Span, "amount"), Gt(Literal::Int(1)))]),
+        ]),
+    ];
+    for bound in
+        [Literal::Int(70), Literal::Float(70.0), Literal::Int(0), Literal::Int(90_000_003), Literal::Int(-1)]
+    {
+        all.extend(
+            [Eq, Ne, Lt, Le, Gt, Ge]
+                .map(|operator: fn(Literal) -> Comparison| compare(Field::Duration, operator(bound.clone()))),
+        );
+    }
+    for status in [StatusCode::Unset, StatusCode::Ok, StatusCode::Error] {
+        all.push(compare(Field::Status, Eq(Literal::Status(status))));
+        all.push(compare(Field::Status, Ne(Literal::Status(status))));
+    }
+    for kind in 0..=5 {
+        all.push(compare(Field::Kind, Eq(Literal::Kind(SpanKind::from_raw(kind)))));
+        all.push(compare(Field::Kind, Ne(Literal::Kind(SpanKind::from_raw(kind)))));
+    }
+    all
+}
+
+fn check(harness: &Harness, spans: &[Sent], plan: &SearchPlan) {
+    let answer = harness.search(plan);
+    let expected = oracle::search(spans, plan);
+    assert!(!answer.partial, "{plan:?}");
+    assert_eq!(answer.next, None, "{plan:?}");
+    let ids = |traces: Vec<_>| format!("{traces:?}");
+    assert_eq!(
+        ids(answer.traces.iter().map(|trace| trace.id).collect()),
+        ids(expected.iter().map(|trace| trace.id).collect()),
+        "{plan:?}"
+    );
+    for (expected, found) in expected.iter().zip(&answer.traces) {
+        assert_eq!(expected, found, "{plan:?}");
+    }
+}
+
+/// Over all of time and over a part, before and after merges.
+pub fn predicates_find_what_they_say(open: Open) {
+    let mut harness = open();
+    let spans = fill(&harness);
+    let part = TimeRange { start: UnixNanos(BEGIN + 15 * SECOND), end: Some(UnixNanos(BEGIN + 30 * SECOND)) };
+    harness.whatever_happens(|harness| {
+        for predicate in predicates() {
+            let all = plan(predicate);
+            check(harness, &spans, &all);
+            check(harness, &spans, &SearchPlan { range: part, ..all });
+        }
+    });
+}
+
+/// The first nanosecond is in, the last is not, and a range may be empty.
+pub fn ranges_are_half_open(open: Open) {
+    let mut harness = open();
+    let spans = fill(&harness);
+    let at = BEGIN + 14 * SECOND;
+    let ranges =
+        [(at, at + 1), (at - 1, at), (at, at), (at + 1, at + 1000), (at + 5, at), (0, 1), (0, u64::MAX)];
+    harness.whatever_happens(|harness| {
+        for (start, end) in ranges {
+            let range = TimeRange { start: UnixNanos(start), end: Some(UnixNanos(end)) };
+            check(harness, &spans, &SearchPlan { range, ..plan(Predicate::All) });
+        }
+        let range = TimeRange { start: UnixNanos(at), end: None };
+        check(harness, &spans, &SearchPlan { range, ..plan(Predicate::All) });
+    });
+}
+
+/// Every order, also of traces whose parts lie in different blocks and windows.
+pub fn orders_hold_over_all_blocks(open: Open) {
+    let mut harness = open();
+    let spans = fill(&harness);
+    harness.whatever_happens(|harness| {
+        for order in ORDERS {
+            check(harness, &spans, &SearchPlan { order, ..plan(Predicate::All) });
+            let failed = Predicate::Compare(Field::Failed, Eq(Literal::Bool(true)));
+            check(harness, &spans, &SearchPlan { order, ..plan(failed) });
+        }
+    });
+}
+
+/// A trace is not longer or worse for being sent twice.
+pub fn equal_spans_count_once_in_every_order(open: Open) {
+    let mut harness = open();
+    let twice = [sent(1, 1).status(2), sent(1, 2).parent(1).at(1, 1)];
+    let others = [sent(2, 1).status(2), sent(2, 2).status(2), sent(2, 3)];
+    harness.append(&twice);
+    harness.append(&others);
+    harness.clock.advance(HOUR);
+    harness.append(&twice);
+    harness.append(&twice);
+    let spans = [twice.as_slice(), &others].concat();
+    harness.whatever_happens(|harness| {
+        for order in ORDERS {
+            check(harness, &spans, &SearchPlan { order, ..plan(Predicate::All) });
+        }
+    });
+}
+
+/// Though one span alone is in range, the summary is of all.
+pub fn a_summary_describes_the_whole_trace(open: Open) {
+    let mut harness = open();
+    let root = sent(1, 1).at(0, HOUR).name("root").status(2).with("error.type", text("timeout"));
+    let leaf = sent(1, 2).parent(1).service("cart").at(MINUTE, SECOND);
+    harness.append(std::slice::from_ref(&leaf));
+    harness.clock.advance(2 * HOUR);
+    harness.append(std::slice::from_ref(&root));
+    harness.whatever_happens(|harness| {
+        let range = TimeRange { start: UnixNanos(BEGIN + MINUTE), end: Some(UnixNanos(BEGIN + MINUTE + 1)) };
+        let found = harness.search(&SearchPlan { range, ..plan(Predicate::All) }).traces;
+        let [trace] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((trace.root_service.as_str(), trace.root_name.as_str()), ("shop", "root"));
+        assert_eq!((trace.start.0, trace.duration, trace.span_count, trace.error_count), (BEGIN, HOUR, 2, 1));
+        assert_eq!((trace.status, trace.error_code.as_deref()), (StatusCode::Error, Some("timeout")));
+        assert_eq!((trace.matched_span_count, trace.matched_span_ids.as_slice()), (1, &[leaf.id()][..]));
+        assert_eq!(
+            trace.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(),
+            ["cart", "shop"]
+        );
+    });
+}
+
+/// The earliest of them; all are counted.
+pub fn at_most_twenty_matching_spans_are_listed(open: Open) {
+    let mut harness = open();
+    let spans: Vec<Sent> = (1..=50).map(|n| sent(1, n).at(1000 - n, 1)).collect();
+    spans.chunks(9).for_each(|part| harness.append(part));
+    harness.whatever_happens(|harness| {
+        let trace = harness.find(Predicate::All).remove(0);
+        assert_eq!((trace.matched_span_count, trace.matched_span_ids.len()), (50, 20));
+        assert_eq!(trace.matched_span_ids[0], crate::spans::span_id(50));
+        assert_eq!(trace.id, trace_id(1));
+    });
+}
+
+/// Services sorted; operations of each, by name and kind.
+pub fn names_are_those_of_the_spans(open: Open) {
+    let mut harness = open();
+    let spans = fill(&harness);
+    harness.whatever_happens(|harness| {
+        let (store, tenant) = (harness.store(), TenantId::default());
+        let services = oracle::services(&spans);
+        assert_eq!(store.services(&tenant), services);
+        for service in &services {
+            assert_eq!(store.operations(&tenant, service), oracle::operations(&spans, service), "{service}");
+        }
+        assert_eq!(store.operations(&tenant, "nobody"), []);
+    });
+}

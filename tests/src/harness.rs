@@ -1,0 +1,198 @@
+//! A store on some engine, with a clock of its own, that can be shut down and opened again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
+use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::plan::{Order, Predicate, SearchPlan};
+use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
+use tempfile::TempDir;
+
+use crate::spans::{BEGIN, HOUR, Sent, decoded};
+
+/// A clock that tests move.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
+
+/// Where a store keeps its blocks.
+#[derive(Clone)]
+pub enum Ground {
+    /// In memory: contents are shared by the stores that are opened on it.
+    Memory(MemoryEngine),
+    /// In a directory.
+    Rocks(Arc<TempDir>, Durability),
+    /// On an engine of the test's own.
+    Own(Arc<dyn Engine>),
+}
+
+/// A store under test.
+pub struct Harness {
+    /// What the store takes for the time.
+    pub clock: Arc<ManualClock>,
+    /// What it was opened with.
+    pub config: StoreConfig,
+    ground: Ground,
+    open: Option<Open>,
+}
+
+struct Open {
+    store: Arc<BlockTraceStore>,
+    engine: Arc<dyn Engine>,
+}
+
+// === impl ManualClock ===
+
+impl ManualClock {
+    /// Sets the time; backwards is fine.
+    pub fn set(&self, nanos: u64) {
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Moves the time on.
+    pub fn advance(&self, nanos: u64) {
+        self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+// === impl Ground ===
+
+impl Ground {
+    /// In memory.
+    pub fn memory() -> Self {
+        Self::Memory(MemoryEngine::default())
+    }
+
+    /// RocksDB in a new directory.
+    pub fn rocks() -> Self {
+        Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Sync)
+    }
+
+    /// RocksDB without fsync, where many stores come and go.
+    pub fn quick_rocks() -> Self {
+        Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Os)
+    }
+
+    /// Opens the engine.
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        match self {
+            Self::Memory(engine) => Arc::new(engine.clone()),
+            Self::Rocks(directory, durability) => {
+                let disk = Disk::lock(directory.path(), 1 << 20).unwrap();
+                Arc::new(RocksEngine::open(disk, *durability).unwrap())
+            }
+            Self::Own(engine) => engine.clone(),
+        }
+    }
+}
+
+// === impl Harness ===
+
+impl Harness {
+    /// An empty store on `ground`.
+    pub fn new(ground: Ground) -> Self {
+        Self::with(ground, config())
+    }
+
+    /// An empty store with settings of the test's own.
+    pub fn with(ground: Ground, config: StoreConfig) -> Self {
+        let clock = Arc::new(ManualClock(AtomicU64::new(BEGIN)));
+        let mut harness = Self { clock, config, ground, open: None };
+        harness.restart();
+        harness
+    }
+
+    /// Shuts the store down, whatever it was doing, and opens it again.
+    pub fn restart(&mut self) {
+        // RocksDB has to be closed before it can be opened again.
+        self.open = None;
+        let engine = self.ground.engine();
+        let store = BlockTraceStore::open(engine.clone(), self.clock.clone(), self.config.clone()).unwrap();
+        self.open = Some(Open { store: Arc::new(store), engine });
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<BlockTraceStore> {
+        &self.open.as_ref().unwrap().store
+    }
+
+    /// What the store stands on.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.open.as_ref().unwrap().engine
+    }
+
+    /// Stores spans as one request.
+    pub fn append(&self, spans: &[Sent]) {
+        self.append_for(&TenantId::default(), spans);
+    }
+
+    /// Stores spans of a tenant as one request.
+    pub fn append_for(&self, tenant: &TenantId, spans: &[Sent]) {
+        self.store().append(tenant, &[decoded(spans)]).unwrap();
+    }
+
+    /// All spans of a trace; it has to be readable.
+    pub fn trace(&self, id: TraceId) -> Vec<Sent> {
+        self.trace_for(&TenantId::default(), id)
+    }
+
+    /// All spans of a tenant's trace.
+    pub fn trace_for(&self, tenant: &TenantId, id: TraceId) -> Vec<Sent> {
+        let Some(spans) = self.store().trace(tenant, id).unwrap() else { return Vec::new() };
+        let damage = spans.damage();
+        let found = spans.map(|span| Sent::from_stored(&span.unwrap())).collect();
+        assert_eq!(damage.blocks(), 0, "blocks are damaged");
+        found
+    }
+
+    /// Answers a search.
+    pub fn search(&self, plan: &SearchPlan) -> SearchAnswer {
+        self.store().search(&TenantId::default(), plan).unwrap()
+    }
+
+    /// All traces with a span that satisfies `predicate`, newest first.
+    pub fn find(&self, predicate: Predicate) -> Vec<TraceSummary> {
+        let answer = self.search(&plan(predicate));
+        assert!(!answer.partial && answer.next.is_none(), "not everything was found");
+        answer.traces
+    }
+
+    /// Rounds of background work.
+    pub fn maintain(&self, rounds: usize) {
+        for _ in 0..rounds {
+            self.store().maintain();
+        }
+    }
+
+    /// Checks something now, after a restart, after a merge, and after both.
+    pub fn whatever_happens(&mut self, check: impl Fn(&Self)) {
+        check(self);
+        self.restart();
+        check(self);
+        self.store().seal_all();
+        check(self);
+        self.restart();
+        check(self);
+        // Replaced blocks are deleted now, if they were not before.
+        self.clock.advance(HOUR / 60);
+        self.maintain(1);
+        check(self);
+    }
+}
+
+/// Small bounds, so that small tests meet them.
+pub fn config() -> StoreConfig {
+    StoreConfig { reserve_bytes: 1 << 20, cache_bytes: 8 << 20, ..StoreConfig::default() }
+}
+
+/// A search over all of time for at most 1,000 traces, newest first.
+pub fn plan(predicate: Predicate) -> SearchPlan {
+    SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 1000, after: None }
+}

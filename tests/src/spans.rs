@@ -1,0 +1,222 @@
+//! Spans as tests write them down: generated types, the contract's words for them, and requests.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
+use spandrel_proto::{SpanId, TraceId};
+use spandrel_storage::StoredSpan;
+
+/// One span with where it came from, in the types of the oracle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sent {
+    /// Its resource, without scopes.
+    pub resource: ResourceSpans,
+    /// Its scope, without spans.
+    pub scope: ScopeSpans,
+    /// The span itself.
+    pub span: Span,
+}
+
+/// A second in nanoseconds.
+pub const SECOND: u64 = 1_000_000_000;
+/// A minute in nanoseconds.
+pub const MINUTE: u64 = 60 * SECOND;
+/// An hour in nanoseconds.
+pub const HOUR: u64 = 60 * MINUTE;
+/// When tests begin: a whole hour in 2023.
+pub const BEGIN: u64 = 472_222 * HOUR;
+
+/// A trace ID that ends in `n`.
+pub fn trace_id(n: u64) -> TraceId {
+    TraceId::from_bytes(u128::from(n).to_be_bytes())
+}
+
+/// A span ID that ends in `n`.
+pub fn span_id(n: u64) -> SpanId {
+    SpanId::from_bytes(n.to_be_bytes())
+}
+
+/// An attribute.
+pub fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+/// A text as the value of an attribute.
+pub fn text(value: &str) -> Value {
+    Value::StringValue(value.to_owned())
+}
+
+/// A span of one millisecond that starts at `BEGIN`, of service `shop`, without a parent.
+pub fn sent(trace: u64, span: u64) -> Sent {
+    Sent {
+        resource: ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![attribute("service.name", text("shop"))],
+                ..Resource::default()
+            }),
+            ..ResourceSpans::default()
+        },
+        scope: ScopeSpans::default(),
+        span: Span {
+            trace_id: trace_id(trace).as_bytes().to_vec(),
+            span_id: span_id(span).as_bytes().to_vec(),
+            name: "GET /".to_owned(),
+            kind: 2,
+            start_time_unix_nano: BEGIN,
+            end_time_unix_nano: BEGIN + 1_000_000,
+            ..Span::default()
+        },
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    /// Of another service.
+    pub fn service(mut self, name: &str) -> Self {
+        self.resource_attributes().retain(|attribute| attribute.key != "service.name");
+        self.on_resource("service.name", text(name))
+    }
+
+    /// Of another name.
+    pub fn name(mut self, name: &str) -> Self {
+        self.span.name = name.to_owned();
+        self
+    }
+
+    /// Of another kind, as on the wire.
+    pub fn kind(mut self, kind: i32) -> Self {
+        self.span.kind = kind;
+        self
+    }
+
+    /// Below another span.
+    pub fn parent(mut self, n: u64) -> Self {
+        self.span.parent_span_id = span_id(n).as_bytes().to_vec();
+        self
+    }
+
+    /// So long after `BEGIN`, and so long.
+    pub fn at(mut self, offset: u64, duration: u64) -> Self {
+        self.span.start_time_unix_nano = BEGIN + offset;
+        self.span.end_time_unix_nano = BEGIN + offset + duration;
+        self
+    }
+
+    /// With exactly these times.
+    pub fn times(mut self, start: u64, end: u64) -> Self {
+        self.span.start_time_unix_nano = start;
+        self.span.end_time_unix_nano = end;
+        self
+    }
+
+    /// With a status, as on the wire.
+    pub fn status(mut self, code: i32) -> Self {
+        self.span.status = Some(Status { code, message: String::new() });
+        self
+    }
+
+    /// With one more attribute.
+    pub fn with(mut self, key: &str, value: Value) -> Self {
+        self.span.attributes.push(attribute(key, value));
+        self
+    }
+
+    /// With one more attribute of its resource.
+    pub fn on_resource(mut self, key: &str, value: Value) -> Self {
+        self.resource_attributes().push(attribute(key, value));
+        self
+    }
+
+    fn resource_attributes(&mut self) -> &mut Vec<KeyValue> {
+        &mut self.resource.resource.get_or_insert_default().attributes
+    }
+
+    /// Its trace.
+    pub fn trace(&self) -> TraceId {
+        TraceId::from_wire(&self.span.trace_id).unwrap()
+    }
+
+    /// Its ID.
+    pub fn id(&self) -> SpanId {
+        SpanId::from_wire(&self.span.span_id).unwrap()
+    }
+
+    /// When it starts.
+    pub fn start(&self) -> u64 {
+        self.span.start_time_unix_nano
+    }
+
+    /// How long it takes; nothing when it ends before it starts.
+    pub fn duration(&self) -> u64 {
+        self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano)
+    }
+
+    /// A stored span, read by the oracle.
+    pub fn from_stored(stored: &StoredSpan) -> Self {
+        Self {
+            resource: ResourceSpans::decode(stored.resource.clone()).unwrap(),
+            scope: ScopeSpans::decode(stored.scope.clone()).unwrap(),
+            span: Span::decode(stored.span.clone()).unwrap(),
+        }
+    }
+}
+
+/// A request with these spans, neighbours of one resource and scope joined.
+pub fn request(spans: &[Sent]) -> ExportTraceServiceRequest {
+    let mut resource_spans: Vec<ResourceSpans> = Vec::new();
+    for (at, sent) in spans.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| &spans[at]);
+        let same_resource = before.is_some_and(|before| before.resource == sent.resource);
+        let same_scope = same_resource && before.is_some_and(|before| before.scope == sent.scope);
+        if !same_resource {
+            resource_spans.push(sent.resource.clone());
+        }
+        let scopes = &mut resource_spans.last_mut().unwrap().scope_spans;
+        if !same_scope {
+            scopes.push(sent.scope.clone());
+        }
+        scopes.last_mut().unwrap().spans.push(sent.span.clone());
+    }
+    ExportTraceServiceRequest { resource_spans }
+}
+
+/// The spans of a request, each with its resource and scope.
+pub fn flatten(request: &ExportTraceServiceRequest) -> Vec<Sent> {
+    let mut spans = Vec::new();
+    for resource in &request.resource_spans {
+        for scope in &resource.scope_spans {
+            let template = Sent {
+                resource: ResourceSpans {
+                    resource: resource.resource.clone(),
+                    scope_spans: Vec::new(),
+                    schema_url: resource.schema_url.clone(),
+                },
+                scope: ScopeSpans {
+                    scope: scope.scope.clone(),
+                    spans: Vec::new(),
+                    schema_url: scope.schema_url.clone(),
+                },
+                span: Span::default(),
+            };
+            spans.extend(scope.spans.iter().map(|span| Sent { span: span.clone(), ..template.clone() }));
+        }
+    }
+    spans
+}
+
+/// Spans as the collector hands them to the store.
+pub fn decoded(spans: &[Sent]) -> Decoded {
+    decode(&request(spans))
+}
+
+/// A request as the collector hands it to the store; every span of it has to be valid.
+pub fn decode(request: &ExportTraceServiceRequest) -> Decoded {
+    let decoded = decode_request(Bytes::from(request.encode_to_vec()), &DecodeLimits::default()).unwrap();
+    assert_eq!(decoded.rejected.count, 0, "{}", decoded.rejected.message());
+    decoded
+}
