@@ -10,9 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::SpanRecord;
-use super::view::{
-    AnyValue, Attributes, EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView,
-};
+use super::attribute::{AnyValue, Attributes};
+use super::view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView};
 use super::wire::WireError;
 
 /// Writes one `{"resourceSpans":[…]}` that groups neighbours of the same resource and scope.

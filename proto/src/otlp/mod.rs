@@ -4,22 +4,23 @@
 //! (`opentelemetry/proto/trace/v1/trace.proto` and its neighbours). The crate `opentelemetry-proto`
 //! is the oracle that tests compare this module with.
 
+mod attribute;
 mod decode;
 mod json_in;
 mod json_out;
+mod raw;
 mod view;
 pub mod wire;
 
+pub use attribute::{AnyValue, Attributes, KeyValueView};
 pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, Rejections, decode_request};
 pub use json_in::{JsonError, request_from_json};
 pub use json_out::{
     write_any_value, write_attributes, write_event, write_link, write_request_json, write_resource_entry,
     write_string,
 };
-pub use view::{
-    AnyValue, Attributes, EntityRefView, EventView, KeyValueView, LinkView, RawValue, ResourceView,
-    ScopeView, SpanKey, SpanKind, SpanView, StatusCode,
-};
+pub use raw::{RawValue, SpanKey};
+pub use view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanKind, SpanView, StatusCode};
 
 /// One resource, scope and span together: the unit that goes in and comes out unchanged.
 #[derive(Clone, Copy, Debug)]

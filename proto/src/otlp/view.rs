@@ -4,8 +4,8 @@
 //! sub-message are merged. Strings were checked on the way in ([`super::decode_request`]); here a
 //! byte sequence that is not UTF-8 is an error of the wire, so a damaged store cannot cause a panic.
 
-use super::wire::{Field, Reader, Value, WireError};
-use crate::{SpanId, TraceId};
+use super::attribute::{Attributes, messages};
+use super::wire::{Reader, WireError};
 
 /// `SpanKind` of OTLP; values that OTLP does not define stay visible as `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,84 +142,6 @@ pub struct EntityRefView<'a> {
     pub description_keys: Vec<&'a str>,
 }
 
-/// One attribute.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KeyValueView<'a> {
-    /// Field 1.
-    pub key: &'a str,
-    /// Field 2; `None` when it was not sent.
-    pub value: Option<AnyValue<'a>>,
-}
-
-/// The value of an attribute.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum AnyValue<'a> {
-    /// No field of the union is set.
-    Empty,
-    /// Field 1.
-    String(&'a str),
-    /// Field 2.
-    Bool(bool),
-    /// Field 3.
-    Int(i64),
-    /// Field 4.
-    Double(f64),
-    /// Field 5: an `ArrayValue` message.
-    Array(&'a [u8]),
-    /// Field 6: a `KeyValueList` message.
-    KeyValues(&'a [u8]),
-    /// Field 7.
-    Bytes(&'a [u8]),
-}
-
-/// Iterates over the `KeyValue` fields of a message, optionally those one message deeper.
-#[derive(Debug, Clone)]
-pub struct Attributes<'a> {
-    outer: Option<(Reader<'a>, u32)>,
-    inner: Reader<'a>,
-    number: u32,
-}
-
-// === reading one field ===
-
-impl<'a> Field<'a> {
-    fn wrong_type(&self) -> WireError {
-        Reader::at_offset(&[], self.begin).wrong_type(self.number)
-    }
-
-    pub(super) fn bytes(&self) -> Result<&'a [u8], WireError> {
-        match self.value {
-            Value::Bytes(bytes) => Ok(bytes),
-            _ => Err(self.wrong_type()),
-        }
-    }
-
-    pub(super) fn str(&self) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| self.wrong_type())
-    }
-
-    pub(super) fn varint(&self) -> Result<u64, WireError> {
-        match self.value {
-            Value::Varint(value) => Ok(value),
-            _ => Err(self.wrong_type()),
-        }
-    }
-
-    pub(super) fn fixed64(&self) -> Result<u64, WireError> {
-        match self.value {
-            Value::Fixed64(value) => Ok(value),
-            _ => Err(self.wrong_type()),
-        }
-    }
-
-    pub(super) fn fixed32(&self) -> Result<u32, WireError> {
-        match self.value {
-            Value::Fixed32(value) => Ok(value),
-            _ => Err(self.wrong_type()),
-        }
-    }
-}
-
 // === impl SpanKind, StatusCode ===
 
 impl SpanKind {
@@ -327,6 +249,11 @@ impl<'a> SpanView<'a> {
         Ok(())
     }
 
+    /// The message itself.
+    pub(super) fn message(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Its kind.
     pub fn kind(&self) -> SpanKind {
         SpanKind::from_raw(self.raw_kind)
@@ -356,98 +283,6 @@ impl<'a> SpanView<'a> {
     pub fn links(&self) -> impl Iterator<Item = Result<LinkView<'a>, WireError>> + use<'a> {
         messages(self.bytes, 13).map(|m| m.and_then(LinkView::parse))
     }
-}
-
-// === walks that look at bytes alone ===
-
-/// What a span is sorted by, read without the rest of it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SpanKey {
-    /// Field 1.
-    pub trace_id: TraceId,
-    /// Field 7.
-    pub start: u64,
-    /// Field 2.
-    pub span_id: SpanId,
-}
-
-/// A comparable attribute value whose text is not looked at as UTF-8: hashing needs only its bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RawValue<'a> {
-    /// Field 1.
-    String(&'a [u8]),
-    /// Field 2.
-    Bool(bool),
-    /// Field 3.
-    Int(i64),
-    /// Field 4.
-    Double(f64),
-    /// Nothing, or a value that is not compared.
-    Other,
-}
-
-impl SpanKey {
-    /// Reads the key of a span that [`super::decode_request`] has accepted: it has each of the three
-    /// fields once, and exporters write them first, so the walk ends early.
-    pub fn parse(span: &[u8]) -> Result<Self, WireError> {
-        let mut key = Self::default();
-        let mut missing = 3;
-        let mut reader = Reader::new(span);
-        while let (1.., Some(field)) = (missing, reader.next_field()?) {
-            match field.number {
-                1 => key.trace_id = TraceId::from_wire(field.bytes()?).unwrap_or_default(),
-                2 => key.span_id = SpanId::from_wire(field.bytes()?).unwrap_or_default(),
-                7 => key.start = field.fixed64()?,
-                _ => continue,
-            }
-            missing -= 1;
-        }
-        Ok(key)
-    }
-}
-
-impl<'a> SpanView<'a> {
-    /// Calls `visit` with each attribute's key and value.
-    #[inline]
-    pub fn visit_raw_attributes(
-        &self,
-        mut visit: impl FnMut(&'a [u8], RawValue<'a>),
-    ) -> Result<(), WireError> {
-        let mut reader = Reader::new(self.bytes);
-        while let Some(field) = reader.next_field()? {
-            if field.number == 9 {
-                let (key, value) = raw_attribute(field.bytes()?)?;
-                visit(key, value);
-            }
-        }
-        Ok(())
-    }
-}
-
-#[inline]
-fn raw_attribute(bytes: &[u8]) -> Result<(&[u8], RawValue<'_>), WireError> {
-    let (mut key, mut value): (&[u8], _) = (&[], RawValue::Other);
-    let mut reader = Reader::new(bytes);
-    while let Some(field) = reader.next_field()? {
-        match field.number {
-            1 => key = field.bytes()?,
-            2 => {
-                let mut inner = Reader::new(field.bytes()?);
-                while let Some(field) = inner.next_field()? {
-                    value = match field.number {
-                        1 => RawValue::String(field.bytes()?),
-                        2 => RawValue::Bool(field.varint()? != 0),
-                        3 => RawValue::Int(field.varint()? as i64),
-                        4 => RawValue::Double(f64::from_bits(field.fixed64()?)),
-                        5..=7 => RawValue::Other,
-                        _ => value,
-                    };
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok((key, value))
 }
 
 // === impl ResourceView ===
@@ -605,128 +440,4 @@ impl<'a> EntityRefView<'a> {
         }
         Ok(view)
     }
-}
-
-// === impl KeyValueView, AnyValue ===
-
-impl<'a> KeyValueView<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let mut view = Self { key: "", value: None };
-        let mut reader = Reader::new(bytes);
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => view.key = field.str()?,
-                2 => {
-                    let value = AnyValue::parse(field.bytes()?)?;
-                    if view.value.is_none() || value != AnyValue::Empty {
-                        view.value = Some(value);
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(view)
-    }
-}
-
-impl<'a> AnyValue<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let mut value = Self::Empty;
-        let mut reader = Reader::new(bytes);
-        while let Some(field) = reader.next_field()? {
-            value = match field.number {
-                1 => Self::String(field.str()?),
-                2 => Self::Bool(field.varint()? != 0),
-                3 => Self::Int(field.varint()? as i64),
-                4 => Self::Double(f64::from_bits(field.fixed64()?)),
-                5 => Self::Array(field.bytes()?),
-                6 => Self::KeyValues(field.bytes()?),
-                7 => Self::Bytes(field.bytes()?),
-                _ => value,
-            };
-        }
-        Ok(value)
-    }
-
-    /// The elements of an `ArrayValue` message.
-    pub fn array_items(message: &'a [u8]) -> impl Iterator<Item = Result<AnyValue<'a>, WireError>> + use<'a> {
-        messages(message, 1).map(|m| m.and_then(AnyValue::parse))
-    }
-
-    /// The entries of a `KeyValueList` message.
-    pub fn entries(message: &'a [u8]) -> Attributes<'a> {
-        Attributes::of(message, 1)
-    }
-}
-
-// === impl Attributes ===
-
-impl<'a> Attributes<'a> {
-    fn of(bytes: &'a [u8], number: u32) -> Self {
-        Self { outer: None, inner: Reader::new(bytes), number }
-    }
-
-    /// The fields `number` inside every occurrence of the sub-message `outer`.
-    fn inside(bytes: &'a [u8], outer: u32, number: u32) -> Self {
-        Self { outer: Some((Reader::new(bytes), outer)), inner: Reader::new(&[]), number }
-    }
-
-    /// The last string with this key; values of other types do not count.
-    pub fn string(self, key: &str) -> Option<&'a str> {
-        let mut found = None;
-        for entry in self.flatten() {
-            if let (true, Some(AnyValue::String(value))) = (entry.key == key, entry.value) {
-                found = Some(value);
-            }
-        }
-        found
-    }
-
-    fn advance(&mut self) -> Result<Option<KeyValueView<'a>>, WireError> {
-        loop {
-            while let Some(field) = self.inner.next_field()? {
-                if field.number == self.number {
-                    return KeyValueView::parse(field.bytes()?).map(Some);
-                }
-            }
-            let Some((outer, number)) = &mut self.outer else { return Ok(None) };
-            let Some(field) = outer.next_field()? else { return Ok(None) };
-            if field.number == *number {
-                self.inner = Reader::new(field.bytes()?);
-            }
-        }
-    }
-}
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = Result<KeyValueView<'a>, WireError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let result = self.advance().transpose();
-        if matches!(result, Some(Err(_))) {
-            // Damaged bytes end the walk: the place after an error has no meaning.
-            self.inner = Reader::new(&[]);
-            self.outer = None;
-        }
-        result
-    }
-}
-
-/// The sub-messages with one field number.
-fn messages<'a>(bytes: &'a [u8], number: u32) -> impl Iterator<Item = Result<&'a [u8], WireError>> + use<'a> {
-    let mut reader = Some(Reader::new(bytes));
-    std::iter::from_fn(move || {
-        loop {
-            let step = reader.as_mut()?.next_field();
-            match step {
-                Ok(None) => return None,
-                Ok(Some(field)) if field.number == number => return Some(field.bytes()),
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    reader = None;
-                    return Some(Err(error));
-                }
-            }
-        }
-    })
 }

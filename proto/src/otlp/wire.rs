@@ -71,6 +71,46 @@ pub struct Reader<'a> {
 
 const MAX_GROUP_DEPTH: usize = 32;
 
+// === impl Field ===
+
+impl<'a> Field<'a> {
+    fn wrong_type(&self) -> WireError {
+        WireError { kind: WireErrorKind::WrongType(self.number), offset: self.begin }
+    }
+
+    pub(crate) fn bytes(&self) -> Result<&'a [u8], WireError> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(crate) fn str(&self) -> Result<&'a str, WireError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| self.wrong_type())
+    }
+
+    pub(crate) fn varint(&self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Varint(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(crate) fn fixed64(&self) -> Result<u64, WireError> {
+        match self.value {
+            Value::Fixed64(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+
+    pub(crate) fn fixed32(&self) -> Result<u32, WireError> {
+        match self.value {
+            Value::Fixed32(value) => Ok(value),
+            _ => Err(self.wrong_type()),
+        }
+    }
+}
+
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
