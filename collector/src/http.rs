@@ -89,8 +89,9 @@ async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response
         Ok(rejected) => accepted(answer_in, &rejected),
         Err(refusal) => {
             // Over HTTP/1 an answer amid the body would reach many senders as a broken connection.
-            // One that expects a 100 first has not begun to send.
-            if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
+            // One that expects a 100 first has not begun to send; one that was too slow had its time.
+            let may_send = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
+            if may_send && !matches!(refusal, Refusal::BodyTimeout(_)) {
                 body::discard(body, intake.limits.body_timeout).await;
             }
             refused(&intake, answer_in, &refusal)
