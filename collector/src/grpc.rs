@@ -59,7 +59,16 @@ pub(crate) struct TraceService {
 
 /// The routes of an OTLP/gRPC listener.
 pub(crate) fn router(intake: Arc<Intake>) -> Router {
-    Routes::new(TraceService { intake }).prepare().into_axum_router()
+    let routes = Routes::new(TraceService { intake: intake.clone() }).prepare().into_axum_router();
+    // What gRPC says of an unknown method has HTTP status 200: to an OTLP/HTTP sender that has the
+    // wrong port it would read as "all stored".
+    routes.fallback(move |request: Request| {
+        let response = match is_grpc(request.headers()) {
+            true => refused(&intake, &Refusal::UnknownPath(request.uri().path().to_owned())),
+            false => refused_plainly(&intake, &not_grpc(request.headers())),
+        };
+        async move { response }
+    })
 }
 
 /// Whether a request means to be gRPC.
@@ -79,13 +88,21 @@ pub(crate) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
     response
 }
 
+/// An answer for somebody who does not speak gRPC.
+fn refused_plainly(intake: &Intake, refusal: &Refusal) -> Response {
+    intake.meters.refused(refusal);
+    (refusal.verdict().http, refusal.to_string()).into_response()
+}
+
+fn not_grpc(headers: &HeaderMap) -> Refusal {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    Refusal::NotGrpc(String::from_utf8_lossy(content_type).into_owned())
+}
+
 async fn export(intake: &Intake, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     if !is_grpc(&parts.headers) {
-        let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-        let refusal = Refusal::NotGrpc(String::from_utf8_lossy(content_type).into_owned());
-        intake.meters.refused(&refusal);
-        return (refusal.verdict().http, refusal.to_string()).into_response();
+        return refused_plainly(intake, &not_grpc(&parts.headers));
     }
     match receive(intake, &parts.headers, &mut body).await {
         Ok(rejected) => accepted(&rejected),
