@@ -45,6 +45,7 @@ pub fn router(state: QueryState) -> Router {
     }
     router
         .route("/api", any(unknown_path))
+        .route("/api/", any(unknown_path))
         .route("/api/{*rest}", any(unknown_path))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
