@@ -47,6 +47,14 @@ pub enum OpenError {
         /// Why.
         error: rocksdb::Error,
     },
+    /// The disk is too full to open it.
+    #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
+    NoSpace {
+        /// Where.
+        path: PathBuf,
+        /// What did not fit.
+        error: rocksdb::Error,
+    },
     /// The catalog cannot be read.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -67,8 +75,21 @@ impl RocksEngine {
         let live = LiveBlocks::default();
         // While the catalog is not read yet, no block is known to be gone: the lock holds back the filter.
         let mut known = live.write();
-        let db = DBOpen::open_cf_descriptors(&options::database(), &path, options::families(&live))
-            .map_err(|error| OpenError::Rocks { path, error })?;
+        let open = || {
+            let families = options::families(&live, disk.reserve_bytes());
+            DBOpen::open_cf_descriptors(&options::database(), &path, families)
+        };
+        // Opening may write out what the log of a killed process holds, which takes room.
+        let db = open().or_else(|error| {
+            if !is_no_space(&error) {
+                return Err(OpenError::Rocks { path: path.clone(), error });
+            }
+            disk.release_reserve();
+            open().map_err(|error| match is_no_space(&error) {
+                true => OpenError::NoSpace { path: path.clone(), error },
+                false => OpenError::Rocks { path: path.clone(), error },
+            })
+        })?;
         let engine = Self {
             db,
             disk,
@@ -172,14 +193,16 @@ impl RocksEngine {
 type DBOpen = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
 
 fn failure(error: rocksdb::Error) -> EngineError {
-    let text = error.to_string();
-    if error.kind() == ErrorKind::IOError
-        && (text.contains("No space left") || text.contains("quota exceeded"))
-    {
-        EngineError::NoSpace(text)
+    if is_no_space(&error) {
+        EngineError::NoSpace(error.to_string())
     } else {
-        EngineError::Io(text)
+        EngineError::Io(error.to_string())
     }
+}
+
+fn is_no_space(error: &rocksdb::Error) -> bool {
+    let said = |text: &str| error.as_ref().contains(text);
+    error.kind() == ErrorKind::IOError && (said("No space left") || said("quota exceeded"))
 }
 
 impl Engine for RocksEngine {

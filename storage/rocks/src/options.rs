@@ -20,6 +20,8 @@ pub(crate) const REPLACED: &str = "replaced";
 /// Two memtables of this size for each family of pages bound the memory of a burst.
 const PAGE_MEMTABLE: usize = 32 << 20;
 const SMALL_MEMTABLE: usize = 8 << 20;
+/// Below this, RocksDB would be writing out memtables all the time.
+const LEAST_MEMTABLE: usize = 1 << 20;
 /// Small enough that a dropped window frees most of its files at once.
 const BLOB_FILE: u64 = 32 << 20;
 /// A write-ahead log above this makes RocksDB write out its memtables.
@@ -44,20 +46,24 @@ pub(crate) fn database() -> Options {
     options
 }
 
-pub(crate) fn families(live: &LiveBlocks) -> Vec<ColumnFamilyDescriptor> {
+/// A memtable is no larger than what stays free: RocksDB resumes after a full disk only once there is
+/// room for one, and until then the store must not say that there is room.
+pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    let memtable =
+        usize::try_from(reserve_bytes).unwrap_or(PAGE_MEMTABLE).clamp(LEAST_MEMTABLE, PAGE_MEMTABLE);
     vec![
-        ColumnFamilyDescriptor::new(FRESH, pages(&cache)),
-        ColumnFamilyDescriptor::new(SEALED, pages(&cache)),
-        ColumnFamilyDescriptor::new(CATALOG, small(&cache)),
-        ColumnFamilyDescriptor::new(INDEX, index(&cache, live)),
-        ColumnFamilyDescriptor::new(REPLACED, small(&cache)),
-        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, small(&cache)),
+        ColumnFamilyDescriptor::new(FRESH, pages(&cache, memtable)),
+        ColumnFamilyDescriptor::new(SEALED, pages(&cache, memtable)),
+        ColumnFamilyDescriptor::new(CATALOG, small(&cache, memtable)),
+        ColumnFamilyDescriptor::new(INDEX, index(&cache, memtable, live)),
+        ColumnFamilyDescriptor::new(REPLACED, small(&cache, memtable)),
+        ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, small(&cache, memtable)),
     ]
 }
 
-fn pages(cache: &Cache) -> Options {
-    let mut options = family(cache, PAGE_MEMTABLE);
+fn pages(cache: &Cache, memtable: usize) -> Options {
+    let mut options = family(cache, memtable);
     options.set_enable_blob_files(true);
     options.set_min_blob_size(512);
     options.set_blob_file_size(BLOB_FILE);
@@ -69,15 +75,15 @@ fn pages(cache: &Cache) -> Options {
     options
 }
 
-fn small(cache: &Cache) -> Options {
-    let mut options = family(cache, SMALL_MEMTABLE);
+fn small(cache: &Cache, memtable: usize) -> Options {
+    let mut options = family(cache, SMALL_MEMTABLE.min(memtable));
     options.set_compression_type(DBCompressionType::Zstd);
     options
 }
 
 /// Rows whose block left the catalog go when a compaction meets them.
-fn index(cache: &Cache, live: &LiveBlocks) -> Options {
-    let mut options = family(cache, PAGE_MEMTABLE);
+fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
+    let mut options = family(cache, memtable);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     let live = live.clone();
