@@ -1,14 +1,15 @@
 //! Keeps other web sites out while bound to loopback: a `Host` or `Origin` that is neither loopback
-//! nor listed is refused, so that DNS rebinding reaches nothing.
+//! nor listed is refused, so that DNS rebinding reaches nothing. Listed origins may ask (CORS).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// Hosts and origins beyond loopback that may be named.
 struct Allowed {
@@ -22,6 +23,25 @@ pub(crate) fn protect(router: Router, address: SocketAddr, cors_origins: &[Strin
     }
     let allowed = Arc::new(Allowed { origins: cors_origins.to_vec() });
     router.layer(middleware::from_fn_with_state(allowed, check))
+}
+
+/// Lets pages of the listed origins ask.
+pub(crate) fn share(router: Router, cors_origins: &[String]) -> Router {
+    if cors_origins.is_empty() {
+        return router;
+    }
+    let origins = if cors_origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(cors_origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let methods = [Method::GET, Method::HEAD];
+    router.layer(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods(methods)
+            .allow_headers(AllowHeaders::mirror_request()),
+    )
 }
 
 async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -37,6 +40,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 8192;
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Asks a silent HTTP/2 client whether it is still there.
 const PING_AFTER: Duration = Duration::from_secs(60);
+/// A client that has its answers gets so long to hang up when the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// After a failed accept (no file descriptors left, say), others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -57,8 +62,13 @@ impl Listener {
     }
 
     /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets open requests end.
+    ///
+    /// Who has no request open is not waited for: a client that says nothing, or never hangs up, must
+    /// not hold up the end.
     pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
+        let (open, mut all_answered) = watch::channel(0usize);
+        let router = router.layer(middleware::from_fn_with_state(Arc::new(open), counted));
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let builder = Arc::new(builder());
         loop {
@@ -79,9 +89,14 @@ impl Listener {
                 }
             };
             let (router, builder, watcher) = (router.clone(), builder.clone(), graceful.watcher());
+            let mut stop = stop.clone();
             tokio::spawn(async move {
                 let _slot = slot;
-                if !speaks(&stream).await {
+                let speaks = tokio::select! {
+                    speaks = speaks(&stream) => speaks,
+                    _ = stop.wait_for(|stop| *stop) => false,
+                };
+                if !speaks {
                     return;
                 }
                 let service = TowerToHyperService::new(router);
@@ -92,7 +107,36 @@ impl Listener {
             });
         }
         drop(self.socket);
-        graceful.shutdown().await;
+        let answered = async {
+            let _ = all_answered.wait_for(|open| *open == 0).await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = answered => tracing::debug!(address = %self.address, "clients that do not hang up are let go"),
+        }
+    }
+}
+
+/// Counts the requests that wait for their answer.
+async fn counted(State(open): State<Arc<watch::Sender<usize>>>, request: Request, next: Next) -> Response {
+    let _one = Open::new(&open);
+    next.run(request).await
+}
+
+/// One request, for as long as it lives: clients that go away drop it in the middle.
+struct Open<'c>(&'c watch::Sender<usize>);
+
+impl<'c> Open<'c> {
+    fn new(count: &'c watch::Sender<usize>) -> Self {
+        count.send_modify(|open| *open += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
     }
 }
 
