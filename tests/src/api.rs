@@ -69,8 +69,7 @@ impl Api {
         let mut found: Vec<Value> = Vec::new();
         let mut cursor = String::new();
         loop {
-            let mut path =
-                format!("traces?q={}&start={EVER}&limit={PAGE}", percent_encoded(query));
+            let mut path = format!("traces?q={}&start={EVER}&limit={PAGE}", percent_encoded(query));
             if !cursor.is_empty() {
                 path += &format!("&cursor={}", percent_encoded(&cursor));
             }

@@ -31,7 +31,10 @@ struct Raw;
 impl Grpc {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Result<Self, Status> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| Status::internal(error.to_string()))?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Status::internal(error.to_string()))?;
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| Status::internal(error.to_string()))?
             .connect_timeout(PATIENCE)

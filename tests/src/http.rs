@@ -38,7 +38,13 @@ pub struct Connection {
 }
 
 /// One request on a connection of its own. Panics when no answer comes.
-pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: Body<'_>) -> Reply {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Body<'_>,
+) -> Reply {
     Connection::open(address)
         .and_then(|mut connection| connection.request(method, path, headers, body))
         .unwrap_or_else(|error| panic!("{method} {path} got no answer: {error}"))
@@ -207,6 +213,7 @@ impl Reply {
     }
 
     /// The `detail` of an error; panics when it is not `application/problem+json`.
+    #[track_caller]
     pub fn problem(&self) -> String {
         let kind = self.header("content-type").unwrap_or_default();
         assert!(kind.starts_with("application/problem+json"), "{} as {kind:?}: {}", self.status, self.text());

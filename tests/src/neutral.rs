@@ -176,7 +176,11 @@ fn any_value(sent: &Value) -> Value {
     match (kind.as_str(), value) {
         ("intValue", Value::Number(number)) => json!({ kind: number.to_string() }),
         ("doubleValue", Value::Number(number)) => json!({ kind: number.as_f64() }),
-        ("arrayValue", array) => json!({ kind: list(&array["values"]).iter().map(any_value).collect::<Vec<_>>() }),
+        // What serde_json makes of the one number that the stories have and JSON has not.
+        ("doubleValue", Value::Null) => json!({ kind: "Infinity" }),
+        ("arrayValue", array) => {
+            json!({ kind: list(&array["values"]).iter().map(any_value).collect::<Vec<_>>() })
+        }
         ("kvlistValue", map) => json!({ kind: attributes(&map["values"]) }),
         _ => json!({ kind: value }),
     }

@@ -57,7 +57,8 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let resource = Resource { attributes: vec![text("service.name", service)], ..Resource::default() };
     let scope = InstrumentationScope { name: "spandrel.tests".to_owned(), ..InstrumentationScope::default() };
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: String::new() }];
-    let resource_spans = vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }];
+    let resource_spans =
+        vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }];
     ExportTraceServiceRequest { resource_spans }
 }
 
@@ -68,7 +69,9 @@ pub fn flat(data: &[ResourceSpans]) -> Vec<(ResourceSpans, ScopeSpans, Span)> {
         let bare_resource = ResourceSpans { scope_spans: Vec::new(), ..resource.clone() };
         for scope in &resource.scope_spans {
             let bare_scope = ScopeSpans { spans: Vec::new(), ..scope.clone() };
-            all.extend(scope.spans.iter().map(|span| (bare_resource.clone(), bare_scope.clone(), span.clone())));
+            all.extend(
+                scope.spans.iter().map(|span| (bare_resource.clone(), bare_scope.clone(), span.clone())),
+            );
         }
     }
     all

@@ -64,7 +64,11 @@ pub fn binary() -> PathBuf {
         },
         PathBuf::from,
     );
-    assert!(path.is_file(), "{} is missing; `cargo build` makes it, or name one: SPANDREL_BIN=…", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing; `cargo build` makes it, or name one: SPANDREL_BIN=…",
+        path.display()
+    );
     path
 }
 

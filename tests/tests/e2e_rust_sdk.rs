@@ -1,17 +1,26 @@
 //! The real Rust SDK over gRPC, HTTP with protobuf and HTTP with JSON, compared as in `e2e_sdk.rs`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{
-    Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceState, Tracer as _,
-    TracerProvider as _,
+    Link, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceState,
+    Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Array, Context, InstrumentationScope, KeyValue, Value as Any};
-use opentelemetry_otlp::{Compression, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    Compression, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _};
+use opentelemetry_sdk::trace::{
+    InMemorySpanExporter, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _,
+};
 use serde_json::{Value, json};
 use spandrel_tests::neutral::{self, assert_same};
 use spandrel_tests::server::Settings;
@@ -58,11 +67,16 @@ fn tell_story(tracer: &SdkTracer, orders: &SdkTracer) {
     let trace = fastrand::u128(1..).into();
     let caller = SpanContext::new(trace, 0x1020_3040_5060_7080.into(), TraceFlags::SAMPLED, true, state);
     let outside = Context::new().with_remote_span_context(caller);
-    let server = tracer.span_builder("GET /checkout/{id}").with_kind(SpanKind::Server).with_attributes(every_type());
+    let server =
+        tracer.span_builder("GET /checkout/{id}").with_kind(SpanKind::Server).with_attributes(every_type());
     let server = outside.with_span(tracer.build_with_context(server, &outside));
     server.span().set_attribute(KeyValue::new("http.response.status_code", 500));
     let then = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
-    server.span().add_event_with_timestamp("received", then, vec![KeyValue::new("bytes", 512), KeyValue::new("fast", true)]);
+    server.span().add_event_with_timestamp(
+        "received",
+        then,
+        vec![KeyValue::new("bytes", 512), KeyValue::new("fast", true)],
+    );
     let inside = |builder: SpanBuilder, end: &dyn Fn(&Context)| {
         let context = server.with_span(tracer.build_with_context(builder, &server));
         end(&context);
@@ -94,7 +108,8 @@ fn tell_story(tracer: &SdkTracer, orders: &SdkTracer) {
     let consumer = orders.span_builder("orders process").with_kind(SpanKind::Consumer).with_links(links);
     drop(orders.build_with_context(consumer, &Context::new()));
 
-    let fan = Context::new().with_span(tracer.build_with_context(tracer.span_builder("fan out"), &Context::new()));
+    let fan =
+        Context::new().with_span(tracer.build_with_context(tracer.span_builder("fan out"), &Context::new()));
     for number in 0..FAN {
         let name = format!("branch {}", number % 7);
         let branch = tracer.span_builder(name).with_attributes([KeyValue::new("number", number)]);
@@ -106,7 +121,8 @@ fn tell_story(tracer: &SdkTracer, orders: &SdkTracer) {
 // What was sent, in the words of sdk/README.md.
 
 fn any(value: &Any) -> Value {
-    let list = |values: Vec<Any>| json!({ "arrayValue": { "values": values.iter().map(any).collect::<Vec<_>>() } });
+    let list =
+        |values: Vec<Any>| json!({ "arrayValue": { "values": values.iter().map(any).collect::<Vec<_>>() } });
     match value {
         Any::Bool(flag) => json!({ "boolValue": flag }),
         Any::I64(int) => json!({ "intValue": int.to_string() }),
@@ -143,7 +159,8 @@ fn expected(span: &SpanData, resource: &Resource) -> Value {
         Status::Error { description } => ("ERROR", description.to_string()),
     };
     let scope = &span.instrumentation_scope;
-    let resource_attributes: Vec<KeyValue> = resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    let resource_attributes: Vec<KeyValue> =
+        resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
     json!({
         "traceId": span.span_context.trace_id().to_string(),
         "spanId": span.span_context.span_id().to_string(),
@@ -190,7 +207,10 @@ async fn emit(mut exporter: SpanExporter, instance: &str) -> Value {
 }
 
 fn http_exporter(address: SocketAddr, protocol: Protocol, compression: Option<Compression>) -> SpanExporter {
-    let builder = SpanExporter::builder().with_http().with_protocol(protocol).with_endpoint(format!("http://{address}/v1/traces"));
+    let builder = SpanExporter::builder()
+        .with_http()
+        .with_protocol(protocol)
+        .with_endpoint(format!("http://{address}/v1/traces"));
     match compression {
         Some(compression) => builder.with_compression(compression).build().unwrap(),
         None => builder.build().unwrap(),
@@ -231,7 +251,10 @@ fn rust() {
             assert_same(what, &neutral::of_otlp_json(&otlp), expected);
             let tree = api.tree(id);
             assert_same(what, &neutral::of_tree(&tree), &neutral::without_dropped(expected));
-            assert!(tree["segments"].as_array().unwrap().iter().all(|segment| segment["instance"] == what), "{what}");
+            assert!(
+                tree["segments"].as_array().unwrap().iter().all(|segment| segment["instance"] == what),
+                "{what}"
+            );
         }
     }
     server.stop();

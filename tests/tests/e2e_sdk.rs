@@ -1,5 +1,10 @@
 //! Real SDKs of other languages over real sockets: what they sent is compared with what comes back.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -50,13 +55,30 @@ fn check_summary(api: &mut spandrel_tests::api::Api, what: &str, tree: &Value, e
     };
     let (service, instance) = (attribute("service.name"), attribute("service.instance.id"));
     for segment in tree["segments"].as_array().unwrap() {
-        assert_eq!((segment["service"].as_str(), segment["instance"].as_str()), (Some(&*service), Some(&*instance)));
+        assert_eq!(
+            (segment["service"].as_str(), segment["instance"].as_str()),
+            (Some(&*service), Some(&*instance))
+        );
     }
-    let query = format!("{{ resource.service.instance.id = \"{instance}\" && resource.service.name = \"{service}\" }}");
+    let query = format!(
+        "{{ resource.service.instance.id = \"{instance}\" && resource.service.name = \"{service}\" }}"
+    );
     let found = api.search(&query);
-    let trace = found.iter().find(|trace| trace["id"] == tree["id"]).unwrap_or_else(|| panic!("{what}: not found by {query}"));
+    let trace = found
+        .iter()
+        .find(|trace| trace["id"] == tree["id"])
+        .unwrap_or_else(|| panic!("{what}: not found by {query}"));
     assert_eq!(trace["matchedSpanCount"], expected.len(), "{what}");
-    for field in ["spanCount", "errorCount", "rootService", "rootName", "startUnixNano", "durationNano", "status", "errorCode"] {
+    for field in [
+        "spanCount",
+        "errorCount",
+        "rootService",
+        "rootName",
+        "startUnixNano",
+        "durationNano",
+        "status",
+        "errorCode",
+    ] {
         assert_eq!(trace[field], tree[field], "{what}: {field}");
     }
 }
@@ -76,7 +98,8 @@ fn check_story(server: &Server, printed: &Value, exception: &str) {
     assert_eq!(tree["segments"][0]["spans"][0]["id"], root["spanId"]);
     let warnings = tree["warnings"].to_string();
     assert!(!warnings.contains("orphan"), "the only orphan is an external parent, no warning: {warnings}");
-    let spans = tree["segments"].as_array().unwrap().iter().flat_map(|segment| segment["spans"].as_array().unwrap());
+    let spans =
+        tree["segments"].as_array().unwrap().iter().flat_map(|segment| segment["spans"].as_array().unwrap());
     let charge = spans.into_iter().find(|span| span["name"] == "charge").unwrap();
     assert_eq!(charge["errorCode"], exception, "exception.type of the last exception");
     for (query, name) in [
@@ -97,8 +120,9 @@ fn check_story(server: &Server, printed: &Value, exception: &str) {
 
 #[test]
 fn python() {
-    let interpreter = std::env::var("SPANDREL_PYTHON")
-        .expect("SPANDREL_PYTHON names a Python that has the OpenTelemetry SDK; try: eval \"$(make -s env)\"");
+    let interpreter = std::env::var("SPANDREL_PYTHON").expect(
+        "SPANDREL_PYTHON names a Python that has the OpenTelemetry SDK; try: eval \"$(make -s env)\"",
+    );
     let data = tempfile::tempdir().unwrap();
     let server = Settings::on(data.path()).start();
     for (protocol, compression) in [("grpc", "none"), ("grpc", "gzip"), ("http", "none"), ("http", "gzip")] {
@@ -116,12 +140,20 @@ fn python() {
 #[test]
 fn node() {
     let packages = script("node/node_modules");
-    assert!(packages.is_dir(), "the packages of tests/sdk/node are missing; try: scripts/ui.sh packages tests/sdk/node");
+    assert!(
+        packages.is_dir(),
+        "the packages of tests/sdk/node are missing; try: scripts/ui.sh packages tests/sdk/node"
+    );
     let data = tempfile::tempdir().unwrap();
     let server = Settings::on(data.path()).start();
-    for (protocol, compression) in
-        [("grpc", "none"), ("grpc", "gzip"), ("http-proto", "none"), ("http-proto", "gzip"), ("http-json", "none"), ("http-json", "gzip")]
-    {
+    for (protocol, compression) in [
+        ("grpc", "none"),
+        ("grpc", "gzip"),
+        ("http-proto", "none"),
+        ("http-proto", "gzip"),
+        ("http-json", "none"),
+        ("http-json", "gzip"),
+    ] {
         let address = if protocol == "grpc" { server.otlp_grpc() } else { server.otlp_http() };
         let what = format!("Node.js, {protocol}, {compression}");
         let mut command = Command::new("node");
