@@ -54,21 +54,25 @@ impl Aggregation<'_> {
         if labels.iter().all(Option::is_none) {
             return Ok(());
         }
-        let whole = self.whole_minutes();
-        let covers_all = whole
-            .is_some_and(|w| w.contains(entry.row.meta.min_start) && w.contains(entry.row.meta.max_start));
-        if let Some(whole) = whole {
-            for row in
-                store.reader.rollups(entry)?.iter().filter(|row| whole.contains(UnixNanos(row.start())))
-            {
-                if let Some(point) = self.point(&labels[row.operation as usize], row.flags(), row.start()) {
-                    point.request_count += row.count;
-                    point.error_count += row.errors;
-                    point.latency.merge(&row.latency);
-                }
+        let Some(whole) = self.whole_minutes() else { return self.add_rows(store, entry, &labels, None) };
+        let rollups = match store.reader.rollups(entry) {
+            Ok(rollups) => rollups,
+            Err(error) => {
+                // They say nothing that the columns do not say.
+                store.report_damage(entry, &error, &Damage::default());
+                return self.add_rows(store, entry, &labels, None);
+            }
+        };
+        for row in rollups.iter().filter(|row| whole.contains(UnixNanos(row.start()))) {
+            if let Some(point) = self.point(&labels[row.operation as usize], row.flags(), row.start()) {
+                point.request_count += row.count;
+                point.error_count += row.errors;
+                point.latency.merge(&row.latency);
             }
         }
-        if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, whole) }
+        let meta = &entry.row.meta;
+        let covers_all = whole.contains(meta.min_start) && whole.contains(meta.max_start);
+        if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, Some(whole)) }
     }
 
     /// The rows that rollups did not count: those outside `whole`.

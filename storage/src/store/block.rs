@@ -172,8 +172,15 @@ impl BlockReader {
         }
         let header = self.header(entry)?;
         let section = header.chunks().get(index).ok_or(FormatError::Damaged("header"))?;
-        let bytes = section.decode(self.fetch(entry, section.range())?)?;
-        if keep {
+        let stored = self.fetch(entry, section.range())?;
+        // Every chunk of the block is inflated with the first one: that is kept in any case.
+        let first = match (section.needs_first_chunk(), index) {
+            (false, _) => None,
+            (true, 0) => return Err(FormatError::Damaged("header").into()),
+            (true, _) => Some(self.chunk(entry, 0, true)?),
+        };
+        let bytes = section.decode(stored, first.as_ref().map(ChunkRows::bytes))?;
+        if keep || index == 0 {
             self.cache.insert(key, Part::Chunk(bytes.clone()));
         }
         Ok(ChunkRows::new(bytes))
@@ -181,7 +188,7 @@ impl BlockReader {
 
     fn section(&self, entry: &BlockEntry, kind: SectionKind) -> Result<Bytes, BlockError> {
         let section: Section = *self.header(entry)?.section(kind)?;
-        Ok(section.decode(self.fetch(entry, section.range())?)?)
+        Ok(section.decode(self.fetch(entry, section.range())?, None)?)
     }
 
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {

@@ -55,7 +55,11 @@ pub(super) fn merge_once(
 ) -> Result<bool, MergeError> {
     let Some(state) = store.tenant(tenant) else { return Ok(false) };
     let Some(job) = choose(store, tenant, &state.view(), everything) else { return Ok(false) };
-    run(store, &job)?;
+    match run(store, &job) {
+        // The damaged blocks are set aside: the next round goes without them.
+        Err(error @ MergeError::Damaged(_)) => tracing::error!(%tenant, %error, "a merge was given up"),
+        done => done?,
+    }
     Ok(true)
 }
 
@@ -172,7 +176,7 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
         });
         entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row }));
     }
-    store.engine.commit(&change)?;
+    store.commit(&change)?;
     store.replace(&job.tenant, entries, &job.blocks);
     Ok(())
 }

@@ -8,6 +8,7 @@ mod aggregate;
 mod block;
 mod config;
 mod counter;
+mod damage;
 mod matcher;
 mod merge;
 mod retention;
@@ -17,7 +18,7 @@ mod sequence;
 mod summary;
 mod view;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 pub use self::config::{Clock, StoreConfig, SystemClock};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
+use self::damage::DamagedBlocks;
 use self::rows::{BlockRows, MergedRows, Seen};
 use self::sequence::Sequences;
 use self::view::{TenantState, View};
@@ -57,7 +59,7 @@ pub struct BlockTraceStore {
     /// Blocks were written or deleted since space was last given back.
     untidy: AtomicBool,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
-    damaged: Mutex<HashSet<BlockId>>,
+    damaged: Arc<DamagedBlocks>,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -103,7 +105,7 @@ impl BlockTraceStore {
             last_append: AtomicU64::new(0),
             untidy: AtomicBool::new(true),
             doomed: Mutex::default(),
-            damaged: Mutex::default(),
+            damaged: Arc::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
             engine,
@@ -137,7 +139,12 @@ impl BlockTraceStore {
                 let mut counter = state.traces.lock();
                 traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
             }
-            Err(error) => self.report_damage(&entry, &error, &Damage::default()),
+            Err(error) => {
+                self.report_damage(&entry, &error, &Damage::default());
+                if meta.level == 0 {
+                    state.unindexed.lock().push(entry.key.block);
+                }
+            }
         }
         if meta.level == 0 {
             self.unsealed_spans.fetch_add(u64::from(meta.spans), Ordering::Relaxed);
@@ -176,6 +183,9 @@ impl BlockTraceStore {
     }
 
     fn maintain_with(&self, everything: bool) -> bool {
+        if self.poison.read().is_some() {
+            return false;
+        }
         let tenants: Vec<TenantId> = self.tenants.read().keys().cloned().collect();
         let mut merged = false;
         for tenant in &tenants {
@@ -276,7 +286,7 @@ impl BlockTraceStore {
             adds: vec![add],
             removes: Vec::new(),
         };
-        self.engine.commit(&change).map_err(|error| self.write_failed(error))?;
+        self.commit(&change).map_err(|error| self.write_failed(error))?;
         self.last_append.store(self.clock.now().0, Ordering::Relaxed);
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
@@ -288,18 +298,24 @@ impl BlockTraceStore {
         Ok(())
     }
 
+    /// The one way to the engine's commit. What a failed write was about is uncertain, and a lost sync
+    /// is never tried again: nothing more is written until a restart.
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        let result = self.engine.commit(change);
+        if let Err(error @ (EngineError::Io(_) | EngineError::NotFound(_))) = &result {
+            tracing::error!(%error, "a write failed; the store takes no more writes until a restart");
+            *self.poison.write() = Some(error.to_string());
+        }
+        result
+    }
+
     fn write_failed(&self, error: EngineError) -> AppendError {
         match error {
             EngineError::NoSpace(_) => AppendError::DiskFull {
                 free: self.engine.free_bytes().unwrap_or(0),
                 needed: self.config.reserve_bytes,
             },
-            other => {
-                let text = other.to_string();
-                tracing::error!(error = %text, "a write failed; the store takes no more writes until a restart");
-                *self.poison.write() = Some(text.clone());
-                AppendError::Poisoned(text)
-            }
+            other => AppendError::Poisoned(other.to_string()),
         }
     }
 }
@@ -402,34 +418,24 @@ impl BlockTraceStore {
                 Err(error) => self.report_damage(&entry, &error, damage),
             }
         }
+        // What such a block held of the trace, nobody can tell: the answer may lack it.
+        state.unindexed.lock().iter().filter(|block| view.get(**block).is_some()).for_each(|_| damage.add());
         let mut merged = MergedRows::new(parts);
-        let damage = damage.clone();
+        let (damaged, damage) = (self.damaged.clone(), damage.clone());
         std::iter::from_fn(move || {
             let row = merged.next();
-            for (entry, error) in merged.take_failed() {
-                log_damage(&entry, &error);
-                damage.add();
-            }
+            merged.take_failed().iter().for_each(|(entry, error)| damaged.report(entry, error, &damage));
             row
         })
     }
 
-    /// Counts a block that cannot be read, and tells the operator the first time.
     fn report_damage(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
-        damage.add();
-        if self.damaged.lock().insert(entry.key.block) {
-            log_damage(entry, error);
-            metrics::counter!("spandrel_store_damaged_blocks_total").increment(1);
-        }
+        self.damaged.report(entry, error, damage);
     }
 
     fn is_damaged(&self, entry: &BlockEntry) -> bool {
-        self.damaged.lock().contains(&entry.key.block)
+        self.damaged.contains(entry.key.block)
     }
-}
-
-fn log_damage(entry: &BlockEntry, error: &BlockError) {
-    tracing::error!(block = ?entry.key, %error, "a block is damaged; it is set aside and the rest is served");
 }
 
 impl TraceStore for BlockTraceStore {
@@ -478,7 +484,7 @@ impl TraceStore for BlockTraceStore {
         let mut status = StoreStatus {
             store_bytes: self.engine.stored_bytes(),
             appended_spans: self.appended_spans.load(Ordering::Relaxed),
-            damaged_blocks: self.damaged.lock().len() as u64,
+            damaged_blocks: self.damaged.count(),
             ..StoreStatus::default()
         };
         let states: Vec<_> = self.tenants.read().values().cloned().collect();

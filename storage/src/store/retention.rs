@@ -35,7 +35,7 @@ fn drop_window(
 ) -> Result<(), EngineError> {
     let blocks: Vec<Arc<BlockEntry>> = view.iter().filter(|entry| entry.key.hour == hour).cloned().collect();
     let removes = blocks.iter().map(|entry| entry.key.block).collect();
-    store.engine.commit(&Change { tenant: tenant.clone(), hour, adds: Vec::new(), removes })?;
+    store.commit(&Change { tenant: tenant.clone(), hour, adds: Vec::new(), removes })?;
     store.replace(tenant, Vec::new(), &blocks);
     let spans: u64 = blocks.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
     metrics::counter!("spandrel_store_expired_spans_total").increment(spans);

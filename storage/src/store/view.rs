@@ -26,6 +26,8 @@ pub(crate) struct TenantState {
     /// holds an older view still finds them.
     fresh: DashMap<TraceId, Vec<(BlockId, RowRange)>>,
     pub(crate) traces: Mutex<TraceCounter>,
+    /// Fresh blocks whose traces could not be read when the store was opened.
+    pub(crate) unindexed: Mutex<Vec<BlockId>>,
 }
 
 // === impl View ===
