@@ -5,7 +5,7 @@
 //!          version (2) = 1, reserved (2), sections (4)
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
-//!            kind (2), codec (2): 0 as is, 1 zstd
+//!            kind (2), codec (2): 0 as is, 1 zstd, 2 zstd with the first body chunk as its dictionary
 //!            first row (4), for body chunks
 //!            offset from the start of the block (8)
 //!            stored length (4), decoded length (4)
@@ -27,6 +27,11 @@
 //! resource (varint), scope (varint), length (varint) and the bytes of the `Span` message as they
 //! came in, unknown fields included: what went in comes out.
 //!
+//! The first body chunk is larger than the others and is the dictionary (raw content) that they are
+//! compressed with: small chunks then compress like large ones, and a reader of one trace inflates
+//! two of them. Its first byte is always 0, the first resource, so zstd never takes it for anything
+//! but raw content.
+//!
 //! Sections are compressed and checksummed one by one, so that a reader fetches and decodes only
 //! what a question needs. History: 1 is the first format.
 
@@ -35,6 +40,7 @@ use std::cell::RefCell;
 use bytes::{Buf, Bytes};
 use spandrel_proto::otlp::wire::put_varint;
 use xxhash_rust::xxh3::xxh3_64;
+use zstd::zstd_safe::DCtx;
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,34 +205,40 @@ impl Section {
         self.offset..self.offset.saturating_add(u64::from(self.stored))
     }
 
-    /// Checks and decompresses the stored bytes.
-    pub fn decode(&self, stored: Bytes) -> Result<Bytes, FormatError> {
+    /// Whether it is inflated with the help of the first body chunk.
+    pub fn needs_first_chunk(&self) -> bool {
+        self.codec == Codec::ZstdWithFirstChunk as u16
+    }
+
+    /// Checks and decompresses the stored bytes; `first_chunk`, decoded, is given if it is needed.
+    pub fn decode(&self, stored: Bytes, first_chunk: Option<&[u8]>) -> Result<Bytes, FormatError> {
         let name = self.kind.name();
         if stored.len() != self.stored as usize || xxh3_64(&stored) != self.checksum {
             return Err(FormatError::Checksum(name));
         }
-        match self.codec {
-            0 => Ok(stored),
-            1 if self.decoded as usize <= MAX_DECODED => {
-                decompress(&stored, self.decoded as usize).map(Bytes::from).ok_or(FormatError::Damaged(name))
-            }
-            _ => Err(FormatError::Damaged(name)),
-        }
+        let dictionary = match (self.codec, first_chunk) {
+            (0, _) => return Ok(stored),
+            (1, _) => &[][..],
+            (2, Some(first_chunk)) => first_chunk,
+            _ => return Err(FormatError::Damaged(name)),
+        };
+        let decoded = self.decoded as usize;
+        let inflated = (decoded <= MAX_DECODED).then(|| decompress(&stored, decoded, dictionary)).flatten();
+        inflated.map(Bytes::from).ok_or(FormatError::Damaged(name))
     }
 }
 
 /// Inflates with a context that each thread keeps: making one costs as much as a small section.
-fn decompress(stored: &[u8], decoded: usize) -> Option<Vec<u8>> {
+fn decompress(stored: &[u8], decoded: usize, dictionary: &[u8]) -> Option<Vec<u8>> {
     thread_local! {
-        static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+        static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
-    CONTEXT.with_borrow_mut(|context| {
-        let context = match context {
-            Some(context) => context,
-            None => context.insert(zstd::bulk::Decompressor::new().ok()?),
-        };
-        context.decompress(stored, decoded).ok().filter(|bytes| bytes.len() == decoded)
-    })
+    // What is allocated is bounded by what zstd itself says, not by a directory entry alone.
+    let says = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
+    let mut out = Vec::with_capacity((says == decoded as u64).then_some(decoded)?);
+    let written =
+        CONTEXT.with_borrow_mut(|context| context.decompress_using_dict(&mut out, stored, dictionary));
+    (written.ok()? == decoded).then_some(out)
 }
 
 // === impl SectionKind ===
@@ -324,9 +336,11 @@ pub(crate) struct Assembler {
 
 /// How a section is stored.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
 pub(crate) enum Codec {
-    AsIs,
-    Zstd,
+    AsIs = 0,
+    Zstd = 1,
+    ZstdWithFirstChunk = 2,
 }
 
 impl Assembler {
@@ -344,7 +358,7 @@ impl Assembler {
         decoded: usize,
     ) {
         self.entries.extend_from_slice(&(kind as u16).to_le_bytes());
-        self.entries.extend_from_slice(&u16::from(codec == Codec::Zstd).to_le_bytes());
+        self.entries.extend_from_slice(&(codec as u16).to_le_bytes());
         self.entries.extend_from_slice(&first_row.to_le_bytes());
         // Relative for now: the header's length is known at the end.
         self.entries.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
