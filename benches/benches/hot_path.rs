@@ -1,1 +1,305 @@
-fn main() {}
+//! The hot path, step by step and in process: what a span costs on its way in, at rest, and out.
+//!
+//! Throughput is in spans. The store is the real one over an engine in memory, so that nothing here
+//! waits for a disk; a real server under load is what `src/load` drives.
+
+#![allow(clippy::expect_used, reason = "a benchmark that cannot set itself up has nothing to measure")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request as HttpRequest;
+use bytes::Bytes;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
+use spandrel_benches::corpus::{Batching, Corpus, CorpusConfig, KnownTrace, OPERATIONS};
+use spandrel_block::{BlockWriter, ChunkRows, Dictionary, FinishedBlock, Header, SectionKind, decode_column};
+use spandrel_proto::otlp::{
+    DecodeLimits, Decoded, SpanRecord, SpanView, decode_request, request_from_json, write_request_json,
+};
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+use spandrel_query::{QueryConfig, QueryState};
+use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
+use spandrel_storage::{BlockTraceStore, Clock, LatencySketch, StoreConfig, TraceStore};
+use tower::ServiceExt as _;
+
+/// A clock that stands still: nothing ages while it is measured.
+struct Frozen;
+
+const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
+const SEED: u64 = 20_260_401;
+/// What is written to a store before it is asked: some blocks, each of a few requests.
+const STORED_SPANS: u64 = 40_000;
+const REQUESTS_PER_BLOCK: usize = 4;
+const FRESH_LEVEL: i32 = 1;
+
+fn main() {
+    // A quarter of criterion's own times: the whole is over in two minutes.
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(30)
+        .configure_from_args();
+    corpus(&mut criterion);
+    decode(&mut criterion);
+    block(&mut criterion);
+    store(&mut criterion);
+    questions(&mut criterion);
+    tree(&mut criterion);
+    sketch(&mut criterion);
+    criterion.final_summary();
+}
+
+// === what is measured ===
+
+/// What the corpus itself costs: far less than what is done with it.
+fn corpus(criterion: &mut Criterion) {
+    let mut group = group_of(criterion, "corpus", 10_000);
+    group.bench_function("make requests", |b| {
+        b.iter(|| black_box(requests(10_000)));
+    });
+}
+
+fn decode(criterion: &mut Criterion) {
+    let (requests, _) = requests(500);
+    let body = requests.into_iter().next().expect("a request");
+    let json = json_of(&decoded(body.clone()));
+    let mut group = group_of(criterion, "decode", 500);
+    group.bench_function("protobuf", |b| {
+        b.iter(|| decode_request(black_box(body.clone()), &DecodeLimits::default()));
+    });
+    group.bench_function("JSON to protobuf", |b| b.iter(|| request_from_json(black_box(&json))));
+}
+
+fn block(criterion: &mut Criterion) {
+    let spans = 500 * REQUESTS_PER_BLOCK as u64;
+    let (bodies, _) = requests(spans);
+    let batch: Vec<Decoded> = bodies.into_iter().map(decoded).collect();
+    let rows = sorted_rows(&batch);
+    let block = write_block(&rows).bytes;
+    let header = Header::parse(&block).expect("a block");
+
+    let mut group = group_of(criterion, "block", spans);
+    group.bench_function("write a fresh block", |b| b.iter(|| write_block(black_box(&rows))));
+    group.bench_function("decode a column", |b| {
+        b.iter(|| decode_column(&section(&block, &header, SectionKind::Start), spans as usize));
+    });
+    group.bench_function("decode the dictionary", |b| {
+        b.iter(|| Dictionary::decode(section(&block, &header, SectionKind::Dictionary)));
+    });
+    group.bench_function("decode the body", |b| b.iter(|| decode_body(&block, &header)));
+    group.bench_function("read spans", |b| {
+        b.iter(|| rows.iter().filter(|row| SpanView::parse(black_box(row.span)).is_ok()).count());
+    });
+}
+
+fn store(criterion: &mut Criterion) {
+    let (bodies, _) = requests(STORED_SPANS);
+    let batches = batches(bodies);
+    let mut group = group_of(criterion, "store", STORED_SPANS);
+    group.sample_size(10);
+    group.bench_function("append", |b| {
+        b.iter_batched_ref(empty_store, |store| append(store, &batches), BatchSize::PerIteration);
+    });
+    group.bench_function("merge fresh blocks", |b| {
+        let filled = || {
+            let store = empty_store();
+            append(&store, &batches);
+            store
+        };
+        b.iter_batched_ref(filled, |store| store.seal_all(), BatchSize::PerIteration);
+    });
+}
+
+fn questions(criterion: &mut Criterion) {
+    let (fresh, traces) = filled_store();
+    let (sealed, _) = filled_store();
+    sealed.seal_all();
+    for (state, store) in [("fresh", fresh), ("sealed", sealed)] {
+        let mut group = criterion.benchmark_group(format!("ask, {state}"));
+        let mut ids = traces.iter().cycle();
+        group.bench_function("trace by ID", |b| {
+            b.iter(|| {
+                let id = ids.next().expect("a trace").id;
+                let found = store.trace(&TenantId::default(), id).expect("no error").expect("a trace");
+                found.filter(Result::is_ok).count()
+            });
+        });
+        for (name, predicate) in predicates(&traces) {
+            let plan =
+                SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 20, after: None };
+            group.bench_function(name, |b| b.iter(|| store.search(&TenantId::default(), black_box(&plan))));
+        }
+    }
+}
+
+/// A trace as the API answers it: read, assembled into segments and spans, written as JSON.
+fn tree(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let (store, traces) = filled_store();
+    store.seal_all();
+    let router = {
+        let _inside = runtime.enter();
+        spandrel_query::router(QueryState::new(Arc::new(store), QueryConfig::default()))
+    };
+    let largest = traces.iter().max_by_key(|trace| trace.spans).expect("a trace");
+    let mut group = group_of(criterion, "tree", largest.spans);
+    let path = format!("/api/v1/traces/{}", largest.id);
+    group.bench_function("largest trace as JSON", |b| b.iter(|| runtime.block_on(get(&router, &path))));
+}
+
+fn sketch(criterion: &mut Criterion) {
+    let mut rng = fastrand::Rng::with_seed(SEED);
+    // From a microsecond to a second, evenly on a logarithmic scale.
+    let durations: Vec<u64> = (0..1_000).map(|_| (1e3 * 10f64.powf(rng.f64() * 6.0)) as u64).collect();
+    let mut group = group_of(criterion, "sketch", durations.len() as u64);
+    let mut sketch = LatencySketch::default();
+    group.bench_function("add", |b| {
+        b.iter(|| durations.iter().for_each(|duration| sketch.add(black_box(*duration))));
+    });
+}
+
+// === what it is measured with ===
+
+impl Clock for Frozen {
+    fn now(&self) -> UnixNanos {
+        NOW
+    }
+}
+
+fn group_of<'c>(criterion: &'c mut Criterion, name: &str, spans: u64) -> BenchmarkGroup<'c, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(spans));
+    group
+}
+
+fn requests(spans: u64) -> (Vec<Bytes>, Vec<KnownTrace>) {
+    let config = CorpusConfig { seed: SEED, spans, request_spans: 500, batching: Batching::Collector };
+    let mut corpus = Corpus::new(config);
+    let bodies = std::iter::from_fn(|| corpus.next_request(NOW)).map(|request| request.body).collect();
+    (bodies, corpus.into_traces())
+}
+
+fn decoded(body: Bytes) -> Decoded {
+    decode_request(body, &DecodeLimits::default()).expect("a valid request")
+}
+
+fn json_of(request: &Decoded) -> Vec<u8> {
+    let records = request.spans.iter().map(|span| SpanRecord {
+        resource: &request.resources[span.resource as usize],
+        scope: &request.scopes[span.scope as usize],
+        span: &request.body[span.at.clone()],
+    });
+    let mut json = Vec::new();
+    write_request_json(&mut json, records).expect("valid spans");
+    json
+}
+
+/// A span with what it belongs to, as a block takes it.
+struct Row<'a> {
+    resource: &'a Bytes,
+    scope: &'a Bytes,
+    span: &'a [u8],
+}
+
+fn sorted_rows(batch: &[Decoded]) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for request in batch {
+        for span in &request.spans {
+            let row = Row {
+                resource: &request.resources[span.resource as usize],
+                scope: &request.scopes[span.scope as usize],
+                span: &request.body[span.at.clone()],
+            };
+            rows.push(((span.trace_id, span.start, span.span_id), row));
+        }
+    }
+    rows.sort_by_key(|(key, _)| *key);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn write_block(rows: &[Row<'_>]) -> FinishedBlock {
+    let mut writer = BlockWriter::new(FRESH_LEVEL).expect("a compressor");
+    for row in rows {
+        let resource = writer.resource(row.resource).expect("a resource");
+        let scope = writer.scope(row.scope);
+        writer.push(resource, scope, row.span, 1).expect("a span");
+    }
+    writer.finish(0, NOW).expect("a block")
+}
+
+fn section(block: &Bytes, header: &Header, kind: SectionKind) -> Bytes {
+    let section = header.section(kind).expect("a section");
+    section.decode(slice(block, section.range()), None).expect("an undamaged section")
+}
+
+/// Inflates all chunks and finds their rows; returns the bytes of the spans.
+fn decode_body(block: &Bytes, header: &Header) -> usize {
+    let mut first: Option<Bytes> = None;
+    let mut bytes = 0;
+    for chunk in header.chunks() {
+        let decoded =
+            chunk.decode(slice(block, chunk.range()), first.as_deref()).expect("an undamaged chunk");
+        first.get_or_insert(decoded.clone());
+        bytes += ChunkRows::new(decoded).flatten().map(|row| row.span.len()).sum::<usize>();
+    }
+    bytes
+}
+
+fn slice(block: &Bytes, range: std::ops::Range<u64>) -> Bytes {
+    block.slice(range.start as usize..range.end as usize)
+}
+
+fn batches(bodies: Vec<Bytes>) -> Vec<Vec<Decoded>> {
+    let decoded: Vec<Decoded> = bodies.into_iter().map(decoded).collect();
+    decoded.chunks(REQUESTS_PER_BLOCK).map(<[Decoded]>::to_vec).collect()
+}
+
+fn empty_store() -> BlockTraceStore {
+    let engine = Arc::new(MemoryEngine::default());
+    BlockTraceStore::open(engine, Arc::new(Frozen), StoreConfig::default()).expect("an empty store")
+}
+
+fn append(store: &BlockTraceStore, batches: &[Vec<Decoded>]) {
+    for batch in batches {
+        store.append(&TenantId::default(), batch).expect("an acknowledgement");
+    }
+}
+
+fn filled_store() -> (BlockTraceStore, Vec<KnownTrace>) {
+    let (bodies, traces) = requests(STORED_SPANS);
+    let store = empty_store();
+    append(&store, &batches(bodies));
+    (store, traces)
+}
+
+fn predicates(traces: &[KnownTrace]) -> [(&'static str, Predicate); 5] {
+    let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
+    let span_attribute = || Field::Attribute(AttributeScope::Span, KnownTrace::ORDER_ATTRIBUTE.to_owned());
+    let order = traces.iter().find_map(KnownTrace::order).expect("a trace with an order");
+    let (service, name) = OPERATIONS[0];
+    let service_name = Field::Attribute(AttributeScope::Resource, "service.name".to_owned());
+    [
+        ("rare attribute", Predicate::Compare(span_attribute(), text(&order))),
+        ("absent attribute", Predicate::Compare(span_attribute(), text("none"))),
+        (
+            "service and operation",
+            Predicate::And(vec![
+                Predicate::Compare(service_name, text(service)),
+                Predicate::Compare(Field::Name, text(name)),
+            ]),
+        ),
+        ("failed spans", Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))),
+        ("newest", Predicate::All),
+    ]
+}
+
+async fn get(router: &Router, path: &str) -> usize {
+    let request = HttpRequest::get(path).body(Body::empty()).expect("a path");
+    let answer = router.clone().oneshot(request).await.expect("an answer");
+    assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body").len()
+}

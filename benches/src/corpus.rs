@@ -94,8 +94,8 @@ impl Corpus {
     /// The next request, of traces that are under way now; `None` after the last.
     pub fn next_request(&mut self, now: UnixNanos) -> Option<Request> {
         let spans = match self.config.batching {
-            Batching::Collector => self.from_everywhere(now),
-            Batching::Sidecar => self.from_one_instance(now),
+            Batching::Collector => self.draw_from_everywhere(now),
+            Batching::Sidecar => self.draw_from_one_instance(now),
         };
         (!spans.is_empty()).then(|| self.request(spans))
     }
@@ -105,7 +105,7 @@ impl Corpus {
         self.known
     }
 
-    fn from_everywhere(&mut self, now: UnixNanos) -> Vec<EndedSpan> {
+    fn draw_from_everywhere(&mut self, now: UnixNanos) -> Vec<EndedSpan> {
         let mut spans = Vec::with_capacity(self.config.request_spans);
         while spans.len() < self.config.request_spans {
             let Some(span) = self.draw(now) else { break };
@@ -114,7 +114,7 @@ impl Corpus {
         spans
     }
 
-    fn from_one_instance(&mut self, now: UnixNanos) -> Vec<EndedSpan> {
+    fn draw_from_one_instance(&mut self, now: UnixNanos) -> Vec<EndedSpan> {
         while let Some(span) = self.draw(now) {
             let waiting = &mut self.waiting[usize::from(span.instance)];
             waiting.push(span);

@@ -1,0 +1,153 @@
+//! A kept connection: one request at a time, its answer whole, nothing retried or followed.
+//!
+//! HTTP/1.1 for OTLP/HTTP and questions, HTTP/2 without TLS for gRPC. The client must cost little
+//! next to the server, with which it shares the machine.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+use crate::Failure;
+
+/// A connection to one port.
+pub(crate) struct Connection {
+    authority: String,
+    sender: Sender,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// What stands behind the body: a gRPC status.
+    pub(crate) trailers: HeaderMap,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Payload>),
+    Http2(http2::SendRequest<Payload>),
+}
+
+type Payload = BoxBody<Bytes, Infallible>;
+
+/// A server that does not answer for so long is not going to.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The `host:port` of a URL.
+pub(crate) fn authority(url: &str) -> Result<String, Failure> {
+    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    if rest.is_empty() || rest.contains('/') || !rest.contains(':') {
+        return Err(format!("{url}: expected http://HOST:PORT").into());
+    }
+    Ok(rest.to_owned())
+}
+
+/// A body whose length is told beforehand.
+pub(crate) fn whole(bytes: Bytes) -> Payload {
+    Full::new(bytes).boxed()
+}
+
+/// A body of unknown length: sent in chunks, as proxies do.
+pub(crate) fn chunked(bytes: Bytes) -> Payload {
+    BodyExt::boxed(StreamBody::new(tokio_stream::once(Ok(Frame::data(bytes)))))
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A connection that speaks HTTP/1.1.
+    pub(crate) async fn http1(authority: &str) -> Result<Self, Failure> {
+        let (sender, connection) = http1::handshake(TokioIo::new(connect(authority).await?)).await?;
+        // Ends when the sender is dropped; errors reach whoever waits for an answer.
+        tokio::spawn(connection);
+        Ok(Self { authority: authority.to_owned(), sender: Sender::Http1(sender) })
+    }
+
+    /// A connection that speaks HTTP/2, as gRPC wants it.
+    pub(crate) async fn http2(authority: &str) -> Result<Self, Failure> {
+        let io = TokioIo::new(connect(authority).await?);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+        tokio::spawn(connection);
+        Ok(Self { authority: authority.to_owned(), sender: Sender::Http2(sender) })
+    }
+
+    /// Asks for a path and its query.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        let request = Request::get(path).header("host", &self.authority).body(Empty::new().boxed())?;
+        self.send(request).await
+    }
+
+    /// Sends a body.
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+        body: Payload,
+    ) -> Result<Answer, Failure> {
+        let mut request = match &self.sender {
+            Sender::Http1(_) => Request::post(path).header("host", &self.authority),
+            Sender::Http2(_) => Request::post(format!("http://{}{path}", self.authority)),
+        };
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body)?).await
+    }
+
+    async fn send(&mut self, request: Request<Payload>) -> Result<Answer, Failure> {
+        let exchange = async {
+            let response = match &mut self.sender {
+                Sender::Http1(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
+                Sender::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
+            };
+            read(response).await
+        };
+        let answer = tokio::time::timeout(PATIENCE, exchange).await;
+        answer.map_err(|_| format!("{} did not answer within {PATIENCE:?}", self.authority))?
+    }
+}
+
+async fn connect(authority: &str) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(authority)
+        .await
+        .map_err(|error| format!("cannot connect to {authority}: {error}; is the server running?"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+    let (head, body) = response.into_parts();
+    let collected = body.collect().await?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    Ok(Answer { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_host_and_a_port() {
+        assert_eq!(authority("http://127.0.0.1:4318/").unwrap(), "127.0.0.1:4318");
+        assert_eq!(authority("localhost:1").unwrap(), "localhost:1");
+        for bad in ["", "http://", "http://host", "http://host:1/path"] {
+            assert!(authority(bad).unwrap_err().to_string().contains("http://HOST:PORT"), "{bad}");
+        }
+    }
+}

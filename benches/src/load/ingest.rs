@@ -1,0 +1,109 @@
+//! Sends a corpus as fast as it is acknowledged.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use spandrel_benches::corpus::{Corpus, CorpusConfig, KnownTrace, Request};
+use spandrel_proto::UnixNanos;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::{self, JoinSet};
+
+use crate::Failure;
+use crate::exporter::Exporter;
+use crate::flags::Protocol;
+
+/// How a corpus is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Load {
+    pub(crate) authority: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) connections: u16,
+    /// HTTP bodies whose length is not told beforehand.
+    pub(crate) chunked: bool,
+    pub(crate) corpus: CorpusConfig,
+}
+
+/// What was acknowledged. Anything else is an error.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) spans: u64,
+    pub(crate) requests: u64,
+    pub(crate) bytes: u64,
+    pub(crate) retries: u64,
+    pub(crate) took: Duration,
+    /// From the first byte of each request to its acknowledgement.
+    pub(crate) latencies: Vec<Duration>,
+    pub(crate) traces: Vec<KnownTrace>,
+}
+
+/// Requests made ahead for each connection, so that none waits for its next one.
+const AHEAD: usize = 2;
+
+/// Sends all of it; returns when the last request is acknowledged.
+pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
+    let mut exporters = Vec::new();
+    for _ in 0..load.connections {
+        exporters.push(Exporter::connect(&load.authority, load.protocol, load.chunked).await?);
+    }
+    let (made, requests) = mpsc::channel(AHEAD * exporters.len());
+    let requests = Arc::new(Mutex::new(requests));
+    let mut corpus = Corpus::new(load.corpus);
+    // On a thread of its own: neither waits for the network, nor lets an acknowledgement wait.
+    let making = task::spawn_blocking(move || {
+        while let Some(request) = corpus.next_request(now()) {
+            if made.blocking_send(request).is_err() {
+                break;
+            }
+        }
+        corpus.into_traces()
+    });
+    let began = Instant::now();
+    let mut senders = JoinSet::new();
+    for exporter in exporters {
+        senders.spawn(send_requests(exporter, requests.clone()));
+    }
+    // With the last sender goes the queue: after an error the corpus stops, too.
+    drop(requests);
+    let mut sent = Sent::default();
+    while let Some(by_one) = senders.join_next().await {
+        sent.add(by_one??);
+    }
+    sent.took = began.elapsed();
+    sent.traces = making.await?;
+    Ok(sent)
+}
+
+async fn send_requests(
+    mut exporter: Exporter,
+    requests: Arc<Mutex<Receiver<Request>>>,
+) -> Result<Sent, Failure> {
+    let mut sent = Sent::default();
+    loop {
+        let next = requests.lock().await.recv().await;
+        let Some(request) = next else { return Ok(sent) };
+        let began = Instant::now();
+        sent.retries += exporter.export(&request.body).await?;
+        sent.latencies.push(began.elapsed());
+        sent.spans += request.spans;
+        sent.requests += 1;
+        sent.bytes += request.body.len() as u64;
+    }
+}
+
+fn now() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+// === impl Sent ===
+
+impl Sent {
+    fn add(&mut self, other: Self) {
+        self.spans += other.spans;
+        self.requests += other.requests;
+        self.bytes += other.bytes;
+        self.retries += other.retries;
+        self.latencies.extend(other.latencies);
+    }
+}
