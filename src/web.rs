@@ -92,7 +92,7 @@ fn page(request: &Request) -> Response {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     let Some(asset) = spandrel_ui::page(request.uri().path()) else {
-        return (StatusCode::NOT_FOUND, "no such file\n").into_response();
+        return (StatusCode::NOT_FOUND, "there is nothing here; the UI begins at /\n").into_response();
     };
     let tag = format!("\"{:016x}\"", xxh3_64(&asset.bytes));
     let known =

@@ -42,12 +42,21 @@ pub fn index() -> Asset {
     Asset { bytes, content_type: HTML, immutable: false }
 }
 
-/// What to answer a browser's path with: the file, else the app, which shows its own "not found".
-/// `None` for a hashed file that is not there: a script answered with HTML would only confuse.
+/// What to answer a browser's path with: the file, or the app for the pages that it has.
+/// `None` for everything else: a script answered with HTML would take it for what it asked for.
 #[must_use]
 pub fn page(path: &str) -> Option<Asset> {
-    let hashed = path.trim_start_matches('/').starts_with(HASHED);
-    asset(path).or_else(|| (!hashed).then(index))
+    asset(path).or_else(|| is_page(path).then(index))
+}
+
+/// Whether the app's own router (in `ui/src/App.tsx`) has a page at a path.
+fn is_page(path: &str) -> bool {
+    let mut parts = path.trim_matches('/').split('/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some("" | "services"), None, _) => true,
+        (Some("trace" | "services"), Some(_), None) => true,
+        _ => false,
+    }
 }
 
 #[cfg(feature = "app")]
@@ -85,10 +94,24 @@ mod tests {
     }
 
     #[test]
-    fn unknown_paths_lead_to_the_index_but_unknown_hashed_files_to_nothing() {
-        assert_eq!(page("/trace/0af7651916cd43dd8448eb211c80319c"), Some(index()));
-        assert_eq!(page("/"), Some(index()));
-        assert_eq!(page("/assets/gone-0123.js"), None);
+    fn every_page_of_the_app_leads_to_the_index() {
+        let router = include_str!("../src/App.tsx");
+        let routes: Vec<_> =
+            router.split("<Route path=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(routes.contains(&"/trace/:id"), "{routes:?}");
+        for route in routes {
+            assert_eq!(page(route), Some(index()), "{route}");
+        }
+        assert_eq!(page("/services/"), Some(index()));
+        assert_eq!(page("/services/gate%2Fway"), Some(index()));
+    }
+
+    #[test]
+    fn other_paths_lead_to_nothing() {
+        for path in ["/assets/gone-0123.js", "/jaeger/", "/tempo/api/search", "/trace", "/trace/a/b", "/x.js"]
+        {
+            assert_eq!(page(path), None, "{path}");
+        }
         assert_eq!(asset("/no/such/file.js"), None);
     }
 
