@@ -21,13 +21,13 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// UI, JSON API, /metrics, /healthz and /readyz [default: 127.0.0.1:16686]
-    #[arg(long, env = "SPANDREL_HTTP_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "SPANDREL_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     http_addr: Option<SocketAddr>,
     /// OTLP/gRPC [default: 127.0.0.1:4317]
-    #[arg(long, env = "SPANDREL_OTLP_GRPC_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "SPANDREL_OTLP_GRPC_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_grpc_addr: Option<SocketAddr>,
     /// OTLP/HTTP [default: 127.0.0.1:4318]
-    #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_http_addr: Option<SocketAddr>,
     /// Age, counted from arrival, at which data goes; whole hours go at once [default: 7d]
     #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = retention)]
@@ -39,7 +39,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
     /// How long a resent request is recognised; 0s switches it off [default: 5m]
-    #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = duration)]
     resend_window: Option<Duration>,
     /// Spans of one tree answer [default: 200000]
     #[arg(long, env = "SPANDREL_MAX_TREE_SPANS", value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
@@ -48,7 +48,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
     /// How long a shutdown may take to finish what was accepted [default: 10s]
-    #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = duration)]
     shutdown_grace: Option<Duration>,
     /// A YAML file whose keys are the names of these flags
     #[arg(long, env = "SPANDREL_CONFIG", value_name = "FILE")]
@@ -96,6 +96,8 @@ pub(crate) enum LogFormat {
 
 /// Windows are hours: a shorter retention would drop what has just arrived.
 const MIN_RETENTION: Duration = Duration::from_secs(3600);
+/// Longer is a typing mistake, and clocks cannot count that far: a hundred of humantime's years.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 31_557_600);
 
 // === resolving ===
 
@@ -174,8 +176,23 @@ fn known_keys() -> Vec<String> {
     names.filter(|name| name != "config" && name != "print-config").collect()
 }
 
+/// A port of this machine; names are not looked up, but for the one that everybody writes.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+        "allowed is IP:PORT, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317; port 0 takes any free one"
+            .to_owned()
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let allowed = "allowed is a number with a unit, like 30s, 5m, 12h or 7d, up to 100y";
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; {allowed}"))?;
+    if duration > MAX_DURATION { Err(allowed.to_owned()) } else { Ok(duration) }
+}
+
 fn retention(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = duration(text)?;
     if duration < MIN_RETENTION {
         return Err("allowed is 1h and more: data goes by whole hours".to_owned());
     }
@@ -281,6 +298,9 @@ mod tests {
         for (file, words) in [
             ("retentoin: 7d", ["retentoin", "allowed are", "retention"]),
             ("retention: 5m", ["--retention", "5m", "1h and more"]),
+            ("retention: soon", ["--retention", "soon", "like 30s, 5m, 12h or 7d"]),
+            ("shutdown-grace: 101y", ["--shutdown-grace", "101y", "up to 100y"]),
+            ("http-addr: nowhere:1", ["--http-addr", "nowhere:1", "IP:PORT"]),
             ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
             ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),
             ("cors-origin: shop", ["--cors-origin", "shop", "scheme://host"]),
@@ -291,6 +311,12 @@ mod tests {
             let error = with_file(file, &[]).unwrap_err();
             assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
         }
+    }
+
+    #[test]
+    fn localhost_is_loopback() {
+        let settings = with_file("http-addr: localhost:17", &[]).unwrap();
+        assert_eq!(settings.http_addr, SocketAddr::from(([127, 0, 0, 1], 17)));
     }
 
     #[test]
