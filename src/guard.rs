@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -69,6 +69,7 @@ impl Allowed {
         let headers = request.headers();
         let host =
             text(headers, header::HOST).or(request.uri().authority().map(|authority| authority.as_str()));
+        let host = host.filter(|_| !is_grpc(request));
         if let Some(host) = host.filter(|host| !is_loopback(host) && !self.lists_host(host)) {
             return Some(format!("Host `{host}`"));
         }
@@ -91,6 +92,14 @@ impl Allowed {
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     // A header that is not text is a stranger's.
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Proxies that speak gRPC name their cluster as the host. No browser can send this: without TLS they
+/// speak HTTP/1 only.
+fn is_grpc(request: &Request) -> bool {
+    let content_type = text(request.headers(), header::CONTENT_TYPE);
+    request.version() == Version::HTTP_2
+        && content_type.is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
 fn is_loopback(authority: &str) -> bool {
@@ -144,6 +153,22 @@ mod tests {
         for origin in ["http://evil.example", "null", "https://localhost.evil.example"] {
             assert!(stranger("localhost", Some(origin), &[]), "{origin}");
         }
+    }
+
+    #[test]
+    fn grpc_may_name_any_host_where_browsers_cannot() {
+        let refused = |version, origin: Option<&str>| {
+            let request = Request::builder().version(version).uri("http://otel_cluster/");
+            let mut request = request.header(header::CONTENT_TYPE, "application/grpc+proto");
+            if let Some(origin) = origin {
+                request = request.header(header::ORIGIN, origin);
+            }
+            let allowed = Allowed { origins: Vec::new() };
+            allowed.stranger(&request.body(Body::empty()).unwrap()).is_some()
+        };
+        assert!(!refused(Version::HTTP_2, None));
+        assert!(refused(Version::HTTP_2, Some("http://otel_cluster")));
+        assert!(refused(Version::HTTP_11, None));
     }
 
     #[test]

@@ -75,7 +75,8 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
-    let grpc = ingest.spawn(ports.otlp_grpc.serve(collector.grpc_router(), ingest_stopped.clone()));
+    let grpc = guard::protect(collector.grpc_router(), ports.otlp_grpc.address(), &settings.cors_origin);
+    let grpc = ingest.spawn(ports.otlp_grpc.serve(grpc, ingest_stopped.clone()));
     let otlp = guard::protect(collector.http_router(), ports.otlp_http.address(), &settings.cors_origin);
     let otlp = ingest.spawn(ports.otlp_http.serve(otlp, ingest_stopped));
     say("ready")?;
