@@ -12,7 +12,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{MatchedPath, Path, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -25,6 +25,9 @@ use crate::state::QueryState;
 
 /// Where all routes of this API begin.
 const PREFIX: &str = "/api/v1";
+
+/// Words that stand where a trace ID does, and have no answer yet.
+const RESERVED: [&str; 2] = ["/traces/compare", "/traces/live"];
 
 /// What a handler gives.
 type Answer = Result<Response, Problem>;
@@ -43,12 +46,16 @@ pub fn router(state: QueryState) -> Router {
     for (path, handlers) in routes() {
         router = router.route(&format!("{PREFIX}{path}"), handlers);
     }
+    for path in RESERVED {
+        router = router.route(&format!("{PREFIX}{path}"), any(unknown_path));
+    }
     router
         .route("/api", any(unknown_path))
         .route("/api/", any(unknown_path))
         .route("/api/{*rest}", any(unknown_path))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(middleware::from_fn(plain_heads))
         .layer(middleware::from_fn(measured))
         .with_state(state)
 }
@@ -75,6 +82,14 @@ async fn unknown_path(uri: Uri) -> Problem {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::method_not_allowed(format!("{} does not take {method}; use GET", uri.path()))
+}
+
+/// Lets HEAD tell the length of the answer: compressing what is left of it would make it nothing.
+async fn plain_heads(mut request: Request, next: Next) -> Response {
+    if request.method() == Method::HEAD {
+        request.headers_mut().remove(ACCEPT_ENCODING);
+    }
+    next.run(request).await
 }
 
 /// Notes how long an answer takes to begin, by route and status.

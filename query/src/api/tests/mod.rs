@@ -96,6 +96,8 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     check_problem("/api/v1/traces/aa?limit=5", 400, "allowed: format, attributes, segment, cursor").await;
     check_problem("/api/v1/traces/aa/critical-path", 404, "openapi.json").await;
     check_problem("/api/v1/dependencies", 404, "openapi.json").await;
+    check_problem("/api/v1/traces/compare?a=aa&b=bb", 404, "openapi.json").await;
+    check_problem("/api/v1/traces/live", 404, "openapi.json").await;
     check_problem("/api/nothing", 404, "openapi.json").await;
     check_problem("/api", 404, "openapi.json").await;
     let broken = FakeStore { broken: true, ..shop() };
@@ -109,6 +111,17 @@ async fn other_methods_are_refused() {
     let got = get_with(Arc::new(shop()), config(), post).await;
     assert_eq!((got.status, got.content_type()), (405, "application/problem+json"));
     assert_eq!(got.headers["allow"], "GET,HEAD");
+}
+
+#[tokio::test]
+async fn head_tells_the_length_of_the_answer() {
+    let whole = get(shop(), "/api/v1/openapi.json").await;
+    let mut head = Request::head("/api/v1/openapi.json").body(Body::empty()).unwrap();
+    head.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+    let got = get_with(Arc::new(shop()), config(), head).await;
+    assert_eq!(got.status, 200);
+    assert_eq!(got.headers["content-length"].to_str().unwrap(), whole.body.len().to_string());
+    assert!(got.body.is_empty());
 }
 
 #[tokio::test]
