@@ -16,6 +16,7 @@ mod rows;
 mod search;
 mod sequence;
 mod summary;
+mod trouble;
 mod view;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;
 use self::rows::{BlockRows, MergedRows, Seen};
 use self::sequence::Sequences;
+use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
     AppendError, Damage, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans,
@@ -58,6 +60,9 @@ pub struct BlockTraceStore {
     last_append: AtomicU64,
     /// Blocks were written or deleted since space was last given back.
     untidy: AtomicBool,
+    merge_trouble: Trouble,
+    retention_trouble: Trouble,
+    deletion_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
     poison: RwLock<Option<String>>,
@@ -104,6 +109,9 @@ impl BlockTraceStore {
             unsealed_spans: AtomicU64::new(0),
             last_append: AtomicU64::new(0),
             untidy: AtomicBool::new(true),
+            merge_trouble: Trouble::default(),
+            retention_trouble: Trouble::default(),
+            deletion_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
             poison: RwLock::default(),
@@ -189,20 +197,18 @@ impl BlockTraceStore {
         let tenants: Vec<TenantId> = self.tenants.read().keys().cloned().collect();
         let mut merged = false;
         for tenant in &tenants {
-            match merge::merge_once(self, tenant, everything) {
-                Ok(some) => merged |= some,
-                Err(error) => {
-                    metrics::counter!("spandrel_store_merge_failures_total").increment(1);
-                    tracing::error!(%tenant, %error, "a merge failed; its blocks stay as they are");
-                }
+            if everything || self.merge_trouble.is_over(self.clock.now()) {
+                let result = merge::merge_once(self, tenant, everything);
+                merged |= *result.as_ref().unwrap_or(&false);
+                let failed =
+                    self.merge_trouble.note(result, self.clock.now(), "a merge failed; its blocks stay");
+                metrics::counter!("spandrel_store_merge_failures_total").increment(u64::from(failed));
             }
-            if let Err(error) = retention::drop_expired(self, tenant) {
-                tracing::error!(%tenant, %error, "retention failed; it is tried again");
-            }
+            let result = retention::drop_expired(self, tenant);
+            self.retention_trouble.note(result, self.clock.now(), "retention failed");
         }
-        if let Err(error) = self.delete_unread().and_then(|()| self.tidy_when_quiet()) {
-            tracing::error!(%error, "deleting replaced blocks failed; it is tried again");
-        }
+        let result = self.delete_unread().and_then(|()| self.tidy_when_quiet());
+        self.deletion_trouble.note(result, self.clock.now(), "deleting replaced blocks failed");
         merged
     }
 
