@@ -141,7 +141,7 @@ pub struct AggregatePlan {
     pub kind: KindFilter,
     /// One series for each value of these.
     pub group_by: GroupBy,
-    /// Spans that start in this range; its end must be given.
+    /// Spans that start in this range.
     pub range: TimeRange,
     /// The width of a point in nanoseconds; points begin at multiples of it. Not zero.
     pub step: u64,
