@@ -52,11 +52,8 @@ pub fn page(path: &str) -> Option<Asset> {
 /// Whether the app's own router (in `ui/src/App.tsx`) has a page at a path.
 fn is_page(path: &str) -> bool {
     let mut parts = path.trim_matches('/').split('/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some("" | "services"), None, _) => true,
-        (Some("trace" | "services"), Some(_), None) => true,
-        _ => false,
-    }
+    let parts = (parts.next(), parts.next(), parts.next());
+    matches!(parts, (Some("" | "services"), None, _) | (Some("trace" | "services"), Some(_), None))
 }
 
 #[cfg(feature = "app")]
