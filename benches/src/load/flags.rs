@@ -62,7 +62,7 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 10)]
     pub(crate) question_seconds: u64,
 
-    /// Decides IDs and content; the same seed sends the same [default: another one each time]
+    /// Decides IDs and content; a server that has seen a seed needs another [default: another each time]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Also write the report as JSON

@@ -20,6 +20,7 @@ mod server;
 use std::error::Error;
 use std::fs;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use clap::Parser as _;
 
@@ -29,9 +30,18 @@ use crate::flags::Flags;
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
-    let flags = Flags::parse();
-    let report = run::run(&flags).await?;
+async fn main() -> ExitCode {
+    match measure(&Flags::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(flags: &Flags) -> Result<(), Failure> {
+    let report = run::run(flags).await?;
     write!(std::io::stdout().lock(), "{report}")?;
     if let Some(file) = &flags.json {
         fs::write(file, serde_json::to_vec_pretty(&report)?)?;

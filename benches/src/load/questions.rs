@@ -165,7 +165,7 @@ fn check(body: &[u8], expected: &Expected) -> Result<(), Failure> {
     if let Expected::Trace(trace) = expected {
         let tree = serde_json::from_slice::<TreeAnswer>(body)?.trace;
         if tree.id != trace.id.to_string() || tree.span_count != trace.spans {
-            return Err(format!("{} spans of {}, expected {trace:?}", tree.span_count, tree.id).into());
+            return Err(format!("{} spans of {}, not {}", tree.span_count, tree.id, trace.spans).into());
         }
         return Ok(());
     }
