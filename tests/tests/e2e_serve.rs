@@ -236,6 +236,31 @@ fn strangers_are_kept_out_on_loopback() {
         let reply = ask(server.otlp_http(), "POST", "/v1/traces", &headers, Body::Sized(&body));
         assert_eq!(reply.status, expected, "{headers:?}: {}", reply.text());
     }
+    // A browser reaches the gRPC port by HTTP/1, too.
+    let headers = [("host", "evil.example"), ("content-type", "application/grpc")];
+    let export = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    let reply = ask(server.otlp_grpc(), "POST", export, &headers, Body::Sized(&[0; 5]));
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    server.stop();
+}
+
+#[test]
+fn what_is_not_built_yet_is_not_there() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Settings::on(data.path()).start();
+    for path in [
+        "/api/traces",
+        "/api/v2/spans",
+        "/api/v3/services",
+        "/api/mcp",
+        "/api/v1/dependencies",
+        "/api/v1/traces/compare?a=1&b=2",
+        "/api/v1/traces/live",
+        "/jaeger/api/traces",
+        "/tempo/api/search",
+    ] {
+        assert_eq!(get(server.http(), path).status, 404, "{path}");
+    }
     server.stop();
 }
 
