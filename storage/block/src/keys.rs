@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Hours since the epoch, of *arrival* by the server's clock: the window that data expires with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -154,24 +155,25 @@ fn split_tenant(bytes: &[u8]) -> Option<(TenantId, &[u8])> {
 impl RowRange {
     const VERSION: u8 = 1;
 
-    /// The value of a trace-index row.
-    pub fn encode(self) -> [u8; 9] {
-        let mut out = [Self::VERSION; 9];
+    /// The value of a trace-index row: version (1), first row and number of rows (4 each, little
+    /// endian), and the low half of their xxh3-64 (4).
+    pub fn encode(self) -> [u8; 13] {
+        let mut out = [Self::VERSION; 13];
         out[1..5].copy_from_slice(&self.first.to_le_bytes());
-        out[5..].copy_from_slice(&self.rows.to_le_bytes());
+        out[5..9].copy_from_slice(&self.rows.to_le_bytes());
+        let checksum = xxh3_64(&out[..9]) as u32;
+        out[9..].copy_from_slice(&checksum.to_le_bytes());
         out
     }
 
     /// Back from the value of a trace-index row.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let error = KeyError("trace-index value");
-        let [version, first @ ..] = <[u8; 9]>::try_from(bytes).map_err(|_| error)?;
-        let (first, rows) = first.split_first_chunk::<4>().ok_or(error)?;
-        let rows = <[u8; 4]>::try_from(rows).map_err(|_| error)?;
-        if version != Self::VERSION {
-            return Err(error);
-        }
-        Ok(Self { first: u32::from_le_bytes(*first), rows: u32::from_le_bytes(rows) })
+        let fields = <[u8; 13]>::try_from(bytes).map_err(|_| error)?;
+        let number =
+            |at: usize| u32::from_le_bytes([fields[at], fields[at + 1], fields[at + 2], fields[at + 3]]);
+        let range = Self { first: number(1), rows: number(5) };
+        if range.encode() == fields { Ok(range) } else { Err(error) }
     }
 }
 
@@ -237,7 +239,8 @@ mod tests {
             block: key.block,
         };
         assert_eq!(trace.encode(), b"default\x000123456789abcdef\0\0\x01\x02\0\0\0\0\0\0\x0a\x0b");
-        assert_eq!(RowRange { first: 5, rows: 258 }.encode(), *b"\x01\x05\0\0\0\x02\x01\0\0");
+        let rows = RowRange { first: 5, rows: 258 }.encode();
+        assert_eq!(rows, *b"\x01\x05\0\0\0\x02\x01\0\0\x15\x08\x2c\x0a");
     }
 
     #[test]

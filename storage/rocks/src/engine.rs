@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rocksdb::{BoundColumnFamily, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use spandrel_block::record::{self, RecordError};
 use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
@@ -65,6 +66,8 @@ const PAGE: u64 = 64 << 10;
 /// Deleted bytes that are worth a flush and a compaction of keys.
 const DEAD_BYTES: u64 = 64 << 20;
 const DIRECTORY: &str = "store";
+/// Of the rows of replaced blocks: the number of their pages.
+const REPLACED_VERSION: u8 = 1;
 
 // === impl RocksEngine ===
 
@@ -138,9 +141,10 @@ impl RocksEngine {
         for block in &change.removes {
             let key = change.key(*block).encode();
             let row = self.db.get_cf(&catalog, &key).map_err(failure)?.ok_or(EngineError::Conflict)?;
-            let row = CatalogRow::decode(&row).map_err(|error| EngineError::Io(error.to_string()))?;
+            let row = CatalogRow::decode(&row).map_err(damaged)?;
             batch.delete_cf(&catalog, &key);
-            batch.put_cf(&replaced, &key, (row.bytes.div_ceil(PAGE) as u32).to_le_bytes());
+            let pages = record::encode(REPLACED_VERSION, &(row.bytes.div_ceil(PAGE) as u32));
+            batch.put_cf(&replaced, &key, pages.map_err(damaged)?);
         }
         Ok(())
     }
@@ -191,6 +195,10 @@ impl RocksEngine {
 }
 
 type DBOpen = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+
+fn damaged(error: RecordError) -> EngineError {
+    EngineError::Io(error.to_string())
+}
 
 fn failure(error: rocksdb::Error) -> EngineError {
     if is_no_space(&error) {
@@ -245,9 +253,8 @@ impl BlockStore for RocksEngine {
         for key in keys {
             let encoded = key.encode();
             let pages = self.db.get_cf(&replaced, &encoded).map_err(failure)?;
-            let Some(pages) = pages.and_then(|value| value.try_into().ok().map(u32::from_le_bytes)) else {
-                continue;
-            };
+            let Some(pages) = pages else { continue };
+            let pages: u32 = record::decode(REPLACED_VERSION, &pages).map_err(damaged)?;
             for page in 0..pages {
                 // Which of the two families it is in does not matter: a delete of nothing costs a key.
                 batch.delete_cf(&self.family(FRESH)?, key.encode_page(page));
