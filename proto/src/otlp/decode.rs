@@ -96,19 +96,37 @@ struct Decoder<'l> {
     out: Decoded,
 }
 
+/// A resource or scope. It is listed with its first span: a body of millions of empty ones must not
+/// take more memory than it has bytes.
+struct Container {
+    record: Bytes,
+    flaw: Option<String>,
+    index: Option<u32>,
+}
+
+// === impl Container ===
+
+impl Container {
+    fn listed_in(&mut self, list: &mut Vec<Bytes>) -> u32 {
+        *self.index.get_or_insert_with(|| {
+            list.push(self.record.clone());
+            list.len() as u32 - 1
+        })
+    }
+}
+
 // === impl Decoder ===
 
 impl Decoder<'_> {
     fn resource_spans(&mut self, body: &Bytes, message: &[u8], base: usize) -> Result<(), WireError> {
         let record = without_field(body, message, base, 2)?;
         let flaw = self.container_flaw(&record, base, "resource")?;
-        let resource = self.out.resources.len() as u32;
-        self.out.resources.push(record);
+        let mut resource = Container { record, flaw, index: None };
         let mut reader = Reader::at_offset(message, base);
         while let Some(field) = reader.next_field()? {
             if field.number == 2 {
                 let inner = field.bytes().map_err(|_| reader.wrong_type(2))?;
-                self.scope_spans(body, inner, reader.offset() - inner.len(), resource, flaw.as_deref())?;
+                self.scope_spans(body, inner, reader.offset() - inner.len(), &mut resource)?;
             }
         }
         Ok(())
@@ -119,14 +137,11 @@ impl Decoder<'_> {
         body: &Bytes,
         message: &[u8],
         base: usize,
-        resource: u32,
-        resource_flaw: Option<&str>,
+        resource: &mut Container,
     ) -> Result<(), WireError> {
         let record = without_field(body, message, base, 2)?;
         let own_flaw = self.container_flaw(&record, base, "scope")?;
-        let flaw = resource_flaw.or(own_flaw.as_deref());
-        let scope = self.out.scopes.len() as u32;
-        self.out.scopes.push(record);
+        let mut scope = Container { record, flaw: resource.flaw.clone().or(own_flaw), index: None };
         let mut reader = Reader::at_offset(message, base);
         while let Some(field) = reader.next_field()? {
             if field.number != 2 {
@@ -134,8 +149,11 @@ impl Decoder<'_> {
             }
             let span = field.bytes().map_err(|_| reader.wrong_type(2))?;
             let at = reader.offset() - span.len()..reader.offset();
-            match flaw.map_or_else(|| self.span(span, at.start), |flaw| Err(Flaw::Span(flaw.to_owned()))) {
+            let flaw = scope.flaw.clone();
+            match flaw.map_or_else(|| self.span(span, at.start), |flaw| Err(Flaw::Span(flaw))) {
                 Ok((trace_id, span_id, start)) => {
+                    let resource = resource.listed_in(&mut self.out.resources);
+                    let scope = scope.listed_in(&mut self.out.scopes);
                     self.out.spans.push(DecodedSpan { trace_id, span_id, start, resource, scope, at });
                 }
                 Err(Flaw::Span(reason)) => self.out.rejected.add(reason),
@@ -474,6 +492,15 @@ mod tests {
         for expected in ["trace ID is all zero", "span ID has 3 bytes, not 8", "not valid UTF-8"] {
             assert!(reasons.contains(expected), "{reasons}");
         }
+    }
+
+    #[test]
+    fn what_holds_no_span_is_not_listed() {
+        let mut body = Bytes::from_static(&[0x0a, 0x00]).repeat(1000);
+        body.extend(Bytes::from_static(&[0x0a, 0x02, 0x12, 0x00]).repeat(1000));
+        body.extend_from_slice(&request(vec![span(1)]));
+        let decoded = decode(body.into());
+        assert_eq!((decoded.spans.len(), decoded.resources.len(), decoded.scopes.len()), (1, 1, 1));
     }
 
     #[test]
