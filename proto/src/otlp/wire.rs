@@ -131,12 +131,8 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let begin = self.at;
-        let tag = self.varint()?;
-        let number = match u32::try_from(tag >> 3) {
-            Ok(n) if n > 0 && n < (1 << 29) => n,
-            _ => return Err(self.error(WireErrorKind::BadFieldNumber)),
-        };
-        let value = match tag & 7 {
+        let (number, wire_type) = self.tag()?;
+        let value = match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.length_delimited()?),
@@ -163,6 +159,16 @@ impl<'a> Reader<'a> {
 
     fn error(&self, kind: WireErrorKind) -> WireError {
         WireError { kind, offset: self.base + self.at }
+    }
+
+    /// A field's number and wire type.
+    #[inline]
+    fn tag(&mut self) -> Result<(u32, u64), WireError> {
+        let tag = self.varint()?;
+        match u32::try_from(tag >> 3) {
+            Ok(number) if number > 0 && number < (1 << 29) => Ok((number, tag & 7)),
+            _ => Err(self.error(WireErrorKind::BadFieldNumber)),
+        }
     }
 
     #[inline]
@@ -224,13 +230,13 @@ impl<'a> Reader<'a> {
             if self.at >= self.bytes.len() {
                 return Err(self.error(WireErrorKind::BadGroup));
             }
-            let tag = self.varint()?;
-            match tag & 7 {
+            let (inner, wire_type) = self.tag()?;
+            match wire_type {
                 0 => drop(self.varint()?),
                 1 => drop(self.array::<8>()?),
                 2 => drop(self.length_delimited()?),
-                3 => self.skip_group((tag >> 3) as u32, depth + 1)?,
-                4 if tag >> 3 == u64::from(number) => return Ok(()),
+                3 => self.skip_group(inner, depth + 1)?,
+                4 if inner == number => return Ok(()),
                 5 => drop(self.array::<4>()?),
                 _ => return Err(self.error(WireErrorKind::BadGroup)),
             }
@@ -315,6 +321,8 @@ mod tests {
         assert_eq!(first(&[0x0b, 0x08, 1]), Err(WireErrorKind::BadGroup));
         assert_eq!(first(&[0xff; 11]), Err(WireErrorKind::VarintTooLong));
         assert_eq!(first(&[0x0b].repeat(100)), Err(WireErrorKind::BadGroup));
+        // Also inside a group that is skipped.
+        assert_eq!(first(&[0x0b, 0x00, 1, 0x0c]), Err(WireErrorKind::BadFieldNumber));
     }
 
     #[test]
