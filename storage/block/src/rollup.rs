@@ -79,6 +79,38 @@ impl RollupRow {
 
     /// Rollups back from their section.
     pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, RecordError> {
-        record::decode(VERSION, bytes)
+        let rows: Vec<Self> = record::decode(VERSION, bytes)?;
+        match rows.iter().all(Self::is_consistent) {
+            true => Ok(rows),
+            false => Err(RecordError::Payload("a rollup contradicts itself".to_owned())),
+        }
+    }
+
+    /// Within time, and counted alike by everything that counts.
+    fn is_consistent(&self) -> bool {
+        u64::from(self.minute) <= u64::MAX / MINUTE
+            && self.errors <= self.count
+            && self.latency.checked_count() == Some(self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rollups_that_contradict_themselves_are_refused() {
+        let key = RollupKey::of(u64::MAX, 0, RowFlags(2));
+        let mut row = RollupRow::new(key);
+        row.add(7, true);
+        let decode = |row: &RollupRow| RollupRow::decode_all(&RollupRow::encode_all(&[row.clone()]).unwrap());
+        assert_eq!(decode(&row), Ok(vec![row.clone()]));
+        for broken in [
+            RollupRow { minute: u32::MAX, ..row.clone() },
+            RollupRow { errors: 2, ..row.clone() },
+            RollupRow { count: 2, ..row.clone() },
+        ] {
+            assert!(matches!(decode(&broken), Err(RecordError::Payload(_))), "{broken:?}");
+        }
     }
 }

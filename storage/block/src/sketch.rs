@@ -50,6 +50,13 @@ impl LatencySketch {
         self.buckets.iter().map(|entry| entry.1).sum()
     }
 
+    /// How many durations were added, unless the buckets are not those of a sketch.
+    pub(crate) fn checked_count(&self) -> Option<u64> {
+        let in_order = self.buckets.is_sorted_by(|a, b| a.0 < b.0);
+        let mut counts = self.buckets.iter().map(|entry| entry.1);
+        counts.try_fold(0u64, u64::checked_add).filter(|_| in_order)
+    }
+
     /// The longest duration; zero when none was added.
     pub fn max(&self) -> u64 {
         self.max

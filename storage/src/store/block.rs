@@ -151,10 +151,10 @@ impl BlockReader {
         let known = self.dictionary(entry)?.operations.len();
         let decode = |bytes: Bytes| -> Result<Vec<RollupRow>, BlockError> {
             let rows = RollupRow::decode_all(&bytes)?;
-            if rows.iter().any(|row| row.operation as usize >= known) {
-                return Err(FormatError::Damaged("rollups").into());
-            }
-            Ok(rows)
+            let counted = rows.iter().try_fold(0u64, |sum, row| sum.checked_add(row.count));
+            let in_order = rows.iter().all(|row| (row.operation as usize) < known)
+                && counted == Some(u64::from(entry.row.meta.spans));
+            in_order.then_some(rows).ok_or(FormatError::Damaged("rollups").into())
         };
         part!(self, entry, SectionKind::Rollups, Rollups, decode)
     }
