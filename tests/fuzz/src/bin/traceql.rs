@@ -1,0 +1,16 @@
+//! TraceQL: any text is a query or an error that points into it.
+#![no_main]
+// The parser is no public part of its crate: it is compiled into this target.
+#![allow(dead_code)]
+
+#[path = "../../../../query/src/duration.rs"]
+mod duration;
+#[path = "../../../../query/src/traceql/mod.rs"]
+mod traceql;
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    if let Err(error) = traceql::parse(text) {
+        assert!(error.position >= 1 && error.position <= text.chars().count() + 1, "{error}");
+        assert!(!error.message.is_empty());
+    }
+});

@@ -1,0 +1,101 @@
+//! What the fuzz targets share: blocks whose checksums are right again after their bytes were
+//! changed, so that the fuzzer gets behind the checks.
+
+use spandrel_block::{CatalogRow, Header};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+const FIXED_HEADER: usize = 24;
+const ENTRY: usize = 32;
+
+/// Makes the checksums of a block fit its bytes, as far as it is one. The layout is written down in
+/// `storage/block/src/format.rs`.
+pub fn repair_block(block: &mut [u8]) {
+    let Some(count) = field(block, 12, 4) else { return };
+    let Some(entries_end) = (count as usize).checked_mul(ENTRY).and_then(|n| n.checked_add(FIXED_HEADER))
+    else {
+        return;
+    };
+    if entries_end > block.len() {
+        return;
+    }
+    for at in (FIXED_HEADER..entries_end).step_by(ENTRY) {
+        let (Some(kind), Some(offset), Some(stored)) =
+            (field(block, at, 2), field(block, at + 8, 8), field(block, at + 16, 4))
+        else {
+            return;
+        };
+        let range =
+            usize::try_from(offset).ok().and_then(|from| Some(from..from.checked_add(stored as usize)?));
+        let Some(range) = range.filter(|range| range.end <= block.len()) else { continue };
+        if range.start >= entries_end && matches!(kind, 1 | 10) {
+            // Records are compressed; only those that are stored as they are can be repaired.
+            repair_record(&mut block[range.clone()]);
+        }
+        let sum = xxh3_64(&block[range]);
+        block[at + 24..at + 32].copy_from_slice(&sum.to_le_bytes());
+    }
+    let version = field(block, 8, 2).unwrap_or_default();
+    let sum = xxh3_64(&block[FIXED_HEADER..entries_end]) ^ version.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    block[16..24].copy_from_slice(&sum.to_le_bytes());
+}
+
+/// Makes the checksum of a record fit its payload.
+pub fn repair_record(record: &mut [u8]) {
+    if record.len() >= 9 {
+        let mut hasher = Xxh3::with_seed(u64::from(record[0]));
+        hasher.update(&record[9..]);
+        let sum = hasher.digest();
+        record[1..9].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+fn field(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let mut value = [0; 8];
+    value[..length].copy_from_slice(bytes.get(at..at + length)?);
+    Some(u64::from_le_bytes(value))
+}
+
+/// The same block with all sections stored as they are.
+pub fn plain(block: &[u8]) -> Option<Vec<u8>> {
+    let count = field(block, 12, 4)? as usize;
+    let header = Header::parse(block).ok()?;
+    let kinds: Vec<u64> =
+        (0..count).map(|n| field(block, FIXED_HEADER + n * ENTRY, 2)).collect::<Option<_>>()?;
+    let mut out = block[..FIXED_HEADER + count * ENTRY].to_vec();
+    let mut first: Option<bytes::Bytes> = None;
+    let mut chunks = header.chunks().iter();
+    for (n, kind) in kinds.into_iter().enumerate() {
+        use spandrel_block::SectionKind::*;
+        let all = [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups];
+        let section = match all.into_iter().find(|known| *known as u64 == kind) {
+            Some(kind) => header.section(kind).ok()?,
+            None => chunks.next()?,
+        };
+        let range = section.range();
+        let stored = bytes::Bytes::copy_from_slice(&block[range.start as usize..range.end as usize]);
+        let decoded = section.decode(stored, first.as_deref()).ok()?;
+        if kind == Body as u64 {
+            first.get_or_insert_with(|| decoded.clone());
+        }
+        let at = FIXED_HEADER + n * ENTRY;
+        let (offset, length) = (out.len() as u64, decoded.len() as u32);
+        out[at + 2..at + 4].fill(0);
+        out[at + 8..at + 16].copy_from_slice(&offset.to_le_bytes());
+        out[at + 16..at + 20].copy_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&decoded);
+    }
+    repair_block(&mut out);
+    Some(out)
+}
+
+/// The catalog row that a block would have, taken from its own zone data.
+pub fn row_of(block: &[u8]) -> Option<CatalogRow> {
+    let header = Header::parse(block).ok()?;
+    let section = header.section(spandrel_block::SectionKind::Meta).ok()?;
+    let range = section.range();
+    let stored = block.get(range.start as usize..range.end as usize)?;
+    let bytes = section.decode(bytes::Bytes::copy_from_slice(stored), None).ok()?;
+    let meta = spandrel_block::BlockMeta::decode(&bytes).ok()?;
+    let count = field(block, 12, 4)? as usize;
+    Some(CatalogRow { bytes: block.len() as u64, header_bytes: (FIXED_HEADER + count * ENTRY) as u32, meta })
+}
