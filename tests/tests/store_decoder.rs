@@ -54,7 +54,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 }
 
 proptest! {
-    #![proptest_config(cases(1500))]
+    #![proptest_config(cases(6000))]
 
     #[test]
     fn broken_bodies_are_judged_as_the_oracle_does(request in requests(), damage in vec(damage(), 0..4)) {

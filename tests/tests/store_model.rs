@@ -385,7 +385,7 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(cases(800))]
 
     #[test]
     fn memory_does_what_the_model_does(steps in vec(step(), 1..25)) {
@@ -394,7 +394,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(8))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn rocksdb_does_what_the_model_does(steps in vec(step(), 1..25)) {
