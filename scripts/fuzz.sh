@@ -11,7 +11,7 @@ shift || true
 cd "$ROOT/tests/fuzz"
 known=(src/bin/*.rs)
 known=("${known[@]##*/}")
-targets=("${@:-${known[@]%.rs}}")
+targets=("$@")
 [[ $# -gt 0 ]] || targets=("${known[@]%.rs}")
 
 # The coverage that libFuzzer lives from, without a sanitizer: those need a nightly toolchain. Only

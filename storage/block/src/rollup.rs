@@ -103,7 +103,9 @@ mod tests {
         let key = RollupKey::of(u64::MAX, 0, RowFlags(2));
         let mut row = RollupRow::new(key);
         row.add(7, true);
-        let decode = |row: &RollupRow| RollupRow::decode_all(&RollupRow::encode_all(&[row.clone()]).unwrap());
+        let decode = |row: &RollupRow| {
+            RollupRow::decode_all(&RollupRow::encode_all(std::slice::from_ref(row)).unwrap())
+        };
         assert_eq!(decode(&row), Ok(vec![row.clone()]));
         for broken in [
             RollupRow { minute: u32::MAX, ..row.clone() },
