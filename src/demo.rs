@@ -28,7 +28,7 @@ pub(crate) struct DemoFlags {
 
 /// Runs the workload until its time is up or the process is told to stop.
 pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
-    logs::start(LogFormat::Text);
+    logs::start(LogFormat::Text)?;
     let DemoFlags { endpoint, rate, duration, seed } = flags;
     let config = DemoConfig { endpoint, rate, duration, seed };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

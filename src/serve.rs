@@ -43,7 +43,7 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
-    logs::start(settings.log_format);
+    logs::start(settings.log_format)?;
     let metrics = metrics::install()?;
     // Ingest and questions have threads of their own: neither can starve the other, nor health.
     let (ingest, asking) = (runtime("ingest")?, runtime("http")?);

@@ -10,6 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use spandrel_collector::Collector;
 use spandrel_storage::TraceStore;
+use spandrel_ui::Asset;
 use tower::ServiceExt;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -92,12 +93,27 @@ fn page(request: &Request) -> Response {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     let Some(asset) = spandrel_ui::page(request.uri().path()) else {
-        return (StatusCode::NOT_FOUND, "there is nothing here; the UI begins at /\n").into_response();
+        return nothing_here(request);
     };
+    file(asset, request.headers().get(header::IF_NONE_MATCH))
+}
+
+/// People get the app, which says that there is no such page; everybody else a line. Both get 404, so
+/// that an API to come is not mistaken for one that is there.
+fn nothing_here(request: &Request) -> Response {
+    let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut response = match accept.windows(9).any(|kind| kind == b"text/html") {
+        true => file(spandrel_ui::index(), None),
+        false => "there is nothing here; the UI begins at /\n".into_response(),
+    };
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// `known` is the tag of what the browser has already.
+fn file(asset: Asset, known: Option<&HeaderValue>) -> Response {
     let tag = format!("\"{:016x}\"", xxh3_64(&asset.bytes));
-    let known =
-        request.headers().get(header::IF_NONE_MATCH).is_some_and(|tags| tags.as_bytes() == tag.as_bytes());
-    let mut response = match known {
+    let mut response = match known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => asset.bytes.into_owned().into_response(),
     };
