@@ -428,7 +428,9 @@ fn check_text(bytes: &[u8], number: u32) -> Result<(), Flaw> {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { max_span_bytes: 8 << 20, max_resource_bytes: 1 << 20, max_nesting: 64 }
+        // Deeper than this, what is given back would be over the 100 messages that protobuf readers
+        // follow: three for each key-value list.
+        Self { max_span_bytes: 8 << 20, max_resource_bytes: 1 << 20, max_nesting: 32 }
     }
 }
 
