@@ -10,7 +10,8 @@ use spandrel_proto::otlp::{Decoded, SpanKind};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::plan::{AggregatePlan, SearchPlan};
 use spandrel_storage::{
-    AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan,
+    TraceSpans, TraceStore,
 };
 
 /// The trace that spans of tests belong to.
@@ -135,10 +136,10 @@ impl TraceStore for FakeStore {
         Ok(self.found.clone())
     }
 
-    fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
+    fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         self.readable()?;
         self.aggregates.lock().push(plan.clone());
-        Ok(self.series.clone())
+        Ok(AggregateAnswer { series: self.series.clone(), partial: false })
     }
 
     fn services(&self, _: &TenantId) -> Vec<String> {

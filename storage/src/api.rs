@@ -32,7 +32,7 @@ pub trait TraceStore: Send + Sync {
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError>;
 
     /// Counts and latencies over time.
-    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError>;
+    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError>;
 
     /// The names of all services, sorted.
     fn services(&self, tenant: &TenantId) -> Vec<String>;
@@ -174,6 +174,15 @@ pub struct Operation {
     pub name: String,
     /// The span's kind.
     pub kind: SpanKind,
+}
+
+/// What an aggregate counted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AggregateAnswer {
+    /// One for each value of the labels that are grouped by.
+    pub series: Vec<Series>,
+    /// Damaged blocks were left out: the counts are too low.
+    pub partial: bool,
 }
 
 /// One line of an aggregate.

@@ -40,6 +40,7 @@ struct Aggregates {
     step_nano: u64,
     series: Vec<Series>,
     estimated: bool,
+    partial: bool,
 }
 
 #[derive(Serialize)]
@@ -89,8 +90,13 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
         step: step(params.text("step"), width, state.config().max_aggregate_points)?,
     };
     let step_nano = plan.step;
-    let series = state.ask(move |store| Ok(store.aggregate(&TenantId::default(), &plan)?)).await?;
-    json(&Aggregates { step_nano, series: series.into_iter().map(Series::from).collect(), estimated: false })
+    let answer = state.ask(move |store| Ok(store.aggregate(&TenantId::default(), &plan)?)).await?;
+    json(&Aggregates {
+        step_nano,
+        series: answer.series.into_iter().map(Series::from).collect(),
+        estimated: false,
+        partial: answer.partial,
+    })
 }
 
 fn group_by(text: &str) -> Result<GroupBy, Problem> {

@@ -9,7 +9,7 @@ use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
-use crate::api::{Damage, Point, ReadError, Series};
+use crate::api::{AggregateAnswer, Damage, Point, ReadError, Series};
 use crate::plan::{AggregatePlan, KindFilter};
 
 /// What tells series apart, as far as grouped by.
@@ -32,8 +32,8 @@ pub(super) fn aggregate(
     store: &BlockTraceStore,
     tenant: &TenantId,
     plan: &AggregatePlan,
-) -> Result<Vec<Series>, ReadError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(Vec::new()) };
+) -> Result<AggregateAnswer, ReadError> {
+    let Some(state) = store.tenant(tenant) else { return Ok(AggregateAnswer::default()) };
     let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
     let damage = Damage::default();
     for entry in state.view().iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
@@ -41,7 +41,7 @@ pub(super) fn aggregate(
             store.report_damage(entry, &error, &damage);
         }
     }
-    Ok(aggregation.finish())
+    Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0 })
 }
 
 // === impl Aggregation ===

@@ -39,8 +39,8 @@ use self::sequence::Sequences;
 use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
-    AppendError, Damage, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan, TraceSpans,
-    TraceStore,
+    AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
+    TraceSpans, TraceStore,
 };
 use crate::engine::{Change, Engine, EngineError, NewBlock};
 use crate::plan::{AggregatePlan, SearchPlan};
@@ -474,7 +474,7 @@ impl TraceStore for BlockTraceStore {
         search::search(self, tenant, plan)
     }
 
-    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
+    fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         aggregate::aggregate(self, tenant, plan)
     }
 

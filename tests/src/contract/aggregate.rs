@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
-use spandrel_storage::{LatencySketch, TraceStore};
+use spandrel_storage::{AggregateAnswer, LatencySketch, TraceStore};
 
 use super::Open;
 use super::search::shop;
@@ -27,8 +27,15 @@ pub fn plan() -> AggregatePlan {
 
 /// What the store answers, by series and point. Every series and point comes once, in order.
 pub fn answer(harness: &Harness, plan: &AggregatePlan) -> BTreeMap<PointKey, (u64, u64, LatencySketch)> {
+    let answer = harness.store().aggregate(&TenantId::default(), plan).unwrap();
+    assert!(!answer.partial);
+    points(answer)
+}
+
+/// The points of an answer, by series and time.
+pub fn points(answer: AggregateAnswer) -> BTreeMap<PointKey, (u64, u64, LatencySketch)> {
     let mut points = BTreeMap::new();
-    for series in harness.store().aggregate(&TenantId::default(), plan).unwrap() {
+    for series in answer.series {
         assert!(series.points.is_sorted_by_key(|point| point.time));
         for point in series.points {
             let key = (series.service.clone(), series.operation.clone(), series.kind, point.time.0);

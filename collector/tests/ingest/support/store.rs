@@ -8,7 +8,7 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::plan::{AggregatePlan, SearchPlan};
 use spandrel_storage::{
-    AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, StoreStatus, TraceSpans, TraceStore,
 };
 
 use super::PATIENCE;
@@ -104,8 +104,8 @@ impl TraceStore for FakeStore {
         Ok(SearchAnswer::default())
     }
 
-    fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<Vec<Series>, ReadError> {
-        Ok(Vec::new())
+    fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
+        Ok(AggregateAnswer::default())
     }
 
     fn services(&self, _: &TenantId) -> Vec<String> {

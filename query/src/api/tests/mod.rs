@@ -159,7 +159,7 @@ async fn aggregates_are_planned_and_answered() {
     let got = get_with(store.clone(), config(), request(path)).await.json();
     assert_eq!(
         got,
-        json!({"stepNano": 300 * SECOND, "estimated": false, "series": [{"labels": {"service": "cart", "kind": "SERVER"},
+        json!({"stepNano": 300 * SECOND, "estimated": false, "partial": false, "series": [{"labels": {"service": "cart", "kind": "SERVER"},
             "points": [{"timeUnixNano": "60", "requestCount": 3, "errorCount": 1, "errorRate": 1.0 / 3.0,
                 "successRate": 1.0 - 1.0 / 3.0, "p50Nano": 1000, "p75Nano": 1000, "p90Nano": 1000, "p95Nano": 1000,
                 "p99Nano": 1000, "maxNano": 1000}]}]})
