@@ -80,10 +80,10 @@ pub enum WriteError {
 }
 
 /// Decoded bytes of the first body chunk, which the others are compressed with. Measured on mixed
-/// traffic: 128 KiB before chunks of 32 KiB take 63 bytes a span, chunks of 64 KiB alone 83.
+/// traffic: 128 KiB before chunks of 64 KiB take 61 bytes a span, chunks of 64 KiB alone 83.
 const FIRST_CHUNK_BYTES: usize = 128 << 10;
 /// Decoded bytes of every other body chunk: what a reader of one trace inflates.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 // === impl BlockWriter ===
 
