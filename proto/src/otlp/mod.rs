@@ -19,7 +19,7 @@ pub use json_out::{
     write_any_value, write_attributes, write_event, write_link, write_request_json, write_resource_entry,
     write_string,
 };
-pub use raw::{RawValue, SpanKey};
+pub use raw::{RawValue, SpanKey, raw_attribute};
 pub use view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanKind, SpanView, StatusCode};
 
 /// One resource, scope and span together: the unit that goes in and comes out unchanged.

@@ -69,8 +69,9 @@ impl<'a> SpanView<'a> {
     }
 }
 
+/// The key and value of a `KeyValue`.
 #[inline]
-fn raw_attribute(bytes: &[u8]) -> Result<(&[u8], RawValue<'_>), WireError> {
+pub fn raw_attribute(bytes: &[u8]) -> Result<(&[u8], RawValue<'_>), WireError> {
     let (mut key, mut value): (&[u8], _) = (&[], RawValue::Other);
     let mut reader = Reader::new(bytes);
     while let Some(field) = reader.next_field()? {

@@ -1,47 +1,108 @@
-//! The dictionary of a block: every resource, scope, service and operation once.
+//! The dictionary of a block: what rows refer to by index.
 //!
-//! Layout, counts and lengths as varints: resources (each with the index of its service), scopes,
-//! services, operations (index of the service, name).
+//! Layout, counts, indices and lengths as varints: services (name); operations (service, name);
+//! resources (service, bytes); scopes (bytes); origins (resource, scope); slots (level (1), form (1),
+//! field, name); shapes (flags (1), slots, and of each its index); classes (operation, shape).
 
 use bytes::{Buf, Bytes};
 use spandrel_proto::otlp::wire::put_varint;
 
+use crate::RowFlags;
 use crate::format::{FormatError, take_varint};
+use crate::page::shred::Class;
+use crate::page::{Form, Level, Shape, Slot};
 
-/// What rows refer to by index.
+/// Every resource, scope, service, operation, slot and shape of a block, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dictionary {
+    /// Names of services.
+    pub services: Vec<String>,
+    /// Operations: the index of a service, and a span name.
+    pub operations: Vec<(u32, String)>,
     /// `ResourceSpans` messages without their scope spans.
     pub resources: Vec<Bytes>,
     /// The service of each resource: an index into `services`.
     pub resource_services: Vec<u32>,
     /// `ScopeSpans` messages without their spans.
     pub scopes: Vec<Bytes>,
-    /// Names of services.
-    pub services: Vec<String>,
-    /// Operations: the index of a service, and a span name.
-    pub operations: Vec<(u32, String)>,
+    /// Pairs of a resource and a scope: where a row comes from.
+    pub origins: Vec<(u32, u32)>,
+    /// Fields without their values.
+    pub slots: Vec<Slot>,
+    /// Messages without their values.
+    pub shapes: Vec<Shape>,
+    /// Pairs of an operation and a shape: what a row is.
+    pub classes: Vec<Class>,
 }
 
 // === impl Dictionary ===
 
 impl Dictionary {
-    /// Its bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The flags of rows of a class.
+    pub fn flags(&self, class: u32) -> RowFlags {
+        RowFlags(self.shapes[self.classes[class as usize].shape as usize].flags)
+    }
+
+    /// The operation of rows of a class.
+    pub fn operation(&self, class: u32) -> u32 {
+        self.classes[class as usize].operation
+    }
+
+    /// The resource and the scope of rows of an origin.
+    pub fn records(&self, origin: u32) -> (&Bytes, &Bytes) {
+        let (resource, scope) = self.origins[origin as usize];
+        (&self.resources[resource as usize], &self.scopes[scope as usize])
+    }
+
+    /// Adds what messages of a shape have: values by slot, and nested messages (events, links).
+    pub(crate) fn count_slots(&self, shape: u32, times: u64, values: &mut [u64], nested: &mut [u64; 2]) {
+        for &number in &self.shapes[shape as usize].slots {
+            values[number as usize] += times;
+            let slot = &self.slots[number as usize];
+            if slot.form == Form::Nested && slot.level == Level::Span {
+                nested[usize::from(slot.field != 11)] += times;
+            }
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        put_varint(&mut out, self.resources.len() as u64);
+        let count = |out: &mut Vec<u8>, count: usize| put_varint(out, count as u64);
+        count(&mut out, self.services.len());
+        self.services.iter().for_each(|service| put_slice(&mut out, service.as_bytes()));
+        count(&mut out, self.operations.len());
+        for (service, name) in &self.operations {
+            put_varint(&mut out, u64::from(*service));
+            put_slice(&mut out, name.as_bytes());
+        }
+        count(&mut out, self.resources.len());
         for (resource, service) in self.resources.iter().zip(&self.resource_services) {
             put_varint(&mut out, u64::from(*service));
             put_slice(&mut out, resource);
         }
-        put_varint(&mut out, self.scopes.len() as u64);
+        count(&mut out, self.scopes.len());
         self.scopes.iter().for_each(|scope| put_slice(&mut out, scope));
-        put_varint(&mut out, self.services.len() as u64);
-        self.services.iter().for_each(|service| put_slice(&mut out, service.as_bytes()));
-        put_varint(&mut out, self.operations.len() as u64);
-        for (service, name) in &self.operations {
-            put_varint(&mut out, u64::from(*service));
-            put_slice(&mut out, name.as_bytes());
+        count(&mut out, self.origins.len());
+        for (resource, scope) in &self.origins {
+            put_varint(&mut out, u64::from(*resource));
+            put_varint(&mut out, u64::from(*scope));
+        }
+        count(&mut out, self.slots.len());
+        for slot in &self.slots {
+            out.extend_from_slice(&[slot.level as u8, slot.form as u8]);
+            put_varint(&mut out, u64::from(slot.field));
+            put_slice(&mut out, &slot.name);
+        }
+        count(&mut out, self.shapes.len());
+        for shape in &self.shapes {
+            out.push(shape.flags);
+            count(&mut out, shape.slots.len());
+            shape.slots.iter().for_each(|slot| put_varint(&mut out, u64::from(*slot)));
+        }
+        count(&mut out, self.classes.len());
+        for class in &self.classes {
+            put_varint(&mut out, u64::from(class.operation));
+            put_varint(&mut out, u64::from(class.shape));
         }
         out
     }
@@ -52,32 +113,70 @@ impl Dictionary {
     }
 
     fn read(mut bytes: Bytes) -> Option<Self> {
+        let bytes = &mut bytes;
         let mut dictionary = Self::default();
-        for _ in 0..take_varint(&mut bytes)? {
-            dictionary.resource_services.push(take_index(&mut bytes)?);
-            dictionary.resources.push(take_slice(&mut bytes)?);
+        for _ in 0..take_varint(bytes)? {
+            dictionary.services.push(take_string(bytes)?);
         }
-        for _ in 0..take_varint(&mut bytes)? {
-            dictionary.scopes.push(take_slice(&mut bytes)?);
+        for _ in 0..take_varint(bytes)? {
+            dictionary.operations.push((take_index(bytes)?, take_string(bytes)?));
         }
-        for _ in 0..take_varint(&mut bytes)? {
-            dictionary.services.push(take_string(&mut bytes)?);
+        for _ in 0..take_varint(bytes)? {
+            dictionary.resource_services.push(take_index(bytes)?);
+            dictionary.resources.push(take_slice(bytes)?);
         }
-        for _ in 0..take_varint(&mut bytes)? {
-            dictionary.operations.push((take_index(&mut bytes)?, take_string(&mut bytes)?));
+        for _ in 0..take_varint(bytes)? {
+            dictionary.scopes.push(take_slice(bytes)?);
+        }
+        for _ in 0..take_varint(bytes)? {
+            dictionary.origins.push((take_index(bytes)?, take_index(bytes)?));
+        }
+        for _ in 0..take_varint(bytes)? {
+            let level = Level::from_raw(take_byte(bytes)?)?;
+            let form = Form::from_raw(take_byte(bytes)?)?;
+            dictionary.slots.push(Slot { level, form, field: take_index(bytes)?, name: take_slice(bytes)? });
+        }
+        for _ in 0..take_varint(bytes)? {
+            let flags = take_byte(bytes)?;
+            let slots = (0..take_varint(bytes)?).map(|_| take_index(bytes)).collect::<Option<_>>()?;
+            dictionary.shapes.push(Shape { flags, slots });
+        }
+        for _ in 0..take_varint(bytes)? {
+            dictionary.classes.push(Class { operation: take_index(bytes)?, shape: take_index(bytes)? });
         }
         bytes.is_empty().then_some(dictionary)
     }
 
     fn is_consistent(&self) -> bool {
-        let known = |service: &u32| (*service as usize) < self.services.len();
-        self.resource_services.iter().all(known) && self.operations.iter().all(|(service, _)| known(service))
+        let below = |index: &u32, count: usize| (*index as usize) < count;
+        self.operations.iter().all(|(service, _)| below(service, self.services.len()))
+            && self.resource_services.iter().all(|service| below(service, self.services.len()))
+            && self.origins.iter().all(|(resource, scope)| {
+                below(resource, self.resources.len()) && below(scope, self.scopes.len())
+            })
+            && self.shapes.iter().all(|shape| shape.slots.iter().all(|slot| below(slot, self.slots.len())))
+            && self.classes.iter().all(|class| {
+                below(&class.operation, self.operations.len()) && below(&class.shape, self.shapes.len())
+            })
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        let records = self.resources.iter().chain(&self.scopes).map(|record| record.len() + 40);
+        let slots = self.slots.iter().map(|slot| slot.name.len() + size_of::<Slot>());
+        let shapes = self.shapes.iter().map(|shape| shape.slots.len() * 4 + size_of::<Shape>());
+        let operations = self.operations.iter().map(|(_, name)| name.len() + 32);
+        records.chain(slots).chain(shapes).chain(operations).sum::<usize>() + self.classes.len() * 8
     }
 }
 
 fn put_slice(out: &mut Vec<u8>, bytes: &[u8]) {
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+fn take_byte(bytes: &mut Bytes) -> Option<u8> {
+    bytes.has_remaining().then(|| bytes.get_u8())
 }
 
 fn take_index(bytes: &mut Bytes) -> Option<u32> {
@@ -100,26 +199,42 @@ mod tests {
     use super::*;
 
     fn small() -> Dictionary {
+        let name = Bytes::from_static(b"k");
         Dictionary {
+            services: vec!["cart".to_owned(), "shop".to_owned()],
+            operations: vec![(1, "GET /".to_owned())],
             resources: vec![Bytes::from_static(b"r"), Bytes::new()],
             resource_services: vec![1, 0],
             scopes: vec![Bytes::from_static(b"s")],
-            services: vec!["cart".to_owned(), "shop".to_owned()],
-            operations: vec![(1, "GET /".to_owned())],
+            origins: vec![(1, 0)],
+            slots: vec![Slot { level: Level::Span, form: Form::String, field: 9, name }],
+            shapes: vec![Shape { flags: 2, slots: vec![0, 0] }],
+            classes: vec![Class { operation: 0, shape: 0 }],
         }
     }
 
     #[test]
-    fn frozen_version_1() {
+    fn frozen_version_2() {
         let bytes = small().encode();
-        assert_eq!(bytes, b"\x02\x01\x01r\x00\x00\x01\x01s\x02\x04cart\x04shop\x01\x01\x05GET /");
+        assert_eq!(
+            bytes,
+            b"\x02\x04cart\x04shop\x01\x01\x05GET /\x02\x01\x01r\x00\x00\x01\x01s\x01\x01\x00\x01\x00\x06\x09\x01k\x01\x02\x02\x00\x00\x01\x00\x00"
+        );
         assert_eq!(Dictionary::decode(bytes.into()).unwrap(), small());
     }
 
     #[test]
     fn an_index_behind_the_end_is_damage() {
-        let dictionary = Dictionary { resource_services: vec![2, 0], ..small() };
-        assert_eq!(Dictionary::decode(dictionary.encode().into()), Err(FormatError::Damaged("dictionary")));
+        let damaged = [
+            Dictionary { resource_services: vec![2, 0], ..small() },
+            Dictionary { origins: vec![(0, 1)], ..small() },
+            Dictionary { shapes: vec![Shape { flags: 0, slots: vec![1] }], ..small() },
+            Dictionary { classes: vec![Class { operation: 0, shape: 1 }], ..small() },
+        ];
+        for dictionary in damaged {
+            let decoded = Dictionary::decode(dictionary.encode().into());
+            assert_eq!(decoded, Err(FormatError::Damaged("dictionary")));
+        }
     }
 
     proptest! {

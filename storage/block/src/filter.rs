@@ -14,6 +14,17 @@ pub struct TokenFilter {
     buckets: Vec<[u32; 8]>,
 }
 
+/// The filters of a block: what its resources hold, and what the spans of each page hold.
+///
+/// Layout: for the resources and then for each page, the length (4, little endian) and the filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageFilters {
+    /// Over the tokens of all resources.
+    pub resources: TokenFilter,
+    /// Over the tokens of the span attributes of each page.
+    pub pages: Vec<TokenFilter>,
+}
+
 const BITS_PER_TOKEN: usize = 12;
 const BUCKET_BYTES: usize = 32;
 const SALT: [u32; 8] =
@@ -62,6 +73,37 @@ impl TokenFilter {
         let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
         let bucket = |b: &[u8]| std::array::from_fn(|i| word(&b[4 * i..4 * i + 4]));
         Some(Self { buckets: bytes.chunks_exact(BUCKET_BYTES).map(bucket).collect() })
+    }
+}
+
+// === impl PageFilters ===
+
+impl PageFilters {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for filter in std::iter::once(&self.resources).chain(&self.pages) {
+            out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
+            out.extend(filter.encode());
+        }
+        out
+    }
+
+    /// Back from their section.
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let mut filters = Vec::new();
+        while !bytes.is_empty() {
+            let (length, rest) = bytes.split_first_chunk::<4>()?;
+            let (filter, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            filters.push(TokenFilter::decode(filter)?);
+            bytes = rest;
+        }
+        let mut filters = filters.into_iter();
+        Some(Self { resources: filters.next()?, pages: filters.collect() })
+    }
+
+    /// Bytes that they take.
+    pub fn size(&self) -> usize {
+        self.resources.size() + self.pages.iter().map(TokenFilter::size).sum::<usize>()
     }
 }
 

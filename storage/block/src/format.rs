@@ -1,12 +1,12 @@
-//! The layout of a block, format 1.
+//! The layout of a block, format 2.
 //!
 //! ```text
 //! header   magic "SPANBLK1" (8)                        all integers little endian
-//!          version (2) = 1, reserved (2), sections (4)
+//!          version (2) = 2, reserved (2), sections (4)
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
-//!            kind (2), codec (2): 0 as is, 1 zstd, 2 zstd with the first body chunk as its dictionary
-//!            first row (4), for body chunks
+//!            kind (2), codec (2): 0 as is, 1 zstd
+//!            first row (4), for the sections of pages
 //!            offset from the start of the block (8)
 //!            stored length (4), decoded length (4)
 //!            xxh3-64 of the stored bytes (8)
@@ -16,31 +16,28 @@
 //! | kind | section | written in |
 //! | --- | --- | --- |
 //! | 1 | zone data, as in the catalog | `meta.rs` |
-//! | 2 | dictionary: resources, scopes, services, operations | `dictionary.rs` |
+//! | 2 | dictionary: services, operations, resources, scopes, slots, shapes, classes | `dictionary.rs` |
 //! | 3 | traces: sorted IDs with their rows | `traces.rs` |
-//! | 4 to 8 | columns: start, duration, flags, operation, sequence | `columns.rs` |
-//! | 9 | filter over attribute tokens | `filter.rs` |
+//! | 9 | filters over attribute tokens, one for each page | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
-//! | 11 | body chunk, any number of them | here |
+//! | 12 | edges between services | |
+//! | 13 | texts that several pages share | `page/write.rs` |
+//! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
 //!
-//! Rows are spans, sorted by (trace ID, start, span ID). A body chunk holds consecutive rows; each is
-//! resource (varint), scope (varint), length (varint) and the bytes of the `Span` message as they
-//! came in, unknown fields included: what went in comes out.
+//! Rows are spans, sorted by (trace ID, start, span ID). A page holds consecutive rows, taken apart into
+//! columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans come back
+//! byte for byte, unknown fields and unusual encodings included: what went in comes out.
 //!
-//! The first body chunk is larger than the others and is the dictionary (raw content) that they are
-//! compressed with: small chunks then compress like large ones, and a reader of one trace inflates
-//! two of them. Its first byte is always 0, the first resource, so zstd never takes it for anything
-//! but raw content.
+//! Sections are compressed and checksummed one by one, and the columns within the sections of a page
+//! once more one by one, so that a reader fetches and decodes only what a question needs.
 //!
-//! Sections are compressed and checksummed one by one, so that a reader fetches and decodes only
-//! what a question needs. History: 1 is the first format.
-
-use std::cell::RefCell;
+//! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
+//! by `v1/`. 2 is columnar.
 
 use bytes::{Buf, Bytes};
-use spandrel_proto::otlp::wire::put_varint;
 use xxhash_rust::xxh3::xxh3_64;
-use zstd::zstd_safe::DCtx;
+
+use crate::page::zstd::{Deflater, inflate_with};
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +55,11 @@ pub enum SectionKind {
     Filter = 9,
     Rollups = 10,
     Body = 11,
+    Edges = 12,
+    Texts = 13,
+    Core = 14,
+    Ids = 15,
+    Values = 16,
 }
 
 /// Why bytes are not a block, or not the one that was written.
@@ -83,8 +85,9 @@ pub enum FormatError {
 /// The directory of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    version: u16,
+    /// By kind and first row.
     sections: Vec<Section>,
-    chunks: Vec<Section>,
 }
 
 /// A directory entry.
@@ -92,7 +95,7 @@ pub struct Header {
 pub struct Section {
     /// What it holds.
     pub kind: SectionKind,
-    /// For body chunks, the first row.
+    /// For sections of pages, the first row.
     pub first_row: u32,
     /// Where it begins.
     pub offset: u64,
@@ -104,30 +107,11 @@ pub struct Section {
     checksum: u64,
 }
 
-/// Walks over the rows of a decoded body chunk.
-#[derive(Debug, Clone)]
-pub struct ChunkRows {
-    rest: Bytes,
-}
-
-/// One row of a body chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChunkRow {
-    /// Index into the dictionary's resources.
-    pub resource: u32,
-    /// Index into the dictionary's scopes.
-    pub scope: u32,
-    /// The `Span` message.
-    pub span: Bytes,
-}
-
 /// The format that this program writes.
-pub const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 2;
 const MAGIC: &[u8; 8] = b"SPANBLK1";
 const FIXED_HEADER: usize = 24;
 const ENTRY: usize = 32;
-/// No section decodes to more: a damaged length must not make a reader allocate without bound.
-const MAX_DECODED: usize = 1 << 30;
 
 // === impl Header ===
 
@@ -141,8 +125,10 @@ impl Header {
         }
         let mut fields = &fixed[8..];
         let version = fields.get_u16_le();
-        if version != FORMAT_VERSION {
-            return Err(FormatError::Version(version));
+        match version {
+            1..=FORMAT_VERSION => {}
+            0 => return Err(FormatError::Damaged("header")),
+            newer => return Err(FormatError::Version(newer)),
         }
         fields.advance(2);
         let count = fields.get_u32_le() as usize;
@@ -151,35 +137,37 @@ impl Header {
         if header_checksum(version, entries) != fields.get_u64_le() {
             return Err(FormatError::Checksum("header"));
         }
-        let mut header = Self { sections: Vec::new(), chunks: Vec::new() };
-        for entry in entries.chunks_exact(ENTRY) {
-            // Kinds that later writers of the same format may add are passed over.
-            if let Some(section) = Section::parse(entry) {
-                match section.kind {
-                    SectionKind::Body => header.chunks.push(section),
-                    _ => header.sections.push(section),
-                }
-            }
-        }
-        if !header.chunks.is_sorted_by_key(|chunk| chunk.first_row) {
-            return Err(FormatError::Damaged("header"));
-        }
-        Ok(header)
+        // Kinds that later writers of the same format may add are passed over.
+        let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
+        sections.sort_by_key(|section| (section.kind, section.first_row));
+        Ok(Self { version, sections })
+    }
+
+    /// The format that the block was written in.
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// The one section of a kind.
     pub fn section(&self, kind: SectionKind) -> Result<&Section, FormatError> {
-        self.sections.iter().find(|section| section.kind == kind).ok_or(FormatError::Missing(kind))
+        self.pages(kind).first().ok_or(FormatError::Missing(kind))
     }
 
-    /// The body chunks, by row.
-    pub fn chunks(&self) -> &[Section] {
-        &self.chunks
+    /// All sections.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
     }
 
-    /// The index of the chunk that holds a row.
-    pub fn chunk_of(&self, row: u32) -> Result<usize, FormatError> {
-        let behind = self.chunks.partition_point(|chunk| chunk.first_row <= row);
+    /// The sections of a kind that pages have, by row.
+    pub fn pages(&self, kind: SectionKind) -> &[Section] {
+        let begin = self.sections.partition_point(|section| section.kind < kind);
+        let end = self.sections.partition_point(|section| section.kind <= kind);
+        &self.sections[begin..end]
+    }
+
+    /// The index of the page that holds a row.
+    pub fn page_of(&self, row: u32) -> Result<usize, FormatError> {
+        let behind = self.pages(SectionKind::Core).partition_point(|page| page.first_row <= row);
         behind.checked_sub(1).ok_or(FormatError::Damaged("header"))
     }
 }
@@ -205,40 +193,38 @@ impl Section {
         self.offset..self.offset.saturating_add(u64::from(self.stored))
     }
 
-    /// Whether it is inflated with the help of the first body chunk.
-    pub fn needs_first_chunk(&self) -> bool {
-        self.codec == Codec::ZstdWithFirstChunk as u16
+    /// Whether it is inflated with the help of the first body chunk (format 1).
+    pub(crate) fn needs_first_chunk(&self) -> bool {
+        self.codec == 2
     }
 
-    /// Checks and decompresses the stored bytes; `first_chunk`, decoded, is given if it is needed.
-    pub fn decode(&self, stored: Bytes, first_chunk: Option<&[u8]>) -> Result<Bytes, FormatError> {
-        let name = self.kind.name();
-        if stored.len() != self.stored as usize || xxh3_64(&stored) != self.checksum {
-            return Err(FormatError::Checksum(name));
-        }
+    /// Checks and decompresses the stored bytes.
+    pub fn decode(&self, stored: Bytes) -> Result<Bytes, FormatError> {
+        self.decode_with(stored, None)
+    }
+
+    /// The same, given the first body chunk of a block of format 1.
+    pub(crate) fn decode_with(
+        &self,
+        stored: Bytes,
+        first_chunk: Option<&[u8]>,
+    ) -> Result<Bytes, FormatError> {
+        self.check(&stored)?;
         let dictionary = match (self.codec, first_chunk) {
             (0, _) => return Ok(stored),
             (1, _) => &[][..],
             (2, Some(first_chunk)) => first_chunk,
-            _ => return Err(FormatError::Damaged(name)),
+            _ => return Err(FormatError::Damaged(self.kind.name())),
         };
-        let decoded = self.decoded as usize;
-        let inflated = (decoded <= MAX_DECODED).then(|| decompress(&stored, decoded, dictionary)).flatten();
-        inflated.map(Bytes::from).ok_or(FormatError::Damaged(name))
+        let inflated = inflate_with(&stored, self.decoded as usize, dictionary);
+        inflated.map(Bytes::from).ok_or(FormatError::Damaged(self.kind.name()))
     }
-}
 
-/// Inflates with a context that each thread keeps: making one costs as much as a small section.
-fn decompress(stored: &[u8], decoded: usize, dictionary: &[u8]) -> Option<Vec<u8>> {
-    thread_local! {
-        static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    /// Whether these are the bytes that were stored.
+    pub fn check(&self, stored: &[u8]) -> Result<(), FormatError> {
+        let intact = stored.len() == self.stored as usize && xxh3_64(stored) == self.checksum;
+        intact.then_some(()).ok_or(FormatError::Checksum(self.kind.name()))
     }
-    // What is allocated is bounded by what zstd itself says, not by a directory entry alone.
-    let says = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
-    let mut out = Vec::with_capacity((says == decoded as u64).then_some(decoded)?);
-    let written =
-        CONTEXT.with_borrow_mut(|context| context.decompress_using_dict(&mut out, stored, dictionary));
-    (written.ok()? == decoded).then_some(out)
 }
 
 // === impl SectionKind ===
@@ -247,7 +233,8 @@ impl SectionKind {
     fn from_raw(raw: u16) -> Option<Self> {
         use SectionKind::*;
         let all =
-            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body];
+            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body,
+            Edges, Texts, Core, Ids, Values];
         all.into_iter().find(|kind| *kind as u16 == raw)
     }
 
@@ -261,51 +248,12 @@ impl SectionKind {
             Self::Filter => "token filter",
             Self::Rollups => "rollups",
             Self::Body => "body chunk",
+            Self::Edges => "edges",
+            Self::Texts => "texts",
+            Self::Core => "core of a page",
+            Self::Ids => "IDs of a page",
+            Self::Values => "values of a page",
         }
-    }
-}
-
-// === impl ChunkRows ===
-
-impl ChunkRows {
-    /// Rows of a chunk whose section was decoded.
-    pub fn new(decoded: Bytes) -> Self {
-        Self { rest: decoded }
-    }
-
-    /// The bytes of the rows that are still to come.
-    pub fn bytes(&self) -> &[u8] {
-        &self.rest
-    }
-
-    fn advance(&mut self) -> Option<ChunkRow> {
-        let resource = u32::try_from(take_varint(&mut self.rest)?).ok()?;
-        let scope = u32::try_from(take_varint(&mut self.rest)?).ok()?;
-        let length = usize::try_from(take_varint(&mut self.rest)?).ok()?;
-        (length <= self.rest.len()).then(|| ChunkRow { resource, scope, span: self.rest.split_to(length) })
-    }
-
-    /// Appends a row to a chunk that is being written.
-    pub(crate) fn put(out: &mut Vec<u8>, resource: u32, scope: u32, span: &[u8]) {
-        put_varint(out, u64::from(resource));
-        put_varint(out, u64::from(scope));
-        put_varint(out, span.len() as u64);
-        out.extend_from_slice(span);
-    }
-}
-
-impl Iterator for ChunkRows {
-    type Item = Result<ChunkRow, FormatError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let row = self.advance().ok_or(FormatError::Damaged("body chunk"));
-        if row.is_err() {
-            self.rest.clear();
-        }
-        Some(row)
     }
 }
 
@@ -334,31 +282,31 @@ pub(crate) struct Assembler {
     count: usize,
 }
 
-/// How a section is stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub(crate) enum Codec {
-    AsIs = 0,
-    Zstd = 1,
-    ZstdWithFirstChunk = 2,
-}
+/// Sections that are smaller compressed are stored so.
+const AS_IS: u16 = 0;
+const ZSTD: u16 = 1;
 
 impl Assembler {
     pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), body: Vec::new(), count: 0 }
     }
 
-    /// Adds a section whose bytes are already as they will be stored.
-    pub(crate) fn add(
-        &mut self,
-        kind: SectionKind,
-        codec: Codec,
-        first_row: u32,
-        stored: &[u8],
-        decoded: usize,
-    ) {
+    /// Adds a section, compressed.
+    pub(crate) fn add(&mut self, kind: SectionKind, first_row: u32, bytes: &[u8], deflater: &mut Deflater) {
+        match deflater.deflate(bytes).filter(|deflated| deflated.len() < bytes.len()) {
+            Some(deflated) => self.add_stored(kind, ZSTD, first_row, &deflated, bytes.len()),
+            None => self.add_as_is(kind, first_row, bytes),
+        }
+    }
+
+    /// Adds a section whose parts are compressed already.
+    pub(crate) fn add_as_is(&mut self, kind: SectionKind, first_row: u32, bytes: &[u8]) {
+        self.add_stored(kind, AS_IS, first_row, bytes, bytes.len());
+    }
+
+    fn add_stored(&mut self, kind: SectionKind, codec: u16, first_row: u32, stored: &[u8], decoded: usize) {
         self.entries.extend_from_slice(&(kind as u16).to_le_bytes());
-        self.entries.extend_from_slice(&(codec as u16).to_le_bytes());
+        self.entries.extend_from_slice(&codec.to_le_bytes());
         self.entries.extend_from_slice(&first_row.to_le_bytes());
         // Relative for now: the header's length is known at the end.
         self.entries.extend_from_slice(&(self.body.len() as u64).to_le_bytes());

@@ -5,28 +5,34 @@
 //! single spans mean ([`semantics`]). It does no I/O and links no engine, so that fuzzing and most
 //! tests build in seconds.
 
-mod columns;
 mod dictionary;
 mod filter;
+mod flags;
 pub mod format;
 mod keys;
 mod meta;
+mod page;
 pub mod record;
 mod rollup;
 pub mod semantics;
 mod sketch;
 mod token;
 mod traces;
+mod v1;
 mod writer;
 
-pub use columns::{Columns, RowFlags, decode_column};
 pub use dictionary::Dictionary;
-pub use filter::TokenFilter;
-pub use format::{ChunkRow, ChunkRows, FormatError, Header, Section, SectionKind};
+pub use filter::{PageFilters, TokenFilter};
+pub use flags::{RowFlags, shown_duration};
+pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
+pub use page::{
+    Column, CorePage, Form, IdsPage, Level, Rebuilder, Shape, Slot, TextTable, ValueKind, ValuesPage,
+};
 pub use rollup::{MINUTE, RollupRow};
 pub use sketch::LatencySketch;
 pub use token::{Number, Token};
 pub use traces::TraceTable;
+pub use v1::{UpgradeError, upgrade};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::columns::RowFlags;
+use crate::flags::RowFlags;
 use crate::record::{self, RecordError};
 use crate::sketch::LatencySketch;
 

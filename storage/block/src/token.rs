@@ -4,7 +4,7 @@
 //! one form first, because a query compares numbers whatever their type. The hash is a part of the
 //! stored format: it must not change within a format version.
 
-use spandrel_proto::otlp::{AnyValue, RawValue};
+use spandrel_proto::otlp::AnyValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A hash of an attribute's key, or of its key and value.
@@ -47,20 +47,16 @@ impl Token {
         Self(xxh3_64(key))
     }
 
-    /// The token of this key with a value as it lies on the wire.
-    pub(crate) fn with_raw(self, value: RawValue<'_>) -> Option<Self> {
-        match value {
-            RawValue::String(text) => Some(Self(xxh3_64_with_seed(text, self.0))),
-            RawValue::Bool(flag) => Some(self.with_bool(flag)),
-            RawValue::Int(int) => Some(self.with_number(Number::Int(int))),
-            RawValue::Double(double) => Some(self.with_number(Number::of_double(double))),
-            RawValue::Other => None,
-        }
-    }
+    /// Stands for attributes that a page could not tell apart: any key, any value.
+    pub const IRREGULAR: Self = Self(0x1b7e_5c0d_93a8_f246);
 
     /// The token of this key with a text.
     pub fn with_string(self, value: &str) -> Self {
-        Self(xxh3_64_with_seed(value.as_bytes(), self.0))
+        self.with_bytes(value.as_bytes())
+    }
+
+    pub(crate) fn with_bytes(self, value: &[u8]) -> Self {
+        Self(xxh3_64_with_seed(value, self.0))
     }
 
     /// The token of this key with a number.

@@ -1,21 +1,26 @@
-//! Writes blocks: takes spans in order, keeps columns and dictionaries, compresses the body as it goes.
+//! Writes blocks: takes spans in order, fills a page, encodes it, and puts the block together.
+//!
+//! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
+//! are columns already (`merge.rs`).
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{Attributes, RawValue, ResourceView, SpanView};
-use spandrel_proto::{TraceId, UnixNanos};
-use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
-use zstd::bulk::Compressor;
+use spandrel_proto::otlp::{ResourceView, SpanKey, StatusCode};
+use spandrel_proto::{SpanId, TraceId, UnixNanos};
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::columns::{self, RowFlags, shown_duration};
 use crate::dictionary::Dictionary;
-use crate::filter::TokenFilter;
-use crate::format::{Assembler, ChunkRows, Codec, SectionKind};
+use crate::filter::{PageFilters, TokenFilter};
+use crate::flags::{RowFlags, shown_duration};
+use crate::format::{Assembler, SectionKind};
 use crate::keys::RowRange;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
+use crate::page::columns::PageColumns;
+use crate::page::shred::{Class, Facts, Shredder, Vocabulary};
+use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
 use crate::rollup::{RollupKey, RollupRow};
 use crate::semantics;
@@ -24,34 +29,44 @@ use crate::traces::TraceTable;
 
 /// A block in the making.
 pub struct BlockWriter {
-    zstd_level: i32,
-    compressor: Compressor<'static>,
-    /// Compresses body chunks with the first one as dictionary, once there is one.
-    chunk_compressor: Option<Compressor<'static>>,
+    shredder: Shredder,
+    pub(crate) words: Vocabulary,
+    pub(crate) columns: PageColumns,
+    encoder: PageEncoder,
+    records: Records,
+    operation_index: FxHashMap<(u32, u32), u32>,
+    class_index: FxHashMap<Class, u32>,
+    /// The last row's trace, and how many bytes its page holds.
+    last_trace: TraceId,
+    page_bytes: usize,
+    body_bytes: usize,
+    rows: u32,
+    pages: Vec<(u32, EncodedPage)>,
+    traces: TraceTable,
+    rollups: FxHashMap<RollupKey, RollupRow>,
+    zone: Zone,
+}
+
+/// Resources, scopes, and what is known of them.
+#[derive(Debug, Default)]
+struct Records {
     dictionary: Dictionary,
     resource_index: FxHashMap<u128, u32>,
     scope_index: FxHashMap<u128, u32>,
     service_index: FxHashMap<String, u32>,
-    operation_index: FxHashMap<u64, u32>,
-    traces: TraceTable,
-    start: Vec<u64>,
-    duration: Vec<u64>,
-    flags: Vec<u8>,
-    operation: Vec<u32>,
-    sequence: Vec<u64>,
-    tokens: FxHashSet<u64>,
-    rollups: FxHashMap<RollupKey, RollupRow>,
-    chunk: Vec<u8>,
-    chunk_first_row: u32,
-    body: Vec<Chunk>,
-    body_bytes: usize,
+    origin_index: FxHashMap<(u32, u32), u32>,
+    tokens: Vec<Token>,
 }
 
-struct Chunk {
-    first_row: u32,
-    codec: Codec,
-    stored: Vec<u8>,
-    decoded: usize,
+/// The bounds of what was pushed.
+#[derive(Debug, Clone, Copy)]
+struct Zone {
+    failed: u32,
+    start: (u64, u64),
+    duration: (u64, u64),
+    sequence: (u64, u64),
+    kinds: u8,
+    statuses: u8,
 }
 
 /// A block, ready to be stored.
@@ -79,11 +94,12 @@ pub enum WriteError {
     Compress(String),
 }
 
-/// Decoded bytes of the first body chunk, which the others are compressed with. Measured on mixed
-/// traffic: 128 KiB before chunks of 64 KiB take 61 bytes a span, chunks of 64 KiB alone 83.
-const FIRST_CHUNK_BYTES: usize = 128 << 10;
-/// Decoded bytes of every other body chunk: what a reader of one trace inflates.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Rows at which a page is cut, at the next trace.
+const PAGE_ROWS: usize = 8192;
+/// Bytes of spans at which a page is cut.
+const PAGE_BYTES: usize = 16 << 20;
+/// No page has more rows: a trace that fills pages is cut inside.
+pub(crate) const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 
 // === impl BlockWriter ===
 
@@ -91,71 +107,46 @@ impl BlockWriter {
     /// An empty block whose sections are compressed at a zstd level.
     pub fn new(zstd_level: i32) -> Result<Self, WriteError> {
         Ok(Self {
-            zstd_level,
-            compressor: Compressor::new(zstd_level).map_err(compress_error)?,
-            chunk_compressor: None,
-            dictionary: Dictionary::default(),
-            resource_index: FxHashMap::default(),
-            scope_index: FxHashMap::default(),
-            service_index: FxHashMap::default(),
+            shredder: Shredder::default(),
+            words: Vocabulary::default(),
+            columns: PageColumns::default(),
+            encoder: PageEncoder::new(zstd_level)?,
+            records: Records::default(),
             operation_index: FxHashMap::default(),
-            traces: TraceTable::default(),
-            start: Vec::new(),
-            duration: Vec::new(),
-            flags: Vec::new(),
-            operation: Vec::new(),
-            sequence: Vec::new(),
-            tokens: FxHashSet::default(),
-            rollups: FxHashMap::default(),
-            chunk: Vec::with_capacity(FIRST_CHUNK_BYTES + CHUNK_BYTES),
-            chunk_first_row: 0,
-            body: Vec::new(),
+            class_index: FxHashMap::default(),
+            last_trace: TraceId::default(),
+            page_bytes: 0,
             body_bytes: 0,
+            rows: 0,
+            pages: Vec::new(),
+            traces: TraceTable::default(),
+            rollups: FxHashMap::default(),
+            zone: Zone::default(),
         })
     }
 
     /// Rows so far.
     pub fn rows(&self) -> u32 {
-        self.start.len() as u32
+        self.rows
     }
 
-    /// Bytes of spans so far, before compression.
+    /// Bytes of spans so far, before they were taken apart.
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
     /// The index of a resource in this block.
     pub fn resource(&mut self, record: &Bytes) -> Result<u32, WriteError> {
-        let hash = xxh3_128(record);
-        if let Some(known) = self.resource_index.get(&hash) {
-            return Ok(*known);
-        }
-        let view = ResourceView::parse(record)?;
-        let service = semantics::service_name(&view);
-        let service = match self.service_index.get(service) {
-            Some(known) => *known,
-            None => {
-                let index = self.dictionary.services.len() as u32;
-                self.dictionary.services.push(service.to_owned());
-                self.service_index.insert(service.to_owned(), index);
-                index
-            }
-        };
-        self.add_tokens(view.attributes())?;
-        let index = self.dictionary.resources.len() as u32;
-        self.dictionary.resources.push(record.clone());
-        self.dictionary.resource_services.push(service);
-        self.resource_index.insert(hash, index);
-        Ok(index)
+        Ok(self.records.resource(record)?)
     }
 
     /// The index of a scope in this block.
     pub fn scope(&mut self, record: &Bytes) -> u32 {
-        let scopes = &mut self.dictionary.scopes;
-        *self.scope_index.entry(xxh3_128(record)).or_insert_with(|| {
-            scopes.push(record.clone());
-            scopes.len() as u32 - 1
-        })
+        self.records.scope(record)
+    }
+
+    pub(crate) fn origin(&mut self, resource: u32, scope: u32) -> u32 {
+        self.records.origin(resource, scope)
     }
 
     /// Adds a span. Spans come sorted by (trace ID, start, span ID).
@@ -166,127 +157,137 @@ impl BlockWriter {
         message: &[u8],
         sequence: u64,
     ) -> Result<(), WriteError> {
-        let span = SpanView::parse(message)?;
-        let trace = TraceId::from_wire(span.trace_id).unwrap_or_default();
-        let failed = self.visit_attributes(&span)?;
-        let service = self.dictionary.resource_services[resource as usize];
-        let operation = self.operation(service, span.name);
-        let flags = RowFlags::of(&span, failed);
-        let duration = span.end.wrapping_sub(span.start);
-        let key = RollupKey::of(span.start, operation, flags);
-        self.rollups
-            .entry(key)
-            .or_insert_with(|| RollupRow::new(key))
-            .add(shown_duration(span.start, duration), failed);
+        let key = SpanKey::parse(message)?;
+        self.begin_row(key.trace_id, message.len());
+        let (shape, facts) =
+            self.shredder.span(&mut self.words, &mut self.columns, message, key.start, flags_of)?;
+        let operation = self.operation(self.records.dictionary.resource_services[resource as usize], facts.name);
+        let class = self.class(Class { operation, shape });
+        let origin = self.origin(resource, scope);
+        let parent = facts.parent_id.try_into().map_or(0, u64::from_be_bytes);
+        let row = Row {
+            class,
+            origin,
+            start: key.start,
+            duration: facts.end.wrapping_sub(key.start),
+            sequence,
+            span_id: key.span_id,
+            parent,
+        };
+        self.push_row(row);
+        Ok(())
+    }
+
+    /// Makes room for a row of a trace: cuts the page if it is full.
+    pub(crate) fn begin_row(&mut self, trace: TraceId, bytes: usize) {
+        let rows = self.columns.rows();
+        let is_new = rows == 0 || trace != self.last_trace;
+        let full = self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
+        if full && rows > 0 {
+            self.finish_page();
+        }
+        if is_new || self.columns.rows() == 0 {
+            self.columns.traces.push(self.columns.rows() as u32);
+        }
+        self.last_trace = trace;
         self.traces.push_row(trace);
-        self.start.push(span.start);
-        self.duration.push(duration);
-        self.flags.push(flags.0);
-        self.operation.push(operation);
-        self.sequence.push(sequence);
-        self.body_bytes += message.len();
-        ChunkRows::put(&mut self.chunk, resource, scope, message);
-        let full = if self.body.is_empty() { FIRST_CHUNK_BYTES } else { CHUNK_BYTES };
-        if self.chunk.len() >= full {
-            self.finish_chunk()?;
-        }
-        Ok(())
+        self.page_bytes += bytes;
+        self.body_bytes += bytes;
     }
 
-    fn operation(&mut self, service: u32, name: &str) -> u32 {
-        let mut hash = xxh3_64_with_seed(name.as_bytes(), u64::from(service));
-        while let Some(&known) = self.operation_index.get(&hash) {
-            let (its_service, its_name) = &self.dictionary.operations[known as usize];
-            if (*its_service, its_name.as_str()) == (service, name) {
-                return known;
-            }
-            // Two operations with one hash: the next free place.
-            hash = hash.wrapping_add(1);
-        }
-        let index = self.dictionary.operations.len() as u32;
-        self.dictionary.operations.push((service, name.to_owned()));
-        self.operation_index.insert(hash, index);
-        index
+    /// Adds the columns that every row has.
+    pub(crate) fn push_row(&mut self, row: Row) {
+        let class = self.words.classes[row.class as usize];
+        let flags = RowFlags(self.words.shapes.get(class.shape).flags);
+        let shown = shown_duration(row.start, row.duration);
+        let key = RollupKey::of(row.start, class.operation, flags);
+        self.rollups.entry(key).or_insert_with(|| RollupRow::new(key)).add(shown, flags.failed());
+        self.zone.see(&row, shown, flags);
+        let columns = &mut self.columns;
+        columns.class.push(row.class);
+        columns.origin.push(row.origin);
+        columns.start.push(row.start);
+        columns.duration.push(row.duration);
+        columns.sequence.push(row.sequence);
+        columns.span_id.push(u64::from_be_bytes(*row.span_id.as_bytes()));
+        columns.parent.push(row.parent);
+        self.rows += 1;
     }
 
-    /// Adds the tokens of a span's attributes, and tells whether the span has failed: the one walk
-    /// over the attributes that a span gets here.
-    fn visit_attributes(&mut self, span: &SpanView<'_>) -> Result<bool, WireError> {
-        let tokens = &mut self.tokens;
-        let mut error = false;
-        span.visit_raw_attributes(|key, value| {
-            let token = Token::of_key_bytes(key);
-            tokens.insert(token.0);
-            if let Some(token) = token.with_raw(value) {
-                tokens.insert(token.0);
-            }
-            if key == semantics::ERROR_ATTRIBUTE.as_bytes() {
-                error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
-            }
-        })?;
-        Ok(semantics::failed(span.status(), error))
+    /// The index of an operation: a service's span name.
+    pub(crate) fn operation(&mut self, service: u32, name: &[u8]) -> u32 {
+        let text = self.words.texts.intern(name);
+        let operations = &mut self.records.dictionary.operations;
+        *self.operation_index.entry((service, text)).or_insert_with(|| {
+            operations.push((service, String::from_utf8_lossy(name).into_owned()));
+            operations.len() as u32 - 1
+        })
     }
 
-    fn add_tokens(&mut self, attributes: Attributes<'_>) -> Result<(), WireError> {
-        for attribute in attributes {
-            let attribute = attribute?;
-            let key = Token::of_key(attribute.key);
-            self.tokens.insert(key.0);
-            if let Some(token) = attribute.value.and_then(|value| key.with_value(value)) {
-                self.tokens.insert(token.0);
-            }
-        }
-        Ok(())
+    /// The index of a class.
+    pub(crate) fn class(&mut self, class: Class) -> u32 {
+        let classes = &mut self.words.classes;
+        *self.class_index.entry(class).or_insert_with(|| {
+            classes.push(class);
+            classes.len() as u32 - 1
+        })
     }
 
-    fn finish_chunk(&mut self) -> Result<(), WriteError> {
-        if !self.chunk.is_empty() {
-            let (compressor, codec) = match &mut self.chunk_compressor {
-                Some(with_first) => (with_first, Codec::ZstdWithFirstChunk),
-                None => (&mut self.compressor, Codec::Zstd),
-            };
-            let stored = compressor.compress(&self.chunk).map_err(compress_error)?;
-            if codec == Codec::Zstd {
-                let with_first = Compressor::with_dictionary(self.zstd_level, &self.chunk);
-                self.chunk_compressor = Some(with_first.map_err(compress_error)?);
-            }
-            let first_row = self.chunk_first_row;
-            self.body.push(Chunk { first_row, codec, stored, decoded: self.chunk.len() });
-            self.chunk.clear();
+    /// The service of a resource.
+    pub(crate) fn service_of(&self, resource: u32) -> u32 {
+        self.records.dictionary.resource_services[resource as usize]
+    }
+
+    fn finish_page(&mut self) {
+        let rows = self.columns.rows() as u32;
+        if rows > 0 {
+            let page = self.encoder.encode(&self.columns, &self.words);
+            self.pages.push((self.rows - rows, page));
+            self.columns.clear();
         }
-        self.chunk_first_row = self.rows();
-        Ok(())
+        self.page_bytes = 0;
     }
 
     /// The block. It has at least one span.
     pub fn finish(mut self, level: u8, created: UnixNanos) -> Result<FinishedBlock, WriteError> {
-        self.finish_chunk()?;
-        let meta = self.meta(level, created);
+        self.finish_page();
+        let mut dictionary = std::mem::take(&mut self.records.dictionary);
+        dictionary.slots = self.words.slots.slots().to_vec();
+        dictionary.shapes = self.words.shapes.shapes().to_vec();
+        dictionary.classes = std::mem::take(&mut self.words.classes);
+        let meta = self.meta(&dictionary, level, created);
+        let filters = self.filters();
+        let mut texts = Vec::new();
+        let shared = self.encoder.shared_texts().to_vec();
+        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.words.texts.get(*text)));
         let mut out = Assembler::new();
-        let sections = [
+        let compressed = [
             (SectionKind::Meta, meta.encode()?),
-            (SectionKind::Dictionary, self.dictionary.encode()),
+            (SectionKind::Dictionary, dictionary.encode()),
             (SectionKind::Traces, self.traces.encode()),
-            (SectionKind::Start, columns::encode(self.start.iter().copied())),
-            (SectionKind::Duration, columns::encode(self.duration.iter().copied())),
-            (SectionKind::Flags, columns::encode(self.flags.iter().map(|flags| u64::from(*flags)))),
-            (SectionKind::Operation, columns::encode(self.operation.iter().map(|index| u64::from(*index)))),
-            (SectionKind::Sequence, columns::encode(self.sequence.iter().copied())),
             (SectionKind::Rollups, self.encode_rollups()?),
         ];
-        for (kind, bytes) in sections {
-            let stored = self.compressor.compress(&bytes).map_err(compress_error)?;
-            out.add(kind, Codec::Zstd, 0, &stored, bytes.len());
+        for (kind, bytes) in compressed {
+            out.add(kind, 0, &bytes, self.encoder.deflater());
         }
-        let filter =
-            TokenFilter::new(self.tokens.len(), self.tokens.iter().map(|token| Token(*token))).encode();
-        out.add(SectionKind::Filter, Codec::AsIs, 0, &filter, filter.len());
-        for chunk in &self.body {
-            out.add(SectionKind::Body, chunk.codec, chunk.first_row, &chunk.stored, chunk.decoded);
+        out.add_as_is(SectionKind::Filter, 0, &filters.encode());
+        out.add_as_is(SectionKind::Texts, 0, &texts);
+        for (first_row, page) in &self.pages {
+            out.add_as_is(SectionKind::Core, *first_row, &page.core);
+            out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
+            out.add_as_is(SectionKind::Values, *first_row, &page.values);
         }
         let (bytes, header_bytes) = out.finish();
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces })
+    }
+
+    fn filters(&self) -> PageFilters {
+        let resources = TokenFilter::new(self.records.tokens.len(), self.records.tokens.iter().copied());
+        let page = |(_, page): &(u32, EncodedPage)| {
+            TokenFilter::new(page.tokens.len(), page.tokens.iter().map(|token| Token(*token)))
+        };
+        PageFilters { resources, pages: self.pages.iter().map(page).collect() }
     }
 
     fn encode_rollups(&mut self) -> Result<Vec<u8>, RecordError> {
@@ -295,52 +296,130 @@ impl BlockWriter {
         RollupRow::encode_all(&rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
     }
 
-    fn meta(&self, level: u8, created: UnixNanos) -> BlockMeta {
-        let durations = || self.start.iter().zip(&self.duration).map(|(start, d)| shown_duration(*start, *d));
-        let flags = || self.flags.iter().map(|flags| RowFlags(*flags));
-        let min = |values: &[u64]| values.iter().copied().min().unwrap_or_default();
-        let max = |values: &[u64]| values.iter().copied().max().unwrap_or_default();
+    fn meta(&self, dictionary: &Dictionary, level: u8, created: UnixNanos) -> BlockMeta {
+        let zone = self.zone;
         BlockMeta {
             level,
             created,
-            spans: self.rows(),
+            spans: self.rows,
             traces: self.traces.entries().len() as u32,
-            failed: flags().filter(|flags| flags.failed()).count() as u32,
-            min_start: UnixNanos(min(&self.start)),
-            max_start: UnixNanos(max(&self.start)),
-            min_duration: durations().min().unwrap_or_default(),
-            max_duration: durations().max().unwrap_or_default(),
-            min_sequence: min(&self.sequence),
-            max_sequence: max(&self.sequence),
-            kinds: flags().fold(0, |bits, flags| bits | 1 << (flags.0 & 7)),
-            statuses: flags().fold(0, |bits, flags| bits | 1 << (flags.0 >> 3 & 3)),
-            services: self.service_metas(),
+            failed: zone.failed,
+            min_start: UnixNanos(zone.start.0),
+            max_start: UnixNanos(zone.start.1),
+            min_duration: zone.duration.0,
+            max_duration: zone.duration.1,
+            min_sequence: zone.sequence.0,
+            max_sequence: zone.sequence.1,
+            kinds: zone.kinds,
+            statuses: zone.statuses,
+            services: service_metas(dictionary),
         }
-    }
-
-    fn service_metas(&self) -> Vec<ServiceMeta> {
-        let mut kinds = vec![0u8; self.dictionary.operations.len()];
-        for (operation, flags) in self.operation.iter().zip(&self.flags) {
-            kinds[*operation as usize] |= 1 << (flags & 7);
-        }
-        let mut services: BTreeMap<&str, BTreeMap<&str, u8>> = BTreeMap::new();
-        for ((service, name), kinds) in self.dictionary.operations.iter().zip(kinds) {
-            let service = &self.dictionary.services[*service as usize];
-            services.entry(service).or_default().insert(name, kinds);
-        }
-        let operation = |(name, kinds): (&str, u8)| OperationMeta { name: name.to_owned(), kinds };
-        services
-            .into_iter()
-            .map(|(name, operations)| ServiceMeta {
-                name: name.to_owned(),
-                operations: operations.into_iter().map(operation).collect(),
-            })
-            .collect()
     }
 }
 
-fn compress_error(error: std::io::Error) -> WriteError {
-    WriteError::Compress(error.to_string())
+/// What every row has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) class: u32,
+    pub(crate) origin: u32,
+    pub(crate) start: u64,
+    pub(crate) duration: u64,
+    pub(crate) sequence: u64,
+    pub(crate) span_id: SpanId,
+    pub(crate) parent: u64,
+}
+
+fn flags_of(facts: &Facts<'_>) -> u8 {
+    let status = StatusCode::from_raw(facts.status);
+    let failed = semantics::failed(status, facts.error);
+    let has_parent = !semantics::is_parentless(facts.parent_id);
+    RowFlags::of_parts(facts.kind, status, failed, has_parent).0
+}
+
+/// Services by name, their operations by name, and the kinds that rows of each have.
+fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
+    let mut services: BTreeMap<&str, BTreeMap<&str, u8>> = BTreeMap::new();
+    for (class, of) in dictionary.classes.iter().enumerate() {
+        let (service, name) = &dictionary.operations[of.operation as usize];
+        let service = services.entry(&dictionary.services[*service as usize]).or_default();
+        *service.entry(name).or_default() |= 1 << (dictionary.flags(class as u32).0 & 7);
+    }
+    let operation = |(name, kinds): (&str, u8)| OperationMeta { name: name.to_owned(), kinds };
+    let service = |(name, operations): (&str, BTreeMap<&str, u8>)| ServiceMeta {
+        name: name.to_owned(),
+        operations: operations.into_iter().map(operation).collect(),
+    };
+    services.into_iter().map(service).collect()
+}
+
+// === impl Records ===
+
+impl Records {
+    fn resource(&mut self, record: &Bytes) -> Result<u32, WireError> {
+        let hash = xxh3_128(record);
+        if let Some(known) = self.resource_index.get(&hash) {
+            return Ok(*known);
+        }
+        let view = ResourceView::parse(record)?;
+        let name = semantics::service_name(&view);
+        let service = match self.service_index.get(name) {
+            Some(known) => *known,
+            None => {
+                let index = self.dictionary.services.len() as u32;
+                self.dictionary.services.push(name.to_owned());
+                self.service_index.insert(name.to_owned(), index);
+                index
+            }
+        };
+        for attribute in view.attributes() {
+            let attribute = attribute?;
+            let key = Token::of_key(attribute.key);
+            self.tokens.push(key);
+            self.tokens.extend(attribute.value.and_then(|value| key.with_value(value)));
+        }
+        let index = self.dictionary.resources.len() as u32;
+        self.dictionary.resources.push(record.clone());
+        self.dictionary.resource_services.push(service);
+        self.resource_index.insert(hash, index);
+        Ok(index)
+    }
+
+    fn scope(&mut self, record: &Bytes) -> u32 {
+        let scopes = &mut self.dictionary.scopes;
+        *self.scope_index.entry(xxh3_128(record)).or_insert_with(|| {
+            scopes.push(record.clone());
+            scopes.len() as u32 - 1
+        })
+    }
+
+    fn origin(&mut self, resource: u32, scope: u32) -> u32 {
+        let origins = &mut self.dictionary.origins;
+        *self.origin_index.entry((resource, scope)).or_insert_with(|| {
+            origins.push((resource, scope));
+            origins.len() as u32 - 1
+        })
+    }
+}
+
+// === impl Zone ===
+
+impl Default for Zone {
+    fn default() -> Self {
+        let nothing = (u64::MAX, 0);
+        Self { failed: 0, start: nothing, duration: nothing, sequence: nothing, kinds: 0, statuses: 0 }
+    }
+}
+
+impl Zone {
+    fn see(&mut self, row: &Row, shown_duration: u64, flags: RowFlags) {
+        let widen = |(min, max): (u64, u64), value: u64| (min.min(value), max.max(value));
+        self.failed += u32::from(flags.failed());
+        self.start = widen(self.start, row.start);
+        self.duration = widen(self.duration, shown_duration);
+        self.sequence = widen(self.sequence, row.sequence);
+        self.kinds |= 1 << (flags.0 & 7);
+        self.statuses |= 1 << (flags.0 >> 3 & 3);
+    }
 }
 
 // === impl FinishedBlock ===

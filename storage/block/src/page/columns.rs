@@ -1,0 +1,99 @@
+//! The rows of a page, taken apart into columns: what is filled, encoded, decoded and merged.
+
+/// The columns of some rows, sorted by (trace ID, start, span ID).
+#[derive(Debug, Default)]
+pub(crate) struct PageColumns {
+    /// Index into the block's classes.
+    pub(crate) class: Vec<u32>,
+    /// Index into the block's origins.
+    pub(crate) origin: Vec<u32>,
+    /// Nanoseconds.
+    pub(crate) start: Vec<u64>,
+    /// End minus start, wrapping.
+    pub(crate) duration: Vec<u64>,
+    /// The commit that stored the span.
+    pub(crate) sequence: Vec<u64>,
+    /// Big-endian.
+    pub(crate) span_id: Vec<u64>,
+    /// Big-endian; zero where the shape has no parent of eight bytes.
+    pub(crate) parent: Vec<u64>,
+    /// Rows at which another trace begins than that of the row before; never empty in a page with rows.
+    pub(crate) traces: Vec<u32>,
+    /// Shapes of all events, in the order of their spans.
+    pub(crate) events: Vec<u32>,
+    /// Shapes of all links.
+    pub(crate) links: Vec<u32>,
+    slots: Vec<SlotColumn>,
+}
+
+/// The values of one slot, in the order of the messages that have it.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct SlotColumn {
+    pub(crate) numbers: Vec<u64>,
+    pub(crate) texts: Vec<u32>,
+}
+
+// === impl PageColumns ===
+
+impl PageColumns {
+    pub(crate) fn rows(&self) -> usize {
+        self.class.len()
+    }
+
+    pub(crate) fn slots(&self) -> &[SlotColumn] {
+        &self.slots
+    }
+
+    #[inline]
+    pub(crate) fn push_number(&mut self, slot: u32, number: u64) {
+        self.slot(slot).numbers.push(number);
+    }
+
+    #[inline]
+    pub(crate) fn texts(&mut self, slot: u32) -> &mut Vec<u32> {
+        &mut self.slot(slot).texts
+    }
+
+    /// Takes the last value of a slot back.
+    pub(crate) fn pop(&mut self, slot: u32) {
+        let column = self.slot(slot);
+        if column.texts.pop().is_none() {
+            column.numbers.pop();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn slot(&mut self, slot: u32) -> &mut SlotColumn {
+        let slot = slot as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, SlotColumn::default);
+        }
+        &mut self.slots[slot]
+    }
+
+    /// Empties all columns and keeps their memory.
+    pub(crate) fn clear(&mut self) {
+        for column in [
+            &mut self.class,
+            &mut self.origin,
+            &mut self.traces,
+            &mut self.events,
+            &mut self.links,
+        ] {
+            column.clear();
+        }
+        for column in [
+            &mut self.start,
+            &mut self.duration,
+            &mut self.sequence,
+            &mut self.span_id,
+            &mut self.parent,
+        ] {
+            column.clear();
+        }
+        for column in &mut self.slots {
+            column.numbers.clear();
+            column.texts.clear();
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Columns of integers: the one encoding that every number of a page goes through.
+//!
+//! ```text
+//! encoding (1), then
+//!   0 constant     value (varint)
+//!   1 planes       smallest value (varint), width in bytes (1), mask of planes stored as they are (1),
+//!                  those planes; unless the mask holds all: length (varint), zstd frame of the others
+//!   2 deltas       first value (varint), the zigzag differences, encoded as a column again
+//!   3 dictionary   number of values (varint), the values in order, the indices: two columns
+//!   4 decimals     exponent (1), the zigzag of value * 10^exponent: a column
+//! ```
+//!
+//! A plane is one byte of every value: first the lowest byte of all, then the next. Planes of high
+//! bytes are nearly constant and cost next to nothing once compressed; planes that are noise are kept
+//! as they are, so that nobody inflates them. Which encoding is chosen follows from the values alone.
+
+use rustc_hash::FxHashMap;
+use spandrel_proto::otlp::wire::put_varint;
+
+use super::zstd::{Deflater, inflate};
+
+const CONSTANT: u8 = 0;
+const PLANES: u8 = 1;
+const DELTAS: u8 = 2;
+const DICTIONARY: u8 = 3;
+const DECIMALS: u8 = 4;
+
+/// Fewer bytes are not worth a frame of zstd.
+const LEAST_FRAME: usize = 48;
+/// Below, trying a dictionary costs more than it can save.
+const LEAST_DICTIONARY: usize = 64;
+const MAX_EXPONENT: u8 = 6;
+/// Encodings nest: deltas of a dictionary of decimals, and no deeper.
+const MAX_DEPTH: u8 = 4;
+
+/// Appends a column.
+pub(crate) fn encode(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater) {
+    encode_at(out, values, deflater, true);
+}
+
+/// Appends a column of 32-bit values.
+pub(crate) fn encode_u32(out: &mut Vec<u8>, values: &[u32], deflater: &mut Deflater) {
+    let wide: Vec<u64> = values.iter().map(|value| u64::from(*value)).collect();
+    encode_planes_or_constant(out, &wide, deflater);
+}
+
+/// Appends a column of the bits of doubles.
+pub(crate) fn encode_doubles(out: &mut Vec<u8>, bits: &[u64], deflater: &mut Deflater) {
+    match decimals(bits) {
+        Some((exponent, scaled)) => {
+            out.extend_from_slice(&[DECIMALS, exponent]);
+            encode(out, &scaled, deflater);
+        }
+        None => encode(out, bits, deflater),
+    }
+}
+
+fn encode_at(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater, may_split: bool) {
+    let Some((min, max)) = bounds(values) else { return encode_planes_or_constant(out, values, deflater) };
+    let width = width_of(max - min);
+    if !may_split || width < 2 {
+        return encode_planes_or_constant(out, values, deflater);
+    }
+    let largest = values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).max().unwrap_or(0);
+    if width_of(largest) < width {
+        out.push(DELTAS);
+        put_varint(out, values[0]);
+        let deltas: Vec<u64> =
+            values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).collect();
+        return encode_at(out, &deltas, deflater, false);
+    }
+    if let Some((known, indices)) = dictionary(values, width) {
+        out.push(DICTIONARY);
+        put_varint(out, known.len() as u64);
+        encode_at(out, &known, deflater, false);
+        return encode_at(out, &indices, deflater, false);
+    }
+    encode_planes_or_constant(out, values, deflater);
+}
+
+fn bounds(values: &[u64]) -> Option<(u64, u64)> {
+    let first = *values.first()?;
+    Some(values.iter().fold((first, first), |(min, max), value| (min.min(*value), max.max(*value))))
+}
+
+fn width_of(value: u64) -> usize {
+    (64 - value.leading_zeros()).div_ceil(8) as usize
+}
+
+fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater) {
+    let (min, max) = bounds(values).unwrap_or((0, 0));
+    let width = width_of(max - min);
+    if width == 0 {
+        out.push(CONSTANT);
+        return put_varint(out, min);
+    }
+    let mut planes = std::mem::take(&mut deflater.planes);
+    transpose(&mut planes, values, min, width);
+    out.push(PLANES);
+    put_varint(out, min);
+    out.push(width as u8);
+    put_planes(out, &planes, values.len(), deflater);
+    deflater.planes = planes;
+}
+
+fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
+    planes.clear();
+    for plane in 0..width {
+        planes.extend(values.iter().map(|value| ((value - min) >> (8 * plane)) as u8));
+    }
+}
+
+/// The mask, the planes that are noise, and the frame of the others.
+fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) {
+    let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
+    let mut raw = if planes.len() < LEAST_FRAME { all } else { 0 };
+    if raw == 0 {
+        for (at, plane) in planes.chunks_exact(rows).enumerate() {
+            raw |= u8::from(is_noise(plane)) << at;
+        }
+    }
+    let chosen = |mask: u8| {
+        planes.chunks_exact(rows).enumerate().filter(move |(at, _)| mask & 1 << at != 0).map(|(_, plane)| plane)
+    };
+    let mut frame = Vec::new();
+    if raw != all {
+        let rest: Vec<u8> = chosen(all & !raw).flatten().copied().collect();
+        match deflater.deflate(&rest) {
+            Some(deflated) if deflated.len() < rest.len() => frame = deflated,
+            _ => raw = all,
+        }
+    }
+    out.push(raw);
+    chosen(raw).for_each(|plane| out.extend_from_slice(plane));
+    if raw != all {
+        put_varint(out, frame.len() as u64);
+        out.extend_from_slice(&frame);
+    }
+}
+
+/// Whether entropy coding would save next to nothing: the histogram of a sample is flat.
+fn is_noise(plane: &[u8]) -> bool {
+    const SAMPLE: usize = 1024;
+    if plane.len() < 256 {
+        return false;
+    }
+    let mut histogram = [0u16; 256];
+    let step = plane.len().div_ceil(SAMPLE);
+    let sampled = plane.len().div_ceil(step);
+    plane.iter().step_by(step).for_each(|byte| histogram[usize::from(*byte)] += 1);
+    // For n draws from 256 equal bytes the sum of squares is about n + n^2 / 256.
+    let squares: u64 = histogram.iter().map(|count| u64::from(*count).pow(2)).sum();
+    let n = sampled as u64;
+    squares * 100 < (n + n * n / 256) * 118
+}
+
+fn zigzag(difference: u64) -> u64 {
+    difference << 1 ^ ((difference as i64) >> 63) as u64
+}
+
+fn unzigzag(value: u64) -> u64 {
+    value >> 1 ^ (value & 1).wrapping_neg()
+}
+
+/// The distinct values and where each value stands among them, if that takes less room.
+fn dictionary(values: &[u64], width: usize) -> Option<(Vec<u64>, Vec<u64>)> {
+    if values.len() < LEAST_DICTIONARY {
+        return None;
+    }
+    let most = values.len() / 4;
+    let mut index: FxHashMap<u64, u64> = FxHashMap::default();
+    for value in values {
+        index.insert(*value, 0);
+        if index.len() > most {
+            return None;
+        }
+    }
+    let index_width = width_of(index.len() as u64 - 1).max(1);
+    if index.len() * width + values.len() * index_width >= values.len() * width {
+        return None;
+    }
+    let mut known: Vec<u64> = index.keys().copied().collect();
+    known.sort_unstable();
+    for (at, value) in known.iter().enumerate() {
+        index.insert(*value, at as u64);
+    }
+    Some((known, values.iter().map(|value| index[value]).collect()))
+}
+
+/// The smallest exponent that makes integers of all the doubles, and the integers.
+fn decimals(bits: &[u64]) -> Option<(u8, Vec<u64>)> {
+    let mut exponent = 0;
+    for value in bits {
+        while scaled(*value, exponent).is_none() {
+            exponent += 1;
+            if exponent > MAX_EXPONENT {
+                return None;
+            }
+        }
+    }
+    let all: Option<Vec<u64>> = bits.iter().map(|value| scaled(*value, exponent)).collect();
+    all.map(|all| (exponent, all))
+}
+
+fn scaled(bits: u64, exponent: u8) -> Option<u64> {
+    let factor = 10f64.powi(i32::from(exponent));
+    let whole = (f64::from_bits(bits) * factor).round();
+    // Up to 2^53 integers are exact.
+    if whole.abs() >= 9_007_199_254_740_992.0 || (whole / factor).to_bits() != bits {
+        return None;
+    }
+    Some(zigzag(whole as i64 as u64))
+}
+
+// === decoding ===
+
+/// Takes a column of `count` values off the front.
+pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
+    decode_at(bytes, count, MAX_DEPTH)
+}
+
+/// Takes a column of 32-bit values off the front; each is smaller than `bound`.
+pub(crate) fn decode_u32(bytes: &mut &[u8], count: usize, bound: usize) -> Option<Vec<u32>> {
+    let wide = decode(bytes, count)?;
+    let known = wide.iter().all(|value| *value < bound as u64);
+    (known && bound <= u32::MAX as usize + 1).then(|| wide.into_iter().map(|value| value as u32).collect())
+}
+
+fn decode_at(bytes: &mut &[u8], count: usize, depth: u8) -> Option<Vec<u64>> {
+    let depth = depth.checked_sub(1)?;
+    match take(bytes)? {
+        CONSTANT => {
+            let value = take_varint(bytes)?;
+            Some(vec![value; count])
+        }
+        PLANES => decode_planes(bytes, count),
+        DELTAS => {
+            let first = take_varint(bytes)?;
+            let deltas = decode_at(bytes, count.checked_sub(1)?, depth)?;
+            let mut last = first;
+            let rest = deltas.into_iter().map(|delta| {
+                last = last.wrapping_add(unzigzag(delta));
+                last
+            });
+            Some(std::iter::once(first).chain(rest).collect())
+        }
+        DICTIONARY => {
+            let known = usize::try_from(take_varint(bytes)?).ok().filter(|known| *known <= count)?;
+            let known = decode_at(bytes, known, depth)?;
+            let indices = decode_at(bytes, count, depth)?;
+            indices.into_iter().map(|at| known.get(usize::try_from(at).ok()?).copied()).collect()
+        }
+        DECIMALS => {
+            let exponent = take(bytes).filter(|exponent| *exponent <= MAX_EXPONENT)?;
+            let factor = 10f64.powi(i32::from(exponent));
+            let scaled = decode_at(bytes, count, depth)?;
+            Some(scaled.into_iter().map(|v| (unzigzag(v) as i64 as f64 / factor).to_bits()).collect())
+        }
+        _ => None,
+    }
+}
+
+fn decode_planes(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
+    let min = take_varint(bytes)?;
+    let width = usize::from(take(bytes).filter(|width| (1..=8).contains(width))?);
+    let raw = take(bytes)?;
+    let all = ((1u16 << width) - 1) as u8;
+    let as_they_are = (raw & all).count_ones() as usize;
+    let kept = take_slice(bytes, as_they_are.checked_mul(count)?)?;
+    let mut inflated = Vec::new();
+    if raw & all != all {
+        let length = usize::try_from(take_varint(bytes)?).ok()?;
+        inflated = inflate(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
+    }
+    let (mut kept, mut inflated) = (kept, inflated.as_slice());
+    let mut values = vec![min; count];
+    for plane in 0..width {
+        let source = if raw & 1 << plane != 0 { &mut kept } else { &mut inflated };
+        let (bytes, rest) = source.split_at_checked(count)?;
+        *source = rest;
+        for (value, byte) in values.iter_mut().zip(bytes) {
+            *value = value.wrapping_add(u64::from(*byte) << (8 * plane));
+        }
+    }
+    Some(values)
+}
+
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u8> {
+    let (first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+pub(crate) fn take_slice<'b>(bytes: &mut &'b [u8], length: usize) -> Option<&'b [u8]> {
+    let (head, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(head)
+}
+
+pub(crate) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    crate::format::take_varint(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn round_trip(values: &[u64], doubles: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut deflater = Deflater::new(1).unwrap();
+        if doubles {
+            encode_doubles(&mut out, values, &mut deflater);
+        } else {
+            encode(&mut out, values, &mut deflater);
+        }
+        let mut rest = out.as_slice();
+        assert_eq!(decode(&mut rest, values.len()).as_deref(), Some(values));
+        assert!(rest.is_empty());
+        out
+    }
+
+    fn encoding_of(values: &[u64]) -> u8 {
+        round_trip(values, false)[0]
+    }
+
+    #[test]
+    fn the_encoding_follows_from_the_values() {
+        assert_eq!(encoding_of(&[]), CONSTANT);
+        assert_eq!(encoding_of(&[7; 100]), CONSTANT);
+        assert_eq!(encoding_of(&[1, 2, 3]), PLANES);
+        let counter: Vec<u64> = (0..5000).map(|n| (1 << 60) + 3 * n).collect();
+        assert_eq!(encoding_of(&counter), DELTAS);
+        let few: Vec<u64> = (0..5000).map(|n| (n * n % 17) << 40).collect();
+        assert_eq!(encoding_of(&few), DICTIONARY);
+        let prices: Vec<u64> = (0..500).map(|n| (f64::from(n) * 1.37).mul_add(100.0, 0.0).round() / 100.0).map(f64::to_bits).collect();
+        let encoded = round_trip(&prices, true);
+        assert_eq!(encoded[0], DECIMALS);
+        assert!(encoded.len() < 1100, "{} bytes", encoded.len());
+    }
+
+    #[test]
+    fn noise_is_kept_as_it_is() {
+        let mut x = 1u64;
+        let noise: Vec<u64> = (0..4096)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                x
+            })
+            .collect();
+        assert!(round_trip(&noise, false).len() < 8 * 4096 + 20);
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back(values in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..300, Just(u64::MAX)], 0..300), shift in 0u32..64) {
+            let values: Vec<u64> = values.iter().map(|value| value >> shift).collect();
+            round_trip(&values, false);
+        }
+
+        #[test]
+        fn doubles_come_back(values in prop::collection::vec(prop_oneof![any::<f64>(), (0i64..100_000).prop_map(|n| n as f64 / 100.0), Just(-0.0), Just(f64::NAN)], 0..300)) {
+            round_trip(&values.iter().map(|value| value.to_bits()).collect::<Vec<_>>(), true);
+        }
+
+        #[test]
+        fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..100) {
+            let _ = decode(&mut bytes.as_slice(), count);
+        }
+    }
+}

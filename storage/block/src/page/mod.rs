@@ -1,0 +1,38 @@
+//! Pages: some thousands of rows of a block as columns, compressed one by one.
+//!
+//! A page is three sections, so that a question reads what it needs:
+//!
+//! ```text
+//! core    rows (varint), traces (varint)
+//!         columns of integers (`ints.rs`): class, origin; length of each trace in rows; start of each
+//!         trace's first row; start of every other row minus that of the row before; duration; sequence
+//! ids     span IDs (8 each, big endian), a column of parent codes, the parents that are coded raw (8 each)
+//!         code 0: zero or none; 1: raw; otherwise zigzag(row - parent's row) + 2, within the trace
+//! values  events (varint), a column of their shapes; links (varint), a column of their shapes
+//!         columns (varint); for each: slot minus the slot before (varint), length (varint)
+//!         the columns; local texts (varint), a column of their lengths, length (varint), stored
+//!         length (varint), their bytes, as a zstd frame unless the two lengths are equal
+//! ```
+//!
+//! A column of numbers is one of `ints.rs`. A column of texts is: distinct texts (varint), a column of
+//! references, and unless all or only one of them are distinct a column of codes. A reference is twice
+//! the number of a text of the block, or twice that of a local text plus one. Texts are listed in the
+//! order in which they come; a code is 0 for the next of the list, else how far back from its newest the
+//! text stands, plus nothing: 1 is the newest.
+//!
+//! The number of values in a column follows from the shapes of the rows.
+
+pub(crate) mod columns;
+pub(crate) mod ints;
+pub(crate) mod interner;
+mod read;
+mod rebuild;
+pub(crate) mod shape;
+pub(crate) mod shred;
+mod write;
+pub(crate) mod zstd;
+
+pub use read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
+pub use rebuild::Rebuilder;
+pub use shape::{Form, Level, Shape, Slot, ValueKind};
+pub(crate) use write::{EncodedPage, PageEncoder};

@@ -1,0 +1,355 @@
+//! Reads pages: sections into columns, values only when a column is asked for.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::ints::{self, take_slice, take_varint};
+use super::shape::{Form, ValueKind};
+use super::zstd::inflate;
+use crate::dictionary::Dictionary;
+use crate::format::FormatError;
+
+/// What most questions ask of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorePage {
+    /// Index into the dictionary's classes.
+    pub class: Vec<u32>,
+    /// Index into the dictionary's origins.
+    pub origin: Vec<u32>,
+    /// Nanoseconds.
+    pub start: Vec<u64>,
+    /// End minus start, wrapping.
+    pub duration: Vec<u64>,
+    /// The commit that stored the span.
+    pub sequence: Vec<u64>,
+    /// Rows at which another trace begins than that of the row before.
+    pub traces: Vec<u32>,
+}
+
+/// Span IDs and parents of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdsPage {
+    /// Big-endian.
+    pub span_id: Vec<u64>,
+    /// Big-endian; zero for none.
+    pub parent: Vec<u64>,
+}
+
+/// Values of slots. A column is decoded when it is first asked for.
+#[derive(Debug)]
+pub struct ValuesPage {
+    /// Shapes of all events, in the order of their spans.
+    pub events: Vec<u32>,
+    /// Shapes of all links.
+    pub links: Vec<u32>,
+    bytes: Bytes,
+    /// By slot.
+    columns: Vec<LazyColumn>,
+    texts: std::ops::Range<usize>,
+    local: OnceLock<Option<TextTable>>,
+}
+
+#[derive(Debug, Default)]
+struct LazyColumn {
+    range: std::ops::Range<usize>,
+    values: u32,
+    decoded: OnceLock<Option<Column>>,
+}
+
+/// The values of one slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Column {
+    /// Numbers, or the bits of doubles.
+    Numbers(Vec<u64>),
+    /// Texts.
+    Texts {
+        /// The distinct ones, as the page refers to them.
+        references: Vec<u32>,
+        /// For each value, which of them.
+        index: Vec<u32>,
+    },
+}
+
+/// Texts by number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TextTable {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+/// More values of one slot are no page: a damaged shape must not make a reader allocate without bound.
+const MAX_VALUES: u64 = 1 << 27;
+
+// === impl CorePage ===
+
+impl CorePage {
+    /// Back from its bytes; every index is checked.
+    pub fn decode(bytes: &[u8], dictionary: &Dictionary) -> Result<Self, FormatError> {
+        Self::read(bytes, dictionary).ok_or(FormatError::Damaged("core of a page"))
+    }
+
+    fn read(mut bytes: &[u8], dictionary: &Dictionary) -> Option<Self> {
+        let bytes = &mut bytes;
+        let rows = count(bytes)?;
+        let traces = count(bytes).filter(|traces| *traces <= rows)?;
+        let class = ints::decode_u32(bytes, rows, dictionary.classes.len())?;
+        let origin = ints::decode_u32(bytes, rows, dictionary.origins.len())?;
+        let lengths = ints::decode(bytes, traces)?;
+        let firsts = ints::decode(bytes, traces)?;
+        let deltas = ints::decode(bytes, rows - traces)?;
+        let mut page = Self {
+            class,
+            origin,
+            start: Vec::with_capacity(rows),
+            duration: Vec::new(),
+            sequence: Vec::new(),
+            traces: Vec::with_capacity(traces),
+        };
+        let mut deltas = deltas.into_iter();
+        for (length, first) in lengths.into_iter().zip(firsts) {
+            let rest = usize::try_from(length).ok()?.checked_sub(1)?;
+            page.traces.push(page.start.len() as u32);
+            let mut last = first;
+            page.start.push(first);
+            if rest > deltas.len() {
+                return None;
+            }
+            page.start.extend(deltas.by_ref().take(rest).map(|delta| {
+                last = last.wrapping_add(delta);
+                last
+            }));
+        }
+        if page.start.len() != rows {
+            return None;
+        }
+        page.duration = ints::decode(bytes, rows)?;
+        page.sequence = ints::decode(bytes, rows)?;
+        bytes.is_empty().then_some(page)
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> usize {
+        self.class.len()
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        self.rows() * 32 + self.traces.len() * 4
+    }
+}
+
+fn count(bytes: &mut &[u8]) -> Option<usize> {
+    let count = usize::try_from(take_varint(bytes)?).ok()?;
+    (count <= crate::writer::MAX_PAGE_ROWS).then_some(count)
+}
+
+// === impl IdsPage ===
+
+impl IdsPage {
+    /// Back from its bytes.
+    pub fn decode(bytes: &[u8], rows: usize) -> Result<Self, FormatError> {
+        Self::read(bytes, rows).ok_or(FormatError::Damaged("IDs of a page"))
+    }
+
+    fn read(mut bytes: &[u8], rows: usize) -> Option<Self> {
+        let bytes = &mut bytes;
+        let ids = take_slice(bytes, rows.checked_mul(8)?)?;
+        let span_id: Vec<u64> = ids.as_chunks::<8>().0.iter().map(|id| u64::from_be_bytes(*id)).collect();
+        let codes = ints::decode(bytes, rows)?;
+        let mut parent = Vec::with_capacity(rows);
+        for (row, code) in codes.into_iter().enumerate() {
+            parent.push(match code {
+                0 => 0,
+                1 => u64::from_be_bytes(*take_slice(bytes, 8)?.first_chunk()?),
+                code => {
+                    let zigzag = code - 2;
+                    let distance = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+                    let at = usize::try_from((row as i64).checked_sub(distance)?).ok()?;
+                    *span_id.get(at)?
+                }
+            });
+        }
+        bytes.is_empty().then_some(Self { span_id, parent })
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        self.span_id.len() * 16
+    }
+}
+
+// === impl ValuesPage ===
+
+impl ValuesPage {
+    /// Reads what leads to the columns of a page with this core.
+    pub fn open(bytes: Bytes, core: &CorePage, dictionary: &Dictionary) -> Result<Self, FormatError> {
+        Self::read(bytes, core, dictionary).ok_or(FormatError::Damaged("values of a page"))
+    }
+
+    fn read(bytes: Bytes, core: &CorePage, dictionary: &Dictionary) -> Option<Self> {
+        let mut rest: &[u8] = &bytes;
+        let rest = &mut rest;
+        let mut counts = vec![0u64; dictionary.slots.len()];
+        let (mut classes, mut nested) = (vec![0u64; dictionary.classes.len()], [0, 0]);
+        core.class.iter().for_each(|class| classes[*class as usize] += 1);
+        for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
+            dictionary.count_slots(class.shape, times, &mut counts, &mut nested);
+        }
+        let mut shapes = [Vec::new(), Vec::new()];
+        for (shapes, expected) in shapes.iter_mut().zip(nested) {
+            let known = take_varint(rest)?;
+            if known != expected || known > MAX_VALUES {
+                return None;
+            }
+            *shapes = ints::decode_u32(rest, known as usize, dictionary.shapes.len())?;
+            // What nests nests once: an event has no events.
+            let mut deeper = [0, 0];
+            shapes.iter().for_each(|shape| dictionary.count_slots(*shape, 1, &mut counts, &mut deeper));
+            if deeper != [0, 0] {
+                return None;
+            }
+        }
+        let [events, links] = shapes;
+        let mut columns: Vec<LazyColumn> = Vec::new();
+        columns.resize_with(dictionary.slots.len(), LazyColumn::default);
+        let mut lengths = Vec::new();
+        let mut slot = 0usize;
+        for at in 0..take_varint(rest)? {
+            let step = usize::try_from(take_varint(rest)?).ok()?;
+            slot = slot.checked_add(step).filter(|_| step > 0 || at == 0)?;
+            lengths.push((slot, usize::try_from(take_varint(rest)?).ok()?));
+        }
+        for (slot, length) in lengths {
+            let begin = bytes.len() - rest.len();
+            take_slice(rest, length)?;
+            columns.get_mut(slot)?.range = begin..begin + length;
+        }
+        for ((column, slot), values) in columns.iter_mut().zip(&dictionary.slots).zip(counts) {
+            let has_column = slot.form.value_kind() != ValueKind::None && values > 0;
+            if values > MAX_VALUES || has_column == column.range.is_empty() {
+                return None;
+            }
+            column.values = values as u32;
+        }
+        let texts = bytes.len() - rest.len()..bytes.len();
+        Some(Self { events, links, columns, texts, local: OnceLock::new(), bytes: bytes.clone() })
+    }
+
+    /// The values of a slot; `None` if the page has none.
+    pub fn column(&self, slot: u32, form: Form) -> Result<Option<&Column>, FormatError> {
+        let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
+            return Ok(None);
+        };
+        let decoded =
+            column.decoded.get_or_init(|| Column::decode(&self.bytes[column.range.clone()], column.values, form));
+        decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
+    }
+
+    /// Texts that only this page has.
+    pub fn local_texts(&self) -> Result<&TextTable, FormatError> {
+        let decoded = self.local.get_or_init(|| {
+            let mut rest = &self.bytes[self.texts.clone()];
+            TextTable::read(&mut rest).filter(|_| rest.is_empty())
+        });
+        decoded.as_ref().ok_or(FormatError::Damaged("texts of a page"))
+    }
+
+    /// The text that a reference stands for.
+    pub fn text<'t>(&'t self, reference: u32, shared: &'t TextTable) -> Result<&'t [u8], FormatError> {
+        let table = if reference & 1 == 1 { self.local_texts()? } else { shared };
+        table.get(reference >> 1).ok_or(FormatError::Damaged("column"))
+    }
+
+    /// Bytes that it may take in memory once every column is decoded.
+    pub fn size(&self) -> usize {
+        let values: u64 = self.columns.iter().map(|column| u64::from(column.values)).sum();
+        self.bytes.len() * 3 + values as usize * 6 + self.columns.len() * size_of::<LazyColumn>()
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    fn decode(mut bytes: &[u8], values: u32, form: Form) -> Option<Self> {
+        let (bytes, values) = (&mut bytes, values as usize);
+        let column = match form.value_kind() {
+            ValueKind::Number | ValueKind::Double => Self::Numbers(ints::decode(bytes, values)?),
+            ValueKind::Text => Self::texts(bytes, values)?,
+            ValueKind::None => return None,
+        };
+        bytes.is_empty().then_some(column)
+    }
+
+    fn texts(bytes: &mut &[u8], values: usize) -> Option<Self> {
+        let distinct = usize::try_from(take_varint(bytes)?).ok().filter(|n| *n <= values && *n > 0)?;
+        let references = ints::decode_u32(bytes, distinct, u32::MAX as usize)?;
+        if distinct == 1 {
+            return Some(Self::Texts { references, index: vec![0; values] });
+        }
+        if distinct == values {
+            return Some(Self::Texts { references, index: (0..values as u32).collect() });
+        }
+        let mut index = ints::decode_u32(bytes, values, distinct + 1)?;
+        let mut listed = 0;
+        for code in &mut index {
+            if *code == 0 {
+                *code = listed;
+                listed += 1;
+            } else {
+                *code = listed.checked_sub(*code)?;
+            }
+        }
+        (listed as usize == distinct).then_some(Self::Texts { references, index })
+    }
+}
+
+// === impl TextTable ===
+
+impl TextTable {
+    /// A table back from its section.
+    pub fn decode(mut bytes: &[u8]) -> Result<Self, FormatError> {
+        let rest = &mut bytes;
+        Self::read(rest).filter(|_| rest.is_empty()).ok_or(FormatError::Damaged("texts"))
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let count = usize::try_from(take_varint(bytes)?).ok().filter(|count| *count as u64 <= MAX_VALUES)?;
+        let lengths = ints::decode(bytes, count)?;
+        let length = usize::try_from(take_varint(bytes)?).ok()?;
+        let stored = usize::try_from(take_varint(bytes)?).ok()?;
+        let stored = take_slice(bytes, stored)?;
+        let bytes =
+            if stored.len() == length { stored.to_vec() } else { inflate(stored, length)? };
+        let mut end = 0u64;
+        let mut ends = Vec::with_capacity(count);
+        for length in lengths {
+            end = end.checked_add(length)?;
+            ends.push(u32::try_from(end).ok()?);
+        }
+        (end == bytes.len() as u64).then_some(Self { bytes, ends })
+    }
+
+    /// The text of a number.
+    pub fn get(&self, number: u32) -> Option<&[u8]> {
+        let number = number as usize;
+        let end = *self.ends.get(number)? as usize;
+        let begin = if number == 0 { 0 } else { self.ends[number - 1] as usize };
+        self.bytes.get(begin..end)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ends.len() * 4
+    }
+}

@@ -1,0 +1,349 @@
+//! Slots and shapes: how a message is taken apart so that equal parts are stored once.
+//!
+//! A message (span, event, link) is a sequence of fields. Everything of a field but its value is its
+//! *slot*: which level it stands on, how it is written, its number, the attribute's key. The slots of
+//! a message in their order are its *shape*. A block knows a few hundred slots and shapes; a span
+//! is then the number of its shape and one value for each slot that has one, and comes back byte for
+//! byte, in the order and the form in which it was sent.
+
+use bytes::Bytes;
+use rustc_hash::FxHasher;
+use spandrel_proto::otlp::wire::{Reader, Value};
+use spandrel_proto::otlp::{RawValue, raw_attribute};
+use std::hash::Hasher;
+
+/// Which message a slot belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// `Span`
+    Span = 0,
+    /// `Span.Event`
+    Event = 1,
+    /// `Span.Link`
+    Link = 2,
+}
+
+/// How the field of a slot is written, and where its value is kept. The numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Form {
+    /// The bytes of the field are the slot's name: tag, length and all. No value.
+    Literal = 0,
+    /// A varint field; a number.
+    Varint = 1,
+    /// A fixed64 field; a number.
+    Fixed64 = 2,
+    /// A fixed32 field; a number.
+    Fixed32 = 3,
+    /// A length-delimited field; a text.
+    Bytes = 4,
+    /// Anything: the text is the field with its tag, or the rest of the message.
+    Verbatim = 5,
+    /// An attribute with a string; a text. The slot's name is the key.
+    String = 6,
+    /// An attribute with an integer; a number.
+    Int = 7,
+    /// An attribute with a double; its bits.
+    Double = 8,
+    /// An attribute with an array: the text is the `ArrayValue`.
+    Array = 9,
+    /// An attribute with a list of key-values: the text is the `KeyValueList`.
+    KeyValues = 10,
+    /// An attribute with bytes; a text.
+    Blob = 11,
+    /// Field 1 of a span: the row's trace ID.
+    TraceId = 12,
+    /// Field 2: the row's span ID.
+    SpanId = 13,
+    /// Field 4 of eight bytes: the row's parent.
+    Parent = 14,
+    /// Field 5: the name of the row's operation.
+    Name = 15,
+    /// Field 7: the row's start.
+    Start = 16,
+    /// Field 8: the row's end.
+    End = 17,
+    /// Field 15 with a message and then a code: the text is the message, the slot's name the code's bytes.
+    Status = 18,
+    /// A message of its own, the next of the page's events or links.
+    Nested = 19,
+    /// A fixed64 field; a number, added to the span's start.
+    Since = 20,
+}
+
+/// A field without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Whose field it is.
+    pub level: Level,
+    /// How it is written.
+    pub form: Form,
+    /// The number of the field.
+    pub field: u32,
+    /// The key of an attribute; the bytes of a literal.
+    pub name: Bytes,
+}
+
+/// What the value of a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueKind {
+    /// There is none, or a column of every row has it.
+    None,
+    /// A number.
+    Number,
+    /// The bits of a double.
+    Double,
+    /// A byte string.
+    Text,
+}
+
+/// The shape of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// For spans, the flags of [`crate::RowFlags`]: they follow from what the shape knows.
+    pub flags: u8,
+    /// Its slots.
+    pub slots: Vec<u32>,
+}
+
+/// Numbers slots in the order in which they are first seen.
+#[derive(Debug, Default)]
+pub(crate) struct SlotTable {
+    slots: Vec<Slot>,
+    table: Vec<u32>,
+    /// For each slot, which one came after it the last time.
+    after: Vec<u32>,
+}
+
+/// Numbers shapes in the order in which they are first seen.
+#[derive(Debug, Default)]
+pub(crate) struct ShapeTable {
+    shapes: Vec<Shape>,
+    table: Vec<u32>,
+}
+
+// === impl Form, Level ===
+
+impl Level {
+    pub(crate) fn from_raw(raw: u8) -> Option<Self> {
+        [Self::Span, Self::Event, Self::Link].into_iter().find(|level| *level as u8 == raw)
+    }
+}
+
+impl Form {
+    pub(crate) fn from_raw(raw: u8) -> Option<Self> {
+        use Form::*;
+        const ALL: [Form; 21] = [
+            Literal, Varint, Fixed64, Fixed32, Bytes, Verbatim, String, Int, Double, Array, KeyValues, Blob,
+            TraceId, SpanId, Parent, Name, Start, End, Status, Nested, Since,
+        ];
+        ALL.get(usize::from(raw)).copied()
+    }
+
+    /// What is kept for each field of the form.
+    pub fn value_kind(self) -> ValueKind {
+        match self {
+            Self::Varint | Self::Fixed64 | Self::Fixed32 | Self::Int | Self::Since => ValueKind::Number,
+            Self::Double => ValueKind::Double,
+            Self::Bytes
+            | Self::Verbatim
+            | Self::String
+            | Self::Array
+            | Self::KeyValues
+            | Self::Blob
+            | Self::Status => ValueKind::Text,
+            _ => ValueKind::None,
+        }
+    }
+
+    /// Whether the slot's name is an attribute's key.
+    pub fn is_attribute(self) -> bool {
+        (Self::String as u8..=Self::Blob as u8).contains(&(self as u8))
+    }
+}
+
+// === impl Slot ===
+
+/// The number of the field that holds a span's attributes.
+pub(crate) const ATTRIBUTES: u32 = 9;
+
+impl Slot {
+    /// Key and value of an attribute that is a part of the shape.
+    pub fn literal_attribute(&self) -> Option<(&[u8], RawValue<'_>)> {
+        let field = Reader::new(&self.name).next_field().ok()??;
+        match field.value {
+            Value::Bytes(attribute) => raw_attribute(attribute).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether it may hold attributes of any key: they are found by looking at the span.
+    pub fn is_irregular(&self) -> bool {
+        self.form == Form::Verbatim || self.form == Form::Bytes && self.field == ATTRIBUTES
+    }
+}
+
+// === impl SlotTable ===
+
+const FREE: u32 = u32::MAX;
+
+impl SlotTable {
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> &Slot {
+        &self.slots[slot as usize]
+    }
+
+    /// The number of a slot. `before` is the slot in front of it: messages of one shape follow each
+    /// other, so what came after it the last time is tried first.
+    #[inline]
+    pub(crate) fn intern(&mut self, before: u32, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
+        if let Some(&guess) = self.after.get(before as usize)
+            && let Some(slot) = self.slots.get(guess as usize)
+            && slot.form == form
+            && slot.name == name
+            && slot.level == level
+            && slot.field == field
+        {
+            return guess;
+        }
+        let slot = self.look_up(level, form, field, name);
+        if let Some(after) = self.after.get_mut(before as usize) {
+            *after = slot;
+        }
+        slot
+    }
+
+    fn look_up(&mut self, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
+        if self.slots.len() * 2 >= self.table.len() {
+            self.grow();
+        }
+        let mask = self.table.len() - 1;
+        let mut at = slot_hash(level, form, field, name) as usize & mask;
+        while let Some(slot) = self.slots.get(self.table[at] as usize) {
+            if slot.form == form && slot.level == level && slot.field == field && slot.name == name {
+                return self.table[at];
+            }
+            at = (at + 1) & mask;
+        }
+        let number = self.slots.len() as u32;
+        self.table[at] = number;
+        self.slots.push(Slot { level, form, field, name: Bytes::copy_from_slice(name) });
+        self.after.push(FREE);
+        number
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(1024);
+        self.table = vec![FREE; size];
+        for (number, slot) in self.slots.iter().enumerate() {
+            let mut at = slot_hash(slot.level, slot.form, slot.field, &slot.name) as usize & (size - 1);
+            while self.table[at] != FREE {
+                at = (at + 1) & (size - 1);
+            }
+            self.table[at] = number as u32;
+        }
+    }
+}
+
+fn slot_hash(level: Level, form: Form, field: u32, name: &[u8]) -> u64 {
+    let seed = u64::from(field) << 16 | (form as u64) << 8 | level as u64;
+    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(name, seed);
+    hash ^ hash >> 32
+}
+
+// === impl ShapeTable ===
+
+impl ShapeTable {
+    pub(crate) fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shapes.len()
+    }
+
+    pub(crate) fn get(&self, shape: u32) -> &Shape {
+        &self.shapes[shape as usize]
+    }
+
+    /// The number of a shape.
+    #[inline]
+    pub(crate) fn intern(&mut self, flags: u8, slots: &[u32]) -> u32 {
+        if self.shapes.len() * 2 >= self.table.len() {
+            self.grow();
+        }
+        let mask = self.table.len() - 1;
+        let mut at = shape_hash(flags, slots) as usize & mask;
+        while let Some(shape) = self.shapes.get(self.table[at] as usize) {
+            if shape.flags == flags && shape.slots == slots {
+                return self.table[at];
+            }
+            at = (at + 1) & mask;
+        }
+        let number = self.shapes.len() as u32;
+        self.table[at] = number;
+        self.shapes.push(Shape { flags, slots: slots.to_vec() });
+        number
+    }
+
+    fn grow(&mut self) {
+        let size = (self.table.len() * 2).max(1024);
+        self.table = vec![FREE; size];
+        for (number, shape) in self.shapes.iter().enumerate() {
+            let mut at = shape_hash(shape.flags, &shape.slots) as usize & (size - 1);
+            while self.table[at] != FREE {
+                at = (at + 1) & (size - 1);
+            }
+            self.table[at] = number as u32;
+        }
+    }
+}
+
+fn shape_hash(flags: u8, slots: &[u32]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write_u8(flags);
+    slots.iter().for_each(|slot| hasher.write_u32(*slot));
+    let hash = hasher.finish();
+    hash ^ hash >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_and_shapes_have_one_number() {
+        let mut slots = SlotTable::default();
+        let mut shapes = ShapeTable::default();
+        let name = |n: u32| format!("key.{n}").into_bytes();
+        for _ in 0..2 {
+            let mut before = FREE;
+            for n in 0..3000 {
+                before = slots.intern(before, Level::Span, Form::String, 9, &name(n));
+                assert_eq!(before, n);
+                assert_eq!(shapes.intern(2, &[n, n + 1]), n);
+            }
+        }
+        let of = |slots: &mut SlotTable, level, form| slots.intern(0, level, form, 9, b"key.0");
+        assert_eq!(of(&mut slots, Level::Span, Form::Int), 3000);
+        assert_eq!(of(&mut slots, Level::Event, Form::String), 3001);
+        assert_eq!(shapes.intern(3, &[0, 1]), 3000);
+        assert_eq!((slots.len(), shapes.len()), (3002, 3001));
+    }
+
+    #[test]
+    fn forms_are_numbered_as_they_are_stored() {
+        for raw in 0..=20 {
+            assert_eq!(Form::from_raw(raw).map(|form| form as u8), Some(raw));
+        }
+        assert_eq!(Form::from_raw(21), None);
+    }
+}

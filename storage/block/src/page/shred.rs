@@ -1,0 +1,487 @@
+//! From the wire bytes of a span to slots and values: one walk, nothing copied but new texts.
+//!
+//! Fields in the form that exporters write (minimal varints, each part of an attribute once and in
+//! order) go into slots of their kind. Whatever else protobuf allows is kept as the bytes it came as,
+//! field by field: nothing is normalised, nothing is lost.
+
+use spandrel_proto::otlp::wire::{Reader, Value, WireError};
+
+use super::columns::PageColumns;
+use super::interner::Interner;
+use super::rebuild::varint_length;
+use super::shape::{Form, Level, ShapeTable, SlotTable};
+
+/// What a block knows of spans so far.
+#[derive(Debug, Default)]
+pub(crate) struct Vocabulary {
+    pub(crate) slots: SlotTable,
+    pub(crate) shapes: ShapeTable,
+    pub(crate) texts: Interner,
+    pub(crate) classes: Vec<Class>,
+}
+
+/// What a row is: its operation and its shape. The two go together so often that one number says both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Index into the dictionary's operations.
+    pub operation: u32,
+    /// Index into the dictionary's shapes.
+    pub shape: u32,
+}
+
+/// Takes spans apart into the columns of a page.
+#[derive(Debug, Default)]
+pub(crate) struct Shredder {
+    /// The slots of the span in hand.
+    span: Vec<u32>,
+    /// The slots of the event or link in hand.
+    nested: Vec<u32>,
+    /// Slots whose columns got a value from the span in hand, to take it back.
+    pushed: Vec<u32>,
+    /// Events and links of the span in hand.
+    events: usize,
+    links: usize,
+    /// Whether its attribute `error` is true.
+    error: bool,
+}
+
+/// More slots are not told apart: further attributes are kept as bytes, whatever an attacker sends.
+pub(crate) const MAX_SLOTS: usize = 8192;
+/// Longer messages are kept as bytes.
+const MAX_SHAPE: usize = 1024;
+/// More shapes are not told apart.
+pub(crate) const MAX_SHAPES: usize = 65_536;
+
+const START: u32 = u32::MAX;
+
+/// What a row shows of a span, met on the walk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Facts<'a> {
+    pub(crate) trace_id: &'a [u8],
+    pub(crate) span_id: &'a [u8],
+    pub(crate) parent_id: &'a [u8],
+    pub(crate) name: &'a [u8],
+    pub(crate) kind: i32,
+    pub(crate) status: i32,
+    pub(crate) end: u64,
+    /// Attribute `error` is true.
+    pub(crate) error: bool,
+}
+
+/// The parts of a field as they stand on the wire.
+struct RawField<'a> {
+    number: u32,
+    value: Value<'a>,
+    /// The field with its tag.
+    bytes: &'a [u8],
+}
+
+// === impl Shredder ===
+
+impl Shredder {
+    /// Takes a span apart; gives the number of its shape, and what its row shows. `start` is the span's
+    /// start; `flags` tells the shape's flags from the facts.
+    pub(crate) fn span<'a>(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        span: &'a [u8],
+        start: u64,
+        flags: impl FnOnce(&Facts<'a>) -> u8,
+    ) -> Result<(u32, Facts<'a>), WireError> {
+        self.span.clear();
+        self.pushed.clear();
+        (self.events, self.links, self.error) = (0, 0, false);
+        let mut facts = Facts::default();
+        let regular = self.fields(words, columns, span, start, &mut facts)?;
+        facts.error = self.error;
+        if !regular || self.span.len() > MAX_SHAPE || words.shapes.len() >= MAX_SHAPES {
+            self.take_back(columns);
+            self.span.clear();
+            let slot = words.slots.intern(START, Level::Span, Form::Verbatim, 0, b"");
+            self.push_text(words, columns, slot, span);
+            self.span.push(slot);
+        }
+        Ok((words.shapes.intern(flags(&facts), &self.span), facts))
+    }
+
+    /// Whether the span could be taken apart: not if a field of a row is there twice, because the last
+    /// of them counts and the first one stands in front.
+    fn fields<'a>(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        span: &'a [u8],
+        start: u64,
+        facts: &mut Facts<'a>,
+    ) -> Result<bool, WireError> {
+        let mut reader = Reader::new(span);
+        let mut before = START;
+        let (mut seen, mut twice) = (0u32, false);
+        while let Some(field) = reader.next_field()? {
+            let bytes = &span[field.begin..field.end];
+            let field = RawField { number: field.number, value: field.value, bytes };
+            let slot = match (field.number, field.value) {
+                (9, Value::Bytes(attribute)) => {
+                    self.attribute(words, columns, before, Level::Span, &field, attribute)
+                }
+                (11, Value::Bytes(event)) if field.is_minimal() => {
+                    self.nested(words, columns, Level::Event, event, start)?;
+                    words.slots.intern(before, Level::Span, Form::Nested, 11, b"")
+                }
+                (13, Value::Bytes(link)) if field.is_minimal() => {
+                    self.nested(words, columns, Level::Link, link, start)?;
+                    words.slots.intern(before, Level::Span, Form::Nested, 13, b"")
+                }
+                (number, _) => {
+                    if matches!(number, 1 | 2 | 4..=8 | 15) {
+                        twice |= seen & 1 << number != 0;
+                        seen |= 1 << number;
+                    }
+                    match facts.see(&field)? {
+                        Some(form) if field.is_minimal() => {
+                            words.slots.intern(before, Level::Span, form, number, b"")
+                        }
+                        _ => self.other(words, columns, before, Level::Span, &field),
+                    }
+                }
+            };
+            self.span.push(slot);
+            before = slot;
+        }
+        Ok(!twice)
+    }
+
+    fn nested(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        level: Level,
+        message: &[u8],
+        start: u64,
+    ) -> Result<(), WireError> {
+        self.nested.clear();
+        let mut reader = Reader::new(message);
+        let mut before = START;
+        while let Some(field) = reader.next_field()? {
+            let bytes = &message[field.begin..field.end];
+            let field = RawField { number: field.number, value: field.value, bytes };
+            let slot = match (level, field.number, field.value) {
+                (Level::Event, 3, Value::Bytes(attribute)) | (Level::Link, 4, Value::Bytes(attribute)) => {
+                    self.attribute(words, columns, before, level, &field, attribute)
+                }
+                (Level::Event, 1, Value::Fixed64(time)) if field.is_minimal() => {
+                    let slot = words.slots.intern(before, level, Form::Since, 1, b"");
+                    self.push_number(columns, slot, time.wrapping_sub(start));
+                    slot
+                }
+                _ => self.other(words, columns, before, level, &field),
+            };
+            self.nested.push(slot);
+            before = slot;
+        }
+        if self.nested.len() > MAX_SHAPE {
+            // Too long to be told apart: as one text. Its values leave the columns again.
+            let values = self.nested.iter().filter(|slot| {
+                words.slots.get(**slot).form.value_kind() != super::shape::ValueKind::None
+            });
+            for _ in 0..values.count() {
+                if let Some(slot) = self.pushed.pop() {
+                    columns.pop(slot);
+                }
+            }
+            let slot = words.slots.intern(START, level, Form::Verbatim, 0, b"");
+            self.push_text(words, columns, slot, message);
+            self.nested.clear();
+            self.nested.push(slot);
+        }
+        let shape = words.shapes.intern(0, &self.nested);
+        match level {
+            Level::Link => {
+                columns.links.push(shape);
+                self.links += 1;
+            }
+            _ => {
+                columns.events.push(shape);
+                self.events += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// An attribute as exporters write it: key, then a value of one field.
+    #[inline]
+    fn attribute(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        before: u32,
+        level: Level,
+        field: &RawField<'_>,
+        attribute: &[u8],
+    ) -> u32 {
+        let parsed = RegularAttribute::parse(attribute);
+        let Some(RegularAttribute { key, value }) = parsed.filter(|_| field.is_minimal()) else {
+            if level == Level::Span && is_error_attribute(attribute) {
+                self.error = says_error(attribute);
+            }
+            return self.other(words, columns, before, level, field);
+        };
+        if level == Level::Span && key == b"error" {
+            self.error = matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
+        }
+        if words.slots.len() >= MAX_SLOTS {
+            return self.other(words, columns, before, level, field);
+        }
+        match value {
+            RegularValue::Bool(_) | RegularValue::Empty => {
+                words.slots.intern(before, level, Form::Literal, field.number, field.bytes)
+            }
+            RegularValue::Number(form, number) => {
+                let slot = words.slots.intern(before, level, form, field.number, key);
+                self.push_number(columns, slot, number);
+                slot
+            }
+            RegularValue::Text(form, text) => {
+                let slot = words.slots.intern(before, level, form, field.number, key);
+                self.push_text(words, columns, slot, text);
+                slot
+            }
+        }
+    }
+
+    /// A field that is nothing special.
+    fn other(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        before: u32,
+        level: Level,
+        field: &RawField<'_>,
+    ) -> u32 {
+        let number = field.number;
+        // Field numbers that OTLP does not have are not told apart: there may be millions.
+        if !field.is_minimal() || number > 31 || words.slots.len() >= MAX_SLOTS + 1024 {
+            let slot = words.slots.intern(before, level, Form::Verbatim, 0, b"");
+            self.push_text(words, columns, slot, field.bytes);
+            return slot;
+        }
+        if is_literal(level, field) {
+            return words.slots.intern(before, level, Form::Literal, number, field.bytes);
+        }
+        if let (Level::Span, 15, Value::Bytes(status)) = (level, number, field.value)
+            && let Some((message, code)) = regular_status(status)
+        {
+            let slot = words.slots.intern(before, level, Form::Status, number, code);
+            self.push_text(words, columns, slot, message);
+            return slot;
+        }
+        let form = match field.value {
+            Value::Varint(_) => Form::Varint,
+            Value::Fixed64(_) => Form::Fixed64,
+            Value::Fixed32(_) => Form::Fixed32,
+            Value::Bytes(_) => Form::Bytes,
+            Value::Group => Form::Verbatim,
+        };
+        let field_number = if form == Form::Verbatim { 0 } else { number };
+        let slot = words.slots.intern(before, level, form, field_number, b"");
+        match field.value {
+            Value::Varint(value) | Value::Fixed64(value) => self.push_number(columns, slot, value),
+            Value::Fixed32(value) => self.push_number(columns, slot, u64::from(value)),
+            Value::Bytes(text) => self.push_text(words, columns, slot, text),
+            Value::Group => self.push_text(words, columns, slot, field.bytes),
+        }
+        slot
+    }
+
+    #[inline]
+    fn push_number(&mut self, columns: &mut PageColumns, slot: u32, number: u64) {
+        columns.push_number(slot, number);
+        self.pushed.push(slot);
+    }
+
+    #[inline]
+    fn push_text(&mut self, words: &mut Vocabulary, columns: &mut PageColumns, slot: u32, text: &[u8]) {
+        let column = columns.texts(slot);
+        // Rows of one trace follow each other and say the same again and again.
+        let number = match column.last() {
+            Some(last) if words.texts.get(*last) == text => *last,
+            _ => words.texts.intern(text),
+        };
+        column.push(number);
+        self.pushed.push(slot);
+    }
+
+    /// Takes back every value of the span in hand.
+    fn take_back(&mut self, columns: &mut PageColumns) {
+        while let Some(slot) = self.pushed.pop() {
+            columns.pop(slot);
+        }
+        columns.events.truncate(columns.events.len() - self.events);
+        columns.links.truncate(columns.links.len() - self.links);
+    }
+}
+
+// === impl Facts ===
+
+impl<'a> Facts<'a> {
+    /// Takes note of a field; gives the form of fields whose value is a column of every row.
+    #[inline]
+    fn see(&mut self, field: &RawField<'a>) -> Result<Option<Form>, WireError> {
+        match (field.number, field.value) {
+            (1, Value::Bytes(id)) => self.trace_id = id,
+            (2, Value::Bytes(id)) => self.span_id = id,
+            (4, Value::Bytes(id)) => self.parent_id = id,
+            (5, Value::Bytes(name)) => self.name = name,
+            (6, Value::Varint(kind)) => self.kind = kind as i32,
+            (8, Value::Fixed64(end)) => self.end = end,
+            (15, Value::Bytes(status)) => self.status = status_code(status, self.status)?,
+            _ => {}
+        }
+        Ok(match (field.number, field.value) {
+            (1, Value::Bytes(id)) if id.len() == 16 => Some(Form::TraceId),
+            (2, Value::Bytes(id)) if id.len() == 8 => Some(Form::SpanId),
+            (4, Value::Bytes(id)) if id.len() == 8 => Some(Form::Parent),
+            (5, Value::Bytes(_)) => Some(Form::Name),
+            (7, Value::Fixed64(_)) => Some(Form::Start),
+            (8, Value::Fixed64(_)) => Some(Form::End),
+            _ => None,
+        })
+    }
+}
+
+fn status_code(status: &[u8], before: i32) -> Result<i32, WireError> {
+    let mut code = before;
+    let mut reader = Reader::new(status);
+    while let Some(field) = reader.next_field()? {
+        if let (3, Value::Varint(value)) = (field.number, field.value) {
+            code = value as i32;
+        }
+    }
+    Ok(code)
+}
+
+// === regular forms ===
+
+struct RegularAttribute<'a> {
+    key: &'a [u8],
+    value: RegularValue<'a>,
+}
+
+enum RegularValue<'a> {
+    Bool(bool),
+    Empty,
+    Number(Form, u64),
+    Text(Form, &'a [u8]),
+}
+
+impl<'a> RegularAttribute<'a> {
+    #[inline]
+    fn parse(mut bytes: &'a [u8]) -> Option<Self> {
+        let key = delimited(&mut bytes, 0x0a)?;
+        if bytes.is_empty() {
+            return Some(Self { key, value: RegularValue::Empty });
+        }
+        let mut value = delimited(&mut bytes, 0x12)?;
+        if !bytes.is_empty() {
+            return None;
+        }
+        let Some(&tag) = value.first() else { return Some(Self { key, value: RegularValue::Empty }) };
+        let value = match tag {
+            0x0a => RegularValue::Text(Form::String, last_delimited(&mut value, tag)?),
+            0x10 => match value {
+                [_, flag @ 0..=1] => RegularValue::Bool(*flag == 1),
+                _ => return None,
+            },
+            0x18 => {
+                let (number, length) = minimal_varint(&value[1..])?;
+                if length + 1 != value.len() {
+                    return None;
+                }
+                RegularValue::Number(Form::Int, number)
+            }
+            0x21 => {
+                RegularValue::Number(Form::Double, u64::from_le_bytes(value[1..].try_into().ok()?))
+            }
+            0x2a => RegularValue::Text(Form::Array, last_delimited(&mut value, tag)?),
+            0x32 => RegularValue::Text(Form::KeyValues, last_delimited(&mut value, tag)?),
+            0x3a => RegularValue::Text(Form::Blob, last_delimited(&mut value, tag)?),
+            _ => return None,
+        };
+        Some(Self { key, value })
+    }
+}
+
+/// A length-delimited field with this one-byte tag and a minimal length.
+#[inline]
+fn delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let rest = bytes.strip_prefix(&[tag])?;
+    let (length, used) = minimal_varint(rest)?;
+    let (payload, rest) = rest[used..].split_at_checked(usize::try_from(length).ok()?)?;
+    *bytes = rest;
+    Some(payload)
+}
+
+#[inline]
+fn last_delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    delimited(bytes, tag).filter(|_| bytes.is_empty())
+}
+
+/// A varint and its length, if it is written in as few bytes as can be.
+#[inline]
+fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let &first = bytes.first()?;
+    if first < 0x80 {
+        return Some((u64::from(first), 1));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for (at, &byte) in bytes.iter().enumerate().take(10).skip(1) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            return (byte != 0 && (at < 9 || byte == 1)).then_some((value, at + 1));
+        }
+    }
+    None
+}
+
+impl RawField<'_> {
+    /// Whether tag and length, or value, are written in as few bytes as can be.
+    #[inline]
+    fn is_minimal(&self) -> bool {
+        let tag = if self.number < 16 { 1 } else { varint_length(u64::from(self.number) << 3) };
+        let payload = match self.value {
+            Value::Varint(value) => varint_length(value),
+            Value::Fixed64(_) => 8,
+            Value::Fixed32(_) => 4,
+            Value::Bytes(bytes) => varint_length(bytes.len() as u64) + bytes.len(),
+            Value::Group => return false,
+        };
+        self.bytes.len() == tag + payload
+    }
+}
+
+/// Fields of few values, which are a part of the shape: kinds, plain statuses, flags.
+fn is_literal(level: Level, field: &RawField<'_>) -> bool {
+    match (level, field.number, field.value) {
+        (Level::Span, 6, Value::Varint(kind)) => kind <= 5,
+        (Level::Span, 15, Value::Bytes(status)) => matches!(status, [] | [0x18, 0..=2]),
+        (Level::Span, 16, Value::Fixed32(flags)) | (Level::Link, 6, Value::Fixed32(flags)) => flags < 0x400,
+        _ => false,
+    }
+}
+
+/// A status with a message and a code, in this order.
+fn regular_status(mut status: &[u8]) -> Option<(&[u8], &[u8])> {
+    let message = delimited(&mut status, 0x12)?;
+    matches!(status, [] | [0x18, 0..=2]).then_some((message, status))
+}
+
+fn is_error_attribute(attribute: &[u8]) -> bool {
+    spandrel_proto::otlp::raw_attribute(attribute).is_ok_and(|(key, _)| key == b"error")
+}
+
+fn says_error(attribute: &[u8]) -> bool {
+    use spandrel_proto::otlp::RawValue;
+    let value = spandrel_proto::otlp::raw_attribute(attribute).map(|(_, value)| value);
+    matches!(value, Ok(RawValue::Bool(true) | RawValue::String(b"true")))
+}

@@ -1,0 +1,339 @@
+//! Writes pages: gives every column its bytes, and decides which texts the whole block shares.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use spandrel_proto::otlp::RawValue;
+use spandrel_proto::otlp::wire::put_varint;
+
+use super::columns::{PageColumns, SlotColumn};
+use super::ints;
+use super::shape::{ATTRIBUTES, Form, Level, Slot, ValueKind};
+use super::shred::Vocabulary;
+use super::zstd::Deflater;
+use crate::token::{Number, Token};
+
+/// The sections of a page.
+#[derive(Debug)]
+pub(crate) struct EncodedPage {
+    pub(crate) core: Vec<u8>,
+    pub(crate) ids: Vec<u8>,
+    pub(crate) values: Vec<u8>,
+    /// Tokens of its span attributes, each once.
+    pub(crate) tokens: FxHashSet<u64>,
+}
+
+/// Encodes the pages of one block.
+pub(crate) struct PageEncoder {
+    deflater: Deflater,
+    /// For each text of the block, what has become of it.
+    uses: Vec<TextUse>,
+    /// Texts that pages share, by their number in the block's table.
+    shared: Vec<u32>,
+    page: u32,
+    columns: u32,
+    /// Tokens of the keys of slots.
+    key_tokens: Vec<Option<Token>>,
+    /// Classes that the page in hand has.
+    classes: FxHashSet<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct TextUse {
+    /// Its number in the block's table.
+    shared: u32,
+    /// Pages that had it.
+    pages: u16,
+    /// The page that numbered it last, and the number.
+    page: u32,
+    local: u32,
+    /// The column that listed it last, and its place.
+    column: u32,
+    place: u32,
+}
+
+const NONE: u32 = u32::MAX;
+/// A text that was in so many pages is kept with the block from the next on.
+const PAGES_BEFORE_SHARED: u16 = 2;
+/// The block's table is read as a whole: it stays small.
+const MAX_SHARED_TEXT: usize = 256;
+/// In a run of up to so many rows a parent is sought row by row.
+const SHORT_RUN: usize = 32;
+
+const UNUSED: TextUse =
+    TextUse { shared: NONE, pages: 0, page: NONE, local: 0, column: NONE, place: 0 };
+
+// === impl PageEncoder ===
+
+impl PageEncoder {
+    pub(crate) fn new(zstd_level: i32) -> Result<Self, crate::WriteError> {
+        Ok(Self {
+            deflater: Deflater::new(zstd_level)?,
+            uses: Vec::new(),
+            shared: Vec::new(),
+            page: 0,
+            columns: 0,
+            key_tokens: Vec::new(),
+            classes: FxHashSet::default(),
+        })
+    }
+
+    pub(crate) fn deflater(&mut self) -> &mut Deflater {
+        &mut self.deflater
+    }
+
+    /// The texts of the block's table, in order.
+    pub(crate) fn shared_texts(&self) -> &[u32] {
+        &self.shared
+    }
+
+    /// Encodes the columns of a page.
+    pub(crate) fn encode(&mut self, columns: &PageColumns, words: &Vocabulary) -> EncodedPage {
+        let core = self.core(columns);
+        let ids = self.ids(columns);
+        let mut tokens = FxHashSet::default();
+        let values = self.values(columns, words, &mut tokens);
+        self.add_literal_tokens(columns, words, &mut tokens);
+        EncodedPage { core, ids, values, tokens }
+    }
+
+    fn core(&mut self, columns: &PageColumns) -> Vec<u8> {
+        let rows = columns.rows();
+        let mut out = Vec::with_capacity(rows * 10);
+        put_varint(&mut out, rows as u64);
+        put_varint(&mut out, columns.traces.len() as u64);
+        ints::encode_u32(&mut out, &columns.class, &mut self.deflater);
+        ints::encode_u32(&mut out, &columns.origin, &mut self.deflater);
+        let ends = columns.traces.iter().skip(1).copied().chain([rows as u32]);
+        let lengths: Vec<u64> =
+            columns.traces.iter().zip(ends).map(|(begin, end)| u64::from(end - begin)).collect();
+        ints::encode(&mut out, &lengths, &mut self.deflater);
+        let mut firsts = Vec::with_capacity(lengths.len());
+        let mut deltas = Vec::with_capacity(rows);
+        let mut row = 0;
+        for length in &lengths {
+            let starts = &columns.start[row..row + *length as usize];
+            firsts.push(starts[0]);
+            deltas.extend(starts.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])));
+            row += starts.len();
+        }
+        ints::encode(&mut out, &firsts, &mut self.deflater);
+        ints::encode(&mut out, &deltas, &mut self.deflater);
+        ints::encode(&mut out, &columns.duration, &mut self.deflater);
+        ints::encode(&mut out, &columns.sequence, &mut self.deflater);
+        out
+    }
+
+    fn ids(&mut self, columns: &PageColumns) -> Vec<u8> {
+        let rows = columns.rows();
+        let mut out = Vec::with_capacity(rows * 10);
+        columns.span_id.iter().for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
+        let mut codes = Vec::with_capacity(rows);
+        let mut raw = Vec::new();
+        for (at, &begin) in columns.traces.iter().enumerate() {
+            let end = columns.traces.get(at + 1).map_or(rows, |end| *end as usize);
+            parent_codes(columns, begin as usize..end, &mut codes, &mut raw);
+        }
+        ints::encode(&mut out, &codes, &mut self.deflater);
+        out.extend_from_slice(&raw);
+        out
+    }
+
+    fn values(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) -> Vec<u8> {
+        self.page += 1;
+        self.uses.resize(words.texts.len(), UNUSED);
+        self.key_tokens.resize(words.slots.len(), None);
+        let mut out = Vec::new();
+        for shapes in [&columns.events, &columns.links] {
+            put_varint(&mut out, shapes.len() as u64);
+            ints::encode_u32(&mut out, shapes, &mut self.deflater);
+        }
+        let mut locals = Vec::new();
+        let mut directory = Vec::new();
+        let mut payload = Vec::new();
+        let (mut last, mut count) = (0, 0u64);
+        for (at, column) in columns.slots().iter().enumerate() {
+            if column.numbers.is_empty() && column.texts.is_empty() {
+                continue;
+            }
+            let slot = words.slots.get(at as u32);
+            let begin = payload.len();
+            match slot.form.value_kind() {
+                ValueKind::Number => ints::encode(&mut payload, &column.numbers, &mut self.deflater),
+                ValueKind::Double => ints::encode_doubles(&mut payload, &column.numbers, &mut self.deflater),
+                _ => self.texts(&mut payload, column, &mut locals),
+            }
+            self.add_tokens(at, slot, column, words, tokens);
+            put_varint(&mut directory, (at - last) as u64);
+            put_varint(&mut directory, (payload.len() - begin) as u64);
+            (last, count) = (at, count + 1);
+        }
+        put_varint(&mut out, count);
+        out.append(&mut directory);
+        out.append(&mut payload);
+        self.put_texts(&mut out, locals.iter().map(|text| words.texts.get(*text)));
+        self.share(columns, words);
+        out
+    }
+
+    fn texts(&mut self, out: &mut Vec<u8>, column: &SlotColumn, locals: &mut Vec<u32>) {
+        // Columns of all pages are numbered, so that what a text says of another one is out of date.
+        self.columns += 1;
+        let this = self.columns;
+        let mut references: Vec<u32> = Vec::new();
+        let mut codes = Vec::with_capacity(column.texts.len());
+        for &text in &column.texts {
+            let known = &mut self.uses[text as usize];
+            if known.column == this {
+                codes.push(references.len() as u32 - known.place);
+                continue;
+            }
+            (known.column, known.place) = (this, references.len() as u32);
+            let reference = if known.shared != NONE {
+                2 * known.shared
+            } else {
+                if known.page != self.page {
+                    (known.page, known.local) = (self.page, locals.len() as u32);
+                    locals.push(text);
+                }
+                2 * known.local + 1
+            };
+            references.push(reference);
+            codes.push(0);
+        }
+        put_varint(out, references.len() as u64);
+        let wide: Vec<u64> = references.iter().map(|reference| u64::from(*reference)).collect();
+        ints::encode(out, &wide, &mut self.deflater);
+        if references.len() > 1 && references.len() < column.texts.len() {
+            ints::encode_u32(out, &codes, &mut self.deflater);
+        }
+    }
+
+    /// Appends a table of texts.
+    pub(crate) fn put_texts<'t>(&mut self, out: &mut Vec<u8>, texts: impl Iterator<Item = &'t [u8]>) {
+        let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
+        for text in texts {
+            lengths.push(text.len() as u64);
+            bytes.extend_from_slice(text);
+        }
+        put_varint(out, lengths.len() as u64);
+        ints::encode(out, &lengths, &mut self.deflater);
+        let deflated = self.deflater.deflate(&bytes).filter(|deflated| deflated.len() < bytes.len());
+        let stored = deflated.as_deref().unwrap_or(&bytes);
+        put_varint(out, bytes.len() as u64);
+        put_varint(out, stored.len() as u64);
+        out.extend_from_slice(stored);
+    }
+
+    /// Texts that come again and again move to the block's table, for the pages that follow.
+    fn share(&mut self, columns: &PageColumns, words: &Vocabulary) {
+        for text in columns.slots().iter().flat_map(|column| &column.texts) {
+            let known = &mut self.uses[*text as usize];
+            // Whether it was counted for this page is kept in `column`, which is free by now.
+            if known.shared != NONE || known.column == NONE {
+                continue;
+            }
+            known.column = NONE;
+            known.pages = known.pages.saturating_add(1);
+            if known.pages >= PAGES_BEFORE_SHARED && words.texts.get(*text).len() <= MAX_SHARED_TEXT {
+                known.shared = self.shared.len() as u32;
+                self.shared.push(*text);
+            }
+        }
+    }
+
+    /// The tokens of attributes that are a part of shapes.
+    fn add_literal_tokens(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) {
+        let mut classes = std::mem::take(&mut self.classes);
+        classes.extend(&columns.class);
+        for class in classes.drain() {
+            let shape = words.shapes.get(words.classes[class as usize].shape);
+            let slots = shape.slots.iter().map(|slot| words.slots.get(*slot));
+            for slot in slots.filter(|slot| slot.form == Form::Literal && slot.field == ATTRIBUTES) {
+                if let Some((key, value)) = slot.literal_attribute() {
+                    let key = Token::of_key_bytes(key);
+                    tokens.insert(key.0);
+                    if let RawValue::Bool(flag) = value {
+                        tokens.insert(key.with_bool(flag).0);
+                    }
+                }
+            }
+        }
+        self.classes = classes;
+    }
+
+    /// The tokens of a span attribute's column.
+    fn add_tokens(
+        &mut self,
+        at: usize,
+        slot: &Slot,
+        column: &SlotColumn,
+        words: &Vocabulary,
+        tokens: &mut FxHashSet<u64>,
+    ) {
+        if slot.level != Level::Span {
+            return;
+        }
+        if slot.form == Form::Bytes && slot.field == ATTRIBUTES || slot.form == Form::Verbatim {
+            // Attributes that were not told apart: a token that says "look at the spans".
+            tokens.insert(Token::IRREGULAR.0);
+        }
+        if !slot.form.is_attribute() {
+            return;
+        }
+        let key = *self.key_tokens[at].get_or_insert_with(|| Token::of_key_bytes(&slot.name));
+        tokens.insert(key.0);
+        match slot.form {
+            Form::String => {
+                let mut last = NONE;
+                for &text in &column.texts {
+                    let known = &mut self.uses[text as usize];
+                    // Once for each text of the column: those that it lists keep its mark.
+                    if text != last && known.place != NONE {
+                        known.place = NONE;
+                        tokens.insert(key.with_bytes(words.texts.get(text)).0);
+                    }
+                    last = text;
+                }
+            }
+            Form::Int => {
+                tokens.extend(column.numbers.iter().map(|n| key.with_number(Number::Int(*n as i64)).0));
+            }
+            Form::Double => {
+                let number = |bits: &u64| Number::of_double(f64::from_bits(*bits));
+                tokens.extend(column.numbers.iter().map(|bits| key.with_number(number(bits)).0));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Codes the parents of a trace's rows.
+fn parent_codes(columns: &PageColumns, rows: std::ops::Range<usize>, codes: &mut Vec<u64>, raw: &mut Vec<u8>) {
+    let ids = &columns.span_id[rows.clone()];
+    let mut index: FxHashMap<u64, usize> = FxHashMap::default();
+    if ids.len() > SHORT_RUN {
+        index.extend(ids.iter().enumerate().map(|(at, id)| (*id, at)));
+    }
+    for (at, &parent) in columns.parent[rows].iter().enumerate() {
+        if parent == 0 {
+            codes.push(0);
+            continue;
+        }
+        let found = match ids.len() > SHORT_RUN {
+            true => index.get(&parent).copied(),
+            // Parents start before their children, and most of them not long before.
+            false => ids[..at].iter().rposition(|id| *id == parent).or_else(|| {
+                ids[at..].iter().position(|id| *id == parent).map(|behind| at + behind)
+            }),
+        };
+        match found {
+            Some(found) => {
+                let distance = at as i64 - found as i64;
+                codes.push((distance << 1 ^ distance >> 63) as u64 + 2);
+            }
+            None => {
+                codes.push(1);
+                raw.extend_from_slice(&parent.to_be_bytes());
+            }
+        }
+    }
+}
