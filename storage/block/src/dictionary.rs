@@ -9,6 +9,7 @@ use spandrel_proto::otlp::wire::put_varint;
 
 use crate::RowFlags;
 use crate::format::{FormatError, take_varint};
+use crate::page::shape::EVENTS;
 use crate::page::shred::Class;
 use crate::page::{Form, Level, Shape, Slot};
 
@@ -60,7 +61,7 @@ impl Dictionary {
             values[number as usize] += times;
             let slot = &self.slots[number as usize];
             if slot.form == Form::Nested && slot.level == Level::Span {
-                nested[usize::from(slot.field != 11)] += times;
+                nested[usize::from(slot.field != EVENTS)] += times;
             }
         }
     }

@@ -10,6 +10,7 @@ mod filter;
 mod flags;
 pub mod format;
 mod keys;
+mod merge;
 mod meta;
 mod page;
 pub mod record;
@@ -26,9 +27,10 @@ pub use filter::{PageFilters, TokenFilter};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
+pub use merge::{CopyError, PageRows, RowKey};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 pub use page::{
-    Column, CorePage, Form, IdsPage, Level, Rebuilder, Shape, Slot, TextTable, ValueKind, ValuesPage,
+    Column, CorePage, Form, IdsPage, Level, OpenPage, Rebuilder, Shape, Slot, TextTable, ValueKind, ValuesPage,
 };
 pub use rollup::{MINUTE, RollupRow};
 pub use sketch::LatencySketch;

@@ -4,6 +4,7 @@
 //! are columns already (`merge.rs`).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -45,6 +46,7 @@ pub struct BlockWriter {
     traces: TraceTable,
     rollups: FxHashMap<RollupKey, RollupRow>,
     zone: Zone,
+    serial: u64,
 }
 
 /// Resources, scopes, and what is known of them.
@@ -94,6 +96,8 @@ pub enum WriteError {
     Compress(String),
 }
 
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
 /// Rows at which a page is cut, at the next trace.
 const PAGE_ROWS: usize = 8192;
 /// Bytes of spans at which a page is cut.
@@ -122,7 +126,13 @@ impl BlockWriter {
             traces: TraceTable::default(),
             rollups: FxHashMap::default(),
             zone: Zone::default(),
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         })
+    }
+
+    /// Tells blocks in the making apart.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Rows so far.
@@ -157,7 +167,18 @@ impl BlockWriter {
         message: &[u8],
         sequence: u64,
     ) -> Result<(), WriteError> {
-        let key = SpanKey::parse(message)?;
+        self.push_known(resource, scope, SpanKey::parse(message)?, message, sequence)
+    }
+
+    /// The same for a span whose key is known already.
+    pub fn push_known(
+        &mut self,
+        resource: u32,
+        scope: u32,
+        key: SpanKey,
+        message: &[u8],
+        sequence: u64,
+    ) -> Result<(), WriteError> {
         self.begin_row(key.trace_id, message.len());
         let (shape, facts) =
             self.shredder.span(&mut self.words, &mut self.columns, message, key.start, flags_of)?;
@@ -233,9 +254,9 @@ impl BlockWriter {
         })
     }
 
-    /// The service of a resource.
-    pub(crate) fn service_of(&self, resource: u32) -> u32 {
-        self.records.dictionary.resource_services[resource as usize]
+    /// The index of a service.
+    pub(crate) fn service(&mut self, name: &str) -> u32 {
+        self.records.service(name)
     }
 
     fn finish_page(&mut self) {
@@ -361,16 +382,7 @@ impl Records {
             return Ok(*known);
         }
         let view = ResourceView::parse(record)?;
-        let name = semantics::service_name(&view);
-        let service = match self.service_index.get(name) {
-            Some(known) => *known,
-            None => {
-                let index = self.dictionary.services.len() as u32;
-                self.dictionary.services.push(name.to_owned());
-                self.service_index.insert(name.to_owned(), index);
-                index
-            }
-        };
+        let service = self.service(semantics::service_name(&view));
         for attribute in view.attributes() {
             let attribute = attribute?;
             let key = Token::of_key(attribute.key);
@@ -382,6 +394,16 @@ impl Records {
         self.dictionary.resource_services.push(service);
         self.resource_index.insert(hash, index);
         Ok(index)
+    }
+
+    fn service(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.service_index.get(name) {
+            return *known;
+        }
+        let index = self.dictionary.services.len() as u32;
+        self.dictionary.services.push(name.to_owned());
+        self.service_index.insert(name.to_owned(), index);
+        index
     }
 
     fn scope(&mut self, record: &Bytes) -> u32 {

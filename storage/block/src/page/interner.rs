@@ -2,6 +2,29 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Whether two byte strings are equal. Most that are compared are short and equal: a call to `memcmp`
+/// costs more than the comparison.
+#[inline]
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (a_words, a_rest) = a.as_chunks::<8>();
+    let (b_words, b_rest) = b.as_chunks::<8>();
+    if a_words.len() > 8 {
+        return a == b;
+    }
+    for (x, y) in a_words.iter().zip(b_words) {
+        if u64::from_ne_bytes(*x) != u64::from_ne_bytes(*y) {
+            return false;
+        }
+    }
+    if let (Some(x), Some(y)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        return u64::from_ne_bytes(*x) == u64::from_ne_bytes(*y);
+    }
+    a_rest.iter().zip(b_rest).all(|(x, y)| x == y)
+}
+
 /// Numbers byte strings in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
@@ -43,7 +66,7 @@ impl Interner {
         loop {
             match self.table[at] {
                 (_, 0) => break,
-                (known, number) if known == tag && self.get(number - 1) == string => return number - 1,
+                (known, number) if known == tag && same(self.get(number - 1), string) => return number - 1,
                 _ => at = (at + 1) & mask,
             }
         }

@@ -26,13 +26,13 @@ pub(crate) mod columns;
 pub(crate) mod ints;
 pub(crate) mod interner;
 mod read;
-mod rebuild;
+pub(crate) mod rebuild;
 pub(crate) mod shape;
 pub(crate) mod shred;
 mod write;
 pub(crate) mod zstd;
 
 pub use read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
-pub use rebuild::Rebuilder;
+pub use rebuild::{OpenPage, Rebuilder};
 pub use shape::{Form, Level, Shape, Slot, ValueKind};
 pub(crate) use write::{EncodedPage, PageEncoder};

@@ -6,70 +6,61 @@ use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::put_varint;
 
 use super::read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
-use super::shape::{Form, Level, Slot};
+use super::shape::{EVENTS, Form, Slot};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 
+/// A page with everything that its rows are made of.
+#[derive(Debug, Clone)]
+pub struct OpenPage {
+    /// What rows refer to.
+    pub dictionary: Arc<Dictionary>,
+    /// Texts that the block's pages share.
+    pub texts: Arc<TextTable>,
+    /// The columns that every row has.
+    pub core: Arc<CorePage>,
+    /// Their IDs.
+    pub ids: Arc<IdsPage>,
+    /// The values of slots.
+    pub values: Arc<ValuesPage>,
+}
+
 /// Writes the spans of consecutive rows of a page.
+#[derive(Debug, Clone)]
 pub struct Rebuilder {
-    dictionary: Arc<Dictionary>,
-    shared: Arc<TextTable>,
-    core: Arc<CorePage>,
-    ids: Arc<IdsPage>,
-    values: Arc<ValuesPage>,
-    row: usize,
-    /// For each slot, how many of its values are behind.
-    taken: Vec<u32>,
-    events: usize,
-    links: usize,
+    pub(crate) page: OpenPage,
+    pub(crate) at: Position,
     nested: Vec<u8>,
+}
+
+/// A row, and how much lies in front of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Position {
+    pub(crate) row: usize,
+    /// For each slot, its values.
+    pub(crate) taken: Vec<u32>,
+    pub(crate) events: usize,
+    pub(crate) links: usize,
 }
 
 // === impl Rebuilder ===
 
 impl Rebuilder {
     /// Begins at a row of the page.
-    pub fn new(
-        dictionary: Arc<Dictionary>,
-        shared: Arc<TextTable>,
-        core: Arc<CorePage>,
-        ids: Arc<IdsPage>,
-        values: Arc<ValuesPage>,
-        row: usize,
-    ) -> Self {
-        let taken = vec![0; dictionary.slots.len()];
-        let mut this =
-            Self { dictionary, shared, core, ids, values, row, taken, events: 0, links: 0, nested: Vec::new() };
-        this.seek(row);
-        this
-    }
-
-    /// Counts the values of all rows in front.
-    fn seek(&mut self, row: usize) {
-        let (mut counts, mut nested) = (vec![0u64; self.taken.len()], [0, 0]);
-        let mut classes = vec![0u64; self.dictionary.classes.len()];
-        self.core.class.iter().take(row).for_each(|class| classes[*class as usize] += 1);
-        for (class, times) in self.dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
-            self.dictionary.count_slots(class.shape, times, &mut counts, &mut nested);
-        }
-        [self.events, self.links] = nested.map(|count| count as usize);
-        let behind = self.values.events.iter().take(self.events).chain(self.values.links.iter().take(self.links));
-        for shape in behind {
-            self.dictionary.count_slots(*shape, 1, &mut counts, &mut [0, 0]);
-        }
-        self.taken = counts.into_iter().map(|count| count as u32).collect();
+    pub fn new(page: OpenPage, row: usize) -> Self {
+        let at = Position::of(&page, row);
+        Self { page, at, nested: Vec::new() }
     }
 
     /// The row that comes next.
     pub fn row(&self) -> usize {
-        self.row
+        self.at.row
     }
 
-    /// Passes over rows; cheap for few.
-    pub fn skip_to(&mut self, row: usize) {
-        if row > self.row {
-            self.row = row;
-            self.seek(row);
+    /// Goes to a row.
+    pub fn seek(&mut self, row: usize) {
+        if row != self.at.row {
+            self.at = Position::of(&self.page, row);
         }
     }
 
@@ -79,52 +70,83 @@ impl Rebuilder {
     }
 
     fn write(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Option<()> {
-        let dictionary = self.dictionary.clone();
-        let class = dictionary.classes.get(*self.core.class.get(self.row)? as usize)?;
+        let Self { page, at, nested: scratch } = self;
+        let OpenPage { dictionary, core, ids, values, .. } = &*page;
+        let row = at.row;
+        let class = dictionary.classes.get(*core.class.get(row)? as usize)?;
         let shape = dictionary.shapes.get(class.shape as usize)?;
-        let start = self.core.start[self.row];
+        let start = core.start[row];
         for &number in &shape.slots {
             let slot = dictionary.slots.get(number as usize)?;
             match slot.form {
                 Form::TraceId => put_field(out, slot, trace.as_bytes()),
-                Form::SpanId => put_field(out, slot, &self.ids.span_id.get(self.row)?.to_be_bytes()),
-                Form::Parent => put_field(out, slot, &self.ids.parent.get(self.row)?.to_be_bytes()),
+                Form::SpanId => put_field(out, slot, &ids.span_id.get(row)?.to_be_bytes()),
+                Form::Parent => put_field(out, slot, &ids.parent.get(row)?.to_be_bytes()),
                 Form::Name => {
                     put_field(out, slot, dictionary.operations.get(class.operation as usize)?.1.as_bytes());
                 }
                 Form::Start => put_fixed64(out, slot, start),
-                Form::End => put_fixed64(out, slot, start.wrapping_add(self.core.duration[self.row])),
+                Form::End => put_fixed64(out, slot, start.wrapping_add(core.duration[row])),
                 Form::Nested => {
-                    let values = self.values.clone();
-                    let (shapes, at) = match slot.field {
-                        11 => (&values.events, &mut self.events),
-                        _ => (&values.links, &mut self.links),
+                    let (shapes, behind) = match slot.field {
+                        EVENTS => (&values.events, &mut at.events),
+                        _ => (&values.links, &mut at.links),
                     };
-                    let shape = dictionary.shapes.get(*shapes.get(*at)? as usize)?;
-                    *at += 1;
-                    let mut nested = std::mem::take(&mut self.nested);
-                    nested.clear();
+                    let shape = dictionary.shapes.get(*shapes.get(*behind)? as usize)?;
+                    *behind += 1;
+                    scratch.clear();
                     for &number in &shape.slots {
                         let slot = dictionary.slots.get(number as usize)?;
-                        self.value(&mut nested, slot, number, start)?;
+                        page.put_value(scratch, slot, number, &mut at.taken, start)?;
                     }
-                    put_field(out, slot, &nested);
-                    self.nested = nested;
+                    put_field(out, slot, scratch);
                 }
-                _ => self.value(out, slot, number, start)?,
+                _ => page.put_value(out, slot, number, &mut at.taken, start)?,
             }
         }
-        self.row += 1;
+        at.row += 1;
         Some(())
     }
+}
 
+// === impl Position ===
+
+impl Position {
+    /// Counts the values of all rows in front of one.
+    pub(crate) fn of(page: &OpenPage, row: usize) -> Self {
+        let OpenPage { dictionary, core, values, .. } = page;
+        let (mut counts, mut nested) = (vec![0u64; dictionary.slots.len()], [0, 0]);
+        let mut classes = vec![0u64; dictionary.classes.len()];
+        core.class.iter().take(row).for_each(|class| classes[*class as usize] += 1);
+        for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
+            dictionary.count_slots(class.shape, times, &mut counts, &mut nested);
+        }
+        let [events, links] = nested.map(|count| count as usize);
+        for shape in values.events.iter().take(events).chain(values.links.iter().take(links)) {
+            dictionary.count_slots(*shape, 1, &mut counts, &mut [0, 0]);
+        }
+        let taken = counts.into_iter().map(|count| count as u32).collect();
+        Self { row, taken, events, links }
+    }
+}
+
+// === impl OpenPage ===
+
+impl OpenPage {
     /// Appends a field with the slot's next value.
-    fn value(&mut self, out: &mut Vec<u8>, slot: &Slot, number: u32, start: u64) -> Option<()> {
+    fn put_value(
+        &self,
+        out: &mut Vec<u8>,
+        slot: &Slot,
+        number: u32,
+        taken: &mut [u32],
+        start: u64,
+    ) -> Option<()> {
         if slot.form == Form::Literal {
             out.extend_from_slice(&slot.name);
             return Some(());
         }
-        let at = &mut self.taken[number as usize];
+        let at = &mut taken[number as usize];
         let column = self.values.column(number, slot.form).ok()??;
         match column {
             Column::Numbers(numbers) => {
@@ -135,7 +157,7 @@ impl Rebuilder {
             Column::Texts { references, index } => {
                 let reference = *references.get(*index.get(*at as usize)? as usize)?;
                 *at += 1;
-                put_text(out, slot, self.values.text(reference, &self.shared).ok()?);
+                put_text(out, slot, self.values.text(reference, &self.texts).ok()?);
                 Some(())
             }
         }
@@ -220,9 +242,4 @@ fn put_fixed64(out: &mut Vec<u8>, slot: &Slot, value: u64) {
 
 pub(crate) fn varint_length(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
-}
-
-/// Only spans have events and links.
-pub(crate) fn nests(slot: &Slot) -> Option<usize> {
-    (slot.form == Form::Nested && slot.level == Level::Span).then_some(usize::from(slot.field != 11))
 }

@@ -12,6 +12,8 @@ use spandrel_proto::otlp::wire::{Reader, Value};
 use spandrel_proto::otlp::{RawValue, raw_attribute};
 use std::hash::Hasher;
 
+use super::interner::same;
+
 /// Which message a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -167,6 +169,8 @@ impl Form {
 
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
+/// The number of the field that holds a span's events.
+pub(crate) const EVENTS: u32 = 11;
 
 impl Slot {
     /// Key and value of an attribute that is a part of the shape.
@@ -208,7 +212,7 @@ impl SlotTable {
         if let Some(&guess) = self.after.get(before as usize)
             && let Some(slot) = self.slots.get(guess as usize)
             && slot.form == form
-            && slot.name == name
+            && same(&slot.name, name)
             && slot.level == level
             && slot.field == field
         {

@@ -7,7 +7,7 @@
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 
 use super::columns::PageColumns;
-use super::interner::Interner;
+use super::interner::{Interner, same};
 use super::rebuild::varint_length;
 use super::shape::{Form, Level, ShapeTable, SlotTable};
 
@@ -305,7 +305,7 @@ impl Shredder {
         let column = columns.texts(slot);
         // Rows of one trace follow each other and say the same again and again.
         let number = match column.last() {
-            Some(last) if words.texts.get(*last) == text => *last,
+            Some(last) if same(words.texts.get(*last), text) => *last,
             _ => words.texts.intern(text),
         };
         column.push(number);
