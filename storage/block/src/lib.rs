@@ -17,6 +17,7 @@ pub mod semantics;
 mod sketch;
 mod token;
 mod traces;
+mod verify;
 mod writer;
 
 pub use columns::{Columns, RowFlags, decode_column};
@@ -29,4 +30,5 @@ pub use rollup::{MINUTE, RollupRow};
 pub use sketch::LatencySketch;
 pub use token::{Number, Token};
 pub use traces::TraceTable;
+pub use verify::{BlockReport, verify};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};
