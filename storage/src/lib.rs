@@ -12,8 +12,8 @@ pub mod plan;
 mod store;
 
 pub use api::{
-    AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, SearchAnswer, Series,
-    ServiceCount, StoreStatus, StoredSpan, TraceSpans, TraceStore, TraceSummary,
+    AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, ScannedTrace, SearchAnswer,
+    Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
 };
 pub use engine::Engine;
 pub use spandrel_block::{LatencySketch, semantics};

@@ -13,6 +13,7 @@ mod matcher;
 mod merge;
 mod retention;
 mod rows;
+mod scan;
 mod search;
 mod sequence;
 mod summary;
@@ -40,10 +41,10 @@ use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
     AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
-    TraceSpans, TraceStore,
+    TraceScan, TraceSpans, TraceStore,
 };
 use crate::engine::{Change, Engine, EngineError, NewBlock};
-use crate::plan::{AggregatePlan, SearchPlan};
+use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
@@ -412,8 +413,19 @@ impl BlockTraceStore {
         trace: TraceId,
         damage: &Damage,
     ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
+        self.merged_parts(state, view, self.parts(tenant, state, view, trace), damage)
+    }
+
+    /// The same of parts that were found already.
+    fn merged_parts(
+        &self,
+        state: &TenantState,
+        view: &View,
+        found: Vec<(Arc<BlockEntry>, RowRange)>,
+        damage: &Damage,
+    ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
         let mut parts = Vec::new();
-        for (entry, rows) in self.parts(tenant, state, view, trace) {
+        for (entry, rows) in found {
             match BlockRows::open(
                 &self.reader,
                 &entry,
@@ -472,6 +484,10 @@ impl TraceStore for BlockTraceStore {
 
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         search::search(self, tenant, plan)
+    }
+
+    fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
+        Ok(scan::scan(self, tenant, plan))
     }
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
