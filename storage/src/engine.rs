@@ -4,6 +4,7 @@
 //! give: no transaction across partitions, no merge operators, no counters, no global scans in order.
 //! `spandrel-rocks` implements them on RocksDB for one machine; [`MemoryEngine`] for tests.
 
+mod inspect;
 mod memory;
 
 use std::ops::Range;
@@ -12,10 +13,11 @@ use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, Hour, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
+pub use inspect::{IndexRow, Inspect, Records};
 pub use memory::MemoryEngine;
 
 /// Everything that a store needs below it.
-pub trait Engine: BlockStore + Catalog + TraceIndex {
+pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
     /// Bytes that can still be written before the disk is full; `None` when there is no such bound.
     fn free_bytes(&self) -> Option<u64>;
 

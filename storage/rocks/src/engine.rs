@@ -1,5 +1,7 @@
 //! [`Engine`] on RocksDB.
 
+mod inspect;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
