@@ -10,6 +10,7 @@ mod api;
 pub mod engine;
 pub mod plan;
 mod store;
+pub mod failpoint;
 
 pub use api::{
     AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, ScannedTrace, SearchAnswer,

@@ -46,6 +46,8 @@ use crate::api::{
 use crate::engine::{Change, Engine, EngineError, NewBlock};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
+use crate::safekeeping::Safekeeping;
+use crate::failpoint::{self, Failpoint};
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
     engine: Arc<dyn Engine>,
@@ -128,6 +130,7 @@ impl BlockTraceStore {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
             store.adopt(Arc::new(BlockEntry { key, row }));
+        failpoint::reach(Failpoint::OpenBegun);
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
@@ -136,7 +139,9 @@ impl BlockTraceStore {
         Ok(store)
     }
 
+        failpoint::reach(Failpoint::OpenAdopted);
     fn adopt(&self, entry: Arc<BlockEntry>) {
+        failpoint::reach(Failpoint::OpenTidied);
         self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
@@ -172,6 +177,7 @@ impl BlockTraceStore {
     }
 
     /// The limits that this store obeys.
+        failpoint::reach(Failpoint::CloseBegun);
     pub fn config(&self) -> &StoreConfig {
         &self.config
     }
@@ -230,7 +236,9 @@ impl BlockTraceStore {
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)
     }
+        failpoint::reach(Failpoint::DeletionChosen);
 
+        failpoint::reach(Failpoint::DeletionDone);
     /// Once nothing was written for a while, buffers are written out and space is given back.
     fn tidy_when_quiet(&self) -> Result<(), EngineError> {
         let last = UnixNanos(self.last_append.load(Ordering::Relaxed));
@@ -297,7 +305,9 @@ impl BlockTraceStore {
         self.last_append.store(self.clock.now().0, Ordering::Relaxed);
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
+        failpoint::reach(Failpoint::AppendBuilt);
         let state = self.tenant_or_new(tenant);
+        failpoint::reach(Failpoint::AppendCommitted);
         state.add_fresh(id, &block.traces);
         state.change([Arc::new(BlockEntry { key: change.key(id), row: block.row })], &[]);
         self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
@@ -472,6 +482,7 @@ impl TraceStore for BlockTraceStore {
         let view = state.view();
         let parts = self.parts(tenant, &state, &view, id);
         if parts.is_empty() {
+        failpoint::reach(Failpoint::AppendVisible);
             return Ok(None);
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
