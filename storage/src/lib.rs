@@ -8,9 +8,9 @@
 
 mod api;
 pub mod engine;
+pub mod failpoint;
 pub mod plan;
 mod store;
-pub mod failpoint;
 
 pub use api::{
     AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, ScannedTrace, SearchAnswer,

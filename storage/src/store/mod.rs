@@ -44,10 +44,9 @@ use crate::api::{
     TraceScan, TraceSpans, TraceStore,
 };
 use crate::engine::{Change, Engine, EngineError, NewBlock};
+use crate::failpoint::{self, Failpoint};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
-use crate::safekeeping::Safekeeping;
-use crate::failpoint::{self, Failpoint};
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
     engine: Arc<dyn Engine>,
@@ -126,22 +125,22 @@ impl BlockTraceStore {
         // Index rows outlive the blocks that retention drops, and with the last block its number is
         // forgotten: a number must not come again, or old rows would point into a new block.
         store.see_block(BlockId(store.clock.now().0));
+        failpoint::reach(Failpoint::OpenBegun);
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
             store.adopt(Arc::new(BlockEntry { key, row }));
-        failpoint::reach(Failpoint::OpenBegun);
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
         unreferenced.iter().for_each(|key| store.see_block(key.block));
+        failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
+        failpoint::reach(Failpoint::OpenTidied);
         Ok(store)
     }
 
-        failpoint::reach(Failpoint::OpenAdopted);
     fn adopt(&self, entry: Arc<BlockEntry>) {
-        failpoint::reach(Failpoint::OpenTidied);
         self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
@@ -173,11 +172,11 @@ impl BlockTraceStore {
     /// Takes no more writes and writes out what is buffered.
     pub fn close(&self) -> Result<(), EngineError> {
         self.closed.store(true, Ordering::Relaxed);
+        failpoint::reach(Failpoint::CloseBegun);
         self.engine.flush()
     }
 
     /// The limits that this store obeys.
-        failpoint::reach(Failpoint::CloseBegun);
     pub fn config(&self) -> &StoreConfig {
         &self.config
     }
@@ -232,13 +231,13 @@ impl BlockTraceStore {
             }
         }
         let keys: Vec<_> = unread.iter().map(|entry| entry.key.clone()).collect();
+        failpoint::reach(Failpoint::DeletionChosen);
         self.engine.delete(&keys)?;
+        failpoint::reach(Failpoint::DeletionDone);
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)
     }
-        failpoint::reach(Failpoint::DeletionChosen);
 
-        failpoint::reach(Failpoint::DeletionDone);
     /// Once nothing was written for a while, buffers are written out and space is given back.
     fn tidy_when_quiet(&self) -> Result<(), EngineError> {
         let last = UnixNanos(self.last_append.load(Ordering::Relaxed));
@@ -301,13 +300,13 @@ impl BlockTraceStore {
             adds: vec![add],
             removes: Vec::new(),
         };
+        failpoint::reach(Failpoint::AppendBuilt);
         self.commit(&change).map_err(|error| self.write_failed(error))?;
+        failpoint::reach(Failpoint::AppendCommitted);
         self.last_append.store(self.clock.now().0, Ordering::Relaxed);
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
-        failpoint::reach(Failpoint::AppendBuilt);
         let state = self.tenant_or_new(tenant);
-        failpoint::reach(Failpoint::AppendCommitted);
         state.add_fresh(id, &block.traces);
         state.change([Arc::new(BlockEntry { key: change.key(id), row: block.row })], &[]);
         self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
@@ -474,6 +473,7 @@ impl TraceStore for BlockTraceStore {
         let commit = self.sequences.begin();
         self.store_batch(tenant, requests, commit.number)?;
         commit.make_visible();
+        failpoint::reach(Failpoint::AppendVisible);
         Ok(())
     }
 
@@ -482,7 +482,6 @@ impl TraceStore for BlockTraceStore {
         let view = state.view();
         let parts = self.parts(tenant, &state, &view, id);
         if parts.is_empty() {
-        failpoint::reach(Failpoint::AppendVisible);
             return Ok(None);
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
