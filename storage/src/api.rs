@@ -6,6 +6,7 @@ use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
 
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
+use crate::safekeeping::Safekeeping;
 
 /// Keeps spans and finds them again.
 ///
@@ -49,6 +50,11 @@ pub trait TraceStore: Send + Sync {
 
     /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
     fn refusal(&self) -> Option<AppendError>;
+
+    /// Backups and checks, if this store has them.
+    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+        None
+    }
 }
 
 /// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.

@@ -38,6 +38,12 @@ pub trait BlockStore: Send + Sync {
     /// Parts of a block, in the order asked for.
     fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError>;
 
+    /// One part of a block.
+    fn get_range(&self, key: &BlockKey, range: Range<u64>) -> Result<Bytes, EngineError> {
+        let mut parts = self.get_ranges(key, std::slice::from_ref(&range))?;
+        Ok(parts.pop().unwrap_or_default())
+    }
+
     /// Removes blocks that no catalog row names any more. Unknown blocks are no error.
     fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError>;
 

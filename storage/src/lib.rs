@@ -7,9 +7,13 @@
 //! clock, threads and disk are reached only through what was injected.
 
 mod api;
+pub mod backup;
+pub mod check;
 pub mod engine;
 pub mod failpoint;
 pub mod plan;
+pub mod restore;
+mod safekeeping;
 mod store;
 
 pub use api::{
@@ -17,5 +21,6 @@ pub use api::{
     Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
 };
 pub use engine::Engine;
+pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
 pub use spandrel_block::{LatencySketch, semantics};
 pub use store::{BlockTraceStore, Clock, OpenError, StoreConfig, SystemClock};

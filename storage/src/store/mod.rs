@@ -13,6 +13,7 @@ mod matcher;
 mod merge;
 mod retention;
 mod rows;
+mod safekeeping;
 mod scan;
 mod search;
 mod sequence;
@@ -32,6 +33,7 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 pub use self::config::{Clock, StoreConfig, SystemClock};
+pub(crate) use self::safekeeping::{remember as remember_backup, remembered as remembered_backups};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;
@@ -43,7 +45,9 @@ use crate::api::{
     AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
     TraceScan, TraceSpans, TraceStore,
 };
+use crate::backup::BackupId;
 use crate::engine::{Change, Engine, EngineError, NewBlock};
+use crate::safekeeping::Safekeeping;
 use crate::failpoint::{self, Failpoint};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
@@ -67,6 +71,7 @@ pub struct BlockTraceStore {
     deletion_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
+    backups: safekeeping::Backups,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -77,6 +82,9 @@ pub enum OpenError {
     /// The engine does not give its catalog.
     #[error("reading the catalog: {0}")]
     Engine(#[from] EngineError),
+    /// What is there is a part of a backup.
+    #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
+    HalfRestored(BackupId),
     /// A row of the catalog is damaged or of a newer version.
     #[error("catalog row of {key}: {error}")]
     Row {
@@ -101,6 +109,9 @@ impl BlockTraceStore {
         clock: Arc<dyn Clock>,
         config: StoreConfig,
     ) -> Result<Self, OpenError> {
+        if let Some(backup) = crate::restore::unfinished(&*engine)? {
+            return Err(OpenError::HalfRestored(backup));
+        }
         let store = Self {
             reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),
             tenants: RwLock::default(),
@@ -116,6 +127,7 @@ impl BlockTraceStore {
             deletion_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
+            backups: safekeeping::Backups::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
             engine,
@@ -466,6 +478,10 @@ impl BlockTraceStore {
 }
 
 impl TraceStore for BlockTraceStore {
+    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+        Some(self)
+    }
+
     fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
