@@ -4,6 +4,7 @@
 //! in start order, waits, and takes them apart again. What the parts do is in their own crates.
 
 mod cli;
+mod commands;
 mod config;
 mod demo;
 mod guard;

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use prost::Message;
 use spandrel_proto::otlp::{Decoded, SpanKind};
 use spandrel_proto::{TenantId, TraceId};
-use spandrel_storage::plan::{AggregatePlan, SearchPlan};
+use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::{
     AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan,
-    TraceSpans, TraceStore,
+    TraceScan, TraceSpans, TraceStore,
 };
 
 /// The trace that spans of tests belong to.
@@ -108,6 +108,7 @@ pub(crate) struct FakeStore {
     pub(crate) series: Vec<Series>,
     pub(crate) status: StoreStatus,
     pub(crate) searches: Mutex<Vec<SearchPlan>>,
+    pub(crate) scans: Mutex<Vec<ScanPlan>>,
     pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
     /// Every reading fails.
     pub(crate) broken: bool,
@@ -134,6 +135,14 @@ impl TraceStore for FakeStore {
         self.readable()?;
         self.searches.lock().push(plan.clone());
         Ok(self.found.clone())
+    }
+
+    fn scan(&self, _: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
+        self.readable()?;
+        self.scans.lock().push(plan.clone());
+        let trace = || (TRACE.parse().unwrap(), TraceSpans::from_spans(self.spans.clone()));
+        let traces = (!self.spans.is_empty()).then(trace);
+        Ok(TraceScan::from_traces(traces.into_iter().collect()))
     }
 
     fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

@@ -5,7 +5,8 @@ use spandrel_block::LatencySketch;
 use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
 
-use crate::plan::{AggregatePlan, Position, SearchPlan};
+use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
+use crate::safekeeping::Safekeeping;
 
 /// Keeps spans and finds them again.
 ///
@@ -31,6 +32,10 @@ pub trait TraceStore: Send + Sync {
     /// Traces with at least one span that satisfies the plan.
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError>;
 
+    /// Every trace with at least one span that satisfies the plan, whole and once, in no promised
+    /// order and in bounded memory: as stored at this moment, whatever arrives or goes meanwhile.
+    fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError>;
+
     /// Counts and latencies over time.
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError>;
 
@@ -45,6 +50,11 @@ pub trait TraceStore: Send + Sync {
 
     /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
     fn refusal(&self) -> Option<AppendError>;
+
+    /// Backups and checks, if this store has them.
+    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+        None
+    }
 }
 
 /// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.
@@ -87,6 +97,19 @@ pub struct TraceSpans {
     pub(crate) spans: Box<dyn Iterator<Item = Result<StoredSpan, ReadError>> + Send>,
     pub(crate) damage: Damage,
 }
+
+/// Traces of a scan, found and read as they are asked for.
+pub struct TraceScan<'s> {
+    /// Traces in the blocks that may hold a match: an upper bound.
+    pub traces_at_most: u64,
+    /// Blocks that are known to be damaged: what they hold will be missing.
+    pub damaged_blocks: u64,
+    pub(crate) traces: Box<dyn Iterator<Item = Result<ScannedTrace, ReadError>> + Send + 's>,
+    pub(crate) damage: Damage,
+}
+
+/// One trace of a scan.
+pub type ScannedTrace = (TraceId, TraceSpans);
 
 /// Counts what could not be read while an answer was made.
 #[derive(Debug, Clone, Default)]
@@ -257,6 +280,33 @@ impl Iterator for TraceSpans {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.spans.next()
+    }
+}
+
+// === impl TraceScan ===
+
+impl TraceScan<'_> {
+    /// A scan of traces that are already at hand: for tests of what stands above the store.
+    pub fn from_traces(traces: Vec<ScannedTrace>) -> Self {
+        Self {
+            traces_at_most: traces.len() as u64,
+            damaged_blocks: 0,
+            traces: Box::new(traces.into_iter().map(Ok)),
+            damage: Damage::default(),
+        }
+    }
+
+    /// Parts of traces that could not be read so far, of all the scan's traces together.
+    pub fn damage(&self) -> Damage {
+        self.damage.clone()
+    }
+}
+
+impl Iterator for TraceScan<'_> {
+    type Item = Result<ScannedTrace, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.traces.next()
     }
 }
 

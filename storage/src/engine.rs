@@ -4,6 +4,7 @@
 //! give: no transaction across partitions, no merge operators, no counters, no global scans in order.
 //! `spandrel-rocks` implements them on RocksDB for one machine; [`MemoryEngine`] for tests.
 
+mod inspect;
 mod memory;
 
 use std::ops::Range;
@@ -12,10 +13,11 @@ use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, Hour, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
+pub use inspect::{IndexRow, Inspect, Records};
 pub use memory::MemoryEngine;
 
 /// Everything that a store needs below it.
-pub trait Engine: BlockStore + Catalog + TraceIndex {
+pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
     /// Bytes that can still be written before the disk is full; `None` when there is no such bound.
     fn free_bytes(&self) -> Option<u64>;
 
@@ -35,6 +37,12 @@ pub trait Engine: BlockStore + Catalog + TraceIndex {
 pub trait BlockStore: Send + Sync {
     /// Parts of a block, in the order asked for.
     fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError>;
+
+    /// One part of a block.
+    fn get_range(&self, key: &BlockKey, range: Range<u64>) -> Result<Bytes, EngineError> {
+        let mut parts = self.get_ranges(key, std::slice::from_ref(&range))?;
+        Ok(parts.pop().unwrap_or_default())
+    }
 
     /// Removes blocks that no catalog row names any more. Unknown blocks are no error.
     fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError>;

@@ -7,14 +7,20 @@
 //! clock, threads and disk are reached only through what was injected.
 
 mod api;
+pub mod backup;
+pub mod check;
 pub mod engine;
+pub mod failpoint;
 pub mod plan;
+pub mod restore;
+mod safekeeping;
 mod store;
 
 pub use api::{
-    AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, SearchAnswer, Series,
-    ServiceCount, StoreStatus, StoredSpan, TraceSpans, TraceStore, TraceSummary,
+    AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, ScannedTrace, SearchAnswer,
+    Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
 };
 pub use engine::Engine;
+pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
 pub use spandrel_block::{LatencySketch, semantics};
 pub use store::{BlockTraceStore, Clock, OpenError, StoreConfig, SystemClock};

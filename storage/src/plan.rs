@@ -19,6 +19,15 @@ pub struct SearchPlan {
     pub after: Option<Position>,
 }
 
+/// Which traces to give, all of them.
+#[derive(Debug, Clone)]
+pub struct ScanPlan {
+    /// What one span has to satisfy for its trace to be given.
+    pub predicate: Predicate,
+    /// A trace is in range when a span that satisfies the predicate starts in it.
+    pub range: TimeRange,
+}
+
 /// A condition on one span.
 #[derive(Debug, Clone)]
 pub enum Predicate {

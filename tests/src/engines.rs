@@ -8,7 +8,9 @@ use parking_lot::{Condvar, Mutex};
 use spandrel_block::{BlockId, BlockKey, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
-use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, TraceIndex};
+use spandrel_storage::engine::{
+    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, Records, TraceIndex,
+};
 
 /// Passes everything on, but commits of one tenant wait at a gate.
 pub struct GatedEngine {
@@ -78,6 +80,26 @@ impl BlockStore for GatedEngine {
 impl TraceIndex for GatedEngine {
     fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
         self.inner.find(tenant, trace)
+    }
+}
+
+impl Inspect for GatedEngine {
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.stored_blocks()
+    }
+
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
+        self.inner.each_index_row(show)
+    }
+}
+
+impl Records for GatedEngine {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        self.inner.records(kind)
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        self.inner.put_record(kind, name, value)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A store on some engine, with a clock of its own, that can be shut down and opened again.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +24,8 @@ pub enum Ground {
     Memory(MemoryEngine),
     /// In a directory.
     Rocks(Arc<TempDir>, Durability),
+    /// In a directory that outlives the test, or the process.
+    Folder(PathBuf, Durability),
     /// On an engine of the test's own.
     Own(Arc<dyn Engine>),
 }
@@ -80,17 +83,21 @@ impl Ground {
         Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Os)
     }
 
-    /// Opens the engine.
-    pub fn engine(&self) -> Arc<dyn Engine> {
+    /// Opens the engine, or says why not.
+    pub fn engine(&self) -> Result<Arc<dyn Engine>, String> {
         match self {
-            Self::Memory(engine) => Arc::new(engine.clone()),
-            Self::Rocks(directory, durability) => {
-                let disk = Disk::lock(directory.path(), 1 << 20).unwrap();
-                Arc::new(RocksEngine::open(disk, *durability).unwrap())
-            }
-            Self::Own(engine) => engine.clone(),
+            Self::Memory(engine) => Ok(Arc::new(engine.clone())),
+            Self::Rocks(directory, durability) => rocks(directory.path(), *durability),
+            Self::Folder(directory, durability) => rocks(directory, *durability),
+            Self::Own(engine) => Ok(engine.clone()),
         }
     }
+}
+
+fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, String> {
+    let disk = Disk::lock(directory, 1 << 20).map_err(|error| error.to_string())?;
+    let engine = RocksEngine::open(disk, durability).map_err(|error| error.to_string())?;
+    Ok(Arc::new(engine))
 }
 
 // === impl Harness ===
@@ -103,19 +110,31 @@ impl Harness {
 
     /// An empty store with settings of the test's own.
     pub fn with(ground: Ground, config: StoreConfig) -> Self {
-        let clock = Arc::new(ManualClock(AtomicU64::new(BEGIN)));
+        Self::at(ground, config, BEGIN).unwrap()
+    }
+
+    /// A store that may be there already, at this time; or why it does not open.
+    pub fn at(ground: Ground, config: StoreConfig, now: u64) -> Result<Self, String> {
+        let clock = Arc::new(ManualClock(AtomicU64::new(now)));
         let mut harness = Self { clock, config, ground, open: None };
-        harness.restart();
-        harness
+        harness.try_restart()?;
+        Ok(harness)
     }
 
     /// Shuts the store down, whatever it was doing, and opens it again.
     pub fn restart(&mut self) {
+        self.try_restart().unwrap();
+    }
+
+    /// The same, where it may be that it does not open.
+    pub fn try_restart(&mut self) -> Result<(), String> {
         // RocksDB has to be closed before it can be opened again.
         self.open = None;
-        let engine = self.ground.engine();
-        let store = BlockTraceStore::open(engine.clone(), self.clock.clone(), self.config.clone()).unwrap();
+        let engine = self.ground.engine()?;
+        let store = BlockTraceStore::open(engine.clone(), self.clock.clone(), self.config.clone())
+            .map_err(|error| error.to_string())?;
         self.open = Some(Open { store: Arc::new(store), engine });
+        Ok(())
     }
 
     /// The store.

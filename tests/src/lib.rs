@@ -8,6 +8,7 @@
 pub mod api;
 pub mod arbitrary;
 pub mod contract;
+pub mod crash;
 pub mod decoder;
 pub mod engines;
 pub mod fixtures;

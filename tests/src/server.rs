@@ -102,6 +102,12 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// A number that the environment asks for.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
+}
+
 /// Says aloud that a test did nothing, past the capture of the test runner.
 pub fn skipped(test: &str, why: &str) {
     use std::io::Write as _;

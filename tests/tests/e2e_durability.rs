@@ -23,7 +23,7 @@ use spandrel_tests::api::Api;
 use spandrel_tests::grpc::Grpc;
 use spandrel_tests::http::{Body, Connection, PROTOBUF, Reply, get};
 use spandrel_tests::otlp::{hex, request, span, span_id, spans_by_id, text, trace_id};
-use spandrel_tests::server::{Server, Settings, eventually};
+use spandrel_tests::server::{Server, Settings, eventually, number};
 
 const ROUNDS: usize = 5;
 const SENDERS: usize = 6;
@@ -201,11 +201,6 @@ fn check_unanswered(api: &mut Api, unanswered: &[Sent]) -> usize {
         spans += stored.len();
     }
     spans
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
 }
 
 fn say(text: &str) {

@@ -193,11 +193,6 @@ impl Section {
         self.offset..self.offset.saturating_add(u64::from(self.stored))
     }
 
-    /// Whether it is inflated with the help of the first body chunk (format 1).
-    pub(crate) fn needs_first_chunk(&self) -> bool {
-        self.codec == 2
-    }
-
     /// Checks and decompresses the stored bytes.
     pub fn decode(&self, stored: Bytes) -> Result<Bytes, FormatError> {
         self.decode_with(stored, None)

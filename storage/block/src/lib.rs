@@ -20,6 +20,7 @@ mod sketch;
 mod token;
 mod traces;
 mod v1;
+mod verify;
 mod writer;
 
 pub use dictionary::Dictionary;
@@ -37,4 +38,5 @@ pub use sketch::LatencySketch;
 pub use token::{Number, Token};
 pub use traces::TraceTable;
 pub use v1::{UpgradeError, upgrade};
+pub use verify::{BlockReport, verify};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};

@@ -62,7 +62,7 @@ struct Records {
 
 /// The bounds of what was pushed.
 #[derive(Debug, Clone, Copy)]
-struct Zone {
+pub(crate) struct Zone {
     failed: u32,
     start: (u64, u64),
     duration: (u64, u64),
@@ -223,7 +223,7 @@ impl BlockWriter {
         let shown = shown_duration(row.start, row.duration);
         let key = RollupKey::of(row.start, class.operation, flags);
         self.rollups.entry(key).or_insert_with(|| RollupRow::new(key)).add(shown, flags.failed());
-        self.zone.see(&row, shown, flags);
+        self.zone.see(row.start, row.sequence, shown, flags);
         let columns = &mut self.columns;
         columns.class.push(row.class);
         columns.origin.push(row.origin);
@@ -276,7 +276,8 @@ impl BlockWriter {
         dictionary.slots = self.words.slots.slots().to_vec();
         dictionary.shapes = self.words.shapes.shapes().to_vec();
         dictionary.classes = std::mem::take(&mut self.words.classes);
-        let meta = self.meta(&dictionary, level, created);
+        let traces = self.traces.entries().len() as u32;
+        let meta = self.zone.meta(level, created, self.rows, traces, service_metas(&dictionary));
         let filters = self.filters();
         let mut texts = Vec::new();
         let shared = self.encoder.shared_texts().to_vec();
@@ -316,26 +317,6 @@ impl BlockWriter {
         rows.sort_unstable_by_key(|(key, _)| *key);
         RollupRow::encode_all(&rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
     }
-
-    fn meta(&self, dictionary: &Dictionary, level: u8, created: UnixNanos) -> BlockMeta {
-        let zone = self.zone;
-        BlockMeta {
-            level,
-            created,
-            spans: self.rows,
-            traces: self.traces.entries().len() as u32,
-            failed: zone.failed,
-            min_start: UnixNanos(zone.start.0),
-            max_start: UnixNanos(zone.start.1),
-            min_duration: zone.duration.0,
-            max_duration: zone.duration.1,
-            min_sequence: zone.sequence.0,
-            max_sequence: zone.sequence.1,
-            kinds: zone.kinds,
-            statuses: zone.statuses,
-            services: service_metas(dictionary),
-        }
-    }
 }
 
 /// What every row has.
@@ -358,7 +339,7 @@ fn flags_of(facts: &Facts<'_>) -> u8 {
 }
 
 /// Services by name, their operations by name, and the kinds that rows of each have.
-fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
+pub(crate) fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
     let mut services: BTreeMap<&str, BTreeMap<&str, u8>> = BTreeMap::new();
     for (class, of) in dictionary.classes.iter().enumerate() {
         let (service, name) = &dictionary.operations[of.operation as usize];
@@ -433,14 +414,40 @@ impl Default for Zone {
 }
 
 impl Zone {
-    fn see(&mut self, row: &Row, shown_duration: u64, flags: RowFlags) {
+    pub(crate) fn see(&mut self, start: u64, sequence: u64, shown_duration: u64, flags: RowFlags) {
         let widen = |(min, max): (u64, u64), value: u64| (min.min(value), max.max(value));
         self.failed += u32::from(flags.failed());
-        self.start = widen(self.start, row.start);
+        self.start = widen(self.start, start);
         self.duration = widen(self.duration, shown_duration);
-        self.sequence = widen(self.sequence, row.sequence);
+        self.sequence = widen(self.sequence, sequence);
         self.kinds |= 1 << (flags.0 & 7);
         self.statuses |= 1 << (flags.0 >> 3 & 3);
+    }
+
+    pub(crate) fn meta(
+        &self,
+        level: u8,
+        created: UnixNanos,
+        spans: u32,
+        traces: u32,
+        services: Vec<ServiceMeta>,
+    ) -> BlockMeta {
+        BlockMeta {
+            level,
+            created,
+            spans,
+            traces,
+            failed: self.failed,
+            min_start: UnixNanos(self.start.0),
+            max_start: UnixNanos(self.start.1),
+            min_duration: self.duration.0,
+            max_duration: self.duration.1,
+            min_sequence: self.sequence.0,
+            max_sequence: self.sequence.1,
+            kinds: self.kinds,
+            statuses: self.statuses,
+            services,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! [`Engine`] on RocksDB.
 
+mod inspect;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use spandrel_block::record::{self, RecordError};
 use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
+use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
 use crate::options::{self, CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
@@ -189,6 +192,7 @@ impl RocksEngine {
             let family = self.family(name)?;
             self.db.flush_cf(&family).map_err(failure)?;
             self.db.compact_range_cf(&family, None::<&[u8]>, None::<&[u8]>);
+            failpoint::reach(Failpoint::FilesDropped);
         }
         Ok(())
     }
@@ -237,6 +241,7 @@ impl Engine for RocksEngine {
     fn flush(&self) -> Result<(), EngineError> {
         for name in [FRESH, SEALED, CATALOG, INDEX, REPLACED] {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
+            failpoint::reach(Failpoint::Flushed);
         }
         Ok(())
     }
@@ -263,7 +268,10 @@ impl BlockStore for RocksEngine {
             batch.delete_cf(&replaced, &encoded);
             self.dead_bytes.fetch_add(u64::from(pages) * PAGE, Ordering::Relaxed);
         }
-        self.write(batch)
+        failpoint::reach(Failpoint::DeleteStaged);
+        self.write(batch)?;
+        failpoint::reach(Failpoint::DeleteWritten);
+        Ok(())
     }
 
     fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
@@ -293,12 +301,14 @@ impl Catalog for RocksEngine {
         let added: Vec<BlockId> = change.adds.iter().map(|block| block.id).collect();
         // Before their rows are there, so that no compaction takes the new index rows for old ones.
         self.live.write().extend(added.iter().copied());
+        failpoint::reach(Failpoint::CommitStaged);
         let result = if change.removes.is_empty() {
             self.write(batch)
         } else {
             let _one_by_one = self.removing.lock();
             self.stage_removes(&mut batch, change).and_then(|()| self.write(batch))
         };
+        failpoint::reach(Failpoint::CommitWritten);
         let gone = if result.is_ok() { &change.removes } else { &added };
         let mut live = self.live.write();
         live.retain(|block| !gone.contains(block));

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use spandrel_block::{BlockId, BlockKey, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
 
-use super::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
+use super::{BlockStore, Catalog, Change, Engine, EngineError, IndexRow, Inspect, Records, TraceIndex};
 
 /// Keeps everything in maps. Shares its contents between clones, so a "restart" is a second store
 /// over a clone.
@@ -23,6 +23,7 @@ struct State {
     catalog: BTreeMap<BlockKey, Vec<u8>>,
     unreferenced: BTreeSet<BlockKey>,
     index: BTreeMap<TraceKey, RowRange>,
+    records: BTreeMap<(String, String), Vec<u8>>,
     failure: Option<EngineError>,
 }
 
@@ -48,6 +49,17 @@ impl MemoryEngine {
     /// The keys of all blocks that are stored.
     pub fn block_keys(&self) -> Vec<BlockKey> {
         self.state.lock().blocks.keys().cloned().collect()
+    }
+
+    /// Changes rows of the trace index behind the store's back: keeps those that `keep` says, which
+    /// may change them.
+    pub fn damage_index(&self, mut keep: impl FnMut(&TraceKey, &mut RowRange) -> bool) {
+        self.state.lock().index.retain(|key, rows| keep(key, rows));
+    }
+
+    /// Changes catalog rows behind the store's back, like `damage_index`.
+    pub fn damage_catalog(&self, mut keep: impl FnMut(&BlockKey, &mut Vec<u8>) -> bool) {
+        self.state.lock().catalog.retain(|key, row| keep(key, row));
     }
 }
 
@@ -132,5 +144,34 @@ impl TraceIndex for MemoryEngine {
         let state = self.state.lock();
         let rows = state.index.iter().filter(|(key, _)| key.tenant == *tenant && key.trace == trace);
         Ok(rows.map(|(key, rows)| (key.block, *rows)).collect())
+    }
+}
+
+impl Inspect for MemoryEngine {
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+        Ok(self.block_keys())
+    }
+
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
+        self.state.lock().index.iter().for_each(|(key, rows)| show(Ok((key.clone(), *rows))));
+        Ok(())
+    }
+}
+
+impl Records for MemoryEngine {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let state = self.state.lock();
+        let of_kind = state.records.iter().filter(|((known, _), _)| known == kind);
+        Ok(of_kind.map(|((_, name), value)| (name.clone(), value.clone())).collect())
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        let key = (kind.to_owned(), name.to_owned());
+        let mut state = self.state.lock();
+        match value {
+            Some(value) => drop(state.records.insert(key, value.to_vec())),
+            None => drop(state.records.remove(&key)),
+        }
+        Ok(())
     }
 }

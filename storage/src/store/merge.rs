@@ -16,6 +16,7 @@ use super::rows::{BlockRows, MergedRows};
 use super::view::View;
 use super::{BlockTraceStore, StoreConfig};
 use crate::engine::{Change, EngineError, NewBlock};
+use crate::failpoint::{self, Failpoint};
 
 /// Merged blocks that are still small are merged again, so many at a time.
 const FAN_IN: usize = 8;
@@ -93,6 +94,7 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
     if store.engine.free_bytes().is_some_and(|free| free < bytes.saturating_mul(2)) {
         return Err(MergeError::NoRoom { bytes });
     }
+    failpoint::reach(Failpoint::MergeChosen);
     let mut damaged: Vec<(Arc<BlockEntry>, BlockError)> = Vec::new();
     let mut parts = Vec::new();
     for entry in &job.blocks {
@@ -134,6 +136,7 @@ fn write(
     for row in rows {
         if let Some(full) = writer.take_if(|writer| is_full(store, writer, last != Some(row.key.0))) {
             finished.push(full.finish(level, store.clock.now())?);
+            failpoint::reach(Failpoint::MergeBlockFinished);
         }
         let open = match &mut writer {
             Some(open) => open,
@@ -176,7 +179,10 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
         });
         entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row }));
     }
+    failpoint::reach(Failpoint::MergeWritten);
     store.commit(&change)?;
+    failpoint::reach(Failpoint::MergeCommitted);
     store.replace(&job.tenant, entries, &job.blocks);
+    failpoint::reach(Failpoint::MergeReplaced);
     Ok(())
 }

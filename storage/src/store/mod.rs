@@ -13,6 +13,8 @@ mod matcher;
 mod merge;
 mod retention;
 mod rows;
+mod safekeeping;
+mod scan;
 mod search;
 mod sequence;
 mod summary;
@@ -31,6 +33,7 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 pub use self::config::{Clock, StoreConfig, SystemClock};
+pub(crate) use self::safekeeping::{remember as remember_backup, remembered as remembered_backups};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;
@@ -40,10 +43,13 @@ use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
     AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
-    TraceSpans, TraceStore,
+    TraceScan, TraceSpans, TraceStore,
 };
+use crate::backup::BackupId;
 use crate::engine::{Change, Engine, EngineError, NewBlock};
-use crate::plan::{AggregatePlan, SearchPlan};
+use crate::safekeeping::Safekeeping;
+use crate::failpoint::{self, Failpoint};
+use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
@@ -65,6 +71,7 @@ pub struct BlockTraceStore {
     deletion_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
+    backups: safekeeping::Backups,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -75,6 +82,9 @@ pub enum OpenError {
     /// The engine does not give its catalog.
     #[error("reading the catalog: {0}")]
     Engine(#[from] EngineError),
+    /// What is there is a part of a backup.
+    #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
+    HalfRestored(BackupId),
     /// A row of the catalog is damaged or of a newer version.
     #[error("catalog row of {key}: {error}")]
     Row {
@@ -99,6 +109,9 @@ impl BlockTraceStore {
         clock: Arc<dyn Clock>,
         config: StoreConfig,
     ) -> Result<Self, OpenError> {
+        if let Some(backup) = crate::restore::unfinished(&*engine)? {
+            return Err(OpenError::HalfRestored(backup));
+        }
         let store = Self {
             reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),
             tenants: RwLock::default(),
@@ -114,6 +127,7 @@ impl BlockTraceStore {
             deletion_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
+            backups: safekeeping::Backups::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
             engine,
@@ -123,6 +137,7 @@ impl BlockTraceStore {
         // Index rows outlive the blocks that retention drops, and with the last block its number is
         // forgotten: a number must not come again, or old rows would point into a new block.
         store.see_block(BlockId(store.clock.now().0));
+        failpoint::reach(Failpoint::OpenBegun);
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
@@ -131,7 +146,9 @@ impl BlockTraceStore {
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
         unreferenced.iter().for_each(|key| store.see_block(key.block));
+        failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
+        failpoint::reach(Failpoint::OpenTidied);
         Ok(store)
     }
 
@@ -167,6 +184,7 @@ impl BlockTraceStore {
     /// Takes no more writes and writes out what is buffered.
     pub fn close(&self) -> Result<(), EngineError> {
         self.closed.store(true, Ordering::Relaxed);
+        failpoint::reach(Failpoint::CloseBegun);
         self.engine.flush()
     }
 
@@ -225,7 +243,9 @@ impl BlockTraceStore {
             }
         }
         let keys: Vec<_> = unread.iter().map(|entry| entry.key.clone()).collect();
+        failpoint::reach(Failpoint::DeletionChosen);
         self.engine.delete(&keys)?;
+        failpoint::reach(Failpoint::DeletionDone);
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)
     }
@@ -292,7 +312,9 @@ impl BlockTraceStore {
             adds: vec![add],
             removes: Vec::new(),
         };
+        failpoint::reach(Failpoint::AppendBuilt);
         self.commit(&change).map_err(|error| self.write_failed(error))?;
+        failpoint::reach(Failpoint::AppendCommitted);
         self.last_append.store(self.clock.now().0, Ordering::Relaxed);
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
@@ -412,8 +434,19 @@ impl BlockTraceStore {
         trace: TraceId,
         damage: &Damage,
     ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
+        self.merged_parts(state, view, self.parts(tenant, state, view, trace), damage)
+    }
+
+    /// The same of parts that were found already.
+    fn merged_parts(
+        &self,
+        state: &TenantState,
+        view: &View,
+        found: Vec<(Arc<BlockEntry>, RowRange)>,
+        damage: &Damage,
+    ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
         let mut parts = Vec::new();
-        for (entry, rows) in self.parts(tenant, state, view, trace) {
+        for (entry, rows) in found {
             match BlockRows::open(
                 &self.reader,
                 &entry,
@@ -445,6 +478,10 @@ impl BlockTraceStore {
 }
 
 impl TraceStore for BlockTraceStore {
+    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+        Some(self)
+    }
+
     fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
@@ -452,6 +489,7 @@ impl TraceStore for BlockTraceStore {
         let commit = self.sequences.begin();
         self.store_batch(tenant, requests, commit.number)?;
         commit.make_visible();
+        failpoint::reach(Failpoint::AppendVisible);
         Ok(())
     }
 
@@ -472,6 +510,10 @@ impl TraceStore for BlockTraceStore {
 
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         search::search(self, tenant, plan)
+    }
+
+    fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
+        Ok(scan::scan(self, tenant, plan))
     }
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

@@ -11,6 +11,7 @@ use super::BlockTraceStore;
 use super::block::BlockEntry;
 use super::view::View;
 use crate::engine::{Change, EngineError};
+use crate::failpoint::{self, Failpoint};
 
 /// Drops the windows of a tenant that are too old. Returns how many.
 pub(super) fn drop_expired(store: &BlockTraceStore, tenant: &TenantId) -> Result<usize, EngineError> {
@@ -35,8 +36,11 @@ fn drop_window(
 ) -> Result<(), EngineError> {
     let blocks: Vec<Arc<BlockEntry>> = view.iter().filter(|entry| entry.key.hour == hour).cloned().collect();
     let removes = blocks.iter().map(|entry| entry.key.block).collect();
+    failpoint::reach(Failpoint::RetentionChosen);
     store.commit(&Change { tenant: tenant.clone(), hour, adds: Vec::new(), removes })?;
+    failpoint::reach(Failpoint::RetentionCommitted);
     store.replace(tenant, Vec::new(), &blocks);
+    failpoint::reach(Failpoint::RetentionReplaced);
     let spans: u64 = blocks.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
     metrics::counter!("spandrel_store_expired_spans_total").increment(spans);
     tracing::info!(%tenant, hour = hour.0, blocks = blocks.len(), spans, "dropped a window that is past its retention");

@@ -93,7 +93,8 @@ impl BlockRows {
         })
     }
 
-    fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
+    /// The next row.
+    pub(crate) fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
         if self.rows.is_empty() {
             return Ok(None);
         }

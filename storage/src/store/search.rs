@@ -24,7 +24,7 @@ use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
 use crate::plan::{AttributeScope, Comparison, Field, Literal, Order, Position, Predicate, SearchPlan};
 
 /// One search under way.
-struct Search<'s> {
+pub(super) struct Search<'s> {
     store: &'s BlockTraceStore,
     tenant: &'s TenantId,
     state: &'s TenantState,
@@ -59,10 +59,7 @@ pub(super) fn search(
     // The snapshot is taken before the view, so that the view holds all of it.
     let snapshot = plan.after.map_or_else(|| store.sequences.visible(), |after| after.snapshot);
     let view = state.view();
-    let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
-    let damage = Damage::default();
-    let mut search =
-        Search { store, tenant, state: &state, view, plan, snapshot, scanned, damage, cut: false };
+    let mut search = Search::begin(store, tenant, &state, view, plan, snapshot, Damage::default());
     let ranks = match plan.order {
         Order::Newest => search.newest(),
         _ => search.all_ranked(),
@@ -72,7 +69,21 @@ pub(super) fn search(
 
 // === impl Search ===
 
-impl Search<'_> {
+impl<'s> Search<'s> {
+    /// A search that has looked at nothing yet.
+    pub(super) fn begin(
+        store: &'s BlockTraceStore,
+        tenant: &'s TenantId,
+        state: &'s TenantState,
+        view: Arc<View>,
+        plan: &'s SearchPlan,
+        snapshot: u64,
+        damage: Damage,
+    ) -> Self {
+        let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
+        Self { store, tenant, state, view, plan, snapshot, scanned, damage, cut: false }
+    }
+
     /// The first `limit` traces, and one more to know whether there is a next page.
     fn newest(&mut self) -> Vec<Rank> {
         let mut blocks = self.blocks();
@@ -130,7 +141,7 @@ impl Search<'_> {
     }
 
     /// Blocks that may hold a matching span, by their zone data.
-    fn blocks(&self) -> Vec<Arc<BlockEntry>> {
+    pub(super) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
         let may_match = |entry: &&Arc<BlockEntry>| {
             let meta = &entry.row.meta;
             meta.touches(&self.plan.range)
@@ -148,7 +159,8 @@ impl Search<'_> {
         })
     }
 
-    fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
+    /// The same, or why the block cannot be looked at.
+    pub(super) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.store.reader;
         let dictionary = reader.dictionary(entry)?;
         let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary, &mut || reader.filter(entry))?;

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod extremes;
 pub mod paging;
 pub mod retention;
+pub mod scan;
 pub mod search;
 
 use crate::harness::Harness;
@@ -48,6 +49,13 @@ macro_rules! contract_suite {
                 pages_hold_still_while_spans_arrive,
                 an_early_span_that_arrives_late_moves_nothing,
                 too_many_candidates_are_a_partial_answer,
+            ],
+            scan: [
+                every_matching_trace_is_given_whole_and_once,
+                a_trace_across_windows_is_given_once,
+                what_arrives_during_a_scan_is_left_out,
+                merges_and_retention_take_nothing_from_a_scan,
+                tenants_are_scanned_alone,
             ],
             aggregate: [
                 counts_are_those_of_the_spans,

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TraceId};
-use spandrel_storage::plan::{AggregatePlan, SearchPlan};
+use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::{
-    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, StoreStatus, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, StoreStatus, TraceScan, TraceSpans,
+    TraceStore,
 };
 
 use super::PATIENCE;
@@ -102,6 +103,10 @@ impl TraceStore for FakeStore {
 
     fn search(&self, _: &TenantId, _: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         Ok(SearchAnswer::default())
+    }
+
+    fn scan(&self, _: &TenantId, _: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
+        Ok(TraceScan::from_traces(Vec::new()))
     }
 
     fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

@@ -1,0 +1,202 @@
+//! The HTTP client that all commands share: where the server is, how it is asked, and what its
+//! refusals say. What is asked, and how answers are shown, is each command's own business.
+
+use std::error::Error as _;
+use std::io::Read;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use ureq::http::{Method, Request, Response, header};
+use ureq::{Agent, Body};
+
+/// Which server a command talks to.
+#[derive(Debug, Args)]
+pub(crate) struct ServerFlag {
+    /// The server's HTTP address, its base path included
+    #[arg(long, env = "SPANDREL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:16686")]
+    server: String,
+}
+
+/// Asks one server.
+pub(crate) struct Client {
+    agent: Agent,
+    server: String,
+}
+
+/// An answer that the server has begun to give.
+pub(crate) struct Answer(Response<Body>);
+
+/// Why there is no answer. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// The address cannot be one.
+    #[error(
+        "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686"
+    )]
+    Address { server: String, reason: String },
+    /// Nobody answers.
+    #[error(
+        "no server answers at {server} ({reason}); start one with `spandrel serve`, or say with --server where it is"
+    )]
+    Unreachable { server: String, reason: String },
+    /// The server understood and refused; its words say why.
+    #[error("the server refused: {detail}")]
+    Refused { status: u16, detail: String },
+    /// The answer broke off, or is not what this command understands.
+    #[error("the answer of the server cannot be used: {0}; is it a spandrel of the same version?")]
+    Unusable(String),
+}
+
+/// The part of an RFC 9457 problem that people read.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// A server that does not even accept a connection for so long is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A refusal that is no problem document is quoted up to here.
+const QUOTED: u64 = 300;
+
+// === impl Client ===
+
+impl Client {
+    /// A client of the server that the flag names.
+    pub(crate) fn new(flag: &ServerFlag) -> Result<Self, ClientError> {
+        let server = flag.server.trim_end_matches('/').to_owned();
+        if !server.starts_with("http://") {
+            let reason = "only http:// is spoken".to_owned();
+            return Err(ClientError::Address { server, reason });
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("spandrel/", env!("CARGO_PKG_VERSION")))
+            // The server stands on this machine or near it; a proxy set for the web knows it not.
+            .proxy(None)
+            .build();
+        Ok(Self { agent: config.new_agent(), server })
+    }
+
+    /// GETs a path, such as `/api/v1/services`. Parameters are escaped; those without a value are left out.
+    pub(crate) fn get(&self, path: &str, parameters: &[(&str, Option<&str>)]) -> Result<Answer, ClientError> {
+        self.send(Method::GET, path, parameters, None)
+    }
+
+    /// Sends a request of any method, with a JSON body if there is one.
+    pub(crate) fn send(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: &[(&str, Option<&str>)],
+        json: Option<Vec<u8>>,
+    ) -> Result<Answer, ClientError> {
+        let request = Request::builder().method(method).uri(self.url(path, parameters));
+        let wrong = |error: ureq::http::Error| self.wrong_address(error.to_string());
+        let sent = match json {
+            None => self.agent.run(request.body(()).map_err(wrong)?),
+            Some(body) => {
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                self.agent.run(request.body(body).map_err(wrong)?)
+            }
+        };
+        let response = sent.map_err(|error| self.not_sent(&error))?;
+        if response.status().is_success() { Ok(Answer(response)) } else { Err(refusal(response)) }
+    }
+
+    fn url(&self, path: &str, parameters: &[(&str, Option<&str>)]) -> String {
+        let given = parameters.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}{path}{mark}{}", self.server, query.join("&"))
+    }
+
+    fn wrong_address(&self, reason: String) -> ClientError {
+        ClientError::Address { server: self.server.clone(), reason }
+    }
+
+    fn not_sent(&self, error: &ureq::Error) -> ClientError {
+        match error {
+            ureq::Error::BadUri(reason) => self.wrong_address(reason.clone()),
+            ureq::Error::Http(reason) => self.wrong_address(reason.to_string()),
+            other => ClientError::Unreachable { server: self.server.clone(), reason: root_cause(other) },
+        }
+    }
+}
+
+/// Escapes a text for a path segment or the value of a parameter.
+pub(crate) fn escape(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let escaped =
+        |byte: &u8| if plain(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    text.as_bytes().iter().map(escaped).collect()
+}
+
+fn root_cause(error: &ureq::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+fn refusal(response: Response<Body>) -> ClientError {
+    let status = response.status();
+    let mut text = Vec::new();
+    // What can be read of it is quoted; that reading fails changes nothing about the refusal.
+    let _ = response.into_body().into_reader().take(64 << 10).read_to_end(&mut text);
+    let detail = match serde_json::from_slice::<Problem>(&text) {
+        Ok(problem) => problem.detail,
+        Err(_) => {
+            let quoted: String = String::from_utf8_lossy(&text).chars().take(QUOTED as usize).collect();
+            format!("{status} {quoted}").trim_end().to_owned()
+        }
+    };
+    ClientError::Refused { status: status.as_u16(), detail }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// Reads the whole answer as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        serde_json::from_reader(std::io::BufReader::new(self.reader()))
+            .map_err(|error| ClientError::Unusable(error.to_string()))
+    }
+
+    /// The answer as it comes in. What ends before its end is an error there.
+    pub(crate) fn reader(self) -> impl Read {
+        self.0.into_body().into_reader()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(server: &str) -> Result<Client, ClientError> {
+        Client::new(&ServerFlag { server: server.to_owned() })
+    }
+
+    #[test]
+    fn escapes_what_urls_give_a_meaning() {
+        let client = client("http://host:1/base/").unwrap();
+        let url = client.url("/api", &[("q", Some("{ .a = \"ü&\" }")), ("end", None), ("limit", Some("5"))]);
+        assert_eq!(url, "http://host:1/base/api?q=%7B%20.a%20%3D%20%22%C3%BC%26%22%20%7D&limit=5");
+        assert_eq!(client.url("/api", &[("q", None)]), "http://host:1/base/api");
+    }
+
+    #[test]
+    fn says_what_to_do_when_nobody_answers() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = client(&address).unwrap().get("/", &[]).err().unwrap().to_string();
+        assert!(error.contains(&address) && error.contains("spandrel serve"), "{error}");
+        for bad in ["https://127.0.0.1:1", "127.0.0.1:16686", "ftp://x"] {
+            assert!(client(bad).err().unwrap().to_string().contains("http://127.0.0.1:16686"));
+        }
+    }
+}

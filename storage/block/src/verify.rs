@@ -1,0 +1,252 @@
+//! Checks a whole block from nothing but its bytes: every checksum, every section decoded, and what
+//! the sections say of each other.
+//!
+//! For backups, restores and checks, which have to know that a block is sound before they rely on
+//! it, and for whoever has to make a catalog row or index rows anew. Not for answering questions:
+//! readers fetch and decode only the sections that they need.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spandrel_proto::otlp::SpanView;
+use spandrel_proto::{SpanId, TraceId};
+
+use crate::dictionary::Dictionary;
+use crate::filter::PageFilters;
+use crate::flags::{RowFlags, shown_duration};
+use crate::format::{FormatError, Header, SectionKind};
+use crate::merge::RowKey;
+use crate::meta::{BlockMeta, CatalogRow};
+use crate::page::{CorePage, IdsPage, OpenPage, Rebuilder, TextTable, ValuesPage};
+use crate::rollup::RollupRow;
+use crate::traces::TraceTable;
+use crate::v1;
+use crate::writer::{Zone, service_metas};
+
+/// What a sound block says of itself: enough to put it into a catalog and an index.
+#[derive(Debug, Clone)]
+pub struct BlockReport {
+    /// The catalog row that belongs to it.
+    pub row: CatalogRow,
+    /// Its traces with their rows.
+    pub traces: TraceTable,
+}
+
+/// Where the header keeps two bytes that are always zero; its checksum leaves them out.
+const RESERVED: std::ops::Range<usize> = 10..12;
+
+/// Checks a block of any format that this program knows.
+pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
+    let header = Header::parse(&bytes)?;
+    if bytes[RESERVED].iter().any(|byte| *byte != 0) {
+        return Err(FormatError::Damaged("header"));
+    }
+    for section in header.sections() {
+        section.check(&stored(&bytes, section.range()))?;
+    }
+    let meta =
+        BlockMeta::decode(&section(&bytes, &header, SectionKind::Meta)?).map_err(|_| damaged_meta())?;
+    let traces = section(&bytes, &header, SectionKind::Traces)?;
+    let traces = TraceTable::decode(traces, meta.traces as usize, meta.spans)?;
+    let row = CatalogRow { bytes: bytes.len() as u64, header_bytes: header_bytes(&header), meta };
+    if header.version() == 1 {
+        // What its columns say follows from its spans, and the spans are what is read of it.
+        let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
+        let same = upgraded.row.meta == row.meta && upgraded.traces == traces;
+        return if same { Ok(BlockReport { row, traces }) } else { Err(damaged_meta()) };
+    }
+    check_pages(&bytes, &header, &row.meta, &traces)?;
+    Ok(BlockReport { row, traces })
+}
+
+fn damaged_meta() -> FormatError {
+    FormatError::Damaged("zone data")
+}
+
+fn section(bytes: &Bytes, header: &Header, kind: SectionKind) -> Result<Bytes, FormatError> {
+    let section = header.section(kind)?;
+    section.decode(stored(bytes, section.range()))
+}
+
+/// The part of the block that is there: a section that is cut short fails by its checksum.
+fn stored(bytes: &Bytes, range: std::ops::Range<u64>) -> Bytes {
+    let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(clamp(range.start)..clamp(range.end))
+}
+
+/// Sections follow the header without a gap.
+fn header_bytes(header: &Header) -> u32 {
+    let first = header.sections().iter().map(|section| section.offset).min();
+    first.and_then(|first| u32::try_from(first).ok()).unwrap_or(0)
+}
+
+fn check_rollups(bytes: &[u8], dictionary: &Dictionary, meta: &BlockMeta) -> Result<(), FormatError> {
+    let damaged = FormatError::Damaged("rollups");
+    let rows = RollupRow::decode_all(bytes).map_err(|_| damaged.clone())?;
+    let known = rows.iter().all(|row| (row.operation as usize) < dictionary.operations.len());
+    let sum = |of: fn(&RollupRow) -> u64| rows.iter().try_fold(0u64, |sum, row| sum.checked_add(of(row)));
+    let counted = sum(|row| row.count) == Some(u64::from(meta.spans));
+    let failed = sum(|row| row.errors) == Some(u64::from(meta.failed));
+    if known && counted && failed { Ok(()) } else { Err(damaged) }
+}
+
+/// Every section of every page, and every span against what its row says.
+fn check_pages(
+    bytes: &Bytes,
+    header: &Header,
+    meta: &BlockMeta,
+    traces: &TraceTable,
+) -> Result<(), FormatError> {
+    let dictionary = Arc::new(Dictionary::decode(section(bytes, header, SectionKind::Dictionary)?)?);
+    let texts = Arc::new(TextTable::decode(&section(bytes, header, SectionKind::Texts)?)?);
+    check_rollups(&section(bytes, header, SectionKind::Rollups)?, &dictionary, meta)?;
+    let filters = section(bytes, header, SectionKind::Filter)?;
+    let filters = PageFilters::decode(&filters).ok_or(FormatError::Damaged("token filter"))?;
+    let [cores, ids, values] =
+        [SectionKind::Core, SectionKind::Ids, SectionKind::Values].map(|kind| header.pages(kind));
+    if [ids.len(), values.len(), filters.pages.len()] != [cores.len(); 3] {
+        return Err(FormatError::Damaged("header"));
+    }
+    let mut ids_of_rows =
+        traces.entries().iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize));
+    let mut check = RowCheck { rows: 0, last: None, zone: Zone::default() };
+    for ((core, ids), values) in cores.iter().zip(ids).zip(values) {
+        if [core, ids, values].iter().any(|page| page.first_row != check.rows) {
+            return Err(FormatError::Damaged("header"));
+        }
+        let decoded = |section: &crate::Section| section.decode(stored(bytes, section.range()));
+        let core = Arc::new(CorePage::decode(&decoded(core)?, &dictionary)?);
+        let ids = Arc::new(IdsPage::decode(&decoded(ids)?, core.rows())?);
+        let values = Arc::new(ValuesPage::open(decoded(values)?, &core, &dictionary)?);
+        let (dictionary, texts) = (dictionary.clone(), texts.clone());
+        check.page(OpenPage { dictionary, texts, core, ids, values }, &mut ids_of_rows)?;
+    }
+    if check.rows != meta.spans {
+        return Err(FormatError::Damaged("header"));
+    }
+    let said = check.zone.meta(meta.level, meta.created, meta.spans, meta.traces, service_metas(&dictionary));
+    if said == *meta { Ok(()) } else { Err(damaged_meta()) }
+}
+
+/// What was seen of the rows so far.
+struct RowCheck {
+    rows: u32,
+    last: Option<RowKey>,
+    zone: Zone,
+}
+
+// === impl RowCheck ===
+
+impl RowCheck {
+    fn page(
+        &mut self,
+        page: OpenPage,
+        traces: &mut impl Iterator<Item = TraceId>,
+    ) -> Result<(), FormatError> {
+        let mut spans = Rebuilder::new(page.clone(), 0);
+        let mut span = Vec::new();
+        for row in 0..page.core.rows() {
+            let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
+            span.clear();
+            spans.next(trace, &mut span)?;
+            let id = SpanId::from_bytes(page.ids.span_id[row].to_be_bytes());
+            let key = RowKey::new(trace, page.core.start[row], id);
+            if self.last.is_some_and(|last| last > key) || !agrees(&page, row, key, &span) {
+                return Err(FormatError::Damaged("core of a page"));
+            }
+            self.last = Some(key);
+            let (start, duration) = (page.core.start[row], page.core.duration[row]);
+            let flags = page.dictionary.flags(page.core.class[row]);
+            self.zone.see(start, page.core.sequence[row], shown_duration(start, duration), flags);
+            self.rows += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row says of its span what the span says.
+fn agrees(page: &OpenPage, row: usize, key: RowKey, span: &[u8]) -> bool {
+    let Ok(span) = SpanView::parse(span) else { return false };
+    let dictionary = &page.dictionary;
+    let (class, origin) = (page.core.class[row], page.core.origin[row]);
+    let (service, name) = &dictionary.operations[dictionary.operation(class) as usize];
+    let (resource, _) = dictionary.origins[origin as usize];
+    let flags = dictionary.flags(class);
+    let id = |bytes: &[u8]| TraceId::from_wire(bytes).unwrap_or_default();
+    key == RowKey::new(id(span.trace_id), span.start, SpanId::from_wire(span.span_id).unwrap_or_default())
+        && page.core.duration[row] == span.end.wrapping_sub(span.start)
+        && name == span.name
+        && dictionary.resource_services[resource as usize] == *service
+        && flags == RowFlags::of(&span, flags.failed())
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use prost::Message;
+    use spandrel_proto::UnixNanos;
+
+    use super::*;
+    use crate::writer::{BlockWriter, FinishedBlock};
+
+    fn block(traces: u8, spans: u64) -> FinishedBlock {
+        let mut writer = BlockWriter::new(1).unwrap();
+        let resource = writer.resource(&ResourceSpans::default().encode_to_vec().into()).unwrap();
+        let scope = writer.scope(&ScopeSpans::default().encode_to_vec().into());
+        for (trace, id) in (1..=traces).flat_map(|trace| (1..=spans).map(move |id| (trace, id))) {
+            let span = Span {
+                trace_id: vec![trace; 16],
+                span_id: id.to_be_bytes().to_vec(),
+                name: format!("step {}", id % 3),
+                kind: (id % 6) as i32,
+                start_time_unix_nano: 1_000 + id,
+                end_time_unix_nano: 2_000 + 2 * id,
+                trace_state: (0..id % 50).map(|n| format!("{:x}", (n + id) * 0x9e37_79b9)).collect(),
+                ..Span::default()
+            };
+            writer.push(resource, scope, &span.encode_to_vec(), id).unwrap();
+        }
+        writer.finish(1, UnixNanos(7)).unwrap()
+    }
+
+    #[test]
+    fn a_sound_block_gives_its_catalog_row_and_its_traces() {
+        // The larger one has several pages.
+        for (traces, spans) in [(1, 1), (3, 5), (200, 100)] {
+            let block = block(traces, spans);
+            let report = verify(block.bytes.clone()).unwrap();
+            assert_eq!(report.row, block.row);
+            assert_eq!(report.traces.entries(), block.trace_rows());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let block = block(2, 4).bytes;
+        for at in 0..block.len() {
+            let mut damaged = block.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(verify(damaged.into()).is_err(), "byte {at} of {}", block.len());
+            assert!(verify(block.slice(..at)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn zone_data_that_says_something_else_is_found() {
+        let sound = block(2, 4);
+        let header = Header::parse(&sound.bytes).unwrap();
+        let traces = &sound.traces;
+        let check = |meta: &BlockMeta| check_pages(&sound.bytes, &header, meta, traces);
+        let meta = &sound.row.meta;
+        assert_eq!(check(meta), Ok(()));
+        for wrong in [
+            BlockMeta { min_start: UnixNanos(0), ..meta.clone() },
+            BlockMeta { max_duration: 1, ..meta.clone() },
+            BlockMeta { max_sequence: 99, ..meta.clone() },
+            BlockMeta { kinds: 0b100, ..meta.clone() },
+            BlockMeta { services: Vec::new(), ..meta.clone() },
+        ] {
+            assert_eq!(check(&wrong), Err(damaged_meta()), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Looking at everything that is stored, and the store's own small records.
+
+use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions, WriteBatch};
+use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
+use spandrel_storage::engine::{EngineError, IndexRow, Inspect, Records};
+
+use super::{Durability, RocksEngine, failure};
+use crate::options::{FRESH, INDEX, SEALED};
+
+/// Bytes of a page's number behind the key of its block.
+const PAGE_NUMBER: usize = 4;
+/// A walk over a whole family must not push out of the cache what questions need.
+const READ_AHEAD: usize = 1 << 20;
+
+fn walk() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_readahead_size(READ_AHEAD);
+    options
+}
+
+fn unreadable(error: KeyError) -> EngineError {
+    EngineError::Io(error.to_string())
+}
+
+// === impl RocksEngine ===
+
+impl RocksEngine {
+    /// The blocks that have pages in a family. Jumps from block to block: a page is a large value.
+    fn blocks_of(&self, family: &str, found: &mut Vec<BlockKey>) -> Result<(), EngineError> {
+        let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
+        rows.seek_to_first();
+        while let Some(key) = rows.key() {
+            let block = key.len().checked_sub(PAGE_NUMBER).and_then(|end| key.get(..end)).unwrap_or(key);
+            let block = BlockKey::decode(block).map_err(unreadable)?;
+            let mut behind = block.encode_page(u32::MAX);
+            behind.push(0);
+            found.push(block);
+            rows.seek(behind);
+        }
+        rows.status().map_err(failure)
+    }
+}
+
+impl Inspect for RocksEngine {
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+        let mut found = Vec::new();
+        for family in [FRESH, SEALED] {
+            self.blocks_of(family, &mut found)?;
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
+        for row in self.db.iterator_cf_opt(&self.family(INDEX)?, walk(), IteratorMode::Start) {
+            let (key, value) = row.map_err(failure)?;
+            show(TraceKey::decode(&key).and_then(|key| Ok((key, RowRange::decode(&value)?))));
+        }
+        Ok(())
+    }
+}
+
+/// Records lie in RocksDB's default family, by kind and name with a zero byte between them.
+impl Records for RocksEngine {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        let prefix = record_key(kind, "");
+        let family = self.family(DEFAULT_COLUMN_FAMILY_NAME)?;
+        let mut found = Vec::new();
+        for row in self.db.iterator_cf(&family, IteratorMode::From(&prefix, Direction::Forward)) {
+            let (key, value) = row.map_err(failure)?;
+            let Some(name) = key.strip_prefix(prefix.as_slice()) else { break };
+            found.push((String::from_utf8_lossy(name).into_owned(), value.into_vec()));
+        }
+        Ok(found)
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        let family = self.family(DEFAULT_COLUMN_FAMILY_NAME)?;
+        let mut batch = WriteBatch::default();
+        match value {
+            Some(value) => batch.put_cf(&family, record_key(kind, name), value),
+            None => batch.delete_cf(&family, record_key(kind, name)),
+        }
+        self.write(batch)?;
+        match self.durability {
+            Durability::None => self.db.flush_cf(&family).map_err(failure),
+            Durability::Sync | Durability::Os => Ok(()),
+        }
+    }
+}
+
+fn record_key(kind: &str, name: &str) -> Vec<u8> {
+    [kind.as_bytes(), b"\0", name.as_bytes()].concat()
+}

@@ -1,0 +1,460 @@
+//! The format of a backup: a manifest that names blocks by the hash of their bytes.
+//!
+//! A backup set is a directory:
+//!
+//! ```text
+//! SPANDREL-BACKUPS       what this directory is, and the version of its layout
+//! blocks/ab/HASH.block   the bytes of a block as the store had them, under their hash in hex, in a
+//!                        directory named by its first two digits
+//! backups/ID.manifest    one backup: which blocks belong to it
+//! ```
+//!
+//! A manifest is text, one fact a line, so that it can be read by eye when all else has failed:
+//!
+//! ```text
+//! spandrel-backup 1                             the version of the manifest
+//! id ID                                         16 hex digits; later backups have larger ones
+//! taken TIME                                    Unix nanoseconds
+//! block TENANT HOUR BLOCK BYTES SPANS FIRST LAST HASH
+//! lost TENANT HOUR BLOCK REASON ...             a block that could not be read when it was taken
+//! checksum SUM                                  hash of all lines before, newlines included
+//! ```
+//!
+//! HOUR is the window of arrival in hours since 1970, FIRST and LAST are the numbers of the first and
+//! last commit that stored a span of the block, HASH and SUM are xxh3-128 in 32 hex digits. While a
+//! backup is under way the store knows some blocks without their hash: `-`.
+//!
+//! A backup comes over the wire as a stream of the same lines, with the bytes of blocks between them:
+//!
+//! ```text
+//! spandrel-backup-stream 1
+//! id ID
+//! taken TIME
+//! expect BLOCKS BYTES SPANS                     what is to come, at the most
+//! have TENANT HOUR ... HASH                     a block that the receiver has
+//! send TENANT HOUR ... HASH                     followed by the bytes of the block
+//! lost TENANT HOUR BLOCK REASON ...
+//! end                                           without it the stream was cut short
+//! ```
+//!
+//! Catalog and index are not part of a backup: they follow from the blocks. Nothing here reads or
+//! writes files.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use spandrel_block::{BlockId, BlockKey, Hour};
+use spandrel_proto::{TenantId, UnixNanos};
+use xxhash_rust::xxh3::xxh3_128;
+
+pub use spandrel_block::{BlockReport, verify};
+
+/// Names a backup. Later ones have larger numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackupId(pub u64);
+
+/// What bytes are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(u128);
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its name.
+    pub id: BackupId,
+    /// When it was taken: every span acknowledged before is in it.
+    pub taken: UnixNanos,
+    /// Its blocks.
+    pub blocks: Vec<BackupBlock>,
+    /// Blocks that could not be read.
+    pub lost: Vec<LostBlock>,
+}
+
+/// A block of a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupBlock {
+    /// Where it belongs in the store.
+    pub key: BlockKey,
+    /// Its length.
+    pub bytes: u64,
+    /// Its spans.
+    pub spans: u32,
+    /// The first commit that stored a span of it, and the last.
+    pub sequences: (u64, u64),
+    /// The hash of its bytes, once they were read.
+    pub hash: Option<ContentHash>,
+}
+
+/// A block that is not in the backup, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostBlock {
+    /// Which block.
+    pub key: BlockKey,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A line of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamLine {
+    /// The first line.
+    Begin,
+    /// The backup's name.
+    Id(BackupId),
+    /// When it was taken.
+    Taken(UnixNanos),
+    /// Blocks, bytes and spans that are to come at the most.
+    Expect(u64, u64, u64),
+    /// A block that the receiver has already.
+    Have(BackupBlock),
+    /// A block whose bytes follow.
+    Send(BackupBlock),
+    /// A block that could not be read.
+    Lost(LostBlock),
+    /// The last line.
+    End,
+}
+
+/// Why text is not a manifest, or not the one that was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// Written by a newer Spandrel.
+    #[error("backup format {0} is newer than this program (format {FORMAT_VERSION}); use a newer Spandrel")]
+    Version(u32),
+    /// The text differs from what was written.
+    #[error("the checksum of the manifest does not match: it was damaged, or cut short")]
+    Checksum,
+    /// A line does not say what it has to.
+    #[error("line {0:?} of the manifest is not understood")]
+    Line(String),
+}
+
+/// The format that this program writes.
+const FORMAT_VERSION: u32 = 1;
+const TITLE: &str = "spandrel-backup";
+const STREAM_TITLE: &str = "spandrel-backup-stream";
+
+// === impl Manifest ===
+
+impl Manifest {
+    /// Its text.
+    pub fn encode(&self) -> String {
+        let mut out = format!("{TITLE} {FORMAT_VERSION}\nid {}\ntaken {}\n", self.id, self.taken.0);
+        self.blocks.iter().for_each(|block| out += &format!("block {block}\n"));
+        self.lost.iter().for_each(|block| out += &format!("lost {block}\n"));
+        let checksum = ContentHash::of(out.as_bytes());
+        out + &format!("checksum {checksum}\n")
+    }
+
+    /// Back from its text.
+    pub fn decode(text: &str) -> Result<Self, ManifestError> {
+        let title = text.lines().next().unwrap_or_default();
+        let version = title.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
+        match version {
+            Some(FORMAT_VERSION) => {}
+            Some(newer) if newer > FORMAT_VERSION => return Err(ManifestError::Version(newer)),
+            _ => return Err(ManifestError::Line(title.to_owned())),
+        }
+        let end = text.rfind("checksum ").ok_or(ManifestError::Checksum)?;
+        let (lines, checksum) = text.split_at(end);
+        let expected = format!("checksum {}\n", ContentHash::of(lines.as_bytes()));
+        if checksum != expected {
+            return Err(ManifestError::Checksum);
+        }
+        let mut manifest =
+            Self { id: BackupId(0), taken: UnixNanos(0), blocks: Vec::new(), lost: Vec::new() };
+        for line in lines.lines().skip(1) {
+            manifest.read_line(line).ok_or_else(|| ManifestError::Line(line.to_owned()))?;
+        }
+        Ok(manifest)
+    }
+
+    fn read_line(&mut self, line: &str) -> Option<()> {
+        match line.split_once(' ')? {
+            ("id", id) => self.id = id.parse().ok()?,
+            ("taken", nanos) => self.taken = UnixNanos(nanos.parse().ok()?),
+            ("block", block) => self.blocks.push(block.parse().ok()?),
+            ("lost", block) => self.lost.push(block.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Bytes of all its blocks.
+    pub fn bytes(&self) -> u64 {
+        self.blocks.iter().map(|block| block.bytes).sum()
+    }
+
+    /// Spans of all its blocks.
+    pub fn spans(&self) -> u64 {
+        self.blocks.iter().map(|block| u64::from(block.spans)).sum()
+    }
+
+    /// Whether it may hold a span of a window that one of these commits stored. A span keeps window
+    /// and commit whatever it is merged into.
+    pub fn may_hold(&self, tenant: &TenantId, hour: Hour, commits: &RangeInclusive<u64>) -> bool {
+        self.blocks.iter().any(|block| {
+            let (first, last) = block.sequences;
+            let of_window = block.key.tenant == *tenant && block.key.hour == hour;
+            of_window && first <= *commits.end() && last >= *commits.start()
+        })
+    }
+}
+
+// === impl BackupId, ContentHash ===
+
+impl ContentHash {
+    /// The hash of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
+}
+
+impl Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        exact_hex(text, 16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Self).ok_or(())
+    }
+}
+
+impl Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for ContentHash {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        exact_hex(text, 32).and_then(|hex| u128::from_str_radix(hex, 16).ok()).map(Self).ok_or(())
+    }
+}
+
+/// Names have one spelling: files are found by it.
+fn exact_hex(text: &str, digits: usize) -> Option<&str> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (text.len() == digits && plain).then_some(text)
+}
+
+// === impl BackupBlock, LostBlock ===
+
+impl Display for BackupBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, bytes, spans, sequences: (first, last), hash } = self;
+        write!(f, "{} {bytes} {spans} {first} {last} ", Place(key))?;
+        match hash {
+            Some(hash) => write!(f, "{hash}"),
+            None => f.write_str("-"),
+        }
+    }
+}
+
+impl FromStr for BackupBlock {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [tenant, hour, block, bytes, spans, first, last, hash] = words[..] else { return Err(()) };
+        Ok(Self {
+            key: place(tenant, hour, block).ok_or(())?,
+            bytes: number(bytes)?,
+            spans: number(spans)?,
+            sequences: (number(first)?, number(last)?),
+            hash: if hash == "-" { None } else { Some(hash.parse()?) },
+        })
+    }
+}
+
+impl Display for LostBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason: String = self.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        write!(f, "{} {reason}", Place(&self.key))
+    }
+}
+
+impl FromStr for LostBlock {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut words = text.splitn(4, ' ');
+        let mut word = || words.next().ok_or(());
+        let (tenant, hour, block) = (word()?, word()?, word()?);
+        Ok(Self { key: place(tenant, hour, block).ok_or(())?, reason: word()?.to_owned() })
+    }
+}
+
+/// Writes where a block belongs.
+struct Place<'k>(&'k BlockKey);
+
+impl Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BlockKey { tenant, hour, block } = self.0;
+        write!(f, "{tenant} {} {}", hour.0, block.0)
+    }
+}
+
+fn place(tenant: &str, hour: &str, block: &str) -> Option<BlockKey> {
+    let tenant = TenantId::new(tenant).ok()?;
+    Some(BlockKey { tenant, hour: Hour(number(hour).ok()?), block: BlockId(number(block).ok()?) })
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, ()> {
+    text.parse().map_err(|_| ())
+}
+
+// === impl StreamLine ===
+
+impl Display for StreamLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin => write!(f, "{STREAM_TITLE} {FORMAT_VERSION}"),
+            Self::Id(id) => write!(f, "id {id}"),
+            Self::Taken(at) => write!(f, "taken {}", at.0),
+            Self::Expect(blocks, bytes, spans) => write!(f, "expect {blocks} {bytes} {spans}"),
+            Self::Have(block) => write!(f, "have {block}"),
+            Self::Send(block) => write!(f, "send {block}"),
+            Self::Lost(block) => write!(f, "lost {block}"),
+            Self::End => f.write_str("end"),
+        }
+    }
+}
+
+impl FromStr for StreamLine {
+    type Err = ManifestError;
+
+    fn from_str(line: &str) -> Result<Self, ManifestError> {
+        Self::read(line).map_err(|()| match line.split_once(' ') {
+            Some((STREAM_TITLE, version)) => ManifestError::Version(version.parse().unwrap_or(u32::MAX)),
+            _ => ManifestError::Line(line.chars().take(200).collect()),
+        })
+    }
+}
+
+impl StreamLine {
+    fn read(line: &str) -> Result<Self, ()> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        Ok(match word {
+            STREAM_TITLE if number(rest) == Ok(FORMAT_VERSION) => Self::Begin,
+            "id" => Self::Id(rest.parse()?),
+            "taken" => Self::Taken(UnixNanos(number(rest)?)),
+            "expect" => {
+                let words: Vec<&str> = rest.split(' ').collect();
+                let [blocks, bytes, spans] = words[..] else { return Err(()) };
+                Self::Expect(number(blocks)?, number(bytes)?, number(spans)?)
+            }
+            "have" => Self::Have(rest.parse()?),
+            "send" => Self::Send(rest.parse()?),
+            "lost" => Self::Lost(rest.parse()?),
+            "end" if rest.is_empty() => Self::End,
+            _ => return Err(()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(hour: u32, block: u64) -> BlockKey {
+        BlockKey { tenant: TenantId::default(), hour: Hour(hour), block: BlockId(block) }
+    }
+
+    fn manifest() -> Manifest {
+        let block = |hour, block, sequences, hash| BackupBlock {
+            key: key(hour, block),
+            bytes: 1234,
+            spans: 50,
+            sequences,
+            hash,
+        };
+        Manifest {
+            id: BackupId(0x18ea_5f3c_2b1d_4e00),
+            taken: UnixNanos(1_795_460_000_000_000_000),
+            blocks: vec![
+                block(500_000, 7, (1, 9), Some(ContentHash::of(b"seven"))),
+                block(500_001, u64::MAX, (10, 12), None),
+            ],
+            lost: vec![LostBlock {
+                key: key(500_001, 8),
+                reason: "checksum mismatch in the header".to_owned(),
+            }],
+        }
+    }
+
+    #[test]
+    fn frozen_version_1() {
+        let text = "spandrel-backup 1\n\
+            id 18ea5f3c2b1d4e00\n\
+            taken 1795460000000000000\n\
+            block default 500000 7 1234 50 1 9 4b4a6d10483e1e4c133273310470becd\n\
+            block default 500001 18446744073709551615 1234 50 10 12 -\n\
+            lost default 500001 8 checksum mismatch in the header\n\
+            checksum 696d9138fdbc42d549733c8fc80db942\n";
+        assert_eq!(manifest().encode(), text);
+        assert_eq!(Manifest::decode(text), Ok(manifest()));
+    }
+
+    #[test]
+    fn damage_and_newer_versions_are_refused() {
+        let text = manifest().encode();
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let damaged = String::from_utf8(bytes).unwrap();
+            assert!(Manifest::decode(&damaged).is_err(), "byte {at}: {damaged}");
+            assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
+        }
+        assert!(Manifest::decode(&format!("{text}\n")).is_err());
+        let newer = text.replacen("backup 1", "backup 2", 1);
+        assert_eq!(Manifest::decode(&newer), Err(ManifestError::Version(2)));
+        assert_eq!("spandrel-backup-stream 9".parse::<StreamLine>(), Err(ManifestError::Version(9)));
+    }
+
+    #[test]
+    fn lines_of_the_stream_come_back() {
+        let Manifest { blocks, lost, id, taken } = manifest();
+        for line in [
+            StreamLine::Begin,
+            StreamLine::Id(id),
+            StreamLine::Taken(taken),
+            StreamLine::Expect(1, 2, 3),
+            StreamLine::Have(blocks[0].clone()),
+            StreamLine::Send(blocks[1].clone()),
+            StreamLine::Lost(lost[0].clone()),
+            StreamLine::End,
+        ] {
+            assert_eq!(line.to_string().parse(), Ok(line));
+        }
+    }
+
+    #[test]
+    fn knows_what_it_may_hold() {
+        let backup = manifest();
+        let tenant = TenantId::default();
+        assert!(backup.may_hold(&tenant, Hour(500_000), &(9..=20)));
+        assert!(backup.may_hold(&tenant, Hour(500_000), &(0..=1)));
+        assert!(!backup.may_hold(&tenant, Hour(500_000), &(10..=12)));
+        assert!(backup.may_hold(&tenant, Hour(500_001), &(10..=12)));
+        assert!(!backup.may_hold(&tenant, Hour(500_002), &(0..=u64::MAX)));
+        assert!(!backup.may_hold(&TenantId::new("other").unwrap(), Hour(500_000), &(0..=u64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_text_is_refused_not_followed(text in "\\PC{0,80}") {
+            let _ = Manifest::decode(&text);
+            let _ = text.parse::<StreamLine>();
+        }
+    }
+}

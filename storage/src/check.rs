@@ -1,0 +1,350 @@
+//! Checks everything that is stored against everything else, and says what is wrong.
+//!
+//! Every checksum of every section of every block, what the sections say of each other, catalog rows
+//! against their blocks, index rows against the blocks that they point into and the other way round,
+//! and data that nothing refers to. Only reads: what to do about damage is somebody else's decision.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use spandrel_block::{BlockKey, CatalogRow, RowRange, TraceKey, TraceTable, verify};
+use spandrel_proto::TraceId;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::engine::{Engine, EngineError, IndexRow};
+use crate::store::remembered_backups;
+
+/// What a check has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    /// Blocks that were checked.
+    pub block_count: u64,
+    /// Their bytes.
+    pub byte_count: u64,
+    /// Their spans.
+    pub span_count: u64,
+    /// Rows of the trace index.
+    pub index_row_count: u64,
+    /// Rows among them whose block has left the catalog: readers pass over them, and they go in time.
+    pub stale_index_row_count: u64,
+    /// Blocks that have left the catalog and wait to be deleted.
+    pub replaced_block_count: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those listed.
+    pub more_findings: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What it is about.
+    pub kind: FindingKind,
+    /// Whose block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The block's window, in hours since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hour: Option<u32>,
+    /// Which block; a string, since numbers of blocks are beyond what JSON readers count to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<String>,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum FindingKind {
+    /// The engine cannot read what it stored.
+    Store,
+    /// A catalog row is damaged, or says what its block does not.
+    CatalogRow,
+    /// A block is damaged, or a part of it is missing.
+    Block,
+    /// The trace index lacks rows, or has wrong ones.
+    Index,
+    /// Data that nothing refers to: it takes room for nothing.
+    Unreferenced,
+    /// The list of backups is damaged.
+    Backups,
+}
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// Bytes of blocks checked.
+    pub bytes: u64,
+    /// Bytes of all blocks.
+    pub of_bytes: u64,
+}
+
+/// The rows of many traces in one number: equal numbers mean equal rows, in whatever order they came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Rows {
+    count: u64,
+    sum: u64,
+}
+
+/// What the check knows of a sound block.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    bytes: u64,
+    /// What the index has to hold of it.
+    rows: Rows,
+}
+
+struct Check<'e> {
+    engine: &'e dyn Engine,
+    report: CheckReport,
+    /// The blocks; `None` of one that cannot be read.
+    checked: BTreeMap<BlockKey, Option<Checked>>,
+}
+
+/// So many findings are listed; beyond that they are counted.
+const MAX_FINDINGS: usize = 1_000;
+
+/// Checks what an engine holds while nobody else uses it.
+pub fn check(engine: &dyn Engine, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
+    check_among(engine, None, watch)
+}
+
+/// Checks an engine that is in use. `held` are blocks that stay readable meanwhile: others came or
+/// went since they were chosen, and are left out.
+pub(crate) fn check_among(
+    engine: &dyn Engine,
+    held: Option<&HashSet<BlockKey>>,
+    watch: &mut dyn FnMut(&CheckProgress) -> bool,
+) -> Option<CheckReport> {
+    let mut check = Check { engine, report: CheckReport::default(), checked: BTreeMap::new() };
+    match engine.read() {
+        Ok(rows) => {
+            let rows = rows.into_iter().filter(|(key, _)| held.is_none_or(|held| held.contains(key)));
+            check.blocks(rows.collect(), watch)?;
+            check.index();
+            check.unreferenced();
+        }
+        Err(error) => check.broken("the catalog cannot be read", &error),
+    }
+    if let Err(error) = remembered_backups(engine) {
+        check.find(FindingKind::Backups, None, error.to_string());
+    }
+    Some(check.report)
+}
+
+// === impl Check ===
+
+impl Check<'_> {
+    fn find(&mut self, kind: FindingKind, key: Option<&BlockKey>, detail: impl Into<String>) {
+        if self.report.findings.len() >= MAX_FINDINGS {
+            self.report.more_findings += 1;
+            return;
+        }
+        self.report.findings.push(Finding {
+            kind,
+            tenant: key.map(|key| key.tenant.to_string()),
+            hour: key.map(|key| key.hour.0),
+            block: key.map(|key| key.block.0.to_string()),
+            detail: detail.into(),
+        });
+    }
+
+    fn broken(&mut self, what: &str, error: &EngineError) {
+        self.find(FindingKind::Store, None, format!("{what}: {error}"));
+    }
+
+    /// Every block with its catalog row. `None` when nobody waits for the report any more.
+    fn blocks(
+        &mut self,
+        rows: Vec<(BlockKey, Vec<u8>)>,
+        watch: &mut dyn FnMut(&CheckProgress) -> bool,
+    ) -> Option<()> {
+        let decoded: Vec<_> = rows.into_iter().map(|(key, row)| (key, CatalogRow::decode(&row))).collect();
+        let of_bytes = decoded.iter().filter_map(|(_, row)| row.as_ref().ok()).map(|row| row.bytes).sum();
+        let mut progress = CheckProgress { bytes: 0, of_bytes };
+        for (key, row) in decoded {
+            if !watch(&progress) {
+                return None;
+            }
+            let checked = match row {
+                Ok(row) => {
+                    progress.bytes += row.bytes;
+                    self.block(&key, &row)
+                }
+                Err(error) => {
+                    self.find(FindingKind::CatalogRow, Some(&key), error.to_string());
+                    None
+                }
+            };
+            self.checked.insert(key, checked);
+        }
+        watch(&progress).then_some(())
+    }
+
+    fn block(&mut self, key: &BlockKey, row: &CatalogRow) -> Option<Checked> {
+        self.report.block_count += 1;
+        self.report.byte_count += row.bytes;
+        self.report.span_count += u64::from(row.meta.spans);
+        let bytes = match self.engine.get_range(key, 0..row.bytes) {
+            Ok(bytes) => bytes,
+            Err(EngineError::NotFound(_)) => {
+                self.find(FindingKind::Block, Some(key), "a page of the block is missing");
+                return None;
+            }
+            Err(error) => {
+                self.find(FindingKind::Block, Some(key), error.to_string());
+                return None;
+            }
+        };
+        match verify(bytes) {
+            Ok(report) => {
+                if report.row != *row {
+                    let detail =
+                        format!("the catalog row does not fit its block: {}", difference(row, &report.row));
+                    self.find(FindingKind::CatalogRow, Some(key), detail);
+                }
+                // Fresh blocks have no index rows: they are found through memory.
+                let is_indexed = report.row.meta.level > 0;
+                let rows = if is_indexed { Rows::of_table(&report.traces) } else { Rows::default() };
+                Some(Checked { bytes: row.bytes, rows })
+            }
+            Err(error) => {
+                self.find(FindingKind::Block, Some(key), error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Every row of the index against its block, and the other way round.
+    fn index(&mut self) {
+        let mut found: BTreeMap<BlockKey, Rows> = BTreeMap::new();
+        let (mut rows, mut stale, mut unreadable) = (0, 0, 0u64);
+        let checked = &self.checked;
+        let walked = self.engine.each_index_row(&mut |row: IndexRow| {
+            rows += 1;
+            match row {
+                Err(_) => unreadable += 1,
+                Ok((key, range)) => {
+                    let block = block_of(&key);
+                    match checked.contains_key(&block) {
+                        true => found.entry(block).or_default().add(key.trace, range),
+                        false => stale += 1,
+                    }
+                }
+            }
+        });
+        (self.report.index_row_count, self.report.stale_index_row_count) = (rows, stale);
+        if unreadable > 0 {
+            self.find(FindingKind::Index, None, format!("{unreadable} rows of the trace index are damaged"));
+        }
+        if let Err(error) = walked {
+            return self.broken("the trace index cannot be read", &error);
+        }
+        let found_of = |key: &BlockKey| found.get(key).copied().unwrap_or_default();
+        let sound = self.checked.iter().filter_map(|(key, checked)| Some((key.clone(), (*checked)?)));
+        let wrong: Vec<_> = sound.filter(|(key, checked)| checked.rows != found_of(key)).collect();
+        if wrong.is_empty() {
+            return;
+        }
+        // Rows of a block that was replaced meanwhile may be gone, and rightly so.
+        let current: HashSet<BlockKey> = match self.engine.read() {
+            Ok(rows) => rows.into_iter().map(|(key, _)| key).collect(),
+            Err(error) => return self.broken("the catalog cannot be read", &error),
+        };
+        for (key, checked) in wrong.into_iter().filter(|(key, _)| current.contains(key)) {
+            let detail = self.index_detail(&key, checked, found_of(&key));
+            self.find(FindingKind::Index, Some(&key), detail);
+        }
+    }
+
+    /// What is wrong with the index rows of a block.
+    fn index_detail(&self, key: &BlockKey, checked: Checked, found: Rows) -> String {
+        let bytes = self.engine.get_range(key, 0..checked.bytes).ok();
+        let report = bytes.and_then(|bytes| verify(bytes).ok());
+        let traces = report.map(|report| report.traces).unwrap_or_default();
+        let mut wrong = traces.entries().iter().filter(|(trace, range)| {
+            let rows = self.engine.find(&key.tenant, *trace).unwrap_or_default();
+            !rows.iter().any(|(block, rows)| *block == key.block && rows == range)
+        });
+        let count = checked.rows.count;
+        match wrong.next() {
+            Some((trace, _)) => format!(
+                "{} of its {count} traces have no index row, or a wrong one, such as {trace}",
+                1 + wrong.count()
+            ),
+            None => {
+                format!("the trace index has {} rows of the block, which has {count} traces", found.count)
+            }
+        }
+    }
+
+    /// Blocks that are stored though neither the catalog nor the list of replaced blocks names them.
+    fn unreferenced(&mut self) {
+        let stored = match self.engine.stored_blocks() {
+            Ok(stored) => stored,
+            Err(error) => return self.broken("the stored blocks cannot be listed", &error),
+        };
+        // Read after the list was made: what came meanwhile is named by now.
+        let (rows, replaced) = match (self.engine.read(), self.engine.unreferenced()) {
+            (Ok(rows), Ok(replaced)) => (rows, replaced),
+            (Err(error), _) | (_, Err(error)) => return self.broken("the catalog cannot be read", &error),
+        };
+        self.report.replaced_block_count = replaced.len() as u64;
+        let known: HashSet<BlockKey> = rows.into_iter().map(|(key, _)| key).chain(replaced).collect();
+        for key in stored.into_iter().filter(|key| !known.contains(key)) {
+            // What was replaced before the list was made may be deleted by now.
+            if !self.checked.contains_key(&key) && self.engine.get_range(&key, 0..1).is_ok() {
+                self.find(
+                    FindingKind::Unreferenced,
+                    Some(&key),
+                    "nothing refers to this block; it only takes room",
+                );
+            }
+        }
+    }
+}
+
+fn block_of(key: &TraceKey) -> BlockKey {
+    BlockKey { tenant: key.tenant.clone(), hour: key.hour, block: key.block }
+}
+
+/// In which respect two catalog rows differ.
+fn difference(row: &CatalogRow, block: &CatalogRow) -> String {
+    if row.bytes != block.bytes {
+        return format!("it says {} bytes, the block has {}", row.bytes, block.bytes);
+    }
+    if row.meta.spans != block.meta.spans {
+        return format!("it says {} spans, the block has {}", row.meta.spans, block.meta.spans);
+    }
+    if row.meta != block.meta {
+        return "its zone data is not that of the block".to_owned();
+    }
+    "the lengths that it gives are not those of the block".to_owned()
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn of_table(traces: &TraceTable) -> Self {
+        let mut rows = Self::default();
+        traces.entries().iter().for_each(|(trace, range)| rows.add(*trace, *range));
+        rows
+    }
+
+    fn add(&mut self, trace: TraceId, range: RowRange) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(xxh3_64(&[&trace.as_bytes()[..], &range.encode()].concat()));
+    }
+}
+
+// === impl CheckReport ===
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_fine(&self) -> bool {
+        self.findings.is_empty()
+    }
+}

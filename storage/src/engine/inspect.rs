@@ -1,0 +1,27 @@
+//! What checks, backups and restores need of an engine beside the daily reading and writing.
+
+use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
+
+use super::EngineError;
+
+/// Shows what is stored, whether anything refers to it or not. Slow: it looks at everything.
+pub trait Inspect: Send + Sync {
+    /// Every block of which anything is stored, named by the catalog or not.
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError>;
+
+    /// Shows every row of the trace index once, in any order.
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError>;
+}
+
+/// A row of the trace index, or what is left of it.
+pub type IndexRow = Result<(TraceKey, RowRange), KeyError>;
+
+/// Small durable records that belong to the store as a whole: which backups were taken, say. Their
+/// bytes are their writers' business.
+pub trait Records: Send + Sync {
+    /// Every record of a kind with its name, sorted by name.
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError>;
+
+    /// Puts a record into the place of an earlier one, or removes it. Durable like a commit.
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError>;
+}

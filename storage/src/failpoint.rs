@@ -1,0 +1,133 @@
+//! Named places in the store where a test may end the process: between any two steps of append,
+//! merge, retention, deletion, opening and closing, and of whoever adds steps that must survive SIGKILL.
+//!
+//! Every name stands in the one list below. A test walks the whole list, kills a real process at each
+//! place, opens what is left and compares it with what was acknowledged; a place that its story never
+//! passes fails that test. To add one: a line in the list, `failpoint::reach(...)` where the step ends,
+//! and, if no act of the story in `tests/src/crash` leads there, such an act.
+//!
+//! Not for errors: what a failed write does is tested with writes that fail. Without the feature
+//! `failpoints`, which no release build turns on, [`reach`] is empty and nothing can be armed.
+
+macro_rules! failpoints {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A place where the process may end.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Failpoint {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Failpoint {
+            /// Every place there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What people call it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+failpoints! {
+    /// A fresh block is built; nothing is written.
+    AppendBuilt,
+    /// It is written; the store in memory does not know it.
+    AppendCommitted,
+    /// It can be found; the sender has no answer.
+    AppendVisible,
+
+    /// It is clear what will be merged.
+    MergeChosen,
+    /// A merged block is finished, in memory; perhaps more follow.
+    MergeBlockFinished,
+    /// All merged blocks are finished; nothing is written.
+    MergeWritten,
+    /// They are in the catalog instead of the old ones; the store in memory does not know.
+    MergeCommitted,
+    /// The store in memory knows; the old blocks wait for their deletion.
+    MergeReplaced,
+
+    /// It is clear which window goes.
+    RetentionChosen,
+    /// It is out of the catalog; the store in memory does not know.
+    RetentionCommitted,
+    /// The store in memory knows; its blocks wait for their deletion.
+    RetentionReplaced,
+
+    /// Memory has forgotten blocks that nobody reads; their bytes are there.
+    DeletionChosen,
+    /// Their bytes are deleted; the space is not given back.
+    DeletionDone,
+
+    /// An engine's change is staged, not written.
+    CommitStaged,
+    /// It is written; the engine's own books do not know.
+    CommitWritten,
+    /// A deletion is staged, not written.
+    DeleteStaged,
+    /// It is written.
+    DeleteWritten,
+    /// Some of what is buffered is written out.
+    Flushed,
+    /// Some of the files without a live block are gone.
+    FilesDropped,
+
+    /// The store opens: the engine is open, the catalog is not read.
+    OpenBegun,
+    /// The catalog is read; what it replaced is not deleted.
+    OpenAdopted,
+    /// That is deleted; nobody can use the store yet.
+    OpenTidied,
+    /// The store closes: it takes no more, and has written out nothing.
+    CloseBegun,
+}
+
+/// Passes a place; ends the process if a test said so.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn reach(_: Failpoint) {}
+
+#[cfg(feature = "failpoints")]
+pub use armed::{arm, count, reach};
+
+#[cfg(feature = "failpoints")]
+mod armed {
+    use std::collections::BTreeMap;
+    use std::process::abort;
+
+    use parking_lot::Mutex;
+
+    use super::Failpoint;
+
+    /// How often each place was passed, and where the process ends.
+    struct Walk {
+        passed: BTreeMap<Failpoint, u64>,
+        last: Option<(Failpoint, u64)>,
+    }
+
+    static WALK: Mutex<Walk> = Mutex::new(Walk { passed: BTreeMap::new(), last: None });
+
+    /// Ends the process when it comes to a place for the `nth` time, counted from 1. Nothing is cleaned
+    /// up and nothing written out, as with SIGKILL.
+    pub fn arm(point: Failpoint, nth: u64) {
+        WALK.lock().last = Some((point, nth));
+    }
+
+    /// How often a place was passed.
+    pub fn count(point: Failpoint) -> u64 {
+        WALK.lock().passed.get(&point).copied().unwrap_or(0)
+    }
+
+    /// Passes a place; ends the process if a test said so.
+    pub fn reach(point: Failpoint) {
+        let mut walk = WALK.lock();
+        let passed = walk.passed.entry(point).or_default();
+        *passed += 1;
+        if Some((point, *passed)) == walk.last {
+            abort();
+        }
+    }
+}

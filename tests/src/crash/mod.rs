@@ -1,0 +1,30 @@
+//! Stores that are killed, lose power or meet a broken disk: what happens to them, what they promised
+//! until then, and what has to hold when they are opened again.
+//!
+//! A [`Story`] is the same for the same seed, so that the process that lives through it
+//! ([`live`], in `src/bin/victim.rs`) and the test that looks at the remains need to share nothing but the seed and
+//! the [`Diary`], where the victim notes what it was promised. [`verdict`] compares the two.
+//!
+//! How the victim ends is the business of the tests.
+
+mod diary;
+mod story;
+mod verdict;
+mod victim;
+
+pub use diary::{Diary, Notes};
+pub use story::{Act, RETENTION, Story, config};
+pub use verdict::{notes, still_works, verdict};
+pub use victim::live;
+
+use std::path::{Path, PathBuf};
+
+/// Where the store of a victim lies.
+pub fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+/// Where its diary lies: beside the data, and no part of them.
+pub fn diary(folder: &Path) -> PathBuf {
+    folder.join("diary")
+}

@@ -1,0 +1,65 @@
+//! The life of a victim: it does what its story says and notes what it is promised, until it ends.
+
+use std::path::Path;
+use std::thread;
+
+use spandrel_proto::TenantId;
+use spandrel_rocks::Durability;
+use spandrel_storage::{Clock as _, TraceStore as _};
+
+use super::{Act, Diary, Story, config};
+use crate::harness::{Ground, Harness};
+use crate::spans::{BEGIN, SECOND, decoded};
+
+/// Lives through the first acts of a story, on RocksDB in this folder.
+pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
+    let diary = Diary::open(&super::diary(folder));
+    let ground = Ground::Folder(super::data(folder), durability);
+    let mut harness = Harness::at(ground, config(), BEGIN).expect("an empty folder");
+    for act in story.acts(acts) {
+        match act {
+            Act::Append(batches) => append(&harness, story, &diary, &batches),
+            Act::Maintain => harness.maintain(1),
+            Act::Seal => harness.store().seal_all(),
+            Act::Clock(now) => {
+                diary.clock(now);
+                harness.clock.set(now);
+            }
+            Act::Reopen => {
+                // A store whose disk fails says so; that must not keep it from being opened again.
+                let _ = harness.store().close();
+                reopen(&mut harness, &diary);
+            }
+            Act::Drop => reopen(&mut harness, &diary),
+        }
+    }
+}
+
+/// What does not open any more ends the story.
+fn reopen(harness: &mut Harness, diary: &Diary) {
+    diary.clock(harness.clock.now().0 + SECOND);
+    harness.clock.advance(SECOND);
+    if let Err(error) = harness.try_restart() {
+        diary.refused(0, &error);
+        std::process::exit(0);
+    }
+}
+
+fn append(harness: &Harness, story: &Story, diary: &Diary, batches: &[u64]) {
+    let store = harness.store();
+    let one = |number: u64| {
+        diary.begin(number);
+        match store.append(&TenantId::default(), &[decoded(&story.batch(number))]) {
+            Ok(()) => diary.acknowledged(number),
+            Err(error) => diary.refused(number, &error.to_string()),
+        }
+    };
+    match batches {
+        [number] => one(*number),
+        several => thread::scope(|scope| {
+            let one = &one;
+            several.iter().for_each(|number| drop(scope.spawn(move || one(*number))));
+            scope.spawn(|| store.maintain());
+        }),
+    }
+}

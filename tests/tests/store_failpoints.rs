@@ -1,0 +1,109 @@
+//! Killed at every step: for each failpoint there is, a real process ends there, and another one finds
+//! everything that was acknowledged, nothing twice, and a store that works on.
+//!
+//! SPANDREL_FAILPOINT_SEEDS sets how many stories are told (1 unless said), SPANDREL_FAILPOINT_SEED
+//! where they begin; the same seed ends the same way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use spandrel_storage::failpoint::Failpoint;
+use spandrel_tests::crash::{self, Story};
+use spandrel_tests::server::number;
+
+/// Long enough to pass every place.
+const ACTS: usize = 120;
+/// Where the walk begins unless said otherwise: any seed will do.
+const SEED: u64 = 3;
+
+/// Runs the story in a process of its own; what it said, if it came to its end. SIGKILL is what these
+/// processes meet, so that what they write has to be with the operating system, and no sync is needed.
+fn run(folder: &Path, story: &Story, failpoint: Option<(Failpoint, u64)>) -> Option<String> {
+    run_with("os", folder, story, failpoint)
+}
+
+fn run_with(
+    durability: &str,
+    folder: &Path,
+    story: &Story,
+    failpoint: Option<(Failpoint, u64)>,
+) -> Option<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
+    command.arg(folder).args([&story.seed, &story.senders].map(u64::to_string));
+    command.args([&ACTS.to_string(), durability]);
+    if let Some((point, nth)) = failpoint {
+        command.args([point.name(), &nth.to_string()]);
+    }
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "the victim panicked: {said}");
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// How often the story passes each place.
+fn passed(story: &Story) -> BTreeMap<String, u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(folder.path(), story, None).expect("nothing was armed");
+    let notes = crash::notes(folder.path());
+    assert!(notes.refusals.is_empty(), "{:?}", notes.refusals);
+    crash::still_works(folder.path(), story, &notes).unwrap();
+    let lines = said.lines().map(|line| line.split_once(' ').unwrap());
+    lines.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect()
+}
+
+/// Kills the story of a seed at each place that it passes, and returns those places.
+fn walk(seed: u64) -> BTreeSet<Failpoint> {
+    let story = Story { seed, senders: 1 };
+    let passed = passed(&story);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let is_passed = |point: &&Failpoint| passed[point.name()] > 0;
+    for point in Failpoint::ALL.iter().filter(is_passed) {
+        let (name, most) = (point.name(), passed[point.name()]);
+        // The first time, when little is stored, and some other time.
+        let mut times = vec![1, random.u64(1..=most)];
+        times.dedup();
+        for nth in times {
+            let folder = tempfile::tempdir().unwrap();
+            let ended = run(folder.path(), &story, Some((*point, nth)));
+            assert!(ended.is_none(), "{name} was not reached {nth} times of {most}");
+            let notes = crash::notes(folder.path());
+            crash::verdict(folder.path(), &story, &notes)
+                .and_then(|()| crash::still_works(folder.path(), &story, &notes))
+                .unwrap_or_else(|why| panic!("seed {seed}, killed at {name}, time {nth} of {most}: {why}"));
+        }
+    }
+    Failpoint::ALL.iter().filter(is_passed).copied().collect()
+}
+
+#[test]
+fn a_kill_at_every_step_loses_nothing_acknowledged() {
+    let seeds = number("SPANDREL_FAILPOINT_SEEDS").unwrap_or(1);
+    let first = number("SPANDREL_FAILPOINT_SEED").unwrap_or(SEED);
+    let mut walked = BTreeSet::new();
+    for seed in first..first + seeds {
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} failpoints, SPANDREL_FAILPOINT_SEED={seed}",
+            Failpoint::ALL.len()
+        );
+        walked.extend(walk(seed));
+    }
+    let missed: Vec<_> = Failpoint::ALL.iter().filter(|point| !walked.contains(point)).collect();
+    assert!(missed.is_empty(), "the story never passes {missed:?}: what it is for is not tested");
+}
+
+/// The verdict can be a bad one: without a log, a kill loses what memory held.
+#[test]
+fn a_store_without_a_log_is_convicted() {
+    let story = Story { seed: SEED, senders: 1 };
+    let convicted = |nth: u64| {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(run_with("none", folder.path(), &story, Some((Failpoint::AppendVisible, nth))).is_none());
+        let verdict = crash::verdict(folder.path(), &story, &crash::notes(folder.path()));
+        verdict.is_err_and(|why| why.contains("are lost"))
+    };
+    assert!((2..12).any(convicted), "whatever is not written is never missed");
+}
