@@ -55,6 +55,13 @@ impl Dictionary {
         (&self.resources[resource as usize], &self.scopes[scope as usize])
     }
 
+    /// For each class, how often its shape has a slot.
+    pub fn slot_counts(&self, slot: u32) -> Vec<u32> {
+        let of_shape = |shape: &Shape| shape.slots.iter().filter(|known| **known == slot).count() as u32;
+        let shapes: Vec<u32> = self.shapes.iter().map(of_shape).collect();
+        self.classes.iter().map(|class| shapes[class.shape as usize]).collect()
+    }
+
     /// Adds what messages of a shape have: values by slot, and nested messages (events, links).
     pub(crate) fn count_slots(&self, shape: u32, times: u64, values: &mut [u64], nested: &mut [u64; 2]) {
         for &number in &self.shapes[shape as usize].slots {

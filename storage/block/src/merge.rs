@@ -136,7 +136,7 @@ impl PageRows {
     pub fn peek(&self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let mut out = Vec::new();
-        Rebuilder::new(self.page.clone(), self.at.row).next(trace, &mut out)?;
+        Rebuilder::at(self.page.clone(), self.at.clone()).next(trace, &mut out)?;
         let origin = *self.page.core.origin.get(self.at.row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
         Ok((resource.clone(), scope.clone(), out.into()))
@@ -144,8 +144,11 @@ impl PageRows {
 
     /// Passes over the next row.
     pub fn skip(&mut self) {
-        let row = self.at.row + 1;
-        self.at = Position::of(&self.page, row);
+        if let Some(class) = self.page.core.class.get(self.at.row) {
+            let shape = self.page.dictionary.classes[*class as usize].shape;
+            self.at.pass(&self.page, shape);
+        }
+        self.at.row += 1;
         self.step_run();
     }
 
@@ -160,7 +163,8 @@ impl PageRows {
         let (Some((key, sequence)), row) = (self.key(), self.at.row) else { return Err(DAMAGED.into()) };
         self.links.prepare(writer, &self.page);
         let (class, origin) = (self.page.core.class[row], self.page.core.origin[row]);
-        writer.begin_row(key.trace(), ROW_BYTES);
+        let texts = writer.words.texts.bytes();
+        writer.begin_row(key.trace());
         let shape = self.page.dictionary.classes[class as usize].shape;
         self.copy_message(writer, shape)?;
         let row = Row {
@@ -172,7 +176,7 @@ impl PageRows {
             span_id: key.span_id(),
             parent: self.page.ids.parent[row],
         };
-        writer.push_row(row);
+        writer.push_row(row, ROW_BYTES + writer.words.texts.bytes() - texts);
         self.at.row += 1;
         self.step_run();
         Ok(())
@@ -278,8 +282,8 @@ impl PageRows {
     }
 }
 
-/// What a row counts for when pages are cut by size: a merge does not know what it was on the wire.
-const ROW_BYTES: usize = 512;
+/// What a row counts for beside its new texts when pages and blocks are cut by size.
+const ROW_BYTES: usize = 128;
 
 // === impl Links ===
 

@@ -140,7 +140,7 @@ impl BlockWriter {
         self.rows
     }
 
-    /// Bytes of spans so far, before they were taken apart.
+    /// Bytes of what is kept so far, before it is compressed.
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
@@ -179,7 +179,7 @@ impl BlockWriter {
         message: &[u8],
         sequence: u64,
     ) -> Result<(), WriteError> {
-        self.begin_row(key.trace_id, message.len());
+        self.begin_row(key.trace_id);
         let (shape, facts) =
             self.shredder.span(&mut self.words, &mut self.columns, message, key.start, flags_of)?;
         let operation = self.operation(self.records.dictionary.resource_services[resource as usize], facts.name);
@@ -195,12 +195,12 @@ impl BlockWriter {
             span_id: key.span_id,
             parent,
         };
-        self.push_row(row);
+        self.push_row(row, message.len());
         Ok(())
     }
 
     /// Makes room for a row of a trace: cuts the page if it is full.
-    pub(crate) fn begin_row(&mut self, trace: TraceId, bytes: usize) {
+    pub(crate) fn begin_row(&mut self, trace: TraceId) {
         let rows = self.columns.rows();
         let is_new = rows == 0 || trace != self.last_trace;
         let full = self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
@@ -212,12 +212,12 @@ impl BlockWriter {
         }
         self.last_trace = trace;
         self.traces.push_row(trace);
-        self.page_bytes += bytes;
-        self.body_bytes += bytes;
     }
 
-    /// Adds the columns that every row has.
-    pub(crate) fn push_row(&mut self, row: Row) {
+    /// Adds the columns that every row has; `bytes` is what the row counts for when pages are cut by size.
+    pub(crate) fn push_row(&mut self, row: Row, bytes: usize) {
+        self.page_bytes += bytes;
+        self.body_bytes += bytes;
         let class = self.words.classes[row.class as usize];
         let flags = RowFlags(self.words.shapes.get(class.shape).flags);
         let shown = shown_duration(row.start, row.duration);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use spandrel_block::{Dictionary, LatencySketch, MINUTE, RowFlags};
+use spandrel_block::{Dictionary, LatencySketch, MINUTE, RowFlags, shown_duration};
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
@@ -83,19 +83,21 @@ impl Aggregation<'_> {
         labels: &[Option<Labels>],
         whole: Option<TimeRange>,
     ) -> Result<(), BlockError> {
-        let reader = &store.reader;
-        let (starts, durations) = (reader.starts(entry)?, reader.durations(entry)?);
-        let (flags, operations) = (reader.flags(entry)?, reader.operations(entry)?);
-        for row in 0..starts.len() {
-            let start = UnixNanos(starts[row]);
-            if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
-                continue;
-            }
-            if let Some(point) = self.point(&labels[operations[row] as usize], flags[row], start.0) {
-                point.request_count += 1;
-                point.error_count += u64::from(flags[row].failed());
-                let shown = if start.0.checked_add(durations[row]).is_some() { durations[row] } else { 0 };
-                point.latency.add(shown);
+        let dictionary = store.reader.dictionary(entry)?;
+        for page in 0..store.reader.pages(entry)? {
+            let core = store.reader.core(entry, page as u32)?;
+            for row in 0..core.rows() {
+                let start = UnixNanos(core.start[row]);
+                if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
+                    continue;
+                }
+                let flags = dictionary.flags(core.class[row]);
+                let operation = dictionary.operation(core.class[row]);
+                if let Some(point) = self.point(&labels[operation as usize], flags, start.0) {
+                    point.request_count += 1;
+                    point.error_count += u64::from(flags.failed());
+                    point.latency.add(shown_duration(start.0, core.duration[row]));
+                }
             }
         }
         Ok(())

@@ -1,4 +1,7 @@
 //! One block as the store reads it: sections fetched when asked for, decoded once, kept in a bounded cache.
+//!
+//! Blocks of an older format are taken over into today's when they are first read, and kept in the
+//! cache as a whole: nothing above knows of them.
 
 use std::sync::Arc;
 
@@ -7,8 +10,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockKey, CatalogRow, ChunkRows, Dictionary, FormatError, Header, RollupRow, RowFlags, Section,
-    SectionKind, TokenFilter, TraceTable, decode_column,
+    BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage, OpenPage,
+    PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -32,6 +35,8 @@ pub(crate) enum BlockError {
     Record(#[from] RecordError),
     #[error("a stored span does not decode: {0}")]
     Wire(#[from] WireError),
+    #[error("a block of an older format cannot be read: {0}")]
+    Upgrade(#[from] UpgradeError),
 }
 
 /// Reads blocks through a cache of decoded parts.
@@ -40,26 +45,34 @@ pub(crate) struct BlockReader {
     cache: Cache<PartKey, Part, PartWeighter>,
 }
 
-/// Block, section, and for body chunks which one.
+/// Block, section, and for pages which one.
 type PartKey = (u64, SectionKey, u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum SectionKey {
-    Header,
+    Source,
     Section(SectionKind),
+}
+
+/// Where the sections of a block come from.
+#[derive(Clone)]
+enum Source {
+    Engine(Arc<Header>),
+    /// Taken over from an older format.
+    Memory(Arc<Header>, Bytes),
 }
 
 #[derive(Clone)]
 enum Part {
-    Header(Arc<Header>),
+    Source(Source),
     Dictionary(Arc<Dictionary>),
     Traces(Arc<TraceTable>),
-    Wide(Arc<Vec<u64>>),
-    Flags(Arc<Vec<RowFlags>>),
-    Operations(Arc<Vec<u32>>),
-    Filter(Arc<TokenFilter>),
+    Filters(Arc<PageFilters>),
     Rollups(Arc<Vec<RollupRow>>),
-    Chunk(Bytes),
+    Texts(Arc<TextTable>),
+    Core(Arc<CorePage>),
+    Ids(Arc<IdsPage>),
+    Values(Arc<ValuesPage>),
 }
 
 #[derive(Clone)]
@@ -69,14 +82,16 @@ struct PartWeighter;
 const ENTRY_BYTES: u64 = 128;
 
 macro_rules! part {
-    ($self:ident, $entry:ident, $kind:expr, $variant:ident, $decode:expr) => {{
-        let key = ($entry.key.block.0, SectionKey::Section($kind), 0);
+    ($self:ident, $entry:ident, $kind:expr, $page:expr, $keep:expr, $variant:ident, $decode:expr) => {{
+        let key = ($entry.key.block.0, SectionKey::Section($kind), $page);
         if let Some(Part::$variant(part)) = $self.cache.get(&key) {
             return Ok(part);
         }
-        let bytes = $self.section($entry, $kind)?;
+        let bytes = $self.section($entry, $kind, $page)?;
         let part = Arc::new($decode(bytes)?);
-        $self.cache.insert(key, Part::$variant(part.clone()));
+        if $keep {
+            $self.cache.insert(key, Part::$variant(part.clone()));
+        }
         Ok(part)
     }};
 }
@@ -91,60 +106,44 @@ impl BlockReader {
     }
 
     pub(crate) fn header(&self, entry: &BlockEntry) -> Result<Arc<Header>, BlockError> {
-        let key = (entry.key.block.0, SectionKey::Header, 0);
-        if let Some(Part::Header(header)) = self.cache.get(&key) {
-            return Ok(header);
-        }
-        let header = Arc::new(Header::parse(&self.fetch(entry, 0..u64::from(entry.row.header_bytes))?)?);
-        self.cache.insert(key, Part::Header(header.clone()));
-        Ok(header)
+        Ok(self.source(entry)?.header().clone())
     }
 
     pub(crate) fn dictionary(&self, entry: &BlockEntry) -> Result<Arc<Dictionary>, BlockError> {
-        part!(self, entry, SectionKind::Dictionary, Dictionary, Dictionary::decode)
+        part!(self, entry, SectionKind::Dictionary, 0, true, Dictionary, Dictionary::decode)
     }
 
+    /// Every format has the same trace table: it is read without taking an old block over.
     pub(crate) fn traces(&self, entry: &BlockEntry) -> Result<Arc<TraceTable>, BlockError> {
+        let key = (entry.key.block.0, SectionKey::Section(SectionKind::Traces), 0);
+        if let Some(Part::Traces(traces)) = self.cache.get(&key) {
+            return Ok(traces);
+        }
+        let section = *self.stored_header(entry)?.section(SectionKind::Traces)?;
+        let bytes = section.decode(self.fetch(entry, section.range())?)?;
         let meta = &entry.row.meta;
-        let decode = |bytes| TraceTable::decode(bytes, meta.traces as usize, meta.spans);
-        part!(self, entry, SectionKind::Traces, Traces, decode)
+        let traces = Arc::new(TraceTable::decode(bytes, meta.traces as usize, meta.spans)?);
+        self.cache.insert(key, Part::Traces(traces.clone()));
+        Ok(traces)
     }
 
-    pub(crate) fn starts(&self, entry: &BlockEntry) -> Result<Arc<Vec<u64>>, BlockError> {
-        part!(self, entry, SectionKind::Start, Wide, |bytes| column(entry, bytes))
+    /// Whether the block is of an older format.
+    pub(crate) fn is_old(&self, entry: &BlockEntry) -> Result<bool, BlockError> {
+        Ok(self.stored_header(entry)?.version() != FORMAT_VERSION)
     }
 
-    pub(crate) fn durations(&self, entry: &BlockEntry) -> Result<Arc<Vec<u64>>, BlockError> {
-        part!(self, entry, SectionKind::Duration, Wide, |bytes| column(entry, bytes))
+    pub(crate) fn texts(&self, entry: &BlockEntry) -> Result<Arc<TextTable>, BlockError> {
+        let decode = |bytes: Bytes| TextTable::decode(&bytes);
+        part!(self, entry, SectionKind::Texts, 0, true, Texts, decode)
     }
 
-    pub(crate) fn sequences(&self, entry: &BlockEntry) -> Result<Arc<Vec<u64>>, BlockError> {
-        part!(self, entry, SectionKind::Sequence, Wide, |bytes| column(entry, bytes))
-    }
-
-    pub(crate) fn flags(&self, entry: &BlockEntry) -> Result<Arc<Vec<RowFlags>>, BlockError> {
-        let narrow = |bytes| {
-            column(entry, bytes).map(|v| v.into_iter().map(|flags| RowFlags(flags as u8)).collect::<Vec<_>>())
+    pub(crate) fn filters(&self, entry: &BlockEntry) -> Result<Arc<PageFilters>, BlockError> {
+        let pages = self.pages(entry)?;
+        let decode = |bytes: Bytes| {
+            let filters = PageFilters::decode(&bytes).filter(|filters| filters.pages.len() == pages);
+            filters.ok_or(FormatError::Damaged("token filter"))
         };
-        part!(self, entry, SectionKind::Flags, Flags, narrow)
-    }
-
-    /// Indices into the dictionary's operations, each checked.
-    pub(crate) fn operations(&self, entry: &BlockEntry) -> Result<Arc<Vec<u32>>, BlockError> {
-        let known = self.dictionary(entry)?.operations.len() as u64;
-        let narrow = |bytes| {
-            let wide = column(entry, bytes)?;
-            if wide.iter().any(|index| *index >= known) {
-                return Err(FormatError::Damaged("column"));
-            }
-            Ok(wide.into_iter().map(|index| index as u32).collect::<Vec<_>>())
-        };
-        part!(self, entry, SectionKind::Operation, Operations, narrow)
-    }
-
-    pub(crate) fn filter(&self, entry: &BlockEntry) -> Result<Arc<TokenFilter>, BlockError> {
-        let decode = |bytes: Bytes| TokenFilter::decode(&bytes).ok_or(FormatError::Damaged("token filter"));
-        part!(self, entry, SectionKind::Filter, Filter, decode)
+        part!(self, entry, SectionKind::Filter, 0, true, Filters, decode)
     }
 
     pub(crate) fn rollups(&self, entry: &BlockEntry) -> Result<Arc<Vec<RollupRow>>, BlockError> {
@@ -156,39 +155,107 @@ impl BlockReader {
                 && counted == Some(u64::from(entry.row.meta.spans));
             in_order.then_some(rows).ok_or(FormatError::Damaged("rollups").into())
         };
-        part!(self, entry, SectionKind::Rollups, Rollups, decode)
+        part!(self, entry, SectionKind::Rollups, 0, true, Rollups, decode)
     }
 
-    /// The rows of one body chunk. `keep` says whether it is likely to be asked for again.
-    pub(crate) fn chunk(
+    /// How many pages the block has.
+    pub(crate) fn pages(&self, entry: &BlockEntry) -> Result<usize, BlockError> {
+        Ok(self.source(entry)?.header().pages(SectionKind::Core).len())
+    }
+
+    /// The columns that every row of a page has.
+    pub(crate) fn core(&self, entry: &BlockEntry, page: u32) -> Result<Arc<CorePage>, BlockError> {
+        self.core_of(entry, page, true)
+    }
+
+    fn core_of(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<Arc<CorePage>, BlockError> {
+        let dictionary = self.dictionary(entry)?;
+        let decode = |bytes: Bytes| CorePage::decode(&bytes, &dictionary);
+        part!(self, entry, SectionKind::Core, page, keep, Core, decode)
+    }
+
+    pub(crate) fn ids(
         &self,
         entry: &BlockEntry,
-        index: usize,
+        page: u32,
+        rows: usize,
         keep: bool,
-    ) -> Result<ChunkRows, BlockError> {
-        let key = (entry.key.block.0, SectionKey::Section(SectionKind::Body), index as u32);
-        if let Some(Part::Chunk(bytes)) = self.cache.get(&key) {
-            return Ok(ChunkRows::new(bytes));
-        }
-        let header = self.header(entry)?;
-        let section = header.chunks().get(index).ok_or(FormatError::Damaged("header"))?;
-        let stored = self.fetch(entry, section.range())?;
-        // Every chunk of the block is inflated with the first one: that is kept in any case.
-        let first = match (section.needs_first_chunk(), index) {
-            (false, _) => None,
-            (true, 0) => return Err(FormatError::Damaged("header").into()),
-            (true, _) => Some(self.chunk(entry, 0, true)?),
-        };
-        let bytes = section.decode(stored, first.as_ref().map(ChunkRows::bytes))?;
-        if keep || index == 0 {
-            self.cache.insert(key, Part::Chunk(bytes.clone()));
-        }
-        Ok(ChunkRows::new(bytes))
+    ) -> Result<Arc<IdsPage>, BlockError> {
+        let decode = |bytes: Bytes| IdsPage::decode(&bytes, rows);
+        part!(self, entry, SectionKind::Ids, page, keep, Ids, decode)
     }
 
-    fn section(&self, entry: &BlockEntry, kind: SectionKind) -> Result<Bytes, BlockError> {
-        let section: Section = *self.header(entry)?.section(kind)?;
-        Ok(section.decode(self.fetch(entry, section.range())?, None)?)
+    pub(crate) fn values(
+        &self,
+        entry: &BlockEntry,
+        page: u32,
+        core: &CorePage,
+        keep: bool,
+    ) -> Result<Arc<ValuesPage>, BlockError> {
+        let dictionary = self.dictionary(entry)?;
+        let decode = |bytes: Bytes| ValuesPage::open(bytes, core, &dictionary);
+        part!(self, entry, SectionKind::Values, page, keep, Values, decode)
+    }
+
+    /// A page with everything that its rows are made of. `keep` says whether it is likely to be asked
+    /// for again.
+    pub(crate) fn page(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<OpenPage, BlockError> {
+        let core = self.core_of(entry, page, keep)?;
+        Ok(OpenPage {
+            dictionary: self.dictionary(entry)?,
+            texts: self.texts(entry)?,
+            ids: self.ids(entry, page, core.rows(), keep)?,
+            values: self.values(entry, page, &core, keep)?,
+            core,
+        })
+    }
+
+    /// The page that holds a row, and the first row of that page.
+    pub(crate) fn page_of(&self, entry: &BlockEntry, row: u32) -> Result<(u32, u32), BlockError> {
+        let header = self.header(entry)?;
+        let page = header.page_of(row)?;
+        Ok((page as u32, header.pages(SectionKind::Core)[page].first_row))
+    }
+
+    fn source(&self, entry: &BlockEntry) -> Result<Source, BlockError> {
+        let key = (entry.key.block.0, SectionKey::Source, 0);
+        if let Some(Part::Source(source)) = self.cache.get(&key) {
+            return Ok(source);
+        }
+        let header = self.stored_header(entry)?;
+        if header.version() == FORMAT_VERSION {
+            return Ok(Source::Engine(header));
+        }
+        let upgraded = spandrel_block::upgrade(&self.fetch(entry, 0..entry.row.bytes)?)?;
+        let source = Source::Memory(Arc::new(Header::parse(&upgraded.bytes)?), upgraded.bytes);
+        self.cache.insert(key, Part::Source(source.clone()));
+        Ok(source)
+    }
+
+    /// The header as it is stored, of whatever format.
+    fn stored_header(&self, entry: &BlockEntry) -> Result<Arc<Header>, BlockError> {
+        let key = (entry.key.block.0, SectionKey::Source, 0);
+        if let Some(Part::Source(Source::Engine(header))) = self.cache.get(&key) {
+            return Ok(header);
+        }
+        let header = Arc::new(Header::parse(&self.fetch(entry, 0..u64::from(entry.row.header_bytes))?)?);
+        if header.version() == FORMAT_VERSION {
+            self.cache.insert(key, Part::Source(Source::Engine(header.clone())));
+        }
+        Ok(header)
+    }
+
+    fn section(&self, entry: &BlockEntry, kind: SectionKind, page: u32) -> Result<Bytes, BlockError> {
+        let source = self.source(entry)?;
+        let section: Section =
+            *source.header().pages(kind).get(page as usize).ok_or(FormatError::Missing(kind))?;
+        let stored = match &source {
+            Source::Engine(_) => self.fetch(entry, section.range())?,
+            Source::Memory(_, bytes) => {
+                bytes.slice(section.range().start as usize..section.range().end as usize)
+            }
+        };
+        Ok(section.decode(stored)?)
     }
 
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {
@@ -197,8 +264,14 @@ impl BlockReader {
     }
 }
 
-fn column(entry: &BlockEntry, bytes: Bytes) -> Result<Vec<u64>, FormatError> {
-    decode_column(&bytes, entry.row.meta.spans as usize)
+// === impl Source ===
+
+impl Source {
+    fn header(&self) -> &Arc<Header> {
+        match self {
+            Self::Engine(header) | Self::Memory(header, _) => header,
+        }
+    }
 }
 
 // === impl PartWeighter ===
@@ -206,18 +279,21 @@ fn column(entry: &BlockEntry, bytes: Bytes) -> Result<Vec<u64>, FormatError> {
 impl Weighter<PartKey, Part> for PartWeighter {
     fn weight(&self, _key: &PartKey, part: &Part) -> u64 {
         let bytes = match part {
-            Part::Header(header) => header.chunks().len() * 40 + 600,
-            Part::Dictionary(dictionary) => {
-                let records = dictionary.resources.iter().chain(&dictionary.scopes);
-                records.map(|record| record.len() + 64).sum::<usize>() + dictionary.operations.len() * 80
+            Part::Source(source) => {
+                let memory = match source {
+                    Source::Engine(_) => 0,
+                    Source::Memory(_, bytes) => bytes.len(),
+                };
+                source.header().sections().len() * 40 + memory
             }
+            Part::Dictionary(dictionary) => dictionary.size(),
             Part::Traces(traces) => traces.entries().len() * 24,
-            Part::Wide(values) => values.len() * 8,
-            Part::Flags(flags) => flags.len(),
-            Part::Operations(operations) => operations.len() * 4,
-            Part::Filter(filter) => filter.size(),
+            Part::Filters(filters) => filters.size(),
             Part::Rollups(rows) => rows.len() * 512,
-            Part::Chunk(bytes) => bytes.len(),
+            Part::Texts(texts) => texts.size(),
+            Part::Core(core) => core.size(),
+            Part::Ids(ids) => ids.size(),
+            Part::Values(values) => values.size(),
         };
         bytes as u64 + ENTRY_BYTES
     }

@@ -4,7 +4,9 @@
 //! taken as true: rows that fall through the columns are then looked at in full.
 
 use regex::Regex;
-use spandrel_block::{Dictionary, Number, RowFlags, Token, TokenFilter, semantics};
+use spandrel_block::{
+    Column, Dictionary, FormatError, Number, OpenPage, PageFilters, RowFlags, Slot, Token, semantics,
+};
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanKind, SpanView, StatusCode};
 
@@ -53,27 +55,6 @@ pub(crate) fn matches(
     })
 }
 
-/// A text that every span that satisfies the predicate has among its bytes, if there is one. Looking
-/// for it is many times faster than reading the span. `in_resource` tells whether a resource could
-/// hold the text instead.
-pub(crate) fn required_text<'p>(
-    predicate: &'p Predicate,
-    in_resource: &mut dyn FnMut(&str) -> bool,
-) -> Option<&'p str> {
-    match predicate {
-        Predicate::And(parts) => parts.iter().find_map(|part| required_text(part, in_resource)),
-        Predicate::Compare(Field::Attribute(scope, _), Comparison::Eq(Literal::String(text))) => {
-            let only_on_span = match scope {
-                AttributeScope::Span => true,
-                AttributeScope::Any => !in_resource(text),
-                AttributeScope::Resource => false,
-            };
-            (only_on_span && !text.is_empty()).then_some(text)
-        }
-        _ => None,
-    }
-}
-
 fn exists(field: &Field, span: &SpanView<'_>, resource: &ResourceView<'_>) -> Result<bool, WireError> {
     match field {
         Field::Attribute(scope, key) => any_attribute(*scope, key, span, resource, |_| true),
@@ -116,80 +97,129 @@ fn clamp(value: u64) -> i64 {
 
 // === on columns ===
 
+/// Whether a row satisfies a predicate, as far as columns tell. Ordered, so that *and* is the smallest
+/// and *or* the largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    No,
+    /// The span has to be looked at.
+    Perhaps,
+    Yes,
+}
+
 /// A predicate made ready for the rows of one block.
 #[derive(Debug)]
 pub(crate) enum BlockPredicate {
     Constant(bool),
-    /// By index of the operation.
-    Operation(Vec<bool>),
+    /// By class: whatever name, kind, status, failure and service decide.
+    Class(Vec<bool>),
+    /// By origin: whatever the resource decides.
+    Origin(Vec<bool>),
     Duration(Comparison),
-    Flags(Field, Comparison),
-    /// Needs the span itself.
-    Span,
+    /// An attribute of the span. The number is its place among those of the predicate.
+    Attribute(AttributeTest, usize),
     And(Vec<BlockPredicate>),
     Or(Vec<BlockPredicate>),
 }
 
-/// The columns of one row.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ColumnRow {
-    pub(crate) operation: u32,
-    pub(crate) duration: u64,
-    pub(crate) flags: RowFlags,
+/// What is asked of the attributes of a span that have a key.
+#[derive(Debug, Clone)]
+pub(crate) struct AttributeTest {
+    key: String,
+    /// None asks whether there is any.
+    comparison: Option<Comparison>,
+    /// Whether the answer is turned around.
+    negated: bool,
+    /// What a page with such an attribute has in its filter.
+    token: Token,
 }
 
+/// What the columns of a row say, but for attributes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ColumnRow {
+    pub(crate) class: u32,
+    pub(crate) origin: u32,
+    pub(crate) duration: u64,
+}
+
+/// For each attribute test of a predicate, what it says of each row of a page; empty while unknown.
+pub(crate) type AttributeVerdicts = Vec<Vec<Verdict>>;
+
 impl BlockPredicate {
-    /// Prepares a predicate for a block. `filter` is asked for only when an attribute is compared.
-    pub(crate) fn new<E>(
-        predicate: &Predicate,
-        dictionary: &Dictionary,
-        filter: &mut dyn FnMut() -> Result<std::sync::Arc<TokenFilter>, E>,
-    ) -> Result<Self, E> {
+    /// Prepares a predicate for a block.
+    pub(crate) fn new(predicate: &Predicate, dictionary: &Dictionary) -> Result<Self, WireError> {
+        let mut tests = 0;
+        Self::build(predicate, dictionary, &mut tests)
+    }
+
+    fn build(predicate: &Predicate, dictionary: &Dictionary, tests: &mut usize) -> Result<Self, WireError> {
+        let mut each = |parts: &[Predicate]| -> Result<Vec<Self>, WireError> {
+            parts.iter().map(|part| Self::build(part, dictionary, tests)).collect()
+        };
         Ok(match predicate {
             Predicate::All => Self::Constant(true),
-            Predicate::And(parts) => Self::and(Self::each(parts, dictionary, filter)?),
-            Predicate::Or(parts) => Self::or(Self::each(parts, dictionary, filter)?),
-            Predicate::Compare(Field::Name, comparison) => {
-                Self::operation(dictionary, |_, name| comparison.holds_for_text(name))
-            }
+            Predicate::And(parts) => Self::and(each(parts)?),
+            Predicate::Or(parts) => Self::or(each(parts)?),
             Predicate::Compare(Field::Duration, comparison) => Self::Duration(comparison.clone()),
-            Predicate::Compare(field @ (Field::Status | Field::Kind | Field::Failed), comparison) => {
-                Self::Flags(field.clone(), comparison.clone())
-            }
-            Predicate::Compare(Field::Attribute(AttributeScope::Resource, key), comparison)
-                if key == SERVICE_NAME =>
-            {
-                Self::operation(dictionary, |service, _| comparison.holds_for_text(service))
-            }
             Predicate::Compare(Field::Attribute(scope, key), comparison) => {
                 let token = comparison.token(key).unwrap_or_else(|| Token::of_key(key));
-                let service = key == SERVICE_NAME && *scope == AttributeScope::Any;
-                if service || filter()?.may_contain(token) { Self::Span } else { Self::Constant(false) }
+                let test =
+                    AttributeTest { key: key.clone(), comparison: Some(comparison.clone()), negated: false, token };
+                Self::attribute(*scope, test, dictionary, tests)?
             }
-            Predicate::Exists(Field::Attribute(_, key)) if key != SERVICE_NAME => {
-                if filter()?.may_contain(Token::of_key(key)) { Self::Span } else { Self::Constant(false) }
+            Predicate::Exists(Field::Attribute(scope, key)) => {
+                Self::attribute(*scope, AttributeTest::exists(key, false), dictionary, tests)?
             }
-            Predicate::Exists(Field::Attribute(..)) | Predicate::Absent(Field::Attribute(..)) => Self::Span,
+            Predicate::Absent(Field::Attribute(scope, key)) => {
+                Self::attribute(*scope, AttributeTest::exists(key, true), dictionary, tests)?
+            }
+            Predicate::Compare(field, comparison) => Self::by_class(dictionary, |operation, flags| match field {
+                Field::Name => comparison.holds_for_text(operation),
+                Field::Status => comparison.holds_for_status(flags.status()),
+                Field::Kind => comparison.holds_for_kind(flags.kind()),
+                _ => comparison.holds_for_bool(flags.failed()),
+            }),
             Predicate::Exists(_) => Self::Constant(true),
             Predicate::Absent(_) => Self::Constant(false),
         })
     }
 
-    fn each<E>(
-        parts: &[Predicate],
-        dictionary: &Dictionary,
-        filter: &mut dyn FnMut() -> Result<std::sync::Arc<TokenFilter>, E>,
-    ) -> Result<Vec<Self>, E> {
-        parts.iter().map(|part| Self::new(part, dictionary, filter)).collect()
+    fn by_class(dictionary: &Dictionary, holds: impl Fn(&str, RowFlags) -> bool) -> Self {
+        let table = (0..dictionary.classes.len() as u32).map(|class| {
+            let (_, name) = &dictionary.operations[dictionary.operation(class) as usize];
+            holds(name, dictionary.flags(class))
+        });
+        Self::table(table.collect(), Self::Class)
     }
 
-    fn operation(dictionary: &Dictionary, holds: impl Fn(&str, &str) -> bool) -> Self {
-        let service = |index: u32| dictionary.services[index as usize].as_str();
-        let table: Vec<bool> =
-            dictionary.operations.iter().map(|(s, name)| holds(service(*s), name)).collect();
+    /// An attribute is on the resource, on the span, or on any of the two.
+    fn attribute(
+        scope: AttributeScope,
+        test: AttributeTest,
+        dictionary: &Dictionary,
+        tests: &mut usize,
+    ) -> Result<Self, WireError> {
+        let mut parts = Vec::new();
+        let negated = test.negated;
+        if scope != AttributeScope::Span {
+            let mut by_resource = Vec::with_capacity(dictionary.resources.len());
+            for resource in &dictionary.resources {
+                by_resource.push(test.holds_for_resource(&ResourceView::parse(resource)?)? != negated);
+            }
+            let table = dictionary.origins.iter().map(|(resource, _)| by_resource[*resource as usize]);
+            parts.push(Self::table(table.collect(), Self::Origin));
+        }
+        if scope != AttributeScope::Resource {
+            parts.push(Self::Attribute(test, *tests));
+            *tests += 1;
+        }
+        Ok(if negated { Self::and(parts) } else { Self::or(parts) })
+    }
+
+    fn table(table: Vec<bool>, of: fn(Vec<bool>) -> Self) -> Self {
         match table.iter().all(|known| *known == table[0]) {
             true => Self::Constant(table.first().copied().unwrap_or(false)),
-            false => Self::Operation(table),
+            false => of(table),
         }
     }
 
@@ -209,27 +239,168 @@ impl BlockPredicate {
         if parts.is_empty() { Self::Constant(false) } else { Self::Or(parts) }
     }
 
-    /// Whether columns alone cannot decide.
-    pub(crate) fn needs_span(&self) -> bool {
+    /// The attribute tests, in the order of their numbers.
+    pub(crate) fn tests(&self) -> Vec<&AttributeTest> {
         match self {
-            Self::Span => true,
-            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::needs_span),
-            _ => false,
+            Self::Attribute(test, _) => vec![test],
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::tests).collect(),
+            _ => Vec::new(),
         }
     }
 
-    /// Whether a row may match; exact unless [`Self::needs_span`].
-    pub(crate) fn may_match(&self, row: ColumnRow) -> bool {
+    /// Whether a page of which only the filter is known may have a matching row.
+    pub(crate) fn may_match_page(&self, filters: &PageFilters, page: usize) -> bool {
         match self {
             Self::Constant(value) => *value,
-            Self::Operation(table) => table[row.operation as usize],
-            Self::Duration(comparison) => comparison.holds_for_number(Number::Int(clamp(row.duration))),
-            Self::Flags(Field::Status, comparison) => comparison.holds_for_status(row.flags.status()),
-            Self::Flags(Field::Kind, comparison) => comparison.holds_for_kind(row.flags.kind()),
-            Self::Flags(_, comparison) => comparison.holds_for_bool(row.flags.failed()),
-            Self::Span => true,
-            Self::And(parts) => parts.iter().all(|part| part.may_match(row)),
-            Self::Or(parts) => parts.iter().any(|part| part.may_match(row)),
+            Self::Attribute(test, _) => test.may_be_in(filters, page),
+            Self::And(parts) => parts.iter().all(|part| part.may_match_page(filters, page)),
+            Self::Or(parts) => parts.iter().any(|part| part.may_match_page(filters, page)),
+            _ => true,
+        }
+    }
+
+    /// What a row's columns say; `attributes` says what is known of the row's attributes.
+    pub(crate) fn verdict(&self, row: ColumnRow, attributes: &dyn Fn(usize) -> Verdict) -> Verdict {
+        match self {
+            Self::Constant(value) => Verdict::of(*value),
+            Self::Class(table) => Verdict::of(table[row.class as usize]),
+            Self::Origin(table) => Verdict::of(table[row.origin as usize]),
+            Self::Duration(comparison) => {
+                Verdict::of(comparison.holds_for_number(Number::Int(clamp(row.duration))))
+            }
+            Self::Attribute(_, number) => attributes(*number),
+            Self::And(parts) => {
+                let mut verdict = Verdict::Yes;
+                for part in parts {
+                    verdict = verdict.min(part.verdict(row, attributes));
+                    if verdict == Verdict::No {
+                        break;
+                    }
+                }
+                verdict
+            }
+            Self::Or(parts) => {
+                parts.iter().map(|part| part.verdict(row, attributes)).max().unwrap_or(Verdict::No)
+            }
+        }
+    }
+}
+
+// === impl AttributeTest ===
+
+impl AttributeTest {
+    fn exists(key: &str, negated: bool) -> Self {
+        Self { key: key.to_owned(), comparison: None, negated, token: Token::of_key(key) }
+    }
+
+    fn holds_for(&self, value: AnyValue<'_>) -> bool {
+        self.comparison.as_ref().is_none_or(|comparison| comparison.holds_for_value(value))
+    }
+
+    /// Whether the resource has such an attribute, whatever `negated` says.
+    fn holds_for_resource(&self, resource: &ResourceView<'_>) -> Result<bool, WireError> {
+        if self.key == SERVICE_NAME {
+            // The name that people see, also for resources that do not say theirs.
+            return Ok(self.holds_for(AnyValue::String(semantics::service_name(resource))));
+        }
+        for attribute in resource.attributes() {
+            let attribute = attribute?;
+            if attribute.key == self.key && self.holds_for(attribute.value.unwrap_or(AnyValue::Empty)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn may_be_in(&self, filters: &PageFilters, page: usize) -> bool {
+        let filter = &filters.pages[page];
+        self.negated || filter.may_contain(self.token) || filter.may_contain(Token::IRREGULAR)
+    }
+
+    /// What the columns of a page say of each row's attributes.
+    pub(crate) fn verdicts(&self, page: &OpenPage) -> Result<Vec<Verdict>, FormatError> {
+        let dictionary = &page.dictionary;
+        let mut verdicts = vec![Verdict::No; page.core.rows()];
+        for (number, slot) in dictionary.slots.iter().enumerate() {
+            if slot.is_irregular() {
+                self.add_constant(page, number as u32, Verdict::Perhaps, &mut verdicts);
+            } else if let Some((key, value)) = slot.span_literal()
+                && key == self.key.as_bytes()
+            {
+                self.add_constant(page, number as u32, Verdict::of(self.holds_for(value)), &mut verdicts);
+            } else if slot.is_attribute(&self.key) {
+                self.add_column(page, number as u32, slot, &mut verdicts)?;
+            }
+        }
+        if self.negated {
+            verdicts.iter_mut().for_each(|verdict| *verdict = verdict.turned_around());
+        }
+        Ok(verdicts)
+    }
+
+    /// Rows whose shape has a slot get at least this verdict.
+    fn add_constant(&self, page: &OpenPage, slot: u32, verdict: Verdict, verdicts: &mut [Verdict]) {
+        let counts = page.dictionary.slot_counts(slot);
+        if verdict == Verdict::No || counts.iter().all(|count| *count == 0) {
+            return;
+        }
+        for (known, class) in verdicts.iter_mut().zip(&page.core.class) {
+            if counts[*class as usize] > 0 {
+                *known = (*known).max(verdict);
+            }
+        }
+    }
+
+    fn add_column(
+        &self,
+        page: &OpenPage,
+        number: u32,
+        slot: &Slot,
+        verdicts: &mut [Verdict],
+    ) -> Result<(), FormatError> {
+        let Some(column) = page.values.column(number, slot.form)? else { return Ok(()) };
+        let holds = self.column_holds(page, slot, column)?;
+        let counts = page.dictionary.slot_counts(number);
+        let mut values = holds.into_iter();
+        for (known, class) in verdicts.iter_mut().zip(&page.core.class) {
+            for _ in 0..counts[*class as usize] {
+                let holds = values.next().ok_or(FormatError::Damaged("column"))?;
+                *known = (*known).max(Verdict::of(holds));
+            }
+        }
+        Ok(())
+    }
+
+    /// For each value of a column, whether it satisfies the test; equal texts are compared once.
+    fn column_holds(&self, page: &OpenPage, slot: &Slot, column: &Column) -> Result<Vec<bool>, FormatError> {
+        Ok(match column {
+            Column::Numbers(numbers) => {
+                numbers.iter().map(|number| self.holds_for(slot.value_of_number(*number))).collect()
+            }
+            Column::Texts { references, index } => {
+                let mut known = Vec::with_capacity(references.len());
+                for reference in references {
+                    let text = page.values.text(*reference, &page.texts)?;
+                    known.push(self.holds_for(slot.value_of_text(text)));
+                }
+                index.iter().map(|at| known[*at as usize]).collect()
+            }
+        })
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+
+    fn turned_around(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Perhaps => Self::Perhaps,
+            Self::Yes => Self::No,
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Background merge: many small blocks of a window become few large ones.
 //!
-//! Each trace becomes contiguous, duplicates go, compression gets stronger. The new blocks and the
-//! removal of the old ones are one catalog commit, so a kill at any moment leaves either the old
-//! blocks or the new ones. Memory is bounded by one inflated chunk for each block that is read and by
-//! the block that is written.
+//! Each trace becomes contiguous and duplicates go. Rows are copied as columns: what a span's parts are
+//! called in the new block is looked up once for each distinct part. The new blocks and the removal of
+//! the old ones are one catalog commit, so a kill at any moment leaves either the old blocks or the new
+//! ones. Memory is bounded by one decoded page for each block that is read and by the block that is
+//! written.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use spandrel_block::{BlockWriter, FinishedBlock, Hour};
+use bytes::Bytes;
+use spandrel_block::{BlockWriter, CopyError, FinishedBlock, FormatError, Hour, PageRows, RowKey, TraceTable};
 use spandrel_proto::{TenantId, TraceId};
 
-use super::block::{BlockEntry, BlockError};
-use super::rows::{BlockRows, MergedRows};
+use super::block::{BlockEntry, BlockError, BlockReader};
+use super::rows::Seen;
 use super::view::View;
 use super::{BlockTraceStore, StoreConfig};
 use crate::engine::{Change, EngineError, NewBlock};
@@ -31,6 +35,33 @@ struct Job {
     hour: Hour,
     level: u8,
     blocks: Vec<Arc<BlockEntry>>,
+    /// A block of an older format, taken over into today's.
+    rewrite: bool,
+}
+
+/// A block that is being merged, at its next row.
+struct Input {
+    entry: Arc<BlockEntry>,
+    traces: Arc<TraceTable>,
+    rows: PageRows,
+    /// The page that comes next, and the trace that its first row belongs to.
+    page: u32,
+    trace: usize,
+}
+
+/// The blocks of a merge: the one with the smallest key first, among equals the one stored first.
+struct Inputs {
+    reader: Arc<BlockReader>,
+    inputs: Vec<Input>,
+    heap: BinaryHeap<Reverse<(RowKey, u64, usize)>>,
+    damaged: Vec<(Arc<BlockEntry>, BlockError)>,
+}
+
+/// Tells spans that were there before, by everything that they consist of.
+#[derive(Default)]
+struct Duplicates {
+    seen: Seen<(Bytes, Bytes, Bytes)>,
+    key: Option<RowKey>,
 }
 
 /// Why a merge did not happen. The blocks stay as they are.
@@ -73,13 +104,23 @@ fn choose(store: &BlockTraceStore, tenant: &TenantId, view: &View, everything: b
             groups.entry((level, entry.key.hour)).or_default().push(entry);
         }
     }
-    let (&(level, hour), blocks) = groups.iter().find(|((level, _), blocks)| {
+    let due = groups.iter().find(|((level, _), blocks)| {
         if *level == 0 { everything || is_due(store, blocks) } else { blocks.len() >= FAN_IN }
-    })?;
+    });
+    let Some((&(level, hour), blocks)) = due else { return choose_old(store, tenant, view) };
     let mut blocks: Vec<_> = blocks.iter().map(|entry| (*entry).clone()).collect();
     blocks.sort_by_key(|entry| entry.key.block);
     blocks.truncate(store.config.max_merge_blocks);
-    Some(Job { tenant: tenant.clone(), hour, level, blocks })
+    Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: false })
+}
+
+/// Sealed blocks of an older format are taken over one by one when nothing else is due.
+fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option<Job> {
+    let mut old = store.old_blocks.lock();
+    old.retain(|(of, block)| of != tenant || view.get(*block).is_some_and(|entry| !store.is_damaged(entry)));
+    let entry = old.iter().filter(|(of, _)| of == tenant).find_map(|(_, block)| view.get(*block))?;
+    let (hour, level, blocks) = (entry.key.hour, entry.row.meta.level, vec![entry.clone()]);
+    Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: true })
 }
 
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
@@ -95,17 +136,10 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
         return Err(MergeError::NoRoom { bytes });
     }
     failpoint::reach(Failpoint::MergeChosen);
-    let mut damaged: Vec<(Arc<BlockEntry>, BlockError)> = Vec::new();
-    let mut parts = Vec::new();
-    for entry in &job.blocks {
-        match BlockRows::open(&store.reader, entry, 0..entry.row.meta.spans, false) {
-            Ok(rows) => parts.push(rows),
-            Err(error) => damaged.push((entry.clone(), error)),
-        }
-    }
-    let mut rows = MergedRows::new(parts);
-    let written = write(store, job.level + 1, &mut rows)?;
-    damaged.extend(rows.take_failed());
+    let mut inputs = Inputs::open(&store.reader, &job.blocks);
+    let level = if job.rewrite { job.level } else { job.level + 1 };
+    let written = write(store, level, &mut inputs)?;
+    let damaged = inputs.damaged;
     if !damaged.is_empty() {
         // Nothing is lost by a merge: without all rows there is none.
         damaged.iter().for_each(|(entry, error)| store.report_damage(entry, error, &Default::default()));
@@ -128,26 +162,30 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
 fn write(
     store: &BlockTraceStore,
     level: u8,
-    rows: &mut MergedRows,
+    inputs: &mut Inputs,
 ) -> Result<Vec<FinishedBlock>, MergeError> {
     let mut finished = Vec::new();
-    let mut writer: Option<BlockWriter> = None;
+    let mut writer = BlockWriter::new(SEALED_ZSTD_LEVEL)?;
     let mut last: Option<TraceId> = None;
-    for row in rows {
-        if let Some(full) = writer.take_if(|writer| is_full(store, writer, last != Some(row.key.0))) {
+    let mut duplicates = Duplicates::default();
+    while let Some((key, at)) = inputs.next() {
+        if !duplicates.is_new(inputs, key, at) {
+            inputs.pass(None);
+            continue;
+        }
+        let trace = key.trace();
+        if writer.rows() > 0 && is_full(store, &writer, last != Some(trace)) {
+            let full = std::mem::replace(&mut writer, BlockWriter::new(SEALED_ZSTD_LEVEL)?);
             finished.push(full.finish(level, store.clock.now())?);
             failpoint::reach(Failpoint::MergeBlockFinished);
         }
-        let open = match &mut writer {
-            Some(open) => open,
-            None => writer.insert(BlockWriter::new(SEALED_ZSTD_LEVEL)?),
-        };
-        let (resource, scope) = (open.resource(&row.resource)?, open.scope(&row.scope));
-        open.push(resource, scope, &row.span, row.sequence)?;
-        last = Some(row.key.0);
+        last = Some(trace);
+        if let Some(CopyError::Write(error)) = inputs.pass(Some(&mut writer)) {
+            return Err(error.into());
+        }
     }
-    if let Some(open) = writer {
-        finished.push(open.finish(level, store.clock.now())?);
+    if writer.rows() > 0 {
+        finished.push(writer.finish(level, store.clock.now())?);
     }
     Ok(finished)
 }
@@ -185,4 +223,129 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
     store.replace(&job.tenant, entries, &job.blocks);
     failpoint::reach(Failpoint::MergeReplaced);
     Ok(())
+}
+
+// === impl Inputs ===
+
+impl Inputs {
+    fn open(reader: &Arc<BlockReader>, blocks: &[Arc<BlockEntry>]) -> Self {
+        let mut this =
+            Self { reader: reader.clone(), inputs: Vec::new(), heap: BinaryHeap::new(), damaged: Vec::new() };
+        for entry in blocks {
+            match Input::open(reader, entry) {
+                Ok(input) => {
+                    let at = this.inputs.len();
+                    this.heap.extend(input.rows.key().map(|(key, sequence)| Reverse((key, sequence, at))));
+                    this.inputs.push(input);
+                }
+                Err(error) => this.damaged.push((entry.clone(), error)),
+            }
+        }
+        this
+    }
+
+    /// The smallest key, and the input that has it.
+    fn next(&self) -> Option<(RowKey, usize)> {
+        self.heap.peek().map(|Reverse((key, _, at))| (*key, *at))
+    }
+
+    /// Whether another input is at a row with the smallest key, too: then it is a child of the heap's top.
+    fn has_tie(&self, key: RowKey) -> bool {
+        self.heap.as_slice().iter().skip(1).take(2).any(|Reverse((other, ..))| *other == key)
+    }
+
+    /// Goes on to the next row of the input with the smallest key; copies the row if it is told where to.
+    fn pass(&mut self, writer: Option<&mut BlockWriter>) -> Option<CopyError> {
+        let mut top = self.heap.peek_mut()?;
+        let Reverse((_, _, at)) = *top;
+        let input = &mut self.inputs[at];
+        let passed = match writer {
+            Some(writer) => input.rows.copy_to(writer),
+            None => {
+                input.rows.skip();
+                Ok(())
+            }
+        };
+        let next = match passed {
+            Ok(()) => input.key(&self.reader),
+            Err(CopyError::Format(error)) => Err(error.into()),
+            Err(error) => return Some(error),
+        };
+        match next {
+            Ok(Some((key, sequence))) => *top = Reverse((key, sequence, at)),
+            Ok(None) => drop(PeekMut::pop(top)),
+            Err(error) => {
+                PeekMut::pop(top);
+                self.damaged.push((input.entry.clone(), error));
+            }
+        }
+        None
+    }
+}
+
+// === impl Input ===
+
+impl Input {
+    fn open(reader: &Arc<BlockReader>, entry: &Arc<BlockEntry>) -> Result<Self, BlockError> {
+        let traces = reader.traces(entry)?;
+        let (rows, trace) = Self::page(reader, entry, &traces, 0, 0)?;
+        Ok(Self { entry: entry.clone(), traces, rows, page: 1, trace })
+    }
+
+    /// The rows of a page, and the trace that the page behind it begins with.
+    fn page(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        traces: &TraceTable,
+        number: u32,
+        trace: usize,
+    ) -> Result<(PageRows, usize), BlockError> {
+        let page = reader.page(entry, number, false)?;
+        let runs = page.core.traces.len();
+        let ids = traces.entries().iter().skip(trace).take(runs).map(|(trace, _)| *trace).collect();
+        let header = reader.header(entry)?;
+        let first = header.pages(spandrel_block::SectionKind::Core)[number as usize].first_row;
+        let behind = first + page.core.rows() as u32;
+        // The last trace may go on behind the page.
+        let mut next = trace + runs;
+        if traces.entries().get(next.wrapping_sub(1)).is_some_and(|(_, range)| range.first + range.rows > behind) {
+            next -= 1;
+        }
+        Ok((PageRows::new(page, ids)?, next))
+    }
+
+    /// The key of the next row, of this page or the next one.
+    fn key(&mut self, reader: &Arc<BlockReader>) -> Result<Option<(RowKey, u64)>, BlockError> {
+        if let Some(key) = self.rows.key() {
+            return Ok(Some(key));
+        }
+        let pages = reader.pages(&self.entry)?;
+        if self.page as usize >= pages {
+            return Ok(None);
+        }
+        let (rows, trace) = Self::page(reader, &self.entry, &self.traces, self.page, self.trace)?;
+        (self.rows, self.trace) = (rows, trace);
+        self.page += 1;
+        let key = self.rows.key().ok_or(FormatError::Damaged("core of a page"))?;
+        Ok(Some(key))
+    }
+}
+
+// === impl Duplicates ===
+
+impl Duplicates {
+    /// Whether the next row is the first of its kind. Rows of different keys need not be put together
+    /// to know that.
+    fn is_new(&mut self, inputs: &mut Inputs, key: RowKey, at: usize) -> bool {
+        let again = self.key == Some(key);
+        if !again && !inputs.has_tie(key) {
+            return true;
+        }
+        if !again {
+            self.seen.clear();
+            self.key = Some(key);
+        }
+        // A row that cannot be read is noticed, and reported, when it is copied.
+        inputs.inputs[at].rows.peek().map_or(true, |row| self.seen.insert(row))
+    }
 }

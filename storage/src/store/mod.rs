@@ -21,15 +21,15 @@ mod summary;
 mod trouble;
 mod view;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
-use spandrel_block::{BlockId, BlockWriter, CatalogRow, FinishedBlock, Hour, RowRange, WriteError};
-use spandrel_proto::otlp::Decoded;
+use spandrel_block::{BlockId, BlockWriter, CatalogRow, CorePage, FormatError, FinishedBlock, Hour, RowKey, RowRange, WriteError};
+use spandrel_proto::otlp::{Decoded, SpanKey};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 pub use self::config::{Clock, StoreConfig, SystemClock};
@@ -71,6 +71,8 @@ pub struct BlockTraceStore {
     deletion_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
+    /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
+    old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
@@ -127,6 +129,7 @@ impl BlockTraceStore {
             deletion_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
+            old_blocks: Mutex::default(),
             backups: safekeeping::Backups::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
@@ -173,6 +176,8 @@ impl BlockTraceStore {
         }
         if meta.level == 0 {
             self.unsealed_spans.fetch_add(u64::from(meta.spans), Ordering::Relaxed);
+        } else if self.reader.is_old(&entry).unwrap_or(false) {
+            self.old_blocks.lock().insert((entry.key.tenant.clone(), entry.key.block));
         }
         state.change([entry], &[]);
     }
@@ -354,11 +359,13 @@ fn fresh_block(
     sequence: u64,
     clock: &dyn Clock,
 ) -> Result<Option<FinishedBlock>, WriteError> {
-    let mut order: Vec<(rows::RowKey, u32, u32)> =
+    let mut order: Vec<(RowKey, u32, u32)> =
         Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
     for (request, decoded) in requests.iter().enumerate() {
         let keyed = decoded.spans.iter().enumerate();
-        order.extend(keyed.map(|(at, s)| ((s.trace_id, s.start.0, s.span_id), request as u32, at as u32)));
+        order.extend(
+            keyed.map(|(at, s)| (RowKey::new(s.trace_id, s.start.0, s.span_id), request as u32, at as u32)),
+        );
     }
     if order.is_empty() {
         return Ok(None);
@@ -388,7 +395,8 @@ fn fresh_block(
         }
         let row = (resource, scope, &decoded.body[span.at.clone()]);
         if group.insert(row) {
-            writer.push(resource, scope, row.2, sequence)?;
+            let key = SpanKey { trace_id: span.trace_id, start: span.start.0, span_id: span.span_id };
+            writer.push_known(resource, scope, key, row.2, sequence)?;
         }
     }
     writer.finish(0, clock.now()).map(Some)
@@ -434,7 +442,7 @@ impl BlockTraceStore {
         trace: TraceId,
         damage: &Damage,
     ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
-        self.merged_parts(state, view, self.parts(tenant, state, view, trace), damage)
+        self.merged_parts(state, view, trace, self.parts(tenant, state, view, trace), damage)
     }
 
     /// The same of parts that were found already.
@@ -442,17 +450,13 @@ impl BlockTraceStore {
         &self,
         state: &TenantState,
         view: &View,
+        trace: TraceId,
         found: Vec<(Arc<BlockEntry>, RowRange)>,
         damage: &Damage,
     ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
         let mut parts = Vec::new();
         for (entry, rows) in found {
-            match BlockRows::open(
-                &self.reader,
-                &entry,
-                rows.first..rows.first.saturating_add(rows.rows),
-                true,
-            ) {
+            match BlockRows::open_trace(&self.reader, &entry, trace, rows) {
                 Ok(rows) => parts.push(rows),
                 Err(error) => self.report_damage(&entry, &error, damage),
             }
@@ -466,6 +470,31 @@ impl BlockTraceStore {
             merged.take_failed().iter().for_each(|(entry, error)| damaged.report(entry, error, &damage));
             row
         })
+    }
+
+    /// Visits rows of a block in order, until told to stop.
+    fn each_row(
+        &self,
+        entry: &BlockEntry,
+        rows: RowRange,
+        mut visit: impl FnMut(&CorePage, usize) -> bool,
+    ) -> Result<(), BlockError> {
+        let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
+        while row < end {
+            let (number, first) = self.reader.page_of(entry, row)?;
+            let page = self.reader.core(entry, number)?;
+            let here = (row - first) as usize..page.rows().min((end - first) as usize);
+            if here.is_empty() {
+                return Err(FormatError::Damaged("header").into());
+            }
+            row = first + here.end as u32;
+            for row in here {
+                if !visit(&page, row) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn report_damage(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {

@@ -1,6 +1,7 @@
 //! Spans in order: of a block, and of many blocks merged, each span once.
 //!
-//! The one place that merges: reads of a trace and the background merge both run through it.
+//! What reads a trace, and what rewrites blocks span by span, runs through here; the background merge
+//! copies columns instead (`merge.rs`).
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
@@ -9,15 +10,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use spandrel_block::{ChunkRows, Dictionary, FormatError};
-use spandrel_proto::otlp::SpanKey;
-use spandrel_proto::otlp::wire::WireError;
+use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
-
-/// What rows are sorted by.
-pub(crate) type RowKey = (TraceId, u64, SpanId);
 
 /// A stored span with its place in the order.
 #[derive(Debug, Clone)]
@@ -33,12 +29,19 @@ pub(crate) struct SpanRow {
 pub(crate) struct BlockRows {
     reader: Arc<BlockReader>,
     entry: Arc<BlockEntry>,
-    dictionary: Arc<Dictionary>,
-    sequences: Arc<Vec<u64>>,
+    traces: Traces,
     rows: Range<u32>,
-    chunk: ChunkRows,
-    next_chunk: usize,
-    keep_chunks: bool,
+    /// The page in hand, its number and its first row.
+    page: Option<(Rebuilder, u32, u32)>,
+    keep_pages: bool,
+    buffer: Vec<u8>,
+}
+
+/// Which trace a row belongs to.
+enum Traces {
+    One(TraceId),
+    /// From the table, and where in it.
+    Table(Arc<TraceTable>, usize),
 }
 
 /// The spans of several blocks in one order, duplicates left out.
@@ -67,30 +70,41 @@ struct Head {
 // === impl BlockRows ===
 
 impl BlockRows {
-    /// Reads `rows` of a block. `keep_chunks` caches what is inflated.
+    /// Reads `rows` of a block. `keep_pages` caches what is decoded.
     pub(crate) fn open(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,
         rows: Range<u32>,
-        keep_chunks: bool,
+        keep_pages: bool,
     ) -> Result<Self, BlockError> {
-        let header = reader.header(entry)?;
-        let first_chunk = header.chunk_of(rows.start)?;
-        let mut chunk = reader.chunk(entry, first_chunk, keep_chunks)?;
-        let skipped = rows.start - header.chunks()[first_chunk].first_row;
-        for row in chunk.by_ref().take(skipped as usize) {
-            row?;
-        }
-        Ok(Self {
-            dictionary: reader.dictionary(entry)?,
-            sequences: reader.sequences(entry)?,
-            reader: reader.clone(),
-            entry: entry.clone(),
-            rows,
-            chunk,
-            next_chunk: first_chunk + 1,
-            keep_chunks,
-        })
+        let table = reader.traces(entry)?;
+        let at = table.entries().partition_point(|(_, range)| range.first + range.rows <= rows.start);
+        Ok(Self::begin(reader, entry, Traces::Table(table, at), rows, keep_pages))
+    }
+
+    /// Reads the rows of one trace.
+    pub(crate) fn open_trace(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        trace: TraceId,
+        rows: RowRange,
+    ) -> Result<Self, BlockError> {
+        let range = rows.first..rows.first.saturating_add(rows.rows);
+        let mut rows = Self::begin(reader, entry, Traces::One(trace), range, true);
+        // What cannot be read at all is told at once.
+        rows.turn_page()?;
+        Ok(rows)
+    }
+
+    fn begin(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        traces: Traces,
+        rows: Range<u32>,
+        keep_pages: bool,
+    ) -> Self {
+        let (reader, entry) = (reader.clone(), entry.clone());
+        Self { reader, entry, traces, rows, page: None, keep_pages, buffer: Vec::new() }
     }
 
     /// The next row.
@@ -98,31 +112,59 @@ impl BlockRows {
         if self.rows.is_empty() {
             return Ok(None);
         }
-        let row = loop {
-            match self.chunk.next() {
-                Some(row) => break row?,
-                None => {
-                    self.chunk = self.reader.chunk(&self.entry, self.next_chunk, self.keep_chunks)?;
-                    self.next_chunk += 1;
-                }
-            }
-        };
-        let damaged = || FormatError::Damaged("body chunk");
-        let sequence = *self.sequences.get(self.rows.start as usize).ok_or_else(damaged)?;
+        let row = self.rows.start;
+        self.turn_page()?;
+        let damaged = || FormatError::Damaged("trace table");
+        let trace = self.traces.of(row).ok_or_else(damaged)?;
+        let (spans, _, first) = self.page.as_mut().ok_or_else(damaged)?;
+        let at = (row - *first) as usize;
+        let page = spans.page();
+        let start = *page.core.start.get(at).ok_or_else(damaged)?;
+        let span_id = SpanId::from_bytes(page.ids.span_id[at].to_be_bytes());
+        let (resource, scope) = page.dictionary.records(page.core.origin[at]);
+        let (resource, scope) = (resource.clone(), scope.clone());
+        let sequence = page.core.sequence[at];
+        self.buffer.clear();
+        spans.next(trace, &mut self.buffer)?;
         self.rows.start += 1;
-        Ok(Some(SpanRow {
-            key: row_key(&row.span)?,
-            resource: self.dictionary.resources.get(row.resource as usize).ok_or_else(damaged)?.clone(),
-            scope: self.dictionary.scopes.get(row.scope as usize).ok_or_else(damaged)?.clone(),
-            span: row.span,
-            sequence,
-        }))
+        let span = Bytes::copy_from_slice(&self.buffer);
+        Ok(Some(SpanRow { key: RowKey::new(trace, start, span_id), resource, scope, span, sequence }))
+    }
+
+    /// Opens the page of the next row, unless it is in hand.
+    fn turn_page(&mut self) -> Result<(), BlockError> {
+        let row = self.rows.start;
+        let is_here = |(spans, _, first): &(Rebuilder, u32, u32)| {
+            row >= *first && ((row - first) as usize) < spans.page().core.rows()
+        };
+        if self.page.as_ref().is_some_and(is_here) {
+            return Ok(());
+        }
+        let (number, first) = self.reader.page_of(&self.entry, row)?;
+        let page = self.reader.page(&self.entry, number, self.keep_pages)?;
+        if (row - first) as usize >= page.core.rows() {
+            return Err(FormatError::Damaged("header").into());
+        }
+        self.page = Some((Rebuilder::new(page, (row - first) as usize), number, first));
+        Ok(())
     }
 }
 
-fn row_key(span: &[u8]) -> Result<RowKey, WireError> {
-    let SpanKey { trace_id, start, span_id } = SpanKey::parse(span)?;
-    Ok((trace_id, start, span_id))
+// === impl Traces ===
+
+impl Traces {
+    /// The trace of a row; rows are asked for in order.
+    fn of(&mut self, row: u32) -> Option<TraceId> {
+        match self {
+            Self::One(trace) => Some(*trace),
+            Self::Table(table, at) => {
+                while table.entries().get(*at).is_some_and(|(_, range)| range.first + range.rows <= row) {
+                    *at += 1;
+                }
+                table.entries().get(*at).map(|(trace, _)| *trace)
+            }
+        }
+    }
 }
 
 // === impl MergedRows ===

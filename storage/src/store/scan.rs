@@ -106,7 +106,7 @@ impl Scan<'_> {
             return Ok(None);
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
-        let rows = self.store.merged_parts(&self.state, &self.view, parts, &self.damage);
+        let rows = self.store.merged_parts(&self.state, &self.view, trace, parts, &self.damage);
         let spans =
             rows.map(|row| Ok(StoredSpan { resource: row.resource, scope: row.scope, span: row.span }));
         Ok(Some((trace, TraceSpans { stored, spans: Box::new(spans), damage: self.damage.clone() })))

@@ -9,15 +9,17 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use memchr::memmem::Finder;
-use spandrel_block::semantics::{self, UNKNOWN_SERVICE};
-use spandrel_block::{BlockId, ChunkRows, Dictionary, FormatError, RowFlags, RowRange, ServiceMeta};
+use spandrel_block::semantics;
+use spandrel_block::{
+    BlockId, CorePage, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta, TraceTable,
+    shown_duration,
+};
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
-use super::matcher::{self, BlockPredicate, ColumnRow};
+use super::matcher::{self, AttributeVerdicts, BlockPredicate, ColumnRow, Verdict};
 use super::summary::summarise;
 use super::view::{TenantState, View};
 use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
@@ -163,50 +165,127 @@ impl<'s> Search<'s> {
     pub(super) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.store.reader;
         let dictionary = reader.dictionary(entry)?;
-        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary, &mut || reader.filter(entry))?;
+        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary)?;
         if matches!(predicate, BlockPredicate::Constant(false)) {
             return Ok(Vec::new());
         }
-        self.scanned.blocks_read += 1;
-        self.scanned.spans += u64::from(entry.row.meta.spans);
-        let (starts, durations) = (reader.starts(entry)?, reader.durations(entry)?);
-        let (flags, operations) = (reader.flags(entry)?, reader.operations(entry)?);
-        let newest = entry.row.meta.max_sequence;
-        let sequences = if newest > self.snapshot { Some(reader.sequences(entry)?) } else { None };
-        let visible = |row: usize| sequences.as_ref().is_none_or(|sequences| sequences[row] <= self.snapshot);
-        let may_match = |row: usize| {
-            self.plan.range.contains(UnixNanos(starts[row])) && visible(row) && {
-                let duration =
-                    if starts[row].checked_add(durations[row]).is_some() { durations[row] } else { 0 };
-                predicate.may_match(ColumnRow { operation: operations[row], duration, flags: flags[row] })
-            }
-        };
+        let pages = self.pages_that_may_match(entry, &predicate)?;
+        self.scanned.blocks_read += u64::from(!pages.is_empty());
+        let mut found: Vec<TraceId> = Vec::new();
+        for page in pages {
+            self.scan_page(entry, page, &predicate, &mut found)?;
+        }
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        // A trace that was cut by a page's end was found in both.
+        found.dedup();
         let traces = reader.traces(entry)?;
-        let mut spans = predicate.needs_span().then(|| SpanLookup::new(self, entry, &dictionary));
-        let mut found = Vec::new();
-        for (trace, rows) in traces.entries() {
-            let mut range = rows.first as usize..(rows.first + rows.rows) as usize;
-            let matched = match &mut spans {
-                None => range.any(may_match),
-                Some(spans) => {
-                    let mut any = false;
-                    for row in range.filter(|row| may_match(*row)) {
-                        if spans.matches(row as u32)? {
-                            any = true;
-                            break;
-                        }
-                    }
-                    any
-                }
+        let mut dated = Vec::with_capacity(found.len());
+        for trace in found {
+            let rows = traces.find(trace).ok_or(FormatError::Damaged("trace table"))?;
+            dated.extend(self.first_visible(entry, rows)?.map(|start| (trace, start)));
+        }
+        Ok(dated)
+    }
+
+    fn pages_that_may_match(
+        &self,
+        entry: &BlockEntry,
+        predicate: &BlockPredicate,
+    ) -> Result<Vec<u32>, BlockError> {
+        let pages = 0..self.store.reader.pages(entry)? as u32;
+        if predicate.tests().is_empty() {
+            return Ok(pages.collect());
+        }
+        let filters = self.store.reader.filters(entry)?;
+        Ok(pages.filter(|page| predicate.may_match_page(&filters, *page as usize)).collect())
+    }
+
+    /// Traces with a matching row in the page, in their order.
+    fn scan_page(
+        &mut self,
+        entry: &Arc<BlockEntry>,
+        number: u32,
+        predicate: &BlockPredicate,
+        found: &mut Vec<TraceId>,
+    ) -> Result<(), BlockError> {
+        let reader = &self.store.reader;
+        let core = reader.core(entry, number)?;
+        self.scanned.spans += core.rows() as u64;
+        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
+        let verdict = |row: usize, attributes: &dyn Fn(usize) -> Verdict| {
+            if !self.plan.range.contains(UnixNanos(core.start[row]))
+                || !(all_visible || core.sequence[row] <= self.snapshot)
+            {
+                return Verdict::No;
+            }
+            let duration = shown_duration(core.start[row], core.duration[row]);
+            let columns = ColumnRow { class: core.class[row], origin: core.origin[row], duration };
+            predicate.verdict(columns, attributes)
+        };
+        // Most pages are decided by the columns that every row has.
+        let rows: Vec<usize> =
+            (0..core.rows()).filter(|row| verdict(*row, &|_| Verdict::Perhaps) != Verdict::No).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let tests = predicate.tests();
+        let mut attributes: AttributeVerdicts = Vec::new();
+        let mut spans = None;
+        if !tests.is_empty() {
+            let page = reader.page(entry, number, true)?;
+            for test in tests {
+                attributes.push(test.verdicts(&page)?);
+            }
+            spans = Some(Rebuilder::new(page, 0));
+        }
+        let names = PageTraces::new(self.store, entry, &core, number)?;
+        let mut behind = 0;
+        for row in rows {
+            // One match of a trace is enough.
+            if row < behind {
+                continue;
+            }
+            let matches = match verdict(row, &|test| attributes[test][row]) {
+                Verdict::No => false,
+                Verdict::Yes => true,
+                Verdict::Perhaps => match &mut spans {
+                    Some(spans) => self.span_matches(spans, row, names.trace_of(row)?.0)?,
+                    None => true,
+                },
             };
-            // Rows are sorted by start; those behind the snapshot do not count, or a trace whose early
-            // span came late would be sought in the wrong place.
-            let mut rows = rows.first as usize..(rows.first + rows.rows) as usize;
-            if matched && let Some(first) = rows.find(|row| visible(*row)) {
-                found.push((*trace, starts[first]));
+            if matches {
+                let (trace, end) = names.trace_of(row)?;
+                found.push(trace);
+                behind = end;
             }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    fn span_matches(&self, spans: &mut Rebuilder, row: usize, trace: TraceId) -> Result<bool, BlockError> {
+        let mut span = Vec::new();
+        spans.seek(row);
+        spans.next(trace, &mut span)?;
+        let page = spans.page();
+        let (resource, _) = page.dictionary.records(page.core.origin[row]);
+        let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
+        Ok(matcher::matches(&self.plan.predicate, &span, &resource)?)
+    }
+
+    /// The start of the first visible row. Rows of a trace are sorted by start; those behind the snapshot
+    /// do not count, or a trace whose early span came late would be sought in the wrong place.
+    fn first_visible(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
+        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
+        let mut first = None;
+        self.store.each_row(entry, rows, |core, row| {
+            if all_visible || core.sequence[row] <= self.snapshot {
+                first = Some(core.start[row]);
+            }
+            first.is_none()
+        })?;
+        Ok(first)
     }
 
     /// The rank of a whole trace, as of the snapshot.
@@ -245,27 +324,25 @@ impl<'s> Search<'s> {
         start_only: bool,
         copies: &mut Option<Copies>,
     ) -> Result<(), BlockError> {
-        let reader = &self.store.reader;
-        let starts = reader.starts(entry)?;
-        let rows = rows.first as usize..(rows.first + rows.rows) as usize;
-        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
-        if start_only && all_visible {
-            // Rows of a trace are sorted by start.
-            facts.see_start(starts[rows.start]);
+        if start_only {
+            self.first_visible(entry, rows)?.into_iter().for_each(|start| facts.see_start(start));
             return Ok(());
         }
-        let sequences = if all_visible { None } else { Some(reader.sequences(entry)?) };
-        let (durations, flags) = (reader.durations(entry)?, reader.flags(entry)?);
-        for row in rows.filter(|row| sequences.as_ref().is_none_or(|s| s[*row] <= self.snapshot)) {
-            facts.see_start(starts[row]);
-            facts.end = facts.end.max(starts[row].checked_add(durations[row]).unwrap_or(starts[row]));
-            facts.spans += 1;
-            facts.errors += u64::from(flags[row].failed());
-            if let Some(copies) = copies {
-                copies.see(entry.key.block, starts[row], durations[row], flags[row]);
+        let dictionary = self.store.reader.dictionary(entry)?;
+        self.store.each_row(entry, rows, |core, row| {
+            if core.sequence[row] <= self.snapshot {
+                let (start, duration) = (core.start[row], core.duration[row]);
+                let flags = dictionary.flags(core.class[row]);
+                facts.see_start(start);
+                facts.end = facts.end.max(start.checked_add(duration).unwrap_or(start));
+                facts.spans += 1;
+                facts.errors += u64::from(flags.failed());
+                if let Some(copies) = copies {
+                    copies.see(entry.key.block, start, duration, flags);
+                }
             }
-        }
-        Ok(())
+            true
+        })
     }
 
     /// Counts spans that columns cannot tell from each other by looking at them.
@@ -329,68 +406,37 @@ impl TraceFacts {
     }
 }
 
-/// Looks at single spans of a block, in ascending rows, inflating each chunk once.
-struct SpanLookup<'a, 's> {
-    search: &'a Search<'s>,
-    entry: &'a Arc<BlockEntry>,
-    dictionary: &'a Dictionary,
-    /// What the bytes of a matching span hold, if that is known.
-    required: Option<Finder<'a>>,
-    open: Option<OpenChunk>,
+/// Which trace the rows of a page belong to.
+struct PageTraces {
+    table: Arc<TraceTable>,
+    core: Arc<CorePage>,
+    /// The place of the page's first trace in the table.
+    first: usize,
 }
 
-struct OpenChunk {
-    index: usize,
-    rows: ChunkRows,
-    next_row: u32,
-    /// The required text is nowhere in the chunk.
-    hopeless: bool,
-}
+// === impl PageTraces ===
 
-// === impl SpanLookup ===
-
-impl<'a, 's> SpanLookup<'a, 's> {
-    fn new(search: &'a Search<'s>, entry: &'a Arc<BlockEntry>, dictionary: &'a Dictionary) -> Self {
-        let mut in_resource = |text: &str| {
-            let finder = Finder::new(text);
-            text == UNKNOWN_SERVICE || dictionary.resources.iter().any(|r| finder.find(r).is_some())
-        };
-        let required = matcher::required_text(&search.plan.predicate, &mut in_resource).map(Finder::new);
-        Self { search, entry, dictionary, required, open: None }
+impl PageTraces {
+    fn new(
+        store: &BlockTraceStore,
+        entry: &BlockEntry,
+        core: &Arc<CorePage>,
+        page: u32,
+    ) -> Result<Self, BlockError> {
+        let table = store.reader.traces(entry)?;
+        let header = store.reader.header(entry)?;
+        let row = header.pages(SectionKind::Core)[page as usize].first_row;
+        let first = table.entries().partition_point(|(_, rows)| rows.first + rows.rows <= row);
+        Ok(Self { table, core: core.clone(), first })
     }
 
-    fn matches(&mut self, row: u32) -> Result<bool, BlockError> {
-        let mut open = self.open_chunk(row)?;
-        if open.hopeless {
-            self.open = Some(open);
-            return Ok(false);
-        }
-        let damaged = || FormatError::Damaged("body chunk");
-        let skip = (row - open.next_row) as usize;
-        open.next_row = row + 1;
-        let found = open.rows.nth(skip).ok_or_else(damaged)??;
-        self.open = Some(open);
-        if self.required.as_ref().is_some_and(|text| text.find(&found.span).is_none()) {
-            return Ok(false);
-        }
-        let resource = self.dictionary.resources.get(found.resource as usize).ok_or_else(damaged)?;
-        let (span, resource) = (SpanView::parse(&found.span)?, ResourceView::parse(resource)?);
-        Ok(matcher::matches(&self.search.plan.predicate, &span, &resource)?)
-    }
-
-    /// The chunk that holds a row, at this row or before it.
-    fn open_chunk(&mut self, row: u32) -> Result<OpenChunk, BlockError> {
-        let reader = &self.search.store.reader;
-        let header = reader.header(self.entry)?;
-        let index = header.chunk_of(row)?;
-        match self.open.take() {
-            Some(open) if open.index == index && open.next_row <= row => Ok(open),
-            _ => {
-                let rows = reader.chunk(self.entry, index, true)?;
-                let hopeless = self.required.as_ref().is_some_and(|text| text.find(rows.bytes()).is_none());
-                Ok(OpenChunk { index, rows, next_row: header.chunks()[index].first_row, hopeless })
-            }
-        }
+    /// The trace of a row, and the row behind its last one in the page.
+    fn trace_of(&self, row: usize) -> Result<(TraceId, usize), BlockError> {
+        let run = self.core.traces.partition_point(|begin| *begin as usize <= row) - 1;
+        let end = self.core.traces.get(run + 1).map_or(self.core.rows(), |end| *end as usize);
+        let entry = self.table.entries().get(self.first + run);
+        let (trace, _) = entry.ok_or(FormatError::Damaged("trace table"))?;
+        Ok((*trace, end))
     }
 }
 

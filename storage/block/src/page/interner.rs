@@ -42,6 +42,11 @@ impl Interner {
         self.ends.len()
     }
 
+    /// Bytes of all strings.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The string of a number.
     pub(crate) fn get(&self, number: u32) -> &[u8] {
         let number = number as usize;

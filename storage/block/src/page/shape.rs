@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use rustc_hash::FxHasher;
 use spandrel_proto::otlp::wire::{Reader, Value};
-use spandrel_proto::otlp::{RawValue, raw_attribute};
+use spandrel_proto::otlp::{AnyValue, RawValue, raw_attribute};
 use std::hash::Hasher;
 
 use super::interner::same;
@@ -182,9 +182,44 @@ impl Slot {
         }
     }
 
+    /// The same of a span's attribute, as a value that can be compared.
+    pub fn span_literal(&self) -> Option<(&[u8], AnyValue<'_>)> {
+        if (self.level, self.form, self.field) != (Level::Span, Form::Literal, ATTRIBUTES) {
+            return None;
+        }
+        let (key, value) = self.literal_attribute()?;
+        let value = if let RawValue::Bool(flag) = value { AnyValue::Bool(flag) } else { AnyValue::Empty };
+        Some((key, value))
+    }
+
+    /// Whether it is an attribute of the span with this key.
+    pub fn is_attribute(&self, key: &str) -> bool {
+        self.level == Level::Span && self.form.is_attribute() && same(&self.name, key.as_bytes())
+    }
+
+    /// What a number of the slot's column stands for.
+    pub fn value_of_number(&self, number: u64) -> AnyValue<'_> {
+        match self.form {
+            Form::Int => AnyValue::Int(number as i64),
+            Form::Double => AnyValue::Double(f64::from_bits(number)),
+            _ => AnyValue::Empty,
+        }
+    }
+
+    /// What a text of the slot's column stands for.
+    pub fn value_of_text<'t>(&self, text: &'t [u8]) -> AnyValue<'t> {
+        match self.form {
+            Form::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
+            Form::Blob => AnyValue::Bytes(text),
+            // Lists are not compared.
+            _ => AnyValue::Empty,
+        }
+    }
+
     /// Whether it may hold attributes of any key: they are found by looking at the span.
     pub fn is_irregular(&self) -> bool {
-        self.form == Form::Verbatim || self.form == Form::Bytes && self.field == ATTRIBUTES
+        self.level == Level::Span
+            && (self.form == Form::Verbatim || self.form == Form::Bytes && self.field == ATTRIBUTES)
     }
 }
 
