@@ -206,7 +206,7 @@ fn scaled(bits: u64, exponent: u8) -> Option<u64> {
     let factor = 10f64.powi(i32::from(exponent));
     let whole = (f64::from_bits(bits) * factor).round();
     // Up to 2^53 integers are exact.
-    if whole.abs() >= 9_007_199_254_740_992.0 || (whole / factor).to_bits() != bits {
+    if whole.abs() >= 9_007_199_254_740_992.0 || (whole as i64 as f64 / factor).to_bits() != bits {
         return None;
     }
     Some(zigzag(whole as i64 as u64))
