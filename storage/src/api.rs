@@ -6,6 +6,7 @@ use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
 
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
+use crate::cleaning::Cleaning;
 use crate::safekeeping::Safekeeping;
 
 /// Keeps spans and finds them again.
@@ -50,6 +51,11 @@ pub trait TraceStore: Send + Sync {
 
     /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
     fn refusal(&self) -> Option<AppendError>;
+
+    /// Deletion and pins, if this store has them.
+    fn cleaning(&self) -> Option<&dyn Cleaning> {
+        None
+    }
 
     /// Backups and checks, if this store has them.
     fn safekeeping(&self) -> Option<&dyn Safekeeping> {

@@ -72,7 +72,8 @@ impl Disk {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn capacity(&self) -> Option<u64> {
+    /// Bytes of the whole file system, free or not; `None` when it does not say.
+    pub fn capacity(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.directory).ok()?;
         Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }

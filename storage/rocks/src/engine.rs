@@ -1,6 +1,7 @@
 //! [`Engine`] on RocksDB.
 
 mod inspect;
+mod purge;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub struct RocksEngine {
     /// Commits that remove rows check them first, and so go one by one.
     removing: Mutex<()>,
     dead_bytes: AtomicU64,
+    purge: Mutex<purge::Purge>,
 }
 
 /// Why the store cannot be opened.
@@ -103,6 +105,7 @@ impl RocksEngine {
             live: live.clone(),
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
+            purge: Mutex::default(),
         };
         known.extend(engine.read()?.into_iter().map(|(key, _)| key.block));
         drop(known);
@@ -244,6 +247,10 @@ impl Engine for RocksEngine {
             failpoint::reach(Failpoint::Flushed);
         }
         Ok(())
+    }
+
+    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
+        self.purge_step(begin)
     }
 }
 

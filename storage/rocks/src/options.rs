@@ -24,6 +24,9 @@ const SMALL_MEMTABLE: usize = 8 << 20;
 const LEAST_MEMTABLE: usize = 1 << 20;
 /// Small enough that a dropped window frees most of its files at once.
 const BLOB_FILE: u64 = 32 << 20;
+/// Keys of pages are small: tables of this size have the keys of some 200 MB of pages, so that a purge
+/// that moves a window moves little else.
+const PAGE_TABLE: u64 = 256 << 10;
 /// A write-ahead log above this makes RocksDB write out its memtables.
 const MAX_WAL: u64 = 192 << 20;
 const BLOCK_CACHE: usize = 32 << 20;
@@ -72,6 +75,7 @@ fn pages(cache: &Cache, memtable: usize) -> Options {
     options.set_blob_compression_type(DBCompressionType::None);
     options.set_enable_blob_gc(false);
     options.set_compression_type(DBCompressionType::None);
+    options.set_target_file_size_base(PAGE_TABLE);
     options
 }
 

@@ -5,6 +5,7 @@
 
 pub mod aggregate;
 pub mod append;
+pub mod cleaning;
 pub mod engine;
 pub mod extremes;
 pub mod paging;
@@ -70,6 +71,17 @@ macro_rules! contract_suite {
                 a_clock_that_runs_backwards_opens_no_older_window,
                 what_was_dropped_stays_away,
                 a_window_goes_while_it_is_read,
+            ],
+            cleaning: [
+                whole_traces_are_deleted,
+                names_are_deleted_with_their_spans,
+                spans_that_arrive_later_stay,
+                a_deletion_survives_restarts,
+                nothing_to_delete_is_no_error,
+                pinned_traces_stay,
+                rules_keep_whole_traces,
+                the_oldest_windows_go_first,
+                ingest_waits_only_when_nothing_can_go,
             ],
             engine: [
                 a_commit_needs_the_rows_that_it_removes,
