@@ -4,6 +4,9 @@ use std::error::Error;
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::backup::{self, BackupFlags};
+use crate::commands::check::{self, CheckFlags};
+use crate::commands::restore::{self, RestoreFlags};
 use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
@@ -27,6 +30,15 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Send a live e-commerce workload to a running server, to have something to look at.
     Demo(DemoFlags),
+    /// Bring a backup of a running server into a directory; show or verify those that are there.
+    ///
+    /// Only blocks that the directory does not have yet are fetched, each verified when it arrives. A
+    /// backup that was interrupted leaves the earlier ones as they are; run it again to go on.
+    Backup(BackupFlags),
+    /// Put a backup into a data directory that no server is using.
+    Restore(RestoreFlags),
+    /// Check every checksum, index and catalog row of a store; exits with 1 if something is damaged.
+    Check(CheckFlags),
 }
 
 /// Runs what the command line asks for.
@@ -38,5 +50,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             if print { config::print(&settings) } else { serve::run(settings) }
         }
         Command::Demo(flags) => demo::run(flags),
+        Command::Backup(flags) => backup::run(flags),
+        Command::Restore(flags) => restore::run(flags),
+        Command::Check(flags) => check::run(&flags),
     }
 }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("spandrel: {error}");
-            ExitCode::FAILURE
+            error.downcast_ref::<commands::Exit>().map_or(ExitCode::FAILURE, |exit| exit.code.into())
         }
     }
 }

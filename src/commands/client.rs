@@ -60,6 +60,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A refusal that is no problem document is quoted up to here.
 const QUOTED: u64 = 300;
 
+// === impl ServerFlag ===
+
+impl ServerFlag {
+    /// For commands that need not have a server.
+    pub(crate) fn at(server: &str) -> Self {
+        Self { server: server.to_owned() }
+    }
+}
+
 // === impl Client ===
 
 impl Client {

@@ -68,6 +68,16 @@ pub fn unfinished(engine: &dyn Records) -> Result<Option<BackupId>, EngineError>
     Ok(state(engine)?.map(|(id, _)| id))
 }
 
+/// Whether a backup may be restored here. Changes nothing.
+pub fn admit(engine: &dyn Engine, id: BackupId, replace: bool) -> Result<(), RestoreError> {
+    let blocks = engine.read()?.len();
+    match state(engine)? {
+        Some((other, _)) if other != id && !replace => Err(RestoreError::Unfinished(other)),
+        None if blocks > 0 && !replace => Err(RestoreError::NotEmpty { blocks }),
+        _ => Ok(()),
+    }
+}
+
 fn state(engine: &dyn Records) -> Result<Option<(BackupId, Phase)>, EngineError> {
     let Some((_, value)) = engine.records(RECORD_KIND)?.into_iter().find(|(name, _)| name == RECORD_NAME)
     else {
@@ -97,16 +107,11 @@ fn note(engine: &dyn Records, id: BackupId, phase: Phase) -> Result<(), EngineEr
 impl<'e> Restore<'e> {
     /// Begins the restore of a backup, or goes on with it. `replace` drops what is there.
     pub fn begin(engine: &'e dyn Engine, id: BackupId, replace: bool) -> Result<Self, RestoreError> {
-        let blocks = engine.read()?.len();
-        match state(engine)? {
-            Some((known, Phase::Filling)) if known == id => {}
-            Some((other, _)) if other != id && !replace => return Err(RestoreError::Unfinished(other)),
-            None if blocks > 0 && !replace => return Err(RestoreError::NotEmpty { blocks }),
-            _ => {
-                note(engine, id, Phase::Clearing)?;
-                clear(engine)?;
-                note(engine, id, Phase::Filling)?;
-            }
+        admit(engine, id, replace)?;
+        if state(engine)? != Some((id, Phase::Filling)) {
+            note(engine, id, Phase::Clearing)?;
+            clear(engine)?;
+            note(engine, id, Phase::Filling)?;
         }
         let present = engine.read()?.into_iter().map(|(key, _)| key).collect();
         Ok(Self { engine, present })

@@ -1,6 +1,8 @@
 //! The native JSON API: routes, and what all of them have in common.
 
 mod aggregates;
+mod backup;
+mod check;
 mod names;
 mod openapi;
 mod search;
@@ -69,6 +71,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/services/{service}/operations", get(names::operations)),
         ("/aggregates", get(aggregates::get)),
         ("/status", get(status::get)),
+        ("/backups", backup::all()),
+        ("/backups/{backupId}", backup::one()),
+        ("/check", check::all()),
         ("/openapi.json", get(openapi::get)),
     ]
 }
@@ -81,7 +86,10 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::method_not_allowed(format!("{} does not take {method}; use GET", uri.path()))
+    Problem::method_not_allowed(format!(
+        "{} does not take {method}; {PREFIX}/openapi.json says what it takes",
+        uri.path()
+    ))
 }
 
 /// Lets HEAD tell the length of the answer: compressing what is left of it would make it nothing.

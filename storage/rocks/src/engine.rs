@@ -112,6 +112,11 @@ impl RocksEngine {
         Ok(engine)
     }
 
+    /// Whether there is a store in a data directory.
+    pub fn exists(data_dir: &std::path::Path) -> bool {
+        data_dir.join(DIRECTORY).join("CURRENT").exists()
+    }
+
     /// The data directory.
     pub fn disk(&self) -> &Disk {
         &self.disk
@@ -198,6 +203,21 @@ impl RocksEngine {
             failpoint::reach(Failpoint::FilesDropped);
         }
         Ok(())
+    }
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    /// Whether the store itself is damaged, and not what it stands on.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Rocks { error, .. } => {
+                error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
+            }
+            Self::Engine(_) => true,
+            Self::NoSpace { .. } => false,
+        }
     }
 }
 
