@@ -17,7 +17,8 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError,
 use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
-use crate::options::{self, CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+use crate::options::{CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+use crate::recovery;
 
 /// What survives when `commit` has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +31,11 @@ pub enum Durability {
     None,
 }
 
+pub(crate) type Database = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+
 /// Blocks, catalog and index in one RocksDB.
 pub struct RocksEngine {
-    db: rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>,
+    db: Database,
     disk: Disk,
     durability: Durability,
     live: LiveBlocks,
@@ -83,21 +86,9 @@ impl RocksEngine {
         let live = LiveBlocks::default();
         // While the catalog is not read yet, no block is known to be gone: the lock holds back the filter.
         let mut known = live.write();
-        let open = || {
-            let families = options::families(&live, disk.reserve_bytes());
-            DBOpen::open_cf_descriptors(&options::database(), &path, families)
-        };
-        // Opening may write out what the log of a killed process holds, which takes room.
-        let db = open().or_else(|error| {
-            if !is_no_space(&error) {
-                return Err(OpenError::Rocks { path: path.clone(), error });
-            }
-            disk.release_reserve();
-            open().map_err(|error| match is_no_space(&error) {
-                true => OpenError::NoSpace { path: path.clone(), error },
-                false => OpenError::Rocks { path: path.clone(), error },
-            })
-        })?;
+        let db = recovery::open(&path, &disk, &live)?;
+        disk.sync_entries()
+            .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
             db,
             disk,
@@ -221,8 +212,6 @@ impl OpenError {
     }
 }
 
-type DBOpen = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
-
 fn damaged(error: RecordError) -> EngineError {
     EngineError::Io(error.to_string())
 }
@@ -235,7 +224,7 @@ fn failure(error: rocksdb::Error) -> EngineError {
     }
 }
 
-fn is_no_space(error: &rocksdb::Error) -> bool {
+pub(crate) fn is_no_space(error: &rocksdb::Error) -> bool {
     let said = |text: &str| error.as_ref().contains(text);
     error.kind() == ErrorKind::IOError && (said("No space left") || said("quota exceeded"))
 }
