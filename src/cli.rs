@@ -2,11 +2,17 @@
 
 use std::error::Error;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::backup::{self, BackupFlags};
 use crate::commands::check::{self, CheckFlags};
+use crate::commands::completions::{self, CompletionsFlags};
+use crate::commands::export::{self, ExportFlags};
 use crate::commands::restore::{self, RestoreFlags};
+use crate::commands::search::{self, SearchFlags};
+use crate::commands::services::{self, ServicesFlags};
+use crate::commands::stats::{self, StatsFlags};
+use crate::commands::trace::{self, TraceFlags};
 use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
@@ -39,6 +45,18 @@ enum Command {
     Restore(RestoreFlags),
     /// Check every checksum, index and catalog row of a store; exits with 1 if something is damaged.
     Check(CheckFlags),
+    /// Show one trace as a tree
+    Trace(TraceFlags),
+    /// Find traces of which a span matches
+    Search(SearchFlags),
+    /// List services, or the operations of one
+    Services(ServicesFlags),
+    /// Show how much is stored
+    Stats(StatsFlags),
+    /// Write traces to a file, for other tools
+    Export(ExportFlags),
+    /// Print a script that lets a shell complete commands and flags
+    Completions(CompletionsFlags),
 }
 
 /// Runs what the command line asks for.
@@ -53,5 +71,11 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Backup(flags) => backup::run(flags),
         Command::Restore(flags) => restore::run(flags),
         Command::Check(flags) => check::run(&flags),
+        Command::Trace(flags) => trace::run(flags),
+        Command::Search(flags) => search::run(flags),
+        Command::Services(flags) => services::run(flags),
+        Command::Stats(flags) => stats::run(flags),
+        Command::Export(flags) => export::run(flags),
+        Command::Completions(flags) => completions::run(&flags, Cli::command()),
     }
 }

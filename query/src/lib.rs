@@ -7,6 +7,8 @@ mod api;
 mod assemble;
 mod cursor;
 mod duration;
+mod export;
+mod json;
 mod otlp;
 mod params;
 mod problem;

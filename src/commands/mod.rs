@@ -4,8 +4,15 @@ pub(crate) mod backup;
 mod backup_set;
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod completions;
+pub(crate) mod export;
 mod progress;
 pub(crate) mod restore;
+pub(crate) mod search;
+pub(crate) mod services;
+mod show;
+pub(crate) mod stats;
+pub(crate) mod trace;
 
 /// An end with an exit code of its own.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 mod aggregates;
 mod backup;
 mod check;
+mod export;
 mod names;
 mod openapi;
 mod search;
@@ -67,6 +68,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
     vec![
         ("/traces", get(search::get)),
         ("/traces/{traceId}", get(trace::get)),
+        ("/export", get(export::get)),
         ("/services", get(names::services)),
         ("/services/{service}/operations", get(names::operations)),
         ("/aggregates", get(aggregates::get)),

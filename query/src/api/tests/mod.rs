@@ -1,5 +1,6 @@
 //! Requests to the router over a store that holds one trace.
 
+mod export;
 mod openapi;
 mod search;
 mod trace;
