@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod demo;
 mod guard;
+mod keep;
 mod listen;
 mod logs;
 mod metrics;

@@ -1,11 +1,13 @@
 //! The native JSON API: routes, and what all of them have in common.
 
 mod aggregates;
+mod delete;
 mod backup;
 mod check;
 mod export;
 mod names;
 mod openapi;
+mod pins;
 mod search;
 mod status;
 mod trace;
@@ -19,7 +21,7 @@ use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
@@ -72,6 +74,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/services", get(names::services)),
         ("/services/{service}/operations", get(names::operations)),
         ("/aggregates", get(aggregates::get)),
+        ("/delete", post(delete::post)),
+        ("/deletions", get(delete::all)),
+        ("/deletions/{deletionId}", get(delete::one)),
+        ("/pins", get(pins::all)),
+        ("/pins/{traceId}", pins::one()),
         ("/status", get(status::get)),
         ("/backups", backup::all()),
         ("/backups/{backupId}", backup::one()),
