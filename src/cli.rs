@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::commands::backup::{self, BackupFlags};
 use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
+use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::export::{self, ExportFlags};
 use crate::commands::restore::{self, RestoreFlags};
 use crate::commands::search::{self, SearchFlags};
@@ -53,6 +54,11 @@ enum Command {
     Services(ServicesFlags),
     /// Show how much is stored
     Stats(StatsFlags),
+    /// Delete traces for good, whole, wherever one of their spans matches
+    ///
+    /// At once nobody finds them any more; with --wait the command comes back when no file of the
+    /// server holds a byte of them, and names the backups that still do.
+    Delete(DeleteFlags),
     /// Write traces to a file, for other tools
     Export(ExportFlags),
     /// Print a script that lets a shell complete commands and flags
@@ -75,6 +81,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Search(flags) => search::run(flags),
         Command::Services(flags) => services::run(flags),
         Command::Stats(flags) => stats::run(flags),
+        Command::Delete(flags) => delete::run(flags),
         Command::Export(flags) => export::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
     }

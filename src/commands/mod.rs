@@ -5,6 +5,7 @@ mod backup_set;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod completions;
+pub(crate) mod delete;
 pub(crate) mod export;
 mod progress;
 pub(crate) mod restore;
