@@ -1,5 +1,4 @@
-//! `spandrel backup`: brings the blocks of a running server into a directory of backups, lists what
-//! is there, and verifies it.
+//! `spandrel backup`: brings the blocks of a running server into a directory of backups.
 //!
 //! Incremental: what an earlier backup, or one that was killed, has brought is not fetched again. Each
 //! block is verified when it arrives; the manifest that makes it a backup comes last.
@@ -9,14 +8,15 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, StreamLine, verify};
+use spandrel_storage::backup::{
+    BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StreamLine, verify,
+};
 use ureq::http::Method;
 
-use super::Exit;
 use super::backup_set::{BackupSet, SetError};
+use super::backup_view;
 use super::client::{Client, ClientError, ServerFlag};
 use super::progress::{self, Progress};
 
@@ -83,8 +83,8 @@ const PIECE: usize = 1 << 20;
 /// Runs the command.
 pub(crate) fn run(flags: BackupFlags) -> Result<(), Box<dyn Error>> {
     match (flags.action, flags.directory) {
-        (Some(Action::List { directory }), _) => list(&directory),
-        (Some(Action::Verify { directory }), _) => verify_set(&directory),
+        (Some(Action::List { directory }), _) => backup_view::list(&directory),
+        (Some(Action::Verify { directory }), _) => backup_view::verify(&directory),
         (None, Some(directory)) => take(&directory, &flags.server, flags.keep.get()),
         (None, None) => Err("which directory?".into()),
     }
@@ -109,12 +109,7 @@ fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dy
     let mut incoming = Incoming {
         set: &mut set,
         stream: BufReader::with_capacity(PIECE, answer.reader()),
-        manifest: Manifest {
-            id: BackupId(0),
-            taken: Default::default(),
-            blocks: Vec::new(),
-            lost: Vec::new(),
-        },
+        manifest: Manifest::new(BackupId(0), Default::default()),
         fetched: (0, 0),
         progress: Progress::hidden(),
     };
@@ -143,7 +138,7 @@ fn remove_old(set: &BackupSet, keep: usize) -> Result<Vec<BackupId>, SetError> {
     let mut blocks: HashSet<ContentHash> = HashSet::new();
     for id in kept {
         match set.manifest(Some(*id)) {
-            Ok(backup) => blocks.extend(backup.blocks.iter().filter_map(|block| block.hash)),
+            Ok(backup) => blocks.extend(backup.hashes()),
             Err(error) => {
                 // Nobody knows which blocks it has: none is removed.
                 eprintln!("spandrel: nothing old is removed, since a backup cannot be read: {error}");
@@ -208,6 +203,7 @@ impl<R: Read> Incoming<'_, R> {
                 }
                 StreamLine::Taken(at) => self.manifest.taken = at,
                 StreamLine::Expect(_, bytes, _) => self.progress = Progress::of_bytes("backup", bytes),
+                StreamLine::Records(piece) => self.fetch_records(piece)?,
                 StreamLine::Have(block) => self.keep(block),
                 StreamLine::Send(block) => self.fetch(block)?,
                 StreamLine::Lost(block) => self.manifest.lost.push(block),
@@ -232,6 +228,16 @@ impl<R: Read> Incoming<'_, R> {
         self.manifest.blocks.push(block);
     }
 
+    fn fetch_records(&mut self, piece: Piece) -> Result<(), IncomingError> {
+        let bytes = self.bytes(piece.bytes)?;
+        if Piece::of(&bytes) != piece {
+            return Err(IncomingError::Altered(piece.hash));
+        }
+        self.set.put(piece.hash, &bytes)?;
+        self.manifest.records = Some(piece);
+        Ok(())
+    }
+
     fn fetch(&mut self, block: BackupBlock) -> Result<(), IncomingError> {
         let hash = block.hash.ok_or_else(|| IncomingError::Nonsense("a block without hash".to_owned()))?;
         let bytes = self.bytes(block.bytes)?;
@@ -244,7 +250,7 @@ impl<R: Read> Incoming<'_, R> {
             self.manifest.lost.push(LostBlock { key: block.key, reason: error.to_string() });
             return Ok(());
         }
-        self.set.put_block(hash, &bytes)?;
+        self.set.put(hash, &bytes)?;
         self.fetched = (self.fetched.0 + 1, self.fetched.1 + block.bytes);
         self.keep(block);
         Ok(())
@@ -260,107 +266,4 @@ impl<R: Read> Incoming<'_, R> {
             Err(error) => Err(IncomingError::CutShort(error.to_string())),
         }
     }
-}
-
-// === looking at backups ===
-
-fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = BackupSet::open_to_read(directory)?;
-    let ids = set.ids()?;
-    if ids.is_empty() {
-        return Err(SetError::Empty(directory.to_owned()).into());
-    }
-    let mut unreadable = 0;
-    progress::say(&format!(
-        "{:<16}  {:<20}  {:>8}  {:>12}  {:>10}",
-        "ID", "TAKEN", "BLOCKS", "SPANS", "SIZE"
-    ))?;
-    for id in ids {
-        match set.manifest(Some(id)) {
-            Ok(backup) => {
-                let lost = if backup.lost.is_empty() { "" } else { "  (without damaged blocks)" };
-                progress::say(&format!(
-                    "{id}  {:<20}  {:>8}  {:>12}  {:>10}{lost}",
-                    time(backup.taken.0),
-                    backup.blocks.len(),
-                    backup.spans(),
-                    progress::bytes(backup.bytes()),
-                ))?;
-            }
-            Err(error) => {
-                unreadable += 1;
-                progress::say(&format!("{id}  {error}"))?;
-            }
-        }
-    }
-    if unreadable > 0 { Err(format!("{unreadable} backups cannot be read").into()) } else { Ok(()) }
-}
-
-/// A point in time as people read it.
-pub(super) fn time(nanos: u64) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
-    humantime::format_rfc3339_seconds(at).to_string()
-}
-
-fn verify_set(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = BackupSet::open_to_read(directory)?;
-    let (mut wrong, mut backups) = (0, Vec::new());
-    for id in set.ids()? {
-        match set.manifest(Some(id)) {
-            Ok(backup) => backups.push(backup),
-            Err(error) => {
-                wrong += 1;
-                progress::say(&format!("backup {id}: {error}"))?;
-            }
-        }
-    }
-    if backups.is_empty() && wrong == 0 {
-        return Err(SetError::Empty(directory.to_owned()).into());
-    }
-    let blocks: HashMap<ContentHash, &BackupBlock> = backups
-        .iter()
-        .flat_map(|backup| &backup.blocks)
-        .filter_map(|block| Some((block.hash?, block)))
-        .collect();
-    let damaged = damaged_blocks(&set, blocks.values().copied());
-    for (hash, reason) in &damaged {
-        let concerned =
-            backups.iter().filter(|backup| backup.blocks.iter().any(|block| block.hash == Some(*hash)));
-        let ids: Vec<String> = concerned.map(|backup| backup.id.to_string()).collect();
-        progress::say(&format!("{reason} (needed by {})", ids.join(", ")))?;
-    }
-    wrong += damaged.len();
-    progress::say(&format!(
-        "{} backups, {} blocks: {wrong} damaged or missing",
-        backups.len(),
-        blocks.len()
-    ))?;
-    if wrong == 0 {
-        return Ok(());
-    }
-    let message = "the backups are damaged; remove the files that are named, and the next `spandrel backup` \
-                   brings those blocks again that the server still has";
-    Err(Exit { code: 1, message: message.to_owned() }.into())
-}
-
-/// The blocks among these that are missing or are not what they were, with the reason.
-pub(super) fn damaged_blocks<'b>(
-    set: &BackupSet,
-    blocks: impl Iterator<Item = &'b BackupBlock> + Clone,
-) -> Vec<(ContentHash, String)> {
-    let progress = Progress::of_bytes("verify", blocks.clone().map(|block| block.bytes).sum());
-    let mut damaged = Vec::new();
-    for block in blocks {
-        let Some(hash) = block.hash else { continue };
-        let found = set.read_block(block).map_err(|error| error.to_string());
-        let sound = found.and_then(|bytes| {
-            verify(bytes.into()).map_err(|error| format!("{}: {error}", set.block_path(hash).display()))
-        });
-        if let Err(reason) = sound {
-            damaged.push((hash, reason));
-        }
-        progress.advance(block.bytes);
-    }
-    progress.finish();
-    damaged
 }

@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, Manifest, ManifestError};
+use spandrel_storage::backup::{BackupId, ContentHash, Manifest, ManifestError};
 
 /// A directory of backups that is held against others: by its one writer, or by readers.
 pub(crate) struct BackupSet {
@@ -157,8 +157,8 @@ impl BackupSet {
 // === blocks ===
 
 impl BackupSet {
-    /// Where a block of this hash lies.
-    pub(crate) fn block_path(&self, hash: ContentHash) -> PathBuf {
+    /// Where the bytes of this hash lie.
+    pub(crate) fn path(&self, hash: ContentHash) -> PathBuf {
         let name = hash.to_string();
         let (first, _) = name.split_at(2);
         self.directory.join(BLOCKS).join(first).join(format!("{name}.block"))
@@ -179,9 +179,9 @@ impl BackupSet {
         Ok(found)
     }
 
-    /// Keeps a block. It is durable once a manifest was written after it.
-    pub(crate) fn put_block(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<(), SetError> {
-        let path = self.block_path(hash);
+    /// Keeps bytes under their hash. They are durable once a manifest was written after it.
+    pub(crate) fn put(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<(), SetError> {
+        let path = self.path(hash);
         let Some(directory) = path.parent().map(Path::to_owned) else {
             return Err(SetError::Missing(path));
         };
@@ -194,10 +194,9 @@ impl BackupSet {
         Ok(())
     }
 
-    /// The bytes of a block, checked against its hash.
-    pub(crate) fn read_block(&self, block: &BackupBlock) -> Result<Vec<u8>, SetError> {
-        let Some(hash) = block.hash else { return Err(SetError::Missing(self.directory.join(BLOCKS))) };
-        let path = self.block_path(hash);
+    /// The bytes of this hash, checked against it.
+    pub(crate) fn read(&self, hash: ContentHash) -> Result<Vec<u8>, SetError> {
+        let path = self.path(hash);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SetError::Missing(path)),
@@ -210,7 +209,7 @@ impl BackupSet {
     pub(crate) fn remove_blocks_but(&self, kept: &HashSet<ContentHash>) -> Result<usize, SetError> {
         let gone: Vec<_> = self.blocks()?.into_keys().filter(|hash| !kept.contains(hash)).collect();
         for hash in &gone {
-            let path = self.block_path(*hash);
+            let path = self.path(*hash);
             fs::remove_file(&path).map_err(failed(&path))?;
         }
         Ok(gone.len())

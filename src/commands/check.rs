@@ -14,7 +14,7 @@ use spandrel_storage::check::{self, CheckReport, Finding, FindingKind};
 use ureq::http::Method;
 
 use super::Exit;
-use super::backup::time;
+use super::backup_view::time;
 use super::client::{Client, ClientError, ServerFlag};
 use super::progress::{self, Progress};
 

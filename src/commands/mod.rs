@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 mod backup_set;
+mod backup_view;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod completions;

@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use clap::Args;
 use spandrel_rocks::{Disk, Durability, RocksEngine};
 use spandrel_storage::StoreConfig;
-use spandrel_storage::backup::{BackupBlock, BackupId};
+use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
 use spandrel_storage::restore::{self, Restore};
 
-use super::backup::{damaged_blocks, time};
 use super::backup_set::BackupSet;
+use super::backup_view::{damaged, time};
 use super::progress::{self, Progress};
 
 /// What `spandrel restore` can be given.
@@ -50,27 +50,30 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let engine = RocksEngine::open(disk, Durability::Sync)?;
     restore::admit(&engine, backup.id, flags.replace)?;
 
-    let damaged = damaged_blocks(&set, backup.blocks.iter());
+    let damaged = damaged(&set, std::slice::from_ref(&backup));
     damaged.iter().for_each(|(_, reason)| eprintln!("spandrel: {reason}"));
     if !damaged.is_empty() && !flags.skip_damaged {
         return Err(format!(
-            "backup {} is damaged in {} of its {} blocks; nothing was restored: take another with --backup, \
+            "backup {} is damaged, in {} of its {} files; nothing was restored: take another with --backup, \
              or say --skip-damaged to restore the rest",
             backup.id,
             damaged.len(),
-            backup.blocks.len()
+            backup.hashes().count()
         )
         .into());
     }
-    let skipped: HashSet<_> = damaged.into_iter().map(|(hash, _)| Some(hash)).collect();
-    let blocks: Vec<&BackupBlock> =
-        backup.blocks.iter().filter(|block| !skipped.contains(&block.hash)).collect();
+    let skipped: HashSet<ContentHash> = damaged.into_iter().map(|(hash, _)| hash).collect();
+    let sound = |block: &&BackupBlock| block.hash.is_some_and(|hash| !skipped.contains(&hash));
+    let blocks: Vec<&BackupBlock> = backup.blocks.iter().filter(sound).collect();
 
     let progress = Progress::of_bytes("restore", blocks.iter().map(|block| block.bytes).sum());
     let restore = Restore::begin(&engine, backup.id, flags.replace)?;
+    if let Some(records) = backup.records.filter(|records| !skipped.contains(&records.hash)) {
+        restore.put_records(&set.read(records.hash)?)?;
+    }
     for block in &blocks {
-        if !restore.has(&block.key) {
-            restore.put(&block.key, set.read_block(block)?.into())?;
+        if let Some(hash) = block.hash.filter(|_| !restore.has(&block.key)) {
+            restore.put(&block.key, set.read(hash)?.into())?;
         }
         progress.advance(block.bytes);
     }
@@ -91,7 +94,7 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     ))?;
     let missing = skipped.len() + backup.lost.len();
     if missing > 0 {
-        return Err(format!("{missing} blocks that were damaged are not in the store").into());
+        return Err(format!("{missing} files that were damaged are not in the store").into());
     }
     Ok(())
 }

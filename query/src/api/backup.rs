@@ -12,7 +12,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get};
 use serde::{Deserialize, Serialize};
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, StreamLine};
+use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StreamLine};
 use spandrel_storage::{BackupError, BackupReceiver, ReceiverGone, Safekeeping, TraceStore};
 
 use super::{Answer, json, part};
@@ -177,6 +177,11 @@ impl BackupReceiver for Sender<'_> {
         self.line(&StreamLine::Id(backup.id))?;
         self.line(&StreamLine::Taken(backup.taken))?;
         self.line(&StreamLine::Expect(backup.blocks.len() as u64, backup.bytes(), backup.spans()))
+    }
+
+    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
+        self.line(&StreamLine::Records(piece))?;
+        self.write(&bytes)
     }
 
     fn has(&self, hash: ContentHash) -> bool {

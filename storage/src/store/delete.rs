@@ -67,8 +67,8 @@ struct Purge {
 }
 
 /// The kinds of the engine's records: deletions, and the traces of those that are under way.
-const RECORD: &str = "deletion";
-const TRACES_RECORD: &str = "deletion-traces";
+pub(super) const RECORD: &str = "deletion";
+pub(super) const TRACES_RECORD: &str = "deletion-traces";
 const VERSION: u8 = 1;
 /// Traces of one deletion: 64 MB in memory.
 const MAX_TRACES: usize = 2_000_000;

@@ -38,7 +38,9 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
-pub(crate) use self::safekeeping::{remember as remember_backup, remembered as remembered_backups};
+pub(crate) use self::safekeeping::{
+    CARRIED_RECORDS, remember as remember_backup, remembered as remembered_backups,
+};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;

@@ -22,7 +22,7 @@ pub(super) struct Pins(RwLock<BTreeMap<TenantId, Arc<Pinned>>>);
 pub(super) type Pinned = BTreeMap<TraceId, UnixNanos>;
 
 /// The kind of the engine's records that pins are.
-const RECORD: &str = "pin";
+pub(super) const RECORD: &str = "pin";
 const VERSION: u8 = 1;
 /// Between tenant and trace in a record's name: no tenant has it in its own.
 const SEPARATOR: char = '/';
