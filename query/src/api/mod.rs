@@ -1,9 +1,10 @@
 //! The native JSON API: routes, and what all of them have in common.
 
 mod aggregates;
-mod delete;
 mod backup;
 mod check;
+mod delete;
+mod dependencies;
 mod export;
 mod names;
 mod openapi;
@@ -74,6 +75,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/services", get(names::services)),
         ("/services/{service}/operations", get(names::operations)),
         ("/aggregates", get(aggregates::get)),
+        ("/dependencies", get(dependencies::get)),
         ("/delete", post(delete::post)),
         ("/deletions", get(delete::all)),
         ("/deletions/{deletionId}", get(delete::one)),

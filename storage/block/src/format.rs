@@ -22,6 +22,7 @@
 //! | 9 | filter over attribute tokens | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
 //! | 11 | body chunk, any number of them | here |
+//! | 12 | edges; blocks written before they were known lack it | `edges/section.rs` |
 //!
 //! Rows are spans, sorted by (trace ID, start, span ID). A body chunk holds consecutive rows; each is
 //! resource (varint), scope (varint), length (varint) and the bytes of the `Span` message as they
@@ -58,6 +59,7 @@ pub enum SectionKind {
     Filter = 9,
     Rollups = 10,
     Body = 11,
+    Edges = 12,
 }
 
 /// Why bytes are not a block, or not the one that was written.
@@ -246,8 +248,10 @@ fn decompress(stored: &[u8], decoded: usize, dictionary: &[u8]) -> Option<Vec<u8
 impl SectionKind {
     fn from_raw(raw: u16) -> Option<Self> {
         use SectionKind::*;
-        let all =
-            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body];
+        let all = [
+            Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body,
+            Edges,
+        ];
         all.into_iter().find(|kind| *kind as u16 == raw)
     }
 
@@ -261,6 +265,7 @@ impl SectionKind {
             Self::Filter => "token filter",
             Self::Rollups => "rollups",
             Self::Body => "body chunk",
+            Self::Edges => "edges",
         }
     }
 }

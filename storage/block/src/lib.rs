@@ -7,6 +7,7 @@
 
 mod columns;
 mod dictionary;
+pub mod edges;
 mod filter;
 pub mod format;
 mod keys;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use columns::{Columns, RowFlags, decode_column};
 pub use dictionary::Dictionary;
+pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeTotals, PeerCandidates};
 pub use filter::TokenFilter;
 pub use format::{ChunkRow, ChunkRows, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};

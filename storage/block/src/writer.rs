@@ -12,6 +12,7 @@ use zstd::bulk::Compressor;
 
 use crate::columns::{self, RowFlags, shown_duration};
 use crate::dictionary::Dictionary;
+use crate::edges::{EdgeBuilder, PeerCandidates};
 use crate::filter::TokenFilter;
 use crate::format::{Assembler, ChunkRows, Codec, SectionKind};
 use crate::keys::RowRange;
@@ -41,6 +42,7 @@ pub struct BlockWriter {
     sequence: Vec<u64>,
     tokens: FxHashSet<u64>,
     rollups: FxHashMap<RollupKey, RollupRow>,
+    edges: EdgeBuilder,
     chunk: Vec<u8>,
     chunk_first_row: u32,
     body: Vec<Chunk>,
@@ -107,6 +109,7 @@ impl BlockWriter {
             sequence: Vec::new(),
             tokens: FxHashSet::default(),
             rollups: FxHashMap::default(),
+            edges: EdgeBuilder::default(),
             chunk: Vec::with_capacity(FIRST_CHUNK_BYTES + CHUNK_BYTES),
             chunk_first_row: 0,
             body: Vec::new(),
@@ -168,8 +171,10 @@ impl BlockWriter {
     ) -> Result<(), WriteError> {
         let span = SpanView::parse(message)?;
         let trace = TraceId::from_wire(span.trace_id).unwrap_or_default();
-        let failed = self.visit_attributes(&span)?;
+        let mut peers = PeerCandidates::of(&span);
+        let failed = self.visit_attributes(&span, &mut peers)?;
         let service = self.dictionary.resource_services[resource as usize];
+        self.edges.push(trace, &span, &peers, service, failed)?;
         let operation = self.operation(service, span.name);
         let flags = RowFlags::of(&span, failed);
         let duration = span.end.wrapping_sub(span.start);
@@ -211,10 +216,15 @@ impl BlockWriter {
 
     /// Adds the tokens of a span's attributes, and tells whether the span has failed: the one walk
     /// over the attributes that a span gets here.
-    fn visit_attributes(&mut self, span: &SpanView<'_>) -> Result<bool, WireError> {
+    fn visit_attributes<'a>(
+        &mut self,
+        span: &SpanView<'a>,
+        peers: &mut PeerCandidates<'a>,
+    ) -> Result<bool, WireError> {
         let tokens = &mut self.tokens;
         let mut error = false;
         span.visit_raw_attributes(|key, value| {
+            peers.see(key, value);
             let token = Token::of_key_bytes(key);
             tokens.insert(token.0);
             if let Some(token) = token.with_raw(value) {
@@ -273,6 +283,7 @@ impl BlockWriter {
             (SectionKind::Operation, columns::encode(self.operation.iter().map(|index| u64::from(*index)))),
             (SectionKind::Sequence, columns::encode(self.sequence.iter().copied())),
             (SectionKind::Rollups, self.encode_rollups()?),
+            (SectionKind::Edges, std::mem::take(&mut self.edges).finish()?),
         ];
         for (kind, bytes) in sections {
             let stored = self.compressor.compress(&bytes).map_err(compress_error)?;

@@ -7,8 +7,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockKey, CatalogRow, ChunkRows, Dictionary, FormatError, Header, RollupRow, RowFlags, Section,
-    SectionKind, TokenFilter, TraceTable, decode_column,
+    BlockEdges, BlockKey, CatalogRow, ChunkRows, Dictionary, FormatError, Header, RollupRow, RowFlags,
+    Section, SectionKind, TokenFilter, TraceTable, decode_column,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -59,6 +59,7 @@ enum Part {
     Operations(Arc<Vec<u32>>),
     Filter(Arc<TokenFilter>),
     Rollups(Arc<Vec<RollupRow>>),
+    Edges(Arc<BlockEdges>),
     Chunk(Bytes),
 }
 
@@ -159,6 +160,19 @@ impl BlockReader {
         part!(self, entry, SectionKind::Rollups, Rollups, decode)
     }
 
+    /// Blocks that were written before edges were known lack them.
+    pub(crate) fn edges(&self, entry: &BlockEntry) -> Result<Arc<BlockEdges>, BlockError> {
+        let services = self.dictionary(entry)?.services.len();
+        let decode = |bytes: Bytes| BlockEdges::decode(&bytes, entry.row.meta.spans, services);
+        part!(self, entry, SectionKind::Edges, Edges, decode)
+    }
+
+    /// Keeps edges that were found in another way.
+    pub(crate) fn keep_edges(&self, entry: &BlockEntry, edges: &Arc<BlockEdges>) {
+        let key = (entry.key.block.0, SectionKey::Section(SectionKind::Edges), 0);
+        self.cache.insert(key, Part::Edges(edges.clone()));
+    }
+
     /// The rows of one body chunk. `keep` says whether it is likely to be asked for again.
     pub(crate) fn chunk(
         &self,
@@ -217,6 +231,7 @@ impl Weighter<PartKey, Part> for PartWeighter {
             Part::Operations(operations) => operations.len() * 4,
             Part::Filter(filter) => filter.size(),
             Part::Rollups(rows) => rows.len() * 512,
+            Part::Edges(edges) => edges.size(),
             Part::Chunk(bytes) => bytes.len(),
         };
         bytes as u64 + ENTRY_BYTES

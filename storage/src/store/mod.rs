@@ -10,6 +10,7 @@ mod config;
 mod counter;
 mod damage;
 mod delete;
+mod dependencies;
 mod limit;
 mod matcher;
 mod merge;
@@ -35,7 +36,7 @@ use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
 use spandrel_block::{BlockId, BlockWriter, CatalogRow, FinishedBlock, Hour, RowRange, WriteError};
 use spandrel_proto::otlp::Decoded;
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
 pub(crate) use self::safekeeping::{
@@ -49,15 +50,15 @@ use self::sequence::Sequences;
 use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
-    AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
-    TraceScan, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Damage, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
+    StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 use crate::backup::BackupId;
 use crate::cleaning::Cleaning;
 use crate::engine::{Change, Engine, EngineError, NewBlock};
-use crate::safekeeping::Safekeeping;
 use crate::failpoint::{self, Failpoint};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
+use crate::safekeeping::Safekeeping;
 
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
@@ -551,6 +552,10 @@ impl TraceStore for BlockTraceStore {
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         aggregate::aggregate(self, tenant, plan)
+    }
+
+    fn dependencies(&self, tenant: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError> {
+        dependencies::dependencies(self, tenant, range)
     }
 
     fn services(&self, tenant: &TenantId) -> Vec<String> {

@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod append;
 pub mod cleaning;
+pub mod dependencies;
 pub mod engine;
 pub mod extremes;
 pub mod paging;
@@ -64,6 +65,19 @@ macro_rules! contract_suite {
                 duplicates_leave_with_the_merge,
                 percentiles_are_close,
                 status_counts,
+            ],
+            dependencies: [
+                edges_are_those_of_the_spans,
+                halves_that_arrive_seconds_apart_are_joined,
+                a_late_callee_makes_a_virtual_edge_real,
+                a_call_from_the_future_waits_for_its_window,
+                links_join_across_traces,
+                ranges_count_every_minute_that_they_touch,
+                a_long_call_finds_its_late_callees,
+                duplicates_leave_with_the_merge,
+                spans_that_share_an_id_are_caller_and_callee,
+                tenants_have_graphs_of_their_own,
+                any_split_gives_the_same_edges,
             ],
             retention: [
                 windows_go_by_arrival,
