@@ -33,8 +33,8 @@ fmt: ## Format Rust and TypeScript
 fuzz: ## Fuzz the decoders for SECONDS each (default 60)
 	@scripts/fuzz.sh $${SECONDS_EACH:-60}
 
-bench: ## Micro-benchmarks, then a load test of a real server
-	@scripts/bench.sh
+bench: ## Measure a real server against its bars, at 1M and 5M spans
+	@scripts/bench.sh $(ARGS)
 
 env: ## Print the environment of the tests, for: eval "$$(make -s env)"
 	@scripts/env.sh

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# What it costs: the hot path in isolation, then a real server under load (benches/ says what is measured).
+# What it costs, measured with a real server, beside what it may cost (benches/ says how).
 #
-#   scripts/bench.sh [FLAG...]    flags of the load driver, as in --spans 100000 --protocol grpc
+#   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
+#   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other
+#
+# Each run leaves its report in benches/out/.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
+driver() {
+    SPANDREL_BIN="$TARGET/release/spandrel" \
+        cargo run "${CARGO_LOCKED[@]}" --release --quiet -p spandrel-benches -- "$@"
+}
+
+if [[ "${1:-}" =~ ^(--compare|--help)$ ]]; then
+    driver "$@"
+    exit
+fi
 scripts/build.sh
-say "Micro-benchmarks of the hot path"
-cargo bench "${CARGO_LOCKED[@]}" -p spandrel-benches
-say "A real server under load"
-SPANDREL_BIN="$TARGET/release/spandrel" cargo run "${CARGO_LOCKED[@]}" --release --quiet -p spandrel-benches -- "$@"
+mkdir -p benches/out
+driver --json "benches/out/$(date -u +%Y%m%dT%H%M%SZ).json" "$@"

@@ -2,8 +2,18 @@
 
 use std::error::Error;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::commands::backup::{self, BackupFlags};
+use crate::commands::check::{self, CheckFlags};
+use crate::commands::completions::{self, CompletionsFlags};
+use crate::commands::delete::{self, DeleteFlags};
+use crate::commands::export::{self, ExportFlags};
+use crate::commands::restore::{self, RestoreFlags};
+use crate::commands::search::{self, SearchFlags};
+use crate::commands::services::{self, ServicesFlags};
+use crate::commands::stats::{self, StatsFlags};
+use crate::commands::trace::{self, TraceFlags};
 use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
@@ -27,6 +37,32 @@ enum Command {
     Serve(Box<ServeFlags>),
     /// Send a live e-commerce workload to a running server, to have something to look at.
     Demo(DemoFlags),
+    /// Bring a backup of a running server into a directory; show or verify those that are there.
+    ///
+    /// Only blocks that the directory does not have yet are fetched, each verified when it arrives. A
+    /// backup that was interrupted leaves the earlier ones as they are; run it again to go on.
+    Backup(BackupFlags),
+    /// Put a backup into a data directory that no server is using.
+    Restore(RestoreFlags),
+    /// Check every checksum, index and catalog row of a store; exits with 1 if something is damaged.
+    Check(CheckFlags),
+    /// Show one trace as a tree
+    Trace(TraceFlags),
+    /// Find traces of which a span matches
+    Search(SearchFlags),
+    /// List services, or the operations of one
+    Services(ServicesFlags),
+    /// Show how much is stored
+    Stats(StatsFlags),
+    /// Delete traces for good, whole, wherever one of their spans matches
+    ///
+    /// At once nobody finds them any more; with --wait the command comes back when no file of the
+    /// server holds a byte of them, and names the backups that still do.
+    Delete(DeleteFlags),
+    /// Write traces to a file, for other tools
+    Export(ExportFlags),
+    /// Print a script that lets a shell complete commands and flags
+    Completions(CompletionsFlags),
 }
 
 /// Runs what the command line asks for.
@@ -38,5 +74,15 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             if print { config::print(&settings) } else { serve::run(settings) }
         }
         Command::Demo(flags) => demo::run(flags),
+        Command::Backup(flags) => backup::run(flags),
+        Command::Restore(flags) => restore::run(flags),
+        Command::Check(flags) => check::run(&flags),
+        Command::Trace(flags) => trace::run(flags),
+        Command::Search(flags) => search::run(flags),
+        Command::Services(flags) => services::run(flags),
+        Command::Stats(flags) => stats::run(flags),
+        Command::Delete(flags) => delete::run(flags),
+        Command::Export(flags) => export::run(flags),
+        Command::Completions(flags) => completions::run(&flags, Cli::command()),
     }
 }

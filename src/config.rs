@@ -14,6 +14,8 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
+use crate::keep::{DiskBound, Rule};
+
 /// What `spandrel serve` can be given. Everything is optional: the defaults are in [`Settings`].
 #[derive(Debug, Args)]
 pub(crate) struct ServeFlags {
@@ -32,6 +34,15 @@ pub(crate) struct ServeFlags {
     /// Age, counted from arrival, at which data goes; whole hours go at once [default: 7d]
     #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = retention)]
     retention: Option<Duration>,
+    /// What the store may take on disk, as in 85% (of the file system), 200GB or 1TiB; above it the
+    /// oldest hours go first [default: 85%]
+    #[arg(long, env = "SPANDREL_MAX_DISK", value_name = "SIZE", value_parser = crate::keep::disk_bound)]
+    max_disk: Option<DiskBound>,
+    /// Keeps traces for another time than --retention: a time, a colon, and a TraceQL selector, as in
+    /// '30d: { failed }'. The first rule that a span satisfies gives its time; a trace lives as long as
+    /// its longest-lived span, whole. In the file a list of mappings with `match` and `keep`
+    #[arg(long, env = "SPANDREL_RETENTION_RULES", value_name = "KEEP:TRACEQL", value_delimiter = '\n', value_parser = crate::keep::rule)]
+    retention_rules: Vec<Rule>,
     /// What an acknowledgement survives: power loss (sync), SIGKILL (os), neither (none) [default: sync]
     #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
     durability: Option<Durability>,
@@ -66,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) otlp_grpc_addr: SocketAddr,
     pub(crate) otlp_http_addr: SocketAddr,
     pub(crate) retention: Duration,
+    pub(crate) max_disk: DiskBound,
+    pub(crate) retention_rules: Vec<Rule>,
     pub(crate) durability: Durability,
     pub(crate) cors_origin: Vec<String>,
     pub(crate) resend_window: Duration,
@@ -114,6 +127,12 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         otlp_grpc_addr: flags.otlp_grpc_addr.or(file.otlp_grpc_addr).unwrap_or(address(4317)),
         otlp_http_addr: flags.otlp_http_addr.or(file.otlp_http_addr).unwrap_or(address(4318)),
         retention: flags.retention.or(file.retention).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
+        max_disk: flags.max_disk.or(file.max_disk).unwrap_or_default(),
+        retention_rules: if flags.retention_rules.is_empty() {
+            file.retention_rules
+        } else {
+            flags.retention_rules
+        },
         durability: flags.durability.or(file.durability).unwrap_or(Durability::Sync),
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
@@ -141,7 +160,10 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
             return Err(format!("{place}: unknown key `{key}`; allowed are {known}").into());
         }
         for text in scalars(&value).ok_or_else(|| {
-            format!("{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them")
+            format!(
+                "{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them, and \
+                 for retention-rules mappings of `match` and `keep`"
+            )
         })? {
             words.push(format!("--{key}={text}"));
         }
@@ -151,6 +173,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
 
 fn scalars(value: &Value) -> Option<Vec<String>> {
     match value {
+        Value::Object(members) => Rule::words(members).map(|rule| vec![rule]),
         Value::Null => Some(Vec::new()),
         Value::String(text) => Some(vec![text.clone()]),
         Value::Number(number) => Some(vec![number.to_string()]),
@@ -185,13 +208,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let allowed = "allowed is a number with a unit, like 30s, 5m, 12h or 7d, up to 100y";
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; {allowed}"))?;
     if duration > MAX_DURATION { Err(allowed.to_owned()) } else { Ok(duration) }
 }
 
-fn retention(text: &str) -> Result<Duration, String> {
+pub(crate) fn retention(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
     if duration < MIN_RETENTION {
         return Err("allowed is 1h and more: data goes by whole hours".to_owned());
@@ -250,6 +273,8 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("otlp-grpc-addr", settings.otlp_grpc_addr.to_string().into()),
         ("otlp-http-addr", settings.otlp_http_addr.to_string().into()),
         ("retention", duration(settings.retention).into()),
+        ("max-disk", settings.max_disk.to_string().into()),
+        ("retention-rules", settings.retention_rules.iter().map(Rule::to_json).collect()),
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
         ("resend-window", duration(settings.resend_window).into()),
@@ -262,7 +287,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         // A JSON value is a YAML value; plain words need no quotes.
         match value
             .as_str()
-            .filter(|text| text.chars().all(|c| c.is_ascii_alphanumeric() || "./:_-".contains(c)))
+            .filter(|text| text.chars().all(|c| c.is_ascii_alphanumeric() || "./:_-%".contains(c)))
         {
             Some(plain) => writeln!(out, "{key}: {plain}")?,
             None => writeln!(out, "{key}: {value}")?,
@@ -301,6 +326,18 @@ mod tests {
             ("retention: soon", ["--retention", "soon", "like 30s, 5m, 12h or 7d"]),
             ("shutdown-grace: 101y", ["--shutdown-grace", "101y", "up to 100y"]),
             ("http-addr: nowhere:1", ["--http-addr", "nowhere:1", "IP:PORT"]),
+            ("max-disk: 0%", ["--max-disk", "0%", "85%, 200GB"]),
+            ("max-disk: lots", ["--max-disk", "lots", "85%, 200GB"]),
+            ("retention-rules: ['30d { failed }']", ["--retention-rules", "30d { failed }", "KEEP:TRACEQL"]),
+            (
+                "retention-rules: [{match: '{ nope', keep: 30d}]",
+                ["--retention-rules", "{ nope", "at character"],
+            ),
+            ("retention-rules: [{match: '{ }', keep: 5m}]", ["--retention-rules", "5m", "1h and more"]),
+            (
+                "retention-rules: [{match: '{ }', till: 5d}]",
+                ["retention-rules", "till", "`match` and `keep`"],
+            ),
             ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
             ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),
             ("cors-origin: shop", ["--cors-origin", "shop", "scheme://host"]),

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod demo;
 mod guard;
+mod keep;
 mod listen;
 mod logs;
 mod metrics;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("spandrel: {error}");
-            ExitCode::FAILURE
+            error.downcast_ref::<commands::Exit>().map_or(ExitCode::FAILURE, |exit| exit.code.into())
         }
     }
 }

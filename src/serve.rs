@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Durability, Settings};
+use crate::keep::Rule;
 use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
 use crate::web::{self, Opened, Web};
 use crate::{guard, logs, metrics};
@@ -142,6 +143,8 @@ fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, B
     let started = Instant::now();
     let config = StoreConfig {
         retention: settings.retention,
+        retention_rules: settings.retention_rules.iter().map(Rule::for_store).collect::<Result<_, _>>()?,
+        max_disk_bytes: settings.max_disk.bytes(disk.capacity()),
         reserve_bytes: disk.reserve_bytes(),
         ..StoreConfig::default()
     };
@@ -168,7 +171,7 @@ fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<C
 
 fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collector) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
-    limits.extend(store.config().limits().map(|(name, value)| (name.to_owned(), value.into())));
+    limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (camel_case(name), value)));
     limits.insert("maxConnections".to_owned(), MAX_CONNECTIONS.into());
     limits.insert("headTimeoutSeconds".to_owned(), HEAD_TIMEOUT.as_secs().into());

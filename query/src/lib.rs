@@ -7,6 +7,8 @@ mod api;
 mod assemble;
 mod cursor;
 mod duration;
+mod export;
+mod json;
 mod otlp;
 mod params;
 mod problem;
@@ -22,3 +24,9 @@ mod testing;
 
 pub use api::router;
 pub use state::{QueryConfig, QueryState};
+
+/// Reads a TraceQL selector, as it also stands in configuration files. The error says what is wrong,
+/// where, and what is allowed.
+pub fn selector(text: &str) -> Result<spandrel_storage::plan::Predicate, String> {
+    traceql::parse(text).map_err(|error| error.to_string())
+}

@@ -78,6 +78,22 @@ impl OtlpFormat {
     }
 }
 
+/// Writes all spans as documents, each a line of its own: what file exporters of collectors write.
+pub(crate) fn write_lines(
+    out: &mut Output,
+    mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+) -> Result<(), Stop> {
+    loop {
+        let chunk = next_chunk(&mut spans)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        write_request_json(&mut out.buffer, records(&grouped(&chunk))).map_err(unreadable)?;
+        out.buffer.push(b'\n');
+        out.spill()?;
+    }
+}
+
 fn unreadable(error: WireError) -> Problem {
     Problem::unreadable(format!(
         "a stored span could not be read ({error}); ask for the tree, which leaves it out"
@@ -121,13 +137,16 @@ fn grouped(chunk: &[StoredSpan]) -> Vec<Group<'_>> {
     groups
 }
 
+fn records<'a>(groups: &'a [Group<'a>]) -> impl Iterator<Item = SpanRecord<'a>> {
+    groups.iter().flat_map(|group| {
+        group.spans.iter().map(|span| SpanRecord { resource: group.resource, scope: group.scope, span })
+    })
+}
+
 /// Appends the members of one document's list, without what is around it.
 fn write_json_piece(out: &mut Vec<u8>, groups: &[Group<'_>], opening: usize) -> Result<(), WireError> {
-    let records = groups.iter().flat_map(|group| {
-        group.spans.iter().map(|span| SpanRecord { resource: group.resource, scope: group.scope, span })
-    });
     let mut document = Vec::new();
-    write_request_json(&mut document, records)?;
+    write_request_json(&mut document, records(groups))?;
     out.extend_from_slice(&document[opening..document.len() - 2]);
     Ok(())
 }

@@ -145,7 +145,8 @@ impl Output {
         if self.buffer.len() < CHUNK_BYTES { Ok(()) } else { self.pass_on() }
     }
 
-    fn pass_on(&mut self) -> Result<(), Stop> {
+    /// Passes on what was written, however little.
+    pub(crate) fn pass_on(&mut self) -> Result<(), Stop> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES * 5 / 4));
         self.begun = true;
         self.send(Piece::Chunk(chunk.into()))

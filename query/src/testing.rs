@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use parking_lot::Mutex;
 use prost::Message;
 use spandrel_proto::otlp::{Decoded, SpanKind};
-use spandrel_proto::{TenantId, TraceId};
+use spandrel_proto::{TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::{
-    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, Series, StoreStatus, StoredSpan,
-    TraceScan, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Dependency, DependencyAnswer, Operation, ReadError, SearchAnswer, Series,
+    StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 
 /// The trace that spans of tests belong to.
@@ -110,6 +110,8 @@ pub(crate) struct FakeStore {
     pub(crate) searches: Mutex<Vec<SearchPlan>>,
     pub(crate) scans: Mutex<Vec<ScanPlan>>,
     pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
+    pub(crate) edges: Vec<Dependency>,
+    pub(crate) edge_ranges: Mutex<Vec<TimeRange>>,
     /// Every reading fails.
     pub(crate) broken: bool,
 }
@@ -149,6 +151,12 @@ impl TraceStore for FakeStore {
         self.readable()?;
         self.aggregates.lock().push(plan.clone());
         Ok(AggregateAnswer { series: self.series.clone(), partial: false })
+    }
+
+    fn dependencies(&self, _: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError> {
+        self.readable()?;
+        self.edge_ranges.lock().push(range);
+        Ok(DependencyAnswer { edges: self.edges.clone(), partial: false })
     }
 
     fn services(&self, _: &TenantId) -> Vec<String> {

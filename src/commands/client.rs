@@ -1,7 +1,6 @@
 //! The HTTP client that all commands share: where the server is, how it is asked, and what its
 //! refusals say. What is asked, and how answers are shown, is each command's own business.
 
-use std::error::Error as _;
 use std::io::Read;
 use std::time::Duration;
 
@@ -59,6 +58,15 @@ struct Problem {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A refusal that is no problem document is quoted up to here.
 const QUOTED: u64 = 300;
+
+// === impl ServerFlag ===
+
+impl ServerFlag {
+    /// For commands that need not have a server.
+    pub(crate) fn at(server: &str) -> Self {
+        Self { server: server.to_owned() }
+    }
+}
 
 // === impl Client ===
 
@@ -135,6 +143,9 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 fn root_cause(error: &ureq::Error) -> String {
+    if let ureq::Error::Io(reason) = error {
+        return reason.to_string();
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -164,6 +175,11 @@ impl Answer {
     pub(crate) fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         serde_json::from_reader(std::io::BufReader::new(self.reader()))
             .map_err(|error| ClientError::Unusable(error.to_string()))
+    }
+
+    /// A header that is a number.
+    pub(crate) fn number(&self, header: &str) -> Option<u64> {
+        self.0.headers().get(header)?.to_str().ok()?.parse().ok()
     }
 
     /// The answer as it comes in. What ends before its end is an error there.

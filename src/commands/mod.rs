@@ -1,3 +1,25 @@
 //! The commands that talk to a running server or look at a data directory; one file each.
 
+pub(crate) mod backup;
+mod backup_set;
+mod backup_view;
+pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod export;
+mod progress;
+pub(crate) mod restore;
+pub(crate) mod search;
+pub(crate) mod services;
+mod show;
+pub(crate) mod stats;
+pub(crate) mod trace;
+
+/// An end with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Exit {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}

@@ -1,10 +1,11 @@
 //! The trace store as the other rooms see it: one trait with its contract, and what it answers with.
 
 use bytes::Bytes;
-use spandrel_block::LatencySketch;
+use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch};
 use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
-use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
+use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId, UnixNanos};
 
+use crate::cleaning::Cleaning;
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
 use crate::safekeeping::Safekeeping;
 
@@ -39,6 +40,9 @@ pub trait TraceStore: Send + Sync {
     /// Counts and latencies over time.
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError>;
 
+    /// Which services call which, over every minute that the range touches.
+    fn dependencies(&self, tenant: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError>;
+
     /// The names of all services, sorted.
     fn services(&self, tenant: &TenantId) -> Vec<String>;
 
@@ -50,6 +54,11 @@ pub trait TraceStore: Send + Sync {
 
     /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
     fn refusal(&self) -> Option<AppendError>;
+
+    /// Deletion and pins, if this store has them.
+    fn cleaning(&self) -> Option<&dyn Cleaning> {
+        None
+    }
 
     /// Backups and checks, if this store has them.
     fn safekeeping(&self) -> Option<&dyn Safekeeping> {
@@ -232,6 +241,28 @@ pub struct Point {
     pub error_count: u64,
     /// Their durations.
     pub latency: LatencySketch,
+}
+
+/// Who calls whom.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DependencyAnswer {
+    /// By caller, callee and kind, each once.
+    pub edges: Vec<Dependency>,
+    /// Damaged blocks were left out: calls may be missing.
+    pub partial: bool,
+}
+
+/// Calls of one kind from one service to another, or from or to something that sends no spans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dependency {
+    /// Who calls.
+    pub caller: String,
+    /// Who is called.
+    pub callee: String,
+    /// What kind of call it is.
+    pub kind: EdgeKind,
+    /// The calls.
+    pub totals: EdgeTotals,
 }
 
 /// How much a store holds.

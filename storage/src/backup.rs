@@ -5,7 +5,7 @@
 //! ```text
 //! SPANDREL-BACKUPS       what this directory is, and the version of its layout
 //! blocks/ab/HASH.block   the bytes of a block as the store had them, under their hash in hex, in a
-//!                        directory named by its first two digits
+//!                        directory named by its first two digits; likewise the store's own records
 //! backups/ID.manifest    one backup: which blocks belong to it
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! spandrel-backup 1                             the version of the manifest
 //! id ID                                         16 hex digits; later backups have larger ones
 //! taken TIME                                    Unix nanoseconds
+//! records BYTES HASH                            the store's own records: pins, deletions under way
 //! block TENANT HOUR BLOCK BYTES SPANS FIRST LAST HASH
 //! lost TENANT HOUR BLOCK REASON ...             a block that could not be read when it was taken
 //! checksum SUM                                  hash of all lines before, newlines included
@@ -31,6 +32,7 @@
 //! id ID
 //! taken TIME
 //! expect BLOCKS BYTES SPANS                     what is to come, at the most
+//! records BYTES HASH                            followed by the bytes of the records
 //! have TENANT HOUR ... HASH                     a block that the receiver has
 //! send TENANT HOUR ... HASH                     followed by the bytes of the block
 //! lost TENANT HOUR BLOCK REASON ...
@@ -38,12 +40,14 @@
 //! ```
 //!
 //! Catalog and index are not part of a backup: they follow from the blocks. Nothing here reads or
-//! writes files.
+//! writes files. Records are encoded as `spandrel_block::record` does, version 1: kind, name, value.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+use spandrel_block::record::{self, RecordError};
 use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_128;
@@ -65,10 +69,32 @@ pub struct Manifest {
     pub id: BackupId,
     /// When it was taken: every span acknowledged before is in it.
     pub taken: UnixNanos,
+    /// The store's own records, once they were read.
+    pub records: Option<Piece>,
     /// Its blocks.
     pub blocks: Vec<BackupBlock>,
     /// Blocks that could not be read.
     pub lost: Vec<LostBlock>,
+}
+
+/// Bytes that are not a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// How many.
+    pub bytes: u64,
+    /// What they are told apart by.
+    pub hash: ContentHash,
+}
+
+/// A small record of the store itself, as the engine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRecord {
+    /// What it is about.
+    pub kind: String,
+    /// Which of its kind.
+    pub name: String,
+    /// Its bytes.
+    pub value: Vec<u8>,
 }
 
 /// A block of a backup.
@@ -106,6 +132,8 @@ pub enum StreamLine {
     Taken(UnixNanos),
     /// Blocks, bytes and spans that are to come at the most.
     Expect(u64, u64, u64),
+    /// The store's own records, whose bytes follow.
+    Records(Piece),
     /// A block that the receiver has already.
     Have(BackupBlock),
     /// A block whose bytes follow.
@@ -132,15 +160,22 @@ pub enum ManifestError {
 
 /// The format that this program writes.
 const FORMAT_VERSION: u32 = 1;
+const RECORDS_VERSION: u8 = 1;
 const TITLE: &str = "spandrel-backup";
 const STREAM_TITLE: &str = "spandrel-backup-stream";
 
 // === impl Manifest ===
 
 impl Manifest {
+    /// A backup without anything in it yet.
+    pub fn new(id: BackupId, taken: UnixNanos) -> Self {
+        Self { id, taken, records: None, blocks: Vec::new(), lost: Vec::new() }
+    }
+
     /// Its text.
     pub fn encode(&self) -> String {
         let mut out = format!("{TITLE} {FORMAT_VERSION}\nid {}\ntaken {}\n", self.id, self.taken.0);
+        self.records.iter().for_each(|records| out += &format!("records {records}\n"));
         self.blocks.iter().for_each(|block| out += &format!("block {block}\n"));
         self.lost.iter().for_each(|block| out += &format!("lost {block}\n"));
         let checksum = ContentHash::of(out.as_bytes());
@@ -162,8 +197,7 @@ impl Manifest {
         if checksum != expected {
             return Err(ManifestError::Checksum);
         }
-        let mut manifest =
-            Self { id: BackupId(0), taken: UnixNanos(0), blocks: Vec::new(), lost: Vec::new() };
+        let mut manifest = Self::new(BackupId(0), UnixNanos(0));
         for line in lines.lines().skip(1) {
             manifest.read_line(line).ok_or_else(|| ManifestError::Line(line.to_owned()))?;
         }
@@ -174,6 +208,7 @@ impl Manifest {
         match line.split_once(' ')? {
             ("id", id) => self.id = id.parse().ok()?,
             ("taken", nanos) => self.taken = UnixNanos(nanos.parse().ok()?),
+            ("records", piece) => self.records = Some(piece.parse().ok()?),
             ("block", block) => self.blocks.push(block.parse().ok()?),
             ("lost", block) => self.lost.push(block.parse().ok()?),
             _ => return None,
@@ -189,6 +224,12 @@ impl Manifest {
     /// Spans of all its blocks.
     pub fn spans(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.spans)).sum()
+    }
+
+    /// Everything that it needs to be whole.
+    pub fn hashes(&self) -> impl Iterator<Item = ContentHash> {
+        let records = self.records.map(|records| records.hash);
+        self.blocks.iter().filter_map(|block| block.hash).chain(records)
     }
 
     /// Whether it may hold a span of a window that one of these commits stored. A span keeps window
@@ -243,6 +284,42 @@ impl FromStr for ContentHash {
 fn exact_hex(text: &str, digits: usize) -> Option<&str> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     (text.len() == digits && plain).then_some(text)
+}
+
+// === impl Piece, StoreRecord ===
+
+impl Piece {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.len() as u64, hash: ContentHash::of(bytes) }
+    }
+}
+
+impl Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.bytes, self.hash)
+    }
+}
+
+impl FromStr for Piece {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (bytes, hash) = text.split_once(' ').ok_or(())?;
+        Ok(Self { bytes: number(bytes)?, hash: hash.parse()? })
+    }
+}
+
+impl StoreRecord {
+    /// The bytes of many.
+    pub fn encode_all(records: &[Self]) -> Result<Vec<u8>, RecordError> {
+        record::encode(RECORDS_VERSION, &records)
+    }
+
+    /// Back from their bytes.
+    pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, RecordError> {
+        record::decode(RECORDS_VERSION, bytes)
+    }
 }
 
 // === impl BackupBlock, LostBlock ===
@@ -320,6 +397,7 @@ impl Display for StreamLine {
             Self::Id(id) => write!(f, "id {id}"),
             Self::Taken(at) => write!(f, "taken {}", at.0),
             Self::Expect(blocks, bytes, spans) => write!(f, "expect {blocks} {bytes} {spans}"),
+            Self::Records(piece) => write!(f, "records {piece}"),
             Self::Have(block) => write!(f, "have {block}"),
             Self::Send(block) => write!(f, "send {block}"),
             Self::Lost(block) => write!(f, "lost {block}"),
@@ -351,6 +429,7 @@ impl StreamLine {
                 let [blocks, bytes, spans] = words[..] else { return Err(()) };
                 Self::Expect(number(blocks)?, number(bytes)?, number(spans)?)
             }
+            "records" => Self::Records(rest.parse()?),
             "have" => Self::Have(rest.parse()?),
             "send" => Self::Send(rest.parse()?),
             "lost" => Self::Lost(rest.parse()?),
@@ -381,6 +460,7 @@ mod tests {
         Manifest {
             id: BackupId(0x18ea_5f3c_2b1d_4e00),
             taken: UnixNanos(1_795_460_000_000_000_000),
+            records: Some(Piece::of(b"records")),
             blocks: vec![
                 block(500_000, 7, (1, 9), Some(ContentHash::of(b"seven"))),
                 block(500_001, u64::MAX, (10, 12), None),
@@ -397,10 +477,11 @@ mod tests {
         let text = "spandrel-backup 1\n\
             id 18ea5f3c2b1d4e00\n\
             taken 1795460000000000000\n\
+            records 7 e88d679aab778f1da56e967e79916645\n\
             block default 500000 7 1234 50 1 9 4b4a6d10483e1e4c133273310470becd\n\
             block default 500001 18446744073709551615 1234 50 10 12 -\n\
             lost default 500001 8 checksum mismatch in the header\n\
-            checksum 696d9138fdbc42d549733c8fc80db942\n";
+            checksum 08d31f761a9b743cb42a74ef2a4f1003\n";
         assert_eq!(manifest().encode(), text);
         assert_eq!(Manifest::decode(text), Ok(manifest()));
     }
@@ -423,12 +504,13 @@ mod tests {
 
     #[test]
     fn lines_of_the_stream_come_back() {
-        let Manifest { blocks, lost, id, taken } = manifest();
+        let Manifest { blocks, lost, id, taken, .. } = manifest();
         for line in [
             StreamLine::Begin,
             StreamLine::Id(id),
             StreamLine::Taken(taken),
             StreamLine::Expect(1, 2, 3),
+            StreamLine::Records(Piece::of(b"")),
             StreamLine::Have(blocks[0].clone()),
             StreamLine::Send(blocks[1].clone()),
             StreamLine::Lost(lost[0].clone()),
@@ -436,6 +518,19 @@ mod tests {
         ] {
             assert_eq!(line.to_string().parse(), Ok(line));
         }
+    }
+
+    #[test]
+    fn records_come_back() {
+        let record = |kind: &str| StoreRecord {
+            kind: kind.to_owned(),
+            name: "default/1".to_owned(),
+            value: vec![0, 255],
+        };
+        let records = vec![record("pin"), record("deletion")];
+        let bytes = StoreRecord::encode_all(&records).unwrap();
+        assert_eq!(StoreRecord::decode_all(&bytes), Ok(records));
+        assert!(StoreRecord::decode_all(&bytes[..bytes.len() - 1]).is_err());
     }
 
     #[test]

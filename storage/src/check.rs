@@ -6,16 +6,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use spandrel_block::{BlockKey, CatalogRow, RowRange, TraceKey, TraceTable, verify};
 use spandrel_proto::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Engine, EngineError, IndexRow};
+use crate::restore::unfinished;
 use crate::store::remembered_backups;
 
 /// What a check has found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// Blocks that were checked.
@@ -37,7 +38,7 @@ pub struct CheckReport {
 }
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// What it is about.
@@ -56,7 +57,7 @@ pub struct Finding {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingKind {
     /// The engine cannot read what it stored.
@@ -131,6 +132,14 @@ pub(crate) fn check_among(
     }
     if let Err(error) = remembered_backups(engine) {
         check.find(FindingKind::Backups, None, error.to_string());
+    }
+    match unfinished(engine) {
+        Ok(None) => {}
+        Ok(Some(id)) => {
+            let detail = format!("a restore of backup {id} was not finished: this is a part of it");
+            check.find(FindingKind::Store, None, detail);
+        }
+        Err(error) => check.broken("the record of a restore", &error),
     }
     Some(check.report)
 }
@@ -343,6 +352,12 @@ impl Rows {
 // === impl CheckReport ===
 
 impl CheckReport {
+    /// A store that is too damaged to be looked into.
+    pub fn of_store(detail: String) -> Self {
+        let finding = Finding { kind: FindingKind::Store, tenant: None, hour: None, block: None, detail };
+        Self { findings: vec![finding], ..Self::default() }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_fine(&self) -> bool {
         self.findings.is_empty()

@@ -31,6 +31,14 @@ pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
 
     /// Writes out everything that is buffered.
     fn flush(&self) -> Result<(), EngineError>;
+
+    /// One step towards files without a byte of what was deleted, removed or replaced before `begin`,
+    /// however much live data has to be moved for it. Returns whether it is done. Engines whose
+    /// deletions leave nothing behind need not do anything.
+    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
+        let _ = begin;
+        self.reclaim(true).map(|()| true)
+    }
 }
 
 /// Immutable blocks of bytes.

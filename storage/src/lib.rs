@@ -9,6 +9,7 @@
 mod api;
 pub mod backup;
 pub mod check;
+mod cleaning;
 pub mod engine;
 pub mod failpoint;
 pub mod plan;
@@ -17,10 +18,13 @@ mod safekeeping;
 mod store;
 
 pub use api::{
-    AggregateAnswer, AppendError, Damage, Operation, Point, ReadError, Scanned, ScannedTrace, SearchAnswer,
-    Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
+    AggregateAnswer, AppendError, Damage, Dependency, DependencyAnswer, Operation, Point, ReadError, Scanned,
+    ScannedTrace, SearchAnswer, Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans,
+    TraceStore, TraceSummary,
 };
+pub use cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
 pub use engine::Engine;
 pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
-pub use spandrel_block::{LatencySketch, semantics};
-pub use store::{BlockTraceStore, Clock, OpenError, StoreConfig, SystemClock};
+pub use spandrel_block::edges::Exemplar;
+pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, semantics};
+pub use store::{BlockTraceStore, Clock, OpenError, RetentionRule, StoreConfig, SystemClock};

@@ -10,9 +10,9 @@ use spandrel_block::record::RecordError;
 use spandrel_block::{BlockKey, BlockReport, FormatError, Hour, verify};
 use spandrel_proto::TenantId;
 
-use crate::backup::{BackupId, Manifest};
+use crate::backup::{BackupId, Manifest, StoreRecord};
 use crate::engine::{Change, Engine, EngineError, NewBlock, Records};
-use crate::store::remember_backup;
+use crate::store::{CARRIED_RECORDS, remember_backup};
 
 /// A restore under way.
 pub struct Restore<'e> {
@@ -41,8 +41,8 @@ pub enum RestoreError {
     /// A block is not what was backed up.
     #[error("the block is damaged: {0}")]
     Block(#[from] FormatError),
-    /// A catalog row cannot be written.
-    #[error("the block's catalog row: {0}")]
+    /// A catalog row cannot be written, or the store's own records cannot be read.
+    #[error("a record of the backup: {0}")]
     Row(#[from] RecordError),
     /// The engine does not take it.
     #[error(transparent)]
@@ -66,6 +66,16 @@ const REMOVED_AT_ONCE: usize = 256;
 /// The backup whose restore was begun and not finished.
 pub fn unfinished(engine: &dyn Records) -> Result<Option<BackupId>, EngineError> {
     Ok(state(engine)?.map(|(id, _)| id))
+}
+
+/// Whether a backup may be restored here. Changes nothing.
+pub fn admit(engine: &dyn Engine, id: BackupId, replace: bool) -> Result<(), RestoreError> {
+    let blocks = engine.read()?.len();
+    match state(engine)? {
+        Some((other, _)) if other != id && !replace => Err(RestoreError::Unfinished(other)),
+        None if blocks > 0 && !replace => Err(RestoreError::NotEmpty { blocks }),
+        _ => Ok(()),
+    }
 }
 
 fn state(engine: &dyn Records) -> Result<Option<(BackupId, Phase)>, EngineError> {
@@ -97,16 +107,11 @@ fn note(engine: &dyn Records, id: BackupId, phase: Phase) -> Result<(), EngineEr
 impl<'e> Restore<'e> {
     /// Begins the restore of a backup, or goes on with it. `replace` drops what is there.
     pub fn begin(engine: &'e dyn Engine, id: BackupId, replace: bool) -> Result<Self, RestoreError> {
-        let blocks = engine.read()?.len();
-        match state(engine)? {
-            Some((known, Phase::Filling)) if known == id => {}
-            Some((other, _)) if other != id && !replace => return Err(RestoreError::Unfinished(other)),
-            None if blocks > 0 && !replace => return Err(RestoreError::NotEmpty { blocks }),
-            _ => {
-                note(engine, id, Phase::Clearing)?;
-                clear(engine)?;
-                note(engine, id, Phase::Filling)?;
-            }
+        admit(engine, id, replace)?;
+        if state(engine)? != Some((id, Phase::Filling)) {
+            note(engine, id, Phase::Clearing)?;
+            clear(engine)?;
+            note(engine, id, Phase::Filling)?;
         }
         let present = engine.read()?.into_iter().map(|(key, _)| key).collect();
         Ok(Self { engine, present })
@@ -133,6 +138,14 @@ impl<'e> Restore<'e> {
         Ok(self.engine.commit(&change)?)
     }
 
+    /// Puts the store's own records.
+    pub fn put_records(&self, bytes: &[u8]) -> Result<(), RestoreError> {
+        for record in StoreRecord::decode_all(bytes)? {
+            self.engine.put_record(&record.kind, &record.name, Some(&record.value))?;
+        }
+        Ok(())
+    }
+
     /// Ends the restore: from now on the store opens. It remembers the backups that it is told of.
     pub fn finish(self, backups: &[Manifest]) -> Result<(), RestoreError> {
         for backup in backups {
@@ -143,8 +156,13 @@ impl<'e> Restore<'e> {
     }
 }
 
-/// Removes every block.
+/// Removes every block, and the records that go with them.
 fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
+    for kind in CARRIED_RECORDS {
+        for (name, _) in engine.records(kind)? {
+            engine.put_record(kind, &name, None)?;
+        }
+    }
     let mut windows: BTreeMap<(TenantId, Hour), Vec<BlockKey>> = BTreeMap::new();
     for (key, _) in engine.read()? {
         windows.entry((key.tenant.clone(), key.hour)).or_default().push(key);
@@ -155,7 +173,8 @@ fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
             engine.commit(&Change { tenant: tenant.clone(), hour, adds: Vec::new(), removes })?;
         }
     }
-    // Blocks whose numbers may come again must be gone before.
     engine.delete(&engine.unreferenced()?)?;
-    engine.reclaim(true)
+    // Numbers of blocks may come again with the backup: index rows that name them must be gone, not
+    // only passed over. The first step of a purge sees to all rows.
+    engine.purge(true).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest};
+use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece};
 use crate::check::{CheckProgress, CheckReport};
 use crate::engine::EngineError;
 
@@ -33,6 +33,9 @@ pub trait Safekeeping: Send + Sync {
 pub trait BackupReceiver {
     /// The backup begins. Its blocks are what is to come, at the most; some have no hash yet.
     fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone>;
+
+    /// The store's own records.
+    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone>;
 
     /// Whether these bytes need not be sent.
     fn has(&self, hash: ContentHash) -> bool;

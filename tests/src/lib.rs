@@ -10,6 +10,7 @@ pub mod arbitrary;
 pub mod contract;
 pub mod crash;
 pub mod decoder;
+pub mod disk;
 pub mod engines;
 pub mod fixtures;
 pub mod grpc;

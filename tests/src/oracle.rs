@@ -2,6 +2,8 @@
 //!
 //! Written for being obviously right; shares nothing with the store but the plans and the answers.
 
+pub mod edges;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};

@@ -45,7 +45,7 @@ fn run_with(
 
 /// How often the story passes each place.
 fn passed(story: &Story) -> BTreeMap<String, u64> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crash::scratch();
     let said = run(folder.path(), story, None).expect("nothing was armed");
     let notes = crash::notes(folder.path());
     assert!(notes.refusals.is_empty(), "{:?}", notes.refusals);
@@ -66,7 +66,7 @@ fn walk(seed: u64) -> BTreeSet<Failpoint> {
         let mut times = vec![1, random.u64(1..=most)];
         times.dedup();
         for nth in times {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = crash::scratch();
             let ended = run(folder.path(), &story, Some((*point, nth)));
             assert!(ended.is_none(), "{name} was not reached {nth} times of {most}");
             let notes = crash::notes(folder.path());
@@ -100,7 +100,7 @@ fn a_kill_at_every_step_loses_nothing_acknowledged() {
 fn a_store_without_a_log_is_convicted() {
     let story = Story { seed: SEED, senders: 1 };
     let convicted = |nth: u64| {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crash::scratch();
         assert!(run_with("none", folder.path(), &story, Some((Failpoint::AppendVisible, nth))).is_none());
         let verdict = crash::verdict(folder.path(), &story, &crash::notes(folder.path()));
         verdict.is_err_and(|why| why.contains("are lost"))

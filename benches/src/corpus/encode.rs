@@ -2,7 +2,7 @@
 //! far less than what the server does with it.
 
 use spandrel_proto::otlp::StatusCode;
-use spandrel_proto::otlp::wire::{put_bytes, put_fixed32, put_fixed64, put_uint, put_varint};
+use spandrel_proto::otlp::wire::{put_bytes, put_fixed64, put_uint, put_varint};
 use spandrel_proto::{SpanId, TraceId};
 
 /// The value of an attribute.
@@ -15,7 +15,7 @@ pub(super) enum Value<'a> {
 }
 
 /// The kinds of spans, as OTLP numbers them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Internal = 1,
     Server = 2,
@@ -24,102 +24,19 @@ pub(super) enum Kind {
     Consumer = 5,
 }
 
-/// What every span has, attributes aside.
-pub(super) struct SpanHead<'a> {
-    pub(super) trace_id: TraceId,
-    pub(super) span_id: SpanId,
-    pub(super) parent_id: Option<SpanId>,
-    pub(super) parent_is_remote: bool,
-    pub(super) name: &'a str,
-    pub(super) kind: Kind,
-    pub(super) start: u64,
-    pub(super) end: u64,
-}
-
-/// An exception, as a span event tells it.
-pub(super) struct Exception<'a> {
-    pub(super) at: u64,
-    pub(super) kind: &'a str,
-    pub(super) message: &'a str,
-    pub(super) stacktrace: &'a str,
-}
-
-const SPAN_ATTRIBUTES: u32 = 9;
-const SPAN_EVENTS: u32 = 11;
+pub(super) const SPAN_ATTRIBUTE: u32 = 9;
+const RESOURCE_ATTRIBUTE: u32 = 1;
+const EVENT_ATTRIBUTE: u32 = 3;
+const LINK_ATTRIBUTE: u32 = 4;
+const SPAN_EVENT: u32 = 11;
+const SPAN_LINK: u32 = 13;
 const SPAN_STATUS: u32 = 15;
-const SPAN_FLAGS: u32 = 16;
-const EVENT_ATTRIBUTES: u32 = 3;
-/// W3C's "sampled", and OTLP's "it is known whether the parent is remote".
-const SAMPLED_PARENT_KNOWN: u32 = 0x101;
-const PARENT_IS_REMOTE: u32 = 0x200;
-
-/// A `Span` message in the making.
-pub(super) struct SpanWriter {
-    message: Vec<u8>,
-}
-
-// === impl SpanWriter ===
-
-impl SpanWriter {
-    pub(super) fn new(head: &SpanHead<'_>) -> Self {
-        let mut message = Vec::with_capacity(768);
-        put_bytes(&mut message, 1, head.trace_id.as_bytes());
-        put_bytes(&mut message, 2, head.span_id.as_bytes());
-        if let Some(parent) = head.parent_id {
-            put_bytes(&mut message, 4, parent.as_bytes());
-        }
-        put_bytes(&mut message, 5, head.name.as_bytes());
-        put_uint(&mut message, 6, head.kind as u64);
-        put_fixed64(&mut message, 7, head.start);
-        put_fixed64(&mut message, 8, head.end);
-        let remote = if head.parent_is_remote { PARENT_IS_REMOTE } else { 0 };
-        put_fixed32(&mut message, SPAN_FLAGS, SAMPLED_PARENT_KNOWN | remote);
-        Self { message }
-    }
-
-    pub(super) fn text(&mut self, key: &str, value: &str) {
-        attribute(&mut self.message, SPAN_ATTRIBUTES, key, Value::Text(value));
-    }
-
-    pub(super) fn int(&mut self, key: &str, value: i64) {
-        attribute(&mut self.message, SPAN_ATTRIBUTES, key, Value::Int(value));
-    }
-
-    pub(super) fn double(&mut self, key: &str, value: f64) {
-        attribute(&mut self.message, SPAN_ATTRIBUTES, key, Value::Double(value));
-    }
-
-    pub(super) fn bool(&mut self, key: &str, value: bool) {
-        attribute(&mut self.message, SPAN_ATTRIBUTES, key, Value::Bool(value));
-    }
-
-    pub(super) fn exception(&mut self, exception: &Exception<'_>) {
-        nested(&mut self.message, SPAN_EVENTS, |event| {
-            put_fixed64(event, 1, exception.at);
-            put_bytes(event, 2, b"exception");
-            attribute(event, EVENT_ATTRIBUTES, "exception.type", Value::Text(exception.kind));
-            attribute(event, EVENT_ATTRIBUTES, "exception.message", Value::Text(exception.message));
-            attribute(event, EVENT_ATTRIBUTES, "exception.stacktrace", Value::Text(exception.stacktrace));
-        });
-    }
-
-    pub(super) fn failed(&mut self, message: &str) {
-        nested(&mut self.message, SPAN_STATUS, |status| {
-            put_bytes(status, 2, message.as_bytes());
-            put_uint(status, 3, StatusCode::Error as u64);
-        });
-    }
-
-    pub(super) fn finish(self) -> Vec<u8> {
-        self.message
-    }
-}
 
 /// A `Resource` message.
 pub(super) fn resource(attributes: &[(&str, Value<'_>)]) -> Vec<u8> {
     let mut message = Vec::new();
     for (key, value) in attributes {
-        attribute(&mut message, 1, key, *value);
+        attribute(&mut message, RESOURCE_ATTRIBUTE, key, *value);
     }
     message
 }
@@ -132,7 +49,56 @@ pub(super) fn scope(name: &str, version: &str) -> Vec<u8> {
     message
 }
 
-fn attribute(out: &mut Vec<u8>, number: u32, key: &str, value: Value<'_>) {
+/// One attribute of a span, ready to be copied into it.
+pub(super) fn span_attribute(key: &str, value: Value<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    attribute(&mut bytes, SPAN_ATTRIBUTE, key, value);
+    bytes
+}
+
+/// An event with the attributes of an exception.
+pub(super) fn exception(out: &mut Vec<u8>, at: u64, kind: &str, message: &str, stacktrace: &str) {
+    nested(out, SPAN_EVENT, |event| {
+        put_fixed64(event, 1, at);
+        put_bytes(event, 2, b"exception");
+        attribute(event, EVENT_ATTRIBUTE, "exception.type", Value::Text(kind));
+        attribute(event, EVENT_ATTRIBUTE, "exception.message", Value::Text(message));
+        attribute(event, EVENT_ATTRIBUTE, "exception.stacktrace", Value::Text(stacktrace));
+    });
+}
+
+/// An event with two numbers.
+pub(super) fn event(out: &mut Vec<u8>, at: u64, name: &str, attributes: [(&str, i64); 2]) {
+    nested(out, SPAN_EVENT, |event| {
+        put_fixed64(event, 1, at);
+        put_bytes(event, 2, name.as_bytes());
+        for (key, value) in attributes {
+            attribute(event, EVENT_ATTRIBUTE, key, Value::Int(value));
+        }
+    });
+}
+
+/// A link to a span of another trace.
+pub(super) fn link(out: &mut Vec<u8>, trace: TraceId, span: SpanId) {
+    nested(out, SPAN_LINK, |link| {
+        put_bytes(link, 1, trace.as_bytes());
+        put_bytes(link, 2, span.as_bytes());
+        attribute(link, LINK_ATTRIBUTE, "link.kind", Value::Text("order"));
+    });
+}
+
+/// A status; the message may be empty.
+pub(super) fn status(out: &mut Vec<u8>, code: StatusCode, message: &str) {
+    nested(out, SPAN_STATUS, |status| {
+        if !message.is_empty() {
+            put_bytes(status, 2, message.as_bytes());
+        }
+        put_uint(status, 3, code as u64);
+    });
+}
+
+/// A `KeyValue`, in the field of this number.
+pub(super) fn attribute(out: &mut Vec<u8>, number: u32, key: &str, value: Value<'_>) {
     nested(out, number, |pair| {
         put_bytes(pair, 1, key.as_bytes());
         nested(pair, 2, |out| match value {

@@ -1,295 +1,294 @@
-//! The shop that the corpus comes from: which services there are, what they do, and whom they call.
-//!
-//! Data only. How long things take and what fails is drawn in `trace.rs`.
+//! The shop made ready to be walked: every operation and every client side of a call with what is the
+//! same in all its spans, and every instance with its resource.
 
-use Service::*;
+use std::collections::HashMap;
 
-/// The services, in the order of [`SERVICES`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Edge,
-    Storefront,
-    Catalogue,
-    Pricing,
-    Search,
-    Basket,
-    Checkout,
-    Payments,
-    Fraud,
-    Stock,
-    Orders,
-    Mailer,
+use fastrand::Rng;
+use spandrel_proto::otlp::wire::{put_bytes, put_uint};
+
+use super::encode::{self, Kind, Value};
+use super::operations::{Call, ENTRIES, EXPORT, EXPORT_SHARE, Operation, REPRICE, REPRICE_CHUNK, Via};
+use super::recipe::{self, Recipe};
+use super::services::{SERVICES, Service};
+
+/// Services, instances, operations.
+pub(super) struct Shop {
+    sides: Vec<Side>,
+    /// What shoppers do: how often, summed up, and where it is handled first.
+    entries: Vec<(f64, SideId)>,
+    pub(super) export: SideId,
+    pub(super) reprice: SideId,
+    pub(super) reprice_chunk: SideId,
+    /// The `Resource` message of each instance.
+    resources: Vec<Vec<u8>>,
+    /// Where the instances of each service begin.
+    first_instance: Vec<u16>,
+    scopes: Vec<Vec<u8>>,
 }
 
-/// What a service's resources say about it.
-pub(super) struct ServiceFacts {
-    pub(super) name: &'static str,
-    pub(super) language: &'static str,
-    pub(super) instances: u16,
-}
+/// Where a [`Side`] stands.
+pub(super) type SideId = usize;
 
-/// How an operation is reached, which decides kind and attributes of its spans.
-pub(super) enum Via {
-    /// Its name is method and route.
-    Http,
-    /// Its name is service and method.
-    Rpc,
-    /// A statement, run by the caller: no span of its own service.
-    Database { system: &'static str, namespace: &'static str, statement: &'static str },
-    /// A message on a queue, handled later.
-    Queue { topic: &'static str },
-    /// A step inside the caller.
-    Local,
-}
-
-/// What an operation is about, in the words of the business.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
-    Nothing,
-    Basket,
-    /// One per trace at the most: its ID is what a rare attribute is.
-    Order,
-}
-
-/// Something that a service does.
-pub(super) struct Operation {
+/// One kind of span: an operation as its service sees it, or as one of its callers does.
+pub(super) struct Side {
     pub(super) service: Service,
-    pub(super) name: &'static str,
-    pub(super) via: Via,
-    pub(super) about: About,
-    /// What it typically takes itself, calls not counted.
-    pub(super) micros: u32,
-    pub(super) calls: &'static [Call],
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    pub(super) scope: u16,
+    /// Name and kind, encoded.
+    pub(super) head: Vec<u8>,
+    pub(super) recipe: Recipe,
+    pub(super) event: &'static str,
+    pub(super) nanos: f64,
+    pub(super) failure: f64,
+    pub(super) calls: Vec<SideCall>,
+    /// A checkout runs through it: the trace has an order.
+    pub(super) has_order: bool,
 }
 
-/// An operation calls another, in this share of cases and so many times.
-pub(super) struct Call {
+/// A [`Call`], with both of its sides.
+#[derive(Clone, Copy)]
+pub(super) struct SideCall {
+    pub(super) target: SideId,
+    /// The side that waits, when that is not the same service.
+    pub(super) client: Option<SideId>,
     pub(super) chance: f64,
     pub(super) times: (u32, u32),
-    pub(super) operation: &'static Operation,
+    pub(super) parallel: bool,
 }
 
-pub(super) const SERVICES: [ServiceFacts; 12] = [
-    service("edge", "cpp", 3),
-    service("storefront", "nodejs", 6),
-    service("catalogue", "go", 4),
-    service("pricing", "rust", 2),
-    service("search", "java", 4),
-    service("basket", "dotnet", 4),
-    service("checkout", "java", 4),
-    service("payments", "java", 3),
-    service("fraud", "python", 2),
-    service("stock", "go", 3),
-    service("orders", "go", 3),
-    service("mailer", "ruby", 2),
-];
-
-/// What shoppers do, with how often they do it.
-pub(super) static ENTRIES: [(u32, &Operation); 6] =
-    [(30, &HOME), (34, &PRODUCT), (16, &FIND), (12, &ADD_TO_BASKET), (5, &PLACE_ORDER), (3, &ORDER_HISTORY)];
-
-const fn service(name: &'static str, language: &'static str, instances: u16) -> ServiceFacts {
-    ServiceFacts { name, language, instances }
+/// Finds out which operations there are by following the calls.
+#[derive(Default)]
+struct Compiler {
+    sides: Vec<Side>,
+    scopes: Vec<(String, String)>,
+    /// By address: operations are statics.
+    servers: HashMap<*const Operation, SideId>,
+    clients: HashMap<(usize, *const Operation), SideId>,
 }
 
-const fn http(service: Service, name: &'static str, micros: u32, calls: &'static [Call]) -> Operation {
-    Operation { service, name, via: Via::Http, about: About::Nothing, micros, calls }
+// === impl Shop ===
+
+impl Shop {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let mut compiler = Compiler::default();
+        let mut sum = 0.0;
+        let mut entries = Vec::new();
+        for (share, operation) in &ENTRIES {
+            sum += share;
+            entries.push((sum, compiler.ingress(operation)));
+        }
+        let export = compiler.server(&EXPORT);
+        entries.push((sum + EXPORT_SHARE, export));
+        let reprice = compiler.server(&REPRICE);
+        let reprice_chunk = compiler.server(&REPRICE_CHUNK);
+        let (resources, first_instance) = instances(rng);
+        Self {
+            entries,
+            export,
+            reprice,
+            reprice_chunk,
+            resources,
+            first_instance,
+            scopes: compiler.scopes.iter().map(|(name, version)| encode::scope(name, version)).collect(),
+            sides: compiler.sides,
+        }
+    }
+
+    pub(super) fn sides(&self) -> &[Side] {
+        &self.sides
+    }
+
+    pub(super) fn side(&self, id: SideId) -> &Side {
+        &self.sides[id]
+    }
+
+    /// What the next shopper does.
+    pub(super) fn entry(&self, rng: &mut Rng) -> SideId {
+        let total = self.entries.last().map_or(0.0, |(sum, _)| *sum);
+        let place = rng.f64() * total;
+        self.entries[self.entries.partition_point(|(sum, _)| *sum < place)].1
+    }
+
+    /// Some instance of a service.
+    pub(super) fn instance(&self, service: Service, rng: &mut Rng) -> u16 {
+        rng.u16(self.first_instance[service as usize]..self.first_instance[service as usize + 1])
+    }
+
+    pub(super) fn resource(&self, instance: u16) -> &[u8] {
+        &self.resources[usize::from(instance)]
+    }
+
+    pub(super) fn scope(&self, scope: u16) -> &[u8] {
+        &self.scopes[usize::from(scope)]
+    }
 }
 
-const fn rpc(service: Service, name: &'static str, micros: u32, calls: &'static [Call]) -> Operation {
-    Operation { service, name, via: Via::Rpc, about: About::Nothing, micros, calls }
+// === impl Compiler ===
+
+impl Compiler {
+    /// A request from outside, which the edge hands on.
+    fn ingress(&mut self, target: &'static Operation) -> SideId {
+        let call = Call { operation: target, chance: 1.0, times: (1, 1), parallel: false };
+        let call = self.call(Service::Edge, &call);
+        let scope = self.scope_of(Service::Edge, &target.via);
+        self.add(Side {
+            service: Service::Edge,
+            name: "ingress".to_owned(),
+            kind: Kind::Server,
+            scope,
+            head: head("ingress", Kind::Server),
+            recipe: Recipe::of_ingress(target),
+            event: "message",
+            nanos: 300_000.0,
+            failure: 0.0135,
+            has_order: self.sides[call.target].has_order,
+            calls: vec![call],
+        })
+    }
+
+    fn server(&mut self, operation: &'static Operation) -> SideId {
+        if let Some(known) = self.servers.get(&std::ptr::from_ref(operation)) {
+            return *known;
+        }
+        let calls: Vec<_> = operation.calls.iter().map(|call| self.call(operation.service, call)).collect();
+        let (kind, event) = match operation.via {
+            Via::Http { .. } | Via::Rpc => (Kind::Server, "message"),
+            Via::Message { .. } => (Kind::Consumer, "message.deserialized"),
+            Via::Statement { .. } => (Kind::Client, "db.rows.fetched"),
+            Via::Cache { .. } => (Kind::Client, "cache.miss"),
+            Via::Outside { .. } => (Kind::Client, "message"),
+            Via::Step { .. } => (Kind::Internal, "log"),
+        };
+        let places_order = operation.name.contains("checkout");
+        let scope = self.scope_of(operation.service, &operation.via);
+        let id = self.add(Side {
+            service: operation.service,
+            name: operation.name.to_owned(),
+            kind,
+            scope,
+            head: head(operation.name, kind),
+            recipe: Recipe::of(operation),
+            event,
+            nanos: f64::from(operation.micros) * 1_000.0,
+            failure: operation.failure,
+            has_order: places_order || calls.iter().any(|call| self.sides[call.target].has_order),
+            calls,
+        });
+        self.servers.insert(operation, id);
+        id
+    }
+
+    fn call(&mut self, caller: Service, call: &Call) -> SideCall {
+        let target = self.server(call.operation);
+        let client = self.client(caller, call.operation);
+        SideCall { target, client, chance: call.chance, times: call.times, parallel: call.parallel }
+    }
+
+    /// The caller's side, where there is one: statements and steps are told by the caller alone.
+    fn client(&mut self, caller: Service, target: &'static Operation) -> Option<SideId> {
+        let (kind, name) = match target.via {
+            Via::Http { .. } if caller == Service::Edge => {
+                (Kind::Client, format!("router {} egress", target.service.facts().name))
+            }
+            Via::Http { .. } => (Kind::Client, format!("HTTP {}", recipe::method(target.name))),
+            Via::Rpc => (Kind::Client, target.name.to_owned()),
+            Via::Message { topic, .. } => (Kind::Producer, format!("{topic} publish")),
+            Via::Statement { .. } | Via::Cache { .. } | Via::Outside { .. } | Via::Step { .. } => {
+                return None;
+            }
+        };
+        let key = (caller as usize, std::ptr::from_ref(target));
+        if let Some(known) = self.clients.get(&key) {
+            return Some(*known);
+        }
+        let scope = match target.via {
+            Via::Http { .. } if caller != Service::Edge => self.client_scope(caller, "http.client"),
+            _ => self.scope_of(caller, &Via::Rpc),
+        };
+        let id = self.add(Side {
+            service: caller,
+            head: head(&name, kind),
+            name,
+            kind,
+            scope,
+            recipe: Recipe::of_call(caller, target),
+            event: "message",
+            nanos: 0.0,
+            failure: 0.0,
+            calls: Vec::new(),
+            has_order: false,
+        });
+        self.clients.insert(key, id);
+        Some(id)
+    }
+
+    fn add(&mut self, side: Side) -> SideId {
+        self.sides.push(side);
+        self.sides.len() - 1
+    }
+
+    fn scope_of(&mut self, service: Service, via: &Via) -> u16 {
+        let facts = service.facts();
+        match via {
+            Via::Statement { .. } => self.client_scope(service, "db.instrumentation"),
+            Via::Cache { .. } => self.client_scope(service, "redis.instrumentation"),
+            Via::Outside { .. } => self.client_scope(service, "http.client"),
+            Via::Step { .. } => self.scope(&format!("{}.app", facts.name), "1.0.0"),
+            Via::Http { .. } | Via::Rpc | Via::Message { .. } => self.scope(facts.scope.0, facts.scope.1),
+        }
+    }
+
+    fn client_scope(&mut self, service: Service, what: &str) -> u16 {
+        let facts = service.facts();
+        self.scope(&format!("{}.{what}", facts.language.name()), facts.scope.1)
+    }
+
+    fn scope(&mut self, name: &str, version: &str) -> u16 {
+        let scope = (name.to_owned(), version.to_owned());
+        let known = self.scopes.iter().position(|other| *other == scope);
+        let at = known.unwrap_or_else(|| {
+            self.scopes.push(scope);
+            self.scopes.len() - 1
+        });
+        at as u16
+    }
 }
 
-const fn local(service: Service, name: &'static str, micros: u32, calls: &'static [Call]) -> Operation {
-    Operation { service, name, via: Via::Local, about: About::Nothing, micros, calls }
+/// `Span.name` and `Span.kind`.
+fn head(name: &str, kind: Kind) -> Vec<u8> {
+    let mut head = Vec::new();
+    put_bytes(&mut head, 5, name.as_bytes());
+    put_uint(&mut head, 6, kind as u64);
+    head
 }
 
-const fn sql(service: Service, name: &'static str, statement: &'static str, micros: u32) -> Operation {
-    let via = Via::Database { system: "postgresql", namespace: SERVICES[service as usize].name, statement };
-    Operation { service, name, via, about: About::Nothing, micros, calls: &[] }
+fn instances(rng: &mut Rng) -> (Vec<Vec<u8>>, Vec<u16>) {
+    let (mut resources, mut first) = (Vec::new(), vec![0]);
+    for facts in &SERVICES {
+        let version = format!("{}.{}.{}", rng.u8(1..5), rng.u8(0..31), rng.u8(0..10));
+        let replica_set = format!("{:010x}", rng.u64(..) >> 24);
+        for _ in 0..facts.instances {
+            let pod = format!("{}-{replica_set}-{:05x}", facts.name, rng.u32(..) >> 12);
+            let node = format!("ip-10-2-{}-{}.eu-west-1.compute.internal", rng.u8(0..8), rng.u8(4..251));
+            resources.push(encode::resource(&[
+                ("service.name", Value::Text(facts.name)),
+                ("service.version", Value::Text(&version)),
+                ("service.instance.id", Value::Text(&uuid(rng))),
+                ("telemetry.sdk.language", Value::Text(facts.language.name())),
+                ("deployment.environment.name", Value::Text("production")),
+                ("k8s.namespace.name", Value::Text(facts.namespace)),
+                ("k8s.pod.name", Value::Text(&pod)),
+                ("k8s.node.name", Value::Text(&node)),
+            ]));
+        }
+        first.push(resources.len() as u16);
+    }
+    (resources, first)
 }
 
-const fn redis(service: Service, name: &'static str, statement: &'static str, micros: u32) -> Operation {
-    let via = Via::Database { system: "redis", namespace: "0", statement };
-    Operation { service, name, via, about: About::Nothing, micros, calls: &[] }
+fn uuid(rng: &mut Rng) -> String {
+    let (a, b) = (rng.u64(..), rng.u64(..));
+    let (high, mid, low) = (a >> 32, a >> 16 & 0xffff, a & 0xfff);
+    format!("{high:08x}-{mid:04x}-4{low:03x}-a{:03x}-{:012x}", b >> 52, b & 0xffff_ffff_ffff)
 }
-
-const fn about(what: About, mut operation: Operation) -> Operation {
-    operation.about = what;
-    operation
-}
-
-const fn always(operation: &'static Operation) -> Call {
-    Call { chance: 1.0, times: (1, 1), operation }
-}
-
-const fn sometimes(chance: f64, operation: &'static Operation) -> Call {
-    Call { chance, times: (1, 1), operation }
-}
-
-const fn repeated(least: u32, most: u32, operation: &'static Operation) -> Call {
-    Call { chance: 1.0, times: (least, most), operation }
-}
-
-// === what shoppers do ===
-
-static HOME: Operation = http(Edge, "GET /", 180, &[always(&SHOW_HOME)]);
-static PRODUCT: Operation = http(Edge, "GET /products/{sku}", 160, &[always(&SHOW_PRODUCT)]);
-static FIND: Operation = http(Edge, "GET /search", 170, &[always(&SHOW_RESULTS)]);
-static ADD_TO_BASKET: Operation = http(Edge, "POST /basket/lines", 210, &[always(&ADD_LINE)]);
-static PLACE_ORDER: Operation = http(Edge, "POST /orders", 260, &[always(&CHECK_OUT)]);
-static ORDER_HISTORY: Operation = http(Edge, "GET /orders", 190, &[always(&SHOW_ORDERS)]);
-
-// === storefront ===
-
-static SHOW_HOME: Operation = http(
-    Storefront,
-    "GET /pages/home",
-    900,
-    &[always(&SESSION), always(&LIST_PRODUCTS), sometimes(0.5, &READ_BASKET), always(&RENDER)],
-);
-static SHOW_PRODUCT: Operation = http(
-    Storefront,
-    "GET /pages/product/{sku}",
-    800,
-    &[
-        always(&SESSION),
-        always(&GET_PRODUCT),
-        sometimes(0.6, &AVAILABILITY),
-        sometimes(0.4, &READ_BASKET),
-        always(&RENDER),
-    ],
-);
-static SHOW_RESULTS: Operation = http(
-    Storefront,
-    "GET /pages/search",
-    850,
-    &[always(&SESSION), always(&QUERY_INDEX), repeated(2, 5, &GET_PRODUCT), always(&RENDER)],
-);
-static SHOW_ORDERS: Operation =
-    http(Storefront, "GET /pages/orders", 700, &[always(&SESSION), always(&LIST_ORDERS), always(&RENDER)]);
-static SESSION: Operation = redis(Storefront, "GET", "GET session:?", 240);
-static RENDER: Operation = local(Storefront, "render page", 2_600, &[]);
-
-// === catalogue, pricing, search ===
-
-static LIST_PRODUCTS: Operation = rpc(
-    Catalogue,
-    "shop.catalogue.v1.Catalogue/ListFeatured",
-    600,
-    &[always(&CACHED_LIST), sometimes(0.3, &SELECT_FEATURED), always(&QUOTE)],
-);
-static GET_PRODUCT: Operation = rpc(
-    Catalogue,
-    "shop.catalogue.v1.Catalogue/GetProduct",
-    420,
-    &[sometimes(0.7, &SELECT_PRODUCT), sometimes(0.8, &QUOTE)],
-);
-static CACHED_LIST: Operation = redis(Catalogue, "MGET", "MGET featured:? featured:? featured:?", 260);
-static SELECT_FEATURED: Operation = sql(
-    Catalogue,
-    "SELECT product",
-    "SELECT sku, title, price_cents, image FROM product WHERE featured AND locale = $1 ORDER BY rank LIMIT 24",
-    3_100,
-);
-static SELECT_PRODUCT: Operation = sql(
-    Catalogue,
-    "SELECT product",
-    "SELECT sku, title, description, price_cents FROM product WHERE sku = $1",
-    1_400,
-);
-static QUOTE: Operation = rpc(Pricing, "shop.pricing.v1.Pricing/Quote", 310, &[sometimes(0.5, &RATES)]);
-static RATES: Operation = redis(Pricing, "HGETALL", "HGETALL rates:?", 210);
-static QUERY_INDEX: Operation =
-    http(Search, "POST /indexes/{index}/query", 4_800, &[always(&PARSE_WORDS), always(&RANK)]);
-static PARSE_WORDS: Operation = local(Search, "analyse words", 350, &[]);
-static RANK: Operation = local(Search, "rank hits", 2_100, &[]);
-
-// === basket ===
-
-static ADD_LINE: Operation = about(
-    About::Basket,
-    http(
-        Basket,
-        "POST /baskets/{id}/lines",
-        700,
-        &[always(&LOAD_BASKET), always(&GET_PRODUCT), always(&AVAILABILITY), always(&STORE_BASKET)],
-    ),
-);
-static READ_BASKET: Operation =
-    about(About::Basket, http(Basket, "GET /baskets/{id}", 400, &[always(&LOAD_BASKET)]));
-static LOAD_BASKET: Operation = redis(Basket, "GET", "GET basket:?", 230);
-static STORE_BASKET: Operation = redis(Basket, "SET", "SET basket:? ? EX 86400", 260);
-
-// === checkout and what follows ===
-
-static CHECK_OUT: Operation = http(
-    Checkout,
-    "POST /checkouts",
-    1_300,
-    &[
-        always(&READ_BASKET),
-        always(&VALIDATE),
-        repeated(1, 4, &RESERVE),
-        always(&CHARGE),
-        always(&CREATE_ORDER),
-        always(&ANNOUNCE),
-    ],
-);
-static VALIDATE: Operation = local(Checkout, "validate basket", 800, &[repeated(1, 3, &QUOTE)]);
-static AVAILABILITY: Operation =
-    rpc(Stock, "shop.stock.v1.Stock/Availability", 350, &[always(&SELECT_STOCK)]);
-static RESERVE: Operation =
-    rpc(Stock, "shop.stock.v1.Stock/Reserve", 500, &[always(&SELECT_STOCK), always(&UPDATE_STOCK)]);
-static SELECT_STOCK: Operation =
-    sql(Stock, "SELECT stock", "SELECT warehouse, quantity FROM stock WHERE sku = $1", 1_100);
-static UPDATE_STOCK: Operation = sql(
-    Stock,
-    "UPDATE stock",
-    "UPDATE stock SET reserved = reserved + $2 WHERE sku = $1 AND quantity - reserved >= $2",
-    2_400,
-);
-static CHARGE: Operation =
-    http(Payments, "POST /charges", 2_200, &[always(&SCORE), always(&ACQUIRER), always(&INSERT_CHARGE)]);
-static SCORE: Operation = rpc(Fraud, "shop.fraud.v1.Fraud/Score", 9_500, &[always(&FEATURES)]);
-static FEATURES: Operation = redis(Fraud, "MGET", "MGET customer:? card:? address:?", 420);
-static ACQUIRER: Operation = local(Payments, "authorise with acquirer", 48_000, &[]);
-static INSERT_CHARGE: Operation = sql(
-    Payments,
-    "INSERT charge",
-    "INSERT INTO charge (id, order_id, amount_cents, currency, state) VALUES ($1, $2, $3, $4, $5)",
-    2_700,
-);
-static CREATE_ORDER: Operation = about(
-    About::Order,
-    rpc(Orders, "shop.orders.v1.Orders/Create", 900, &[always(&INSERT_ORDER), repeated(1, 4, &INSERT_LINE)]),
-);
-static INSERT_ORDER: Operation = sql(
-    Orders,
-    "INSERT orders",
-    "INSERT INTO orders (id, customer_id, total_cents, placed_at) VALUES ($1, $2, $3, now())",
-    2_500,
-);
-static INSERT_LINE: Operation = sql(
-    Orders,
-    "INSERT order_line",
-    "INSERT INTO order_line (order_id, sku, quantity, price_cents) VALUES ($1, $2, $3, $4)",
-    1_600,
-);
-static LIST_ORDERS: Operation =
-    rpc(Orders, "shop.orders.v1.Orders/List", 700, &[always(&SELECT_ORDERS), repeated(1, 3, &GET_PRODUCT)]);
-static SELECT_ORDERS: Operation = sql(
-    Orders,
-    "SELECT orders",
-    "SELECT id, total_cents, placed_at, state FROM orders WHERE customer_id = $1 ORDER BY placed_at DESC LIMIT 10",
-    3_300,
-);
-static ANNOUNCE: Operation = Operation {
-    service: Mailer,
-    name: "order-placed",
-    via: Via::Queue { topic: "order-placed" },
-    about: About::Nothing,
-    micros: 1_200,
-    calls: &[always(&SEND_MAIL)],
-};
-static SEND_MAIL: Operation = local(Mailer, "send confirmation", 22_000, &[]);

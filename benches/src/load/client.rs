@@ -43,15 +43,6 @@ type Payload = BoxBody<Bytes, Infallible>;
 /// A server that does not answer for so long is not going to.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The `host:port` of a URL.
-pub(crate) fn authority(url: &str) -> Result<String, Failure> {
-    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    if rest.is_empty() || rest.contains('/') || !rest.contains(':') {
-        return Err(format!("{url}: expected http://HOST:PORT").into());
-    }
-    Ok(rest.to_owned())
-}
-
 /// A body whose length is told beforehand.
 pub(crate) fn whole(bytes: Bytes) -> Payload {
     Full::new(bytes).boxed()
@@ -136,18 +127,4 @@ async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
     let collected = body.collect().await?;
     let trailers = collected.trailers().cloned().unwrap_or_default();
     Ok(Answer { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_name_a_host_and_a_port() {
-        assert_eq!(authority("http://127.0.0.1:4318/").unwrap(), "127.0.0.1:4318");
-        assert_eq!(authority("localhost:1").unwrap(), "localhost:1");
-        for bad in ["", "http://", "http://host", "http://host:1/path"] {
-            assert!(authority(bad).unwrap_err().to_string().contains("http://HOST:PORT"), "{bad}");
-        }
-    }
 }

@@ -1,40 +1,24 @@
-//! What the driver can be told, and what contradicts itself.
+//! What the driver can be told.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Drives a real server: sends a corpus as fast as it is acknowledged, waits until it is sealed, asks
-/// for traces, searches, and reports what all that took.
+/// Starts a server for each size, sends so many spans as fast as they are acknowledged, waits until all
+/// is sealed and settled, asks, stops, kills and starts it again, and prints what all that took.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "spandrel-benches")]
 pub(crate) struct Flags {
-    /// Start this binary on free ports and an empty data directory, and stop it in the end
-    #[arg(long, env = "SPANDREL_BIN", value_name = "PATH", required_unless_present = "server_http")]
-    pub(crate) binary: Option<PathBuf>,
-    /// Where the data directory is made [default: the system's place for temporary files]
+    /// The server
+    #[arg(long, env = "SPANDREL_BIN", value_name = "PATH", default_value = "target/release/spandrel")]
+    pub(crate) binary: PathBuf,
+    /// Where data directories are made, and removed in the end [default: the system's place for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) work_dir: Option<PathBuf>,
 
-    /// Drive the server that answers here instead, as in http://127.0.0.1:16686
-    #[arg(long, value_name = "URL")]
-    pub(crate) server_http: Option<String>,
-    /// Its OTLP/HTTP
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4318")]
-    pub(crate) otlp_http: String,
-    /// Its OTLP/gRPC
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4317")]
-    pub(crate) otlp_grpc: String,
-    /// Its process, to measure CPU and memory
-    #[arg(long)]
-    pub(crate) pid: Option<u32>,
-    /// Its data directory, to measure the disk
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: Option<PathBuf>,
-
-    /// Spans to send
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) spans: u64,
+    /// Spans to send, each number into an empty store of its own: 1M, 500k, 20000
+    #[arg(long, value_delimiter = ',', default_value = "1M,5M", value_parser = count, value_name = "SPANS,...")]
+    pub(crate) sizes: Vec<u64>,
     /// Spans of one request
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) request_spans: u16,
@@ -44,16 +28,9 @@ pub(crate) struct Flags {
     /// How spans are sent
     #[arg(long, value_enum, default_value_t = Protocol::Http)]
     pub(crate) protocol: Protocol,
-
-    /// Spans to send afterwards in small requests, as sidecars do; 0 for none [default: a tenth of --spans]
-    #[arg(long)]
-    pub(crate) small_spans: Option<u64>,
-    /// Spans of one small request
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) small_request_spans: u16,
-    /// Connections that small requests come from
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) small_connections: u16,
+    /// Spans to send in the end in small requests, as sidecars do, before the server is killed
+    #[arg(long, default_value = "100k", value_parser = count, value_name = "SPANS")]
+    pub(crate) small_spans: u64,
 
     /// Questions of each kind at the most
     #[arg(long, default_value_t = 1_000)]
@@ -62,13 +39,16 @@ pub(crate) struct Flags {
     #[arg(long, default_value_t = 10)]
     pub(crate) question_seconds: u64,
 
-    /// Decides IDs and content; a server that has seen a seed needs another [default: another each time]
+    /// Decides IDs and content [default: another each time]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Also write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Flags for the server that is started, behind `--`
+    /// Measure nothing: print how the figures of the second report relate to those of the first
+    #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
+    pub(crate) compare: Vec<PathBuf>,
+    /// Flags for the server, behind `--`
     #[arg(last = true, value_name = "SERVE_FLAG")]
     pub(crate) serve_flags: Vec<String>,
 }
@@ -80,4 +60,38 @@ pub(crate) enum Protocol {
     Http,
     /// OTLP/gRPC
     Grpc,
+}
+
+/// A number of spans, with k or M for thousands and millions.
+fn count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1_000),
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    match number.and_then(|number| number.checked_mul(unit)) {
+        Some(spans) if spans > 0 => Ok(spans),
+        _ => Err(format!("{text}: expected a number of spans, as in 20000, 500k or 5M")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_may_have_a_unit() {
+        assert_eq!((count("20000"), count("500k"), count("5M")), (Ok(20_000), Ok(500_000), Ok(5_000_000)));
+        for bad in ["", "0", "M", "5G", "-1", "99999999999999999M"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_are_consistent() {
+        let flags = Flags::parse_from(["spandrel-benches", "--sizes", "1M,50M", "--", "--retention", "2d"]);
+        assert_eq!(flags.sizes, [1_000_000, 50_000_000]);
+        assert_eq!(flags.serve_flags, ["--retention", "2d"]);
+        assert!(Flags::try_parse_from(["spandrel-benches", "--compare", "a.json"]).is_err());
+    }
 }

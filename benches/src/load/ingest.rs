@@ -1,10 +1,9 @@
 //! Sends a corpus as fast as it is acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use spandrel_benches::corpus::{Corpus, CorpusConfig, KnownTrace, Request};
-use spandrel_proto::UnixNanos;
+use spandrel_benches::corpus::{Corpus, CorpusConfig, Known, Request};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{self, JoinSet};
@@ -34,7 +33,7 @@ pub(crate) struct Sent {
     pub(crate) took: Duration,
     /// From the first byte of each request to its acknowledgement.
     pub(crate) latencies: Vec<Duration>,
-    pub(crate) traces: Vec<KnownTrace>,
+    pub(crate) known: Known,
 }
 
 /// Requests made ahead for each connection, so that none waits for its next one.
@@ -51,12 +50,12 @@ pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
     let mut corpus = Corpus::new(load.corpus);
     // On a thread of its own: neither waits for the network, nor lets an acknowledgement wait.
     let making = task::spawn_blocking(move || {
-        while let Some(request) = corpus.next_request(now()) {
+        for request in corpus.by_ref() {
             if made.blocking_send(request).is_err() {
                 break;
             }
         }
-        corpus.into_traces()
+        corpus.into_known()
     });
     let began = Instant::now();
     let mut senders = JoinSet::new();
@@ -70,7 +69,7 @@ pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
         sent.add(by_one??);
     }
     sent.took = began.elapsed();
-    sent.traces = making.await?;
+    sent.known = making.await?;
     Ok(sent)
 }
 
@@ -89,11 +88,6 @@ async fn send_requests(
         sent.requests += 1;
         sent.bytes += request.body.len() as u64;
     }
-}
-
-fn now() -> UnixNanos {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 // === impl Sent ===

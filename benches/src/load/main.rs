@@ -1,21 +1,29 @@
-//! Drives a running server and reports what it costs: see [`flags::Flags`], or `--help`.
+//! Drives a real server and prints what it costs beside what it may cost: see [`flags::Flags`], or
+//! `--help`.
 //!
 //! ```sh
-//! cargo run --release -p spandrel-benches -- --binary target/release/spandrel --spans 100000
+//! cargo run --release -p spandrel-benches -- --binary target/release/spandrel --sizes 100k
 //! ```
 //!
-//! It measures and checks (counts, answers, the orderly end), but never judges speed.
+//! It measures, checks every answer, and compares with the bars. A bar that is not met is printed, not
+//! an error: on a busy machine everything is slow. A wrong answer or a lost span is an error.
 
+mod bars;
 mod client;
+mod compare;
 mod exporter;
+mod facts;
+mod figures;
 mod flags;
 mod ingest;
 mod latencies;
+mod machine;
 mod process;
 mod questions;
 mod report;
 mod run;
 mod server;
+mod size;
 
 use std::error::Error;
 use std::fs;
@@ -31,7 +39,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure(&Flags::parse()).await {
+    match run(&Flags::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -40,11 +48,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(flags: &Flags) -> Result<(), Failure> {
-    let report = run::run(flags).await?;
-    write!(std::io::stdout().lock(), "{report}")?;
+async fn run(flags: &Flags) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    if let [before, after] = &flags.compare[..] {
+        write!(out, "{}", compare::compare(before, after)?)?;
+        return Ok(());
+    }
+    let report = run::measure(flags).await?;
+    write!(out, "{report}")?;
     if let Some(file) = &flags.json {
         fs::write(file, serde_json::to_vec_pretty(&report)?)?;
+        say(&format!("the same as JSON, for --compare: {}", file.display()));
     }
     Ok(())
+}
+
+/// Progress, for whoever waits; the report alone goes to standard output.
+fn say(text: &str) {
+    eprintln!("{text}");
 }

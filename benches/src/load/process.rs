@@ -1,20 +1,23 @@
-//! What the kernel knows about the server's process, the disk and the machine.
+//! What the kernel knows about a process with all its threads and children: CPU time, memory, disk.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// User and system time that a process has used so far.
+/// User and system time that a process, its children and theirs have used so far.
 pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
-    parse_cpu_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    let own = parse_cpu_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
+    // A process that ends just now has no time any more: it has become its parent's.
+    Some(own + children(pid).into_iter().filter_map(cpu_time).sum::<Duration>())
 }
 
-/// The most memory that a process has held at once, in bytes.
+/// The most memory that a process has held at once, in bytes; its children may have held as much as
+/// each of them ever did.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib: u64 = field(&status, "VmHWM")?.trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib << 10)
+    Some((kib << 10) + children(pid).into_iter().filter_map(peak_memory).sum::<u64>())
 }
 
 /// The bytes that a directory takes on disk, as `du` counts them.
@@ -29,29 +32,27 @@ pub(crate) fn disk_usage(directory: &Path) -> u64 {
     entries.flatten().map(usage).sum()
 }
 
-/// The machine's processor.
-pub(crate) fn cpu_model() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    field(&info, "model name").unwrap_or("unknown").to_owned()
-}
-
-/// Processes that ran or wanted to, on average over 1, 5 and 15 minutes.
-pub(crate) fn load_average() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
-}
-
 /// The unit of `st_blocks`, whatever the file system's own.
 const BLOCK: u64 = 512;
 
-/// The unit of times in `/proc/PID/stat`: `USER_HZ`, 100 a second wherever Linux runs.
-const TICK: Duration = Duration::from_millis(10);
+/// The unit of times in `/proc`: `USER_HZ`, 100 a second wherever Linux runs.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Children are listed by the thread that has started them.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let of_thread =
+        |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let lists = threads.flatten().map(of_thread).collect::<String>();
+    lists.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
 
 fn parse_cpu_time(stat: &str) -> Option<Duration> {
     // The name of the process, in brackets, may hold anything; numbers follow it, the state first.
     let numbers: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // User and system time: its own, then that of children which have ended.
     let ticks = |at: usize| numbers.get(at)?.parse::<u32>().ok();
-    Some(TICK * (ticks(11)? + ticks(12)?))
+    Some(TICK * (ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?))
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -61,20 +62,26 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
-    fn reads_user_and_system_time_behind_any_name() {
+    fn reads_all_times_behind_any_name() {
         let stat = "42 (a) b (c) S 1 42 42 0 -1 4194304 900 0 0 0 150 25 7 7 20 0 9 0 1000 1 1";
-        assert_eq!(parse_cpu_time(stat), Some(Duration::from_millis(1_750)));
+        assert_eq!(parse_cpu_time(stat), Some(Duration::from_millis(1_890)));
         assert_eq!(parse_cpu_time("42 (x"), None);
     }
 
     #[test]
-    fn knows_this_process() {
+    fn knows_this_process_and_its_children() {
         let pid = std::process::id();
         assert!(cpu_time(pid).is_some());
         assert!(peak_memory(pid).unwrap() > 1 << 20);
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        assert!(children(pid).contains(&child.id()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,31 +1,43 @@
 //! Asks for traces and searches, one question after the other on one connection, and checks what
 //! comes back: a fast wrong answer is worth nothing.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use serde::{Deserialize, Serialize};
-use spandrel_benches::corpus::{KnownTrace, OPERATIONS};
+use serde::Deserialize;
+use spandrel_benches::corpus::KnownTrace;
+use spandrel_proto::{TraceId, UnixNanos};
 
 use crate::Failure;
+use crate::bars;
 use crate::client::Connection;
+use crate::facts::Facts;
+use crate::figures::Figure;
 use crate::latencies::Latencies;
+use crate::machine::Meter;
 use crate::server::Server;
 
 /// A kind of question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A whole trace, any of those that were sent.
-    TraceById,
-    /// An attribute that one span of all has.
-    RareAttribute,
+    /// A trace of about 20 spans, any of those that were sent.
+    UsualTrace,
+    /// Any trace at all.
+    AnyTrace,
+    /// The largest trace.
+    LargestTrace,
+    /// An attribute that a handful of all spans have.
+    RareValue,
     /// An attribute that no span has.
-    AbsentAttribute,
-    /// A service and one of its operations.
-    ServiceAndOperation,
-    /// Failed spans.
+    AbsentValue,
+    /// Spans of a service in the last hour: each service in turn.
+    Service,
+    /// Spans of an operation in the last hour: some operations in turn.
+    Operation,
+    /// Failed spans in the last hour.
     Failed,
-    /// The newest traces, whatever they are.
+    /// The newest traces of the last hour, whatever they are.
     Newest,
 }
 
@@ -36,138 +48,242 @@ pub(crate) struct Bounds {
     pub(crate) time: Duration,
 }
 
-/// How the questions of a kind were answered.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Answers {
-    pub(crate) question: &'static str,
-    pub(crate) latency: Latencies,
-    /// The server's CPU time for each, background work included.
-    pub(crate) cpu_ms: Option<f64>,
+/// Asks a server about what was sent to it.
+pub(crate) struct Asker<'a> {
+    server: &'a Server,
+    connection: Connection,
+    facts: &'a Facts,
+    /// Since when there are spans.
+    since: UnixNanos,
+    rng: Rng,
 }
 
-/// What has to come back.
+/// A question, and what has to come back.
+struct Question {
+    path: String,
+    /// What it is about, where a kind goes through several things in turn.
+    about: Option<String>,
+    expected: Expected,
+}
+
 enum Expected {
     Trace(KnownTrace),
     Only(KnownTrace),
     Nothing,
+    /// The newest of many.
     Page,
 }
 
 /// The answers, as far as they are checked.
 #[derive(Deserialize)]
 struct TreeAnswer {
-    trace: Tree,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Tree {
-    id: String,
-    span_count: u64,
+    trace: Summary,
 }
 
 #[derive(Deserialize)]
 struct SearchAnswer {
-    traces: Vec<Found>,
+    traces: Vec<Summary>,
     partial: bool,
 }
 
 #[derive(Deserialize)]
-struct Found {
+#[serde(rename_all = "camelCase")]
+struct Summary {
     id: String,
+    span_count: u32,
+    root_name: Option<String>,
 }
 
 const PAGE: usize = 20;
+/// Asked before the clock runs: what is measured is warm.
+const WARM_UP: usize = 25;
 
 // === impl Kind ===
 
 impl Kind {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::TraceById,
-        Self::RareAttribute,
-        Self::AbsentAttribute,
-        Self::ServiceAndOperation,
+    pub(crate) const ALL: [Self; 9] = [
+        Self::UsualTrace,
+        Self::AnyTrace,
+        Self::LargestTrace,
+        Self::RareValue,
+        Self::AbsentValue,
+        Self::Service,
+        Self::Operation,
         Self::Failed,
         Self::Newest,
     ];
 
     fn name(self) -> &'static str {
         match self {
-            Self::TraceById => "trace by ID",
-            Self::RareAttribute => "search: rare attribute",
-            Self::AbsentAttribute => "search: absent attribute",
-            Self::ServiceAndOperation => "search: service and operation",
-            Self::Failed => "search: failed spans",
-            Self::Newest => "search: newest 20",
+            Self::UsualTrace => "trace by ID, 20 spans",
+            Self::AnyTrace => "trace by ID, any",
+            Self::LargestTrace => "trace by ID, largest",
+            Self::RareValue => "search, rare value",
+            Self::AbsentValue => "search, absent value",
+            Self::Service => "search, each service",
+            Self::Operation => "search, operations",
+            Self::Failed => "search, failed spans",
+            Self::Newest => "search, newest",
         }
     }
 
-    /// One question of this kind: its path, and what has to come back; `None` when no trace fits.
-    fn ask(self, traces: &[KnownTrace], since: &str, rng: &mut Rng) -> Option<(String, Expected)> {
-        let trace = traces[rng.usize(0..traces.len())];
-        let search = |q: &str| format!("/api/v1/traces?q={}&start={since}&limit={PAGE}", escaped(q));
-        let attribute =
-            |value: &str| search(&format!("{{ span.{} = \"{value}\" }}", KnownTrace::ORDER_ATTRIBUTE));
-        Some(match self {
-            Self::TraceById => (format!("/api/v1/traces/{}", trace.id), Expected::Trace(trace)),
-            Self::RareAttribute => {
-                let with_order: Vec<_> = traces.iter().filter(|trace| trace.has_order).collect();
-                let trace = **with_order.get(rng.usize(0..with_order.len().max(1)))?;
-                (attribute(&trace.order()?), Expected::Only(trace))
+    /// Puts the bar to the percentile that it is meant for.
+    fn with_bars(self, [p50, p95, p99]: [Figure; 3]) -> Vec<Figure> {
+        match self {
+            Self::UsualTrace => {
+                vec![p50, p95, p99.at_most(bars::TRACE_P99).grows_at_most(bars::TRACE_P99_GROWTH)]
+            }
+            Self::AnyTrace | Self::Newest => vec![p50, p95, p99],
+            Self::LargestTrace => vec![p50, p95.at_most(bars::LARGE_TRACE)],
+            Self::AbsentValue => vec![p50, p95.at_most(bars::ABSENT_P95)],
+            Self::RareValue | Self::Service | Self::Operation | Self::Failed => {
+                vec![p50, p95.at_most(bars::SEARCH_P95)]
+            }
+        }
+    }
+}
+
+// === impl Asker ===
+
+impl<'a> Asker<'a> {
+    pub(crate) async fn new(
+        server: &'a Server,
+        facts: &'a Facts,
+        since: UnixNanos,
+        seed: u64,
+    ) -> Result<Self, Failure> {
+        let connection = server.connect().await?;
+        Ok(Self { server, connection, facts, since, rng: Rng::with_seed(seed) })
+    }
+
+    /// Everything that was just acknowledged is found, by ID and by search.
+    pub(crate) async fn check_newest(&mut self) -> Result<(), Failure> {
+        for trace in &self.facts.newest {
+            self.ask_once(&trace_by_id(*trace)).await?;
+            if let Some(order) = trace.order {
+                let question = self.search_order(&order.to_string(), Expected::Only(*trace));
+                self.ask_once(&question).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks questions of one kind until there were enough.
+    pub(crate) async fn ask(&mut self, kind: Kind, bounds: Bounds) -> Result<Vec<Figure>, Failure> {
+        for at in 0..WARM_UP {
+            let question = self.question(kind, at);
+            self.ask_once(&question).await?;
+        }
+        let meter = Meter::start(self.server.pid);
+        let mut times = Vec::new();
+        let mut by_about: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
+        while times.len() < bounds.questions as usize && meter.spent().wall < bounds.time {
+            let question = self.question(kind, times.len());
+            let took = self.ask_once(&question).await?;
+            times.push(took);
+            if let Some(about) = question.about {
+                by_about.entry(about).or_default().push(took);
+            }
+        }
+        let cpu_ms = meter.spent().server.as_secs_f64() * 1e3 / times.len().max(1) as f64;
+        let name = kind.name();
+        let mut figures = kind.with_bars(Figure::percentiles(name, &Latencies::of(times)));
+        figures.extend(slowest(kind, by_about));
+        figures.push(Figure::new(format!("{name}, server CPU ms"), cpu_ms));
+        Ok(figures)
+    }
+
+    /// The next question of a kind, which was asked so many times before.
+    fn question(&mut self, kind: Kind, at: usize) -> Question {
+        let facts = self.facts;
+        match kind {
+            Kind::UsualTrace => trace_by_id(facts.usual(&mut self.rng)),
+            Kind::AnyTrace => trace_by_id(facts.any(&mut self.rng)),
+            Kind::LargestTrace => trace_by_id(facts.largest),
+            Kind::RareValue => {
+                let trace = facts.with_order(&mut self.rng);
+                let order = trace.order.map_or_else(String::new, |order| order.to_string());
+                self.search_order(&order, Expected::Only(trace))
             }
             // Another one each time, so that no cache knows the answer.
-            Self::AbsentAttribute => (attribute(&format!("none-{}", rng.u64(..))), Expected::Nothing),
-            Self::ServiceAndOperation => {
-                let (service, name) = OPERATIONS[rng.usize(0..OPERATIONS.len())];
-                let q = format!("{{ resource.service.name = \"{service}\" && name = \"{name}\" }}");
-                (search(&q), Expected::Page)
+            Kind::AbsentValue => {
+                let absent = format!("ord-{:012}-none", self.rng.u64(0..1_000_000_000_000));
+                self.search_order(&absent, Expected::Nothing)
             }
-            Self::Failed => (search("{ failed }"), Expected::Page),
-            Self::Newest => (search("{ }"), Expected::Page),
-        })
+            Kind::Service => {
+                let service = facts.services[at % facts.services.len()];
+                search_hour(&format!("{{ resource.service.name = \"{service}\" }}"), Some(service.to_owned()))
+            }
+            Kind::Operation => {
+                let operation = &facts.operations[at % facts.operations.len()];
+                let (service, name) = (operation.service, &operation.name);
+                let query = format!("{{ resource.service.name = \"{service}\" && name = \"{name}\" }}");
+                search_hour(&query, Some(format!("{service}: {name}")))
+            }
+            Kind::Failed => search_hour("{ failed }", None),
+            Kind::Newest => search_hour("{ }", None),
+        }
+    }
+
+    fn search_order(&self, order: &str, expected: Expected) -> Question {
+        let query = format!("{{ .{} = \"{order}\" }}", KnownTrace::ORDER_ATTRIBUTE);
+        Question { path: search(&query, &self.since.0.to_string()), about: None, expected }
+    }
+
+    async fn ask_once(&mut self, question: &Question) -> Result<Duration, Failure> {
+        let path = &question.path;
+        let began = Instant::now();
+        let answer = self.connection.get(path).await?;
+        let took = began.elapsed();
+        if !answer.status.is_success() {
+            let text = String::from_utf8_lossy(&answer.body);
+            return Err(format!("{path} was answered by {}: {text}", answer.status).into());
+        }
+        let lookup = |id: &str| self.facts.trace(id.parse::<TraceId>().ok()?).copied();
+        check(&answer.body, &question.expected, lookup)
+            .map_err(|why| format!("{path} was answered wrongly: {why}"))?;
+        Ok(took)
     }
 }
 
-/// Asks questions of one kind until there were enough. `since` is where searches begin.
-pub(crate) async fn ask(
-    kind: Kind,
-    server: &Server,
-    traces: &[KnownTrace],
-    since: &str,
-    bounds: Bounds,
-    rng: &mut Rng,
-) -> Result<Answers, Failure> {
-    let mut connection = server.connect().await?;
-    let mut times = Vec::new();
-    let (began, cpu_before) = (Instant::now(), server.cpu_time());
-    while times.len() < bounds.questions as usize && (times.is_empty() || began.elapsed() < bounds.time) {
-        let Some((path, expected)) = kind.ask(traces, since, rng) else { break };
-        times.push(ask_once(&mut connection, &path, &expected).await?);
-    }
-    let cpu = server.cpu_time().zip(cpu_before).map(|(after, before)| after.saturating_sub(before));
-    let cpu_ms = cpu.map(|cpu| cpu.as_secs_f64() * 1e3 / times.len().max(1) as f64);
-    Ok(Answers { question: kind.name(), latency: Latencies::of(times), cpu_ms })
+/// The slowest of the things that a kind of question was about.
+fn slowest(kind: Kind, by_about: BTreeMap<String, Vec<Duration>>) -> Option<Figure> {
+    let p95 = |times| Latencies::of(times).p95_ms;
+    let (about, p95) = by_about
+        .into_iter()
+        .map(|(about, times)| (about, p95(times)))
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let name = format!("{}, slowest, p95 ms", kind.name());
+    Some(Figure::new(name, p95).at_most(bars::SEARCH_P95).note(Some(about)))
 }
 
-async fn ask_once(connection: &mut Connection, path: &str, expected: &Expected) -> Result<Duration, Failure> {
-    let began = Instant::now();
-    let answer = connection.get(path).await?;
-    let took = began.elapsed();
-    if !answer.status.is_success() {
-        let text = String::from_utf8_lossy(&answer.body);
-        return Err(format!("{path} was answered by {}: {text}", answer.status).into());
-    }
-    check(&answer.body, expected).map_err(|why| format!("{path} was answered wrongly: {why}"))?;
-    Ok(took)
+fn trace_by_id(trace: KnownTrace) -> Question {
+    Question { path: format!("/api/v1/traces/{}", trace.id), about: None, expected: Expected::Trace(trace) }
 }
 
-fn check(body: &[u8], expected: &Expected) -> Result<(), Failure> {
+fn search_hour(query: &str, about: Option<String>) -> Question {
+    Question { path: search(query, "now-1h"), about, expected: Expected::Page }
+}
+
+fn search(query: &str, start: &str) -> String {
+    format!("/api/v1/traces?q={}&start={start}&limit={PAGE}", escaped(query))
+}
+
+fn check(
+    body: &[u8],
+    expected: &Expected,
+    lookup: impl Fn(&str) -> Option<KnownTrace>,
+) -> Result<(), Failure> {
+    let is_true = |summary: &Summary| {
+        lookup(&summary.id).is_some_and(|trace| trace.spans == summary.span_count)
+            && summary.root_name.is_some()
+    };
     if let Expected::Trace(trace) = expected {
         let tree = serde_json::from_slice::<TreeAnswer>(body)?.trace;
-        if tree.id != trace.id.to_string() || tree.span_count != trace.spans {
-            return Err(format!("{} spans of {}, not {}", tree.span_count, tree.id, trace.spans).into());
-        }
-        return Ok(());
+        return match tree.id == trace.id.to_string() && is_true(&tree) {
+            true => Ok(()),
+            false => Err(format!("{} spans of {}, not {}", tree.span_count, tree.id, trace.spans).into()),
+        };
     }
     let answer: SearchAnswer = serde_json::from_slice(body)?;
     let ids: Vec<&str> = answer.traces.iter().map(|trace| trace.id.as_str()).collect();
@@ -176,6 +292,9 @@ fn check(body: &[u8], expected: &Expected) -> Result<(), Failure> {
         Expected::Nothing => ids.is_empty(),
         Expected::Page | Expected::Trace(_) => !ids.is_empty() && ids.len() <= PAGE,
     };
+    if let Some(wrong) = answer.traces.iter().find(|summary| !is_true(summary)) {
+        return Err(format!("{} does not have {} spans", wrong.id, wrong.span_count).into());
+    }
     match right && !answer.partial {
         true => Ok(()),
         false => Err(format!("found {ids:?}, partial: {}", answer.partial).into()),
@@ -194,8 +313,8 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn known(id: &str, spans: u64) -> KnownTrace {
-        KnownTrace { id: id.parse().unwrap(), spans, has_order: true }
+    fn known(id: &str, spans: u32) -> KnownTrace {
+        KnownTrace { id: id.parse().unwrap(), spans, order: None }
     }
 
     #[test]
@@ -206,15 +325,26 @@ mod tests {
     #[test]
     fn wrong_answers_are_noticed() {
         let trace = known("abc", 3);
-        let tree = |spans| format!(r#"{{"trace":{{"id":"{}","spanCount":{spans}}}}}"#, trace.id);
-        assert!(check(tree(3).as_bytes(), &Expected::Trace(trace)).is_ok());
-        assert!(check(tree(2).as_bytes(), &Expected::Trace(trace)).is_err());
+        let lookup = |id: &str| (id == trace.id.to_string()).then_some(trace);
+        let is_right = |body: &str, expected| check(body.as_bytes(), &expected, lookup).is_ok();
 
-        let found = |partial| format!(r#"{{"traces":[{{"id":"{}"}}],"partial":{partial}}}"#, trace.id);
-        assert!(check(found(false).as_bytes(), &Expected::Only(trace)).is_ok());
-        assert!(check(found(false).as_bytes(), &Expected::Only(known("def", 3))).is_err());
-        assert!(check(found(true).as_bytes(), &Expected::Only(trace)).is_err());
-        assert!(check(found(false).as_bytes(), &Expected::Nothing).is_err());
-        assert!(check(br#"{"traces":[],"partial":false}"#, &Expected::Page).is_err());
+        let tree =
+            |spans| format!(r#"{{"trace":{{"id":"{}","spanCount":{spans},"rootName":"r"}}}}"#, trace.id);
+        assert!(is_right(&tree(3), Expected::Trace(trace)));
+        assert!(!is_right(&tree(2), Expected::Trace(trace)));
+
+        let found = |spans, partial| {
+            let id = trace.id;
+            format!(
+                r#"{{"traces":[{{"id":"{id}","spanCount":{spans},"rootName":"r"}}],"partial":{partial}}}"#
+            )
+        };
+        assert!(is_right(&found(3, false), Expected::Only(trace)));
+        assert!(is_right(&found(3, false), Expected::Page));
+        assert!(!is_right(&found(2, false), Expected::Page));
+        assert!(!is_right(&found(3, false), Expected::Only(known("def", 3))));
+        assert!(!is_right(&found(3, true), Expected::Only(trace)));
+        assert!(!is_right(&found(3, false), Expected::Nothing));
+        assert!(!is_right(r#"{"traces":[],"partial":false}"#, Expected::Page));
     }
 }

@@ -1,252 +1,161 @@
-//! What was measured and under which conditions, as a table for people and as JSON for scripts.
+//! What was measured and under which conditions: as a table for people, one column for each size, and
+//! as JSON for `--compare`.
 
 use std::fmt::{self, Display};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::flags::{Flags, Protocol};
-use crate::latencies::Latencies;
-use crate::process;
-use crate::questions::Answers;
-use crate::server::Status;
+use crate::figures::{self, Figure, shown};
+use crate::size::SizeReport;
 
 /// Everything that a run has found out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
-    pub(crate) ingest: Ingest,
-    pub(crate) disk: Disk,
-    pub(crate) answers: Vec<Answers>,
-    pub(crate) small: Option<Ingest>,
-    pub(crate) peak_memory_bytes: Option<u64>,
-    pub(crate) restart: Option<Restart>,
+    pub(crate) sizes: Vec<SizeReport>,
 }
 
 /// What the figures depend on.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Conditions {
-    version: String,
-    cpu_model: String,
-    cores: usize,
-    /// Before and after: other work on the machine makes everything slower.
-    load_average_before: String,
-    load_average_after: String,
-    protocol: &'static str,
-    seed: u64,
-    serve_flags: Vec<String>,
-    spans_stored_before: u64,
-}
-
-/// How sending went.
-#[derive(Debug, Serialize)]
-pub(crate) struct Ingest {
-    pub(crate) spans: u64,
-    pub(crate) requests: u64,
-    pub(crate) wire_bytes: u64,
+    pub(crate) cpu_model: String,
+    pub(crate) cores: usize,
+    pub(crate) protocol: String,
     pub(crate) connections: u16,
-    pub(crate) retries: u64,
-    pub(crate) seconds: f64,
-    pub(crate) spans_per_second: f64,
-    pub(crate) acknowledgement: Latencies,
-    pub(crate) sealed_after_seconds: f64,
-    pub(crate) cpu_seconds_per_million_acknowledged: Option<f64>,
-    pub(crate) cpu_seconds_per_million_sealed: Option<f64>,
+    pub(crate) seed: u64,
+    pub(crate) serve_flags: Vec<String>,
 }
 
-/// What the store takes once it is settled, before small requests come.
-#[derive(Debug, Serialize)]
-pub(crate) struct Disk {
-    /// What it grew by, as the server counts.
-    store_bytes_per_span: f64,
-    store_bytes: u64,
-    /// As the file system counts: with what is set aside for a full disk or allocated ahead, which
-    /// does not grow with the spans. Compare it with that of the empty store.
-    disk_usage_bytes: Option<u64>,
-    disk_usage_bytes_before: Option<u64>,
-}
-
-/// The orderly end, and the second start on the same data.
-#[derive(Debug, Serialize)]
-pub(crate) struct Restart {
-    pub(crate) stop_seconds: f64,
-    pub(crate) start_seconds: f64,
-    pub(crate) span_count: u64,
-}
-
-// === impl Conditions ===
-
-impl Conditions {
-    pub(crate) fn new(status: &Status, seed: u64, load_average_before: String, flags: &Flags) -> Self {
-        Self {
-            version: status.version.clone(),
-            cpu_model: process::cpu_model(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            load_average_before,
-            load_average_after: process::load_average(),
-            protocol: match flags.protocol {
-                Protocol::Http => "OTLP/HTTP",
-                Protocol::Grpc => "OTLP/gRPC",
-            },
-            seed,
-            serve_flags: flags.serve_flags.clone(),
-            spans_stored_before: status.span_count,
-        }
-    }
-}
-
-// === impl Disk ===
-
-impl Disk {
-    /// From status and disk usage before and after.
-    pub(crate) fn grown(before: (&Status, Option<u64>), after: (&Status, Option<u64>)) -> Self {
-        let spans = after.0.span_count.saturating_sub(before.0.span_count).max(1);
-        let bytes = after.0.store_bytes.saturating_sub(before.0.store_bytes);
-        Self {
-            store_bytes_per_span: bytes as f64 / spans as f64,
-            store_bytes: after.0.store_bytes,
-            disk_usage_bytes: after.1,
-            disk_usage_bytes_before: before.1,
-        }
-    }
-}
+const NAME: usize = 50;
+const BAR: usize = 8;
+const CELL: usize = 18;
 
 // === the table ===
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.conditions)?;
-        write!(f, "\n{}", heading("sending"))?;
-        write!(f, "{}", self.ingest)?;
-        if let Some(small) = &self.small {
-            write!(f, "\n{}", heading("sending small requests, as sidecars do"))?;
-            write!(f, "{small}")?;
+        let Some((first, more)) = self.sizes.split_first() else { return Ok(()) };
+        writeln!(f, "spandrel {}, {}", first.version, self.conditions)?;
+        let sizes = self.sizes.iter().map(|size| format!("{:>CELL$}", figures::spans(size.spans)));
+        let growth = more.last().map(|last| growth_name(first, last)).unwrap_or_default();
+        writeln!(f, "\n{:<NAME$}{:>BAR$}{}{growth:>CELL$}", "", "bar", sizes.collect::<String>())?;
+        for section in &first.sections {
+            writeln!(f, "\n{}", section.title)?;
+            for figure in &section.figures {
+                let figures: Vec<_> =
+                    self.sizes.iter().filter_map(|size| size.figure(&section.title, &figure.name)).collect();
+                write_row(f, &figures)?;
+            }
         }
-        write!(f, "\n{}", heading("disk and memory"))?;
-        row(f, "bytes per span, storeBytes", &number(self.disk.store_bytes_per_span, 1))?;
-        row(f, "storeBytes, MB", &megabytes(Some(self.disk.store_bytes)))?;
-        row(f, "disk usage, MB", &megabytes(self.disk.disk_usage_bytes))?;
-        row(f, "disk usage before, MB", &megabytes(self.disk.disk_usage_bytes_before))?;
-        row(f, "peak memory, MB", &megabytes(self.peak_memory_bytes))?;
-        write!(f, "\n{}", heading("questions, ms (all answers were checked)"))?;
-        let columns = ["", "count", "p50", "p95", "p99", "max", "CPU each"];
-        writeln!(f, "{:<NAME$}{}", columns[0], cells(columns[1..].iter().map(ToString::to_string)))?;
-        for answers in &self.answers {
-            write!(f, "{answers}")?;
-        }
-        if let Some(restart) = &self.restart {
-            write!(f, "\n{}", heading("end and second start (exit 0, every acknowledged span is there)"))?;
-            row(f, "spans found again", &grouped(restart.span_count))?;
-            row(f, "stop, s", &number(restart.stop_seconds, 2))?;
-            row(f, "start, s", &number(restart.start_seconds, 2))?;
+        self.write_summary(f)
+    }
+}
+
+impl Report {
+    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = || self.sizes.iter().flat_map(|size| &size.sections).flat_map(|section| &section.figures);
+        let (met, with_bar) = (
+            all().filter_map(Figure::is_met).filter(|met| *met).count(),
+            all().filter_map(Figure::is_met).count(),
+        );
+        writeln!(f, "\n{met} of {with_bar} figures with a bar meet it")?;
+        for size in &self.sizes {
+            for figure in size.sections.iter().flat_map(|section| &section.figures) {
+                if let Some(note) = &figure.note {
+                    writeln!(f, "  {}, {}: {note}", figures::spans(size.spans), figure.name)?;
+                }
+            }
         }
         Ok(())
     }
 }
 
+/// One figure at each size, and how much it has grown from the first to the last.
+fn write_row(f: &mut fmt::Formatter<'_>, figures: &[&Figure]) -> fmt::Result {
+    let Some((first, more)) = figures.split_first() else { return Ok(()) };
+    let bar = first.at_most.map(shown).unwrap_or_default();
+    let cells = figures.iter().map(|figure| cell(&shown(figure.value), figure.is_met()));
+    let growth = more.last().filter(|_| first.value > 0.0).map(|last| last.value / first.value);
+    let growth =
+        growth.map(|times| cell(&format!("x {times:.2}"), first.growth_at_most.map(|bar| times <= bar)));
+    let line = format!(
+        "  {:<width$}{bar:>BAR$}{}{}",
+        first.name,
+        cells.collect::<String>(),
+        growth.unwrap_or_default(),
+        width = NAME - 2
+    );
+    writeln!(f, "{}", line.trim_end())
+}
+
+fn cell(value: &str, is_met: Option<bool>) -> String {
+    const VERDICT: usize = 8;
+    let verdict = match is_met {
+        Some(true) => " met",
+        Some(false) => " NOT MET",
+        None => "",
+    };
+    format!("{value:>width$}{verdict:<VERDICT$}", width = CELL - VERDICT)
+}
+
+fn growth_name(first: &SizeReport, last: &SizeReport) -> String {
+    format!("{} -> {}", figures::spans(first.spans), figures::spans(last.spans))
+}
+
 impl Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&heading("conditions"))?;
-        row(f, "spandrel", &format!("{} {}", self.version, self.serve_flags.join(" ")))?;
-        row(f, "processor", &format!("{}, {} cores", self.cpu_model, self.cores))?;
-        row(f, "load average before", &self.load_average_before)?;
-        row(f, "load average after", &self.load_average_after)?;
-        row(f, "protocol", self.protocol)?;
-        row(f, "seed", &self.seed.to_string())?;
-        row(f, "spans stored before", &grouped(self.spans_stored_before))
-    }
-}
-
-impl Display for Ingest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let per_request = self.spans as f64 / self.requests.max(1) as f64;
-        let bytes_per_span = self.wire_bytes as f64 / self.spans.max(1) as f64;
-        let latency = &self.acknowledgement;
-        row(f, "spans acknowledged", &grouped(self.spans))?;
-        row(f, "requests", &grouped(self.requests))?;
-        row(f, "spans per request", &number(per_request, 1))?;
-        row(f, "bytes per span, on the wire", &number(bytes_per_span, 0))?;
-        row(f, "connections", &self.connections.to_string())?;
-        row(f, "sent again when overloaded", &grouped(self.retries))?;
-        row(f, "spans/s", &grouped(self.spans_per_second as u64))?;
-        let percentiles = [latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms];
-        let [p50, p95, p99, max] = percentiles.map(|ms| number(ms, 2));
-        row(f, "acknowledged within, ms", &format!("p50 {p50}   p95 {p95}   p99 {p99}   max {max}"))?;
-        row(f, "CPU s per million, acknowledged", &known(self.cpu_seconds_per_million_acknowledged, 2))?;
-        row(f, "CPU s per million, sealed", &known(self.cpu_seconds_per_million_sealed, 2))?;
-        row(f, "sealed after, s", &number(self.sealed_after_seconds, 1))
-    }
-}
-
-impl Display for Answers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = &self.latency;
-        let milliseconds = [times.p50_ms, times.p95_ms, times.p99_ms, times.max_ms].map(|ms| number(ms, 2));
-        let values = [times.count.to_string()].into_iter().chain(milliseconds).chain([known(self.cpu_ms, 2)]);
-        writeln!(f, "{:<NAME$}{}", format!("  {}", self.question), cells(values))
-    }
-}
-
-const NAME: usize = 36;
-const CELL: usize = 10;
-
-fn heading(text: &str) -> String {
-    format!("{text}\n{}\n", "-".repeat(text.len()))
-}
-
-fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &str) -> fmt::Result {
-    writeln!(f, "{:<NAME$}{}", format!("  {name}"), value.trim_end())
-}
-
-fn cells(values: impl Iterator<Item = String>) -> String {
-    values.map(|value| format!("{value:>CELL$}")).collect()
-}
-
-fn number(value: f64, digits: usize) -> String {
-    format!("{value:.digits$}")
-}
-
-/// A value that needs `--pid` or `--data-dir` when the server was not started here.
-fn known(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "not known".to_owned(), |value| number(value, digits))
-}
-
-fn megabytes(bytes: Option<u64>) -> String {
-    known(bytes.map(|bytes| bytes as f64 / 1e6), 1)
-}
-
-/// With a comma before every third digit.
-fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
+        let Self { cpu_model, cores, protocol, connections, seed, serve_flags } = self;
+        write!(f, "{cpu_model}, {cores} cores\n{protocol}, {connections} connections, seed {seed}")?;
+        if !serve_flags.is_empty() {
+            write!(f, ", serve {}", serve_flags.join(" "))?;
         }
-        out.push(digit);
+        Ok(())
     }
-    out
+}
+
+// === impl SizeReport ===
+
+impl SizeReport {
+    /// A figure by its name.
+    pub(crate) fn figure(&self, section: &str, name: &str) -> Option<&Figure> {
+        let section = self.sections.iter().find(|found| found.title == section)?;
+        section.figures.iter().find(|figure| figure.name == name)
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::figures::Section;
 
-    #[test]
-    fn digits_are_grouped() {
-        for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(value), text);
-        }
+    /// A report of two sizes with one figure.
+    pub(crate) fn report(values: [f64; 2]) -> Report {
+        let size = |spans, value| SizeReport {
+            spans,
+            version: "1".to_owned(),
+            sections: vec![Section::new(
+                "Questions",
+                vec![Figure::new("trace, p99 ms", value).at_most(4.0).grows_at_most(1.5)],
+            )],
+        };
+        let conditions = Conditions {
+            cpu_model: "a processor".to_owned(),
+            cores: 2,
+            protocol: "OTLP/HTTP".to_owned(),
+            connections: 4,
+            seed: 7,
+            serve_flags: Vec::new(),
+        };
+        Report { conditions, sizes: vec![size(1_000_000, values[0]), size(5_000_000, values[1])] }
     }
 
     #[test]
-    fn growth_is_told_per_span() {
-        let status = |span_count, store_bytes| Status {
-            version: String::new(),
-            span_count,
-            store_bytes,
-            unsealed_span_count: 0,
-        };
-        let disk = Disk::grown((&status(100, 5_000), None), (&status(300, 25_000), Some(64_000)));
-        assert_eq!((disk.store_bytes_per_span, disk.disk_usage_bytes), (100.0, Some(64_000)));
+    fn the_table_says_which_bars_are_met() {
+        let table = report([3.0, 4.5]).to_string();
+        let row = table.lines().find(|line| line.contains("trace, p99 ms")).unwrap();
+        let words: Vec<_> = row.split_whitespace().collect();
+        assert_eq!(words, "trace, p99 ms 4 3 met 4.50 NOT MET x 1.50 met".split(' ').collect::<Vec<_>>());
+        assert!(table.contains("1 of 2 figures"), "{table}");
+        assert!(table.contains("1M -> 5M"), "{table}");
     }
 }

@@ -1,8 +1,8 @@
-//! The server that is measured: started here, or found running.
+//! The server that is measured, started here on free ports.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -10,19 +10,18 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::Failure;
-use crate::client::{Connection, authority};
+use crate::client::Connection;
 use crate::flags::{Flags, Protocol};
-use crate::process;
 
-/// Where a server is reached and what may be known of its process.
+/// A server that is ready. Killed when it is dropped.
 pub(crate) struct Server {
     http: String,
     otlp_http: String,
     otlp_grpc: String,
-    pub(crate) pid: Option<u32>,
-    pub(crate) data_dir: Option<PathBuf>,
-    /// The process, when it was started here.
-    child: Option<Child>,
+    pub(crate) pid: u32,
+    /// From its start until it was ready.
+    pub(crate) ready_after: Duration,
+    child: Child,
 }
 
 /// What `GET /api/v1/status` tells, as far as it matters here.
@@ -36,41 +35,27 @@ pub(crate) struct Status {
 }
 
 /// How long a start or a stop may take. Both are quick unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
+/// What everything here is measured under, unless the flags for the server say otherwise.
+const DURABILITY: &str = "--durability";
 
 // === impl Server ===
 
 impl Server {
-    /// A server that somebody else started.
-    pub(crate) fn running(http: &str, flags: &Flags) -> Result<Self, Failure> {
-        Ok(Self {
-            http: authority(http)?,
-            otlp_http: authority(&flags.otlp_http)?,
-            otlp_grpc: authority(&flags.otlp_grpc)?,
-            pid: flags.pid,
-            data_dir: flags.data_dir.clone(),
-            child: None,
-        })
-    }
-
-    /// Starts a server on free ports; returns when it is ready.
-    pub(crate) async fn start(binary: &Path, data_dir: &Path, flags: &[String]) -> Result<Self, Failure> {
-        let mut command = Command::new(binary);
-        command.arg("serve").arg("--data-dir").arg(data_dir);
-        for port in ["--http-addr", "--otlp-http-addr", "--otlp-grpc-addr"] {
-            command.args([port, "127.0.0.1:0"]);
-        }
-        command.args(flags).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child =
-            command.spawn().map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+    /// Starts a server on a data directory; returns when it is ready.
+    pub(crate) async fn start(flags: &Flags, data_dir: &Path) -> Result<Self, Failure> {
+        let began = Instant::now();
+        let mut child = command(flags, data_dir)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}; see --binary", flags.binary.display()))?;
         let stdout = child.stdout.take().ok_or("the server has no standard output")?;
         let mut server = Self {
             http: String::new(),
             otlp_http: String::new(),
             otlp_grpc: String::new(),
-            pid: child.id(),
-            data_dir: Some(data_dir.to_owned()),
-            child: Some(child),
+            pid: child.id().ok_or("the server ended at once; its log says why")?,
+            ready_after: Duration::ZERO,
+            child,
         };
         let ready = async {
             let mut lines = BufReader::new(stdout).lines();
@@ -88,6 +73,7 @@ impl Server {
         tokio::time::timeout(PATIENCE, ready)
             .await
             .map_err(|_| format!("the server was not ready after {PATIENCE:?}"))??;
+        server.ready_after = began.elapsed();
         Ok(server)
     }
 
@@ -113,28 +99,43 @@ impl Server {
         Ok(serde_json::from_slice(&answer.body)?)
     }
 
-    /// CPU time used so far; `None` when the process is not known.
-    pub(crate) fn cpu_time(&self) -> Option<Duration> {
-        self.pid.and_then(process::cpu_time)
-    }
-
-    /// What its data takes on disk; `None` when the directory is not known.
-    pub(crate) fn disk_usage(&self) -> Option<u64> {
-        self.data_dir.as_deref().map(process::disk_usage)
-    }
-
-    /// Stops a server that was started here as a user would; `None` for any other.
-    pub(crate) async fn stop(mut self) -> Result<Option<ExitStatus>, Failure> {
-        let (Some(child), Some(pid)) = (&mut self.child, self.pid) else { return Ok(None) };
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+    /// Stops it as a user would, and has it end well; returns how long that took.
+    pub(crate) async fn stop(mut self) -> Result<Duration, Failure> {
+        let began = Instant::now();
+        let sent = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
         if !sent.success() {
-            return Err(format!("the server (process {pid}) is not there any more").into());
+            return Err(format!("the server (process {}) is not there any more", self.pid).into());
         }
-        let status = tokio::time::timeout(PATIENCE, child.wait())
-            .await
-            .map_err(|_| format!("the server did not stop within {PATIENCE:?} of SIGTERM"))?;
-        Ok(Some(status?))
+        match self.ended().await? {
+            status if status.success() => Ok(began.elapsed()),
+            status => Err(format!("after SIGTERM the server ended with {status}").into()),
+        }
     }
+
+    /// Ends it at once, with SIGKILL.
+    pub(crate) async fn kill(mut self) -> Result<(), Failure> {
+        self.child.start_kill()?;
+        self.ended().await?;
+        Ok(())
+    }
+
+    async fn ended(&mut self) -> Result<ExitStatus, Failure> {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        Ok(status.map_err(|_| format!("the server did not end within {PATIENCE:?}"))??)
+    }
+}
+
+fn command(flags: &Flags, data_dir: &Path) -> Command {
+    let mut command = Command::new(&flags.binary);
+    command.arg("serve").arg("--data-dir").arg(data_dir);
+    for port in ["--http-addr", "--otlp-http-addr", "--otlp-grpc-addr"] {
+        command.args([port, "127.0.0.1:0"]);
+    }
+    if !flags.serve_flags.iter().any(|flag| flag.starts_with(DURABILITY)) {
+        command.args([DURABILITY, "sync"]);
+    }
+    command.args(&flags.serve_flags).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
 }
 
 /// An empty data directory, removed in the end.

@@ -1,8 +1,14 @@
 //! The native JSON API: routes, and what all of them have in common.
 
 mod aggregates;
+mod backup;
+mod check;
+mod delete;
+mod dependencies;
+mod export;
 mod names;
 mod openapi;
+mod pins;
 mod search;
 mod status;
 mod trace;
@@ -16,7 +22,7 @@ use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any, get, post};
 use serde::Serialize;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
@@ -65,10 +71,20 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
     vec![
         ("/traces", get(search::get)),
         ("/traces/{traceId}", get(trace::get)),
+        ("/export", get(export::get)),
         ("/services", get(names::services)),
         ("/services/{service}/operations", get(names::operations)),
         ("/aggregates", get(aggregates::get)),
+        ("/dependencies", get(dependencies::get)),
+        ("/delete", post(delete::post)),
+        ("/deletions", get(delete::all)),
+        ("/deletions/{deletionId}", get(delete::one)),
+        ("/pins", get(pins::all)),
+        ("/pins/{traceId}", pins::one()),
         ("/status", get(status::get)),
+        ("/backups", backup::all()),
+        ("/backups/{backupId}", backup::one()),
+        ("/check", check::all()),
         ("/openapi.json", get(openapi::get)),
     ]
 }
@@ -81,7 +97,10 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
-    Problem::method_not_allowed(format!("{} does not take {method}; use GET", uri.path()))
+    Problem::method_not_allowed(format!(
+        "{} does not take {method}; {PREFIX}/openapi.json says what it takes",
+        uri.path()
+    ))
 }
 
 /// Lets HEAD tell the length of the answer: compressing what is left of it would make it nothing.

@@ -11,7 +11,7 @@ use spandrel_proto::otlp::{
     write_string,
 };
 
-use super::json::Object;
+use crate::json::Object;
 
 /// How attributes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +67,20 @@ impl AttributeStyle {
     }
 }
 
-fn write_map(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireError> {
-    let attributes: Vec<KeyValueView<'_>> = attributes.collect::<Result<_, _>>()?;
+/// Attributes of which each key stands once: the last of several values wins.
+pub(crate) fn each_key_once(attributes: Attributes<'_>) -> Result<Vec<KeyValueView<'_>>, WireError> {
+    let mut attributes: Vec<KeyValueView<'_>> = attributes.collect::<Result<_, _>>()?;
     let last: FxHashMap<&str, usize> = (0..).zip(&attributes).map(|(place, a)| (a.key, place)).collect();
-    let winners = (0..).zip(&attributes).filter(|(place, attribute)| last[attribute.key] == *place);
+    if last.len() < attributes.len() {
+        let mut place = 0..;
+        attributes.retain(|attribute| place.next() == last.get(attribute.key).copied());
+    }
+    Ok(attributes)
+}
+
+fn write_map(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireError> {
     out.push(b'{');
-    for (count, (_, attribute)) in winners.enumerate() {
+    for (count, attribute) in each_key_once(attributes)?.iter().enumerate() {
         if count > 0 {
             out.push(b',');
         }
@@ -85,7 +93,7 @@ fn write_map(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireEr
 }
 
 /// Writes a value as the JSON that a script expects. Nesting was bounded when it was accepted.
-fn write_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), WireError> {
+pub(crate) fn write_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), WireError> {
     match value {
         AnyValue::Empty => out.extend_from_slice(b"null"),
         AnyValue::String(text) => write_string(out, text),

@@ -5,7 +5,6 @@
 //! [`crate::assemble`].
 
 mod attributes;
-mod json;
 
 use std::ops::Range;
 
@@ -14,10 +13,10 @@ use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView, write_string};
 use spandrel_storage::semantics::error_code;
 
-pub(crate) use attributes::AttributeStyle;
-use json::{Object, hex, list};
+pub(crate) use attributes::{AttributeStyle, each_key_once, write_value};
 
 use crate::assemble::{Assembled, Detached, NamedParent, Segment, Span};
+use crate::json::{Object, hex, list};
 use crate::run::{Output, Stop};
 
 /// Which part of a tree is written, and how.

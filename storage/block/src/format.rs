@@ -20,7 +20,7 @@
 //! | 3 | traces: sorted IDs with their rows | `traces.rs` |
 //! | 9 | filters over attribute tokens, one for each page | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
-//! | 12 | edges between services | |
+//! | 12 | edges between services | `edges/section.rs` |
 //! | 13 | texts that several pages share | `page/write.rs` |
 //! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
 //!

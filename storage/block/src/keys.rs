@@ -86,6 +86,13 @@ impl BlockKey {
         out
     }
 
+    /// What the keys of all blocks of its window, and of their pages, begin with.
+    pub fn encode_window(&self) -> Vec<u8> {
+        let mut out = tenant_prefix(&self.tenant);
+        out.extend_from_slice(&self.hour.0.to_be_bytes());
+        out
+    }
+
     /// The bytes of one of its pages.
     pub fn encode_page(&self, page: u32) -> Vec<u8> {
         let mut out = self.encode();

@@ -6,6 +6,7 @@
 //! tests build in seconds.
 
 mod dictionary;
+pub mod edges;
 mod filter;
 mod flags;
 pub mod format;
@@ -24,6 +25,7 @@ mod verify;
 mod writer;
 
 pub use dictionary::Dictionary;
+pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
 pub use filter::{PageFilters, TokenFilter};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};

@@ -4,14 +4,17 @@
 //! They are looked up once for each distinct thing and page, not once for each row.
 
 use bytes::Bytes;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{RawValue, SpanView};
 use spandrel_proto::{SpanId, TraceId};
 
+use crate::edges::{PeerCandidates, is_peer_key};
 use crate::format::FormatError;
 use crate::page::rebuild::Position;
 use crate::page::shape::EVENTS;
 use crate::page::shred::Class;
 use crate::page::{Column, Form, Level, OpenPage, Rebuilder, ValueKind};
-use crate::writer::{BlockWriter, Row, WriteError};
+use crate::writer::{BlockWriter, Row, WriteError, links_of};
 
 /// What rows are sorted by: trace, start, span ID. Big-endian numbers compare faster than bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +33,9 @@ pub struct PageRows {
     run: usize,
     at: Position,
     links: Links,
+    /// Of the row in hand: its flags, and attributes that may name the other side of a call.
+    flags: u32,
+    peers: Vec<(u32, u32)>,
 }
 
 /// Where things of a page's block are in the block that is being written.
@@ -48,6 +54,10 @@ struct Links {
 #[derive(Debug, Clone)]
 struct Plan {
     shape: u32,
+    /// The flags of the span, where the shape says them.
+    flags: u32,
+    /// What edges are made of has to be sought in the span itself.
+    opaque: bool,
     steps: std::sync::Arc<[Step]>,
 }
 
@@ -56,6 +66,8 @@ struct Step {
     from: u32,
     to: u32,
     what: What,
+    /// The text may name the other side of a call.
+    peer: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +129,7 @@ impl PageRows {
             return Err(FormatError::Damaged("trace table"));
         }
         let at = Position { taken: vec![0; page.dictionary.slots.len()], ..Position::default() };
-        Ok(Self { page, traces, run: 0, at, links: Links::default() })
+        Ok(Self { page, traces, run: 0, at, links: Links::default(), flags: 0, peers: Vec::new() })
     }
 
     /// The key of the next row, and the commit that stored it.
@@ -166,8 +178,13 @@ impl PageRows {
         let texts = writer.words.texts.bytes();
         writer.begin_row(key.trace());
         let shape = self.page.dictionary.classes[class as usize].shape;
-        self.copy_message(writer, shape)?;
-        let row = Row {
+        let plan = self.plan(writer, shape);
+        // Before its values are behind.
+        let span = if plan.opaque { Some(self.peek()?.2) } else { None };
+        self.flags = plan.flags;
+        self.peers.clear();
+        self.copy_message(writer, &plan)?;
+        let copied = Row {
             class: self.class(writer, class)?,
             origin: self.origin(writer, origin)?,
             start: key.start,
@@ -176,32 +193,47 @@ impl PageRows {
             span_id: key.span_id(),
             parent: self.page.ids.parent[row],
         };
-        writer.push_row(row, ROW_BYTES + writer.words.texts.bytes() - texts);
+        match &span {
+            Some(span) => push_edge_of_span(writer, &copied, span).map_err(WriteError::from)?,
+            None => self.push_edge(writer, &copied)?,
+        }
+        writer.push_row(copied, ROW_BYTES + writer.words.texts.bytes() - texts);
         self.at.row += 1;
         self.step_run();
         Ok(())
     }
 
-    fn copy_message(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<u32, CopyError> {
-        let plan = self.plan(writer, shape);
+    fn push_edge(&self, writer: &mut BlockWriter, row: &Row) -> Result<(), CopyError> {
+        let mut peers = PeerCandidates::default();
+        for (slot, reference) in &self.peers {
+            let text = self.page.values.text(*reference, &self.page.texts)?;
+            peers.see(&self.page.dictionary.slots[*slot as usize].name, text);
+        }
+        writer.push_edge(row, self.flags, &peers, Vec::new());
+        Ok(())
+    }
+
+    fn copy_message(&mut self, writer: &mut BlockWriter, plan: &Plan) -> Result<(), CopyError> {
         for step in plan.steps.iter() {
             match step.what {
                 What::Event => {
                     let shape = *self.page.values.events.get(self.at.events).ok_or(DAMAGED)?;
                     self.at.events += 1;
-                    let copied = self.copy_message(writer, shape)?;
-                    writer.columns.events.push(copied);
+                    let plan = self.plan(writer, shape);
+                    self.copy_message(writer, &plan)?;
+                    writer.columns.events.push(plan.shape);
                 }
                 What::Link => {
                     let shape = *self.page.values.links.get(self.at.links).ok_or(DAMAGED)?;
                     self.at.links += 1;
-                    let copied = self.copy_message(writer, shape)?;
-                    writer.columns.links.push(copied);
+                    let plan = self.plan(writer, shape);
+                    self.copy_message(writer, &plan)?;
+                    writer.columns.links.push(plan.shape);
                 }
                 What::Number(form) | What::Text(form) => self.copy_value(writer, step, form)?,
             }
         }
-        Ok(plan.shape)
+        Ok(())
     }
 
     #[inline]
@@ -211,11 +243,18 @@ impl PageRows {
         *taken += 1;
         match self.page.values.column(step.from, form)?.ok_or(DAMAGED)? {
             Column::Numbers(numbers) => {
-                writer.columns.push_number(step.to, *numbers.get(at).ok_or(DAMAGED)?);
+                let number = *numbers.get(at).ok_or(DAMAGED)?;
+                if form == Form::Fixed32 && self.page.dictionary.slots[step.from as usize].is_span_flags() {
+                    self.flags = number as u32;
+                }
+                writer.columns.push_number(step.to, number);
             }
             Column::Texts { references, index } => {
                 let index = *index.get(at).ok_or(DAMAGED)?;
                 let reference = *references.get(index as usize).ok_or(DAMAGED)?;
+                if step.peer {
+                    self.peers.push((step.from, reference));
+                }
                 let table = if reference & 1 == 1 { &mut self.links.local } else { &mut self.links.shared };
                 let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
                 if *known == UNKNOWN {
@@ -235,12 +274,15 @@ impl PageRows {
         let dictionary = &self.page.dictionary;
         let known = &dictionary.shapes[shape as usize];
         let (mut slots, mut steps) = (Vec::with_capacity(known.slots.len()), Vec::new());
+        let (mut flags, mut opaque) = (0, false);
         let mut before = UNKNOWN;
         for &from in &known.slots {
             let slot = &dictionary.slots[from as usize];
             let to = writer.words.slots.intern(before, slot.level, slot.form, slot.field, &slot.name);
             before = to;
             slots.push(to);
+            opaque |= slot.is_irregular() || slot.form == Form::Nested && slot.field != EVENTS;
+            flags = slot.literal_span_flags().unwrap_or(flags);
             let what = match slot.form.value_kind() {
                 ValueKind::Number | ValueKind::Double => What::Number(slot.form),
                 ValueKind::Text => What::Text(slot.form),
@@ -249,9 +291,10 @@ impl PageRows {
                 }
                 ValueKind::None => continue,
             };
-            steps.push(Step { from, to, what });
+            steps.push(Step { from, to, what, peer: writer.words.slots.is_peer(to) });
         }
-        let plan = Plan { shape: writer.words.shapes.intern(known.flags, &slots), steps: steps.into() };
+        let shape_in_writer = writer.words.shapes.intern(known.flags, &slots);
+        let plan = Plan { shape: shape_in_writer, flags, opaque, steps: steps.into() };
         self.links.shapes[shape as usize] = Some(plan.clone());
         plan
     }
@@ -280,6 +323,21 @@ impl PageRows {
         self.links.origins[origin as usize] = known;
         Ok(known)
     }
+}
+
+/// The edges of a span of which the shape does not tell enough.
+fn push_edge_of_span(writer: &mut BlockWriter, row: &Row, span: &[u8]) -> Result<(), WireError> {
+    let view = SpanView::parse(span)?;
+    let mut peers = PeerCandidates::default();
+    view.visit_raw_attributes(|key, value| {
+        if let RawValue::String(text) = value
+            && is_peer_key(key)
+        {
+            peers.see(key, text);
+        }
+    })?;
+    writer.push_edge(row, view.flags, &peers, links_of(span)?);
+    Ok(())
 }
 
 /// What a row counts for beside its new texts when pages and blocks are cut by size.

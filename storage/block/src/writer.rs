@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, SpanKey, StatusCode};
+use spandrel_proto::otlp::{ResourceView, SpanKey, SpanView, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::dictionary::Dictionary;
+use crate::edges::{EdgeBuilder, EdgeSpan, PeerCandidates};
 use crate::filter::{PageFilters, TokenFilter};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, SectionKind};
@@ -45,6 +46,7 @@ pub struct BlockWriter {
     pages: Vec<(u32, EncodedPage)>,
     traces: TraceTable,
     rollups: FxHashMap<RollupKey, RollupRow>,
+    edges: EdgeBuilder,
     zone: Zone,
     serial: u64,
 }
@@ -125,6 +127,7 @@ impl BlockWriter {
             pages: Vec::new(),
             traces: TraceTable::default(),
             rollups: FxHashMap::default(),
+            edges: EdgeBuilder::default(),
             zone: Zone::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         })
@@ -195,6 +198,8 @@ impl BlockWriter {
             span_id: key.span_id,
             parent,
         };
+        let links = if facts.has_links { links_of(message)? } else { Vec::new() };
+        self.push_edge(&row, facts.flags, &facts.peers, links);
         self.push_row(row, message.len());
         Ok(())
     }
@@ -233,6 +238,30 @@ impl BlockWriter {
         columns.span_id.push(u64::from_be_bytes(*row.span_id.as_bytes()));
         columns.parent.push(row.parent);
         self.rows += 1;
+    }
+
+    /// Tells the edges of a row. Comes before the row is added.
+    pub(crate) fn push_edge(
+        &mut self,
+        row: &Row,
+        flags: u32,
+        peers: &PeerCandidates<'_>,
+        links: Vec<(TraceId, SpanId)>,
+    ) {
+        let class = self.words.classes[row.class as usize];
+        let shape = RowFlags(self.words.shapes.get(class.shape).flags);
+        let span = EdgeSpan {
+            id: row.span_id,
+            parent: SpanId::from_bytes(row.parent.to_be_bytes()),
+            has_parent: shape.has_parent(),
+            start: row.start,
+            duration: shown_duration(row.start, row.duration),
+            service: self.records.dictionary.operations[class.operation as usize].0,
+            kind: shape.kind(),
+            flags,
+            failed: shape.failed(),
+        };
+        self.edges.push(self.last_trace, span, peers, || links.into_iter());
     }
 
     /// The index of an operation: a service's span name.
@@ -288,6 +317,7 @@ impl BlockWriter {
             (SectionKind::Dictionary, dictionary.encode()),
             (SectionKind::Traces, self.traces.encode()),
             (SectionKind::Rollups, self.encode_rollups()?),
+            (SectionKind::Edges, std::mem::take(&mut self.edges).finish()?),
         ];
         for (kind, bytes) in compressed {
             out.add(kind, 0, &bytes, self.encoder.deflater());
@@ -329,6 +359,16 @@ pub(crate) struct Row {
     pub(crate) sequence: u64,
     pub(crate) span_id: SpanId,
     pub(crate) parent: u64,
+}
+
+/// The spans that a span links to, as far as they have IDs.
+pub(crate) fn links_of(span: &[u8]) -> Result<Vec<(TraceId, SpanId)>, WireError> {
+    let mut links = Vec::new();
+    for link in SpanView::parse(span)?.links() {
+        let link = link?;
+        links.extend(TraceId::from_wire(link.trace_id).zip(SpanId::from_wire(link.span_id)));
+    }
+    Ok(links)
 }
 
 fn flags_of(facts: &Facts<'_>) -> u8 {

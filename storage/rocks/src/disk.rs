@@ -41,7 +41,7 @@ impl Disk {
     /// Takes a directory, which is made if it is missing. `reserve_bytes` is what stays free.
     pub fn lock(directory: &Path, reserve_bytes: u64) -> Result<Self, LockError> {
         let io = |error| LockError::Io { path: directory.to_owned(), error };
-        fs::create_dir_all(directory).map_err(io)?;
+        make_durable(directory).map_err(io)?;
         let lock = File::options().create(true).append(true).open(directory.join(LOCK_FILE)).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -54,6 +54,12 @@ impl Disk {
         }
         disk.keep_reserve();
         Ok(disk)
+    }
+
+    /// Makes what was created in the directory outlive power loss: a synced file is lost all the same
+    /// when the entry that leads to it is.
+    pub(crate) fn sync_entries(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
     }
 
     /// The directory.
@@ -72,7 +78,8 @@ impl Disk {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    fn capacity(&self) -> Option<u64> {
+    /// Bytes of the whole file system, free or not; `None` when it does not say.
+    pub fn capacity(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.directory).ok()?;
         Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
@@ -102,6 +109,18 @@ impl Disk {
     pub fn release_reserve(&self) {
         let _ = fs::remove_file(self.directory.join(RESERVE_FILE));
     }
+}
+
+/// Makes a directory and those above it, if they are missing, so that power loss does not take them.
+fn make_durable(directory: &Path) -> io::Result<()> {
+    let missing: Vec<PathBuf> =
+        directory.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+    fs::create_dir_all(directory)?;
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    missing.iter().try_for_each(|made| File::open(parent(made))?.sync_all())
 }
 
 fn tree_bytes(directory: &Path) -> u64 {

@@ -1,6 +1,7 @@
 //! [`Engine`] on RocksDB.
 
 mod inspect;
+mod purge;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError,
 use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
-use crate::options::{self, CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+use crate::options::{CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+use crate::recovery;
 
 /// What survives when `commit` has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +31,18 @@ pub enum Durability {
     None,
 }
 
+pub(crate) type Database = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+
 /// Blocks, catalog and index in one RocksDB.
 pub struct RocksEngine {
-    db: rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>,
+    db: Database,
     disk: Disk,
     durability: Durability,
     live: LiveBlocks,
     /// Commits that remove rows check them first, and so go one by one.
     removing: Mutex<()>,
     dead_bytes: AtomicU64,
+    purge: Mutex<purge::Purge>,
 }
 
 /// Why the store cannot be opened.
@@ -81,21 +86,9 @@ impl RocksEngine {
         let live = LiveBlocks::default();
         // While the catalog is not read yet, no block is known to be gone: the lock holds back the filter.
         let mut known = live.write();
-        let open = || {
-            let families = options::families(&live, disk.reserve_bytes());
-            DBOpen::open_cf_descriptors(&options::database(), &path, families)
-        };
-        // Opening may write out what the log of a killed process holds, which takes room.
-        let db = open().or_else(|error| {
-            if !is_no_space(&error) {
-                return Err(OpenError::Rocks { path: path.clone(), error });
-            }
-            disk.release_reserve();
-            open().map_err(|error| match is_no_space(&error) {
-                true => OpenError::NoSpace { path: path.clone(), error },
-                false => OpenError::Rocks { path: path.clone(), error },
-            })
-        })?;
+        let db = recovery::open(&path, &disk, &live)?;
+        disk.sync_entries()
+            .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
             db,
             disk,
@@ -103,10 +96,16 @@ impl RocksEngine {
             live: live.clone(),
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
+            purge: Mutex::default(),
         };
         known.extend(engine.read()?.into_iter().map(|(key, _)| key.block));
         drop(known);
         Ok(engine)
+    }
+
+    /// Whether there is a store in a data directory.
+    pub fn exists(data_dir: &std::path::Path) -> bool {
+        data_dir.join(DIRECTORY).join("CURRENT").exists()
     }
 
     /// The data directory.
@@ -198,7 +197,20 @@ impl RocksEngine {
     }
 }
 
-type DBOpen = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+// === impl OpenError ===
+
+impl OpenError {
+    /// Whether the store itself is damaged, and not what it stands on.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Rocks { error, .. } => {
+                error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
+            }
+            Self::Engine(_) => true,
+            Self::NoSpace { .. } => false,
+        }
+    }
+}
 
 fn damaged(error: RecordError) -> EngineError {
     EngineError::Io(error.to_string())
@@ -212,7 +224,7 @@ fn failure(error: rocksdb::Error) -> EngineError {
     }
 }
 
-fn is_no_space(error: &rocksdb::Error) -> bool {
+pub(crate) fn is_no_space(error: &rocksdb::Error) -> bool {
     let said = |text: &str| error.as_ref().contains(text);
     error.kind() == ErrorKind::IOError && (said("No space left") || said("quota exceeded"))
 }
@@ -244,6 +256,10 @@ impl Engine for RocksEngine {
             failpoint::reach(Failpoint::Flushed);
         }
         Ok(())
+    }
+
+    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
+        self.purge_step(begin)
     }
 }
 

@@ -19,6 +19,7 @@
 mod disk;
 mod engine;
 mod options;
+mod recovery;
 
 pub use disk::{Disk, LockError};
 pub use engine::{Durability, OpenError, RocksEngine};

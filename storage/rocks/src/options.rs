@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use rocksdb::compaction_filter::Decision;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, Options};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
 use spandrel_block::{BlockId, TraceKey};
 
@@ -24,18 +24,22 @@ const SMALL_MEMTABLE: usize = 8 << 20;
 const LEAST_MEMTABLE: usize = 1 << 20;
 /// Small enough that a dropped window frees most of its files at once.
 const BLOB_FILE: u64 = 32 << 20;
+/// Keys of pages are small: tables of this size have the keys of some 200 MB of pages, so that a purge
+/// that moves a window moves little else.
+const PAGE_TABLE: u64 = 256 << 10;
 /// A write-ahead log above this makes RocksDB write out its memtables.
 const MAX_WAL: u64 = 192 << 20;
 const BLOCK_CACHE: usize = 32 << 20;
 
-pub(crate) fn database() -> Options {
+pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_background_jobs(2);
     options.set_max_total_wal_size(MAX_WAL);
-    // A write that was acknowledged must be there; only the torn end of the last log may be missing.
-    options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_wal_recovery_mode(recovery);
+    // A log that was synced and is gone is an error, and not a store without its spans.
+    options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     options.set_bytes_per_sync(1 << 20);
     options.set_keep_log_file_num(3);
@@ -72,6 +76,7 @@ fn pages(cache: &Cache, memtable: usize) -> Options {
     options.set_blob_compression_type(DBCompressionType::None);
     options.set_enable_blob_gc(false);
     options.set_compression_type(DBCompressionType::None);
+    options.set_target_file_size_base(PAGE_TABLE);
     options
 }
 

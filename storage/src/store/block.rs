@@ -10,7 +10,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage, OpenPage,
+    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage, OpenPage,
     PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
 };
 use spandrel_proto::otlp::wire::WireError;
@@ -69,6 +69,7 @@ enum Part {
     Traces(Arc<TraceTable>),
     Filters(Arc<PageFilters>),
     Rollups(Arc<Vec<RollupRow>>),
+    Edges(Arc<BlockEdges>),
     Texts(Arc<TextTable>),
     Core(Arc<CorePage>),
     Ids(Arc<IdsPage>),
@@ -156,6 +157,12 @@ impl BlockReader {
             in_order.then_some(rows).ok_or(FormatError::Damaged("rollups").into())
         };
         part!(self, entry, SectionKind::Rollups, 0, true, Rollups, decode)
+    }
+
+    pub(crate) fn edges(&self, entry: &BlockEntry) -> Result<Arc<BlockEdges>, BlockError> {
+        let services = self.dictionary(entry)?.services.len();
+        let decode = |bytes: Bytes| BlockEdges::decode(&bytes, entry.row.meta.spans, services);
+        part!(self, entry, SectionKind::Edges, 0, true, Edges, decode)
     }
 
     /// How many pages the block has.
@@ -290,6 +297,7 @@ impl Weighter<PartKey, Part> for PartWeighter {
             Part::Traces(traces) => traces.entries().len() * 24,
             Part::Filters(filters) => filters.size(),
             Part::Rollups(rows) => rows.len() * 512,
+            Part::Edges(edges) => edges.size(),
             Part::Texts(texts) => texts.size(),
             Part::Core(core) => core.size(),
             Part::Ids(ids) => ids.size(),

@@ -4,11 +4,18 @@ use std::time::{Duration, SystemTime};
 
 use spandrel_proto::UnixNanos;
 
+use crate::plan::Predicate;
+
 /// Bounds and periods of a store. Every bound is a limit that `/api/v1/status` shows.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// Age, counted from arrival, at which a window goes.
     pub retention: Duration,
+    /// Other times for some traces: the first rule that a span satisfies gives its time, and a trace
+    /// lives as long as its longest-lived span.
+    pub retention_rules: Vec<RetentionRule>,
+    /// Bytes on the disk above which the oldest windows go; `None` without a bound.
+    pub max_disk_bytes: Option<u64>,
     /// A partition's fresh blocks are merged once there are so many of them...
     pub merge_blocks: usize,
     /// ...or once the oldest is so old.
@@ -29,6 +36,15 @@ pub struct StoreConfig {
     pub max_candidates: usize,
 }
 
+/// How long traces live that have a certain span.
+#[derive(Debug, Clone)]
+pub struct RetentionRule {
+    /// What the span satisfies.
+    pub predicate: Predicate,
+    /// Age, counted from arrival, at which the span's window lets the trace go.
+    pub keep: Duration,
+}
+
 /// Tells the time. Injected, so that tests own it.
 pub trait Clock: Send + Sync {
     /// Now.
@@ -43,6 +59,8 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(7 * 24 * 3600),
+            retention_rules: Vec::new(),
+            max_disk_bytes: None,
             merge_blocks: 64,
             merge_age: Duration::from_secs(10),
             max_merge_blocks: 128,
@@ -58,8 +76,9 @@ impl Default for StoreConfig {
 
 impl StoreConfig {
     /// The limits by name, for people and for the status answer.
-    pub fn limits(&self) -> [(&'static str, u64); 7] {
-        [
+    pub fn limits(&self) -> Vec<(&'static str, u64)> {
+        let max_disk = self.max_disk_bytes.map(|bytes| ("maxDiskBytes", bytes));
+        let always = [
             ("retentionSeconds", self.retention.as_secs()),
             ("maxUnsealedSpans", self.max_unsealed_spans),
             ("maxMergeBlocks", self.max_merge_blocks as u64),
@@ -67,7 +86,8 @@ impl StoreConfig {
             ("cacheBytes", self.cache_bytes),
             ("reserveBytes", self.reserve_bytes),
             ("maxCandidates", self.max_candidates as u64),
-        ]
+        ];
+        always.into_iter().chain(max_disk).collect()
     }
 }
 

@@ -9,10 +9,16 @@ mod block;
 mod config;
 mod counter;
 mod damage;
+mod delete;
+mod dependencies;
+mod limit;
 mod matcher;
 mod merge;
+mod pins;
 mod retention;
+mod rewrite;
 mod rows;
+mod rules;
 mod safekeeping;
 mod scan;
 mod search;
@@ -28,12 +34,16 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
-use spandrel_block::{BlockId, BlockWriter, CatalogRow, CorePage, FormatError, FinishedBlock, Hour, RowKey, RowRange, WriteError};
+use spandrel_block::{
+    BlockId, BlockWriter, CatalogRow, CorePage, FinishedBlock, FormatError, Hour, RowKey, RowRange, WriteError,
+};
 use spandrel_proto::otlp::{Decoded, SpanKey};
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-pub use self::config::{Clock, StoreConfig, SystemClock};
-pub(crate) use self::safekeeping::{remember as remember_backup, remembered as remembered_backups};
+pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
+pub(crate) use self::safekeeping::{
+    CARRIED_RECORDS, remember as remember_backup, remembered as remembered_backups,
+};
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;
@@ -42,14 +52,15 @@ use self::sequence::Sequences;
 use self::trouble::Trouble;
 use self::view::{TenantState, View};
 use crate::api::{
-    AggregateAnswer, AppendError, Damage, Operation, ReadError, SearchAnswer, StoreStatus, StoredSpan,
-    TraceScan, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, Damage, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
+    StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 use crate::backup::BackupId;
+use crate::cleaning::Cleaning;
 use crate::engine::{Change, Engine, EngineError, NewBlock};
-use crate::safekeeping::Safekeeping;
 use crate::failpoint::{self, Failpoint};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
+use crate::safekeeping::Safekeeping;
 
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
@@ -69,11 +80,18 @@ pub struct BlockTraceStore {
     merge_trouble: Trouble,
     retention_trouble: Trouble,
     deletion_trouble: Trouble,
+    cleaning_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
     /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
+    /// Whoever takes spans out of blocks, or says which may not go, does so alone.
+    cleaning: Mutex<()>,
+    pins: pins::Pins,
+    retained: retention::Retained,
+    limit: limit::Limit,
+    deletions: delete::Deletions,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -127,10 +145,16 @@ impl BlockTraceStore {
             merge_trouble: Trouble::default(),
             retention_trouble: Trouble::default(),
             deletion_trouble: Trouble::default(),
+            cleaning_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
             old_blocks: Mutex::default(),
             backups: safekeeping::Backups::default(),
+            cleaning: Mutex::default(),
+            pins: pins::Pins::default(),
+            retained: retention::Retained::default(),
+            limit: limit::Limit::default(),
+            deletions: delete::Deletions::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
             engine,
@@ -151,6 +175,8 @@ impl BlockTraceStore {
         unreferenced.iter().for_each(|key| store.see_block(key.block));
         failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
+        store.pins.load(&*store.engine)?;
+        store.resume_deletions()?;
         failpoint::reach(Failpoint::OpenTidied);
         Ok(store)
     }
@@ -230,8 +256,14 @@ impl BlockTraceStore {
             let result = retention::drop_expired(self, tenant);
             self.retention_trouble.note(result, self.clock.now(), "retention failed");
         }
+        let result = limit::enforce(self);
+        merged |= *result.as_ref().unwrap_or(&false);
+        self.retention_trouble.note(result, self.clock.now(), "keeping to the bound of the disk failed");
         let result = self.delete_unread().and_then(|()| self.tidy_when_quiet());
         self.deletion_trouble.note(result, self.clock.now(), "deleting replaced blocks failed");
+        let result = self.continue_deletions();
+        merged |= *result.as_ref().unwrap_or(&false);
+        self.cleaning_trouble.note(result, self.clock.now(), "a deletion failed");
         merged
     }
 
@@ -430,7 +462,7 @@ impl BlockTraceStore {
             Ok(found) => parts.extend(found),
             Err(error) => tracing::error!(%trace, %error, "the trace index cannot be read"),
         }
-        search::in_view(view, parts).collect()
+        search::in_view(view, parts).filter(|(entry, _)| !state.is_hidden(trace, entry)).collect()
     }
 
     /// The spans of a trace in a view, in order, each once.
@@ -507,6 +539,10 @@ impl BlockTraceStore {
 }
 
 impl TraceStore for BlockTraceStore {
+    fn cleaning(&self) -> Option<&dyn Cleaning> {
+        Some(self)
+    }
+
     fn safekeeping(&self) -> Option<&dyn Safekeeping> {
         Some(self)
     }
@@ -547,6 +583,10 @@ impl TraceStore for BlockTraceStore {
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         aggregate::aggregate(self, tenant, plan)
+    }
+
+    fn dependencies(&self, tenant: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError> {
+        dependencies::dependencies(self, tenant, range)
     }
 
     fn services(&self, tenant: &TenantId) -> Vec<String> {
@@ -591,6 +631,9 @@ impl TraceStore for BlockTraceStore {
         let needed = self.config.reserve_bytes;
         if let Some(free) = self.engine.free_bytes().filter(|free| *free < needed) {
             return Some(AppendError::DiskFull { free, needed });
+        }
+        if let needed @ 1.. = self.limit.excess() {
+            return Some(AppendError::DiskFull { free: 0, needed });
         }
         let unsealed_spans = self.unsealed_spans.load(Ordering::Relaxed);
         (unsealed_spans >= self.config.max_unsealed_spans)

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use spandrel_block::BlockId;
 
-use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
+use super::{BlockTraceStore, delete, pins};
 use crate::api::Damage;
-use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest};
+use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::engine::{Engine, EngineError, Records};
 use crate::safekeeping::{BackupError, BackupReceiver, Safekeeping};
@@ -55,6 +55,20 @@ impl Backups {
         let found = backup.blocks.iter().filter_map(|block| Some((block.key.block, block.hash?)));
         self.hashes.lock().get_or_insert_default().extend(found);
     }
+}
+
+/// The engine's records that go with the blocks: without them, what is pinned would expire after a
+/// restore, and what is being deleted would come back.
+pub(crate) const CARRIED_RECORDS: [&str; 3] = [pins::RECORD, delete::RECORD, delete::TRACES_RECORD];
+
+fn carried(engine: &dyn Records) -> Result<Bytes, EngineError> {
+    let mut all = Vec::new();
+    for kind in CARRIED_RECORDS {
+        let of_kind = engine.records(kind)?.into_iter();
+        all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.to_owned(), name, value }));
+    }
+    let bytes = StoreRecord::encode_all(&all).map_err(|error| EngineError::Io(error.to_string()))?;
+    Ok(bytes.into())
 }
 
 /// Every backup that an engine remembers, oldest first; what cannot be read is an error.
@@ -146,14 +160,17 @@ impl Safekeeping for BlockTraceStore {
         let known = remembered(&*self.engine)?;
         let newest = known.last().map_or(0, |backup| backup.id.0 + 1);
         let id = self.backups.next_id(taken.0.max(newest));
+        let records = carried(&*self.engine)?;
+        let piece = Piece::of(&records);
         let mut held = self.hold_everything();
         let hashes = self.backups.hashes_of(&held, &known);
         let hash_of = |entry: &BlockEntry| hashes.get(&entry.key.block).copied();
         let blocks = held.iter().map(|entry| described(entry, hash_of(entry))).collect();
-        let planned = Manifest { id, taken, blocks, lost: Vec::new() };
+        let planned = Manifest { blocks, ..Manifest::new(id, taken) };
         remember(&*self.engine, &planned)?;
         receiver.begin(&planned)?;
-        let mut backup = Manifest { blocks: Vec::with_capacity(held.len()), ..planned };
+        receiver.records(piece, records)?;
+        let mut backup = Manifest { records: Some(piece), ..Manifest::new(id, taken) };
         // Passed on, a block may go: a long backup holds back no more than it has to.
         for entry in held.drain(..) {
             self.pass_on(&entry, hash_of(&entry), &mut backup, receiver)?;

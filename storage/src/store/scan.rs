@@ -100,9 +100,13 @@ impl Scan<'_> {
 
     /// A trace that matches in the block just looked at, unless it was given at an earlier one.
     fn take(&mut self, trace: TraceId) -> Result<Option<ScannedTrace>, ReadError> {
-        let parts = self.parts(trace)?;
+        let mut parts = self.parts(trace)?;
+        parts.retain(|(entry, _)| !self.state.is_hidden(trace, entry));
         let here = self.blocks[self.done - 1].key.block;
         if parts.iter().any(|part| part.0.key.block < here && self.was_given_at(part)) {
+            return Ok(None);
+        }
+        if parts.is_empty() {
             return Ok(None);
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();

@@ -28,6 +28,8 @@ pub(crate) struct TenantState {
     pub(crate) traces: Mutex<TraceCounter>,
     /// Fresh blocks whose traces could not be read when the store was opened.
     pub(crate) unindexed: Mutex<Vec<BlockId>>,
+    /// Traces that a deletion has promised to take, each with the last commit that it takes of it.
+    pub(crate) hidden: RwLock<HashMap<TraceId, u64>>,
 }
 
 // === impl View ===

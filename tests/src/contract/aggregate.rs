@@ -61,7 +61,8 @@ pub fn check(harness: &Harness, spans: &[Sent], plan: &AggregatePlan) {
     }
 }
 
-fn check_latency(sketch: &LatencySketch, mut durations: Vec<u64>) {
+/// Asserts that a sketch knows these durations.
+pub fn check_latency(sketch: &LatencySketch, mut durations: Vec<u64>) {
     durations.sort_unstable();
     assert_eq!(sketch.max(), durations[durations.len() - 1]);
     for q in [0.5, 0.75, 0.9, 0.95, 0.99] {

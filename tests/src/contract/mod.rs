@@ -5,6 +5,8 @@
 
 pub mod aggregate;
 pub mod append;
+pub mod cleaning;
+pub mod dependencies;
 pub mod engine;
 pub mod extremes;
 pub mod paging;
@@ -64,12 +66,36 @@ macro_rules! contract_suite {
                 percentiles_are_close,
                 status_counts,
             ],
+            dependencies: [
+                edges_are_those_of_the_spans,
+                halves_that_arrive_seconds_apart_are_joined,
+                a_late_callee_makes_a_virtual_edge_real,
+                a_call_from_the_future_waits_for_its_window,
+                links_join_across_traces,
+                ranges_count_every_minute_that_they_touch,
+                a_long_call_finds_its_late_callees,
+                duplicates_leave_with_the_merge,
+                spans_that_share_an_id_are_caller_and_callee,
+                tenants_have_graphs_of_their_own,
+                any_split_gives_the_same_edges,
+            ],
             retention: [
                 windows_go_by_arrival,
                 dropped_windows_give_their_space_back,
                 a_clock_that_runs_backwards_opens_no_older_window,
                 what_was_dropped_stays_away,
                 a_window_goes_while_it_is_read,
+            ],
+            cleaning: [
+                whole_traces_are_deleted,
+                names_are_deleted_with_their_spans,
+                spans_that_arrive_later_stay,
+                a_deletion_survives_restarts,
+                nothing_to_delete_is_no_error,
+                pinned_traces_stay,
+                rules_keep_whole_traces,
+                the_oldest_windows_go_first,
+                ingest_waits_only_when_nothing_can_go,
             ],
             engine: [
                 a_commit_needs_the_rows_that_it_removes,

@@ -19,6 +19,20 @@ pub use victim::live;
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
+/// Room that a folder in memory must leave to others.
+const PLENTY: u64 = 1 << 30;
+
+/// A folder for a victim or what it left. In memory where there is room: what a real disk does is what
+/// these tests do not ask for, and its syncs would take most of their time.
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let in_memory = (free > PLENTY).then(|| tempfile::tempdir_in(memory));
+    in_memory.unwrap_or_else(tempfile::tempdir).unwrap()
+}
+
 /// Where the store of a victim lies.
 pub fn data(folder: &Path) -> PathBuf {
     folder.join("data")

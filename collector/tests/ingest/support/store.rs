@@ -5,11 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use spandrel_proto::otlp::Decoded;
-use spandrel_proto::{TenantId, TraceId};
+use spandrel_proto::{TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::{
-    AggregateAnswer, AppendError, Operation, ReadError, SearchAnswer, StoreStatus, TraceScan, TraceSpans,
-    TraceStore,
+    AggregateAnswer, AppendError, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
+    TraceScan, TraceSpans, TraceStore,
 };
 
 use super::PATIENCE;
@@ -111,6 +111,10 @@ impl TraceStore for FakeStore {
 
     fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         Ok(AggregateAnswer::default())
+    }
+
+    fn dependencies(&self, _: &TenantId, _: TimeRange) -> Result<DependencyAnswer, ReadError> {
+        Ok(DependencyAnswer::default())
     }
 
     fn services(&self, _: &TenantId) -> Vec<String> {

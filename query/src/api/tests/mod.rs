@@ -1,5 +1,7 @@
 //! Requests to the router over a store that holds one trace.
 
+mod dependencies;
+mod export;
 mod openapi;
 mod search;
 mod trace;
@@ -95,7 +97,6 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     check_problem("/api/v1/traces/aa?cursor=abc", 400, "not a cursor").await;
     check_problem("/api/v1/traces/aa?limit=5", 400, "allowed: format, attributes, segment, cursor").await;
     check_problem("/api/v1/traces/aa/critical-path", 404, "openapi.json").await;
-    check_problem("/api/v1/dependencies", 404, "openapi.json").await;
     check_problem("/api/v1/traces/compare?a=aa&b=bb", 404, "openapi.json").await;
     check_problem("/api/v1/traces/live", 404, "openapi.json").await;
     check_problem("/api/nothing", 404, "openapi.json").await;

@@ -22,6 +22,9 @@ async fn the_openapi_document_describes_every_route_and_no_other() {
 async fn the_openapi_document_describes_every_parameter_and_no_other() {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
+        if item["get"].is_null() {
+            continue;
+        }
         let parameters = item["get"]["parameters"].as_array().cloned().unwrap_or_default();
         let mut resolved = Vec::new();
         for parameter in parameters {

@@ -13,6 +13,7 @@ use spandrel_proto::otlp::{AnyValue, RawValue, raw_attribute};
 use std::hash::Hasher;
 
 use super::interner::same;
+use crate::edges::is_peer_key;
 
 /// Which message a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +117,8 @@ pub(crate) struct SlotTable {
     table: Vec<u32>,
     /// For each slot, which one came after it the last time.
     after: Vec<u32>,
+    /// For each slot, whether it may name the other side of a call.
+    peers: Vec<bool>,
 }
 
 /// Numbers shapes in the order in which they are first seen.
@@ -169,6 +172,8 @@ impl Form {
 
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
+/// The number of the field that holds a span's flags.
+const FLAGS: u32 = 16;
 /// The number of the field that holds a span's events.
 pub(crate) const EVENTS: u32 = 11;
 
@@ -190,6 +195,22 @@ impl Slot {
         let (key, value) = self.literal_attribute()?;
         let value = if let RawValue::Bool(flag) = value { AnyValue::Bool(flag) } else { AnyValue::Empty };
         Some((key, value))
+    }
+
+    /// The flags of a span, where they are a part of the shape.
+    pub(crate) fn literal_span_flags(&self) -> Option<u32> {
+        if (self.level, self.form, self.field) != (Level::Span, Form::Literal, FLAGS) {
+            return None;
+        }
+        match Reader::new(&self.name).next_field().ok()??.value {
+            Value::Fixed32(flags) => Some(flags),
+            _ => None,
+        }
+    }
+
+    /// Whether its numbers are the flags of spans.
+    pub(crate) fn is_span_flags(&self) -> bool {
+        self.level == Level::Span && self.field == FLAGS
     }
 
     /// Whether it is an attribute of the span with this key.
@@ -236,6 +257,11 @@ impl SlotTable {
         self.slots.len()
     }
 
+    /// Whether an attribute may name the other side of a call.
+    pub(crate) fn is_peer(&self, slot: u32) -> bool {
+        self.peers[slot as usize]
+    }
+
     pub(crate) fn get(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
     }
@@ -276,6 +302,7 @@ impl SlotTable {
         self.table[at] = number;
         self.slots.push(Slot { level, form, field, name: Bytes::copy_from_slice(name) });
         self.after.push(FREE);
+        self.peers.push((level, form) == (Level::Span, Form::String) && is_peer_key(name));
         number
     }
 

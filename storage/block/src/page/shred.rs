@@ -10,6 +10,7 @@ use super::columns::PageColumns;
 use super::interner::{Interner, same};
 use super::rebuild::varint_length;
 use super::shape::{Form, Level, ShapeTable, SlotTable};
+use crate::edges::PeerCandidates;
 
 /// What a block knows of spans so far.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ pub(crate) const MAX_SHAPES: usize = 65_536;
 const START: u32 = u32::MAX;
 
 /// What a row shows of a span, met on the walk.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Facts<'a> {
     pub(crate) trace_id: &'a [u8],
     pub(crate) span_id: &'a [u8],
@@ -64,8 +65,13 @@ pub(crate) struct Facts<'a> {
     pub(crate) kind: i32,
     pub(crate) status: i32,
     pub(crate) end: u64,
+    pub(crate) flags: u32,
     /// Attribute `error` is true.
     pub(crate) error: bool,
+    /// Links, or what may be some.
+    pub(crate) has_links: bool,
+    /// Names of the other side.
+    pub(crate) peers: PeerCandidates<'a>,
 }
 
 /// The parts of a field as they stand on the wire.
@@ -123,13 +129,14 @@ impl Shredder {
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (field.number, field.value) {
                 (9, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, before, Level::Span, &field, attribute)
+                    self.attribute(words, columns, before, Level::Span, &field, attribute, facts)
                 }
                 (11, Value::Bytes(event)) if field.is_minimal() => {
                     self.nested(words, columns, Level::Event, event, start)?;
                     words.slots.intern(before, Level::Span, Form::Nested, 11, b"")
                 }
                 (13, Value::Bytes(link)) if field.is_minimal() => {
+                    facts.has_links = true;
                     self.nested(words, columns, Level::Link, link, start)?;
                     words.slots.intern(before, Level::Span, Form::Nested, 13, b"")
                 }
@@ -161,6 +168,7 @@ impl Shredder {
         start: u64,
     ) -> Result<(), WireError> {
         self.nested.clear();
+        let mut nobody = Facts::default();
         let mut reader = Reader::new(message);
         let mut before = START;
         while let Some(field) = reader.next_field()? {
@@ -168,7 +176,7 @@ impl Shredder {
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (level, field.number, field.value) {
                 (Level::Event, 3, Value::Bytes(attribute)) | (Level::Link, 4, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, before, level, &field, attribute)
+                    self.attribute(words, columns, before, level, &field, attribute, &mut nobody)
                 }
                 (Level::Event, 1, Value::Fixed64(time)) if field.is_minimal() => {
                     let slot = words.slots.intern(before, level, Form::Since, 1, b"");
@@ -211,14 +219,16 @@ impl Shredder {
 
     /// An attribute as exporters write it: key, then a value of one field.
     #[inline]
-    fn attribute(
+    #[allow(clippy::too_many_arguments)]
+    fn attribute<'a>(
         &mut self,
         words: &mut Vocabulary,
         columns: &mut PageColumns,
         before: u32,
         level: Level,
-        field: &RawField<'_>,
-        attribute: &[u8],
+        field: &RawField<'a>,
+        attribute: &'a [u8],
+        facts: &mut Facts<'a>,
     ) -> u32 {
         let parsed = RegularAttribute::parse(attribute);
         let Some(RegularAttribute { key, value }) = parsed.filter(|_| field.is_minimal()) else {
@@ -244,6 +254,9 @@ impl Shredder {
             }
             RegularValue::Text(form, text) => {
                 let slot = words.slots.intern(before, level, form, field.number, key);
+                if words.slots.is_peer(slot) {
+                    facts.peers.see(key, text);
+                }
                 self.push_text(words, columns, slot, text);
                 slot
             }
@@ -335,6 +348,8 @@ impl<'a> Facts<'a> {
             (5, Value::Bytes(name)) => self.name = name,
             (6, Value::Varint(kind)) => self.kind = kind as i32,
             (8, Value::Fixed64(end)) => self.end = end,
+            (13, _) => self.has_links = true,
+            (16, Value::Fixed32(flags)) => self.flags = flags,
             (15, Value::Bytes(status)) => self.status = status_code(status, self.status)?,
             _ => {}
         }

@@ -27,7 +27,7 @@ fn unreadable(error: KeyError) -> EngineError {
 
 impl RocksEngine {
     /// The blocks that have pages in a family. Jumps from block to block: a page is a large value.
-    fn blocks_of(&self, family: &str, found: &mut Vec<BlockKey>) -> Result<(), EngineError> {
+    pub(super) fn blocks_of(&self, family: &str, found: &mut Vec<BlockKey>) -> Result<(), EngineError> {
         let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
         rows.seek_to_first();
         while let Some(key) = rows.key() {

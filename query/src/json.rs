@@ -3,13 +3,13 @@
 use spandrel_proto::otlp::write_string;
 
 /// An object that is being written. Members stand in the order they are given.
-pub(super) struct Object<'o> {
+pub(crate) struct Object<'o> {
     out: &'o mut Vec<u8>,
     empty: bool,
 }
 
 /// Writes a list, with commas between what `write` writes.
-pub(super) fn list<T>(
+pub(crate) fn list<T>(
     out: &mut Vec<u8>,
     items: impl IntoIterator<Item = T>,
     mut write: impl FnMut(&mut Vec<u8>, T),
@@ -25,7 +25,7 @@ pub(super) fn list<T>(
 }
 
 /// Writes bytes as a string of lower-case hex digits.
-pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for byte in bytes {
@@ -52,13 +52,13 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
 // === impl Object ===
 
 impl<'o> Object<'o> {
-    pub(super) fn begin(out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn begin(out: &'o mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
     }
 
     /// Writes a member's name; its value has to follow.
-    pub(super) fn name(&mut self, name: &str) -> &mut Vec<u8> {
+    pub(crate) fn name(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');
         }
@@ -69,42 +69,42 @@ impl<'o> Object<'o> {
         self.out
     }
 
-    pub(super) fn string(&mut self, name: &str, text: &str) {
+    pub(crate) fn string(&mut self, name: &str, text: &str) {
         write_string(self.name(name), text);
     }
 
-    pub(super) fn string_or_null(&mut self, name: &str, text: Option<&str>) {
+    pub(crate) fn string_or_null(&mut self, name: &str, text: Option<&str>) {
         match text {
             Some(text) => self.string(name, text),
             None => self.null(name),
         }
     }
 
-    pub(super) fn null(&mut self, name: &str) {
+    pub(crate) fn null(&mut self, name: &str) {
         self.name(name).extend_from_slice(b"null");
     }
 
-    pub(super) fn number(&mut self, name: &str, number: impl Into<u64>) {
+    pub(crate) fn number(&mut self, name: &str, number: impl Into<u64>) {
         decimal(self.name(name), number.into());
     }
 
-    pub(super) fn count(&mut self, name: &str, count: usize) {
+    pub(crate) fn count(&mut self, name: &str, count: usize) {
         self.number(name, count as u64);
     }
 
     /// A point in time: a decimal string, since a JSON number would be rounded by many readers.
-    pub(super) fn time(&mut self, name: &str, nanos: u64) {
+    pub(crate) fn time(&mut self, name: &str, nanos: u64) {
         let out = self.name(name);
         out.push(b'"');
         decimal(out, nanos);
         out.push(b'"');
     }
 
-    pub(super) fn hex(&mut self, name: &str, bytes: &[u8]) {
+    pub(crate) fn hex(&mut self, name: &str, bytes: &[u8]) {
         hex(self.name(name), bytes);
     }
 
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         self.out.push(b'}');
     }
 }

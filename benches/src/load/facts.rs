@@ -1,0 +1,75 @@
+//! What was sent, arranged for asking: which traces, values and operations there are to ask for, and
+//! what the answers have to say.
+
+use fastrand::Rng;
+use spandrel_benches::corpus::{Known, KnownOperation, KnownTrace};
+use spandrel_proto::TraceId;
+
+use crate::Failure;
+
+/// All that is known of what is stored.
+pub(crate) struct Facts {
+    /// By ID.
+    traces: Vec<KnownTrace>,
+    /// Where in `traces` those of about 20 spans are.
+    usual: Vec<u32>,
+    /// ...and those that have an order.
+    with_order: Vec<u32>,
+    /// The last ones that began.
+    pub(crate) newest: Vec<KnownTrace>,
+    pub(crate) largest: KnownTrace,
+    pub(crate) services: Vec<&'static str>,
+    /// Some operations, from the rarest to the most frequent.
+    pub(crate) operations: Vec<KnownOperation>,
+}
+
+/// What counts as a trace of 20 spans.
+const USUAL: std::ops::RangeInclusive<u32> = 15..=25;
+const NEWEST: usize = 20;
+const OPERATIONS: usize = 40;
+
+// === impl Facts ===
+
+impl Facts {
+    pub(crate) fn new(known: Known) -> Result<Self, Failure> {
+        let Known { mut traces, mut operations, .. } = known;
+        let newest = traces.iter().rev().take(NEWEST).copied().collect();
+        traces.sort_unstable_by_key(|trace| trace.id);
+        let places = |fits: &dyn Fn(&KnownTrace) -> bool| -> Vec<u32> {
+            (0u32..).zip(&traces).filter(|(_, trace)| fits(trace)).map(|(at, _)| at).collect()
+        };
+        let usual = places(&|trace| USUAL.contains(&trace.spans));
+        let with_order = places(&|trace| trace.order.is_some());
+        let largest = traces.iter().max_by_key(|trace| trace.spans).copied();
+        let (Some(largest), false, false) = (largest, usual.is_empty(), with_order.is_empty()) else {
+            return Err("too few spans to ask anything: send at least 10,000".into());
+        };
+        let mut services: Vec<_> = operations.iter().map(|operation| operation.service).collect();
+        services.dedup();
+        operations.sort_by_key(|operation| operation.spans);
+        let step = operations.len().div_ceil(OPERATIONS).max(1);
+        let operations = operations.into_iter().step_by(step).collect();
+        Ok(Self { traces, usual, with_order, newest, largest, services, operations })
+    }
+
+    /// The trace of an ID; `None` when there should be none.
+    pub(crate) fn trace(&self, id: TraceId) -> Option<&KnownTrace> {
+        let at = self.traces.binary_search_by_key(&id, |trace| trace.id).ok()?;
+        self.traces.get(at)
+    }
+
+    /// Any trace of about 20 spans.
+    pub(crate) fn usual(&self, rng: &mut Rng) -> KnownTrace {
+        self.traces[self.usual[rng.usize(0..self.usual.len())] as usize]
+    }
+
+    /// Any trace at all.
+    pub(crate) fn any(&self, rng: &mut Rng) -> KnownTrace {
+        self.traces[rng.usize(0..self.traces.len())]
+    }
+
+    /// Any trace with an order.
+    pub(crate) fn with_order(&self, rng: &mut Rng) -> KnownTrace {
+        self.traces[self.with_order[rng.usize(0..self.with_order.len())] as usize]
+    }
+}

@@ -1,0 +1,125 @@
+//! A figure: something that was measured, with the bar beside it where there is one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::latencies::Latencies;
+
+/// Figures that belong together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Section {
+    pub(crate) title: String,
+    pub(crate) figures: Vec<Figure>,
+}
+
+/// Something that was measured. Less is better wherever there is a bar.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    /// What, with its unit.
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at_most: Option<f64>,
+    /// How often the value of the smallest store that of the largest may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) growth_at_most: Option<f64>,
+    /// What it was about in this case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+}
+
+// === impl Section ===
+
+impl Section {
+    pub(crate) fn new(title: &str, figures: Vec<Figure>) -> Self {
+        Self { title: title.to_owned(), figures }
+    }
+}
+
+// === impl Figure ===
+
+impl Figure {
+    pub(crate) fn new(name: impl Into<String>, value: f64) -> Self {
+        Self { name: name.into(), value, at_most: None, growth_at_most: None, note: None }
+    }
+
+    /// With a bar.
+    pub(crate) fn at_most(mut self, bar: f64) -> Self {
+        self.at_most = Some(bar);
+        self
+    }
+
+    /// With a bar for its growth.
+    pub(crate) fn grows_at_most(mut self, times: f64) -> Self {
+        self.growth_at_most = Some(times);
+        self
+    }
+
+    pub(crate) fn note(mut self, note: Option<String>) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// Three percentiles of one thing, in milliseconds.
+    pub(crate) fn percentiles(name: &str, times: &Latencies) -> [Self; 3] {
+        [("p50", times.p50_ms), ("p95", times.p95_ms), ("p99", times.p99_ms)]
+            .map(|(percentile, value)| Self::new(format!("{name}, {percentile} ms"), value))
+    }
+
+    /// Whether the bar is met; `None` without one.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        self.at_most.map(|bar| self.value <= bar)
+    }
+}
+
+/// A value as tables show it: with as many digits as say something.
+pub(crate) fn shown(value: f64) -> String {
+    match value.abs() {
+        size if value == value.trunc() && size < 1e15 => grouped(value as i64),
+        ..10.0 => format!("{value:.2}"),
+        10.0..1_000.0 => format!("{value:.1}"),
+        _ => grouped(value as i64),
+    }
+}
+
+/// A number of spans as people say it.
+pub(crate) fn spans(count: u64) -> String {
+    match count {
+        0..1_000_000 if count.is_multiple_of(1_000) => format!("{}k", count / 1_000),
+        _ if count.is_multiple_of(1_000_000) => format!("{}M", count / 1_000_000),
+        _ => grouped(count.cast_signed()),
+    }
+}
+
+/// With a comma before every third digit.
+fn grouped(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut out = if value < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_told_with_the_digits_that_matter() {
+        let cases = [(0.0, "0"), (1.239, "1.24"), (41.27, "41.3"), (1_234.5, "1,234"), (2e6, "2,000,000")];
+        for (value, text) in cases {
+            assert_eq!(shown(value), text);
+        }
+        assert_eq!((spans(5_000_000), spans(20_000), spans(123)), ("5M".into(), "20k".into(), "123".into()));
+    }
+
+    #[test]
+    fn a_bar_is_met_up_to_and_with_its_value() {
+        let figure = |value| Figure::new("x", value).at_most(4.0);
+        assert_eq!((figure(4.0).is_met(), figure(4.01).is_met()), (Some(true), Some(false)));
+        assert_eq!(Figure::new("x", 1.0).is_met(), None);
+    }
+}

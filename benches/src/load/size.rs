@@ -1,0 +1,256 @@
+//! The measurement of one size, from an empty data directory to the last restart. Reads like what it
+//! does; how is in the other files.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use spandrel_benches::corpus::{Batching, CorpusConfig};
+use spandrel_proto::UnixNanos;
+use tokio::time::sleep;
+
+use crate::Failure;
+use crate::bars;
+use crate::facts::Facts;
+use crate::figures::{Figure, Section};
+use crate::flags::{Flags, Protocol};
+use crate::ingest::{self, Load, Sent};
+use crate::latencies::Latencies;
+use crate::machine::{self, Meter, Spent};
+use crate::process;
+use crate::questions::{Asker, Bounds, Kind};
+use crate::say;
+use crate::server::{self, Server};
+
+/// Everything that was measured with so many spans.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SizeReport {
+    /// As asked for; traces are whole, so that it can be a few more.
+    pub(crate) spans: u64,
+    pub(crate) version: String,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// How far the server got at which cost.
+struct Ingested {
+    facts: Facts,
+    spans: u64,
+    figures: Vec<Figure>,
+}
+
+/// How often the server is asked how far it is: rarely, because its CPU time is being measured.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The contract promises 60 s; what takes longer is still told.
+const SEALED_WITHIN: Duration = Duration::from_secs(600);
+/// The server has settled once it used next to nothing for so many seconds in a row...
+const STILL_SECONDS: u32 = 12;
+/// ...or after this.
+const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+/// What it may use in one of these seconds.
+const NEXT_TO_NOTHING: Duration = Duration::from_millis(80);
+
+/// Measures one size.
+pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<SizeReport, Failure> {
+    let home = server::empty_data_dir(flags.work_dir.as_deref())?;
+    let data_dir = home.path();
+    machine::check_room(data_dir, spans)?;
+    let server = Server::start(flags, data_dir).await?;
+    let version = server.status().await?.version;
+    let begins = begins(spans);
+
+    let ingested = ingest(flags, &server, spans, seed, begins).await?;
+    let space = space(&server, data_dir, ingested.spans).await?;
+    let questions = ask(flags, &server, &ingested.facts, begins, seed).await?;
+    let peak = Figure::new("peak memory with questions, MB", peak_memory(&server));
+    let restarts = restart(flags, server, data_dir, &ingested, seed).await?;
+
+    let sections = vec![
+        Section::new("Spans in", ingested.figures),
+        Section::new("Space", space.into_iter().chain([peak]).collect()),
+        Section::new("Questions", questions),
+        Section::new("Restarts", restarts),
+    ];
+    Ok(SizeReport { spans, version, sections })
+}
+
+/// Sends everything, and waits until the server has nothing left to do.
+async fn ingest(
+    flags: &Flags,
+    server: &Server,
+    spans: u64,
+    seed: u64,
+    begins: UnixNanos,
+) -> Result<Ingested, Failure> {
+    say(&format!("sending {spans} spans"));
+    let load = bulk(flags, server, corpus(spans, seed, flags.request_spans, Batching::Collector, begins));
+    let meter = Meter::start(server.pid);
+    let sent = ingest::send(&load).await?;
+    let acknowledged = meter.spent();
+    let Sent { spans, requests, bytes, retries, took, latencies, known } = sent;
+
+    let facts = Facts::new(known)?;
+    Asker::new(server, &facts, begins, seed).await?.check_newest().await?;
+    let queryable = meter.spent();
+    say("waiting until all of it is sealed, and the server has settled");
+    wait_until_sealed(server).await?;
+    let sealed = meter.spent();
+    settle(server).await;
+    let settled = meter.spent();
+    check_count(server, spans).await?;
+
+    let latencies = Latencies::of(latencies);
+    let per_million = |spent: Spent| spent.server.as_secs_f64() * 1e6 / spans as f64;
+    let figures = vec![
+        Figure::new("CPU s per million, until acknowledged", per_million(acknowledged))
+            .at_most(bars::CPU_QUERYABLE),
+        Figure::new("CPU s per million, until queryable", per_million(queryable))
+            .at_most(bars::CPU_QUERYABLE),
+        Figure::new("CPU s per million, until sealed", per_million(sealed)).at_most(bars::CPU_SEALED),
+        Figure::new("CPU s per million, until settled", per_million(settled)).at_most(bars::CPU_SEALED),
+        Figure::new("acknowledged, p50 ms", latencies.p50_ms),
+        Figure::new("acknowledged, p99 ms", latencies.p99_ms),
+        Figure::new("spans/s", spans as f64 / took.as_secs_f64()),
+        Figure::new("sealed after, s", (sealed.wall - acknowledged.wall).as_secs_f64()),
+        Figure::new("bytes per span on the wire", bytes as f64 / spans as f64),
+        Figure::new("spans per request", spans as f64 / requests as f64),
+        Figure::new("sent again when overloaded", retries as f64),
+        Figure::new("CPU of others while sending, % of the machine", acknowledged.others_share * 1e2),
+        Figure::new("CPU of others until settled, % of the machine", settled.others_share * 1e2),
+    ];
+    Ok(Ingested { facts, spans, figures })
+}
+
+async fn space(server: &Server, data_dir: &Path, spans: u64) -> Result<Vec<Figure>, Failure> {
+    let status = server.status().await?;
+    let per_span = |bytes: u64| bytes as f64 / spans as f64;
+    Ok(vec![
+        Figure::new("bytes per span on disk", per_span(process::disk_usage(data_dir)))
+            .at_most(bars::BYTES_PER_SPAN),
+        Figure::new("bytes per span, storeBytes", per_span(status.store_bytes)),
+        Figure::new("peak memory until settled, MB", peak_memory(server)).at_most(bars::PEAK_MEMORY),
+    ])
+}
+
+async fn ask(
+    flags: &Flags,
+    server: &Server,
+    facts: &Facts,
+    begins: UnixNanos,
+    seed: u64,
+) -> Result<Vec<Figure>, Failure> {
+    let bounds = Bounds { questions: flags.questions, time: Duration::from_secs(flags.question_seconds) };
+    let mut asker = Asker::new(server, facts, begins, seed).await?;
+    let meter = Meter::start(server.pid);
+    let mut figures = Vec::new();
+    for kind in Kind::ALL {
+        say(&format!("asking: {kind:?}"));
+        figures.extend(asker.ask(kind, bounds).await?);
+    }
+    figures.push(Figure::new("spans of the largest trace", facts.largest.spans.into()));
+    let others = meter.spent().others_share * 1e2;
+    figures.push(Figure::new("CPU of others while asking, % of the machine", others));
+    Ok(figures)
+}
+
+/// Stops and starts it; kills it right after the last acknowledgement and starts it again.
+async fn restart(
+    flags: &Flags,
+    server: Server,
+    data_dir: &Path,
+    ingested: &Ingested,
+    seed: u64,
+) -> Result<Vec<Figure>, Failure> {
+    say("stopping, and starting again on the same data");
+    let stopped_after = server.stop().await?;
+    let server = Server::start(flags, data_dir).await?;
+    check_count(&server, ingested.spans).await?;
+    let ready_after_stop = server.ready_after;
+
+    say(&format!("sending {} spans in small requests, and killing the server", flags.small_spans));
+    let begins = begins(flags.small_spans);
+    let corpus = corpus(flags.small_spans, seed.wrapping_add(1), SMALL_REQUEST, Batching::Sidecar, begins);
+    let load = small(flags, &server, corpus);
+    let meter = Meter::start(server.pid);
+    let sent = ingest::send(&load).await?;
+    let cpu = meter.spent().server.as_secs_f64() * 1e6 / sent.spans as f64;
+    server.kill().await?;
+    let server = Server::start(flags, data_dir).await?;
+    let found = server.status().await?.span_count;
+    let lost = (ingested.spans + sent.spans).saturating_sub(found);
+    let newest = Facts::new(sent.known)?;
+    Asker::new(&server, &newest, begins, seed).await?.check_newest().await?;
+    let ready_after_kill = server.ready_after;
+    server.stop().await?;
+
+    let acknowledged = Latencies::of(sent.latencies);
+    Ok(vec![
+        Figure::new("stopped after, s", stopped_after.as_secs_f64()),
+        Figure::new("ready after a stop, s", ready_after_stop.as_secs_f64()),
+        Figure::new("ready after SIGKILL, s", ready_after_kill.as_secs_f64()).at_most(bars::READY_AFTER_KILL),
+        Figure::new("spans lost by SIGKILL", lost as f64).at_most(bars::LOST),
+        Figure::new("small requests: CPU s per million, acknowledged", cpu),
+        Figure::new("small requests: spans/s", sent.spans as f64 / sent.took.as_secs_f64()),
+        Figure::new("small requests: acknowledged, p99 ms", acknowledged.p99_ms),
+    ])
+}
+
+/// Spans of one small request, and the connections that they come from: a mesh of sidecars.
+const SMALL_REQUEST: u16 = 5;
+const SMALL_CONNECTIONS: u16 = 64;
+
+fn bulk(flags: &Flags, server: &Server, corpus: CorpusConfig) -> Load {
+    let Flags { protocol, connections, .. } = *flags;
+    Load { authority: server.otlp(protocol).to_owned(), protocol, connections, chunked: false, corpus }
+}
+
+/// Proxies send HTTP bodies in chunks.
+fn small(flags: &Flags, server: &Server, corpus: CorpusConfig) -> Load {
+    let chunked = flags.protocol == Protocol::Http;
+    Load { connections: SMALL_CONNECTIONS, chunked, ..bulk(flags, server, corpus) }
+}
+
+fn corpus(spans: u64, seed: u64, request_spans: u16, batching: Batching, begins: UnixNanos) -> CorpusConfig {
+    CorpusConfig { seed, spans, request_spans: request_spans.into(), batching, begins }
+}
+
+/// A corpus that covers so much time that it ends about now.
+fn begins(spans: u64) -> UnixNanos {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let begin = now.saturating_sub(CorpusConfig::covers(spans));
+    UnixNanos(u64::try_from(begin.as_nanos()).unwrap_or_default())
+}
+
+async fn wait_until_sealed(server: &Server) -> Result<(), Failure> {
+    let began = Instant::now();
+    while server.status().await?.unsealed_span_count > 0 {
+        if began.elapsed() > SEALED_WITHIN {
+            return Err(format!("unsealedSpanCount is not 0 after {SEALED_WITHIN:?}").into());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Waits until replaced blocks are deleted and the engine has given their space back.
+async fn settle(server: &Server) {
+    let began = Instant::now();
+    let mut still = 0;
+    while still < STILL_SECONDS && began.elapsed() < SETTLED_WITHIN {
+        let second = Meter::start(server.pid);
+        sleep(Duration::from_secs(1)).await;
+        still = if second.spent().server < NEXT_TO_NOTHING { still + 1 } else { 0 };
+    }
+}
+
+async fn check_count(server: &Server, acknowledged: u64) -> Result<(), Failure> {
+    let found = server.status().await?.span_count;
+    if found == acknowledged {
+        return Ok(());
+    }
+    Err(format!("{acknowledged} spans were acknowledged, the server has {found}").into())
+}
+
+/// In MB.
+fn peak_memory(server: &Server) -> f64 {
+    process::peak_memory(server.pid).unwrap_or_default() as f64 / 1e6
+}

@@ -1,0 +1,204 @@
+//! `/api/v1/backups`: takes a backup and streams it to the client, lists those taken, forgets one.
+//!
+//! The stream is described in `spandrel_storage::backup`. What the client keeps, and where, is its own
+//! business; it says which blocks it has, and those are named and not sent.
+
+use std::collections::HashSet;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, delete, get};
+use serde::{Deserialize, Serialize};
+use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StreamLine};
+use spandrel_storage::{BackupError, BackupReceiver, ReceiverGone, Safekeeping, TraceStore};
+
+use super::{Answer, json, part};
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::run::{Output, Stop};
+use crate::state::QueryState;
+
+const STREAM: &str = "application/vnd.spandrel.backup";
+/// Hashes of half a million blocks.
+const MAX_BODY: usize = 32 << 20;
+/// Bytes of a block that are written at once.
+const PIECE: usize = 256 << 10;
+
+/// What the client has already.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// Hashes of blocks that need not be sent.
+    have: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Backups {
+    backups: Vec<Backup>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Backup {
+    id: String,
+    taken_unix_nano: String,
+    block_count: usize,
+    span_count: u64,
+    byte_count: u64,
+    lost_block_count: usize,
+}
+
+/// Writes a backup to the client.
+struct Sender<'o> {
+    out: &'o mut Output,
+    have: HashSet<ContentHash>,
+    stop: Option<Stop>,
+}
+
+/// `/backups`.
+pub(super) fn all() -> MethodRouter<QueryState> {
+    get(list).post(take).layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+/// `/backups/{backupId}`.
+pub(super) fn one() -> MethodRouter<QueryState> {
+    delete(forget)
+}
+
+async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, BytesRejection>) -> Answer {
+    Params::parse(&uri, &[])?;
+    let body = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
+    let have = wanted(&body)?;
+    let store = state.store();
+    let write = move |out: &mut Output| {
+        let mut sender = Sender { out, have, stop: None };
+        let taken = safekeeping(&*store)?.back_up(&mut sender);
+        match (taken, sender.stop.take()) {
+            (_, Some(stop)) => Err(stop),
+            (Err(error), None) => Err(unusable(&error).into()),
+            (Ok(()), None) => {
+                sender.out.buffer.extend_from_slice(format!("{}\n", StreamLine::End).as_bytes());
+                Ok(())
+            }
+        }
+    };
+    state.runner().stream(STREAM, write).await
+}
+
+fn wanted(body: &[u8]) -> Result<HashSet<ContentHash>, Problem> {
+    if body.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| Problem::parameter("body", error))?;
+    let hash = |text: String| {
+        let allowed = "32 lower-case hex digits";
+        let wrong = |()| Problem::parameter("have", format!("{text:?} is not {allowed}")).allowing(allowed);
+        text.parse().map_err(wrong)
+    };
+    wanted.have.into_iter().map(hash).collect()
+}
+
+async fn list(State(state): State<QueryState>, uri: Uri) -> Answer {
+    Params::parse(&uri, &[])?;
+    let backups = state.ask(|store| safekeeping(store)?.backups().map_err(|e| unusable(&e))).await?;
+    json(&Backups { backups: backups.iter().map(Backup::of).collect() })
+}
+
+async fn forget(
+    State(state): State<QueryState>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
+    Params::parse(&uri, &[])?;
+    let text = part("backupId", path)?;
+    let allowed = "16 lower-case hex digits";
+    let id: BackupId = text.parse().map_err(|()| {
+        Problem::parameter("backupId", format!("{text:?} is not {allowed}")).allowing(allowed)
+    })?;
+    let known = state
+        .ask(move |store| safekeeping(store)?.forget_backup(id).map_err(|error| unusable(&error)))
+        .await?;
+    match known {
+        true => Ok(StatusCode::NO_CONTENT.into_response()),
+        false => Err(Problem::not_found(format!("no backup {id} is known; GET /api/v1/backups lists them"))),
+    }
+}
+
+/// The part of the store that takes backups and checks.
+pub(super) fn safekeeping(store: &dyn TraceStore) -> Result<&dyn Safekeeping, Problem> {
+    store.safekeeping().ok_or_else(|| Problem::not_found("this store takes no backups and has no checks"))
+}
+
+fn unusable(error: &BackupError) -> Problem {
+    tracing::error!(%error, "a backup failed");
+    Problem::unreadable(format!("{error}; look at the log of the server, then try again"))
+}
+
+// === impl Backup ===
+
+impl Backup {
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            id: manifest.id.to_string(),
+            taken_unix_nano: manifest.taken.0.to_string(),
+            block_count: manifest.blocks.len(),
+            span_count: manifest.spans(),
+            byte_count: manifest.bytes(),
+            lost_block_count: manifest.lost.len(),
+        }
+    }
+}
+
+// === impl Sender ===
+
+impl Sender<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ReceiverGone> {
+        for piece in bytes.chunks(PIECE) {
+            self.out.buffer.extend_from_slice(piece);
+            if let Err(stop) = self.out.spill() {
+                self.stop = Some(stop);
+                return Err(ReceiverGone);
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &StreamLine) -> Result<(), ReceiverGone> {
+        self.write(format!("{line}\n").as_bytes())
+    }
+}
+
+impl BackupReceiver for Sender<'_> {
+    fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone> {
+        self.line(&StreamLine::Begin)?;
+        self.line(&StreamLine::Id(backup.id))?;
+        self.line(&StreamLine::Taken(backup.taken))?;
+        self.line(&StreamLine::Expect(backup.blocks.len() as u64, backup.bytes(), backup.spans()))
+    }
+
+    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
+        self.line(&StreamLine::Records(piece))?;
+        self.write(&bytes)
+    }
+
+    fn has(&self, hash: ContentHash) -> bool {
+        self.have.contains(&hash)
+    }
+
+    fn block(&mut self, block: &BackupBlock, bytes: Option<Bytes>) -> Result<(), ReceiverGone> {
+        match bytes {
+            None => self.line(&StreamLine::Have(block.clone())),
+            Some(bytes) => {
+                self.line(&StreamLine::Send(block.clone()))?;
+                self.write(&bytes)
+            }
+        }
+    }
+
+    fn lost(&mut self, block: &LostBlock) -> Result<(), ReceiverGone> {
+        self.line(&StreamLine::Lost(block.clone()))
+    }
+}

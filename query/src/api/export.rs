@@ -1,0 +1,90 @@
+//! `GET /api/v1/export`: all traces of which a span matches, streamed in a format of other tools.
+//!
+//! An answer that ends without an error is whole, but for blocks that were known to be damaged before
+//! it began: their number stands in a header. Damage that is met on the way breaks the answer at its
+//! end, so that nobody takes a part for the whole; asked again, the damage is known.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_DISPOSITION;
+use axum::http::{HeaderName, HeaderValue, Uri};
+use spandrel_proto::TenantId;
+use spandrel_storage::TraceStore;
+use spandrel_storage::plan::ScanPlan;
+
+use super::Answer;
+use crate::export::ExportFormat;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::state::QueryState;
+use crate::{times, traceql};
+
+const PARAMETERS: [&str; 4] = ["format", "q", "start", "end"];
+
+const FORMATS: [(&str, ExportFormat); 4] = [
+    ("otlp", ExportFormat::Otlp),
+    ("otlp-json", ExportFormat::Otlp),
+    ("jaeger", ExportFormat::Jaeger),
+    ("parquet", ExportFormat::Parquet),
+];
+
+/// Traces that the export has at the most: what progress is measured by.
+const TRACES_AT_MOST: HeaderName = HeaderName::from_static("spandrel-traces-at-most");
+/// Damaged blocks whose spans are missing.
+const DAMAGED_BLOCKS: HeaderName = HeaderName::from_static("spandrel-damaged-blocks");
+
+/// What is known before the first trace is read.
+#[derive(Clone, Copy)]
+struct Known {
+    traces_at_most: u64,
+    /// Damaged blocks among those that would be read.
+    missing_blocks: u64,
+    /// Damaged blocks of the store.
+    damaged_blocks: u64,
+}
+
+pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+    let params = Params::parse(&uri, &PARAMETERS)?;
+    let format = params.choice("format", ExportFormat::Otlp, &FORMATS)?;
+    let predicate = traceql::parse(params.text("q").unwrap_or_default())
+        .map_err(|error| Problem::parameter("q", error))?;
+    let range = times::range(params.text("start"), params.text("end"), state.now())?;
+    let plan = ScanPlan { predicate, range };
+    let known = state.ask({
+        let plan = plan.clone();
+        move |store| Known::before(store, &plan)
+    });
+    let known = known.await?;
+    let store = state.store();
+    let write = move |out: &mut _| {
+        format.write(out, &mut store.scan(&TenantId::default(), &plan)?)?;
+        let is_new = store.status().damaged_blocks > known.damaged_blocks;
+        if is_new { Err(damaged().into()) } else { Ok(()) }
+    };
+    let mut response = state.runner().stream(format.content_type(), write).await?;
+    let headers = response.headers_mut();
+    headers.insert(TRACES_AT_MOST, known.traces_at_most.into());
+    headers.insert(DAMAGED_BLOCKS, known.missing_blocks.into());
+    let file = format!("attachment; filename=\"{}\"", format.file_name());
+    if let Ok(file) = HeaderValue::try_from(file) {
+        headers.insert(CONTENT_DISPOSITION, file);
+    }
+    Ok(response)
+}
+
+// === impl Known ===
+
+impl Known {
+    fn before(store: &dyn TraceStore, plan: &ScanPlan) -> Result<Self, Problem> {
+        let damaged_blocks = store.status().damaged_blocks;
+        let scan = store.scan(&TenantId::default(), plan)?;
+        let (traces_at_most, missing_blocks) = (scan.traces_at_most, scan.damaged_blocks);
+        Ok(Self { traces_at_most, missing_blocks, damaged_blocks })
+    }
+}
+
+fn damaged() -> Problem {
+    Problem::unreadable(
+        "a damaged block was met; it is set aside now, and the log of the server names it: \
+         ask again for everything else",
+    )
+}

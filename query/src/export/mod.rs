@@ -1,0 +1,54 @@
+//! Traces in the formats of other tools: OTLP JSON lines, Jaeger's JSON, Parquet.
+//!
+//! Every format is written as the traces come, in bounded memory. OTLP loses nothing; what the
+//! others cannot say is told where they are written. Which traces are exported is decided elsewhere.
+
+mod jaeger;
+mod parquet;
+
+use spandrel_storage::TraceScan;
+
+use crate::otlp::write_lines;
+use crate::run::{Output, Stop};
+
+/// How traces are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExportFormat {
+    /// One OTLP JSON document a line, as the file exporter of OpenTelemetry's collector writes it.
+    Otlp,
+    /// The JSON that Jaeger's UI reads from files.
+    Jaeger,
+    /// A table of spans.
+    Parquet,
+}
+
+// === impl ExportFormat ===
+
+impl ExportFormat {
+    /// What the answer says it is.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Otlp => "application/x-ndjson",
+            Self::Jaeger => "application/json",
+            Self::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    /// What a browser calls the file.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Otlp => "traces.otlp.jsonl",
+            Self::Jaeger => "traces.jaeger.json",
+            Self::Parquet => "spans.parquet",
+        }
+    }
+
+    /// Writes all traces of a scan.
+    pub(crate) fn write(self, out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), Stop> {
+        match self {
+            Self::Otlp => scan.try_for_each(|trace| write_lines(out, trace?.1)),
+            Self::Jaeger => jaeger::write(out, scan),
+            Self::Parquet => parquet::write(out, scan),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Spans as a Parquet file: one row a span, for DuckDB, pandas and whatever else reads Parquet.
+//!
+//! Rows are collected up to a bound and written as a row group, column by column; the spans of a trace
+//! stand together. The crate is used without its Arrow half: the columns are few and known, and
+//! filling them by hand spares dozens of crates. The schema is in [`schema`]; what it cannot say
+//! (types of attributes in maps, scope attributes, schema URLs, dropped counts) the OTLP export can.
+
+mod column;
+mod rows;
+mod schema;
+
+use std::sync::Arc;
+
+use ::parquet::basic::{Compression, ZstdLevel};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::writer::SerializedFileWriter;
+use spandrel_storage::TraceScan;
+
+use self::rows::Rows;
+use crate::problem::Problem;
+use crate::run::{Output, Stop};
+
+/// Rows of one row group.
+const GROUP_ROWS: usize = 50_000;
+/// Bytes of texts at which a row group ends early: with the levels, all that an export holds.
+const GROUP_BYTES: usize = 32 << 20;
+/// What compression costs here is little beside filling the columns.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A file that is being written into a buffer.
+struct Table {
+    writer: SerializedFileWriter<Vec<u8>>,
+    rows: Rows,
+}
+
+/// Writes all traces as one file.
+pub(super) fn write(out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), Stop> {
+    let mut table = Table::begin().map_err(unwritable)?;
+    for trace in scan {
+        let (id, spans) = trace?;
+        table.rows.begin_trace(id);
+        for span in spans {
+            table.rows.push(&span?).map_err(|error| {
+                Problem::unreadable(format!("a stored span could not be read ({error}); export as otlp"))
+            })?;
+            if table.rows.len() >= GROUP_ROWS || table.rows.bytes() >= GROUP_BYTES {
+                table.write_group().map_err(unwritable)?;
+                table.pass_on(out)?;
+            }
+        }
+    }
+    table.write_group().map_err(unwritable)?;
+    table.writer.finish().map_err(unwritable)?;
+    table.pass_on(out)
+}
+
+fn unwritable(error: ParquetError) -> Problem {
+    Problem::unreadable(format!("the table could not be written ({error}); export as otlp, and report this"))
+}
+
+// === impl Table ===
+
+impl Table {
+    fn begin() -> Result<Self, ParquetError> {
+        let version = KeyValue::new("spandrel.schema".to_owned(), schema::VERSION.to_owned());
+        let properties = WriterProperties::builder()
+            .set_created_by(concat!("spandrel version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+            .set_key_value_metadata(Some(vec![version]))
+            .build();
+        let schema = Arc::new(schema::spans()?);
+        let writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        Ok(Self { writer, rows: Rows::default() })
+    }
+
+    fn write_group(&mut self) -> Result<(), ParquetError> {
+        if self.rows.len() == 0 {
+            return Ok(());
+        }
+        let mut group = self.writer.next_row_group()?;
+        for leaf in self.rows.leaves() {
+            let Some(column) = group.next_column()? else {
+                return Err(ParquetError::General("there are more columns than the schema has".to_owned()));
+            };
+            leaf.write(column)?;
+        }
+        group.close()?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Hands over what is written so far.
+    fn pass_on(&mut self, out: &mut Output) -> Result<(), Stop> {
+        self.writer.flush().map_err(|error| unwritable(error.into()))?;
+        out.buffer.append(self.writer.inner_mut());
+        out.spill()
+    }
+}
+
+#[cfg(test)]
+mod tests;

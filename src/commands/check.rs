@@ -1,0 +1,157 @@
+//! `spandrel check`: says whether everything that is stored is what it was.
+//!
+//! Exit code 0: nothing is wrong. 1: damage was found, and is described. 2: there was no check.
+
+use std::error::Error;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_storage::StoreConfig;
+use spandrel_storage::check::{self, CheckReport, Finding, FindingKind};
+use ureq::http::Method;
+
+use super::Exit;
+use super::backup_view::time;
+use super::client::{Client, ClientError, ServerFlag};
+use super::progress::{self, Progress};
+
+/// What `spandrel check` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct CheckFlags {
+    /// The store to check; no server may be using it
+    #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// Let a running server check its store instead, while it goes on working
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// A line of the server's answer.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    #[serde(rename_all = "camelCase")]
+    Progress {
+        byte_count: u64,
+        of_byte_count: u64,
+    },
+    Report(CheckReport),
+}
+
+const DAMAGED: u8 = 1;
+const NOT_CHECKED: u8 = 2;
+
+/// Runs the command.
+pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
+    let report = match &flags.server {
+        Some(server) => of_server(server),
+        None => of_directory(&flags.data_dir),
+    };
+    let report = report.map_err(|error| Exit { code: NOT_CHECKED, message: error.to_string() })?;
+    match flags.format {
+        Format::Text => tell(&report)?,
+        Format::Json => progress::say(&serde_json::to_string_pretty(&report)?)?,
+    }
+    if report.is_fine() {
+        return Ok(());
+    }
+    let count = report.findings.len() as u64 + report.more_findings;
+    let message = format!(
+        "damage found: {count} findings; a server sets damaged blocks aside and serves the rest, and \
+         `spandrel restore` brings back what a backup has"
+    );
+    Err(Exit { code: DAMAGED, message }.into())
+}
+
+fn of_directory(directory: &Path) -> Result<CheckReport, Box<dyn Error>> {
+    if !RocksEngine::exists(directory) {
+        return Err(format!("there is no store in {}; name it with --data-dir", directory.display()).into());
+    }
+    let disk = Disk::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let engine = match RocksEngine::open(disk, Durability::Sync) {
+        Ok(engine) => engine,
+        Err(error) if error.is_damage() => return Ok(CheckReport::of_store(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let mut bar = None;
+    let report = check::check(&engine, &mut |now| {
+        bar.get_or_insert_with(|| Progress::of_bytes("check", now.of_bytes)).set(now.bytes);
+        true
+    });
+    bar.iter().for_each(Progress::finish);
+    report.ok_or_else(|| "the check was given up".into())
+}
+
+fn of_server(server: &str) -> Result<CheckReport, Box<dyn Error>> {
+    let client = Client::new(&ServerFlag::at(server))?;
+    let answer = client.send(Method::POST, "/api/v1/check", &[], None)?;
+    let mut bar = None;
+    for line in BufReader::new(answer.reader()).lines() {
+        let line = line.map_err(|error| ClientError::Unusable(error.to_string()))?;
+        match serde_json::from_str(&line).map_err(|error| ClientError::Unusable(error.to_string()))? {
+            Line::Progress { byte_count, of_byte_count } => {
+                bar.get_or_insert_with(|| Progress::of_bytes("check", of_byte_count)).set(byte_count);
+            }
+            Line::Report(report) => {
+                bar.iter().for_each(Progress::finish);
+                return Ok(report);
+            }
+        }
+    }
+    Err("the server ended the check without a report; its log says why".into())
+}
+
+fn tell(report: &CheckReport) -> std::io::Result<()> {
+    progress::say(&format!(
+        "checked {} spans in {} blocks, {}, and {} index rows ({} of them of blocks that are gone, which go \
+         in time); {} replaced blocks wait to be deleted",
+        report.span_count,
+        report.block_count,
+        progress::bytes(report.byte_count),
+        report.index_row_count,
+        report.stale_index_row_count,
+        report.replaced_block_count,
+    ))?;
+    for finding in &report.findings {
+        progress::say(&described(finding))?;
+    }
+    if report.more_findings > 0 {
+        progress::say(&format!("and {} more", report.more_findings))?;
+    }
+    if report.is_fine() { progress::say("nothing is wrong") } else { Ok(()) }
+}
+
+fn described(finding: &Finding) -> String {
+    let kind = match finding.kind {
+        FindingKind::Store => "store",
+        FindingKind::CatalogRow => "catalog row",
+        FindingKind::Block => "block",
+        FindingKind::Index => "index",
+        FindingKind::Unreferenced => "unreferenced",
+        FindingKind::Backups => "list of backups",
+    };
+    let place = match (&finding.tenant, finding.hour, &finding.block) {
+        (Some(tenant), Some(hour), Some(block)) => {
+            format!(
+                " [block {block}, tenant {tenant}, arrived from {}]",
+                time(u64::from(hour) * 3_600_000_000_000)
+            )
+        }
+        _ => String::new(),
+    };
+    format!("{kind}: {}{place}", finding.detail)
+}

@@ -1,0 +1,23 @@
+//! `spandrel completions`: what a shell needs to complete commands and flags.
+
+use std::error::Error;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::show;
+
+/// What `spandrel completions` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsFlags {
+    /// The shell, as in: spandrel completions bash > ~/.local/share/bash-completion/completions/spandrel
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints the script for a shell, made of the command line itself.
+pub(crate) fn run(flags: &CompletionsFlags, mut commands: Command) -> Result<(), Box<dyn Error>> {
+    let mut script = Vec::new();
+    clap_complete::generate(flags.shell, &mut commands, "spandrel", &mut script);
+    show::print(|out| Ok(out.write_all(&script)?))
+}

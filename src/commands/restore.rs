@@ -1,0 +1,100 @@
+//! `spandrel restore`: puts a backup into a data directory, ready to be served.
+//!
+//! Every block is verified before the first one is written, and catalog and index are made anew from
+//! the blocks. A restore that is killed goes on where it stopped when it is run again; until then no
+//! server opens the directory.
+
+use std::collections::HashSet;
+use std::error::Error;
+use std::path::PathBuf;
+
+use clap::Args;
+use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_storage::StoreConfig;
+use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
+use spandrel_storage::restore::{self, Restore};
+
+use super::backup_set::BackupSet;
+use super::backup_view::{damaged, time};
+use super::progress::{self, Progress};
+
+/// What `spandrel restore` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreFlags {
+    /// The directory of backups
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Where the store shall be; no server may be using it
+    #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// Which backup, by its ID [default: the newest]
+    #[arg(long, value_name = "ID", value_parser = backup_id)]
+    backup: Option<BackupId>,
+    /// Drop what the store holds first
+    #[arg(long)]
+    replace: bool,
+    /// Restore what is left of a damaged backup
+    #[arg(long)]
+    skip_damaged: bool,
+}
+
+fn backup_id(text: &str) -> Result<BackupId, String> {
+    text.parse().map_err(|()| "an ID is 16 hex digits; `spandrel backup list DIR` shows them".to_owned())
+}
+
+/// Runs the command.
+pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
+    let set = BackupSet::open_to_read(&flags.directory)?;
+    let backup = set.manifest(flags.backup)?;
+    let disk = Disk::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
+    let engine = RocksEngine::open(disk, Durability::Sync)?;
+    restore::admit(&engine, backup.id, flags.replace)?;
+
+    let damaged = damaged(&set, std::slice::from_ref(&backup));
+    damaged.iter().for_each(|(_, reason)| eprintln!("spandrel: {reason}"));
+    if !damaged.is_empty() && !flags.skip_damaged {
+        return Err(format!(
+            "backup {} is damaged, in {} of its {} files; nothing was restored: take another with --backup, \
+             or say --skip-damaged to restore the rest",
+            backup.id,
+            damaged.len(),
+            backup.hashes().count()
+        )
+        .into());
+    }
+    let skipped: HashSet<ContentHash> = damaged.into_iter().map(|(hash, _)| hash).collect();
+    let sound = |block: &&BackupBlock| block.hash.is_some_and(|hash| !skipped.contains(&hash));
+    let blocks: Vec<&BackupBlock> = backup.blocks.iter().filter(sound).collect();
+
+    let progress = Progress::of_bytes("restore", blocks.iter().map(|block| block.bytes).sum());
+    let restore = Restore::begin(&engine, backup.id, flags.replace)?;
+    if let Some(records) = backup.records.filter(|records| !skipped.contains(&records.hash)) {
+        restore.put_records(&set.read(records.hash)?)?;
+    }
+    for block in &blocks {
+        if let Some(hash) = block.hash.filter(|_| !restore.has(&block.key)) {
+            restore.put(&block.key, set.read(hash)?.into())?;
+        }
+        progress.advance(block.bytes);
+    }
+    let others: Result<Vec<_>, _> = set.ids()?.into_iter().map(|id| set.manifest(Some(id))).collect();
+    restore.finish(&others.unwrap_or_else(|_| vec![backup.clone()]))?;
+    progress.finish();
+
+    let spans: u64 = blocks.iter().map(|block| u64::from(block.spans)).sum();
+    let oldest = blocks.iter().map(|block| u64::from(block.key.hour.0)).min().unwrap_or(0);
+    progress::say(&format!(
+        "restored backup {} of {}: {spans} spans in {} blocks; `spandrel serve --data-dir {}` serves them \
+         (its --retention counts from their first arrival, {})",
+        backup.id,
+        time(backup.taken.0),
+        blocks.len(),
+        flags.data_dir.display(),
+        time(oldest * 3_600_000_000_000),
+    ))?;
+    let missing = skipped.len() + backup.lost.len();
+    if missing > 0 {
+        return Err(format!("{missing} files that were damaged are not in the store").into());
+    }
+    Ok(())
+}

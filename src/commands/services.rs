@@ -1,0 +1,68 @@
+//! `spandrel services`: which services there are, or what one of them does.
+
+use std::error::Error;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::client::{Client, ServerFlag, escape};
+use super::show::{self, Format, plain};
+
+/// What `spandrel services` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct ServicesFlags {
+    /// Show the operations of this service
+    service: Option<String>,
+    #[command(flatten)]
+    server: ServerFlag,
+    /// How the answer is printed
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+struct Services {
+    services: Vec<Service>,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Operations {
+    operations: Vec<Operation>,
+}
+
+#[derive(Deserialize)]
+struct Operation {
+    name: String,
+    kind: String,
+}
+
+pub(crate) fn run(flags: ServicesFlags) -> Result<(), Box<dyn Error>> {
+    let client = Client::new(&flags.server)?;
+    let path = match &flags.service {
+        Some(service) => format!("/api/v1/services/{}/operations", escape(service)),
+        None => "/api/v1/services".to_owned(),
+    };
+    let answer = client.get(&path, &[])?;
+    if flags.format == Format::Json {
+        return show::pass_through(answer);
+    }
+    let lines: Vec<String> = match flags.service {
+        Some(_) => {
+            let Operations { operations } = answer.json()?;
+            operations.iter().map(|one| format!("{:<11} {}", one.kind, plain(&one.name))).collect()
+        }
+        None => {
+            let Services { services } = answer.json()?;
+            services.iter().map(|service| plain(&service.name).into_owned()).collect()
+        }
+    };
+    if lines.is_empty() {
+        eprintln!("nothing is stored under this name yet");
+    }
+    show::print(|out| Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?))
+}

@@ -1,0 +1,114 @@
+//! What commands print: for people, or the server's answer as it is. Colour and width are left to
+//! the terminal; what came from spans is made harmless first.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::ValueEnum;
+
+use super::client::Answer;
+
+/// How a command prints its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// The answer of the server's API, unchanged
+    Json,
+}
+
+/// Prints what a closure writes. A reader that has seen enough (`| head`) is no error.
+pub(crate) fn print(
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    match written {
+        Err(error) if is_broken_pipe(&*error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Prints the server's answer as it is, and ends its last line.
+pub(crate) fn pass_through(answer: Answer) -> Result<(), Box<dyn Error>> {
+    print(|out| {
+        io::copy(&mut answer.reader(), out)?;
+        Ok(writeln!(out)?)
+    })
+}
+
+/// A text from outside without what a terminal would obey.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character.is_control() {
+            true => drop(write!(shown, "{}", character.escape_default())),
+            false => shown.push(character),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// A duration with three digits that matter: `1.25ms`, `3m 20s`.
+pub(crate) fn duration(nanos: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
+    if nanos >= 60 * 1_000_000_000 {
+        return humantime::format_duration(Duration::from_secs(nanos / 1_000_000_000)).to_string();
+    }
+    match UNITS.iter().find(|(unit, _)| nanos >= *unit) {
+        Some((unit, name)) => {
+            let value = nanos as f64 / *unit as f64;
+            let digits = if value >= 100.0 { 0 } else { 1 + usize::from(value < 10.0) };
+            format!("{value:.digits$}{name}")
+        }
+        None => format!("{nanos}ns"),
+    }
+}
+
+/// A time of the API, in UTC to the millisecond.
+pub(crate) fn time(unix_nano: &str) -> String {
+    let nanos = unix_nano.parse().map(Duration::from_nanos).unwrap_or_default();
+    humantime::format_rfc3339_millis(UNIX_EPOCH + nanos).to_string()
+}
+
+/// Bytes in the unit that people would say.
+pub(crate) fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// A number with its thousands set apart.
+pub(crate) fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits() {
+        let shown = [0, 999, 1_500, 12_345_678, 123_456_789, 59_900_000_000, 200_000_000_000].map(duration);
+        assert_eq!(shown, ["0ns", "999ns", "1.50µs", "12.3ms", "123ms", "59.9s", "3m 20s"]);
+    }
+
+    #[test]
+    fn what_came_from_spans_cannot_move_the_cursor() {
+        assert_eq!(plain("GET /ü"), "GET /ü");
+        assert_eq!(plain("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+    }
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(time("1700000000123456789"), "2023-11-14T22:13:20.123Z");
+    }
+}

@@ -1,0 +1,177 @@
+//! Edges of a block: who calls whom, how often, with which errors and latencies.
+//!
+//! An edge goes from the service of a *caller* span to the service of a *callee* span, or to the name
+//! of a peer that sends no spans. It is told by its callee (start, duration) where there is one, else
+//! by its caller, and has failed when either side has. What makes an edge:
+//!
+//! | what | kind | as in |
+//! | --- | --- | --- |
+//! | a span whose parent is of another service, whatever the kinds | rpc; messaging when PRODUCER or CONSUMER takes part | Jaeger's dependencies; kinds of Tempo's service graph |
+//! | a CONSUMER with a link to a PRODUCER of another service | messaging | the contract; OpenTelemetry's messaging conventions |
+//! | a CLIENT with `db.*` that no service answers | database, at once | Tempo |
+//! | another CLIENT or PRODUCER that no service answers and that names its peer | virtual, when it has waited long enough | Tempo |
+//! | a parentless SERVER or CONSUMER without links | virtual, from its peer or from `user` | Tempo |
+//!
+//! Calls of a service to itself are no edges. A SERVER that shares its span ID with a CLIENT of
+//! another service (Zipkin) is that client's callee. A span that is neither SERVER nor CONSUMER and
+//! whose flags say that its parent is local is nobody's callee.
+//!
+//! A block sees a part of a trace. It keeps edges whose two sides it holds, summed up by minute, and
+//! what is open: callees whose caller lies elsewhere ([`OpenCallee`]), callers that nobody has
+//! answered here ([`OpenCaller`]). Everything else about an open half stands in the columns of its
+//! row. Readers join halves across blocks with the same rules ([`Relation`]); a merge that brings the
+//! halves together computes them again. Spans that share an ID are told apart within a block only.
+//!
+//! Not here: reading blocks, the clock, and how long a half waits.
+
+mod builder;
+mod peers;
+mod section;
+mod totals;
+
+pub use builder::{EdgeBuilder, EdgeSpan};
+pub use peers::PeerCandidates;
+pub(crate) use peers::is_peer_key;
+pub use section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
+pub use totals::{EdgeTotals, Exemplar};
+
+use serde::{Deserialize, Serialize};
+use spandrel_proto::otlp::SpanKind;
+
+/// What kind of call an edge stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EdgeKind {
+    /// A service called another.
+    Rpc,
+    /// A message went from one service to another.
+    Messaging,
+    /// A service called a database that sends no spans.
+    Database,
+    /// One side sends no spans.
+    Virtual,
+}
+
+/// How a callee names its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reference {
+    /// As its parent.
+    Parent,
+    /// By a link.
+    Link,
+}
+
+/// What two spans are to each other of which one refers to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relation {
+    /// The edge between them, if there is one.
+    pub edge: Option<EdgeKind>,
+    /// Whether the caller has found an answer: it is no database or virtual edge then.
+    pub answers: bool,
+}
+
+/// Who calls the entry of a trace when nothing says it: as Tempo names it.
+pub const USER: &str = "user";
+
+const NEITHER: Relation = Relation { edge: None, answers: false };
+
+// === impl EdgeKind ===
+
+impl EdgeKind {
+    /// The name that the API shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rpc => "rpc",
+            Self::Messaging => "messaging",
+            Self::Database => "database",
+            Self::Virtual => "virtual",
+        }
+    }
+}
+
+// === impl Relation ===
+
+impl Relation {
+    /// The rules for a caller, a callee that refers to it, and whether both are of one service.
+    pub fn of(by: Reference, caller: SpanKind, callee: SpanKind, same_service: bool) -> Self {
+        let messaging = caller == SpanKind::Producer || callee == SpanKind::Consumer;
+        match by {
+            Reference::Link if caller != SpanKind::Producer => NEITHER,
+            _ if same_service => {
+                let answers = matches!(callee, SpanKind::Server | SpanKind::Consumer);
+                Self { edge: None, answers }
+            }
+            _ => {
+                let edge = if messaging { EdgeKind::Messaging } else { EdgeKind::Rpc };
+                Self { edge: Some(edge), answers: true }
+            }
+        }
+    }
+}
+
+/// Whether a span may be called from another service.
+pub(crate) fn may_be_called(kind: SpanKind, flags: u32) -> bool {
+    const HAS_IS_REMOTE: u32 = 0x100;
+    const IS_REMOTE: u32 = 0x200;
+    matches!(kind, SpanKind::Server | SpanKind::Consumer)
+        || flags & (HAS_IS_REMOTE | IS_REMOTE) != HAS_IS_REMOTE
+}
+
+/// One of several spans that a callee may mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Whether it is of the callee's service.
+    pub same_service: bool,
+    /// Its start.
+    pub start: u64,
+    /// Its duration.
+    pub duration: u64,
+}
+
+/// Which of several spans of one ID a callee means: one of its own service, else one whose interval
+/// contains the callee's start, else the earliest. The same rule as in a tree of spans.
+pub fn choose(candidates: impl Iterator<Item = Candidate>, callee_start: u64) -> Option<usize> {
+    let rank = |candidate: &Candidate| {
+        let end = candidate.start.saturating_add(candidate.duration);
+        let contains = candidate.start <= callee_start && callee_start <= end;
+        (!candidate.same_service, !contains, candidate.start)
+    };
+    candidates.enumerate().min_by_key(|(_, candidate)| rank(candidate)).map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use SpanKind::*;
+
+    use super::*;
+
+    #[test]
+    fn the_rules() {
+        let edge = |by, caller, callee| Relation::of(by, caller, callee, false).edge;
+        assert_eq!(edge(Reference::Parent, Client, Server), Some(EdgeKind::Rpc));
+        assert_eq!(edge(Reference::Parent, Internal, Internal), Some(EdgeKind::Rpc));
+        assert_eq!(edge(Reference::Parent, Producer, Consumer), Some(EdgeKind::Messaging));
+        assert_eq!(edge(Reference::Parent, Internal, Consumer), Some(EdgeKind::Messaging));
+        assert_eq!(edge(Reference::Link, Producer, Consumer), Some(EdgeKind::Messaging));
+        assert_eq!(edge(Reference::Link, Server, Consumer), None);
+        let within = |caller, callee| Relation::of(Reference::Parent, caller, callee, true);
+        assert_eq!(within(Client, Server), Relation { edge: None, answers: true });
+        assert_eq!(within(Client, Client), Relation { edge: None, answers: false });
+    }
+
+    #[test]
+    fn flags_keep_local_children_out() {
+        assert!(may_be_called(Server, 0x101));
+        assert!(may_be_called(Internal, 0) && may_be_called(Internal, 0x300));
+        assert!(!may_be_called(Internal, 0x101) && !may_be_called(Client, 0x100));
+    }
+
+    #[test]
+    fn a_caller_is_chosen_as_in_a_tree() {
+        let candidate = |same_service, start, duration| Candidate { same_service, start, duration };
+        let far = candidate(false, 0, 5);
+        assert_eq!(choose([].into_iter(), 7), None);
+        assert_eq!(choose([candidate(false, 9, 5), far].into_iter(), 7), Some(1));
+        assert_eq!(choose([far, candidate(false, 6, 5)].into_iter(), 7), Some(1));
+        assert_eq!(choose([candidate(false, 6, 5), candidate(true, 9, 1)].into_iter(), 7), Some(1));
+    }
+}

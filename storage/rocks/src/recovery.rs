@@ -1,0 +1,50 @@
+//! Opening what a power loss, a full disk or a broken file left.
+//!
+//! Every acknowledged write was synced before the next one began, so a power loss can tear only the
+//! log's last group of writes, which nobody was told about. What of that group reached the disk is the
+//! disk's choice: its end may be missing, and with it this is over before anybody notices, or its middle,
+//! which looks like damage. So damage in the log is first taken seriously, and then, if nothing else is
+//! wrong, cut off with all that follows it: what is left is what the store was at one moment, where
+//! skipping over the damage could keep a deletion without the merge that made it harmless. It is told
+//! aloud, because a bit that flipped in the log looks the same.
+
+use std::path::Path;
+
+use rocksdb::{DBRecoveryMode, ErrorKind};
+
+use crate::disk::Disk;
+use crate::engine::{Database, OpenError, is_no_space};
+use crate::options::{self, LiveBlocks};
+
+/// Opens the database of a data directory.
+pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Database, OpenError> {
+    let open = |recovery| {
+        let families = options::families(live, disk.reserve_bytes());
+        Database::open_cf_descriptors(&options::database(recovery), path, families)
+    };
+    // Only the torn end of the last log may be missing.
+    let strict = DBRecoveryMode::TolerateCorruptedTailRecords;
+    let mut opened = open(strict);
+    // Opening may write out what the log of a killed process holds, which takes room.
+    if opened.as_ref().is_err_and(is_no_space) {
+        disk.release_reserve();
+        opened = open(strict);
+    }
+    opened
+        .or_else(|error| match error.kind() {
+            ErrorKind::Corruption => open(DBRecoveryMode::PointInTime).inspect(|_| {
+                metrics::counter!("spandrel_store_log_cut_total").increment(1);
+                tracing::error!(
+                    %error,
+                    "the end of the write-ahead log was damaged, and is cut off. After a power loss that is \
+                     harmless: it was not acknowledged. If there was none, check the disk: acknowledged spans \
+                     may be missing"
+                );
+            }),
+            _ => Err(error),
+        })
+        .map_err(|error| match is_no_space(&error) {
+            true => OpenError::NoSpace { path: path.to_owned(), error },
+            false => OpenError::Rocks { path: path.to_owned(), error },
+        })
+}

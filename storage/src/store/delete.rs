@@ -1,0 +1,396 @@
+//! Deletion for privacy: whole traces leave every block, and then every file.
+//!
+//! What goes is a list of trace IDs, durable before anything else happens: the question is not kept,
+//! and a trace whose matching span is gone already still goes to its end after a kill. From then on
+//! background work does one step at a time: it rewrites blocks until none holds a span of the list;
+//! waits until nobody reads the replaced ones; lets the engine purge its files; and notes that all is
+//! done. A restart begins at the first step again, which finds nothing that is done already.
+//!
+//! Spans that were stored later than the list have larger sequence numbers, and stay.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use spandrel_block::{BlockId, Hour, RowRange, TraceTable, record};
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+use super::block::{BlockEntry, BlockError};
+use super::rewrite::{Fate, RewriteError, Step};
+use super::rows::SpanRow;
+use super::view::TenantState;
+use super::{BlockTraceStore, remembered_backups};
+use crate::api::{Damage, ReadError, TraceStore};
+use crate::backup::BackupId;
+use crate::cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
+use crate::engine::EngineError;
+use crate::plan::ScanPlan;
+
+/// Deletions that are under way.
+#[derive(Default)]
+pub(super) struct Deletions {
+    jobs: Mutex<Vec<Arc<Job>>>,
+    purge: Mutex<Option<Purge>>,
+}
+
+/// One of them.
+struct Job {
+    tenant: TenantId,
+    traces: HashSet<TraceId>,
+    note: Mutex<Note>,
+}
+
+/// What is durable about a deletion. Of the deleted traces it says nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Note {
+    id: u64,
+    tenant: TenantId,
+    accepted: UnixNanos,
+    finished: Option<UnixNanos>,
+    /// The last commit whose spans go.
+    snapshot: u64,
+    traces: u64,
+    spans: u64,
+    damaged_blocks: u64,
+    /// The commits that stored what was deleted, by window: backups are told by them.
+    commits: BTreeMap<Hour, (u64, u64)>,
+}
+
+/// The end of some deletions: no block holds their spans any more.
+struct Purge {
+    jobs: Vec<Arc<Job>>,
+    /// Replaced blocks that have to be deleted first.
+    waits_for: HashSet<BlockId>,
+    begun: bool,
+}
+
+/// The kinds of the engine's records: deletions, and the traces of those that are under way.
+pub(super) const RECORD: &str = "deletion";
+pub(super) const TRACES_RECORD: &str = "deletion-traces";
+const VERSION: u8 = 1;
+/// Traces of one deletion: 64 MB in memory.
+const MAX_TRACES: usize = 2_000_000;
+/// Finished deletions that are remembered.
+const REMEMBERED: usize = 100;
+
+// === what users ask for ===
+
+impl BlockTraceStore {
+    pub(super) fn begin_deletion(
+        &self,
+        tenant: &TenantId,
+        plan: &ScanPlan,
+    ) -> Result<Deletion, CleaningError> {
+        let (mut traces, mut damage) = (HashSet::new(), Damage::default());
+        // Traces that go already are hidden from this scan: their spans are the other deletion's.
+        if self.tenant(tenant).is_some() {
+            let mut scan = self.scan(tenant, plan)?;
+            damage = scan.damage();
+            while let Some(found) = scan.next() {
+                traces.insert(found?.0);
+                if traces.len() > MAX_TRACES {
+                    return Err(CleaningError::TooMany { limit: MAX_TRACES });
+                }
+            }
+        }
+        let note = Note {
+            id: self.deletions.next_id(self.clock.now().0),
+            tenant: tenant.clone(),
+            accepted: self.clock.now(),
+            finished: None,
+            snapshot: self.sequences.visible(),
+            traces: traces.len() as u64,
+            spans: 0,
+            damaged_blocks: damage.blocks(),
+            commits: BTreeMap::new(),
+        };
+        let list: Vec<TraceId> = traces.iter().copied().collect();
+        // The list first: a deletion that is noted has one.
+        self.put(TRACES_RECORD, note.id, &list)?;
+        self.put(RECORD, note.id, &note)?;
+        let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
+        self.adopt_deletion(&job);
+        self.described(&job.note.lock())
+    }
+
+    pub(super) fn all_deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+        let mut notes = self.deletion_notes()?;
+        notes.retain(|note| note.tenant == *tenant);
+        notes.iter().rev().map(|note| self.described(note)).collect()
+    }
+
+    fn deletion_notes(&self) -> Result<Vec<Note>, EngineError> {
+        self.engine.records(RECORD)?.iter().map(|(name, bytes)| read(name, bytes)).collect()
+    }
+
+    fn described(&self, note: &Note) -> Result<Deletion, CleaningError> {
+        Ok(Deletion {
+            id: DeletionId(note.id),
+            accepted: note.accepted,
+            finished: note.finished,
+            traces: note.traces,
+            spans: note.spans,
+            damaged_blocks: note.damaged_blocks,
+            backups: self.backups_with(note)?,
+        })
+    }
+
+    /// Backups that may hold what was deleted.
+    fn backups_with(&self, note: &Note) -> Result<Vec<(BackupId, UnixNanos)>, EngineError> {
+        if note.commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let holds = |backup: &crate::backup::Manifest| {
+            note.commits.iter().any(|(hour, (first, last))| {
+                backup.may_hold(&note.tenant, *hour, &RangeInclusive::new(*first, *last))
+            })
+        };
+        let backups = remembered_backups(&*self.engine)?;
+        Ok(backups.into_iter().filter(holds).map(|backup| (backup.id, backup.taken)).collect())
+    }
+
+    fn put(&self, kind: &str, id: u64, value: &impl Serialize) -> Result<(), EngineError> {
+        let value = record::encode(VERSION, value).map_err(|error| EngineError::Io(error.to_string()))?;
+        self.engine.put_record(kind, &DeletionId(id).to_string(), Some(&value))
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
+    record::decode(VERSION, bytes)
+        .map_err(|error| EngineError::Io(format!("the record of deletion {name}: {error}")))
+}
+
+// === what is done about it ===
+
+impl BlockTraceStore {
+    /// Goes on with the deletions that a store was closed over.
+    pub(super) fn resume_deletions(&self) -> Result<(), EngineError> {
+        for (name, list) in self.engine.records(TRACES_RECORD)? {
+            let note = self.engine.records(RECORD)?.into_iter().find(|(known, _)| *known == name);
+            let note: Option<Note> = note.map(|(name, bytes)| read(&name, &bytes)).transpose()?;
+            let Some(note) = note.filter(|note| note.finished.is_none()) else {
+                // A kill came between the list and the note, in either order.
+                self.engine.put_record(TRACES_RECORD, &name, None)?;
+                continue;
+            };
+            // What arrives from now on must not look as if it had been there before.
+            self.sequences.see(note.snapshot);
+            let traces: Vec<TraceId> = read(&name, &list)?;
+            tracing::info!(deletion = %name, traces = traces.len(), "a deletion goes on");
+            let tenant = note.tenant.clone();
+            let job = Job { tenant, traces: traces.into_iter().collect(), note: Mutex::new(note) };
+            self.adopt_deletion(&Arc::new(job));
+        }
+        Ok(())
+    }
+
+    fn adopt_deletion(&self, job: &Arc<Job>) {
+        let snapshot = job.note.lock().snapshot;
+        self.tenant_or_new(&job.tenant).hide(job.traces.iter().copied(), snapshot);
+        self.deletions.jobs.lock().push(job.clone());
+    }
+
+    /// Does one step of the deletions that are under way. Returns whether there is more to do at once.
+    pub(super) fn continue_deletions(&self) -> Result<bool, RewriteError> {
+        let jobs = self.deletions.jobs.lock().clone();
+        let mut purge = self.deletions.purge.lock();
+        let ending = |job: &Arc<Job>| {
+            purge.as_ref().is_some_and(|purge| purge.jobs.iter().any(|known| Arc::ptr_eq(known, job)))
+        };
+        let waiting: Vec<Arc<Job>> = jobs.iter().filter(|job| !ending(job)).cloned().collect();
+        for job in &waiting {
+            if self.delete_from_one_window(job)? {
+                return Ok(true);
+            }
+        }
+        if purge.is_none() && !waiting.is_empty() {
+            let waits_for = self.doomed.lock().iter().map(|entry| entry.key.block).collect();
+            *purge = Some(Purge { jobs: waiting, waits_for, begun: false });
+        }
+        let Some(ending) = purge.as_mut() else { return Ok(false) };
+        if self.doomed.lock().iter().any(|entry| ending.waits_for.contains(&entry.key.block)) {
+            // They are still read, or were held when the last round looked.
+            return Ok(false);
+        }
+        if !ending.begun {
+            // Should their deletion have failed, nobody else comes back to it.
+            let mut left = self.engine.unreferenced()?;
+            left.retain(|key| ending.waits_for.contains(&key.block));
+            self.engine.delete(&left)?;
+        }
+        let begin = !std::mem::replace(&mut ending.begun, true);
+        if !self.engine.purge(begin)? {
+            return Ok(false);
+        }
+        for job in &ending.jobs {
+            self.finish_deletion(job)?;
+        }
+        *purge = None;
+        Ok(true)
+    }
+
+    /// Rewrites some of the blocks of a window that hold what goes. Returns whether there were any.
+    fn delete_from_one_window(&self, job: &Job) -> Result<bool, RewriteError> {
+        let Some(state) = self.tenant(&job.tenant) else { return Ok(false) };
+        let _one_by_one = self.cleaning.lock();
+        let mut damaged = 0;
+        let mut windows: BTreeMap<Hour, Vec<(Arc<BlockEntry>, Fate)>> = BTreeMap::new();
+        for entry in state.view().iter() {
+            let fate = if self.is_damaged(entry) { None } else { self.fate(job, entry) };
+            match fate {
+                None => damaged += 1,
+                Some(Fate::Stays) => {}
+                Some(fate) => windows.entry(entry.key.hour).or_default().push((entry.clone(), fate)),
+            }
+        }
+        job.note.lock().damaged_blocks = damaged;
+        let Some((hour, blocks)) = windows.into_iter().next() else { return Ok(false) };
+        let Some(step) = Step::cut(blocks).into_iter().next() else { return Ok(false) };
+        self.note_commits(job, hour, &step)?;
+        let snapshot = job.note.lock().snapshot;
+        let goes = |row: &SpanRow| row.sequence <= snapshot && job.traces.contains(&row.key.trace());
+        let prepared = step.prepare(self, |row| !goes(row))?;
+        let dropped = prepared.dropped;
+        prepared.commit(self)?;
+        job.note.lock().spans += dropped;
+        metrics::counter!("spandrel_store_deleted_spans_total").increment(dropped);
+        self.recount_traces(&state);
+        Ok(true)
+    }
+
+    /// `None` when the block cannot be read.
+    fn fate(&self, job: &Job, entry: &Arc<BlockEntry>) -> Option<Fate> {
+        let look = || {
+            let (meta, snapshot) = (&entry.row.meta, job.note.lock().snapshot);
+            if meta.min_sequence > snapshot {
+                return Ok(Fate::Stays);
+            }
+            let traces = self.reader.traces(entry)?;
+            if meta.max_sequence <= snapshot {
+                return Ok(Fate::of(&traces, |trace| !job.traces.contains(&trace)));
+            }
+            let goes = |rows: RowRange| {
+                let mut any = false;
+                let looked = self.each_row(entry, rows, |core, row| {
+                    any |= core.sequence[row] <= snapshot;
+                    !any
+                });
+                // What cannot be read has to be looked at when it is rewritten.
+                any || looked.is_err()
+            };
+            let any = |traces: &TraceTable| {
+                traces.entries().iter().any(|(trace, rows)| job.traces.contains(trace) && goes(*rows))
+            };
+            Ok(if any(&traces) { Fate::Shrinks } else { Fate::Stays })
+        };
+        look().inspect_err(|error: &BlockError| self.report_damage(entry, error, &Damage::default())).ok()
+    }
+
+    /// Durable before the spans go: afterwards nobody could tell any more.
+    fn note_commits(&self, job: &Job, hour: Hour, step: &Step) -> Result<(), RewriteError> {
+        let mut note = job.note.lock();
+        let commits = note.commits.get(&hour).copied();
+        let (mut first, mut last) = commits.unwrap_or((u64::MAX, 0));
+        for meta in step.blocks().map(|entry| &entry.row.meta) {
+            first = first.min(meta.min_sequence);
+            last = last.max(meta.max_sequence).min(note.snapshot);
+        }
+        if commits != Some((first, last)) {
+            note.commits.insert(hour, (first, last));
+            self.put(RECORD, note.id, &*note)?;
+        }
+        Ok(())
+    }
+
+    fn finish_deletion(&self, job: &Arc<Job>) -> Result<(), RewriteError> {
+        for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
+            let unpinned = self.unpin_trace(&job.tenant, *trace);
+            unpinned.map_err(|error| EngineError::Io(error.to_string()))?;
+        }
+        let note = {
+            let mut note = job.note.lock();
+            note.finished = Some(self.clock.now());
+            note.clone()
+        };
+        self.put(RECORD, note.id, &note)?;
+        let name = DeletionId(note.id).to_string();
+        self.engine.put_record(TRACES_RECORD, &name, None)?;
+        self.tenant_or_new(&job.tenant).show(&job.traces, note.snapshot);
+        self.deletions.jobs.lock().retain(|known| !Arc::ptr_eq(known, job));
+        let (traces, spans, damaged) = (note.traces, note.spans, note.damaged_blocks);
+        tracing::info!(deletion = %name, traces, spans, damaged, "a deletion is done");
+        self.forget_old_deletions()
+    }
+
+    fn forget_old_deletions(&self) -> Result<(), RewriteError> {
+        let finished: Vec<Note> =
+            self.deletion_notes()?.into_iter().filter(|note| note.finished.is_some()).collect();
+        for note in finished.iter().rev().skip(REMEMBERED) {
+            self.engine.put_record(RECORD, &DeletionId(note.id).to_string(), None)?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Deletions ===
+
+impl Deletions {
+    /// Larger than that of every deletion before, as far as the clock can be trusted.
+    fn next_id(&self, now: u64) -> u64 {
+        let last = self.jobs.lock().iter().map(|job| job.note.lock().id).max().unwrap_or(0);
+        now.max(last + 1)
+    }
+}
+
+// === impl TenantState: traces that nobody is to see any more ===
+
+impl TenantState {
+    fn hide(&self, traces: impl Iterator<Item = TraceId>, snapshot: u64) {
+        self.hidden.write().extend(traces.map(|trace| (trace, snapshot)));
+    }
+
+    fn show(&self, traces: &HashSet<TraceId>, snapshot: u64) {
+        self.hidden.write().retain(|trace, hidden| *hidden != snapshot || !traces.contains(trace));
+    }
+
+    /// Whether this block's part of a trace is on its way out.
+    pub(super) fn is_hidden(&self, trace: TraceId, entry: &BlockEntry) -> bool {
+        let hidden = self.hidden.read();
+        !hidden.is_empty()
+            && hidden.get(&trace).is_some_and(|snapshot| entry.row.meta.min_sequence <= *snapshot)
+    }
+}
+
+impl Cleaning for BlockTraceStore {
+    fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, CleaningError> {
+        self.begin_deletion(tenant, plan)
+    }
+
+    fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, CleaningError> {
+        Ok(self.all_deletions(tenant)?.into_iter().find(|deletion| deletion.id == id))
+    }
+
+    fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+        self.all_deletions(tenant)
+    }
+
+    fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError> {
+        self.pin_trace(tenant, trace)
+    }
+
+    fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+        self.unpin_trace(tenant, trace)
+    }
+
+    fn pins(&self, tenant: &TenantId) -> Vec<(TraceId, UnixNanos)> {
+        self.pins.of(tenant).iter().map(|(trace, since)| (*trace, *since)).collect()
+    }
+}
+
+impl From<EngineError> for ReadError {
+    fn from(error: EngineError) -> Self {
+        Self::Io(error.to_string())
+    }
+}

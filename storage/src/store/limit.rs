@@ -1,0 +1,107 @@
+//! The bound of the disk: above it the oldest windows go, of whatever tenant, until what is left fits.
+//!
+//! What counts is what the engine takes on disk. Deleting gives that back only after a while, so what
+//! is deleted already counts as gone, and before another window goes the engine is asked to tidy up.
+//! The window that is being written does not go: when it alone is too large, `append` refuses.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use spandrel_block::Hour;
+use spandrel_proto::TenantId;
+
+use super::BlockTraceStore;
+use super::retention;
+use super::rewrite::RewriteError;
+
+/// What is known of the bound.
+#[derive(Debug, Default)]
+pub(super) struct Limit {
+    /// Bytes above the bound with nothing left that may go.
+    excess: AtomicU64,
+    /// Windows of which nothing but pins is left, so that they are not looked at again.
+    spent: Mutex<Vec<(TenantId, Hour)>>,
+    /// The window after which buffers were written out last.
+    cut_at: Mutex<Option<Hour>>,
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// Bytes above the bound that cannot be helped.
+    pub(super) fn excess(&self) -> u64 {
+        self.excess.load(Ordering::Relaxed)
+    }
+
+    /// Windows may have become smaller: a pin is gone.
+    pub(super) fn forget_spent(&self) {
+        self.spent.lock().clear();
+    }
+}
+
+/// Brings the store below its bound, by one window at the most. Returns whether one went.
+pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
+    cut_files(store)?;
+    let Some(limit) = store.config.max_disk_bytes else { return Ok(false) };
+    let excess = || store.engine.stored_bytes().saturating_sub(limit);
+    if excess() == 0 {
+        store.limit.excess.store(0, Ordering::Relaxed);
+        return Ok(false);
+    }
+    // Blocks that somebody still reads will go by themselves.
+    if !store.doomed.lock().is_empty() {
+        return Ok(false);
+    }
+    store.engine.reclaim(true)?;
+    let left = excess();
+    if left == 0 {
+        return Ok(false);
+    }
+    while let Some((tenant, hour)) = oldest(store) {
+        if retention::drop_window(store, &tenant, hour)? {
+            tracing::warn!(%tenant, hour = hour.0, over = left, "the oldest window went: the store is above --max-disk");
+            metrics::counter!("spandrel_store_max_disk_windows_total").increment(1);
+            return Ok(true);
+        }
+        store.limit.spent.lock().push((tenant, hour));
+    }
+    store.limit.excess.store(left, Ordering::Relaxed);
+    Ok(false)
+}
+
+/// The oldest window of all tenants, but for the one that is being written.
+fn oldest(store: &BlockTraceStore) -> Option<(TenantId, Hour)> {
+    let now = store.arrival_hour();
+    let spent = store.limit.spent.lock();
+    let tenants = store.tenants.read();
+    let windows = tenants.iter().flat_map(|(tenant, state)| {
+        state.view().hours().into_iter().map(|hour| (tenant.clone(), hour)).collect::<Vec<_>>()
+    });
+    windows
+        .filter(|(_, hour)| *hour < now)
+        .filter(|window| !spent.contains(window))
+        .min_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)))
+}
+
+/// Ends the engine's files with the window, once all of it is merged: a file goes when everything in
+/// it may, and so none should hold much of two windows.
+fn cut_files(store: &BlockTraceStore) -> Result<(), RewriteError> {
+    let now = store.arrival_hour();
+    let mut cut_at = store.limit.cut_at.lock();
+    let states: Vec<_> = store.tenants.read().values().cloned().collect();
+    let waits = || {
+        let fresh = |state: &std::sync::Arc<super::view::TenantState>| {
+            state.view().iter().any(|entry| entry.row.meta.level == 0 && entry.key.hour < now)
+        };
+        states.iter().any(fresh)
+    };
+    match *cut_at {
+        None => *cut_at = Some(now),
+        Some(before) if before < now && !waits() => {
+            store.engine.flush()?;
+            *cut_at = Some(now);
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}

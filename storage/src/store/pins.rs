@@ -1,0 +1,98 @@
+//! Traces that stay whatever retention says.
+//!
+//! Each pin is a small record of the engine, and all of them are in memory: retention asks for each
+//! trace that is about to go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use spandrel_block::record;
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+use super::BlockTraceStore;
+use crate::cleaning::CleaningError;
+use crate::engine::{EngineError, Records};
+
+/// The pinned traces of all tenants.
+#[derive(Debug, Default)]
+pub(super) struct Pins(RwLock<BTreeMap<TenantId, Arc<Pinned>>>);
+
+/// The pinned traces of a tenant, and since when they are.
+pub(super) type Pinned = BTreeMap<TraceId, UnixNanos>;
+
+/// The kind of the engine's records that pins are.
+pub(super) const RECORD: &str = "pin";
+const VERSION: u8 = 1;
+/// Between tenant and trace in a record's name: no tenant has it in its own.
+const SEPARATOR: char = '/';
+
+// === impl Pins ===
+
+impl Pins {
+    /// The pins that an engine remembers.
+    pub(super) fn load(&self, engine: &dyn Records) -> Result<(), EngineError> {
+        for (name, value) in engine.records(RECORD)? {
+            let unreadable = |error: String| EngineError::Io(format!("the record of pin {name}: {error}"));
+            let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable("its name".into()))?;
+            let tenant = TenantId::new(tenant).map_err(|error| unreadable(error.to_string()))?;
+            let trace = trace.parse::<TraceId>().map_err(|error| unreadable(error.to_string()))?;
+            let since: u64 =
+                record::decode(VERSION, &value).map_err(|error| unreadable(error.to_string()))?;
+            self.change(&tenant, |pins| pins.insert(trace, UnixNanos(since)));
+        }
+        Ok(())
+    }
+
+    /// The pins of a tenant right now.
+    pub(super) fn of(&self, tenant: &TenantId) -> Arc<Pinned> {
+        self.0.read().get(tenant).cloned().unwrap_or_default()
+    }
+
+    fn change(&self, tenant: &TenantId, change: impl FnOnce(&mut Pinned) -> Option<UnixNanos>) {
+        let mut all = self.0.write();
+        change(Arc::make_mut(all.entry(tenant.clone()).or_default()));
+    }
+}
+
+// === impl BlockTraceStore ===
+
+impl BlockTraceStore {
+    pub(super) fn pin_trace(
+        &self,
+        tenant: &TenantId,
+        trace: TraceId,
+    ) -> Result<Option<UnixNanos>, CleaningError> {
+        // Whoever drops windows waits: a pin that was answered must hold.
+        let _cleaning = self.cleaning.lock();
+        if let Some(since) = self.pins.of(tenant).get(&trace) {
+            return Ok(Some(*since));
+        }
+        let Some(state) = self.tenant(tenant) else { return Ok(None) };
+        if self.parts(tenant, &state, &state.view(), trace).is_empty() {
+            return Ok(None);
+        }
+        let since = self.clock.now();
+        let value = record::encode(VERSION, &since.0).map_err(|error| EngineError::Io(error.to_string()))?;
+        self.engine.put_record(RECORD, &name(tenant, trace), Some(&value))?;
+        self.pins.change(tenant, |pins| pins.insert(trace, since));
+        Ok(Some(since))
+    }
+
+    pub(super) fn unpin_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+        let _cleaning = self.cleaning.lock();
+        if !self.pins.of(tenant).contains_key(&trace) {
+            return Ok(false);
+        }
+        self.engine.put_record(RECORD, &name(tenant, trace), None)?;
+        self.pins.change(tenant, |pins| pins.remove(&trace));
+        // What this pin alone has kept is due now.
+        self.retained.forget();
+        self.limit.forget_spent();
+        Ok(true)
+    }
+}
+
+fn name(tenant: &TenantId, trace: TraceId) -> String {
+    format!("{tenant}{SEPARATOR}{trace}")
+}

@@ -1,0 +1,311 @@
+//! What is deleted is gone from every answer at once and from every block in the end; what is pinned
+//! and what a rule keeps stays.
+
+use std::time::{Duration, Instant};
+
+use spandrel_proto::{TenantId, TimeRange};
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
+use spandrel_storage::{Cleaning, Deletion, RetentionRule, TraceStore};
+
+use super::Open;
+use crate::harness::Harness;
+use crate::spans::{HOUR, MINUTE, Sent, sent, text, trace_id};
+
+const DAY: u64 = 24 * HOUR;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Spans whose attribute `key` is `value`.
+pub fn with(key: &str, value: &str) -> Predicate {
+    let field = Field::Attribute(AttributeScope::Any, key.to_owned());
+    Predicate::Compare(field, Comparison::Eq(Literal::String(value.to_owned())))
+}
+
+fn failed() -> Predicate {
+    Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))
+}
+
+fn everything(predicate: Predicate) -> ScanPlan {
+    ScanPlan { predicate, range: TimeRange::ALL }
+}
+
+fn begin(harness: &Harness, predicate: Predicate) -> Deletion {
+    harness.store().delete(&TenantId::default(), &everything(predicate)).unwrap()
+}
+
+/// Background work until a deletion is done.
+pub fn finish(harness: &Harness, deletion: &Deletion) -> Deletion {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        harness.maintain(1);
+        let now = harness.store().deletion(&TenantId::default(), deletion.id).unwrap().unwrap();
+        if now.finished.is_some() {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "the deletion does not end: {now:?}");
+    }
+}
+
+fn ids(harness: &Harness) -> Vec<u64> {
+    let mut ids: Vec<u64> = harness
+        .find(Predicate::All)
+        .iter()
+        .map(|trace| u128::from_be_bytes(*trace.id.as_bytes()) as u64)
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Of a trace with one matching span everything goes, wherever it lies; of all others nothing.
+pub fn whole_traces_are_deleted(open: Open) {
+    let mut harness = open();
+    for window in 0..3 {
+        harness.append(&[sent(1, 10 + window), sent(2, 10 + window), sent(3 + window, 1)]);
+        if window == 1 {
+            harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 2).with("user", text("bob"))]);
+        }
+        harness.clock.advance(HOUR);
+        if window < 2 {
+            harness.store().seal_all();
+        }
+    }
+    let before = harness.store().status().span_count;
+    let deletion = begin(&harness, with("user", "mallory"));
+    assert_eq!((deletion.traces, deletion.finished), (1, None));
+    assert_eq!(ids(&harness), [2, 3, 4, 5], "what is being deleted is hidden at once");
+    assert_eq!(harness.trace(trace_id(1)), []);
+    let done = finish(&harness, &deletion);
+    assert_eq!((done.traces, done.spans, done.damaged_blocks), (1, 4, 0));
+    assert_eq!(harness.store().status().span_count, before - 4);
+    harness.whatever_happens(|harness| {
+        assert_eq!(ids(harness), [2, 3, 4, 5]);
+        assert_eq!(harness.trace(trace_id(1)), []);
+        assert_eq!(harness.trace(trace_id(2)).len(), 4);
+        assert_eq!(harness.find(with("user", "bob")).len(), 1);
+        assert_eq!(harness.store().status().trace_count, 4);
+    });
+    let remembered = harness.store().deletions(&TenantId::default()).unwrap();
+    assert_eq!(remembered, [done]);
+}
+
+/// Names and counts go with their spans.
+pub fn names_are_deleted_with_their_spans(open: Open) {
+    let harness = open();
+    harness.append(&[sent(1, 1).service("secret").name("GET /mallory"), sent(2, 1)]);
+    harness.store().seal_all();
+    harness.append(&[sent(3, 1).service("secret").name("GET /mallory")]);
+    let deletion = begin(&harness, with("service.name", "secret"));
+    finish(&harness, &deletion);
+    let (store, tenant) = (harness.store(), TenantId::default());
+    assert_eq!(store.services(&tenant), ["shop"]);
+    assert!(store.operations(&tenant, "secret").is_empty());
+    let plan = super::aggregate::plan();
+    let counted: u64 =
+        super::aggregate::answer(&harness, &plan).values().map(|(requests, ..)| requests).sum();
+    assert_eq!(counted, 1);
+}
+
+/// A deletion is about what was stored when it was asked for.
+pub fn spans_that_arrive_later_stay(open: Open) {
+    let mut harness = open();
+    harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
+    let deletion = begin(&harness, with("user", "mallory"));
+    harness.append(&[sent(1, 2)]);
+    assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)], "what was acknowledged is found");
+    harness.store().seal_all();
+    assert_eq!(finish(&harness, &deletion).spans, 1);
+    harness.whatever_happens(|harness| {
+        assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)]);
+        assert_eq!(ids(harness), [1, 2]);
+    });
+}
+
+/// Also when the store goes down again and again, between any two steps.
+pub fn a_deletion_survives_restarts(open: Open) {
+    let mut harness = open();
+    for window in 1..5 {
+        let marked = sent(1, window).with("user", text("mallory"));
+        harness.append(&[marked, sent(2, window), sent(10 + window, 1)]);
+        harness.clock.advance(HOUR);
+        harness.store().seal_all();
+    }
+    let mut deletion = begin(&harness, with("user", "mallory"));
+    let deadline = Instant::now() + PATIENCE;
+    while deletion.finished.is_none() {
+        harness.restart();
+        assert_eq!(harness.trace(trace_id(1)), []);
+        assert_eq!(ids(&harness), [2, 11, 12, 13, 14]);
+        harness.maintain(1);
+        if harness.store().status().span_count == 8 {
+            deletion = finish(&harness, &deletion);
+        }
+        assert!(Instant::now() < deadline, "{deletion:?}");
+    }
+    harness.whatever_happens(|harness| {
+        assert_eq!(ids(harness), [2, 11, 12, 13, 14]);
+        assert_eq!(harness.trace(trace_id(2)).len(), 4);
+    });
+}
+
+/// Nothing matches: nothing goes, and that is done soon.
+pub fn nothing_to_delete_is_no_error(open: Open) {
+    let harness = open();
+    let nothing = begin(&harness, with("user", "mallory"));
+    harness.append(&[sent(1, 1)]);
+    let other = TenantId::new("other").unwrap();
+    let foreign = harness.store().delete(&other, &everything(Predicate::All)).unwrap();
+    assert_eq!((nothing.traces, foreign.traces), (0, 0));
+    assert_eq!(finish(&harness, &nothing).spans, 0);
+    assert_eq!(ids(&harness), [1]);
+    assert_eq!(harness.store().deletions(&other).unwrap().len(), 1);
+}
+
+/// Retention takes the rest of a window, the bound of the disk as well; a deletion takes them, too.
+pub fn pinned_traces_stay(open: Open) {
+    let mut harness = open();
+    let tenant = TenantId::default();
+    assert_eq!(harness.store().pin(&tenant, trace_id(1)).unwrap(), None, "there is nothing to pin");
+    for window in 1..4 {
+        harness.append(&[sent(1, window), sent(2, window), sent(10 + window, 1)]);
+        harness.clock.advance(HOUR);
+    }
+    let since = harness.store().pin(&tenant, trace_id(1)).unwrap().unwrap();
+    harness.clock.advance(MINUTE);
+    assert_eq!(harness.store().pin(&tenant, trace_id(1)).unwrap(), Some(since), "pinned once");
+    harness.clock.advance(8 * DAY);
+    harness.maintain(2);
+    harness.whatever_happens(|harness| {
+        assert_eq!(ids(harness), [1]);
+        assert_eq!(harness.trace(trace_id(1)).len(), 3);
+        assert_eq!(harness.store().pins(&tenant), [(trace_id(1), since)]);
+    });
+    assert!(harness.store().unpin(&tenant, trace_id(1)).unwrap());
+    assert!(!harness.store().unpin(&tenant, trace_id(1)).unwrap());
+    harness.maintain(2);
+    assert_eq!(ids(&harness), [0; 0]);
+    assert_eq!(harness.store().status().span_count, 0);
+    harness.append(&[sent(5, 1)]);
+    harness.store().pin(&tenant, trace_id(5)).unwrap();
+    let deletion = begin(&harness, Predicate::All);
+    finish(&harness, &deletion);
+    assert_eq!(harness.store().pins(&tenant), []);
+    assert_eq!(ids(&harness), [0; 0]);
+}
+
+fn rule(predicate: Predicate, keep: u64) -> RetentionRule {
+    RetentionRule { predicate, keep: Duration::from_nanos(keep) }
+}
+
+fn with_rules(open: Open, rules: Vec<RetentionRule>) -> Harness {
+    let mut harness = open();
+    harness.config.retention_rules = rules;
+    harness.restart();
+    harness
+}
+
+/// The first rule decides about a span, the longest-lived span about its trace.
+pub fn rules_keep_whole_traces(open: Open) {
+    let chatty = with("service.name", "chatty");
+    let mut harness = with_rules(open, vec![rule(failed(), 30 * DAY), rule(chatty, DAY)]);
+    let chatty = |trace, span| sent(trace, span).service("chatty");
+    harness.append(&[sent(1, 1), sent(2, 1), sent(2, 2).status(2), chatty(3, 1), chatty(4, 1)]);
+    harness.append(&[sent(4, 2), chatty(5, 1).status(2)]);
+    harness.clock.advance(HOUR);
+    // What a trace has in another window is kept by it, too.
+    harness.append(&[sent(6, 1), sent(7, 1)]);
+    harness.clock.advance(HOUR);
+    harness.append(&[sent(6, 2).status(2)]);
+    harness.store().seal_all();
+    let all: [(u64, &[u64]); 4] = [
+        (DAY / 2, &[1, 2, 3, 4, 5, 6, 7]),
+        (DAY, &[1, 2, 4, 5, 6, 7]),
+        (6 * DAY, &[2, 5, 6]),
+        (30 * DAY, &[]),
+    ];
+    for (later, left) in all {
+        harness.clock.advance(later);
+        harness.maintain(2);
+        harness.whatever_happens(|harness| assert_eq!(ids(harness), left, "{} days later", later / DAY));
+        if left.contains(&6) {
+            assert_eq!(harness.trace(trace_id(6)).len(), 2);
+            assert_eq!(harness.trace(trace_id(2)).len(), 2);
+        }
+    }
+    assert_eq!(harness.store().status().span_count, 0);
+}
+
+/// Above the bound the oldest windows go, whoever's they are, and only as many as have to.
+pub fn the_oldest_windows_go_first(open: Open) {
+    let mut harness = open();
+    let other = TenantId::new("other").unwrap();
+    for window in 0..6 {
+        let tenant = if window % 2 == 0 { TenantId::default() } else { other.clone() };
+        fill(&harness, &tenant, window);
+        harness.clock.advance(HOUR);
+        harness.store().seal_all();
+        harness.maintain(1);
+    }
+    let full = settled(&harness);
+    harness.config.max_disk_bytes = Some(full * 6 / 10);
+    harness.restart();
+    let left = settled(&harness);
+    assert!(left <= full * 6 / 10, "{left} of {full} bytes are left");
+    assert!(left > full * 3 / 10, "{left} of {full} bytes are left: too much went");
+    let kept: Vec<bool> = (0..6)
+        .map(|window| {
+            let tenant = if window % 2 == 0 { TenantId::default() } else { other.clone() };
+            !harness.trace_for(&tenant, trace_id(window * 10_000 + 1)).is_empty()
+        })
+        .collect();
+    assert!(kept.is_sorted(), "not the oldest went: {kept:?}");
+    assert!(kept[5] && !kept[0], "{kept:?}");
+    assert!(harness.store().refusal().is_none());
+}
+
+/// The window that is being written cannot go: without another one, ingest has to wait.
+pub fn ingest_waits_only_when_nothing_can_go(open: Open) {
+    let mut harness = open();
+    fill(&harness, &TenantId::default(), 0);
+    harness.store().seal_all();
+    let full = settled(&harness);
+    harness.config.max_disk_bytes = Some(full / 2);
+    harness.restart();
+    settled(&harness);
+    let refusal = harness.store().refusal().expect("a refusal").to_string();
+    assert!(refusal.contains("the disk is full"), "{refusal}");
+    assert_eq!(harness.trace(trace_id(1)).len(), 1);
+    harness.clock.advance(HOUR);
+    settled(&harness);
+    assert!(harness.store().refusal().is_none());
+    assert_eq!(harness.trace(trace_id(1)), []);
+    harness.append(&[sent(2, 1)]);
+    assert_eq!(harness.trace(trace_id(2)).len(), 1);
+}
+
+/// Spans of a window: several megabytes that do not compress.
+fn fill(harness: &Harness, tenant: &TenantId, window: u64) {
+    for part in 0..4 {
+        let spans: Vec<Sent> = (0..250)
+            .map(|n| {
+                let n = window * 10_000 + part * 250 + n + 1;
+                sent(n, 1).with("noise", text(&noise(n)))
+            })
+            .collect();
+        harness.append_for(tenant, &spans);
+    }
+}
+
+fn noise(n: u64) -> String {
+    let mut x = n;
+    let word = |_| {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:08x}", x >> 32)
+    };
+    (0..500).map(word).collect()
+}
+
+/// What is stored once background work finds nothing more to do.
+fn settled(harness: &Harness) -> u64 {
+    harness.clock.advance(MINUTE);
+    harness.maintain(20);
+    harness.store().status().store_bytes
+}

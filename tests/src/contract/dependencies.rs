@@ -1,0 +1,349 @@
+//! Who calls whom: the oracle's edges, however the halves arrive.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::trace::v1::span::Link;
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+use spandrel_storage::{EdgeKind, TraceStore};
+
+use super::Open;
+use crate::harness::Harness;
+use crate::oracle::edges::{Edge, edges};
+use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, span_id, text, trace_id};
+
+const SERVER: i32 = 2;
+const CLIENT: i32 = 3;
+const PRODUCER: i32 = 4;
+const CONSUMER: i32 = 5;
+
+/// Longer than a caller waits for its callee.
+const LONG: u64 = 2 * MINUTE;
+
+/// What the store answers, with durations as buckets know them.
+fn answer(harness: &Harness, range: TimeRange) -> BTreeMap<Edge, (u64, u64)> {
+    let answer = harness.store().dependencies(&TenantId::default(), range).unwrap();
+    assert!(!answer.partial);
+    let order: Vec<_> = answer.edges.iter().map(|e| (e.caller.clone(), e.callee.clone(), e.kind)).collect();
+    assert!(order.is_sorted(), "{order:?}");
+    let mut found = BTreeMap::new();
+    for edge in answer.edges {
+        assert_eq!(edge.totals.count, edge.totals.latency.count());
+        let exemplars = edge.totals.exemplars();
+        assert!((1..=3).contains(&exemplars.len()) && exemplars.is_sorted_by(|a, b| a > b));
+        let counts = (edge.totals.count, edge.totals.errors);
+        assert!(found.insert((edge.caller, edge.callee, edge.kind), counts).is_none(), "an edge comes twice");
+    }
+    found
+}
+
+/// Asserts that an answer is the oracle's, latencies and exemplars included.
+fn check_range(harness: &Harness, spans: &[Sent], range: TimeRange) {
+    let now = spandrel_storage::Clock::now(&*harness.clock).0;
+    let expected = edges(spans, range, now);
+    let counts: BTreeMap<Edge, (u64, u64)> =
+        expected.iter().map(|(edge, calls)| (edge.clone(), calls.counts())).collect();
+    assert_eq!(answer(harness, range), counts);
+    let answer = harness.store().dependencies(&TenantId::default(), range).unwrap();
+    for edge in answer.edges {
+        let calls = &expected[&(edge.caller.clone(), edge.callee.clone(), edge.kind)];
+        super::aggregate::check_latency(&edge.totals.latency, calls.durations());
+        let shown: Vec<_> = edge.totals.exemplars().iter().map(|call| (call.failed, call.duration)).collect();
+        assert_eq!(shown, calls.worst(3), "{} to {}", edge.caller, edge.callee);
+    }
+}
+
+fn check(harness: &Harness, spans: &[Sent]) {
+    check_range(harness, spans, TimeRange::ALL);
+}
+
+fn edge(caller: &str, callee: &str, kind: EdgeKind) -> Edge {
+    (caller.to_owned(), callee.to_owned(), kind)
+}
+
+fn linked(mut sent: Sent, to: &[(u64, u64)]) -> Sent {
+    sent.span.links.extend(to.iter().map(|(trace, span)| Link {
+        trace_id: trace_id(*trace).as_bytes().to_vec(),
+        span_id: span_id(*span).as_bytes().to_vec(),
+        ..Link::default()
+    }));
+    sent
+}
+
+/// An order: the gateway asks the shop, which reads its database, calls a bank outside and tells
+/// mail and ledger.
+fn order(trace: u64) -> Vec<Sent> {
+    let span = |id, service, kind| sent(trace, id).service(service).kind(kind).at(id * SECOND, id * 1_000);
+    vec![
+        span(1, "gateway", SERVER),
+        span(2, "gateway", CLIENT).parent(1).with("server.address", text("shop.internal")),
+        span(3, "shop", SERVER).parent(2).status(2),
+        span(4, "shop", 1).parent(3),
+        span(5, "shop", CLIENT)
+            .parent(4)
+            .with("db.system", text("postgresql"))
+            .with("db.name", text("orders")),
+        span(6, "shop", CLIENT).parent(4).with("server.address", text("bank.example.com")).status(2),
+        span(7, "shop", PRODUCER).parent(4).with("messaging.destination.name", text("placed")),
+        span(8, "mail", CONSUMER).parent(7),
+        linked(span(9, "ledger", CONSUMER), &[(trace, 7)]),
+        span(10, "ledger", CLIENT).parent(9).with("peer.service", text("archive")),
+    ]
+}
+
+/// Every kind of edge, in one block.
+pub fn edges_are_those_of_the_spans(open: Open) {
+    let mut harness = open();
+    harness.append(&order(1));
+    harness.clock.advance(LONG);
+    let found = answer(&harness, TimeRange::ALL);
+    let expected = BTreeMap::from([
+        (edge("user", "gateway", EdgeKind::Virtual), (1, 0)),
+        (edge("gateway", "shop", EdgeKind::Rpc), (1, 1)),
+        (edge("shop", "orders", EdgeKind::Database), (1, 0)),
+        (edge("shop", "bank.example.com", EdgeKind::Virtual), (1, 1)),
+        (edge("shop", "mail", EdgeKind::Messaging), (1, 0)),
+        (edge("shop", "ledger", EdgeKind::Messaging), (1, 0)),
+        (edge("ledger", "archive", EdgeKind::Virtual), (1, 0)),
+    ]);
+    assert_eq!(found, expected);
+    harness.whatever_happens(|harness| check(harness, &order(1)));
+}
+
+/// Each span in a batch of its own, seconds apart, callees first.
+pub fn halves_that_arrive_seconds_apart_are_joined(open: Open) {
+    let mut harness = open();
+    let mut spans = order(1);
+    spans.reverse();
+    for n in 0..spans.len() {
+        harness.append(&spans[n..=n]);
+        harness.clock.advance(3 * SECOND);
+        check(&harness, &spans[..=n]);
+    }
+    harness.clock.advance(LONG);
+    harness.whatever_happens(|harness| check(harness, &spans));
+}
+
+/// A call that nobody answers is virtual after a minute, and real once its callee has come: fresh or
+/// sealed, in the same window or in another.
+pub fn a_late_callee_makes_a_virtual_edge_real(open: Open) {
+    for (is_sealed, late) in [(false, MINUTE), (true, MINUTE), (false, 3 * HOUR), (true, 3 * HOUR)] {
+        let mut harness = open();
+        let call = sent(1, 1).service("shop").kind(CLIENT).with("server.address", text("bank"));
+        let answered = sent(1, 2).service("bank-api").parent(1);
+        harness.append(std::slice::from_ref(&call));
+        if is_sealed {
+            harness.store().seal_all();
+        }
+        harness.clock.advance(59 * SECOND);
+        assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
+        harness.clock.advance(2 * SECOND);
+        let virtual_edge = BTreeMap::from([(edge("shop", "bank", EdgeKind::Virtual), (1, 0))]);
+        assert_eq!(answer(&harness, TimeRange::ALL), virtual_edge);
+        harness.clock.advance(late);
+        harness.append(std::slice::from_ref(&answered));
+        let real = BTreeMap::from([(edge("shop", "bank-api", EdgeKind::Rpc), (1, 0))]);
+        assert_eq!(answer(&harness, TimeRange::ALL), real);
+        harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), real));
+    }
+}
+
+/// However wrong a service's clock is, its calls do not wait for ever.
+pub fn a_call_from_the_future_waits_for_its_window(open: Open) {
+    let mut harness = open();
+    let call = sent(1, 1).kind(CLIENT).at(500 * HOUR, 1).with("peer.service", text("bank"));
+    harness.append(&[call]);
+    harness.clock.advance(HOUR / 2);
+    assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
+    harness.clock.advance(HOUR / 2 + MINUTE);
+    let expected = BTreeMap::from([(edge("shop", "bank", EdgeKind::Virtual), (1, 0))]);
+    harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
+}
+
+/// A consumer that works off a batch is linked to messages of other traces.
+pub fn links_join_across_traces(open: Open) {
+    let mut harness = open();
+    let produced = |trace, service: &str| {
+        let span = sent(trace, 1).service(service).kind(PRODUCER);
+        span.with("messaging.destination.name", text("events"))
+    };
+    let not_a_producer = sent(4, 1).service("web");
+    let unanswered = produced(6, "shop");
+    let spans = [
+        produced(1, "shop"),
+        produced(2, "shop"),
+        produced(3, "web"),
+        not_a_producer,
+        linked(sent(5, 1).service("stats").kind(CONSUMER), &[(1, 1), (2, 1), (3, 1), (4, 1), (9, 9), (1, 1)]),
+        unanswered,
+    ];
+    spans.chunks(1).rev().for_each(|part| harness.append(part));
+    harness.clock.advance(LONG);
+    let expected = BTreeMap::from([
+        (edge("shop", "stats", EdgeKind::Messaging), (2, 0)),
+        (edge("web", "stats", EdgeKind::Messaging), (1, 0)),
+        (edge("shop", "events", EdgeKind::Virtual), (1, 0)),
+        (edge("user", "web", EdgeKind::Virtual), (1, 0)),
+    ]);
+    assert_eq!(answer(&harness, TimeRange::ALL), expected);
+    harness.whatever_happens(|harness| check(harness, &spans));
+}
+
+/// A range counts the minutes that it touches, by the start of the callee.
+pub fn ranges_count_every_minute_that_they_touch(open: Open) {
+    let mut harness = open();
+    let mut spans = Vec::new();
+    for n in 0..40 {
+        let at = n * 17 * SECOND;
+        spans.push(sent(n + 1, 1).kind(CLIENT).at(at, 90 * SECOND).with("peer.service", text("gone")));
+        // The callee starts later, now and then in another minute.
+        spans.push(sent(n + 1, 2).service("cart").parent(1).at(at + n * SECOND, SECOND));
+        spans.push(sent(n + 1, 3).kind(CLIENT).at(at, SECOND).with("db.system", text("redis")));
+    }
+    spans.iter().step_by(2).for_each(|span| harness.append(std::slice::from_ref(span)));
+    spans.iter().skip(1).step_by(2).for_each(|span| harness.append(std::slice::from_ref(span)));
+    harness.clock.advance(HOUR);
+    let ends = [(0, 1), (0, MINUTE), (59 * SECOND, 61 * SECOND), (5 * MINUTE, 6 * MINUTE), (0, HOUR), (7, 7)];
+    harness.whatever_happens(|harness| {
+        for (start, end) in ends {
+            let (start, end) = (UnixNanos(BEGIN + start), Some(UnixNanos(BEGIN + end)));
+            check_range(harness, &spans, TimeRange { start, end });
+            check_range(harness, &spans, TimeRange { start, end: None });
+        }
+    });
+}
+
+/// A caller that began long before the range is found.
+pub fn a_long_call_finds_its_late_callees(open: Open) {
+    let mut harness = open();
+    let spans = [
+        sent(1, 1).service("batch").kind(1).at(0, 5 * HOUR),
+        sent(1, 2).service("shop").parent(1).at(4 * HOUR, SECOND),
+    ];
+    harness.append(&spans[..1]);
+    harness.append(&spans[1..]);
+    let range = TimeRange { start: UnixNanos(BEGIN + 4 * HOUR), end: None };
+    let expected = BTreeMap::from([(edge("batch", "shop", EdgeKind::Rpc), (1, 0))]);
+    harness.whatever_happens(|harness| assert_eq!(answer(harness, range), expected));
+}
+
+/// What was sent twice counts once after the merge.
+pub fn duplicates_leave_with_the_merge(open: Open) {
+    let mut harness = open();
+    let spans = order(1);
+    harness.append(&spans[..5]);
+    harness.append(&spans);
+    harness.append(&spans[3..]);
+    harness.clock.advance(LONG);
+    harness.store().seal_all();
+    check(&harness, &spans);
+    harness.restart();
+    check(&harness, &spans);
+}
+
+/// A SERVER that shares its ID with its CLIENT, as Zipkin has it.
+pub fn spans_that_share_an_id_are_caller_and_callee(open: Open) {
+    let mut harness = open();
+    harness.append(&[
+        sent(1, 1).service("shop").kind(CLIENT).at(0, SECOND).with("peer.service", text("bank")),
+        sent(1, 1).service("bank").at(1, 5),
+        sent(1, 2).service("bank").kind(1).parent(1).at(2, 3),
+    ]);
+    harness.clock.advance(LONG);
+    let expected = BTreeMap::from([(edge("shop", "bank", EdgeKind::Rpc), (1, 0))]);
+    harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
+}
+
+/// Tenants never see each other's edges, and nothing stored is no edge.
+pub fn tenants_have_graphs_of_their_own(open: Open) {
+    let harness = open();
+    let other = TenantId::new("other").unwrap();
+    assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
+    // One half each.
+    harness.append(&[sent(1, 1).service("shop").kind(CLIENT)]);
+    harness.append_for(&other, &[sent(1, 2).service("bank").parent(1)]);
+    assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
+    assert_eq!(harness.store().dependencies(&other, TimeRange::ALL).unwrap().edges, []);
+}
+
+/// Traces of random shape, torn into random batches that arrive in random order, merged now and then
+/// into blocks that cut them again: the same edges as from all spans at once.
+pub fn any_split_gives_the_same_edges(open: Open) {
+    for seed in 0..12 {
+        let mut harness = open();
+        harness.config.sealed_rows = 16;
+        harness.config.merge_blocks = 3;
+        harness.restart();
+        let mut chance = Chance(seed);
+        let mut spans = random_spans(&mut chance);
+        let batches = 1 + chance.below(12) as usize;
+        for n in (1..spans.len()).rev() {
+            spans.swap(n, chance.below(n as u64 + 1) as usize);
+        }
+        for part in spans.chunks(spans.len().div_ceil(batches)) {
+            harness.append(part);
+            harness.clock.advance(chance.below(40) * SECOND);
+            match chance.below(8) {
+                0 => harness.store().seal_all(),
+                1 => harness.maintain(1),
+                2 => harness.clock.advance(HOUR),
+                _ => {}
+            }
+        }
+        let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            check(&harness, &spans);
+            harness.clock.advance(LONG);
+            check(&harness, &spans);
+            harness.store().seal_all();
+            check(&harness, &spans);
+            harness.restart();
+            check(&harness, &spans);
+        }));
+        assert!(shown.is_ok(), "with seed {seed}");
+    }
+}
+
+/// Numbers without a pattern.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ mixed >> 27) % end
+    }
+
+    fn of<T: Copy>(&mut self, these: &[T]) -> T {
+        these[self.below(these.len() as u64) as usize]
+    }
+}
+
+fn random_spans(chance: &mut Chance) -> Vec<Sent> {
+    let services = ["a", "b", "c", "d"];
+    let mut spans = Vec::new();
+    for trace in 1..=1 + chance.below(5) {
+        // One that is longer than what is compared one by one.
+        let count = if chance.below(6) == 0 { 60 } else { 1 + chance.below(9) };
+        for id in 1..=count {
+            let mut span = sent(trace, id)
+                .service(chance.of(&services))
+                .kind(chance.below(6) as i32)
+                .status(chance.of(&[0, 0, 1, 2]))
+                .at(chance.below(200) * SECOND, chance.below(50) * SECOND);
+            if chance.below(8) > 0 {
+                // Its own ID, and those of spans that are not there, too.
+                span = span.parent(1 + chance.below(count + 2));
+            }
+            span.span.flags = chance.of(&[0, 0, 0x101, 0x301]);
+            let peers = ["peer.service", "server.address", "db.system", "db.name", "messaging.system"];
+            for _ in 0..chance.below(3) {
+                let key = chance.of(&peers);
+                span.span.attributes.retain(|attribute| attribute.key != key);
+                span = span.with(key, text(chance.of(&["x", "y", "a"])));
+            }
+            let links: Vec<(u64, u64)> =
+                (0..chance.below(4)).map(|_| (1 + chance.below(5), 1 + chance.below(count))).collect();
+            spans.push(linked(span, &links));
+        }
+    }
+    spans
+}

@@ -1,0 +1,307 @@
+//! What is on a disk while a journal is played, and what a power loss leaves of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use super::journal::{Event, Journal};
+
+/// How much a power loss takes of what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// All of it.
+    Everything,
+    /// The bytes, but not the entries: files that are there, and too short.
+    Bytes,
+    /// What came after some moment, another one for each file and folder; the last write may be torn.
+    Ends,
+    /// The same of entries, and this page and that of the bytes: what is missing reads as zeros.
+    Pages,
+    /// None of it, as when only the process is killed.
+    Nothing,
+}
+
+/// A disk: what is durable, and what is only on its way.
+pub struct Platter<'j> {
+    journal: &'j Journal,
+    nodes: Vec<Node>,
+    open: HashMap<i32, usize>,
+    played: usize,
+    /// A disk that says it synced, and did not.
+    lies: bool,
+}
+
+enum Node {
+    File { durable: Vec<u8>, pending: Vec<Change> },
+    Folder { durable: BTreeMap<String, usize>, now: BTreeMap<String, usize>, pending: Vec<Entry> },
+}
+
+#[derive(Clone)]
+struct Change {
+    what: Edit,
+    /// A sync of it failed: no later one makes it durable, it stays a matter of luck.
+    forsaken: bool,
+}
+
+#[derive(Clone)]
+enum Edit {
+    Write { offset: u64, data: Range<usize> },
+    Truncate(u64),
+}
+
+/// A change of a folder: entries that go, then one that comes.
+#[derive(Clone)]
+struct Entry {
+    goes: Option<String>,
+    comes: Option<(String, usize)>,
+}
+
+const PAGE: usize = 4096;
+const ROOT: usize = 0;
+const CREATE: u64 = 0o100;
+const TRUNCATE: u64 = 0o1000;
+const ACCESS: u64 = 3;
+
+// === impl Platter: playing ===
+
+impl<'j> Platter<'j> {
+    /// An empty disk, before the first event.
+    pub fn new(journal: &'j Journal) -> Self {
+        Self { journal, nodes: vec![Node::folder()], open: HashMap::new(), played: 0, lies: false }
+    }
+
+    /// The same, but its syncs do nothing.
+    pub fn that_lies(journal: &'j Journal) -> Self {
+        Self { lies: true, ..Self::new(journal) }
+    }
+
+    /// Plays until so many events have happened.
+    pub fn play_to(&mut self, events: usize) {
+        while self.played < events {
+            self.play(&self.journal.events[self.played].clone());
+            self.played += 1;
+        }
+    }
+
+    fn play(&mut self, event: &Event) {
+        match event {
+            Event::Start => self.open.clear(),
+            Event::Open { fd, path, flags } => self.opened(*fd, path, *flags),
+            Event::Write { fd, offset, data } => {
+                self.change(*fd, Edit::Write { offset: *offset, data: data.clone() });
+            }
+            Event::Truncate { fd, size } => self.change(*fd, Edit::Truncate(*size)),
+            Event::Sync { fd, failed } => self.sync(*fd, *failed),
+            Event::Rename { from, to } => self.rename(from, to),
+            Event::Remove { path } => {
+                let (folder, name) = self.place(path);
+                self.enter(folder, Entry { goes: Some(name), comes: None });
+            }
+            Event::MakeFolder { path } => self.create(path, Node::folder()),
+            Event::Close { fd } => drop(self.open.remove(fd)),
+        }
+    }
+
+    fn opened(&mut self, fd: i32, path: &str, flags: u64) {
+        if self.find(path).is_none() {
+            assert!(flags & CREATE != 0, "{path} is opened, and nobody made it");
+            self.create(path, Node::File { durable: Vec::new(), pending: Vec::new() });
+        }
+        let node = self.find(path).unwrap();
+        self.open.insert(fd, node);
+        if flags & TRUNCATE != 0 && flags & ACCESS != 0 {
+            self.change(fd, Edit::Truncate(0));
+        }
+    }
+
+    fn change(&mut self, fd: i32, what: Edit) {
+        match &mut self.nodes[self.open[&fd]] {
+            Node::File { pending, .. } => pending.push(Change { what, forsaken: false }),
+            Node::Folder { .. } => panic!("bytes are written to a folder"),
+        }
+    }
+
+    fn sync(&mut self, fd: i32, failed: bool) {
+        if self.lies {
+            return;
+        }
+        let bytes = &self.journal.bytes;
+        match &mut self.nodes[self.open[&fd]] {
+            Node::File { pending, .. } if failed => {
+                pending.iter_mut().for_each(|change| change.forsaken = true);
+            }
+            Node::File { durable, pending } => {
+                let synced = pending.extract_if(.., |change| !change.forsaken);
+                synced.for_each(|change| change.what.apply(durable, bytes));
+            }
+            Node::Folder { durable, now, pending } if !failed => {
+                durable.clone_from(now);
+                pending.clear();
+            }
+            Node::Folder { .. } => {}
+        }
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let node = self.find(from).expect("what is renamed is there");
+        let ((from_folder, goes), (to_folder, comes)) = (self.place(from), self.place(to));
+        let comes = Some((comes, node));
+        if from_folder == to_folder {
+            self.enter(to_folder, Entry { goes: Some(goes), comes });
+        } else {
+            self.enter(to_folder, Entry { goes: None, comes });
+            self.enter(from_folder, Entry { goes: Some(goes), comes: None });
+        }
+    }
+
+    fn create(&mut self, path: &str, node: Node) {
+        let (folder, name) = self.place(path);
+        self.nodes.push(node);
+        self.enter(folder, Entry { goes: None, comes: Some((name, self.nodes.len() - 1)) });
+    }
+
+    fn enter(&mut self, folder: usize, entry: Entry) {
+        let Node::Folder { now, pending, .. } = &mut self.nodes[folder] else { panic!("no folder") };
+        entry.apply(now);
+        pending.push(entry);
+    }
+
+    fn find(&self, path: &str) -> Option<usize> {
+        let names = path.split('/').filter(|name| !["", "."].contains(name));
+        names.into_iter().try_fold(ROOT, |node, name| match &self.nodes[node] {
+            Node::Folder { now, .. } => now.get(name).copied(),
+            Node::File { .. } => None,
+        })
+    }
+
+    /// The folder of a path, and its last name.
+    fn place(&self, path: &str) -> (usize, String) {
+        let path = path.trim_end_matches('/');
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (self.find(folder).expect("a folder for every entry"), name.to_owned())
+    }
+}
+
+// === impl Platter: power loss ===
+
+impl Platter<'_> {
+    /// What a file holds for those who read it before the power goes.
+    pub fn text(&self, path: &str) -> String {
+        let Some(Node::File { durable, pending }) = self.find(path).map(|node| &self.nodes[node]) else {
+            return String::new();
+        };
+        let mut bytes = durable.clone();
+        pending.iter().for_each(|change| change.what.apply(&mut bytes, &self.journal.bytes));
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// The power goes now: what is found in `path` afterwards is made in `folder`.
+    pub fn lose_power(&self, loss: Loss, random: &mut fastrand::Rng, path: &str, folder: &Path) {
+        // By entries that are durable or kept, not by those that were there.
+        let names = path.split('/');
+        let node =
+            names.into_iter().try_fold(ROOT, |node, name| self.entries(node, loss, random).remove(name));
+        if let Some(node) = node {
+            self.leave(node, loss, random, folder);
+        }
+    }
+
+    fn leave(&self, node: usize, loss: Loss, random: &mut fastrand::Rng, path: &Path) {
+        match &self.nodes[node] {
+            Node::File { durable, pending } => {
+                let mut bytes = durable.clone();
+                left(pending, loss, random)
+                    .iter()
+                    .for_each(|edit| edit.apply(&mut bytes, &self.journal.bytes));
+                fs::write(path, bytes).unwrap();
+            }
+            Node::Folder { .. } => {
+                fs::create_dir_all(path).unwrap();
+                for (name, node) in self.entries(node, loss, random) {
+                    self.leave(node, loss, random, &path.join(name));
+                }
+            }
+        }
+    }
+
+    fn entries(&self, node: usize, loss: Loss, random: &mut fastrand::Rng) -> BTreeMap<String, usize> {
+        let Node::Folder { durable, pending, .. } = &self.nodes[node] else { return BTreeMap::new() };
+        let mut entries = durable.clone();
+        let most = match loss {
+            Loss::Everything => 0,
+            Loss::Ends | Loss::Pages => random.usize(..=pending.len()),
+            Loss::Bytes | Loss::Nothing => pending.len(),
+        };
+        pending[..most].iter().for_each(|entry| entry.apply(&mut entries));
+        entries
+    }
+}
+
+/// What is left of changes that were not synced.
+fn left(pending: &[Change], loss: Loss, random: &mut fastrand::Rng) -> Vec<Edit> {
+    let all = pending.iter().map(|change| change.what.clone());
+    match loss {
+        Loss::Everything | Loss::Bytes => Vec::new(),
+        Loss::Nothing => all.collect(),
+        Loss::Ends => {
+            let most = random.usize(..=pending.len());
+            let mut kept: Vec<Edit> = all.take(most).collect();
+            if let Some(Edit::Write { data, .. }) = kept.last_mut() {
+                data.end = random.usize(data.start..=data.end);
+            }
+            kept
+        }
+        Loss::Pages => all.flat_map(Edit::pages).filter(|_| random.bool()).collect(),
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn folder() -> Self {
+        Self::Folder { durable: BTreeMap::new(), now: BTreeMap::new(), pending: Vec::new() }
+    }
+}
+
+// === impl Edit ===
+
+impl Edit {
+    fn apply(&self, file: &mut Vec<u8>, journal: &[u8]) {
+        match self {
+            Self::Truncate(size) => file.resize(*size as usize, 0),
+            Self::Write { offset, data } => {
+                let begin = *offset as usize;
+                let end = begin + data.len();
+                file.resize(file.len().max(end), 0);
+                file[begin..end].copy_from_slice(&journal[data.clone()]);
+            }
+        }
+    }
+
+    /// A write, cut where pages of the file end.
+    fn pages(self) -> Vec<Self> {
+        let Self::Write { mut offset, mut data } = self else { return vec![self] };
+        let mut pages = Vec::new();
+        while !data.is_empty() {
+            let length = (PAGE - offset as usize % PAGE).min(data.len());
+            pages.push(Self::Write { offset, data: data.start..data.start + length });
+            data.start += length;
+            offset += length as u64;
+        }
+        pages
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    fn apply(&self, entries: &mut BTreeMap<String, usize>) {
+        if let Some(name) = &self.goes {
+            entries.remove(name);
+        }
+        if let Some((name, node)) = &self.comes {
+            entries.insert(name.clone(), *node);
+        }
+    }
+}
