@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
 #   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other
+#   PROFILE=1 scripts/bench.sh [FLAG...]       in the end also a flame graph and the CPU time of each stage
 #
 # Each run leaves its report in benches/out/.
 
@@ -20,4 +21,7 @@ if [[ "${1:-}" =~ ^(--compare|--help)$ ]]; then
 fi
 scripts/build.sh
 mkdir -p benches/out
-driver --json "benches/out/$(date -u +%Y%m%dT%H%M%SZ).json" "$@"
+run="benches/out/$(date -u +%Y%m%dT%H%M%SZ)"
+report=(--json "$run.json")
+if [[ "${PROFILE:-}" == 1 ]]; then report+=(--profile "$run-profile"); fi
+driver "${report[@]}" "$@"

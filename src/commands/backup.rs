@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use spandrel_storage::backup::{
@@ -103,13 +104,22 @@ fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dy
         .filter(|(hash, length)| known.get(*hash).is_none_or(|known| known == *length))
         .map(|(hash, _)| hash.to_string())
         .collect();
-    let body = serde_json::to_vec(&serde_json::json!({ "have": have }))?;
-    let answer = client.send(Method::POST, "/api/v1/backups", &[], Some(body))?;
     let given_up = set.pending();
+    // Named before anybody else knows of it: whenever this is killed, the server can be told.
+    let id = next_id(&set, &given_up)?;
+    set.set_pending(&[given_up.as_slice(), &[id]].concat())?;
+    let body = serde_json::to_vec(&serde_json::json!({ "id": id.to_string(), "have": have }))?;
+    let answer = match client.send(Method::POST, "/api/v1/backups", &[], Some(body)) {
+        Ok(answer) => answer,
+        Err(error) => {
+            set.set_pending(&given_up)?;
+            return Err(error.into());
+        }
+    };
     let mut incoming = Incoming {
         set: &mut set,
         stream: BufReader::with_capacity(PIECE, answer.reader()),
-        manifest: Manifest::new(BackupId(0), Default::default()),
+        manifest: Manifest::new(id, Default::default()),
         fetched: (0, 0),
         progress: Progress::hidden(),
     };
@@ -117,12 +127,22 @@ fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dy
     let Incoming { manifest, fetched, progress, .. } = incoming;
     progress.finish();
     set.put_manifest(&manifest)?;
-    set.set_pending(None)?;
     let removed = remove_old(&set, keep)?;
+    // One may have been killed when it was complete but for a last step.
+    let kept = set.ids()?;
+    let given_up = given_up.into_iter().filter(|id| !kept.contains(id));
     for id in removed.iter().copied().chain(given_up) {
         forget(&client, id);
     }
+    set.set_pending(&[])?;
     report(&manifest, fetched, removed.len())
+}
+
+/// Later than every backup that is here, or was to be.
+fn next_id(set: &BackupSet, given_up: &[BackupId]) -> Result<BackupId, SetError> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let latest = set.ids()?.iter().chain(given_up).max().map_or(0, |id| id.0);
+    Ok(BackupId((now.as_nanos() as u64).max(latest.saturating_add(1))))
 }
 
 /// How long blocks are, as far as the manifests can be read.
@@ -197,10 +217,8 @@ impl<R: Read> Incoming<'_, R> {
         }
         loop {
             match self.line()? {
-                StreamLine::Id(id) => {
-                    self.manifest.id = id;
-                    self.set.set_pending(Some(id))?;
-                }
+                StreamLine::Id(id) if id == self.manifest.id => {}
+                StreamLine::Id(id) => return Err(IncomingError::Nonsense(format!("another backup, {id}"))),
                 StreamLine::Taken(at) => self.manifest.taken = at,
                 StreamLine::Expect(_, bytes, _) => self.progress = Progress::of_bytes("backup", bytes),
                 StreamLine::Records(piece) => self.fetch_records(piece)?,

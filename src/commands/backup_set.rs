@@ -47,7 +47,7 @@ pub(crate) enum SetError {
 const MARKER: &str = "SPANDREL-BACKUPS";
 const MARKER_TITLE: &str = "spandrel-backups ";
 const LAYOUT_VERSION: u32 = 1;
-/// Names the backup under way, so that the server can be told when it came to nothing.
+/// Names the backup under way and those that came to nothing: the server is told of these.
 const PENDING: &str = "PENDING";
 const BLOCKS: &str = "blocks";
 const BACKUPS: &str = "backups";
@@ -261,17 +261,20 @@ impl BackupSet {
         sync_directory(&self.directory.join(BACKUPS))
     }
 
-    /// The backup that was begun here and came to nothing.
-    pub(crate) fn pending(&self) -> Option<BackupId> {
-        fs::read_to_string(self.directory.join(PENDING)).ok()?.trim().parse().ok()
+    /// The backups that were begun here and came to nothing.
+    pub(crate) fn pending(&self) -> Vec<BackupId> {
+        let text = fs::read_to_string(self.directory.join(PENDING)).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Notes which backup is under way.
-    pub(crate) fn set_pending(&self, id: Option<BackupId>) -> Result<(), SetError> {
+    /// Notes which backup is under way, and which came to nothing before it.
+    pub(crate) fn set_pending(&self, ids: &[BackupId]) -> Result<(), SetError> {
         let path = self.directory.join(PENDING);
-        match id {
-            Some(id) => write_whole(&path, format!("{id}\n").as_bytes())?,
-            None => fs::remove_file(&path).map_err(failed(&path))?,
+        if ids.is_empty() {
+            fs::remove_file(&path).map_err(failed(&path))?;
+        } else {
+            let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+            write_whole(&path, text.as_bytes())?;
         }
         sync_directory(&self.directory)
     }

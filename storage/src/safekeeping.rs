@@ -15,8 +15,9 @@ use crate::engine::EngineError;
 ///   whoever deletes spans can say which backups still hold them.
 /// - All methods block; call them from threads that may wait.
 pub trait Safekeeping: Send + Sync {
-    /// Takes a backup and passes it on piece by piece.
-    fn back_up(&self, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError>;
+    /// Takes a backup and passes it on piece by piece. Whoever names it can have it forgotten even if
+    /// he has not heard a word of it.
+    fn back_up(&self, name: Option<BackupId>, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError>;
 
     /// The backups that were begun and not forgotten, oldest first.
     fn backups(&self) -> Result<Vec<Manifest>, BackupError>;
@@ -58,6 +59,9 @@ pub enum BackupError {
     /// The store's list of backups cannot be read or written.
     #[error("the list of backups: {0}")]
     Registry(#[from] EngineError),
+    /// There is one of this name.
+    #[error("there is a backup {0} already; give another name, or none")]
+    Known(BackupId),
     /// Its receiver has gone.
     #[error(transparent)]
     Gone(#[from] ReceiverGone),

@@ -13,6 +13,7 @@ pub mod decoder;
 pub mod disk;
 pub mod engines;
 pub mod fixtures;
+pub mod forensics;
 pub mod grpc;
 pub mod harness;
 pub mod http;

@@ -77,14 +77,14 @@ impl Kept {
     /// Of what a store has now.
     fn of(store: &BlockTraceStore) -> Self {
         let mut kept = Self::default();
-        store.back_up(&mut kept).unwrap();
+        store.back_up(None, &mut kept).unwrap();
         kept
     }
 
     /// Once more, with everything of last time here.
     fn again(self, store: &BlockTraceStore) -> Self {
         let mut kept = Self { bytes: self.bytes, ..Self::default() };
-        store.back_up(&mut kept).unwrap();
+        store.back_up(None, &mut kept).unwrap();
         kept
     }
 
@@ -221,6 +221,8 @@ fn only_what_is_new_is_sent_and_read() {
         assert_eq!((second.fetched, second.blocks.len()), (1, harness.engine().read().unwrap().len()));
         let third = second.again(harness.store());
         assert_eq!(third.fetched, 0);
+        let named = harness.store().back_up(Some(third.id()), &mut Kept::default());
+        assert_eq!(named, Err(BackupError::Known(third.id())));
         let ids: Vec<BackupId> = harness.store().backups().unwrap().iter().map(|backup| backup.id).collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.is_sorted() && ids[2] == third.id());
@@ -268,7 +270,7 @@ fn blocks_of_a_backup_outlive_merges_and_retention() {
     for ground in grounds() {
         let harness = filled(ground, 20);
         let mut meddler = Meddler(&harness, Kept::default());
-        harness.store().back_up(&mut meddler).unwrap();
+        harness.store().back_up(None, &mut meddler).unwrap();
         let target = Ground::memory();
         meddler.1.restore(&*target.engine().unwrap()).unwrap();
         check_all_there(&Harness::new(target), 20);
@@ -335,7 +337,7 @@ fn a_damaged_block_costs_a_backup_that_block_alone() {
 fn a_receiver_that_goes_ends_the_backup_which_stays_on_the_list() {
     let harness = filled(Ground::memory(), 9);
     let mut kept = Kept { patience: Some(2), ..Kept::default() };
-    assert_eq!(harness.store().back_up(&mut kept), Err(BackupError::Gone(ReceiverGone)));
+    assert_eq!(harness.store().back_up(None, &mut kept), Err(BackupError::Gone(ReceiverGone)));
     // Somebody may have kept what was sent.
     let listed = harness.store().backups().unwrap();
     assert_eq!((listed.len(), listed[0].id), (1, kept.id()));

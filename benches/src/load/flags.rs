@@ -45,6 +45,12 @@ pub(crate) struct Flags {
     /// Also write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// In the end, also record where the CPU time goes, by perf: flame graph and tables, put there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Spans to send for that, to a server of its own
+    #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
+    pub(crate) profile_spans: u64,
     /// Measure nothing: print how the figures of the second report relate to those of the first
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     pub(crate) compare: Vec<PathBuf>,

@@ -1,16 +1,18 @@
 //! Sends a corpus as fast as it is acknowledged.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use spandrel_benches::corpus::{Corpus, CorpusConfig, Known, Request};
+use spandrel_benches::corpus::{Batching, Corpus, CorpusConfig, Known, Request};
+use spandrel_proto::UnixNanos;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{self, JoinSet};
 
 use crate::Failure;
 use crate::exporter::Exporter;
-use crate::flags::Protocol;
+use crate::flags::{Flags, Protocol};
+use crate::server::Server;
 
 /// How a corpus is sent.
 #[derive(Debug, Clone)]
@@ -38,6 +40,9 @@ pub(crate) struct Sent {
 
 /// Requests made ahead for each connection, so that none waits for its next one.
 const AHEAD: usize = 2;
+/// Spans of one small request, and the connections that they come from: a mesh of sidecars.
+const SMALL_REQUEST: usize = 5;
+const SMALL_CONNECTIONS: u16 = 64;
 
 /// Sends all of it; returns when the last request is acknowledged.
 pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
@@ -87,6 +92,43 @@ async fn send_requests(
         sent.spans += request.spans;
         sent.requests += 1;
         sent.bytes += request.body.len() as u64;
+    }
+}
+
+/// A corpus that covers so much time that it ends about now.
+fn begins(spans: u64) -> UnixNanos {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let begin = now.saturating_sub(CorpusConfig::covers(spans));
+    UnixNanos(u64::try_from(begin.as_nanos()).unwrap_or_default())
+}
+
+// === impl Load ===
+
+impl Load {
+    /// What collectors send.
+    pub(crate) fn bulk(flags: &Flags, server: &Server, spans: u64, seed: u64) -> Self {
+        let Flags { protocol, connections, request_spans, .. } = *flags;
+        let corpus = CorpusConfig {
+            seed,
+            spans,
+            request_spans: request_spans.into(),
+            batching: Batching::Collector,
+            begins: begins(spans),
+        };
+        Self { authority: server.otlp(protocol).to_owned(), protocol, connections, chunked: false, corpus }
+    }
+
+    /// What a mesh of sidecars sends: few spans of one instance each, over many connections, and through
+    /// proxies, which send HTTP bodies in chunks.
+    pub(crate) fn small(flags: &Flags, server: &Server, spans: u64, seed: u64) -> Self {
+        let Self { authority, protocol, corpus, .. } = Self::bulk(flags, server, spans, seed);
+        Self {
+            authority,
+            protocol,
+            connections: SMALL_CONNECTIONS,
+            chunked: protocol == Protocol::Http,
+            corpus: CorpusConfig { request_spans: SMALL_REQUEST, batching: Batching::Sidecar, ..corpus },
+        }
     }
 }
 

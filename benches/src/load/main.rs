@@ -19,6 +19,7 @@ mod ingest;
 mod latencies;
 mod machine;
 mod process;
+mod profile;
 mod questions;
 mod report;
 mod run;
@@ -59,6 +60,11 @@ async fn run(flags: &Flags) -> Result<(), Failure> {
     if let Some(file) = &flags.json {
         fs::write(file, serde_json::to_vec_pretty(&report)?)?;
         say(&format!("the same as JSON, for --compare: {}", file.display()));
+    }
+    if let Some(directory) = &flags.profile {
+        let profile = profile::measure(flags, directory, report.conditions.seed).await?;
+        write!(out, "\n{}", profile.text)?;
+        say(&format!("flame graph: {}", profile.flame_graph.display()));
     }
     Ok(())
 }

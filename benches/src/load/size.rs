@@ -2,18 +2,17 @@
 //! does; how is in the other files.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use spandrel_benches::corpus::{Batching, CorpusConfig};
+use spandrel_benches::corpus::CorpusConfig;
 use spandrel_proto::UnixNanos;
-use tokio::time::sleep;
 
 use crate::Failure;
 use crate::bars;
 use crate::facts::Facts;
 use crate::figures::{Figure, Section};
-use crate::flags::{Flags, Protocol};
+use crate::flags::Flags;
 use crate::ingest::{self, Load, Sent};
 use crate::latencies::Latencies;
 use crate::machine::{self, Meter, Spent};
@@ -38,17 +37,6 @@ struct Ingested {
     figures: Vec<Figure>,
 }
 
-/// How often the server is asked how far it is: rarely, because its CPU time is being measured.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The contract promises 60 s; what takes longer is still told.
-const SEALED_WITHIN: Duration = Duration::from_secs(600);
-/// The server has settled once it used next to nothing for so many seconds in a row...
-const STILL_SECONDS: u32 = 12;
-/// ...or after this.
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
-/// What it may use in one of these seconds.
-const NEXT_TO_NOTHING: Duration = Duration::from_millis(80);
-
 /// Measures one size.
 pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<SizeReport, Failure> {
     let home = server::empty_data_dir(flags.work_dir.as_deref())?;
@@ -56,9 +44,10 @@ pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<Size
     machine::check_room(data_dir, spans)?;
     let server = Server::start(flags, data_dir).await?;
     let version = server.status().await?.version;
-    let begins = begins(spans);
+    let load = Load::bulk(flags, &server, spans, seed);
+    let begins = load.corpus.begins;
 
-    let ingested = ingest(flags, &server, spans, seed, begins).await?;
+    let ingested = ingest(&server, &load).await?;
     let space = space(&server, data_dir, ingested.spans).await?;
     let questions = ask(flags, &server, &ingested.facts, begins, seed).await?;
     let peak = Figure::new("peak memory with questions, MB", peak_memory(&server));
@@ -74,17 +63,11 @@ pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<Size
 }
 
 /// Sends everything, and waits until the server has nothing left to do.
-async fn ingest(
-    flags: &Flags,
-    server: &Server,
-    spans: u64,
-    seed: u64,
-    begins: UnixNanos,
-) -> Result<Ingested, Failure> {
+async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
+    let CorpusConfig { spans, seed, begins, .. } = load.corpus;
     say(&format!("sending {spans} spans"));
-    let load = bulk(flags, server, corpus(spans, seed, flags.request_spans, Batching::Collector, begins));
     let meter = Meter::start(server.pid);
-    let sent = ingest::send(&load).await?;
+    let sent = ingest::send(load).await?;
     let acknowledged = meter.spent();
     let Sent { spans, requests, bytes, retries, took, latencies, known } = sent;
 
@@ -92,9 +75,9 @@ async fn ingest(
     Asker::new(server, &facts, begins, seed).await?.check_newest().await?;
     let queryable = meter.spent();
     say("waiting until all of it is sealed, and the server has settled");
-    wait_until_sealed(server).await?;
+    server.wait_until_sealed().await?;
     let sealed = meter.spent();
-    settle(server).await;
+    server.settle().await;
     let settled = meter.spent();
     check_count(server, spans).await?;
 
@@ -167,9 +150,7 @@ async fn restart(
     let ready_after_stop = server.ready_after;
 
     say(&format!("sending {} spans in small requests, and killing the server", flags.small_spans));
-    let begins = begins(flags.small_spans);
-    let corpus = corpus(flags.small_spans, seed.wrapping_add(1), SMALL_REQUEST, Batching::Sidecar, begins);
-    let load = small(flags, &server, corpus);
+    let load = Load::small(flags, &server, flags.small_spans, seed.wrapping_add(1));
     let meter = Meter::start(server.pid);
     let sent = ingest::send(&load).await?;
     let cpu = meter.spent().server.as_secs_f64() * 1e6 / sent.spans as f64;
@@ -178,7 +159,7 @@ async fn restart(
     let found = server.status().await?.span_count;
     let lost = (ingested.spans + sent.spans).saturating_sub(found);
     let newest = Facts::new(sent.known)?;
-    Asker::new(&server, &newest, begins, seed).await?.check_newest().await?;
+    Asker::new(&server, &newest, load.corpus.begins, seed).await?.check_newest().await?;
     let ready_after_kill = server.ready_after;
     server.stop().await?;
 
@@ -192,54 +173,6 @@ async fn restart(
         Figure::new("small requests: spans/s", sent.spans as f64 / sent.took.as_secs_f64()),
         Figure::new("small requests: acknowledged, p99 ms", acknowledged.p99_ms),
     ])
-}
-
-/// Spans of one small request, and the connections that they come from: a mesh of sidecars.
-const SMALL_REQUEST: u16 = 5;
-const SMALL_CONNECTIONS: u16 = 64;
-
-fn bulk(flags: &Flags, server: &Server, corpus: CorpusConfig) -> Load {
-    let Flags { protocol, connections, .. } = *flags;
-    Load { authority: server.otlp(protocol).to_owned(), protocol, connections, chunked: false, corpus }
-}
-
-/// Proxies send HTTP bodies in chunks.
-fn small(flags: &Flags, server: &Server, corpus: CorpusConfig) -> Load {
-    let chunked = flags.protocol == Protocol::Http;
-    Load { connections: SMALL_CONNECTIONS, chunked, ..bulk(flags, server, corpus) }
-}
-
-fn corpus(spans: u64, seed: u64, request_spans: u16, batching: Batching, begins: UnixNanos) -> CorpusConfig {
-    CorpusConfig { seed, spans, request_spans: request_spans.into(), batching, begins }
-}
-
-/// A corpus that covers so much time that it ends about now.
-fn begins(spans: u64) -> UnixNanos {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let begin = now.saturating_sub(CorpusConfig::covers(spans));
-    UnixNanos(u64::try_from(begin.as_nanos()).unwrap_or_default())
-}
-
-async fn wait_until_sealed(server: &Server) -> Result<(), Failure> {
-    let began = Instant::now();
-    while server.status().await?.unsealed_span_count > 0 {
-        if began.elapsed() > SEALED_WITHIN {
-            return Err(format!("unsealedSpanCount is not 0 after {SEALED_WITHIN:?}").into());
-        }
-        sleep(LOOK_EVERY).await;
-    }
-    Ok(())
-}
-
-/// Waits until replaced blocks are deleted and the engine has given their space back.
-async fn settle(server: &Server) {
-    let began = Instant::now();
-    let mut still = 0;
-    while still < STILL_SECONDS && began.elapsed() < SETTLED_WITHIN {
-        let second = Meter::start(server.pid);
-        sleep(Duration::from_secs(1)).await;
-        still = if second.spent().server < NEXT_TO_NOTHING { still + 1 } else { 0 };
-    }
 }
 
 async fn check_count(server: &Server, acknowledged: u64) -> Result<(), Failure> {

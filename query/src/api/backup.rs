@@ -4,6 +4,7 @@
 //! business; it says which blocks it has, and those are named and not sent.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -27,10 +28,12 @@ const MAX_BODY: usize = 32 << 20;
 /// Bytes of a block that are written at once.
 const PIECE: usize = 256 << 10;
 
-/// What the client has already.
+/// What the client says of the backup.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
+#[serde(deny_unknown_fields, default)]
+struct Wish {
+    /// What it shall be called.
+    id: Option<String>,
     /// Hashes of blocks that need not be sent.
     have: Vec<String>,
 }
@@ -71,11 +74,11 @@ pub(super) fn one() -> MethodRouter<QueryState> {
 async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, BytesRejection>) -> Answer {
     Params::parse(&uri, &[])?;
     let body = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
-    let have = wanted(&body)?;
+    let (id, have) = wish(&body)?;
     let store = state.store();
     let write = move |out: &mut Output| {
         let mut sender = Sender { out, have, stop: None };
-        let taken = safekeeping(&*store)?.back_up(&mut sender);
+        let taken = safekeeping(&*store)?.back_up(id, &mut sender);
         match (taken, sender.stop.take()) {
             (_, Some(stop)) => Err(stop),
             (Err(error), None) => Err(unusable(&error).into()),
@@ -88,17 +91,18 @@ async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, Byt
     state.runner().stream(STREAM, write).await
 }
 
-fn wanted(body: &[u8]) -> Result<HashSet<ContentHash>, Problem> {
+fn wish(body: &[u8]) -> Result<(Option<BackupId>, HashSet<ContentHash>), Problem> {
     if body.is_empty() {
-        return Ok(HashSet::new());
+        return Ok((None, HashSet::new()));
     }
-    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| Problem::parameter("body", error))?;
-    let hash = |text: String| {
-        let allowed = "32 lower-case hex digits";
-        let wrong = |()| Problem::parameter("have", format!("{text:?} is not {allowed}")).allowing(allowed);
-        text.parse().map_err(wrong)
-    };
-    wanted.have.into_iter().map(hash).collect()
+    let wish: Wish = serde_json::from_slice(body).map_err(|error| Problem::parameter("body", error))?;
+    let id = wish.id.map(|text| hex("id", &text, "16 lower-case hex digits")).transpose()?;
+    let have = wish.have.iter().map(|text| hex("have", text, "32 lower-case hex digits"));
+    Ok((id, have.collect::<Result<_, _>>()?))
+}
+
+fn hex<T: FromStr>(name: &str, text: &str, allowed: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Problem::parameter(name, format!("{text:?} is not {allowed}")).allowing(allowed))
 }
 
 async fn list(State(state): State<QueryState>, uri: Uri) -> Answer {
@@ -113,11 +117,7 @@ async fn forget(
     uri: Uri,
 ) -> Answer {
     Params::parse(&uri, &[])?;
-    let text = part("backupId", path)?;
-    let allowed = "16 lower-case hex digits";
-    let id: BackupId = text.parse().map_err(|()| {
-        Problem::parameter("backupId", format!("{text:?} is not {allowed}")).allowing(allowed)
-    })?;
+    let id: BackupId = hex("backupId", &part("backupId", path)?, "16 lower-case hex digits")?;
     let known = state
         .ask(move |store| safekeeping(store)?.forget_backup(id).map_err(|error| unusable(&error)))
         .await?;
@@ -133,6 +133,9 @@ pub(super) fn safekeeping(store: &dyn TraceStore) -> Result<&dyn Safekeeping, Pr
 }
 
 fn unusable(error: &BackupError) -> Problem {
+    if matches!(error, BackupError::Known(_)) {
+        return Problem::parameter("id", error);
+    }
     tracing::error!(%error, "a backup failed");
     Problem::unreadable(format!("{error}; look at the log of the server, then try again"))
 }

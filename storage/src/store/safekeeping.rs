@@ -35,7 +35,7 @@ impl Backups {
     /// A name that no backup of this store has had.
     fn next_id(&self, now: u64) -> BackupId {
         let mut last = self.last.lock();
-        *last = BackupId(now.max(last.0 + 1));
+        *last = BackupId(now.max(last.0.saturating_add(1)));
         *last
     }
 
@@ -155,11 +155,19 @@ impl BlockTraceStore {
 }
 
 impl Safekeeping for BlockTraceStore {
-    fn back_up(&self, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError> {
+    fn back_up(&self, name: Option<BackupId>, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError> {
         let taken = self.clock.now();
         let known = remembered(&*self.engine)?;
-        let newest = known.last().map_or(0, |backup| backup.id.0 + 1);
-        let id = self.backups.next_id(taken.0.max(newest));
+        let id = match name {
+            Some(name) if known.iter().any(|backup| backup.id == name) => {
+                return Err(BackupError::Known(name));
+            }
+            Some(name) => name,
+            None => {
+                let newest = known.last().map_or(0, |backup| backup.id.0);
+                self.backups.next_id(taken.0.max(newest.saturating_add(1)))
+            }
+        };
         let records = carried(&*self.engine)?;
         let piece = Piece::of(&records);
         let mut held = self.hold_everything();
