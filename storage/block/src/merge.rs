@@ -33,8 +33,9 @@ pub struct PageRows {
     run: usize,
     at: Position,
     links: Links,
-    /// Of the row in hand: its flags, and attributes that may name the other side of a call.
+    /// Of the row in hand: its flags, its values, and attributes that may name the other side of a call.
     flags: u32,
+    values: usize,
     peers: Vec<(u32, u32)>,
 }
 
@@ -129,7 +130,7 @@ impl PageRows {
             return Err(FormatError::Damaged("trace table"));
         }
         let at = Position { taken: vec![0; page.dictionary.slots.len()], ..Position::default() };
-        Ok(Self { page, traces, run: 0, at, links: Links::default(), flags: 0, peers: Vec::new() })
+        Ok(Self { page, traces, run: 0, at, links: Links::default(), flags: 0, values: 0, peers: Vec::new() })
     }
 
     /// The key of the next row, and the commit that stored it.
@@ -181,7 +182,7 @@ impl PageRows {
         let plan = self.plan(writer, shape);
         // Before its values are behind.
         let span = if plan.opaque { Some(self.peek()?.2) } else { None };
-        self.flags = plan.flags;
+        (self.flags, self.values) = (plan.flags, 0);
         self.peers.clear();
         self.copy_message(writer, &plan)?;
         let copied = Row {
@@ -197,7 +198,8 @@ impl PageRows {
             Some(span) => push_edge_of_span(writer, &copied, span).map_err(WriteError::from)?,
             None => self.push_edge(writer, &copied)?,
         }
-        writer.push_row(copied, ROW_BYTES + writer.words.texts.bytes() - texts);
+        let texts = writer.words.texts.bytes() - texts;
+        writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * self.values) + texts);
         self.at.row += 1;
         self.step_run();
         Ok(())
@@ -214,6 +216,7 @@ impl PageRows {
     }
 
     fn copy_message(&mut self, writer: &mut BlockWriter, plan: &Plan) -> Result<(), CopyError> {
+        self.values += plan.steps.len();
         for step in plan.steps.iter() {
             match step.what {
                 What::Event => {
@@ -340,8 +343,10 @@ fn push_edge_of_span(writer: &mut BlockWriter, row: &Row, span: &[u8]) -> Result
     Ok(())
 }
 
-/// What a row counts for beside its new texts when pages and blocks are cut by size.
+/// What a row counts for beside its new texts when pages and blocks are cut by size, and a row of very
+/// many values for each of them: thousands of such rows would be a page that nobody can hold.
 const ROW_BYTES: usize = 128;
+const VALUE_BYTES: usize = 4;
 
 // === impl Links ===
 

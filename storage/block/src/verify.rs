@@ -12,6 +12,7 @@ use spandrel_proto::otlp::SpanView;
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::dictionary::Dictionary;
+use crate::edges::BlockEdges;
 use crate::filter::PageFilters;
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{FormatError, Header, SectionKind};
@@ -100,6 +101,9 @@ fn check_pages(
     let dictionary = Arc::new(Dictionary::decode(section(bytes, header, SectionKind::Dictionary)?)?);
     let texts = Arc::new(TextTable::decode(&section(bytes, header, SectionKind::Texts)?)?);
     check_rollups(&section(bytes, header, SectionKind::Rollups)?, &dictionary, meta)?;
+    let edges = section(bytes, header, SectionKind::Edges)?;
+    BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
+        .map_err(|_| FormatError::Damaged("edges"))?;
     let filters = section(bytes, header, SectionKind::Filter)?;
     let filters = PageFilters::decode(&filters).ok_or(FormatError::Damaged("token filter"))?;
     let [cores, ids, values] =

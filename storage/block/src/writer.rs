@@ -150,7 +150,12 @@ impl BlockWriter {
 
     /// The index of a resource in this block.
     pub fn resource(&mut self, record: &Bytes) -> Result<u32, WriteError> {
-        Ok(self.records.resource(record)?)
+        let known = self.records.dictionary.resources.len();
+        let index = self.records.resource(record)?;
+        if index as usize == known {
+            self.body_bytes += record.len();
+        }
+        Ok(index)
     }
 
     /// The index of a scope in this block.

@@ -78,8 +78,9 @@ pub struct TextTable {
     ends: Vec<u32>,
 }
 
-/// More values of one slot are no page: a damaged shape must not make a reader allocate without bound.
-const MAX_VALUES: u64 = 1 << 27;
+/// No page has more values: pages are cut by size long before, and a damaged shape must not make a
+/// reader allocate without bound.
+const MAX_VALUES: u64 = 1 << 24;
 
 // === impl CorePage ===
 
@@ -225,9 +226,11 @@ impl ValuesPage {
             take_slice(rest, length)?;
             columns.get_mut(slot)?.range = begin..begin + length;
         }
+        let mut all = 0;
         for ((column, slot), values) in columns.iter_mut().zip(&dictionary.slots).zip(counts) {
             let has_column = slot.form.value_kind() != ValueKind::None && values > 0;
-            if values > MAX_VALUES || has_column == column.range.is_empty() {
+            all += if has_column { values } else { 0 };
+            if all > MAX_VALUES || has_column == column.range.is_empty() {
                 return None;
             }
             column.values = values as u32;

@@ -5,12 +5,13 @@
 //! field by field: nothing is normalised, nothing is lost.
 
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
+use spandrel_proto::otlp::{RawValue, raw_attribute};
 
 use super::columns::PageColumns;
 use super::interner::{Interner, same};
 use super::rebuild::varint_length;
 use super::shape::{Form, Level, ShapeTable, SlotTable};
-use crate::edges::PeerCandidates;
+use crate::edges::{PeerCandidates, is_peer_key};
 
 /// What a block knows of spans so far.
 #[derive(Debug, Default)]
@@ -141,7 +142,7 @@ impl Shredder {
                     words.slots.intern(before, Level::Span, Form::Nested, 13, b"")
                 }
                 (number, _) => {
-                    if matches!(number, 1 | 2 | 4..=8 | 15) {
+                    if matches!(number, 1 | 2 | 4..=8 | 15 | 16) {
                         twice |= seen & 1 << number != 0;
                         seen |= 1 << number;
                     }
@@ -231,17 +232,15 @@ impl Shredder {
         facts: &mut Facts<'a>,
     ) -> u32 {
         let parsed = RegularAttribute::parse(attribute);
-        let Some(RegularAttribute { key, value }) = parsed.filter(|_| field.is_minimal()) else {
-            if level == Level::Span && is_error_attribute(attribute) {
-                self.error = says_error(attribute);
+        let room = field.is_minimal() && words.slots.len() < MAX_SLOTS;
+        let Some(RegularAttribute { key, value }) = parsed.filter(|_| room) else {
+            if level == Level::Span {
+                self.see_irregular(attribute, facts);
             }
             return self.other(words, columns, before, level, field);
         };
         if level == Level::Span && key == b"error" {
             self.error = matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
-        }
-        if words.slots.len() >= MAX_SLOTS {
-            return self.other(words, columns, before, level, field);
         }
         match value {
             RegularValue::Bool(_) | RegularValue::Empty => {
@@ -260,6 +259,19 @@ impl Shredder {
                 self.push_text(words, columns, slot, text);
                 slot
             }
+        }
+    }
+
+    /// Takes note of an attribute that is kept as bytes.
+    fn see_irregular<'a>(&mut self, attribute: &'a [u8], facts: &mut Facts<'a>) {
+        let Ok((key, value)) = raw_attribute(attribute) else { return };
+        if key == b"error" {
+            self.error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
+        }
+        if let RawValue::String(text) = value
+            && is_peer_key(key)
+        {
+            facts.peers.see(key, text);
         }
     }
 
@@ -489,14 +501,4 @@ fn is_literal(level: Level, field: &RawField<'_>) -> bool {
 fn regular_status(mut status: &[u8]) -> Option<(&[u8], &[u8])> {
     let message = delimited(&mut status, 0x12)?;
     matches!(status, [] | [0x18, 0..=2]).then_some((message, status))
-}
-
-fn is_error_attribute(attribute: &[u8]) -> bool {
-    spandrel_proto::otlp::raw_attribute(attribute).is_ok_and(|(key, _)| key == b"error")
-}
-
-fn says_error(attribute: &[u8]) -> bool {
-    use spandrel_proto::otlp::RawValue;
-    let value = spandrel_proto::otlp::raw_attribute(attribute).map(|(_, value)| value);
-    matches!(value, Ok(RawValue::Bool(true) | RawValue::String(b"true")))
 }

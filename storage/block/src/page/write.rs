@@ -55,6 +55,7 @@ const NONE: u32 = u32::MAX;
 const PAGES_BEFORE_SHARED: u16 = 2;
 /// The block's table is read as a whole: it stays small.
 const MAX_SHARED_TEXT: usize = 256;
+const MAX_SHARED_TEXTS: usize = 1 << 22;
 /// In a run of up to so many rows a parent is sought row by row.
 const SHORT_RUN: usize = 32;
 
@@ -233,7 +234,8 @@ impl PageEncoder {
             }
             known.column = NONE;
             known.pages = known.pages.saturating_add(1);
-            if known.pages >= PAGES_BEFORE_SHARED && words.texts.get(*text).len() <= MAX_SHARED_TEXT {
+            let is_small = words.texts.get(*text).len() <= MAX_SHARED_TEXT;
+            if known.pages >= PAGES_BEFORE_SHARED && is_small && self.shared.len() < MAX_SHARED_TEXTS {
                 known.shared = self.shared.len() as u32;
                 self.shared.push(*text);
             }

@@ -1,0 +1,406 @@
+//! Whatever is pushed comes back byte for byte, and blocks that are merged as columns say what one
+//! block of all their spans says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use bytes::Bytes;
+use common::wire::{self, varint};
+use common::{CREATED, OpenBlock, Pushed, assert_same, merge, read_row, write};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use spandrel_block::{BlockWriter, PageRows, Rebuilder, RowFlags, semantics, verify};
+use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
+
+const LIMITS: DecodeLimits = DecodeLimits { max_span_bytes: 1 << 24, max_resource_bytes: 1 << 20, max_nesting: 8 };
+
+// === strategies: the wire bytes of fields ===
+
+/// How many bytes more than needed a varint has.
+fn sloppy() -> impl Strategy<Value = usize> {
+    prop_oneof![12 => Just(1usize), 1 => 2usize..11]
+}
+
+fn tag(field: u32, wire_type: u64) -> impl Strategy<Value = Vec<u8>> {
+    // A tag is a 32-bit varint in most readers; ours takes up to ten bytes.
+    sloppy().prop_map(move |length| varint(u64::from(field) << 3 | wire_type, length))
+}
+
+fn number(field: u32, value: impl Strategy<Value = u64>) -> impl Strategy<Value = Vec<u8>> {
+    (tag(field, 0), value, sloppy()).prop_map(|(tag, value, length)| [tag, varint(value, length)].concat())
+}
+
+fn fixed64(field: u32, value: impl Strategy<Value = u64>) -> impl Strategy<Value = Vec<u8>> {
+    (tag(field, 1), value).prop_map(|(tag, value)| [tag, value.to_le_bytes().to_vec()].concat())
+}
+
+fn fixed32(field: u32, value: impl Strategy<Value = u32>) -> impl Strategy<Value = Vec<u8>> {
+    (tag(field, 5), value).prop_map(|(tag, value)| [tag, value.to_le_bytes().to_vec()].concat())
+}
+
+fn payload(field: u32, bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    (tag(field, 2), bytes, sloppy())
+        .prop_map(|(tag, bytes, length)| [tag, varint(bytes.len() as u64, length), bytes].concat())
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let known = prop::sample::select(vec!["", "v", "true", "GET /", "SELECT 1", "orders", "ä€😀"]);
+    prop_oneof![4 => known.prop_map(str::to_owned), 1 => "[a-z]{0,12}"].prop_map(String::into_bytes)
+}
+
+fn big_number() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..8, any::<u64>(), Just(u64::MAX)]
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    let begin = 1_700_000_000_000_000_000u64;
+    prop_oneof![3 => begin..begin + 20, 1 => begin..begin + 200_000_000_000, 1 => Just(0), 1 => any::<u64>()]
+}
+
+/// The fields of a message: one after the other in any order.
+fn message(fields: Vec<BoxedStrategy<Vec<u8>>>, up_to: usize) -> BoxedStrategy<Vec<u8>> {
+    vec(prop::strategy::Union::new(fields), 0..=up_to).prop_map(|fields| fields.concat()).boxed()
+}
+
+fn unknown(field: impl Strategy<Value = u32> + 'static) -> impl Strategy<Value = Vec<u8>> {
+    field.prop_flat_map(|field| {
+        prop_oneof![
+            number(field, big_number()),
+            fixed64(field, any::<u64>()),
+            fixed32(field, any::<u32>()),
+            payload(field, vec(any::<u8>(), 0..5)),
+            Just(wire::group(field, &wire::group(3, &wire::number(1, 7)))),
+        ]
+    })
+}
+
+fn any_value() -> BoxedStrategy<Vec<u8>> {
+    let leaf = prop_oneof![
+        1 => Just(Vec::new()),
+        4 => payload(1, text()),
+        2 => number(2, prop_oneof![0u64..2, Just(7)]),
+        2 => number(3, big_number()),
+        2 => fixed64(4, prop_oneof![any::<u64>(), (0u32..9).prop_map(|n| (f64::from(n) / 4.0).to_bits())]),
+        1 => payload(7, vec(any::<u8>(), 0..4)),
+        1 => (payload(1, text()), number(3, 0u64..3)).prop_map(|(a, b)| [a, b].concat()),
+        1 => unknown(20u32..40),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        let key_value = (payload(1, text()), payload(2, inner.clone())).prop_map(|(k, v)| [k, v].concat());
+        prop_oneof![
+            payload(5, message(vec![payload(1, inner).boxed()], 2)),
+            payload(6, message(vec![payload(1, key_value).boxed()], 2)),
+        ]
+    })
+    .boxed()
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    let meaningful = prop::sample::select(vec![
+        "k", "error", "peer.service", "db.system", "db.name", "server.address", "messaging.destination.name",
+        "http.route", "",
+    ]);
+    meaningful.prop_map(|key| key.as_bytes().to_vec())
+}
+
+/// Key and value, mostly once and in this order.
+fn key_value() -> impl Strategy<Value = Vec<u8>> {
+    let regular = (payload(1, key()), payload(2, any_value())).prop_map(|(k, v)| [k, v].concat());
+    let strange = message(
+        vec![payload(1, key()).boxed(), payload(2, any_value()).boxed(), unknown(4u32..20).boxed()],
+        4,
+    );
+    prop_oneof![6 => regular, 1 => strange]
+}
+
+fn status() -> impl Strategy<Value = Vec<u8>> {
+    let regular = (text(), 0u64..3).prop_map(|(text, code)| [wire::bytes(2, &text), wire::number(3, code)].concat());
+    let fields = vec![
+        payload(2, text()).boxed(),
+        number(3, prop_oneof![0u64..4, Just(u64::MAX)]).boxed(),
+        unknown(4u32..20).boxed(),
+    ];
+    prop_oneof![3 => regular, 1 => message(fields, 3)]
+}
+
+fn event() -> BoxedStrategy<Vec<u8>> {
+    message(
+        vec![
+            fixed64(1, time()).boxed(),
+            payload(2, text()).boxed(),
+            payload(3, key_value()).boxed(),
+            number(4, big_number()).boxed(),
+            unknown(5u32..40).boxed(),
+        ],
+        5,
+    )
+}
+
+fn link() -> BoxedStrategy<Vec<u8>> {
+    message(
+        vec![
+            payload(1, id(16)).boxed(),
+            payload(2, id(8)).boxed(),
+            payload(3, text()).boxed(),
+            payload(4, key_value()).boxed(),
+            number(5, big_number()).boxed(),
+            fixed32(6, flags()).boxed(),
+            unknown(7u32..40).boxed(),
+        ],
+        6,
+    )
+}
+
+fn flags() -> impl Strategy<Value = u32> {
+    prop_oneof![prop::sample::select(vec![0u32, 1, 0x100, 0x300, 0x301]), any::<u32>()]
+}
+
+/// Few of them, so that spans are each other's parents and links lead somewhere.
+fn id(length: usize) -> impl Strategy<Value = Vec<u8>> {
+    (1u8..6).prop_map(move |n| vec![n; length])
+}
+
+fn parent() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => id(8), 1 => Just(vec![0; 8]), 1 => Just(Vec::new()), 1 => vec(any::<u8>(), 0..12)]
+}
+
+/// A span that a request may hold, with its fields in any order.
+fn span() -> impl Strategy<Value = Vec<u8>> {
+    let optional: Vec<BoxedStrategy<Vec<u8>>> = vec![
+        payload(3, text()).boxed(),
+        payload(4, parent()).boxed(),
+        payload(5, text()).boxed(),
+        number(6, prop_oneof![5 => 0u64..6, 1 => any::<u64>()]).boxed(),
+        fixed64(8, time()).boxed(),
+        payload(9, key_value()).boxed(),
+        payload(9, key_value()).boxed(),
+        payload(9, key_value()).boxed(),
+        number(10, big_number()).boxed(),
+        payload(11, event()).boxed(),
+        number(12, big_number()).boxed(),
+        payload(13, link()).boxed(),
+        number(14, big_number()).boxed(),
+        payload(15, status()).boxed(),
+        fixed32(16, flags()).boxed(),
+        unknown(prop_oneof![17u32..64, Just((1 << 29) - 1)]).boxed(),
+    ];
+    let required = (payload(1, id(16)), payload(2, id(8)), prop::option::weighted(0.9, fixed64(7, time())));
+    let optional = vec(prop::strategy::Union::new(optional), 0..12);
+    (required, optional, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |((trace, id, start), mut fields, at, in_order)| {
+            let at = if in_order { 0 } else { at.index(fields.len() + 1) };
+            fields.splice(at..at, [trace, id].into_iter().chain(start));
+            fields.concat()
+        },
+    )
+}
+
+/// A resource or scope record that is its first field and no more.
+fn record(name: u8) -> Bytes {
+    let service = wire::attribute("service.name", &wire::bytes(1, &[b'a' + name]));
+    wire::bytes(1, &wire::bytes(1, &service)).into()
+}
+
+/// Spans as a request brings them: what `decode_request` refuses is never written.
+fn pushed() -> impl Strategy<Value = Pushed> {
+    (span(), 0u8..3, 0u8..2, 0u64..4)
+        .prop_map(|(span, resource, scope, sequence)| Pushed {
+            resource: record(resource),
+            scope: if scope == 0 { Bytes::new() } else { wire::bytes(3, b"schema").into() },
+            span: span.into(),
+            sequence,
+        })
+        .prop_filter("a request with it is refused", |pushed| is_accepted(&pushed.span))
+}
+
+fn is_accepted(span: &[u8]) -> bool {
+    let request = wire::bytes(1, &wire::bytes(2, &wire::bytes(2, span)));
+    decode_request(request.into(), &LIMITS).is_ok_and(|decoded| decoded.spans.len() == 1)
+}
+
+fn sorted(spans: &[Pushed]) -> Vec<&Pushed> {
+    let mut spans: Vec<&Pushed> = spans.iter().collect();
+    spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
+    spans
+}
+
+/// What rows and columns say of a span has to be what the span says.
+fn check_rows(block: &Bytes, spans: &[&Pushed]) {
+    let open = OpenBlock::new(block);
+    let rows = open.rows();
+    assert_eq!(rows.len(), spans.len());
+    for (row, expected) in rows.iter().zip(spans) {
+        assert_eq!(&&row.pushed, expected);
+        let view = SpanView::parse(&expected.span).unwrap();
+        let flags = RowFlags::of(&view, semantics::has_failed(&view).unwrap());
+        assert_eq!(RowFlags(row.flags), flags, "{:?}", expected.span);
+        assert_eq!((row.start, row.duration), (view.start, view.end.wrapping_sub(view.start)));
+        assert_eq!(row.operation, view.name);
+    }
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(cases), max_shrink_iters: 4000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn what_was_pushed_comes_back(spans in vec(pushed(), 1..20)) {
+        let block = write(&spans);
+        check_rows(&block.bytes, &sorted(&spans));
+        let report = verify(block.bytes.clone()).unwrap();
+        prop_assert_eq!(&report.row, &block.row);
+        prop_assert_eq!(report.traces.entries(), block.trace_rows());
+    }
+
+    #[test]
+    fn merged_columns_say_what_the_spans_say(parts in vec(vec(pushed(), 1..8), 1..4)) {
+        // Rows of one key have one order: by sequence, and each block's before the next one's.
+        let mut parts = parts;
+        for (at, part) in parts.iter_mut().enumerate() {
+            part.iter_mut().enumerate().for_each(|(n, pushed)| pushed.sequence = (100 * at + n) as u64);
+        }
+        let all: Vec<Pushed> = parts.concat();
+        let blocks: Vec<Bytes> = parts.iter().map(|part| write(part).bytes).collect();
+        let merged = merge(&blocks);
+        check_rows(&merged.bytes, &sorted(&all));
+        assert_same(&merged.bytes, &write(&all).bytes);
+        verify(merged.bytes.clone()).unwrap();
+        // And again: what was copied once is copied as well as what was pushed.
+        assert_same(&merge(&[merged.bytes.clone()]).bytes, &merged.bytes);
+    }
+
+    #[test]
+    fn any_row_can_be_the_first_one_read(spans in vec(pushed(), 1..12)) {
+        let open = OpenBlock::new(&write(&spans).bytes);
+        let (rows, traces) = (open.rows(), open.trace_of_rows());
+        for row in (0..rows.len()).rev() {
+            let mut at = Rebuilder::new(open.pages[0].clone(), row);
+            prop_assert_eq!(&read_row(&mut at, row, traces[row]), &rows[row]);
+            at.seek(0);
+            prop_assert_eq!(&read_row(&mut at, 0, traces[0]), &rows[0]);
+        }
+        // Skipping leads to the same rows as copying.
+        let mut pages = open.page_rows();
+        for row in &rows {
+            let (resource, scope, span) = pages[0].peek().unwrap();
+            prop_assert_eq!((&resource, &scope, &span), (&row.pushed.resource, &row.pushed.scope, &row.pushed.span));
+            pages[0].skip();
+        }
+        prop_assert_eq!(pages[0].key(), None);
+    }
+
+    #[test]
+    fn foreign_spans_are_refused_or_kept(bytes in vec(any::<u8>(), 0..60), span in span(), cut in any::<prop::sample::Index>()) {
+        // Nobody pushes what was not checked; that it does not panic protects whoever did.
+        for foreign in [&bytes[..], &span[..cut.index(span.len())], &[&span[..], &bytes].concat()] {
+            let mut writer = BlockWriter::new(1).unwrap();
+            let (resource, scope) = (writer.resource(&record(0)).unwrap(), writer.scope(&Bytes::new()));
+            let _ = writer.push(resource, scope, foreign, 1);
+        }
+    }
+}
+
+// === more than one page ===
+
+/// Spans of many traces, then one trace that no page holds, with texts that every page has.
+fn many_spans() -> Vec<Pushed> {
+    let span = |trace: u32, id: u64, n: u64| -> Pushed {
+        let mut trace_id = [7u8; 16];
+        trace_id[..4].copy_from_slice(&trace.to_be_bytes());
+        let value = |text: String| wire::bytes(1, text.as_bytes());
+        let span = [
+            wire::bytes(1, &trace_id),
+            wire::bytes(2, &id.to_be_bytes()),
+            wire::bytes(4, &(id / 2).to_be_bytes()),
+            wire::bytes(5, format!("op {}", n % 7).as_bytes()),
+            wire::number(6, n % 6),
+            wire::fixed64(7, 1_700_000_000_000_000_000 + 1000 * n),
+            wire::fixed64(8, 1_700_000_000_000_000_900 + 1000 * n + n % 50),
+            wire::bytes(9, &wire::attribute("shared", &value(format!("text {}", n % 100)))),
+            wire::bytes(9, &wire::attribute("own", &value(format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))))),
+            wire::bytes(9, &wire::attribute("count", &wire::number(3, n % 1000))),
+            wire::bytes(11, &[wire::fixed64(1, 1_700_000_000_000_000_100 + 1000 * n), wire::bytes(2, b"tick")].concat()),
+        ];
+        Pushed { resource: record((n % 3) as u8), scope: Bytes::new(), span: span.concat().into(), sequence: n }
+    };
+    let mut spans: Vec<Pushed> =
+        (0..10_000u64).map(|n| span((n / 3) as u32, 1 + n % 3, n)).collect();
+    spans.extend((10_000..31_000u64).map(|n| span(9_000_000, n - 9_999, n)));
+    spans
+}
+
+#[test]
+fn blocks_of_many_pages_come_back_and_merge() {
+    let spans = many_spans();
+    let whole = write(&spans);
+    let open = OpenBlock::new(&whole.bytes);
+    assert!(open.pages.len() >= 3, "{} pages", open.pages.len());
+    assert_eq!(open.filters.pages.len(), open.pages.len());
+    // The long trace is cut inside: it ends one page and begins the next.
+    assert_eq!(open.pages.last().unwrap().core.traces, [0]);
+    // Texts of every page are kept once, and those of one page are not among them.
+    assert!((90..200).contains(&open.texts.len()), "{} shared texts", open.texts.len());
+    check_rows(&whole.bytes, &sorted(&spans));
+    verify(whole.bytes.clone()).unwrap();
+
+    let part = |which: u64| -> Vec<Pushed> {
+        spans.iter().filter(|span| span.sequence % 3 == which).cloned().collect()
+    };
+    let parts: Vec<Bytes> = (0..3).map(|which| write(&part(which)).bytes).collect();
+    let merged = merge(&parts);
+    assert_same(&merged.bytes, &whole.bytes);
+    verify(merged.bytes).unwrap();
+}
+
+#[test]
+fn rows_go_on_where_another_writer_stopped() {
+    // A merge that fills several blocks copies a page's rows into one writer and then another.
+    let spans: Vec<Pushed> = many_spans().into_iter().take(600).collect();
+    let block = write(&spans);
+    let mut pages = OpenBlock::new(&block.bytes).page_rows();
+    let mut rows: PageRows = pages.remove(0);
+    let mut copied = Vec::new();
+    for _ in 0..3 {
+        let mut writer = BlockWriter::new(1).unwrap();
+        for _ in 0..200 {
+            rows.copy_to(&mut writer).unwrap();
+        }
+        let finished = writer.finish(1, CREATED).unwrap();
+        verify(finished.bytes.clone()).unwrap();
+        copied.extend(OpenBlock::new(&finished.bytes).rows());
+    }
+    assert!(rows.copy_to(&mut BlockWriter::new(1).unwrap()).is_err(), "there is no row left");
+    assert_eq!(copied, OpenBlock::new(&block.bytes).rows());
+}
+
+#[test]
+fn long_messages_and_many_keys_come_back() {
+    let attribute = |n: u64| wire::bytes(9, &wire::attribute(&format!("key.{n}"), &wire::number(3, n)));
+    let with = |id: u64, fields: Vec<u8>| Pushed {
+        resource: record(0),
+        scope: Bytes::new(),
+        span: [wire::bytes(1, &[1; 16]), wire::bytes(2, &id.to_be_bytes()), wire::fixed64(7, id), fields].concat().into(),
+        sequence: id,
+    };
+    let long_event: Vec<u8> =
+        (0..3000u64).flat_map(|n| wire::bytes(3, &wire::attribute("k", &wire::number(3, n)))).collect();
+    let events = |n: usize| wire::bytes(11, &wire::bytes(2, b"e")).repeat(n);
+    let mut spans = vec![
+        // More attributes than a shape has slots, more events, and a long event among short ones.
+        with(1, (0..2000).flat_map(attribute).collect()),
+        with(2, events(1500)),
+        with(3, [events(2), wire::bytes(11, &long_event), events(2)].concat()),
+        // A name twice: the last one counts.
+        with(4, [wire::bytes(5, b"first"), events(3), wire::bytes(13, &wire::bytes(1, &[9; 16])), wire::bytes(5, b"last")].concat()),
+    ];
+    // More keys than a block tells apart.
+    spans.extend((0..40u64).map(|n| with(10 + n, (n * 250..n * 250 + 250).flat_map(attribute).collect())));
+    let block = write(&spans);
+    check_rows(&block.bytes, &sorted(&spans));
+    verify(block.bytes.clone()).unwrap();
+    assert_same(&merge(&[block.bytes.clone()]).bytes, &block.bytes);
+}

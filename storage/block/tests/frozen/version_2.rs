@@ -1,0 +1,281 @@
+//! The frozen block of format 2: spans that use every form that a slot has, in two orders and then some.
+
+use bytes::Bytes;
+use spandrel_block::{
+    CatalogRow, Column, FinishedBlock, Form, Header, Level, Number, OpenPage, RowFlags, Section, SectionKind,
+    Token, ValueKind, verify,
+};
+use spandrel_proto::TraceId;
+use spandrel_proto::otlp::{SpanKind, StatusCode};
+
+use super::common::wire::{attribute, bytes, fixed32, fixed64, group, number, varint, wide_bytes};
+use super::common::{OpenBlock, Pushed};
+use super::{common, fixture};
+
+const START: u64 = 1_700_000_000_000_000_000;
+
+fn string(value: &str) -> Vec<u8> {
+    bytes(1, value.as_bytes())
+}
+
+fn int(value: i64) -> Vec<u8> {
+    number(3, value as u64)
+}
+
+fn double(value: f64) -> Vec<u8> {
+    fixed64(4, value.to_bits())
+}
+
+/// An attribute of a span.
+fn with(key: &str, value: Vec<u8>) -> Vec<u8> {
+    bytes(9, &attribute(key, &value))
+}
+
+fn record(service: &str) -> Bytes {
+    let attributes = bytes(1, &attribute("service.name", &string(service)));
+    [bytes(1, &attributes), bytes(3, b"https://example.com/schema")].concat().into()
+}
+
+/// IDs, parent (0 for none), name, kind, start and end, as exporters write them; then more fields.
+fn span(trace: u8, id: u64, parent: u64, name: &str, kind: u64, more: &[Vec<u8>]) -> Vec<u8> {
+    let parent = if parent == 0 { Vec::new() } else { bytes(4, &parent.to_be_bytes()) };
+    let head = [
+        bytes(1, &[trace; 16]),
+        bytes(2, &id.to_be_bytes()),
+        parent,
+        bytes(5, name.as_bytes()),
+        number(6, kind),
+        fixed64(7, START + id * 1_000),
+        fixed64(8, START + id * 1_500 + 700),
+    ];
+    [head.concat(), more.concat()].concat()
+}
+
+fn every_attribute() -> Vec<Vec<u8>> {
+    let list = |field, items: &[Vec<u8>]| bytes(field, &items.concat());
+    vec![
+        with("text", string("täxt")),
+        with("text.empty", string("")),
+        with("flag", number(2, 1)),
+        with("flag", number(2, 0)),
+        with("int", int(404)),
+        with("int", int(i64::MIN)),
+        with("int", int(-1)),
+        with("double", double(0.25)),
+        with("double", double(-0.0)),
+        with("nan", fixed64(4, 0x7ff8_0000_0000_0001)),
+        with("array", list(5, &[bytes(1, &string("a")), bytes(1, &int(2)), bytes(1, &[])])),
+        with("map", list(6, &[bytes(1, &attribute("inner", &double(1.5)))])),
+        with("bytes", bytes(7, &[0, 255, 1])),
+        with("none", Vec::new()),
+        bytes(9, &bytes(1, b"key alone")),
+        bytes(9, &[]),
+    ]
+}
+
+fn events() -> Vec<Vec<u8>> {
+    let attributes = [bytes(3, &attribute("exception.type", &string("Timeout"))), bytes(3, &attribute("n", &int(3)))];
+    vec![
+        bytes(11, &[fixed64(1, START + 20_000), bytes(2, b"exception"), attributes.concat(), number(4, 2)].concat()),
+        bytes(11, &[bytes(2, b"before the span"), fixed64(1, START - 5)].concat()),
+        bytes(11, &[]),
+        bytes(11, &[bytes(3, &attribute("yes", &number(2, 1))), number(77, 1)].concat()),
+    ]
+}
+
+fn links() -> Vec<Vec<u8>> {
+    let ids = [bytes(1, &[1; 16]), bytes(2, &1u64.to_be_bytes())].concat();
+    let more = [bytes(3, b"a=b"), bytes(4, &attribute("why", &string("retry"))), number(5, 1)].concat();
+    vec![
+        bytes(13, &[ids.clone(), more, fixed32(6, 0x101)].concat()),
+        bytes(13, &[ids, fixed32(6, 0xffff_ffff)].concat()),
+        bytes(13, &bytes(1, b"short")),
+    ]
+}
+
+/// What protobuf allows and no exporter writes.
+fn strange() -> Vec<Vec<u8>> {
+    vec![
+        // Unknown fields of each wire type, and a number that no table shall know.
+        number(17, 300),
+        fixed64(18, 7),
+        bytes(19, b"unknown"),
+        fixed32(20, 9),
+        group(21, &group(3, &number(1, 7))),
+        number((1 << 29) - 1, 1),
+        // Varints that are longer than they need to be: tag, length, value.
+        [varint(10 << 3, 3), varint(5, 4)].concat(),
+        wide_bytes(9, &attribute("wide", &string("length")), 1, 3),
+        wide_bytes(3, b"w=1", 2, 1),
+        // Attributes that are not written in one piece.
+        bytes(9, &[bytes(2, &string("value first")), bytes(1, b"backwards")].concat()),
+        bytes(9, &[bytes(1, b"twice"), bytes(2, &string("no")), bytes(2, &int(1))].concat()),
+        with("two values", [string("a"), int(1)].concat()),
+        with("odd bool", number(2, 7)),
+    ]
+}
+
+/// Sorted, as blocks are.
+fn spans() -> Vec<(&'static str, Vec<u8>)> {
+    let status = |message: &str, code: u64| bytes(15, &[bytes(2, message.as_bytes()), number(3, code)].concat());
+    let full: Vec<Vec<u8>> = [
+        vec![bytes(3, b"vendor=1,other=2")],
+        every_attribute(),
+        vec![number(10, 3)],
+        events(),
+        vec![number(12, 4)],
+        links(),
+        vec![number(14, 5), status("it broke", 2), fixed32(16, 0x301)],
+    ]
+    .concat();
+    let backwards: Vec<u8> = {
+        let fields = [bytes(1, &[2; 16]), bytes(2, &5u64.to_be_bytes()), fixed64(7, START + 5_000), bytes(5, b"backwards")];
+        [full.iter().rev().flatten().copied().collect::<Vec<u8>>(), fields.iter().rev().flatten().copied().collect()].concat()
+    };
+    vec![
+        ("shop", span(1, 1, 0, "GET /", 2, &[vec![bytes(15, &number(3, 2))], vec![fixed32(16, 0x100)]].concat())),
+        ("shop", span(1, 2, 1, "call", 3, &[with("peer.service", string("cart")), bytes(15, &[])])),
+        ("cart", span(1, 3, 2, "GET /", 2, &[with("error", string("true")), fixed32(16, 0x8000_0001)])),
+        ("cart", span(1, 4, 3, "query", 3, &[with("db.system", string("sql")), with("db.name", string("orders"))])),
+        ("cart", span(1, 5, 99, "elsewhere", 5, &[])),
+        ("cart", span(2, 4, 0, "everything", 1, &full)),
+        ("cart", backwards),
+        ("shop", span(2, 6, 4, "strange", 9, &strange())),
+        // Fields of a row twice: the last one counts.
+        ("shop", span(2, 7, 4, "first", 1, &[bytes(5, b"last"), number(6, 4), status("", 1), bytes(15, &number(3, 0))])),
+        ("shop", [bytes(1, &[2; 16]), bytes(2, &8u64.to_be_bytes()), bytes(4, &[0; 8]), bytes(4, b"x"), fixed64(7, START + 8_000)].concat()),
+        // A parent of zeros, one that is no ID, an end before the start, no name.
+        ("cart", [bytes(1, &[3; 16]), bytes(2, &[1; 8]), bytes(4, &[0; 8]), fixed64(7, START), fixed64(8, 1)].concat()),
+        ("cart", [bytes(1, &[4; 16]), bytes(2, &[1; 8]), bytes(4, b"odd"), fixed64(7, u64::MAX), bytes(5, "näme".as_bytes())].concat()),
+        // Neither start nor end: they sort first in their trace.
+        ("cart", [bytes(1, &[5; 16]), bytes(2, &[1; 8]), bytes(9, &attribute("k", &string("v")))].concat()),
+    ]
+}
+
+fn pushed() -> Vec<Pushed> {
+    let scopes = [Bytes::new(), bytes(1, &[bytes(1, b"lib"), bytes(2, b"1.2")].concat()).into()];
+    let push = |(row, (service, span)): (usize, (&str, Vec<u8>))| Pushed {
+        resource: record(service),
+        scope: scopes[row % 2].clone(),
+        span: span.into(),
+        sequence: 10 + row as u64 % 3,
+    };
+    spans().into_iter().enumerate().map(push).collect()
+}
+
+pub fn write() -> FinishedBlock {
+    common::write(&pushed())
+}
+
+#[test]
+fn spans_come_back_byte_for_byte() {
+    let open = OpenBlock::new(&fixture("block-v2.bin"));
+    let (rows, pushed) = (open.rows(), pushed());
+    assert_eq!(rows.len(), pushed.len());
+    for (at, (row, expected)) in rows.into_iter().zip(pushed).enumerate() {
+        assert_eq!(row.pushed, expected, "row {at}");
+    }
+}
+
+/// The fixture is worth its name only as long as it has every form of every value.
+#[test]
+fn every_form_is_in_the_fixture() {
+    let open = OpenBlock::new(&fixture("block-v2.bin"));
+    let slots = &open.dictionary.slots;
+    for form in [
+        Form::Literal, Form::Varint, Form::Fixed64, Form::Fixed32, Form::Bytes, Form::Verbatim, Form::String,
+        Form::Int, Form::Double, Form::Array, Form::KeyValues, Form::Blob, Form::TraceId, Form::SpanId,
+        Form::Parent, Form::Name, Form::Start, Form::End, Form::Status, Form::Nested, Form::Since,
+    ] {
+        assert!(slots.iter().any(|slot| slot.form == form), "no slot is {form:?}");
+    }
+    for level in [Level::Span, Level::Event, Level::Link] {
+        for form in [Form::Literal, Form::Varint, Form::Bytes] {
+            let has = slots.iter().any(|slot| (slot.level, slot.form) == (level, form));
+            assert!(has || (level, form) == (Level::Link, Form::Bytes), "no slot is {level:?} {form:?}");
+        }
+    }
+}
+
+#[test]
+fn rows_say_what_their_spans_say() {
+    let open = OpenBlock::new(&fixture("block-v2.bin"));
+    let rows = open.rows();
+    let of = |row: usize| {
+        let flags = RowFlags(rows[row].flags);
+        (rows[row].operation.as_str(), flags.kind(), flags.status(), flags.failed(), flags.has_parent())
+    };
+    assert_eq!(of(0), ("GET /", SpanKind::Server, StatusCode::Error, true, false));
+    assert_eq!(of(1), ("call", SpanKind::Client, StatusCode::Unset, false, true));
+    assert_eq!(of(2), ("GET /", SpanKind::Server, StatusCode::Unset, true, true));
+    assert_eq!(of(6), ("backwards", SpanKind::Unspecified, StatusCode::Error, true, false));
+    assert_eq!(of(7), ("strange", SpanKind::Unspecified, StatusCode::Unset, false, true));
+    assert_eq!(of(8), ("last", SpanKind::Producer, StatusCode::Unset, false, true));
+    assert_eq!((rows[0].start, rows[0].duration), (START + 1_000, 1_200));
+    assert_eq!(rows[10].duration, 1u64.wrapping_sub(START));
+    let services: Vec<&str> = rows.iter().map(|row| row.service.as_str()).collect();
+    assert_eq!(services[..5], ["shop", "shop", "cart", "cart", "cart"]);
+    assert_eq!(rows[12].trace, TraceId::from_bytes([5; 16]));
+}
+
+#[test]
+fn filters_rollups_and_edges() {
+    let open = OpenBlock::new(&fixture("block-v2.bin"));
+    for token in [
+        Token::of_key("flag").with_bool(true),
+        Token::of_key("none"),
+        Token::of_key("int").with_number(Number::Int(404)),
+        Token::of_key("double").with_number(Number::Double(0.25)),
+        Token::of_key("text").with_string("täxt"),
+        Token::IRREGULAR,
+    ] {
+        assert!(open.filters.pages[0].may_contain(token));
+    }
+    assert!(open.filters.resources.may_contain(Token::of_key("service.name").with_string("cart")));
+    assert!(!open.filters.pages[0].may_contain(Token::of_key("absent")));
+    let counted: u64 = open.rollups.iter().map(|row| row.count).sum();
+    assert_eq!(counted, u64::from(open.meta.spans));
+    let services = &open.dictionary.services;
+    let edges: Vec<_> = open.edges.complete.iter().map(|edge| {
+        (open.edges.name(edge.caller, services), open.edges.name(edge.callee, services))
+    }).collect();
+    assert!(edges.contains(&("shop", "cart")), "{edges:?}");
+    assert!(open.edges.open_callees.iter().any(|open| open.row == 4), "nobody knows the parent of row 4");
+}
+
+#[test]
+fn what_is_written_today_reads_the_same() {
+    let (today, frozen) = (write(), fixture("block-v2.bin"));
+    let row = CatalogRow::decode(&fixture("row-v2.bin")).unwrap();
+    assert_eq!(today.row.meta, row.meta);
+    let different = "is written differently: a new format version?";
+    let (a, b) = (OpenBlock::new(&today.bytes), OpenBlock::new(&frozen));
+    assert_eq!(a.dictionary, b.dictionary, "the dictionary {different}");
+    assert_eq!(a.texts, b.texts, "the table of texts {different}");
+    assert_eq!(a.traces.entries(), b.traces.entries(), "the trace table {different}");
+    assert_eq!(a.filters, b.filters, "the filter {different}");
+    assert_eq!(a.rollups, b.rollups, "the rollups {different}");
+    assert_eq!(a.edges, b.edges, "the edges {different}");
+    assert_eq!(a.pages.len(), b.pages.len());
+    for (a, b) in a.pages.iter().zip(&b.pages) {
+        assert_eq!(a.core, b.core, "the core {different}");
+        assert_eq!(a.ids, b.ids, "the IDs {different}");
+        assert_eq!((&a.values.events, &a.values.links), (&b.values.events, &b.values.links));
+        assert_eq!(columns(a), columns(b), "a column {different}");
+        assert_eq!(a.values.local_texts().unwrap(), b.values.local_texts().unwrap(), "a text {different}");
+    }
+    // The layout, too: which sections there are, and how large they become.
+    let layout = |block: &Bytes| {
+        let header = Header::parse(block).unwrap();
+        let of = |section: &Section| (section.kind, section.first_row);
+        header.sections().iter().map(of).collect::<Vec<(SectionKind, u32)>>()
+    };
+    assert_eq!(layout(&today.bytes), layout(&frozen));
+    verify(today.bytes).unwrap();
+}
+
+fn columns(page: &OpenPage) -> Vec<Column> {
+    let slots = page.dictionary.slots.iter().enumerate();
+    let with_values = slots.filter(|(_, slot)| slot.form.value_kind() != ValueKind::None);
+    with_values.filter_map(|(at, slot)| page.values.column(at as u32, slot.form).unwrap().cloned()).collect()
+}
