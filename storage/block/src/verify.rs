@@ -12,6 +12,7 @@ use spandrel_proto::otlp::{SpanKey, SpanView};
 
 use crate::columns::{RowFlags, decode_column, shown_duration};
 use crate::dictionary::Dictionary;
+use crate::edges::BlockEdges;
 use crate::filter::TokenFilter;
 use crate::format::{ChunkRow, ChunkRows, FormatError, Header, SectionKind};
 use crate::meta::{BlockMeta, CatalogRow};
@@ -54,6 +55,7 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let filter = section(&bytes, &header, SectionKind::Filter)?;
     TokenFilter::decode(&filter).ok_or(FormatError::Damaged("token filter"))?;
     check_rollups(&section(&bytes, &header, SectionKind::Rollups)?, &dictionary, &meta)?;
+    check_edges(&bytes, &header, &dictionary, &meta)?;
     check_rows(&bytes, &header, &dictionary, &traces, &columns)?;
     if !columns.fit(&meta) || services(&dictionary, &columns) != said_services(&meta) {
         return Err(damaged_meta());
@@ -92,6 +94,21 @@ fn check_rollups(bytes: &[u8], dictionary: &Dictionary, meta: &BlockMeta) -> Res
     let counted = sum(|row| row.count) == Some(u64::from(meta.spans));
     let failed = sum(|row| row.errors) == Some(u64::from(meta.failed));
     if known && counted && failed { Ok(()) } else { Err(damaged) }
+}
+
+/// Blocks that were written before edges were known lack them.
+fn check_edges(
+    bytes: &Bytes,
+    header: &Header,
+    dictionary: &Dictionary,
+    meta: &BlockMeta,
+) -> Result<(), FormatError> {
+    if header.section(SectionKind::Edges).is_err() {
+        return Ok(());
+    }
+    let edges = section(bytes, header, SectionKind::Edges)?;
+    let decoded = BlockEdges::decode(&edges, meta.spans, dictionary.services.len());
+    decoded.map(drop).map_err(|_| FormatError::Damaged("edges"))
 }
 
 /// Every row of every body chunk against the columns, the dictionary and the trace table.
