@@ -138,8 +138,10 @@ impl Corpus {
         let mut walker = Walker::new(config.seed);
         let lengths = long_traces(config.spans, &mut walker.rng);
         let short_spans_wanted = config.spans - lengths.iter().map(|length| u64::from(*length)).sum::<u64>();
-        let mut long: Vec<_> =
-            lengths.iter().map(|length| (walker.rng.u64(0..=short_spans_wanted * 7 / 10), *length)).collect();
+        let mut long: Vec<_> = lengths
+            .iter()
+            .map(|length| (walker.rng.u64(0..=short_spans_wanted * 19 / 20), *length))
+            .collect();
         long.sort_unstable();
         Self {
             config,

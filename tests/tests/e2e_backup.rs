@@ -496,7 +496,7 @@ fn a_flipped_bit_is_found() {
     let blobs = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob"));
     let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).expect("a file of blocks");
     flip(&largest);
-    let found = findings(&check(data.path()).bad(1, "").split("\nspandrel:").next().unwrap());
+    let found = findings(check(data.path()).bad(1, "").split("\nspandrel:").next().unwrap());
     assert!(found.iter().any(|(kind, _)| kind == "block"), "{found:?}");
 
     let server = Settings::on(data.path()).start();

@@ -37,7 +37,7 @@ fn run_with(
     if let Some((point, nth)) = failpoint {
         command.args([point.name(), &nth.to_string()]);
     }
-    let output = command.output().unwrap();
+    let output = crash::end_of(&mut command);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!said.contains("panicked"), "the victim panicked: {said}");
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap())

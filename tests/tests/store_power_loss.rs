@@ -37,7 +37,7 @@ impl Run {
         command.arg(&root).args([&story.seed, &story.senders].map(u64::to_string));
         command.args([&ACTS.to_string(), durability]);
         shim.record(&mut command, &root, &path);
-        let output = command.output().unwrap();
+        let output = crash::end_of(&mut command);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Self { story, journal: Journal::read(&path), path }
     }

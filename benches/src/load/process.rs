@@ -20,16 +20,28 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     Some((kib << 10) + children(pid).into_iter().filter_map(peak_memory).sum::<u64>())
 }
 
-/// The bytes that a directory takes on disk, as `du` counts them.
-pub(crate) fn disk_usage(directory: &Path) -> u64 {
+/// What a directory takes on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DiskUsage {
+    /// As `du` counts: what is allocated, ahead of what is written in some files.
+    pub(crate) allocated: u64,
+    /// As `ls` counts: the lengths of all files.
+    pub(crate) length: u64,
+}
+
+/// All files in a directory and below.
+pub(crate) fn disk_usage(directory: &Path) -> DiskUsage {
     // Files come and go while the server runs: what cannot be read is not there any more.
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = fs::read_dir(directory) else { return DiskUsage::default() };
     let usage = |entry: fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
-        Ok(meta) => meta.blocks() * BLOCK,
-        Err(_) => 0,
+        Ok(meta) => DiskUsage { allocated: meta.blocks() * BLOCK, length: meta.len() },
+        Err(_) => DiskUsage::default(),
     };
-    entries.flatten().map(usage).sum()
+    entries.flatten().map(usage).fold(DiskUsage::default(), |a, b| DiskUsage {
+        allocated: a.allocated + b.allocated,
+        length: a.length + b.length,
+    })
 }
 
 /// The unit of `st_blocks`, whatever the file system's own.
@@ -89,6 +101,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("below")).unwrap();
         fs::write(directory.path().join("below/file"), vec![1; 100_000]).unwrap();
-        assert!((100_000..200_000).contains(&disk_usage(directory.path())));
+        let usage = disk_usage(directory.path());
+        assert_eq!(usage.length, 100_000);
+        assert!((100_000..200_000).contains(&usage.allocated));
     }
 }

@@ -105,9 +105,12 @@ async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
 
 async fn space(server: &Server, data_dir: &Path, spans: u64) -> Result<Vec<Figure>, Failure> {
     let status = server.status().await?;
+    let disk = process::disk_usage(data_dir);
     let per_span = |bytes: u64| bytes as f64 / spans as f64;
     Ok(vec![
-        Figure::new("bytes per span on disk", per_span(process::disk_usage(data_dir)))
+        Figure::new("bytes per span on disk, allocated", per_span(disk.allocated))
+            .at_most(bars::BYTES_PER_SPAN),
+        Figure::new("bytes per span on disk, lengths of files", per_span(disk.length))
             .at_most(bars::BYTES_PER_SPAN),
         Figure::new("bytes per span, storeBytes", per_span(status.store_bytes)),
         Figure::new("peak memory until settled, MB", peak_memory(server)).at_most(bars::PEAK_MEMORY),

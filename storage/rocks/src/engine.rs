@@ -17,7 +17,8 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError,
 use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
-use crate::options::{CATALOG, FRESH, INDEX, LiveBlocks, REPLACED, SEALED};
+use crate::live::LiveBlocks;
+use crate::options::{CATALOG, FRESH, INDEX, REPLACED, SEALED};
 use crate::recovery;
 
 /// What survives when `commit` has returned.
@@ -84,8 +85,6 @@ impl RocksEngine {
     pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
         let path = disk.directory().join(DIRECTORY);
         let live = LiveBlocks::default();
-        // While the catalog is not read yet, no block is known to be gone: the lock holds back the filter.
-        let mut known = live.write();
         let db = recovery::open(&path, &disk, &live)?;
         disk.sync_entries()
             .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
@@ -93,13 +92,12 @@ impl RocksEngine {
             db,
             disk,
             durability,
-            live: live.clone(),
+            live,
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
             purge: Mutex::default(),
         };
-        known.extend(engine.read()?.into_iter().map(|(key, _)| key.block));
-        drop(known);
+        engine.live.know(engine.read()?.into_iter().map(|(key, _)| key.block));
         Ok(engine)
     }
 
@@ -316,7 +314,7 @@ impl Catalog for RocksEngine {
         self.stage_adds(&mut batch, change)?;
         let added: Vec<BlockId> = change.adds.iter().map(|block| block.id).collect();
         // Before their rows are there, so that no compaction takes the new index rows for old ones.
-        self.live.write().extend(added.iter().copied());
+        self.live.add(&added);
         failpoint::reach(Failpoint::CommitStaged);
         let result = if change.removes.is_empty() {
             self.write(batch)
@@ -326,8 +324,7 @@ impl Catalog for RocksEngine {
         };
         failpoint::reach(Failpoint::CommitWritten);
         let gone = if result.is_ok() { &change.removes } else { &added };
-        let mut live = self.live.write();
-        live.retain(|block| !gone.contains(block));
+        self.live.remove(gone);
         result
     }
 }

@@ -18,6 +18,7 @@
 
 mod disk;
 mod engine;
+mod live;
 mod options;
 mod recovery;
 

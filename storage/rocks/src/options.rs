@@ -1,15 +1,11 @@
 //! How RocksDB is set up, and why.
 
-use std::sync::Arc;
-
-use parking_lot::RwLock;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
 
-use spandrel_block::{BlockId, TraceKey};
+use spandrel_block::TraceKey;
 
-/// Blocks that the catalog names: what the index may point at.
-pub(crate) type LiveBlocks = Arc<RwLock<std::collections::HashSet<BlockId>>>;
+use crate::live::LiveBlocks;
 
 pub(crate) const FRESH: &str = "fresh";
 pub(crate) const SEALED: &str = "sealed";
@@ -94,7 +90,7 @@ fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
     let live = live.clone();
     options.set_compaction_filter("index rows of blocks that are gone", move |_level, key, _value| {
         match TraceKey::decode(key) {
-            Ok(key) if !live.read().contains(&key.block) => Decision::Remove,
+            Ok(key) if live.is_gone(key.block) => Decision::Remove,
             _ => Decision::Keep,
         }
     });

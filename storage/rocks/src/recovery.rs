@@ -14,7 +14,8 @@ use rocksdb::{DBRecoveryMode, ErrorKind};
 
 use crate::disk::Disk;
 use crate::engine::{Database, OpenError, is_no_space};
-use crate::options::{self, LiveBlocks};
+use crate::live::LiveBlocks;
+use crate::options;
 
 /// Opens the database of a data directory.
 pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Database, OpenError> {

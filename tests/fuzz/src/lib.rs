@@ -66,7 +66,8 @@ pub fn plain(block: &[u8]) -> Option<Vec<u8>> {
     let mut chunks = header.chunks().iter();
     for (n, kind) in kinds.into_iter().enumerate() {
         use spandrel_block::SectionKind::*;
-        let all = [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups];
+        let all =
+            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Edges];
         let section = match all.into_iter().find(|known| *known as u64 == kind) {
             Some(kind) => header.section(kind).ok()?,
             None => chunks.next()?,

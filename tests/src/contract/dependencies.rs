@@ -269,37 +269,39 @@ pub fn tenants_have_graphs_of_their_own(open: Open) {
 /// into blocks that cut them again: the same edges as from all spans at once.
 pub fn any_split_gives_the_same_edges(open: Open) {
     for seed in 0..12 {
-        let mut harness = open();
-        harness.config.sealed_rows = 16;
-        harness.config.merge_blocks = 3;
-        harness.restart();
-        let mut chance = Chance(seed);
-        let mut spans = random_spans(&mut chance);
-        let batches = 1 + chance.below(12) as usize;
-        for n in (1..spans.len()).rev() {
-            spans.swap(n, chance.below(n as u64 + 1) as usize);
-        }
-        for part in spans.chunks(spans.len().div_ceil(batches)) {
-            harness.append(part);
-            harness.clock.advance(chance.below(40) * SECOND);
-            match chance.below(8) {
-                0 => harness.store().seal_all(),
-                1 => harness.maintain(1),
-                2 => harness.clock.advance(HOUR),
-                _ => {}
-            }
-        }
-        let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            check(&harness, &spans);
-            harness.clock.advance(LONG);
-            check(&harness, &spans);
-            harness.store().seal_all();
-            check(&harness, &spans);
-            harness.restart();
-            check(&harness, &spans);
-        }));
+        let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_history(open(), seed)));
         assert!(shown.is_ok(), "with seed {seed}");
     }
+}
+
+/// One such history.
+pub fn check_history(mut harness: Harness, seed: u64) {
+    harness.config.sealed_rows = 16;
+    harness.config.merge_blocks = 3;
+    harness.restart();
+    let mut chance = Chance(seed);
+    let mut spans = random_spans(&mut chance);
+    let batches = 1 + chance.below(12) as usize;
+    for n in (1..spans.len()).rev() {
+        spans.swap(n, chance.below(n as u64 + 1) as usize);
+    }
+    for part in spans.chunks(spans.len().div_ceil(batches)) {
+        harness.append(part);
+        harness.clock.advance(chance.below(40) * SECOND);
+        match chance.below(8) {
+            0 => harness.store().seal_all(),
+            1 => harness.maintain(1),
+            2 => harness.clock.advance(HOUR),
+            _ => {}
+        }
+    }
+    check(&harness, &spans);
+    harness.clock.advance(LONG);
+    check(&harness, &spans);
+    harness.store().seal_all();
+    check(&harness, &spans);
+    harness.restart();
+    check(&harness, &spans);
 }
 
 /// Numbers without a pattern.

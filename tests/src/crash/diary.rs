@@ -22,7 +22,9 @@ pub struct Notes {
     pub acknowledged: BTreeSet<u64>,
     /// What refused batches were told, in order.
     pub refusals: Vec<String>,
-    /// Batches that were acknowledged although an earlier one had been refused.
+    /// Why the store does not open any more, if so.
+    pub not_opened: Option<String>,
+    /// Batches that were acknowledged although an earlier one had been refused, with no restart between.
     pub after_refusal: BTreeSet<u64>,
     /// Every time that the clock was set to, in order; the last one counts.
     pub clocks: Vec<u64>,
@@ -37,6 +39,16 @@ impl Diary {
     /// A diary that goes on, or begins.
     pub fn open(path: &Path) -> Self {
         Self(Mutex::new(File::options().create(true).append(true).open(path).unwrap()))
+    }
+
+    /// The store is open: new, or after a restart.
+    pub fn opened(&self) {
+        self.note("open 0");
+    }
+
+    /// The store does not open any more.
+    pub fn not_opened(&self, why: &str) {
+        self.note(&format!("closed 0 {why}"));
     }
 
     /// A batch is sent.
@@ -75,6 +87,7 @@ impl Notes {
     /// From the lines of a diary; without a line about it, the clock stands at `BEGIN`.
     pub fn parse(text: &str) -> Self {
         let mut notes = Self { clocks: vec![BEGIN], ..Self::default() };
+        let mut refuses = false;
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
             let word = words.next().unwrap();
@@ -84,11 +97,16 @@ impl Notes {
                 "begin" => drop(notes.begun.insert(number, now)),
                 "done" => {
                     notes.acknowledged.insert(number);
-                    if !notes.refusals.is_empty() {
+                    if refuses {
                         notes.after_refusal.insert(number);
                     }
                 }
-                "refused" => notes.refusals.push(words.next().unwrap_or_default().to_owned()),
+                "refused" => {
+                    refuses = true;
+                    notes.refusals.push(words.next().unwrap_or_default().to_owned());
+                }
+                "open" => refuses = false,
+                "closed" => notes.not_opened = words.next().map(str::to_owned),
                 "clock" => notes.clocks.push(number),
                 other => panic!("what is {other:?} in a diary?"),
             }

@@ -18,8 +18,13 @@ pub use verdict::{notes, still_works, verdict};
 pub use victim::live;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::server::PATIENCE;
 
 /// Room that a folder in memory must leave to others.
 const PLENTY: u64 = 1 << 30;
@@ -31,6 +36,21 @@ pub fn scratch() -> TempDir {
     let free = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     let in_memory = (free > PLENTY).then(|| tempfile::tempdir_in(memory));
     in_memory.unwrap_or_else(tempfile::tempdir).unwrap()
+}
+
+/// Runs a victim to its end, however that comes. Panics when it does not come.
+pub fn end_of(victim: &mut Command) -> Output {
+    let mut child =
+        victim.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("the victim hangs: {:?}", child.wait_with_output());
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// Where the store of a victim lies.

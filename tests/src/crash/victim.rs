@@ -15,7 +15,11 @@ use crate::spans::{BEGIN, SECOND, decoded};
 pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
     let diary = Diary::open(&super::diary(folder));
     let ground = Ground::Folder(super::data(folder), durability);
-    let mut harness = Harness::at(ground, config(), BEGIN).expect("an empty folder");
+    let mut harness = match Harness::at(ground, config(), BEGIN) {
+        Ok(harness) => harness,
+        Err(error) => return diary.not_opened(&error),
+    };
+    diary.opened();
     for act in story.acts(acts) {
         match act {
             Act::Append(batches) => append(&harness, story, &diary, &batches),
@@ -25,24 +29,29 @@ pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
                 diary.clock(now);
                 harness.clock.set(now);
             }
-            Act::Reopen => {
-                // A store whose disk fails says so; that must not keep it from being opened again.
-                let _ = harness.store().close();
-                reopen(&mut harness, &diary);
+            Act::Reopen | Act::Drop => {
+                if act == Act::Reopen {
+                    // A store whose disk fails says so; that must not keep it from being opened again.
+                    let _ = harness.store().close();
+                }
+                if !reopen(&mut harness, &diary) {
+                    return;
+                }
             }
-            Act::Drop => reopen(&mut harness, &diary),
         }
     }
 }
 
-/// What does not open any more ends the story.
-fn reopen(harness: &mut Harness, diary: &Diary) {
+/// Whether the store opens again; what does not ends the story.
+fn reopen(harness: &mut Harness, diary: &Diary) -> bool {
     diary.clock(harness.clock.now().0 + SECOND);
     harness.clock.advance(SECOND);
-    if let Err(error) = harness.try_restart() {
-        diary.refused(0, &error);
-        std::process::exit(0);
+    let opened = harness.try_restart();
+    match &opened {
+        Ok(()) => diary.opened(),
+        Err(error) => diary.not_opened(error),
     }
+    opened.is_ok()
 }
 
 fn append(harness: &Harness, story: &Story, diary: &Diary, batches: &[u64]) {

@@ -37,12 +37,14 @@ pub(super) enum Leaf<'c> {
 #[derive(Default)]
 pub(super) struct Arena {
     free: BytesMut,
-    /// Bytes handed out since this was last set to zero.
+    /// Memory taken since this was last set to zero, the places in columns included.
     pub(super) used: usize,
 }
 
 /// Texts are cut from pieces of this size.
 const ARENA_BYTES: usize = 64 << 10;
+/// What a text's place in a column takes, its levels included.
+pub(super) const PLACE_BYTES: usize = size_of::<ByteArray>() + 4;
 
 // === impl Column ===
 
@@ -151,7 +153,7 @@ impl Arena {
             self.free = BytesMut::with_capacity(ARENA_BYTES.max(bytes.len()));
         }
         self.free.extend_from_slice(bytes);
-        self.used += bytes.len();
+        self.used += bytes.len() + PLACE_BYTES;
         self.free.split().freeze().into()
     }
 }

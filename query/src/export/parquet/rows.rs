@@ -13,7 +13,7 @@ use spandrel_proto::otlp::{AnyValue, KeyValueView, ResourceView, ScopeView, Span
 use spandrel_storage::StoredSpan;
 use spandrel_storage::semantics;
 
-use super::column::{Arena, Column, Entry, Leaf, Map, Texts};
+use super::column::{Arena, Column, Entry, Leaf, Map, PLACE_BYTES, Texts};
 use super::schema::{Common, RESOURCE, SPAN, STATUS_CODE};
 use crate::tree::{each_key_once, write_value};
 
@@ -76,8 +76,8 @@ struct Resource {
     attributes: Vec<Entry>,
 }
 
-/// What a row takes besides its texts: its place in every column, levels included.
-const ROW_BYTES: usize = 512;
+/// What a row takes besides its texts: numbers, texts that rows share, and the levels of every column.
+const ROW_BYTES: usize = 8 * PLACE_BYTES + 120;
 
 // === impl Rows ===
 
@@ -155,6 +155,7 @@ impl Rows {
                 column.put_optional(text.clone());
             }
             self.resource_attributes.put(0, 0, attributes.iter().cloned());
+            self.arena.used += 2 * PLACE_BYTES * attributes.len();
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The columns of an exported span.
 //!
-//! Users query these by name: columns may be added, and none may change or go. `start` and `end` are
-//! UTC; an end before its start has `duration_nano` 0. Attributes are maps of texts: numbers as
-//! decimals, bytes as base64, arrays and nested maps as JSON, an attribute without a value as null; of
-//! a key that stands several times, the last value. The attributes that most questions are about have
-//! columns of their own besides, filled from the present and from the former names of OpenTelemetry's
-//! semantic conventions. `failed` and `error_code` are as everywhere in Spandrel.
+//! Users query these by name: columns may be added, and none may change or go. Times are UTC and not
+//! marked as such: readers would turn marked ones into their own zone, and DuckDB for Python would ask
+//! for one more package. An end before its start has `duration_nano` 0. Attributes are maps of texts:
+//! numbers as decimals, bytes as base64, arrays and nested maps as JSON, an attribute without a value
+//! as null; of a key that stands several times, the last value. The attributes that most questions are
+//! about have columns of their own besides, filled from the present and from the former names of
+//! OpenTelemetry's semantic conventions. `failed` and `error_code` are as everywhere in Spandrel.
 
 use parquet::errors::ParquetError;
 use parquet::schema::parser::parse_message_type;
@@ -71,8 +72,8 @@ pub(super) fn spans() -> Result<Type, ParquetError> {
             required binary service (STRING);
             required binary name (STRING);
             required binary kind (STRING);
-            required int64 start (TIMESTAMP(NANOS,true));
-            required int64 end (TIMESTAMP(NANOS,true));
+            required int64 start (TIMESTAMP(NANOS,false));
+            required int64 end (TIMESTAMP(NANOS,false));
             required int64 duration_nano;
             required binary status (STRING);
             optional binary status_message (STRING);
@@ -88,7 +89,7 @@ pub(super) fn spans() -> Result<Type, ParquetError> {
             {resource_attributes}
             {attributes}
             required group events (LIST) {{ repeated group list {{ required group element {{
-                required int64 time (TIMESTAMP(NANOS,true));
+                required int64 time (TIMESTAMP(NANOS,false));
                 required binary name (STRING);
                 {attributes}
             }} }} }}

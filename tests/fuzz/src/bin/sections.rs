@@ -2,7 +2,9 @@
 #![no_main]
 
 use bytes::Bytes;
-use spandrel_block::{BlockMeta, CatalogRow, ChunkRows, Dictionary, RollupRow, TraceTable, decode_column};
+use spandrel_block::{
+    BlockEdges, BlockMeta, CatalogRow, ChunkRows, Dictionary, RollupRow, TraceTable, decode_column,
+};
 use spandrel_fuzz::repair_record;
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView};
 
@@ -12,7 +14,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut record = rest.to_vec();
     repair_record(&mut record);
     let section = Bytes::copy_from_slice(rest);
-    match which % 8 {
+    match which % 9 {
         0 => {
             if let Ok(dictionary) = Dictionary::decode(section.clone()) {
                 let again = Dictionary::decode(dictionary.encode().into());
@@ -42,6 +44,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             if let Ok(row) = CatalogRow::decode(&record) {
                 assert_eq!(row.encode().and_then(|bytes| CatalogRow::decode(&bytes)), Ok(row));
             }
+        }
+        8 => {
+            let _ = BlockEdges::decode(&record, u32::from(*which), count);
         }
         _ => {
             if let Ok(resource) = ResourceView::parse(rest) {
