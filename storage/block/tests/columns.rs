@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use spandrel_block::{BlockWriter, PageRows, Rebuilder, RowFlags, semantics, verify};
 use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
 
-const LIMITS: DecodeLimits = DecodeLimits { max_span_bytes: 1 << 24, max_resource_bytes: 1 << 20, max_nesting: 8 };
+const LIMITS: DecodeLimits =
+    DecodeLimits { max_span_bytes: 1 << 24, max_resource_bytes: 1 << 20, max_nesting: 8 };
 
 // === strategies: the wire bytes of fields ===
 
@@ -97,8 +98,15 @@ fn any_value() -> BoxedStrategy<Vec<u8>> {
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let meaningful = prop::sample::select(vec![
-        "k", "error", "peer.service", "db.system", "db.name", "server.address", "messaging.destination.name",
-        "http.route", "",
+        "k",
+        "error",
+        "peer.service",
+        "db.system",
+        "db.name",
+        "server.address",
+        "messaging.destination.name",
+        "http.route",
+        "",
     ]);
     meaningful.prop_map(|key| key.as_bytes().to_vec())
 }
@@ -114,7 +122,8 @@ fn key_value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn status() -> impl Strategy<Value = Vec<u8>> {
-    let regular = (text(), 0u64..3).prop_map(|(text, code)| [wire::bytes(2, &text), wire::number(3, code)].concat());
+    let regular =
+        (text(), 0u64..3).prop_map(|(text, code)| [wire::bytes(2, &text), wire::number(3, code)].concat());
     let fields = vec![
         payload(2, text()).boxed(),
         number(3, prop_oneof![0u64..4, Just(u64::MAX)]).boxed(),
@@ -321,14 +330,24 @@ fn many_spans() -> Vec<Pushed> {
             wire::fixed64(7, 1_700_000_000_000_000_000 + 1000 * n),
             wire::fixed64(8, 1_700_000_000_000_000_900 + 1000 * n + n % 50),
             wire::bytes(9, &wire::attribute("shared", &value(format!("text {}", n % 100)))),
-            wire::bytes(9, &wire::attribute("own", &value(format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))))),
+            wire::bytes(
+                9,
+                &wire::attribute("own", &value(format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))),
+            ),
             wire::bytes(9, &wire::attribute("count", &wire::number(3, n % 1000))),
-            wire::bytes(11, &[wire::fixed64(1, 1_700_000_000_000_000_100 + 1000 * n), wire::bytes(2, b"tick")].concat()),
+            wire::bytes(
+                11,
+                &[wire::fixed64(1, 1_700_000_000_000_000_100 + 1000 * n), wire::bytes(2, b"tick")].concat(),
+            ),
         ];
-        Pushed { resource: record((n % 3) as u8), scope: Bytes::new(), span: span.concat().into(), sequence: n }
+        Pushed {
+            resource: record((n % 3) as u8),
+            scope: Bytes::new(),
+            span: span.concat().into(),
+            sequence: n,
+        }
     };
-    let mut spans: Vec<Pushed> =
-        (0..10_000u64).map(|n| span((n / 3) as u32, 1 + n % 3, n)).collect();
+    let mut spans: Vec<Pushed> = (0..10_000u64).map(|n| span((n / 3) as u32, 1 + n % 3, n)).collect();
     spans.extend((10_000..31_000u64).map(|n| span(9_000_000, n - 9_999, n)));
     spans
 }
@@ -383,7 +402,9 @@ fn long_messages_and_many_keys_come_back() {
     let with = |id: u64, fields: Vec<u8>| Pushed {
         resource: record(0),
         scope: Bytes::new(),
-        span: [wire::bytes(1, &[1; 16]), wire::bytes(2, &id.to_be_bytes()), wire::fixed64(7, id), fields].concat().into(),
+        span: [wire::bytes(1, &[1; 16]), wire::bytes(2, &id.to_be_bytes()), wire::fixed64(7, id), fields]
+            .concat()
+            .into(),
         sequence: id,
     };
     let long_event: Vec<u8> =
@@ -395,7 +416,16 @@ fn long_messages_and_many_keys_come_back() {
         with(2, events(1500)),
         with(3, [events(2), wire::bytes(11, &long_event), events(2)].concat()),
         // A name twice: the last one counts.
-        with(4, [wire::bytes(5, b"first"), events(3), wire::bytes(13, &wire::bytes(1, &[9; 16])), wire::bytes(5, b"last")].concat()),
+        with(
+            4,
+            [
+                wire::bytes(5, b"first"),
+                events(3),
+                wire::bytes(13, &wire::bytes(1, &[9; 16])),
+                wire::bytes(5, b"last"),
+            ]
+            .concat(),
+        ),
     ];
     // More keys than a block tells apart.
     spans.extend((0..40u64).map(|n| with(10 + n, (n * 250..n * 250 + 250).flat_map(attribute).collect())));

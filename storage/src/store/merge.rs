@@ -184,6 +184,9 @@ fn write(
             return Err(error.into());
         }
     }
+    if !inputs.damaged.is_empty() {
+        return Ok(Vec::new());
+    }
     if writer.rows() > 0 {
         finished.push(writer.finish(level, store.clock.now())?);
     }
@@ -268,7 +271,13 @@ impl Inputs {
         };
         let next = match passed {
             Ok(()) => input.key(&self.reader),
-            Err(CopyError::Format(error)) => Err(error.into()),
+            Err(CopyError::Format(error)) => {
+                // Half a row may have been written: what is written so far cannot be finished.
+                self.damaged.push((input.entry.clone(), error.into()));
+                drop(top);
+                self.heap.clear();
+                return None;
+            }
             Err(error) => return Some(error),
         };
         match next {
@@ -305,7 +314,7 @@ impl Input {
         let ids = traces.entries().iter().skip(trace).take(runs).map(|(trace, _)| *trace).collect();
         let header = reader.header(entry)?;
         let first = header.pages(spandrel_block::SectionKind::Core)[number as usize].first_row;
-        let behind = first + page.core.rows() as u32;
+        let behind = first.saturating_add(page.core.rows() as u32);
         // The last trace may go on behind the page.
         let mut next = trace + runs;
         if traces.entries().get(next.wrapping_sub(1)).is_some_and(|(_, range)| range.first + range.rows > behind) {

@@ -14,9 +14,12 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
-use spandrel_block::{BlockId, BlockKey, BlockWriter, Header, Hour, RowRange, SectionKind, TraceKey};
-use spandrel_fuzz::plain;
+use spandrel_block::{BlockId, BlockKey, BlockWriter, Hour, RowRange, SectionKind, TraceKey};
+use spandrel_fuzz::{plain, repair_block, section};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+/// The block that the target of single sections has.
+const FROZEN: &[u8] = include_bytes!("../../../storage/block/fixtures/block-v2.bin");
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -82,6 +85,50 @@ fn block() -> Vec<u8> {
     writer.finish(1, UnixNanos(1_700_000_000_000_000_000)).expect("a block").bytes.to_vec()
 }
 
+/// The same spans as a block of format 1, which no program writes any more; its layout is written down
+/// in `storage/block/src/v1/mod.rs`.
+fn old_block(block: &[u8]) -> Vec<u8> {
+    let text = |text: &[u8]| [&[text.len() as u8], text].concat();
+    let mut request = request();
+    let mut resource = request.resource_spans.remove(0);
+    let mut scope = resource.scope_spans.remove(0);
+    let spans = std::mem::take(&mut scope.spans);
+    let dictionary = [
+        [&[1, 0], &text(&resource.encode_to_vec())[..]].concat(),
+        [&[1], &text(&scope.encode_to_vec())[..]].concat(),
+        [&[1], &text(b"shop")[..]].concat(),
+        [&[1, 0], &text(b"GET /")[..]].concat(),
+    ];
+    let row = |span: &Span| {
+        let mut row = vec![0, 0];
+        prost::encode_length_delimiter(span.encoded_len(), &mut row).expect("room");
+        row.extend(span.encode_to_vec());
+        row
+    };
+    let sections: [(SectionKind, Vec<u8>); 5] = [
+        (SectionKind::Meta, section(block, SectionKind::Meta).expect("zone data").to_vec()),
+        (SectionKind::Dictionary, dictionary.concat()),
+        (SectionKind::Traces, section(block, SectionKind::Traces).expect("traces").to_vec()),
+        (SectionKind::Sequence, vec![1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (SectionKind::Body, spans.iter().flat_map(row).collect()),
+    ];
+    let mut out = [b"SPANBLK1", &[1, 0, 0, 0, sections.len() as u8, 0, 0, 0][..], &[0; 8]].concat();
+    let mut offset = out.len() as u64 + 32 * sections.len() as u64;
+    for (kind, bytes) in &sections {
+        let length = bytes.len() as u32;
+        out.extend_from_slice(&(*kind as u16).to_le_bytes());
+        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&offset.to_le_bytes());
+        out.extend_from_slice(&[length.to_le_bytes(), length.to_le_bytes()].concat());
+        out.extend_from_slice(&[0; 8]);
+        offset += u64::from(length);
+    }
+    sections.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+    repair_block(&mut out);
+    spandrel_block::verify(Bytes::copy_from_slice(&out)).expect("a block of format 1");
+    out
+}
+
 fn write(target: &str, name: &str, bytes: &[u8]) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
     fs::create_dir_all(&directory).expect("a folder for seeds");
@@ -96,20 +143,36 @@ fn main() {
     write("keys", "trace", &TraceKey { tenant, trace, hour: key.hour, block: key.block }.encode());
     write("keys", "rows", &RowRange { first: 1, rows: 2 }.encode());
     let block = block();
-    write("store", "packed", &block);
     // As they are, without compression: the fuzzer reaches into every section.
     let plain = plain(&block).expect("a block");
-    write("store", "plain", &plain);
-    let header = Header::parse(&plain).expect("a block");
-    use SectionKind::{Dictionary, Filter, Meta, Rollups, Start, Traces};
-    for (which, kind) in [(0, Dictionary), (1, Traces), (2, Start), (4, Rollups), (5, Meta), (7, Filter)] {
-        let range = header.section(kind).expect("a section").range();
-        let bytes = &plain[range.start as usize..range.end as usize];
-        match kind {
-            Filter => write("keys", "filter", bytes),
-            _ => write("sections", kind.name().replace(' ', "-").as_str(), &[&[which, 2], bytes].concat()),
-        }
+    for target in ["store", "block"] {
+        write(target, "packed", &block);
+        write(target, "plain", &plain);
+        write(target, "old", &old_block(&block));
     }
-    let range = header.chunks()[0].range();
-    write("sections", "rows", &[&[3, 0], &plain[range.start as usize..range.end as usize]].concat());
+    use SectionKind::{Core, Dictionary, Edges, Ids, Meta, Rollups, Texts, Traces, Values};
+    let sections = [
+        (0, Dictionary),
+        (1, Traces),
+        (2, Core),
+        (3, Ids),
+        (4, Values),
+        (5, Texts),
+        (7, Rollups),
+        (8, Meta),
+        (10, Edges),
+    ];
+    for (which, kind) in sections {
+        // Pages fit the dictionary that the target has.
+        let of = if matches!(kind, Core | Ids | Values) { FROZEN } else { &plain[..] };
+        let bytes = section(of, kind).expect("a section");
+        write("sections", kind.name().replace(' ', "-").as_str(), &[&[which, 2], &bytes[..]].concat());
+    }
+    let filters = section(&plain, SectionKind::Filter).expect("a section");
+    write("sections", "filters", &[&[6, 2], &filters[..]].concat());
+    write("keys", "filter", &filters[4..36]);
+    let request = request();
+    let span = request.resource_spans[0].scope_spans[0].spans[0].encode_to_vec();
+    write("sections", "span", &[&[12, 0], &span[..]].concat());
+    write("sections", "written-span", &[&[13, 0], &span[..]].concat());
 }

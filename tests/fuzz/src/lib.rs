@@ -1,7 +1,8 @@
 //! What the fuzz targets share: blocks whose checksums are right again after their bytes were
 //! changed, so that the fuzzer gets behind the checks.
 
-use spandrel_block::{CatalogRow, Header};
+use bytes::Bytes;
+use spandrel_block::{BlockMeta, CatalogRow, Header, Section, SectionKind};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 const FIXED_HEADER: usize = 24;
@@ -27,7 +28,7 @@ pub fn repair_block(block: &mut [u8]) {
         let range =
             usize::try_from(offset).ok().and_then(|from| Some(from..from.checked_add(stored as usize)?));
         let Some(range) = range.filter(|range| range.end <= block.len()) else { continue };
-        if range.start >= entries_end && matches!(kind, 1 | 10) {
+        if range.start >= entries_end && matches!(kind, 1 | 10 | 12) {
             // Records are compressed; only those that are stored as they are can be repaired.
             repair_record(&mut block[range.clone()]);
         }
@@ -55,48 +56,44 @@ fn field(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
-/// The same block with all sections stored as they are.
+/// The same block with all sections stored as they are; the columns within pages stay compressed where
+/// they are long.
 pub fn plain(block: &[u8]) -> Option<Vec<u8>> {
     let count = field(block, 12, 4)? as usize;
     let header = Header::parse(block).ok()?;
-    let kinds: Vec<u64> =
-        (0..count).map(|n| field(block, FIXED_HEADER + n * ENTRY, 2)).collect::<Option<_>>()?;
     let mut out = block[..FIXED_HEADER + count * ENTRY].to_vec();
-    let mut first: Option<bytes::Bytes> = None;
-    let mut chunks = header.chunks().iter();
-    for (n, kind) in kinds.into_iter().enumerate() {
-        use spandrel_block::SectionKind::*;
-        let all =
-            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Edges];
-        let section = match all.into_iter().find(|known| *known as u64 == kind) {
-            Some(kind) => header.section(kind).ok()?,
-            None => chunks.next()?,
-        };
-        let range = section.range();
-        let stored = bytes::Bytes::copy_from_slice(&block[range.start as usize..range.end as usize]);
-        let decoded = section.decode(stored, first.as_deref()).ok()?;
-        if kind == Body as u64 {
-            first.get_or_insert_with(|| decoded.clone());
-        }
-        let at = FIXED_HEADER + n * ENTRY;
+    for at in (FIXED_HEADER..).step_by(ENTRY).take(count) {
+        let (kind, first_row) = (field(block, at, 2)?, field(block, at + 4, 4)?);
+        let is_it = |known: &&Section| (known.kind as u64, u64::from(known.first_row)) == (kind, first_row);
+        let section = header.sections().iter().find(is_it)?;
+        let decoded = section.decode(stored(block, section)?).ok()?;
         let (offset, length) = (out.len() as u64, decoded.len() as u32);
         out[at + 2..at + 4].fill(0);
         out[at + 8..at + 16].copy_from_slice(&offset.to_le_bytes());
         out[at + 16..at + 20].copy_from_slice(&length.to_le_bytes());
+        out[at + 20..at + 24].copy_from_slice(&length.to_le_bytes());
         out.extend_from_slice(&decoded);
     }
     repair_block(&mut out);
     Some(out)
 }
 
+/// The decoded bytes of the one section of a kind, or of the first page.
+pub fn section(block: &[u8], kind: SectionKind) -> Option<Bytes> {
+    let header = Header::parse(block).ok()?;
+    let section = header.section(kind).ok()?;
+    section.decode(stored(block, section)?).ok()
+}
+
+fn stored(block: &[u8], section: &Section) -> Option<Bytes> {
+    let range = section.range();
+    let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+    block.get(range).map(Bytes::copy_from_slice)
+}
+
 /// The catalog row that a block would have, taken from its own zone data.
 pub fn row_of(block: &[u8]) -> Option<CatalogRow> {
-    let header = Header::parse(block).ok()?;
-    let section = header.section(spandrel_block::SectionKind::Meta).ok()?;
-    let range = section.range();
-    let stored = block.get(range.start as usize..range.end as usize)?;
-    let bytes = section.decode(bytes::Bytes::copy_from_slice(stored), None).ok()?;
-    let meta = spandrel_block::BlockMeta::decode(&bytes).ok()?;
+    let meta = BlockMeta::decode(&section(block, SectionKind::Meta)?).ok()?;
     let count = field(block, 12, 4)? as usize;
     Some(CatalogRow { bytes: block.len() as u64, header_bytes: (FIXED_HEADER + count * ENTRY) as u32, meta })
 }

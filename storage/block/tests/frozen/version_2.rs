@@ -74,9 +74,13 @@ fn every_attribute() -> Vec<Vec<u8>> {
 }
 
 fn events() -> Vec<Vec<u8>> {
-    let attributes = [bytes(3, &attribute("exception.type", &string("Timeout"))), bytes(3, &attribute("n", &int(3)))];
+    let attributes =
+        [bytes(3, &attribute("exception.type", &string("Timeout"))), bytes(3, &attribute("n", &int(3)))];
     vec![
-        bytes(11, &[fixed64(1, START + 20_000), bytes(2, b"exception"), attributes.concat(), number(4, 2)].concat()),
+        bytes(
+            11,
+            &[fixed64(1, START + 20_000), bytes(2, b"exception"), attributes.concat(), number(4, 2)].concat(),
+        ),
         bytes(11, &[bytes(2, b"before the span"), fixed64(1, START - 5)].concat()),
         bytes(11, &[]),
         bytes(11, &[bytes(3, &attribute("yes", &number(2, 1))), number(77, 1)].concat()),
@@ -117,7 +121,8 @@ fn strange() -> Vec<Vec<u8>> {
 
 /// Sorted, as blocks are.
 fn spans() -> Vec<(&'static str, Vec<u8>)> {
-    let status = |message: &str, code: u64| bytes(15, &[bytes(2, message.as_bytes()), number(3, code)].concat());
+    let status =
+        |message: &str, code: u64| bytes(15, &[bytes(2, message.as_bytes()), number(3, code)].concat());
     let full: Vec<Vec<u8>> = [
         vec![bytes(3, b"vendor=1,other=2")],
         every_attribute(),
@@ -129,24 +134,73 @@ fn spans() -> Vec<(&'static str, Vec<u8>)> {
     ]
     .concat();
     let backwards: Vec<u8> = {
-        let fields = [bytes(1, &[2; 16]), bytes(2, &5u64.to_be_bytes()), fixed64(7, START + 5_000), bytes(5, b"backwards")];
-        [full.iter().rev().flatten().copied().collect::<Vec<u8>>(), fields.iter().rev().flatten().copied().collect()].concat()
+        let fields = [
+            bytes(1, &[2; 16]),
+            bytes(2, &5u64.to_be_bytes()),
+            fixed64(7, START + 5_000),
+            bytes(5, b"backwards"),
+        ];
+        [
+            full.iter().rev().flatten().copied().collect::<Vec<u8>>(),
+            fields.iter().rev().flatten().copied().collect(),
+        ]
+        .concat()
     };
     vec![
-        ("shop", span(1, 1, 0, "GET /", 2, &[vec![bytes(15, &number(3, 2))], vec![fixed32(16, 0x100)]].concat())),
+        (
+            "shop",
+            span(1, 1, 0, "GET /", 2, &[vec![bytes(15, &number(3, 2))], vec![fixed32(16, 0x100)]].concat()),
+        ),
         ("shop", span(1, 2, 1, "call", 3, &[with("peer.service", string("cart")), bytes(15, &[])])),
         ("cart", span(1, 3, 2, "GET /", 2, &[with("error", string("true")), fixed32(16, 0x8000_0001)])),
-        ("cart", span(1, 4, 3, "query", 3, &[with("db.system", string("sql")), with("db.name", string("orders"))])),
+        (
+            "cart",
+            span(1, 4, 3, "query", 3, &[with("db.system", string("sql")), with("db.name", string("orders"))]),
+        ),
         ("cart", span(1, 5, 99, "elsewhere", 5, &[])),
         ("cart", span(2, 4, 0, "everything", 1, &full)),
         ("cart", backwards),
         ("shop", span(2, 6, 4, "strange", 9, &strange())),
         // Fields of a row twice: the last one counts.
-        ("shop", span(2, 7, 4, "first", 1, &[bytes(5, b"last"), number(6, 4), status("", 1), bytes(15, &number(3, 0))])),
-        ("shop", [bytes(1, &[2; 16]), bytes(2, &8u64.to_be_bytes()), bytes(4, &[0; 8]), bytes(4, b"x"), fixed64(7, START + 8_000)].concat()),
+        (
+            "shop",
+            span(
+                2,
+                7,
+                4,
+                "first",
+                1,
+                &[bytes(5, b"last"), number(6, 4), status("", 1), bytes(15, &number(3, 0))],
+            ),
+        ),
+        (
+            "shop",
+            [
+                bytes(1, &[2; 16]),
+                bytes(2, &8u64.to_be_bytes()),
+                bytes(4, &[0; 8]),
+                bytes(4, b"x"),
+                fixed64(7, START + 8_000),
+            ]
+            .concat(),
+        ),
         // A parent of zeros, one that is no ID, an end before the start, no name.
-        ("cart", [bytes(1, &[3; 16]), bytes(2, &[1; 8]), bytes(4, &[0; 8]), fixed64(7, START), fixed64(8, 1)].concat()),
-        ("cart", [bytes(1, &[4; 16]), bytes(2, &[1; 8]), bytes(4, b"odd"), fixed64(7, u64::MAX), bytes(5, "näme".as_bytes())].concat()),
+        (
+            "cart",
+            [bytes(1, &[3; 16]), bytes(2, &[1; 8]), bytes(4, &[0; 8]), fixed64(7, START), fixed64(8, 1)]
+                .concat(),
+        ),
+        (
+            "cart",
+            [
+                bytes(1, &[4; 16]),
+                bytes(2, &[1; 8]),
+                bytes(4, b"odd"),
+                fixed64(7, u64::MAX),
+                bytes(5, "näme".as_bytes()),
+            ]
+            .concat(),
+        ),
         // Neither start nor end: they sort first in their trace.
         ("cart", [bytes(1, &[5; 16]), bytes(2, &[1; 8]), bytes(9, &attribute("k", &string("v")))].concat()),
     ]
@@ -183,9 +237,27 @@ fn every_form_is_in_the_fixture() {
     let open = OpenBlock::new(&fixture("block-v2.bin"));
     let slots = &open.dictionary.slots;
     for form in [
-        Form::Literal, Form::Varint, Form::Fixed64, Form::Fixed32, Form::Bytes, Form::Verbatim, Form::String,
-        Form::Int, Form::Double, Form::Array, Form::KeyValues, Form::Blob, Form::TraceId, Form::SpanId,
-        Form::Parent, Form::Name, Form::Start, Form::End, Form::Status, Form::Nested, Form::Since,
+        Form::Literal,
+        Form::Varint,
+        Form::Fixed64,
+        Form::Fixed32,
+        Form::Bytes,
+        Form::Verbatim,
+        Form::String,
+        Form::Int,
+        Form::Double,
+        Form::Array,
+        Form::KeyValues,
+        Form::Blob,
+        Form::TraceId,
+        Form::SpanId,
+        Form::Parent,
+        Form::Name,
+        Form::Start,
+        Form::End,
+        Form::Status,
+        Form::Nested,
+        Form::Since,
     ] {
         assert!(slots.iter().any(|slot| slot.form == form), "no slot is {form:?}");
     }
@@ -236,9 +308,12 @@ fn filters_rollups_and_edges() {
     let counted: u64 = open.rollups.iter().map(|row| row.count).sum();
     assert_eq!(counted, u64::from(open.meta.spans));
     let services = &open.dictionary.services;
-    let edges: Vec<_> = open.edges.complete.iter().map(|edge| {
-        (open.edges.name(edge.caller, services), open.edges.name(edge.callee, services))
-    }).collect();
+    let edges: Vec<_> = open
+        .edges
+        .complete
+        .iter()
+        .map(|edge| (open.edges.name(edge.caller, services), open.edges.name(edge.callee, services)))
+        .collect();
     assert!(edges.contains(&("shop", "cart")), "{edges:?}");
     assert!(open.edges.open_callees.iter().any(|open| open.row == 4), "nobody knows the parent of row 4");
 }

@@ -1,12 +1,19 @@
-//! The decoders of single sections; the first byte says which.
+//! The decoders of single sections; the first byte says which. What a page needs of its block is that
+//! of a frozen one, which has every form of every value.
 #![no_main]
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{
-    BlockEdges, BlockMeta, CatalogRow, ChunkRows, Dictionary, RollupRow, TraceTable, decode_column,
+    BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, Header, IdsPage, OpenPage,
+    PageFilters, PageRows, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable, ValuesPage,
 };
-use spandrel_fuzz::repair_record;
+use spandrel_fuzz::{repair_record, section};
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView};
+use spandrel_proto::{TraceId, UnixNanos};
+
+static FROZEN: &[u8] = include_bytes!("../../../../storage/block/fixtures/block-v2.bin");
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let [which, count, rest @ ..] = bytes else { return };
@@ -14,46 +21,144 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut record = rest.to_vec();
     repair_record(&mut record);
     let section = Bytes::copy_from_slice(rest);
-    match which % 9 {
+    match which % 14 {
         0 => {
-            if let Ok(dictionary) = Dictionary::decode(section.clone()) {
-                let again = Dictionary::decode(dictionary.encode().into());
-                assert_eq!(again, Ok(dictionary));
-            }
+            let _ = Dictionary::decode(section.clone()).map(|dictionary| look_up(&dictionary));
+            // The same in place of the frozen one: pages meet shapes that were never written.
+            let _ = open(FROZEN, &[(SectionKind::Dictionary, section)]).map(|page| read(&page));
         }
         1 => {
             if let Ok(table) = TraceTable::decode(section, count, u32::from(*which)) {
                 assert_eq!(table.entries().len(), count);
             }
         }
-        2 => drop(decode_column(&section, count).map(|values| assert_eq!(values.len(), count))),
-        3 => ChunkRows::new(section).flatten().for_each(|row| {
-            if let Ok(span) = SpanView::parse(&row.span) {
-                span.attributes().for_each(drop);
-                span.events().flatten().for_each(|event| event.attributes().for_each(drop));
-                span.links().flatten().for_each(|link| link.attributes().for_each(drop));
-            }
-        }),
-        4 => {
-            let _ = RollupRow::decode_all(&record);
-        }
+        2 => drop(open(FROZEN, &[(SectionKind::Core, section)]).map(|page| read(&page))),
+        3 => drop(open(FROZEN, &[(SectionKind::Ids, section)]).map(|page| read(&page))),
+        4 => drop(open(FROZEN, &[(SectionKind::Values, section)]).map(|page| read(&page))),
         5 => {
-            let _ = BlockMeta::decode(&record);
+            if let Ok(texts) = TextTable::decode(rest) {
+                let all = (0..texts.len() as u32).map(|number| texts.get(number).expect("a text").len());
+                assert!(all.sum::<usize>() <= texts.size() && texts.get(texts.len() as u32).is_none());
+            }
         }
         6 => {
+            if let Some(filters) = PageFilters::decode(rest) {
+                let token = Token(u64::from_le_bytes([*which; 8]));
+                filters.pages.iter().chain([&filters.resources]).for_each(|f| drop(f.may_contain(token)));
+            }
+        }
+        7 => drop(RollupRow::decode_all(&record)),
+        8 => drop(BlockMeta::decode(&record)),
+        9 => {
             if let Ok(row) = CatalogRow::decode(&record) {
                 assert_eq!(row.encode().and_then(|bytes| CatalogRow::decode(&bytes)), Ok(row));
             }
         }
-        8 => {
-            let _ = BlockEdges::decode(&record, u32::from(*which), count);
-        }
-        _ => {
+        10 => drop(BlockEdges::decode(&record, u32::from(*which), count)),
+        11 => {
             if let Ok(resource) = ResourceView::parse(rest) {
                 resource.attributes().for_each(drop);
                 resource.entity_refs().for_each(drop);
             }
             let _ = ScopeView::parse(rest).map(|scope| scope.attributes().for_each(drop));
         }
+        12 => {
+            if let Ok(span) = SpanView::parse(rest) {
+                span.attributes().for_each(drop);
+                span.events().flatten().for_each(|event| event.attributes().for_each(drop));
+                span.links().flatten().for_each(|link| link.attributes().for_each(drop));
+            }
+        }
+        _ => write_span(rest),
     }
 });
+
+/// The page of a block, with other bytes for some of its sections.
+fn open(block: &[u8], instead: &[(SectionKind, Bytes)]) -> Option<OpenPage> {
+    Header::parse(block).ok()?;
+    let of = |kind| match instead.iter().find(|(other, _)| *other == kind) {
+        Some((_, bytes)) => Some(bytes.clone()),
+        None => section(block, kind),
+    };
+    let dictionary = Arc::new(Dictionary::decode(of(SectionKind::Dictionary)?).ok()?);
+    let texts = Arc::new(TextTable::decode(&of(SectionKind::Texts)?).ok()?);
+    let core = Arc::new(CorePage::decode(&of(SectionKind::Core)?, &dictionary).ok()?);
+    assert!([core.class.len(), core.origin.len(), core.start.len()].iter().all(|n| *n == core.rows()));
+    assert!([core.duration.len(), core.sequence.len()].iter().all(|n| *n == core.rows()));
+    let ids = Arc::new(IdsPage::decode(&of(SectionKind::Ids)?, core.rows()).ok()?);
+    assert_eq!((ids.span_id.len(), ids.parent.len()), (core.rows(), core.rows()));
+    let values = Arc::new(ValuesPage::open(of(SectionKind::Values)?, &core, &dictionary).ok()?);
+    Some(OpenPage { dictionary, texts, core, ids, values })
+}
+
+fn look_up(dictionary: &Dictionary) {
+    for class in 0..dictionary.classes.len() as u32 {
+        let _ = (dictionary.flags(class), dictionary.operation(class));
+    }
+    for origin in 0..dictionary.origins.len() as u32 {
+        let _ = dictionary.records(origin);
+    }
+    for slot in &dictionary.slots {
+        let _ = (slot.literal_attribute(), slot.span_literal(), slot.is_irregular(), slot.is_attribute("k"));
+    }
+    if let Some(last) = dictionary.slots.len().checked_sub(1) {
+        dictionary.slot_counts(last as u32);
+    }
+    dictionary.size();
+}
+
+/// Reads a page in every way: each row, from the front and from the middle, copied and passed over.
+fn read(page: &OpenPage) {
+    let mut spans = Rebuilder::new(page.clone(), 0);
+    let mut rows: Vec<Option<Vec<u8>>> = Vec::new();
+    for row in 0..page.core.rows().min(1000) {
+        let mut out = Vec::new();
+        spans.seek(row);
+        rows.push(spans.next(TraceId::MIN, &mut out).ok().map(|()| out));
+    }
+    let _ = Rebuilder::new(page.clone(), page.core.rows() / 2).next(TraceId::MIN, &mut Vec::new());
+    let mut traces: Vec<TraceId> = Vec::new();
+    traces.extend((0..page.core.traces.len()).map(|n| TraceId::from_bytes((n as u128).to_be_bytes())));
+    let Ok(mut skipped) = PageRows::new(page.clone(), traces.clone()) else { return };
+    while skipped.key().is_some() {
+        let _ = skipped.peek();
+        skipped.skip();
+    }
+    let Ok(mut copied) = PageRows::new(page.clone(), traces) else { return };
+    let mut writer = BlockWriter::new(1).expect("a compressor");
+    while copied.key().is_some() {
+        if copied.copy_to(&mut writer).is_err() {
+            return;
+        }
+    }
+    if writer.rows() == 0 || writer.rows() as usize > rows.len() {
+        return;
+    }
+    // What could be copied whole is read again as it was.
+    let block = writer.finish(1, UnixNanos(1)).expect("a block").bytes;
+    let again = open(&block, &[]).expect("what was written");
+    let mut spans = Rebuilder::new(again.clone(), 0);
+    for (row, expected) in rows.iter().enumerate().take(again.core.rows()) {
+        let mut out = Vec::new();
+        assert_eq!(spans.next(TraceId::MIN, &mut out).ok().map(|()| out), *expected, "row {row}");
+    }
+}
+
+/// A span that nobody has checked is refused, or comes back as it is.
+fn write_span(span: &[u8]) {
+    let mut writer = BlockWriter::new(1).expect("a compressor");
+    let (resource, scope) =
+        (writer.resource(&Bytes::new()).expect("a resource"), writer.scope(&Bytes::new()));
+    // Names that are not UTF-8 are refused on the way in.
+    let Ok(view) = SpanView::parse(span) else { return };
+    let Ok(id) = view.trace_id.try_into().map(TraceId::from_bytes) else { return };
+    if view.span_id.len() != 8 || writer.push(resource, scope, span, 1).is_err() {
+        return;
+    }
+    let block = writer.finish(0, UnixNanos(1)).expect("a block").bytes;
+    let mut out = Vec::new();
+    let page = open(&block, &[]).expect("what was written");
+    Rebuilder::new(page.clone(), 0).next(id, &mut out).expect("the span");
+    assert_eq!(out, span);
+    read(&page);
+}

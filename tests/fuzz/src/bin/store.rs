@@ -77,5 +77,6 @@ fn ask(store: &BlockTraceStore, tenant: &TenantId) {
             AggregatePlan { service: None, operation: None, kind: KindFilter::Any, group_by, range, step };
         let _ = store.aggregate(tenant, &plan);
     }
+    let _ = store.dependencies(tenant, TimeRange::ALL);
     let _ = (store.services(tenant), store.operations(tenant, "shop"), store.status());
 }
