@@ -31,9 +31,12 @@ pub struct PageRows {
     /// The trace of each run of rows.
     traces: Vec<TraceId>,
     run: usize,
-    at: Position,
-    links: Links,
-    /// Of the row in hand: its flags, its values, and attributes that may name the other side of a call.
+    row: usize,
+    events: usize,
+    links: usize,
+    maps: Maps,
+    /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
+    /// a call, with their slots.
     flags: u32,
     values: usize,
     peers: Vec<(u32, u32)>,
@@ -41,25 +44,36 @@ pub struct PageRows {
 
 /// Where things of a page's block are in the block that is being written.
 #[derive(Debug, Default)]
-struct Links {
+struct Maps {
     /// Which block in the making these are for.
     writer: u64,
     classes: Vec<u32>,
     origins: Vec<u32>,
     shared: Vec<u32>,
     local: Vec<u32>,
-    shapes: Vec<Option<Plan>>,
+    plans: Vec<Option<Plan>>,
+    /// By slot.
+    cursors: Vec<Cursor>,
+}
+
+/// The values of a slot, as the block in the making knows them, and how many are behind.
+#[derive(Debug, Default)]
+struct Cursor {
+    loaded: bool,
+    numbers: Vec<u64>,
+    texts: Vec<u32>,
+    taken: u32,
 }
 
 /// What to copy for a message of one shape.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Plan {
     shape: u32,
     /// The flags of the span, where the shape says them.
     flags: u32,
     /// What edges are made of has to be sought in the span itself.
     opaque: bool,
-    steps: std::sync::Arc<[Step]>,
+    steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,14 +81,16 @@ struct Step {
     from: u32,
     to: u32,
     what: What,
-    /// The text may name the other side of a call.
-    peer: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
-    Number(Form),
-    Text(Form),
+    Number,
+    /// The span's flags.
+    Flags,
+    Text,
+    /// A text that may name the other side of a call.
+    Peer,
     Event,
     Link,
 }
@@ -129,13 +145,23 @@ impl PageRows {
         if page.core.traces.len() != traces.len() {
             return Err(FormatError::Damaged("trace table"));
         }
-        let at = Position { taken: vec![0; page.dictionary.slots.len()], ..Position::default() };
-        Ok(Self { page, traces, run: 0, at, links: Links::default(), flags: 0, values: 0, peers: Vec::new() })
+        Ok(Self {
+            page,
+            traces,
+            run: 0,
+            row: 0,
+            events: 0,
+            links: 0,
+            maps: Maps::default(),
+            flags: 0,
+            values: 0,
+            peers: Vec::new(),
+        })
     }
 
     /// The key of the next row, and the commit that stored it.
     pub fn key(&self) -> Option<(RowKey, u64)> {
-        let row = self.at.row;
+        let row = self.row;
         let core = &self.page.core;
         let key = RowKey {
             trace: u128::from_be_bytes(*self.traces.get(self.run)?.as_bytes()),
@@ -149,42 +175,61 @@ impl PageRows {
     pub fn peek(&self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let mut out = Vec::new();
-        Rebuilder::at(self.page.clone(), self.at.clone()).next(trace, &mut out)?;
-        let origin = *self.page.core.origin.get(self.at.row).ok_or(DAMAGED)?;
+        Rebuilder::new(self.page.clone(), self.row).next(trace, &mut out)?;
+        let origin = *self.page.core.origin.get(self.row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
         Ok((resource.clone(), scope.clone(), out.into()))
     }
 
     /// Passes over the next row.
     pub fn skip(&mut self) {
-        if let Some(class) = self.page.core.class.get(self.at.row) {
-            let shape = self.page.dictionary.classes[*class as usize].shape;
-            self.at.pass(&self.page, shape);
+        if let Some(class) = self.page.core.class.get(self.row) {
+            self.skip_message(self.page.dictionary.classes[*class as usize].shape);
         }
-        self.at.row += 1;
-        self.step_run();
+        self.step();
     }
 
-    fn step_run(&mut self) {
-        if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.at.row) {
+    fn skip_message(&mut self, shape: u32) {
+        let page = self.page.clone();
+        for &number in &page.dictionary.shapes[shape as usize].slots {
+            if let Some(cursor) = self.maps.cursors.get_mut(number as usize) {
+                cursor.taken += 1;
+            }
+            let slot = &page.dictionary.slots[number as usize];
+            if slot.form == Form::Nested && slot.level == Level::Span {
+                let (shapes, behind) = match slot.field {
+                    EVENTS => (&page.values.events, &mut self.events),
+                    _ => (&page.values.links, &mut self.links),
+                };
+                let nested = shapes.get(*behind).copied();
+                *behind += 1;
+                nested.into_iter().for_each(|shape| self.skip_message(shape));
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.row += 1;
+        if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.row) {
             self.run += 1;
         }
     }
 
     /// Copies the next row.
     pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
-        let (Some((key, sequence)), row) = (self.key(), self.at.row) else { return Err(DAMAGED.into()) };
-        self.links.prepare(writer, &self.page);
+        let (Some((key, sequence)), row) = (self.key(), self.row) else { return Err(DAMAGED.into()) };
+        self.prepare(writer);
         let (class, origin) = (self.page.core.class[row], self.page.core.origin[row]);
         let texts = writer.words.texts.bytes();
         writer.begin_row(key.trace());
         let shape = self.page.dictionary.classes[class as usize].shape;
-        let plan = self.plan(writer, shape);
+        let &mut Plan { flags, opaque, .. } = self.plan(writer, shape)?;
+        self.flags = flags;
         // Before its values are behind.
-        let span = if plan.opaque { Some(self.peek()?.2) } else { None };
-        (self.flags, self.values) = (plan.flags, 0);
+        let span = if opaque { Some(self.peek()?.2) } else { None };
+        self.values = 0;
         self.peers.clear();
-        self.copy_message(writer, &plan)?;
+        self.copy_message(writer, shape)?;
         let copied = Row {
             class: self.class(writer, class)?,
             origin: self.origin(writer, origin)?,
@@ -196,85 +241,96 @@ impl PageRows {
         };
         match &span {
             Some(span) => push_edge_of_span(writer, &copied, span).map_err(WriteError::from)?,
-            None => self.push_edge(writer, &copied)?,
+            None => writer.push_known_edge(&copied, self.flags, &self.peers),
         }
         let texts = writer.words.texts.bytes() - texts;
         writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * self.values) + texts);
-        self.at.row += 1;
-        self.step_run();
+        self.step();
         Ok(())
     }
 
-    fn push_edge(&self, writer: &mut BlockWriter, row: &Row) -> Result<(), CopyError> {
-        let mut peers = PeerCandidates::default();
-        for (slot, reference) in &self.peers {
-            let text = self.page.values.text(*reference, &self.page.texts)?;
-            peers.see(&self.page.dictionary.slots[*slot as usize].name, text);
+    /// Forgets where things are when the block in the making is another one.
+    fn prepare(&mut self, writer: &BlockWriter) {
+        if self.maps.writer == writer.serial() {
+            return;
         }
-        writer.push_edge(row, self.flags, &peers, Vec::new());
-        Ok(())
+        let page = &self.page;
+        let unknown = |count: usize| vec![UNKNOWN; count];
+        let local = page.values.local_texts().map_or(0, |texts| texts.len());
+        let behind = Position::of(page, self.row);
+        let cursor = |taken: u32| Cursor { taken, ..Cursor::default() };
+        self.maps = Maps {
+            writer: writer.serial(),
+            classes: unknown(page.dictionary.classes.len()),
+            origins: unknown(page.dictionary.origins.len()),
+            shared: unknown(page.texts.len()),
+            local: unknown(local),
+            plans: std::iter::repeat_with(|| None).take(page.dictionary.shapes.len()).collect(),
+            cursors: behind.taken.into_iter().map(cursor).collect(),
+        };
     }
 
-    fn copy_message(&mut self, writer: &mut BlockWriter, plan: &Plan) -> Result<(), CopyError> {
-        self.values += plan.steps.len();
-        for step in plan.steps.iter() {
+    fn copy_message(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<u32, CopyError> {
+        let plan = self.plan(writer, shape)?;
+        let copied = plan.shape;
+        // Lent, so that values can be copied meanwhile; a message does not nest in one of its own shape.
+        let steps = std::mem::take(&mut plan.steps);
+        let result = self.copy_values(writer, &steps);
+        self.plan(writer, shape)?.steps = steps;
+        result.map(|()| copied)
+    }
+
+    fn copy_values(&mut self, writer: &mut BlockWriter, steps: &[Step]) -> Result<(), CopyError> {
+        self.values += steps.len();
+        for step in steps {
             match step.what {
                 What::Event => {
-                    let shape = *self.page.values.events.get(self.at.events).ok_or(DAMAGED)?;
-                    self.at.events += 1;
-                    let plan = self.plan(writer, shape);
-                    self.copy_message(writer, &plan)?;
-                    writer.columns.events.push(plan.shape);
+                    let shape = *self.page.values.events.get(self.events).ok_or(DAMAGED)?;
+                    self.events += 1;
+                    let copied = self.copy_message(writer, shape)?;
+                    writer.columns.events.push(copied);
+                    continue;
                 }
                 What::Link => {
-                    let shape = *self.page.values.links.get(self.at.links).ok_or(DAMAGED)?;
-                    self.at.links += 1;
-                    let plan = self.plan(writer, shape);
-                    self.copy_message(writer, &plan)?;
-                    writer.columns.links.push(plan.shape);
+                    let shape = *self.page.values.links.get(self.links).ok_or(DAMAGED)?;
+                    self.links += 1;
+                    let copied = self.copy_message(writer, shape)?;
+                    writer.columns.links.push(copied);
+                    continue;
                 }
-                What::Number(form) | What::Text(form) => self.copy_value(writer, step, form)?,
+                _ => {}
+            }
+            let cursor = &mut self.maps.cursors[step.from as usize];
+            let at = cursor.taken as usize;
+            cursor.taken += 1;
+            if matches!(step.what, What::Number | What::Flags) {
+                let number = *cursor.numbers.get(at).ok_or(DAMAGED)?;
+                if step.what == What::Flags {
+                    self.flags = number as u32;
+                }
+                writer.columns.push_number(step.to, number);
+            } else {
+                let text = *cursor.texts.get(at).ok_or(DAMAGED)?;
+                if step.what == What::Peer {
+                    self.peers.push((step.to, text));
+                }
+                writer.columns.texts(step.to).push(text);
             }
         }
         Ok(())
     }
 
     #[inline]
-    fn copy_value(&mut self, writer: &mut BlockWriter, step: &Step, form: Form) -> Result<(), CopyError> {
-        let taken = &mut self.at.taken[step.from as usize];
-        let at = *taken as usize;
-        *taken += 1;
-        match self.page.values.column(step.from, form)?.ok_or(DAMAGED)? {
-            Column::Numbers(numbers) => {
-                let number = *numbers.get(at).ok_or(DAMAGED)?;
-                if form == Form::Fixed32 && self.page.dictionary.slots[step.from as usize].is_span_flags() {
-                    self.flags = number as u32;
-                }
-                writer.columns.push_number(step.to, number);
-            }
-            Column::Texts { references, index } => {
-                let index = *index.get(at).ok_or(DAMAGED)?;
-                let reference = *references.get(index as usize).ok_or(DAMAGED)?;
-                if step.peer {
-                    self.peers.push((step.from, reference));
-                }
-                let table = if reference & 1 == 1 { &mut self.links.local } else { &mut self.links.shared };
-                let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
-                if *known == UNKNOWN {
-                    let text = self.page.values.text(reference, &self.page.texts)?;
-                    *known = writer.words.texts.intern(text);
-                }
-                writer.columns.texts(step.to).push(*known);
-            }
+    fn plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<&mut Plan, CopyError> {
+        if self.maps.plans[shape as usize].is_none() {
+            let plan = self.make_plan(writer, shape)?;
+            self.maps.plans[shape as usize] = Some(plan);
         }
-        Ok(())
+        self.maps.plans[shape as usize].as_mut().ok_or_else(|| DAMAGED.into())
     }
 
-    fn plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Plan {
-        if let Some(Some(plan)) = self.links.shapes.get(shape as usize) {
-            return plan.clone();
-        }
-        let dictionary = &self.page.dictionary;
+    fn make_plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<Plan, CopyError> {
+        let dictionary = self.page.dictionary.clone();
         let known = &dictionary.shapes[shape as usize];
         let (mut slots, mut steps) = (Vec::with_capacity(known.slots.len()), Vec::new());
         let (mut flags, mut opaque) = (0, false);
@@ -287,43 +343,77 @@ impl PageRows {
             opaque |= slot.is_irregular() || slot.form == Form::Nested && slot.field != EVENTS;
             flags = slot.literal_span_flags().unwrap_or(flags);
             let what = match slot.form.value_kind() {
-                ValueKind::Number | ValueKind::Double => What::Number(slot.form),
-                ValueKind::Text => What::Text(slot.form),
+                ValueKind::Number if slot.form == Form::Fixed32 && slot.is_span_flags() => What::Flags,
+                ValueKind::Number | ValueKind::Double => What::Number,
+                ValueKind::Text if writer.words.slots.is_peer(to) => What::Peer,
+                ValueKind::Text => What::Text,
                 ValueKind::None if slot.form == Form::Nested && slot.level == Level::Span => {
                     if slot.field == EVENTS { What::Event } else { What::Link }
                 }
                 ValueKind::None => continue,
             };
-            steps.push(Step { from, to, what, peer: writer.words.slots.is_peer(to) });
+            if !matches!(what, What::Event | What::Link) {
+                self.load(writer, from, slot.form)?;
+            }
+            steps.push(Step { from, to, what });
         }
-        let shape_in_writer = writer.words.shapes.intern(known.flags, &slots);
-        let plan = Plan { shape: shape_in_writer, flags, opaque, steps: steps.into() };
-        self.links.shapes[shape as usize] = Some(plan.clone());
-        plan
+        let shape = writer.words.shapes.intern(known.flags, &slots);
+        Ok(Plan { shape, flags, opaque, steps })
+    }
+
+    /// Decodes the values of a slot, texts as the numbers that the block in the making has for them.
+    fn load(&mut self, writer: &mut BlockWriter, slot: u32, form: Form) -> Result<(), CopyError> {
+        if self.maps.cursors[slot as usize].loaded {
+            return Ok(());
+        }
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        match self.page.values.decode_column(slot, form)?.ok_or(DAMAGED)? {
+            Column::Numbers(decoded) => numbers = decoded,
+            Column::Texts { references, index } => {
+                let mut known = Vec::with_capacity(references.len());
+                for reference in references {
+                    known.push(self.text(writer, reference)?);
+                }
+                texts = index;
+                texts.iter_mut().for_each(|index| *index = known[*index as usize]);
+            }
+        }
+        let cursor = &mut self.maps.cursors[slot as usize];
+        (cursor.loaded, cursor.numbers, cursor.texts) = (true, numbers, texts);
+        Ok(())
+    }
+
+    fn text(&mut self, writer: &mut BlockWriter, reference: u32) -> Result<u32, CopyError> {
+        let table = if reference & 1 == 1 { &mut self.maps.local } else { &mut self.maps.shared };
+        let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
+        if *known == UNKNOWN {
+            *known = writer.words.texts.intern(self.page.values.text(reference, &self.page.texts)?);
+        }
+        Ok(*known)
     }
 
     fn class(&mut self, writer: &mut BlockWriter, class: u32) -> Result<u32, CopyError> {
-        if let Some(&known) = self.links.classes.get(class as usize).filter(|known| **known != UNKNOWN) {
+        if let Some(&known) = self.maps.classes.get(class as usize).filter(|known| **known != UNKNOWN) {
             return Ok(known);
         }
         let Class { operation, shape } = self.page.dictionary.classes[class as usize];
-        let shape = self.plan(writer, shape).shape;
+        let shape = self.plan(writer, shape)?.shape;
         let (service, name) = &self.page.dictionary.operations[operation as usize];
         let service = writer.service(&self.page.dictionary.services[*service as usize]);
         let operation = writer.operation(service, name.as_bytes());
         let known = writer.class(Class { operation, shape });
-        self.links.classes[class as usize] = known;
+        self.maps.classes[class as usize] = known;
         Ok(known)
     }
 
     fn origin(&mut self, writer: &mut BlockWriter, origin: u32) -> Result<u32, CopyError> {
-        if let Some(&known) = self.links.origins.get(origin as usize).filter(|known| **known != UNKNOWN) {
+        if let Some(&known) = self.maps.origins.get(origin as usize).filter(|known| **known != UNKNOWN) {
             return Ok(known);
         }
         let (resource, scope) = self.page.dictionary.records(origin);
         let (resource, scope) = (writer.resource(resource)?, writer.scope(scope));
         let known = writer.origin(resource, scope);
-        self.links.origins[origin as usize] = known;
+        self.maps.origins[origin as usize] = known;
         Ok(known)
     }
 }
@@ -347,24 +437,3 @@ fn push_edge_of_span(writer: &mut BlockWriter, row: &Row, span: &[u8]) -> Result
 /// many values for each of them: thousands of such rows would be a page that nobody can hold.
 const ROW_BYTES: usize = 128;
 const VALUE_BYTES: usize = 4;
-
-// === impl Links ===
-
-impl Links {
-    /// Forgets everything when the block in the making is another one.
-    fn prepare(&mut self, writer: &BlockWriter, page: &OpenPage) {
-        if self.writer == writer.serial() {
-            return;
-        }
-        let unknown = |count: usize| vec![UNKNOWN; count];
-        let local = page.values.local_texts().map_or(0, |texts| texts.len());
-        *self = Self {
-            writer: writer.serial(),
-            classes: unknown(page.dictionary.classes.len()),
-            origins: unknown(page.dictionary.origins.len()),
-            shared: unknown(page.texts.len()),
-            local: unknown(local),
-            shapes: vec![None; page.dictionary.shapes.len()],
-        };
-    }
-}

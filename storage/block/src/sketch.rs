@@ -4,6 +4,8 @@
 //! quantile is within 1.1 % of a value that was really there. Merging adds counts, so it is exact,
 //! commutative and associative. The largest value is kept exactly.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 
 /// Durations in nanoseconds, summarised.
@@ -87,8 +89,35 @@ impl LatencySketch {
 
 /// 0 and 1 ns have bucket 0; larger values the bucket whose bounds are around them.
 fn bucket_of(nanos: u64) -> u16 {
-    if nanos <= 1 { 0 } else { ((nanos as f64).log2() * PER_DOUBLING).floor() as u16 + 1 }
+    if nanos <= 1 {
+        return 0;
+    }
+    let doublings = nanos.ilog2();
+    // Between 2^63 and 2^64, as the bounds within one doubling are.
+    let scaled = nanos << (63 - doublings);
+    // Where its upper bits begin, and at most two steps from there.
+    let mut step = usize::from(FIRST_STEP[(scaled >> 57) as usize & 63]);
+    while step < 31 && STEPS[step] <= scaled {
+        step += 1;
+    }
+    (doublings * 32) as u16 + step as u16 + 1
 }
+
+/// The upper bounds of the 32 buckets within a doubling: 2^(63 + n/32) rounded up, for n from 1.
+static STEPS: LazyLock<[u64; 32]> = LazyLock::new(|| {
+    std::array::from_fn(|n| match n + 1 {
+        32 => u64::MAX,
+        n => (63.0 + n as f64 / PER_DOUBLING).exp2().ceil() as u64,
+    })
+});
+
+/// For each value of the six bits behind the highest one, the first bucket that may hold it.
+static FIRST_STEP: LazyLock<[u8; 64]> = LazyLock::new(|| {
+    std::array::from_fn(|bits| {
+        let least = 1 << 63 | (bits as u64) << 57;
+        STEPS.iter().take_while(|bound| **bound <= least).count() as u8
+    })
+});
 
 fn middle_of(bucket: u16) -> u64 {
     if bucket == 0 { 1 } else { ((f64::from(bucket) - 0.5) / PER_DOUBLING).exp2().round() as u64 }
@@ -112,6 +141,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn buckets_are_those_of_the_logarithm(nanos in any::<u64>(), shift in 0u32..64) {
+            let nanos = (nanos >> shift).max(2);
+            let exact = (nanos as f64).log2() * PER_DOUBLING;
+            // Right at a bound, a logarithm in floating point may fall on either side.
+            let certain = exact.fract() > 1e-9 && exact.fract() < 1.0 - 1e-9;
+            prop_assume!(certain);
+            prop_assert_eq!(bucket_of(nanos), exact.floor() as u16 + 1);
+        }
+
         #[test]
         fn quantiles_are_close_to_a_value_that_was_there(mut values in prop::collection::vec(2u64..1 << 50, 1..300), q in 0.01f64..1.0) {
             let mut sketch = LatencySketch::default();

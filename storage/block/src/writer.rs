@@ -253,9 +253,26 @@ impl BlockWriter {
         peers: &PeerCandidates<'_>,
         links: Vec<(TraceId, SpanId)>,
     ) {
-        let class = self.words.classes[row.class as usize];
-        let shape = RowFlags(self.words.shapes.get(class.shape).flags);
-        let span = EdgeSpan {
+        let span = self.edge_span(&self.words, row, flags);
+        self.edges.push(self.last_trace, span, peers, || links.into_iter());
+    }
+
+    /// The same, given the texts that may name the other side of a call, with their slots.
+    pub(crate) fn push_known_edge(&mut self, row: &Row, flags: u32, texts: &[(u32, u32)]) {
+        let mut peers = PeerCandidates::default();
+        let words = std::mem::take(&mut self.words);
+        for (slot, text) in texts {
+            peers.see(&words.slots.get(*slot).name, words.texts.get(*text));
+        }
+        let span = self.edge_span(&words, row, flags);
+        self.edges.push(self.last_trace, span, &peers, std::iter::empty);
+        self.words = words;
+    }
+
+    fn edge_span(&self, words: &Vocabulary, row: &Row, flags: u32) -> EdgeSpan {
+        let class = words.classes[row.class as usize];
+        let shape = RowFlags(words.shapes.get(class.shape).flags);
+        EdgeSpan {
             id: row.span_id,
             parent: SpanId::from_bytes(row.parent.to_be_bytes()),
             has_parent: shape.has_parent(),
@@ -265,8 +282,7 @@ impl BlockWriter {
             kind: shape.kind(),
             flags,
             failed: shape.failed(),
-        };
-        self.edges.push(self.last_trace, span, peers, || links.into_iter());
+        }
     }
 
     /// The index of an operation: a service's span name.

@@ -249,6 +249,15 @@ impl ValuesPage {
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
+    /// The same, decoded for the caller alone: for whoever reads a page once.
+    pub fn decode_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
+        let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
+            return Ok(None);
+        };
+        let decoded = Column::decode(&self.bytes[column.range.clone()], column.values, form);
+        decoded.map(Some).ok_or(FormatError::Damaged("column"))
+    }
+
     /// Texts that only this page has.
     pub fn local_texts(&self) -> Result<&TextTable, FormatError> {
         let decoded = self.local.get_or_init(|| {

@@ -6,7 +6,7 @@ use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::put_varint;
 
 use super::read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
-use super::shape::{EVENTS, Form, Level, Slot};
+use super::shape::{EVENTS, Form, Slot};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 
@@ -49,10 +49,6 @@ impl Rebuilder {
     /// Begins at a row of the page.
     pub fn new(page: OpenPage, row: usize) -> Self {
         let at = Position::of(&page, row);
-        Self::at(page, at)
-    }
-
-    pub(crate) fn at(page: OpenPage, at: Position) -> Self {
         Self { page, at, nested: Vec::new() }
     }
 
@@ -136,26 +132,6 @@ impl Position {
         }
         let taken = counts.into_iter().map(|count| count as u32).collect();
         Self { row, taken, events, links }
-    }
-
-    /// Passes over a message of a shape, and those that nest in it.
-    pub(crate) fn pass(&mut self, page: &OpenPage, shape: u32) {
-        for &number in &page.dictionary.shapes[shape as usize].slots {
-            self.taken[number as usize] += 1;
-            let slot = &page.dictionary.slots[number as usize];
-            if slot.form != Form::Nested || slot.level != Level::Span {
-                continue;
-            }
-            let (shapes, behind) = match slot.field {
-                EVENTS => (&page.values.events, &mut self.events),
-                _ => (&page.values.links, &mut self.links),
-            };
-            let nested = shapes.get(*behind).copied();
-            *behind += 1;
-            for number in nested.iter().flat_map(|shape| &page.dictionary.shapes[*shape as usize].slots) {
-                self.taken[*number as usize] += 1;
-            }
-        }
     }
 }
 
