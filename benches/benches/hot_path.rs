@@ -2,9 +2,12 @@
 //!
 //! Throughput is in spans. The store is the real one over an engine in memory, so that nothing here
 //! waits for a disk; a real server under load is what `src/load` drives. What a block looks like inside
-//! is not known here: that changes with its format.
+//! is known to `hot_path/block.rs` alone: that changes with its format.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot set itself up has nothing to measure")]
+
+#[path = "hot_path/block.rs"]
+mod block;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,9 +19,8 @@ use axum::http::Request as HttpRequest;
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use spandrel_benches::corpus::{Batching, Corpus, CorpusConfig, Known, KnownTrace};
-use spandrel_block::BlockWriter;
 use spandrel_proto::otlp::{
-    DecodeLimits, Decoded, SpanRecord, SpanView, decode_request, request_from_json, write_request_json,
+    DecodeLimits, Decoded, SpanRecord, decode_request, request_from_json, write_request_json,
 };
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_query::{QueryConfig, QueryState};
@@ -35,7 +37,6 @@ const SEED: u64 = 20_260_401;
 /// What is written to a store before it is asked: some blocks, each of a few requests.
 const STORED_SPANS: u64 = 40_000;
 const REQUESTS_PER_BLOCK: usize = 4;
-const FRESH_LEVEL: i32 = 1;
 
 fn main() {
     // A quarter of criterion's own times: the whole is over in two minutes.
@@ -46,7 +47,7 @@ fn main() {
         .configure_from_args();
     corpus(&mut criterion);
     decode(&mut criterion);
-    block(&mut criterion);
+    block::block(&mut criterion);
     store(&mut criterion);
     questions(&mut criterion);
     tree(&mut criterion);
@@ -73,17 +74,6 @@ fn decode(criterion: &mut Criterion) {
         b.iter(|| decode_request(black_box(body.clone()), &DecodeLimits::default()));
     });
     group.bench_function("JSON to protobuf", |b| b.iter(|| request_from_json(black_box(&json))));
-}
-
-fn block(criterion: &mut Criterion) {
-    let (bodies, _) = requests(500 * REQUESTS_PER_BLOCK as u64);
-    let batch: Vec<Decoded> = bodies.into_iter().take(REQUESTS_PER_BLOCK).map(decoded).collect();
-    let rows = sorted_rows(&batch);
-    let mut group = group_of(criterion, "block", rows.len() as u64);
-    group.bench_function("write a fresh block", |b| b.iter(|| write_block(black_box(&rows))));
-    group.bench_function("read spans", |b| {
-        b.iter(|| rows.iter().filter(|row| SpanView::parse(black_box(row.span)).is_ok()).count());
-    });
 }
 
 fn store(criterion: &mut Criterion) {
@@ -189,40 +179,6 @@ fn json_of(request: &Decoded) -> Vec<u8> {
     json
 }
 
-/// A span with what it belongs to, as a block takes it.
-struct Row<'a> {
-    resource: &'a Bytes,
-    scope: &'a Bytes,
-    span: &'a [u8],
-}
-
-fn sorted_rows(batch: &[Decoded]) -> Vec<Row<'_>> {
-    let mut rows = Vec::new();
-    for request in batch {
-        for span in &request.spans {
-            let row = Row {
-                resource: &request.resources[span.resource as usize],
-                scope: &request.scopes[span.scope as usize],
-                span: &request.body[span.at.clone()],
-            };
-            rows.push(((span.trace_id, span.start, span.span_id), row));
-        }
-    }
-    rows.sort_by_key(|(key, _)| *key);
-    rows.into_iter().map(|(_, row)| row).collect()
-}
-
-/// Returns its size.
-fn write_block(rows: &[Row<'_>]) -> usize {
-    let mut writer = BlockWriter::new(FRESH_LEVEL).expect("a compressor");
-    for row in rows {
-        let resource = writer.resource(row.resource).expect("a resource");
-        let scope = writer.scope(row.scope);
-        writer.push(resource, scope, row.span, 1).expect("a span");
-    }
-    writer.finish(0, NOW).expect("a block").bytes.len()
-}
-
 fn batches(bodies: Vec<Bytes>) -> Vec<Vec<Decoded>> {
     let decoded: Vec<Decoded> = bodies.into_iter().map(decoded).collect();
     decoded.chunks(REQUESTS_PER_BLOCK).map(<[Decoded]>::to_vec).collect()
@@ -246,7 +202,7 @@ fn filled_store() -> (BlockTraceStore, Known) {
     (store, known)
 }
 
-fn predicates(known: &Known) -> [(&'static str, Predicate); 5] {
+fn predicates(known: &Known) -> [(&'static str, Predicate); 6] {
     let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
     let span_attribute = || Field::Attribute(AttributeScope::Span, KnownTrace::ORDER_ATTRIBUTE.to_owned());
     let order = known.traces.iter().find_map(|trace| trace.order).expect("a trace with an order");
@@ -263,6 +219,14 @@ fn predicates(known: &Known) -> [(&'static str, Predicate); 5] {
             ]),
         ),
         ("failed spans", Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))),
+        // No filter and no zone data help: every span that has the attribute is looked at.
+        (
+            "verdict on every span",
+            Predicate::And(vec![
+                Predicate::Compare(span_attribute(), Comparison::Ne(Literal::String("none".to_owned()))),
+                Predicate::Compare(Field::Duration, Comparison::Lt(Literal::Int(0))),
+            ]),
+        ),
         ("newest", Predicate::All),
     ]
 }
