@@ -35,6 +35,8 @@ pub struct PageRows {
     events: usize,
     links: usize,
     maps: Maps,
+    /// Stands at the row that was looked at last.
+    peeker: Option<Rebuilder>,
     /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
     /// a call, with their slots.
     flags: u32,
@@ -96,6 +98,8 @@ enum What {
 }
 
 const UNKNOWN: u32 = u32::MAX;
+/// Rows that are put together to get to another one, rather than counted.
+const NEAR: usize = 64;
 const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 
 /// Why a row cannot be copied.
@@ -153,6 +157,7 @@ impl PageRows {
             events: 0,
             links: 0,
             maps: Maps::default(),
+            peeker: None,
             flags: 0,
             values: 0,
             peers: Vec::new(),
@@ -172,10 +177,21 @@ impl PageRows {
     }
 
     /// The next row as wire bytes: resource, scope and span. For rows that have to be compared.
-    pub fn peek(&self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
+    pub fn peek(&mut self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
+        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), self.row));
         let mut out = Vec::new();
-        Rebuilder::new(self.page.clone(), self.row).next(trace, &mut out)?;
+        // From a row that was looked at before it is not far; counting from the first one would make a
+        // page of rows that are all looked at cost the square of its rows.
+        while peeker.row() < self.row && self.row - peeker.row() < NEAR {
+            out.clear();
+            peeker.next(trace, &mut out)?;
+        }
+        peeker.seek(self.row);
+        out.clear();
+        let here = peeker.at.clone();
+        peeker.next(trace, &mut out)?;
+        peeker.at = here;
         let origin = *self.page.core.origin.get(self.row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
         Ok((resource.clone(), scope.clone(), out.into()))
