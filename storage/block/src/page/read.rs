@@ -365,3 +365,146 @@ impl TextTable {
         self.bytes.len() + self.ends.len() * 4
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use spandrel_proto::otlp::wire::put_varint;
+
+    use super::*;
+    use crate::page::shred::Class;
+    use crate::page::{Level, Shape, Slot};
+
+    /// One operation, one origin, and classes of shapes with these slots.
+    fn dictionary(forms: &[Form], shapes: &[&[u32]]) -> Dictionary {
+        let slot = |form: &Form| Slot { level: Level::Span, form: *form, field: 11, name: Bytes::from_static(b"k") };
+        let shape = |slots: &&[u32]| Shape { flags: 0, slots: slots.to_vec() };
+        Dictionary {
+            services: vec!["s".to_owned()],
+            operations: vec![(0, "o".to_owned())],
+            resources: vec![Bytes::new()],
+            resource_services: vec![0],
+            scopes: vec![Bytes::new()],
+            origins: vec![(0, 0)],
+            slots: forms.iter().map(slot).collect(),
+            shapes: shapes.iter().map(shape).collect(),
+            classes: (0..shapes.len() as u32).map(|shape| Class { operation: 0, shape }).collect(),
+        }
+    }
+
+    /// A core whose columns are constant.
+    fn core(rows: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_varint(&mut out, rows);
+        put_varint(&mut out, 1);
+        // Class, origin, length of the one trace, its first start, differences, duration, sequence.
+        for value in [0, 0, rows, 7, 1, 2, 3] {
+            out.push(0);
+            put_varint(&mut out, value);
+        }
+        out
+    }
+
+    /// No events, no links, `columns` by slot, no texts.
+    fn values(columns: &[(u64, &[u8])]) -> Bytes {
+        let mut out = vec![0, 0, 0, 0, 0, 0];
+        put_varint(&mut out, columns.len() as u64);
+        for (step, bytes) in columns {
+            put_varint(&mut out, *step);
+            put_varint(&mut out, bytes.len() as u64);
+        }
+        columns.iter().for_each(|(_, bytes)| out.extend_from_slice(bytes));
+        out.extend_from_slice(&[0, 0, 0, 0, 0]);
+        out.into()
+    }
+
+    #[test]
+    fn few_bytes_stand_for_many_equal_values() {
+        let dictionary = dictionary(&[Form::Varint, Form::Varint], &[&[1, 1, 1]]);
+        let core = CorePage::decode(&core(16_384), &dictionary).unwrap();
+        assert_eq!((core.rows(), core.start[0], core.start[2]), (16_384, 7, 9));
+        let page = ValuesPage::open(values(&[(1, &[0, 9])]), &core, &dictionary).unwrap();
+        assert_eq!(page.column(0, Form::Varint), Ok(None));
+        assert_eq!(page.column(1, Form::Varint), Ok(Some(&Column::Numbers(vec![9; 3 * 16_384]))));
+        assert!(page.local_texts().unwrap().is_empty());
+    }
+
+    #[test]
+    fn but_not_for_more_than_a_page_has() {
+        assert!(CorePage::decode(&core(16_385), &dictionary(&[], &[&[]])).is_err());
+        // 2,000 values of one slot in each of 16,384 rows; then as many of two slots together.
+        for forms in [&[Form::Varint][..], &[Form::Varint, Form::Fixed64]] {
+            let slots: Vec<u32> = (0..2_000).map(|at| at % forms.len() as u32).collect();
+            let dictionary = dictionary(forms, &[&slots]);
+            let core = CorePage::decode(&core(16_384), &dictionary).unwrap();
+            let columns = [(0, &[0, 9][..]), (1, &[0, 9])];
+            assert!(ValuesPage::open(values(&columns[..forms.len()]), &core, &dictionary).is_err());
+        }
+        // Events that no row has, or not so many.
+        let dictionary = dictionary(&[Form::Nested], &[&[0], &[]]);
+        let core = CorePage::decode(&core(2), &dictionary).unwrap();
+        let with = |events: u8, shape: u8| {
+            ValuesPage::open(vec![events, 0, shape, 0, 0, 0, 0, 0, 0, 0, 0, 0].into(), &core, &dictionary)
+        };
+        assert_eq!(with(2, 1).unwrap().events, [1, 1]);
+        assert!(with(3, 1).is_err() && with(2, 2).is_err(), "an event of no shape");
+        assert!(with(2, 0).is_err(), "an event with events");
+    }
+
+    #[test]
+    fn columns_and_slots_have_to_agree() {
+        let dictionary = dictionary(&[Form::Varint, Form::Literal], &[&[0, 1]]);
+        let core = CorePage::decode(&core(2), &dictionary).unwrap();
+        let open = |columns: &[(u64, &[u8])]| ValuesPage::open(values(columns), &core, &dictionary);
+        assert!(open(&[(0, &[0, 9])]).is_ok());
+        assert!(open(&[]).is_err(), "values without a column");
+        assert!(open(&[(0, &[0, 9]), (1, &[0, 9])]).is_err(), "a column of what has no values");
+        assert!(open(&[(0, &[0, 9]), (9, &[0, 9])]).is_err(), "a column of no slot");
+        assert!(open(&[(0, &[0, 9]), (0, &[0, 9])]).is_err(), "a column twice");
+        let trailing = open(&[(0, &[0, 9, 0])]).unwrap();
+        assert_eq!(trailing.column(0, Form::Varint), Err(FormatError::Damaged("column")));
+    }
+
+    #[test]
+    fn texts_are_listed_in_the_order_in_which_they_come() {
+        // Two distinct ones, listed at first sight and referred to by how far back they stand.
+        let codes = [2, 1, 0, 1, 7, 2, 0, 1, 1, 1, 0, 1, 7, 0, 0, 1, 2];
+        let column = Column::decode(&codes, 4, Form::String);
+        let texts = Column::Texts { references: vec![2, 0], index: vec![0, 1, 1, 0] };
+        assert_eq!(column, Some(texts));
+        let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 1, 1, 0, 1, 7, 1, 0, 1, 2];
+        assert_eq!(Column::decode(&before_the_first, 4, Form::String), None);
+        assert_eq!(Column::decode(&[3, 0, 0, 0, 0], 2, Form::String), None, "more texts than values");
+    }
+
+    #[test]
+    fn parents_lie_within_the_page() {
+        let ids = |code: u8| {
+            let mut bytes = [1u64, 2].map(u64::to_be_bytes).concat();
+            bytes.extend_from_slice(&[0, code]);
+            IdsPage::decode(&bytes, 2).map(|ids| ids.parent)
+        };
+        assert_eq!(ids(0), Ok(vec![0, 0]));
+        assert_eq!(ids(2), Ok(vec![1, 2]));
+        assert!(ids(1).is_err(), "a raw parent that is not there");
+        assert!(ids(4).is_err() && ids(3).is_err(), "a parent before the first or behind the last row");
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..120), rows in 0usize..4) {
+            let dictionary = dictionary(&[Form::Varint, Form::String, Form::Nested], &[&[0, 1], &[1, 2]]);
+            let _ = (TextTable::decode(&bytes), IdsPage::decode(&bytes, rows));
+            if let Ok(core) = CorePage::decode(&bytes, &dictionary) {
+                prop_assert_eq!((core.start.len(), core.sequence.len()), (core.rows(), core.rows()));
+            }
+            let core = CorePage::decode(&core(3), &dictionary).unwrap();
+            if let Ok(page) = ValuesPage::open(bytes.into(), &core, &dictionary) {
+                for (slot, form) in [(0, Form::Varint), (1, Form::String)] {
+                    let _ = page.column(slot, form);
+                }
+                let _ = page.local_texts();
+            }
+        }
+    }
+}
