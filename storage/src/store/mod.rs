@@ -8,6 +8,7 @@ mod aggregate;
 mod block;
 mod config;
 mod counter;
+mod counts;
 mod damage;
 mod delete;
 mod dependencies;
@@ -171,6 +172,7 @@ impl BlockTraceStore {
         failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
         store.pins.load(&*store.engine)?;
+        store.load_counts()?;
         store.resume_deletions()?;
         failpoint::reach(Failpoint::OpenTidied);
         Ok(store)
