@@ -12,6 +12,7 @@ pub mod crash;
 pub mod decoder;
 pub mod disk;
 pub mod engines;
+pub mod files;
 pub mod fixtures;
 pub mod forensics;
 pub mod grpc;

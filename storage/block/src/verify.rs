@@ -54,6 +54,12 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let columns = Columns::read(&bytes, &header, meta.spans as usize)?;
     let filter = section(&bytes, &header, SectionKind::Filter)?;
     TokenFilter::decode(&filter).ok_or(FormatError::Damaged("token filter"))?;
+    // Blocks written before edges were known lack them.
+    if header.section(SectionKind::Edges).is_ok() {
+        let edges = section(&bytes, &header, SectionKind::Edges)?;
+        BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
+            .map_err(|_| FormatError::Damaged("edges"))?;
+    }
     check_rollups(&section(&bytes, &header, SectionKind::Rollups)?, &dictionary, &meta)?;
     check_edges(&bytes, &header, &dictionary, &meta)?;
     check_rows(&bytes, &header, &dictionary, &traces, &columns)?;
