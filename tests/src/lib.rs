@@ -18,6 +18,7 @@ pub mod forensics;
 pub mod grpc;
 pub mod harness;
 pub mod http;
+pub mod mortal;
 pub mod neutral;
 pub mod oracle;
 pub mod otlp;
