@@ -43,6 +43,9 @@ pub(crate) struct ServeFlags {
     /// its longest-lived span, whole. In the file a list of mappings with `match` and `keep`
     #[arg(long, env = "SPANDREL_RETENTION_RULES", value_name = "KEEP:TRACEQL", value_delimiter = '\n', value_parser = crate::keep::rule)]
     retention_rules: Vec<Rule>,
+    /// How long the counts of spans stay that a rule has let go [default: as --retention]
+    #[arg(long, env = "SPANDREL_ROLLUP_RETENTION", value_name = "DURATION", value_parser = retention)]
+    rollup_retention: Option<Duration>,
     /// What an acknowledgement survives: power loss (sync), SIGKILL (os), neither (none) [default: sync]
     #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
     durability: Option<Durability>,
@@ -79,6 +82,7 @@ pub(crate) struct Settings {
     pub(crate) retention: Duration,
     pub(crate) max_disk: DiskBound,
     pub(crate) retention_rules: Vec<Rule>,
+    pub(crate) rollup_retention: Option<Duration>,
     pub(crate) durability: Durability,
     pub(crate) cors_origin: Vec<String>,
     pub(crate) resend_window: Duration,
@@ -133,6 +137,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         } else {
             flags.retention_rules
         },
+        rollup_retention: flags.rollup_retention.or(file.rollup_retention),
         durability: flags.durability.or(file.durability).unwrap_or(Durability::Sync),
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
@@ -275,6 +280,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("retention", duration(settings.retention).into()),
         ("max-disk", settings.max_disk.to_string().into()),
         ("retention-rules", settings.retention_rules.iter().map(Rule::to_json).collect()),
+        ("rollup-retention", duration(settings.rollup_retention.unwrap_or(settings.retention)).into()),
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
         ("resend-window", duration(settings.resend_window).into()),

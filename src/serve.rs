@@ -144,6 +144,7 @@ fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, B
     let config = StoreConfig {
         retention: settings.retention,
         retention_rules: settings.retention_rules.iter().map(Rule::for_store).collect::<Result<_, _>>()?,
+        rollup_retention: settings.rollup_retention,
         max_disk_bytes: settings.max_disk.bytes(disk.capacity()),
         reserve_bytes: disk.reserve_bytes(),
         ..StoreConfig::default()

@@ -150,7 +150,7 @@ impl TraceStore for FakeStore {
     fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
         self.readable()?;
         self.aggregates.lock().push(plan.clone());
-        Ok(AggregateAnswer { series: self.series.clone(), partial: false })
+        Ok(AggregateAnswer { series: self.series.clone(), ..AggregateAnswer::default() })
     }
 
     fn dependencies(&self, _: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError> {

@@ -6,11 +6,10 @@ use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use spandrel_storage::backup::{self, ContentHash, Manifest, StoreRecord};
+use spandrel_storage::backup::{self, BackupSet, ContentHash, Files, Manifest, SetError, StoreRecord};
 
-use super::Exit;
-use super::backup_set::{BackupSet, SetError};
 use super::progress::{self, Progress};
+use super::{Exit, backup_files};
 
 /// What bytes have to be, beside being those that were put there.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +20,10 @@ enum Content {
 
 /// Shows the backups.
 pub(super) fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = BackupSet::open_to_read(directory)?;
+    let set = backup_files::open_to_read(directory)?;
     let ids = set.ids()?;
     if ids.is_empty() {
-        return Err(SetError::Empty(directory.to_owned()).into());
+        return Err(SetError::Empty(set.place()).into());
     }
     let mut unreadable = 0;
     progress::say(&format!(
@@ -60,7 +59,7 @@ pub(super) fn time(nanos: u64) -> String {
 
 /// Reads everything, and says what is damaged or missing.
 pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = BackupSet::open_to_read(directory)?;
+    let set = backup_files::open_to_read(directory)?;
     let (mut wrong, mut backups) = (0, Vec::new());
     for id in set.ids()? {
         match set.manifest(Some(id)) {
@@ -72,7 +71,7 @@ pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     if backups.is_empty() && wrong == 0 {
-        return Err(SetError::Empty(directory.to_owned()).into());
+        return Err(SetError::Empty(set.place()).into());
     }
     let damaged = damaged(&set, &backups);
     for (hash, reason) in &damaged {
@@ -91,7 +90,7 @@ pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// What backups need and what is missing or is not what it was, with the reason.
-pub(super) fn damaged(set: &BackupSet, backups: &[Manifest]) -> Vec<(ContentHash, String)> {
+pub(super) fn damaged(set: &BackupSet<impl Files>, backups: &[Manifest]) -> Vec<(ContentHash, String)> {
     let mut needed: HashMap<ContentHash, (u64, Content)> = HashMap::new();
     for backup in backups {
         needed.extend(backup.records.map(|piece| (piece.hash, (piece.bytes, Content::Records))));
@@ -110,9 +109,9 @@ pub(super) fn damaged(set: &BackupSet, backups: &[Manifest]) -> Vec<(ContentHash
     damaged
 }
 
-fn verified(set: &BackupSet, hash: ContentHash, content: Content) -> Result<(), String> {
+fn verified(set: &BackupSet<impl Files>, hash: ContentHash, content: Content) -> Result<(), String> {
     let bytes = set.read(hash).map_err(|error| error.to_string())?;
-    let place = |error: String| format!("{}: {error}", set.path(hash).display());
+    let place = |error: String| format!("{}: {error}", set.place_of(hash));
     match content {
         Content::Block => backup::verify(bytes.into()).map(drop).map_err(|error| place(error.to_string())),
         Content::Records => {

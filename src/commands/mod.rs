@@ -1,7 +1,7 @@
 //! The commands that talk to a running server or look at a data directory; one file each.
 
 pub(crate) mod backup;
-mod backup_set;
+mod backup_files;
 mod backup_view;
 pub(crate) mod check;
 pub(crate) mod client;

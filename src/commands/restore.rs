@@ -14,7 +14,7 @@ use spandrel_storage::StoreConfig;
 use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
 use spandrel_storage::restore::{self, Restore};
 
-use super::backup_set::BackupSet;
+use super::backup_files;
 use super::backup_view::{damaged, time};
 use super::progress::{self, Progress};
 
@@ -44,7 +44,7 @@ fn backup_id(text: &str) -> Result<BackupId, String> {
 
 /// Runs the command.
 pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
-    let set = BackupSet::open_to_read(&flags.directory)?;
+    let set = backup_files::open_to_read(&flags.directory)?;
     let backup = set.manifest(flags.backup)?;
     let disk = Disk::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
     let engine = RocksEngine::open(disk, Durability::Sync)?;

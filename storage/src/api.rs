@@ -215,6 +215,8 @@ pub struct AggregateAnswer {
     pub series: Vec<Series>,
     /// Damaged blocks were left out: the counts are too low.
     pub partial: bool,
+    /// Spans are counted that a rule has let go, and when exactly they were is not known any more.
+    pub estimated: bool,
 }
 
 /// One line of an aggregate.

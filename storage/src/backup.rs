@@ -39,19 +39,23 @@
 //! end                                           without it the stream was cut short
 //! ```
 //!
-//! Catalog and index are not part of a backup: they follow from the blocks. Nothing here reads or
-//! writes files. Records are encoded as `spandrel_block::record` does, version 1: kind, name, value.
+//! Catalog and index are not part of a backup: they follow from the blocks. Nothing here knows
+//! a file system or a network: files and streams are passed in. Records are encoded as `spandrel_block::record` does, version 1: kind, name, value.
+
+mod manifest;
+mod set;
+mod stream;
 
 use std::fmt::{self, Display};
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use spandrel_block::record::{self, RecordError};
-use spandrel_block::{BlockId, BlockKey, Hour};
-use spandrel_proto::{TenantId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_128;
 
+pub use self::manifest::{BackupBlock, LostBlock, Manifest, ManifestError};
+pub use self::set::{BackupSet, Begun, Files, SetError};
+pub use self::stream::{Arrived, IncomingError, StreamLine, StreamWriter, receive};
 pub use spandrel_block::{BlockReport, verify};
 
 /// Names a backup. Later ones have larger numbers.
@@ -61,21 +65,6 @@ pub struct BackupId(pub u64);
 /// What bytes are told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(u128);
-
-/// One backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manifest {
-    /// Its name.
-    pub id: BackupId,
-    /// When it was taken: every span acknowledged before is in it.
-    pub taken: UnixNanos,
-    /// The store's own records, once they were read.
-    pub records: Option<Piece>,
-    /// Its blocks.
-    pub blocks: Vec<BackupBlock>,
-    /// Blocks that could not be read.
-    pub lost: Vec<LostBlock>,
-}
 
 /// Bytes that are not a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,151 +86,9 @@ pub struct StoreRecord {
     pub value: Vec<u8>,
 }
 
-/// A block of a backup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackupBlock {
-    /// Where it belongs in the store.
-    pub key: BlockKey,
-    /// Its length.
-    pub bytes: u64,
-    /// Its spans.
-    pub spans: u32,
-    /// The first commit that stored a span of it, and the last.
-    pub sequences: (u64, u64),
-    /// The hash of its bytes, once they were read.
-    pub hash: Option<ContentHash>,
-}
-
-/// A block that is not in the backup, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LostBlock {
-    /// Which block.
-    pub key: BlockKey,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-/// A line of the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StreamLine {
-    /// The first line.
-    Begin,
-    /// The backup's name.
-    Id(BackupId),
-    /// When it was taken.
-    Taken(UnixNanos),
-    /// Blocks, bytes and spans that are to come at the most.
-    Expect(u64, u64, u64),
-    /// The store's own records, whose bytes follow.
-    Records(Piece),
-    /// A block that the receiver has already.
-    Have(BackupBlock),
-    /// A block whose bytes follow.
-    Send(BackupBlock),
-    /// A block that could not be read.
-    Lost(LostBlock),
-    /// The last line.
-    End,
-}
-
-/// Why text is not a manifest, or not the one that was written.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ManifestError {
-    /// Written by a newer Spandrel.
-    #[error("backup format {0} is newer than this program (format {FORMAT_VERSION}); use a newer Spandrel")]
-    Version(u32),
-    /// The text differs from what was written.
-    #[error("the checksum of the manifest does not match: it was damaged, or cut short")]
-    Checksum,
-    /// A line does not say what it has to.
-    #[error("line {0:?} of the manifest is not understood")]
-    Line(String),
-}
-
 /// The format that this program writes.
 const FORMAT_VERSION: u32 = 1;
 const RECORDS_VERSION: u8 = 1;
-const TITLE: &str = "spandrel-backup";
-const STREAM_TITLE: &str = "spandrel-backup-stream";
-
-// === impl Manifest ===
-
-impl Manifest {
-    /// A backup without anything in it yet.
-    pub fn new(id: BackupId, taken: UnixNanos) -> Self {
-        Self { id, taken, records: None, blocks: Vec::new(), lost: Vec::new() }
-    }
-
-    /// Its text.
-    pub fn encode(&self) -> String {
-        let mut out = format!("{TITLE} {FORMAT_VERSION}\nid {}\ntaken {}\n", self.id, self.taken.0);
-        self.records.iter().for_each(|records| out += &format!("records {records}\n"));
-        self.blocks.iter().for_each(|block| out += &format!("block {block}\n"));
-        self.lost.iter().for_each(|block| out += &format!("lost {block}\n"));
-        let checksum = ContentHash::of(out.as_bytes());
-        out + &format!("checksum {checksum}\n")
-    }
-
-    /// Back from its text.
-    pub fn decode(text: &str) -> Result<Self, ManifestError> {
-        let title = text.lines().next().unwrap_or_default();
-        let version = title.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
-        match version {
-            Some(FORMAT_VERSION) => {}
-            Some(newer) if newer > FORMAT_VERSION => return Err(ManifestError::Version(newer)),
-            _ => return Err(ManifestError::Line(title.to_owned())),
-        }
-        let end = text.rfind("checksum ").ok_or(ManifestError::Checksum)?;
-        let (lines, checksum) = text.split_at(end);
-        let expected = format!("checksum {}\n", ContentHash::of(lines.as_bytes()));
-        if checksum != expected {
-            return Err(ManifestError::Checksum);
-        }
-        let mut manifest = Self::new(BackupId(0), UnixNanos(0));
-        for line in lines.lines().skip(1) {
-            manifest.read_line(line).ok_or_else(|| ManifestError::Line(line.to_owned()))?;
-        }
-        Ok(manifest)
-    }
-
-    fn read_line(&mut self, line: &str) -> Option<()> {
-        match line.split_once(' ')? {
-            ("id", id) => self.id = id.parse().ok()?,
-            ("taken", nanos) => self.taken = UnixNanos(nanos.parse().ok()?),
-            ("records", piece) => self.records = Some(piece.parse().ok()?),
-            ("block", block) => self.blocks.push(block.parse().ok()?),
-            ("lost", block) => self.lost.push(block.parse().ok()?),
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Bytes of all its blocks.
-    pub fn bytes(&self) -> u64 {
-        self.blocks.iter().map(|block| block.bytes).sum()
-    }
-
-    /// Spans of all its blocks.
-    pub fn spans(&self) -> u64 {
-        self.blocks.iter().map(|block| u64::from(block.spans)).sum()
-    }
-
-    /// Everything that it needs to be whole.
-    pub fn hashes(&self) -> impl Iterator<Item = ContentHash> {
-        let records = self.records.map(|records| records.hash);
-        self.blocks.iter().filter_map(|block| block.hash).chain(records)
-    }
-
-    /// Whether it may hold a span of a window that one of these commits stored. A span keeps window
-    /// and commit whatever it is merged into.
-    pub fn may_hold(&self, tenant: &TenantId, hour: Hour, commits: &RangeInclusive<u64>) -> bool {
-        self.blocks.iter().any(|block| {
-            let (first, last) = block.sequences;
-            let of_window = block.key.tenant == *tenant && block.key.hour == hour;
-            of_window && first <= *commits.end() && last >= *commits.start()
-        })
-    }
-}
 
 // === impl BackupId, ContentHash ===
 
@@ -322,203 +169,13 @@ impl StoreRecord {
     }
 }
 
-// === impl BackupBlock, LostBlock ===
-
-impl Display for BackupBlock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, bytes, spans, sequences: (first, last), hash } = self;
-        write!(f, "{} {bytes} {spans} {first} {last} ", Place(key))?;
-        match hash {
-            Some(hash) => write!(f, "{hash}"),
-            None => f.write_str("-"),
-        }
-    }
-}
-
-impl FromStr for BackupBlock {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let words: Vec<&str> = text.split(' ').collect();
-        let [tenant, hour, block, bytes, spans, first, last, hash] = words[..] else { return Err(()) };
-        Ok(Self {
-            key: place(tenant, hour, block).ok_or(())?,
-            bytes: number(bytes)?,
-            spans: number(spans)?,
-            sequences: (number(first)?, number(last)?),
-            hash: if hash == "-" { None } else { Some(hash.parse()?) },
-        })
-    }
-}
-
-impl Display for LostBlock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason: String = self.reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        write!(f, "{} {reason}", Place(&self.key))
-    }
-}
-
-impl FromStr for LostBlock {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut words = text.splitn(4, ' ');
-        let mut word = || words.next().ok_or(());
-        let (tenant, hour, block) = (word()?, word()?, word()?);
-        Ok(Self { key: place(tenant, hour, block).ok_or(())?, reason: word()?.to_owned() })
-    }
-}
-
-/// Writes where a block belongs.
-struct Place<'k>(&'k BlockKey);
-
-impl Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BlockKey { tenant, hour, block } = self.0;
-        write!(f, "{tenant} {} {}", hour.0, block.0)
-    }
-}
-
-fn place(tenant: &str, hour: &str, block: &str) -> Option<BlockKey> {
-    let tenant = TenantId::new(tenant).ok()?;
-    Some(BlockKey { tenant, hour: Hour(number(hour).ok()?), block: BlockId(number(block).ok()?) })
-}
-
 fn number<T: FromStr>(text: &str) -> Result<T, ()> {
     text.parse().map_err(|_| ())
 }
 
-// === impl StreamLine ===
-
-impl Display for StreamLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Begin => write!(f, "{STREAM_TITLE} {FORMAT_VERSION}"),
-            Self::Id(id) => write!(f, "id {id}"),
-            Self::Taken(at) => write!(f, "taken {}", at.0),
-            Self::Expect(blocks, bytes, spans) => write!(f, "expect {blocks} {bytes} {spans}"),
-            Self::Records(piece) => write!(f, "records {piece}"),
-            Self::Have(block) => write!(f, "have {block}"),
-            Self::Send(block) => write!(f, "send {block}"),
-            Self::Lost(block) => write!(f, "lost {block}"),
-            Self::End => f.write_str("end"),
-        }
-    }
-}
-
-impl FromStr for StreamLine {
-    type Err = ManifestError;
-
-    fn from_str(line: &str) -> Result<Self, ManifestError> {
-        Self::read(line).map_err(|()| match line.split_once(' ') {
-            Some((STREAM_TITLE, version)) => ManifestError::Version(version.parse().unwrap_or(u32::MAX)),
-            _ => ManifestError::Line(line.chars().take(200).collect()),
-        })
-    }
-}
-
-impl StreamLine {
-    fn read(line: &str) -> Result<Self, ()> {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        Ok(match word {
-            STREAM_TITLE if number(rest) == Ok(FORMAT_VERSION) => Self::Begin,
-            "id" => Self::Id(rest.parse()?),
-            "taken" => Self::Taken(UnixNanos(number(rest)?)),
-            "expect" => {
-                let words: Vec<&str> = rest.split(' ').collect();
-                let [blocks, bytes, spans] = words[..] else { return Err(()) };
-                Self::Expect(number(blocks)?, number(bytes)?, number(spans)?)
-            }
-            "records" => Self::Records(rest.parse()?),
-            "have" => Self::Have(rest.parse()?),
-            "send" => Self::Send(rest.parse()?),
-            "lost" => Self::Lost(rest.parse()?),
-            "end" if rest.is_empty() => Self::End,
-            _ => return Err(()),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn key(hour: u32, block: u64) -> BlockKey {
-        BlockKey { tenant: TenantId::default(), hour: Hour(hour), block: BlockId(block) }
-    }
-
-    fn manifest() -> Manifest {
-        let block = |hour, block, sequences, hash| BackupBlock {
-            key: key(hour, block),
-            bytes: 1234,
-            spans: 50,
-            sequences,
-            hash,
-        };
-        Manifest {
-            id: BackupId(0x18ea_5f3c_2b1d_4e00),
-            taken: UnixNanos(1_795_460_000_000_000_000),
-            records: Some(Piece::of(b"records")),
-            blocks: vec![
-                block(500_000, 7, (1, 9), Some(ContentHash::of(b"seven"))),
-                block(500_001, u64::MAX, (10, 12), None),
-            ],
-            lost: vec![LostBlock {
-                key: key(500_001, 8),
-                reason: "checksum mismatch in the header".to_owned(),
-            }],
-        }
-    }
-
-    #[test]
-    fn frozen_version_1() {
-        let text = "spandrel-backup 1\n\
-            id 18ea5f3c2b1d4e00\n\
-            taken 1795460000000000000\n\
-            records 7 e88d679aab778f1da56e967e79916645\n\
-            block default 500000 7 1234 50 1 9 4b4a6d10483e1e4c133273310470becd\n\
-            block default 500001 18446744073709551615 1234 50 10 12 -\n\
-            lost default 500001 8 checksum mismatch in the header\n\
-            checksum 08d31f761a9b743cb42a74ef2a4f1003\n";
-        assert_eq!(manifest().encode(), text);
-        assert_eq!(Manifest::decode(text), Ok(manifest()));
-    }
-
-    #[test]
-    fn damage_and_newer_versions_are_refused() {
-        let text = manifest().encode();
-        for at in 0..text.len() {
-            let mut bytes = text.clone().into_bytes();
-            bytes[at] ^= 1;
-            let damaged = String::from_utf8(bytes).unwrap();
-            assert!(Manifest::decode(&damaged).is_err(), "byte {at}: {damaged}");
-            assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
-        }
-        assert!(Manifest::decode(&format!("{text}\n")).is_err());
-        let newer = text.replacen("backup 1", "backup 2", 1);
-        assert_eq!(Manifest::decode(&newer), Err(ManifestError::Version(2)));
-        assert_eq!("spandrel-backup-stream 9".parse::<StreamLine>(), Err(ManifestError::Version(9)));
-    }
-
-    #[test]
-    fn lines_of_the_stream_come_back() {
-        let Manifest { blocks, lost, id, taken, .. } = manifest();
-        for line in [
-            StreamLine::Begin,
-            StreamLine::Id(id),
-            StreamLine::Taken(taken),
-            StreamLine::Expect(1, 2, 3),
-            StreamLine::Records(Piece::of(b"")),
-            StreamLine::Have(blocks[0].clone()),
-            StreamLine::Send(blocks[1].clone()),
-            StreamLine::Lost(lost[0].clone()),
-            StreamLine::End,
-        ] {
-            assert_eq!(line.to_string().parse(), Ok(line));
-        }
-    }
 
     #[test]
     fn records_come_back() {
@@ -531,25 +188,5 @@ mod tests {
         let bytes = StoreRecord::encode_all(&records).unwrap();
         assert_eq!(StoreRecord::decode_all(&bytes), Ok(records));
         assert!(StoreRecord::decode_all(&bytes[..bytes.len() - 1]).is_err());
-    }
-
-    #[test]
-    fn knows_what_it_may_hold() {
-        let backup = manifest();
-        let tenant = TenantId::default();
-        assert!(backup.may_hold(&tenant, Hour(500_000), &(9..=20)));
-        assert!(backup.may_hold(&tenant, Hour(500_000), &(0..=1)));
-        assert!(!backup.may_hold(&tenant, Hour(500_000), &(10..=12)));
-        assert!(backup.may_hold(&tenant, Hour(500_001), &(10..=12)));
-        assert!(!backup.may_hold(&tenant, Hour(500_002), &(0..=u64::MAX)));
-        assert!(!backup.may_hold(&TenantId::new("other").unwrap(), Hour(500_000), &(0..=u64::MAX)));
-    }
-
-    proptest! {
-        #[test]
-        fn foreign_text_is_refused_not_followed(text in "\\PC{0,80}") {
-            let _ = Manifest::decode(&text);
-            let _ = text.parse::<StreamLine>();
-        }
     }
 }

@@ -18,7 +18,8 @@ use crate::plan::ScanPlan;
 ///   SIGKILL keeps them. Neither the question nor anything that was stored is written anywhere.
 /// - A deletion is **done** when no file of the store holds a byte of the deleted spans: blocks, their
 ///   filters and dictionaries, catalog rows, counts and logs included. Backups are named, not changed.
-/// - Spans that arrive after `delete` was called are new: they stay, also those of a deleted trace.
+/// - Spans that arrive after `delete` was called are new: they stay, also those of a deleted trace,
+///   though nobody may see these before the deletion is done.
 /// - A pinned trace outlives retention, its rules and the bound of the disk; never a deletion.
 /// - All methods block; call them from threads that may wait.
 pub trait Cleaning: Send + Sync {

@@ -81,6 +81,13 @@ failpoints! {
     OpenAdopted,
     /// That is deleted; nobody can use the store yet.
     OpenTidied,
+    /// It is remembered what a backup will hold; nothing is passed on.
+    BackupPlanned,
+    /// A block is passed on; perhaps more follow.
+    BackupPassedOn,
+    /// It is remembered what the backup holds.
+    BackupRemembered,
+
     /// The store closes: it takes no more, and has written out nothing.
     CloseBegun,
 }

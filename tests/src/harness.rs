@@ -1,5 +1,6 @@
 //! A store on some engine, with a clock of its own, that can be shut down and opened again.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use spandrel_storage::plan::{Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
 use tempfile::TempDir;
 
+use crate::mortal::{Fate, MortalEngine};
 use crate::spans::{BEGIN, HOUR, Sent, decoded};
 
 /// A clock that tests move.
@@ -26,6 +28,8 @@ pub enum Ground {
     Rocks(Arc<TempDir>, Durability),
     /// In a directory that outlives the test, or the process.
     Folder(PathBuf, Durability),
+    /// On one of the others, until that dies.
+    Mortal(Box<Ground>, Fate),
     /// On an engine of the test's own.
     Own(Arc<dyn Engine>),
 }
@@ -89,7 +93,34 @@ impl Ground {
             Self::Memory(engine) => Ok(Arc::new(engine.clone())),
             Self::Rocks(directory, durability) => rocks(directory.path(), *durability),
             Self::Folder(directory, durability) => rocks(directory, *durability),
+            Self::Mortal(ground, fate) => Ok(Arc::new(MortalEngine::new(ground.engine()?, fate.clone()))),
             Self::Own(engine) => Ok(engine.clone()),
+        }
+    }
+
+    /// The ground as SIGKILL would leave it right now. Opening it does not need the old one closed.
+    fn image(&self) -> Self {
+        match self {
+            Self::Rocks(directory, durability) => {
+                let image = tempfile::tempdir().unwrap();
+                copy(directory.path(), image.path());
+                Self::Rocks(Arc::new(image), *durability)
+            }
+            Self::Mortal(ground, fate) => Self::Mortal(Box::new(ground.image()), fate.clone()),
+            other => other.clone(),
+        }
+    }
+}
+
+/// Copies a folder and all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
         }
     }
 }
@@ -135,6 +166,12 @@ impl Harness {
             .map_err(|error| error.to_string())?;
         self.open = Some(Open { store: Arc::new(store), engine });
         Ok(())
+    }
+
+    /// Ends the store as SIGKILL does, and opens what is left.
+    pub fn crash(&mut self) {
+        self.ground = self.ground.image();
+        self.restart();
     }
 
     /// The store.

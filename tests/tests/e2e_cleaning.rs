@@ -22,6 +22,9 @@ use spandrel_tests::server::{Server, Settings, command, eventually};
 /// In everything that is to be deleted, and in nothing else.
 const MARKER: &str = "mallory-7Kq2xW";
 
+/// No file at all.
+const NOTHING: [PathBuf; 0] = [];
+
 fn send(server: &Server, request: &ExportTraceServiceRequest) {
     let reply = post_traces(server.otlp_http(), &request.encode_to_vec());
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -89,7 +92,7 @@ fn no_file_holds_what_was_deleted() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said.trim(), "deleted 2 traces, 3 spans");
-    assert_eq!(files_with_the_marker(data.path()), [PathBuf::new(); 0]);
+    assert_eq!(files_with_the_marker(data.path()), NOTHING);
 
     for _ in 0..2 {
         let mut api = server.api();
@@ -103,7 +106,7 @@ fn no_file_holds_what_was_deleted() {
         assert_eq!(all.len() as u64, api.status("traceCount"));
         server.signal("TERM");
         server.wait();
-        assert_eq!(files_with_the_marker(data.path()), [PathBuf::new(); 0]);
+        assert_eq!(files_with_the_marker(data.path()), NOTHING);
         server = Settings::on(data.path()).start();
     }
     server.stop();
@@ -131,7 +134,7 @@ fn a_deletion_goes_on_after_a_kill() {
         (now["state"] == "done").then_some(now)
     });
     assert!(done["finishedUnixNano"].is_string(), "{done}");
-    assert_eq!(files_with_the_marker(data.path()), [PathBuf::new(); 0]);
+    assert_eq!(files_with_the_marker(data.path()), NOTHING);
     assert_eq!(server.api().json("deletions")["deletions"][0], done);
     server.stop();
 }

@@ -11,7 +11,7 @@ use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, 
 use spandrel_storage::{AppendError, StoredSpan, TraceStore};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{Ground, Harness, plan};
-use spandrel_tests::spans::{HOUR, MINUTE, Sent, decoded, sent, text, trace_id};
+use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, Sent, decoded, sent, text, trace_id};
 
 fn on(engine: &MemoryEngine) -> Harness {
     Harness::new(Ground::Memory(engine.clone()))
@@ -296,4 +296,29 @@ fn another_writer_does_not_break_a_merge() {
     assert_eq!(engine.read().unwrap().len(), 2, "a merge that met a conflict changed the catalog");
     harness.append(&[sent(4, 1)]);
     assert_eq!(harness.trace(trace_id(1)).len(), 1);
+}
+
+/// Rows of the index outlive their block. A later block that had its number would show one trace's
+/// spans as another's, and a clock that always starts at the same time would give it that number.
+#[test]
+fn a_clock_that_stands_still_gives_no_number_twice() {
+    let mut harness = Harness::new(Ground::quick_rocks());
+    for round in 0..3 {
+        let (old, new) = (round * 100, round * 100 + 50);
+        (old + 1..=old + 4).for_each(|n| harness.append(&[sent(n, 1), sent(n, 2)]));
+        harness.store().seal_all();
+        harness.clock.advance(8 * 24 * HOUR);
+        harness.maintain(3);
+        assert_eq!(harness.store().status().span_count, 0);
+        harness.clock.set(BEGIN);
+        harness.restart();
+        (new + 1..=new + 4).for_each(|n| harness.append(&[sent(n, 1)]));
+        harness.store().seal_all();
+        (old + 1..=old + 4).for_each(|n| assert_eq!(harness.trace(trace_id(n)), [], "trace {n} is gone"));
+        (new + 1..=new + 4).for_each(|n| assert_eq!(harness.trace(trace_id(n)), [sent(n, 1)]));
+        harness.clock.advance(8 * 24 * HOUR);
+        harness.maintain(3);
+        harness.clock.set(BEGIN);
+        harness.restart();
+    }
 }

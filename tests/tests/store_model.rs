@@ -1,6 +1,8 @@
-//! The store against a model: random sequences of everything that can happen to it, and after every
-//! step the answers that a plain list of spans gives. A failing sequence is shrunk, and its seed is
-//! kept beside this file.
+//! The store against a model: random sequences of everything that can happen to it, crashes in the
+//! middle of anything included, and after every step the answers that a plain list of spans gives.
+//!
+//! A failing sequence is shrunk and printed with its seed, to be pasted into `seeds_that_failed_once`.
+//! SPANDREL_MODEL_SEED sets where the seeds begin, PROPTEST_CASES how many are tried.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
 use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
@@ -20,8 +23,10 @@ use spandrel_storage::{Clock, StoreConfig, TraceStore};
 use spandrel_tests::arbitrary::cases;
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{self, Ground, Harness};
+use spandrel_tests::mortal::Fate;
 use spandrel_tests::oracle::{self, PointKey};
-use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text, trace_id};
+use spandrel_tests::server::number;
+use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, decoded, sent, text, trace_id};
 
 const TRACES: u64 = 6;
 const RETENTION: u64 = 24 * HOUR;
@@ -35,12 +40,26 @@ enum Step {
     Maintain,
     SealAll,
     Restart,
+    /// SIGKILL between two steps.
+    Crash,
+    /// SIGKILL in the middle: after so many changes of the engine, before or after the next.
+    Dies(Doing, u64, bool),
     Forward(u64),
     Backward(u64),
+    /// To this time, however far.
+    Jump(u64),
     Search(SearchPlan),
     /// Pages of a search, with appends between them.
     Pages(SearchPlan, Vec<Vec<Sent>>),
     Aggregate(AggregatePlan),
+}
+
+/// What a store may be doing when it dies.
+#[derive(Debug, Clone)]
+enum Doing {
+    Append(Vec<Sent>),
+    Maintain,
+    SealAll,
 }
 
 /// What the store has to know.
@@ -60,7 +79,9 @@ impl Model {
         self.appends.push(spans.to_vec());
     }
 
+    /// A round of background work. It looks at the time, and windows never go back behind that.
     fn drop_expired(&mut self, now: u64) {
+        self.last_hour = self.last_hour.max(now / HOUR);
         let horizon = now.saturating_sub(RETENTION);
         self.stored.retain(|(hour, _)| (hour + 1) * HOUR > horizon);
     }
@@ -92,7 +113,8 @@ fn run(ground: Ground, steps: Vec<Step>) -> Result<(), TestCaseError> {
         sealed_rows: 16,
         ..harness::config()
     };
-    let mut harness = Harness::with(ground, config);
+    let fate = Fate::default();
+    let mut harness = Harness::with(Ground::Mortal(Box::new(ground), fate.clone()), config);
     let mut model = Model::default();
     for step in steps {
         let now = harness.clock.now().0;
@@ -116,8 +138,17 @@ fn run(ground: Ground, steps: Vec<Step>) -> Result<(), TestCaseError> {
                 harness.restart();
                 model.restart();
             }
+            Step::Crash => {
+                harness.crash();
+                model.restart();
+            }
+            Step::Dies(doing, after, made) => {
+                fate.dies(after, made);
+                die(&mut harness, &mut model, doing, after > 0 || made);
+            }
             Step::Forward(nanos) => harness.clock.advance(nanos),
-            Step::Backward(nanos) => harness.clock.set(now - nanos),
+            Step::Backward(nanos) => harness.clock.set(now.saturating_sub(nanos)),
+            Step::Jump(to) => harness.clock.set(to),
             Step::Search(plan) => check_search(&harness, &model.spans(), &plan)?,
             Step::Pages(plan, between) => check_pages(&harness, &mut model, plan, between)?,
             Step::Aggregate(plan) => check_aggregate(&harness, &model, &plan)?,
@@ -125,6 +156,31 @@ fn run(ground: Ground, steps: Vec<Step>) -> Result<(), TestCaseError> {
         check_everything(&harness, &model)?;
     }
     Ok(())
+}
+
+/// Does something until the engine dies, and opens what is left. An append is one change: `is_stored`
+/// says whether that was made.
+fn die(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: bool) {
+    match doing {
+        Doing::Append(spans) => {
+            let result = harness.store().append(&TenantId::default(), &[decoded(&spans)]);
+            assert!(
+                is_stored || spans.is_empty() || result.is_err(),
+                "it acknowledges what it did not store"
+            );
+            if is_stored && !spans.is_empty() {
+                model.append(harness.clock.now().0, &spans);
+            }
+        }
+        Doing::Maintain => harness.maintain(1),
+        Doing::SealAll => harness.store().seal_all(),
+    }
+    harness.crash();
+    // Which windows were dropped before it died, only the store knows: those that are due go now.
+    harness.maintain(1);
+    model.drop_expired(harness.clock.now().0);
+    harness.restart();
+    model.restart();
 }
 
 fn append(harness: &Harness, model: &mut Model, spans: &[Sent]) {
@@ -288,12 +344,23 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0usize..4).prop_map(Step::Again),
         3 => Just(Step::Maintain),
         2 => Just(Step::SealAll),
-        2 => Just(Step::Restart),
+        1 => Just(Step::Restart),
+        2 => Just(Step::Crash),
+        4 => (doing(), 0u64..4, any::<bool>()).prop_map(|(doing, after, made)| Step::Dies(doing, after, made)),
         3 => prop::sample::select(vec![SECOND, 20 * SECOND, HOUR, 5 * HOUR, 26 * HOUR]).prop_map(Step::Forward),
         1 => prop::sample::select(vec![SECOND, HOUR, 30 * HOUR]).prop_map(Step::Backward),
+        1 => prop::sample::select(vec![0, SECOND, BEGIN - 9000 * HOUR, BEGIN, BEGIN + 900_000 * HOUR]).prop_map(Step::Jump),
         6 => search().prop_map(Step::Search),
         3 => (search(), vec(spans(), 0..3)).prop_map(|(plan, between)| Step::Pages(plan, between)),
         3 => aggregates().prop_map(Step::Aggregate),
+    ]
+}
+
+fn doing() -> impl Strategy<Value = Doing> {
+    prop_oneof![
+        2 => spans().prop_map(Doing::Append),
+        2 => Just(Doing::Maintain),
+        3 => Just(Doing::SealAll),
     ]
 }
 
@@ -384,20 +451,35 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
         })
 }
 
-proptest! {
-    #![proptest_config(cases(800))]
+// === the tests ===
 
-    #[test]
-    fn memory_does_what_the_model_does(steps in vec(step(), 1..25)) {
-        run(Ground::memory(), steps)?;
-    }
+/// Tries as many seeds as usual, or as the environment says.
+fn try_seeds(usually: u32, ground: fn() -> Ground) {
+    let first = number("SPANDREL_MODEL_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    (first..).take(cases(usually).cases as usize).for_each(|seed| one_seed(seed, ground));
 }
 
-proptest! {
-    #![proptest_config(cases(16))]
+/// One random sequence; a failing one is shrunk.
+fn one_seed(seed: u64, ground: fn() -> Ground) {
+    let config = ProptestConfig { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..cases(1) };
+    let once = ProptestConfig { cases: 1, ..config };
+    let failed = TestRunner::new(once).run(&vec(step(), 1..25), |steps| run(ground(), steps)).err();
+    assert!(failed.is_none(), "seed {seed}, to be pasted into `seeds_that_failed_once`: {}", failed.unwrap());
+}
 
-    #[test]
-    fn rocksdb_does_what_the_model_does(steps in vec(step(), 1..25)) {
-        run(Ground::quick_rocks(), steps)?;
+#[test]
+fn memory_does_what_the_model_does() {
+    try_seeds(800, Ground::memory);
+}
+
+#[test]
+fn rocksdb_does_what_the_model_does() {
+    try_seeds(16, Ground::quick_rocks);
+}
+
+#[test]
+fn seeds_that_failed_once() {
+    for seed in [] {
+        one_seed(seed, Ground::memory);
     }
 }

@@ -52,7 +52,7 @@ fn neighbours_in_a_file_are_moved_away() {
     drop(reading);
     assert_eq!(finish(&harness, &deletion).spans, 8);
     for _ in 0..2 {
-        assert_eq!(files_with(directory.path(), MARKER), [std::path::PathBuf::new(); 0]);
+        assert!(files_with(directory.path(), MARKER).is_empty());
         for (n, other) in others.iter().enumerate() {
             for window in 0..4 {
                 assert_eq!(harness.trace_for(other, trace_id(window * 10 + n as u64 + 1)).len(), 199);

@@ -1,21 +1,29 @@
 //! Backups, restores and checks of a store that works, on every engine there is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use bytes::Bytes;
-use spandrel_block::{BlockKey, CatalogRow};
-use spandrel_proto::TenantId;
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, verify};
+use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange};
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_storage::backup::{
+    BackupBlock, BackupId, BackupSet, ContentHash, LostBlock, Manifest, Piece, SetError, StreamWriter,
+    receive, verify,
+};
 use spandrel_storage::check::{CheckReport, FindingKind, check};
-use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::engine::{
+    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, MemoryEngine, Records, TraceIndex,
+};
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::restore::{Restore, RestoreError, admit};
 use spandrel_storage::{
     BackupError, BackupReceiver, BlockTraceStore, Engine, OpenError, ReceiverGone, Safekeeping, TraceStore,
 };
+use spandrel_tests::files::{Disk, Ending};
 use spandrel_tests::harness::{Ground, Harness};
 use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
 
@@ -177,9 +185,8 @@ fn catalog_and_index_rows_are_made_anew_as_they_were() {
     Kept::of(harness.store()).restore(&target).unwrap();
     let rows = |engine: &MemoryEngine| {
         let mut rows = Vec::new();
-        spandrel_storage::engine::Inspect::each_index_row(engine, &mut |row| rows.push(row.unwrap()))
-            .unwrap();
-        (spandrel_storage::engine::Catalog::read(engine).unwrap(), rows)
+        Inspect::each_index_row(engine, &mut |row| rows.push(row.unwrap())).unwrap();
+        (Catalog::read(engine).unwrap(), rows)
     };
     // Rows of blocks that were merged away since are the index's own business.
     let (catalog, index) = rows(&source);
@@ -530,7 +537,7 @@ fn catalog_rows_that_do_not_fit_are_found() {
 #[test]
 fn a_block_that_is_gone_and_one_that_nobody_names_are_found() {
     let (engine, harness, keys) = three_blocks();
-    spandrel_storage::engine::BlockStore::delete(&engine, &keys[1..2]).unwrap();
+    BlockStore::delete(&engine, &keys[1..2]).unwrap();
     check_finds(&engine, &harness, FindingKind::Block, Some(&keys[1]), "missing");
 
     let (engine, harness, keys) = three_blocks();
@@ -560,4 +567,217 @@ fn a_check_that_nobody_waits_for_ends() {
         told < 3
     });
     assert_eq!((report, told), (None, 3));
+}
+
+// === a directory of backups that is killed or loses its power at every step ===
+
+/// One run of `spandrel backup`.
+fn bring_in(disk: Disk, store: &BlockTraceStore, keep: usize) -> Result<(), Box<dyn std::error::Error>> {
+    let mut set = BackupSet::open_to_write(disk)?;
+    let begun = set.begin(UnixNanos(1))?;
+    let have: HashSet<ContentHash> = begun.have.iter().copied().collect();
+    let mut stream = Vec::new();
+    let mut write = |bytes: &[u8]| {
+        stream.extend_from_slice(bytes);
+        Ok(())
+    };
+    let mut writer = StreamWriter::new(&mut write, |hash| have.contains(&hash));
+    store.back_up(Some(begun.id), &mut writer)?;
+    writer.end()?;
+    let manifest = receive(&mut set, begun.id, stream.as_slice(), &mut |_| {})?;
+    set.complete(&manifest)?;
+    set.keep(keep)?;
+    for id in set.forgettable()? {
+        store.forget_backup(id)?;
+    }
+    Ok(set.end()?)
+}
+
+/// What a set has: each of its backups is whole.
+fn whole_backups(disk: &Disk) -> Vec<Manifest> {
+    let set = match BackupSet::open_to_read(disk.clone()) {
+        Ok(set) => set,
+        Err(SetError::Foreign(_)) => return Vec::new(),
+        Err(error) => panic!("{error}"),
+    };
+    let ids = set.ids().unwrap_or_default();
+    let backups: Vec<Manifest> = ids.iter().map(|id| set.manifest(Some(*id)).unwrap()).collect();
+    for hash in backups.iter().flat_map(Manifest::hashes) {
+        set.read(hash).unwrap_or_else(|error| panic!("a backup is not whole: {error}"));
+    }
+    backups
+}
+
+#[test]
+fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
+    for ending in [Ending::Killed, Ending::PowerLost] {
+        let mut steps = 0;
+        loop {
+            let harness = filled(Ground::memory(), 3);
+            let disk = Disk::default();
+            for n in [4, 5] {
+                bring_in(disk.clone(), harness.store(), 2).unwrap();
+                harness.append(&trace(n));
+            }
+            let before = whole_backups(&disk);
+            assert_eq!(before.len(), 2);
+            // The third lets the first one go: this is what ends after so many steps.
+            disk.end_after(Some(steps));
+            let done = bring_in(disk.clone(), harness.store(), 2).is_ok();
+            let left = disk.after(ending);
+            let there = whole_backups(&left);
+            let newest = |backups: &[Manifest]| backups.last().unwrap().clone();
+            assert!(there.contains(&newest(&before)), "after {steps} steps the newest backup is gone");
+            assert!(there.len() >= 2, "after {steps} steps there are fewer than were to be kept");
+
+            // The next goes on, and puts everything in order.
+            harness.append(&trace(6));
+            bring_in(left.clone(), harness.store(), 2).unwrap();
+            let there = whole_backups(&left);
+            assert_eq!(there.len(), 2);
+            let needed: BTreeSet<ContentHash> = there.iter().flat_map(Manifest::hashes).collect();
+            let names = left.names();
+            assert_eq!(names.len(), 1 + there.len() + needed.len(), "{names:?}");
+            let remembered: Vec<BackupId> =
+                harness.store().backups().unwrap().iter().map(|backup| backup.id).collect();
+            assert_eq!(remembered, there.iter().map(|backup| backup.id).collect::<Vec<_>>());
+
+            let (target, set) = (Ground::memory(), BackupSet::open_to_read(left).unwrap());
+            let engine = target.engine().unwrap();
+            let restore = Restore::begin(&*engine, newest(&there).id, false).unwrap();
+            for block in &newest(&there).blocks {
+                restore.put(&block.key, set.read(block.hash.unwrap()).unwrap().into()).unwrap();
+            }
+            restore.finish(&[]).unwrap();
+            check_all_there(&Harness::new(target), 6);
+            if done {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 20, "a backup is more than {steps} steps");
+    }
+}
+
+/// An engine that takes so many changes and fails then.
+struct Mortal {
+    inner: MemoryEngine,
+    left: Mutex<usize>,
+}
+
+impl Mortal {
+    fn change<T>(&self, change: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let mut left = self.left.lock().unwrap();
+        *left = left.checked_sub(1).ok_or_else(|| EngineError::Io("killed".to_owned()))?;
+        change()
+    }
+}
+
+impl Engine for Mortal {
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.inner.stored_bytes()
+    }
+
+    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
+        self.change(|| self.inner.reclaim(quiet))
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        self.change(|| self.inner.flush())
+    }
+}
+
+impl BlockStore for Mortal {
+    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
+        self.inner.get_ranges(key, ranges)
+    }
+
+    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.change(|| self.inner.delete(keys))
+    }
+
+    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.unreferenced()
+    }
+}
+
+impl Catalog for Mortal {
+    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.read()
+    }
+
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        self.change(|| self.inner.commit(change))
+    }
+}
+
+impl TraceIndex for Mortal {
+    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        self.inner.find(tenant, trace)
+    }
+}
+
+impl Inspect for Mortal {
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.stored_blocks()
+    }
+
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
+        self.inner.each_index_row(show)
+    }
+}
+
+impl Records for Mortal {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        self.inner.records(kind)
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        self.change(|| self.inner.put_record(kind, name, value))
+    }
+}
+
+#[test]
+fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
+    let source = filled(Ground::memory(), 8);
+    source.store().cleaning().unwrap().pin(&TenantId::default(), trace_id(2)).unwrap();
+    let kept = Kept::of(source.store());
+    let restore = |engine: &dyn Engine| -> Result<(), RestoreError> {
+        let restore = Restore::begin(engine, kept.id(), true)?;
+        restore.put_records(&kept.records)?;
+        for block in kept.blocks.iter().filter(|block| !restore.has(&block.key)) {
+            restore.put(&block.key, kept.bytes[&block.hash.unwrap()].clone())?;
+        }
+        restore.finish(&[])
+    };
+    let mut steps = 0;
+    loop {
+        // There is something else before, which has to go.
+        let engine = MemoryEngine::default();
+        drop(filled(Ground::Memory(engine.clone()), 3));
+        let mortal = Mortal { inner: engine.clone(), left: Mutex::new(steps) };
+        let done = restore(&mortal).is_ok();
+        let harness = Harness::new(Ground::memory());
+        let clock = harness.clock.clone();
+        match BlockTraceStore::open(Arc::new(engine.clone()), clock, harness.config.clone()) {
+            // Nothing was done yet, or everything.
+            Ok(store) => assert_eq!(store.status().span_count, if done { 32 } else { 12 }, "{steps} steps"),
+            Err(OpenError::HalfRestored(id)) => assert_eq!((id, done), (kept.id(), false)),
+            Err(error) => panic!("after {steps} steps: {error}"),
+        }
+        restore(&engine).unwrap();
+        let restored = Harness::new(Ground::Memory(engine));
+        check_all_there(&restored, 8);
+        assert_eq!(restored.store().cleaning().unwrap().pins(&TenantId::default()).len(), 1);
+        assert!(report(&restored).is_fine());
+        if done {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > kept.blocks.len(), "a restore is more than {steps} steps");
 }

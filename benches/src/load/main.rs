@@ -55,6 +55,10 @@ async fn run(flags: &Flags) -> Result<(), Failure> {
         write!(out, "{}", compare::compare(before, after)?)?;
         return Ok(());
     }
+    if flags.profile.is_some() {
+        // Better before the measurement than after it.
+        profile::check().await?;
+    }
     let report = run::measure(flags).await?;
     write!(out, "{report}")?;
     if let Some(file) = &flags.json {

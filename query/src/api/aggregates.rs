@@ -94,7 +94,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
     json(&Aggregates {
         step_nano,
         series: answer.series.into_iter().map(Series::from).collect(),
-        estimated: false,
+        estimated: answer.estimated,
         partial: answer.partial,
     })
 }

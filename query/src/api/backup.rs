@@ -13,8 +13,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get};
 use serde::{Deserialize, Serialize};
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StreamLine};
-use spandrel_storage::{BackupError, BackupReceiver, ReceiverGone, Safekeeping, TraceStore};
+use spandrel_storage::backup::{BackupId, ContentHash, Manifest, StreamWriter};
+use spandrel_storage::{BackupError, ReceiverGone, Safekeeping, TraceStore};
 
 use super::{Answer, json, part};
 use crate::params::Params;
@@ -54,13 +54,6 @@ struct Backup {
     lost_block_count: usize,
 }
 
-/// Writes a backup to the client.
-struct Sender<'o> {
-    out: &'o mut Output,
-    have: HashSet<ContentHash>,
-    stop: Option<Stop>,
-}
-
 /// `/backups`.
 pub(super) fn all() -> MethodRouter<QueryState> {
     get(list).post(take).layer(DefaultBodyLimit::max(MAX_BODY))
@@ -77,15 +70,21 @@ async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, Byt
     let (id, have) = wish(&body)?;
     let store = state.store();
     let write = move |out: &mut Output| {
-        let mut sender = Sender { out, have, stop: None };
-        let taken = safekeeping(&*store)?.back_up(id, &mut sender);
-        match (taken, sender.stop.take()) {
-            (_, Some(stop)) => Err(stop),
-            (Err(error), None) => Err(unusable(&error).into()),
-            (Ok(()), None) => {
-                sender.out.buffer.extend_from_slice(format!("{}\n", StreamLine::End).as_bytes());
-                Ok(())
-            }
+        let mut stop: Result<(), Stop> = Ok(());
+        let mut pass_on = |bytes: &[u8]| {
+            stop = bytes.chunks(PIECE).try_for_each(|piece| {
+                out.buffer.extend_from_slice(piece);
+                out.spill()
+            });
+            stop.is_ok().then_some(()).ok_or(ReceiverGone)
+        };
+        let mut writer = StreamWriter::new(&mut pass_on, |hash| have.contains(&hash));
+        let taken = safekeeping(&*store)?.back_up(id, &mut writer);
+        let taken = taken.and_then(|()| Ok(writer.end()?));
+        match (taken, stop) {
+            (_, Err(stop)) => Err(stop),
+            (Err(error), Ok(())) => Err(unusable(&error).into()),
+            (Ok(()), Ok(())) => Ok(()),
         }
     };
     state.runner().stream(STREAM, write).await
@@ -152,56 +151,5 @@ impl Backup {
             byte_count: manifest.bytes(),
             lost_block_count: manifest.lost.len(),
         }
-    }
-}
-
-// === impl Sender ===
-
-impl Sender<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ReceiverGone> {
-        for piece in bytes.chunks(PIECE) {
-            self.out.buffer.extend_from_slice(piece);
-            if let Err(stop) = self.out.spill() {
-                self.stop = Some(stop);
-                return Err(ReceiverGone);
-            }
-        }
-        Ok(())
-    }
-
-    fn line(&mut self, line: &StreamLine) -> Result<(), ReceiverGone> {
-        self.write(format!("{line}\n").as_bytes())
-    }
-}
-
-impl BackupReceiver for Sender<'_> {
-    fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone> {
-        self.line(&StreamLine::Begin)?;
-        self.line(&StreamLine::Id(backup.id))?;
-        self.line(&StreamLine::Taken(backup.taken))?;
-        self.line(&StreamLine::Expect(backup.blocks.len() as u64, backup.bytes(), backup.spans()))
-    }
-
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
-        self.line(&StreamLine::Records(piece))?;
-        self.write(&bytes)
-    }
-
-    fn has(&self, hash: ContentHash) -> bool {
-        self.have.contains(&hash)
-    }
-
-    fn block(&mut self, block: &BackupBlock, bytes: Option<Bytes>) -> Result<(), ReceiverGone> {
-        match bytes {
-            None => self.line(&StreamLine::Have(block.clone())),
-            Some(bytes) => {
-                self.line(&StreamLine::Send(block.clone()))?;
-                self.write(&bytes)
-            }
-        }
-    }
-
-    fn lost(&mut self, block: &LostBlock) -> Result<(), ReceiverGone> {
-        self.line(&StreamLine::Lost(block.clone()))
     }
 }

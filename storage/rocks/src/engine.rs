@@ -57,6 +57,15 @@ pub enum OpenError {
         /// Why.
         error: rocksdb::Error,
     },
+    /// There are data, and nothing that leads to them.
+    #[error(
+        "the store in {path} has lost its file CURRENT, and with it what its other files are; put that file \
+         back, or restore a backup into another directory"
+    )]
+    Headless {
+        /// Where.
+        path: PathBuf,
+    },
     /// The disk is too full to open it.
     #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
     NoSpace {
@@ -167,6 +176,14 @@ impl RocksEngine {
         Ok(())
     }
 
+    /// Deletes a block of any length.
+    fn stage_whole(&self, batch: &mut WriteBatch, key: &BlockKey) -> Result<(), EngineError> {
+        for family in [FRESH, SEALED] {
+            batch.delete_range_cf(&self.family(family)?, key.encode_page(0), key.encode_page(u32::MAX));
+        }
+        Ok(())
+    }
+
     fn read_range(&self, key: &BlockKey, range: &Range<u64>) -> Result<Bytes, EngineError> {
         let mut out = BytesMut::with_capacity(range.end.saturating_sub(range.start) as usize);
         for page in range.start / PAGE..range.end.div_ceil(PAGE) {
@@ -204,7 +221,7 @@ impl OpenError {
             Self::Rocks { error, .. } => {
                 error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
             }
-            Self::Engine(_) => true,
+            Self::Engine(_) | Self::Headless { .. } => true,
             Self::NoSpace { .. } => false,
         }
     }
@@ -273,7 +290,14 @@ impl BlockStore for RocksEngine {
             let encoded = key.encode();
             let pages = self.db.get_cf(&replaced, &encoded).map_err(failure)?;
             let Some(pages) = pages else { continue };
-            let pages: u32 = record::decode(REPLACED_VERSION, &pages).map_err(damaged)?;
+            let pages = match record::decode::<u32>(REPLACED_VERSION, &pages) {
+                Ok(pages) => pages,
+                Err(error) => {
+                    tracing::error!(block = ?key, %error, "how long a replaced block is was damaged; all of it goes");
+                    self.stage_whole(&mut batch, key)?;
+                    0
+                }
+            };
             for page in 0..pages {
                 // Which of the two families it is in does not matter: a delete of nothing costs a key.
                 batch.delete_cf(&self.family(FRESH)?, key.encode_page(page));

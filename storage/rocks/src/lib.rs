@@ -8,6 +8,7 @@
 //! | `catalog` | block | catalog row |
 //! | `index` | trace, hour, block | rows of the trace in the block |
 //! | `replaced` | block | its number of pages, until they are deleted |
+//! | `default` | kind, 0, name | a small record of the store itself |
 //!
 //! A block is cut into pages so that a reader fetches only the part that it needs. Pages are blobs
 //! (BlobDB): the LSM tree holds keys alone, so compaction never rewrites spans. Fresh blocks live for

@@ -19,6 +19,9 @@ use crate::options;
 
 /// Opens the database of a data directory.
 pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Database, OpenError> {
+    if has_lost_its_head(path) {
+        return Err(OpenError::Headless { path: path.to_owned() });
+    }
     let open = |recovery| {
         let families = options::families(live, disk.reserve_bytes());
         Database::open_cf_descriptors(&options::database(recovery), path, families)
@@ -48,4 +51,16 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Databa
             true => OpenError::NoSpace { path: path.to_owned(), error },
             false => OpenError::Rocks { path: path.to_owned(), error },
         })
+}
+
+/// Whether there are data, and the file that leads to them is gone: RocksDB would take that for a new
+/// store, and remove the data. A store that is being made has that file before it has data.
+fn has_lost_its_head(path: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    let is_data = |entry: std::fs::DirEntry| {
+        let path = entry.path();
+        let kind = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        ["sst", "blob", "log"].contains(&kind)
+    };
+    !path.join("CURRENT").exists() && entries.flatten().any(is_data)
 }

@@ -9,6 +9,7 @@ use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
+use super::counts::Count;
 use crate::api::{AggregateAnswer, Damage, Point, ReadError, Series};
 use crate::plan::{AggregatePlan, KindFilter};
 
@@ -36,12 +37,16 @@ pub(super) fn aggregate(
     let Some(state) = store.tenant(tenant) else { return Ok(AggregateAnswer::default()) };
     let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
     let damage = Damage::default();
-    for entry in state.view().iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
+    let view = state.view();
+    for entry in view.iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
         if let Err(error) = aggregation.add_block(store, entry) {
             store.report_damage(entry, &error, &damage);
         }
     }
-    Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0 })
+    let counts = store.counts(&state, &view, &plan.range)?;
+    let mut estimated = false;
+    counts.iter().for_each(|count| estimated |= aggregation.add_count(count));
+    Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0, estimated })
 }
 
 // === impl Aggregation ===
@@ -73,6 +78,22 @@ impl Aggregation<'_> {
         let meta = &entry.row.meta;
         let covers_all = whole.contains(meta.min_start) && whole.contains(meta.max_start);
         if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, Some(whole)) }
+    }
+
+    /// Adds what is left of spans that a rule has let go. Returns whether that is an estimate: of their
+    /// starts only the minute is known, so outside of whole minutes all are taken to begin with it.
+    fn add_count(&mut self, count: &Count) -> bool {
+        let labels = self.labels_of(&count.service, &count.operation);
+        let start = UnixNanos(count.start());
+        let exact = self.whole_minutes().is_some_and(|whole| whole.contains(start));
+        if self.plan.range.contains(start)
+            && let Some(point) = self.point(&labels, count.flags(), start.0)
+        {
+            point.request_count += count.count;
+            point.error_count += count.errors;
+            point.latency.merge(&count.latency);
+        }
+        labels.is_some() && !exact
     }
 
     /// The rows that rollups did not count: those outside `whole`.
@@ -116,13 +137,16 @@ impl Aggregation<'_> {
     /// The labels of an operation's spans without their kind; `None` when they are not asked for.
     fn labels(&self, dictionary: &Dictionary, operation: usize) -> Option<Labels> {
         let (service, name) = &dictionary.operations[operation];
-        let service = &dictionary.services[*service as usize];
+        self.labels_of(&dictionary.services[*service as usize], name)
+    }
+
+    fn labels_of(&self, service: &str, name: &str) -> Option<Labels> {
         let wanted =
             |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
         let group = self.plan.group_by;
         (wanted(&self.plan.service, service) && wanted(&self.plan.operation, name)).then(|| Labels {
-            service: group.service.then(|| service.clone()),
-            operation: group.operation.then(|| name.clone()),
+            service: group.service.then(|| service.to_owned()),
+            operation: group.operation.then(|| name.to_owned()),
             kind: None,
         })
     }

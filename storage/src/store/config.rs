@@ -14,6 +14,8 @@ pub struct StoreConfig {
     /// Other times for some traces: the first rule that a span satisfies gives its time, and a trace
     /// lives as long as its longest-lived span.
     pub retention_rules: Vec<RetentionRule>,
+    /// How long the counts of spans stay that a rule has let go; `None` as long as the retention.
+    pub rollup_retention: Option<Duration>,
     /// Bytes on the disk above which the oldest windows go; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
     /// A partition's fresh blocks are merged once there are so many of them...
@@ -60,6 +62,7 @@ impl Default for StoreConfig {
         Self {
             retention: Duration::from_secs(7 * 24 * 3600),
             retention_rules: Vec::new(),
+            rollup_retention: None,
             max_disk_bytes: None,
             merge_blocks: 64,
             merge_age: Duration::from_secs(10),
@@ -75,6 +78,11 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
+    /// How long the counts of spans stay that a rule has let go.
+    pub fn rollup_retention(&self) -> Duration {
+        self.rollup_retention.unwrap_or(self.retention)
+    }
+
     /// The limits by name, for people and for the status answer.
     pub fn limits(&self) -> Vec<(&'static str, u64)> {
         let max_disk = self.max_disk_bytes.map(|bytes| ("maxDiskBytes", bytes));

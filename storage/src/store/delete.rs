@@ -86,9 +86,9 @@ impl BlockTraceStore {
         let (mut traces, mut damage) = (HashSet::new(), Damage::default());
         // Traces that go already are hidden from this scan: their spans are the other deletion's.
         if self.tenant(tenant).is_some() {
-            let mut scan = self.scan(tenant, plan)?;
+            let scan = self.scan(tenant, plan)?;
             damage = scan.damage();
-            while let Some(found) = scan.next() {
+            for found in scan {
                 traces.insert(found?.0);
                 if traces.len() > MAX_TRACES {
                     return Err(CleaningError::TooMany { limit: MAX_TRACES });
@@ -190,6 +190,16 @@ impl BlockTraceStore {
         let snapshot = job.note.lock().snapshot;
         self.tenant_or_new(&job.tenant).hide(job.traces.iter().copied(), snapshot);
         self.deletions.jobs.lock().push(job.clone());
+        if let Err(error) = self.unpin_deleted(job) {
+            tracing::warn!(%error, "pins of deleted traces stay until the deletion is done");
+        }
+    }
+
+    fn unpin_deleted(&self, job: &Job) -> Result<(), EngineError> {
+        for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
+            self.unpin_trace(&job.tenant, *trace)?;
+        }
+        Ok(())
     }
 
     /// Does one step of the deletions that are under way. Returns whether there is more to do at once.
@@ -305,10 +315,7 @@ impl BlockTraceStore {
     }
 
     fn finish_deletion(&self, job: &Arc<Job>) -> Result<(), RewriteError> {
-        for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
-            let unpinned = self.unpin_trace(&job.tenant, *trace);
-            unpinned.map_err(|error| EngineError::Io(error.to_string()))?;
-        }
+        self.unpin_deleted(job)?;
         let note = {
             let mut note = job.note.lock();
             note.finished = Some(self.clock.now());
@@ -381,7 +388,7 @@ impl Cleaning for BlockTraceStore {
     }
 
     fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
-        self.unpin_trace(tenant, trace)
+        Ok(self.unpin_trace(tenant, trace)?)
     }
 
     fn pins(&self, tenant: &TenantId) -> Vec<(TraceId, UnixNanos)> {

@@ -8,12 +8,14 @@ mod aggregate;
 mod block;
 mod config;
 mod counter;
+mod counts;
 mod damage;
 mod delete;
 mod dependencies;
 mod limit;
 mod matcher;
 mod merge;
+mod numbers;
 mod pins;
 mod retention;
 mod rewrite;
@@ -161,9 +163,6 @@ impl BlockTraceStore {
             clock,
             config,
         };
-        // Index rows outlive the blocks that retention drops, and with the last block its number is
-        // forgotten: a number must not come again, or old rows would point into a new block.
-        store.see_block(BlockId(store.clock.now().0));
         failpoint::reach(Failpoint::OpenBegun);
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
@@ -173,9 +172,11 @@ impl BlockTraceStore {
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
         unreferenced.iter().for_each(|key| store.see_block(key.block));
+        store.take_numbers()?;
         failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
         store.pins.load(&*store.engine)?;
+        store.load_counts()?;
         store.resume_deletions()?;
         failpoint::reach(Failpoint::OpenTidied);
         Ok(store)
@@ -460,9 +461,24 @@ impl BlockTraceStore {
         let mut parts = state.fresh_parts(trace);
         match self.engine.find(tenant, trace) {
             Ok(found) => parts.extend(found),
-            Err(error) => tracing::error!(%trace, %error, "the trace index cannot be read"),
+            Err(error) => {
+                tracing::error!(%trace, %error, "the trace index cannot be read; blocks are asked one by one");
+                parts.extend(self.tabled_parts(view, trace));
+            }
         }
         search::in_view(view, parts).filter(|(entry, _)| !state.is_hidden(trace, entry)).collect()
+    }
+
+    /// Where sealed parts of a trace lie by the blocks' own tables: the index is a hint, and one that
+    /// is damaged hides nothing.
+    fn tabled_parts(&self, view: &View, trace: TraceId) -> impl Iterator<Item = (BlockId, RowRange)> {
+        view.iter().filter(|entry| entry.row.meta.level > 0).filter_map(move |entry| {
+            let traces = self.reader.traces(entry);
+            traces
+                .inspect_err(|error| self.report_damage(entry, error, &Damage::default()))
+                .ok()
+                .and_then(|traces| Some((entry.key.block, traces.find(trace)?)))
+        })
     }
 
     /// The spans of a trace in a view, in order, each once.

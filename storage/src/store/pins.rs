@@ -79,7 +79,7 @@ impl BlockTraceStore {
         Ok(Some(since))
     }
 
-    pub(super) fn unpin_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+    pub(super) fn unpin_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, EngineError> {
         let _cleaning = self.cleaning.lock();
         if !self.pins.of(tenant).contains_key(&trace) {
             return Ok(false);

@@ -15,6 +15,7 @@ use spandrel_proto::{TenantId, TraceId};
 
 use super::BlockTraceStore;
 use super::block::BlockEntry;
+use super::counts::Counter;
 use super::pins::Pinned;
 use super::rewrite::{Fate, RewriteError, Step};
 use super::rules::{Outlived, Rules};
@@ -35,6 +36,7 @@ pub(super) fn drop_expired(store: &BlockTraceStore, tenant: &TenantId) -> Result
         let window = Window { store, tenant, state: &state, hour };
         changed += usize::from(window.outlive(&rules, outlived)?);
     }
+    store.drop_expired_counts(&state)?;
     if changed > 0 {
         store.recount_traces(&state);
     }
@@ -87,7 +89,8 @@ impl Window<'_> {
         // What a damaged block holds, nobody knows: it goes with the last of its neighbours.
         let fate_of_damaged = if outlived.is_longest && pins.is_empty() { Fate::Goes } else { Fate::Stays };
         let stays = |trace: TraceId| survivors.contains(&trace) || pins.contains_key(&trace);
-        let changed = self.thin(due, stays, fate_of_damaged)?;
+        let counts = self.store.clock.now().minus(self.store.config.rollup_retention()) < self.hour.end();
+        let changed = self.thin(due, stays, fate_of_damaged, counts)?;
         for entry in self.state.view().iter().filter(|entry| entry.key.hour == self.hour) {
             self.store.retained.note(entry, outlived.time);
         }
@@ -99,7 +102,7 @@ impl Window<'_> {
         let pins: Arc<Pinned> = self.store.pins.of(self.tenant);
         let fate_of_damaged = if pins.is_empty() { Fate::Goes } else { Fate::Stays };
         let blocks = self.blocks(&self.state.view(), |_| true);
-        self.thin(blocks, |trace| pins.contains_key(&trace), fate_of_damaged)
+        self.thin(blocks, |trace| pins.contains_key(&trace), fate_of_damaged, false)
     }
 
     fn blocks(&self, view: &View, wanted: impl Fn(&BlockEntry) -> bool) -> Vec<Arc<BlockEntry>> {
@@ -109,12 +112,13 @@ impl Window<'_> {
         blocks
     }
 
-    /// Takes everything out of some blocks but the traces that stay.
+    /// Takes everything out of some blocks but the traces that stay, and counts it if asked to.
     fn thin(
         &self,
         blocks: Vec<Arc<BlockEntry>>,
         stays: impl Fn(TraceId) -> bool,
         fate_of_damaged: Fate,
+        counts: bool,
     ) -> Result<bool, RewriteError> {
         let count = blocks.len();
         let fates = blocks.into_iter().map(|entry| {
@@ -133,9 +137,28 @@ impl Window<'_> {
         let steps = Step::cut(fates.collect::<Vec<_>>());
         let mut spans = 0;
         for step in steps {
-            let prepared = step.prepare(self.store, |row| stays(row.key.trace()))?;
+            let mut counter = counts.then(Counter::default);
+            if let Some(counter) = &mut counter {
+                counter.add_blocks(self.store, &step.going);
+            }
+            let prepared = step.prepare(self.store, |row| {
+                let stays = stays(row.key.trace());
+                if let Some(counter) = counter.as_mut().filter(|_| !stays) {
+                    // A span that does not decode was not counted before, either.
+                    let _ = counter.add(row);
+                }
+                stays
+            })?;
             let (dropped, removed) = (prepared.dropped, prepared.removes());
-            prepared.commit(self.store)?;
+            let place = (self.tenant, self.state, self.hour);
+            let counter = counter.unwrap_or_default();
+            let counted = self.store.keep_counts(place, counter, &removed)?;
+            if let Err(error) = prepared.commit(self.store) {
+                if let Some(counted) = counted {
+                    self.store.drop_counts(self.state, &counted)?;
+                }
+                return Err(error);
+            }
             self.store.retained.remove(&removed);
             spans += dropped;
         }

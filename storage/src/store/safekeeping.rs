@@ -16,6 +16,7 @@ use crate::api::Damage;
 use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::engine::{Engine, EngineError, Records};
+use crate::failpoint::{self, Failpoint};
 use crate::safekeeping::{BackupError, BackupReceiver, Safekeeping};
 
 /// What the store knows about backups.
@@ -176,15 +177,18 @@ impl Safekeeping for BlockTraceStore {
         let blocks = held.iter().map(|entry| described(entry, hash_of(entry))).collect();
         let planned = Manifest { blocks, ..Manifest::new(id, taken) };
         remember(&*self.engine, &planned)?;
+        failpoint::reach(Failpoint::BackupPlanned);
         receiver.begin(&planned)?;
         receiver.records(piece, records)?;
         let mut backup = Manifest { records: Some(piece), ..Manifest::new(id, taken) };
         // Passed on, a block may go: a long backup holds back no more than it has to.
         for entry in held.drain(..) {
             self.pass_on(&entry, hash_of(&entry), &mut backup, receiver)?;
+            failpoint::reach(Failpoint::BackupPassedOn);
         }
         self.backups.learn(&backup);
         remember(&*self.engine, &backup)?;
+        failpoint::reach(Failpoint::BackupRemembered);
         tracing::info!(%id, blocks = backup.blocks.len(), lost = backup.lost.len(), "a backup was taken");
         Ok(())
     }

@@ -10,6 +10,7 @@ use spandrel_proto::TraceId;
 
 use super::block::BlockEntry;
 use super::counter::TraceCounter;
+use super::counts::Counted;
 use crate::api::Operation;
 
 /// The blocks of a tenant at one moment. Immutable; a change makes a new one.
@@ -30,6 +31,8 @@ pub(crate) struct TenantState {
     pub(crate) unindexed: Mutex<Vec<BlockId>>,
     /// Traces that a deletion has promised to take, each with the last commit that it takes of it.
     pub(crate) hidden: RwLock<HashMap<TraceId, u64>>,
+    /// Counts of spans that a rule has let go.
+    pub(crate) counted: RwLock<Vec<Arc<Counted>>>,
 }
 
 // === impl View ===

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use spandrel_proto::{TenantId, TimeRange};
-use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
+use spandrel_storage::plan::{
+    AggregatePlan, AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan,
+};
 use spandrel_storage::{Cleaning, Deletion, RetentionRule, TraceStore};
 
 use super::Open;
@@ -231,6 +233,35 @@ pub fn rules_keep_whole_traces(open: Open) {
         }
     }
     assert_eq!(harness.store().status().span_count, 0);
+}
+
+/// Aggregates add up spans that a rule has let go until the counts' own time is over.
+pub fn counts_outlive_their_spans(open: Open) {
+    let mut harness = with_rules(open, vec![rule(with("service.name", "chatty"), DAY)]);
+    let chatty = |trace, span, at| sent(trace, span).service("chatty").at(at, 1_000 * span);
+    harness.append(&[chatty(1, 1, 0), chatty(1, 2, MINUTE + 1).status(2), sent(2, 1).at(5, 7)]);
+    // Parts of a trace that goes and of one that stays share a block, sealed and fresh ones a window.
+    harness.store().seal_all();
+    harness.append(&[chatty(3, 3, 2 * MINUTE), sent(4, 1), chatty(4, 2, 3)]);
+    let plan = super::aggregate::plan();
+    let fine = AggregatePlan { step: 1_000, ..plan.clone() };
+    let before = super::aggregate::answer(&harness, &plan);
+    let by_hand: u64 = before.values().map(|(requests, ..)| requests).sum();
+    assert_eq!(by_hand, 6);
+    harness.clock.advance(DAY + HOUR);
+    harness.maintain(2);
+    harness.whatever_happens(|harness| {
+        assert_eq!(ids(harness), [2, 4]);
+        assert_eq!(super::aggregate::answer(harness, &plan), before, "as if nothing had gone");
+        let asked = |plan| harness.store().aggregate(&TenantId::default(), plan).unwrap();
+        assert!(!asked(&plan).estimated);
+        assert!(asked(&fine).estimated, "nobody knows the second any more");
+        let other = AggregatePlan { service: Some("shop".to_owned()), ..fine.clone() };
+        assert!(!asked(&other).estimated, "of this service nothing has gone");
+    });
+    harness.clock.advance(6 * DAY);
+    harness.maintain(2);
+    assert!(super::aggregate::answer(&harness, &plan).is_empty(), "the counts go, too");
 }
 
 /// Above the bound the oldest windows go, whoever's they are, and only as many as have to.

@@ -94,6 +94,7 @@ macro_rules! contract_suite {
                 nothing_to_delete_is_no_error,
                 pinned_traces_stay,
                 rules_keep_whole_traces,
+                counts_outlive_their_spans,
                 the_oldest_windows_go_first,
                 ingest_waits_only_when_nothing_can_go,
             ],

@@ -14,7 +14,7 @@ mod victim;
 
 pub use diary::{Diary, Notes};
 pub use story::{Act, RETENTION, Story, config};
-pub use verdict::{notes, still_works, verdict};
+pub use verdict::{Said, honest, notes, still_works, verdict};
 pub use victim::live;
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,8 @@ pub enum Act {
     Maintain,
     /// Everything is merged.
     Seal,
+    /// A backup is taken, and thrown away.
+    BackUp,
     /// The clock jumps to this time.
     Clock(u64),
     /// The store is closed in order and opened again.
@@ -72,12 +74,13 @@ impl Story {
             sent += self.senders;
             Act::Append((sent + 1 - self.senders..=sent).collect())
         };
-        let mut next = |random: &mut fastrand::Rng| match random.u8(0..24) {
+        let mut next = |random: &mut fastrand::Rng| match random.u8(0..25) {
             0..12 => append(),
             12..16 => Act::Maintain,
             16..18 => Act::Seal,
             18..22 => jump(random),
             22 => Act::Reopen,
+            23 => Act::BackUp,
             _ => Act::Drop,
         };
         std::iter::repeat_with(|| random.fork()).map(|mut random| next(&mut random)).take(length).collect()

@@ -23,6 +23,17 @@ macro_rules! ensure {
     };
 }
 
+/// What a damaged store says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing: everything is there.
+    Nothing,
+    /// That not everything can be read.
+    Damaged,
+    /// Why it does not open.
+    Refused(String),
+}
+
 /// A batch that no story comes to.
 const LATER: u64 = 1_000_000;
 
@@ -96,6 +107,51 @@ fn compare(harness: &Harness, story: &Story, notes: &Notes) -> Result<(), String
     let counted: u64 = aggregate::answer(harness, &aggregate::plan()).values().map(|point| point.0).sum();
     ensure!((distinct..=copies).contains(&counted), "{counted} requests of {distinct} to {copies}");
     Ok(())
+}
+
+/// Looks at a store that somebody damaged: what it refuses to open, it says why; what is missing, it
+/// says that something is; what is there is what was sent, and it goes on working. Returns what it said.
+pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, String> {
+    let harness = match open(folder, notes) {
+        Ok(harness) => harness,
+        Err(why) => return Ok(Said::Refused(why)),
+    };
+    let sent: BTreeMap<SpanId, Sent> =
+        notes.begun.keys().flat_map(|n| story.batch(*n)).map(|span| (span.id(), span)).collect();
+    let (mut found, mut told) = (BTreeSet::new(), false);
+    for n in 1..=TRACES {
+        match harness.store().trace(&TenantId::default(), trace_id(n)) {
+            Ok(None) => {}
+            Err(_) => told = true,
+            Ok(Some(spans)) => {
+                let damage = spans.damage();
+                for span in spans {
+                    let Ok(span) = span else {
+                        told = true;
+                        continue;
+                    };
+                    let span = Sent::from_stored(&span);
+                    ensure!(sent.get(&span.id()) == Some(&span), "it gives what nobody sent: {span:?}");
+                    found.insert(span.id());
+                }
+                told |= damage.blocks() > 0;
+            }
+        }
+    }
+    let plan = harness::plan(Predicate::All);
+    told |= harness.store().search(&TenantId::default(), &plan).map_or(true, |answer| answer.partial);
+    told |=
+        harness.store().aggregate(&TenantId::default(), &aggregate::plan()).map_or(true, |all| all.partial);
+    told |= harness.store().status().damaged_blocks > 0;
+    let kept = notes.begun.keys().filter(|number| notes.is_kept(**number));
+    let missing = kept.flat_map(|n| story.batch(*n)).filter(|span| !found.contains(&span.id())).count();
+    // It goes on working, or says what keeps it from that.
+    let appended = harness.store().append(&TenantId::default(), &[decoded(&story.batch(LATER))]);
+    told |= appended.is_err();
+    harness.store().seal_all();
+    harness.maintain(2);
+    ensure!(missing == 0 || told, "{missing} spans are missing, and nothing says so");
+    Ok(if told { Said::Damaged } else { Said::Nothing })
 }
 
 /// Every span that is found by the ID of its trace.

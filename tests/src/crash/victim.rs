@@ -3,13 +3,18 @@
 use std::path::Path;
 use std::thread;
 
+use bytes::Bytes;
 use spandrel_proto::TenantId;
 use spandrel_rocks::Durability;
-use spandrel_storage::{Clock as _, TraceStore as _};
+use spandrel_storage::backup::{BackupBlock, ContentHash, LostBlock, Manifest, Piece};
+use spandrel_storage::{BackupReceiver, Clock as _, ReceiverGone, Safekeeping as _, TraceStore as _};
 
 use super::{Act, Diary, Story, config};
 use crate::harness::{Ground, Harness};
 use crate::spans::{BEGIN, SECOND, decoded};
+
+/// Takes a backup and keeps nothing.
+struct Nobody;
 
 /// Lives through the first acts of a story, on RocksDB in this folder.
 pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
@@ -23,6 +28,10 @@ pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
     for act in story.acts(acts) {
         match act {
             Act::Append(batches) => append(&harness, story, &diary, &batches),
+            Act::BackUp => {
+                // Where the disk fails there is none, and that is no harm.
+                let _ = harness.store().back_up(None, &mut Nobody);
+            }
             Act::Maintain => harness.maintain(1),
             Act::Seal => harness.store().seal_all(),
             Act::Clock(now) => {
@@ -39,6 +48,28 @@ pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
                 }
             }
         }
+    }
+}
+
+impl BackupReceiver for Nobody {
+    fn begin(&mut self, _: &Manifest) -> Result<(), ReceiverGone> {
+        Ok(())
+    }
+
+    fn records(&mut self, _: Piece, _: Bytes) -> Result<(), ReceiverGone> {
+        Ok(())
+    }
+
+    fn has(&self, _: ContentHash) -> bool {
+        false
+    }
+
+    fn block(&mut self, _: &BackupBlock, _: Option<Bytes>) -> Result<(), ReceiverGone> {
+        Ok(())
+    }
+
+    fn lost(&mut self, _: &LostBlock) -> Result<(), ReceiverGone> {
+        Ok(())
     }
 }
 

@@ -33,6 +33,11 @@ pub(crate) struct Profile {
 /// Functions that the table names.
 const FUNCTIONS: usize = 30;
 
+/// Whether a profile can be made here; the error says what is missing.
+pub(crate) async fn check() -> Result<(), Failure> {
+    Perf::find().await.map(drop)
+}
+
 /// Sends spans to a server of its own and records it until it has settled.
 pub(crate) async fn measure(flags: &Flags, directory: &Path, seed: u64) -> Result<Profile, Failure> {
     let spans = flags.profile_spans;

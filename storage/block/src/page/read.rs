@@ -244,8 +244,9 @@ impl ValuesPage {
         let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
             return Ok(None);
         };
-        let decoded =
-            column.decoded.get_or_init(|| Column::decode(&self.bytes[column.range.clone()], column.values, form));
+        let decoded = column
+            .decoded
+            .get_or_init(|| Column::decode(&self.bytes[column.range.clone()], column.values, form));
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
@@ -331,8 +332,7 @@ impl TextTable {
         let length = usize::try_from(take_varint(bytes)?).ok()?;
         let stored = usize::try_from(take_varint(bytes)?).ok()?;
         let stored = take_slice(bytes, stored)?;
-        let bytes =
-            if stored.len() == length { stored.to_vec() } else { inflate(stored, length)? };
+        let bytes = if stored.len() == length { stored.to_vec() } else { inflate(stored, length)? };
         let mut end = 0u64;
         let mut ends = Vec::with_capacity(count);
         for length in lengths {
@@ -377,7 +377,8 @@ mod tests {
 
     /// One operation, one origin, and classes of shapes with these slots.
     fn dictionary(forms: &[Form], shapes: &[&[u32]]) -> Dictionary {
-        let slot = |form: &Form| Slot { level: Level::Span, form: *form, field: 11, name: Bytes::from_static(b"k") };
+        let slot =
+            |form: &Form| Slot { level: Level::Span, form: *form, field: 11, name: Bytes::from_static(b"k") };
         let shape = |slots: &&[u32]| Shape { flags: 0, slots: slots.to_vec() };
         Dictionary {
             services: vec!["s".to_owned()],
@@ -468,11 +469,11 @@ mod tests {
     #[test]
     fn texts_are_listed_in_the_order_in_which_they_come() {
         // Two distinct ones, listed at first sight and referred to by how far back they stand.
-        let codes = [2, 1, 0, 1, 7, 2, 0, 1, 1, 1, 0, 1, 7, 0, 0, 1, 2];
+        let codes = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 1, 2];
         let column = Column::decode(&codes, 4, Form::String);
         let texts = Column::Texts { references: vec![2, 0], index: vec![0, 1, 1, 0] };
         assert_eq!(column, Some(texts));
-        let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 1, 1, 0, 1, 7, 1, 0, 1, 2];
+        let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 1, 0, 1, 2];
         assert_eq!(Column::decode(&before_the_first, 4, Form::String), None);
         assert_eq!(Column::decode(&[3, 0, 0, 0, 0], 2, Form::String), None, "more texts than values");
     }

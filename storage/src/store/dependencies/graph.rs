@@ -41,7 +41,12 @@ impl Graph {
     }
 
     /// Adds sums of a block, those of the range.
-    pub(super) fn add_rows(&mut self, edges: &BlockEdges, rows: &[EdgeRow], services: &[String]) {
+    pub(super) fn add_rows<'r>(
+        &mut self,
+        edges: &BlockEdges,
+        rows: impl IntoIterator<Item = &'r EdgeRow>,
+        services: &[String],
+    ) {
         let mut named: FxHashMap<Node, Name> = FxHashMap::default();
         for row in rows {
             if !self.range.contains(UnixNanos(u64::from(row.minute) * MINUTE)) {

@@ -12,7 +12,8 @@ mod halves;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spandrel_block::edges::Exemplar;
+use rustc_hash::FxHashSet;
+use spandrel_block::edges::{Exemplar, Node};
 use spandrel_block::{BlockMeta, EdgeKind, MINUTE};
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
@@ -119,19 +120,32 @@ impl Steps<'_> {
         let edges = self.store.reader.edges(entry)?;
         let dictionary = self.store.reader.dictionary(entry)?;
         let last_end = meta.max_start.0.saturating_add(meta.max_duration);
-        if answered.is_empty() && self.has_waited(entry, last_end) {
-            self.graph.add_rows(&edges, &edges.tentative, &dictionary.services);
-            return Ok(());
-        }
-        if edges.open_callers.is_empty() {
+        let all_have_waited = self.has_waited(entry, last_end);
+        let is_answered = |row: u32| answered.binary_search_by_key(&row, |(_, row)| *row).is_ok();
+        // Sums of which a call is to be left out are made anew: few, of those whom services answer.
+        let reduced: FxHashSet<Node> = match answered {
+            [] => FxHashSet::default(),
+            _ => edges
+                .open_callers
+                .iter()
+                .filter(|open| is_answered(open.row))
+                .map(|open| open.callee)
+                .collect(),
+        };
+        let anew = |callee: Node, kind: EdgeKind| {
+            reduced.contains(&callee) || (kind == EdgeKind::Virtual && !all_have_waited)
+        };
+        let whole = edges.tentative.iter().filter(|row| !anew(row.callee, row.kind));
+        self.graph.add_rows(&edges, whole, &dictionary.services);
+        let mut single = edges.open_callers.iter().filter(|open| anew(open.callee, open.kind)).peekable();
+        if single.peek().is_none() {
             return Ok(());
         }
         let facts = Facts::read(&self.store.reader, entry, &mut self.graph)?;
-        for open in &edges.open_callers {
+        for open in single {
             let caller = facts.side(open.row)?;
-            let is_answered = answered.binary_search_by_key(&open.row, |(_, row)| *row).is_ok();
             let waits = open.kind == EdgeKind::Virtual && !self.has_waited(entry, caller.end());
-            if !is_answered && !waits {
+            if !is_answered(open.row) && !waits {
                 let callee = self.graph.name(edges.name(open.callee, &dictionary.services));
                 let call = Exemplar { failed: caller.failed, duration: caller.duration, trace: caller.trace };
                 self.graph.add_call((caller.service, callee, open.kind), caller.start, call);

@@ -1,0 +1,416 @@
+//! A set of backups in a directory: which files there are, and in which order they are written.
+//!
+//! Whenever the process is killed or the power fails, what has a name is whole, and a manifest that is
+//! there has all its blocks. How files are written is the business of [`Files`].
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+
+use spandrel_proto::UnixNanos;
+
+use super::{BackupId, ContentHash, Manifest, ManifestError};
+
+/// A directory and what is in it. Names are relative to it, with `/` between their parts.
+///
+/// # Contract
+/// The bytes of a file are durable when `write` returns, a name when its folder has been synced: one
+/// that was given by `write`, `rename` or `make_folder`, and one that was taken by `remove`.
+pub trait Files {
+    /// What people call a file.
+    fn place(&self, name: &str) -> String;
+
+    /// The names in a folder without those of folders, and how long the files are.
+    fn files(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
+
+    /// The names of the folders in a folder.
+    fn folders(&self, folder: &str) -> io::Result<Vec<String>>;
+
+    /// The bytes of a file.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// Writes a file and syncs its bytes.
+    fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives a file another name, in place of a file that has it.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+
+    /// Makes a folder unless it is there.
+    fn make_folder(&mut self, folder: &str) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    fn sync_folder(&mut self, folder: &str) -> io::Result<()>;
+
+    /// Holds a file against other processes, or shares it with others that share it, for as long as
+    /// this lives. Returns whether nobody else has it.
+    fn hold(&mut self, name: &str, shared: bool) -> io::Result<bool>;
+}
+
+/// A directory of backups that is held against others: by its one writer, or by readers.
+pub struct BackupSet<F> {
+    files: F,
+    /// What is here by its hash, with its length.
+    here: BTreeMap<ContentHash, u64>,
+    /// Folders with names that were given since they were last synced.
+    unsynced: BTreeSet<String>,
+}
+
+/// A backup that may come in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// What it is called.
+    pub id: BackupId,
+    /// What need not be sent.
+    pub have: Vec<ContentHash>,
+}
+
+/// What is wrong with a directory of backups. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// A file cannot be read or written.
+    #[error("{place}: {error}")]
+    Io {
+        /// Which file.
+        place: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// There are other things in it.
+    #[error(
+        "{0} is no directory of backups; name one that `spandrel backup` made, or a new one to begin there"
+    )]
+    Foreign(String),
+    /// Its layout is not known.
+    #[error("{0} was made by a newer Spandrel; use that one")]
+    Newer(String),
+    /// Somebody else is at it.
+    #[error("{0} is in use by another backup or restore; wait for it")]
+    Taken(String),
+    /// There is no backup in it.
+    #[error("there is no backup in {0} yet")]
+    Empty(String),
+    /// There is no such backup in it.
+    #[error("there is no backup {id} in {place}; `spandrel backup list {place}` shows those that are")]
+    Unknown {
+        /// The backup.
+        id: BackupId,
+        /// The directory.
+        place: String,
+    },
+    /// A manifest cannot be read.
+    #[error("{place}: {error}")]
+    Manifest {
+        /// Its file.
+        place: String,
+        /// What is wrong with it.
+        error: ManifestError,
+    },
+    /// A file that a backup needs is not there.
+    #[error("{0} is missing")]
+    Missing(String),
+    /// A file that a backup needs is not what it was.
+    #[error("{0} is damaged: its bytes are not those that were backed up")]
+    Damaged(String),
+}
+
+const ROOT: &str = "";
+const MARKER: &str = "SPANDREL-BACKUPS";
+const MARKER_TITLE: &str = "spandrel-backups ";
+const LAYOUT_VERSION: u32 = 1;
+/// Names the backup under way and others that came to nothing or are about to be removed: the store
+/// that they were taken of has to be told.
+const PENDING: &str = "PENDING";
+const BLOCKS: &str = "blocks";
+const BACKUPS: &str = "backups";
+/// How the names of files end that are not whole yet.
+const UNFINISHED: &str = ".unfinished";
+
+fn manifest_name(id: BackupId) -> String {
+    format!("{BACKUPS}/{id}.manifest")
+}
+
+fn folder_of(hash: ContentHash) -> String {
+    let name = hash.to_string();
+    format!("{BLOCKS}/{}", name.split_at(2).0)
+}
+
+fn block_name(hash: ContentHash) -> String {
+    format!("{}/{hash}.block", folder_of(hash))
+}
+
+// === opening ===
+
+impl<F: Files> BackupSet<F> {
+    /// Opens a directory to bring a backup into it; an empty one becomes a directory of backups.
+    pub fn open_to_write(files: F) -> Result<Self, SetError> {
+        let mut set = Self { files, here: BTreeMap::new(), unsynced: BTreeSet::new() };
+        let found = set.list(ROOT)?;
+        if !found.iter().any(|(name, _)| name == MARKER) {
+            let leftover = format!("{MARKER}{UNFINISHED}");
+            let is_empty =
+                found.iter().all(|(name, _)| *name == leftover) && set.list_folders(ROOT)?.is_empty();
+            if !is_empty {
+                return Err(SetError::Foreign(set.files.place(ROOT)));
+            }
+            set.write_whole(MARKER, format!("{MARKER_TITLE}{LAYOUT_VERSION}\n").as_bytes())?;
+            set.sync(ROOT)?;
+        }
+        set.admit(false)?;
+        for folder in [BLOCKS, BACKUPS] {
+            set.files.make_folder(folder).map_err(set.failed(folder))?;
+        }
+        set.sync(ROOT)?;
+        set.remove_leftovers()?;
+        set.look_around()?;
+        Ok(set)
+    }
+
+    /// Opens a directory of backups to read from it.
+    pub fn open_to_read(files: F) -> Result<Self, SetError> {
+        let mut set = Self { files, here: BTreeMap::new(), unsynced: BTreeSet::new() };
+        set.admit(true)?;
+        set.look_around()?;
+        Ok(set)
+    }
+
+    fn admit(&mut self, shared: bool) -> Result<(), SetError> {
+        let here = self.files.place(ROOT);
+        let title = match self.files.read(MARKER) {
+            Ok(title) => String::from_utf8_lossy(&title).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(SetError::Foreign(here)),
+            Err(error) => return Err(self.failed(MARKER)(error)),
+        };
+        match title.strip_prefix(MARKER_TITLE).and_then(|version| version.trim().parse::<u32>().ok()) {
+            Some(LAYOUT_VERSION) => {}
+            Some(newer) if newer > LAYOUT_VERSION => return Err(SetError::Newer(here)),
+            _ => return Err(SetError::Foreign(here)),
+        }
+        let held = self.files.hold(MARKER, shared).map_err(self.failed(MARKER))?;
+        if held { Ok(()) } else { Err(SetError::Taken(here)) }
+    }
+
+    /// What a killed run has not finished goes.
+    fn remove_leftovers(&mut self) -> Result<(), SetError> {
+        let mut folders = vec![ROOT.to_owned(), BACKUPS.to_owned()];
+        folders.extend(self.block_folders()?);
+        for folder in folders {
+            for (name, _) in self.list(&folder)? {
+                if name.ends_with(UNFINISHED) {
+                    self.remove(&joined(&folder, &name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn block_folders(&self) -> Result<Vec<String>, SetError> {
+        Ok(self.list_folders(BLOCKS)?.iter().map(|folder| joined(BLOCKS, folder)).collect())
+    }
+
+    fn look_around(&mut self) -> Result<(), SetError> {
+        for folder in self.block_folders()? {
+            for (name, length) in self.list(&folder)? {
+                let hash = name.strip_suffix(".block").and_then(|hash| hash.parse::<ContentHash>().ok());
+                self.here.extend(hash.map(|hash| (hash, length)));
+            }
+        }
+        Ok(())
+    }
+}
+
+// === single files ===
+
+fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+impl<F: Files> BackupSet<F> {
+    fn failed(&self, name: &str) -> impl FnOnce(io::Error) -> SetError + use<F> {
+        let place = self.files.place(name);
+        move |error| SetError::Io { place, error }
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, SetError> {
+        self.files.files(folder).map_err(self.failed(folder))
+    }
+
+    fn list_folders(&self, folder: &str) -> Result<Vec<String>, SetError> {
+        self.files.folders(folder).map_err(self.failed(folder))
+    }
+
+    /// Writes a file so that it is whole once it has its name. The name is not durable yet.
+    fn write_whole(&mut self, name: &str, bytes: &[u8]) -> Result<(), SetError> {
+        let unfinished = format!("{name}{UNFINISHED}");
+        self.files.write(&unfinished, bytes).map_err(self.failed(&unfinished))?;
+        self.files.rename(&unfinished, name).map_err(self.failed(name))
+    }
+
+    fn sync(&mut self, folder: &str) -> Result<(), SetError> {
+        self.files.sync_folder(folder).map_err(self.failed(folder))
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), SetError> {
+        self.files.remove(name).map_err(self.failed(name))
+    }
+}
+
+// === what is here ===
+
+impl<F: Files> BackupSet<F> {
+    /// What people call the directory.
+    pub fn place(&self) -> String {
+        self.files.place(ROOT)
+    }
+
+    /// What people call the file that has the bytes of this hash.
+    pub fn place_of(&self, hash: ContentHash) -> String {
+        self.files.place(&block_name(hash))
+    }
+
+    /// The backups that are here, oldest first.
+    pub fn ids(&self) -> Result<Vec<BackupId>, SetError> {
+        let found = self.list(BACKUPS)?;
+        let id = |(name, _): &(String, u64)| name.strip_suffix(".manifest")?.parse().ok();
+        let mut ids: Vec<BackupId> = found.iter().filter_map(id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// One backup; the newest unless it is named.
+    pub fn manifest(&self, id: Option<BackupId>) -> Result<Manifest, SetError> {
+        let ids = self.ids()?;
+        let id = match id {
+            None => *ids.last().ok_or_else(|| SetError::Empty(self.place()))?,
+            Some(id) if ids.contains(&id) => id,
+            Some(id) => return Err(SetError::Unknown { id, place: self.place() }),
+        };
+        let name = manifest_name(id);
+        let text = self.files.read(&name).map_err(self.failed(&name))?;
+        Manifest::decode(&String::from_utf8_lossy(&text))
+            .map_err(|error| SetError::Manifest { place: self.files.place(&name), error })
+    }
+
+    /// The bytes of this hash, checked against it.
+    pub fn read(&self, hash: ContentHash) -> Result<Vec<u8>, SetError> {
+        let name = block_name(hash);
+        let bytes = match self.files.read(&name) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(SetError::Missing(self.files.place(&name)));
+            }
+            Err(error) => return Err(self.failed(&name)(error)),
+        };
+        if ContentHash::of(&bytes) == hash {
+            Ok(bytes)
+        } else {
+            Err(SetError::Damaged(self.files.place(&name)))
+        }
+    }
+
+    /// Whether bytes of this hash are here.
+    pub fn has(&self, hash: ContentHash) -> bool {
+        self.here.contains_key(&hash)
+    }
+
+    /// Backups that the store may remember though they are not here: those that came to nothing, and
+    /// those that were removed.
+    pub fn forgettable(&self) -> Result<Vec<BackupId>, SetError> {
+        let kept = self.ids()?;
+        Ok(self.pending().into_iter().filter(|id| !kept.contains(id)).collect())
+    }
+
+    fn pending(&self) -> Vec<BackupId> {
+        let text = self.files.read(PENDING).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().filter_map(|line| line.parse().ok()).collect()
+    }
+}
+
+// === bringing a backup in ===
+
+impl<F: Files> BackupSet<F> {
+    /// Names a backup, later than every other here, before anybody else knows of it: whenever the
+    /// process is killed, the store can be told that the backup came to nothing.
+    pub fn begin(&mut self, now: UnixNanos) -> Result<Begun, SetError> {
+        let mut pending = self.pending();
+        let latest = self.ids()?.into_iter().chain(pending.iter().copied()).max();
+        let id = BackupId(now.0.max(latest.map_or(0, |id| id.0.saturating_add(1))));
+        pending.push(id);
+        self.set_pending(&pending)?;
+        // A file of another length than a manifest says is damaged: it is fetched again.
+        let known = self.lengths();
+        self.here.retain(|hash, length| known.get(hash).is_none_or(|known| known == length));
+        Ok(Begun { id, have: self.here.keys().copied().collect() })
+    }
+
+    /// How long blocks are, as far as the manifests can be read.
+    fn lengths(&self) -> BTreeMap<ContentHash, u64> {
+        let manifests =
+            self.ids().unwrap_or_default().into_iter().filter_map(|id| self.manifest(Some(id)).ok());
+        let blocks = manifests.flat_map(|backup| backup.blocks);
+        blocks.filter_map(|block| Some((block.hash?, block.bytes))).collect()
+    }
+
+    /// Keeps bytes under their hash. They are durable once a backup was completed after it.
+    pub fn put(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<(), SetError> {
+        let folder = folder_of(hash);
+        if self.unsynced.insert(folder.clone()) {
+            self.files.make_folder(&folder).map_err(self.failed(&folder))?;
+            self.unsynced.insert(BLOCKS.to_owned());
+        }
+        self.write_whole(&block_name(hash), bytes)?;
+        self.here.insert(hash, bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Completes a backup: from now on it is there, whatever happens.
+    pub fn complete(&mut self, backup: &Manifest) -> Result<(), SetError> {
+        for folder in std::mem::take(&mut self.unsynced) {
+            self.sync(&folder)?;
+        }
+        self.write_whole(&manifest_name(backup.id), backup.encode().as_bytes())?;
+        self.sync(BACKUPS)
+    }
+
+    /// Removes all but the newest backups, and what none has any more. Returns how many backups. Nothing
+    /// goes when a backup cannot be read, since nobody knows what it has.
+    pub fn keep(&mut self, count: usize) -> Result<usize, SetError> {
+        let ids = self.ids()?;
+        let (old, kept) = ids.split_at(ids.len().saturating_sub(count));
+        let mut needed = HashSet::new();
+        for id in kept {
+            needed.extend(self.manifest(Some(*id))?.hashes());
+        }
+        if !old.is_empty() {
+            self.set_pending(&[self.pending().as_slice(), old].concat())?;
+            for id in old {
+                self.remove(&manifest_name(*id))?;
+            }
+            // Before its blocks go, a backup must be gone for good.
+            self.sync(BACKUPS)?;
+        }
+        let gone: Vec<ContentHash> =
+            self.here.keys().copied().filter(|hash| !needed.contains(hash)).collect();
+        for hash in gone {
+            self.remove(&block_name(hash))?;
+            self.here.remove(&hash);
+        }
+        Ok(old.len())
+    }
+
+    /// Ends a run: everybody who had to be told was told.
+    pub fn end(&mut self) -> Result<(), SetError> {
+        self.set_pending(&[])
+    }
+
+    fn set_pending(&mut self, ids: &[BackupId]) -> Result<(), SetError> {
+        if ids.is_empty() {
+            self.remove(PENDING)?;
+        } else {
+            let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+            self.write_whole(PENDING, text.as_bytes())?;
+        }
+        self.sync(ROOT)
+    }
+}
