@@ -325,6 +325,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_can_be_said_in_the_file() {
+        let file = "max-disk: 200GB\nrollup-retention: 30d\nretention-rules:\n  - match: '{ failed }'\n    keep: 30d\n  - '1d: { name = \"x\" }'\n";
+        let settings = with_file(file, &[]).unwrap();
+        assert_eq!(settings.max_disk, DiskBound::Bytes(200_000_000_000));
+        assert_eq!(settings.rollup_retention, Some(Duration::from_secs(30 * 86400)));
+        let rules: Vec<Value> = settings.retention_rules.iter().map(Rule::to_json).collect();
+        let rule = |selector: &str, keep: &str| serde_json::json!({ "match": selector, "keep": keep });
+        assert_eq!(rules, [rule("{ failed }", "30days"), rule("{ name = \"x\" }", "1day")]);
+        let settings = with_file(file, &["--retention-rules=2d: { }"]).unwrap();
+        assert_eq!(settings.retention_rules.len(), 1, "flags stand above the file");
+    }
+
+    #[test]
     fn refusals_name_the_key_the_value_and_what_is_allowed() {
         for (file, words) in [
             ("retentoin: 7d", ["retentoin", "allowed are", "retention"]),

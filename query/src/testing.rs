@@ -112,6 +112,8 @@ pub(crate) struct FakeStore {
     pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
     pub(crate) edges: Vec<Dependency>,
     pub(crate) edge_ranges: Mutex<Vec<TimeRange>>,
+    /// Every scan meets one more damaged block.
+    pub(crate) damaging: bool,
     /// Every reading fails.
     pub(crate) broken: bool,
 }
@@ -172,7 +174,8 @@ impl TraceStore for FakeStore {
     }
 
     fn status(&self) -> StoreStatus {
-        self.status
+        let met = if self.damaging { self.scans.lock().len() as u64 } else { 0 };
+        StoreStatus { damaged_blocks: self.status.damaged_blocks + met, ..self.status }
     }
 
     fn refusal(&self) -> Option<AppendError> {

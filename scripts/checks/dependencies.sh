@@ -52,4 +52,9 @@ never_links spandrel-collector rocksdb
 never_links spandrel-query rocksdb
 never_links spandrel-rocks axum tonic hyper
 
+# What tests may do to a store, no binary carries.
+if cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-storage | grep -q failpoints; then
+    complain "spandrel is built with the feature failpoints of spandrel-storage, which is for tests alone"
+fi
+
 ((failures == 0)) || die "$failures dependencies point the wrong way (ARCHITECTURE.md draws the right one)"

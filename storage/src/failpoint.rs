@@ -81,6 +81,7 @@ failpoints! {
     OpenAdopted,
     /// That is deleted; nobody can use the store yet.
     OpenTidied,
+
     /// It is remembered what a backup will hold; nothing is passed on.
     BackupPlanned,
     /// A block is passed on; perhaps more follow.

@@ -22,6 +22,8 @@ pub(crate) struct Spent {
     pub(crate) wall: Duration,
     /// CPU time of the server.
     pub(crate) server: Duration,
+    /// CPU time of this driver, which makes what it sends.
+    pub(crate) driver: Duration,
     /// The share of all cores that went to neither the server nor this driver.
     pub(crate) others_share: f64,
 }
@@ -87,7 +89,7 @@ impl Meter {
         let machine = now.machine.saturating_sub(self.at_begin.machine);
         let others = machine.saturating_sub(server + driver).as_secs_f64();
         let others_share = others / (wall.as_secs_f64() * cores() as f64).max(1e-3);
-        Spent { wall, server, others_share }
+        Spent { wall, server, driver, others_share }
     }
 }
 

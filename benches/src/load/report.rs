@@ -36,9 +36,10 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, more)) = self.sizes.split_first() else { return Ok(()) };
         writeln!(f, "spandrel {}, {}", first.version, self.conditions)?;
-        let sizes = self.sizes.iter().map(|size| format!("{:>CELL$}", figures::spans(size.spans)));
-        let growth = more.last().map(|last| growth_name(first, last)).unwrap_or_default();
-        writeln!(f, "\n{:<NAME$}{:>BAR$}{}{growth:>CELL$}", "", "bar", sizes.collect::<String>())?;
+        let sizes = self.sizes.iter().map(|size| figures::spans(size.spans));
+        let grown = more.iter().map(|size| growth_name(first, size));
+        let heads: String = sizes.chain(grown).map(|name| cell(&name, None)).collect();
+        writeln!(f, "{}", format!("\n{:<NAME$}{:>BAR$}{heads}", "", "bar").trim_end())?;
         for section in &first.sections {
             writeln!(f, "\n{}", section.title)?;
             for figure in &section.figures {
@@ -70,21 +71,17 @@ impl Report {
     }
 }
 
-/// One figure at each size, and how much it has grown from the first to the last.
+/// One figure at each size, and how much it has grown from the first to each other.
 fn write_row(f: &mut fmt::Formatter<'_>, figures: &[&Figure]) -> fmt::Result {
     let Some((first, more)) = figures.split_first() else { return Ok(()) };
     let bar = first.at_most.map(shown).unwrap_or_default();
     let cells = figures.iter().map(|figure| cell(&shown(figure.value), figure.is_met()));
-    let growth = more.last().filter(|_| first.value > 0.0).map(|last| last.value / first.value);
-    let growth =
-        growth.map(|times| cell(&format!("x {times:.2}"), first.growth_at_most.map(|bar| times <= bar)));
-    let line = format!(
-        "  {:<width$}{bar:>BAR$}{}{}",
-        first.name,
-        cells.collect::<String>(),
-        growth.unwrap_or_default(),
-        width = NAME - 2
-    );
+    let growth = more.iter().filter(|_| first.value > 0.0).map(|figure| {
+        let times = figure.value / first.value;
+        cell(&format!("x {times:.2}"), first.growth_at_most.map(|bar| times <= bar))
+    });
+    let name = format!("  {}", first.name);
+    let line = format!("{name:<NAME$}{bar:>BAR$}{}", cells.chain(growth).collect::<String>());
     writeln!(f, "{}", line.trim_end())
 }
 
@@ -98,8 +95,8 @@ fn cell(value: &str, is_met: Option<bool>) -> String {
     format!("{value:>width$}{verdict:<VERDICT$}", width = CELL - VERDICT)
 }
 
-fn growth_name(first: &SizeReport, last: &SizeReport) -> String {
-    format!("{} -> {}", figures::spans(first.spans), figures::spans(last.spans))
+fn growth_name(first: &SizeReport, other: &SizeReport) -> String {
+    format!("{}->{}", figures::spans(first.spans), figures::spans(other.spans))
 }
 
 impl Display for Conditions {
@@ -156,6 +153,6 @@ pub(crate) mod tests {
         let words: Vec<_> = row.split_whitespace().collect();
         assert_eq!(words, "trace, p99 ms 4 3 met 4.50 NOT MET x 1.50 met".split(' ').collect::<Vec<_>>());
         assert!(table.contains("1 of 2 figures"), "{table}");
-        assert!(table.contains("1M -> 5M"), "{table}");
+        assert!(table.contains("1M->5M"), "{table}");
     }
 }

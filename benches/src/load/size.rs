@@ -83,6 +83,7 @@ async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
 
     let latencies = Latencies::of(latencies);
     let per_million = |spent: Spent| spent.server.as_secs_f64() * 1e6 / spans as f64;
+    let driver = acknowledged.driver.as_secs_f64() * 1e6 / spans as f64;
     let figures = vec![
         Figure::new("CPU s per million, until acknowledged", per_million(acknowledged))
             .at_most(bars::CPU_QUERYABLE),
@@ -97,6 +98,7 @@ async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
         Figure::new("bytes per span on the wire", bytes as f64 / spans as f64),
         Figure::new("spans per request", spans as f64 / requests as f64),
         Figure::new("sent again when overloaded", retries as f64),
+        Figure::new("CPU s per million of the driver, sending", driver),
         Figure::new("CPU of others while sending, % of the machine", acknowledged.others_share * 1e2),
         Figure::new("CPU of others until settled, % of the machine", settled.others_share * 1e2),
     ];

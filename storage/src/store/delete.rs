@@ -230,8 +230,9 @@ impl BlockTraceStore {
             left.retain(|key| ending.waits_for.contains(&key.block));
             self.engine.delete(&left)?;
         }
-        let begin = !std::mem::replace(&mut ending.begun, true);
-        if !self.engine.purge(begin)? {
+        let done = self.engine.purge(!ending.begun)?;
+        ending.begun = true;
+        if !done {
             return Ok(false);
         }
         for job in &ending.jobs {

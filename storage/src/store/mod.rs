@@ -262,9 +262,11 @@ impl BlockTraceStore {
         self.retention_trouble.note(result, self.clock.now(), "keeping to the bound of the disk failed");
         let result = self.delete_unread().and_then(|()| self.tidy_when_quiet());
         self.deletion_trouble.note(result, self.clock.now(), "deleting replaced blocks failed");
-        let result = self.continue_deletions();
-        merged |= *result.as_ref().unwrap_or(&false);
-        self.cleaning_trouble.note(result, self.clock.now(), "a deletion failed");
+        if everything || self.cleaning_trouble.is_over(self.clock.now()) {
+            let result = self.continue_deletions();
+            merged |= *result.as_ref().unwrap_or(&false);
+            self.cleaning_trouble.note(result, self.clock.now(), "a deletion failed");
+        }
         merged
     }
 

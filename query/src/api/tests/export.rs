@@ -33,6 +33,19 @@ async fn an_export_is_planned() {
     assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
 }
 
+/// What was known before is said in a header; what is met on the way ends the answer as a failure.
+#[tokio::test]
+async fn damage_is_never_passed_over_in_silence() {
+    for format in ["otlp", "jaeger", "parquet"] {
+        let store = FakeStore { damaging: true, ..shop() };
+        let got = get(store, &format!("/api/v1/export?format={format}")).await;
+        assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
+        assert!(got.json()["detail"].as_str().unwrap().contains("damaged block"));
+    }
+    let known = StoreStatus { damaged_blocks: 3, ..StoreStatus::default() };
+    export(FakeStore { status: known, ..shop() }, "").await;
+}
+
 #[tokio::test]
 async fn otlp_is_the_lossless_answer_line_by_line() {
     for query in ["", "?format=otlp", "?format=otlp-json"] {

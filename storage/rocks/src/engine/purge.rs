@@ -7,12 +7,12 @@
 //! out of every blob file that holds something dead. Moving goes window by window: the room it takes
 //! is that of one window, and ingest and merges get their turn in between.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions, DEFAULT_COLUMN_FAMILY_NAME};
-use spandrel_block::BlockKey;
-use spandrel_storage::engine::EngineError;
+use spandrel_block::{BlockKey, CatalogRow};
+use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError};
 
 use super::{RocksEngine, failure, successor};
 use crate::options::{CATALOG, FRESH, INDEX, REPLACED, SEALED};
@@ -20,15 +20,28 @@ use crate::options::{CATALOG, FRESH, INDEX, REPLACED, SEALED};
 /// How far a purge is.
 #[derive(Debug, Default)]
 pub(super) struct Purge {
-    /// What is still to be moved: the keys of a window in one family.
-    windows: VecDeque<(&'static str, Vec<u8>)>,
+    /// What is still to be moved.
+    windows: VecDeque<Window>,
     /// Logs that were there when it began.
     logs: BTreeSet<PathBuf>,
+    /// What RocksDB had failed at by then: moving says nothing of its own failures.
+    failures: u64,
+}
+
+/// A window in one family.
+#[derive(Debug, Clone)]
+struct Window {
+    family: &'static str,
+    /// What its keys begin with.
+    keys: Vec<u8>,
+    /// Bytes of its blocks.
+    bytes: u64,
 }
 
 /// Bytes in blob files that no key points at any more.
 const GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
+const FAILURES: &str = "rocksdb.background-errors";
 const ALL: [&str; 6] = [FRESH, SEALED, CATALOG, INDEX, REPLACED, DEFAULT_COLUMN_FAMILY_NAME];
 /// Blocks' pages: the families with blob files.
 const PAGES: [&str; 2] = [FRESH, SEALED];
@@ -42,35 +55,65 @@ impl RocksEngine {
         if begin {
             *purge = self.begin_purge()?;
         }
-        while let Some((family, window)) = purge.windows.pop_front() {
-            if self.number(family, GARBAGE)? > 0 {
-                self.move_live(family, &window)?;
-                return Ok(false);
+        while let Some(window) = purge.windows.pop_front() {
+            if self.number(window.family, GARBAGE)? == 0 {
+                purge.windows.retain(|other| other.family != window.family);
+                continue;
             }
+            if let Err(error) = self.move_live(&window, purge.failures) {
+                purge.windows.push_front(window);
+                purge.failures = self.number(CATALOG, FAILURES)?;
+                return Err(error);
+            }
+            return Ok(false);
         }
         self.is_settled(&purge.logs)
     }
 
     fn begin_purge(&self) -> Result<Purge, EngineError> {
-        let mut purge = Purge { logs: self.files("log")?, ..Purge::default() };
+        let failures = self.number(CATALOG, FAILURES)?;
+        let logs = self.files("log")?;
         for name in ALL {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
         }
         for name in ALL {
             self.compact(name, None, None)?;
         }
-        for name in PAGES {
+        self.check_failures(failures)?;
+        let mut sizes: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+        for (key, row) in self.read()? {
+            // What does not decode is damage, and other people's business.
+            let bytes = CatalogRow::decode(&row).map_or(0, |row| row.bytes);
+            *sizes.entry(key.encode_window()).or_default() += bytes;
+        }
+        let mut purge = Purge { logs, failures, ..Purge::default() };
+        for family in PAGES {
             let mut blocks = Vec::new();
-            self.blocks_of(name, &mut blocks)?;
-            let windows: BTreeSet<Vec<u8>> = blocks.iter().map(BlockKey::encode_window).collect();
-            purge.windows.extend(windows.into_iter().map(|window| (name, window)));
+            self.blocks_of(family, &mut blocks)?;
+            let here: BTreeSet<Vec<u8>> = blocks.iter().map(BlockKey::encode_window).collect();
+            let window =
+                |keys: Vec<u8>| Window { family, bytes: sizes.get(&keys).copied().unwrap_or(0), keys };
+            purge.windows.extend(here.into_iter().map(window));
         }
         Ok(purge)
     }
 
+    fn check_failures(&self, before: u64) -> Result<(), EngineError> {
+        if self.number(CATALOG, FAILURES)? == before {
+            return Ok(());
+        }
+        let what = "moving live data away from deleted data failed; RocksDB's LOG file says why";
+        Err(EngineError::Io(what.to_owned()))
+    }
+
     /// Moves the live pages of a window into new blob files; old ones without a live page go.
-    fn move_live(&self, name: &'static str, window: &[u8]) -> Result<(), EngineError> {
-        let family = self.family(name)?;
+    fn move_live(&self, window: &Window, failures: u64) -> Result<(), EngineError> {
+        // Both copies are there until the old files go.
+        let needed = window.bytes.saturating_add(self.disk.reserve_bytes());
+        if self.free_bytes().is_some_and(|free| free < needed) {
+            return Err(EngineError::NoSpace(format!("{needed} bytes are needed to move a window")));
+        }
+        let family = self.family(window.family)?;
         let set = |on: &str| {
             let options = [
                 ("enable_blob_garbage_collection", on),
@@ -80,9 +123,9 @@ impl RocksEngine {
             self.db.set_options_cf(&family, &options).map_err(failure)
         };
         set("true")?;
-        let moved = self.compact(name, Some(window.to_vec()), successor(window));
+        let moved = self.compact(window.family, Some(window.keys.clone()), successor(&window.keys));
         set("false")?;
-        moved
+        moved.and_then(|()| self.check_failures(failures))
     }
 
     fn compact(&self, name: &str, start: Option<Vec<u8>>, end: Option<Vec<u8>>) -> Result<(), EngineError> {

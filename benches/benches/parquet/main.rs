@@ -1,0 +1,84 @@
+//! Own layout, or Parquet underneath? The same sealed spans both ways, with the same questions.
+//!
+//!     cargo bench -p spandrel-benches --bench parquet -- --spans 500000
+//!
+//! Both sides get spans sorted by trace and start, as a merge has them, and neither may lose anything.
+//! The Parquet side ([`table`]) is as good as its format lets it be: typed columns for the attributes
+//! that the corpus has, dictionaries, delta encodings, page index, bloom filters. The own side is the
+//! block writer and the real store over RocksDB, whose answers are whole ones: spans each once, full
+//! summaries. Files are in the page cache, and nothing was read or decoded before a question is asked
+//! ([`clock`] says how time is taken).
+
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot set itself up has no result"
+)]
+
+mod clock;
+mod input;
+mod lookup;
+mod own;
+mod table;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use self::input::Input;
+
+#[derive(Parser)]
+struct Flags {
+    /// Spans of the corpus
+    #[arg(long, default_value_t = 200_000)]
+    spans: u64,
+    /// The corpus to make
+    #[arg(long, default_value_t = 20_260_401)]
+    seed: u64,
+    /// Questions of each kind
+    #[arg(long, default_value_t = 40)]
+    questions: usize,
+    /// What `cargo bench` passes on
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What one way of storing costs.
+pub struct Costs {
+    name: String,
+    bytes: u64,
+    encode: Duration,
+    decode: Duration,
+    /// Each of a file that was just opened.
+    by_id: Duration,
+    by_value: Duration,
+    absent_value: Duration,
+}
+
+fn main() {
+    let flags = Flags::parse();
+    let input = Input::new(flags.spans, flags.seed, flags.questions);
+    let spans = input.spans.len() as f64;
+    println!(
+        "{} spans of {} traces, {:.0} bytes each on the wire",
+        input.spans.len(),
+        input.traces,
+        input.bytes() as f64 / spans
+    );
+    let costs = [table::measure(&input, 1), table::measure(&input, 3), own::measure(&input)];
+    println!(
+        "\n| | bytes/span | encode us/span | decode us/span | by ID ms | by value ms | absent value ms |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for Costs { name, bytes, encode, decode, by_id, by_value, absent_value } in &costs {
+        println!(
+            "| {name} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            *bytes as f64 / spans,
+            encode.as_secs_f64() * 1e6 / spans,
+            decode.as_secs_f64() * 1e6 / spans,
+            by_id.as_secs_f64() * 1e3,
+            by_value.as_secs_f64() * 1e3,
+            absent_value.as_secs_f64() * 1e3,
+        );
+    }
+}
