@@ -279,7 +279,7 @@ proptest! {
         assert_same(&merged.bytes, &write(&all).bytes);
         verify(merged.bytes.clone()).unwrap();
         // And again: what was copied once is copied as well as what was pushed.
-        assert_same(&merge(&[merged.bytes.clone()]).bytes, &merged.bytes);
+        assert_same(&merge(std::slice::from_ref(&merged.bytes)).bytes, &merged.bytes);
     }
 
     #[test]
@@ -432,5 +432,5 @@ fn long_messages_and_many_keys_come_back() {
     let block = write(&spans);
     check_rows(&block.bytes, &sorted(&spans));
     verify(block.bytes.clone()).unwrap();
-    assert_same(&merge(&[block.bytes.clone()]).bytes, &block.bytes);
+    assert_same(&merge(std::slice::from_ref(&block.bytes)).bytes, &block.bytes);
 }
