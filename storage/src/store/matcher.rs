@@ -107,6 +107,17 @@ pub(crate) enum Verdict {
     Yes,
 }
 
+/// What filters alone can say of a predicate, whatever the block: made once for a search.
+#[derive(Debug)]
+pub(crate) enum FilterPredicate {
+    /// Nothing.
+    Open,
+    /// An attribute has to be there that has a token.
+    Token(AttributeScope, Token),
+    And(Vec<FilterPredicate>),
+    Or(Vec<FilterPredicate>),
+}
+
 /// A predicate made ready for the rows of one block.
 #[derive(Debug)]
 pub(crate) enum BlockPredicate {
@@ -144,6 +155,53 @@ pub(crate) struct ColumnRow {
 
 /// For each attribute test of a predicate, what it says of each row of a page; empty while unknown.
 pub(crate) type AttributeVerdicts = Vec<Vec<Verdict>>;
+
+impl FilterPredicate {
+    pub(crate) fn new(predicate: &Predicate) -> Self {
+        match predicate {
+            Predicate::And(parts) => Self::And(parts.iter().map(Self::new).collect()),
+            Predicate::Or(parts) => Self::Or(parts.iter().map(Self::new).collect()),
+            // A service that does not say its name has one all the same.
+            Predicate::Compare(Field::Attribute(_, key), _) | Predicate::Exists(Field::Attribute(_, key))
+                if key == SERVICE_NAME =>
+            {
+                Self::Open
+            }
+            Predicate::Compare(Field::Attribute(scope, key), comparison) => {
+                Self::Token(*scope, comparison.token(key).unwrap_or_else(|| Token::of_key(key)))
+            }
+            Predicate::Exists(Field::Attribute(scope, key)) => Self::Token(*scope, Token::of_key(key)),
+            _ => Self::Open,
+        }
+    }
+
+    /// Whether it says nothing of any block.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Token(..) => false,
+            Self::And(parts) => parts.iter().all(Self::is_open),
+            Self::Or(parts) => parts.is_empty() || parts.iter().any(Self::is_open),
+        }
+    }
+
+    /// Whether a page may have a matching row.
+    pub(crate) fn may_match(&self, filters: &PageFilters, page: usize) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Token(scope, token) => {
+                let on_resource =
+                    *scope != AttributeScope::Span && filters.resources.may_contain(*token);
+                let of_page = &filters.pages[page];
+                on_resource
+                    || *scope != AttributeScope::Resource
+                        && (of_page.may_contain(*token) || of_page.may_contain(Token::IRREGULAR))
+            }
+            Self::And(parts) => parts.iter().all(|part| part.may_match(filters, page)),
+            Self::Or(parts) => parts.iter().any(|part| part.may_match(filters, page)),
+        }
+    }
+}
 
 impl BlockPredicate {
     /// Prepares a predicate for a block.

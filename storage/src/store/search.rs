@@ -19,7 +19,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
-use super::matcher::{self, AttributeVerdicts, BlockPredicate, ColumnRow, Verdict};
+use super::matcher::{self, AttributeVerdicts, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
 use super::summary::summarise;
 use super::view::{TenantState, View};
 use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
@@ -32,6 +32,7 @@ pub(super) struct Search<'s> {
     state: &'s TenantState,
     view: Arc<View>,
     plan: &'s SearchPlan,
+    filter: FilterPredicate,
     snapshot: u64,
     scanned: Scanned,
     damage: Damage,
@@ -83,7 +84,8 @@ impl<'s> Search<'s> {
         damage: Damage,
     ) -> Self {
         let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
-        Self { store, tenant, state, view, plan, snapshot, scanned, damage, cut: false }
+        let filter = FilterPredicate::new(&plan.predicate);
+        Self { store, tenant, state, view, plan, filter, snapshot, scanned, damage, cut: false }
     }
 
     /// The first `limit` traces, and one more to know whether there is a next page.
@@ -164,12 +166,21 @@ impl<'s> Search<'s> {
     /// The same, or why the block cannot be looked at.
     pub(super) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.store.reader;
-        let dictionary = reader.dictionary(entry)?;
-        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary)?;
-        if matches!(predicate, BlockPredicate::Constant(false)) {
+        let pages = self.pages_that_may_match(entry)?;
+        if pages.is_empty() {
             return Ok(Vec::new());
         }
-        let pages = self.pages_that_may_match(entry, &predicate)?;
+        let dictionary = reader.dictionary(entry)?;
+        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary)?;
+        let pages = match predicate {
+            BlockPredicate::Constant(false) => return Ok(Vec::new()),
+            _ if predicate.tests().is_empty() => pages,
+            _ => {
+                // What resources say is decided by now: fewer pages may be left.
+                let filters = reader.filters(entry)?;
+                pages.into_iter().filter(|page| predicate.may_match_page(&filters, *page as usize)).collect()
+            }
+        };
         self.scanned.blocks_read += u64::from(!pages.is_empty());
         let mut found: Vec<TraceId> = Vec::new();
         for page in pages {
@@ -189,17 +200,14 @@ impl<'s> Search<'s> {
         Ok(dated)
     }
 
-    fn pages_that_may_match(
-        &self,
-        entry: &BlockEntry,
-        predicate: &BlockPredicate,
-    ) -> Result<Vec<u32>, BlockError> {
+    /// Pages that filters alone do not rule out.
+    fn pages_that_may_match(&self, entry: &BlockEntry) -> Result<Vec<u32>, BlockError> {
         let pages = 0..self.store.reader.pages(entry)? as u32;
-        if predicate.tests().is_empty() {
+        if self.filter.is_open() {
             return Ok(pages.collect());
         }
         let filters = self.store.reader.filters(entry)?;
-        Ok(pages.filter(|page| predicate.may_match_page(&filters, *page as usize)).collect())
+        Ok(pages.filter(|page| self.filter.may_match(&filters, *page as usize)).collect())
     }
 
     /// Traces with a matching row in the page, in their order.
