@@ -206,13 +206,26 @@ impl FilterPredicate {
 impl BlockPredicate {
     /// Prepares a predicate for a block.
     pub(crate) fn new(predicate: &Predicate, dictionary: &Dictionary) -> Result<Self, WireError> {
-        let mut tests = 0;
-        Self::build(predicate, dictionary, &mut tests)
+        let mut prepared = Self::build(predicate, dictionary)?;
+        // Only now: parts that decide nothing are gone.
+        prepared.number_tests(&mut 0);
+        Ok(prepared)
     }
 
-    fn build(predicate: &Predicate, dictionary: &Dictionary, tests: &mut usize) -> Result<Self, WireError> {
-        let mut each = |parts: &[Predicate]| -> Result<Vec<Self>, WireError> {
-            parts.iter().map(|part| Self::build(part, dictionary, tests)).collect()
+    fn number_tests(&mut self, next: &mut usize) {
+        match self {
+            Self::Attribute(_, number) => {
+                *number = *next;
+                *next += 1;
+            }
+            Self::And(parts) | Self::Or(parts) => parts.iter_mut().for_each(|part| part.number_tests(next)),
+            _ => {}
+        }
+    }
+
+    fn build(predicate: &Predicate, dictionary: &Dictionary) -> Result<Self, WireError> {
+        let each = |parts: &[Predicate]| -> Result<Vec<Self>, WireError> {
+            parts.iter().map(|part| Self::build(part, dictionary)).collect()
         };
         Ok(match predicate {
             Predicate::All => Self::Constant(true),
@@ -223,13 +236,13 @@ impl BlockPredicate {
                 let token = comparison.token(key).unwrap_or_else(|| Token::of_key(key));
                 let test =
                     AttributeTest { key: key.clone(), comparison: Some(comparison.clone()), negated: false, token };
-                Self::attribute(*scope, test, dictionary, tests)?
+                Self::attribute(*scope, test, dictionary)?
             }
             Predicate::Exists(Field::Attribute(scope, key)) => {
-                Self::attribute(*scope, AttributeTest::exists(key, false), dictionary, tests)?
+                Self::attribute(*scope, AttributeTest::exists(key, false), dictionary)?
             }
             Predicate::Absent(Field::Attribute(scope, key)) => {
-                Self::attribute(*scope, AttributeTest::exists(key, true), dictionary, tests)?
+                Self::attribute(*scope, AttributeTest::exists(key, true), dictionary)?
             }
             Predicate::Compare(field, comparison) => Self::by_class(dictionary, |operation, flags| match field {
                 Field::Name => comparison.holds_for_text(operation),
@@ -255,7 +268,6 @@ impl BlockPredicate {
         scope: AttributeScope,
         test: AttributeTest,
         dictionary: &Dictionary,
-        tests: &mut usize,
     ) -> Result<Self, WireError> {
         let mut parts = Vec::new();
         let negated = test.negated;
@@ -268,8 +280,7 @@ impl BlockPredicate {
             parts.push(Self::table(table.collect(), Self::Origin));
         }
         if scope != AttributeScope::Resource {
-            parts.push(Self::Attribute(test, *tests));
-            *tests += 1;
+            parts.push(Self::Attribute(test, 0));
         }
         Ok(if negated { Self::and(parts) } else { Self::or(parts) })
     }
