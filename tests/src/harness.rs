@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
-use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_rocks::{Disk, Durability, LockError, RocksEngine};
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::{Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
 use tempfile::TempDir;
 
 use crate::mortal::{Fate, MortalEngine};
+use crate::server::eventually;
 use crate::spans::{BEGIN, HOUR, Sent, decoded};
 
 /// A clock that tests move.
@@ -126,7 +127,14 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, String> {
-    let disk = Disk::lock(directory, 1 << 20).map_err(|error| error.to_string())?;
+    // A process that another thread starts right now has all our locks for a moment, until it becomes
+    // what it will be.
+    let locked =
+        eventually("the lock of a directory that was let go", || match Disk::lock(directory, 1 << 20) {
+            Err(LockError::Taken(_)) => None,
+            locked => Some(locked),
+        });
+    let disk = locked.map_err(|error| error.to_string())?;
     let engine = RocksEngine::open(disk, durability).map_err(|error| error.to_string())?;
     Ok(Arc::new(engine))
 }

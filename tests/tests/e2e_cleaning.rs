@@ -8,6 +8,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -126,6 +127,10 @@ fn a_deletion_goes_on_after_a_kill() {
     assert_eq!(deletion["traceCount"], 50);
     assert_eq!(server.api().search("{ }").len(), 1, "hidden at once");
     server.kill();
+    // Again and again, wherever it is by then.
+    for milliseconds in [10, 60, 120, 250, 500] {
+        Settings::on(data.path()).start_and_kill(Duration::from_millis(milliseconds));
+    }
     let server = Settings::on(data.path()).start();
     assert_eq!(server.api().search("{ }").len(), 1, "and for good");
     let id = deletion["id"].as_str().unwrap();

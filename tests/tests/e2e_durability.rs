@@ -234,16 +234,16 @@ fn sigkill_loses_nothing_acknowledged() {
         }
         let killed = Instant::now();
         server = start(data.path());
-        let (took, stored) = (killed.elapsed(), server.api().status("spanCount"));
+        let (took, mut api) = (killed.elapsed(), server.api());
+        let (stored, fresh) = (api.status("spanCount"), api.status("unsealedSpanCount"));
         let (of_round, open): (Vec<_>, Vec<_>) =
             senders.into_iter().map(|sender| (sender.acknowledged, sender.unanswered)).unzip();
         let (of_round, open): (Vec<Sent>, Vec<Sent>) =
             (of_round.into_iter().flatten().collect(), open.into_iter().flatten().collect());
-        let mut api = server.api();
         check_by_id(&mut api, &of_round);
         check_by_search(&mut api, &name, &of_round, &open);
         say(&format!(
-            "{name}: killed after {moment:?}, {} requests acknowledged, all found; ready after {took:?} with {stored} spans",
+            "{name}: killed after {moment:?}, {} requests acknowledged, all found; ready after {took:?} with {stored} spans, {fresh} of them fresh",
             of_round.len()
         ));
         acknowledged.extend(of_round);

@@ -4,11 +4,12 @@
 //! is deleted already counts as gone, and before another window goes the engine is asked to tidy up.
 //! The window that is being written does not go: when it alone is too large, `append` refuses.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use spandrel_block::Hour;
-use spandrel_proto::TenantId;
+use spandrel_proto::{TenantId, UnixNanos};
 
 use super::BlockTraceStore;
 use super::retention;
@@ -19,15 +20,27 @@ use super::rewrite::RewriteError;
 pub(super) struct Limit {
     /// Bytes above the bound with nothing left that may go.
     excess: AtomicU64,
+    /// When that was found: tidying up is tried again after a while.
+    found_at: AtomicU64,
+    /// The engine was asked to tidy up since a window went last.
+    tidied: AtomicBool,
     /// Windows of which nothing but pins is left, so that they are not looked at again.
     spent: Mutex<Vec<(TenantId, Hour)>>,
     /// The window after which buffers were written out last.
     cut_at: Mutex<Option<Hour>>,
 }
 
+/// Between two attempts to make room where nothing may go.
+const REST: Duration = Duration::from_secs(5);
+
 // === impl Limit ===
 
 impl Limit {
+    fn rests(&self, now: UnixNanos) -> bool {
+        let found_at = self.found_at.load(Ordering::Relaxed);
+        self.excess() > 0 && found_at > now.minus(REST).0 && found_at <= now.0
+    }
+
     /// Bytes above the bound that cannot be helped.
     pub(super) fn excess(&self) -> u64 {
         self.excess.load(Ordering::Relaxed)
@@ -49,14 +62,16 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
         return Ok(false);
     }
     // Blocks that somebody still reads will go by themselves.
-    if !store.doomed.lock().is_empty() {
+    if store.limit.rests(store.clock.now()) || !store.doomed.lock().is_empty() {
         return Ok(false);
     }
-    store.engine.reclaim(true)?;
+    // Engines remove files a little later: what that brings is seen in the next round.
+    if !store.limit.tidied.swap(true, Ordering::Relaxed) {
+        store.engine.reclaim(true)?;
+        return Ok(false);
+    }
+    store.limit.tidied.store(false, Ordering::Relaxed);
     let left = excess();
-    if left == 0 {
-        return Ok(false);
-    }
     while let Some((tenant, hour)) = oldest(store) {
         if retention::drop_window(store, &tenant, hour)? {
             tracing::warn!(%tenant, hour = hour.0, over = left, "the oldest window went: the store is above --max-disk");
@@ -66,6 +81,7 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
         store.limit.spent.lock().push((tenant, hour));
     }
     store.limit.excess.store(left, Ordering::Relaxed);
+    store.limit.found_at.store(store.clock.now().0, Ordering::Relaxed);
     Ok(false)
 }
 

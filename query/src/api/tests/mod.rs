@@ -106,6 +106,28 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
 }
 
+/// What is wrong with a request is said before anybody is asked for a backup.
+#[tokio::test]
+async fn backups_that_cannot_be_are_problems() {
+    for (body, status, part) in [
+        ("{", 400, "body"),
+        ("{\"havee\": []}", 400, "havee"),
+        ("{\"have\": [\"xyz\"]}", 400, "32 lower-case hex digits"),
+        ("{\"id\": \"1\"}", 400, "16 lower-case hex digits"),
+        ("", 404, "takes no backups"),
+    ] {
+        let request = Request::post("/api/v1/backups").body(Body::from(body)).unwrap();
+        let got = get_with(Arc::new(shop()), config(), request).await;
+        assert_eq!((got.status, got.content_type()), (status, "application/problem+json"), "{body}");
+        let detail = got.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(part), "{body}: {detail}");
+    }
+    let unknown = Request::delete("/api/v1/backups/12").body(Body::empty()).unwrap();
+    assert_eq!(get_with(Arc::new(shop()), config(), unknown).await.status, 400);
+    let check = Request::post("/api/v1/check?deep=1").body(Body::empty()).unwrap();
+    assert_eq!(get_with(Arc::new(shop()), config(), check).await.status, 400);
+}
+
 #[tokio::test]
 async fn other_methods_are_refused() {
     let post = Request::post("/api/v1/services").body(Body::empty()).unwrap();
