@@ -324,8 +324,31 @@ const SPAN: &[(u32, Kind)] = &[
     (14, Kind::Varint),
 ];
 
+/// Whether an attribute is as nearly all are: a key and a plain value of ASCII, each written once and
+/// with a length of one byte. It has no flaw then; whatever it says no to is looked at in full.
+#[inline]
+fn is_plain_attribute(bytes: &[u8]) -> bool {
+    let [0x0a, key_length @ 0..0x80, rest @ ..] = bytes else { return false };
+    let Some((key, [0x12, length @ 0..0x80, value @ ..])) = rest.split_at_checked(usize::from(*key_length))
+    else {
+        return false;
+    };
+    usize::from(*length) == value.len()
+        && key.is_ascii()
+        && match value {
+            [0x0a, length @ 0..0x80, text @ ..] => usize::from(*length) == text.len() && text.is_ascii(),
+            [0x10, 0..0x80] | [0x18, 0..0x80] | [0x21, _, _, _, _, _, _, _, _] => true,
+            [0x18, upper @ .., 0..0x80] => upper.len() < 9 && upper.iter().all(|byte| *byte >= 0x80),
+            _ => false,
+        }
+}
+
 #[inline]
 fn check_key_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
+    // No nesting at all may be allowed: then no value is fine.
+    if depth > 0 && is_plain_attribute(bytes) {
+        return Ok(());
+    }
     let mut reader = Reader::at_offset(bytes, base);
     while let Some(field) = reader.next_field()? {
         match (field.number, field.value) {
@@ -419,7 +442,7 @@ const LONG_TEXT: usize = 64;
 #[inline]
 fn check_text(bytes: &[u8], number: u32) -> Result<(), Flaw> {
     let valid = if bytes.len() < LONG_TEXT {
-        std::str::from_utf8(bytes).is_ok()
+        bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
     } else {
         simdutf8::basic::from_utf8(bytes).is_ok()
     };
