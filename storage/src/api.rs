@@ -1,6 +1,7 @@
 //! The trace store as the other rooms see it: one trait with its contract, and what it answers with.
 
 use bytes::Bytes;
+use spandrel_block::edges::Exemplar;
 use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch};
 use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId, UnixNanos};
@@ -243,6 +244,8 @@ pub struct Point {
     pub error_count: u64,
     /// Their durations.
     pub latency: LatencySketch,
+    /// The worst of them: a failed one before others, then the longest.
+    pub worst: Option<Exemplar>,
 }
 
 /// Who calls whom.

@@ -73,6 +73,7 @@ struct Point {
     p95_nano: u64,
     p99_nano: u64,
     max_nano: u64,
+    exemplar_trace_ids: Vec<String>,
 }
 
 pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
@@ -173,6 +174,7 @@ impl From<&spandrel_storage::Point> for Point {
             p95_nano: quantile(0.95),
             p99_nano: quantile(0.99),
             max_nano: point.latency.max(),
+            exemplar_trace_ids: point.worst.iter().map(|span| span.trace.to_string()).collect(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Rollups of a block: requests, errors and latencies by minute, operation and kind.
 //!
 //! They count every span of the block once, so that counts over whole minutes are answered without
-//! touching a column. Stored as a record of version 1.
+//! touching a column. Stored as a record of version 2; version 1 had no exemplars.
 
 use serde::{Deserialize, Serialize};
 
+use crate::edges::Exemplar;
 use crate::flags::RowFlags;
 use crate::record::{self, RecordError};
 use crate::sketch::LatencySketch;
@@ -27,9 +28,23 @@ pub struct RollupRow {
     pub errors: u64,
     /// Their durations.
     pub latency: LatencySketch,
+    /// The worst of them: a failed one before others, then the longest. Unknown in version 1.
+    pub worst: Option<Exemplar>,
 }
 
-const VERSION: u8 = 1;
+/// A row of version 1.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct OldRow {
+    minute: u32,
+    operation: u32,
+    flags: u8,
+    count: u64,
+    errors: u64,
+    latency: LatencySketch,
+}
+
+const VERSION: u8 = 2;
 /// Kind and parent: what tells requests and kinds apart.
 const KEPT: u8 = 0b0100_0111;
 
@@ -54,13 +69,14 @@ impl RollupKey {
 impl RollupRow {
     pub(crate) fn new(key: RollupKey) -> Self {
         let RollupKey { minute, operation, flags } = key;
-        Self { minute, operation, flags, count: 0, errors: 0, latency: LatencySketch::default() }
+        Self { minute, operation, flags, count: 0, errors: 0, latency: LatencySketch::default(), worst: None }
     }
 
-    pub(crate) fn add(&mut self, duration: u64, failed: bool) {
+    pub(crate) fn add(&mut self, span: Exemplar) {
         self.count += 1;
-        self.errors += u64::from(failed);
-        self.latency.add(duration);
+        self.errors += u64::from(span.failed);
+        self.latency.add(span.duration);
+        self.worst = self.worst.max(Some(span));
     }
 
     /// Kind and parent of its spans; status and failure are not told apart here.
@@ -79,7 +95,10 @@ impl RollupRow {
 
     /// Rollups back from their section.
     pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, RecordError> {
-        let rows: Vec<Self> = record::decode(VERSION, bytes)?;
+        let rows: Vec<Self> = match bytes.first() {
+            Some(1) => record::decode::<Vec<OldRow>>(1, bytes)?.into_iter().map(Self::from).collect(),
+            _ => record::decode(VERSION, bytes)?,
+        };
         match rows.iter().all(Self::is_consistent) {
             true => Ok(rows),
             false => Err(RecordError::Payload("a rollup contradicts itself".to_owned())),
@@ -94,15 +113,25 @@ impl RollupRow {
     }
 }
 
+impl From<OldRow> for RollupRow {
+    fn from(old: OldRow) -> Self {
+        let OldRow { minute, operation, flags, count, errors, latency } = old;
+        Self { minute, operation, flags, count, errors, latency, worst: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use spandrel_proto::TraceId;
+
     use super::*;
 
     #[test]
     fn rollups_that_contradict_themselves_are_refused() {
         let key = RollupKey::of(u64::MAX, 0, RowFlags(2));
         let mut row = RollupRow::new(key);
-        row.add(7, true);
+        let trace = TraceId::from_bytes([7; 16]);
+        row.add(Exemplar { failed: true, duration: 7, trace });
         let decode = |row: &RollupRow| {
             RollupRow::decode_all(&RollupRow::encode_all(std::slice::from_ref(row)).unwrap())
         };
@@ -114,5 +143,18 @@ mod tests {
         ] {
             assert!(matches!(decode(&broken), Err(RecordError::Payload(_))), "{broken:?}");
         }
+    }
+
+    #[test]
+    fn version_1_has_everything_but_the_worst() {
+        let mut row = RollupRow::new(RollupKey::of(u64::MAX, 3, RowFlags(2)));
+        let span =
+            |failed, duration, trace| Exemplar { failed, duration, trace: TraceId::from_bytes([trace; 16]) };
+        [span(false, 9, 1), span(true, 5, 2), span(true, 6, 3)].into_iter().for_each(|span| row.add(span));
+        assert_eq!(row.worst, Some(span(true, 6, 3)));
+        let RollupRow { minute, operation, flags, count, errors, latency, .. } = row.clone();
+        let old = vec![OldRow { minute, operation, flags, count, errors, latency }];
+        let bytes = record::encode(1, &old).unwrap();
+        assert_eq!(RollupRow::decode_all(&bytes), Ok(vec![RollupRow { worst: None, ..row }]));
     }
 }

@@ -14,7 +14,7 @@ use spandrel_proto::{SpanId, TraceId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::dictionary::Dictionary;
-use crate::edges::{EdgeBuilder, EdgeSpan, PeerCandidates};
+use crate::edges::{EdgeBuilder, EdgeSpan, Exemplar, PeerCandidates};
 use crate::filter::{PageFilters, TokenFilter};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, SectionKind};
@@ -232,7 +232,8 @@ impl BlockWriter {
         let flags = RowFlags(self.words.shapes.get(class.shape).flags);
         let shown = shown_duration(row.start, row.duration);
         let key = RollupKey::of(row.start, class.operation, flags);
-        self.rollups.entry(key).or_insert_with(|| RollupRow::new(key)).add(shown, flags.failed());
+        let span = Exemplar { failed: flags.failed(), duration: shown, trace: self.last_trace };
+        self.rollups.entry(key).or_insert_with(|| RollupRow::new(key)).add(span);
         self.zone.see(row.start, row.sequence, shown, flags);
         let columns = &mut self.columns;
         columns.class.push(row.class);

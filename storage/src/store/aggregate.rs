@@ -1,9 +1,11 @@
 //! Counts and latencies over time: from rollups where whole minutes are asked for, else from columns.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
-use spandrel_block::{Dictionary, LatencySketch, MINUTE, RowFlags, shown_duration};
+use spandrel_block::edges::Exemplar;
+use spandrel_block::{Dictionary, FormatError, LatencySketch, MINUTE, RowFlags, shown_duration};
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
@@ -73,6 +75,7 @@ impl Aggregation<'_> {
                 point.request_count += row.count;
                 point.error_count += row.errors;
                 point.latency.merge(&row.latency);
+                point.worst = point.worst.max(row.worst);
             }
         }
         let meta = &entry.row.meta;
@@ -105,19 +108,25 @@ impl Aggregation<'_> {
         whole: Option<TimeRange>,
     ) -> Result<(), BlockError> {
         let dictionary = store.reader.dictionary(entry)?;
+        let traces = store.reader.traces(entry)?;
+        let mut traces =
+            traces.entries().iter().flat_map(|(trace, rows)| repeat_n(*trace, rows.rows as usize));
         for page in 0..store.reader.pages(entry)? {
             let core = store.reader.core(entry, page as u32)?;
             for row in 0..core.rows() {
                 let start = UnixNanos(core.start[row]);
+                let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
                 if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
                     continue;
                 }
                 let flags = dictionary.flags(core.class[row]);
                 let operation = dictionary.operation(core.class[row]);
                 if let Some(point) = self.point(&labels[operation as usize], flags, start.0) {
+                    let (failed, duration) = (flags.failed(), shown_duration(start.0, core.duration[row]));
                     point.request_count += 1;
-                    point.error_count += u64::from(flags.failed());
-                    point.latency.add(shown_duration(start.0, core.duration[row]));
+                    point.error_count += u64::from(failed);
+                    point.latency.add(duration);
+                    point.worst = point.worst.max(Some(Exemplar { failed, duration, trace }));
                 }
             }
         }
@@ -169,6 +178,7 @@ impl Aggregation<'_> {
             request_count: 0,
             error_count: 0,
             latency: LatencySketch::default(),
+            worst: None,
         };
         Some(points.entry(time).or_insert_with(empty))
     }

@@ -142,6 +142,23 @@ pub fn ranges_and_steps_need_no_alignment(open: Open) {
     });
 }
 
+/// A failed span before others, then the longest: from rollups and from columns.
+pub fn the_worst_span_is_shown(open: Open) {
+    let mut harness = open();
+    let spans = fill(&harness);
+    harness.whatever_happens(|harness| {
+        for step in [MINUTE, 7 * SECOND, HOUR] {
+            let answer =
+                harness.store().aggregate(&TenantId::default(), &AggregatePlan { step, ..plan() }).unwrap();
+            for point in &answer.series[0].points {
+                let here = spans.iter().filter(|sent| sent.start() / step == point.time.0 / step);
+                let worst = here.map(|sent| (oracle::failed(sent), sent.duration(), sent.trace())).max();
+                assert_eq!(point.worst.map(|span| (span.failed, span.duration, span.trace)), worst);
+            }
+        }
+    });
+}
+
 /// Duplicates within a batch never count, those of other batches until their blocks are merged.
 pub fn duplicates_leave_with_the_merge(open: Open) {
     let mut harness = open();

@@ -62,6 +62,7 @@ macro_rules! contract_suite {
             aggregate: [
                 counts_are_those_of_the_spans,
                 ranges_and_steps_need_no_alignment,
+                the_worst_span_is_shown,
                 duplicates_leave_with_the_merge,
                 percentiles_are_close,
                 status_counts,

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use spandrel_proto::UnixNanos;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_storage::plan::{GroupBy, KindFilter};
-use spandrel_storage::{LatencySketch, Point, Series, StoreStatus};
+use spandrel_storage::{Exemplar, LatencySketch, Point, Series, StoreStatus};
 use tower::ServiceExt;
 
 use super::*;
@@ -170,6 +170,7 @@ async fn aggregates_are_planned_and_answered() {
         request_count: requests,
         error_count: errors,
         latency: latency.clone(),
+        worst: Some(Exemplar { failed: errors > 0, duration: 1000, trace: TRACE.parse().unwrap() }),
     };
     let series = Series {
         service: Some("cart".to_owned()),
@@ -185,7 +186,7 @@ async fn aggregates_are_planned_and_answered() {
         json!({"stepNano": 300 * SECOND, "estimated": false, "partial": false, "series": [{"labels": {"service": "cart", "kind": "SERVER"},
             "points": [{"timeUnixNano": "60", "requestCount": 3, "errorCount": 1, "errorRate": 1.0 / 3.0,
                 "successRate": 1.0 - 1.0 / 3.0, "p50Nano": 1000, "p75Nano": 1000, "p90Nano": 1000, "p95Nano": 1000,
-                "p99Nano": 1000, "maxNano": 1000}]}]})
+                "p99Nano": 1000, "maxNano": 1000, "exemplarTraceIds": [TRACE]}]}]})
     );
     let plan = store.aggregates.lock().pop().unwrap();
     assert_eq!((plan.service.as_deref(), plan.operation.as_deref()), (Some("cart"), Some("op")));

@@ -1,9 +1,10 @@
 //! What a half of an edge is, read from the columns of its row.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use spandrel_block::edges::Candidate;
-use spandrel_block::{Dictionary, FormatError, TraceTable, shown_duration};
+use spandrel_block::{CorePage, Dictionary, FormatError, TraceTable, shown_duration};
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::SpanKind;
 
@@ -18,6 +19,8 @@ pub(super) struct Facts<'r> {
     /// By operation.
     services: Vec<Name>,
     traces: Arc<TraceTable>,
+    /// The page that was looked at last, with its first row: rows are asked for in order.
+    page: RefCell<Option<(u32, Arc<CorePage>)>>,
 }
 
 /// One side of an edge.
@@ -42,12 +45,12 @@ impl<'r> Facts<'r> {
         let dictionary = reader.dictionary(entry)?;
         let service = |(service, _): &(u32, String)| graph.name(&dictionary.services[*service as usize]);
         let services = dictionary.operations.iter().map(service).collect();
-        Ok(Self { services, traces: reader.traces(entry)?, reader, entry, dictionary })
+        let traces = reader.traces(entry)?;
+        Ok(Self { services, traces, reader, entry, dictionary, page: RefCell::new(None) })
     }
 
     pub(super) fn side(&self, row: u32) -> Result<Side, BlockError> {
-        let (page, first) = self.reader.page_of(self.entry, row)?;
-        let core = self.reader.core(self.entry, page)?;
+        let (first, core) = self.page(row)?;
         let at = (row - first) as usize;
         let (Some(&class), Some(trace)) = (core.class.get(at), trace_of(&self.traces, row)) else {
             return Err(FormatError::Damaged("edges").into());
@@ -61,6 +64,19 @@ impl<'r> Facts<'r> {
             start: core.start[at],
             duration: shown_duration(core.start[at], core.duration[at]),
         })
+    }
+
+    fn page(&self, row: u32) -> Result<(u32, Arc<CorePage>), BlockError> {
+        let mut known = self.page.borrow_mut();
+        if let Some((first, core)) = &*known
+            && (*first..first + core.rows() as u32).contains(&row)
+        {
+            return Ok((*first, core.clone()));
+        }
+        let (page, first) = self.reader.page_of(self.entry, row)?;
+        let core = self.reader.core(self.entry, page)?;
+        *known = Some((first, core.clone()));
+        Ok((first, core))
     }
 }
 
