@@ -227,9 +227,10 @@ impl Section {
 impl SectionKind {
     fn from_raw(raw: u16) -> Option<Self> {
         use SectionKind::*;
-        let all =
-            [Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body,
-            Edges, Texts, Core, Ids, Values];
+        let all = [
+            Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body,
+            Edges, Texts, Core, Ids, Values,
+        ];
         all.into_iter().find(|kind| *kind as u16 == raw)
     }
 

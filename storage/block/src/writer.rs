@@ -190,7 +190,8 @@ impl BlockWriter {
         self.begin_row(key.trace_id);
         let (shape, facts) =
             self.shredder.span(&mut self.words, &mut self.columns, message, key.start, flags_of)?;
-        let operation = self.operation(self.records.dictionary.resource_services[resource as usize], facts.name);
+        let operation =
+            self.operation(self.records.dictionary.resource_services[resource as usize], facts.name);
         let class = self.class(Class { operation, shape });
         let origin = self.origin(resource, scope);
         let parent = facts.parent_id.try_into().map_or(0, u64::from_be_bytes);
@@ -213,7 +214,8 @@ impl BlockWriter {
     pub(crate) fn begin_row(&mut self, trace: TraceId) {
         let rows = self.columns.rows();
         let is_new = rows == 0 || trace != self.last_trace;
-        let full = self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
+        let full =
+            self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
         if full && rows > 0 {
             self.finish_page();
         }

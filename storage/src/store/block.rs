@@ -10,8 +10,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage, OpenPage,
-    PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
+    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage,
+    OpenPage, PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
 };
 use spandrel_proto::otlp::wire::WireError;
 

@@ -190,8 +190,7 @@ impl FilterPredicate {
         match self {
             Self::Open => true,
             Self::Token(scope, token) => {
-                let on_resource =
-                    *scope != AttributeScope::Span && filters.resources.may_contain(*token);
+                let on_resource = *scope != AttributeScope::Span && filters.resources.may_contain(*token);
                 let of_page = &filters.pages[page];
                 on_resource
                     || *scope != AttributeScope::Resource
@@ -234,8 +233,12 @@ impl BlockPredicate {
             Predicate::Compare(Field::Duration, comparison) => Self::Duration(comparison.clone()),
             Predicate::Compare(Field::Attribute(scope, key), comparison) => {
                 let token = comparison.token(key).unwrap_or_else(|| Token::of_key(key));
-                let test =
-                    AttributeTest { key: key.clone(), comparison: Some(comparison.clone()), negated: false, token };
+                let test = AttributeTest {
+                    key: key.clone(),
+                    comparison: Some(comparison.clone()),
+                    negated: false,
+                    token,
+                };
                 Self::attribute(*scope, test, dictionary)?
             }
             Predicate::Exists(Field::Attribute(scope, key)) => {
@@ -244,12 +247,14 @@ impl BlockPredicate {
             Predicate::Absent(Field::Attribute(scope, key)) => {
                 Self::attribute(*scope, AttributeTest::exists(key, true), dictionary)?
             }
-            Predicate::Compare(field, comparison) => Self::by_class(dictionary, |operation, flags| match field {
-                Field::Name => comparison.holds_for_text(operation),
-                Field::Status => comparison.holds_for_status(flags.status()),
-                Field::Kind => comparison.holds_for_kind(flags.kind()),
-                _ => comparison.holds_for_bool(flags.failed()),
-            }),
+            Predicate::Compare(field, comparison) => {
+                Self::by_class(dictionary, |operation, flags| match field {
+                    Field::Name => comparison.holds_for_text(operation),
+                    Field::Status => comparison.holds_for_status(flags.status()),
+                    Field::Kind => comparison.holds_for_kind(flags.kind()),
+                    _ => comparison.holds_for_bool(flags.failed()),
+                })
+            }
             Predicate::Exists(_) => Self::Constant(true),
             Predicate::Absent(_) => Self::Constant(false),
         })

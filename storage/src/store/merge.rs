@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use spandrel_block::{BlockWriter, CopyError, FinishedBlock, FormatError, Hour, PageRows, RowKey, TraceTable};
+use spandrel_block::{
+    BlockWriter, CopyError, FinishedBlock, FormatError, Hour, PageRows, RowKey, TraceTable,
+};
 use spandrel_proto::{TenantId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
@@ -159,11 +161,7 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn write(
-    store: &BlockTraceStore,
-    level: u8,
-    inputs: &mut Inputs,
-) -> Result<Vec<FinishedBlock>, MergeError> {
+fn write(store: &BlockTraceStore, level: u8, inputs: &mut Inputs) -> Result<Vec<FinishedBlock>, MergeError> {
     let mut finished = Vec::new();
     let mut writer = BlockWriter::new(SEALED_ZSTD_LEVEL)?;
     let mut last: Option<TraceId> = None;
@@ -317,7 +315,11 @@ impl Input {
         let behind = first.saturating_add(page.core.rows() as u32);
         // The last trace may go on behind the page.
         let mut next = trace + runs;
-        if traces.entries().get(next.wrapping_sub(1)).is_some_and(|(_, range)| range.first + range.rows > behind) {
+        if traces
+            .entries()
+            .get(next.wrapping_sub(1))
+            .is_some_and(|(_, range)| range.first + range.rows > behind)
+        {
             next -= 1;
         }
         Ok((PageRows::new(page, ids)?, next))

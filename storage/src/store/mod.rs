@@ -37,7 +37,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockId, BlockWriter, CatalogRow, CorePage, FinishedBlock, FormatError, Hour, RowKey, RowRange, WriteError,
+    BlockId, BlockWriter, CatalogRow, CorePage, FinishedBlock, FormatError, Hour, RowKey, RowRange,
+    WriteError,
 };
 use spandrel_proto::otlp::{Decoded, SpanKey};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
@@ -394,8 +395,7 @@ fn fresh_block(
     sequence: u64,
     clock: &dyn Clock,
 ) -> Result<Option<FinishedBlock>, WriteError> {
-    let mut order: Vec<(RowKey, u32, u32)> =
-        Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
+    let mut order: Vec<(RowKey, u32, u32)> = Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
     for (request, decoded) in requests.iter().enumerate() {
         let keyed = decoded.spans.iter().enumerate();
         order.extend(

@@ -73,22 +73,13 @@ impl PageColumns {
 
     /// Empties all columns and keeps their memory.
     pub(crate) fn clear(&mut self) {
-        for column in [
-            &mut self.class,
-            &mut self.origin,
-            &mut self.traces,
-            &mut self.events,
-            &mut self.links,
-        ] {
+        for column in [&mut self.class, &mut self.origin, &mut self.traces, &mut self.events, &mut self.links]
+        {
             column.clear();
         }
-        for column in [
-            &mut self.start,
-            &mut self.duration,
-            &mut self.sequence,
-            &mut self.span_id,
-            &mut self.parent,
-        ] {
+        for column in
+            [&mut self.start, &mut self.duration, &mut self.sequence, &mut self.span_id, &mut self.parent]
+        {
             column.clear();
         }
         for column in &mut self.slots {

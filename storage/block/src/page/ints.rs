@@ -65,8 +65,7 @@ fn encode_at(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater, may_spl
     if width_of(largest) < width {
         out.push(DELTAS);
         put_varint(out, values[0]);
-        let deltas: Vec<u64> =
-            values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).collect();
+        let deltas: Vec<u64> = values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).collect();
         return encode_at(out, &deltas, deflater, false);
     }
     if let Some((known, indices)) = dictionary(values, width) {
@@ -120,7 +119,11 @@ fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Defl
         }
     }
     let chosen = |mask: u8| {
-        planes.chunks_exact(rows).enumerate().filter(move |(at, _)| mask & 1 << at != 0).map(|(_, plane)| plane)
+        planes
+            .chunks_exact(rows)
+            .enumerate()
+            .filter(move |(at, _)| mask & 1 << at != 0)
+            .map(|(_, plane)| plane)
     };
     let mut frame = Vec::new();
     if raw != all {
@@ -334,7 +337,10 @@ mod tests {
         assert_eq!(encoding_of(&counter), DELTAS);
         let few: Vec<u64> = (0..5000).map(|n| (n * n % 17) << 40).collect();
         assert_eq!(encoding_of(&few), DICTIONARY);
-        let prices: Vec<u64> = (0..500).map(|n| (f64::from(n) * 1.37).mul_add(100.0, 0.0).round() / 100.0).map(f64::to_bits).collect();
+        let prices: Vec<u64> = (0..500)
+            .map(|n| (f64::from(n) * 1.37).mul_add(100.0, 0.0).round() / 100.0)
+            .map(f64::to_bits)
+            .collect();
         let encoded = round_trip(&prices, true);
         assert_eq!(encoded[0], DECIMALS);
         assert!(encoded.len() < 1100, "{} bytes", encoded.len());

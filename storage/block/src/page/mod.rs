@@ -23,8 +23,8 @@
 //! The number of values in a column follows from the shapes of the rows.
 
 pub(crate) mod columns;
-pub(crate) mod ints;
 pub(crate) mod interner;
+pub(crate) mod ints;
 mod read;
 pub(crate) mod rebuild;
 pub(crate) mod shape;

@@ -191,9 +191,10 @@ impl Shredder {
         }
         if self.nested.len() > MAX_SHAPE {
             // Too long to be told apart: as one text. Its values leave the columns again.
-            let values = self.nested.iter().filter(|slot| {
-                words.slots.get(**slot).form.value_kind() != super::shape::ValueKind::None
-            });
+            let values = self
+                .nested
+                .iter()
+                .filter(|slot| words.slots.get(**slot).form.value_kind() != super::shape::ValueKind::None);
             for _ in 0..values.count() {
                 if let Some(slot) = self.pushed.pop() {
                     columns.pop(slot);
@@ -240,7 +241,8 @@ impl Shredder {
             return self.other(words, columns, before, level, field);
         };
         if level == Level::Span && key == b"error" {
-            self.error = matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
+            self.error =
+                matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
         }
         match value {
             RegularValue::Bool(_) | RegularValue::Empty => {
@@ -427,9 +429,7 @@ impl<'a> RegularAttribute<'a> {
                 }
                 RegularValue::Number(Form::Int, number)
             }
-            0x21 => {
-                RegularValue::Number(Form::Double, u64::from_le_bytes(value[1..].try_into().ok()?))
-            }
+            0x21 => RegularValue::Number(Form::Double, u64::from_le_bytes(value[1..].try_into().ok()?)),
             0x2a => RegularValue::Text(Form::Array, last_delimited(&mut value, tag)?),
             0x32 => RegularValue::Text(Form::KeyValues, last_delimited(&mut value, tag)?),
             0x3a => RegularValue::Text(Form::Blob, last_delimited(&mut value, tag)?),

@@ -59,8 +59,7 @@ const MAX_SHARED_TEXTS: usize = 1 << 22;
 /// In a run of up to so many rows a parent is sought row by row.
 const SHORT_RUN: usize = 32;
 
-const UNUSED: TextUse =
-    TextUse { shared: NONE, pages: 0, page: NONE, local: 0, column: NONE, place: 0 };
+const UNUSED: TextUse = TextUse { shared: NONE, pages: 0, page: NONE, local: 0, column: NONE, place: 0 };
 
 // === impl PageEncoder ===
 
@@ -309,7 +308,12 @@ impl PageEncoder {
 }
 
 /// Codes the parents of a trace's rows.
-fn parent_codes(columns: &PageColumns, rows: std::ops::Range<usize>, codes: &mut Vec<u64>, raw: &mut Vec<u8>) {
+fn parent_codes(
+    columns: &PageColumns,
+    rows: std::ops::Range<usize>,
+    codes: &mut Vec<u64>,
+    raw: &mut Vec<u8>,
+) {
     let ids = &columns.span_id[rows.clone()];
     let mut index: FxHashMap<u64, usize> = FxHashMap::default();
     if ids.len() > SHORT_RUN {
@@ -323,9 +327,10 @@ fn parent_codes(columns: &PageColumns, rows: std::ops::Range<usize>, codes: &mut
         let found = match ids.len() > SHORT_RUN {
             true => index.get(&parent).copied(),
             // Parents start before their children, and most of them not long before.
-            false => ids[..at].iter().rposition(|id| *id == parent).or_else(|| {
-                ids[at..].iter().position(|id| *id == parent).map(|behind| at + behind)
-            }),
+            false => ids[..at]
+                .iter()
+                .rposition(|id| *id == parent)
+                .or_else(|| ids[at..].iter().position(|id| *id == parent).map(|behind| at + behind)),
         };
         match found {
             Some(found) => {

@@ -52,7 +52,7 @@ pub(crate) fn inflate_with(frame: &[u8], length: usize, dictionary: &[u8]) -> Op
         return None;
     }
     let mut out = Vec::with_capacity(length);
-    let written = CONTEXT
-        .with_borrow_mut(|context| context.decompress_using_dict(&mut out, frame, dictionary));
+    let written =
+        CONTEXT.with_borrow_mut(|context| context.decompress_using_dict(&mut out, frame, dictionary));
     (written.ok()? == length).then_some(out)
 }

@@ -78,8 +78,7 @@ fn next_row(rows: &mut Bytes) -> Result<Option<(usize, usize, Bytes)>, FormatErr
         return Ok(None);
     }
     let mut number = || usize::try_from(take_varint(rows)?).ok();
-    let (resource, scope, length) =
-        (number().ok_or(BODY)?, number().ok_or(BODY)?, number().ok_or(BODY)?);
+    let (resource, scope, length) = (number().ok_or(BODY)?, number().ok_or(BODY)?, number().ok_or(BODY)?);
     let span = (length <= rows.len()).then(|| rows.split_to(length));
     Ok(Some((resource, scope, span.ok_or(BODY)?)))
 }
