@@ -266,7 +266,8 @@ impl Engine for RocksEngine {
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        for name in [FRESH, SEALED, CATALOG, INDEX, REPLACED] {
+        // The store's own records as well: one that is not written out would keep every log since.
+        for name in [FRESH, SEALED, CATALOG, INDEX, REPLACED, rocksdb::DEFAULT_COLUMN_FAMILY_NAME] {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
             failpoint::reach(Failpoint::Flushed);
         }

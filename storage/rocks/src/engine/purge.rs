@@ -43,6 +43,8 @@ const GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
 const FAILURES: &str = "rocksdb.background-errors";
 const ALL: [&str; 6] = [FRESH, SEALED, CATALOG, INDEX, REPLACED, DEFAULT_COLUMN_FAMILY_NAME];
+/// What a log begins with before anything is written to it; a row of any block is longer.
+const EMPTY_LOG: u64 = 32;
 /// Blocks' pages: the families with blob files.
 const PAGES: [&str; 2] = [FRESH, SEALED];
 
@@ -138,7 +140,7 @@ impl RocksEngine {
     /// Whether files that are no longer needed are really gone: RocksDB removes them a little later.
     fn is_settled(&self, logs: &BTreeSet<PathBuf>) -> Result<bool, EngineError> {
         // An empty log stays, to be written to.
-        let is_empty = |log: &PathBuf| log.metadata().is_ok_and(|meta| meta.len() == 0);
+        let is_empty = |log: &PathBuf| log.metadata().is_ok_and(|meta| meta.len() <= EMPTY_LOG);
         let old_logs = self.files("log")?.into_iter().filter(|log| logs.contains(log) && !is_empty(log));
         let live_tables = self.db.live_files().map_err(failure)?.len();
         let mut live_blobs = 0;
