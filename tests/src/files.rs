@@ -62,6 +62,7 @@ impl Disk {
         *self.steps.lock().unwrap() = steps;
     }
 
+    /// What a new start finds once the process has ended so.
     pub fn after(&self, ending: Ending) -> Self {
         let mut state = self.state.lock().unwrap().clone();
         if ending == Ending::PowerLost {

@@ -3,6 +3,7 @@
 //! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
 //! are columns already (`merge.rs`).
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,7 @@ use crate::format::{Assembler, SectionKind};
 use crate::keys::RowRange;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
+use crate::page::interner::Interner;
 use crate::page::shred::{Class, Facts, Shredder, Vocabulary};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
@@ -98,6 +100,14 @@ pub enum WriteError {
     Compress(String),
 }
 
+thread_local! {
+    /// Memory of the last block that the thread has written: the next one is much the same.
+    static SPARE: RefCell<(PageColumns, Interner)> = RefCell::default();
+}
+
+/// More memory than this is not kept.
+const MAX_SPARE_TEXTS: usize = 8 << 20;
+
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Rows at which a page is cut, at the next trace.
@@ -112,10 +122,11 @@ pub(crate) const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 impl BlockWriter {
     /// An empty block whose sections are compressed at a zstd level.
     pub fn new(zstd_level: i32) -> Result<Self, WriteError> {
+        let (columns, texts) = SPARE.take();
         Ok(Self {
             shredder: Shredder::default(),
-            words: Vocabulary::default(),
-            columns: PageColumns::default(),
+            words: Vocabulary { texts, ..Vocabulary::default() },
+            columns,
             encoder: PageEncoder::new(zstd_level)?,
             records: Records::default(),
             operation_index: FxHashMap::default(),
@@ -355,6 +366,10 @@ impl BlockWriter {
         }
         let (bytes, header_bytes) = out.finish();
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
+        if self.words.texts.bytes() <= MAX_SPARE_TEXTS {
+            self.words.texts.clear();
+            SPARE.set((self.columns, self.words.texts));
+        }
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces })
     }
 

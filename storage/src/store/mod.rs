@@ -119,7 +119,7 @@ pub enum OpenError {
 }
 
 /// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
-const FRESH_ZSTD_LEVEL: i32 = 1;
+const FRESH_ZSTD_LEVEL: i32 = -3;
 /// Without an append for so long, a store is quiet.
 const QUIET: Duration = Duration::from_secs(5);
 

@@ -76,6 +76,13 @@ impl Interner {
         self.ends.len() as u32 - 1
     }
 
+    /// Forgets all strings and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.table.fill((0, 0));
+    }
+
     fn grow(&mut self) {
         let size = (self.table.len() * 2).max(1024);
         let mut table = vec![(0, 0); size];

@@ -25,8 +25,6 @@ const DELTAS: u8 = 2;
 const DICTIONARY: u8 = 3;
 const DECIMALS: u8 = 4;
 
-/// Fewer bytes are not worth a frame of zstd.
-const LEAST_FRAME: usize = 48;
 /// Below, trying a dictionary costs more than it can save.
 const LEAST_DICTIONARY: usize = 64;
 const MAX_EXPONENT: u8 = 6;
@@ -112,7 +110,7 @@ fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
 /// The mask, the planes that are noise, and the frame of the others.
 fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) {
     let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
-    let mut raw = if planes.len() < LEAST_FRAME { all } else { 0 };
+    let mut raw = if planes.len() < deflater.least { all } else { 0 };
     if raw == 0 {
         for (at, plane) in planes.chunks_exact(rows).enumerate() {
             raw |= u8::from(is_noise(plane)) << at;

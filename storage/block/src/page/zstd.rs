@@ -9,7 +9,14 @@ pub(crate) struct Deflater {
     context: CCtx<'static>,
     /// Lent to whoever lays out what is compressed next.
     pub(crate) planes: Vec<u8>,
+    /// Fewer bytes are not worth a frame.
+    pub(crate) least: usize,
 }
+
+/// Where room counts.
+const LEAST: usize = 48;
+/// Where time counts: a frame costs some microseconds, however small it is.
+const LEAST_IN_HASTE: usize = 512;
 
 /// No part of a page inflates to more: a damaged length must not make a reader allocate without bound.
 const MAX_INFLATED: usize = 1 << 30;
@@ -17,7 +24,7 @@ const MAX_INFLATED: usize = 1 << 30;
 // === impl Deflater ===
 
 impl Deflater {
-    /// A compressor of one level.
+    /// A compressor of one level; below 1 are the levels of haste.
     pub(crate) fn new(level: i32) -> Result<Self, crate::WriteError> {
         let mut context = CCtx::create();
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(false)] {
@@ -25,11 +32,15 @@ impl Deflater {
                 crate::WriteError::Compress(zstd::zstd_safe::get_error_name(code).to_owned())
             })?;
         }
-        Ok(Self { context, planes: Vec::new() })
+        let least = if level < 1 { LEAST_IN_HASTE } else { LEAST };
+        Ok(Self { context, planes: Vec::new(), least })
     }
 
     /// One frame; `None` when zstd does not manage, which the caller answers by storing bytes as they are.
     pub(crate) fn deflate(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if bytes.len() < self.least {
+            return None;
+        }
         let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(bytes.len()));
         self.context.compress2(&mut out, bytes).ok()?;
         Some(out)
