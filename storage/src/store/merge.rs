@@ -192,7 +192,7 @@ fn write(store: &BlockTraceStore, level: u8, inputs: &mut Inputs) -> Result<Vec<
 }
 
 /// Blocks are cut between traces; a trace that fills several blocks is cut inside.
-fn is_full(store: &BlockTraceStore, writer: &BlockWriter, between_traces: bool) -> bool {
+pub(super) fn is_full(store: &BlockTraceStore, writer: &BlockWriter, between_traces: bool) -> bool {
     let factor = if between_traces { 1 } else { 4 };
     let StoreConfig { sealed_rows, sealed_bytes, .. } = store.config;
     writer.rows() >= sealed_rows * factor || writer.body_bytes() >= sealed_bytes * factor as usize

@@ -11,9 +11,10 @@ use spandrel_block::record::RecordError;
 use spandrel_block::{BlockId, BlockWriter, FinishedBlock, TraceTable, WriteError};
 use spandrel_proto::TraceId;
 
+use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
+use super::merge::is_full;
 use super::rows::{BlockRows, MergedRows, SpanRow};
-use super::{BlockTraceStore, StoreConfig};
 use crate::api::Damage;
 use crate::engine::{Change, EngineError, NewBlock};
 use crate::failpoint::{self, Failpoint};
@@ -179,13 +180,6 @@ fn write(
         finished.push(open.finish(level, store.clock.now())?);
     }
     Ok(finished)
-}
-
-/// Cut where a merge cuts.
-fn is_full(store: &BlockTraceStore, writer: &BlockWriter, between_traces: bool) -> bool {
-    let factor = if between_traces { 1 } else { 4 };
-    let StoreConfig { sealed_rows, sealed_bytes, .. } = store.config;
-    writer.rows() >= sealed_rows * factor || writer.body_bytes() >= sealed_bytes * factor as usize
 }
 
 // === impl Prepared ===
