@@ -1,9 +1,11 @@
 //! A store on some engine, with a clock of its own, that can be shut down and opened again.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+use std::{fs, io};
 
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_rocks::{Disk, Durability, LockError, RocksEngine};
@@ -113,17 +115,48 @@ impl Ground {
     }
 }
 
-/// Copies a folder and all that is in it.
+/// Copies a folder and all that is in it, as it is at one moment: RocksDB's own threads go on, and
+/// what changed meanwhile is copied again.
 pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
+    eventually("a moment in which nothing changes", || {
+        fs::remove_dir_all(to).or_else(absent).unwrap();
+        let before = contents(from).ok()?;
+        copy_files(from, to).ok()?;
+        (contents(from).ok()? == before).then_some(())
+    });
+}
+
+/// Every file below a folder, with its length and when it changed last.
+fn contents(folder: &Path) -> io::Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        if about.is_dir() {
+            found.extend(contents(&entry.path())?);
         } else {
-            fs::copy(entry.path(), to).unwrap();
+            found.insert(entry.path(), (about.len(), about.modified()?));
         }
     }
+    Ok(found)
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(&entry.path(), &to)?;
+        } else {
+            fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
+}
+
+fn absent(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, String> {
