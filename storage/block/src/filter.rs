@@ -79,6 +79,12 @@ impl TokenFilter {
 // === impl PageFilters ===
 
 impl PageFilters {
+    /// Of a block without filters: they rule nothing out.
+    pub fn absent(pages: usize) -> Self {
+        let perhaps = TokenFilter { buckets: vec![[u32::MAX; 8]] };
+        Self { resources: perhaps.clone(), pages: vec![perhaps; pages] }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for filter in std::iter::once(&self.resources).chain(&self.pages) {
@@ -131,6 +137,8 @@ mod tests {
     #[test]
     fn empty_and_damaged() {
         assert!(!TokenFilter::new(0, []).may_contain(Token(7)));
+        let absent = PageFilters::absent(2);
+        assert!(tokens(0, 100).all(|token| absent.pages[1].may_contain(token)));
         assert_eq!(TokenFilter::decode(&[]), None);
         assert_eq!(TokenFilter::decode(&[0; 33]), None);
     }

@@ -31,6 +31,10 @@
 //! Sections are compressed and checksummed one by one, and the columns within the sections of a page
 //! once more one by one, so that a reader fetches and decodes only what a question needs.
 //!
+//! A fresh block (level 0), which is merged within seconds, is written in haste: its columns are not
+//! compressed, its sections as a whole are, and sections 9, 10 and 12 may be missing, all three. They
+//! follow from the others (`derive.rs`).
+//!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
 //! by `v1/`. 2 is columnar.
 
@@ -151,6 +155,13 @@ impl Header {
     /// The one section of a kind.
     pub fn section(&self, kind: SectionKind) -> Result<&Section, FormatError> {
         self.pages(kind).first().ok_or(FormatError::Missing(kind))
+    }
+
+    /// Whether the sections that follow from the others were left out, as fresh blocks may.
+    pub fn is_bare(&self) -> bool {
+        [SectionKind::Filter, SectionKind::Rollups, SectionKind::Edges]
+            .iter()
+            .all(|kind| self.pages(*kind).is_empty())
     }
 
     /// All sections.
@@ -289,7 +300,7 @@ impl Assembler {
 
     /// Adds a section, compressed.
     pub(crate) fn add(&mut self, kind: SectionKind, first_row: u32, bytes: &[u8], deflater: &mut Deflater) {
-        match deflater.deflate(bytes).filter(|deflated| deflated.len() < bytes.len()) {
+        match deflater.deflate(bytes) {
             Some(deflated) => self.add_stored(kind, ZSTD, first_row, &deflated, bytes.len()),
             None => self.add_as_is(kind, first_row, bytes),
         }

@@ -5,6 +5,7 @@
 //! single spans mean ([`semantics`]). It does no I/O and links no engine, so that fuzzing and most
 //! tests build in seconds.
 
+pub mod derive;
 mod dictionary;
 pub mod edges;
 mod filter;

@@ -4,11 +4,9 @@
 //! They are looked up once for each distinct thing and page, not once for each row.
 
 use bytes::Bytes;
-use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{RawValue, SpanView};
 use spandrel_proto::{SpanId, TraceId};
 
-use crate::edges::{PeerCandidates, is_peer_key};
+use crate::derive::calls_of;
 use crate::format::FormatError;
 use crate::page::rebuild::Position;
 use crate::page::shape::EVENTS;
@@ -233,7 +231,7 @@ impl PageRows {
 
     /// Copies the next row.
     pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
-        let (Some((key, sequence)), row) = (self.key(), self.row) else { return Err(DAMAGED.into()) };
+        let (Some((key, _)), row) = (self.key(), self.row) else { return Err(DAMAGED.into()) };
         self.prepare(writer);
         let (class, origin) = (self.page.core.class[row], self.page.core.origin[row]);
         let texts = writer.words.texts.bytes();
@@ -249,14 +247,15 @@ impl PageRows {
         let copied = Row {
             class: self.class(writer, class)?,
             origin: self.origin(writer, origin)?,
-            start: key.start,
-            duration: self.page.core.duration[row],
-            sequence,
-            span_id: key.span_id(),
-            parent: self.page.ids.parent[row],
+            ..self.page.row(row)
         };
         match &span {
-            Some(span) => push_edge_of_span(writer, &copied, span).map_err(WriteError::from)?,
+            // The shape does not tell enough.
+            Some(span) => {
+                let (flags, peers) = calls_of(span).map_err(WriteError::from)?;
+                let links = links_of(span).map_err(WriteError::from)?;
+                writer.push_edge(&copied, flags, &peers, links);
+            }
             None => writer.push_known_edge(&copied, self.flags, &self.peers),
         }
         let texts = writer.words.texts.bytes() - texts;
@@ -353,7 +352,9 @@ impl PageRows {
         let mut before = UNKNOWN;
         for &from in &known.slots {
             let slot = &dictionary.slots[from as usize];
-            let to = writer.words.slots.intern(before, slot.level, slot.form, slot.field, &slot.name);
+            let words = &mut writer.words.slots;
+            let to = words.intern(words.after(before), slot.level, slot.form, slot.field, &slot.name);
+            words.follows(before, to);
             before = to;
             slots.push(to);
             opaque |= slot.is_irregular() || slot.form == Form::Nested && slot.field != EVENTS;
@@ -432,21 +433,6 @@ impl PageRows {
         self.maps.origins[origin as usize] = known;
         Ok(known)
     }
-}
-
-/// The edges of a span of which the shape does not tell enough.
-fn push_edge_of_span(writer: &mut BlockWriter, row: &Row, span: &[u8]) -> Result<(), WireError> {
-    let view = SpanView::parse(span)?;
-    let mut peers = PeerCandidates::default();
-    view.visit_raw_attributes(|key, value| {
-        if let RawValue::String(text) = value
-            && is_peer_key(key)
-        {
-            peers.see(key, text);
-        }
-    })?;
-    writer.push_edge(row, view.flags, &peers, links_of(span)?);
-    Ok(())
 }
 
 /// What a row counts for beside its new texts when pages and blocks are cut by size, and a row of very

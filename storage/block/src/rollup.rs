@@ -3,12 +3,13 @@
 //! They count every span of the block once, so that counts over whole minutes are answered without
 //! touching a column. Stored as a record of version 2; version 1 had no exemplars.
 
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::edges::Exemplar;
 use crate::flags::RowFlags;
 use crate::record::{self, RecordError};
-use crate::sketch::LatencySketch;
+use crate::sketch::{LatencySketch, SketchCounter, bucket_of};
 
 /// Nanoseconds of a rollup's minute.
 pub const MINUTE: u64 = 60_000_000_000;
@@ -48,37 +49,64 @@ const VERSION: u8 = 2;
 /// Kind and parent: what tells requests and kinds apart.
 const KEPT: u8 = 0b0100_0111;
 
+/// Gathers the rollups of a block.
+#[derive(Debug, Default)]
+pub(crate) struct RollupBuilder {
+    index: FxHashMap<RollupKey, u32>,
+    rows: Vec<Gathered>,
+}
+
+/// A row in the making. Durations are kept as bare buckets and counted at the end, all at once.
+#[derive(Debug)]
+struct Gathered {
+    key: RollupKey,
+    errors: u64,
+    buckets: Vec<u16>,
+    max: u64,
+    worst: Option<Exemplar>,
+}
+
 /// What rollups are gathered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RollupKey {
+struct RollupKey {
     minute: u32,
     operation: u32,
     flags: u8,
 }
 
-// === impl RollupKey ===
+// === impl RollupBuilder ===
 
-impl RollupKey {
-    pub(crate) fn of(start: u64, operation: u32, flags: RowFlags) -> Self {
-        Self { minute: (start / MINUTE) as u32, operation, flags: flags.0 & KEPT }
+impl RollupBuilder {
+    /// Counts a span.
+    pub(crate) fn add(&mut self, start: u64, operation: u32, flags: RowFlags, span: Exemplar) {
+        let key = RollupKey { minute: (start / MINUTE) as u32, operation, flags: flags.0 & KEPT };
+        let at = *self.index.entry(key).or_insert_with(|| {
+            self.rows.push(Gathered { key, errors: 0, buckets: Vec::new(), max: 0, worst: None });
+            self.rows.len() as u32 - 1
+        });
+        let row = &mut self.rows[at as usize];
+        row.errors += u64::from(span.failed);
+        row.buckets.push(bucket_of(span.duration));
+        row.max = row.max.max(span.duration);
+        row.worst = row.worst.max(Some(span));
+    }
+
+    /// The rows, in order.
+    pub(crate) fn finish(mut self) -> Vec<RollupRow> {
+        self.rows.sort_unstable_by_key(|row| row.key);
+        let mut counter = SketchCounter::default();
+        let finish = |row: Gathered| {
+            let RollupKey { minute, operation, flags } = row.key;
+            let (count, latency) = (row.buckets.len() as u64, counter.count(&row.buckets, row.max));
+            RollupRow { minute, operation, flags, count, errors: row.errors, latency, worst: row.worst }
+        };
+        self.rows.into_iter().map(finish).collect()
     }
 }
 
 // === impl RollupRow ===
 
 impl RollupRow {
-    pub(crate) fn new(key: RollupKey) -> Self {
-        let RollupKey { minute, operation, flags } = key;
-        Self { minute, operation, flags, count: 0, errors: 0, latency: LatencySketch::default(), worst: None }
-    }
-
-    pub(crate) fn add(&mut self, span: Exemplar) {
-        self.count += 1;
-        self.errors += u64::from(span.failed);
-        self.latency.add(span.duration);
-        self.worst = self.worst.max(Some(span));
-    }
-
     /// Kind and parent of its spans; status and failure are not told apart here.
     pub fn flags(&self) -> RowFlags {
         RowFlags(self.flags)
@@ -128,10 +156,10 @@ mod tests {
 
     #[test]
     fn rollups_that_contradict_themselves_are_refused() {
-        let key = RollupKey::of(u64::MAX, 0, RowFlags(2));
-        let mut row = RollupRow::new(key);
+        let mut builder = RollupBuilder::default();
         let trace = TraceId::from_bytes([7; 16]);
-        row.add(Exemplar { failed: true, duration: 7, trace });
+        builder.add(u64::MAX, 0, RowFlags(2), Exemplar { failed: true, duration: 7, trace });
+        let row = builder.finish().remove(0);
         let decode = |row: &RollupRow| {
             RollupRow::decode_all(&RollupRow::encode_all(std::slice::from_ref(row)).unwrap())
         };
@@ -147,10 +175,13 @@ mod tests {
 
     #[test]
     fn version_1_has_everything_but_the_worst() {
-        let mut row = RollupRow::new(RollupKey::of(u64::MAX, 3, RowFlags(2)));
+        let mut builder = RollupBuilder::default();
         let span =
             |failed, duration, trace| Exemplar { failed, duration, trace: TraceId::from_bytes([trace; 16]) };
-        [span(false, 9, 1), span(true, 5, 2), span(true, 6, 3)].into_iter().for_each(|span| row.add(span));
+        for span in [span(false, 9, 1), span(true, 5, 2), span(true, 6, 3)] {
+            builder.add(u64::MAX, 3, RowFlags(2), span);
+        }
+        let row = builder.finish().remove(0);
         assert_eq!(row.worst, Some(span(true, 6, 3)));
         let RollupRow { minute, operation, flags, count, errors, latency, .. } = row.clone();
         let old = vec![OldRow { minute, operation, flags, count, errors, latency }];

@@ -16,8 +16,17 @@ pub struct LatencySketch {
     max: u64,
 }
 
+/// Makes sketches of many durations at once.
+#[derive(Debug, Default)]
+pub(crate) struct SketchCounter {
+    /// By bucket; all zero between two sketches.
+    counts: Vec<u32>,
+}
+
 /// Buckets for each doubling.
 const PER_DOUBLING: f64 = 32.0;
+/// One more than the largest bucket.
+const BUCKETS: usize = 64 * 32 + 1;
 
 // === impl LatencySketch ===
 
@@ -87,8 +96,26 @@ impl LatencySketch {
     }
 }
 
+// === impl SketchCounter ===
+
+impl SketchCounter {
+    /// The sketch of durations, given their buckets and the longest of them.
+    pub(crate) fn count(&mut self, buckets: &[u16], max: u64) -> LatencySketch {
+        let Some((&first, &last)) = buckets.iter().min().zip(buckets.iter().max()) else {
+            return LatencySketch::default();
+        };
+        self.counts.resize(BUCKETS, 0);
+        buckets.iter().for_each(|bucket| self.counts[usize::from(*bucket)] += 1);
+        let taken = (first..=last).map(|bucket| {
+            let count = std::mem::take(&mut self.counts[usize::from(bucket)]);
+            (bucket, u64::from(count))
+        });
+        LatencySketch { buckets: taken.filter(|(_, count)| *count > 0).collect(), max }
+    }
+}
+
 /// 0 and 1 ns have bucket 0; larger values the bucket whose bounds are around them.
-fn bucket_of(nanos: u64) -> u16 {
+pub(crate) fn bucket_of(nanos: u64) -> u16 {
     if nanos <= 1 {
         return 0;
     }
@@ -175,6 +202,17 @@ mod tests {
             let all: Vec<u64> = a.iter().chain(&b).copied().collect();
             prop_assert_eq!(&left, &right);
             prop_assert_eq!(left, sketch(&all));
+        }
+
+        #[test]
+        fn counting_at_once_equals_adding_one_by_one(groups in prop::collection::vec(prop::collection::vec(any::<u64>(), 0..50), 1..4)) {
+            let mut counter = SketchCounter::default();
+            for values in groups {
+                let mut sketch = LatencySketch::default();
+                values.iter().for_each(|v| sketch.add(*v));
+                let buckets: Vec<u16> = values.iter().map(|v| bucket_of(*v)).collect();
+                prop_assert_eq!(counter.count(&buckets, values.iter().copied().max().unwrap_or(0)), sketch);
+            }
         }
     }
 }

@@ -91,6 +91,23 @@ fn check_rollups(bytes: &[u8], dictionary: &Dictionary, meta: &BlockMeta) -> Res
     if known && counted && failed { Ok(()) } else { Err(damaged) }
 }
 
+/// What follows from the columns, as far as it can be checked without them.
+fn check_extras(
+    bytes: &Bytes,
+    header: &Header,
+    meta: &BlockMeta,
+    dictionary: &Dictionary,
+    pages: usize,
+) -> Result<(), FormatError> {
+    check_rollups(&section(bytes, header, SectionKind::Rollups)?, dictionary, meta)?;
+    let edges = section(bytes, header, SectionKind::Edges)?;
+    BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
+        .map_err(|_| FormatError::Damaged("edges"))?;
+    let filters = section(bytes, header, SectionKind::Filter)?;
+    let filters = PageFilters::decode(&filters).ok_or(FormatError::Damaged("token filter"))?;
+    if filters.pages.len() == pages { Ok(()) } else { Err(FormatError::Damaged("header")) }
+}
+
 /// Every section of every page, and every span against what its row says.
 fn check_pages(
     bytes: &Bytes,
@@ -100,16 +117,14 @@ fn check_pages(
 ) -> Result<(), FormatError> {
     let dictionary = Arc::new(Dictionary::decode(section(bytes, header, SectionKind::Dictionary)?)?);
     let texts = Arc::new(TextTable::decode(&section(bytes, header, SectionKind::Texts)?)?);
-    check_rollups(&section(bytes, header, SectionKind::Rollups)?, &dictionary, meta)?;
-    let edges = section(bytes, header, SectionKind::Edges)?;
-    BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
-        .map_err(|_| FormatError::Damaged("edges"))?;
-    let filters = section(bytes, header, SectionKind::Filter)?;
-    let filters = PageFilters::decode(&filters).ok_or(FormatError::Damaged("token filter"))?;
     let [cores, ids, values] =
         [SectionKind::Core, SectionKind::Ids, SectionKind::Values].map(|kind| header.pages(kind));
-    if [ids.len(), values.len(), filters.pages.len()] != [cores.len(); 3] {
+    if [ids.len(), values.len()] != [cores.len(); 2] {
         return Err(FormatError::Damaged("header"));
+    }
+    // Only fresh blocks are written without.
+    if meta.level > 0 || !header.is_bare() {
+        check_extras(bytes, header, meta, &dictionary, cores.len())?;
     }
     let mut ids_of_rows =
         traces.entries().iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize));
@@ -194,7 +209,10 @@ mod tests {
     use crate::writer::{BlockWriter, FinishedBlock};
 
     fn block(traces: u8, spans: u64) -> FinishedBlock {
-        let mut writer = BlockWriter::new(1).unwrap();
+        written(BlockWriter::new(1).unwrap(), 1, traces, spans)
+    }
+
+    fn written(mut writer: BlockWriter, level: u8, traces: u8, spans: u64) -> FinishedBlock {
         let resource = writer.resource(&ResourceSpans::default().encode_to_vec().into()).unwrap();
         let scope = writer.scope(&ScopeSpans::default().encode_to_vec().into());
         for (trace, id) in (1..=traces).flat_map(|trace| (1..=spans).map(move |id| (trace, id))) {
@@ -210,7 +228,7 @@ mod tests {
             };
             writer.push(resource, scope, &span.encode_to_vec(), id).unwrap();
         }
-        writer.finish(1, UnixNanos(7)).unwrap()
+        writer.finish(level, UnixNanos(7)).unwrap()
     }
 
     #[test]
@@ -232,6 +250,21 @@ mod tests {
             damaged[at] ^= 1 << (at % 8);
             assert!(verify(damaged.into()).is_err(), "byte {at} of {}", block.len());
             assert!(verify(block.slice(..at)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn only_a_fresh_block_may_be_columns_and_nothing_else() {
+        let bare = |level| written(BlockWriter::fresh().unwrap(), level, 3, 5);
+        assert_eq!(verify(bare(0).bytes).map(|report| report.row), Ok(bare(0).row));
+        assert_eq!(
+            verify(bare(1).bytes).map(|report| report.row.meta.level),
+            Err(FormatError::Missing(SectionKind::Rollups))
+        );
+        for at in 0..bare(0).bytes.len() {
+            let mut damaged = bare(0).bytes.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(verify(damaged.into()).is_err(), "byte {at}");
         }
     }
 

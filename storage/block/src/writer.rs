@@ -1,21 +1,24 @@
 //! Writes blocks: takes spans in order, fills a page, encodes it, and puts the block together.
 //!
 //! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
-//! are columns already (`merge.rs`).
+//! are columns already (`merge.rs`). A fresh block, which lives for seconds, is columns and nothing
+//! else: what follows from them (filters, rollups, edges) is found out when it is merged, or by whoever
+//! asks before (`derive.rs`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanKey, SpanView, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::derive::edge_span;
 use crate::dictionary::Dictionary;
-use crate::edges::{EdgeBuilder, EdgeSpan, Exemplar, PeerCandidates};
+use crate::edges::{EdgeBuilder, Exemplar, PeerCandidates};
 use crate::filter::{PageFilters, TokenFilter};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, SectionKind};
@@ -24,9 +27,10 @@ use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::interner::Interner;
 use crate::page::shred::{Class, Facts, Shredder, Vocabulary};
+use crate::page::zstd::{Deflater, Unit};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
-use crate::rollup::{RollupKey, RollupRow};
+use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
 use crate::token::Token;
 use crate::traces::TraceTable;
@@ -47,10 +51,20 @@ pub struct BlockWriter {
     rows: u32,
     pages: Vec<(u32, EncodedPage)>,
     traces: TraceTable,
-    rollups: FxHashMap<RollupKey, RollupRow>,
-    edges: EdgeBuilder,
     zone: Zone,
+    extras: Option<Extras>,
     serial: u64,
+}
+
+/// What follows from the columns and is kept beside them.
+#[derive(Default)]
+struct Extras {
+    rollups: RollupBuilder,
+    edges: EdgeBuilder,
+    /// Tokens of the page in hand; lent from page to page.
+    tokens: FxHashSet<u64>,
+    /// Over the span attributes of each page.
+    filters: Vec<TokenFilter>,
 }
 
 /// Resources, scopes, and what is known of them.
@@ -61,7 +75,6 @@ struct Records {
     scope_index: FxHashMap<u128, u32>,
     service_index: FxHashMap<String, u32>,
     origin_index: FxHashMap<(u32, u32), u32>,
-    tokens: Vec<Token>,
 }
 
 /// The bounds of what was pushed.
@@ -110,6 +123,8 @@ const MAX_SPARE_TEXTS: usize = 8 << 20;
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
+/// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
+const FRESH_ZSTD_LEVEL: i32 = -3;
 /// Rows at which a page is cut, at the next trace.
 const PAGE_ROWS: usize = 8192;
 /// Bytes of spans at which a page is cut.
@@ -120,14 +135,23 @@ pub(crate) const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 // === impl BlockWriter ===
 
 impl BlockWriter {
-    /// An empty block whose sections are compressed at a zstd level.
+    /// An empty block whose columns are compressed at a zstd level.
     pub fn new(zstd_level: i32) -> Result<Self, WriteError> {
+        Ok(Self::with(Deflater::new(zstd_level, Unit::Column)?, Some(Extras::default())))
+    }
+
+    /// An empty block that is written in haste and soon merged: columns and nothing else.
+    pub fn fresh() -> Result<Self, WriteError> {
+        Ok(Self::with(Deflater::new(FRESH_ZSTD_LEVEL, Unit::Section)?, None))
+    }
+
+    fn with(deflater: Deflater, extras: Option<Extras>) -> Self {
         let (columns, texts) = SPARE.take();
-        Ok(Self {
-            shredder: Shredder::default(),
+        Self {
+            shredder: Shredder::new(extras.is_some()),
             words: Vocabulary { texts, ..Vocabulary::default() },
             columns,
-            encoder: PageEncoder::new(zstd_level)?,
+            encoder: PageEncoder::new(deflater),
             records: Records::default(),
             operation_index: FxHashMap::default(),
             class_index: FxHashMap::default(),
@@ -137,11 +161,10 @@ impl BlockWriter {
             rows: 0,
             pages: Vec::new(),
             traces: TraceTable::default(),
-            rollups: FxHashMap::default(),
-            edges: EdgeBuilder::default(),
             zone: Zone::default(),
+            extras,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
-        })
+        }
     }
 
     /// Tells blocks in the making apart.
@@ -215,8 +238,10 @@ impl BlockWriter {
             span_id: key.span_id,
             parent,
         };
-        let links = if facts.has_links { links_of(message)? } else { Vec::new() };
-        self.push_edge(&row, facts.flags, &facts.peers, links);
+        if self.extras.is_some() {
+            let links = if facts.has_links { links_of(message)? } else { Vec::new() };
+            self.push_edge(&row, facts.flags, &facts.peers, links);
+        }
         self.push_row(row, message.len());
         Ok(())
     }
@@ -228,7 +253,7 @@ impl BlockWriter {
         let full =
             self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
         if full && rows > 0 {
-            self.finish_page();
+            self.finish_page(false);
         }
         if is_new || self.columns.rows() == 0 {
             self.columns.traces.push(self.columns.rows() as u32);
@@ -244,9 +269,10 @@ impl BlockWriter {
         let class = self.words.classes[row.class as usize];
         let flags = RowFlags(self.words.shapes.get(class.shape).flags);
         let shown = shown_duration(row.start, row.duration);
-        let key = RollupKey::of(row.start, class.operation, flags);
-        let span = Exemplar { failed: flags.failed(), duration: shown, trace: self.last_trace };
-        self.rollups.entry(key).or_insert_with(|| RollupRow::new(key)).add(span);
+        if let Some(extras) = &mut self.extras {
+            let span = Exemplar { failed: flags.failed(), duration: shown, trace: self.last_trace };
+            extras.rollups.add(row.start, class.operation, flags, span);
+        }
         self.zone.see(row.start, row.sequence, shown, flags);
         let columns = &mut self.columns;
         columns.class.push(row.class);
@@ -267,36 +293,24 @@ impl BlockWriter {
         peers: &PeerCandidates<'_>,
         links: Vec<(TraceId, SpanId)>,
     ) {
-        let span = self.edge_span(&self.words, row, flags);
-        self.edges.push(self.last_trace, span, peers, || links.into_iter());
+        let Some(extras) = &mut self.extras else { return };
+        let (service, of_class) =
+            self.words.service_and_flags(row.class, &self.records.dictionary.operations);
+        let span = edge_span(row, service, of_class, flags);
+        extras.edges.push(self.last_trace, span, peers, || links.into_iter());
     }
 
     /// The same, given the texts that may name the other side of a call, with their slots.
     pub(crate) fn push_known_edge(&mut self, row: &Row, flags: u32, texts: &[(u32, u32)]) {
+        let Some(extras) = &mut self.extras else { return };
         let mut peers = PeerCandidates::default();
-        let words = std::mem::take(&mut self.words);
         for (slot, text) in texts {
-            peers.see(&words.slots.get(*slot).name, words.texts.get(*text));
+            peers.see(&self.words.slots.get(*slot).name, self.words.texts.get(*text));
         }
-        let span = self.edge_span(&words, row, flags);
-        self.edges.push(self.last_trace, span, &peers, std::iter::empty);
-        self.words = words;
-    }
-
-    fn edge_span(&self, words: &Vocabulary, row: &Row, flags: u32) -> EdgeSpan {
-        let class = words.classes[row.class as usize];
-        let shape = RowFlags(words.shapes.get(class.shape).flags);
-        EdgeSpan {
-            id: row.span_id,
-            parent: SpanId::from_bytes(row.parent.to_be_bytes()),
-            has_parent: shape.has_parent(),
-            start: row.start,
-            duration: shown_duration(row.start, row.duration),
-            service: self.records.dictionary.operations[class.operation as usize].0,
-            kind: shape.kind(),
-            flags,
-            failed: shape.failed(),
-        }
+        let (service, of_class) =
+            self.words.service_and_flags(row.class, &self.records.dictionary.operations);
+        let span = edge_span(row, service, of_class, flags);
+        extras.edges.push(self.last_trace, span, &peers, std::iter::empty);
     }
 
     /// The index of an operation: a service's span name.
@@ -323,47 +337,42 @@ impl BlockWriter {
         self.records.service(name)
     }
 
-    fn finish_page(&mut self) {
+    fn finish_page(&mut self, is_last: bool) {
         let rows = self.columns.rows() as u32;
         if rows > 0 {
-            let page = self.encoder.encode(&self.columns, &self.words);
+            let tokens = self.extras.as_mut().map(|extras| &mut extras.tokens);
+            let page = self.encoder.encode(&self.columns, &self.words, tokens, is_last);
             self.pages.push((self.rows - rows, page));
             self.columns.clear();
+            if let Some(Extras { tokens, filters, .. }) = &mut self.extras {
+                filters.push(TokenFilter::new(tokens.len(), tokens.drain().map(Token)));
+            }
         }
         self.page_bytes = 0;
     }
 
     /// The block. It has at least one span.
     pub fn finish(mut self, level: u8, created: UnixNanos) -> Result<FinishedBlock, WriteError> {
-        self.finish_page();
+        self.finish_page(true);
         let mut dictionary = std::mem::take(&mut self.records.dictionary);
         dictionary.slots = self.words.slots.slots().to_vec();
         dictionary.shapes = self.words.shapes.shapes().to_vec();
         dictionary.classes = std::mem::take(&mut self.words.classes);
         let traces = self.traces.entries().len() as u32;
         let meta = self.zone.meta(level, created, self.rows, traces, service_metas(&dictionary));
-        let filters = self.filters();
-        let mut texts = Vec::new();
-        let shared = self.encoder.shared_texts().to_vec();
-        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.words.texts.get(*text)));
         let mut out = Assembler::new();
         let compressed = [
             (SectionKind::Meta, meta.encode()?),
             (SectionKind::Dictionary, dictionary.encode()),
             (SectionKind::Traces, self.traces.encode()),
-            (SectionKind::Rollups, self.encode_rollups()?),
-            (SectionKind::Edges, std::mem::take(&mut self.edges).finish()?),
         ];
         for (kind, bytes) in compressed {
             out.add(kind, 0, &bytes, self.encoder.deflater());
         }
-        out.add_as_is(SectionKind::Filter, 0, &filters.encode());
-        out.add_as_is(SectionKind::Texts, 0, &texts);
-        for (first_row, page) in &self.pages {
-            out.add_as_is(SectionKind::Core, *first_row, &page.core);
-            out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
-            out.add_as_is(SectionKind::Values, *first_row, &page.values);
+        if let Some(extras) = self.extras.take() {
+            extras.add_to(&mut out, &dictionary, self.encoder.deflater())?;
         }
+        self.add_pages(&mut out);
         let (bytes, header_bytes) = out.finish();
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
         if self.words.texts.bytes() <= MAX_SPARE_TEXTS {
@@ -373,19 +382,56 @@ impl BlockWriter {
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces })
     }
 
-    fn filters(&self) -> PageFilters {
-        let resources = TokenFilter::new(self.records.tokens.len(), self.records.tokens.iter().copied());
-        let page = |(_, page): &(u32, EncodedPage)| {
-            TokenFilter::new(page.tokens.len(), page.tokens.iter().map(|token| Token(*token)))
-        };
-        PageFilters { resources, pages: self.pages.iter().map(page).collect() }
+    fn add_pages(&mut self, out: &mut Assembler) {
+        let mut texts = Vec::new();
+        let shared = self.encoder.shared_texts().to_vec();
+        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.words.texts.get(*text)));
+        out.add_as_is(SectionKind::Texts, 0, &texts);
+        let deflater = self.encoder.deflater();
+        for (first_row, page) in &self.pages {
+            // IDs are noise.
+            out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
+            for (kind, bytes) in [(SectionKind::Core, &page.core), (SectionKind::Values, &page.values)] {
+                match deflater.unit() {
+                    Unit::Column => out.add_as_is(kind, *first_row, bytes),
+                    Unit::Section => out.add(kind, *first_row, bytes, deflater),
+                }
+            }
+        }
     }
+}
 
-    fn encode_rollups(&mut self) -> Result<Vec<u8>, RecordError> {
-        let mut rows: Vec<(RollupKey, RollupRow)> = self.rollups.drain().collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        RollupRow::encode_all(&rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>())
+// === impl Extras ===
+
+impl Extras {
+    fn add_to(
+        self,
+        out: &mut Assembler,
+        dictionary: &Dictionary,
+        deflater: &mut Deflater,
+    ) -> Result<(), WriteError> {
+        let rollups = RollupRow::encode_all(&self.rollups.finish())?;
+        out.add(SectionKind::Rollups, 0, &rollups, deflater);
+        out.add(SectionKind::Edges, 0, &self.edges.finish()?, deflater);
+        let tokens = resource_tokens(dictionary)?;
+        let resources = TokenFilter::new(tokens.len(), tokens);
+        out.add_as_is(SectionKind::Filter, 0, &PageFilters { resources, pages: self.filters }.encode());
+        Ok(())
     }
+}
+
+/// The tokens of all resources of a block.
+fn resource_tokens(dictionary: &Dictionary) -> Result<Vec<Token>, WireError> {
+    let mut tokens = Vec::new();
+    for resource in &dictionary.resources {
+        for attribute in ResourceView::parse(resource)?.attributes() {
+            let attribute = attribute?;
+            let key = Token::of_key(attribute.key);
+            tokens.push(key);
+            tokens.extend(attribute.value.and_then(|value| key.with_value(value)));
+        }
+    }
+    Ok(tokens)
 }
 
 /// What every row has.
@@ -443,12 +489,6 @@ impl Records {
         }
         let view = ResourceView::parse(record)?;
         let service = self.service(semantics::service_name(&view));
-        for attribute in view.attributes() {
-            let attribute = attribute?;
-            let key = Token::of_key(attribute.key);
-            self.tokens.push(key);
-            self.tokens.extend(attribute.value.and_then(|value| key.with_value(value)));
-        }
         let index = self.dictionary.resources.len() as u32;
         self.dictionary.resources.push(record.clone());
         self.dictionary.resource_services.push(service);

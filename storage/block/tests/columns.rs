@@ -6,10 +6,10 @@ mod common;
 
 use bytes::Bytes;
 use common::wire::{self, varint};
-use common::{CREATED, OpenBlock, Pushed, assert_same, merge, read_row, write};
+use common::{CREATED, OpenBlock, Pushed, assert_same, merge, read_row, write, write_fresh};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spandrel_block::{BlockWriter, PageRows, Rebuilder, RowFlags, semantics, verify};
+use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, semantics, verify};
 use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
 
 const LIMITS: DecodeLimits =
@@ -266,6 +266,15 @@ proptest! {
     }
 
     #[test]
+    fn a_block_written_in_haste_says_the_same(spans in vec(pushed(), 1..20)) {
+        let (fresh, whole) = (write_fresh(&spans), write(&spans));
+        prop_assert!(Header::parse(&fresh.bytes).unwrap().is_bare());
+        check_rows(&fresh.bytes, &sorted(&spans));
+        // Rollups and edges are derived on the one side and stored on the other.
+        assert_same(&fresh.bytes, &whole.bytes);
+    }
+
+    #[test]
     fn merged_columns_say_what_the_spans_say(parts in vec(vec(pushed(), 1..8), 1..4)) {
         // Rows of one key have one order: by sequence, and each block's before the next one's.
         let mut parts = parts;
@@ -273,7 +282,7 @@ proptest! {
             part.iter_mut().enumerate().for_each(|(n, pushed)| pushed.sequence = (100 * at + n) as u64);
         }
         let all: Vec<Pushed> = parts.concat();
-        let blocks: Vec<Bytes> = parts.iter().map(|part| write(part).bytes).collect();
+        let blocks: Vec<Bytes> = parts.iter().map(|part| write_fresh(part).bytes).collect();
         let merged = merge(&blocks);
         check_rows(&merged.bytes, &sorted(&all));
         assert_same(&merged.bytes, &write(&all).bytes);
@@ -369,10 +378,13 @@ fn blocks_of_many_pages_come_back_and_merge() {
     let part = |which: u64| -> Vec<Pushed> {
         spans.iter().filter(|span| span.sequence % 3 == which).cloned().collect()
     };
-    let parts: Vec<Bytes> = (0..3).map(|which| write(&part(which)).bytes).collect();
-    let merged = merge(&parts);
-    assert_same(&merged.bytes, &whole.bytes);
-    verify(merged.bytes).unwrap();
+    for write in [write, write_fresh] {
+        let parts: Vec<Bytes> = (0..3).map(|which| write(&part(which)).bytes).collect();
+        let merged = merge(&parts);
+        assert_same(&merged.bytes, &whole.bytes);
+        verify(merged.bytes).unwrap();
+    }
+    assert_same(&write_fresh(&spans).bytes, &whole.bytes);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use spandrel_block::record::RecordError;
 use spandrel_block::{
     BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage,
     OpenPage, PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
+    derive,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -82,14 +83,14 @@ struct PartWeighter;
 /// Parts that come and go are counted at least so much, for the cache's own entry.
 const ENTRY_BYTES: u64 = 128;
 
+/// A part from the cache, or else made and kept there.
 macro_rules! part {
-    ($self:ident, $entry:ident, $kind:expr, $page:expr, $keep:expr, $variant:ident, $decode:expr) => {{
+    ($self:ident, $entry:ident, $kind:expr, $page:expr, $keep:expr, $variant:ident, $make:expr) => {{
         let key = ($entry.key.block.0, SectionKey::Section($kind), $page);
         if let Some(Part::$variant(part)) = $self.cache.get(&key) {
             return Ok(part);
         }
-        let bytes = $self.section($entry, $kind, $page)?;
-        let part = Arc::new($decode(bytes)?);
+        let part = Arc::new($make);
         if $keep {
             $self.cache.insert(key, Part::$variant(part.clone()));
         }
@@ -111,7 +112,8 @@ impl BlockReader {
     }
 
     pub(crate) fn dictionary(&self, entry: &BlockEntry) -> Result<Arc<Dictionary>, BlockError> {
-        part!(self, entry, SectionKind::Dictionary, 0, true, Dictionary, Dictionary::decode)
+        let kind = SectionKind::Dictionary;
+        part!(self, entry, kind, 0, true, Dictionary, Dictionary::decode(self.section(entry, kind, 0)?)?)
     }
 
     /// Every format has the same trace table: it is read without taking an old block over.
@@ -134,35 +136,54 @@ impl BlockReader {
     }
 
     pub(crate) fn texts(&self, entry: &BlockEntry) -> Result<Arc<TextTable>, BlockError> {
-        let decode = |bytes: Bytes| TextTable::decode(&bytes);
-        part!(self, entry, SectionKind::Texts, 0, true, Texts, decode)
+        let kind = SectionKind::Texts;
+        part!(self, entry, kind, 0, true, Texts, TextTable::decode(&self.section(entry, kind, 0)?)?)
     }
 
     pub(crate) fn filters(&self, entry: &BlockEntry) -> Result<Arc<PageFilters>, BlockError> {
-        let pages = self.pages(entry)?;
-        let decode = |bytes: Bytes| {
-            let filters = PageFilters::decode(&bytes).filter(|filters| filters.pages.len() == pages);
-            filters.ok_or(FormatError::Damaged("token filter"))
+        let (header, kind) = (self.header(entry)?, SectionKind::Filter);
+        let pages = header.pages(SectionKind::Core).len();
+        let read = || -> Result<PageFilters, BlockError> {
+            if header.is_bare() {
+                return Ok(PageFilters::absent(pages));
+            }
+            let filters = PageFilters::decode(&self.section(entry, kind, 0)?);
+            let filters = filters.filter(|filters| filters.pages.len() == pages);
+            Ok(filters.ok_or(FormatError::Damaged("token filter"))?)
         };
-        part!(self, entry, SectionKind::Filter, 0, true, Filters, decode)
+        part!(self, entry, kind, 0, true, Filters, read()?)
     }
 
     pub(crate) fn rollups(&self, entry: &BlockEntry) -> Result<Arc<Vec<RollupRow>>, BlockError> {
-        let known = self.dictionary(entry)?.operations.len();
-        let decode = |bytes: Bytes| -> Result<Vec<RollupRow>, BlockError> {
-            let rows = RollupRow::decode_all(&bytes)?;
+        let kind = SectionKind::Rollups;
+        let read = || -> Result<Vec<RollupRow>, BlockError> {
+            let dictionary = self.dictionary(entry)?;
+            if self.header(entry)?.is_bare() {
+                let cores: Result<Vec<_>, BlockError> =
+                    (0..self.pages(entry)? as u32).map(|page| self.core(entry, page)).collect();
+                return Ok(derive::rollups(&dictionary, &cores?, &*self.traces(entry)?)?);
+            }
+            let rows = RollupRow::decode_all(&self.section(entry, kind, 0)?)?;
             let counted = rows.iter().try_fold(0u64, |sum, row| sum.checked_add(row.count));
-            let in_order = rows.iter().all(|row| (row.operation as usize) < known)
+            let in_order = rows.iter().all(|row| (row.operation as usize) < dictionary.operations.len())
                 && counted == Some(u64::from(entry.row.meta.spans));
-            in_order.then_some(rows).ok_or(FormatError::Damaged("rollups").into())
+            if in_order { Ok(rows) } else { Err(FormatError::Damaged("rollups").into()) }
         };
-        part!(self, entry, SectionKind::Rollups, 0, true, Rollups, decode)
+        part!(self, entry, kind, 0, true, Rollups, read()?)
     }
 
     pub(crate) fn edges(&self, entry: &BlockEntry) -> Result<Arc<BlockEdges>, BlockError> {
-        let services = self.dictionary(entry)?.services.len();
-        let decode = |bytes: Bytes| BlockEdges::decode(&bytes, entry.row.meta.spans, services);
-        part!(self, entry, SectionKind::Edges, 0, true, Edges, decode)
+        let kind = SectionKind::Edges;
+        let read = || -> Result<BlockEdges, BlockError> {
+            if self.header(entry)?.is_bare() {
+                let pages: Result<Vec<_>, BlockError> =
+                    (0..self.pages(entry)? as u32).map(|page| self.page(entry, page, true)).collect();
+                return Ok(derive::edges(&pages?, &*self.traces(entry)?)?);
+            }
+            let services = self.dictionary(entry)?.services.len();
+            Ok(BlockEdges::decode(&self.section(entry, kind, 0)?, entry.row.meta.spans, services)?)
+        };
+        part!(self, entry, kind, 0, true, Edges, read()?)
     }
 
     /// How many pages the block has.
@@ -176,9 +197,10 @@ impl BlockReader {
     }
 
     fn core_of(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<Arc<CorePage>, BlockError> {
-        let dictionary = self.dictionary(entry)?;
-        let decode = |bytes: Bytes| CorePage::decode(&bytes, &dictionary);
-        part!(self, entry, SectionKind::Core, page, keep, Core, decode)
+        let (dictionary, kind) = (self.dictionary(entry)?, SectionKind::Core);
+        let read =
+            || CorePage::decode(&self.section(entry, kind, page)?, &dictionary).map_err(BlockError::from);
+        part!(self, entry, kind, page, keep, Core, read()?)
     }
 
     pub(crate) fn ids(
@@ -188,8 +210,8 @@ impl BlockReader {
         rows: usize,
         keep: bool,
     ) -> Result<Arc<IdsPage>, BlockError> {
-        let decode = |bytes: Bytes| IdsPage::decode(&bytes, rows);
-        part!(self, entry, SectionKind::Ids, page, keep, Ids, decode)
+        let kind = SectionKind::Ids;
+        part!(self, entry, kind, page, keep, Ids, IdsPage::decode(&self.section(entry, kind, page)?, rows)?)
     }
 
     pub(crate) fn values(
@@ -199,9 +221,11 @@ impl BlockReader {
         core: &CorePage,
         keep: bool,
     ) -> Result<Arc<ValuesPage>, BlockError> {
-        let dictionary = self.dictionary(entry)?;
-        let decode = |bytes: Bytes| ValuesPage::open(bytes, core, &dictionary);
-        part!(self, entry, SectionKind::Values, page, keep, Values, decode)
+        let (dictionary, kind) = (self.dictionary(entry)?, SectionKind::Values);
+        let read = || {
+            ValuesPage::open(self.section(entry, kind, page)?, core, &dictionary).map_err(BlockError::from)
+        };
+        part!(self, entry, kind, page, keep, Values, read()?)
     }
 
     /// A page with everything that its rows are made of. `keep` says whether it is likely to be asked

@@ -17,7 +17,7 @@
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::put_varint;
 
-use super::zstd::{Deflater, inflate};
+use super::zstd::{Deflater, Unit, inflate};
 
 const CONSTANT: u8 = 0;
 const PLANES: u8 = 1;
@@ -66,7 +66,8 @@ fn encode_at(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater, may_spl
         let deltas: Vec<u64> = values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).collect();
         return encode_at(out, &deltas, deflater, false);
     }
-    if let Some((known, indices)) = dictionary(values, width) {
+    let tries = deflater.unit() == Unit::Column;
+    if let Some((known, indices)) = tries.then(|| dictionary(values, width)).flatten() {
         out.push(DICTIONARY);
         put_varint(out, known.len() as u64);
         encode_at(out, &known, deflater, false);
@@ -110,7 +111,7 @@ fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
 /// The mask, the planes that are noise, and the frame of the others.
 fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) {
     let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
-    let mut raw = if planes.len() < deflater.least { all } else { 0 };
+    let mut raw = if deflater.unit() == Unit::Section { all } else { 0 };
     if raw == 0 {
         for (at, plane) in planes.chunks_exact(rows).enumerate() {
             raw |= u8::from(is_noise(plane)) << at;
@@ -126,9 +127,9 @@ fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Defl
     let mut frame = Vec::new();
     if raw != all {
         let rest: Vec<u8> = chosen(all & !raw).flatten().copied().collect();
-        match deflater.deflate(&rest) {
-            Some(deflated) if deflated.len() < rest.len() => frame = deflated,
-            _ => raw = all,
+        match deflater.deflate_column(&rest) {
+            Some(deflated) => frame = deflated,
+            None => raw = all,
         }
     }
     out.push(raw);
@@ -310,15 +311,19 @@ mod tests {
 
     fn round_trip(values: &[u64], doubles: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut deflater = Deflater::new(1).unwrap();
-        if doubles {
-            encode_doubles(&mut out, values, &mut deflater);
-        } else {
-            encode(&mut out, values, &mut deflater);
+        // The second is what is returned.
+        for unit in [Unit::Section, Unit::Column] {
+            out.clear();
+            let mut deflater = Deflater::new(1, unit).unwrap();
+            if doubles {
+                encode_doubles(&mut out, values, &mut deflater);
+            } else {
+                encode(&mut out, values, &mut deflater);
+            }
+            let mut rest = out.as_slice();
+            assert_eq!(decode(&mut rest, values.len()).as_deref(), Some(values));
+            assert!(rest.is_empty());
         }
-        let mut rest = out.as_slice();
-        assert_eq!(decode(&mut rest, values.len()).as_deref(), Some(values));
-        assert!(rest.is_empty());
         out
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::put_varint;
+use spandrel_proto::{SpanId, TraceId};
 
 use super::read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
 use super::shape::{EVENTS, Form, Slot};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
+use crate::writer::Row;
 
 /// A page with everything that its rows are made of.
 #[derive(Debug, Clone)]
@@ -138,6 +139,20 @@ impl Position {
 // === impl OpenPage ===
 
 impl OpenPage {
+    /// What its columns say of a row that it has.
+    pub(crate) fn row(&self, at: usize) -> Row {
+        let Self { core, ids, .. } = self;
+        Row {
+            class: core.class[at],
+            origin: core.origin[at],
+            start: core.start[at],
+            duration: core.duration[at],
+            sequence: core.sequence[at],
+            span_id: SpanId::from_bytes(ids.span_id[at].to_be_bytes()),
+            parent: ids.parent[at],
+        }
+    }
+
     /// Appends a field with the slot's next value.
     fn put_value(
         &self,

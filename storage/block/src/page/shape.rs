@@ -110,6 +110,14 @@ pub struct Shape {
     pub slots: Vec<u32>,
 }
 
+/// The value of a field, given its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SlotValue<'b> {
+    None,
+    Number(u64),
+    Text(&'b [u8]),
+}
+
 /// Numbers slots in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
@@ -117,6 +125,9 @@ pub(crate) struct SlotTable {
     table: Vec<u32>,
     /// For each slot, which one came after it the last time.
     after: Vec<u32>,
+    /// For each slot, how an attribute of it begins behind its length: key, and the tag of the value.
+    /// Empty where it takes more to recognise one.
+    prefixes: Vec<Box<[u8]>>,
     /// For each slot, whether it may name the other side of a call.
     peers: Vec<bool>,
 }
@@ -170,6 +181,8 @@ impl Form {
 
 // === impl Slot ===
 
+/// The key of the attribute that says whether a span has failed.
+pub(crate) const ERROR: &[u8] = b"error";
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
 /// The number of the field that holds a span's flags.
@@ -266,12 +279,57 @@ impl SlotTable {
         &self.slots[slot as usize]
     }
 
-    /// The number of a slot. `before` is the slot in front of it: messages of one shape follow each
-    /// other, so what came after it the last time is tried first.
+    /// Which slot came after another one the last time.
+    pub(crate) fn after(&self, before: u32) -> u32 {
+        self.after.get(before as usize).copied().unwrap_or(FREE)
+    }
+
+    /// An attribute of this very slot at the front of `bytes`: the length of its field, and its value.
+    /// `None` says nothing: it may be one that is longer than most.
     #[inline]
-    pub(crate) fn intern(&mut self, before: u32, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
-        if let Some(&guess) = self.after.get(before as usize)
-            && let Some(slot) = self.slots.get(guess as usize)
+    pub(crate) fn recognise<'b>(&self, slot: u32, bytes: &'b [u8]) -> Option<(usize, SlotValue<'b>)> {
+        let prefix = self.prefixes.get(slot as usize).filter(|prefix| !prefix.is_empty())?;
+        let Slot { form, field, name, .. } = &self.slots[slot as usize];
+        if *form == Form::Literal {
+            let begin = bytes.get(..name.len())?;
+            return same(begin, name).then_some((name.len(), SlotValue::None));
+        }
+        let [tag, length @ 0..0x80, rest @ ..] = bytes else { return None };
+        let (attribute, _) = rest.split_at_checked(usize::from(*length))?;
+        let (begin, value) = attribute.split_at_checked(prefix.len())?;
+        if u32::from(*tag) != field << 3 | 2 || !same(begin, prefix) {
+            return None;
+        }
+        let [outer, tag, value @ ..] = value else { return None };
+        if usize::from(*outer) != value.len() + 1 {
+            return None;
+        }
+        let value = match (form, tag, value) {
+            (Form::String, 0x0a, [length, text @ ..]) if usize::from(*length) == text.len() => {
+                SlotValue::Text(text)
+            }
+            (Form::Int, 0x18, [number @ 0..0x80]) => SlotValue::Number(u64::from(*number)),
+            (Form::Int, 0x18, [low @ 0x80..=0xff, high @ 1..0x80]) => {
+                SlotValue::Number(u64::from(low & 0x7f) | u64::from(*high) << 7)
+            }
+            (Form::Double, 0x21, bits) => SlotValue::Number(u64::from_le_bytes(bits.try_into().ok()?)),
+            _ => return None,
+        };
+        Some((2 + attribute.len(), value))
+    }
+
+    /// Remembers that a slot came after another one.
+    #[inline]
+    pub(crate) fn follows(&mut self, before: u32, slot: u32) {
+        if let Some(after) = self.after.get_mut(before as usize) {
+            *after = slot;
+        }
+    }
+
+    /// The number of a slot; the guess is tried first.
+    #[inline]
+    pub(crate) fn intern(&mut self, guess: u32, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
+        if let Some(slot) = self.slots.get(guess as usize)
             && slot.form == form
             && same(&slot.name, name)
             && slot.level == level
@@ -279,11 +337,7 @@ impl SlotTable {
         {
             return guess;
         }
-        let slot = self.look_up(level, form, field, name);
-        if let Some(after) = self.after.get_mut(before as usize) {
-            *after = slot;
-        }
-        slot
+        self.look_up(level, form, field, name)
     }
 
     fn look_up(&mut self, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
@@ -300,9 +354,11 @@ impl SlotTable {
         }
         let number = self.slots.len() as u32;
         self.table[at] = number;
-        self.slots.push(Slot { level, form, field, name: Bytes::copy_from_slice(name) });
+        let slot = Slot { level, form, field, name: Bytes::copy_from_slice(name) };
         self.after.push(FREE);
         self.peers.push((level, form) == (Level::Span, Form::String) && is_peer_key(name));
+        self.prefixes.push(prefix_of(&slot));
+        self.slots.push(slot);
         number
     }
 
@@ -317,6 +373,24 @@ impl SlotTable {
             self.table[at] = number as u32;
         }
     }
+}
+
+/// How attributes of a slot begin behind their length, if they can be recognised by that. Attributes that
+/// say something of their span are looked at in full.
+fn prefix_of(slot: &Slot) -> Box<[u8]> {
+    const LONGEST: usize = 100;
+    let key: &[u8] = match slot.form {
+        Form::String | Form::Int | Form::Double => &slot.name,
+        Form::Literal if slot.field == ATTRIBUTES => match slot.literal_attribute() {
+            Some((key, _)) if slot.level == Level::Span => key,
+            _ => return Box::default(),
+        },
+        _ => return Box::default(),
+    };
+    if key == ERROR || key.len() > LONGEST {
+        return Box::default();
+    }
+    [&[0x0a, key.len() as u8], key, &[0x12]].concat().into()
 }
 
 fn slot_hash(level: Level, form: Form, field: u32, name: &[u8]) -> u64 {
@@ -338,6 +412,10 @@ impl ShapeTable {
 
     pub(crate) fn get(&self, shape: u32) -> &Shape {
         &self.shapes[shape as usize]
+    }
+
+    pub(crate) fn try_get(&self, shape: u32) -> Option<&Shape> {
+        self.shapes.get(shape as usize)
     }
 
     /// The number of a shape.
@@ -391,10 +469,11 @@ mod tests {
         let mut shapes = ShapeTable::default();
         let name = |n: u32| format!("key.{n}").into_bytes();
         for _ in 0..2 {
-            let mut before = FREE;
+            let mut guess = FREE;
             for n in 0..3000 {
-                before = slots.intern(before, Level::Span, Form::String, 9, &name(n));
-                assert_eq!(before, n);
+                assert_eq!(slots.intern(guess, Level::Span, Form::String, 9, &name(n)), n);
+                slots.follows(n.wrapping_sub(1), n);
+                guess = slots.after(n);
                 assert_eq!(shapes.intern(2, &[n, n + 1]), n);
             }
         }

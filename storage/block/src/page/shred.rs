@@ -4,14 +4,18 @@
 //! order) go into slots of their kind. Whatever else protobuf allows is kept as the bytes it came as,
 //! field by field: nothing is normalised, nothing is lost.
 
+use std::hash::Hasher;
+
+use rustc_hash::FxHasher;
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 use spandrel_proto::otlp::{RawValue, raw_attribute};
 
 use super::columns::PageColumns;
 use super::interner::{Interner, same};
 use super::rebuild::varint_length;
-use super::shape::{Form, Level, ShapeTable, SlotTable};
+use super::shape::{ERROR, Form, Level, ShapeTable, SlotTable, SlotValue};
 use crate::edges::{PeerCandidates, is_peer_key};
+use crate::flags::RowFlags;
 
 /// What a block knows of spans so far.
 #[derive(Debug, Default)]
@@ -40,12 +44,32 @@ pub(crate) struct Shredder {
     nested: Vec<u32>,
     /// Slots whose columns got a value from the span in hand, to take it back.
     pushed: Vec<u32>,
+    guess: Guess,
     /// Events and links of the span in hand.
     events: usize,
     links: usize,
     /// Whether its attribute `error` is true.
     error: bool,
+    /// Whether names of the other side are wanted.
+    peers: bool,
 }
+
+/// What the slots of a span are likely to be: those of the last span of the same name.
+#[derive(Debug)]
+struct Guess {
+    slots: Vec<u32>,
+    /// The slot that comes next.
+    at: usize,
+    /// By a hash of the name, the shape of the last span.
+    shapes: Box<[u32; NAMES]>,
+    /// Where the shape of the span in hand goes.
+    name: usize,
+}
+
+/// Names that are told apart by their hash.
+const NAMES: usize = 1024;
+/// So many slots that were guessed may be missing at once.
+const LOOKAHEAD: usize = 4;
 
 /// More slots are not told apart: further attributes are kept as bytes, whatever an attacker sends.
 pub(crate) const MAX_SLOTS: usize = 8192;
@@ -83,9 +107,24 @@ struct RawField<'a> {
     bytes: &'a [u8],
 }
 
+// === impl Vocabulary ===
+
+impl Vocabulary {
+    /// The service of a class, given all operations, and what its shape says of a span.
+    pub(crate) fn service_and_flags(&self, class: u32, operations: &[(u32, String)]) -> (u32, RowFlags) {
+        let Class { operation, shape } = self.classes[class as usize];
+        (operations[operation as usize].0, RowFlags(self.shapes.get(shape).flags))
+    }
+}
+
 // === impl Shredder ===
 
 impl Shredder {
+    /// `peers` says whether the facts shall have names of the other side.
+    pub(crate) fn new(peers: bool) -> Self {
+        Self { peers, ..Self::default() }
+    }
+
     /// Takes a span apart; gives the number of its shape, and what its row shows. `start` is the span's
     /// start; `flags` tells the shape's flags from the facts.
     pub(crate) fn span<'a>(
@@ -98,6 +137,7 @@ impl Shredder {
     ) -> Result<(u32, Facts<'a>), WireError> {
         self.span.clear();
         self.pushed.clear();
+        self.guess.begin();
         (self.events, self.links, self.error) = (0, 0, false);
         let mut facts = Facts::default();
         let regular = self.fields(words, columns, span, start, &mut facts)?;
@@ -109,7 +149,9 @@ impl Shredder {
             self.push_text(words, columns, slot, span);
             self.span.push(slot);
         }
-        Ok((words.shapes.intern(flags(&facts), &self.span), facts))
+        let shape = words.shapes.intern(flags(&facts), &self.span);
+        self.guess.shapes[self.guess.name] = shape;
+        Ok((shape, facts))
     }
 
     /// Whether the span could be taken apart: not if a field of a row is there twice, because the last
@@ -122,24 +164,35 @@ impl Shredder {
         start: u64,
         facts: &mut Facts<'a>,
     ) -> Result<bool, WireError> {
-        let mut reader = Reader::new(span);
+        let mut at = 0;
         let mut before = START;
         let (mut seen, mut twice) = (0u32, false);
-        while let Some(field) = reader.next_field()? {
-            let bytes = &span[field.begin..field.end];
+        while at < span.len() {
+            let likely = self.guess.slot(words.slots.after(before));
+            if let Some((length, value)) = words.slots.recognise(likely, &span[at..]) {
+                self.push_value(words, columns, likely, value, facts);
+                self.guess.met(likely);
+                self.span.push(likely);
+                (before, at) = (likely, at + length);
+                continue;
+            }
+            let mut reader = Reader::at_offset(&span[at..], at);
+            let Some(field) = reader.next_field()? else { break };
+            let bytes = &span[at..at + field.end];
+            at += field.end;
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (field.number, field.value) {
                 (9, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, before, Level::Span, &field, attribute, facts)
+                    self.attribute(words, columns, likely, Level::Span, &field, attribute, facts)
                 }
                 (11, Value::Bytes(event)) if field.is_minimal() => {
                     self.nested(words, columns, Level::Event, event, start)?;
-                    words.slots.intern(before, Level::Span, Form::Nested, 11, b"")
+                    words.slots.intern(likely, Level::Span, Form::Nested, 11, b"")
                 }
                 (13, Value::Bytes(link)) if field.is_minimal() => {
                     facts.has_links = true;
                     self.nested(words, columns, Level::Link, link, start)?;
-                    words.slots.intern(before, Level::Span, Form::Nested, 13, b"")
+                    words.slots.intern(likely, Level::Span, Form::Nested, 13, b"")
                 }
                 (number, _) => {
                     if matches!(number, 1 | 2 | 4..=8 | 15 | 16) {
@@ -148,16 +201,44 @@ impl Shredder {
                     }
                     match facts.see(&field)? {
                         Some(form) if field.is_minimal() => {
-                            words.slots.intern(before, Level::Span, form, number, b"")
+                            let slot = words.slots.intern(likely, Level::Span, form, number, b"");
+                            if form == Form::Name {
+                                self.guess.named(facts.name, slot, &words.shapes);
+                            }
+                            slot
                         }
-                        _ => self.other(words, columns, before, Level::Span, &field),
+                        _ => self.other(words, columns, likely, Level::Span, &field),
                     }
                 }
             };
+            words.slots.follows(before, slot);
+            self.guess.met(slot);
             self.span.push(slot);
             before = slot;
         }
         Ok(!twice)
+    }
+
+    /// The value of an attribute that was recognised by its slot.
+    #[inline]
+    fn push_value<'a>(
+        &mut self,
+        words: &mut Vocabulary,
+        columns: &mut PageColumns,
+        slot: u32,
+        value: SlotValue<'a>,
+        facts: &mut Facts<'a>,
+    ) {
+        match value {
+            SlotValue::None => {}
+            SlotValue::Number(number) => self.push_number(columns, slot, number),
+            SlotValue::Text(text) => {
+                if self.peers && words.slots.is_peer(slot) {
+                    facts.peers.see(&words.slots.get(slot).name, text);
+                }
+                self.push_text(words, columns, slot, text);
+            }
+        }
     }
 
     fn nested(
@@ -174,18 +255,20 @@ impl Shredder {
         let mut before = START;
         while let Some(field) = reader.next_field()? {
             let bytes = &message[field.begin..field.end];
+            let likely = words.slots.after(before);
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (level, field.number, field.value) {
                 (Level::Event, 3, Value::Bytes(attribute)) | (Level::Link, 4, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, before, level, &field, attribute, &mut nobody)
+                    self.attribute(words, columns, likely, level, &field, attribute, &mut nobody)
                 }
                 (Level::Event, 1, Value::Fixed64(time)) if field.is_minimal() => {
-                    let slot = words.slots.intern(before, level, Form::Since, 1, b"");
+                    let slot = words.slots.intern(likely, level, Form::Since, 1, b"");
                     self.push_number(columns, slot, time.wrapping_sub(start));
                     slot
                 }
-                _ => self.other(words, columns, before, level, &field),
+                _ => self.other(words, columns, likely, level, &field),
             };
+            words.slots.follows(before, slot);
             self.nested.push(slot);
             before = slot;
         }
@@ -226,7 +309,7 @@ impl Shredder {
         &mut self,
         words: &mut Vocabulary,
         columns: &mut PageColumns,
-        before: u32,
+        likely: u32,
         level: Level,
         field: &RawField<'a>,
         attribute: &'a [u8],
@@ -238,24 +321,24 @@ impl Shredder {
             if level == Level::Span {
                 self.see_irregular(attribute, facts);
             }
-            return self.other(words, columns, before, level, field);
+            return self.other(words, columns, likely, level, field);
         };
-        if level == Level::Span && key == b"error" {
+        if level == Level::Span && key == ERROR {
             self.error =
                 matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
         }
         match value {
             RegularValue::Bool(_) | RegularValue::Empty => {
-                words.slots.intern(before, level, Form::Literal, field.number, field.bytes)
+                words.slots.intern(likely, level, Form::Literal, field.number, field.bytes)
             }
             RegularValue::Number(form, number) => {
-                let slot = words.slots.intern(before, level, form, field.number, key);
+                let slot = words.slots.intern(likely, level, form, field.number, key);
                 self.push_number(columns, slot, number);
                 slot
             }
             RegularValue::Text(form, text) => {
-                let slot = words.slots.intern(before, level, form, field.number, key);
-                if words.slots.is_peer(slot) {
+                let slot = words.slots.intern(likely, level, form, field.number, key);
+                if self.peers && words.slots.is_peer(slot) {
                     facts.peers.see(key, text);
                 }
                 self.push_text(words, columns, slot, text);
@@ -267,10 +350,11 @@ impl Shredder {
     /// Takes note of an attribute that is kept as bytes.
     fn see_irregular<'a>(&mut self, attribute: &'a [u8], facts: &mut Facts<'a>) {
         let Ok((key, value)) = raw_attribute(attribute) else { return };
-        if key == b"error" {
+        if key == ERROR {
             self.error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
         }
         if let RawValue::String(text) = value
+            && self.peers
             && is_peer_key(key)
         {
             facts.peers.see(key, text);
@@ -282,24 +366,24 @@ impl Shredder {
         &mut self,
         words: &mut Vocabulary,
         columns: &mut PageColumns,
-        before: u32,
+        likely: u32,
         level: Level,
         field: &RawField<'_>,
     ) -> u32 {
         let number = field.number;
         // Field numbers that OTLP does not have are not told apart: there may be millions.
         if !field.is_minimal() || number > 31 || words.slots.len() >= MAX_SLOTS + 1024 {
-            let slot = words.slots.intern(before, level, Form::Verbatim, 0, b"");
+            let slot = words.slots.intern(likely, level, Form::Verbatim, 0, b"");
             self.push_text(words, columns, slot, field.bytes);
             return slot;
         }
         if is_literal(level, field) {
-            return words.slots.intern(before, level, Form::Literal, number, field.bytes);
+            return words.slots.intern(likely, level, Form::Literal, number, field.bytes);
         }
         if let (Level::Span, 15, Value::Bytes(status)) = (level, number, field.value)
             && let Some((message, code)) = regular_status(status)
         {
-            let slot = words.slots.intern(before, level, Form::Status, number, code);
+            let slot = words.slots.intern(likely, level, Form::Status, number, code);
             self.push_text(words, columns, slot, message);
             return slot;
         }
@@ -311,7 +395,7 @@ impl Shredder {
             Value::Group => Form::Verbatim,
         };
         let field_number = if form == Form::Verbatim { 0 } else { number };
-        let slot = words.slots.intern(before, level, form, field_number, b"");
+        let slot = words.slots.intern(likely, level, form, field_number, b"");
         match field.value {
             Value::Varint(value) | Value::Fixed64(value) => self.push_number(columns, slot, value),
             Value::Fixed32(value) => self.push_number(columns, slot, u64::from(value)),
@@ -346,6 +430,48 @@ impl Shredder {
         }
         columns.events.truncate(columns.events.len() - self.events);
         columns.links.truncate(columns.links.len() - self.links);
+    }
+}
+
+// === impl Guess ===
+
+impl Guess {
+    fn begin(&mut self) {
+        self.slots.clear();
+        (self.at, self.name) = (0, 0);
+    }
+
+    /// The name of the span in hand, and its slot: what follows can be guessed.
+    fn named(&mut self, name: &[u8], slot: u32, shapes: &ShapeTable) {
+        let mut hasher = FxHasher::default();
+        hasher.write(name);
+        self.name = (hasher.finish() % NAMES as u64) as usize;
+        self.slots.clear();
+        if let Some(shape) = shapes.try_get(self.shapes[self.name]) {
+            self.slots.extend_from_slice(&shape.slots);
+            self.at = shape.slots.iter().position(|known| *known == slot).map_or(0, |name| name + 1);
+        }
+    }
+
+    /// The slot that comes next, or this one if nothing is known.
+    #[inline]
+    fn slot(&self, otherwise: u32) -> u32 {
+        self.slots.get(self.at).copied().unwrap_or(otherwise)
+    }
+
+    /// Goes on behind a slot; one that is missing or that came in between does not matter.
+    #[inline]
+    fn met(&mut self, slot: u32) {
+        let ahead = self.slots.iter().skip(self.at).take(LOOKAHEAD);
+        if let Some(skipped) = ahead.into_iter().position(|known| *known == slot) {
+            self.at += skipped + 1;
+        }
+    }
+}
+
+impl Default for Guess {
+    fn default() -> Self {
+        Self { slots: Vec::new(), at: 0, shapes: Box::new([u32::MAX; NAMES]), name: 0 }
     }
 }
 

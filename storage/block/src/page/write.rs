@@ -17,8 +17,6 @@ pub(crate) struct EncodedPage {
     pub(crate) core: Vec<u8>,
     pub(crate) ids: Vec<u8>,
     pub(crate) values: Vec<u8>,
-    /// Tokens of its span attributes, each once.
-    pub(crate) tokens: FxHashSet<u64>,
 }
 
 /// Encodes the pages of one block.
@@ -64,16 +62,16 @@ const UNUSED: TextUse = TextUse { shared: NONE, pages: 0, page: NONE, local: 0, 
 // === impl PageEncoder ===
 
 impl PageEncoder {
-    pub(crate) fn new(zstd_level: i32) -> Result<Self, crate::WriteError> {
-        Ok(Self {
-            deflater: Deflater::new(zstd_level)?,
+    pub(crate) fn new(deflater: Deflater) -> Self {
+        Self {
+            deflater,
             uses: Vec::new(),
             shared: Vec::new(),
             page: 0,
             columns: 0,
             key_tokens: Vec::new(),
             classes: FxHashSet::default(),
-        })
+        }
     }
 
     pub(crate) fn deflater(&mut self) -> &mut Deflater {
@@ -85,14 +83,25 @@ impl PageEncoder {
         &self.shared
     }
 
-    /// Encodes the columns of a page.
-    pub(crate) fn encode(&mut self, columns: &PageColumns, words: &Vocabulary) -> EncodedPage {
+    /// Encodes the columns of a page; `tokens` takes those of its span attributes, each once, where they
+    /// are wanted.
+    pub(crate) fn encode(
+        &mut self,
+        columns: &PageColumns,
+        words: &Vocabulary,
+        mut tokens: Option<&mut FxHashSet<u64>>,
+        is_last: bool,
+    ) -> EncodedPage {
         let core = self.core(columns);
         let ids = self.ids(columns);
-        let mut tokens = FxHashSet::default();
-        let values = self.values(columns, words, &mut tokens);
-        self.add_literal_tokens(columns, words, &mut tokens);
-        EncodedPage { core, ids, values, tokens }
+        let values = self.values(columns, words, tokens.as_deref_mut());
+        if !is_last {
+            self.share(columns, words);
+        }
+        if let Some(tokens) = tokens {
+            self.add_literal_tokens(columns, words, tokens);
+        }
+        EncodedPage { core, ids, values }
     }
 
     fn core(&mut self, columns: &PageColumns) -> Vec<u8> {
@@ -137,7 +146,12 @@ impl PageEncoder {
         out
     }
 
-    fn values(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) -> Vec<u8> {
+    fn values(
+        &mut self,
+        columns: &PageColumns,
+        words: &Vocabulary,
+        mut tokens: Option<&mut FxHashSet<u64>>,
+    ) -> Vec<u8> {
         self.page += 1;
         self.uses.resize(words.texts.len(), UNUSED);
         self.key_tokens.resize(words.slots.len(), None);
@@ -161,7 +175,9 @@ impl PageEncoder {
                 ValueKind::Double => ints::encode_doubles(&mut payload, &column.numbers, &mut self.deflater),
                 _ => self.texts(&mut payload, column, &mut locals),
             }
-            self.add_tokens(at, slot, column, words, tokens);
+            if let Some(tokens) = tokens.as_deref_mut() {
+                self.add_tokens(at, slot, column, words, tokens);
+            }
             put_varint(&mut directory, (at - last) as u64);
             put_varint(&mut directory, (payload.len() - begin) as u64);
             (last, count) = (at, count + 1);
@@ -170,7 +186,6 @@ impl PageEncoder {
         out.append(&mut directory);
         out.append(&mut payload);
         self.put_texts(&mut out, locals.iter().map(|text| words.texts.get(*text)));
-        self.share(columns, words);
         out
     }
 
@@ -216,7 +231,7 @@ impl PageEncoder {
         }
         put_varint(out, lengths.len() as u64);
         ints::encode(out, &lengths, &mut self.deflater);
-        let deflated = self.deflater.deflate(&bytes).filter(|deflated| deflated.len() < bytes.len());
+        let deflated = self.deflater.deflate_column(&bytes);
         let stored = deflated.as_deref().unwrap_or(&bytes);
         put_varint(out, bytes.len() as u64);
         put_varint(out, stored.len() as u64);

@@ -9,14 +9,21 @@ pub(crate) struct Deflater {
     context: CCtx<'static>,
     /// Lent to whoever lays out what is compressed next.
     pub(crate) planes: Vec<u8>,
-    /// Fewer bytes are not worth a frame.
-    pub(crate) least: usize,
+    unit: Unit,
 }
 
-/// Where room counts.
+/// What gets frames of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Each column, so that a reader inflates those that it needs.
+    Column,
+    /// Each section as a whole: a frame costs some microseconds however small it is, and a small page
+    /// has a hundred columns.
+    Section,
+}
+
+/// Fewer bytes are not worth a frame.
 const LEAST: usize = 48;
-/// Where time counts: a frame costs some microseconds, however small it is.
-const LEAST_IN_HASTE: usize = 512;
 
 /// No part of a page inflates to more: a damaged length must not make a reader allocate without bound.
 const MAX_INFLATED: usize = 1 << 30;
@@ -24,26 +31,35 @@ const MAX_INFLATED: usize = 1 << 30;
 // === impl Deflater ===
 
 impl Deflater {
-    /// A compressor of one level; below 1 are the levels of haste.
-    pub(crate) fn new(level: i32) -> Result<Self, crate::WriteError> {
+    /// A compressor of one level.
+    pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::WriteError> {
         let mut context = CCtx::create();
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(false)] {
             context.set_parameter(parameter).map_err(|code| {
                 crate::WriteError::Compress(zstd::zstd_safe::get_error_name(code).to_owned())
             })?;
         }
-        let least = if level < 1 { LEAST_IN_HASTE } else { LEAST };
-        Ok(Self { context, planes: Vec::new(), least })
+        Ok(Self { context, planes: Vec::new(), unit })
     }
 
-    /// One frame; `None` when zstd does not manage, which the caller answers by storing bytes as they are.
+    /// What gets frames of its own.
+    pub(crate) fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// A part of a page in a frame of its own, where that is wanted and pays.
+    pub(crate) fn deflate_column(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.unit == Unit::Column { self.deflate(bytes) } else { None }
+    }
+
+    /// One frame, if it is smaller; otherwise the caller stores the bytes as they are.
     pub(crate) fn deflate(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if bytes.len() < self.least {
+        if bytes.len() < LEAST {
             return None;
         }
         let mut out = Vec::with_capacity(zstd::zstd_safe::compress_bound(bytes.len()));
         self.context.compress2(&mut out, bytes).ok()?;
-        Some(out)
+        Some(out).filter(|out| out.len() < bytes.len())
     }
 }
 

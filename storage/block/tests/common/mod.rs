@@ -10,7 +10,7 @@ use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FinishedBlock, Header, IdsPage, OpenPage,
     PageFilters, PageRows, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, TraceTable,
-    ValuesPage,
+    ValuesPage, derive,
 };
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
@@ -61,9 +61,17 @@ impl Pushed {
 
 /// Writes a block; spans come in any order, and equal keys by sequence.
 pub fn write(spans: &[Pushed]) -> FinishedBlock {
+    write_with(BlockWriter::new(3).unwrap(), spans)
+}
+
+/// The same as a block that is written in haste.
+pub fn write_fresh(spans: &[Pushed]) -> FinishedBlock {
+    write_with(BlockWriter::fresh().unwrap(), spans)
+}
+
+fn write_with(mut writer: BlockWriter, spans: &[Pushed]) -> FinishedBlock {
     let mut spans: Vec<&Pushed> = spans.iter().collect();
     spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
-    let mut writer = BlockWriter::new(3).unwrap();
     for Pushed { resource, scope, span, sequence } in spans {
         let (resource, scope) = (writer.resource(resource).unwrap(), writer.scope(scope));
         writer.push(resource, scope, span, *sequence).unwrap();
@@ -95,16 +103,17 @@ impl OpenBlock {
             let (dictionary, texts) = (dictionary.clone(), texts.clone());
             OpenPage { dictionary, texts, core, ids, values: Arc::new(values) }
         });
-        Self {
-            pages: pages.collect(),
-            filters: PageFilters::decode(&one(SectionKind::Filter)).unwrap(),
-            rollups: RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap(),
-            edges: BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap(),
-            meta,
-            dictionary,
-            texts,
-            traces,
-        }
+        let pages: Vec<OpenPage> = pages.collect();
+        let (filters, rollups, edges) = if header.is_bare() {
+            let cores: Vec<_> = pages.iter().map(|page| page.core.clone()).collect();
+            let rollups = derive::rollups(&dictionary, &cores, &traces).unwrap();
+            (PageFilters::absent(pages.len()), rollups, derive::edges(&pages, &traces).unwrap())
+        } else {
+            let rollups = RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap();
+            let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
+            (PageFilters::decode(&one(SectionKind::Filter)).unwrap(), rollups, edges)
+        };
+        Self { pages, filters, rollups, edges, meta, dictionary, texts, traces }
     }
 
     /// The trace of each row.
