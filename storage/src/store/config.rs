@@ -18,8 +18,10 @@ pub struct StoreConfig {
     pub rollup_retention: Option<Duration>,
     /// Bytes on the disk above which the oldest windows go; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
-    /// A partition's fresh blocks are merged once there are so many of them...
+    /// A partition's fresh blocks are merged once there are so many of them, unless ingest is busy...
     pub merge_blocks: usize,
+    /// ...or, however busy it is, once they hold so many spans...
+    pub merge_spans: u64,
     /// ...or once the oldest is so old.
     pub merge_age: Duration,
     /// Blocks that one merge reads at the most.
@@ -65,6 +67,7 @@ impl Default for StoreConfig {
             rollup_retention: None,
             max_disk_bytes: None,
             merge_blocks: 64,
+            merge_spans: 1_000_000,
             merge_age: Duration::from_secs(10),
             max_merge_blocks: 128,
             max_unsealed_spans: 2_000_000,
@@ -89,6 +92,7 @@ impl StoreConfig {
         let always = [
             ("retentionSeconds", self.retention.as_secs()),
             ("maxUnsealedSpans", self.max_unsealed_spans),
+            ("mergeSpans", self.merge_spans),
             ("maxMergeBlocks", self.max_merge_blocks as u64),
             ("sealedRows", u64::from(self.sealed_rows)),
             ("cacheBytes", self.cache_bytes),

@@ -112,8 +112,20 @@ fn choose(store: &BlockTraceStore, tenant: &TenantId, view: &View, everything: b
     let Some((&(level, hour), blocks)) = due else { return choose_old(store, tenant, view) };
     let mut blocks: Vec<_> = blocks.iter().map(|entry| (*entry).clone()).collect();
     blocks.sort_by_key(|entry| entry.key.block);
-    blocks.truncate(store.config.max_merge_blocks);
+    blocks.truncate(enough(store, &blocks));
     Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: false })
+}
+
+/// How many blocks, from the first, one merge takes: those that make a full block, and not too many to
+/// have a page of each in memory.
+fn enough(store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) -> usize {
+    let StoreConfig { sealed_rows, max_merge_blocks, .. } = store.config;
+    let mut rows = 0u64;
+    let full = blocks.iter().position(|entry| {
+        rows += u64::from(entry.row.meta.spans);
+        rows >= u64::from(sealed_rows)
+    });
+    full.map_or(blocks.len(), |last| (last + 1).max(2)).min(max_merge_blocks)
 }
 
 /// Sealed blocks of an older format are taken over one by one when nothing else is due.
@@ -125,10 +137,16 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
     Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: true })
 }
 
+/// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many spans.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
-    let StoreConfig { merge_blocks, merge_age, .. } = store.config;
+    let StoreConfig { merge_blocks, merge_spans, merge_age, .. } = store.config;
+    let now = store.clock.now();
+    let is_busy = store.load.is_busy(now);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
-    fresh.len() >= merge_blocks || oldest.is_some_and(|oldest| oldest <= store.clock.now().minus(merge_age))
+    let spans = || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
+    (fresh.len() >= merge_blocks && !is_busy)
+        || spans() >= merge_spans
+        || oldest.is_some_and(|oldest| oldest <= now.minus(merge_age))
 }
 
 fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {

@@ -13,6 +13,7 @@ mod damage;
 mod delete;
 mod dependencies;
 mod limit;
+mod load;
 mod matcher;
 mod merge;
 mod numbers;
@@ -78,6 +79,7 @@ pub struct BlockTraceStore {
     appended_spans: AtomicU64,
     unsealed_spans: AtomicU64,
     last_append: AtomicU64,
+    load: load::Load,
     /// Blocks were written or deleted since space was last given back.
     untidy: AtomicBool,
     merge_trouble: Trouble,
@@ -118,8 +120,6 @@ pub enum OpenError {
     },
 }
 
-/// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
-const FRESH_ZSTD_LEVEL: i32 = -3;
 /// Without an append for so long, a store is quiet.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -144,6 +144,7 @@ impl BlockTraceStore {
             appended_spans: AtomicU64::new(0),
             unsealed_spans: AtomicU64::new(0),
             last_append: AtomicU64::new(0),
+            load: load::Load::default(),
             untidy: AtomicBool::new(true),
             merge_trouble: Trouble::default(),
             retention_trouble: Trouble::default(),
@@ -406,7 +407,7 @@ fn fresh_block(
         return Ok(None);
     }
     order.sort_unstable();
-    let mut writer = BlockWriter::new(FRESH_ZSTD_LEVEL)?;
+    let mut writer = BlockWriter::fresh()?;
     let mut resources: Vec<Vec<Option<u32>>> =
         requests.iter().map(|r| vec![None; r.resources.len()]).collect();
     let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
@@ -569,9 +570,11 @@ impl TraceStore for BlockTraceStore {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
+        let began = self.clock.now();
         let commit = self.sequences.begin();
         self.store_batch(tenant, requests, commit.number)?;
         commit.make_visible();
+        self.load.spent(self.clock.now().since(began));
         failpoint::reach(Failpoint::AppendVisible);
         Ok(())
     }

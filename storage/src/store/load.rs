@@ -1,0 +1,67 @@
+//! How busy ingest is, so that merges can wait while it is.
+//!
+//! A merge that runs now takes the CPU from appends; one that runs when they have ceased takes it from
+//! nobody. How long merges may wait is bounded by `StoreConfig`, not here.
+
+use parking_lot::Mutex;
+use spandrel_proto::UnixNanos;
+
+/// Which share of the time appends took lately.
+#[derive(Debug, Default)]
+pub(super) struct Load {
+    counting: Mutex<Counting>,
+}
+
+#[derive(Debug, Default)]
+struct Counting {
+    /// Of the period that is being counted.
+    since: UnixNanos,
+    spent: u64,
+    /// What the last period said.
+    was_busy: bool,
+}
+
+const PERIOD: u64 = 200_000_000;
+/// In percent: above, appends are most of what a core does.
+const BUSY: u64 = 35;
+
+// === impl Load ===
+
+impl Load {
+    /// Counts an append.
+    pub(super) fn spent(&self, nanos: u64) {
+        self.counting.lock().spent += nanos;
+    }
+
+    /// Whether appends take much of a core.
+    pub(super) fn is_busy(&self, now: UnixNanos) -> bool {
+        let mut counting = self.counting.lock();
+        let elapsed = now.since(counting.since);
+        // A clock that was set back begins anew.
+        if elapsed >= PERIOD || now < counting.since {
+            let was_busy =
+                now >= counting.since && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(BUSY);
+            *counting = Counting { since: now, spent: 0, was_busy };
+        }
+        counting.was_busy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_decides_on_the_next() {
+        let load = Load::default();
+        let at = |periods: u64| UnixNanos((10 + periods) * PERIOD);
+        assert!(!load.is_busy(at(0)));
+        load.spent(PERIOD / 2);
+        assert!(!load.is_busy(UnixNanos(at(0).0 + PERIOD / 2)), "the period is not over");
+        assert!(load.is_busy(at(1)));
+        assert!(load.is_busy(UnixNanos(at(1).0 + 1)));
+        assert!(!load.is_busy(at(2)), "nothing was appended since");
+        load.spent(PERIOD);
+        assert!(!load.is_busy(at(1)), "the clock was set back");
+    }
+}

@@ -1,0 +1,69 @@
+//! When merges take place: not while ingest is busy, unless too much would wait for them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use spandrel_proto::{TenantId, UnixNanos};
+use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
+use spandrel_tests::spans::{BEGIN, decoded, sent};
+
+/// Time passes when somebody looks at the clock, and stands still otherwise: whoever looks often is busy.
+struct Ticking(AtomicU64);
+
+const TICK: u64 = 10_000_000;
+const BLOCKS: u64 = 80;
+
+impl Clock for Ticking {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.0.fetch_add(TICK, Ordering::Relaxed))
+    }
+}
+
+/// A store that was just busy with as many fresh blocks as are merged at other times.
+fn busy(config: StoreConfig) -> BlockTraceStore {
+    let clock = Arc::new(Ticking(AtomicU64::new(BEGIN)));
+    let store = BlockTraceStore::open(Arc::new(MemoryEngine::default()), clock, config).unwrap();
+    for n in 1..=BLOCKS {
+        store.append(&TenantId::default(), &[decoded(&[sent(n, 1)])]).unwrap();
+        // Which begins to count with the first one.
+        assert!(n > 1 || !store.maintain(), "a merge of one block");
+    }
+    store
+}
+
+/// Nothing is ever too old.
+fn patient() -> StoreConfig {
+    StoreConfig { merge_age: Duration::from_secs(3600), ..StoreConfig::default() }
+}
+
+fn unsealed(store: &BlockTraceStore) -> u64 {
+    store.status().unsealed_span_count
+}
+
+#[test]
+fn merges_wait_while_ingest_is_busy_and_no_longer() {
+    let store = busy(patient());
+    assert!(!store.maintain());
+    assert_eq!(unsealed(&store), BLOCKS);
+    // Some rounds later nobody has appended anything for a while.
+    let rounds = (0..1000).take_while(|_| !store.maintain()).count();
+    assert!(rounds < 1000);
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_for_ever_more_spans() {
+    let store = busy(StoreConfig { merge_spans: BLOCKS, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_until_blocks_are_old() {
+    let store = busy(StoreConfig { merge_age: Duration::from_secs(1), ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
