@@ -23,6 +23,7 @@
 //! | 12 | edges between services | `edges/section.rs` |
 //! | 13 | texts that several pages share | `page/write.rs` |
 //! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
+//! | 17 | zone data of pages: bounds on their columns | `zones.rs` |
 //!
 //! Rows are spans, sorted by (trace ID, start, span ID). A page holds consecutive rows, taken apart into
 //! columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans come back
@@ -32,7 +33,7 @@
 //! once more one by one, so that a reader fetches and decodes only what a question needs.
 //!
 //! A fresh block (level 0), which is merged within seconds, is written in haste: its columns are not
-//! compressed, its sections as a whole are, and sections 9, 10 and 12 may be missing, all three. They
+//! compressed, its sections as a whole are, and sections 9, 10, 12 and 17 may be missing, all four. They
 //! follow from the others (`derive.rs`).
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
@@ -64,6 +65,7 @@ pub enum SectionKind {
     Core = 14,
     Ids = 15,
     Values = 16,
+    Zones = 17,
 }
 
 /// Why bytes are not a block, or not the one that was written.
@@ -159,7 +161,7 @@ impl Header {
 
     /// Whether the sections that follow from the others were left out, as fresh blocks may.
     pub fn is_bare(&self) -> bool {
-        [SectionKind::Filter, SectionKind::Rollups, SectionKind::Edges]
+        [SectionKind::Filter, SectionKind::Rollups, SectionKind::Edges, SectionKind::Zones]
             .iter()
             .all(|kind| self.pages(*kind).is_empty())
     }
@@ -240,7 +242,7 @@ impl SectionKind {
         use SectionKind::*;
         let all = [
             Meta, Dictionary, Traces, Start, Duration, Flags, Operation, Sequence, Filter, Rollups, Body,
-            Edges, Texts, Core, Ids, Values,
+            Edges, Texts, Core, Ids, Values, Zones,
         ];
         all.into_iter().find(|kind| *kind as u16 == raw)
     }
@@ -260,6 +262,7 @@ impl SectionKind {
             Self::Core => "core of a page",
             Self::Ids => "IDs of a page",
             Self::Values => "values of a page",
+            Self::Zones => "zone data of a page",
         }
     }
 }

@@ -24,6 +24,7 @@ mod traces;
 mod v1;
 mod verify;
 mod writer;
+mod zones;
 
 pub use dictionary::Dictionary;
 pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
@@ -44,3 +45,4 @@ pub use traces::TraceTable;
 pub use v1::{UpgradeError, upgrade};
 pub use verify::{BlockReport, verify};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};
+pub use zones::PageZone;

@@ -23,6 +23,7 @@ use crate::rollup::RollupRow;
 use crate::traces::TraceTable;
 use crate::v1;
 use crate::writer::{Zone, service_metas};
+use crate::zones::PageZone;
 
 /// What a sound block says of itself: enough to put it into a catalog and an index.
 #[derive(Debug, Clone)]
@@ -123,8 +124,11 @@ fn check_pages(
         return Err(FormatError::Damaged("header"));
     }
     // Only fresh blocks are written without.
+    let mut zones = None;
     if meta.level > 0 || !header.is_bare() {
         check_extras(bytes, header, meta, &dictionary, cores.len())?;
+        let said = section(bytes, header, SectionKind::Zones)?;
+        zones = Some(PageZone::decode_all(&said, cores.len(), &dictionary)?.into_iter());
     }
     let mut ids_of_rows =
         traces.entries().iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize));
@@ -138,7 +142,13 @@ fn check_pages(
         let ids = Arc::new(IdsPage::decode(&decoded(ids)?, core.rows())?);
         let values = Arc::new(ValuesPage::open(decoded(values)?, &core, &dictionary)?);
         let (dictionary, texts) = (dictionary.clone(), texts.clone());
-        check.page(OpenPage { dictionary, texts, core, ids, values }, &mut ids_of_rows)?;
+        let page = OpenPage { dictionary, texts, core, ids, values };
+        if let Some(zones) = &mut zones
+            && zones.next() != Some(page.zone()?)
+        {
+            return Err(FormatError::Damaged("zone data of a page"));
+        }
+        check.page(page, &mut ids_of_rows)?;
     }
     if check.rows != meta.spans {
         return Err(FormatError::Damaged("header"));

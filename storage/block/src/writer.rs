@@ -34,6 +34,7 @@ use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
 use crate::token::Token;
 use crate::traces::TraceTable;
+use crate::zones::PageZone;
 
 /// A block in the making.
 pub struct BlockWriter {
@@ -65,6 +66,7 @@ struct Extras {
     tokens: FxHashSet<u64>,
     /// Over the span attributes of each page.
     filters: Vec<TokenFilter>,
+    zones: Vec<PageZone>,
 }
 
 /// Resources, scopes, and what is known of them.
@@ -126,11 +128,11 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 /// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
 const FRESH_ZSTD_LEVEL: i32 = -3;
 /// Rows at which a page is cut, at the next trace.
-const PAGE_ROWS: usize = 8192;
+const PAGE_ROWS: usize = 4096;
 /// Bytes of spans at which a page is cut.
 const PAGE_BYTES: usize = 16 << 20;
-/// No page has more rows: a trace that fills pages is cut inside.
-pub(crate) const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
+/// A trace that fills pages is cut inside.
+const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 
 // === impl BlockWriter ===
 
@@ -343,10 +345,11 @@ impl BlockWriter {
             let tokens = self.extras.as_mut().map(|extras| &mut extras.tokens);
             let page = self.encoder.encode(&self.columns, &self.words, tokens, is_last);
             self.pages.push((self.rows - rows, page));
-            self.columns.clear();
-            if let Some(Extras { tokens, filters, .. }) = &mut self.extras {
+            if let Some(Extras { tokens, filters, zones, .. }) = &mut self.extras {
                 filters.push(TokenFilter::new(tokens.len(), tokens.drain().map(Token)));
+                zones.push(self.columns.zone(&self.words.slots));
             }
+            self.columns.clear();
         }
         self.page_bytes = 0;
     }
@@ -413,6 +416,7 @@ impl Extras {
         let rollups = RollupRow::encode_all(&self.rollups.finish())?;
         out.add(SectionKind::Rollups, 0, &rollups, deflater);
         out.add(SectionKind::Edges, 0, &self.edges.finish()?, deflater);
+        out.add(SectionKind::Zones, 0, &PageZone::encode_all(&self.zones), deflater);
         let tokens = resource_tokens(dictionary)?;
         let resources = TokenFilter::new(tokens.len(), tokens);
         out.add_as_is(SectionKind::Filter, 0, &PageFilters { resources, pages: self.filters }.encode());

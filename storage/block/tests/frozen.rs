@@ -18,6 +18,9 @@ use bytes::Bytes;
 use spandrel_block::record::RecordError;
 use spandrel_block::{CatalogRow, FormatError, Header, verify};
 
+/// Of format 2 also a block as it is written in haste.
+const VERSIONS: [&str; 3] = ["v1", "v2", "v2-fresh"];
+
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
@@ -32,15 +35,17 @@ fn what_would_be_written_today() {
     if std::env::var_os("SPANDREL_PROPOSE_FIXTURES").is_none() {
         return;
     }
-    let block = version_2::write();
     std::fs::create_dir_all(folder()).unwrap();
-    std::fs::write(folder().join("block-v2.bin.proposed"), &block.bytes).unwrap();
-    std::fs::write(folder().join("row-v2.bin.proposed"), block.row.encode().unwrap()).unwrap();
+    for (version, block) in [("v2", version_2::write()), ("v2-fresh", version_2::write_fresh())] {
+        std::fs::write(folder().join(format!("block-{version}.bin.proposed")), &block.bytes).unwrap();
+        let row = block.row.encode().unwrap();
+        std::fs::write(folder().join(format!("row-{version}.bin.proposed")), row).unwrap();
+    }
 }
 
 #[test]
 fn catalog_rows_fit_their_blocks() {
-    for version in ["v1", "v2"] {
+    for version in VERSIONS {
         let row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
         let block = fixture(&format!("block-{version}.bin"));
         assert_eq!(row.bytes, block.len() as u64);
@@ -53,7 +58,7 @@ fn catalog_rows_fit_their_blocks() {
 
 #[test]
 fn a_newer_version_is_refused_by_name() {
-    for version in ["v1", "v2"] {
+    for version in VERSIONS {
         let mut block = fixture(&format!("block-{version}.bin")).to_vec();
         block[8] = 3;
         let error = Header::parse(&block).unwrap_err();
@@ -77,7 +82,7 @@ fn a_newer_version_is_refused_by_name() {
 #[test]
 fn every_flipped_bit_is_noticed() {
     // Each byte of the header, and one in some of what follows.
-    for (version, step) in [("v1", 997), ("v2", 1)] {
+    for (version, step) in [("v1", 997), ("v2", 1), ("v2-fresh", 1)] {
         let block = fixture(&format!("block-{version}.bin"));
         let row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
         let header = row.header_bytes as usize;

@@ -11,8 +11,8 @@ use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
     BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage,
-    OpenPage, PageFilters, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError, ValuesPage,
-    derive,
+    OpenPage, PageFilters, PageZone, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError,
+    ValuesPage, derive,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -69,6 +69,7 @@ enum Part {
     Dictionary(Arc<Dictionary>),
     Traces(Arc<TraceTable>),
     Filters(Arc<PageFilters>),
+    Zones(Arc<Vec<PageZone>>),
     Rollups(Arc<Vec<RollupRow>>),
     Edges(Arc<BlockEdges>),
     Texts(Arc<TextTable>),
@@ -152,6 +153,23 @@ impl BlockReader {
             Ok(filters.ok_or(FormatError::Damaged("token filter"))?)
         };
         part!(self, entry, kind, 0, true, Filters, read()?)
+    }
+
+    /// Zone data of its pages; `None` for a block that was written without.
+    pub(crate) fn zones(&self, entry: &BlockEntry) -> Result<Option<Arc<Vec<PageZone>>>, BlockError> {
+        let header = self.header(entry)?;
+        if header.is_bare() {
+            return Ok(None);
+        }
+        self.stored_zones(entry, header.pages(SectionKind::Core).len()).map(Some)
+    }
+
+    fn stored_zones(&self, entry: &BlockEntry, pages: usize) -> Result<Arc<Vec<PageZone>>, BlockError> {
+        let kind = SectionKind::Zones;
+        let read = || -> Result<Vec<PageZone>, BlockError> {
+            Ok(PageZone::decode_all(&self.section(entry, kind, 0)?, pages, &*self.dictionary(entry)?)?)
+        };
+        part!(self, entry, kind, 0, true, Zones, read()?)
     }
 
     pub(crate) fn rollups(&self, entry: &BlockEntry) -> Result<Arc<Vec<RollupRow>>, BlockError> {
@@ -320,6 +338,7 @@ impl Weighter<PartKey, Part> for PartWeighter {
             Part::Dictionary(dictionary) => dictionary.size(),
             Part::Traces(traces) => traces.entries().len() * 24,
             Part::Filters(filters) => filters.size(),
+            Part::Zones(zones) => zones.iter().map(PageZone::size).sum(),
             Part::Rollups(rows) => rows.len() * 512,
             Part::Edges(edges) => edges.size(),
             Part::Texts(texts) => texts.size(),

@@ -18,6 +18,7 @@ mod matcher;
 mod merge;
 mod numbers;
 mod pins;
+mod pruning;
 mod retention;
 mod rewrite;
 mod rows;

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use spandrel_block::semantics;
 use spandrel_block::{
-    BlockId, CorePage, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta, TraceTable,
-    shown_duration,
+    BlockId, CorePage, Dictionary, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta,
+    TraceTable, shown_duration,
 };
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
-use super::matcher::{self, AttributeVerdicts, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
+use super::matcher;
+use super::pruning::{AttributeVerdicts, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
 use super::summary::summarise;
 use super::view::{TenantState, View};
 use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
@@ -172,15 +173,10 @@ impl<'s> Search<'s> {
         }
         let dictionary = reader.dictionary(entry)?;
         let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary)?;
-        let pages = match predicate {
-            BlockPredicate::Constant(false) => return Ok(Vec::new()),
-            _ if predicate.tests().is_empty() => pages,
-            _ => {
-                // What resources say is decided by now: fewer pages may be left.
-                let filters = reader.filters(entry)?;
-                pages.into_iter().filter(|page| predicate.may_match_page(&filters, *page as usize)).collect()
-            }
-        };
+        if let BlockPredicate::Constant(false) = predicate {
+            return Ok(Vec::new());
+        }
+        let pages = self.pages_left(entry, pages, &predicate, &dictionary)?;
         self.scanned.blocks_read += u64::from(!pages.is_empty());
         let mut found: Vec<TraceId> = Vec::new();
         for page in pages {
@@ -208,6 +204,28 @@ impl<'s> Search<'s> {
         }
         let filters = self.store.reader.filters(entry)?;
         Ok(pages.filter(|page| self.filter.may_match(&filters, *page as usize)).collect())
+    }
+
+    /// Pages that are left by zone data, and by filters now that it is decided what resources say.
+    fn pages_left(
+        &self,
+        entry: &BlockEntry,
+        mut pages: Vec<u32>,
+        predicate: &BlockPredicate,
+        dictionary: &Dictionary,
+    ) -> Result<Vec<u32>, BlockError> {
+        let reader = &self.store.reader;
+        if let Some(zones) = reader.zones(entry)? {
+            pages.retain(|page| {
+                let zone = &zones[*page as usize];
+                zone.touches(&self.plan.range) && predicate.may_match_zone(zone, dictionary)
+            });
+        }
+        if !pages.is_empty() && !predicate.tests().is_empty() {
+            let filters = reader.filters(entry)?;
+            pages.retain(|page| predicate.may_match_filter(&filters, *page as usize));
+        }
+        Ok(pages)
     }
 
     /// Traces with a matching row in the page, in their order.

@@ -150,7 +150,7 @@ fn main() {
         write(target, "plain", &plain);
         write(target, "old", &old_block(&block));
     }
-    use SectionKind::{Core, Dictionary, Edges, Ids, Meta, Rollups, Texts, Traces, Values};
+    use SectionKind::{Core, Dictionary, Edges, Ids, Meta, Rollups, Texts, Traces, Values, Zones};
     let sections = [
         (0, Dictionary),
         (1, Traces),
@@ -161,10 +161,11 @@ fn main() {
         (7, Rollups),
         (8, Meta),
         (10, Edges),
+        (14, Zones),
     ];
     for (which, kind) in sections {
         // Pages fit the dictionary that the target has.
-        let of = if matches!(kind, Core | Ids | Values) { FROZEN } else { &plain[..] };
+        let of = if matches!(kind, Core | Ids | Values | Zones) { FROZEN } else { &plain[..] };
         let bytes = section(of, kind).expect("a section");
         write("sections", kind.name().replace(' ', "-").as_str(), &[&[which, 2], &bytes[..]].concat());
     }

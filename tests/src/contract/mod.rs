@@ -45,6 +45,7 @@ macro_rules! contract_suite {
                 a_summary_describes_the_whole_trace,
                 at_most_twenty_matching_spans_are_listed,
                 names_are_those_of_the_spans,
+                pages_that_cannot_match_are_passed_over,
             ],
             paging: [
                 pages_neither_skip_nor_repeat,

@@ -293,3 +293,62 @@ pub fn names_are_those_of_the_spans(open: Open) {
         assert_eq!(store.operations(&tenant, "nobody"), []);
     });
 }
+
+/// Whatever bounds are known of pages: what lies in them is found, and what cannot lie in them costs nothing.
+pub fn pages_that_cannot_match_are_passed_over(open: Open) {
+    let harness = open();
+    // Enough for several pages. The second half is later, slower, of another name, and has larger numbers.
+    let (traces, each) = (20u64, 1_000u64);
+    for trace in 1..=traces {
+        let odd = u64::from(trace > traces / 2);
+        let span = |n: u64| {
+            sent(trace, n)
+                .at(odd * 40 * SECOND + n, 1_000 + odd * SECOND + n)
+                .name(if odd == 1 { "late" } else { "early" })
+                .with("size", Value::IntValue((odd * 5_000 + n) as i64))
+                .with("share", Value::DoubleValue(odd as f64 + 0.5))
+        };
+        harness.append(&(1..=each).map(span).collect::<Vec<_>>());
+    }
+    let all = traces * each;
+    let scan = |predicate: Predicate, range: TimeRange| {
+        let plan = SearchPlan { range, limit: 100, ..plan(predicate) };
+        let answer = harness.search(&plan);
+        (answer.traces.len() as u64, answer.scanned.spans)
+    };
+    let size = |comparison| Predicate::Compare(Field::Attribute(Span, "size".to_owned()), comparison);
+    let share = |comparison| Predicate::Compare(Field::Attribute(Span, "share".to_owned()), comparison);
+    let half = [
+        Predicate::Compare(Field::Duration, Ge(Literal::Int(SECOND as i64))),
+        Predicate::Compare(Field::Name, Eq(Literal::String("late".to_owned()))),
+        size(Gt(Literal::Int(2_000))),
+        size(Ge(Literal::Float(5_000.5))),
+        share(Gt(Literal::Int(1))),
+    ];
+    let none = [
+        Predicate::Compare(Field::Duration, Gt(Literal::Int(60 * SECOND as i64))),
+        size(Lt(Literal::Int(1))),
+        share(Le(Literal::Float(0.25))),
+        size(Gt(Literal::String("1".to_owned()))),
+    ];
+    for sealed in [false, true] {
+        if sealed {
+            harness.store().seal_all();
+        }
+        for predicate in &half {
+            let (found, scanned) = scan(predicate.clone(), TimeRange::ALL);
+            assert_eq!(found, traces / 2, "{predicate:?}");
+            assert!(!sealed || scanned < all * 3 / 4, "{predicate:?}: {scanned} of {all} spans");
+        }
+        for predicate in &none {
+            let (found, scanned) = scan(predicate.clone(), TimeRange::ALL);
+            assert_eq!(found, 0, "{predicate:?}");
+            let is_text = matches!(predicate, Predicate::Compare(_, Gt(Literal::String(_))));
+            assert!(!sealed || is_text || scanned == 0, "{predicate:?}: {scanned} spans");
+        }
+        let late = TimeRange { start: UnixNanos(BEGIN + 30 * SECOND), end: None };
+        let (found, scanned) = scan(Predicate::All, late);
+        assert_eq!(found, traces / 2);
+        assert!(!sealed || scanned < all * 3 / 4, "a range: {scanned} of {all} spans");
+    }
+}

@@ -1,5 +1,8 @@
 //! The rows of a page, taken apart into columns: what is filled, encoded, decoded and merged.
 
+use super::shape::SlotTable;
+use crate::zones::PageZone;
+
 /// The columns of some rows, sorted by (trace ID, start, span ID).
 #[derive(Debug, Default)]
 pub(crate) struct PageColumns {
@@ -42,6 +45,15 @@ impl PageColumns {
 
     pub(crate) fn slots(&self) -> &[SlotColumn] {
         &self.slots
+    }
+
+    /// The bounds of what they hold.
+    pub(crate) fn zone(&self, slots: &SlotTable) -> PageZone {
+        let numbers = self.slots.iter().enumerate().filter_map(|(at, column)| {
+            let slot = (!column.numbers.is_empty()).then(|| slots.get(at as u32))?;
+            PageZone::bounds(slot).then_some((at as u32, slot.form, column.numbers.as_slice()))
+        });
+        PageZone::of(&self.class, &self.start, &self.duration, numbers)
     }
 
     #[inline]

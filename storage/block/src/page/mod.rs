@@ -3,7 +3,7 @@
 //! A page is three sections, so that a question reads what it needs:
 //!
 //! ```text
-//! core    rows (varint), traces (varint)
+//! core    rows (varint, 16,384 at the most), traces (varint)
 //!         columns of integers (`ints.rs`): class, origin; length of each trace in rows; start of each
 //!         trace's first row; start of every other row minus that of the row before; duration; sequence
 //! ids     span IDs (8 each, big endian), a column of parent codes, the parents that are coded raw (8 each)
@@ -31,6 +31,9 @@ pub(crate) mod shape;
 pub(crate) mod shred;
 mod write;
 pub(crate) mod zstd;
+
+/// No page has more rows; today's writer cuts pages much earlier.
+pub(crate) const MAX_ROWS: usize = 16_384;
 
 pub use read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
 pub use rebuild::{OpenPage, Rebuilder};

@@ -142,7 +142,7 @@ impl CorePage {
 
 fn count(bytes: &mut &[u8]) -> Option<usize> {
     let count = usize::try_from(take_varint(bytes)?).ok()?;
-    (count <= crate::writer::MAX_PAGE_ROWS).then_some(count)
+    (count <= super::MAX_ROWS).then_some(count)
 }
 
 // === impl IdsPage ===

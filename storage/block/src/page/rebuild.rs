@@ -10,6 +10,7 @@ use super::shape::{EVENTS, Form, Slot};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 use crate::writer::Row;
+use crate::zones::PageZone;
 
 /// A page with everything that its rows are made of.
 #[derive(Debug, Clone)]
@@ -151,6 +152,18 @@ impl OpenPage {
             span_id: SpanId::from_bytes(ids.span_id[at].to_be_bytes()),
             parent: ids.parent[at],
         }
+    }
+
+    /// The bounds of what it holds.
+    pub(crate) fn zone(&self) -> Result<PageZone, FormatError> {
+        let Self { core, dictionary, values, .. } = self;
+        let mut numbers = Vec::new();
+        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| PageZone::bounds(slot)) {
+            if let Some(Column::Numbers(column)) = values.column(at as u32, slot.form)? {
+                numbers.push((at as u32, slot.form, column.as_slice()));
+            }
+        }
+        Ok(PageZone::of(&core.class, &core.start, &core.duration, numbers.into_iter()))
     }
 
     /// Appends a field with the slot's next value.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FinishedBlock, Header, IdsPage, OpenPage,
-    PageFilters, PageRows, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, TraceTable,
-    ValuesPage, derive,
+    PageFilters, PageRows, PageZone, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable,
+    TraceTable, ValuesPage, derive,
 };
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
@@ -49,6 +49,8 @@ pub struct OpenBlock {
     pub filters: PageFilters,
     pub rollups: Vec<RollupRow>,
     pub edges: BlockEdges,
+    /// Of blocks that have them.
+    pub zones: Vec<PageZone>,
     pub pages: Vec<OpenPage>,
 }
 
@@ -61,22 +63,22 @@ impl Pushed {
 
 /// Writes a block; spans come in any order, and equal keys by sequence.
 pub fn write(spans: &[Pushed]) -> FinishedBlock {
-    write_with(BlockWriter::new(3).unwrap(), spans)
+    write_with(BlockWriter::new(3).unwrap(), 1, spans)
 }
 
 /// The same as a block that is written in haste.
 pub fn write_fresh(spans: &[Pushed]) -> FinishedBlock {
-    write_with(BlockWriter::fresh().unwrap(), spans)
+    write_with(BlockWriter::fresh().unwrap(), 0, spans)
 }
 
-fn write_with(mut writer: BlockWriter, spans: &[Pushed]) -> FinishedBlock {
+fn write_with(mut writer: BlockWriter, level: u8, spans: &[Pushed]) -> FinishedBlock {
     let mut spans: Vec<&Pushed> = spans.iter().collect();
     spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
     for Pushed { resource, scope, span, sequence } in spans {
         let (resource, scope) = (writer.resource(resource).unwrap(), writer.scope(scope));
         writer.push(resource, scope, span, *sequence).unwrap();
     }
-    writer.finish(1, CREATED).unwrap()
+    writer.finish(level, CREATED).unwrap()
 }
 
 /// The decoded bytes of a section.
@@ -104,16 +106,17 @@ impl OpenBlock {
             OpenPage { dictionary, texts, core, ids, values: Arc::new(values) }
         });
         let pages: Vec<OpenPage> = pages.collect();
-        let (filters, rollups, edges) = if header.is_bare() {
+        let (filters, rollups, edges, zones) = if header.is_bare() {
             let cores: Vec<_> = pages.iter().map(|page| page.core.clone()).collect();
             let rollups = derive::rollups(&dictionary, &cores, &traces).unwrap();
-            (PageFilters::absent(pages.len()), rollups, derive::edges(&pages, &traces).unwrap())
+            (PageFilters::absent(pages.len()), rollups, derive::edges(&pages, &traces).unwrap(), Vec::new())
         } else {
             let rollups = RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap();
             let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
-            (PageFilters::decode(&one(SectionKind::Filter)).unwrap(), rollups, edges)
+            let zones = PageZone::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
+            (PageFilters::decode(&one(SectionKind::Filter)).unwrap(), rollups, edges, zones)
         };
-        Self { pages, filters, rollups, edges, meta, dictionary, texts, traces }
+        Self { pages, filters, rollups, edges, zones, meta, dictionary, texts, traces }
     }
 
     /// The trace of each row.
@@ -195,7 +198,8 @@ pub fn assert_same(a: &Bytes, b: &Bytes) {
     for (row, (a, b)) in a.rows().iter().zip(&b.rows()).enumerate() {
         assert_eq!(a, b, "row {row}");
     }
-    assert_eq!(a.meta, b.meta);
+    // But for their level, by which nothing is asked.
+    assert_eq!(BlockMeta { level: 0, ..a.meta }, BlockMeta { level: 0, ..b.meta });
     assert_eq!(a.traces.entries(), b.traces.entries());
     assert_eq!(a.dictionary.services, b.dictionary.services);
     assert_eq!(a.dictionary.operations, b.dictionary.operations);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use spandrel_block::{
     CatalogRow, Column, FinishedBlock, Form, Header, Level, Number, OpenPage, RowFlags, Section, SectionKind,
-    Token, ValueKind, verify,
+    Slot, Token, ValueKind, verify,
 };
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
@@ -221,14 +221,36 @@ pub fn write() -> FinishedBlock {
     common::write(&pushed())
 }
 
+pub fn write_fresh() -> FinishedBlock {
+    common::write_fresh(&pushed())
+}
+
 #[test]
 fn spans_come_back_byte_for_byte() {
-    let open = OpenBlock::new(&fixture("block-v2.bin"));
-    let (rows, pushed) = (open.rows(), pushed());
-    assert_eq!(rows.len(), pushed.len());
-    for (at, (row, expected)) in rows.into_iter().zip(pushed).enumerate() {
-        assert_eq!(row.pushed, expected, "row {at}");
+    for name in ["block-v2.bin", "block-v2-fresh.bin"] {
+        let open = OpenBlock::new(&fixture(name));
+        let (rows, pushed) = (open.rows(), pushed());
+        assert_eq!(rows.len(), pushed.len());
+        for (at, (row, expected)) in rows.into_iter().zip(pushed).enumerate() {
+            assert_eq!(row.pushed, expected, "{name}, row {at}");
+        }
     }
+}
+
+#[test]
+fn zones_bound_what_pages_hold() {
+    let open = OpenBlock::new(&fixture("block-v2.bin"));
+    let [zone] = &open.zones[..] else { panic!("one page") };
+    let bounds = |key: &str, form: Form| {
+        let of = |(_, slot): &(usize, &Slot)| slot.is_attribute(key) && slot.form == form;
+        let (number, slot) = open.dictionary.slots.iter().enumerate().find(of).unwrap();
+        zone.numbers(number as u32, slot)
+    };
+    assert_eq!(bounds("int", Form::Int), Some((Number::Int(i64::MIN), Number::Int(404))));
+    assert_eq!(bounds("double", Form::Double), Some((Number::Int(0), Number::Double(0.25))));
+    assert_eq!(bounds("nan", Form::Double), None);
+    assert!((0..open.dictionary.classes.len() as u32).all(|class| zone.has_class(class)));
+    assert_eq!(zone.durations().0, 0);
 }
 
 /// The fixture is worth its name only as long as it has every form of every value.
@@ -320,8 +342,13 @@ fn filters_rollups_and_edges() {
 
 #[test]
 fn what_is_written_today_reads_the_same() {
-    let (today, frozen) = (write(), fixture("block-v2.bin"));
-    let row = CatalogRow::decode(&fixture("row-v2.bin")).unwrap();
+    reads_the_same(&write(), "v2");
+    reads_the_same(&write_fresh(), "v2-fresh");
+}
+
+fn reads_the_same(today: &FinishedBlock, version: &str) {
+    let frozen = fixture(&format!("block-{version}.bin"));
+    let row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
     assert_eq!(today.row.meta, row.meta);
     let different = "is written differently: a new format version?";
     let (a, b) = (OpenBlock::new(&today.bytes), OpenBlock::new(&frozen));
@@ -329,6 +356,7 @@ fn what_is_written_today_reads_the_same() {
     assert_eq!(a.texts, b.texts, "the table of texts {different}");
     assert_eq!(a.traces.entries(), b.traces.entries(), "the trace table {different}");
     assert_eq!(a.filters, b.filters, "the filter {different}");
+    assert_eq!(a.zones, b.zones, "the zone data of pages {different}");
     assert_eq!(a.rollups, b.rollups, "the rollups {different}");
     assert_eq!(a.edges, b.edges, "the edges {different}");
     assert_eq!(a.pages.len(), b.pages.len());
@@ -346,7 +374,7 @@ fn what_is_written_today_reads_the_same() {
         header.sections().iter().map(of).collect::<Vec<(SectionKind, u32)>>()
     };
     assert_eq!(layout(&today.bytes), layout(&frozen));
-    verify(today.bytes).unwrap();
+    verify(today.bytes.clone()).unwrap();
 }
 
 fn columns(page: &OpenPage) -> Vec<Column> {

@@ -1,0 +1,262 @@
+//! Zone data of pages: bounds on what their columns hold, so that a reader passes over pages that
+//! cannot match without decoding them. What the catalog knows of whole blocks is in `meta.rs`.
+//!
+//! Layout, for each page: earliest start, latest minus earliest, shortest duration as it is shown, longest
+//! minus shortest (varints); bytes (varint) of the set of its classes, and the set (bit n of byte n / 8 for
+//! class n); number of bounded columns (varint), and for each the slot minus the slot before (varint), the
+//! smallest and the largest value (8 each, little endian, as the column has them). Bounded are the columns
+//! of span attributes with numbers; NaN has no place in an order and is left out.
+
+use spandrel_proto::TimeRange;
+use spandrel_proto::UnixNanos;
+use spandrel_proto::otlp::wire::put_varint;
+
+use crate::dictionary::Dictionary;
+use crate::flags::shown_duration;
+use crate::format::{FormatError, take_varint};
+use crate::page::{Form, Level, Slot};
+use crate::token::Number;
+
+/// What a page holds at the least and at the most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageZone {
+    /// Starts.
+    start: (u64, u64),
+    /// Durations as they are shown.
+    duration: (u64, u64),
+    /// The classes of its rows, as a set of bits.
+    classes: Vec<u8>,
+    /// By slot; values as they stand in the column.
+    numbers: Vec<(u32, u64, u64)>,
+}
+
+const DAMAGED: FormatError = FormatError::Damaged("zone data of a page");
+
+// === impl PageZone ===
+
+impl PageZone {
+    /// The zone of a page, given its columns; `numbers` are those of slots that [`PageZone::bounds`].
+    pub(crate) fn of<'a>(
+        class: &[u32],
+        start: &[u64],
+        duration: &[u64],
+        numbers: impl Iterator<Item = (u32, Form, &'a [u64])>,
+    ) -> Self {
+        let widen = |(min, max): (u64, u64), value: u64| (min.min(value), max.max(value));
+        let mut zone =
+            Self { start: (u64::MAX, 0), duration: (u64::MAX, 0), classes: Vec::new(), numbers: Vec::new() };
+        for ((class, start), duration) in class.iter().zip(start).zip(duration) {
+            zone.start = widen(zone.start, *start);
+            zone.duration = widen(zone.duration, shown_duration(*start, *duration));
+            let byte = *class as usize / 8;
+            if byte >= zone.classes.len() {
+                zone.classes.resize(byte + 1, 0);
+            }
+            zone.classes[byte] |= 1 << (class % 8);
+        }
+        zone.numbers = numbers
+            .filter_map(|(slot, form, values)| {
+                let (min, max) = bounds_of(form, values)?;
+                Some((slot, min, max))
+            })
+            .collect();
+        zone
+    }
+
+    /// Whether columns of a slot are bounded.
+    pub(crate) fn bounds(slot: &Slot) -> bool {
+        slot.level == Level::Span && matches!(slot.form, Form::Int | Form::Double)
+    }
+
+    /// Whether a row of it may start in the range.
+    pub fn touches(&self, range: &TimeRange) -> bool {
+        range.touches(UnixNanos(self.start.0), UnixNanos(self.start.1))
+    }
+
+    /// The shortest and the longest duration as they are shown.
+    pub fn durations(&self) -> (u64, u64) {
+        self.duration
+    }
+
+    /// Whether it has a row of a class.
+    pub fn has_class(&self, class: u32) -> bool {
+        self.classes.get(class as usize / 8).is_some_and(|byte| byte & 1 << (class % 8) != 0)
+    }
+
+    /// The smallest and the largest number of a slot's column, if it has one with numbers that are some.
+    pub fn numbers(&self, number: u32, slot: &Slot) -> Option<(Number, Number)> {
+        let at = self.numbers.binary_search_by_key(&number, |known| known.0).ok()?;
+        let (_, min, max) = self.numbers[at];
+        let number = |value: u64| match slot.form {
+            Form::Double => Number::of_double(f64::from_bits(value)),
+            _ => Number::Int(value as i64),
+        };
+        Some((number(min), number(max)))
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.classes.len() + self.numbers.len() * 24
+    }
+
+    pub(crate) fn encode_all(zones: &[Self]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for zone in zones {
+            for (min, max) in [zone.start, zone.duration] {
+                put_varint(&mut out, min);
+                put_varint(&mut out, max - min);
+            }
+            put_varint(&mut out, zone.classes.len() as u64);
+            out.extend_from_slice(&zone.classes);
+            put_varint(&mut out, zone.numbers.len() as u64);
+            let mut last = 0;
+            for (slot, min, max) in &zone.numbers {
+                put_varint(&mut out, u64::from(slot - std::mem::replace(&mut last, *slot)));
+                out.extend_from_slice(&min.to_le_bytes());
+                out.extend_from_slice(&max.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// The zones of all pages back from their section.
+    pub fn decode_all(
+        mut bytes: &[u8],
+        pages: usize,
+        dictionary: &Dictionary,
+    ) -> Result<Vec<Self>, FormatError> {
+        let mut zones = Vec::new();
+        for _ in 0..pages {
+            let zone = Self::read(&mut bytes).ok_or(DAMAGED)?;
+            let classes = zone.classes.len() <= dictionary.classes.len().div_ceil(8);
+            let slots = zone.numbers.iter().all(|(slot, ..)| (*slot as usize) < dictionary.slots.len());
+            zones.push(Some(zone).filter(|_| classes && slots).ok_or(DAMAGED)?);
+        }
+        if bytes.is_empty() { Ok(zones) } else { Err(DAMAGED) }
+    }
+
+    fn read(bytes: &mut &[u8]) -> Option<Self> {
+        let mut range = || {
+            let min = take_varint(bytes)?;
+            Some((min, min.checked_add(take_varint(bytes)?)?))
+        };
+        let (start, duration) = (range()?, range()?);
+        let length = usize::try_from(take_varint(bytes)?).ok()?;
+        let (classes, rest) = bytes.split_at_checked(length)?;
+        *bytes = rest;
+        let mut numbers = Vec::new();
+        let mut slot = 0u32;
+        for at in 0..take_varint(bytes)? {
+            let step = u32::try_from(take_varint(bytes)?).ok()?;
+            slot = slot.checked_add(step).filter(|_| step > 0 || at == 0)?;
+            let (min, rest) = bytes.split_first_chunk::<8>()?;
+            let (max, rest) = rest.split_first_chunk::<8>()?;
+            *bytes = rest;
+            numbers.push((slot, u64::from_le_bytes(*min), u64::from_le_bytes(*max)));
+        }
+        Some(Self { start, duration, classes: classes.to_vec(), numbers })
+    }
+}
+
+/// The smallest and the largest value, as the column has them.
+fn bounds_of(form: Form, values: &[u64]) -> Option<(u64, u64)> {
+    match form {
+        Form::Double => {
+            let doubles = || values.iter().map(|bits| f64::from_bits(*bits)).filter(|value| !value.is_nan());
+            let min = doubles().min_by(f64::total_cmp)?;
+            Some((min.to_bits(), doubles().max_by(f64::total_cmp)?.to_bits()))
+        }
+        _ => {
+            let integers = || values.iter().map(|value| *value as i64);
+            Some((integers().min()? as u64, integers().max()? as u64))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::page::Shape;
+    use crate::page::shred::Class;
+
+    fn slot(form: Form) -> Slot {
+        Slot { level: Level::Span, form, field: 9, name: Bytes::from_static(b"k") }
+    }
+
+    fn dictionary() -> Dictionary {
+        Dictionary {
+            services: vec!["s".to_owned()],
+            operations: vec![(0, "o".to_owned())],
+            slots: vec![slot(Form::Int), slot(Form::Double)],
+            shapes: vec![Shape { flags: 0, slots: vec![0] }],
+            classes: vec![Class { operation: 0, shape: 0 }; 20],
+            ..Dictionary::default()
+        }
+    }
+
+    fn zone(class: &[u32], integers: &[i64], doubles: &[f64]) -> PageZone {
+        let integers: Vec<u64> = integers.iter().map(|n| *n as u64).collect();
+        let doubles: Vec<u64> = doubles.iter().map(|n| n.to_bits()).collect();
+        let times = vec![5; class.len()];
+        let numbers = [(0, Form::Int, &integers[..]), (1, Form::Double, &doubles[..])];
+        PageZone::of(class, &times, &times, numbers.into_iter())
+    }
+
+    #[test]
+    fn frozen_version_2() {
+        let bytes = PageZone::encode_all(&[zone(&[0, 9], &[-1, 3], &[]), zone(&[2], &[], &[0.5])]);
+        let expected = [
+            &[5, 0, 5, 0, 2, 1, 2, 1, 0][..],
+            &[0xff; 8],
+            &[3, 0, 0, 0, 0, 0, 0, 0],
+            &[5, 0, 5, 0, 1, 4, 1, 1],
+            &0.5f64.to_le_bytes(),
+            &0.5f64.to_le_bytes(),
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+
+    #[test]
+    fn nan_is_in_no_order() {
+        let zone = zone(&[1], &[], &[f64::NAN, 2.0, -0.5]);
+        let bounds = zone.numbers(1, &slot(Form::Double));
+        assert_eq!(bounds, Some((Number::Double(-0.5), Number::Int(2))));
+        assert_eq!(super::tests::zone(&[1], &[], &[f64::NAN]).numbers(1, &slot(Form::Double)), None);
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let bytes = PageZone::encode_all(&[zone(&[0, 19], &[7], &[])]);
+        assert!(PageZone::decode_all(&bytes, 1, &dictionary()).is_ok());
+        assert!(PageZone::decode_all(&bytes, 2, &dictionary()).is_err());
+        assert!(PageZone::decode_all(&bytes, 0, &dictionary()).is_err());
+        for cut in 0..bytes.len() {
+            assert!(PageZone::decode_all(&bytes[..cut], 1, &dictionary()).is_err(), "{cut}");
+        }
+        let of_many = PageZone::encode_all(&[zone(&[24], &[7], &[])]);
+        assert!(PageZone::decode_all(&of_many, 1, &dictionary()).is_err(), "a class that is none");
+    }
+
+    proptest! {
+        #[test]
+        fn holds_what_the_columns_hold(class in prop::collection::vec(0u32..20, 1..50), integers in prop::collection::vec(any::<i64>(), 0..20), doubles in prop::collection::vec(any::<f64>(), 0..20)) {
+            let zone = zone(&class, &integers, &doubles);
+            let decoded = PageZone::decode_all(&PageZone::encode_all(&[zone.clone(), zone.clone()]), 2, &dictionary());
+            prop_assert_eq!(decoded.as_ref(), Ok(&vec![zone.clone(), zone.clone()]));
+            prop_assert!((0..30).all(|n| zone.has_class(n) == class.contains(&n)));
+            if let Some((Number::Int(min), Number::Int(max))) = zone.numbers(0, &slot(Form::Int)) {
+                prop_assert!(integers.iter().all(|n| (min..=max).contains(n)));
+            } else {
+                prop_assert!(integers.is_empty());
+            }
+        }
+
+        #[test]
+        fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..80), pages in 0usize..4) {
+            let _ = PageZone::decode_all(&bytes, pages, &dictionary());
+        }
+    }
+}
