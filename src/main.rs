@@ -11,6 +11,7 @@ mod guard;
 mod keep;
 mod listen;
 mod logs;
+mod memory;
 mod metrics;
 mod serve;
 mod web;
@@ -18,6 +19,7 @@ mod web;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    memory::bound_arenas();
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -15,7 +15,7 @@
 //! spandrel-backup 1                             the version of the manifest
 //! id ID                                         16 hex digits; later backups have larger ones
 //! taken TIME                                    Unix nanoseconds
-//! records BYTES HASH                            the store's own records: pins, deletions under way
+//! records BYTES HASH                            the store's own records: pins, deletions under way, counts
 //! block TENANT HOUR BLOCK BYTES SPANS FIRST LAST HASH
 //! lost TENANT HOUR BLOCK REASON ...             a block that could not be read when it was taken
 //! checksum SUM                                  hash of all lines before, newlines included

@@ -12,7 +12,7 @@ use spandrel_proto::TenantId;
 
 use crate::backup::{BackupId, Manifest, StoreRecord};
 use crate::engine::{Change, Engine, EngineError, NewBlock, Records};
-use crate::store::{CARRIED_RECORDS, remember_backup};
+use crate::store::{carried_kinds, remember_backup};
 
 /// A restore under way.
 pub struct Restore<'e> {
@@ -158,9 +158,10 @@ impl<'e> Restore<'e> {
 
 /// Removes every block, and the records that go with them.
 fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
-    for kind in CARRIED_RECORDS {
-        for (name, _) in engine.records(kind)? {
-            engine.put_record(kind, &name, None)?;
+    // Those that lead to others last: whoever is killed here finds the others again.
+    for kind in carried_kinds(engine)?.into_iter().rev() {
+        for (name, _) in engine.records(&kind)? {
+            engine.put_record(&kind, &name, None)?;
         }
     }
     let mut windows: BTreeMap<(TenantId, Hour), Vec<BlockKey>> = BTreeMap::new();

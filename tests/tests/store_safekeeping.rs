@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange};
@@ -21,8 +22,11 @@ use spandrel_storage::engine::{
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::restore::{Restore, RestoreError, admit};
 use spandrel_storage::{
-    BackupError, BackupReceiver, BlockTraceStore, Engine, OpenError, ReceiverGone, Safekeeping, TraceStore,
+    BackupError, BackupReceiver, BlockTraceStore, Engine, OpenError, ReceiverGone, RetentionRule,
+    Safekeeping, StoreConfig, TraceStore,
 };
+use spandrel_tests::contract::aggregate;
+use spandrel_tests::contract::cleaning::with;
 use spandrel_tests::files::{Disk, Ending};
 use spandrel_tests::harness::{Ground, Harness};
 use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
@@ -212,6 +216,40 @@ fn pins_and_deletions_go_with_the_blocks() {
         restored.maintain(3);
         assert_eq!(restored.trace(trace_id(2)), trace(2));
         assert!(restored.trace(trace_id(1)).is_empty());
+    }
+}
+
+#[test]
+fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
+    let rule = |config: &mut StoreConfig| {
+        let predicate = with("service.name", "chatty");
+        config.retention_rules = vec![RetentionRule { predicate, keep: Duration::from_secs(3600) }];
+    };
+    for ground in grounds() {
+        let mut harness = Harness::new(ground);
+        rule(&mut harness.config);
+        harness.restart();
+        harness.append(&[sent(1, 1).service("chatty"), sent(1, 2).service("chatty").status(2), sent(2, 1)]);
+        harness.store().seal_all();
+        let plan = aggregate::plan();
+        let before = aggregate::answer(&harness, &plan);
+        harness.clock.advance(3 * HOUR);
+        harness.maintain(2);
+        assert!(harness.trace(trace_id(1)).is_empty());
+        let target = Ground::memory();
+        let kept = Kept::of(harness.store());
+        kept.restore(&*target.engine().unwrap()).unwrap();
+        let mut restored = Harness::new(target);
+        rule(&mut restored.config);
+        restored.restart();
+        assert_eq!(aggregate::answer(&restored, &plan), before);
+        // A restore over it drops them, and brings them back.
+        let engine = restored.engine().clone();
+        drop(restored);
+        let again = Restore::begin(&*engine, kept.id(), true).unwrap();
+        assert!(engine.records("counted").unwrap().is_empty());
+        again.put_records(&kept.records).unwrap();
+        assert_eq!(engine.records("counted").unwrap().len(), 1);
     }
 }
 

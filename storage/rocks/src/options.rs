@@ -56,7 +56,7 @@ pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamil
         ColumnFamilyDescriptor::new(FRESH, pages(&cache, memtable)),
         ColumnFamilyDescriptor::new(SEALED, pages(&cache, memtable)),
         ColumnFamilyDescriptor::new(CATALOG, small(&cache, memtable)),
-        ColumnFamilyDescriptor::new(INDEX, index(&cache, memtable, live)),
+        ColumnFamilyDescriptor::new(INDEX, index(&cache, SMALL_MEMTABLE.min(memtable), live)),
         ColumnFamilyDescriptor::new(REPLACED, small(&cache, memtable)),
         ColumnFamilyDescriptor::new(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, small(&cache, memtable)),
     ]

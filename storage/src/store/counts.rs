@@ -19,7 +19,7 @@ use super::rewrite;
 use super::rows::SpanRow;
 use super::view::View;
 use super::{BlockTraceStore, TenantState};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Records};
 
 /// Spans of one minute, operation, kind and parenthood.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -221,4 +221,11 @@ impl BlockTraceStore {
 
 fn rows_kind(counted: &Counted) -> String {
     format!("{COUNTS_RECORD}{}", counted.name())
+}
+
+/// The kinds of all records of counts, the list of them first.
+pub(super) fn record_kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
+    let listed = engine.records(RECORD)?.into_iter();
+    let rows = listed.map(|(name, _)| format!("{COUNTS_RECORD}{name}"));
+    Ok(std::iter::once(RECORD.to_owned()).chain(rows).collect())
 }

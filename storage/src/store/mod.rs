@@ -47,7 +47,7 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
 pub(crate) use self::safekeeping::{
-    CARRIED_RECORDS, remember as remember_backup, remembered as remembered_backups,
+    carried_kinds, remember as remember_backup, remembered as remembered_backups,
 };
 
 use self::block::{BlockEntry, BlockError, BlockReader};

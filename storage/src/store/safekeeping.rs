@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use spandrel_block::BlockId;
 
 use super::block::{BlockEntry, BlockError};
-use super::{BlockTraceStore, delete, pins};
+use super::{BlockTraceStore, counts, delete, pins};
 use crate::api::Damage;
 use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
 use crate::check::{self, CheckProgress, CheckReport};
@@ -58,15 +58,19 @@ impl Backups {
     }
 }
 
-/// The engine's records that go with the blocks: without them, what is pinned would expire after a
-/// restore, and what is being deleted would come back.
-pub(crate) const CARRIED_RECORDS: [&str; 3] = [pins::RECORD, delete::RECORD, delete::TRACES_RECORD];
+/// The kinds of the engine's records that go with the blocks: without them, what is pinned would expire
+/// after a restore, what is being deleted would come back, and what a rule has let go would not count.
+pub(crate) fn carried_kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
+    let mut kinds = [pins::RECORD, delete::RECORD, delete::TRACES_RECORD].map(str::to_owned).to_vec();
+    kinds.extend(counts::record_kinds(engine)?);
+    Ok(kinds)
+}
 
 fn carried(engine: &dyn Records) -> Result<Bytes, EngineError> {
     let mut all = Vec::new();
-    for kind in CARRIED_RECORDS {
-        let of_kind = engine.records(kind)?.into_iter();
-        all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.to_owned(), name, value }));
+    for kind in carried_kinds(engine)? {
+        let of_kind = engine.records(&kind)?.into_iter();
+        all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
     }
     let bytes = StoreRecord::encode_all(&all).map_err(|error| EngineError::Io(error.to_string()))?;
     Ok(bytes.into())
@@ -169,9 +173,11 @@ impl Safekeeping for BlockTraceStore {
                 self.backups.next_id(taken.0.max(newest.saturating_add(1)))
             }
         };
+        let mut held = self.hold_everything();
+        // Behind the view: counts of spans that have left it are there by now, and those of spans that are
+        // about to leave are known for what they are when the store is opened.
         let records = carried(&*self.engine)?;
         let piece = Piece::of(&records);
-        let mut held = self.hold_everything();
         let hashes = self.backups.hashes_of(&held, &known);
         let hash_of = |entry: &BlockEntry| hashes.get(&entry.key.block).copied();
         let blocks = held.iter().map(|entry| described(entry, hash_of(entry))).collect();
