@@ -5,6 +5,7 @@
 //! the catalog stays readable until the last reader lets go of it, and is deleted then.
 
 mod aggregate;
+mod append;
 mod block;
 mod config;
 mod counter;
@@ -17,6 +18,7 @@ mod load;
 mod matcher;
 mod merge;
 mod numbers;
+mod parts;
 mod pins;
 mod pruning;
 mod retention;
@@ -38,11 +40,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
-use spandrel_block::{
-    BlockId, BlockWriter, CatalogRow, CorePage, FinishedBlock, FormatError, Hour, RowKey, RowRange,
-    WriteError,
-};
-use spandrel_proto::otlp::{Decoded, SpanKey};
+use spandrel_block::{BlockId, CatalogRow, Hour};
+use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
@@ -52,17 +51,16 @@ pub(crate) use self::safekeeping::{
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::DamagedBlocks;
-use self::rows::{BlockRows, MergedRows, Seen};
 use self::sequence::Sequences;
 use self::trouble::Trouble;
-use self::view::{TenantState, View};
+use self::view::TenantState;
 use crate::api::{
     AggregateAnswer, AppendError, Damage, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
     StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 use crate::backup::BackupId;
 use crate::cleaning::Cleaning;
-use crate::engine::{Change, Engine, EngineError, NewBlock};
+use crate::engine::{Change, Engine, EngineError};
 use crate::failpoint::{self, Failpoint};
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use crate::safekeeping::Safekeeping;
@@ -327,119 +325,7 @@ impl BlockTraceStore {
     }
 }
 
-// === writing ===
-
-impl BlockTraceStore {
-    fn next_block_id(&self) -> BlockId {
-        BlockId(self.next_block.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The window of what arrives now. The clock may run backwards; windows never do.
-    fn arrival_hour(&self) -> Hour {
-        let mut last = self.last_hour.lock();
-        last.max_assign(Hour::of(self.clock.now()));
-        *last
-    }
-
-    fn store_batch(&self, tenant: &TenantId, requests: &[Decoded], sequence: u64) -> Result<(), AppendError> {
-        let broken = |error: WriteError| AppendError::Poisoned(error.to_string());
-        let Some(block) = fresh_block(requests, sequence, &*self.clock).map_err(broken)? else {
-            return Ok(());
-        };
-        let id = self.next_block_id();
-        let row = block.row.encode().map_err(|error| AppendError::Poisoned(error.to_string()))?;
-        let add = NewBlock { id, bytes: block.bytes, row, short_lived: true, index: Vec::new() };
-        let change = Change {
-            tenant: tenant.clone(),
-            hour: self.arrival_hour(),
-            adds: vec![add],
-            removes: Vec::new(),
-        };
-        failpoint::reach(Failpoint::AppendBuilt);
-        self.commit(&change).map_err(|error| self.write_failed(error))?;
-        failpoint::reach(Failpoint::AppendCommitted);
-        self.last_append.store(self.clock.now().0, Ordering::Relaxed);
-        self.untidy.store(true, Ordering::Relaxed);
-        let spans = u64::from(block.row.meta.spans);
-        let state = self.tenant_or_new(tenant);
-        state.add_fresh(id, &block.traces);
-        state.change([Arc::new(BlockEntry { key: change.key(id), row: block.row })], &[]);
-        self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
-        self.appended_spans.fetch_add(spans, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The one way to the engine's commit. What a failed write was about is uncertain, and a lost sync
-    /// is never tried again: nothing more is written until a restart.
-    fn commit(&self, change: &Change) -> Result<(), EngineError> {
-        let result = self.engine.commit(change);
-        if let Err(error @ (EngineError::Io(_) | EngineError::NotFound(_))) = &result {
-            tracing::error!(%error, "a write failed; the store takes no more writes until a restart");
-            *self.poison.write() = Some(error.to_string());
-        }
-        result
-    }
-
-    fn write_failed(&self, error: EngineError) -> AppendError {
-        match error {
-            EngineError::NoSpace(_) => AppendError::DiskFull {
-                free: self.engine.free_bytes().unwrap_or(0),
-                needed: self.config.reserve_bytes,
-            },
-            other => AppendError::Poisoned(other.to_string()),
-        }
-    }
-}
-
-/// The spans of several requests as one sorted block; `None` without spans.
-fn fresh_block(
-    requests: &[Decoded],
-    sequence: u64,
-    clock: &dyn Clock,
-) -> Result<Option<FinishedBlock>, WriteError> {
-    let mut order: Vec<(RowKey, u32, u32)> = Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
-    for (request, decoded) in requests.iter().enumerate() {
-        let keyed = decoded.spans.iter().enumerate();
-        order.extend(
-            keyed.map(|(at, s)| (RowKey::new(s.trace_id, s.start.0, s.span_id), request as u32, at as u32)),
-        );
-    }
-    if order.is_empty() {
-        return Ok(None);
-    }
-    order.sort_unstable();
-    let mut writer = BlockWriter::fresh()?;
-    let mut resources: Vec<Vec<Option<u32>>> =
-        requests.iter().map(|r| vec![None; r.resources.len()]).collect();
-    let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
-    // Rows already written that have the key of the current one: what duplicates are compared with.
-    let mut group: Seen<(u32, u32, &[u8])> = Seen::default();
-    let mut group_key = None;
-    for (key, request, at) in order {
-        let decoded = &requests[request as usize];
-        let span = &decoded.spans[at as usize];
-        let resource = match &mut resources[request as usize][span.resource as usize] {
-            Some(known) => *known,
-            slot => *slot.insert(writer.resource(&decoded.resources[span.resource as usize])?),
-        };
-        let scope = match &mut scopes[request as usize][span.scope as usize] {
-            Some(known) => *known,
-            slot => *slot.insert(writer.scope(&decoded.scopes[span.scope as usize])),
-        };
-        if group_key != Some(key) {
-            group.clear();
-            group_key = Some(key);
-        }
-        let row = (resource, scope, &decoded.body[span.at.clone()]);
-        if group.insert(row) {
-            let key = SpanKey { trace_id: span.trace_id, start: span.start.0, span_id: span.span_id };
-            writer.push_known(resource, scope, key, row.2, sequence)?;
-        }
-    }
-    writer.finish(0, clock.now()).map(Some)
-}
-
-// === reading ===
+// === what all of them need ===
 
 impl BlockTraceStore {
     fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantState>> {
@@ -453,100 +339,19 @@ impl BlockTraceStore {
         }
     }
 
-    /// Where a trace lies in a view. The view is older than the index that is asked: what the index
-    /// no longer knows is not in the view, and what the view does not know yet is left out.
-    fn parts(
-        &self,
-        tenant: &TenantId,
-        state: &TenantState,
-        view: &View,
-        trace: TraceId,
-    ) -> Vec<(Arc<BlockEntry>, RowRange)> {
-        let mut parts = state.fresh_parts(trace);
-        match self.engine.find(tenant, trace) {
-            Ok(found) => parts.extend(found),
-            Err(error) => {
-                tracing::error!(%trace, %error, "the trace index cannot be read; blocks are asked one by one");
-                parts.extend(self.tabled_parts(view, trace));
-            }
+    fn next_block_id(&self) -> BlockId {
+        BlockId(self.next_block.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The one way to the engine's commit. What a failed write was about is uncertain, and a lost sync
+    /// is never tried again: nothing more is written until a restart.
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        let result = self.engine.commit(change);
+        if let Err(error @ (EngineError::Io(_) | EngineError::NotFound(_))) = &result {
+            tracing::error!(%error, "a write failed; the store takes no more writes until a restart");
+            *self.poison.write() = Some(error.to_string());
         }
-        search::in_view(view, parts).filter(|(entry, _)| !state.is_hidden(trace, entry)).collect()
-    }
-
-    /// Where sealed parts of a trace lie by the blocks' own tables: the index is a hint, and one that
-    /// is damaged hides nothing.
-    fn tabled_parts(&self, view: &View, trace: TraceId) -> impl Iterator<Item = (BlockId, RowRange)> {
-        view.iter().filter(|entry| entry.row.meta.level > 0).filter_map(move |entry| {
-            let traces = self.reader.traces(entry);
-            traces
-                .inspect_err(|error| self.report_damage(entry, error, &Damage::default()))
-                .ok()
-                .and_then(|traces| Some((entry.key.block, traces.find(trace)?)))
-        })
-    }
-
-    /// The spans of a trace in a view, in order, each once.
-    fn merged_rows(
-        &self,
-        tenant: &TenantId,
-        state: &TenantState,
-        view: &View,
-        trace: TraceId,
-        damage: &Damage,
-    ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
-        self.merged_parts(state, view, trace, self.parts(tenant, state, view, trace), damage)
-    }
-
-    /// The same of parts that were found already.
-    fn merged_parts(
-        &self,
-        state: &TenantState,
-        view: &View,
-        trace: TraceId,
-        found: Vec<(Arc<BlockEntry>, RowRange)>,
-        damage: &Damage,
-    ) -> impl Iterator<Item = rows::SpanRow> + Send + use<> {
-        let mut parts = Vec::new();
-        for (entry, rows) in found {
-            match BlockRows::open_trace(&self.reader, &entry, trace, rows) {
-                Ok(rows) => parts.push(rows),
-                Err(error) => self.report_damage(&entry, &error, damage),
-            }
-        }
-        // What such a block held of the trace, nobody can tell: the answer may lack it.
-        state.unindexed.lock().iter().filter(|block| view.get(**block).is_some()).for_each(|_| damage.add());
-        let mut merged = MergedRows::new(parts);
-        let (damaged, damage) = (self.damaged.clone(), damage.clone());
-        std::iter::from_fn(move || {
-            let row = merged.next();
-            merged.take_failed().iter().for_each(|(entry, error)| damaged.report(entry, error, &damage));
-            row
-        })
-    }
-
-    /// Visits rows of a block in order, until told to stop.
-    fn each_row(
-        &self,
-        entry: &BlockEntry,
-        rows: RowRange,
-        mut visit: impl FnMut(&CorePage, usize) -> bool,
-    ) -> Result<(), BlockError> {
-        let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
-        while row < end {
-            let (number, first) = self.reader.page_of(entry, row)?;
-            let page = self.reader.core(entry, number)?;
-            let here = (row - first) as usize..page.rows().min((end - first) as usize);
-            if here.is_empty() {
-                return Err(FormatError::Damaged("header").into());
-            }
-            row = first + here.end as u32;
-            for row in here {
-                if !visit(&page, row) {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+        result
     }
 
     fn report_damage(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {

@@ -23,10 +23,12 @@
 //! The number of values in a column follows from the shapes of the rows.
 
 pub(crate) mod columns;
+mod guess;
 pub(crate) mod interner;
 pub(crate) mod ints;
 mod read;
 pub(crate) mod rebuild;
+mod regular;
 pub(crate) mod shape;
 pub(crate) mod shred;
 mod write;

@@ -4,15 +4,13 @@
 //! order) go into slots of their kind. Whatever else protobuf allows is kept as the bytes it came as,
 //! field by field: nothing is normalised, nothing is lost.
 
-use std::hash::Hasher;
-
-use rustc_hash::FxHasher;
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 use spandrel_proto::otlp::{RawValue, raw_attribute};
 
 use super::columns::PageColumns;
+use super::guess::Guess;
 use super::interner::{Interner, same};
-use super::rebuild::varint_length;
+use super::regular::{RawField, RegularAttribute, RegularValue, is_literal, regular_status};
 use super::shape::{ERROR, Form, Level, ShapeTable, SlotTable, SlotValue};
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
@@ -54,23 +52,6 @@ pub(crate) struct Shredder {
     peers: bool,
 }
 
-/// What the slots of a span are likely to be: those of the last span of the same name.
-#[derive(Debug)]
-struct Guess {
-    slots: Vec<u32>,
-    /// The slot that comes next.
-    at: usize,
-    /// By a hash of the name, the shape of the last span.
-    shapes: Box<[u32; NAMES]>,
-    /// Where the shape of the span in hand goes.
-    name: usize,
-}
-
-/// Names that are told apart by their hash.
-const NAMES: usize = 1024;
-/// So many slots that were guessed may be missing at once.
-const LOOKAHEAD: usize = 4;
-
 /// More slots are not told apart: further attributes are kept as bytes, whatever an attacker sends.
 pub(crate) const MAX_SLOTS: usize = 8192;
 /// Longer messages are kept as bytes.
@@ -97,14 +78,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) has_links: bool,
     /// Names of the other side.
     pub(crate) peers: PeerCandidates<'a>,
-}
-
-/// The parts of a field as they stand on the wire.
-struct RawField<'a> {
-    number: u32,
-    value: Value<'a>,
-    /// The field with its tag.
-    bytes: &'a [u8],
 }
 
 // === impl Vocabulary ===
@@ -150,7 +123,7 @@ impl Shredder {
             self.span.push(slot);
         }
         let shape = words.shapes.intern(flags(&facts), &self.span);
-        self.guess.shapes[self.guess.name] = shape;
+        self.guess.learn(shape);
         Ok((shape, facts))
     }
 
@@ -433,48 +406,6 @@ impl Shredder {
     }
 }
 
-// === impl Guess ===
-
-impl Guess {
-    fn begin(&mut self) {
-        self.slots.clear();
-        (self.at, self.name) = (0, 0);
-    }
-
-    /// The name of the span in hand, and its slot: what follows can be guessed.
-    fn named(&mut self, name: &[u8], slot: u32, shapes: &ShapeTable) {
-        let mut hasher = FxHasher::default();
-        hasher.write(name);
-        self.name = (hasher.finish() % NAMES as u64) as usize;
-        self.slots.clear();
-        if let Some(shape) = shapes.try_get(self.shapes[self.name]) {
-            self.slots.extend_from_slice(&shape.slots);
-            self.at = shape.slots.iter().position(|known| *known == slot).map_or(0, |name| name + 1);
-        }
-    }
-
-    /// The slot that comes next, or this one if nothing is known.
-    #[inline]
-    fn slot(&self, otherwise: u32) -> u32 {
-        self.slots.get(self.at).copied().unwrap_or(otherwise)
-    }
-
-    /// Goes on behind a slot; one that is missing or that came in between does not matter.
-    #[inline]
-    fn met(&mut self, slot: u32) {
-        let ahead = self.slots.iter().skip(self.at).take(LOOKAHEAD);
-        if let Some(skipped) = ahead.into_iter().position(|known| *known == slot) {
-            self.at += skipped + 1;
-        }
-    }
-}
-
-impl Default for Guess {
-    fn default() -> Self {
-        Self { slots: Vec::new(), at: 0, shapes: Box::new([u32::MAX; NAMES]), name: 0 }
-    }
-}
-
 // === impl Facts ===
 
 impl<'a> Facts<'a> {
@@ -514,117 +445,4 @@ fn status_code(status: &[u8], before: i32) -> Result<i32, WireError> {
         }
     }
     Ok(code)
-}
-
-// === regular forms ===
-
-struct RegularAttribute<'a> {
-    key: &'a [u8],
-    value: RegularValue<'a>,
-}
-
-enum RegularValue<'a> {
-    Bool(bool),
-    Empty,
-    Number(Form, u64),
-    Text(Form, &'a [u8]),
-}
-
-impl<'a> RegularAttribute<'a> {
-    #[inline]
-    fn parse(mut bytes: &'a [u8]) -> Option<Self> {
-        let key = delimited(&mut bytes, 0x0a)?;
-        if bytes.is_empty() {
-            return Some(Self { key, value: RegularValue::Empty });
-        }
-        let mut value = delimited(&mut bytes, 0x12)?;
-        if !bytes.is_empty() {
-            return None;
-        }
-        let Some(&tag) = value.first() else { return Some(Self { key, value: RegularValue::Empty }) };
-        let value = match tag {
-            0x0a => RegularValue::Text(Form::String, last_delimited(&mut value, tag)?),
-            0x10 => match value {
-                [_, flag @ 0..=1] => RegularValue::Bool(*flag == 1),
-                _ => return None,
-            },
-            0x18 => {
-                let (number, length) = minimal_varint(&value[1..])?;
-                if length + 1 != value.len() {
-                    return None;
-                }
-                RegularValue::Number(Form::Int, number)
-            }
-            0x21 => RegularValue::Number(Form::Double, u64::from_le_bytes(value[1..].try_into().ok()?)),
-            0x2a => RegularValue::Text(Form::Array, last_delimited(&mut value, tag)?),
-            0x32 => RegularValue::Text(Form::KeyValues, last_delimited(&mut value, tag)?),
-            0x3a => RegularValue::Text(Form::Blob, last_delimited(&mut value, tag)?),
-            _ => return None,
-        };
-        Some(Self { key, value })
-    }
-}
-
-/// A length-delimited field with this one-byte tag and a minimal length.
-#[inline]
-fn delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    let rest = bytes.strip_prefix(&[tag])?;
-    let (length, used) = minimal_varint(rest)?;
-    let (payload, rest) = rest[used..].split_at_checked(usize::try_from(length).ok()?)?;
-    *bytes = rest;
-    Some(payload)
-}
-
-#[inline]
-fn last_delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    delimited(bytes, tag).filter(|_| bytes.is_empty())
-}
-
-/// A varint and its length, if it is written in as few bytes as can be.
-#[inline]
-fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    let &first = bytes.first()?;
-    if first < 0x80 {
-        return Some((u64::from(first), 1));
-    }
-    let mut value = u64::from(first & 0x7f);
-    for (at, &byte) in bytes.iter().enumerate().take(10).skip(1) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte < 0x80 {
-            return (byte != 0 && (at < 9 || byte == 1)).then_some((value, at + 1));
-        }
-    }
-    None
-}
-
-impl RawField<'_> {
-    /// Whether tag and length, or value, are written in as few bytes as can be.
-    #[inline]
-    fn is_minimal(&self) -> bool {
-        let tag = if self.number < 16 { 1 } else { varint_length(u64::from(self.number) << 3) };
-        let payload = match self.value {
-            Value::Varint(value) => varint_length(value),
-            Value::Fixed64(_) => 8,
-            Value::Fixed32(_) => 4,
-            Value::Bytes(bytes) => varint_length(bytes.len() as u64) + bytes.len(),
-            Value::Group => return false,
-        };
-        self.bytes.len() == tag + payload
-    }
-}
-
-/// Fields of few values, which are a part of the shape: kinds, plain statuses, flags.
-fn is_literal(level: Level, field: &RawField<'_>) -> bool {
-    match (level, field.number, field.value) {
-        (Level::Span, 6, Value::Varint(kind)) => kind <= 5,
-        (Level::Span, 15, Value::Bytes(status)) => matches!(status, [] | [0x18, 0..=2]),
-        (Level::Span, 16, Value::Fixed32(flags)) | (Level::Link, 6, Value::Fixed32(flags)) => flags < 0x400,
-        _ => false,
-    }
-}
-
-/// A status with a message and a code, in this order.
-fn regular_status(mut status: &[u8]) -> Option<(&[u8], &[u8])> {
-    let message = delimited(&mut status, 0x12)?;
-    matches!(status, [] | [0x18, 0..=2]).then_some((message, status))
 }
