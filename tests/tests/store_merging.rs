@@ -62,6 +62,13 @@ fn merges_do_not_wait_for_ever_more_spans() {
 }
 
 #[test]
+fn merges_do_not_wait_for_ever_more_blocks() {
+    let store = busy(StoreConfig { merge_blocks: BLOCKS as usize / 8, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
 fn merges_do_not_wait_until_blocks_are_old() {
     let store = busy(StoreConfig { merge_age: Duration::from_secs(1), ..patient() });
     assert!(store.maintain());

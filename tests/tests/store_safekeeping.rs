@@ -29,6 +29,7 @@ use spandrel_tests::contract::aggregate;
 use spandrel_tests::contract::cleaning::with;
 use spandrel_tests::files::{Disk, Ending};
 use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::mortal::{Fate, MortalEngine};
 use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
 
 /// A backup in memory.
@@ -697,88 +698,6 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
     }
 }
 
-/// An engine that takes so many changes and fails then.
-struct Mortal {
-    inner: MemoryEngine,
-    left: Mutex<usize>,
-}
-
-impl Mortal {
-    fn change<T>(&self, change: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-        let mut left = self.left.lock().unwrap();
-        *left = left.checked_sub(1).ok_or_else(|| EngineError::Io("killed".to_owned()))?;
-        change()
-    }
-}
-
-impl Engine for Mortal {
-    fn free_bytes(&self) -> Option<u64> {
-        None
-    }
-
-    fn stored_bytes(&self) -> u64 {
-        self.inner.stored_bytes()
-    }
-
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-        self.change(|| self.inner.reclaim(quiet))
-    }
-
-    fn flush(&self) -> Result<(), EngineError> {
-        self.change(|| self.inner.flush())
-    }
-}
-
-impl BlockStore for Mortal {
-    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
-        self.inner.get_ranges(key, ranges)
-    }
-
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
-        self.change(|| self.inner.delete(keys))
-    }
-
-    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
-        self.inner.unreferenced()
-    }
-}
-
-impl Catalog for Mortal {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
-        self.inner.read()
-    }
-
-    fn commit(&self, change: &Change) -> Result<(), EngineError> {
-        self.change(|| self.inner.commit(change))
-    }
-}
-
-impl TraceIndex for Mortal {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
-        self.inner.find(tenant, trace)
-    }
-}
-
-impl Inspect for Mortal {
-    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
-        self.inner.stored_blocks()
-    }
-
-    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
-        self.inner.each_index_row(show)
-    }
-}
-
-impl Records for Mortal {
-    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
-        self.inner.records(kind)
-    }
-
-    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
-        self.change(|| self.inner.put_record(kind, name, value))
-    }
-}
-
 #[test]
 fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
     let source = filled(Ground::memory(), 8);
@@ -792,12 +711,14 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
         }
         restore.finish(&[])
     };
-    let mut steps = 0;
+    let mut steps = 0u64;
     loop {
         // There is something else before, which has to go.
         let engine = MemoryEngine::default();
         drop(filled(Ground::Memory(engine.clone()), 3));
-        let mortal = Mortal { inner: engine.clone(), left: Mutex::new(steps) };
+        let fate = Fate::default();
+        let mortal = MortalEngine::new(Arc::new(engine.clone()), fate.clone());
+        fate.dies(steps, false);
         let done = restore(&mortal).is_ok();
         let harness = Harness::new(Ground::memory());
         let clock = harness.clock.clone();
@@ -817,5 +738,5 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
         }
         steps += 1;
     }
-    assert!(steps > kept.blocks.len(), "a restore is more than {steps} steps");
+    assert!(steps > kept.blocks.len() as u64, "a restore is more than {steps} steps");
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::plain::{is_plain_attribute, plain_attributes};
 use super::wire::{Reader, Value, WireError};
 use crate::{SpanId, TraceId, UnixNanos};
 
@@ -192,7 +193,12 @@ impl Decoder<'_> {
         let mut flaw = None;
         let mut keys = 0;
         let mut reader = Reader::at_offset(span, base);
-        while let Some(field) = reader.next_field()? {
+        loop {
+            // No nesting at all may be allowed: then no value is fine.
+            if self.limits.max_nesting > 0 {
+                reader.advance(plain_attributes(reader.rest()));
+            }
+            let Some(field) = reader.next_field()? else { break };
             keys += u32::from(matches!(field.number, 1 | 2 | 7));
             match (field.number, field.value) {
                 (9, Value::Bytes(bytes)) => {
@@ -323,25 +329,6 @@ const SPAN: &[(u32, Kind)] = &[
     (13, LINK),
     (14, Kind::Varint),
 ];
-
-/// Whether an attribute is as nearly all are: a key and a plain value of ASCII, each written once and
-/// with a length of one byte. It has no flaw then; whatever it says no to is looked at in full.
-#[inline]
-fn is_plain_attribute(bytes: &[u8]) -> bool {
-    let [0x0a, key_length @ 0..0x80, rest @ ..] = bytes else { return false };
-    let Some((key, [0x12, length @ 0..0x80, value @ ..])) = rest.split_at_checked(usize::from(*key_length))
-    else {
-        return false;
-    };
-    usize::from(*length) == value.len()
-        && key.is_ascii()
-        && match value {
-            [0x0a, length @ 0..0x80, text @ ..] => usize::from(*length) == text.len() && text.is_ascii(),
-            [0x10, 0..0x80] | [0x18, 0..0x80] | [0x21, _, _, _, _, _, _, _, _] => true,
-            [0x18, upper @ .., 0..0x80] => upper.len() < 9 && upper.iter().all(|byte| *byte >= 0x80),
-            _ => false,
-        }
-}
 
 #[inline]
 fn check_key_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {

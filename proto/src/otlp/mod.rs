@@ -8,6 +8,7 @@ mod attribute;
 mod decode;
 mod json_in;
 mod json_out;
+mod plain;
 mod raw;
 mod view;
 pub mod wire;

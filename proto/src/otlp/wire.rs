@@ -147,6 +147,16 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value, begin, end: self.at }))
     }
 
+    /// What lies ahead.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Passes over fields that somebody else has looked at.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        self.at = self.bytes.len().min(self.at + bytes);
+    }
+
     /// Where the next field begins, in the outermost message.
     pub fn offset(&self) -> usize {
         self.base + self.at

@@ -3,7 +3,7 @@
 //! Pure functions over views, shared by the store (columns, rollups, summaries) and by assembly.
 
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{AnyValue, ResourceView, SpanKind, SpanView, StatusCode};
+use spandrel_proto::otlp::{AnyValue, RawValue, ResourceView, SpanKind, SpanView, StatusCode};
 
 /// The service of spans whose resource does not name one.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
@@ -23,12 +23,11 @@ pub const ERROR_ATTRIBUTE: &str = "error";
 pub fn has_failed(span: &SpanView<'_>) -> Result<bool, WireError> {
     let mut error = false;
     if span.status() == StatusCode::Unset {
-        for attribute in span.attributes() {
-            let attribute = attribute?;
-            if attribute.key == ERROR_ATTRIBUTE {
-                error = attribute.value.is_some_and(is_true);
+        span.visit_raw_attributes(|key, value| {
+            if key == ERROR_ATTRIBUTE.as_bytes() {
+                error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
             }
-        }
+        })?;
     }
     Ok(failed(span.status(), error))
 }
@@ -40,11 +39,6 @@ pub fn failed(status: StatusCode, error: bool) -> bool {
         StatusCode::Ok => false,
         StatusCode::Unset => error,
     }
-}
-
-/// `true` or `"true"`.
-pub fn is_true(value: AnyValue<'_>) -> bool {
-    matches!(value, AnyValue::Bool(true) | AnyValue::String("true"))
 }
 
 /// Whether a span is a request: kind SERVER or CONSUMER, or without a parent.

@@ -26,7 +26,7 @@ use crate::keys::RowRange;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::interner::Interner;
-use crate::page::shred::{Class, Facts, Shredder, Vocabulary};
+use crate::page::shred::{Class, Facts, MAX_SHAPES, MAX_SLOTS, Shredder, Vocabulary};
 use crate::page::zstd::{Deflater, Unit};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
@@ -182,6 +182,13 @@ impl BlockWriter {
     /// Bytes of what is kept so far, before it is compressed.
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
+    }
+
+    /// What it knows by number (slots and shapes), as a share of what one block should know, in percent.
+    /// Spans that are pushed keep to the limit by themselves; merged blocks bring what they know.
+    pub fn vocabulary(&self) -> usize {
+        let share = |known: usize, limit: usize| known * 100 / limit;
+        share(self.words.slots.len(), MAX_SLOTS).max(share(self.words.shapes.len(), MAX_SHAPES))
     }
 
     /// The index of a resource in this block.

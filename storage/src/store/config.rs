@@ -18,7 +18,8 @@ pub struct StoreConfig {
     pub rollup_retention: Option<Duration>,
     /// Bytes on the disk above which the oldest windows go; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
-    /// A partition's fresh blocks are merged once there are so many of them, unless ingest is busy...
+    /// A partition's fresh blocks are merged once there are so many of them, eight times as many while
+    /// ingest is busy...
     pub merge_blocks: usize,
     /// ...or, however busy it is, once they hold so many spans...
     pub merge_spans: u64,

@@ -28,6 +28,8 @@ use crate::failpoint::{self, Failpoint};
 const FAN_IN: usize = 8;
 /// Levels stop here: a span is rewritten so often at the most.
 const MAX_LEVEL: u8 = 4;
+/// While ingest is busy, so many times as many blocks may wait: a question looks into each of them.
+const BUSY_BLOCKS: usize = 8;
 /// Regrouping by trace is what saves bytes: level 3 takes half as much time again for 1 to 3 %.
 const SEALED_ZSTD_LEVEL: i32 = 1;
 
@@ -137,14 +139,14 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
     Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: true })
 }
 
-/// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many spans.
+/// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many blocks or spans.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
     let StoreConfig { merge_blocks, merge_spans, merge_age, .. } = store.config;
     let now = store.clock.now();
     let is_busy = store.load.is_busy(now);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
     let spans = || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
-    (fresh.len() >= merge_blocks && !is_busy)
+    fresh.len() >= if is_busy { merge_blocks.saturating_mul(BUSY_BLOCKS) } else { merge_blocks }
         || spans() >= merge_spans
         || oldest.is_some_and(|oldest| oldest <= now.minus(merge_age))
 }
@@ -209,11 +211,14 @@ fn write(store: &BlockTraceStore, level: u8, inputs: &mut Inputs) -> Result<Vec<
     Ok(finished)
 }
 
-/// Blocks are cut between traces; a trace that fills several blocks is cut inside.
+/// Blocks are cut between traces; a trace that fills several blocks is cut inside. They are cut by what
+/// they know, too: a reader decodes the whole dictionary, and a sender may name its attributes as it likes.
 pub(super) fn is_full(store: &BlockTraceStore, writer: &BlockWriter, between_traces: bool) -> bool {
     let factor = if between_traces { 1 } else { 4 };
     let StoreConfig { sealed_rows, sealed_bytes, .. } = store.config;
-    writer.rows() >= sealed_rows * factor || writer.body_bytes() >= sealed_bytes * factor as usize
+    writer.rows() >= sealed_rows * factor
+        || writer.body_bytes() >= sealed_bytes * factor as usize
+        || writer.vocabulary() >= 100 * factor as usize
 }
 
 fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Result<(), MergeError> {

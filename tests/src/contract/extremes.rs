@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use spandrel_block::{CatalogRow, Dictionary, Header, SectionKind};
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
 use spandrel_storage::{AppendError, TraceStore};
@@ -11,6 +12,7 @@ use super::Open;
 use super::aggregate;
 use crate::harness::plan;
 use crate::oracle;
+use crate::server::number;
 use crate::spans::{Sent, decoded, sent, text, trace_id};
 
 /// 1970, 2200, the end of time, and ends before starts.
@@ -99,19 +101,20 @@ pub fn merged_blocks_are_cut_and_traces_stay_whole(open: Open) {
     assert!(harness.engine().read().unwrap().len() > 5);
 }
 
-/// In requests of 5,000 spans, as collectors send them; all of them come back, once.
-pub fn a_trace_of_200_000_spans(open: Open) {
-    const SPANS: u64 = 200_000;
+/// In requests of 5,000 spans, as collectors send them; all of them come back, once. As large as they come
+/// with `SPANDREL_TRACE_SPANS=1000000`.
+pub fn a_trace_of_very_many_spans(open: Open) {
+    let spans = number("SPANDREL_TRACE_SPANS").unwrap_or(200_000);
     let mut harness = open();
-    for from in (0..SPANS).step_by(5000) {
+    for from in (0..spans).step_by(5000) {
         let part: Vec<Sent> =
-            (from..from + 5000).map(|n| sent(1, n + 1).parent(n / 10).at(n * 31 % SPANS, n)).collect();
+            (from..from + 5000).map(|n| sent(1, n + 1).parent(n / 10).at(n * 31 % spans, n)).collect();
         harness.append(&part);
     }
     harness.append(&[sent(2, 1)]);
     let read = |harness: &crate::harness::Harness| {
         let found = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap().unwrap();
-        assert!(found.stored >= SPANS);
+        assert!(found.stored >= spans);
         let mut last = 0;
         let mut ids = BTreeSet::new();
         for span in found {
@@ -121,7 +124,7 @@ pub fn a_trace_of_200_000_spans(open: Open) {
             last = view.start;
             ids.insert(view.span_id.to_vec());
         }
-        assert_eq!(ids.len() as u64, SPANS);
+        assert_eq!(ids.len() as u64, spans);
     };
     read(&harness);
     harness.store().seal_all();
@@ -129,7 +132,40 @@ pub fn a_trace_of_200_000_spans(open: Open) {
     read(&harness);
     let found = harness.find(Predicate::All);
     assert_eq!(found.len(), 2);
-    assert!(found.iter().any(|trace| trace.span_count == SPANS && trace.matched_span_ids.len() == 20));
+    assert!(found.iter().any(|trace| trace.span_count == spans && trace.matched_span_ids.len() == 20));
+}
+
+/// Keys of attributes without number: a block tells some thousands apart, and merges do not add them up.
+pub fn many_keys_do_not_add_up_in_merges(open: Open) {
+    const KEYS: u64 = 300;
+    let harness = open();
+    // Every trace has keys of its own, in parts that lie in different blocks.
+    for part in 0..4 {
+        let span = |trace: u64| {
+            let with = |span: Sent, n: u64| span.with(&format!("key.{trace}.{n}"), Value::IntValue(1));
+            (part * KEYS / 4..(part + 1) * KEYS / 4).fold(sent(trace, part + 1), with)
+        };
+        (1..=100).map(span).collect::<Vec<_>>().chunks(50).for_each(|part| harness.append(part));
+    }
+    harness.store().seal_all();
+    let (mut slots, mut blocks) = (Vec::new(), 0);
+    for (key, row) in harness.engine().read().unwrap() {
+        let row = CatalogRow::decode(&row).unwrap();
+        let block = harness.engine().get_range(&key, 0..row.bytes).unwrap();
+        let section = *Header::parse(&block).unwrap().section(SectionKind::Dictionary).unwrap();
+        let range = section.range().start as usize..section.range().end as usize;
+        let dictionary = Dictionary::decode(section.decode(block.slice(range)).unwrap()).unwrap();
+        slots.push(dictionary.slots.len());
+        blocks += 1;
+    }
+    assert!(blocks > 3, "30,000 keys in blocks of {slots:?}");
+    assert!(slots.iter().all(|slots| *slots < 10_000), "{slots:?}");
+    for trace in [1, 50, 100] {
+        let spans = harness.trace(trace_id(trace));
+        assert_eq!(spans.iter().map(|span| span.span.attributes.len() as u64).sum::<u64>(), KEYS);
+    }
+    let last = Field::Attribute(AttributeScope::Span, format!("key.100.{}", KEYS - 1));
+    assert_eq!(harness.find(Predicate::Exists(last)).len(), 1);
 }
 
 /// Until a merge makes room; nothing of what was refused is there.

@@ -110,7 +110,8 @@ macro_rules! contract_suite {
                 any_time_is_kept,
                 large_values_are_kept,
                 merged_blocks_are_cut_and_traces_stay_whole,
-                a_trace_of_200_000_spans,
+                a_trace_of_very_many_spans,
+                many_keys_do_not_add_up_in_merges,
                 too_many_unsealed_spans_press_back,
             ],
         }

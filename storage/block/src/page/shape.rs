@@ -182,7 +182,7 @@ impl Form {
 // === impl Slot ===
 
 /// The key of the attribute that says whether a span has failed.
-pub(crate) const ERROR: &[u8] = b"error";
+pub(crate) const ERROR: &[u8] = crate::semantics::ERROR_ATTRIBUTE.as_bytes();
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
 /// The number of the field that holds a span's flags.
