@@ -6,7 +6,6 @@
 //! asks before (`derive.rs`).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -385,6 +384,7 @@ impl BlockWriter {
         self.add_pages(&mut out);
         let (bytes, header_bytes) = out.finish();
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
+        self.encoder.keep();
         if self.words.texts.bytes() <= MAX_SPARE_TEXTS {
             self.words.texts.clear();
             SPARE.set((self.columns, self.words.texts));
@@ -476,16 +476,21 @@ fn flags_of(facts: &Facts<'_>) -> u8 {
 
 /// Services by name, their operations by name, and the kinds that rows of each have.
 pub(crate) fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
-    let mut services: BTreeMap<&str, BTreeMap<&str, u8>> = BTreeMap::new();
+    let mut kinds = vec![0u8; dictionary.operations.len()];
     for (class, of) in dictionary.classes.iter().enumerate() {
-        let (service, name) = &dictionary.operations[of.operation as usize];
-        let service = services.entry(&dictionary.services[*service as usize]).or_default();
-        *service.entry(name).or_default() |= 1 << (dictionary.flags(class as u32).0 & 7);
+        kinds[of.operation as usize] |= 1 << (dictionary.flags(class as u32).0 & 7);
     }
-    let operation = |(name, kinds): (&str, u8)| OperationMeta { name: name.to_owned(), kinds };
-    let service = |(name, operations): (&str, BTreeMap<&str, u8>)| ServiceMeta {
-        name: name.to_owned(),
-        operations: operations.into_iter().map(operation).collect(),
+    // A block knows some hundred operations of some ten services: names of services are compared once.
+    let mut services: Vec<(&str, Vec<OperationMeta>)> =
+        dictionary.services.iter().map(|name| (name.as_str(), Vec::new())).collect();
+    for ((service, name), kinds) in dictionary.operations.iter().zip(kinds).filter(|(_, kinds)| *kinds > 0) {
+        services[*service as usize].1.push(OperationMeta { name: name.clone(), kinds });
+    }
+    services.retain(|(_, operations)| !operations.is_empty());
+    services.sort_unstable_by_key(|(name, _)| *name);
+    let service = |(name, mut operations): (&str, Vec<OperationMeta>)| {
+        operations.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        ServiceMeta { name: name.to_owned(), operations }
     };
     services.into_iter().map(service).collect()
 }

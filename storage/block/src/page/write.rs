@@ -78,6 +78,11 @@ impl PageEncoder {
         &mut self.deflater
     }
 
+    /// Keeps what the next block can use.
+    pub(crate) fn keep(self) {
+        self.deflater.keep();
+    }
+
     /// The texts of the block's table, in order.
     pub(crate) fn shared_texts(&self) -> &[u32] {
         &self.shared

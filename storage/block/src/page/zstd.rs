@@ -9,7 +9,13 @@ pub(crate) struct Deflater {
     context: CCtx<'static>,
     /// Lent to whoever lays out what is compressed next.
     pub(crate) planes: Vec<u8>,
+    level: i32,
     unit: Unit,
+}
+
+thread_local! {
+    /// The compressor that the thread has used last: making one takes as long as compressing a little.
+    static SPARE: RefCell<Option<Deflater>> = const { RefCell::new(None) };
 }
 
 /// What gets frames of its own.
@@ -33,13 +39,21 @@ const MAX_INFLATED: usize = 1 << 30;
 impl Deflater {
     /// A compressor of one level.
     pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::WriteError> {
+        if let Some(spare) = SPARE.take().filter(|spare| (spare.level, spare.unit) == (level, unit)) {
+            return Ok(spare);
+        }
         let mut context = CCtx::create();
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(false)] {
             context.set_parameter(parameter).map_err(|code| {
                 crate::WriteError::Compress(zstd::zstd_safe::get_error_name(code).to_owned())
             })?;
         }
-        Ok(Self { context, planes: Vec::new(), unit })
+        Ok(Self { context, planes: Vec::new(), level, unit })
+    }
+
+    /// Keeps the compressor for the next block of the thread.
+    pub(crate) fn keep(self) {
+        SPARE.set(Some(self));
     }
 
     /// What gets frames of its own.
