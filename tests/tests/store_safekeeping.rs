@@ -2,23 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange};
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_block::{BlockKey, CatalogRow};
+use spandrel_proto::{TenantId, UnixNanos};
 use spandrel_storage::backup::{
     BackupBlock, BackupId, BackupSet, ContentHash, LostBlock, Manifest, Piece, SetError, StreamWriter,
     receive, verify,
 };
 use spandrel_storage::check::{CheckReport, FindingKind, check};
-use spandrel_storage::engine::{
-    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, MemoryEngine, Records, TraceIndex,
-};
+use spandrel_storage::engine::{BlockStore, Catalog, Inspect, MemoryEngine};
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::restore::{Restore, RestoreError, admit};
 use spandrel_storage::{

@@ -6,12 +6,15 @@
 //!
 //! Layout: buckets of eight 32-bit words, little endian.
 
+use bytes::{Buf, Bytes};
+
 use crate::token::Token;
 
-/// Built over the distinct tokens of a block.
+/// Built over the distinct tokens of a block. Read in place: a question looks at one bucket of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenFilter {
-    buckets: Vec<[u32; 8]>,
+    /// Whole buckets, at least one.
+    bytes: Bytes,
 }
 
 /// The filters of a block: what its resources hold, and what the spans of each page hold.
@@ -35,44 +38,37 @@ const SALT: [u32; 8] =
 impl TokenFilter {
     /// A filter that knows these tokens; `count` of them are expected.
     pub fn new(count: usize, tokens: impl IntoIterator<Item = Token>) -> Self {
-        let buckets = (count * BITS_PER_TOKEN).div_ceil(BUCKET_BYTES * 8).max(1);
-        let mut filter = Self { buckets: vec![[0; 8]; buckets] };
+        let mut buckets = vec![[0u32; 8]; (count * BITS_PER_TOKEN).div_ceil(BUCKET_BYTES * 8).max(1)];
         for token in tokens {
-            let at = filter.bucket_of(token);
-            for (word, mask) in filter.buckets[at].iter_mut().zip(masks(token)) {
+            let at = bucket_of(token, buckets.len());
+            for (word, mask) in buckets[at].iter_mut().zip(masks(token)) {
                 *word |= mask;
             }
         }
-        filter
+        Self { bytes: buckets.iter().flatten().flat_map(|word| word.to_le_bytes()).collect() }
     }
 
     /// Whether the token may be among those that the filter was built with.
     pub fn may_contain(&self, token: Token) -> bool {
-        self.buckets[self.bucket_of(token)].iter().zip(masks(token)).all(|(word, mask)| word & mask != 0)
-    }
-
-    fn bucket_of(&self, token: Token) -> usize {
-        (((token.0 >> 32) * self.buckets.len() as u64) >> 32) as usize
+        let (buckets, _) = self.bytes.as_chunks::<BUCKET_BYTES>();
+        let (words, _) = buckets[bucket_of(token, buckets.len())].as_chunks::<4>();
+        words.iter().zip(masks(token)).all(|(word, mask)| u32::from_le_bytes(*word) & mask != 0)
     }
 
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
-        self.buckets.len() * BUCKET_BYTES
+        self.bytes.len()
     }
 
     /// Its bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        self.buckets.iter().flatten().flat_map(|word| word.to_le_bytes()).collect()
+    pub fn encode(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Back from its bytes; `None` unless they are whole buckets, at least one.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() || !bytes.len().is_multiple_of(BUCKET_BYTES) {
-            return None;
-        }
-        let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-        let bucket = |b: &[u8]| std::array::from_fn(|i| word(&b[4 * i..4 * i + 4]));
-        Some(Self { buckets: bytes.chunks_exact(BUCKET_BYTES).map(bucket).collect() })
+    pub fn decode(bytes: Bytes) -> Option<Self> {
+        let whole = !bytes.is_empty() && bytes.len().is_multiple_of(BUCKET_BYTES);
+        whole.then_some(Self { bytes })
     }
 }
 
@@ -81,7 +77,7 @@ impl TokenFilter {
 impl PageFilters {
     /// Of a block without filters: they rule nothing out.
     pub fn absent(pages: usize) -> Self {
-        let perhaps = TokenFilter { buckets: vec![[u32::MAX; 8]] };
+        let perhaps = TokenFilter { bytes: Bytes::from_static(&[0xff; BUCKET_BYTES]) };
         Self { resources: perhaps.clone(), pages: vec![perhaps; pages] }
     }
 
@@ -89,19 +85,18 @@ impl PageFilters {
         let mut out = Vec::new();
         for filter in std::iter::once(&self.resources).chain(&self.pages) {
             out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
-            out.extend(filter.encode());
+            out.extend_from_slice(filter.encode());
         }
         out
     }
 
     /// Back from their section.
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub fn decode(mut bytes: Bytes) -> Option<Self> {
         let mut filters = Vec::new();
-        while !bytes.is_empty() {
-            let (length, rest) = bytes.split_first_chunk::<4>()?;
-            let (filter, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        while bytes.has_remaining() {
+            let length = bytes.try_get_u32_le().ok()? as usize;
+            let filter = (length <= bytes.len()).then(|| bytes.split_to(length))?;
             filters.push(TokenFilter::decode(filter)?);
-            bytes = rest;
         }
         let mut filters = filters.into_iter();
         Some(Self { resources: filters.next()?, pages: filters.collect() })
@@ -111,6 +106,10 @@ impl PageFilters {
     pub fn size(&self) -> usize {
         self.resources.size() + self.pages.iter().map(TokenFilter::size).sum::<usize>()
     }
+}
+
+fn bucket_of(token: Token, buckets: usize) -> usize {
+    (((token.0 >> 32) * buckets as u64) >> 32) as usize
 }
 
 fn masks(token: Token) -> [u32; 8] {
@@ -128,7 +127,7 @@ mod tests {
     #[test]
     fn knows_what_it_was_given_and_little_else() {
         let filter = TokenFilter::new(10_000, tokens(0, 10_000));
-        let filter = TokenFilter::decode(&filter.encode()).unwrap();
+        let filter = TokenFilter::decode(filter.bytes).unwrap();
         assert!(tokens(0, 10_000).all(|token| filter.may_contain(token)));
         let wrong = tokens(10_000, 110_000).filter(|token| filter.may_contain(*token)).count();
         assert!(wrong < 1_500, "{wrong} of 100,000 absent tokens were not told apart");
@@ -139,7 +138,7 @@ mod tests {
         assert!(!TokenFilter::new(0, []).may_contain(Token(7)));
         let absent = PageFilters::absent(2);
         assert!(tokens(0, 100).all(|token| absent.pages[1].may_contain(token)));
-        assert_eq!(TokenFilter::decode(&[]), None);
-        assert_eq!(TokenFilter::decode(&[0; 33]), None);
+        assert_eq!(TokenFilter::decode(Bytes::new()), None);
+        assert_eq!(TokenFilter::decode(Bytes::from_static(&[0; 33])), None);
     }
 }

@@ -105,7 +105,7 @@ fn check_extras(
     BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
         .map_err(|_| FormatError::Damaged("edges"))?;
     let filters = section(bytes, header, SectionKind::Filter)?;
-    let filters = PageFilters::decode(&filters).ok_or(FormatError::Damaged("token filter"))?;
+    let filters = PageFilters::decode(filters).ok_or(FormatError::Damaged("token filter"))?;
     if filters.pages.len() == pages { Ok(()) } else { Err(FormatError::Damaged("header")) }
 }
 

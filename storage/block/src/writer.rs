@@ -370,14 +370,11 @@ impl BlockWriter {
         let traces = self.traces.entries().len() as u32;
         let meta = self.zone.meta(level, created, self.rows, traces, service_metas(&dictionary));
         let mut out = Assembler::new();
-        let compressed = [
-            (SectionKind::Meta, meta.encode()?),
-            (SectionKind::Dictionary, dictionary.encode()),
-            (SectionKind::Traces, self.traces.encode()),
-        ];
-        for (kind, bytes) in compressed {
-            out.add(kind, 0, &bytes, self.encoder.deflater());
-        }
+        // First what every reader needs: together with the header it is one read.
+        out.add(SectionKind::Meta, 0, &meta.encode()?, self.encoder.deflater());
+        out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.deflater());
+        self.add_texts(&mut out);
+        out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.deflater());
         if let Some(extras) = self.extras.take() {
             extras.add_to(&mut out, &dictionary, self.encoder.deflater())?;
         }
@@ -392,11 +389,14 @@ impl BlockWriter {
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces })
     }
 
-    fn add_pages(&mut self, out: &mut Assembler) {
+    fn add_texts(&mut self, out: &mut Assembler) {
         let mut texts = Vec::new();
         let shared = self.encoder.shared_texts().to_vec();
         self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.words.texts.get(*text)));
         out.add_as_is(SectionKind::Texts, 0, &texts);
+    }
+
+    fn add_pages(&mut self, out: &mut Assembler) {
         let deflater = self.encoder.deflater();
         for (first_row, page) in &self.pages {
             // IDs are noise.

@@ -26,6 +26,8 @@ const PAGE_TABLE: u64 = 256 << 10;
 /// A write-ahead log above this makes RocksDB write out its memtables.
 const MAX_WAL: u64 = 192 << 20;
 const BLOCK_CACHE: usize = 32 << 20;
+/// Pages as they were read: whoever reads a trace comes to each of them several times.
+const BLOB_CACHE: usize = 16 << 20;
 
 pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
     let mut options = Options::default();
@@ -50,11 +52,12 @@ pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
 /// room for one, and until then the store must not say that there is room.
 pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    let blobs = Cache::new_lru_cache(BLOB_CACHE);
     let memtable =
         usize::try_from(reserve_bytes).unwrap_or(PAGE_MEMTABLE).clamp(LEAST_MEMTABLE, PAGE_MEMTABLE);
     vec![
-        ColumnFamilyDescriptor::new(FRESH, pages(&cache, memtable)),
-        ColumnFamilyDescriptor::new(SEALED, pages(&cache, memtable)),
+        ColumnFamilyDescriptor::new(FRESH, pages(&cache, &blobs, memtable)),
+        ColumnFamilyDescriptor::new(SEALED, pages(&cache, &blobs, memtable)),
         ColumnFamilyDescriptor::new(CATALOG, small(&cache, memtable)),
         ColumnFamilyDescriptor::new(INDEX, index(&cache, SMALL_MEMTABLE.min(memtable), live)),
         ColumnFamilyDescriptor::new(REPLACED, small(&cache, memtable)),
@@ -62,7 +65,7 @@ pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamil
     ]
 }
 
-fn pages(cache: &Cache, memtable: usize) -> Options {
+fn pages(cache: &Cache, blobs: &Cache, memtable: usize) -> Options {
     let mut options = family(cache, memtable);
     options.set_enable_blob_files(true);
     options.set_min_blob_size(512);
@@ -71,6 +74,7 @@ fn pages(cache: &Cache, memtable: usize) -> Options {
     // it is alive, and nothing alive is ever rewritten.
     options.set_blob_compression_type(DBCompressionType::None);
     options.set_enable_blob_gc(false);
+    options.set_blob_cache(blobs);
     options.set_compression_type(DBCompressionType::None);
     options.set_target_file_size_base(PAGE_TABLE);
     options

@@ -148,7 +148,7 @@ impl BlockReader {
             if header.is_bare() {
                 return Ok(PageFilters::absent(pages));
             }
-            let filters = PageFilters::decode(&self.section(entry, kind, 0)?);
+            let filters = PageFilters::decode(self.section(entry, kind, 0)?);
             let filters = filters.filter(|filters| filters.pages.len() == pages);
             Ok(filters.ok_or(FormatError::Damaged("token filter"))?)
         };

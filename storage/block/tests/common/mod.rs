@@ -114,7 +114,7 @@ impl OpenBlock {
             let rollups = RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap();
             let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
             let zones = PageZone::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
-            (PageFilters::decode(&one(SectionKind::Filter)).unwrap(), rollups, edges, zones)
+            (PageFilters::decode(one(SectionKind::Filter)).unwrap(), rollups, edges, zones)
         };
         Self { pages, filters, rollups, edges, zones, meta, dictionary, texts, traces }
     }

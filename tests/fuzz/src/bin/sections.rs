@@ -43,7 +43,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         6 => {
-            if let Some(filters) = PageFilters::decode(rest) {
+            if let Some(filters) = PageFilters::decode(section) {
                 let token = Token(u64::from_le_bytes([*which; 8]));
                 filters.pages.iter().chain([&filters.resources]).for_each(|f| _ = f.may_contain(token));
             }
