@@ -35,7 +35,7 @@ const DAMAGED: FormatError = FormatError::Damaged("zone data of a page");
 // === impl PageZone ===
 
 impl PageZone {
-    /// The zone of a page, given its columns; `numbers` are those of slots that [`PageZone::bounds`].
+    /// The zone of a page, given its columns; of slots those that [are bounded](PageZone::is_bounded).
     pub(crate) fn of<'a>(
         class: &[u32],
         start: &[u64],
@@ -64,7 +64,7 @@ impl PageZone {
     }
 
     /// Whether columns of a slot are bounded.
-    pub(crate) fn bounds(slot: &Slot) -> bool {
+    pub(crate) fn is_bounded(slot: &Slot) -> bool {
         slot.level == Level::Span && matches!(slot.form, Form::Int | Form::Double)
     }
 
@@ -221,10 +221,9 @@ mod tests {
 
     #[test]
     fn nan_is_in_no_order() {
-        let zone = zone(&[1], &[], &[f64::NAN, 2.0, -0.5]);
-        let bounds = zone.numbers(1, &slot(Form::Double));
-        assert_eq!(bounds, Some((Number::Double(-0.5), Number::Int(2))));
-        assert_eq!(super::tests::zone(&[1], &[], &[f64::NAN]).numbers(1, &slot(Form::Double)), None);
+        let bounds = |doubles: &[f64]| zone(&[1], &[], doubles).numbers(1, &slot(Form::Double));
+        assert_eq!(bounds(&[f64::NAN, 2.0, -0.5]), Some((Number::Double(-0.5), Number::Int(2))));
+        assert_eq!(bounds(&[f64::NAN]), None);
     }
 
     #[test]

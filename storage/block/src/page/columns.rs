@@ -51,7 +51,7 @@ impl PageColumns {
     pub(crate) fn zone(&self, slots: &SlotTable) -> PageZone {
         let numbers = self.slots.iter().enumerate().filter_map(|(at, column)| {
             let slot = (!column.numbers.is_empty()).then(|| slots.get(at as u32))?;
-            PageZone::bounds(slot).then_some((at as u32, slot.form, column.numbers.as_slice()))
+            PageZone::is_bounded(slot).then_some((at as u32, slot.form, column.numbers.as_slice()))
         });
         PageZone::of(&self.class, &self.start, &self.duration, numbers)
     }

@@ -158,7 +158,7 @@ impl OpenPage {
     pub(crate) fn zone(&self) -> Result<PageZone, FormatError> {
         let Self { core, dictionary, values, .. } = self;
         let mut numbers = Vec::new();
-        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| PageZone::bounds(slot)) {
+        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| PageZone::is_bounded(slot)) {
             if let Some(Column::Numbers(column)) = values.column(at as u32, slot.form)? {
                 numbers.push((at as u32, slot.form, column.as_slice()));
             }
