@@ -24,7 +24,7 @@ pub fn rollups(
     cores: &[Arc<CorePage>],
     traces: &TraceTable,
 ) -> Result<Vec<RollupRow>, FormatError> {
-    let mut ids = trace_of_rows(traces);
+    let mut ids = traces.of_rows();
     let mut rollups = RollupBuilder::default();
     for core in cores {
         for row in 0..core.rows() {
@@ -41,7 +41,7 @@ pub fn rollups(
 
 /// The edges of a block, from all its pages.
 pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, FormatError> {
-    let mut ids = trace_of_rows(traces);
+    let mut ids = traces.of_rows();
     let (mut edges, mut span) = (EdgeBuilder::default(), Vec::new());
     for page in pages {
         let mut spans = Rebuilder::new(page.clone(), 0);
@@ -60,10 +60,6 @@ pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, Form
 }
 
 const TRACES: FormatError = FormatError::Damaged("trace table");
-
-fn trace_of_rows(traces: &TraceTable) -> impl Iterator<Item = TraceId> {
-    traces.entries().iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize))
-}
 
 fn push_edge(
     edges: &mut EdgeBuilder,

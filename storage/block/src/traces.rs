@@ -34,6 +34,11 @@ impl TraceTable {
         &self.traces
     }
 
+    /// The trace of each row, in order.
+    pub fn of_rows(&self) -> impl Iterator<Item = TraceId> {
+        self.traces.iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize))
+    }
+
     /// The rows of one trace.
     pub fn find(&self, trace: TraceId) -> Option<RowRange> {
         let at = self.traces.binary_search_by_key(&trace, |entry| entry.0).ok()?;

@@ -130,8 +130,7 @@ fn check_pages(
         let said = section(bytes, header, SectionKind::Zones)?;
         zones = Some(PageZone::decode_all(&said, cores.len(), &dictionary)?.into_iter());
     }
-    let mut ids_of_rows =
-        traces.entries().iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize));
+    let mut ids_of_rows = traces.of_rows();
     let mut check = RowCheck { rows: 0, last: None, zone: Zone::default() };
     for ((core, ids), values) in cores.iter().zip(ids).zip(values) {
         if [core, ids, values].iter().any(|page| page.first_row != check.rows) {

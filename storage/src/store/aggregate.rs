@@ -1,7 +1,6 @@
 //! Counts and latencies over time: from rollups where whole minutes are asked for, else from columns.
 
 use std::collections::BTreeMap;
-use std::iter::repeat_n;
 use std::sync::Arc;
 
 use spandrel_block::edges::Exemplar;
@@ -109,8 +108,7 @@ impl Aggregation<'_> {
     ) -> Result<(), BlockError> {
         let dictionary = store.reader.dictionary(entry)?;
         let traces = store.reader.traces(entry)?;
-        let mut traces =
-            traces.entries().iter().flat_map(|(trace, rows)| repeat_n(*trace, rows.rows as usize));
+        let mut traces = traces.of_rows();
         for page in 0..store.reader.pages(entry)? {
             let core = store.reader.core(entry, page as u32)?;
             for row in 0..core.rows() {
