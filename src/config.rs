@@ -15,6 +15,7 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
 use crate::keep::{DiskBound, Rule};
+use crate::limits::{self, Setting};
 
 /// What `spandrel serve` can be given. Everything is optional: the defaults are in [`Settings`].
 #[derive(Debug, Args)]
@@ -58,6 +59,10 @@ pub(crate) struct ServeFlags {
     /// Spans of one tree answer [default: 200000]
     #[arg(long, env = "SPANDREL_MAX_TREE_SPANS", value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
     max_tree_spans: Option<u64>,
+    /// Sets a limit by the name that /api/v1/status and errors give it, as in cacheBytes=256MiB or
+    /// maxUnsealedSpans=500000. In the file a mapping of names to values
+    #[arg(long, env = "SPANDREL_LIMITS", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = limits::setting)]
+    limits: Vec<Setting>,
     /// How logs are written [default: text]
     #[arg(long, env = "SPANDREL_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -87,6 +92,7 @@ pub(crate) struct Settings {
     pub(crate) cors_origin: Vec<String>,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
+    pub(crate) limits: Vec<Setting>,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_grace: Duration,
 }
@@ -142,6 +148,8 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
+        // Those of the flags come last, and so prevail one by one.
+        limits: [file.limits, flags.limits].concat(),
         log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         shutdown_grace: flags.shutdown_grace.or(file.shutdown_grace).unwrap_or(Duration::from_secs(10)),
     };
@@ -164,16 +172,30 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
             let known = known_keys().join(", ");
             return Err(format!("{place}: unknown key `{key}`; allowed are {known}").into());
         }
-        for text in scalars(&value).ok_or_else(|| {
+        for text in words_of(&key, &value).ok_or_else(|| {
             format!(
-                "{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them, and \
-                 for retention-rules mappings of `match` and `keep`"
+                "{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them, for \
+                 retention-rules mappings of `match` and `keep`, and for limits one of names and values"
             )
         })? {
             words.push(format!("--{key}={text}"));
         }
     }
     parse_as_flags(words).map_err(|error| format!("{place}: {error}").into())
+}
+
+/// The values that a flag would be given.
+fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Object(members) if key == "limits" => {
+            let one = |(name, value): (&String, &Value)| match scalars(value)?.as_slice() {
+                [value] => Some(format!("{name}={value}")),
+                _ => None,
+            };
+            members.iter().map(one).collect()
+        }
+        value => scalars(value),
+    }
 }
 
 fn scalars(value: &Value) -> Option<Vec<String>> {
@@ -285,6 +307,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("cors-origin", settings.cors_origin.clone().into()),
         ("resend-window", duration(settings.resend_window).into()),
         ("max-tree-spans", settings.max_tree_spans.into()),
+        ("limits", limits::to_json(&settings.limits).into()),
         ("log-format", name(settings.log_format.to_possible_value()).into()),
         ("shutdown-grace", duration(settings.shutdown_grace).into()),
     ];
@@ -304,6 +327,9 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
+    use spandrel_collector::CollectorConfig;
+    use spandrel_storage::StoreConfig;
+
     use super::*;
 
     fn with_file(text: &str, words: &[&str]) -> Result<Settings, String> {
@@ -338,6 +364,17 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_the_flags_stand_above_those_of_the_file_one_by_one() {
+        let file = "limits:\n  cacheBytes: 2MiB\n  merge_age: 3s\n  max-batch-spans: 7\n";
+        let settings = with_file(file, &["--limits=cacheBytes=4MiB,sealedRows=2000"]).unwrap();
+        let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
+        limits::apply_to_store(&settings.limits, &mut store);
+        limits::apply_to_collector(&settings.limits, &mut collector);
+        assert_eq!((store.cache_bytes, store.sealed_rows), (4 << 20, 2000));
+        assert_eq!((store.merge_age, collector.limits.max_batch_spans), (Duration::from_secs(3), 7));
+    }
+
+    #[test]
     fn refusals_name_the_key_the_value_and_what_is_allowed() {
         for (file, words) in [
             ("retentoin: 7d", ["retentoin", "allowed are", "retention"]),
@@ -358,6 +395,9 @@ mod tests {
                 ["retention-rules", "till", "`match` and `keep`"],
             ),
             ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
+            ("limits: {cashBytes: 1}", ["--limits", "cashBytes", "cacheBytes"]),
+            ("limits: {cacheBytes: 1}", ["--limits", "cacheBytes=1", "64MiB"]),
+            ("limits: {cacheBytes: [1, 2]}", ["limits", "[1,2]", "names and values"]),
             ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),
             ("cors-origin: shop", ["--cors-origin", "shop", "scheme://host"]),
             ("http-addr: {a: b}", ["http-addr", "{\"a\":\"b\"}", "allowed"]),

@@ -47,10 +47,14 @@ pub(crate) fn disk_bound(text: &str) -> Result<DiskBound, String> {
         let share = share.trim().parse::<u8>().ok().filter(|share| (1..=100).contains(share));
         return share.map(DiskBound::Percent).ok_or_else(allowed);
     }
+    bytes(text).filter(|bytes| *bytes > 0).map(DiskBound::Bytes).ok_or_else(allowed)
+}
+
+/// Reads `200GB`, `64 KiB` or a number of bytes.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
     let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
     let (number, unit) = unit.unwrap_or((text, 1));
-    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    bytes.filter(|bytes| *bytes > 0).map(DiskBound::Bytes).ok_or_else(allowed)
+    number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
 }
 
 /// Reads `30d: { failed }`.

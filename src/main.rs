@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod guard;
 mod keep;
+mod limits;
 mod listen;
 mod logs;
 mod memory;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use spandrel_collector::{Collector, CollectorConfig};
 use spandrel_query::{QueryConfig, QueryState};
 use spandrel_rocks::{Disk, RocksEngine};
-use spandrel_storage::{BlockTraceStore, StoreConfig, SystemClock, TraceStore};
+use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::config::{Durability, Settings};
 use crate::keep::Rule;
 use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
 use crate::web::{self, Opened, Web};
-use crate::{guard, logs, metrics};
+use crate::{guard, limits, logs, metrics};
 
 /// Background work of the store: merges, retention, deleting what was replaced.
 struct Maintenance {
@@ -48,7 +48,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let metrics = metrics::install()?;
     // Ingest and questions have threads of their own: neither can starve the other, nor health.
     let (ingest, asking) = (runtime("ingest")?, runtime("http")?);
-    let disk = Disk::lock(&settings.data_dir, StoreConfig::default().reserve_bytes)?;
+    let disk = Disk::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
     let stop_asked = asking.block_on(async { stop_signal() })?;
     let ports = asking.block_on(Ports::bind(&settings))?;
     ports.announce()?;
@@ -139,15 +139,24 @@ fn say(line: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
-    let started = Instant::now();
-    let config = StoreConfig {
+/// What is set of the store, whatever disk it is on.
+fn store_config(settings: &Settings) -> Result<StoreConfig, String> {
+    let mut config = StoreConfig {
         retention: settings.retention,
         retention_rules: settings.retention_rules.iter().map(Rule::for_store).collect::<Result<_, _>>()?,
         rollup_retention: settings.rollup_retention,
+        ..StoreConfig::default()
+    };
+    limits::apply_to_store(&settings.limits, &mut config);
+    Ok(config)
+}
+
+fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
+    let started = Instant::now();
+    let config = StoreConfig {
         max_disk_bytes: settings.max_disk.bytes(disk.capacity()),
         reserve_bytes: disk.reserve_bytes(),
-        ..StoreConfig::default()
+        ..store_config(settings)?
     };
     let durability = match settings.durability {
         Durability::Sync => spandrel_rocks::Durability::Sync,
@@ -162,25 +171,35 @@ fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, B
 }
 
 fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<Collector, Box<dyn Error>> {
-    let config = CollectorConfig {
+    let mut config = CollectorConfig {
         cors_origins: settings.cors_origin.clone(),
         resend_window: settings.resend_window,
         ..CollectorConfig::default()
     };
+    limits::apply_to_collector(&settings.limits, &mut config);
     Ok(Collector::start(config, store)?)
 }
 
 fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collector) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
-    limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+    limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (camel_case(name), value)));
     limits.insert("maxConnections".to_owned(), MAX_CONNECTIONS.into());
     limits.insert("headTimeoutSeconds".to_owned(), HEAD_TIMEOUT.as_secs().into());
-    QueryConfig {
+    let mut config = QueryConfig {
         max_tree_spans: settings.max_tree_spans as usize,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         limits,
         ..QueryConfig::default()
+    };
+    limits::apply_to_query(&settings.limits, &mut config);
+    config
+}
+
+fn shown(limit: LimitValue) -> Value {
+    match limit {
+        LimitValue::Number(number) => number.into(),
+        LimitValue::Time(time) => format!("{time:?}").into(),
     }
 }
 

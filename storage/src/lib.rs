@@ -27,4 +27,4 @@ pub use engine::Engine;
 pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
 pub use spandrel_block::edges::Exemplar;
 pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, semantics};
-pub use store::{BlockTraceStore, Clock, OpenError, RetentionRule, StoreConfig, SystemClock};
+pub use store::{BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock};

@@ -162,7 +162,7 @@ fn ports_that_cannot_be_had_are_refused() {
 fn flags_stand_above_environment_above_file_above_defaults() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("spandrel.yaml");
-    fs::write(&file, "retention: 2d\ndurability: none\nlog-format: json\nshutdown-grace: 3s\n").unwrap();
+    fs::write(&file, "retention: 2d\ndurability: none\nlog-format: json\nshutdown-grace: 3s\nlimits: {mergeAge: 3s, cacheBytes: 1MiB}\n").unwrap();
     let mut asked = command(&["serve", "--print-config", "--retention", "3d"]);
     asked.args(["--config", file.to_str().unwrap()]);
     let output = asked.env("SPANDREL_RETENTION", "4d").env("SPANDREL_DURABILITY", "os").output().unwrap();
@@ -173,6 +173,7 @@ fn flags_stand_above_environment_above_file_above_defaults() {
     assert_eq!(values["durability"], "os", "the environment");
     assert_eq!(values["log-format"], "json", "the file");
     assert_eq!(values["shutdown-grace"], "3s", "the file");
+    assert_eq!(values["limits"], "{\"mergeAge\":\"3s\",\"cacheBytes\":\"1048576\"}", "the file");
     assert_eq!(values["http-addr"], "127.0.0.1:16686", "the default");
     assert_eq!(values["otlp-grpc-addr"], "127.0.0.1:4317");
     assert_eq!(values["otlp-http-addr"], "127.0.0.1:4318");
@@ -397,7 +398,8 @@ fn logs_are_json_where_asked_for() {
 #[test]
 fn status_counts_and_says_what_the_limits_are() {
     let data = tempfile::tempdir().unwrap();
-    let server = Settings::on(data.path()).start();
+    let limits = "cacheBytes=2MiB,merge-age=3s,max_batch_spans=77,maxConcurrentQueries=5";
+    let server = Settings::on(data.path()).with(&["--limits", limits]).start();
     let trace = trace_id();
     let body = request("status", vec![span(&trace, "a"), span(&trace, "b")]).encode_to_vec();
     assert_eq!(post_traces(server.otlp_http(), &body).status, 200);
@@ -412,7 +414,10 @@ fn status_counts_and_says_what_the_limits_are() {
     for field in ["oldestUnixNano", "newestUnixNano"] {
         assert!(status[field].as_str().unwrap().parse::<u64>().unwrap() > 0, "{field}: {status}");
     }
-    assert!(status["limits"].as_object().unwrap().len() > 10, "{status}");
+    let limits = &status["limits"];
+    assert!(limits.as_object().unwrap().len() > 10, "{status}");
+    assert_eq!((&limits["cacheBytes"], &limits["mergeAge"]), (&(2 << 20).into(), &"3s".into()), "{limits}");
+    assert_eq!((&limits["maxBatchSpans"], &limits["maxConcurrentQueries"]), (&77.into(), &5.into()));
     assert_eq!(server.api().tree(&hex(&trace).to_uppercase())["id"], hex(&trace), "IDs in any case");
     server.stop();
 }

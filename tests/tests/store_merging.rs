@@ -63,7 +63,7 @@ fn merges_do_not_wait_for_ever_more_spans() {
 
 #[test]
 fn merges_do_not_wait_for_ever_more_blocks() {
-    let store = busy(StoreConfig { merge_blocks: BLOCKS as usize / 8, ..patient() });
+    let store = busy(StoreConfig { merge_blocks_busy: BLOCKS as usize, ..patient() });
     assert!(store.maintain());
     assert_eq!(unsealed(&store), 0);
 }

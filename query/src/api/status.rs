@@ -52,6 +52,9 @@ fn limits(state: &QueryState) -> Map<String, Value> {
     limits.insert("maxSearchLimit".to_owned(), config.max_search_limit.into());
     limits.insert("maxAggregatePoints".to_owned(), config.max_aggregate_points.into());
     limits.insert("maxConcurrentQueries".to_owned(), config.max_concurrent_queries.into());
+    for (name, time) in [("queueTimeout", config.queue_timeout), ("stallTimeout", config.stall_timeout)] {
+        limits.insert(name.to_owned(), format!("{time:?}").into());
+    }
     limits.insert("maxQueryBytes".to_owned(), traceql::MAX_QUERY_BYTES.into());
     limits.insert("maxQueryDepth".to_owned(), traceql::MAX_DEPTH.into());
     limits

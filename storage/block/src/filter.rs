@@ -17,19 +17,37 @@ pub struct TokenFilter {
     bytes: Bytes,
 }
 
-/// The filters of a block: what its resources hold, and what the spans of each page hold.
+/// A part of the filters of a block: those tokens whose hash begins with the number of the part, of its
+/// resources and of the spans of each page.
 ///
-/// Layout: for the resources and then for each page, the length (4, little endian) and the filter.
+/// Whoever asks for a token reads one part, a small share of the whole. How many parts there are, a power
+/// of two, follows from how much there is.
+///
+/// Layout: for the resources and then for each page, the length (4, little endian) and the filter. Within
+/// part n of 2^k, tokens are rotated left by k bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageFilters {
+pub struct FilterPart {
+    /// k of 2^k parts.
+    bits: u32,
     /// Over the tokens of all resources.
-    pub resources: TokenFilter,
+    resources: TokenFilter,
     /// Over the tokens of the span attributes of each page.
-    pub pages: Vec<TokenFilter>,
+    pages: Vec<TokenFilter>,
+}
+
+/// The tokens of a block, to be made into filters.
+#[derive(Debug, Default)]
+pub(crate) struct FilterBuilder {
+    /// Distinct ones of each page.
+    pages: Vec<Vec<Token>>,
 }
 
 const BITS_PER_TOKEN: usize = 12;
 const BUCKET_BYTES: usize = 32;
+/// No more than 2^4 parts: each is a section of its own.
+const MAX_PART_BITS: u32 = 4;
+/// Parts smaller than this are not worth it.
+const LEAST_PART: usize = 8 << 10;
 const SALT: [u32; 8] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
@@ -72,26 +90,44 @@ impl TokenFilter {
     }
 }
 
-// === impl PageFilters ===
+// === impl FilterPart ===
 
-impl PageFilters {
-    /// Of a block without filters: they rule nothing out.
-    pub fn absent(pages: usize) -> Self {
-        let perhaps = TokenFilter { bytes: Bytes::from_static(&[0xff; BUCKET_BYTES]) };
-        Self { resources: perhaps.clone(), pages: vec![perhaps; pages] }
+impl FilterPart {
+    /// The number of the part, of so many, that knows of a token.
+    pub fn of_token(token: Token, parts: usize) -> usize {
+        (token.0.rotate_left(part_bits(parts)) as usize) & (parts.max(1) - 1)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        for filter in std::iter::once(&self.resources).chain(&self.pages) {
-            out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
-            out.extend_from_slice(filter.encode());
+    /// Whether resources may have the token, which is one of this part.
+    pub fn resources_may_have(&self, token: Token) -> bool {
+        self.resources.may_contain(self.rotated(token))
+    }
+
+    /// Whether spans of a page may have the token, which is one of this part; or attributes that could
+    /// not be told apart.
+    pub fn page_may_have(&self, page: usize, token: Token) -> bool {
+        self.page_knows(page, token) || self.page_knows(page, Token::IRREGULAR)
+    }
+
+    /// Whether the filter of a page has the token itself.
+    pub fn page_knows(&self, page: usize, token: Token) -> bool {
+        self.pages[page].may_contain(self.rotated(token))
+    }
+
+    fn rotated(&self, token: Token) -> Token {
+        Token(token.0.rotate_left(self.bits))
+    }
+
+    /// Pages that it knows of.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Back from its section; `parts` is how many there are.
+    pub fn decode(mut bytes: Bytes, parts: usize) -> Option<Self> {
+        if !parts.is_power_of_two() || parts > 1 << MAX_PART_BITS {
+            return None;
         }
-        out
-    }
-
-    /// Back from their section.
-    pub fn decode(mut bytes: Bytes) -> Option<Self> {
         let mut filters = Vec::new();
         while bytes.has_remaining() {
             let length = bytes.try_get_u32_le().ok()? as usize;
@@ -99,13 +135,58 @@ impl PageFilters {
             filters.push(TokenFilter::decode(filter)?);
         }
         let mut filters = filters.into_iter();
-        Some(Self { resources: filters.next()?, pages: filters.collect() })
+        Some(Self { bits: part_bits(parts), resources: filters.next()?, pages: filters.collect() })
     }
 
-    /// Bytes that they take.
+    /// Bytes that it takes.
     pub fn size(&self) -> usize {
-        self.resources.size() + self.pages.iter().map(TokenFilter::size).sum::<usize>()
+        self.resources.size()
+            + self.pages.iter().map(|page| page.size() + size_of::<TokenFilter>()).sum::<usize>()
     }
+}
+
+/// k of 2^k parts.
+fn part_bits(parts: usize) -> u32 {
+    parts.checked_ilog2().unwrap_or(0)
+}
+
+// === impl FilterBuilder ===
+
+impl FilterBuilder {
+    /// Adds a page with its distinct tokens.
+    pub(crate) fn push_page(&mut self, tokens: impl Iterator<Item = Token>) {
+        self.pages.push(tokens.collect());
+    }
+
+    /// The sections of all parts, in order.
+    pub(crate) fn finish(&self, resources: &[Token]) -> Vec<Vec<u8>> {
+        let tokens = resources.len() + self.pages.iter().map(Vec::len).sum::<usize>();
+        let parts = (tokens * BITS_PER_TOKEN / 8 / LEAST_PART).max(1);
+        let bits = parts.ilog2().min(MAX_PART_BITS);
+        let mut out = vec![Vec::new(); 1 << bits];
+        for tokens in std::iter::once(resources).chain(self.pages.iter().map(Vec::as_slice)) {
+            for (out, filter) in out.iter_mut().zip(split(tokens, bits)) {
+                out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
+                out.extend_from_slice(filter.encode());
+            }
+        }
+        out
+    }
+}
+
+/// A filter for each of 2^`bits` parts. All of them know what says that a page could not tell attributes
+/// apart.
+fn split(tokens: &[Token], bits: u32) -> impl Iterator<Item = TokenFilter> {
+    let mut parts: Vec<Vec<Token>> = vec![Vec::new(); 1 << bits];
+    for token in tokens {
+        let rotated = Token(token.0.rotate_left(bits));
+        if *token == Token::IRREGULAR {
+            parts.iter_mut().for_each(|part| part.push(rotated));
+        } else {
+            parts[FilterPart::of_token(*token, 1 << bits)].push(rotated);
+        }
+    }
+    parts.into_iter().map(|tokens| TokenFilter::new(tokens.len(), tokens))
 }
 
 fn bucket_of(token: Token, buckets: usize) -> usize {
@@ -136,9 +217,41 @@ mod tests {
     #[test]
     fn empty_and_damaged() {
         assert!(!TokenFilter::new(0, []).may_contain(Token(7)));
-        let absent = PageFilters::absent(2);
-        assert!(tokens(0, 100).all(|token| absent.pages[1].may_contain(token)));
         assert_eq!(TokenFilter::decode(Bytes::new()), None);
         assert_eq!(TokenFilter::decode(Bytes::from_static(&[0; 33])), None);
+    }
+
+    #[test]
+    fn parts_know_their_tokens_and_only_those_of_their_page() {
+        for (count, parts) in [(10, 1), (12_000, 2), (200_000, 16)] {
+            let mut builder = FilterBuilder::default();
+            builder.push_page(tokens(0, count / 2));
+            builder.push_page(tokens(count / 2, count).chain([Token::IRREGULAR]));
+            builder.push_page(std::iter::empty());
+            let sections = builder.finish(&[Token(1), Token(u64::MAX)]);
+            assert_eq!(sections.len(), parts);
+            let decoded: Vec<FilterPart> =
+                sections.into_iter().map(|bytes| FilterPart::decode(bytes.into(), parts).unwrap()).collect();
+            let of = |token| &decoded[FilterPart::of_token(token, parts)];
+            assert!([1, u64::MAX].map(Token).iter().all(|token| of(*token).resources_may_have(*token)));
+            assert!(tokens(0, count / 2).all(|token| of(token).page_may_have(0, token)));
+            assert!(tokens(0, count).all(|token| of(token).page_may_have(1, token)), "irregular");
+            assert!(!tokens(0, count).any(|token| of(token).page_may_have(2, token)));
+            let wrong = tokens(count / 2, count).filter(|token| of(*token).page_may_have(0, *token)).count();
+            assert!(wrong as u64 * 60 < count.max(60), "{wrong} of {count}");
+        }
+    }
+
+    #[test]
+    fn parts_that_are_damaged() {
+        let mut builder = FilterBuilder::default();
+        builder.push_page(tokens(0, 100));
+        let part = builder.finish(&[]).remove(0);
+        let decode = |bytes: &[u8], parts| FilterPart::decode(Bytes::copy_from_slice(bytes), parts);
+        assert!(decode(&part, 1).is_some_and(|part| part.pages() == 1));
+        for (bytes, parts) in [(&part[..], 3), (&part[..], 0), (&part[..], 32), (&part[1..], 1), (&[], 1)] {
+            assert_eq!(decode(bytes, parts), None);
+        }
+        assert!((1..part.len()).all(|cut| decode(&part[..cut], 1).is_none_or(|part| part.pages() == 0)));
     }
 }

@@ -1,12 +1,13 @@
-//! The layout of a block, format 2.
+//! The layout of a block, format 3.
 //!
 //! ```text
 //! header   magic "SPANBLK1" (8)                        all integers little endian
-//!          version (2) = 2, reserved (2), sections (4)
+//!          version (2) = 3, flags (2), sections (4)
+//!            flag 1: bare, without what follows from the columns
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
 //!            kind (2), codec (2): 0 as is, 1 zstd
-//!            first row (4), for the sections of pages
+//!            first row (4), for the sections of pages; of filters, the number of the part
 //!            offset from the start of the block (8)
 //!            stored length (4), decoded length (4)
 //!            xxh3-64 of the stored bytes (8)
@@ -18,7 +19,7 @@
 //! | 1 | zone data, as in the catalog | `meta.rs` |
 //! | 2 | dictionary: services, operations, resources, scopes, slots, shapes, classes | `dictionary.rs` |
 //! | 3 | traces: sorted IDs with their rows | `traces.rs` |
-//! | 9 | filters over attribute tokens, one for each page | `filter.rs` |
+//! | 9 | filters over attribute tokens, any number of parts | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
 //! | 12 | edges between services | `edges/section.rs` |
 //! | 13 | texts that several pages share | `page/write.rs` |
@@ -33,11 +34,12 @@
 //! once more one by one, so that a reader fetches and decodes only what a question needs.
 //!
 //! A fresh block (level 0), which is merged within seconds, is written in haste: its columns are not
-//! compressed, its sections as a whole are, and sections 9, 10, 12 and 17 may be missing, all four. They
-//! follow from the others (`derive.rs`).
+//! compressed, its sections as a whole are, and if it is bare, sections 9, 10, 12 and 17 are missing, all
+//! four. They follow from the others (`derive.rs`).
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
-//! by `v1/`. 2 is columnar.
+//! by `v1/`. 2 is columnar; it has the filters as one part, and a bare block is one without those four
+//! sections: the flag was not there. It is read as it is.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -92,6 +94,7 @@ pub enum FormatError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     version: u16,
+    is_bare: bool,
     /// By kind and first row.
     sections: Vec<Section>,
 }
@@ -114,7 +117,12 @@ pub struct Section {
 }
 
 /// The format that this program writes.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
+/// The first columnar format: this and all later ones are read as they are.
+const COLUMNAR: u16 = 2;
+/// The first one whose header has flags.
+const FLAGGED: u16 = 3;
+const BARE: u16 = 1;
 const MAGIC: &[u8; 8] = b"SPANBLK1";
 const FIXED_HEADER: usize = 24;
 const ENTRY: usize = 32;
@@ -136,22 +144,33 @@ impl Header {
             0 => return Err(FormatError::Damaged("header")),
             newer => return Err(FormatError::Version(newer)),
         }
-        fields.advance(2);
+        let flags = fields.get_u16_le();
         let count = fields.get_u32_le() as usize;
         let entries =
             count.checked_mul(ENTRY).and_then(|n| rest.get(..n)).ok_or(FormatError::Damaged("header"))?;
-        if header_checksum(version, entries) != fields.get_u64_le() {
+        if header_checksum(version, flags, entries) != fields.get_u64_le() {
             return Err(FormatError::Checksum("header"));
         }
         // Kinds that later writers of the same format may add are passed over.
         let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
         sections.sort_by_key(|section| (section.kind, section.first_row));
-        Ok(Self { version, sections })
+        let mut header = Self { version, is_bare: flags & BARE != 0, sections };
+        match version {
+            FLAGGED.. => {}
+            COLUMNAR => header.is_bare = header.has_none_derived(),
+            _ => header.is_bare = false,
+        }
+        Ok(header)
     }
 
     /// The format that the block was written in.
     pub fn version(&self) -> u16 {
         self.version
+    }
+
+    /// Whether the block is columnar, as all are since format 2; others have to be taken over.
+    pub fn is_columnar(&self) -> bool {
+        self.version >= COLUMNAR
     }
 
     /// The one section of a kind.
@@ -161,6 +180,10 @@ impl Header {
 
     /// Whether the sections that follow from the others were left out, as fresh blocks may.
     pub fn is_bare(&self) -> bool {
+        self.is_bare
+    }
+
+    fn has_none_derived(&self) -> bool {
         [SectionKind::Filter, SectionKind::Rollups, SectionKind::Edges, SectionKind::Zones]
             .iter()
             .all(|kind| self.pages(*kind).is_empty())
@@ -185,8 +208,9 @@ impl Header {
     }
 }
 
-fn header_checksum(version: u16, entries: &[u8]) -> u64 {
-    xxh3_64(entries) ^ u64::from(version).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn header_checksum(version: u16, flags: u16, entries: &[u8]) -> u64 {
+    let fixed = u64::from(version) | u64::from(flags) << 16;
+    xxh3_64(entries) ^ fixed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 // === impl Section ===
@@ -328,7 +352,7 @@ impl Assembler {
     }
 
     /// The block, and the length of its header.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, u32) {
+    pub(crate) fn finish(mut self, is_bare: bool) -> (Vec<u8>, u32) {
         let header = FIXED_HEADER + self.entries.len();
         for entry in self.entries.chunks_exact_mut(ENTRY) {
             // Kind, codec and first row take the first eight bytes.
@@ -339,9 +363,10 @@ impl Assembler {
         let mut out = Vec::with_capacity(header + self.body.len());
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        let flags = if is_bare { BARE } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&(self.count as u32).to_le_bytes());
-        out.extend_from_slice(&header_checksum(FORMAT_VERSION, &self.entries).to_le_bytes());
+        out.extend_from_slice(&header_checksum(FORMAT_VERSION, flags, &self.entries).to_le_bytes());
         out.extend_from_slice(&self.entries);
         out.extend_from_slice(&self.body);
         (out, header as u32)

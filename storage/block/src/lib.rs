@@ -28,7 +28,7 @@ mod zones;
 
 pub use dictionary::Dictionary;
 pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
-pub use filter::{PageFilters, TokenFilter};
+pub use filter::{FilterPart, TokenFilter};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};

@@ -13,9 +13,9 @@ use spandrel_proto::{SpanId, TraceId};
 
 use crate::dictionary::Dictionary;
 use crate::edges::BlockEdges;
-use crate::filter::PageFilters;
+use crate::filter::FilterPart;
 use crate::flags::{RowFlags, shown_duration};
-use crate::format::{FormatError, Header, SectionKind};
+use crate::format::{FormatError, Header, Section, SectionKind};
 use crate::merge::RowKey;
 use crate::meta::{BlockMeta, CatalogRow};
 use crate::page::{CorePage, IdsPage, OpenPage, Rebuilder, TextTable, ValuesPage};
@@ -34,15 +34,9 @@ pub struct BlockReport {
     pub traces: TraceTable,
 }
 
-/// Where the header keeps two bytes that are always zero; its checksum leaves them out.
-const RESERVED: std::ops::Range<usize> = 10..12;
-
 /// Checks a block of any format that this program knows.
 pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let header = Header::parse(&bytes)?;
-    if bytes[RESERVED].iter().any(|byte| *byte != 0) {
-        return Err(FormatError::Damaged("header"));
-    }
     for section in header.sections() {
         section.check(&stored(&bytes, section.range()))?;
     }
@@ -51,7 +45,7 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let traces = section(&bytes, &header, SectionKind::Traces)?;
     let traces = TraceTable::decode(traces, meta.traces as usize, meta.spans)?;
     let row = CatalogRow { bytes: bytes.len() as u64, header_bytes: header_bytes(&header), meta };
-    if header.version() == 1 {
+    if !header.is_columnar() {
         // What its columns say follows from its spans, and the spans are what is read of it.
         let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
         let same = upgraded.row.meta == row.meta && upgraded.traces == traces;
@@ -104,9 +98,21 @@ fn check_extras(
     let edges = section(bytes, header, SectionKind::Edges)?;
     BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
         .map_err(|_| FormatError::Damaged("edges"))?;
-    let filters = section(bytes, header, SectionKind::Filter)?;
-    let filters = PageFilters::decode(filters).ok_or(FormatError::Damaged("token filter"))?;
-    if filters.pages.len() == pages { Ok(()) } else { Err(FormatError::Damaged("header")) }
+    check_filters(bytes, header.pages(SectionKind::Filter), pages)
+}
+
+fn check_filters(bytes: &Bytes, parts: &[Section], pages: usize) -> Result<(), FormatError> {
+    if parts.is_empty() {
+        return Err(FormatError::Missing(SectionKind::Filter));
+    }
+    for (number, part) in parts.iter().enumerate() {
+        let filters = FilterPart::decode(part.decode(stored(bytes, part.range()))?, parts.len());
+        let filters = filters.ok_or(FormatError::Damaged("token filter"))?;
+        if filters.pages() != pages || part.first_row as usize != number {
+            return Err(FormatError::Damaged("header"));
+        }
+    }
+    Ok(())
 }
 
 /// Every section of every page, and every span against what its row says.
@@ -136,7 +142,7 @@ fn check_pages(
         if [core, ids, values].iter().any(|page| page.first_row != check.rows) {
             return Err(FormatError::Damaged("header"));
         }
-        let decoded = |section: &crate::Section| section.decode(stored(bytes, section.range()));
+        let decoded = |section: &Section| section.decode(stored(bytes, section.range()));
         let core = Arc::new(CorePage::decode(&decoded(core)?, &dictionary)?);
         let ids = Arc::new(IdsPage::decode(&decoded(ids)?, core.rows())?);
         let values = Arc::new(ValuesPage::open(decoded(values)?, &core, &dictionary)?);

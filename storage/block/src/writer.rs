@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::derive::edge_span;
 use crate::dictionary::Dictionary;
 use crate::edges::{EdgeBuilder, Exemplar, PeerCandidates};
-use crate::filter::{PageFilters, TokenFilter};
+use crate::filter::FilterBuilder;
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, SectionKind};
 use crate::keys::RowRange;
@@ -63,8 +63,7 @@ struct Extras {
     edges: EdgeBuilder,
     /// Tokens of the page in hand; lent from page to page.
     tokens: FxHashSet<u64>,
-    /// Over the span attributes of each page.
-    filters: Vec<TokenFilter>,
+    filters: FilterBuilder,
     zones: Vec<PageZone>,
 }
 
@@ -352,7 +351,7 @@ impl BlockWriter {
             let page = self.encoder.encode(&self.columns, &self.words, tokens, is_last);
             self.pages.push((self.rows - rows, page));
             if let Some(Extras { tokens, filters, zones, .. }) = &mut self.extras {
-                filters.push(TokenFilter::new(tokens.len(), tokens.drain().map(Token)));
+                filters.push_page(tokens.drain().map(Token));
                 zones.push(self.columns.zone(&self.words.slots));
             }
             self.columns.clear();
@@ -375,11 +374,12 @@ impl BlockWriter {
         out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.deflater());
         self.add_texts(&mut out);
         out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.deflater());
+        let is_bare = self.extras.is_none();
         if let Some(extras) = self.extras.take() {
             extras.add_to(&mut out, &dictionary, self.encoder.deflater())?;
         }
         self.add_pages(&mut out);
-        let (bytes, header_bytes) = out.finish();
+        let (bytes, header_bytes) = out.finish(is_bare);
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
         self.encoder.keep();
         if self.words.texts.bytes() <= MAX_SPARE_TEXTS {
@@ -425,8 +425,9 @@ impl Extras {
         out.add(SectionKind::Edges, 0, &self.edges.finish()?, deflater);
         out.add(SectionKind::Zones, 0, &PageZone::encode_all(&self.zones), deflater);
         let tokens = resource_tokens(dictionary)?;
-        let resources = TokenFilter::new(tokens.len(), tokens);
-        out.add_as_is(SectionKind::Filter, 0, &PageFilters { resources, pages: self.filters }.encode());
+        for (part, filter) in self.filters.finish(&tokens).iter().enumerate() {
+            out.add_as_is(SectionKind::Filter, part as u32, filter);
+        }
         Ok(())
     }
 }

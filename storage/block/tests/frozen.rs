@@ -6,20 +6,20 @@
 //! beside the frozen files of today's format.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "frozen/columnar.rs"]
+mod columnar;
 mod common;
 #[path = "frozen/version_1.rs"]
 mod version_1;
-#[path = "frozen/version_2.rs"]
-mod version_2;
 
 use std::path::PathBuf;
 
 use bytes::Bytes;
 use spandrel_block::record::RecordError;
-use spandrel_block::{CatalogRow, FormatError, Header, verify};
+use spandrel_block::{CatalogRow, FORMAT_VERSION, FormatError, Header, verify};
 
-/// Of format 2 also a block as it is written in haste.
-const VERSIONS: [&str; 3] = ["v1", "v2", "v2-fresh"];
+/// Of formats 2 and 3 also a block as it is written in haste, of 3 one whose filters have several parts.
+const VERSIONS: [&str; 6] = ["v1", "v2", "v2-fresh", "v3", "v3-fresh", "v3-parts"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -36,7 +36,11 @@ fn what_would_be_written_today() {
         return;
     }
     std::fs::create_dir_all(folder()).unwrap();
-    for (version, block) in [("v2", version_2::write()), ("v2-fresh", version_2::write_fresh())] {
+    for (version, block) in [
+        ("v3", columnar::write()),
+        ("v3-fresh", columnar::write_fresh()),
+        ("v3-parts", columnar::write_parts()),
+    ] {
         std::fs::write(folder().join(format!("block-{version}.bin.proposed")), &block.bytes).unwrap();
         let row = block.row.encode().unwrap();
         std::fs::write(folder().join(format!("row-{version}.bin.proposed")), row).unwrap();
@@ -60,12 +64,13 @@ fn catalog_rows_fit_their_blocks() {
 fn a_newer_version_is_refused_by_name() {
     for version in VERSIONS {
         let mut block = fixture(&format!("block-{version}.bin")).to_vec();
-        block[8] = 3;
+        let newer = FORMAT_VERSION + 1;
+        block[8..10].copy_from_slice(&newer.to_le_bytes());
         let error = Header::parse(&block).unwrap_err();
-        assert_eq!(error, FormatError::Version(3));
+        assert_eq!(error, FormatError::Version(newer));
         assert_eq!(
             error.to_string(),
-            "block format 3 is newer than this program (format 2); use a newer Spandrel"
+            "block format 4 is newer than this program (format 3); use a newer Spandrel"
         );
         block[8] = 0;
         assert_eq!(Header::parse(&block), Err(FormatError::Damaged("header")));
@@ -82,7 +87,9 @@ fn a_newer_version_is_refused_by_name() {
 #[test]
 fn every_flipped_bit_is_noticed() {
     // Each byte of the header, and one in some of what follows.
-    for (version, step) in [("v1", 997), ("v2", 1), ("v2-fresh", 1)] {
+    for (version, step) in
+        [("v1", 997), ("v2", 1), ("v2-fresh", 1), ("v3", 1), ("v3-fresh", 1), ("v3-parts", 997)]
+    {
         let block = fixture(&format!("block-{version}.bin"));
         let row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
         let header = row.header_bytes as usize;

@@ -10,8 +10,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FORMAT_VERSION, FormatError, Header, IdsPage,
-    OpenPage, PageFilters, PageZone, RollupRow, Section, SectionKind, TextTable, TraceTable, UpgradeError,
+    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FilterPart, FormatError, Header, IdsPage,
+    OpenPage, PageZone, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
     ValuesPage, derive,
 };
 use spandrel_proto::otlp::wire::WireError;
@@ -68,7 +68,7 @@ enum Part {
     Source(Source),
     Dictionary(Arc<Dictionary>),
     Traces(Arc<TraceTable>),
-    Filters(Arc<PageFilters>),
+    Filters(Arc<FilterPart>),
     Zones(Arc<Vec<PageZone>>),
     Rollups(Arc<Vec<RollupRow>>),
     Edges(Arc<BlockEdges>),
@@ -133,7 +133,7 @@ impl BlockReader {
 
     /// Whether the block is of an older format.
     pub(crate) fn is_old(&self, entry: &BlockEntry) -> Result<bool, BlockError> {
-        Ok(self.stored_header(entry)?.version() != FORMAT_VERSION)
+        Ok(!self.stored_header(entry)?.is_columnar())
     }
 
     pub(crate) fn texts(&self, entry: &BlockEntry) -> Result<Arc<TextTable>, BlockError> {
@@ -141,18 +141,35 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Texts, TextTable::decode(&self.section(entry, kind, 0)?)?)
     }
 
-    pub(crate) fn filters(&self, entry: &BlockEntry) -> Result<Arc<PageFilters>, BlockError> {
-        let (header, kind) = (self.header(entry)?, SectionKind::Filter);
-        let pages = header.pages(SectionKind::Core).len();
-        let read = || -> Result<PageFilters, BlockError> {
-            if header.is_bare() {
-                return Ok(PageFilters::absent(pages));
-            }
-            let filters = PageFilters::decode(self.section(entry, kind, 0)?);
-            let filters = filters.filter(|filters| filters.pages.len() == pages);
-            Ok(filters.ok_or(FormatError::Damaged("token filter"))?)
+    /// The part of its filters that knows of a token; `None` for a block that was written without.
+    pub(crate) fn filters(
+        &self,
+        entry: &BlockEntry,
+        token: Token,
+    ) -> Result<Option<Arc<FilterPart>>, BlockError> {
+        let header = self.header(entry)?;
+        if header.is_bare() {
+            return Ok(None);
+        }
+        let parts = header.pages(SectionKind::Filter).len();
+        let number = FilterPart::of_token(token, parts) as u32;
+        self.filter_part(entry, number, parts, header.pages(SectionKind::Core).len()).map(Some)
+    }
+
+    fn filter_part(
+        &self,
+        entry: &BlockEntry,
+        number: u32,
+        parts: usize,
+        pages: usize,
+    ) -> Result<Arc<FilterPart>, BlockError> {
+        let kind = SectionKind::Filter;
+        let read = || -> Result<FilterPart, BlockError> {
+            let part = FilterPart::decode(self.section(entry, kind, number)?, parts);
+            let part = part.filter(|part| part.pages() == pages);
+            Ok(part.ok_or(FormatError::Damaged("token filter"))?)
         };
-        part!(self, entry, kind, 0, true, Filters, read()?)
+        part!(self, entry, kind, number, true, Filters, read()?)
     }
 
     /// Zone data of its pages; `None` for a block that was written without.
@@ -272,7 +289,7 @@ impl BlockReader {
             return Ok(source);
         }
         let header = self.stored_header(entry)?;
-        if header.version() == FORMAT_VERSION {
+        if header.is_columnar() {
             return Ok(Source::Engine(header));
         }
         let upgraded = spandrel_block::upgrade(&self.fetch(entry, 0..entry.row.bytes)?)?;
@@ -288,7 +305,7 @@ impl BlockReader {
             return Ok(header);
         }
         let header = Arc::new(Header::parse(&self.fetch(entry, 0..u64::from(entry.row.header_bytes))?)?);
-        if header.version() == FORMAT_VERSION {
+        if header.is_columnar() {
             self.cache.insert(key, Part::Source(Source::Engine(header.clone())));
         }
         Ok(header)

@@ -18,13 +18,16 @@ pub struct StoreConfig {
     pub rollup_retention: Option<Duration>,
     /// Bytes on the disk above which the oldest windows go; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
-    /// A partition's fresh blocks are merged once there are so many of them, eight times as many while
-    /// ingest is busy...
+    /// A window's fresh blocks are merged once there are so many of them...
     pub merge_blocks: usize,
+    /// ...or so many while ingest is busy: a question looks into each...
+    pub merge_blocks_busy: usize,
     /// ...or, however busy it is, once they hold so many spans...
     pub merge_spans: u64,
     /// ...or once the oldest is so old.
     pub merge_age: Duration,
+    /// Share of a core, in percent, that appends take while ingest counts as busy.
+    pub busy_percent: u64,
     /// Blocks that one merge reads at the most.
     pub max_merge_blocks: usize,
     /// Spans in fresh blocks above which `append` presses back.
@@ -50,6 +53,15 @@ pub struct RetentionRule {
     pub keep: Duration,
 }
 
+/// What a limit is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitValue {
+    /// Blocks, spans, bytes, or a share in percent, as its name says.
+    Number(u64),
+    /// A time.
+    Time(Duration),
+}
+
 /// Tells the time. Injected, so that tests own it.
 pub trait Clock: Send + Sync {
     /// Now.
@@ -68,8 +80,10 @@ impl Default for StoreConfig {
             rollup_retention: None,
             max_disk_bytes: None,
             merge_blocks: 64,
+            merge_blocks_busy: 512,
             merge_spans: 1_000_000,
             merge_age: Duration::from_secs(10),
+            busy_percent: 35,
             max_merge_blocks: 128,
             max_unsealed_spans: 2_000_000,
             sealed_rows: 150_000,
@@ -88,17 +102,23 @@ impl StoreConfig {
     }
 
     /// The limits by name, for people and for the status answer.
-    pub fn limits(&self) -> Vec<(&'static str, u64)> {
-        let max_disk = self.max_disk_bytes.map(|bytes| ("maxDiskBytes", bytes));
+    pub fn limits(&self) -> Vec<(&'static str, LimitValue)> {
+        use LimitValue::{Number, Time};
+        let max_disk = self.max_disk_bytes.map(|bytes| ("maxDiskBytes", Number(bytes)));
         let always = [
-            ("retentionSeconds", self.retention.as_secs()),
-            ("maxUnsealedSpans", self.max_unsealed_spans),
-            ("mergeSpans", self.merge_spans),
-            ("maxMergeBlocks", self.max_merge_blocks as u64),
-            ("sealedRows", u64::from(self.sealed_rows)),
-            ("cacheBytes", self.cache_bytes),
-            ("reserveBytes", self.reserve_bytes),
-            ("maxCandidates", self.max_candidates as u64),
+            ("retentionSeconds", Number(self.retention.as_secs())),
+            ("maxUnsealedSpans", Number(self.max_unsealed_spans)),
+            ("mergeBlocks", Number(self.merge_blocks as u64)),
+            ("mergeBlocksBusy", Number(self.merge_blocks_busy as u64)),
+            ("mergeSpans", Number(self.merge_spans)),
+            ("mergeAge", Time(self.merge_age)),
+            ("busyPercent", Number(self.busy_percent)),
+            ("maxMergeBlocks", Number(self.max_merge_blocks as u64)),
+            ("sealedRows", Number(u64::from(self.sealed_rows))),
+            ("sealedBytes", Number(self.sealed_bytes as u64)),
+            ("cacheBytes", Number(self.cache_bytes)),
+            ("reserveBytes", Number(self.reserve_bytes)),
+            ("maxCandidates", Number(self.max_candidates as u64)),
         ];
         always.into_iter().chain(max_disk).collect()
     }

@@ -22,8 +22,6 @@ struct Counting {
 }
 
 const PERIOD: u64 = 200_000_000;
-/// In percent: above, appends are most of what a core does.
-const BUSY: u64 = 35;
 
 // === impl Load ===
 
@@ -33,14 +31,14 @@ impl Load {
         self.counting.lock().spent += nanos;
     }
 
-    /// Whether appends take much of a core.
-    pub(super) fn is_busy(&self, now: UnixNanos) -> bool {
+    /// Whether appends take so many percent of a core and more.
+    pub(super) fn is_busy(&self, now: UnixNanos, percent: u64) -> bool {
         let mut counting = self.counting.lock();
         let elapsed = now.since(counting.since);
         // A clock that was set back begins anew.
         if elapsed >= PERIOD || now < counting.since {
-            let was_busy =
-                now >= counting.since && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(BUSY);
+            let was_busy = now >= counting.since
+                && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(percent);
             *counting = Counting { since: now, spent: 0, was_busy };
         }
         counting.was_busy
@@ -54,14 +52,15 @@ mod tests {
     #[test]
     fn a_period_decides_on_the_next() {
         let load = Load::default();
+        let is_busy = |now| load.is_busy(now, 35);
         let at = |periods: u64| UnixNanos((10 + periods) * PERIOD);
-        assert!(!load.is_busy(at(0)));
+        assert!(!is_busy(at(0)));
         load.spent(PERIOD / 2);
-        assert!(!load.is_busy(UnixNanos(at(0).0 + PERIOD / 2)), "the period is not over");
-        assert!(load.is_busy(at(1)));
-        assert!(load.is_busy(UnixNanos(at(1).0 + 1)));
-        assert!(!load.is_busy(at(2)), "nothing was appended since");
+        assert!(!is_busy(UnixNanos(at(0).0 + PERIOD / 2)), "the period is not over");
+        assert!(is_busy(at(1)));
+        assert!(is_busy(UnixNanos(at(1).0 + 1)));
+        assert!(!is_busy(at(2)), "nothing was appended since");
         load.spent(PERIOD);
-        assert!(!load.is_busy(at(1)), "the clock was set back");
+        assert!(!is_busy(at(1)), "the clock was set back");
     }
 }

@@ -28,8 +28,6 @@ use crate::failpoint::{self, Failpoint};
 const FAN_IN: usize = 8;
 /// Levels stop here: a span is rewritten so often at the most.
 const MAX_LEVEL: u8 = 4;
-/// While ingest is busy, so many times as many blocks may wait: a question looks into each of them.
-const BUSY_BLOCKS: usize = 8;
 /// Regrouping by trace is what saves bytes: level 3 takes half as much time again for 1 to 3 %.
 const SEALED_ZSTD_LEVEL: i32 = 1;
 
@@ -141,12 +139,13 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
 
 /// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many blocks or spans.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
-    let StoreConfig { merge_blocks, merge_spans, merge_age, .. } = store.config;
+    let StoreConfig { merge_blocks, merge_blocks_busy, merge_spans, merge_age, busy_percent, .. } =
+        store.config;
     let now = store.clock.now();
-    let is_busy = store.load.is_busy(now);
+    let is_busy = store.load.is_busy(now, busy_percent);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
     let spans = || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
-    fresh.len() >= if is_busy { merge_blocks.saturating_mul(BUSY_BLOCKS) } else { merge_blocks }
+    fresh.len() >= if is_busy { merge_blocks_busy } else { merge_blocks }
         || spans() >= merge_spans
         || oldest.is_some_and(|oldest| oldest <= now.minus(merge_age))
 }

@@ -44,7 +44,7 @@ use spandrel_block::{BlockId, CatalogRow, Hour};
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-pub use self::config::{Clock, RetentionRule, StoreConfig, SystemClock};
+pub use self::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
 pub(crate) use self::safekeeping::{
     carried_kinds, remember as remember_backup, remembered as remembered_backups,
 };

@@ -4,13 +4,16 @@
 //! Predicates have no negation above comparisons, so a comparison that columns cannot decide may be
 //! taken as true: rows that fall through the columns are then looked at in full.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use spandrel_block::{
-    Column, Dictionary, FormatError, Number, OpenPage, PageFilters, PageZone, RowFlags, Slot, Token,
-    semantics,
+    Column, Dictionary, FilterPart, FormatError, Number, OpenPage, PageZone, RowFlags, Slot, Token, semantics,
 };
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, ResourceView};
 
+use super::block::{BlockEntry, BlockError, BlockReader};
 use super::matcher::{SERVICE_NAME, clamp};
 use crate::plan::{AttributeScope, Comparison, Field, Predicate};
 
@@ -70,6 +73,13 @@ pub(crate) struct ColumnRow {
     pub(crate) duration: u64,
 }
 
+/// The filters of a block, each part fetched once a token asks for it.
+pub(crate) struct BlockFilters<'r> {
+    reader: &'r BlockReader,
+    entry: &'r BlockEntry,
+    parts: RefCell<Vec<(Token, Option<Arc<FilterPart>>)>>,
+}
+
 /// For each attribute test of a predicate, what it says of each row of a page; empty while unknown.
 pub(crate) type AttributeVerdicts = Vec<Vec<Verdict>>;
 
@@ -103,19 +113,58 @@ impl FilterPredicate {
     }
 
     /// Whether a page may have a matching row.
-    pub(crate) fn may_match(&self, filters: &PageFilters, page: usize) -> bool {
-        match self {
+    pub(crate) fn may_match(&self, filters: &BlockFilters<'_>, page: usize) -> Result<bool, BlockError> {
+        Ok(match self {
             Self::Open => true,
             Self::Token(scope, token) => {
-                let on_resource = *scope != AttributeScope::Span && filters.resources.may_contain(*token);
-                let of_page = &filters.pages[page];
-                on_resource
-                    || *scope != AttributeScope::Resource
-                        && (of_page.may_contain(*token) || of_page.may_contain(Token::IRREGULAR))
+                *scope != AttributeScope::Span && filters.resources_may_have(*token)?
+                    || *scope != AttributeScope::Resource && filters.page_may_have(page, *token)?
             }
-            Self::And(parts) => parts.iter().all(|part| part.may_match(filters, page)),
-            Self::Or(parts) => parts.iter().any(|part| part.may_match(filters, page)),
+            Self::And(parts) => all(parts, |part| part.may_match(filters, page))?,
+            Self::Or(parts) => any(parts, |part| part.may_match(filters, page))?,
+        })
+    }
+}
+
+/// Whether something holds for all, as far as one has to look.
+fn all<T>(parts: &[T], mut holds: impl FnMut(&T) -> Result<bool, BlockError>) -> Result<bool, BlockError> {
+    any(parts, |part| holds(part).map(|holds| !holds)).map(|any| !any)
+}
+
+/// Whether something holds for any, as far as one has to look.
+fn any<T>(parts: &[T], mut holds: impl FnMut(&T) -> Result<bool, BlockError>) -> Result<bool, BlockError> {
+    for part in parts {
+        if holds(part)? {
+            return Ok(true);
         }
+    }
+    Ok(false)
+}
+
+// === impl BlockFilters ===
+
+impl<'r> BlockFilters<'r> {
+    pub(crate) fn new(reader: &'r BlockReader, entry: &'r BlockEntry) -> Self {
+        Self { reader, entry, parts: RefCell::default() }
+    }
+
+    fn resources_may_have(&self, token: Token) -> Result<bool, BlockError> {
+        Ok(self.part(token)?.is_none_or(|part| part.resources_may_have(token)))
+    }
+
+    fn page_may_have(&self, page: usize, token: Token) -> Result<bool, BlockError> {
+        Ok(self.part(token)?.is_none_or(|part| part.page_may_have(page, token)))
+    }
+
+    /// A predicate asks for few tokens, and for each of them once a page.
+    fn part(&self, token: Token) -> Result<Option<Arc<FilterPart>>, BlockError> {
+        let mut parts = self.parts.borrow_mut();
+        if let Some((_, part)) = parts.iter().find(|(known, _)| *known == token) {
+            return Ok(part.clone());
+        }
+        let part = self.reader.filters(self.entry, token)?;
+        parts.push((token, part.clone()));
+        Ok(part)
     }
 }
 
@@ -258,14 +307,18 @@ impl BlockPredicate {
     }
 
     /// Whether a page of which only the filter is known may have a matching row.
-    pub(crate) fn may_match_filter(&self, filters: &PageFilters, page: usize) -> bool {
-        match self {
+    pub(crate) fn may_match_filter(
+        &self,
+        filters: &BlockFilters<'_>,
+        page: usize,
+    ) -> Result<bool, BlockError> {
+        Ok(match self {
             Self::Constant(value) => *value,
-            Self::Attribute(test, _) => test.may_be_in(filters, page),
-            Self::And(parts) => parts.iter().all(|part| part.may_match_filter(filters, page)),
-            Self::Or(parts) => parts.iter().any(|part| part.may_match_filter(filters, page)),
+            Self::Attribute(test, _) => test.may_be_in(filters, page)?,
+            Self::And(parts) => all(parts, |part| part.may_match_filter(filters, page))?,
+            Self::Or(parts) => any(parts, |part| part.may_match_filter(filters, page))?,
             _ => true,
-        }
+        })
     }
 
     /// What a row's columns say; `attributes` says what is known of the row's attributes.
@@ -321,9 +374,8 @@ impl AttributeTest {
         Ok(false)
     }
 
-    fn may_be_in(&self, filters: &PageFilters, page: usize) -> bool {
-        let filter = &filters.pages[page];
-        self.negated || filter.may_contain(self.token) || filter.may_contain(Token::IRREGULAR)
+    fn may_be_in(&self, filters: &BlockFilters<'_>, page: usize) -> Result<bool, BlockError> {
+        Ok(self.negated || filters.page_may_have(page, self.token)?)
     }
 
     /// By the bounds of its columns of numbers.

@@ -20,7 +20,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
 use super::matcher;
-use super::pruning::{AttributeVerdicts, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
+use super::pruning::{AttributeVerdicts, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
 use super::summary::summarise;
 use super::view::{TenantState, View};
 use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
@@ -202,8 +202,14 @@ impl<'s> Search<'s> {
         if self.filter.is_open() {
             return Ok(pages.collect());
         }
-        let filters = self.store.reader.filters(entry)?;
-        Ok(pages.filter(|page| self.filter.may_match(&filters, *page as usize)).collect())
+        let filters = BlockFilters::new(&self.store.reader, entry);
+        let mut left = Vec::new();
+        for page in pages {
+            if self.filter.may_match(&filters, page as usize)? {
+                left.push(page);
+            }
+        }
+        Ok(left)
     }
 
     /// Pages that are left by zone data, and by filters now that it is decided what resources say.
@@ -222,8 +228,14 @@ impl<'s> Search<'s> {
             });
         }
         if !pages.is_empty() && !predicate.tests().is_empty() {
-            let filters = reader.filters(entry)?;
-            pages.retain(|page| predicate.may_match_filter(&filters, *page as usize));
+            let filters = BlockFilters::new(reader, entry);
+            let mut left = Vec::new();
+            for page in pages {
+                if predicate.may_match_filter(&filters, page as usize)? {
+                    left.push(page);
+                }
+            }
+            pages = left;
         }
         Ok(pages)
     }

@@ -35,8 +35,8 @@ pub fn repair_block(block: &mut [u8]) {
         let sum = xxh3_64(&block[range]);
         block[at + 24..at + 32].copy_from_slice(&sum.to_le_bytes());
     }
-    let version = field(block, 8, 2).unwrap_or_default();
-    let sum = xxh3_64(&block[FIXED_HEADER..entries_end]) ^ version.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let fixed = field(block, 8, 4).unwrap_or_default();
+    let sum = xxh3_64(&block[FIXED_HEADER..entries_end]) ^ fixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     block[16..24].copy_from_slice(&sum.to_le_bytes());
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{
-    BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FinishedBlock, Header, IdsPage, OpenPage,
-    PageFilters, PageRows, PageZone, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable,
+    BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FilterPart, FinishedBlock, Header, IdsPage,
+    OpenPage, PageRows, PageZone, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, Token,
     TraceTable, ValuesPage, derive,
 };
 use spandrel_proto::otlp::SpanKey;
@@ -46,7 +46,8 @@ pub struct OpenBlock {
     pub dictionary: Arc<Dictionary>,
     pub texts: Arc<TextTable>,
     pub traces: TraceTable,
-    pub filters: PageFilters,
+    /// All parts; none of a block that was written without.
+    pub filters: Vec<FilterPart>,
     pub rollups: Vec<RollupRow>,
     pub edges: BlockEdges,
     /// Of blocks that have them.
@@ -109,14 +110,26 @@ impl OpenBlock {
         let (filters, rollups, edges, zones) = if header.is_bare() {
             let cores: Vec<_> = pages.iter().map(|page| page.core.clone()).collect();
             let rollups = derive::rollups(&dictionary, &cores, &traces).unwrap();
-            (PageFilters::absent(pages.len()), rollups, derive::edges(&pages, &traces).unwrap(), Vec::new())
+            (Vec::new(), rollups, derive::edges(&pages, &traces).unwrap(), Vec::new())
         } else {
             let rollups = RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap();
             let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
             let zones = PageZone::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
-            (PageFilters::decode(one(SectionKind::Filter)).unwrap(), rollups, edges, zones)
+            let parts = header.pages(SectionKind::Filter);
+            let part = |at| FilterPart::decode(section(block, at), parts.len()).unwrap();
+            (parts.iter().map(part).collect(), rollups, edges, zones)
         };
         Self { pages, filters, rollups, edges, zones, meta, dictionary, texts, traces }
+    }
+
+    /// Whether the filter of a page has a token.
+    pub fn page_knows(&self, page: usize, token: Token) -> bool {
+        self.filters[FilterPart::of_token(token, self.filters.len())].page_knows(page, token)
+    }
+
+    /// Whether resources may have a token.
+    pub fn resources_may_have(&self, token: Token) -> bool {
+        self.filters[FilterPart::of_token(token, self.filters.len())].resources_may_have(token)
     }
 
     /// The trace of each row.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{
-    BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, Header, IdsPage, OpenPage,
-    PageFilters, PageRows, PageZone, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
+    BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage, OpenPage,
+    PageRows, PageZone, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
     ValuesPage,
 };
 use spandrel_fuzz::{repair_record, section};
@@ -43,9 +43,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         6 => {
-            if let Some(filters) = PageFilters::decode(section) {
+            if let Some(filters) = FilterPart::decode(section, count) {
                 let token = Token(u64::from_le_bytes([*which; 8]));
-                filters.pages.iter().chain([&filters.resources]).for_each(|f| _ = f.may_contain(token));
+                (0..filters.pages()).for_each(|page| _ = filters.page_may_have(page, token));
+                _ = filters.resources_may_have(token);
             }
         }
         7 => drop(RollupRow::decode_all(&record)),

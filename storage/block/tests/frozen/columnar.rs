@@ -1,4 +1,5 @@
-//! The frozen block of format 2: spans that use every form that a slot has, in two orders and then some.
+//! The frozen blocks of formats 2 and 3, which hold the same: spans that use every form that a slot has,
+//! in two orders and then some. Of format 3 also one whose filters have several parts.
 
 use bytes::Bytes;
 use spandrel_block::{
@@ -13,6 +14,15 @@ use super::common::{OpenBlock, Pushed};
 use super::{common, fixture};
 
 const START: u64 = 1_700_000_000_000_000_000;
+/// Whole ones.
+const PLAIN: [&str; 2] = ["v2", "v3"];
+/// Such as are written in haste.
+const FRESH: [&str; 2] = ["v2-fresh", "v3-fresh"];
+const PARTS: &str = "v3-parts";
+
+fn open(version: &str) -> OpenBlock {
+    OpenBlock::new(&fixture(&format!("block-{version}.bin")))
+}
 
 fn string(value: &str) -> Vec<u8> {
     bytes(1, value.as_bytes())
@@ -225,125 +235,163 @@ pub fn write_fresh() -> FinishedBlock {
     common::write_fresh(&pushed())
 }
 
+/// Many distinct values, each of one page: the filters become parts.
+fn many_values() -> Vec<Pushed> {
+    const KEYS: u64 = 10;
+    let span = |id: u64| {
+        let value = |n: u64| string(&format!("{:x}", id * KEYS + n));
+        let attributes: Vec<_> = (0..KEYS).map(|n| with(&format!("key {n}"), value(n))).collect();
+        Pushed {
+            resource: record("shop"),
+            scope: Bytes::new(),
+            span: span(1, id, 0, "many", 1, &attributes).into(),
+            sequence: id,
+        }
+    };
+    (1..=MANY).map(span).collect()
+}
+
+/// Spans of [`many_values`].
+const MANY: u64 = 1_600;
+
+pub fn write_parts() -> FinishedBlock {
+    common::write(&many_values())
+}
+
 #[test]
 fn spans_come_back_byte_for_byte() {
-    for name in ["block-v2.bin", "block-v2-fresh.bin"] {
-        let open = OpenBlock::new(&fixture(name));
-        let (rows, pushed) = (open.rows(), pushed());
+    let frozen = PLAIN.into_iter().chain(FRESH).map(|version| (version, pushed()));
+    for (version, pushed) in frozen.chain([(PARTS, many_values())]) {
+        let rows = open(version).rows();
         assert_eq!(rows.len(), pushed.len());
         for (at, (row, expected)) in rows.into_iter().zip(pushed).enumerate() {
-            assert_eq!(row.pushed, expected, "{name}, row {at}");
+            assert_eq!(row.pushed, expected, "{version}, row {at}");
         }
     }
 }
 
 #[test]
+fn parts_of_filters_know_every_value() {
+    let open = open(PARTS);
+    assert!(open.filters.len() > 1, "{} parts", open.filters.len());
+    let token = |n: u64| Token::of_key(&format!("key {}", n % 10)).with_string(&format!("{n:x}"));
+    assert!((10..MANY * 10).all(|n| open.page_knows(0, token(n))));
+    let wrong = (MANY * 10 + 10..MANY * 20).filter(|n| open.page_knows(0, token(*n))).count();
+    assert!(wrong < 300, "{wrong} absent values were not told apart");
+}
+
+#[test]
 fn zones_bound_what_pages_hold() {
-    let open = OpenBlock::new(&fixture("block-v2.bin"));
-    let [zone] = &open.zones[..] else { panic!("one page") };
-    let bounds = |key: &str, form: Form| {
-        let of = |(_, slot): &(usize, &Slot)| slot.is_attribute(key) && slot.form == form;
-        let (number, slot) = open.dictionary.slots.iter().enumerate().find(of).unwrap();
-        zone.numbers(number as u32, slot)
-    };
-    assert_eq!(bounds("int", Form::Int), Some((Number::Int(i64::MIN), Number::Int(404))));
-    assert_eq!(bounds("double", Form::Double), Some((Number::Int(0), Number::Double(0.25))));
-    assert_eq!(bounds("nan", Form::Double), None);
-    assert!((0..open.dictionary.classes.len() as u32).all(|class| zone.has_class(class)));
-    assert_eq!(zone.durations().0, 0);
+    for open in PLAIN.map(open) {
+        let [zone] = &open.zones[..] else { panic!("one page") };
+        let bounds = |key: &str, form: Form| {
+            let of = |(_, slot): &(usize, &Slot)| slot.is_attribute(key) && slot.form == form;
+            let (number, slot) = open.dictionary.slots.iter().enumerate().find(of).unwrap();
+            zone.numbers(number as u32, slot)
+        };
+        assert_eq!(bounds("int", Form::Int), Some((Number::Int(i64::MIN), Number::Int(404))));
+        assert_eq!(bounds("double", Form::Double), Some((Number::Int(0), Number::Double(0.25))));
+        assert_eq!(bounds("nan", Form::Double), None);
+        assert!((0..open.dictionary.classes.len() as u32).all(|class| zone.has_class(class)));
+        assert_eq!(zone.durations().0, 0);
+    }
 }
 
 /// The fixture is worth its name only as long as it has every form of every value.
 #[test]
 fn every_form_is_in_the_fixture() {
-    let open = OpenBlock::new(&fixture("block-v2.bin"));
-    let slots = &open.dictionary.slots;
-    for form in [
-        Form::Literal,
-        Form::Varint,
-        Form::Fixed64,
-        Form::Fixed32,
-        Form::Bytes,
-        Form::Verbatim,
-        Form::String,
-        Form::Int,
-        Form::Double,
-        Form::Array,
-        Form::KeyValues,
-        Form::Blob,
-        Form::TraceId,
-        Form::SpanId,
-        Form::Parent,
-        Form::Name,
-        Form::Start,
-        Form::End,
-        Form::Status,
-        Form::Nested,
-        Form::Since,
-    ] {
-        assert!(slots.iter().any(|slot| slot.form == form), "no slot is {form:?}");
-    }
-    for level in [Level::Span, Level::Event, Level::Link] {
-        for form in [Form::Literal, Form::Varint, Form::Bytes] {
-            let has = slots.iter().any(|slot| (slot.level, slot.form) == (level, form));
-            assert!(has || (level, form) == (Level::Link, Form::Bytes), "no slot is {level:?} {form:?}");
+    for open in PLAIN.map(open) {
+        let slots = &open.dictionary.slots;
+        for form in [
+            Form::Literal,
+            Form::Varint,
+            Form::Fixed64,
+            Form::Fixed32,
+            Form::Bytes,
+            Form::Verbatim,
+            Form::String,
+            Form::Int,
+            Form::Double,
+            Form::Array,
+            Form::KeyValues,
+            Form::Blob,
+            Form::TraceId,
+            Form::SpanId,
+            Form::Parent,
+            Form::Name,
+            Form::Start,
+            Form::End,
+            Form::Status,
+            Form::Nested,
+            Form::Since,
+        ] {
+            assert!(slots.iter().any(|slot| slot.form == form), "no slot is {form:?}");
+        }
+        for level in [Level::Span, Level::Event, Level::Link] {
+            for form in [Form::Literal, Form::Varint, Form::Bytes] {
+                let has = slots.iter().any(|slot| (slot.level, slot.form) == (level, form));
+                assert!(has || (level, form) == (Level::Link, Form::Bytes), "no slot is {level:?} {form:?}");
+            }
         }
     }
 }
 
 #[test]
 fn rows_say_what_their_spans_say() {
-    let open = OpenBlock::new(&fixture("block-v2.bin"));
-    let rows = open.rows();
-    let of = |row: usize| {
-        let flags = RowFlags(rows[row].flags);
-        (rows[row].operation.as_str(), flags.kind(), flags.status(), flags.failed(), flags.has_parent())
-    };
-    assert_eq!(of(0), ("GET /", SpanKind::Server, StatusCode::Error, true, false));
-    assert_eq!(of(1), ("call", SpanKind::Client, StatusCode::Unset, false, true));
-    assert_eq!(of(2), ("GET /", SpanKind::Server, StatusCode::Unset, true, true));
-    assert_eq!(of(6), ("backwards", SpanKind::Unspecified, StatusCode::Error, true, false));
-    assert_eq!(of(7), ("strange", SpanKind::Unspecified, StatusCode::Unset, false, true));
-    assert_eq!(of(8), ("last", SpanKind::Producer, StatusCode::Unset, false, true));
-    assert_eq!((rows[0].start, rows[0].duration), (START + 1_000, 1_200));
-    assert_eq!(rows[10].duration, 1u64.wrapping_sub(START));
-    let services: Vec<&str> = rows.iter().map(|row| row.service.as_str()).collect();
-    assert_eq!(services[..5], ["shop", "shop", "cart", "cart", "cart"]);
-    assert_eq!(rows[12].trace, TraceId::from_bytes([5; 16]));
+    for open in PLAIN.map(open) {
+        let rows = open.rows();
+        let of = |row: usize| {
+            let flags = RowFlags(rows[row].flags);
+            (rows[row].operation.as_str(), flags.kind(), flags.status(), flags.failed(), flags.has_parent())
+        };
+        assert_eq!(of(0), ("GET /", SpanKind::Server, StatusCode::Error, true, false));
+        assert_eq!(of(1), ("call", SpanKind::Client, StatusCode::Unset, false, true));
+        assert_eq!(of(2), ("GET /", SpanKind::Server, StatusCode::Unset, true, true));
+        assert_eq!(of(6), ("backwards", SpanKind::Unspecified, StatusCode::Error, true, false));
+        assert_eq!(of(7), ("strange", SpanKind::Unspecified, StatusCode::Unset, false, true));
+        assert_eq!(of(8), ("last", SpanKind::Producer, StatusCode::Unset, false, true));
+        assert_eq!((rows[0].start, rows[0].duration), (START + 1_000, 1_200));
+        assert_eq!(rows[10].duration, 1u64.wrapping_sub(START));
+        let services: Vec<&str> = rows.iter().map(|row| row.service.as_str()).collect();
+        assert_eq!(services[..5], ["shop", "shop", "cart", "cart", "cart"]);
+        assert_eq!(rows[12].trace, TraceId::from_bytes([5; 16]));
+    }
 }
 
 #[test]
 fn filters_rollups_and_edges() {
-    let open = OpenBlock::new(&fixture("block-v2.bin"));
-    for token in [
-        Token::of_key("flag").with_bool(true),
-        Token::of_key("none"),
-        Token::of_key("int").with_number(Number::Int(404)),
-        Token::of_key("double").with_number(Number::Double(0.25)),
-        Token::of_key("text").with_string("täxt"),
-        Token::IRREGULAR,
-    ] {
-        assert!(open.filters.pages[0].may_contain(token));
+    for open in PLAIN.map(open) {
+        for token in [
+            Token::of_key("flag").with_bool(true),
+            Token::of_key("none"),
+            Token::of_key("int").with_number(Number::Int(404)),
+            Token::of_key("double").with_number(Number::Double(0.25)),
+            Token::of_key("text").with_string("täxt"),
+            Token::IRREGULAR,
+        ] {
+            assert!(open.page_knows(0, token));
+        }
+        assert!(open.resources_may_have(Token::of_key("service.name").with_string("cart")));
+        assert!(!open.page_knows(0, Token::of_key("absent")));
+        let counted: u64 = open.rollups.iter().map(|row| row.count).sum();
+        assert_eq!(counted, u64::from(open.meta.spans));
+        let services = &open.dictionary.services;
+        let edges: Vec<_> = open
+            .edges
+            .complete
+            .iter()
+            .map(|edge| (open.edges.name(edge.caller, services), open.edges.name(edge.callee, services)))
+            .collect();
+        assert!(edges.contains(&("shop", "cart")), "{edges:?}");
+        assert!(open.edges.open_callees.iter().any(|open| open.row == 4), "nobody knows the parent of row 4");
     }
-    assert!(open.filters.resources.may_contain(Token::of_key("service.name").with_string("cart")));
-    assert!(!open.filters.pages[0].may_contain(Token::of_key("absent")));
-    let counted: u64 = open.rollups.iter().map(|row| row.count).sum();
-    assert_eq!(counted, u64::from(open.meta.spans));
-    let services = &open.dictionary.services;
-    let edges: Vec<_> = open
-        .edges
-        .complete
-        .iter()
-        .map(|edge| (open.edges.name(edge.caller, services), open.edges.name(edge.callee, services)))
-        .collect();
-    assert!(edges.contains(&("shop", "cart")), "{edges:?}");
-    assert!(open.edges.open_callees.iter().any(|open| open.row == 4), "nobody knows the parent of row 4");
 }
 
 #[test]
 fn what_is_written_today_reads_the_same() {
-    reads_the_same(&write(), "v2");
-    reads_the_same(&write_fresh(), "v2-fresh");
+    PLAIN.iter().for_each(|version| reads_the_same(&write(), version));
+    FRESH.iter().for_each(|version| reads_the_same(&write_fresh(), version));
+    reads_the_same(&write_parts(), PARTS);
 }
 
 fn reads_the_same(today: &FinishedBlock, version: &str) {

@@ -1,0 +1,232 @@
+//! Limits that can be set, each by the name that `GET /api/v1/status` shows and that errors say.
+//!
+//! A limit belongs to the room that keeps it; here stands only which there are, in which unit they are
+//! written, and between which values they make sense.
+
+use std::fmt::{self, Display};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use spandrel_collector::{CollectorConfig, IngestLimits};
+use spandrel_query::QueryConfig;
+use spandrel_storage::StoreConfig;
+
+use crate::{config, keep};
+
+/// A limit and the value that it is given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Setting {
+    /// Its place in [`LIMITS`].
+    limit: usize,
+    value: u64,
+}
+
+/// A limit that can be set.
+struct Limit {
+    name: &'static str,
+    unit: Unit,
+    allowed: RangeInclusive<u64>,
+    set: Set,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Count,
+    Bytes,
+    /// Milliseconds.
+    Time,
+}
+
+/// The room that keeps a limit, and how it is told.
+enum Set {
+    Store(fn(&mut StoreConfig, u64)),
+    Ingest(fn(&mut IngestLimits, u64)),
+    Query(fn(&mut QueryConfig, u64)),
+}
+
+use Set::{Ingest, Query, Store};
+use Unit::{Bytes, Count, Time};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR: u64 = 3_600_000;
+
+const LIMITS: &[Limit] = &[
+    limit("maxUnsealedSpans", Count, 1_000..=1_000_000_000, Store(|c, v| c.max_unsealed_spans = v)),
+    limit("mergeBlocks", Count, 2..=100_000, Store(|c, v| c.merge_blocks = v as usize)),
+    limit("mergeBlocksBusy", Count, 2..=100_000, Store(|c, v| c.merge_blocks_busy = v as usize)),
+    limit("mergeSpans", Count, 1_000..=1_000_000_000, Store(|c, v| c.merge_spans = v)),
+    limit("mergeAge", Time, 0..=HOUR, Store(|c, v| c.merge_age = Duration::from_millis(v))),
+    limit("busyPercent", Count, 1..=10_000, Store(|c, v| c.busy_percent = v)),
+    limit("maxMergeBlocks", Count, 2..=10_000, Store(|c, v| c.max_merge_blocks = v as usize)),
+    limit("sealedRows", Count, 1_000..=2_000_000, Store(|c, v| c.sealed_rows = v as u32)),
+    limit("sealedBytes", Bytes, MIB..=GIB, Store(|c, v| c.sealed_bytes = v as usize)),
+    limit("cacheBytes", Bytes, MIB..=1024 * GIB, Store(|c, v| c.cache_bytes = v)),
+    limit("reserveBytes", Bytes, MIB..=1024 * GIB, Store(|c, v| c.reserve_bytes = v)),
+    limit("maxCandidates", Count, 1_000..=100_000_000, Store(|c, v| c.max_candidates = v as usize)),
+    limit("maxRequestBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.max_request_bytes = v as usize)),
+    limit("maxDecompressedBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.max_decompressed_bytes = v as usize)),
+    limit("maxInflightBytes", Bytes, MIB..=64 * GIB, Ingest(|c, v| c.max_inflight_bytes = v as usize)),
+    limit("bodyTimeout", Time, 100..=HOUR, Ingest(|c, v| c.body_timeout = Duration::from_millis(v))),
+    limit("maxQueueRequests", Count, 1..=10_000_000, Ingest(|c, v| c.max_queue_requests = v as usize)),
+    limit("maxQueueBytes", Bytes, MIB..=64 * GIB, Ingest(|c, v| c.max_queue_bytes = v as usize)),
+    limit("maxBatchBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.max_batch_bytes = v as usize)),
+    limit("maxBatchSpans", Count, 1..=1_000_000, Ingest(|c, v| c.max_batch_spans = v as usize)),
+    limit("maxResendEntries", Count, 1..=100_000_000, Ingest(|c, v| c.max_resend_entries = v as usize)),
+    limit("maxSpanBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.decode.max_span_bytes = v as usize)),
+    limit("maxResourceBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.decode.max_resource_bytes = v as usize)),
+    limit("maxAggregatePoints", Count, 1..=1_000_000, Query(|c, v| c.max_aggregate_points = v)),
+    limit("maxConcurrentQueries", Count, 1..=10_000, Query(|c, v| c.max_concurrent_queries = v as usize)),
+    limit("queueTimeout", Time, 1..=HOUR, Query(|c, v| c.queue_timeout = Duration::from_millis(v))),
+    limit("stallTimeout", Time, 1..=HOUR, Query(|c, v| c.stall_timeout = Duration::from_millis(v))),
+];
+
+const fn limit(name: &'static str, unit: Unit, allowed: RangeInclusive<u64>, set: Set) -> Limit {
+    Limit { name, unit, allowed, set }
+}
+
+/// Reads `cacheBytes=128MiB`; `cache-bytes` and `cache_bytes` are the same name.
+pub(crate) fn setting(text: &str) -> Result<Setting, String> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| "allowed is NAME=VALUE, like cacheBytes=128MiB".to_owned())?;
+    let limit = LIMITS.iter().position(|limit| plain(limit.name) == plain(name)).ok_or_else(|| {
+        let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
+        format!("no limit has the name {:?}; there are {}", name.trim(), names.join(", "))
+    })?;
+    let Limit { name, unit, allowed, .. } = &LIMITS[limit];
+    let value = unit.read(value.trim()).filter(|value| allowed.contains(value)).ok_or_else(|| {
+        let (least, most) = (unit.show(*allowed.start()), unit.show(*allowed.end()));
+        format!("allowed for {name} is {} from {least} to {most}", unit.words())
+    })?;
+    Ok(Setting { limit, value })
+}
+
+/// A name without what sets the spellings of flags, JSON and messages apart.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// The settings as the file has them.
+pub(crate) fn to_json(settings: &[Setting]) -> Map<String, Value> {
+    let row = |s: &Setting| (LIMITS[s.limit].name.to_owned(), LIMITS[s.limit].unit.show(s.value).into());
+    settings.iter().map(row).collect()
+}
+
+pub(crate) fn apply_to_store(settings: &[Setting], config: &mut StoreConfig) {
+    for setting in settings {
+        if let Store(set) = LIMITS[setting.limit].set {
+            set(config, setting.value);
+        }
+    }
+}
+
+pub(crate) fn apply_to_collector(settings: &[Setting], config: &mut CollectorConfig) {
+    for setting in settings {
+        if let Ingest(set) = LIMITS[setting.limit].set {
+            set(&mut config.limits, setting.value);
+        }
+    }
+}
+
+pub(crate) fn apply_to_query(settings: &[Setting], config: &mut QueryConfig) {
+    for setting in settings {
+        if let Query(set) = LIMITS[setting.limit].set {
+            set(config, setting.value);
+        }
+    }
+}
+
+// === impl Setting, Unit ===
+
+impl Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Limit { name, unit, .. } = &LIMITS[self.limit];
+        write!(f, "{name}={}", unit.show(self.value))
+    }
+}
+
+impl Unit {
+    fn read(self, text: &str) -> Option<u64> {
+        match self {
+            Count => text.replace('_', "").parse().ok(),
+            Bytes => keep::bytes(text),
+            Time => config::duration(text).ok().and_then(|time| time.as_millis().try_into().ok()),
+        }
+    }
+
+    fn show(self, value: u64) -> String {
+        match self {
+            Count | Bytes => value.to_string(),
+            Time => humantime::format_duration(Duration::from_millis(value)).to_string().replace(' ', ""),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Count => "a number",
+            Bytes => "a size, like 500000 or 64MiB,",
+            Time => "a time, like 500ms or 10s,",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_storage::LimitValue;
+
+    use super::*;
+
+    #[test]
+    fn every_limit_reaches_its_room() {
+        for Limit { name, unit, allowed, .. } in LIMITS {
+            let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
+            let mut query = QueryConfig::default();
+            let before = format!("{store:?} {collector:?} {query:?}");
+            let settings = [setting(&format!("{name}={}", unit.show(*allowed.end()))).unwrap()];
+            apply_to_store(&settings, &mut store);
+            apply_to_collector(&settings, &mut collector);
+            apply_to_query(&settings, &mut query);
+            assert_ne!(before, format!("{store:?} {collector:?} {query:?}"), "{name}");
+            assert_eq!(setting(&settings[0].to_string()), Ok(settings[0]), "what is printed is read again");
+        }
+    }
+
+    #[test]
+    fn defaults_are_allowed() {
+        for (name, value) in StoreConfig::default().limits() {
+            let value = match value {
+                LimitValue::Number(number) => number,
+                LimitValue::Time(time) => time.as_millis() as u64,
+            };
+            for limit in LIMITS.iter().filter(|limit| limit.name == name) {
+                assert!(limit.allowed.contains(&value), "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn spellings_are_one_name() {
+        for text in ["cacheBytes=1048576", "cache_bytes = 1MiB", "cache-bytes=1024KiB"] {
+            assert_eq!(setting(text).unwrap().to_string(), "cacheBytes=1048576");
+        }
+        assert_eq!(setting("merge-age=1500ms").unwrap().to_string(), "mergeAge=1s500ms");
+        assert_eq!(setting("sealed_rows=200_000").unwrap().to_string(), "sealedRows=200000");
+    }
+
+    #[test]
+    fn refusals_say_what_is_allowed() {
+        for (text, words) in [
+            ("cacheBytes", vec!["NAME=VALUE"]),
+            ("cashBytes=1MiB", vec!["cashBytes", "cacheBytes", "maxUnsealedSpans"]),
+            ("cacheBytes=lots", vec!["cacheBytes", "64MiB", "1048576"]),
+            ("cacheBytes=1", vec!["cacheBytes", "1048576"]),
+            ("mergeAge=2h", vec!["mergeAge", "10s", "1h"]),
+            ("sealedRows=0", vec!["sealedRows", "1000", "2000000"]),
+        ] {
+            let error = setting(text).unwrap_err();
+            assert!(words.iter().all(|word| error.contains(word)), "{text}: {error}");
+        }
+    }
+}
