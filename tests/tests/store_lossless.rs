@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use prost::Message;
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{SpanRecord, request_from_json, write_request_json};
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, SearchPlan};
 use spandrel_storage::{StoredSpan, TraceStore};
 use spandrel_tests::arbitrary::{cases, requests};
-use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::harness::{Ground, Harness, plan};
 use spandrel_tests::oracle;
 use spandrel_tests::spans::{Sent, decode, flatten};
 
@@ -70,12 +71,42 @@ fn records(request: &ExportTraceServiceRequest) -> Vec<StoredSpan> {
     decoded.spans.iter().map(stored).collect()
 }
 
+/// A summary is made from columns, and from spans where one is stored twice: both have to say the same.
+fn is_summarised_the_same(requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
+    let decoded: Vec<_> = requests.iter().map(decode).collect();
+    let (columns, spans) = (Harness::new(Ground::memory()), Harness::new(Ground::memory()));
+    columns.store().append(&TenantId::default(), &decoded).unwrap();
+    spans.store().append(&TenantId::default(), &decoded).unwrap();
+    spans.store().append(&TenantId::default(), &decoded).unwrap();
+    let key = |key: &str| Field::Attribute(AttributeScope::Any, key.to_owned());
+    let keys = ["error", "service.name", "a", ""].map(|name| Predicate::Exists(key(name)));
+    let others = [
+        Predicate::All,
+        Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true))),
+        Predicate::Compare(Field::Duration, Comparison::Gt(Literal::Int(1_000))),
+        Predicate::Absent(key("error")),
+    ];
+    for predicate in keys.into_iter().chain(others) {
+        let everything = SearchPlan { limit: 1_000, ..plan(predicate) };
+        let found = columns.search(&everything).traces;
+        prop_assert_eq!(&found, &spans.search(&everything).traces, "{:?}", everything.predicate);
+        columns.store().seal_all();
+        prop_assert_eq!(&found, &columns.search(&everything).traces, "sealed: {:?}", everything.predicate);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(cases(96))]
 
     #[test]
     fn spans_come_back_from_memory(requests in prop::collection::vec(requests(), 1..4)) {
         comes_back(Ground::memory(), &requests)?;
+    }
+
+    #[test]
+    fn summaries_of_columns_are_those_of_spans(requests in prop::collection::vec(requests(), 1..4)) {
+        is_summarised_the_same(&requests)?;
     }
 }
 

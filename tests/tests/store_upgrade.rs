@@ -26,11 +26,16 @@ fn fixture(name: &str) -> Bytes {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
 }
 
-/// Puts the frozen block of format 1 into an engine, as the program that wrote it did; `level` is that
-/// of its catalog row: 0 for a block that was never merged.
+/// Puts the frozen block of format 1 into an engine; `level` is that of its catalog row: 0 for a block
+/// that was never merged.
 fn put_old_block(engine: &dyn Engine, id: u64, level: u8) -> BlockKey {
-    let bytes = fixture("block-v1.bin");
-    let mut row = CatalogRow::decode(&fixture("row-v1.bin")).unwrap();
+    put_frozen(engine, "v1", id, level)
+}
+
+/// Puts a frozen block into an engine, as the program that wrote it did.
+fn put_frozen(engine: &dyn Engine, version: &str, id: u64, level: u8) -> BlockKey {
+    let bytes = fixture(&format!("block-{version}.bin"));
+    let mut row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
     row.meta.level = level;
     let index = verify(bytes.clone()).unwrap().traces.entries().to_vec();
     let key =
@@ -167,6 +172,46 @@ fn old_blocks_answer_everything_and_are_taken_over() {
         let row = CatalogRow::decode(&harness.engine().read().unwrap()[0].1).unwrap();
         assert_eq!((row.meta.level, row.meta.spans), (1, SPANS as u32));
         assert_eq!(harness.store().status().damaged_blocks, 0);
+    }
+}
+
+/// Blocks of formats 2 and 3 that hold the same are read as they are and answer the same.
+#[test]
+fn columnar_blocks_are_read_as_they_are() {
+    let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
+    let key = |key: &str| Field::Attribute(AttributeScope::Span, key.to_owned());
+    let number = Comparison::Ge(Literal::Int(404));
+    let predicates = [
+        Predicate::All,
+        Predicate::Compare(key("text"), text("täxt")),
+        Predicate::Compare(key("text"), text("no such text")),
+        Predicate::Compare(key("int"), number),
+        Predicate::Exists(key("flag")),
+    ];
+    let answers = |version: &str, level: u8| {
+        let ground = Ground::memory();
+        put_frozen(&*ground.engine().unwrap(), version, 1, level);
+        let mut harness = Harness::at(ground, config(), ARRIVED + MINUTE).unwrap();
+        let ask = |harness: &Harness| {
+            let found = predicates.clone().map(|predicate| harness.search(&plan(predicate)));
+            assert!(found.iter().all(|answer| !answer.partial), "{version}");
+            found.map(|answer| format!("{:?}", answer.traces))
+        };
+        let before = ask(&harness);
+        harness.maintain(2);
+        if level > 0 {
+            assert_eq!(formats(&harness), [version[1..2].parse::<u16>().unwrap()], "rewritten");
+        }
+        harness.store().seal_all();
+        assert_eq!(ask(&harness), before);
+        assert_eq!(harness.store().status().unsealed_span_count, 0);
+        harness.whatever_happens(|harness| assert_eq!(ask(harness), before));
+        before
+    };
+    let first = answers("v2", 1);
+    assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
+    for (version, level) in [("v3", 1), ("v2-fresh", 0), ("v3-fresh", 0)] {
+        assert_eq!(answers(version, level), first, "{version}");
     }
 }
 

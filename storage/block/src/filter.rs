@@ -1,8 +1,7 @@
 //! A filter over tokens: says "not here" for certain, or "perhaps".
 //!
 //! A split block Bloom filter: a token sets one bit in each of the eight 32-bit words of one 256-bit
-//! bucket, so that a question touches one cache line. With 12 bits a token about 0.7 % of absent
-//! tokens are answered with "perhaps".
+//! bucket, so that a question touches one cache line.
 //!
 //! Layout: buckets of eight 32-bit words, little endian.
 
@@ -18,20 +17,25 @@ pub struct TokenFilter {
 }
 
 /// A part of the filters of a block: those tokens whose hash begins with the number of the part, of its
-/// resources and of the spans of each page.
+/// resources, of all spans, and of the spans of each page.
+///
+/// That of all spans is the sharp one: with pages by the thousand, filters of pages alone would let some
+/// through for a value that is nowhere. Those of pages, asked only if it says "perhaps", are coarse.
 ///
 /// Whoever asks for a token reads one part, a small share of the whole. How many parts there are, a power
 /// of two, follows from how much there is.
 ///
-/// Layout: for the resources and then for each page, the length (4, little endian) and the filter. Within
-/// part n of 2^k, tokens are rotated left by k bits.
+/// Layout: for the resources, for all spans (not in format 2), and for each page, the length (4, little
+/// endian) and the filter. Within part n of 2^k, tokens are rotated left by k bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterPart {
     /// k of 2^k parts.
     bits: u32,
     /// Over the tokens of all resources.
     resources: TokenFilter,
-    /// Over the tokens of the span attributes of each page.
+    /// Over the tokens of all span attributes.
+    spans: Option<TokenFilter>,
+    /// Over those of each page.
     pages: Vec<TokenFilter>,
 }
 
@@ -42,7 +46,10 @@ pub(crate) struct FilterBuilder {
     pages: Vec<Vec<Token>>,
 }
 
-const BITS_PER_TOKEN: usize = 12;
+/// About 0.7 % of absent tokens are answered with "perhaps".
+const SHARP: usize = 12;
+/// About 3 %.
+const COARSE: usize = 8;
 const BUCKET_BYTES: usize = 32;
 /// No more than 2^4 parts: each is a section of its own.
 const MAX_PART_BITS: u32 = 4;
@@ -54,12 +61,12 @@ const SALT: [u32; 8] =
 // === impl TokenFilter ===
 
 impl TokenFilter {
-    /// A filter that knows these tokens; `count` of them are expected.
-    pub fn new(count: usize, tokens: impl IntoIterator<Item = Token>) -> Self {
-        let mut buckets = vec![[0u32; 8]; (count * BITS_PER_TOKEN).div_ceil(BUCKET_BYTES * 8).max(1)];
+    /// A filter that knows these tokens and takes so many bits for each.
+    fn new(bits: usize, tokens: &[Token]) -> Self {
+        let mut buckets = vec![[0u32; 8]; (tokens.len() * bits).div_ceil(BUCKET_BYTES * 8).max(1)];
         for token in tokens {
-            let at = bucket_of(token, buckets.len());
-            for (word, mask) in buckets[at].iter_mut().zip(masks(token)) {
+            let at = bucket_of(*token, buckets.len());
+            for (word, mask) in buckets[at].iter_mut().zip(masks(*token)) {
                 *word |= mask;
             }
         }
@@ -109,22 +116,19 @@ impl FilterPart {
         self.page_knows(page, token) || self.page_knows(page, Token::IRREGULAR)
     }
 
-    /// Whether the filter of a page has the token itself.
+    /// Whether the filters of a page have the token itself.
     pub fn page_knows(&self, page: usize, token: Token) -> bool {
-        self.pages[page].may_contain(self.rotated(token))
+        let token = self.rotated(token);
+        self.spans.as_ref().is_none_or(|spans| spans.may_contain(token))
+            && self.pages[page].may_contain(token)
     }
 
     fn rotated(&self, token: Token) -> Token {
         Token(token.0.rotate_left(self.bits))
     }
 
-    /// Pages that it knows of.
-    pub fn pages(&self) -> usize {
-        self.pages.len()
-    }
-
-    /// Back from its section; `parts` is how many there are.
-    pub fn decode(mut bytes: Bytes, parts: usize) -> Option<Self> {
+    /// Back from its section; `parts` is how many there are, `pages` how many the block has.
+    pub fn decode(mut bytes: Bytes, parts: usize, pages: usize) -> Option<Self> {
         if !parts.is_power_of_two() || parts > 1 << MAX_PART_BITS {
             return None;
         }
@@ -134,14 +138,18 @@ impl FilterPart {
             let filter = (length <= bytes.len()).then(|| bytes.split_to(length))?;
             filters.push(TokenFilter::decode(filter)?);
         }
+        let known = filters.len();
         let mut filters = filters.into_iter();
-        Some(Self { bits: part_bits(parts), resources: filters.next()?, pages: filters.collect() })
+        let resources = filters.next()?;
+        let spans = if known == pages + 2 { filters.next() } else { None };
+        let pages = (filters.len() == pages).then(|| filters.collect())?;
+        Some(Self { bits: part_bits(parts), resources, spans, pages })
     }
 
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
-        self.resources.size()
-            + self.pages.iter().map(|page| page.size() + size_of::<TokenFilter>()).sum::<usize>()
+        let filters = self.pages.iter().chain(&self.spans).chain([&self.resources]);
+        filters.map(|filter| filter.size() + size_of::<TokenFilter>()).sum()
     }
 }
 
@@ -161,22 +169,32 @@ impl FilterBuilder {
     /// The sections of all parts, in order.
     pub(crate) fn finish(&self, resources: &[Token]) -> Vec<Vec<u8>> {
         let tokens = resources.len() + self.pages.iter().map(Vec::len).sum::<usize>();
-        let parts = (tokens * BITS_PER_TOKEN / 8 / LEAST_PART).max(1);
+        let parts = (tokens * COARSE / 8 / LEAST_PART).max(1);
         let bits = parts.ilog2().min(MAX_PART_BITS);
-        let mut out = vec![Vec::new(); 1 << bits];
-        for tokens in std::iter::once(resources).chain(self.pages.iter().map(Vec::as_slice)) {
-            for (out, filter) in out.iter_mut().zip(split(tokens, bits)) {
-                out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
-                out.extend_from_slice(filter.encode());
-            }
-        }
-        out
+        let pages: Vec<_> = self.pages.iter().map(|tokens| split(tokens, bits)).collect();
+        let resources = split(resources, bits);
+        let part = |number: usize| {
+            let mut spans: Vec<Token> = pages.iter().flat_map(|page| page[number].iter().copied()).collect();
+            spans.sort_unstable_by_key(|token| token.0);
+            spans.dedup();
+            let mut out = Vec::new();
+            put(&mut out, &TokenFilter::new(SHARP, &resources[number]));
+            put(&mut out, &TokenFilter::new(SHARP, &spans));
+            pages.iter().for_each(|page| put(&mut out, &TokenFilter::new(COARSE, &page[number])));
+            out
+        };
+        (0..1 << bits).map(part).collect()
     }
 }
 
-/// A filter for each of 2^`bits` parts. All of them know what says that a page could not tell attributes
-/// apart.
-fn split(tokens: &[Token], bits: u32) -> impl Iterator<Item = TokenFilter> {
+fn put(out: &mut Vec<u8>, filter: &TokenFilter) {
+    out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
+    out.extend_from_slice(filter.encode());
+}
+
+/// The tokens of each of 2^`bits` parts, rotated. All of them have what says that a page could not tell
+/// attributes apart.
+fn split(tokens: &[Token], bits: u32) -> Vec<Vec<Token>> {
     let mut parts: Vec<Vec<Token>> = vec![Vec::new(); 1 << bits];
     for token in tokens {
         let rotated = Token(token.0.rotate_left(bits));
@@ -186,7 +204,7 @@ fn split(tokens: &[Token], bits: u32) -> impl Iterator<Item = TokenFilter> {
             parts[FilterPart::of_token(*token, 1 << bits)].push(rotated);
         }
     }
-    parts.into_iter().map(|tokens| TokenFilter::new(tokens.len(), tokens))
+    parts
 }
 
 fn bucket_of(token: Token, buckets: usize) -> usize {
@@ -207,38 +225,44 @@ mod tests {
 
     #[test]
     fn knows_what_it_was_given_and_little_else() {
-        let filter = TokenFilter::new(10_000, tokens(0, 10_000));
-        let filter = TokenFilter::decode(filter.bytes).unwrap();
-        assert!(tokens(0, 10_000).all(|token| filter.may_contain(token)));
-        let wrong = tokens(10_000, 110_000).filter(|token| filter.may_contain(*token)).count();
-        assert!(wrong < 1_500, "{wrong} of 100,000 absent tokens were not told apart");
+        for (bits, most) in [(SHARP, 1_500), (COARSE, 5_000)] {
+            let known: Vec<Token> = tokens(0, 10_000).collect();
+            let filter = TokenFilter::decode(TokenFilter::new(bits, &known).bytes).unwrap();
+            assert!(known.iter().all(|token| filter.may_contain(*token)));
+            let wrong = tokens(10_000, 110_000).filter(|token| filter.may_contain(*token)).count();
+            assert!(wrong < most, "{wrong} of 100,000 absent tokens were not told apart");
+        }
     }
 
     #[test]
     fn empty_and_damaged() {
-        assert!(!TokenFilter::new(0, []).may_contain(Token(7)));
+        assert!(!TokenFilter::new(SHARP, &[]).may_contain(Token(7)));
         assert_eq!(TokenFilter::decode(Bytes::new()), None);
         assert_eq!(TokenFilter::decode(Bytes::from_static(&[0; 33])), None);
     }
 
     #[test]
     fn parts_know_their_tokens_and_only_those_of_their_page() {
-        for (count, parts) in [(10, 1), (12_000, 2), (200_000, 16)] {
+        for (count, parts) in [(10, 1), (17_000, 2), (200_000, 16)] {
             let mut builder = FilterBuilder::default();
             builder.push_page(tokens(0, count / 2));
             builder.push_page(tokens(count / 2, count).chain([Token::IRREGULAR]));
             builder.push_page(std::iter::empty());
             let sections = builder.finish(&[Token(1), Token(u64::MAX)]);
             assert_eq!(sections.len(), parts);
-            let decoded: Vec<FilterPart> =
-                sections.into_iter().map(|bytes| FilterPart::decode(bytes.into(), parts).unwrap()).collect();
+            let decode = |bytes: Vec<u8>| FilterPart::decode(bytes.into(), parts, 3).unwrap();
+            let decoded: Vec<FilterPart> = sections.into_iter().map(decode).collect();
             let of = |token| &decoded[FilterPart::of_token(token, parts)];
             assert!([1, u64::MAX].map(Token).iter().all(|token| of(*token).resources_may_have(*token)));
             assert!(tokens(0, count / 2).all(|token| of(token).page_may_have(0, token)));
             assert!(tokens(0, count).all(|token| of(token).page_may_have(1, token)), "irregular");
             assert!(!tokens(0, count).any(|token| of(token).page_may_have(2, token)));
-            let wrong = tokens(count / 2, count).filter(|token| of(*token).page_may_have(0, *token)).count();
-            assert!(wrong as u64 * 60 < count.max(60), "{wrong} of {count}");
+            let wrong = |from, to| tokens(from, to).filter(|t| of(*t).page_knows(0, *t)).count() as u64;
+            let (elsewhere, nowhere) = (wrong(count / 2, count), wrong(count, 2 * count));
+            assert!(
+                elsewhere * 15 < count.max(60) && nowhere * 400 < count.max(400),
+                "{elsewhere}, {nowhere}"
+            );
         }
     }
 
@@ -247,11 +271,22 @@ mod tests {
         let mut builder = FilterBuilder::default();
         builder.push_page(tokens(0, 100));
         let part = builder.finish(&[]).remove(0);
-        let decode = |bytes: &[u8], parts| FilterPart::decode(Bytes::copy_from_slice(bytes), parts);
-        assert!(decode(&part, 1).is_some_and(|part| part.pages() == 1));
-        for (bytes, parts) in [(&part[..], 3), (&part[..], 0), (&part[..], 32), (&part[1..], 1), (&[], 1)] {
-            assert_eq!(decode(bytes, parts), None);
+        let decode =
+            |bytes: &[u8], parts, pages| FilterPart::decode(Bytes::copy_from_slice(bytes), parts, pages);
+        assert!(decode(&part, 1, 1).is_some_and(|part| part.spans.is_some()));
+        assert!(decode(&part, 1, 2).is_some_and(|part| part.spans.is_none()), "as format 2 had it");
+        for (bytes, parts, pages) in [
+            (&part[..], 3, 1),
+            (&part[..], 0, 1),
+            (&part[..], 32, 1),
+            (&part[..], 1, 3),
+            (&part[1..], 1, 1),
+            (&[], 1, 1),
+        ] {
+            assert_eq!(decode(bytes, parts, pages), None);
         }
-        assert!((1..part.len()).all(|cut| decode(&part[..cut], 1).is_none_or(|part| part.pages() == 0)));
+        assert!(
+            (1..part.len()).all(|cut| decode(&part[..cut], 1, 1).is_none_or(|part| part.spans.is_none()))
+        );
     }
 }

@@ -38,8 +38,8 @@
 //! four. They follow from the others (`derive.rs`).
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
-//! by `v1/`. 2 is columnar; it has the filters as one part, and a bare block is one without those four
-//! sections: the flag was not there. It is read as it is.
+//! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and a bare block is one
+//! without those four sections: the flag was not there. It is read as it is.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;

@@ -128,6 +128,12 @@ impl TraceKey {
         out
     }
 
+    /// The part of a key that all rows of a trace begin with; all of what is no such key.
+    pub fn prefix_of(key: &[u8]) -> &[u8] {
+        let end = key.iter().position(|byte| *byte == 0).map(|terminator| terminator + 1 + 16);
+        end.and_then(|end| key.get(..end)).unwrap_or(key)
+    }
+
     /// Back from its bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let error = KeyError("trace-index key");

@@ -106,9 +106,9 @@ fn check_filters(bytes: &Bytes, parts: &[Section], pages: usize) -> Result<(), F
         return Err(FormatError::Missing(SectionKind::Filter));
     }
     for (number, part) in parts.iter().enumerate() {
-        let filters = FilterPart::decode(part.decode(stored(bytes, part.range()))?, parts.len());
-        let filters = filters.ok_or(FormatError::Damaged("token filter"))?;
-        if filters.pages() != pages || part.first_row as usize != number {
+        let filters = FilterPart::decode(part.decode(stored(bytes, part.range()))?, parts.len(), pages);
+        filters.ok_or(FormatError::Damaged("token filter"))?;
+        if part.first_row as usize != number {
             return Err(FormatError::Damaged("header"));
         }
     }

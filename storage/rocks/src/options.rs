@@ -1,7 +1,10 @@
 //! How RocksDB is set up, and why.
 
 use rocksdb::compaction_filter::Decision;
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options};
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    LruCacheOptions, Options, SliceTransform,
+};
 
 use spandrel_block::TraceKey;
 
@@ -26,6 +29,9 @@ const PAGE_TABLE: u64 = 256 << 10;
 /// A write-ahead log above this makes RocksDB write out its memtables.
 const MAX_WAL: u64 = 192 << 20;
 const BLOCK_CACHE: usize = 32 << 20;
+/// 2^3 shards of the block cache. Left to itself RocksDB makes so many that a shard is smaller than the
+/// larger of the things that it is to hold, which are then read again for each question.
+const CACHE_SHARD_BITS: i32 = 3;
 /// Pages as they were read: whoever reads a trace comes to each of them several times.
 const BLOB_CACHE: usize = 16 << 20;
 
@@ -51,7 +57,10 @@ pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
 /// A memtable is no larger than what stays free: RocksDB resumes after a full disk only once there is
 /// room for one, and until then the store must not say that there is room.
 pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamilyDescriptor> {
-    let cache = Cache::new_lru_cache(BLOCK_CACHE);
+    let mut shards = LruCacheOptions::default();
+    shards.set_capacity(BLOCK_CACHE);
+    shards.set_num_shard_bits(CACHE_SHARD_BITS);
+    let cache = Cache::new_lru_cache_opts(&shards);
     let blobs = Cache::new_lru_cache(BLOB_CACHE);
     let memtable =
         usize::try_from(reserve_bytes).unwrap_or(PAGE_MEMTABLE).clamp(LEAST_MEMTABLE, PAGE_MEMTABLE);
@@ -86,9 +95,14 @@ fn small(cache: &Cache, memtable: usize) -> Options {
     options
 }
 
-/// Rows whose block left the catalog go when a compaction meets them.
+/// Rows whose block left the catalog go when a compaction meets them. A question asks for all rows of a
+/// trace: filters know traces, so that tables without that trace are not looked into.
 fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
-    let mut options = family(cache, memtable);
+    let mut table = table(cache);
+    table.set_whole_key_filtering(false);
+    let mut options = with_table(&table, memtable);
+    options.set_prefix_extractor(SliceTransform::create("trace", TraceKey::prefix_of, None));
+    options.set_memtable_prefix_bloom_ratio(0.05);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     let live = live.clone();
@@ -102,14 +116,28 @@ fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
 }
 
 fn family(cache: &Cache, memtable: usize) -> Options {
+    with_table(&table(cache), memtable)
+}
+
+/// Indices and filters are cut into blocks that are cached one by one: a question needs one of each, and
+/// those of a large table as a whole are megabytes.
+fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_bloom_filter(10.0, false);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(16 << 10);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(5);
+    table
+}
+
+fn with_table(table: &BlockBasedOptions, memtable: usize) -> Options {
     let mut options = Options::default();
-    options.set_block_based_table_factory(&table);
+    options.set_block_based_table_factory(table);
     options.set_write_buffer_size(memtable);
     options.set_max_write_buffer_number(3);
     options

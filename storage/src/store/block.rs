@@ -63,6 +63,16 @@ enum Source {
     Memory(Arc<Header>, Bytes),
 }
 
+/// Sections of a page as they are stored, read together.
+struct PageBytes {
+    /// Where in the block they begin.
+    begin: u64,
+    bytes: Bytes,
+    sections: Vec<Section>,
+}
+
+const PAGE_KINDS: [SectionKind; 3] = [SectionKind::Ids, SectionKind::Core, SectionKind::Values];
+
 #[derive(Clone)]
 enum Part {
     Source(Source),
@@ -165,8 +175,7 @@ impl BlockReader {
     ) -> Result<Arc<FilterPart>, BlockError> {
         let kind = SectionKind::Filter;
         let read = || -> Result<FilterPart, BlockError> {
-            let part = FilterPart::decode(self.section(entry, kind, number)?, parts);
-            let part = part.filter(|part| part.pages() == pages);
+            let part = FilterPart::decode(self.section(entry, kind, number)?, parts, pages);
             Ok(part.ok_or(FormatError::Damaged("token filter"))?)
         };
         part!(self, entry, kind, number, true, Filters, read()?)
@@ -228,52 +237,71 @@ impl BlockReader {
 
     /// The columns that every row of a page has.
     pub(crate) fn core(&self, entry: &BlockEntry, page: u32) -> Result<Arc<CorePage>, BlockError> {
-        self.core_of(entry, page, true)
-    }
-
-    fn core_of(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<Arc<CorePage>, BlockError> {
         let (dictionary, kind) = (self.dictionary(entry)?, SectionKind::Core);
         let read =
             || CorePage::decode(&self.section(entry, kind, page)?, &dictionary).map_err(BlockError::from);
-        part!(self, entry, kind, page, keep, Core, read()?)
+        part!(self, entry, kind, page, true, Core, read()?)
     }
 
-    pub(crate) fn ids(
-        &self,
-        entry: &BlockEntry,
-        page: u32,
-        rows: usize,
-        keep: bool,
-    ) -> Result<Arc<IdsPage>, BlockError> {
+    pub(crate) fn ids(&self, entry: &BlockEntry, page: u32, rows: usize) -> Result<Arc<IdsPage>, BlockError> {
         let kind = SectionKind::Ids;
-        part!(self, entry, kind, page, keep, Ids, IdsPage::decode(&self.section(entry, kind, page)?, rows)?)
-    }
-
-    pub(crate) fn values(
-        &self,
-        entry: &BlockEntry,
-        page: u32,
-        core: &CorePage,
-        keep: bool,
-    ) -> Result<Arc<ValuesPage>, BlockError> {
-        let (dictionary, kind) = (self.dictionary(entry)?, SectionKind::Values);
-        let read = || {
-            ValuesPage::open(self.section(entry, kind, page)?, core, &dictionary).map_err(BlockError::from)
-        };
-        part!(self, entry, kind, page, keep, Values, read()?)
+        part!(self, entry, kind, page, true, Ids, IdsPage::decode(&self.section(entry, kind, page)?, rows)?)
     }
 
     /// A page with everything that its rows are made of. `keep` says whether it is likely to be asked
     /// for again.
     pub(crate) fn page(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<OpenPage, BlockError> {
-        let core = self.core_of(entry, page, keep)?;
-        Ok(OpenPage {
-            dictionary: self.dictionary(entry)?,
-            texts: self.texts(entry)?,
-            ids: self.ids(entry, page, core.rows(), keep)?,
-            values: self.values(entry, page, &core, keep)?,
-            core,
-        })
+        let read = self.read_page(entry, page)?;
+        let section = |kind| match read.as_ref().and_then(|read| read.decode(kind)) {
+            Some(decoded) => Ok(decoded?),
+            None => self.section(entry, kind, page),
+        };
+        let dictionary = self.dictionary(entry)?;
+        let core = || -> Result<Arc<CorePage>, BlockError> {
+            let kind = SectionKind::Core;
+            part!(self, entry, kind, page, keep, Core, CorePage::decode(&section(kind)?, &dictionary)?)
+        };
+        let core = core()?;
+        let ids = || -> Result<Arc<IdsPage>, BlockError> {
+            let kind = SectionKind::Ids;
+            part!(self, entry, kind, page, keep, Ids, IdsPage::decode(&section(kind)?, core.rows())?)
+        };
+        let values = || -> Result<Arc<ValuesPage>, BlockError> {
+            let kind = SectionKind::Values;
+            part!(
+                self,
+                entry,
+                kind,
+                page,
+                keep,
+                Values,
+                ValuesPage::open(section(kind)?, &core, &dictionary)?
+            )
+        };
+        let (ids, values) = (ids()?, values()?);
+        Ok(OpenPage { texts: self.texts(entry)?, dictionary, core, ids, values })
+    }
+
+    /// The sections of a page, which lie side by side, in one read; `None` if that saves nothing.
+    fn read_page(&self, entry: &BlockEntry, page: u32) -> Result<Option<PageBytes>, BlockError> {
+        let Source::Engine(header) = self.source(entry)? else { return Ok(None) };
+        let known = |kind| self.cache.peek(&(entry.key.block.0, SectionKey::Section(kind), page)).is_some();
+        if known(SectionKind::Values) {
+            return Ok(None);
+        }
+        let mut sections = Vec::with_capacity(PAGE_KINDS.len());
+        for kind in PAGE_KINDS.into_iter().filter(|kind| !known(*kind)) {
+            let section = header.pages(kind).get(page as usize).ok_or(FormatError::Missing(kind))?;
+            sections.push(*section);
+        }
+        let begin = sections.iter().map(|section| section.range().start).min().unwrap_or(0);
+        let end = sections.iter().map(|section| section.range().end).max().unwrap_or(0);
+        let length: u64 = sections.iter().map(|section| u64::from(section.stored)).sum();
+        // Written by us, they are neighbours. Whoever wrote this may have thought otherwise.
+        if end.saturating_sub(begin) != length {
+            return Ok(None);
+        }
+        Ok(Some(PageBytes { begin, bytes: self.fetch(entry, begin..end)?, sections }))
     }
 
     /// The page that holds a row, and the first row of that page.
@@ -327,6 +355,19 @@ impl BlockReader {
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {
         let mut parts = self.engine.get_ranges(&entry.key, &[range])?;
         Ok(parts.pop().unwrap_or_default())
+    }
+}
+
+// === impl PageBytes ===
+
+impl PageBytes {
+    /// `None` for a section that was not read.
+    fn decode(&self, kind: SectionKind) -> Option<Result<Bytes, FormatError>> {
+        let section = self.sections.iter().find(|section| section.kind == kind)?;
+        // What was cut short fails by its checksum.
+        let clamp = |at: u64| ((at - self.begin) as usize).min(self.bytes.len());
+        let range = section.range();
+        Some(section.decode(self.bytes.slice(clamp(range.start)..clamp(range.end))))
     }
 }
 

@@ -18,6 +18,7 @@ mod load;
 mod matcher;
 mod merge;
 mod numbers;
+mod overview;
 mod parts;
 mod pins;
 mod pruning;

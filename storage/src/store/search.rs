@@ -20,6 +20,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
 use super::matcher;
+use super::overview::Overview;
 use super::pruning::{AttributeVerdicts, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, Verdict};
 use super::summary::summarise;
 use super::view::{TenantState, View};
@@ -39,7 +40,14 @@ pub(super) struct Search<'s> {
     damage: Damage,
     /// More traces matched than a search compares.
     cut: bool,
+    /// Where traces lie that were ranked and may be shown.
+    found: HashMap<TraceId, Parts>,
+    /// The predicate for the blocks of traces that are shown.
+    prepared: HashMap<BlockId, Arc<BlockPredicate>>,
 }
+
+/// Where a trace lies.
+type Parts = Vec<(Arc<BlockEntry>, RowRange)>;
 
 /// A trace's place in the result: larger comes first.
 type Rank = (u64, TraceId);
@@ -86,7 +94,21 @@ impl<'s> Search<'s> {
     ) -> Self {
         let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
         let filter = FilterPredicate::new(&plan.predicate);
-        Self { store, tenant, state, view, plan, filter, snapshot, scanned, damage, cut: false }
+        let (found, prepared) = Default::default();
+        Self {
+            store,
+            tenant,
+            state,
+            view,
+            plan,
+            filter,
+            snapshot,
+            scanned,
+            damage,
+            cut: false,
+            found,
+            prepared,
+        }
     }
 
     /// The first `limit` traces, and one more to know whether there is a next page.
@@ -112,12 +134,14 @@ impl<'s> Search<'s> {
                     break;
                 }
                 open.pop();
-                if let Some(rank) = self.rank(trace).filter(|rank| self.is_behind_cursor(*rank)) {
-                    best.push(Reverse(rank));
-                    if best.len() > wanted {
-                        best.pop();
-                    }
-                }
+                let rank = self.rank(trace).filter(|rank| self.is_behind_cursor(*rank));
+                best.extend(rank.map(Reverse));
+                let dropped = match rank {
+                    None => Some(trace),
+                    Some(_) if best.len() > wanted => best.pop().map(|Reverse((_, last))| last),
+                    Some(_) => None,
+                };
+                dropped.into_iter().for_each(|trace| drop(self.found.remove(&trace)));
             }
             let worst = best.peek().map(|Reverse(rank)| rank.0);
             if best.len() >= wanted && next.is_none_or(|next| worst.is_some_and(|worst| worst > next)) {
@@ -289,7 +313,7 @@ impl<'s> Search<'s> {
                 Verdict::No => false,
                 Verdict::Yes => true,
                 Verdict::Perhaps => match &mut spans {
-                    Some(spans) => self.span_matches(spans, row, names.trace_of(row)?.0)?,
+                    Some(spans) => span_matches(&self.plan.predicate, spans, row, names.trace_of(row)?.0)?,
                     None => true,
                 },
             };
@@ -300,16 +324,6 @@ impl<'s> Search<'s> {
             }
         }
         Ok(())
-    }
-
-    fn span_matches(&self, spans: &mut Rebuilder, row: usize, trace: TraceId) -> Result<bool, BlockError> {
-        let mut span = Vec::new();
-        spans.seek(row);
-        spans.next(trace, &mut span)?;
-        let page = spans.page();
-        let (resource, _) = page.dictionary.records(page.core.origin[row]);
-        let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
-        Ok(matcher::matches(&self.plan.predicate, &span, &resource)?)
     }
 
     /// The start of the first visible row. Rows of a trace are sorted by start; those behind the snapshot
@@ -327,9 +341,12 @@ impl<'s> Search<'s> {
     }
 
     /// The rank of a whole trace, as of the snapshot.
-    fn rank(&self, trace: TraceId) -> Option<Rank> {
+    fn rank(&mut self, trace: TraceId) -> Option<Rank> {
         let mut facts = TraceFacts::default();
         let parts = self.store.parts(self.tenant, self.state, &self.view, trace);
+        if self.plan.order == Order::Newest {
+            self.found.insert(trace, parts.clone());
+        }
         let counts = matches!(self.plan.order, Order::MostSpans | Order::MostErrors);
         // Within a block each span stands once; among several the same may come again.
         let mut copies = (counts && parts.len() > 1).then(Copies::default);
@@ -415,10 +432,43 @@ impl<'s> Search<'s> {
     }
 
     fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
-        let rows = self.store.merged_rows(self.tenant, self.state, &self.view, trace, &self.damage);
-        let rows: Vec<_> = rows.collect();
+        let parts = self.found.remove(&trace);
+        let parts = parts.unwrap_or_else(|| self.store.parts(self.tenant, self.state, &self.view, trace));
+        // What is damaged is noticed again below, and reported there.
+        if let Ok(Some(summary)) = self.overview(trace, &parts) {
+            return Ok(Some(summary));
+        }
+        let rows: Vec<_> =
+            self.store.merged_parts(self.state, &self.view, trace, parts, &self.damage).collect();
         summarise(trace, &rows, &self.plan.predicate, &self.plan.range)
             .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
+    }
+}
+
+impl Search<'_> {
+    /// The summary of a trace from its columns, if they tell it.
+    fn overview(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
+        // Of blocks whose traces nobody knows, the answer has to say that it is partial.
+        if !self.state.unindexed.lock().is_empty() {
+            return Ok(None);
+        }
+        let mut overview = Overview::new(&self.store.reader, self.plan, trace);
+        for (entry, rows) in parts {
+            let predicate = self.prepared(entry)?;
+            overview.see(entry, *rows, &predicate)?;
+        }
+        overview.finish()
+    }
+
+    /// The predicate made ready for a block, once.
+    fn prepared(&mut self, entry: &BlockEntry) -> Result<Arc<BlockPredicate>, BlockError> {
+        if let Some(known) = self.prepared.get(&entry.key.block) {
+            return Ok(known.clone());
+        }
+        let dictionary = self.store.reader.dictionary(entry)?;
+        let predicate = Arc::new(BlockPredicate::new(&self.plan.predicate, &dictionary)?);
+        self.prepared.insert(entry.key.block, predicate.clone());
+        Ok(predicate)
     }
 }
 
@@ -476,6 +526,22 @@ impl PageTraces {
         let (trace, _) = entry.ok_or(FormatError::Damaged("trace table"))?;
         Ok((*trace, end))
     }
+}
+
+/// Whether the span of a row of a page, put together, satisfies a predicate.
+pub(super) fn span_matches(
+    predicate: &Predicate,
+    spans: &mut Rebuilder,
+    row: usize,
+    trace: TraceId,
+) -> Result<bool, BlockError> {
+    let mut span = Vec::new();
+    spans.seek(row);
+    spans.next(trace, &mut span)?;
+    let page = spans.page();
+    let (resource, _) = page.dictionary.records(page.core.origin[row]);
+    let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
+    Ok(matcher::matches(predicate, &span, &resource)?)
 }
 
 /// Whether zone data leaves room for a matching span.

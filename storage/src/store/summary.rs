@@ -1,4 +1,5 @@
-//! The summary of a whole trace, and which of its spans satisfy a predicate.
+//! The summary of a whole trace from its spans, and which of them satisfy a predicate. For traces of which
+//! columns do not tell enough (`overview.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +14,7 @@ use crate::api::{ServiceCount, TraceSummary};
 use crate::plan::Predicate;
 
 /// Matching spans that a summary lists.
-const MAX_MATCHED_IDS: usize = 20;
+pub(super) const MAX_MATCHED_IDS: usize = 20;
 
 /// Summarises a trace from all its spans, by (start, span ID). `None` without spans.
 pub(crate) fn summarise(
@@ -64,13 +65,16 @@ pub(crate) fn summarise(
         error_count: services.values().map(|counts| counts.1).sum(),
         matched_span_count: matched.len() as u64,
         matched_span_ids: matched.into_iter().take(MAX_MATCHED_IDS).collect(),
-        services: services
-            .into_iter()
-            .map(|(name, (span_count, error_count))| ServiceCount {
-                name: name.to_owned(),
-                span_count,
-                error_count,
-            })
-            .collect(),
+        services: count_services(services),
     }))
+}
+
+/// Each service with its spans and failed spans.
+pub(super) fn count_services(services: BTreeMap<&str, (u64, u64)>) -> Vec<ServiceCount> {
+    let count = |(name, (span_count, error_count)): (&str, (u64, u64))| ServiceCount {
+        name: name.to_owned(),
+        span_count,
+        error_count,
+    };
+    services.into_iter().map(count).collect()
 }

@@ -252,7 +252,7 @@ fn many_values() -> Vec<Pushed> {
 }
 
 /// Spans of [`many_values`].
-const MANY: u64 = 1_600;
+const MANY: u64 = 1_700;
 
 pub fn write_parts() -> FinishedBlock {
     common::write(&many_values())
@@ -403,7 +403,8 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
     assert_eq!(a.dictionary, b.dictionary, "the dictionary {different}");
     assert_eq!(a.texts, b.texts, "the table of texts {different}");
     assert_eq!(a.traces.entries(), b.traces.entries(), "the trace table {different}");
-    assert_eq!(a.filters, b.filters, "the filter {different}");
+    // Format 2 had other filters; what they know is asked above.
+    assert!(version.starts_with("v2") || a.filters == b.filters, "the filter {different}");
     assert_eq!(a.zones, b.zones, "the zone data of pages {different}");
     assert_eq!(a.rollups, b.rollups, "the rollups {different}");
     assert_eq!(a.edges, b.edges, "the edges {different}");

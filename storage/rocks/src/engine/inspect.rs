@@ -15,6 +15,8 @@ const READ_AHEAD: usize = 1 << 20;
 fn walk() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
+    // Of all traces, one after the other.
+    options.set_total_order_seek(true);
     options.set_readahead_size(READ_AHEAD);
     options
 }

@@ -169,7 +169,7 @@ fn span_ids(
     while row < end {
         let (page, first) = reader.page_of(entry, row)?;
         let core = reader.core(entry, page)?;
-        let page = reader.ids(entry, page, core.rows(), true)?;
+        let page = reader.ids(entry, page, core.rows())?;
         let here = page.span_id.iter().skip((row - first) as usize).take((end - row) as usize);
         let before = ids.len();
         ids.extend((row..).zip(here.map(|id| SpanId::from_bytes(id.to_be_bytes()))));

@@ -43,9 +43,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         6 => {
-            if let Some(filters) = FilterPart::decode(section, count) {
+            if let Some(filters) = FilterPart::decode(section, 1, count) {
                 let token = Token(u64::from_le_bytes([*which; 8]));
-                (0..filters.pages()).for_each(|page| _ = filters.page_may_have(page, token));
+                (0..count).for_each(|page| _ = filters.page_may_have(page, token));
                 _ = filters.resources_may_have(token);
             }
         }
