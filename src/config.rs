@@ -148,7 +148,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
-        // Those of the flags come last, and so prevail one by one.
+        // Those of the flags, or of the environment, come last, and so prevail over the file one by one.
         limits: [file.limits, flags.limits].concat(),
         log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         shutdown_grace: flags.shutdown_grace.or(file.shutdown_grace).unwrap_or(Duration::from_secs(10)),
@@ -271,6 +271,7 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), String> {
+        limits::check(&self.limits)?;
         let all = self.addresses();
         for (at, (name, address)) in all.iter().enumerate() {
             let same = |other: &&(&str, SocketAddr)| {
@@ -396,6 +397,7 @@ mod tests {
             ),
             ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
             ("limits: {cashBytes: 1}", ["--limits", "cashBytes", "cacheBytes"]),
+            ("limits: {maxInflightBytes: 100MiB}", ["maxInflightBytes", "maxDecompressedBytes", "134217728"]),
             ("limits: {cacheBytes: 1}", ["--limits", "cacheBytes=1", "64MiB"]),
             ("limits: {cacheBytes: [1, 2]}", ["limits", "[1,2]", "names and values"]),
             ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),

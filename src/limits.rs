@@ -103,6 +103,22 @@ pub(crate) fn setting(text: &str) -> Result<Setting, String> {
     Ok(Setting { limit, value })
 }
 
+/// Whether limits go together: one request must fit into what all of them may hold, or its sender would be
+/// told to come back for ever.
+pub(crate) fn check(settings: &[Setting]) -> Result<(), String> {
+    let mut config = CollectorConfig::default();
+    apply_to_collector(settings, &mut config);
+    let IngestLimits { max_request_bytes, max_decompressed_bytes, max_inflight_bytes, .. } = config.limits;
+    let needed = max_request_bytes + max_decompressed_bytes;
+    if max_inflight_bytes < needed {
+        return Err(format!(
+            "maxInflightBytes is {max_inflight_bytes}; allowed is what maxRequestBytes and \
+             maxDecompressedBytes are together, {needed}, and more"
+        ));
+    }
+    Ok(())
+}
+
 /// A name without what sets the spellings of flags, JSON and messages apart.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
@@ -195,14 +211,29 @@ mod tests {
 
     #[test]
     fn defaults_are_allowed() {
-        for (name, value) in StoreConfig::default().limits() {
+        let known: Vec<_> = StoreConfig::default().limits();
+        for Limit { name, allowed, .. } in LIMITS.iter().filter(|limit| matches!(limit.set, Store(_))) {
+            let (_, value) = known.iter().find(|(known, _)| known == name).expect(name);
             let value = match value {
-                LimitValue::Number(number) => number,
+                LimitValue::Number(number) => *number,
                 LimitValue::Time(time) => time.as_millis() as u64,
             };
-            for limit in LIMITS.iter().filter(|limit| limit.name == name) {
-                assert!(limit.allowed.contains(&value), "{name}: {value}");
-            }
+            assert!(allowed.contains(&value), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn each_limit_of_the_store_is_the_one_of_its_name() {
+        for Limit { name, unit, allowed, .. } in LIMITS.iter().filter(|limit| matches!(limit.set, Store(_))) {
+            let mut config = StoreConfig::default();
+            apply_to_store(
+                &[setting(&format!("{name}={}", unit.show(*allowed.end()))).unwrap()],
+                &mut config,
+            );
+            let changed = config.limits().into_iter().zip(StoreConfig::default().limits());
+            let changed: Vec<_> =
+                changed.filter(|(now, before)| now != before).map(|(now, _)| now.0).collect();
+            assert_eq!(changed, [*name]);
         }
     }
 

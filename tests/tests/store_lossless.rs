@@ -75,6 +75,10 @@ fn records(request: &ExportTraceServiceRequest) -> Vec<StoredSpan> {
 fn is_summarised_the_same(requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
     let decoded: Vec<_> = requests.iter().map(decode).collect();
     let (columns, spans) = (Harness::new(Ground::memory()), Harness::new(Ground::memory()));
+    let parts = Harness::new(Ground::memory());
+    for request in &decoded {
+        parts.store().append(&TenantId::default(), std::slice::from_ref(request)).unwrap();
+    }
     columns.store().append(&TenantId::default(), &decoded).unwrap();
     spans.store().append(&TenantId::default(), &decoded).unwrap();
     spans.store().append(&TenantId::default(), &decoded).unwrap();
@@ -90,6 +94,7 @@ fn is_summarised_the_same(requests: &[ExportTraceServiceRequest]) -> Result<(), 
         let everything = SearchPlan { limit: 1_000, ..plan(predicate) };
         let found = columns.search(&everything).traces;
         prop_assert_eq!(&found, &spans.search(&everything).traces, "{:?}", everything.predicate);
+        prop_assert_eq!(&found, &parts.search(&everything).traces, "parts: {:?}", everything.predicate);
         columns.store().seal_all();
         prop_assert_eq!(&found, &columns.search(&everything).traces, "sealed: {:?}", everything.predicate);
     }

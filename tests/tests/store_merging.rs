@@ -62,6 +62,20 @@ fn merges_do_not_wait_for_ever_more_spans() {
 }
 
 #[test]
+fn merges_do_not_wait_until_senders_are_sent_away() {
+    let store = busy(StoreConfig { max_unsealed_spans: 2 * BLOCKS, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn busy_merges_wait_no_less_than_others() {
+    let store = busy(StoreConfig { merge_blocks: 1_000, merge_blocks_busy: 2, ..patient() });
+    assert!(!store.maintain());
+    assert_eq!(unsealed(&store), BLOCKS);
+}
+
+#[test]
 fn merges_do_not_wait_for_ever_more_blocks() {
     let store = busy(StoreConfig { merge_blocks_busy: BLOCKS as usize, ..patient() });
     assert!(store.maintain());

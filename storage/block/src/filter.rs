@@ -17,7 +17,8 @@ pub struct TokenFilter {
 }
 
 /// A part of the filters of a block: those tokens whose hash begins with the number of the part, of its
-/// resources, of all spans, and of the spans of each page.
+/// resources, of all spans, and of the spans of each page. What says that attributes could not be told
+/// apart is in every part.
 ///
 /// That of all spans is the sharp one: with pages by the thousand, filters of pages alone would let some
 /// through for a value that is nowhere. Those of pages, asked only if it says "perhaps", are coarse.
@@ -51,6 +52,8 @@ const SHARP: usize = 12;
 /// About 3 %.
 const COARSE: usize = 8;
 const BUCKET_BYTES: usize = 32;
+/// The first format with a filter over all spans.
+const WITH_SPANS: u16 = 3;
 /// No more than 2^4 parts: each is a section of its own.
 const MAX_PART_BITS: u32 = 4;
 /// Parts smaller than this are not worth it.
@@ -127,8 +130,9 @@ impl FilterPart {
         Token(token.0.rotate_left(self.bits))
     }
 
-    /// Back from its section; `parts` is how many there are, `pages` how many the block has.
-    pub fn decode(mut bytes: Bytes, parts: usize, pages: usize) -> Option<Self> {
+    /// Back from its section; `parts` is how many there are, `pages` how many pages the block has, and
+    /// `version` the format that it is written in.
+    pub fn decode(mut bytes: Bytes, parts: usize, pages: usize, version: u16) -> Option<Self> {
         if !parts.is_power_of_two() || parts > 1 << MAX_PART_BITS {
             return None;
         }
@@ -138,10 +142,9 @@ impl FilterPart {
             let filter = (length <= bytes.len()).then(|| bytes.split_to(length))?;
             filters.push(TokenFilter::decode(filter)?);
         }
-        let known = filters.len();
         let mut filters = filters.into_iter();
         let resources = filters.next()?;
-        let spans = if known == pages + 2 { filters.next() } else { None };
+        let spans = if version >= WITH_SPANS { Some(filters.next()?) } else { None };
         let pages = (filters.len() == pages).then(|| filters.collect())?;
         Some(Self { bits: part_bits(parts), resources, spans, pages })
     }
@@ -168,15 +171,19 @@ impl FilterBuilder {
 
     /// The sections of all parts, in order.
     pub(crate) fn finish(&self, resources: &[Token]) -> Vec<Vec<u8>> {
+        let distinct = |mut tokens: Vec<Token>| {
+            tokens.sort_unstable_by_key(|token| token.0);
+            tokens.dedup();
+            tokens
+        };
+        let resources = &distinct(resources.to_vec());
         let tokens = resources.len() + self.pages.iter().map(Vec::len).sum::<usize>();
         let parts = (tokens * COARSE / 8 / LEAST_PART).max(1);
         let bits = parts.ilog2().min(MAX_PART_BITS);
         let pages: Vec<_> = self.pages.iter().map(|tokens| split(tokens, bits)).collect();
         let resources = split(resources, bits);
         let part = |number: usize| {
-            let mut spans: Vec<Token> = pages.iter().flat_map(|page| page[number].iter().copied()).collect();
-            spans.sort_unstable_by_key(|token| token.0);
-            spans.dedup();
+            let spans = distinct(pages.iter().flat_map(|page| page[number].iter().copied()).collect());
             let mut out = Vec::new();
             put(&mut out, &TokenFilter::new(SHARP, &resources[number]));
             put(&mut out, &TokenFilter::new(SHARP, &spans));
@@ -250,7 +257,7 @@ mod tests {
             builder.push_page(std::iter::empty());
             let sections = builder.finish(&[Token(1), Token(u64::MAX)]);
             assert_eq!(sections.len(), parts);
-            let decode = |bytes: Vec<u8>| FilterPart::decode(bytes.into(), parts, 3).unwrap();
+            let decode = |bytes: Vec<u8>| FilterPart::decode(bytes.into(), parts, 3, 3).unwrap();
             let decoded: Vec<FilterPart> = sections.into_iter().map(decode).collect();
             let of = |token| &decoded[FilterPart::of_token(token, parts)];
             assert!([1, u64::MAX].map(Token).iter().all(|token| of(*token).resources_may_have(*token)));
@@ -272,9 +279,10 @@ mod tests {
         builder.push_page(tokens(0, 100));
         let part = builder.finish(&[]).remove(0);
         let decode =
-            |bytes: &[u8], parts, pages| FilterPart::decode(Bytes::copy_from_slice(bytes), parts, pages);
+            |bytes: &[u8], parts, pages| FilterPart::decode(Bytes::copy_from_slice(bytes), parts, pages, 3);
         assert!(decode(&part, 1, 1).is_some_and(|part| part.spans.is_some()));
-        assert!(decode(&part, 1, 2).is_some_and(|part| part.spans.is_none()), "as format 2 had it");
+        let old = FilterPart::decode(part.clone().into(), 1, 2, 2);
+        assert!(old.is_some_and(|part| part.spans.is_none()), "as format 2 had it");
         for (bytes, parts, pages) in [
             (&part[..], 3, 1),
             (&part[..], 0, 1),
@@ -285,8 +293,6 @@ mod tests {
         ] {
             assert_eq!(decode(bytes, parts, pages), None);
         }
-        assert!(
-            (1..part.len()).all(|cut| decode(&part[..cut], 1, 1).is_none_or(|part| part.spans.is_none()))
-        );
+        assert!((1..part.len()).all(|cut| decode(&part[..cut], 1, 1).is_none()));
     }
 }

@@ -19,7 +19,7 @@
 //! | 1 | zone data, as in the catalog | `meta.rs` |
 //! | 2 | dictionary: services, operations, resources, scopes, slots, shapes, classes | `dictionary.rs` |
 //! | 3 | traces: sorted IDs with their rows | `traces.rs` |
-//! | 9 | filters over attribute tokens, any number of parts | `filter.rs` |
+//! | 9 | filters over attribute tokens, in 1, 2, 4, 8 or 16 parts | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
 //! | 12 | edges between services | `edges/section.rs` |
 //! | 13 | texts that several pages share | `page/write.rs` |

@@ -218,6 +218,15 @@ mod tests {
     }
 
     proptest! {
+        /// RocksDB's filters rely on it: a row whose key had another prefix would not be found.
+        #[test]
+        fn keys_of_a_trace_have_its_prefix(key in trace_key(), byte in prop::sample::select(vec![0u8, 0xff, 7])) {
+            let key = TraceKey { trace: TraceId::from_bytes([byte; 16]), ..key };
+            let (prefix, encoded) = (TraceKey::prefix(&key.tenant, key.trace), key.encode());
+            prop_assert_eq!(TraceKey::prefix_of(&encoded), &prefix[..]);
+            prop_assert_eq!(TraceKey::prefix_of(&prefix), &prefix[..]);
+        }
+
         #[test]
         fn block_keys_sort_as_they_mean(a in block_key(), b in block_key(), pages in any::<(u32, u32)>()) {
             prop_assert_eq!(a.encode().cmp(&b.encode()), a.cmp(&b));

@@ -98,15 +98,21 @@ fn check_extras(
     let edges = section(bytes, header, SectionKind::Edges)?;
     BlockEdges::decode(&edges, meta.spans, dictionary.services.len())
         .map_err(|_| FormatError::Damaged("edges"))?;
-    check_filters(bytes, header.pages(SectionKind::Filter), pages)
+    check_filters(bytes, header, pages)
 }
 
-fn check_filters(bytes: &Bytes, parts: &[Section], pages: usize) -> Result<(), FormatError> {
+fn check_filters(bytes: &Bytes, header: &Header, pages: usize) -> Result<(), FormatError> {
+    let parts = header.pages(SectionKind::Filter);
     if parts.is_empty() {
         return Err(FormatError::Missing(SectionKind::Filter));
     }
     for (number, part) in parts.iter().enumerate() {
-        let filters = FilterPart::decode(part.decode(stored(bytes, part.range()))?, parts.len(), pages);
+        let filters = FilterPart::decode(
+            part.decode(stored(bytes, part.range()))?,
+            parts.len(),
+            pages,
+            header.version(),
+        );
         filters.ok_or(FormatError::Damaged("token filter"))?;
         if part.first_row as usize != number {
             return Err(FormatError::Damaged("header"));

@@ -161,21 +161,20 @@ impl BlockReader {
         if header.is_bare() {
             return Ok(None);
         }
-        let parts = header.pages(SectionKind::Filter).len();
-        let number = FilterPart::of_token(token, parts) as u32;
-        self.filter_part(entry, number, parts, header.pages(SectionKind::Core).len()).map(Some)
+        let number = FilterPart::of_token(token, header.pages(SectionKind::Filter).len()) as u32;
+        self.filter_part(entry, &header, number).map(Some)
     }
 
     fn filter_part(
         &self,
         entry: &BlockEntry,
+        header: &Header,
         number: u32,
-        parts: usize,
-        pages: usize,
     ) -> Result<Arc<FilterPart>, BlockError> {
         let kind = SectionKind::Filter;
+        let (parts, pages) = (header.pages(kind).len(), header.pages(SectionKind::Core).len());
         let read = || -> Result<FilterPart, BlockError> {
-            let part = FilterPart::decode(self.section(entry, kind, number)?, parts, pages);
+            let part = FilterPart::decode(self.section(entry, kind, number)?, parts, pages, header.version());
             Ok(part.ok_or(FormatError::Damaged("token filter"))?)
         };
         part!(self, entry, kind, number, true, Filters, read()?)
@@ -353,6 +352,10 @@ impl BlockReader {
     }
 
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {
+        // A header that is damaged must not make an engine set memory aside.
+        if range.start > range.end || range.end > entry.row.bytes {
+            return Err(FormatError::Damaged("header").into());
+        }
         let mut parts = self.engine.get_ranges(&entry.key, &[range])?;
         Ok(parts.pop().unwrap_or_default())
     }

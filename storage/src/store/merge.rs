@@ -139,13 +139,14 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
 
 /// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many blocks or spans.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
-    let StoreConfig { merge_blocks, merge_blocks_busy, merge_spans, merge_age, busy_percent, .. } =
-        store.config;
+    let StoreConfig { merge_blocks, merge_blocks_busy, merge_age, busy_percent, .. } = store.config;
+    // Senders are sent away above the bound of what is unsealed: merges begin well before.
+    let merge_spans = store.config.merge_spans.min(store.config.max_unsealed_spans / 2);
     let now = store.clock.now();
     let is_busy = store.load.is_busy(now, busy_percent);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
     let spans = || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
-    fresh.len() >= if is_busy { merge_blocks_busy } else { merge_blocks }
+    fresh.len() >= if is_busy { merge_blocks_busy.max(merge_blocks) } else { merge_blocks }
         || spans() >= merge_spans
         || oldest.is_some_and(|oldest| oldest <= now.minus(merge_age))
 }

@@ -170,7 +170,7 @@ fn main() {
         write("sections", kind.name().replace(' ', "-").as_str(), &[&[which, 2], &bytes[..]].concat());
     }
     let filters = section(&plain, SectionKind::Filter).expect("a section");
-    write("sections", "filters", &[&[6, 2], &filters[..]].concat());
+    write("sections", "filters", &[&[6, 6], &filters[..]].concat());
     write("keys", "filter", &filters[4..36]);
     let request = request();
     let span = request.resource_spans[0].scope_spans[0].spans[0].encode_to_vec();

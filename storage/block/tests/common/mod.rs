@@ -116,7 +116,9 @@ impl OpenBlock {
             let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
             let zones = PageZone::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
             let parts = header.pages(SectionKind::Filter);
-            let part = |at| FilterPart::decode(section(block, at), parts.len(), pages.len()).unwrap();
+            let part = |at| {
+                FilterPart::decode(section(block, at), parts.len(), pages.len(), header.version()).unwrap()
+            };
             (parts.iter().map(part).collect(), rollups, edges, zones)
         };
         Self { pages, filters, rollups, edges, zones, meta, dictionary, texts, traces }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{
-    BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage, OpenPage,
-    PageRows, PageZone, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
+    BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage,
+    OpenPage, PageRows, PageZone, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
     ValuesPage,
 };
 use spandrel_fuzz::{repair_record, section};
@@ -43,9 +43,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         6 => {
-            if let Some(filters) = FilterPart::decode(section, 1, count) {
+            if let Some(filters) = FilterPart::decode(section, 1 << (count % 6), count / 6, 3) {
                 let token = Token(u64::from_le_bytes([*which; 8]));
-                (0..count).for_each(|page| _ = filters.page_may_have(page, token));
+                (0..count / 6).for_each(|page| _ = filters.page_may_have(page, token));
                 _ = filters.resources_may_have(token);
             }
         }
