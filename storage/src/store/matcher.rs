@@ -1,10 +1,12 @@
 //! Whether a span satisfies a predicate, exactly. What columns alone tell is in `pruning.rs`.
 
 use regex::Regex;
-use spandrel_block::{Number, RowFlags, Token, semantics};
+use spandrel_block::{Number, Rebuilder, RowFlags, Token, semantics};
+use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanKind, SpanView, StatusCode};
 
+use super::block::BlockError;
 use crate::plan::{AttributeScope, Comparison, Field, Literal, Predicate};
 
 pub(super) const SERVICE_NAME: &str = "service.name";
@@ -46,6 +48,22 @@ pub(crate) fn matches(
         Predicate::Exists(field) => exists(field, span, resource)?,
         Predicate::Absent(field) => !exists(field, span, resource)?,
     })
+}
+
+/// Whether the span of a row of a page, put together, satisfies a predicate.
+pub(super) fn row_matches(
+    predicate: &Predicate,
+    spans: &mut Rebuilder,
+    row: usize,
+    trace: TraceId,
+) -> Result<bool, BlockError> {
+    let mut span = Vec::new();
+    spans.seek(row);
+    spans.next(trace, &mut span)?;
+    let page = spans.page();
+    let (resource, _) = page.dictionary.records(page.core.origin[row]);
+    let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
+    Ok(matches(predicate, &span, &resource)?)
 }
 
 fn exists(field: &Field, span: &SpanView<'_>, resource: &ResourceView<'_>) -> Result<bool, WireError> {

@@ -14,8 +14,8 @@ use spandrel_proto::otlp::SpanView;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
+use super::matcher;
 use super::pruning::{BlockPredicate, ColumnRow, Verdict};
-use super::search::span_matches;
 use super::summary::{MAX_MATCHED_IDS, count_services};
 use crate::api::TraceSummary;
 use crate::plan::SearchPlan;
@@ -109,7 +109,7 @@ impl<'s> Overview<'s> {
                     Verdict::No => false,
                     Verdict::Yes => true,
                     Verdict::Perhaps => match &mut spans {
-                        Some(spans) => span_matches(&self.plan.predicate, spans, at, self.trace)?,
+                        Some(spans) => matcher::row_matches(&self.plan.predicate, spans, at, self.trace)?,
                         None => true,
                     },
                 };

@@ -14,7 +14,7 @@ use spandrel_block::{
     BlockId, CorePage, Dictionary, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta,
     TraceTable, shown_duration,
 };
-use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_proto::otlp::SpanView;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
@@ -313,7 +313,9 @@ impl<'s> Search<'s> {
                 Verdict::No => false,
                 Verdict::Yes => true,
                 Verdict::Perhaps => match &mut spans {
-                    Some(spans) => span_matches(&self.plan.predicate, spans, row, names.trace_of(row)?.0)?,
+                    Some(spans) => {
+                        matcher::row_matches(&self.plan.predicate, spans, row, names.trace_of(row)?.0)?
+                    }
                     None => true,
                 },
             };
@@ -431,21 +433,6 @@ impl<'s> Search<'s> {
         Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
     }
 
-    fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
-        let parts = self.found.remove(&trace);
-        let parts = parts.unwrap_or_else(|| self.store.parts(self.tenant, self.state, &self.view, trace));
-        // What is damaged is noticed again below, and reported there.
-        if let Ok(Some(summary)) = self.overview(trace, &parts) {
-            return Ok(Some(summary));
-        }
-        let rows: Vec<_> =
-            self.store.merged_parts(self.state, &self.view, trace, parts, &self.damage).collect();
-        summarise(trace, &rows, &self.plan.predicate, &self.plan.range)
-            .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
-    }
-}
-
-impl Search<'_> {
     /// The summary of a trace from its columns, if they tell it.
     fn overview(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
         // Of blocks whose traces nobody knows, the answer has to say that it is partial.
@@ -469,6 +456,19 @@ impl Search<'_> {
         let predicate = Arc::new(BlockPredicate::new(&self.plan.predicate, &dictionary)?);
         self.prepared.insert(entry.key.block, predicate.clone());
         Ok(predicate)
+    }
+
+    fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
+        let parts = self.found.remove(&trace);
+        let parts = parts.unwrap_or_else(|| self.store.parts(self.tenant, self.state, &self.view, trace));
+        // What is damaged is noticed again below, and reported there.
+        if let Ok(Some(summary)) = self.overview(trace, &parts) {
+            return Ok(Some(summary));
+        }
+        let rows: Vec<_> =
+            self.store.merged_parts(self.state, &self.view, trace, parts, &self.damage).collect();
+        summarise(trace, &rows, &self.plan.predicate, &self.plan.range)
+            .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
     }
 }
 
@@ -526,22 +526,6 @@ impl PageTraces {
         let (trace, _) = entry.ok_or(FormatError::Damaged("trace table"))?;
         Ok((*trace, end))
     }
-}
-
-/// Whether the span of a row of a page, put together, satisfies a predicate.
-pub(super) fn span_matches(
-    predicate: &Predicate,
-    spans: &mut Rebuilder,
-    row: usize,
-    trace: TraceId,
-) -> Result<bool, BlockError> {
-    let mut span = Vec::new();
-    spans.seek(row);
-    spans.next(trace, &mut span)?;
-    let page = spans.page();
-    let (resource, _) = page.dictionary.records(page.core.origin[row]);
-    let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
-    Ok(matcher::matches(predicate, &span, &resource)?)
 }
 
 /// Whether zone data leaves room for a matching span.
