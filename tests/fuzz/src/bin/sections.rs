@@ -143,6 +143,8 @@ fn read(page: &OpenPage) {
     let mut spans = Rebuilder::new(again.clone(), 0);
     for (row, expected) in rows.iter().enumerate().take(again.core.rows()) {
         let mut out = Vec::new();
+        // As above: a row that cannot be read stands in nobody's way.
+        spans.seek(row);
         assert_eq!(spans.next(TraceId::MIN, &mut out).ok().map(|()| out), *expected, "row {row}");
     }
 }
