@@ -6,9 +6,10 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status};
 use parking_lot::Mutex;
 use prost::Message;
-use spandrel_proto::otlp::{Decoded, SpanKind};
+use spandrel_proto::otlp::{Decoded, SpanKind, SpanView};
 use spandrel_proto::{TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
+use spandrel_storage::semantics::has_failed;
 use spandrel_storage::{
     AggregateAnswer, AppendError, Dependency, DependencyAnswer, Operation, ReadError, SearchAnswer, Series,
     StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
@@ -34,10 +35,12 @@ pub(crate) fn stored(resource: Vec<KeyValue>, span: &Span) -> StoredSpan {
     let scope =
         InstrumentationScope { name: "test".to_owned(), version: "1".to_owned(), ..Default::default() };
     let scope = ScopeSpans { scope: Some(scope), ..Default::default() };
+    let span = span.encode_to_vec();
     StoredSpan {
         resource: Bytes::from(resource.encode_to_vec()),
         scope: Bytes::from(scope.encode_to_vec()),
-        span: Bytes::from(span.encode_to_vec()),
+        failed: SpanView::parse(&span).and_then(|view| has_failed(&view)).unwrap(),
+        span: Bytes::from(span),
     }
 }
 

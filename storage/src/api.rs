@@ -134,6 +134,8 @@ pub struct StoredSpan {
     pub scope: Bytes,
     /// A `Span` message.
     pub span: Bytes,
+    /// Whether it has failed, by [`crate::semantics::has_failed`].
+    pub failed: bool,
 }
 
 /// What a search found.

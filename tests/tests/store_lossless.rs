@@ -8,8 +8,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use proptest::prelude::*;
 use prost::Message;
 use spandrel_proto::TenantId;
-use spandrel_proto::otlp::{SpanRecord, request_from_json, write_request_json};
+use spandrel_proto::otlp::{SpanRecord, SpanView, request_from_json, write_request_json};
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, SearchPlan};
+use spandrel_storage::semantics::has_failed;
 use spandrel_storage::{StoredSpan, TraceStore};
 use spandrel_tests::arbitrary::{cases, requests};
 use spandrel_tests::harness::{Ground, Harness, plan};
@@ -67,6 +68,7 @@ fn records(request: &ExportTraceServiceRequest) -> Vec<StoredSpan> {
         resource: decoded.resources[span.resource as usize].clone(),
         scope: decoded.scopes[span.scope as usize].clone(),
         span: decoded.body.slice(span.at.clone()),
+        failed: has_failed(&SpanView::parse(&decoded.body[span.at.clone()]).unwrap()).unwrap(),
     };
     decoded.spans.iter().map(stored).collect()
 }

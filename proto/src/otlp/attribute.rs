@@ -43,7 +43,34 @@ pub struct Attributes<'a> {
 // === impl KeyValueView, AnyValue ===
 
 impl<'a> KeyValueView<'a> {
+    #[inline]
     fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        match Self::parse_plain(bytes) {
+            Some(view) => Ok(view),
+            None => Self::parse_any(bytes),
+        }
+    }
+
+    /// A key and a value of one field each, short and in order, as nearly all are written.
+    #[inline]
+    fn parse_plain(bytes: &'a [u8]) -> Option<Self> {
+        let (key, bytes) = short_field(bytes, 0x0a)?;
+        let (value, []) = short_field(bytes, 0x12)? else { return None };
+        let value = match value.first()? {
+            0x0a => match short_field(value, 0x0a)? {
+                (text, []) => AnyValue::String(std::str::from_utf8(text).ok()?),
+                _ => return None,
+            },
+            0x18 => match value {
+                [_, number @ 0..0x80] => AnyValue::Int(i64::from(*number)),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Self { key: std::str::from_utf8(key).ok()?, value: Some(value) })
+    }
+
+    fn parse_any(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut view = Self { key: "", value: None };
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.next_field()? {
@@ -145,6 +172,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// A length-delimited field with this tag and a length of one byte, and what follows it.
+#[inline]
+fn short_field(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    match bytes {
+        [first, length @ 0..0x80, rest @ ..] if *first == tag => rest.split_at_checked(usize::from(*length)),
+        _ => None,
+    }
+}
+
 /// The sub-messages with one field number.
 pub(super) fn messages<'a>(
     bytes: &'a [u8],
@@ -165,4 +201,39 @@ pub(super) fn messages<'a>(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::wire::{put_bytes, put_uint};
+    use super::*;
+
+    #[test]
+    fn the_short_way_takes_what_exporters_write() {
+        let mut value = Vec::new();
+        put_bytes(&mut value, 1, b"checkout");
+        let mut attribute = Vec::new();
+        put_bytes(&mut attribute, 1, b"page");
+        put_bytes(&mut attribute, 2, &value);
+        let view = KeyValueView { key: "page", value: Some(AnyValue::String("checkout")) };
+        assert_eq!(KeyValueView::parse_plain(&attribute), Some(view));
+        put_uint(&mut attribute, 9, 1);
+        assert_eq!(KeyValueView::parse_plain(&attribute), None);
+        assert_eq!(KeyValueView::parse(&attribute), Ok(view));
+    }
+
+    proptest! {
+        /// From bytes that attributes are made of: tags, short lengths, text and the first bytes that no
+        /// text has.
+        #[test]
+        fn both_ways_read_the_same(bytes in prop::collection::vec(prop_oneof![
+            Just(0x0a), Just(0x12), Just(0x18), 0u8..6, Just(b'x'), Just(0x80), Just(0xff),
+        ], 0..12)) {
+            if let Some(view) = KeyValueView::parse_plain(&bytes) {
+                prop_assert_eq!(KeyValueView::parse_any(&bytes), Ok(view));
+            }
+        }
+    }
 }

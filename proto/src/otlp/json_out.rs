@@ -204,7 +204,11 @@ pub fn write_any_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), Wir
             write_string(out, text);
         }
         AnyValue::Bool(flag) => drop(write!(out, "{{\"boolValue\":{flag}")),
-        AnyValue::Int(int) => drop(write!(out, "{{\"intValue\":\"{int}\"")),
+        AnyValue::Int(int) => {
+            out.extend_from_slice(b"{\"intValue\":\"");
+            out.extend_from_slice(itoa::Buffer::new().format(int).as_bytes());
+            out.push(b'"');
+        }
         AnyValue::Double(double) => {
             out.extend_from_slice(b"{\"doubleValue\":");
             write_double(out, double);
@@ -289,7 +293,9 @@ impl<'o> Object<'o> {
             self.out.push(b',');
         }
         self.empty = false;
-        let _ = write!(self.out, "\"{name}\":");
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 
     fn string(&mut self, name: &str, text: &str) {
@@ -313,7 +319,9 @@ impl<'o> Object<'o> {
     fn time(&mut self, name: &str, nanos: u64) {
         if nanos != 0 {
             self.key(name);
-            let _ = write!(self.out, "\"{nanos}\"");
+            self.out.push(b'"');
+            self.out.extend_from_slice(itoa::Buffer::new().format(nanos).as_bytes());
+            self.out.push(b'"');
         }
     }
 

@@ -58,7 +58,7 @@ impl<'a> SpanView<'a> {
         &self,
         mut visit: impl FnMut(&'a [u8], RawValue<'a>),
     ) -> Result<(), WireError> {
-        let mut reader = Reader::new(self.message());
+        let mut reader = Reader::new(self.attribute_fields());
         while let Some(field) = reader.next_field()? {
             if field.number == 9 {
                 let (key, value) = raw_attribute(field.bytes()?)?;

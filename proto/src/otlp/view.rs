@@ -5,7 +5,7 @@
 //! byte sequence that is not UTF-8 is an error of the wire, so a damaged store cannot cause a panic.
 
 use super::attribute::{Attributes, messages};
-use super::wire::{Reader, WireError};
+use super::wire::{Field, Reader, WireError};
 
 /// `SpanKind` of OTLP; values that OTLP does not define stay visible as `Other`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +41,11 @@ pub enum StatusCode {
 #[derive(Debug, Clone, Copy)]
 pub struct SpanView<'a> {
     bytes: &'a [u8],
+    /// What of the message has all of field 9, of 11, and of 13: most spans have no events and no links,
+    /// and nobody has to look for them again.
+    attributes: Stretch,
+    events: Stretch,
+    links: Stretch,
     /// Field 1.
     pub trace_id: &'a [u8],
     /// Field 2.
@@ -71,6 +76,13 @@ pub struct SpanView<'a> {
     pub status_message: &'a str,
     /// Field 16.
     pub flags: u32,
+}
+
+/// From the first to the last of certain fields of a message.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stretch {
+    begin: usize,
+    end: usize,
 }
 
 /// A `ResourceSpans` without its spans.
@@ -196,8 +208,12 @@ impl StatusCode {
 impl<'a> SpanView<'a> {
     /// Reads the scalar fields of a `Span` message.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let nothing = Stretch::default();
         let mut view = Self {
             bytes,
+            attributes: nothing,
+            events: nothing,
+            links: nothing,
             trace_id: &[],
             span_id: &[],
             trace_state: "",
@@ -225,8 +241,11 @@ impl<'a> SpanView<'a> {
                 6 => view.raw_kind = field.varint()? as i32,
                 7 => view.start = field.fixed64()?,
                 8 => view.end = field.fixed64()?,
+                9 => view.attributes.widen(&field),
                 10 => view.dropped_attributes_count = field.varint()? as u32,
+                11 => view.events.widen(&field),
                 12 => view.dropped_events_count = field.varint()? as u32,
+                13 => view.links.widen(&field),
                 14 => view.dropped_links_count = field.varint()? as u32,
                 15 => view.read_status(field.bytes()?)?,
                 16 => view.flags = field.fixed32()?,
@@ -249,9 +268,9 @@ impl<'a> SpanView<'a> {
         Ok(())
     }
 
-    /// The message itself.
-    pub(super) fn message(&self) -> &'a [u8] {
-        self.bytes
+    /// The part of the message that has all its attributes.
+    pub(super) fn attribute_fields(&self) -> &'a [u8] {
+        self.attributes.of(self.bytes)
     }
 
     /// Its kind.
@@ -271,17 +290,32 @@ impl<'a> SpanView<'a> {
 
     /// Its attributes, in the order sent.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes::of(self.bytes, 9)
+        Attributes::of(self.attributes.of(self.bytes), 9)
     }
 
     /// Its events, in the order sent.
     pub fn events(&self) -> impl Iterator<Item = Result<EventView<'a>, WireError>> + use<'a> {
-        messages(self.bytes, 11).map(|m| m.and_then(EventView::parse))
+        messages(self.events.of(self.bytes), 11).map(|m| m.and_then(EventView::parse))
     }
 
     /// Its links, in the order sent.
     pub fn links(&self) -> impl Iterator<Item = Result<LinkView<'a>, WireError>> + use<'a> {
-        messages(self.bytes, 13).map(|m| m.and_then(LinkView::parse))
+        messages(self.links.of(self.bytes), 13).map(|m| m.and_then(LinkView::parse))
+    }
+}
+
+// === impl Stretch ===
+
+impl Stretch {
+    fn widen(&mut self, field: &Field<'_>) {
+        if self.end == 0 {
+            self.begin = field.begin;
+        }
+        self.end = field.end;
+    }
+
+    fn of(self, message: &[u8]) -> &[u8] {
+        &message[self.begin..self.end]
     }
 }
 

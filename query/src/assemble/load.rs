@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanView};
-use spandrel_storage::semantics::{has_failed, is_parentless, service_name};
+use spandrel_storage::semantics::{is_parentless, service_name};
 use spandrel_storage::{ReadError, StoredSpan};
 
 use super::{NamedParent, Resource, Span};
@@ -56,7 +56,7 @@ impl Loader {
     fn span(&mut self, stored: StoredSpan) -> Result<Span, WireError> {
         let view = SpanView::parse(&stored.span)?;
         let (id, named_parent) = (span_id(view.span_id), named_parent(view.parent_span_id));
-        let (kind, status, failed) = (view.kind(), view.status(), has_failed(&view)?);
+        let (kind, status, failed) = (view.kind(), view.status(), stored.failed);
         let (flags, start, sent_end) = (view.flags, view.start, view.end);
         Ok(Span {
             resource: self.resource(&stored.resource)?,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use spandrel_block::{BlockId, BlockKey, RowRange, TraceKey};
+use spandrel_block::{BlockId, BlockKey, Hour, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
 
 use super::{BlockStore, Catalog, Change, Engine, EngineError, IndexRow, Inspect, Records, TraceIndex};
@@ -142,7 +142,9 @@ impl Catalog for MemoryEngine {
 impl TraceIndex for MemoryEngine {
     fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
         let state = self.state.lock();
-        let rows = state.index.iter().filter(|(key, _)| key.tenant == *tenant && key.trace == trace);
+        let first = TraceKey { tenant: tenant.clone(), trace, hour: Hour(0), block: BlockId(0) };
+        let rows =
+            state.index.range(first..).take_while(|(key, _)| key.tenant == *tenant && key.trace == trace);
         Ok(rows.map(|(key, rows)| (key.block, *rows)).collect())
     }
 }

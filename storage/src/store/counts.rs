@@ -62,9 +62,8 @@ impl Counter {
     /// Counts a span.
     pub(super) fn add(&mut self, row: &SpanRow) -> Result<(), WireError> {
         let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
-        let failed = semantics::has_failed(&span)?;
         let minute = (span.start / MINUTE) as u32;
-        let flags = RowFlags::of(&span, failed).0 & KIND_AND_PARENT;
+        let flags = RowFlags::of(&span, row.failed).0 & KIND_AND_PARENT;
         let (service, operation) = (semantics::service_name(&resource).to_owned(), span.name.to_owned());
         let key = (minute, service.clone(), operation.clone(), flags);
         let count = self.0.entry(key).or_insert_with(|| Count {
@@ -77,7 +76,7 @@ impl Counter {
             latency: LatencySketch::default(),
         });
         count.count += 1;
-        count.errors += u64::from(failed);
+        count.errors += u64::from(row.failed);
         count.latency.add(span.duration());
         Ok(())
     }

@@ -57,7 +57,7 @@ use self::trouble::Trouble;
 use self::view::TenantState;
 use crate::api::{
     AggregateAnswer, AppendError, Damage, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
-    StoredSpan, TraceScan, TraceSpans, TraceStore,
+    TraceScan, TraceSpans, TraceStore,
 };
 use crate::backup::BackupId;
 use crate::cleaning::Cleaning;
@@ -396,8 +396,7 @@ impl TraceStore for BlockTraceStore {
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
         let damage = Damage::default();
         let rows = self.merged_rows(tenant, &state, &view, id, &damage);
-        let spans =
-            rows.map(|row| Ok(StoredSpan { resource: row.resource, scope: row.scope, span: row.span }));
+        let spans = rows.map(|row| Ok(row.into_stored()));
         Ok(Some(TraceSpans { stored, spans: Box::new(spans), damage }))
     }
 

@@ -4,7 +4,8 @@
 //! copies columns instead (`merge.rs`).
 
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
+use crate::api::StoredSpan;
 
 /// A stored span with its place in the order.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub(crate) struct SpanRow {
     pub(crate) resource: Bytes,
     pub(crate) scope: Bytes,
     pub(crate) span: Bytes,
+    /// Whether it has failed, by `semantics::has_failed`: its columns know.
+    pub(crate) failed: bool,
     pub(crate) sequence: u64,
 }
 
@@ -34,7 +38,11 @@ pub(crate) struct BlockRows {
     /// The page in hand, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
     keep_pages: bool,
-    buffer: Vec<u8>,
+    /// Rows that were put together ahead: some at once, so that they share one piece of memory.
+    ready: VecDeque<SpanRow>,
+    /// Why there are no more than those.
+    failed: Option<BlockError>,
+    ahead: usize,
 }
 
 /// Which trace a row belongs to.
@@ -61,10 +69,25 @@ pub(crate) struct Seen<T> {
 }
 
 const FEW: usize = 8;
+/// Rows that are put together ahead, at first and at the most: many ask for one, some for all.
+const LEAST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 32;
+/// Bytes of spans that are put together ahead.
+const AHEAD_BYTES: usize = 32 << 10;
 
 struct Head {
     row: SpanRow,
-    rest: BlockRows,
+    rest: Box<BlockRows>,
+}
+
+// === impl SpanRow ===
+
+impl SpanRow {
+    /// As it is given to whoever asks the store.
+    pub(crate) fn into_stored(self) -> StoredSpan {
+        let Self { resource, scope, span, failed, .. } = self;
+        StoredSpan { resource, scope, span, failed }
+    }
 }
 
 // === impl BlockRows ===
@@ -104,14 +127,43 @@ impl BlockRows {
         keep_pages: bool,
     ) -> Self {
         let (reader, entry) = (reader.clone(), entry.clone());
-        Self { reader, entry, traces, rows, page: None, keep_pages, buffer: Vec::new() }
+        let (ready, failed) = (VecDeque::new(), None);
+        Self { reader, entry, traces, rows, page: None, keep_pages, ready, failed, ahead: LEAST_AHEAD }
     }
 
     /// The next row.
     pub(crate) fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
-        if self.rows.is_empty() {
-            return Ok(None);
+        if self.ready.is_empty() && self.failed.is_none() {
+            self.failed = self.look_ahead().err();
         }
+        match self.ready.pop_front() {
+            Some(row) => Ok(Some(row)),
+            None => self.failed.take().map_or(Ok(None), Err),
+        }
+    }
+
+    fn look_ahead(&mut self) -> Result<(), BlockError> {
+        let mut bytes = Vec::new();
+        let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(self.ahead.min(self.rows.len()));
+        let mut end = Ok(());
+        while rows.len() < self.ahead && bytes.len() < AHEAD_BYTES && !self.rows.is_empty() {
+            let begin = bytes.len();
+            match self.put_together(&mut bytes) {
+                Ok(row) => rows.push((row, begin..bytes.len())),
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
+        self.ahead = (2 * self.ahead).min(MOST_AHEAD);
+        let bytes = Bytes::from(bytes);
+        self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
+        end
+    }
+
+    /// Appends the span of the next row. Its place in the bytes is for the caller to know.
+    fn put_together(&mut self, bytes: &mut Vec<u8>) -> Result<SpanRow, BlockError> {
         let row = self.rows.start;
         self.turn_page()?;
         let damaged = || FormatError::Damaged("trace table");
@@ -123,12 +175,12 @@ impl BlockRows {
         let span_id = SpanId::from_bytes(page.ids.span_id[at].to_be_bytes());
         let (resource, scope) = page.dictionary.records(page.core.origin[at]);
         let (resource, scope) = (resource.clone(), scope.clone());
+        let failed = page.dictionary.flags(page.core.class[at]).failed();
         let sequence = page.core.sequence[at];
-        self.buffer.clear();
-        spans.next(trace, &mut self.buffer)?;
+        spans.next(trace, bytes)?;
         self.rows.start += 1;
-        let span = Bytes::copy_from_slice(&self.buffer);
-        Ok(Some(SpanRow { key: RowKey::new(trace, start, span_id), resource, scope, span, sequence }))
+        let key = RowKey::new(trace, start, span_id);
+        Ok(SpanRow { key, resource, scope, span: Bytes::new(), failed, sequence })
     }
 
     /// Opens the page of the next row, unless it is in hand.
@@ -185,9 +237,23 @@ impl MergedRows {
 
     fn refill(&mut self, mut rest: BlockRows) {
         match rest.advance() {
-            Ok(Some(row)) => self.heap.push(Head { row, rest }),
+            Ok(Some(row)) => self.heap.push(Head { row, rest: Box::new(rest) }),
             Ok(None) => {}
             Err(error) => self.failed.push((rest.entry, error)),
+        }
+    }
+
+    /// The smallest row; the one behind it in its block takes its place.
+    fn pop(&mut self) -> Option<SpanRow> {
+        let mut head = self.heap.peek_mut()?;
+        match head.rest.advance() {
+            Ok(Some(next)) => Some(std::mem::replace(&mut head.row, next)),
+            Ok(None) => Some(PeekMut::pop(head).row),
+            Err(error) => {
+                let Head { row, rest } = PeekMut::pop(head);
+                self.failed.push((rest.entry, error));
+                Some(row)
+            }
         }
     }
 }
@@ -197,9 +263,12 @@ impl Iterator for MergedRows {
 
     fn next(&mut self) -> Option<SpanRow> {
         loop {
-            let Head { row, rest } = self.heap.pop()?;
-            self.refill(rest);
-            if self.group_key != Some(row.key) {
+            let row = self.pop()?;
+            let has_group = self.group_key == Some(row.key);
+            if !has_group && self.heap.peek().is_none_or(|next| next.row.key != row.key) {
+                return Some(row);
+            }
+            if !has_group {
                 self.group.clear();
                 self.group_key = Some(row.key);
             }

@@ -17,7 +17,7 @@ use super::rows::BlockRows;
 use super::search::{Search, in_view};
 use super::view::{TenantState, View};
 use super::{BlockTraceStore, matcher};
-use crate::api::{Damage, ReadError, ScannedTrace, StoredSpan, TraceScan, TraceSpans};
+use crate::api::{Damage, ReadError, ScannedTrace, TraceScan, TraceSpans};
 use crate::plan::{Order, Predicate, ScanPlan, SearchPlan};
 
 /// A part of a trace: rows of a block.
@@ -111,8 +111,7 @@ impl Scan<'_> {
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
         let rows = self.store.merged_parts(&self.state, &self.view, trace, parts, &self.damage);
-        let spans =
-            rows.map(|row| Ok(StoredSpan { resource: row.resource, scope: row.scope, span: row.span }));
+        let spans = rows.map(|row| Ok(row.into_stored()));
         Ok(Some((trace, TraceSpans { stored, spans: Box::new(spans), damage: self.damage.clone() })))
     }
 

@@ -9,12 +9,10 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use spandrel_block::semantics;
 use spandrel_block::{
     BlockId, CorePage, Dictionary, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta,
     TraceTable, shown_duration,
 };
-use spandrel_proto::otlp::SpanView;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
@@ -408,8 +406,7 @@ impl<'s> Search<'s> {
         let rows = self.store.merged_rows(self.tenant, self.state, &self.view, trace, &self.damage);
         for row in rows.filter(|row| row.sequence <= self.snapshot) {
             facts.spans += 1;
-            let failed = SpanView::parse(&row.span).and_then(|span| semantics::has_failed(&span));
-            facts.errors += u64::from(failed.unwrap_or(false));
+            facts.errors += u64::from(row.failed);
         }
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn summarise(
         };
         let counts = services.entry(semantics::service_name(&resource)).or_default();
         counts.0 += 1;
-        counts.1 += u64::from(semantics::has_failed(span)?);
+        counts.1 += u64::from(row.failed);
         if range.contains(UnixNanos(span.start)) && super::matcher::matches(predicate, span, &resource)? {
             matched.push(SpanId::from_wire(span.span_id).unwrap_or_default());
         }

@@ -110,6 +110,7 @@ impl Rows {
         let attributes = each_key_once(span.attributes())?;
         self.push_resource(&stored.resource)?;
         self.push_fields(&span, &ScopeView::parse(&stored.scope)?)?;
+        self.failed.put(stored.failed);
         for (common, column) in SPAN.iter().zip(&mut self.span_common) {
             column.put_optional(common_text(&mut self.arena, common, &attributes)?);
         }
@@ -134,7 +135,6 @@ impl Rows {
         self.duration.put(timestamp(span.duration()));
         self.status.put(fixed(span.status().name()));
         self.status_message.put_optional(unless_empty(arena, span.status_message));
-        self.failed.put(semantics::has_failed(span)?);
         self.error_code.put_optional(semantics::error_code(span)?.map(|code| arena.copy(code.as_bytes())));
         self.trace_state.put_optional(unless_empty(arena, span.trace_state));
         self.flags.put(i64::from(span.flags));
