@@ -187,9 +187,7 @@ impl PageRows {
         }
         peeker.seek(self.row);
         out.clear();
-        let here = peeker.at.clone();
-        peeker.next(trace, &mut out)?;
-        peeker.at = here;
+        peeker.peek(trace, &mut out)?;
         let origin = *self.page.core.origin.get(self.row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
         Ok((resource.clone(), scope.clone(), out.into()))

@@ -436,8 +436,8 @@ impl AttributeTest {
         slot: &Slot,
         verdicts: &mut [Verdict],
     ) -> Result<(), FormatError> {
-        let Some(column) = page.values.column(number, slot.form)? else { return Ok(()) };
-        let holds = self.column_holds(page, slot, column)?;
+        let Some(column) = page.values.whole_column(number, slot.form)? else { return Ok(()) };
+        let holds = self.column_holds(page, slot, &column)?;
         let counts = page.dictionary.slot_counts(number);
         let mut values = holds.into_iter();
         for (known, class) in verdicts.iter_mut().zip(&page.core.class) {

@@ -216,75 +216,145 @@ fn scaled(bits: u64, exponent: u8) -> Option<u64> {
 
 // === decoding ===
 
+/// A column that is read at some places only: planes stay planes, so that nobody writes out thousands of
+/// numbers for the twenty that are asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Packed {
+    /// Numbers that follow from those before them.
+    Wide(Vec<u64>),
+    /// How many, and what each of them is.
+    Constant(usize, u64),
+    /// How many, the smallest, and one byte of all, then the next.
+    Planes(usize, u64, Vec<u8>),
+    /// The values, and which of them each is.
+    Dictionary(Vec<u64>, Box<Packed>),
+    /// What integers are divided by.
+    Decimals(f64, Box<Packed>),
+}
+
 /// Takes a column of `count` values off the front.
 pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
-    decode_at(bytes, count, MAX_DEPTH)
+    Packed::decode(bytes, count)?.unpack()
 }
 
 /// Takes a column of 32-bit values off the front; each is smaller than `bound`.
 pub(crate) fn decode_u32(bytes: &mut &[u8], count: usize, bound: usize) -> Option<Vec<u32>> {
+    let bound = u64::try_from(bound).ok().filter(|bound| *bound <= 1 << 32)?;
     let wide = decode(bytes, count)?;
-    let known = wide.iter().all(|value| *value < bound as u64);
-    (known && bound <= u32::MAX as usize + 1).then(|| wide.into_iter().map(|value| value as u32).collect())
+    let known = wide.iter().fold(0, |most, value| most.max(*value)) < bound;
+    (known || wide.is_empty()).then(|| wide.into_iter().map(|value| value as u32).collect())
 }
 
-fn decode_at(bytes: &mut &[u8], count: usize, depth: u8) -> Option<Vec<u64>> {
-    let depth = depth.checked_sub(1)?;
-    match take(bytes)? {
-        CONSTANT => {
-            let value = take_varint(bytes)?;
-            Some(vec![value; count])
+impl Packed {
+    /// Takes a column of `count` values off the front.
+    pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Self> {
+        Self::decode_at(bytes, count, MAX_DEPTH)
+    }
+
+    fn decode_at(bytes: &mut &[u8], count: usize, depth: u8) -> Option<Self> {
+        let depth = depth.checked_sub(1)?;
+        Some(match take(bytes)? {
+            CONSTANT => Self::Constant(count, take_varint(bytes)?),
+            PLANES => decode_planes(bytes, count)?,
+            DELTAS => {
+                let first = take_varint(bytes)?;
+                let deltas = Self::decode_at(bytes, count.checked_sub(1)?, depth)?.unpack()?;
+                let mut last = first;
+                let rest = deltas.into_iter().map(|delta| {
+                    last = last.wrapping_add(unzigzag(delta));
+                    last
+                });
+                Self::Wide(std::iter::once(first).chain(rest).collect())
+            }
+            DICTIONARY => {
+                let known = usize::try_from(take_varint(bytes)?).ok().filter(|known| *known <= count)?;
+                let known = Self::decode_at(bytes, known, depth)?.unpack()?;
+                Self::Dictionary(known, Box::new(Self::decode_at(bytes, count, depth)?))
+            }
+            DECIMALS => {
+                let exponent = take(bytes).filter(|exponent| *exponent <= MAX_EXPONENT)?;
+                let scaled = Self::decode_at(bytes, count, depth)?;
+                Self::Decimals(10f64.powi(i32::from(exponent)), Box::new(scaled))
+            }
+            _ => return None,
+        })
+    }
+
+    /// The value at a place; `None` behind the end, and where the bytes were damaged.
+    pub(crate) fn get(&self, at: usize) -> Option<u64> {
+        match self {
+            Self::Wide(values) => values.get(at).copied(),
+            Self::Constant(count, value) => (at < *count).then_some(*value),
+            Self::Planes(count, min, planes) => (at < *count).then(|| {
+                let bytes = planes[at..].iter().step_by(*count).enumerate();
+                bytes.fold(*min, |value, (plane, byte)| value.wrapping_add(u64::from(*byte) << (8 * plane)))
+            }),
+            Self::Dictionary(known, indices) => known.get(usize::try_from(indices.get(at)?).ok()?).copied(),
+            Self::Decimals(factor, scaled) => scaled.get(at).map(|scaled| decimal(scaled, *factor)),
         }
-        PLANES => decode_planes(bytes, count),
-        DELTAS => {
-            let first = take_varint(bytes)?;
-            let deltas = decode_at(bytes, count.checked_sub(1)?, depth)?;
-            let mut last = first;
-            let rest = deltas.into_iter().map(|delta| {
-                last = last.wrapping_add(unzigzag(delta));
-                last
-            });
-            Some(std::iter::once(first).chain(rest).collect())
+    }
+
+    /// All values; `None` if the bytes were damaged.
+    pub(crate) fn unpack(self) -> Option<Vec<u64>> {
+        match self {
+            Self::Wide(values) => Some(values),
+            Self::Constant(count, value) => Some(vec![value; count]),
+            Self::Planes(count, min, planes) => {
+                let mut values = vec![min; count];
+                for (at, plane) in planes.chunks_exact(count.max(1)).enumerate() {
+                    for (value, byte) in values.iter_mut().zip(plane) {
+                        *value = value.wrapping_add(u64::from(*byte) << (8 * at));
+                    }
+                }
+                Some(values)
+            }
+            Self::Dictionary(known, indices) => {
+                let index = |at: u64| known.get(usize::try_from(at).ok()?).copied();
+                indices.unpack()?.into_iter().map(index).collect()
+            }
+            Self::Decimals(factor, scaled) => {
+                Some(scaled.unpack()?.into_iter().map(|scaled| decimal(scaled, factor)).collect())
+            }
         }
-        DICTIONARY => {
-            let known = usize::try_from(take_varint(bytes)?).ok().filter(|known| *known <= count)?;
-            let known = decode_at(bytes, known, depth)?;
-            let indices = decode_at(bytes, count, depth)?;
-            indices.into_iter().map(|at| known.get(usize::try_from(at).ok()?).copied()).collect()
+    }
+
+    /// How many of the first `count` values are zero.
+    pub(crate) fn zeros(&self, count: usize) -> usize {
+        match self {
+            Self::Planes(rows, 0, planes) if planes.len() == *rows => {
+                planes[..count.min(*rows)].iter().filter(|byte| **byte == 0).count()
+            }
+            _ => (0..count).filter(|at| self.get(*at) == Some(0)).count(),
         }
-        DECIMALS => {
-            let exponent = take(bytes).filter(|exponent| *exponent <= MAX_EXPONENT)?;
-            let factor = 10f64.powi(i32::from(exponent));
-            let scaled = decode_at(bytes, count, depth)?;
-            Some(scaled.into_iter().map(|v| (unzigzag(v) as i64 as f64 / factor).to_bits()).collect())
-        }
-        _ => None,
     }
 }
 
-fn decode_planes(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
+fn decimal(scaled: u64, factor: f64) -> u64 {
+    (unzigzag(scaled) as i64 as f64 / factor).to_bits()
+}
+
+fn decode_planes(bytes: &mut &[u8], count: usize) -> Option<Packed> {
     let min = take_varint(bytes)?;
     let width = usize::from(take(bytes).filter(|width| (1..=8).contains(width))?);
-    let raw = take(bytes)?;
     let all = ((1u16 << width) - 1) as u8;
-    let as_they_are = (raw & all).count_ones() as usize;
-    let kept = take_slice(bytes, as_they_are.checked_mul(count)?)?;
-    let mut inflated = Vec::new();
-    if raw & all != all {
-        let length = usize::try_from(take_varint(bytes)?).ok()?;
-        inflated = inflate(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
+    let raw = take(bytes)? & all;
+    let as_they_are = raw.count_ones() as usize;
+    let mut kept = take_slice(bytes, as_they_are.checked_mul(count)?)?;
+    if raw == all {
+        return Some(Packed::Planes(count, min, kept.to_vec()));
     }
-    let (mut kept, mut inflated) = (kept, inflated.as_slice());
-    let mut values = vec![min; count];
+    let length = usize::try_from(take_varint(bytes)?).ok()?;
+    let inflated = inflate(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
+    if raw == 0 {
+        return Some(Packed::Planes(count, min, inflated));
+    }
+    let mut inflated = inflated.as_slice();
+    let mut planes = Vec::with_capacity(width * count);
     for plane in 0..width {
         let source = if raw & 1 << plane != 0 { &mut kept } else { &mut inflated };
-        let (bytes, rest) = source.split_at_checked(count)?;
-        *source = rest;
-        for (value, byte) in values.iter_mut().zip(bytes) {
-            *value = value.wrapping_add(u64::from(*byte) << (8 * plane));
-        }
+        planes.extend_from_slice(take_slice(source, count)?);
     }
-    Some(values)
+    Some(Packed::Planes(count, min, planes))
 }
 
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u8> {
@@ -321,8 +391,13 @@ mod tests {
                 encode(&mut out, values, &mut deflater);
             }
             let mut rest = out.as_slice();
-            assert_eq!(decode(&mut rest, values.len()).as_deref(), Some(values));
+            let packed = Packed::decode(&mut rest, values.len()).unwrap();
             assert!(rest.is_empty());
+            let each: Option<Vec<u64>> = (0..values.len()).map(|at| packed.get(at)).collect();
+            assert_eq!((each.as_deref(), packed.get(values.len())), (Some(values), None));
+            let zeros = values.iter().take(9).filter(|value| **value == 0).count();
+            assert_eq!(packed.zeros(9.min(values.len())), zeros);
+            assert_eq!(packed.unpack().as_deref(), Some(values));
         }
         out
     }
@@ -377,7 +452,11 @@ mod tests {
 
         #[test]
         fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..100) {
-            let _ = decode(&mut bytes.as_slice(), count);
+            if let Some(packed) = Packed::decode(&mut bytes.as_slice(), count) {
+                let each: Option<Vec<u64>> = (0..count).map(|at| packed.get(at)).collect();
+                prop_assert_eq!(packed.get(count), None);
+                prop_assert_eq!(packed.unpack(), each);
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) mod zstd;
 /// No page has more rows; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
-pub use read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
+pub use read::{Column, CorePage, IdsPage, PackedColumn, TextTable, ValuesPage};
 pub use rebuild::{OpenPage, Rebuilder};
 pub use shape::{Form, Level, Shape, Slot, ValueKind};
 pub(crate) use write::{EncodedPage, PageEncoder};

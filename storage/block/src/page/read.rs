@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
-use super::ints::{self, take_slice, take_varint};
+use super::ints::{self, Packed, take_slice, take_varint};
 use super::shape::{Form, ValueKind};
 use super::zstd::inflate;
 use crate::dictionary::Dictionary;
@@ -54,10 +54,32 @@ pub struct ValuesPage {
 struct LazyColumn {
     range: std::ops::Range<usize>,
     values: u32,
-    decoded: OnceLock<Option<Column>>,
+    decoded: OnceLock<Option<PackedColumn>>,
 }
 
-/// The values of one slot.
+/// The values of one slot as they are kept: for whoever reads a few of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PackedColumn(PackedValues);
+
+#[derive(Debug, Clone, PartialEq)]
+enum PackedValues {
+    Numbers(Packed),
+    /// The distinct ones, and which of them each value is.
+    Texts(Packed, Which),
+}
+
+/// Which of the distinct texts of a column each value is.
+#[derive(Debug, Clone, PartialEq)]
+enum Which {
+    /// There is but one.
+    TheOnly(usize),
+    /// Each is another.
+    EachItsOwn,
+    /// For each value its code.
+    Codes(Packed),
+}
+
+/// The values of one slot, written out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Column {
     /// Numbers, or the bits of doubles.
@@ -240,23 +262,32 @@ impl ValuesPage {
     }
 
     /// The values of a slot; `None` if the page has none.
-    pub fn column(&self, slot: u32, form: Form) -> Result<Option<&Column>, FormatError> {
+    pub fn column(&self, slot: u32, form: Form) -> Result<Option<&PackedColumn>, FormatError> {
         let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
             return Ok(None);
         };
-        let decoded = column
-            .decoded
-            .get_or_init(|| Column::decode(&self.bytes[column.range.clone()], column.values, form));
+        let decoded = column.decoded.get_or_init(|| self.packed(column, form));
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    /// The same, decoded for the caller alone: for whoever reads a page once.
+    /// The same, written out; what was inflated for it is kept for the next one.
+    pub fn whole_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
+        let Some(packed) = self.column(slot, form)? else { return Ok(None) };
+        let column = packed.clone().into_column(self.columns[slot as usize].values);
+        column.map(Some).ok_or(FormatError::Damaged("column"))
+    }
+
+    /// The same for whoever reads a page once: nothing is kept.
     pub fn decode_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
         let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
             return Ok(None);
         };
-        let decoded = Column::decode(&self.bytes[column.range.clone()], column.values, form);
+        let decoded = self.packed(column, form).and_then(|packed| packed.into_column(column.values));
         decoded.map(Some).ok_or(FormatError::Damaged("column"))
+    }
+
+    fn packed(&self, column: &LazyColumn, form: Form) -> Option<PackedColumn> {
+        PackedColumn::decode(&self.bytes[column.range.clone()], column.values as usize, form)
     }
 
     /// Texts that only this page has.
@@ -277,43 +308,105 @@ impl ValuesPage {
     /// Bytes that it may take in memory once every column is decoded.
     pub fn size(&self) -> usize {
         let values: u64 = self.columns.iter().map(|column| u64::from(column.values)).sum();
-        self.bytes.len() * 3 + values as usize * 6 + self.columns.len() * size_of::<LazyColumn>()
+        self.bytes.len() * 4 + values as usize * 2 + self.columns.len() * size_of::<LazyColumn>()
     }
 }
 
-// === impl Column ===
+// === impl PackedColumn ===
 
-impl Column {
-    fn decode(mut bytes: &[u8], values: u32, form: Form) -> Option<Self> {
-        let (bytes, values) = (&mut bytes, values as usize);
+impl PackedColumn {
+    fn decode(mut bytes: &[u8], values: usize, form: Form) -> Option<Self> {
+        let bytes = &mut bytes;
         let column = match form.value_kind() {
-            ValueKind::Number | ValueKind::Double => Self::Numbers(ints::decode(bytes, values)?),
-            ValueKind::Text => Self::texts(bytes, values)?,
+            ValueKind::Number | ValueKind::Double => PackedValues::Numbers(Packed::decode(bytes, values)?),
+            ValueKind::Text => {
+                let distinct = usize::try_from(take_varint(bytes)?).ok();
+                let distinct = distinct.filter(|distinct| *distinct <= values && *distinct > 0)?;
+                let references = Packed::decode(bytes, distinct)?;
+                PackedValues::Texts(references, Which::decode(bytes, distinct, values)?)
+            }
             ValueKind::None => return None,
         };
-        bytes.is_empty().then_some(column)
+        bytes.is_empty().then_some(Self(column))
     }
 
-    fn texts(bytes: &mut &[u8], values: usize) -> Option<Self> {
-        let distinct = usize::try_from(take_varint(bytes)?).ok().filter(|n| *n <= values && *n > 0)?;
-        let references = ints::decode_u32(bytes, distinct, u32::MAX as usize)?;
-        if distinct == 1 {
-            return Some(Self::Texts { references, index: vec![0; values] });
+    /// The number at a place; `None` if it is not there, or the column is one of texts.
+    pub(crate) fn number(&self, at: usize) -> Option<u64> {
+        match &self.0 {
+            PackedValues::Numbers(numbers) => numbers.get(at),
+            PackedValues::Texts(..) => None,
         }
-        if distinct == values {
-            return Some(Self::Texts { references, index: (0..values as u32).collect() });
+    }
+
+    /// The reference of the text at a place, given how many texts are listed before it.
+    pub(crate) fn reference(&self, at: usize, listed: &mut u32) -> Option<u32> {
+        let PackedValues::Texts(references, which) = &self.0 else { return None };
+        u32::try_from(references.get(which.of(at, listed)?)?).ok()
+    }
+
+    /// How many texts are listed before a place.
+    pub(crate) fn listed_before(&self, at: usize) -> u32 {
+        match &self.0 {
+            PackedValues::Texts(_, Which::Codes(codes)) => codes.zeros(at) as u32,
+            _ => 0,
         }
-        let mut index = ints::decode_u32(bytes, values, distinct + 1)?;
-        let mut listed = 0;
-        for code in &mut index {
-            if *code == 0 {
-                *code = listed;
-                listed += 1;
-            } else {
-                *code = listed.checked_sub(*code)?;
+    }
+
+    fn into_column(self, values: u32) -> Option<Column> {
+        match self.0 {
+            PackedValues::Numbers(numbers) => Some(Column::Numbers(numbers.unpack()?)),
+            PackedValues::Texts(references, which) => {
+                let narrow = |reference: u64| u32::try_from(reference).ok();
+                let references = references.unpack()?.into_iter().map(narrow).collect::<Option<_>>()?;
+                Some(Column::Texts { references, index: which.index(values)? })
             }
         }
-        (listed as usize == distinct).then_some(Self::Texts { references, index })
+    }
+}
+
+impl Which {
+    fn decode(bytes: &mut &[u8], distinct: usize, values: usize) -> Option<Self> {
+        if distinct == 1 {
+            return Some(Self::TheOnly(values));
+        }
+        if distinct == values {
+            return Some(Self::EachItsOwn);
+        }
+        let codes = Packed::decode(bytes, values)?;
+        (codes.zeros(values) == distinct).then_some(Self::Codes(codes))
+    }
+
+    /// Which one a value is, given how many are listed before it.
+    fn of(&self, at: usize, listed: &mut u32) -> Option<usize> {
+        let codes = match self {
+            Self::TheOnly(values) => return (at < *values).then_some(0),
+            Self::EachItsOwn => return Some(at),
+            Self::Codes(codes) => codes,
+        };
+        match codes.get(at)? {
+            0 => {
+                *listed += 1;
+                Some(*listed as usize - 1)
+            }
+            back => u64::from(*listed).checked_sub(back).map(|place| place as usize),
+        }
+    }
+
+    fn index(self, values: u32) -> Option<Vec<u32>> {
+        let codes = match self {
+            Self::TheOnly(values) => return Some(vec![0; values]),
+            Self::EachItsOwn => return Some((0..values).collect()),
+            Self::Codes(codes) => codes.unpack()?,
+        };
+        let mut listed = 0u32;
+        let place = |code: u64| match code {
+            0 => {
+                listed += 1;
+                Some(listed - 1)
+            }
+            back => u64::from(listed).checked_sub(back).map(|place| place as u32),
+        };
+        codes.into_iter().map(place).collect()
     }
 }
 
@@ -426,7 +519,7 @@ mod tests {
         assert_eq!((core.rows(), core.start[0], core.start[2]), (16_384, 7, 9));
         let page = ValuesPage::open(values(&[(1, &[0, 9])]), &core, &dictionary).unwrap();
         assert_eq!(page.column(0, Form::Varint), Ok(None));
-        assert_eq!(page.column(1, Form::Varint), Ok(Some(&Column::Numbers(vec![9; 3 * 16_384]))));
+        assert_eq!(page.decode_column(1, Form::Varint), Ok(Some(Column::Numbers(vec![9; 3 * 16_384]))));
         assert!(page.local_texts().unwrap().is_empty());
     }
 
@@ -470,12 +563,19 @@ mod tests {
     fn texts_are_listed_in_the_order_in_which_they_come() {
         // Two distinct ones, listed at first sight and referred to by how far back they stand.
         let codes = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 1, 2];
-        let column = Column::decode(&codes, 4, Form::String);
+        let column = PackedColumn::decode(&codes, 4, Form::String).unwrap();
+        let mut listed = 0;
+        let each: Vec<_> = (0..5).map(|at| column.reference(at, &mut listed)).collect();
+        assert_eq!(each, [Some(2), Some(0), Some(0), Some(2), None]);
+        assert_eq!([0, 1, 2, 3].map(|at| column.listed_before(at)), [0, 1, 2, 2]);
         let texts = Column::Texts { references: vec![2, 0], index: vec![0, 1, 1, 0] };
-        assert_eq!(column, Some(texts));
-        let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 1, 0, 1, 2];
-        assert_eq!(Column::decode(&before_the_first, 4, Form::String), None);
-        assert_eq!(Column::decode(&[3, 0, 0, 0, 0], 2, Form::String), None, "more texts than values");
+        assert_eq!(column.into_column(4), Some(texts));
+        let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 1, 0, 0, 2];
+        let column = PackedColumn::decode(&before_the_first, 4, Form::String).unwrap();
+        assert_eq!((column.reference(0, &mut 0), column.into_column(4)), (None, None));
+        let three_for_two = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 0, 2];
+        assert_eq!(PackedColumn::decode(&three_for_two, 4, Form::String), None, "more than are listed");
+        assert_eq!(PackedColumn::decode(&[3, 0, 0, 0, 0], 2, Form::String), None, "more texts than values");
     }
 
     #[test]
@@ -502,7 +602,18 @@ mod tests {
             let core = CorePage::decode(&core(3), &dictionary).unwrap();
             if let Ok(page) = ValuesPage::open(bytes.into(), &core, &dictionary) {
                 for (slot, form) in [(0, Form::Varint), (1, Form::String)] {
-                    let _ = page.column(slot, form);
+                    let (packed, column) = (page.column(slot, form), page.decode_column(slot, form));
+                    if let (Ok(Some(packed)), Ok(Some(column))) = (packed, column) {
+                        let mut listed = 0;
+                        let mut same = |at: usize| match &column {
+                            Column::Numbers(numbers) => packed.number(at) == numbers.get(at).copied(),
+                            Column::Texts { references, index } => {
+                                let reference = packed.reference(at, &mut listed);
+                                reference == index.get(at).map(|which| references[*which as usize])
+                            }
+                        };
+                        prop_assert!((0..3).all(&mut same));
+                    }
                 }
                 let _ = page.local_texts();
             }

@@ -6,7 +6,7 @@ use spandrel_proto::otlp::wire::put_varint;
 use spandrel_proto::{SpanId, TraceId};
 
 use super::read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
-use super::shape::{EVENTS, Form, Slot};
+use super::shape::{EVENTS, Form, Slot, ValueKind};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 use crate::writer::Row;
@@ -30,10 +30,14 @@ pub struct OpenPage {
 /// Writes the spans of consecutive rows of a page.
 #[derive(Debug, Clone)]
 pub struct Rebuilder {
-    pub(crate) page: OpenPage,
-    pub(crate) at: Position,
+    page: OpenPage,
+    at: Position,
+    /// For each slot of texts, how many of its column are listed so far; `UNKNOWN` until it is read.
+    listed: Vec<u32>,
     nested: Vec<u8>,
 }
+
+const UNKNOWN: u32 = u32::MAX;
 
 /// A row, and how much lies in front of it.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +55,8 @@ impl Rebuilder {
     /// Begins at a row of the page.
     pub fn new(page: OpenPage, row: usize) -> Self {
         let at = Position::of(&page, row);
-        Self { page, at, nested: Vec::new() }
+        let listed = vec![UNKNOWN; at.taken.len()];
+        Self { page, at, listed, nested: Vec::new() }
     }
 
     /// The page whose rows these are.
@@ -68,6 +73,7 @@ impl Rebuilder {
     pub fn seek(&mut self, row: usize) {
         if row != self.at.row {
             self.at = Position::of(&self.page, row);
+            self.listed.fill(UNKNOWN);
         }
     }
 
@@ -76,8 +82,16 @@ impl Rebuilder {
         self.write(trace, out).ok_or(FormatError::Damaged("values of a page"))
     }
 
+    /// The same, and the row still comes next.
+    pub(crate) fn peek(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        let here = (self.at.clone(), self.listed.clone());
+        let peeked = self.next(trace, out);
+        (self.at, self.listed) = here;
+        peeked
+    }
+
     fn write(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Option<()> {
-        let Self { page, at, nested: scratch } = self;
+        let Self { page, at, listed, nested: scratch } = self;
         let OpenPage { dictionary, core, ids, values, .. } = &*page;
         let row = at.row;
         let class = dictionary.classes.get(*core.class.get(row)? as usize)?;
@@ -104,11 +118,11 @@ impl Rebuilder {
                     scratch.clear();
                     for &number in &shape.slots {
                         let slot = dictionary.slots.get(number as usize)?;
-                        page.put_value(scratch, slot, number, &mut at.taken, start)?;
+                        page.put_value(scratch, slot, number, &mut at.taken, listed, start)?;
                     }
                     put_field(out, slot, scratch);
                 }
-                _ => page.put_value(out, slot, number, &mut at.taken, start)?,
+                _ => page.put_value(out, slot, number, &mut at.taken, listed, start)?,
             }
         }
         at.row += 1;
@@ -159,11 +173,12 @@ impl OpenPage {
         let Self { core, dictionary, values, .. } = self;
         let mut numbers = Vec::new();
         for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| PageZone::is_bounded(slot)) {
-            if let Some(Column::Numbers(column)) = values.column(at as u32, slot.form)? {
-                numbers.push((at as u32, slot.form, column.as_slice()));
+            if let Some(Column::Numbers(column)) = values.decode_column(at as u32, slot.form)? {
+                numbers.push((at as u32, slot.form, column));
             }
         }
-        Ok(PageZone::of(&core.class, &core.start, &core.duration, numbers.into_iter()))
+        let numbers = numbers.iter().map(|(at, form, column)| (*at, *form, column.as_slice()));
+        Ok(PageZone::of(&core.class, &core.start, &core.duration, numbers))
     }
 
     /// Appends a field with the slot's next value.
@@ -173,27 +188,25 @@ impl OpenPage {
         slot: &Slot,
         number: u32,
         taken: &mut [u32],
+        listed: &mut [u32],
         start: u64,
     ) -> Option<()> {
         if slot.form == Form::Literal {
             out.extend_from_slice(&slot.name);
             return Some(());
         }
-        let at = &mut taken[number as usize];
         let column = self.values.column(number, slot.form).ok()??;
-        match column {
-            Column::Numbers(numbers) => {
-                let value = *numbers.get(*at as usize)?;
-                *at += 1;
-                put_number(out, slot, value, start)
-            }
-            Column::Texts { references, index } => {
-                let reference = *references.get(*index.get(*at as usize)? as usize)?;
-                *at += 1;
-                put_text(out, slot, self.values.text(reference, &self.texts).ok()?);
-                Some(())
-            }
+        let at = taken[number as usize] as usize;
+        taken[number as usize] += 1;
+        if slot.form.value_kind() != ValueKind::Text {
+            return put_number(out, slot, column.number(at)?, start);
         }
+        let listed = &mut listed[number as usize];
+        if *listed == UNKNOWN {
+            *listed = column.listed_before(at);
+        }
+        put_text(out, slot, self.values.text(column.reference(at, listed)?, &self.texts).ok()?);
+        Some(())
     }
 }
 

@@ -429,5 +429,5 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
 fn columns(page: &OpenPage) -> Vec<Column> {
     let slots = page.dictionary.slots.iter().enumerate();
     let with_values = slots.filter(|(_, slot)| slot.form.value_kind() != ValueKind::None);
-    with_values.filter_map(|(at, slot)| page.values.column(at as u32, slot.form).unwrap().cloned()).collect()
+    with_values.filter_map(|(at, slot)| page.values.decode_column(at as u32, slot.form).unwrap()).collect()
 }
