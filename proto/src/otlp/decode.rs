@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::head::SpanHead;
 use super::plain::{is_plain_attribute, plain_attributes};
 use super::wire::{Reader, Value, WireError};
 use crate::{SpanId, TraceId, UnixNanos};
@@ -120,15 +121,11 @@ impl Container {
 
 impl Decoder<'_> {
     fn resource_spans(&mut self, body: &Bytes, message: &[u8], base: usize) -> Result<(), WireError> {
-        let record = without_field(body, message, base, 2)?;
+        let (record, inside) = split(body, message, base, 2)?;
         let flaw = self.container_flaw(&record, base, "resource")?;
         let mut resource = Container { record, flaw, index: None };
-        let mut reader = Reader::at_offset(message, base);
-        while let Some(field) = reader.next_field()? {
-            if field.number == 2 {
-                let inner = field.bytes().map_err(|_| reader.wrong_type(2))?;
-                self.scope_spans(body, inner, reader.offset() - inner.len(), &mut resource)?;
-            }
+        for at in inside {
+            self.scope_spans(body, &body[at.clone()], at.start, &mut resource)?;
         }
         Ok(())
     }
@@ -140,18 +137,12 @@ impl Decoder<'_> {
         base: usize,
         resource: &mut Container,
     ) -> Result<(), WireError> {
-        let record = without_field(body, message, base, 2)?;
+        let (record, inside) = split(body, message, base, 2)?;
         let own_flaw = self.container_flaw(&record, base, "scope")?;
         let mut scope = Container { record, flaw: resource.flaw.clone().or(own_flaw), index: None };
-        let mut reader = Reader::at_offset(message, base);
-        while let Some(field) = reader.next_field()? {
-            if field.number != 2 {
-                continue;
-            }
-            let span = field.bytes().map_err(|_| reader.wrong_type(2))?;
-            let at = reader.offset() - span.len()..reader.offset();
+        for at in inside {
             let flaw = scope.flaw.clone();
-            match flaw.map_or_else(|| self.span(span, at.start), |flaw| Err(Flaw::Span(flaw))) {
+            match flaw.map_or_else(|| self.span(&body[at.clone()], at.start), |flaw| Err(Flaw::Span(flaw))) {
                 Ok((trace_id, span_id, start)) => {
                     let resource = resource.listed_in(&mut self.out.resources);
                     let scope = scope.listed_in(&mut self.out.scopes);
@@ -193,6 +184,10 @@ impl Decoder<'_> {
         let mut flaw = None;
         let mut keys = 0;
         let mut reader = Reader::at_offset(span, base);
+        if let Some(head) = SpanHead::parse(span).filter(|head| head.name.is_ascii()) {
+            (trace_id, span_id, start, keys) = (head.trace_id, head.span_id, head.start, 3);
+            reader.advance(head.length);
+        }
         loop {
             // No nesting at all may be allowed: then no value is fine.
             if self.limits.max_nesting > 0 {
@@ -236,12 +231,20 @@ fn bad_id(what: &str, id: &[u8], expected: usize) -> Flaw {
     })
 }
 
-/// The message without the fields of one number: a slice of the body where it is one piece.
-fn without_field(body: &Bytes, message: &[u8], base: usize, number: u32) -> Result<Bytes, WireError> {
-    let mut pieces: Vec<Range<usize>> = Vec::new();
+/// The message without the fields of one number (a slice of the body where it is one piece), and where in
+/// the body those fields have their bytes.
+fn split(
+    body: &Bytes,
+    message: &[u8],
+    base: usize,
+    number: u32,
+) -> Result<(Bytes, Vec<Range<usize>>), WireError> {
+    let (mut pieces, mut inside): (Vec<Range<usize>>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
     let mut reader = Reader::at_offset(message, base);
     while let Some(field) = reader.next_field()? {
         if field.number == number {
+            let bytes = field.bytes().map_err(|_| reader.wrong_type(number))?;
+            inside.push(reader.offset() - bytes.len()..reader.offset());
             continue;
         }
         match pieces.last_mut() {
@@ -249,11 +252,12 @@ fn without_field(body: &Bytes, message: &[u8], base: usize, number: u32) -> Resu
             _ => pieces.push(field.begin..field.end),
         }
     }
-    Ok(match pieces.as_slice() {
+    let rest = match pieces.as_slice() {
         [] => Bytes::new(),
         [one] => body.slice(base + one.start..base + one.end),
         many => many.iter().flat_map(|piece| &message[piece.clone()]).copied().collect::<Vec<u8>>().into(),
-    })
+    };
+    Ok((rest, inside))
 }
 
 // === impl Rejections ===

@@ -6,6 +6,7 @@
 
 mod attribute;
 mod decode;
+mod head;
 mod json_in;
 mod json_out;
 mod plain;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub use attribute::{AnyValue, Attributes, KeyValueView};
 pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, Rejections, decode_request};
+pub use head::SpanHead;
 pub use json_in::{JsonError, request_from_json};
 pub use json_out::{
     write_any_value, write_attributes, write_event, write_link, write_request_json, write_resource_entry,

@@ -1,6 +1,7 @@
 //! Walks over a span that look at bytes alone: its key, and its attributes without checking their text
 //! again. What is hashed, sorted or skipped needs no more.
 
+use super::head::SpanHead;
 use super::view::SpanView;
 use super::wire::{Reader, WireError};
 use crate::{SpanId, TraceId};
@@ -35,6 +36,10 @@ impl SpanKey {
     /// Reads the key of a span that [`super::decode_request`] has accepted: it has each of the three
     /// fields once, and exporters write them first, so the walk ends early.
     pub fn parse(span: &[u8]) -> Result<Self, WireError> {
+        if let Some(head) = SpanHead::parse(span) {
+            let trace_id = TraceId::from_bytes(*head.trace_id);
+            return Ok(Self { trace_id, start: head.start, span_id: SpanId::from_bytes(*head.span_id) });
+        }
         let mut key = Self::default();
         let mut missing = 3;
         let mut reader = Reader::new(span);

@@ -5,6 +5,7 @@
 //! byte sequence that is not UTF-8 is an error of the wire, so a damaged store cannot cause a panic.
 
 use super::attribute::{Attributes, messages};
+use super::head::SpanHead;
 use super::wire::{Field, Reader, WireError};
 
 /// `SpanKind` of OTLP; values that OTLP does not define stay visible as `Other`.
@@ -231,6 +232,14 @@ impl<'a> SpanView<'a> {
             flags: 0,
         };
         let mut reader = Reader::new(bytes);
+        if let Some(head) = SpanHead::parse(bytes)
+            && let Ok(name) = std::str::from_utf8(head.name)
+        {
+            (view.trace_id, view.span_id, view.name) = (head.trace_id, head.span_id, name);
+            view.parent_span_id = head.parent_id.map_or(&[], |parent| &parent[..]);
+            (view.raw_kind, view.start, view.end) = (head.kind.into(), head.start, head.end);
+            reader.advance(head.length);
+        }
         while let Some(field) = reader.next_field()? {
             match field.number {
                 1 => view.trace_id = field.bytes()?,

@@ -5,7 +5,7 @@
 //! field by field: nothing is normalised, nothing is lost.
 
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
-use spandrel_proto::otlp::{RawValue, raw_attribute};
+use spandrel_proto::otlp::{RawValue, SpanHead, raw_attribute};
 
 use super::columns::PageColumns;
 use super::guess::Guess;
@@ -43,6 +43,7 @@ pub(crate) struct Shredder {
     /// Slots whose columns got a value from the span in hand, to take it back.
     pushed: Vec<u32>,
     guess: Guess,
+    heads: Heads,
     /// Events and links of the span in hand.
     events: usize,
     links: usize,
@@ -52,6 +53,11 @@ pub(crate) struct Shredder {
     peers: bool,
 }
 
+/// The slots of the front of a span that is written as nearly all are, by its kind and whether it names a
+/// parent: the same in all spans of a block. Empty until one was taken apart field by field.
+#[derive(Debug, Default)]
+struct Heads([[Vec<u32>; 2]; 6]);
+
 /// More slots are not told apart: further attributes are kept as bytes, whatever an attacker sends.
 pub(crate) const MAX_SLOTS: usize = 8192;
 /// Longer messages are kept as bytes.
@@ -60,6 +66,10 @@ const MAX_SHAPE: usize = 1024;
 pub(crate) const MAX_SHAPES: usize = 65_536;
 
 const START: u32 = u32::MAX;
+/// Trace ID, span ID, name, kind, start and end.
+const LEAST_HEAD: usize = 6;
+/// The numbers of the fields that each head has, as bits.
+const HEAD_FIELDS: u32 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
 /// What a row shows of a span, met on the walk.
 #[derive(Debug, Default)]
@@ -137,9 +147,14 @@ impl Shredder {
         start: u64,
         facts: &mut Facts<'a>,
     ) -> Result<bool, WireError> {
-        let mut at = 0;
-        let mut before = START;
+        let head = SpanHead::parse(span);
+        let mut at = head.as_ref().map_or(0, |head| self.head(words, head, facts));
+        let known = self.span.len();
+        let mut before = self.span.last().copied().unwrap_or(START);
         let (mut seen, mut twice) = (0u32, false);
+        if let Some(head) = head.filter(|_| known > 0) {
+            seen = HEAD_FIELDS | u32::from(head.parent_id.is_some()) << 4;
+        }
         while at < span.len() {
             let likely = self.guess.slot(words.slots.after(before));
             if let Some((length, value)) = words.slots.recognise(likely, &span[at..]) {
@@ -189,7 +204,22 @@ impl Shredder {
             self.span.push(slot);
             before = slot;
         }
+        if let Some(head) = head.filter(|_| known == 0) {
+            self.heads.learn(&head, &self.span);
+        }
         Ok(!twice)
+    }
+
+    /// Takes the front of a span, if its slots are known; returns how many bytes that were.
+    #[inline]
+    fn head<'a>(&mut self, words: &Vocabulary, head: &SpanHead<'a>, facts: &mut Facts<'a>) -> usize {
+        let Some(&last) = self.heads.slots(head).last() else { return 0 };
+        self.span.extend_from_slice(self.heads.slots(head));
+        (facts.trace_id, facts.span_id, facts.name) = (head.trace_id, head.span_id, head.name);
+        facts.parent_id = head.parent_id.map_or(&[], |parent| &parent[..]);
+        (facts.kind, facts.end) = (head.kind.into(), head.end);
+        self.guess.named(head.name, last, &words.shapes);
+        head.length
     }
 
     /// The value of an attribute that was recognised by its slot.
@@ -403,6 +433,21 @@ impl Shredder {
         }
         columns.events.truncate(columns.events.len() - self.events);
         columns.links.truncate(columns.links.len() - self.links);
+    }
+}
+
+// === impl Heads ===
+
+impl Heads {
+    fn slots(&self, head: &SpanHead<'_>) -> &[u32] {
+        &self.0[usize::from(head.kind)][usize::from(head.parent_id.is_some())]
+    }
+
+    /// Remembers the slots of a span that was taken apart field by field.
+    fn learn(&mut self, head: &SpanHead<'_>, span: &[u32]) {
+        let has_parent = usize::from(head.parent_id.is_some());
+        let slots = span.get(..LEAST_HEAD + has_parent).unwrap_or_default();
+        self.0[usize::from(head.kind)][has_parent] = slots.to_vec();
     }
 }
 
