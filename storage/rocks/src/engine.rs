@@ -18,7 +18,7 @@ use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
 use crate::live::LiveBlocks;
-use crate::options::{CATALOG, FRESH, INDEX, REPLACED, SEALED};
+use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
 use crate::recovery;
 
 /// What survives when `commit` has returned.
@@ -275,7 +275,7 @@ impl Engine for RocksEngine {
 
     fn flush(&self) -> Result<(), EngineError> {
         // The store's own records as well: one that is not written out would keep every log since.
-        for name in [FRESH, SEALED, CATALOG, INDEX, REPLACED, rocksdb::DEFAULT_COLUMN_FAMILY_NAME] {
+        for name in ALL {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
             failpoint::reach(Failpoint::Flushed);
         }

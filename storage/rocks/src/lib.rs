@@ -21,6 +21,7 @@ mod disk;
 mod engine;
 mod live;
 mod options;
+mod orphans;
 mod recovery;
 
 pub use disk::{Disk, LockError};

@@ -15,6 +15,9 @@ pub(crate) const SEALED: &str = "sealed";
 pub(crate) const CATALOG: &str = "catalog";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const REPLACED: &str = "replaced";
+/// All families.
+pub(crate) const ALL: [&str; 6] =
+    [FRESH, SEALED, CATALOG, INDEX, REPLACED, rocksdb::DEFAULT_COLUMN_FAMILY_NAME];
 
 /// Up to three memtables of this size for each family of pages hold a burst. Twice the size takes up to 60 MB
 /// more while spans pour in, and saves no CPU.

@@ -16,6 +16,7 @@ use crate::disk::Disk;
 use crate::engine::{Database, OpenError, is_no_space};
 use crate::live::LiveBlocks;
 use crate::options;
+use crate::orphans::BlobFiles;
 
 /// Opens the database of a data directory.
 pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Database, OpenError> {
@@ -26,6 +27,7 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Databa
         let families = options::families(live, disk.reserve_bytes());
         Database::open_cf_descriptors(&options::database(recovery), path, families)
     };
+    let blobs = BlobFiles::list(path);
     // Only the torn end of the last log may be missing.
     let strict = DBRecoveryMode::TolerateCorruptedTailRecords;
     let mut opened = open(strict);
@@ -50,6 +52,10 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Databa
         .map_err(|error| match is_no_space(&error) {
             true => OpenError::NoSpace { path: path.to_owned(), error },
             false => OpenError::Rocks { path: path.to_owned(), error },
+        })
+        .inspect(|db| match blobs {
+            Ok(blobs) => blobs.remove_orphans(db, &options::ALL),
+            Err(error) => tracing::warn!(%error, "what a killed process was writing is not looked for"),
         })
 }
 

@@ -10,12 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use rocksdb::{BottommostLevelCompaction, CompactOptions, DEFAULT_COLUMN_FAMILY_NAME};
+use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use spandrel_block::{BlockKey, CatalogRow};
 use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError};
 
 use super::{RocksEngine, failure, successor};
-use crate::options::{CATALOG, FRESH, INDEX, REPLACED, SEALED};
+use crate::options::{ALL, CATALOG, FRESH, SEALED};
 
 /// How far a purge is.
 #[derive(Debug, Default)]
@@ -42,7 +42,6 @@ struct Window {
 const GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
 const FAILURES: &str = "rocksdb.background-errors";
-const ALL: [&str; 6] = [FRESH, SEALED, CATALOG, INDEX, REPLACED, DEFAULT_COLUMN_FAMILY_NAME];
 /// What a log begins with before anything is written to it; a row of any block is longer.
 const EMPTY_LOG: u64 = 32;
 /// Blocks' pages: the families with blob files.

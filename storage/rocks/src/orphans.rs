@@ -1,0 +1,139 @@
+//! Blob files that a killed process was writing, and that no table came to point at.
+//!
+//! RocksDB (seen in 11.8) removes files that nothing points at when it opens a database, but not blob
+//! files without a footer: it takes them for files that are being written. A process that is killed while
+//! it writes out a memtable leaves one, and it would stay for ever: up to a blob file of disk for each
+//! kill, with spans in it that somebody may have deleted. What was there before the database was opened
+//! and is not of its state is not being written by anybody.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Database;
+
+/// Blob files in a database's directory.
+pub(crate) struct BlobFiles(BTreeSet<PathBuf>);
+
+/// What tells of the current state of a family, its blob files included.
+const TABLES: &str = "rocksdb.sstables";
+const BLOB_FILES: &str = "rocksdb.num-blob-files";
+
+// === impl BlobFiles ===
+
+impl BlobFiles {
+    /// Those that are there. Comes before the database is opened.
+    pub(crate) fn list(path: &Path) -> io::Result<Self> {
+        let mut found = BTreeSet::new();
+        if path.exists() {
+            for entry in fs::read_dir(path)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "blob") {
+                    found.insert(path);
+                }
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// Removes those that are not of the state that was opened, and are not gone either. If it cannot be
+    /// told what that state is, everything stays.
+    pub(crate) fn remove_orphans(self, db: &Database, families: &[&str]) {
+        let left: Vec<PathBuf> = self.0.into_iter().filter(|file| file.exists()).collect();
+        if left.is_empty() {
+            return;
+        }
+        let Some(live) = live(db, families) else {
+            tracing::warn!("RocksDB does not say which blob files it has; those of a killed process stay");
+            return;
+        };
+        for file in left.iter().filter(|file| number_of(file).is_some_and(|number| !live.contains(&number))) {
+            match fs::remove_file(file) {
+                Ok(()) => tracing::info!(file = %file.display(), "removed what a killed process was writing"),
+                // It went by itself in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(file = %file.display(), %error, "what a killed process was writing stays");
+                }
+            }
+        }
+    }
+}
+
+fn number_of(file: &Path) -> Option<u64> {
+    file.file_stem()?.to_str()?.parse().ok()
+}
+
+/// The numbers of all blob files of the current state; `None` unless RocksDB tells as many as it counts.
+fn live(db: &Database, families: &[&str]) -> Option<BTreeSet<u64>> {
+    let mut live = BTreeSet::new();
+    for family in families {
+        let handle = db.cf_handle(family)?;
+        let count = db.property_int_value_cf(&handle, BLOB_FILES).ok()??;
+        let tables = db.property_value_cf(&handle, TABLES).ok()??;
+        let numbers = told_numbers(&tables);
+        if numbers.len() as u64 != count {
+            return None;
+        }
+        live.extend(numbers);
+    }
+    Some(live)
+}
+
+/// The blob files of a description, each of which begins with its number.
+fn told_numbers(tables: &str) -> BTreeSet<u64> {
+    let numbers = tables.split("blob_file_number: ").skip(1);
+    numbers.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_block::{BlockId, BlockKey, Hour};
+    use spandrel_proto::TenantId;
+    use spandrel_storage::engine::{BlockStore as _, Catalog as _, Change, Engine as _, NewBlock};
+
+    use super::*;
+    use crate::{Disk, Durability, RocksEngine};
+
+    fn open(directory: &Path) -> RocksEngine {
+        RocksEngine::open(Disk::lock(directory, 1 << 20).unwrap(), Durability::Sync).unwrap()
+    }
+
+    fn blobs(directory: &Path) -> BTreeSet<PathBuf> {
+        BlobFiles::list(&directory.join("store")).unwrap().0
+    }
+
+    #[test]
+    fn what_a_killed_process_was_writing_goes_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = bytes::Bytes::from(vec![7; 200_000]);
+        let mut change =
+            Change { tenant: TenantId::default(), hour: Hour(1), adds: Vec::new(), removes: Vec::new() };
+        for (id, short_lived) in [(1, true), (2, false)] {
+            let row = spandrel_block::record::encode(1, &0u8).unwrap();
+            let id = BlockId(id);
+            change.adds.push(NewBlock { id, bytes: bytes.clone(), row, short_lived, index: Vec::new() });
+        }
+        let engine = open(directory.path());
+        engine.commit(&change).unwrap();
+        engine.flush().unwrap();
+        drop(engine);
+        let live = blobs(directory.path());
+        assert_eq!(live.len(), 2, "one for each family");
+        // One that was just made, one with a header and some rows, and a live one that lost its footer.
+        for (number, length) in [(3, 0), (900, 5_000)] {
+            let orphan = directory.path().join(format!("store/{number:06}.blob"));
+            fs::write(orphan, fs::read(live.first().unwrap()).unwrap()[..length].to_vec()).unwrap();
+        }
+        let cut = live.last().unwrap();
+        let length = fs::metadata(cut).unwrap().len();
+        fs::File::options().write(true).open(cut).unwrap().set_len(length - 8).unwrap();
+        assert_eq!(blobs(directory.path()).len(), 4);
+        let engine = open(directory.path());
+        assert_eq!(blobs(directory.path()), live);
+        let key = |id| BlockKey { tenant: TenantId::default(), hour: Hour(1), block: BlockId(id) };
+        let read = engine.get_ranges(&key(1), std::slice::from_ref(&(0..200_000))).unwrap();
+        assert_eq!(read, [bytes]);
+    }
+}
