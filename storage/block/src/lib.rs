@@ -35,7 +35,7 @@ pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
 pub use merge::{CopyError, PageRows, RowKey};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 pub use page::{
-    Column, CorePage, Form, IdsPage, Level, OpenPage, PackedColumn, Rebuilder, Shape, Slot, TextTable,
+    Class, Column, CorePage, Form, IdsPage, Level, OpenPage, PackedColumn, Rebuilder, Shape, Slot, TextTable,
     ValueKind, ValuesPage,
 };
 pub use rollup::{MINUTE, RollupRow};

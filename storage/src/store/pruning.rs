@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use spandrel_block::{
-    Column, Dictionary, FilterPart, FormatError, Number, OpenPage, PageZone, RowFlags, Slot, Token, semantics,
+    Column, Dictionary, FilterPart, FormatError, Number, OpenPage, PageZone, RowFlags, Slot, Token,
 };
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, ResourceView};
@@ -234,6 +234,16 @@ impl BlockPredicate {
         Self::table(table.collect(), Self::Class)
     }
 
+    /// A class has a service, and pages say which classes they have: more than by origin.
+    fn by_service(dictionary: &Dictionary, holds: impl Fn(&str) -> bool) -> Self {
+        let services: Vec<bool> = dictionary.services.iter().map(|name| holds(name)).collect();
+        let table = (0..dictionary.classes.len() as u32).map(|class| {
+            let (service, _) = dictionary.operations[dictionary.operation(class) as usize];
+            services[service as usize]
+        });
+        Self::table(table.collect(), Self::Class)
+    }
+
     /// An attribute is on the resource, on the span, or on any of the two.
     fn attribute(
         scope: AttributeScope,
@@ -242,7 +252,11 @@ impl BlockPredicate {
     ) -> Result<Self, WireError> {
         let mut parts = Vec::new();
         let negated = test.negated;
-        if scope != AttributeScope::Span {
+        if scope != AttributeScope::Span && test.key == SERVICE_NAME {
+            // The name that people see, also for resources that do not say theirs.
+            parts
+                .push(Self::by_service(dictionary, |name| test.holds_for(AnyValue::String(name)) != negated));
+        } else if scope != AttributeScope::Span {
             let mut by_resource = Vec::with_capacity(dictionary.resources.len());
             for resource in &dictionary.resources {
                 by_resource.push(test.holds_for_resource(&ResourceView::parse(resource)?)? != negated);
@@ -263,20 +277,54 @@ impl BlockPredicate {
         }
     }
 
-    fn and(mut parts: Vec<Self>) -> Self {
-        parts.retain(|part| !matches!(part, Self::Constant(true)));
-        if parts.iter().any(|part| matches!(part, Self::Constant(false))) {
-            return Self::Constant(false);
-        }
-        if parts.is_empty() { Self::Constant(true) } else { Self::And(parts) }
+    fn and(parts: Vec<Self>) -> Self {
+        let flat = parts.into_iter().flat_map(|part| match part {
+            Self::And(parts) => parts,
+            part => vec![part],
+        });
+        Self::joined(flat, |a, b| a & b, true, Self::And)
     }
 
-    fn or(mut parts: Vec<Self>) -> Self {
-        parts.retain(|part| !matches!(part, Self::Constant(false)));
-        if parts.iter().any(|part| matches!(part, Self::Constant(true))) {
-            return Self::Constant(true);
+    fn or(parts: Vec<Self>) -> Self {
+        let flat = parts.into_iter().flat_map(|part| match part {
+            Self::Or(parts) => parts,
+            part => vec![part],
+        });
+        Self::joined(flat, |a, b| a | b, false, Self::Or)
+    }
+
+    /// Tables of one kind become one: what a page has must satisfy all of them with the same row.
+    /// `neutral` is what decides nothing.
+    fn joined(
+        parts: impl Iterator<Item = Self>,
+        join: fn(bool, bool) -> bool,
+        neutral: bool,
+        of: fn(Vec<Self>) -> Self,
+    ) -> Self {
+        let (mut classes, mut origins, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let merge = |known: &mut Vec<bool>, table: Vec<bool>| {
+            known.resize(table.len(), neutral);
+            known.iter_mut().zip(table).for_each(|(known, holds)| *known = join(*known, holds));
+        };
+        for part in parts {
+            match part {
+                Self::Class(table) => merge(&mut classes, table),
+                Self::Origin(table) => merge(&mut origins, table),
+                part => rest.push(part),
+            }
         }
-        if parts.is_empty() { Self::Constant(false) } else { Self::Or(parts) }
+        let tables = [(classes, Self::Class as fn(Vec<bool>) -> Self), (origins, Self::Origin)];
+        let tables = tables.into_iter().filter(|(table, _)| !table.is_empty());
+        let mut all: Vec<Self> = tables.map(|(table, of)| Self::table(table, of)).chain(rest).collect();
+        if all.iter().any(|part| matches!(part, Self::Constant(value) if *value != neutral)) {
+            return Self::Constant(!neutral);
+        }
+        all.retain(|part| !matches!(part, Self::Constant(_)));
+        match all.len() {
+            0 => Self::Constant(neutral),
+            1 => all.remove(0),
+            _ => of(all),
+        }
     }
 
     /// The attribute tests, in the order of their numbers.
@@ -361,10 +409,6 @@ impl AttributeTest {
 
     /// Whether the resource has such an attribute, whatever `negated` says.
     fn holds_for_resource(&self, resource: &ResourceView<'_>) -> Result<bool, WireError> {
-        if self.key == SERVICE_NAME {
-            // The name that people see, also for resources that do not say theirs.
-            return Ok(self.holds_for(AnyValue::String(semantics::service_name(resource))));
-        }
         for attribute in resource.attributes() {
             let attribute = attribute?;
             if attribute.key == self.key && self.holds_for(attribute.value.unwrap_or(AnyValue::Empty)) {
@@ -480,5 +524,48 @@ impl Verdict {
             Self::Perhaps => Self::Perhaps,
             Self::Yes => Self::No,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_block::{Class, Shape};
+
+    use super::*;
+    use crate::plan::Literal;
+
+    /// Both services have an operation `a`; the second one has another one, too.
+    fn dictionary() -> Dictionary {
+        let operation = |service: u32, name: &str| (service, name.to_owned());
+        Dictionary {
+            services: vec!["cart".to_owned(), "shop".to_owned()],
+            operations: vec![operation(0, "a"), operation(1, "a"), operation(1, "b")],
+            shapes: vec![Shape { flags: 0, slots: Vec::new() }],
+            classes: (0..3).map(|operation| Class { operation, shape: 0 }).collect(),
+            ..Dictionary::default()
+        }
+    }
+
+    fn is(field: Field, text: &str) -> Predicate {
+        Predicate::Compare(field, Comparison::Eq(Literal::String(text.to_owned())))
+    }
+
+    #[test]
+    fn service_and_name_are_asked_of_the_same_class() {
+        let service = |name| is(Field::Attribute(AttributeScope::Resource, SERVICE_NAME.to_owned()), name);
+        let name = |name| is(Field::Name, name);
+        let prepared = |predicate| BlockPredicate::new(&predicate, &dictionary()).unwrap();
+        let table = |predicate| match prepared(predicate) {
+            BlockPredicate::Class(table) => table,
+            other => panic!("not one table: {other:?}"),
+        };
+        assert_eq!(table(Predicate::And(vec![service("shop"), name("a")])), [false, true, false]);
+        assert_eq!(table(Predicate::Or(vec![service("cart"), name("b")])), [true, false, true]);
+        let nested = Predicate::And(vec![Predicate::And(vec![service("shop"), name("a")]), name("a")]);
+        assert_eq!(table(nested), [false, true, false]);
+        let nothing = prepared(Predicate::And(vec![service("cart"), name("b")]));
+        assert!(matches!(nothing, BlockPredicate::Constant(false)));
+        let everything = prepared(Predicate::Or(vec![service("shop"), name("a")]));
+        assert!(matches!(everything, BlockPredicate::Constant(true)));
     }
 }

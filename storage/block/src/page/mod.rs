@@ -40,4 +40,5 @@ pub(crate) const MAX_ROWS: usize = 16_384;
 pub use read::{Column, CorePage, IdsPage, PackedColumn, TextTable, ValuesPage};
 pub use rebuild::{OpenPage, Rebuilder};
 pub use shape::{Form, Level, Shape, Slot, ValueKind};
+pub use shred::Class;
 pub(crate) use write::{EncodedPage, PageEncoder};
