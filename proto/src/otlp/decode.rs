@@ -124,10 +124,7 @@ impl Decoder<'_> {
         let (record, inside) = split(body, message, base, 2)?;
         let flaw = self.container_flaw(&record, base, "resource")?;
         let mut resource = Container { record, flaw, index: None };
-        for at in inside {
-            self.scope_spans(body, &body[at.clone()], at.start, &mut resource)?;
-        }
-        Ok(())
+        inside.each(message, base, |at| self.scope_spans(body, &body[at.clone()], at.start, &mut resource))
     }
 
     fn scope_spans(
@@ -140,19 +137,22 @@ impl Decoder<'_> {
         let (record, inside) = split(body, message, base, 2)?;
         let own_flaw = self.container_flaw(&record, base, "scope")?;
         let mut scope = Container { record, flaw: resource.flaw.clone().or(own_flaw), index: None };
-        for at in inside {
+        inside.each(message, base, |at| {
             let flaw = scope.flaw.clone();
             match flaw.map_or_else(|| self.span(&body[at.clone()], at.start), |flaw| Err(Flaw::Span(flaw))) {
                 Ok((trace_id, span_id, start)) => {
                     let resource = resource.listed_in(&mut self.out.resources);
                     let scope = scope.listed_in(&mut self.out.scopes);
                     self.out.spans.push(DecodedSpan { trace_id, span_id, start, resource, scope, at });
+                    Ok(())
                 }
-                Err(Flaw::Span(reason)) => self.out.rejected.add(reason),
-                Err(Flaw::Wire(error)) => return Err(error),
+                Err(Flaw::Span(reason)) => {
+                    self.out.rejected.add(reason);
+                    Ok(())
+                }
+                Err(Flaw::Wire(error)) => Err(error),
             }
-        }
-        Ok(())
+        })
     }
 
     /// What is wrong with a resource or scope refuses the spans below it, not the request.
@@ -231,20 +231,31 @@ fn bad_id(what: &str, id: &[u8], expected: usize) -> Flaw {
     })
 }
 
-/// The message without the fields of one number (a slice of the body where it is one piece), and where in
-/// the body those fields have their bytes.
-fn split(
-    body: &Bytes,
-    message: &[u8],
-    base: usize,
+/// Where in the body the fields of one number have their bytes. Those of a message of many are found again
+/// instead of being listed: millions of empty ones must not take more memory than the body.
+struct Inside {
     number: u32,
-) -> Result<(Bytes, Vec<Range<usize>>), WireError> {
-    let (mut pieces, mut inside): (Vec<Range<usize>>, Vec<Range<usize>>) = (Vec::new(), Vec::new());
+    listed: Vec<Range<usize>>,
+    /// Where in the message the walk for more begins.
+    rest: Option<usize>,
+}
+
+/// Fields of one message that are listed: 16 KiB.
+const LISTED: usize = 1024;
+
+/// The message without the fields of one number (a slice of the body where it is one piece), and those.
+fn split(body: &Bytes, message: &[u8], base: usize, number: u32) -> Result<(Bytes, Inside), WireError> {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut inside = Inside { number, listed: Vec::new(), rest: None };
     let mut reader = Reader::at_offset(message, base);
     while let Some(field) = reader.next_field()? {
         if field.number == number {
             let bytes = field.bytes().map_err(|_| reader.wrong_type(number))?;
-            inside.push(reader.offset() - bytes.len()..reader.offset());
+            if inside.listed.len() < LISTED {
+                inside.listed.push(reader.offset() - bytes.len()..reader.offset());
+            } else if inside.rest.is_none() {
+                inside.rest = Some(field.begin);
+            }
             continue;
         }
         match pieces.last_mut() {
@@ -258,6 +269,29 @@ fn split(
         many => many.iter().flat_map(|piece| &message[piece.clone()]).copied().collect::<Vec<u8>>().into(),
     };
     Ok((rest, inside))
+}
+
+// === impl Inside ===
+
+impl Inside {
+    /// Visits each, given the message and where it stands in the body.
+    fn each(
+        self,
+        message: &[u8],
+        base: usize,
+        mut visit: impl FnMut(Range<usize>) -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
+        self.listed.into_iter().try_for_each(&mut visit)?;
+        let Some(rest) = self.rest else { return Ok(()) };
+        let mut reader = Reader::at_offset(&message[rest..], base + rest);
+        while let Some(field) = reader.next_field()? {
+            if field.number == self.number {
+                let bytes = field.bytes().map_err(|_| reader.wrong_type(self.number))?;
+                visit(reader.offset() - bytes.len()..reader.offset())?;
+            }
+        }
+        Ok(())
+    }
 }
 
 // === impl Rejections ===
@@ -478,6 +512,34 @@ mod tests {
         decode_request(body, &DecodeLimits::default()).unwrap()
     }
 
+    /// As exporters write them: the front is read at one look.
+    #[test]
+    fn a_front_that_is_read_at_once_is_checked_like_any_other() {
+        let whole = Span { parent_span_id: vec![9; 8], kind: 2, start_time_unix_nano: 5, ..span(1) };
+        let whole = Span { end_time_unix_nano: 7, ..whole };
+        let bytes = |more: &[u8]| {
+            let span = [whole.encode_to_vec(), more.to_vec()].concat();
+            assert!(SpanHead::parse(&span).is_some());
+            let mut body = Vec::new();
+            let scope = [&[0x12][..], &[span.len() as u8], &span].concat();
+            let resource = [&[0x12][..], &[scope.len() as u8], &scope].concat();
+            body.extend([0x0a, resource.len() as u8]);
+            body.extend(resource);
+            decode_request(body.into(), &DecodeLimits::default())
+        };
+        let decoded = bytes(&[]).unwrap();
+        let span = &decoded.spans[0];
+        assert_eq!((span.trace_id, span.span_id), (TraceId::from_bytes([1; 16]), SpanId::from_bytes([1; 8])));
+        assert_eq!(span.start, UnixNanos(5));
+        for again in [&[0x12, 8, 1, 1, 1, 1, 1, 1, 1, 1][..], &[0x39, 5, 0, 0, 0, 0, 0, 0, 0]] {
+            let rejected = bytes(again).unwrap().rejected;
+            assert!(rejected.reasons[0].contains("sent twice"), "{rejected:?}");
+        }
+        // A name that is no text, and a field that is cut short.
+        assert!(!bytes(&[0x2a, 1, 0xff]).unwrap().rejected.reasons.is_empty());
+        assert!(bytes(&[0x2a, 9, 0x41]).is_err());
+    }
+
     #[test]
     fn finds_every_span_where_it_lies() {
         let spans = vec![span(1), span(2)];
@@ -486,6 +548,12 @@ mod tests {
         for (found, sent) in decoded.spans.iter().zip(&spans) {
             assert_eq!(Span::decode(&decoded.body[found.at.clone()]).unwrap(), *sent);
         }
+        // More than are listed.
+        let many: Vec<Span> = (0..3 * LISTED).map(|at| Span { flags: at as u32, ..span(1) }).collect();
+        let decoded = decode(request(many.clone()));
+        let each = decoded.spans.iter().map(|found| Span::decode(&decoded.body[found.at.clone()]).unwrap());
+        assert!(each.eq(many));
+        let decoded = decode(request(spans));
         // Resource and schema URL stand on both sides of the scope spans: joined into one record.
         let record = ResourceSpans::decode(decoded.resources[0].clone()).unwrap();
         assert_eq!((record.schema_url.as_str(), record.scope_spans.len()), ("https://example.com/schema", 0));

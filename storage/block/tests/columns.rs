@@ -195,11 +195,24 @@ fn span() -> impl Strategy<Value = Vec<u8>> {
     ];
     let required = (payload(1, id(16)), payload(2, id(8)), prop::option::weighted(0.9, fixed64(7, time())));
     let optional = vec(prop::strategy::Union::new(optional), 0..12);
-    (required, optional, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+    let any_order = (required, optional.clone(), any::<prop::sample::Index>(), any::<bool>()).prop_map(
         |((trace, id, start), mut fields, at, in_order)| {
             let at = if in_order { 0 } else { at.index(fields.len() + 1) };
             fields.splice(at..at, [trace, id].into_iter().chain(start));
             fields.concat()
+        },
+    );
+    prop_oneof![any_order, (head(), optional).prop_map(|(head, fields)| [head, fields.concat()].concat())]
+}
+
+/// The front of a span as exporters write it, or nearly so. What follows may repeat its fields.
+fn head() -> impl Strategy<Value = Vec<u8>> {
+    let parent = prop::option::of(payload(4, prop_oneof![3 => id(8).boxed(), 1 => parent().boxed()]));
+    let kind = prop_oneof![8 => 1u64..6, 1 => Just(0), 1 => any::<u64>()];
+    let times = (fixed64(7, time()), fixed64(8, time()));
+    (payload(1, id(16)), payload(2, id(8)), parent, payload(5, text()), number(6, kind), times).prop_map(
+        |(trace, id, parent, name, kind, (start, end))| {
+            [trace, id, parent.unwrap_or_default(), name, kind, start, end].concat()
         },
     )
 }
@@ -440,6 +453,27 @@ fn long_messages_and_many_keys_come_back() {
     ];
     // More keys than a block tells apart.
     spans.extend((0..40u64).map(|n| with(10 + n, (n * 250..n * 250 + 250).flat_map(attribute).collect())));
+    // More fields of few values, so that even kinds are kept as texts from then on.
+    spans.extend((0..5u64).map(|n| {
+        let fields = (n * 250..n * 250 + 250).map(|flags| wire::fixed32(16, flags as u32 & 0x3ff));
+        with(60 + n, fields.collect::<Vec<_>>().concat())
+    }));
+    // And then spans as exporters write them.
+    spans.extend((70..75u64).map(|n| {
+        Pushed {
+            span: [
+                wire::bytes(1, &[1; 16]),
+                wire::bytes(2, &n.to_be_bytes()),
+                wire::bytes(5, b"GET /"),
+                wire::number(6, 2),
+                wire::fixed64(7, n),
+                wire::fixed64(8, n + 1),
+            ]
+            .concat()
+            .into(),
+            ..with(n, Vec::new())
+        }
+    }));
     let block = write(&spans);
     check_rows(&block.bytes, &sorted(&spans));
     verify(block.bytes.clone()).unwrap();

@@ -19,6 +19,7 @@ pub(crate) struct BlobFiles(BTreeSet<PathBuf>);
 /// What tells of the current state of a family, its blob files included.
 const TABLES: &str = "rocksdb.sstables";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
+const LOOKS: usize = 10;
 
 // === impl BlobFiles ===
 
@@ -44,7 +45,8 @@ impl BlobFiles {
         if left.is_empty() {
             return;
         }
-        let Some(live) = live(db, families) else {
+        // Should a compaction end between the count and the list, another look tells.
+        let Some(live) = (0..LOOKS).find_map(|_| live(db, families)) else {
             tracing::warn!("RocksDB does not say which blob files it has; those of a killed process stay");
             return;
         };

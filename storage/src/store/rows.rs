@@ -157,6 +157,12 @@ impl BlockRows {
             }
         }
         self.ahead = (2 * self.ahead).min(MOST_AHEAD);
+        if end.is_err() {
+            // What comes behind a row that cannot be read is not known.
+            self.rows.start = self.rows.end;
+        }
+        // Whoever keeps a trace keeps this.
+        bytes.shrink_to_fit();
         let bytes = Bytes::from(bytes);
         self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
         end

@@ -81,7 +81,7 @@ fn bounds(values: &[u64]) -> Option<(u64, u64)> {
     Some(values.iter().fold((first, first), |(min, max), value| (min.min(*value), max.max(*value))))
 }
 
-fn width_of(value: u64) -> usize {
+pub(crate) fn width_of(value: u64) -> usize {
     (64 - value.leading_zeros()).div_ceil(8) as usize
 }
 
@@ -280,6 +280,26 @@ impl Packed {
         })
     }
 
+    /// Bytes that the column at the front takes once it is taken off; an estimate from its first bytes alone.
+    pub(crate) fn estimate(mut bytes: &[u8], count: usize) -> usize {
+        let bytes = &mut bytes;
+        while let [DECIMALS, _, rest @ ..] = bytes {
+            *bytes = rest;
+        }
+        let estimate = match take(bytes) {
+            Some(PLANES) => {
+                take_varint(bytes).and_then(|_| take(bytes)).map(|width| usize::from(width.min(8)) * count)
+            }
+            Some(DELTAS) => Some(8 * count),
+            Some(DICTIONARY) => take_varint(bytes).map(|known| {
+                let known = known.min(count as u64);
+                known as usize * 8 + width_of(known) * count
+            }),
+            _ => None,
+        };
+        estimate.unwrap_or(0)
+    }
+
     /// The value at a place; `None` behind the end, and where the bytes were damaged.
     pub(crate) fn get(&self, at: usize) -> Option<u64> {
         match self {
@@ -393,6 +413,12 @@ mod tests {
             let mut rest = out.as_slice();
             let packed = Packed::decode(&mut rest, values.len()).unwrap();
             assert!(rest.is_empty());
+            let takes = match &packed {
+                Packed::Wide(values) => 8 * values.len(),
+                Packed::Planes(_, _, planes) => planes.len(),
+                _ => 0,
+            };
+            assert!(Packed::estimate(&out, values.len()) >= takes);
             let each: Option<Vec<u64>> = (0..values.len()).map(|at| packed.get(at)).collect();
             assert_eq!((each.as_deref(), packed.get(values.len())), (Some(values), None));
             let zeros = values.iter().take(9).filter(|value| **value == 0).count();

@@ -46,6 +46,8 @@ pub struct ValuesPage {
     bytes: Bytes,
     /// By slot.
     columns: Vec<LazyColumn>,
+    /// Bytes that they take once all are decoded: an estimate.
+    decoded: usize,
     texts: std::ops::Range<usize>,
     local: OnceLock<Option<TextTable>>,
 }
@@ -103,6 +105,8 @@ pub struct TextTable {
 /// No page has more values: pages are cut by size long before, and a damaged shape must not make a
 /// reader allocate without bound.
 const MAX_VALUES: u64 = 1 << 24;
+/// How many times as long the texts of a page are that were inflated; six on our corpora.
+const TEXTS_INFLATE: usize = 8;
 
 // === impl CorePage ===
 
@@ -248,7 +252,7 @@ impl ValuesPage {
             take_slice(rest, length)?;
             columns.get_mut(slot)?.range = begin..begin + length;
         }
-        let mut all = 0;
+        let (mut all, mut decoded) = (0, 0usize);
         for ((column, slot), values) in columns.iter_mut().zip(&dictionary.slots).zip(counts) {
             let has_column = slot.form.value_kind() != ValueKind::None && values > 0;
             all += if has_column { values } else { 0 };
@@ -256,9 +260,11 @@ impl ValuesPage {
                 return None;
             }
             column.values = values as u32;
+            let estimate = PackedColumn::estimate(&bytes[column.range.clone()], values as usize, slot.form);
+            decoded = decoded.saturating_add(estimate);
         }
         let texts = bytes.len() - rest.len()..bytes.len();
-        Some(Self { events, links, columns, texts, local: OnceLock::new(), bytes: bytes.clone() })
+        Some(Self { events, links, columns, decoded, texts, local: OnceLock::new(), bytes: bytes.clone() })
     }
 
     /// The values of a slot; `None` if the page has none.
@@ -305,10 +311,11 @@ impl ValuesPage {
         table.get(reference >> 1).ok_or(FormatError::Damaged("column"))
     }
 
-    /// Bytes that it may take in memory once every column is decoded.
+    /// Bytes that it takes in memory once every column and text is decoded: an estimate.
     pub fn size(&self) -> usize {
-        let values: u64 = self.columns.iter().map(|column| u64::from(column.values)).sum();
-        self.bytes.len() * 4 + values as usize * 2 + self.columns.len() * size_of::<LazyColumn>()
+        let texts = self.texts.len() * TEXTS_INFLATE;
+        let columns = self.columns.len() * size_of::<LazyColumn>() + self.decoded;
+        self.bytes.len() + columns + texts + (self.events.len() + self.links.len()) * 4
     }
 }
 
@@ -328,6 +335,22 @@ impl PackedColumn {
             ValueKind::None => return None,
         };
         bytes.is_empty().then_some(Self(column))
+    }
+
+    /// Bytes that it takes once it is decoded; an estimate.
+    fn estimate(mut bytes: &[u8], values: usize, form: Form) -> usize {
+        match form.value_kind() {
+            ValueKind::None => 0,
+            ValueKind::Number | ValueKind::Double => Packed::estimate(bytes, values),
+            ValueKind::Text => {
+                let distinct =
+                    take_varint(&mut bytes).map_or(0, |distinct| distinct.min(values as u64) as usize);
+                // A code is no larger than the number of distinct texts.
+                let codes =
+                    if distinct > 1 && distinct < values { ints::width_of(distinct as u64) } else { 0 };
+                Packed::estimate(bytes, distinct) + codes * values
+            }
+        }
     }
 
     /// The number at a place; `None` if it is not there, or the column is one of texts.

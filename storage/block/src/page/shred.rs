@@ -11,7 +11,7 @@ use super::columns::PageColumns;
 use super::guess::Guess;
 use super::interner::{Interner, same};
 use super::regular::{RawField, RegularAttribute, RegularValue, is_literal, regular_status};
-use super::shape::{ERROR, Form, Level, ShapeTable, SlotTable, SlotValue};
+use super::shape::{ERROR, Form, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
 
@@ -54,7 +54,8 @@ pub(crate) struct Shredder {
 }
 
 /// The slots of the front of a span that is written as nearly all are, by its kind and whether it names a
-/// parent: the same in all spans of a block. Empty until one was taken apart field by field.
+/// parent. Empty until one was taken apart field by field, and where a block that knows too much already
+/// kept a field of it as a text: all that a head says has to be in the columns of its row, or in its slots.
 #[derive(Debug, Default)]
 struct Heads([[Vec<u32>; 2]; 6]);
 
@@ -205,7 +206,7 @@ impl Shredder {
             before = slot;
         }
         if let Some(head) = head.filter(|_| known == 0) {
-            self.heads.learn(&head, &self.span);
+            self.heads.learn(&head, &self.span, &words.slots);
         }
         Ok(!twice)
     }
@@ -444,10 +445,12 @@ impl Heads {
     }
 
     /// Remembers the slots of a span that was taken apart field by field.
-    fn learn(&mut self, head: &SpanHead<'_>, span: &[u32]) {
+    fn learn(&mut self, head: &SpanHead<'_>, span: &[u32], known: &SlotTable) {
         let has_parent = usize::from(head.parent_id.is_some());
         let slots = span.get(..LEAST_HEAD + has_parent).unwrap_or_default();
-        self.0[usize::from(head.kind)][has_parent] = slots.to_vec();
+        if slots.iter().all(|slot| known.get(*slot).form.value_kind() == ValueKind::None) {
+            self.0[usize::from(head.kind)][has_parent] = slots.to_vec();
+        }
     }
 }
 
