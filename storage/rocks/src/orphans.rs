@@ -126,7 +126,7 @@ mod tests {
         // One that was just made, one with a header and some rows, and a live one that lost its footer.
         for (number, length) in [(3, 0), (900, 5_000)] {
             let orphan = directory.path().join(format!("store/{number:06}.blob"));
-            fs::write(orphan, fs::read(live.first().unwrap()).unwrap()[..length].to_vec()).unwrap();
+            fs::write(orphan, &fs::read(live.first().unwrap()).unwrap()[..length]).unwrap();
         }
         let cut = live.last().unwrap();
         let length = fs::metadata(cut).unwrap().len();
