@@ -4,7 +4,7 @@
 //! resources (service, bytes); scopes (bytes); origins (resource, scope); slots (level (1), form (1),
 //! field, name); shapes (flags (1), slots, and of each its index); classes (operation, shape).
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use spandrel_proto::otlp::wire::put_varint;
 
 use crate::RowFlags;
@@ -117,41 +117,37 @@ impl Dictionary {
 
     /// Back from its bytes; every index is checked.
     pub fn decode(bytes: Bytes) -> Result<Self, FormatError> {
-        Self::read(bytes).filter(Self::is_consistent).ok_or(FormatError::Damaged("dictionary"))
+        Self::read(&bytes).filter(Self::is_consistent).ok_or(FormatError::Damaged("dictionary"))
     }
 
-    fn read(mut bytes: Bytes) -> Option<Self> {
-        let bytes = &mut bytes;
-        let mut dictionary = Self::default();
-        for _ in 0..take_varint(bytes)? {
-            dictionary.services.push(take_string(bytes)?);
-        }
-        for _ in 0..take_varint(bytes)? {
-            dictionary.operations.push((take_index(bytes)?, take_string(bytes)?));
-        }
-        for _ in 0..take_varint(bytes)? {
-            dictionary.resource_services.push(take_index(bytes)?);
-            dictionary.resources.push(take_slice(bytes)?);
-        }
-        for _ in 0..take_varint(bytes)? {
-            dictionary.scopes.push(take_slice(bytes)?);
-        }
-        for _ in 0..take_varint(bytes)? {
-            dictionary.origins.push((take_index(bytes)?, take_index(bytes)?));
-        }
-        for _ in 0..take_varint(bytes)? {
-            let level = Level::from_raw(take_byte(bytes)?)?;
-            let form = Form::from_raw(take_byte(bytes)?)?;
-            dictionary.slots.push(Slot { level, form, field: take_index(bytes)?, name: take_slice(bytes)? });
-        }
-        for _ in 0..take_varint(bytes)? {
-            let flags = take_byte(bytes)?;
-            let slots = (0..take_varint(bytes)?).map(|_| take_index(bytes)).collect::<Option<_>>()?;
-            dictionary.shapes.push(Shape { flags, slots });
-        }
-        for _ in 0..take_varint(bytes)? {
-            dictionary.classes.push(Class { operation: take_index(bytes)?, shape: take_index(bytes)? });
-        }
+    fn read(whole: &Bytes) -> Option<Self> {
+        let bytes = &mut &whole[..];
+        let record = |slice: &[u8]| whole.slice_ref(slice);
+        let dictionary = Self {
+            services: take_list(bytes, take_string)?,
+            operations: take_list(bytes, |bytes| Some((take_index(bytes)?, take_string(bytes)?)))?,
+            ..Self::default()
+        };
+        let resources = take_list(bytes, |bytes| Some((take_index(bytes)?, record(take_slice(bytes)?))))?;
+        let (resource_services, resources) = resources.into_iter().unzip();
+        let dictionary = Self {
+            resources,
+            resource_services,
+            scopes: take_list(bytes, |bytes| take_slice(bytes).map(record))?,
+            origins: take_list(bytes, |bytes| Some((take_index(bytes)?, take_index(bytes)?)))?,
+            slots: take_list(bytes, |bytes| {
+                let level = Level::from_raw(take_byte(bytes)?)?;
+                let form = Form::from_raw(take_byte(bytes)?)?;
+                Some(Slot { level, form, field: take_index(bytes)?, name: record(take_slice(bytes)?) })
+            })?,
+            shapes: take_list(bytes, |bytes| {
+                Some(Shape { flags: take_byte(bytes)?, slots: take_list(bytes, take_index)? })
+            })?,
+            classes: take_list(bytes, |bytes| {
+                Some(Class { operation: take_index(bytes)?, shape: take_index(bytes)? })
+            })?,
+            ..dictionary
+        };
         bytes.is_empty().then_some(dictionary)
     }
 
@@ -183,21 +179,33 @@ fn put_slice(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn take_byte(bytes: &mut Bytes) -> Option<u8> {
-    bytes.has_remaining().then(|| bytes.get_u8())
+fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
+    bytes.split_off_first().copied()
 }
 
-fn take_index(bytes: &mut Bytes) -> Option<u32> {
+fn take_index(bytes: &mut &[u8]) -> Option<u32> {
     take_varint(bytes).and_then(|index| u32::try_from(index).ok())
 }
 
-fn take_slice(bytes: &mut Bytes) -> Option<Bytes> {
+fn take_slice<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
     let length = usize::try_from(take_varint(bytes)?).ok()?;
-    (length <= bytes.remaining()).then(|| bytes.split_to(length))
+    bytes.split_off(..length)
 }
 
-fn take_string(bytes: &mut Bytes) -> Option<String> {
-    String::from_utf8(take_slice(bytes)?.to_vec()).ok()
+fn take_string(bytes: &mut &[u8]) -> Option<String> {
+    Some(std::str::from_utf8(take_slice(bytes)?).ok()?.to_owned())
+}
+
+/// A list with its length in front. Each item takes a byte at the least.
+fn take_list<T>(bytes: &mut &[u8], mut take: impl FnMut(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
+    let count = usize::try_from(take_varint(bytes)?).ok().filter(|count| *count <= bytes.len())?;
+    // Hundreds of shapes of some twenty slots each: growing by and by took longer than all the rest. But
+    // memory is not taken at the word of a count.
+    let mut list = Vec::with_capacity(count.min(1024));
+    for _ in 0..count {
+        list.push(take(bytes)?);
+    }
+    Some(list)
 }
 
 #[cfg(test)]
