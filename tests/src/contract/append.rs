@@ -73,6 +73,18 @@ pub fn equal_spans_are_shown_once(open: Open) {
     harness.whatever_happens(check);
 }
 
+/// The same of more spans than are put together at once.
+pub fn equal_spans_of_a_long_trace_are_shown_once(open: Open) {
+    let mut harness = open();
+    // Spans are put together some at a time: what is equal stands at each place of such a run.
+    let spans: Vec<Sent> = (1..=200).map(|id| sent(1, id).at(id, 1)).collect();
+    harness.append(&spans[..150]);
+    harness.append(&spans[30..170]);
+    harness.clock.advance(HOUR);
+    harness.append(&spans[31..]);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), spans));
+}
+
 /// Zipkin's shared IDs, and exporters that count from one.
 pub fn spans_that_share_an_id_are_all_kept(open: Open) {
     let mut harness = open();
