@@ -56,6 +56,7 @@ impl Batcher {
             }
             let outcome = self.append(&tenant, &requests);
             drop(requests);
+            self.queue.answering(waiters.len());
             self.settle(waiters, &outcome);
         }
     }

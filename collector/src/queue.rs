@@ -1,7 +1,8 @@
 //! The bounded queue between the connections and the batcher.
 //!
-//! It knows how many requests are still arriving, so that a batch waits only while there is
-//! somebody to wait for.
+//! It knows how many requests are still arriving, and how many senders were just answered, so that a
+//! batch waits only while there is somebody to wait for. Few senders who each wait for their answers
+//! would else get a block for every request: twice the work to write, and again to merge.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,8 +46,17 @@ struct State {
     spans: usize,
     /// Batchers without anything to do.
     idle: usize,
+    /// Batchers that wait for a batch to be worth it.
+    lingering: usize,
+    /// Requests that were handed out and are not answered yet.
+    under_way: usize,
+    /// When requests were answered last, and how many there were and waited then: as many may come now.
+    answered: Option<(Instant, usize)>,
     closed: bool,
 }
+
+/// A batch of fewer spans waits for those that are likely to come: larger ones gain little.
+const SMALL_BATCH: usize = 2_000;
 
 /// A request that waits to be durable.
 pub(crate) struct Pending {
@@ -112,14 +122,30 @@ impl Queue {
                 state.idle -= 1;
                 continue;
             };
-            let until = first.queued_at + self.limits.linger;
-            if self.is_ripe(&state) || self.changed.wait_until(&mut state, until).timed_out() {
-                let batch = self.take(&mut state);
-                if !batch.is_empty() {
-                    return Some(batch);
+            let mut until = first.queued_at + self.limits.linger;
+            let is_ripe = self.is_ripe(&state) || {
+                // Senders that were answered come again at once, or not soon.
+                if self.arriving() == 0 && state.waiting.len() >= state.under_way {
+                    until = state.answered.map_or(until, |(at, _)| until.min(at + self.limits.linger));
                 }
+                state.lingering += 1;
+                let is_over = self.changed.wait_until(&mut state, until).timed_out();
+                state.lingering -= 1;
+                is_over
+            };
+            let batch = if is_ripe { self.take(&mut state) } else { Vec::new() };
+            if !batch.is_empty() {
+                state.under_way += batch.len();
+                return Some(batch);
             }
         }
+    }
+
+    /// So many requests that were handed out are about to be answered; their senders may send again.
+    pub(crate) fn answering(&self, requests: usize) {
+        let mut state = self.state.lock();
+        state.under_way -= requests;
+        state.answered = Some((Instant::now(), requests + state.waiting.len()));
     }
 
     /// Takes no more; what waits is still handed out.
@@ -173,7 +199,9 @@ impl Queue {
             }
         };
         // A lingering batcher is woken by the last arrival; waking it for each would cost a switch each.
-        if self.has_arrived() || state.idle > 0 || self.is_full(&state) {
+        let was_last = self.has_arrived();
+        if was_last && self.is_ripe(&state) || state.lingering == 0 && state.idle > 0 || self.is_full(&state)
+        {
             self.changed.notify_one();
         }
         drop(state);
@@ -227,7 +255,15 @@ impl Queue {
     }
 
     fn is_ripe(&self, state: &State) -> bool {
-        state.closed || self.is_full(state) || self.arriving() == 0
+        state.closed || self.is_full(state) || self.arriving() == 0 && !self.is_awaited(state)
+    }
+
+    /// Whether more may come soon to a batch that is small.
+    fn is_awaited(&self, state: &State) -> bool {
+        let is_expected =
+            |(at, count): (Instant, usize)| state.waiting.len() < count && at.elapsed() < self.limits.linger;
+        let count = state.waiting.len();
+        state.spans < SMALL_BATCH && (count < state.under_way || state.answered.is_some_and(is_expected))
     }
 
     fn is_full(&self, state: &State) -> bool {
@@ -281,4 +317,75 @@ pub(crate) fn size_of_decoded(request: &Decoded) -> usize {
     std::mem::size_of_val(&*request.spans)
         + std::mem::size_of_val(&*request.resources)
         + std::mem::size_of_val(&*request.scopes)
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_proto::otlp::DecodedSpan;
+    use spandrel_proto::{SpanId, TraceId, UnixNanos};
+
+    use super::*;
+    use crate::budget::Budget;
+
+    /// A queue whose batches wait as good as for ever for those they wait for.
+    fn queue() -> Arc<Queue> {
+        let config =
+            CollectorConfig { batch_linger: Duration::from_secs(3600), ..CollectorConfig::default() };
+        Queue::new(&config, Arc::new(Meters::new()))
+    }
+
+    fn send(queue: &Arc<Queue>, requests: usize, spans: usize) {
+        let span = DecodedSpan {
+            trace_id: TraceId::default(),
+            span_id: SpanId::default(),
+            start: UnixNanos(0),
+            resource: 0,
+            scope: 0,
+            at: 0..0,
+        };
+        for _ in 0..requests {
+            let request = Decoded { spans: vec![span.clone(); spans], ..Decoded::default() };
+            let held = Budget::new(0).reserve();
+            let waiter =
+                Waiter { route: Route::HttpJson, spans, ticket: None, reply: oneshot::channel().0, held };
+            queue.arrive().submit(TenantId::default(), request, waiter);
+        }
+    }
+
+    /// The requests of the next batch, unless it waits for more.
+    fn taken(queue: &Arc<Queue>) -> Option<usize> {
+        let is_ripe = queue.is_ripe(&queue.state.lock());
+        is_ripe.then(|| queue.next_batch().unwrap().len())
+    }
+
+    #[test]
+    fn a_batch_waits_for_those_that_arrive() {
+        let queue = queue();
+        let arriving = queue.arrive();
+        send(&queue, 1, 1);
+        assert_eq!(taken(&queue), None);
+        drop(arriving);
+        assert_eq!(taken(&queue), Some(1));
+    }
+
+    #[test]
+    fn a_small_batch_waits_for_senders_that_were_just_answered() {
+        let queue = queue();
+        send(&queue, 1, 500);
+        assert_eq!(taken(&queue), Some(1), "nobody else is known");
+        send(&queue, 2, 500);
+        assert_eq!(taken(&queue), Some(2), "more than are under way");
+        send(&queue, 1, 500);
+        assert_eq!(taken(&queue), None, "fewer");
+        queue.answering(1);
+        assert_eq!(taken(&queue), None, "the one that is answered comes again");
+        queue.answering(2);
+        send(&queue, 1, 500);
+        assert_eq!(taken(&queue), None, "three can come");
+        send(&queue, 1, 500);
+        assert_eq!(taken(&queue), Some(3));
+        queue.answering(3);
+        send(&queue, 1, SMALL_BATCH);
+        assert_eq!(taken(&queue), Some(1), "large enough");
+    }
 }
