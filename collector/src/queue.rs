@@ -37,6 +37,8 @@ struct QueueLimits {
     batch_bytes: usize,
     batch_spans: usize,
     linger: Duration,
+    /// Senders that were answered send again within this, or not soon.
+    return_time: Duration,
 }
 
 #[derive(Default)]
@@ -57,6 +59,7 @@ struct State {
 
 /// A batch of fewer spans waits for those that are likely to come: larger ones gain little.
 const SMALL_BATCH: usize = 2_000;
+const RETURN_TIME: Duration = Duration::from_millis(5);
 
 /// A request that waits to be durable.
 pub(crate) struct Pending {
@@ -98,6 +101,7 @@ impl Queue {
                 batch_bytes: config.limits.max_batch_bytes,
                 batch_spans: config.limits.max_batch_spans,
                 linger: config.batch_linger,
+                return_time: config.batch_linger.min(RETURN_TIME),
             },
             meters,
         })
@@ -124,9 +128,8 @@ impl Queue {
             };
             let mut until = first.queued_at + self.limits.linger;
             let is_ripe = self.is_ripe(&state) || {
-                // Senders that were answered come again at once, or not soon.
                 if self.arriving() == 0 && state.waiting.len() >= state.under_way {
-                    until = state.answered.map_or(until, |(at, _)| until.min(at + self.limits.linger));
+                    until = state.answered.map_or(until, |(at, _)| until.min(at + self.limits.return_time));
                 }
                 state.lingering += 1;
                 let is_over = self.changed.wait_until(&mut state, until).timed_out();
@@ -260,8 +263,9 @@ impl Queue {
 
     /// Whether more may come soon to a batch that is small.
     fn is_awaited(&self, state: &State) -> bool {
-        let is_expected =
-            |(at, count): (Instant, usize)| state.waiting.len() < count && at.elapsed() < self.limits.linger;
+        let is_expected = |(at, count): (Instant, usize)| {
+            state.waiting.len() < count && at.elapsed() < self.limits.return_time
+        };
         let count = state.waiting.len();
         state.spans < SMALL_BATCH && (count < state.under_way || state.answered.is_some_and(is_expected))
     }

@@ -84,7 +84,16 @@ fn merges_do_not_wait_for_ever_more_blocks() {
 
 #[test]
 fn merges_do_not_wait_until_blocks_are_old() {
-    let store = busy(StoreConfig { merge_age: Duration::from_secs(1), ..patient() });
+    let store = busy(StoreConfig { merge_age_busy: Duration::from_secs(1), ..patient() });
+    assert!(!store.maintain(), "old at other times, either");
+    let store = busy(StoreConfig {
+        merge_age: Duration::from_secs(1),
+        merge_age_busy: Duration::from_secs(3600),
+        ..patient()
+    });
+    assert!(!store.maintain(), "not while it is busy");
+    let at_once = Duration::from_secs(1);
+    let store = busy(StoreConfig { merge_age: at_once, merge_age_busy: at_once, ..patient() });
     assert!(store.maintain());
     assert_eq!(unsealed(&store), 0);
 }

@@ -13,7 +13,7 @@ use crate::dictionary::Dictionary;
 use crate::edges::{BlockEdges, EdgeBuilder, EdgeSpan, Exemplar, PeerCandidates, is_peer_key};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
-use crate::page::{CorePage, OpenPage, Rebuilder};
+use crate::page::{Class, Column, CorePage, Form, OpenPage, Rebuilder};
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::traces::TraceTable;
 use crate::writer::{Row, links_of};
@@ -42,37 +42,111 @@ pub fn rollups(
 /// The edges of a block, from all its pages.
 pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, FormatError> {
     let mut ids = traces.of_rows();
-    let (mut edges, mut span) = (EdgeBuilder::default(), Vec::new());
+    let mut edges = EdgeBuilder::default();
     for page in pages {
-        let mut spans = Rebuilder::new(page.clone(), 0);
+        let mut calls = Calls::new(page);
         for at in 0..page.core.rows() {
-            let trace = ids.next().ok_or(TRACES)?;
-            span.clear();
-            spans.next(trace, &mut span)?;
-            let row = page.row(at);
-            let (service, _) = &page.dictionary.operations[page.dictionary.operation(row.class) as usize];
-            let of_class = page.dictionary.flags(row.class);
-            push_edge(&mut edges, trace, &row, *service, of_class, &span)
-                .map_err(|_| FormatError::Damaged("values of a page"))?;
+            calls.push(at, ids.next().ok_or(TRACES)?, &mut edges)?;
         }
     }
     Ok(edges.into_edges())
 }
 
 const TRACES: FormatError = FormatError::Damaged("trace table");
+const VALUES: FormatError = FormatError::Damaged("values of a page");
 
-fn push_edge(
-    edges: &mut EdgeBuilder,
-    trace: TraceId,
-    row: &Row,
-    service: u32,
-    of_class: RowFlags,
-    span: &[u8],
-) -> Result<(), WireError> {
-    let (flags, peers) = calls_of(span)?;
-    let links = links_of(span)?;
-    edges.push(trace, edge_span(row, service, of_class, flags), &peers, || links.into_iter());
-    Ok(())
+/// Reads from the columns of a page what edges are made of, row by row from the first.
+struct Calls<'p> {
+    page: &'p OpenPage,
+    /// By shape.
+    plans: Vec<Option<CallPlan>>,
+    /// By slot: its values, of slots that matter, and how many are behind.
+    columns: Vec<Option<Column>>,
+    taken: Vec<usize>,
+    /// Puts spans together whose shapes do not tell enough.
+    spans: Rebuilder,
+    span: Vec<u8>,
+}
+
+/// What matters of the messages of one shape.
+struct CallPlan {
+    /// The flags of the span, where the shape says them.
+    flags: u32,
+    /// What edges are made of has to be sought in the span itself.
+    opaque: bool,
+    /// The slots that matter, in their order.
+    slots: Vec<u32>,
+}
+
+// === impl Calls ===
+
+impl<'p> Calls<'p> {
+    fn new(page: &'p OpenPage) -> Self {
+        let (slots, shapes) = (page.dictionary.slots.len(), page.dictionary.shapes.len());
+        let plans = std::iter::repeat_with(|| None).take(shapes).collect();
+        let columns = std::iter::repeat_with(|| None).take(slots).collect();
+        let spans = Rebuilder::new(page.clone(), 0);
+        Self { page, plans, columns, taken: vec![0; slots], spans, span: Vec::new() }
+    }
+
+    /// Adds the next row, which is of this trace.
+    fn push(&mut self, at: usize, trace: TraceId, edges: &mut EdgeBuilder) -> Result<(), FormatError> {
+        let (page, row) = (self.page, self.page.row(at));
+        let Class { operation, shape } = page.dictionary.classes[row.class as usize];
+        let (service, _) = page.dictionary.operations[operation as usize];
+        let of_class = page.dictionary.flags(row.class);
+        let plan = match &mut self.plans[shape as usize] {
+            Some(known) => known,
+            none => none.insert(CallPlan::new(page, shape, &mut self.columns)?),
+        };
+        let (mut flags, mut peers) = (plan.flags, PeerCandidates::default());
+        for &number in &plan.slots {
+            let next = &mut self.taken[number as usize];
+            match &self.columns[number as usize] {
+                Some(Column::Numbers(numbers)) => flags = *numbers.get(*next).ok_or(VALUES)? as u32,
+                Some(Column::Texts { references, index }) => {
+                    let reference = index.get(*next).and_then(|at| references.get(*at as usize));
+                    let text = page.values.text(*reference.ok_or(VALUES)?, &page.texts)?;
+                    peers.see(&page.dictionary.slots[number as usize].name, text);
+                }
+                None => return Err(VALUES),
+            }
+            *next += 1;
+        }
+        if !plan.opaque {
+            edges.push(trace, edge_span(&row, service, of_class, flags), &peers, std::iter::empty);
+            return Ok(());
+        }
+        self.spans.seek(at);
+        self.span.clear();
+        self.spans.next(trace, &mut self.span)?;
+        let (flags, peers) = calls_of(&self.span).map_err(|_| VALUES)?;
+        let links = links_of(&self.span).map_err(|_| VALUES)?;
+        edges.push(trace, edge_span(&row, service, of_class, flags), &peers, || links.into_iter());
+        Ok(())
+    }
+}
+
+// === impl CallPlan ===
+
+impl CallPlan {
+    /// Reads the columns that it needs and that are not there yet.
+    fn new(page: &OpenPage, shape: u32, columns: &mut [Option<Column>]) -> Result<Self, FormatError> {
+        let (mut plan, known) = (Self { flags: 0, opaque: false, slots: Vec::new() }, &page.dictionary.slots);
+        for &number in &page.dictionary.shapes[shape as usize].slots {
+            let slot = &known[number as usize];
+            plan.opaque |= slot.is_opaque_call();
+            plan.flags = slot.literal_span_flags().unwrap_or(plan.flags);
+            if slot.is_peer() || slot.form == Form::Fixed32 && slot.is_span_flags() {
+                plan.slots.push(number);
+                let column = &mut columns[number as usize];
+                if column.is_none() {
+                    *column = page.values.decode_column(number, slot.form)?;
+                }
+            }
+        }
+        Ok(plan)
+    }
 }
 
 /// What a span itself says of its call: its flags, and names of the other side.

@@ -130,6 +130,11 @@ impl FilterPart {
         Token(token.0.rotate_left(self.bits))
     }
 
+    /// How many pages it knows of.
+    pub fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Back from its section; `parts` is how many there are, `pages` how many pages the block has, and
     /// `version` the format that it is written in.
     pub fn decode(mut bytes: Bytes, parts: usize, pages: usize, version: u16) -> Option<Self> {
@@ -169,13 +174,15 @@ impl FilterBuilder {
         self.pages.push(tokens.collect());
     }
 
+    /// All of it as one part. Of a block with few pages, those are the sharp ones.
+    pub(crate) fn whole(&self, resources: &[Token]) -> FilterPart {
+        let page = |tokens: &Vec<Token>| TokenFilter::new(SHARP, tokens);
+        let resources = TokenFilter::new(SHARP, &distinct(resources.to_vec()));
+        FilterPart { bits: 0, resources, spans: None, pages: self.pages.iter().map(page).collect() }
+    }
+
     /// The sections of all parts, in order.
     pub(crate) fn finish(&self, resources: &[Token]) -> Vec<Vec<u8>> {
-        let distinct = |mut tokens: Vec<Token>| {
-            tokens.sort_unstable_by_key(|token| token.0);
-            tokens.dedup();
-            tokens
-        };
         let resources = &distinct(resources.to_vec());
         let tokens = resources.len() + self.pages.iter().map(Vec::len).sum::<usize>();
         let parts = (tokens * COARSE / 8 / LEAST_PART).max(1);
@@ -192,6 +199,12 @@ impl FilterBuilder {
         };
         (0..1 << bits).map(part).collect()
     }
+}
+
+fn distinct(mut tokens: Vec<Token>) -> Vec<Token> {
+    tokens.sort_unstable_by_key(|token| token.0);
+    tokens.dedup();
+    tokens
 }
 
 fn put(out: &mut Vec<u8>, filter: &TokenFilter) {
@@ -271,6 +284,20 @@ mod tests {
                 "{elsewhere}, {nowhere}"
             );
         }
+    }
+
+    #[test]
+    fn a_whole_filter_knows_the_same() {
+        let mut builder = FilterBuilder::default();
+        builder.push_page(tokens(0, 1_000));
+        builder.push_page(tokens(1_000, 2_000).chain([Token::IRREGULAR]));
+        let whole = builder.whole(&[Token(7), Token(7)]);
+        assert_eq!(whole.pages(), 2);
+        assert!(whole.resources_may_have(Token(7)) && !whole.resources_may_have(Token(8)));
+        assert!(tokens(0, 1_000).all(|token| whole.page_may_have(0, token)));
+        assert!(tokens(0, 3_000).all(|token| whole.page_may_have(1, token)), "irregular");
+        let wrong = tokens(1_000, 11_000).filter(|token| whole.page_may_have(0, *token)).count();
+        assert!(wrong < 150, "{wrong} of 10,000 absent tokens were not told apart");
     }
 
     #[test]

@@ -96,8 +96,6 @@ enum What {
 }
 
 const UNKNOWN: u32 = u32::MAX;
-/// Rows that are put together to get to another one, rather than counted.
-const NEAR: usize = 64;
 const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 
 /// Why a row cannot be copied.
@@ -179,14 +177,7 @@ impl PageRows {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), self.row));
         let mut out = Vec::new();
-        // From a row that was looked at before it is not far; counting from the first one would make a
-        // page of rows that are all looked at cost the square of its rows.
-        while peeker.row() < self.row && self.row - peeker.row() < NEAR {
-            out.clear();
-            peeker.next(trace, &mut out)?;
-        }
         peeker.seek(self.row);
-        out.clear();
         peeker.peek(trace, &mut out)?;
         let origin = *self.page.core.origin.get(self.row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
@@ -355,7 +346,7 @@ impl PageRows {
             words.follows(before, to);
             before = to;
             slots.push(to);
-            opaque |= slot.is_irregular() || slot.form == Form::Nested && slot.field != EVENTS;
+            opaque |= slot.is_opaque_call();
             flags = slot.literal_span_flags().unwrap_or(flags);
             let what = match slot.form.value_kind() {
                 ValueKind::Number if slot.form == Form::Fixed32 && slot.is_span_flags() => What::Flags,

@@ -2,8 +2,8 @@
 //!
 //! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
 //! are columns already (`merge.rs`). A fresh block, which lives for seconds, is columns and nothing
-//! else: what follows from them (filters, rollups, edges) is found out when it is merged, or by whoever
-//! asks before (`derive.rs`).
+//! else: what follows from them (rollups, edges) is found out when it is merged, or by whoever asks before
+//! (`derive.rs`). Its filter is handed out, to be kept in memory.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::derive::edge_span;
 use crate::dictionary::Dictionary;
 use crate::edges::{EdgeBuilder, Exemplar, PeerCandidates};
-use crate::filter::FilterBuilder;
+use crate::filter::{FilterBuilder, FilterPart};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, SectionKind};
 use crate::keys::RowRange;
@@ -52,6 +52,9 @@ pub struct BlockWriter {
     pages: Vec<(u32, EncodedPage)>,
     traces: TraceTable,
     zone: Zone,
+    /// Tokens of the page in hand; lent from page to page.
+    tokens: FxHashSet<u64>,
+    filters: FilterBuilder,
     extras: Option<Extras>,
     serial: u64,
 }
@@ -61,9 +64,6 @@ pub struct BlockWriter {
 struct Extras {
     rollups: RollupBuilder,
     edges: EdgeBuilder,
-    /// Tokens of the page in hand; lent from page to page.
-    tokens: FxHashSet<u64>,
-    filters: FilterBuilder,
     zones: Vec<PageZone>,
 }
 
@@ -97,6 +97,9 @@ pub struct FinishedBlock {
     pub row: CatalogRow,
     /// Its traces, for the index.
     pub traces: TraceTable,
+    /// What the block would have in its filters: of a fresh one, which is stored without, to be kept in
+    /// memory for as long as it lives.
+    pub filter: Option<FilterPart>,
 }
 
 /// Why a block cannot be written.
@@ -162,6 +165,8 @@ impl BlockWriter {
             pages: Vec::new(),
             traces: TraceTable::default(),
             zone: Zone::default(),
+            tokens: FxHashSet::default(),
+            filters: FilterBuilder::default(),
             extras,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
@@ -347,11 +352,10 @@ impl BlockWriter {
     fn finish_page(&mut self, is_last: bool) {
         let rows = self.columns.rows() as u32;
         if rows > 0 {
-            let tokens = self.extras.as_mut().map(|extras| &mut extras.tokens);
-            let page = self.encoder.encode(&self.columns, &self.words, tokens, is_last);
+            let page = self.encoder.encode(&self.columns, &self.words, &mut self.tokens, is_last);
             self.pages.push((self.rows - rows, page));
-            if let Some(Extras { tokens, filters, zones, .. }) = &mut self.extras {
-                filters.push_page(tokens.drain().map(Token));
+            self.filters.push_page(self.tokens.drain().map(Token));
+            if let Some(Extras { zones, .. }) = &mut self.extras {
                 zones.push(self.columns.zone(&self.words.slots));
             }
             self.columns.clear();
@@ -374,10 +378,17 @@ impl BlockWriter {
         out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.deflater());
         self.add_texts(&mut out);
         out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.deflater());
-        let is_bare = self.extras.is_none();
-        if let Some(extras) = self.extras.take() {
-            extras.add_to(&mut out, &dictionary, self.encoder.deflater())?;
-        }
+        let (tokens, is_bare) = (resource_tokens(&dictionary)?, self.extras.is_none());
+        let filter = match self.extras.take() {
+            Some(extras) => {
+                extras.add_to(&mut out, self.encoder.deflater())?;
+                for (part, filter) in self.filters.finish(&tokens).iter().enumerate() {
+                    out.add_as_is(SectionKind::Filter, part as u32, filter);
+                }
+                None
+            }
+            None => Some(self.filters.whole(&tokens)),
+        };
         self.add_pages(&mut out);
         let (bytes, header_bytes) = out.finish(is_bare);
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
@@ -386,7 +397,7 @@ impl BlockWriter {
             self.words.texts.clear();
             SPARE.set((self.columns, self.words.texts));
         }
-        Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces })
+        Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces, filter })
     }
 
     fn add_texts(&mut self, out: &mut Assembler) {
@@ -414,20 +425,11 @@ impl BlockWriter {
 // === impl Extras ===
 
 impl Extras {
-    fn add_to(
-        self,
-        out: &mut Assembler,
-        dictionary: &Dictionary,
-        deflater: &mut Deflater,
-    ) -> Result<(), WriteError> {
+    fn add_to(self, out: &mut Assembler, deflater: &mut Deflater) -> Result<(), WriteError> {
         let rollups = RollupRow::encode_all(&self.rollups.finish())?;
         out.add(SectionKind::Rollups, 0, &rollups, deflater);
         out.add(SectionKind::Edges, 0, &self.edges.finish()?, deflater);
         out.add(SectionKind::Zones, 0, &PageZone::encode_all(&self.zones), deflater);
-        let tokens = resource_tokens(dictionary)?;
-        for (part, filter) in self.filters.finish(&tokens).iter().enumerate() {
-            out.add_as_is(SectionKind::Filter, part as u32, filter);
-        }
         Ok(())
     }
 }

@@ -49,7 +49,14 @@ impl BlockTraceStore {
         let spans = u64::from(block.row.meta.spans);
         let state = self.tenant_or_new(tenant);
         state.add_fresh(id, &block.traces);
-        state.change([Arc::new(BlockEntry { key: change.key(id), row: block.row })], &[]);
+        state.change(
+            [Arc::new(BlockEntry {
+                key: change.key(id),
+                row: block.row,
+                filter: block.filter.map(Arc::new),
+            })],
+            &[],
+        );
         self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
         self.appended_spans.fetch_add(spans, Ordering::Relaxed);
         Ok(())

@@ -23,6 +23,8 @@ use crate::engine::{Engine, EngineError};
 pub(crate) struct BlockEntry {
     pub(crate) key: BlockKey,
     pub(crate) row: CatalogRow,
+    /// Of a fresh block that this process has written: it is stored without.
+    pub(crate) filter: Option<Arc<FilterPart>>,
 }
 
 /// Why a part of a block cannot be read.
@@ -151,12 +153,15 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Texts, TextTable::decode(&self.section(entry, kind, 0)?)?)
     }
 
-    /// The part of its filters that knows of a token; `None` for a block that was written without.
+    /// The part of its filters that knows of a token; `None` for a block that has none.
     pub(crate) fn filters(
         &self,
         entry: &BlockEntry,
         token: Token,
     ) -> Result<Option<Arc<FilterPart>>, BlockError> {
+        if let Some(filter) = &entry.filter {
+            return Ok(Some(filter.clone()));
+        }
         let header = self.header(entry)?;
         if header.is_bare() {
             return Ok(None);
@@ -231,6 +236,9 @@ impl BlockReader {
 
     /// How many pages the block has.
     pub(crate) fn pages(&self, entry: &BlockEntry) -> Result<usize, BlockError> {
+        if let Some(filter) = &entry.filter {
+            return Ok(filter.pages());
+        }
         Ok(self.source(entry)?.header().pages(SectionKind::Core).len())
     }
 

@@ -20,12 +20,14 @@ pub struct StoreConfig {
     pub max_disk_bytes: Option<u64>,
     /// A window's fresh blocks are merged once there are so many of them...
     pub merge_blocks: usize,
-    /// ...or so many while ingest is busy: a question looks into each...
+    /// ...or so many while ingest is busy...
     pub merge_blocks_busy: usize,
     /// ...or, however busy it is, once they hold so many spans...
     pub merge_spans: u64,
-    /// ...or once the oldest is so old.
+    /// ...or once the oldest is so old...
     pub merge_age: Duration,
+    /// ...or so old while ingest is busy.
+    pub merge_age_busy: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
     /// Blocks that one merge reads at the most.
@@ -80,12 +82,13 @@ impl Default for StoreConfig {
             rollup_retention: None,
             max_disk_bytes: None,
             merge_blocks: 64,
-            merge_blocks_busy: 512,
-            merge_spans: 1_000_000,
+            merge_blocks_busy: 4_096,
+            merge_spans: 4_000_000,
             merge_age: Duration::from_secs(10),
+            merge_age_busy: Duration::from_secs(30),
             busy_percent: 35,
             max_merge_blocks: 128,
-            max_unsealed_spans: 2_000_000,
+            max_unsealed_spans: 8_000_000,
             sealed_rows: 150_000,
             sealed_bytes: 96 << 20,
             cache_bytes: 64 << 20,
@@ -112,6 +115,7 @@ impl StoreConfig {
             ("mergeBlocksBusy", Number(self.merge_blocks_busy as u64)),
             ("mergeSpans", Number(self.merge_spans)),
             ("mergeAge", Time(self.merge_age)),
+            ("mergeAgeBusy", Time(self.merge_age_busy)),
             ("busyPercent", Number(self.busy_percent)),
             ("maxMergeBlocks", Number(self.max_merge_blocks as u64)),
             ("sealedRows", Number(u64::from(self.sealed_rows))),

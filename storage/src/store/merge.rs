@@ -137,18 +137,23 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
     Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: true })
 }
 
-/// Merges wait while ingest is busy, so that it has the CPU; not for long, and not for many blocks or spans.
+/// Merges wait while ingest is busy, so that it has the CPU; not for ever, nor for ever more blocks or spans.
+/// What waits is served as well as what was merged, but for the edges of fresh blocks: those are made anew
+/// for each question.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
-    let StoreConfig { merge_blocks, merge_blocks_busy, merge_age, busy_percent, .. } = store.config;
-    // Senders are sent away above the bound of what is unsealed: merges begin well before.
-    let merge_spans = store.config.merge_spans.min(store.config.max_unsealed_spans / 2);
+    let config = &store.config;
     let now = store.clock.now();
-    let is_busy = store.load.is_busy(now, busy_percent);
+    let (mut blocks, mut age) = (config.merge_blocks, config.merge_age);
+    if store.load.is_busy(now, config.busy_percent) {
+        blocks = blocks.max(config.merge_blocks_busy);
+        age = age.max(config.merge_age_busy);
+    }
+    // Senders are sent away above the bound of what is unsealed: merges begin well before.
+    let spans = config.merge_spans.min(config.max_unsealed_spans / 2);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
-    let spans = || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
-    fresh.len() >= if is_busy { merge_blocks_busy.max(merge_blocks) } else { merge_blocks }
-        || spans() >= merge_spans
-        || oldest.is_some_and(|oldest| oldest <= now.minus(merge_age))
+    fresh.len() >= blocks
+        || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>() >= spans
+        || oldest.is_some_and(|oldest| oldest <= now.minus(age))
 }
 
 fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
@@ -239,7 +244,11 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
             short_lived: false,
             index,
         });
-        entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row }));
+        entries.push(Arc::new(BlockEntry {
+            key: change.key(id),
+            row: block.row,
+            filter: block.filter.map(Arc::new),
+        }));
     }
     failpoint::reach(Failpoint::MergeWritten);
     store.commit(&change)?;

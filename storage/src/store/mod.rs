@@ -169,7 +169,7 @@ impl BlockTraceStore {
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
-            store.adopt(Arc::new(BlockEntry { key, row }));
+            store.adopt(Arc::new(BlockEntry { key, row, filter: None }));
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.

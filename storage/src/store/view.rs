@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
 use spandrel_block::{BlockId, Hour, RowRange, TraceTable};
 use spandrel_proto::TraceId;
 
@@ -14,10 +15,16 @@ use super::counts::Counted;
 use crate::api::Operation;
 
 /// The blocks of a tenant at one moment. Immutable; a change makes a new one.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct View {
-    blocks: HashMap<BlockId, Arc<BlockEntry>>,
+    /// By the number of the block, in shards that views share: every append makes a view, and while
+    /// merges wait there are thousands of blocks.
+    shards: [Arc<Shard>; SHARDS],
 }
+
+type Shard = FxHashMap<BlockId, Arc<BlockEntry>>;
+
+const SHARDS: usize = 64;
 
 /// Everything in memory about a tenant.
 #[derive(Default)]
@@ -37,17 +44,27 @@ pub(crate) struct TenantState {
 
 // === impl View ===
 
+impl Default for View {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Arc::default()) }
+    }
+}
+
 impl View {
     pub(crate) fn get(&self, block: BlockId) -> Option<&Arc<BlockEntry>> {
-        self.blocks.get(&block)
+        self.shards[shard_of(block)].get(&block)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
-        self.blocks.values()
+        self.shards.iter().flat_map(|shard| shard.values())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.blocks.len()
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    fn shard(&mut self, block: BlockId) -> &mut Shard {
+        Arc::make_mut(&mut self.shards[shard_of(block)])
     }
 
     pub(crate) fn hours(&self) -> BTreeSet<Hour> {
@@ -81,6 +98,10 @@ impl View {
     }
 }
 
+fn shard_of(block: BlockId) -> usize {
+    block.0 as usize % SHARDS
+}
+
 // === impl TenantState ===
 
 impl TenantState {
@@ -92,8 +113,8 @@ impl TenantState {
     pub(crate) fn change(&self, adds: impl IntoIterator<Item = Arc<BlockEntry>>, removes: &[BlockId]) {
         let mut view = self.view.write();
         let mut next = View::clone(&view);
-        removes.iter().for_each(|block| drop(next.blocks.remove(block)));
-        next.blocks.extend(adds.into_iter().map(|entry| (entry.key.block, entry)));
+        removes.iter().for_each(|block| drop(next.shard(*block).remove(block)));
+        adds.into_iter().for_each(|entry| drop(next.shard(entry.key.block).insert(entry.key.block, entry)));
         *view = Arc::new(next);
     }
 

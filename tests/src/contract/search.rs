@@ -352,3 +352,47 @@ pub fn pages_that_cannot_match_are_passed_over(open: Open) {
         assert!(!sealed || scanned < all * 3 / 4, "a range: {scanned} of {all} spans");
     }
 }
+
+/// Blocks that do not have a value are left alone, fresh ones like those that were merged.
+pub fn blocks_without_the_value_are_passed_over(open: Open) {
+    let mut harness = open();
+    let blocks = 5u64;
+    for n in 1..=blocks {
+        let mut spans = vec![sent(n, 1).with("size", Value::IntValue(n as i64))];
+        spans[0] = spans[0].clone().with("user", text(&format!("u{n}"))).on_resource("host", text("h"));
+        // Attributes that cannot be told apart may be anything, there and nowhere else.
+        if n == 4 {
+            spans.push(sent(n, 2).with("user", Value::BytesValue(vec![1])).with("user", text("u4")));
+        }
+        harness.append(&spans);
+    }
+    let compare =
+        |scope, key: &str, literal| Predicate::Compare(Field::Attribute(scope, key.to_owned()), Eq(literal));
+    let string = |text: &str| Literal::String(text.to_owned());
+    let cases = [
+        (compare(Span, "user", string("u2")), 1),
+        (compare(Any, "user", string("u3")), 1),
+        (compare(Span, "user", string("nobody")), 0),
+        (compare(Span, "size", Literal::Int(5)), 1),
+        (compare(Span, "size", Literal::Int(50)), 0),
+        (compare(Span, "nothing", string("u2")), 0),
+        (compare(Resource, "user", string("u2")), 0),
+        (compare(Resource, "host", string("h")), blocks),
+        (Predicate::Exists(Field::Attribute(Span, "nothing".to_owned())), 0),
+    ];
+    // A server that starts does not know of its fresh blocks what it knew when it wrote them.
+    for (step, knows) in [("fresh", true), ("after a restart", false), ("merged", true)] {
+        match step {
+            "after a restart" => harness.restart(),
+            "merged" => harness.store().seal_all(),
+            _ => {}
+        }
+        for (predicate, found) in &cases {
+            let answer = harness.search(&SearchPlan { limit: 100, ..plan(predicate.clone()) });
+            assert_eq!(answer.traces.len() as u64, *found, "{step}: {predicate:?}");
+            let read = answer.scanned.blocks_read;
+            let is_read = *found > 0 || read == 0;
+            assert!(!knows || is_read && read <= found + 1, "{step}: {predicate:?}: {read} blocks");
+        }
+    }
+}

@@ -221,6 +221,16 @@ impl Slot {
         }
     }
 
+    /// Whether a span has to be looked at to know its call: it may hold attributes of any key, or links.
+    pub(crate) fn is_opaque_call(&self) -> bool {
+        self.is_irregular() || self.form == Form::Nested && self.field != EVENTS
+    }
+
+    /// Whether its texts may name the other side of a call.
+    pub(crate) fn is_peer(&self) -> bool {
+        (self.level, self.form) == (Level::Span, Form::String) && is_peer_key(&self.name)
+    }
+
     /// Whether its numbers are the flags of spans.
     pub(crate) fn is_span_flags(&self) -> bool {
         self.level == Level::Span && self.field == FLAGS
@@ -356,7 +366,7 @@ impl SlotTable {
         self.table[at] = number;
         let slot = Slot { level, form, field, name: Bytes::copy_from_slice(name) };
         self.after.push(FREE);
-        self.peers.push((level, form) == (Level::Span, Form::String) && is_peer_key(name));
+        self.peers.push(slot.is_peer());
         self.prefixes.push(prefix_of(&slot));
         self.slots.push(slot);
         number

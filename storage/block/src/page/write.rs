@@ -88,24 +88,21 @@ impl PageEncoder {
         &self.shared
     }
 
-    /// Encodes the columns of a page; `tokens` takes those of its span attributes, each once, where they
-    /// are wanted.
+    /// Encodes the columns of a page; `tokens` takes those of its span attributes, each once.
     pub(crate) fn encode(
         &mut self,
         columns: &PageColumns,
         words: &Vocabulary,
-        mut tokens: Option<&mut FxHashSet<u64>>,
+        tokens: &mut FxHashSet<u64>,
         is_last: bool,
     ) -> EncodedPage {
         let core = self.core(columns);
         let ids = self.ids(columns);
-        let values = self.values(columns, words, tokens.as_deref_mut());
+        let values = self.values(columns, words, tokens);
         if !is_last {
             self.share(columns, words);
         }
-        if let Some(tokens) = tokens {
-            self.add_literal_tokens(columns, words, tokens);
-        }
+        self.add_literal_tokens(columns, words, tokens);
         EncodedPage { core, ids, values }
     }
 
@@ -151,12 +148,7 @@ impl PageEncoder {
         out
     }
 
-    fn values(
-        &mut self,
-        columns: &PageColumns,
-        words: &Vocabulary,
-        mut tokens: Option<&mut FxHashSet<u64>>,
-    ) -> Vec<u8> {
+    fn values(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) -> Vec<u8> {
         self.page += 1;
         self.uses.resize(words.texts.len(), UNUSED);
         self.key_tokens.resize(words.slots.len(), None);
@@ -180,9 +172,7 @@ impl PageEncoder {
                 ValueKind::Double => ints::encode_doubles(&mut payload, &column.numbers, &mut self.deflater),
                 _ => self.texts(&mut payload, column, &mut locals),
             }
-            if let Some(tokens) = tokens.as_deref_mut() {
-                self.add_tokens(at, slot, column, words, tokens);
-            }
+            self.add_tokens(at, slot, column, words, tokens);
             put_varint(&mut directory, (at - last) as u64);
             put_varint(&mut directory, (payload.len() - begin) as u64);
             (last, count) = (at, count + 1);
