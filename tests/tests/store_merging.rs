@@ -63,7 +63,7 @@ fn merges_do_not_wait_for_ever_more_spans() {
 
 #[test]
 fn merges_do_not_wait_until_senders_are_sent_away() {
-    let store = busy(StoreConfig { max_unsealed_spans: 2 * BLOCKS, ..patient() });
+    let store = busy(StoreConfig { max_unsealed_spans: BLOCKS / 3 * 4, ..patient() });
     assert!(store.maintain());
     assert_eq!(unsealed(&store), 0);
 }

@@ -62,15 +62,22 @@ impl Dictionary {
         self.classes.iter().map(|class| shapes[class.shape as usize]).collect()
     }
 
-    /// Adds what messages of a shape have: values by slot, and nested messages (events, links).
-    pub(crate) fn count_slots(&self, shape: u32, times: u64, values: &mut [u64], nested: &mut [u64; 2]) {
+    /// Adds what messages of a shape have, by slot.
+    pub(crate) fn count_slots(&self, shape: u32, times: u64, counts: &mut [u64]) {
         for &number in &self.shapes[shape as usize].slots {
-            values[number as usize] += times;
-            let slot = &self.slots[number as usize];
+            counts[number as usize] += times;
+        }
+    }
+
+    /// How many of what was counted are events, and how many links.
+    pub(crate) fn nested(&self, counts: &[u64]) -> [u64; 2] {
+        let mut nested = [0, 0];
+        for (slot, count) in self.slots.iter().zip(counts) {
             if slot.form == Form::Nested && slot.level == Level::Span {
-                nested[usize::from(slot.field != EVENTS)] += times;
+                nested[usize::from(slot.field != EVENTS)] += count;
             }
         }
+        nested
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

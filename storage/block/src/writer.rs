@@ -129,7 +129,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 /// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
 const FRESH_ZSTD_LEVEL: i32 = -3;
 /// Rows at which a page is cut, at the next trace.
-const PAGE_ROWS: usize = 4096;
+const PAGE_ROWS: usize = 2048;
 /// Bytes of spans at which a page is cut.
 const PAGE_BYTES: usize = 16 << 20;
 /// A trace that fills pages is cut inside.

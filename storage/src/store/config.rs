@@ -88,7 +88,7 @@ impl Default for StoreConfig {
             merge_age_busy: Duration::from_secs(30),
             busy_percent: 35,
             max_merge_blocks: 128,
-            max_unsealed_spans: 8_000_000,
+            max_unsealed_spans: 5_500_000,
             sealed_rows: 150_000,
             sealed_bytes: 96 << 20,
             cache_bytes: 64 << 20,

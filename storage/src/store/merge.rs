@@ -149,7 +149,7 @@ fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
         age = age.max(config.merge_age_busy);
     }
     // Senders are sent away above the bound of what is unsealed: merges begin well before.
-    let spans = config.merge_spans.min(config.max_unsealed_spans / 2);
+    let spans = config.merge_spans.min(config.max_unsealed_spans / 4 * 3);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
     fresh.len() >= blocks
         || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>() >= spans

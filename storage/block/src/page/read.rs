@@ -218,11 +218,12 @@ impl ValuesPage {
         let mut rest: &[u8] = &bytes;
         let rest = &mut rest;
         let mut counts = vec![0u64; dictionary.slots.len()];
-        let (mut classes, mut nested) = (vec![0u64; dictionary.classes.len()], [0, 0]);
+        let mut classes = vec![0u64; dictionary.classes.len()];
         core.class.iter().for_each(|class| classes[*class as usize] += 1);
         for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
-            dictionary.count_slots(class.shape, times, &mut counts, &mut nested);
+            dictionary.count_slots(class.shape, times, &mut counts);
         }
+        let nested = dictionary.nested(&counts);
         let mut shapes = [Vec::new(), Vec::new()];
         for (shapes, expected) in shapes.iter_mut().zip(nested) {
             let known = take_varint(rest)?;
@@ -230,12 +231,11 @@ impl ValuesPage {
                 return None;
             }
             *shapes = ints::decode_u32(rest, known as usize, dictionary.shapes.len())?;
-            // What nests nests once: an event has no events.
-            let mut deeper = [0, 0];
-            shapes.iter().for_each(|shape| dictionary.count_slots(*shape, 1, &mut counts, &mut deeper));
-            if deeper != [0, 0] {
-                return None;
-            }
+            shapes.iter().for_each(|shape| dictionary.count_slots(*shape, 1, &mut counts));
+        }
+        // What nests nests once: an event has no events.
+        if dictionary.nested(&counts) != nested {
+            return None;
         }
         let [events, links] = shapes;
         let mut columns: Vec<LazyColumn> = Vec::new();

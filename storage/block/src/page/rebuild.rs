@@ -146,15 +146,15 @@ impl Position {
     /// Counts the values of all rows in front of one.
     pub(crate) fn of(page: &OpenPage, row: usize) -> Self {
         let OpenPage { dictionary, core, values, .. } = page;
-        let (mut counts, mut nested) = (vec![0u64; dictionary.slots.len()], [0, 0]);
+        let mut counts = vec![0u64; dictionary.slots.len()];
         let mut classes = vec![0u64; dictionary.classes.len()];
         core.class.iter().take(row).for_each(|class| classes[*class as usize] += 1);
         for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
-            dictionary.count_slots(class.shape, times, &mut counts, &mut nested);
+            dictionary.count_slots(class.shape, times, &mut counts);
         }
-        let [events, links] = nested.map(|count| count as usize);
+        let [events, links] = dictionary.nested(&counts).map(|count| count as usize);
         for shape in values.events.iter().take(events).chain(values.links.iter().take(links)) {
-            dictionary.count_slots(*shape, 1, &mut counts, &mut [0, 0]);
+            dictionary.count_slots(*shape, 1, &mut counts);
         }
         let taken = counts.into_iter().map(|count| count as u32).collect();
         Self { row, taken, events, links }

@@ -50,7 +50,7 @@ struct TextUse {
 
 const NONE: u32 = u32::MAX;
 /// A text that was in so many pages is kept with the block from the next on.
-const PAGES_BEFORE_SHARED: u16 = 2;
+const PAGES_BEFORE_SHARED: u16 = 4;
 /// The block's table is read as a whole: it stays small.
 const MAX_SHARED_TEXT: usize = 256;
 const MAX_SHARED_TEXTS: usize = 1 << 22;
