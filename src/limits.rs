@@ -55,6 +55,7 @@ const HOUR: u64 = 3_600_000;
 
 const LIMITS: &[Limit] = &[
     limit("maxUnsealedSpans", Count, 1_000..=1_000_000_000, Store(|c, v| c.max_unsealed_spans = v)),
+    limit("maxUnsealedBytes", Bytes, MIB..=1024 * GIB, Store(|c, v| c.max_unsealed_bytes = v)),
     limit("mergeBlocks", Count, 2..=100_000, Store(|c, v| c.merge_blocks = v as usize)),
     limit("mergeBlocksBusy", Count, 2..=100_000, Store(|c, v| c.merge_blocks_busy = v as usize)),
     limit("mergeSpans", Count, 1_000..=1_000_000_000, Store(|c, v| c.merge_spans = v)),

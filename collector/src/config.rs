@@ -17,7 +17,8 @@ pub struct CollectorConfig {
     pub cors_origins: Vec<String>,
     /// How long a resent request is recognised; zero switches that off.
     pub resend_window: Duration,
-    /// How long a batch waits, after its first request, for others that are still arriving.
+    /// How long a batch waits, after its first request, for others that are still arriving; and for senders
+    /// that were just answered, who are likely to send again.
     pub batch_linger: Duration,
     /// Threads that append batches to the store.
     pub ingest_threads: usize,

@@ -52,9 +52,18 @@ struct State {
     lingering: usize,
     /// Requests that were handed out and are not answered yet.
     under_way: usize,
-    /// When requests were answered last, and how many there were and waited then: as many may come now.
-    answered: Option<(Instant, usize)>,
+    returning: Returning,
     closed: bool,
+}
+
+/// Senders that were just answered and may send again at once.
+#[derive(Default)]
+struct Returning {
+    /// Since when so many are expected, those included that wait already.
+    expected: Option<(Instant, usize)>,
+    /// How often in a row they did not come, and for how many answers nobody is expected because of that.
+    failures: u32,
+    skip: u32,
 }
 
 /// A batch of fewer spans waits for those that are likely to come: larger ones gain little.
@@ -126,20 +135,17 @@ impl Queue {
                 state.idle -= 1;
                 continue;
             };
-            let mut until = first.queued_at + self.limits.linger;
-            let is_ripe = self.is_ripe(&state) || {
-                if self.arriving() == 0 && state.waiting.len() >= state.under_way {
-                    until = state.answered.map_or(until, |(at, _)| until.min(at + self.limits.return_time));
+            let until = self.deadline(&state, first.queued_at);
+            if self.is_ripe(&state) || Instant::now() >= until {
+                let batch = self.take(&mut state);
+                if !batch.is_empty() {
+                    state.under_way += batch.len();
+                    return Some(batch);
                 }
+            } else {
                 state.lingering += 1;
-                let is_over = self.changed.wait_until(&mut state, until).timed_out();
+                self.changed.wait_until(&mut state, until);
                 state.lingering -= 1;
-                is_over
-            };
-            let batch = if is_ripe { self.take(&mut state) } else { Vec::new() };
-            if !batch.is_empty() {
-                state.under_way += batch.len();
-                return Some(batch);
             }
         }
     }
@@ -148,7 +154,11 @@ impl Queue {
     pub(crate) fn answering(&self, requests: usize) {
         let mut state = self.state.lock();
         state.under_way -= requests;
-        state.answered = Some((Instant::now(), requests + state.waiting.len()));
+        let expected = requests + state.waiting.len();
+        state.returning.expect(expected);
+        if state.lingering > 0 {
+            self.changed.notify_one();
+        }
     }
 
     /// Takes no more; what waits is still handed out.
@@ -236,6 +246,7 @@ impl Queue {
     }
 
     fn take(&self, state: &mut State) -> Vec<Pending> {
+        state.returning.came(state.waiting.len(), state.spans >= SMALL_BATCH);
         let (mut bytes, mut spans, mut count) = (0, 0, 0);
         for pending in &state.waiting {
             bytes += pending.bytes;
@@ -261,13 +272,21 @@ impl Queue {
         state.closed || self.is_full(state) || self.arriving() == 0 && !self.is_awaited(state)
     }
 
+    /// When a batch whose first request was queued then is handed out, whoever may still come.
+    fn deadline(&self, state: &State, queued_at: Instant) -> Instant {
+        let until = queued_at + self.limits.linger;
+        let waits_for_others = self.arriving() > 0 || state.waiting.len() < state.under_way;
+        match state.returning.expected {
+            Some((since, _)) if !waits_for_others => until.min(since + self.limits.return_time),
+            _ => until,
+        }
+    }
+
     /// Whether more may come soon to a batch that is small.
     fn is_awaited(&self, state: &State) -> bool {
-        let is_expected = |(at, count): (Instant, usize)| {
-            state.waiting.len() < count && at.elapsed() < self.limits.return_time
-        };
-        let count = state.waiting.len();
-        state.spans < SMALL_BATCH && (count < state.under_way || state.answered.is_some_and(is_expected))
+        let (waiting, return_time) = (state.waiting.len(), self.limits.return_time);
+        state.spans < SMALL_BATCH
+            && (waiting < state.under_way || state.returning.lets_wait(waiting, return_time))
     }
 
     fn is_full(&self, state: &State) -> bool {
@@ -277,6 +296,35 @@ impl Queue {
     fn show(&self, state: &State) {
         self.meters.queue_requests.set(state.waiting.len() as f64);
         self.meters.queue_bytes.set(state.bytes as f64);
+    }
+}
+
+// === impl Returning ===
+
+/// Answers without expectations, after so many disappointments in a row: two to that power at the most.
+const MOST_FAILURES: u32 = 6;
+
+impl Returning {
+    fn expect(&mut self, count: usize) {
+        self.expected = (self.skip == 0).then(|| (Instant::now(), count));
+        self.skip = self.skip.saturating_sub(1);
+    }
+
+    /// Whether there are more to come than wait.
+    fn lets_wait(&self, waiting: usize, time: Duration) -> bool {
+        self.expected.is_some_and(|(since, count)| waiting < count && since.elapsed() < time)
+    }
+
+    /// So many were there when a batch was handed out. Who waited in vain for senders that send now and then
+    /// waits ever more rarely.
+    fn came(&mut self, waiting: usize, is_enough: bool) {
+        let Some((_, count)) = self.expected.take() else { return };
+        if waiting >= count {
+            self.failures = 0;
+        } else if waiting > 0 && !is_enough {
+            self.failures = (self.failures + 1).min(MOST_FAILURES);
+            self.skip = 1 << self.failures;
+        }
     }
 }
 
@@ -382,14 +430,38 @@ mod tests {
         send(&queue, 1, 500);
         assert_eq!(taken(&queue), None, "fewer");
         queue.answering(1);
-        assert_eq!(taken(&queue), None, "the one that is answered comes again");
         queue.answering(2);
+        assert_eq!(taken(&queue), None, "two that were answered come again");
         send(&queue, 1, 500);
-        assert_eq!(taken(&queue), None, "three can come");
+        assert_eq!(taken(&queue), None, "and one more");
         send(&queue, 1, 500);
         assert_eq!(taken(&queue), Some(3));
         queue.answering(3);
         send(&queue, 1, SMALL_BATCH);
         assert_eq!(taken(&queue), Some(1), "large enough");
+    }
+
+    #[test]
+    fn who_does_not_come_is_waited_for_ever_more_rarely() {
+        let mut returning = Returning::default();
+        let waits = |returning: &Returning| returning.lets_wait(1, Duration::from_secs(3600));
+        let mut waited = Vec::new();
+        for answer in 0..400 {
+            returning.expect(2);
+            if waits(&returning) {
+                waited.push(answer);
+            }
+            returning.came(1, false);
+        }
+        assert_eq!(waited, [0, 3, 8, 17, 34, 67, 132, 197, 262, 327, 392]);
+        while !waits(&returning) {
+            returning.expect(2);
+        }
+        returning.came(2, false);
+        returning.expect(2);
+        assert!(waits(&returning), "once they came, they are waited for again");
+        returning.came(1, true);
+        returning.expect(2);
+        assert!(waits(&returning), "there was enough without them");
     }
 }

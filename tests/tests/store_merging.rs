@@ -69,6 +69,16 @@ fn merges_do_not_wait_until_senders_are_sent_away() {
 }
 
 #[test]
+fn merges_do_not_wait_until_senders_are_sent_away_for_others() {
+    let config = StoreConfig { max_unsealed_spans: BLOCKS / 3 * 8, ..patient() };
+    let store = busy(config);
+    assert!(!store.maintain(), "half of what may wait");
+    let other = TenantId::new("other").unwrap();
+    store.append(&other, &[decoded(&(1..=BLOCKS).map(|n| sent(n, 1)).collect::<Vec<_>>())]).unwrap();
+    assert!(store.maintain());
+}
+
+#[test]
 fn busy_merges_wait_no_less_than_others() {
     let store = busy(StoreConfig { merge_blocks: 1_000, merge_blocks_busy: 2, ..patient() });
     assert!(!store.maintain());

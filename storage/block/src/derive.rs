@@ -1,7 +1,7 @@
 //! What follows from the columns of a block: its rollups and its edges, for blocks that were written
 //! without (fresh ones, which are merged before most questions come).
 //!
-//! Not for filters: a block without them is looked at.
+//! Not for filters: those of a fresh block stay in memory, and a block without them is looked at.
 
 use std::sync::Arc;
 

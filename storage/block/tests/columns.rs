@@ -9,7 +9,7 @@ use common::wire::{self, varint};
 use common::{CREATED, OpenBlock, Pushed, assert_same, merge, read_row, write, write_fresh};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, semantics, verify};
+use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, Token, semantics, verify};
 use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
 
 const LIMITS: DecodeLimits =
@@ -285,6 +285,18 @@ proptest! {
         check_rows(&fresh.bytes, &sorted(&spans));
         // Rollups and edges are derived on the one side and stored on the other.
         assert_same(&fresh.bytes, &whole.bytes);
+        // And no filter denies what is there, however oddly it is encoded.
+        let (whole, fresh) = (OpenBlock::new(&whole.bytes), fresh.filter.unwrap());
+        for Pushed { span, .. } in &spans {
+            for attribute in SpanView::parse(span).unwrap().attributes() {
+                let attribute = attribute.unwrap();
+                let key = Token::of_key(attribute.key);
+                for token in attribute.value.and_then(|value| key.with_value(value)).into_iter().chain([key]) {
+                    prop_assert!(fresh.page_may_have(0, token), "fresh: {attribute:?}");
+                    prop_assert!(whole.page_may_have(0, token), "merged: {attribute:?}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -313,6 +325,15 @@ proptest! {
             prop_assert_eq!(&read_row(&mut at, row, traces[row]), &rows[row]);
             at.seek(0);
             prop_assert_eq!(&read_row(&mut at, 0, traces[0]), &rows[0]);
+        }
+        // However far it is.
+        let many: Vec<Pushed> = (0..15).flat_map(|_| spans.iter().cloned()).collect();
+        let long = OpenBlock::new(&write(&many).bytes);
+        let (all, traces_of_all) = (long.rows(), long.trace_of_rows());
+        for row in (0..all.len()).step_by(7) {
+            let mut at = Rebuilder::new(long.pages[0].clone(), 0);
+            at.seek(row);
+            prop_assert_eq!(&read_row(&mut at, row, traces_of_all[row]), &all[row]);
         }
         // Skipping leads to the same rows as copying.
         let mut pages = open.page_rows();

@@ -48,16 +48,12 @@ impl BlockTraceStore {
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
         let state = self.tenant_or_new(tenant);
-        state.add_fresh(id, &block.traces);
-        state.change(
-            [Arc::new(BlockEntry {
-                key: change.key(id),
-                row: block.row,
-                filter: block.filter.map(Arc::new),
-            })],
-            &[],
-        );
-        self.unsealed_spans.fetch_add(spans, Ordering::Relaxed);
+        let filter = block.filter.map(Arc::new);
+        let held =
+            state.add_fresh(id, &block.traces) + filter.as_ref().map_or(0, |filter| filter.size() as u64);
+        let entry = BlockEntry { key: change.key(id), row: block.row, filter, held };
+        self.waits(&entry);
+        state.change([Arc::new(entry)], &[]);
         self.appended_spans.fetch_add(spans, Ordering::Relaxed);
         Ok(())
     }

@@ -25,6 +25,8 @@ pub(crate) struct BlockEntry {
     pub(crate) row: CatalogRow,
     /// Of a fresh block that this process has written: it is stored without.
     pub(crate) filter: Option<Arc<FilterPart>>,
+    /// Of a fresh block: about how many bytes of memory know of it until it is merged.
+    pub(crate) held: u64,
 }
 
 /// Why a part of a block cannot be read.
@@ -225,7 +227,7 @@ impl BlockReader {
         let read = || -> Result<BlockEdges, BlockError> {
             if self.header(entry)?.is_bare() {
                 let pages: Result<Vec<_>, BlockError> =
-                    (0..self.pages(entry)? as u32).map(|page| self.page(entry, page, true)).collect();
+                    (0..self.pages(entry)? as u32).map(|page| self.page(entry, page, false)).collect();
                 return Ok(derive::edges(&pages?, &*self.traces(entry)?)?);
             }
             let services = self.dictionary(entry)?.services.len();

@@ -34,6 +34,8 @@ pub struct StoreConfig {
     pub max_merge_blocks: usize,
     /// Spans in fresh blocks above which `append` presses back.
     pub max_unsealed_spans: u64,
+    /// The same for the bytes of memory that know of them: their traces, and filters over their values.
+    pub max_unsealed_bytes: u64,
     /// Rows at which a merged block is cut, at the next trace.
     pub sealed_rows: u32,
     /// Bytes of spans at which a merged block is cut, at the next trace.
@@ -89,6 +91,7 @@ impl Default for StoreConfig {
             busy_percent: 35,
             max_merge_blocks: 128,
             max_unsealed_spans: 5_500_000,
+            max_unsealed_bytes: 256 << 20,
             sealed_rows: 150_000,
             sealed_bytes: 96 << 20,
             cache_bytes: 64 << 20,
@@ -111,6 +114,7 @@ impl StoreConfig {
         let always = [
             ("retentionSeconds", Number(self.retention.as_secs())),
             ("maxUnsealedSpans", Number(self.max_unsealed_spans)),
+            ("maxUnsealedBytes", Number(self.max_unsealed_bytes)),
             ("mergeBlocks", Number(self.merge_blocks as u64)),
             ("mergeBlocksBusy", Number(self.merge_blocks_busy as u64)),
             ("mergeSpans", Number(self.merge_spans)),

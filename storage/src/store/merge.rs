@@ -138,8 +138,8 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
 }
 
 /// Merges wait while ingest is busy, so that it has the CPU; not for ever, nor for ever more blocks or spans.
-/// What waits is served as well as what was merged, but for the edges of fresh blocks: those are made anew
-/// for each question.
+/// Attributes are sought in what waits as fast as in what was merged; aggregates and the service map look at
+/// all its rows.
 fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
     let config = &store.config;
     let now = store.clock.now();
@@ -148,11 +148,11 @@ fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
         blocks = blocks.max(config.merge_blocks_busy);
         age = age.max(config.merge_age_busy);
     }
-    // Senders are sent away above the bound of what is unsealed: merges begin well before.
-    let spans = config.merge_spans.min(config.max_unsealed_spans / 4 * 3);
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
-    fresh.len() >= blocks
-        || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>() >= spans
+    // Senders are sent away above the bound of what waits, in whichever window: merges begin well before.
+    store.share_waiting() >= 75
+        || fresh.len() >= blocks
+        || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>() >= config.merge_spans
         || oldest.is_some_and(|oldest| oldest <= now.minus(age))
 }
 
@@ -244,11 +244,7 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
             short_lived: false,
             index,
         });
-        entries.push(Arc::new(BlockEntry {
-            key: change.key(id),
-            row: block.row,
-            filter: block.filter.map(Arc::new),
-        }));
+        entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row, filter: None, held: 0 }));
     }
     failpoint::reach(Failpoint::MergeWritten);
     store.commit(&change)?;

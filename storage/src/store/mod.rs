@@ -78,6 +78,8 @@ pub struct BlockTraceStore {
     last_hour: Mutex<Hour>,
     appended_spans: AtomicU64,
     unsealed_spans: AtomicU64,
+    /// Bytes of memory that know of fresh blocks.
+    unsealed_bytes: AtomicU64,
     last_append: AtomicU64,
     load: load::Load,
     /// Blocks were written or deleted since space was last given back.
@@ -143,6 +145,7 @@ impl BlockTraceStore {
             last_hour: Mutex::new(Hour(0)),
             appended_spans: AtomicU64::new(0),
             unsealed_spans: AtomicU64::new(0),
+            unsealed_bytes: AtomicU64::new(0),
             last_append: AtomicU64::new(0),
             load: load::Load::default(),
             untidy: AtomicBool::new(true),
@@ -169,7 +172,7 @@ impl BlockTraceStore {
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
-            store.adopt(Arc::new(BlockEntry { key, row, filter: None }));
+            store.adopt(BlockEntry { key, row, filter: None, held: 0 });
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
@@ -184,14 +187,14 @@ impl BlockTraceStore {
         Ok(store)
     }
 
-    fn adopt(&self, entry: Arc<BlockEntry>) {
+    fn adopt(&self, mut entry: BlockEntry) {
         self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
         self.last_hour.lock().max_assign(entry.key.hour);
         let state = self.tenant_or_new(&entry.key.tenant);
         match self.reader.traces(&entry) {
-            Ok(traces) if meta.level == 0 => state.add_fresh(entry.key.block, &traces),
+            Ok(traces) if meta.level == 0 => entry.held = state.add_fresh(entry.key.block, &traces),
             Ok(traces) => {
                 let mut counter = state.traces.lock();
                 traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
@@ -204,11 +207,11 @@ impl BlockTraceStore {
             }
         }
         if meta.level == 0 {
-            self.unsealed_spans.fetch_add(u64::from(meta.spans), Ordering::Relaxed);
+            self.waits(&entry);
         } else if self.reader.is_old(&entry).unwrap_or(false) {
             self.old_blocks.lock().insert((entry.key.tenant.clone(), entry.key.block));
         }
-        state.change([entry], &[]);
+        state.change([Arc::new(entry)], &[]);
     }
 
     fn see_block(&self, block: BlockId) {
@@ -304,14 +307,30 @@ impl BlockTraceStore {
         Ok(())
     }
 
+    /// Counts a fresh block among what waits to be merged.
+    fn waits(&self, fresh: &BlockEntry) {
+        self.unsealed_spans.fetch_add(u64::from(fresh.row.meta.spans), Ordering::Relaxed);
+        self.unsealed_bytes.fetch_add(fresh.held, Ordering::Relaxed);
+    }
+
+    /// What waits to be merged, as a share of what may wait, in percent.
+    fn share_waiting(&self) -> u64 {
+        let StoreConfig { max_unsealed_spans, max_unsealed_bytes, .. } = self.config;
+        let share = |waiting: &AtomicU64, most: u64| {
+            waiting.load(Ordering::Relaxed).saturating_mul(100) / most.max(1)
+        };
+        share(&self.unsealed_spans, max_unsealed_spans).max(share(&self.unsealed_bytes, max_unsealed_bytes))
+    }
+
     /// Puts new blocks in the place of old ones, after the engine has.
     fn replace(&self, tenant: &TenantId, new: Vec<Arc<BlockEntry>>, old: &[Arc<BlockEntry>]) {
         let Some(state) = self.tenant(tenant) else { return };
         let removes: Vec<BlockId> = old.iter().map(|entry| entry.key.block).collect();
         state.change(new, &removes);
-        let unsealed =
-            old.iter().filter(|entry| entry.row.meta.level == 0).map(|entry| u64::from(entry.row.meta.spans));
-        self.unsealed_spans.fetch_sub(unsealed.sum(), Ordering::Relaxed);
+        for entry in old.iter().filter(|entry| entry.row.meta.level == 0) {
+            self.unsealed_spans.fetch_sub(u64::from(entry.row.meta.spans), Ordering::Relaxed);
+            self.unsealed_bytes.fetch_sub(entry.held, Ordering::Relaxed);
+        }
         self.doomed.lock().extend(old.iter().cloned());
     }
 
@@ -463,8 +482,7 @@ impl TraceStore for BlockTraceStore {
             return Some(AppendError::DiskFull { free: 0, needed });
         }
         let unsealed_spans = self.unsealed_spans.load(Ordering::Relaxed);
-        (unsealed_spans >= self.config.max_unsealed_spans)
-            .then_some(AppendError::Overloaded { unsealed_spans })
+        (self.share_waiting() >= 100).then_some(AppendError::Overloaded { unsealed_spans })
     }
 }
 

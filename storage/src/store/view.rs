@@ -25,6 +25,9 @@ pub(crate) struct View {
 type Shard = FxHashMap<BlockId, Arc<BlockEntry>>;
 
 const SHARDS: usize = 64;
+/// What a part of a trace takes in the map of fresh ones: the first one with the entry and room for more.
+const FIRST_PART_BYTES: u64 = 128;
+const PART_BYTES: u64 = 24;
 
 /// Everything in memory about a tenant.
 #[derive(Default)]
@@ -118,13 +121,18 @@ impl TenantState {
         *view = Arc::new(next);
     }
 
-    /// Makes the traces of a fresh block known. Comes before the block is in the view.
-    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) {
+    /// Makes the traces of a fresh block known, and says about how many bytes that takes. Comes before the
+    /// block is in the view.
+    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
         let mut counter = self.traces.lock();
+        let mut bytes = 0;
         for (trace, rows) in traces.entries() {
-            self.fresh.entry(*trace).or_default().push((block, *rows));
+            let mut parts = self.fresh.entry(*trace).or_default();
+            bytes += if parts.is_empty() { FIRST_PART_BYTES } else { PART_BYTES };
+            parts.push((block, *rows));
             counter.add(*trace);
         }
+        bytes
     }
 
     /// Forgets the traces of a block that is gone for good.

@@ -184,3 +184,24 @@ pub fn too_many_unsealed_spans_press_back(open: Open) {
     harness.append(&[sent(50, 1)]);
     assert_eq!(harness.trace(trace_id(50)).len(), 1);
 }
+
+/// Memory knows of each trace and each value until the merge: few spans can take much of it.
+pub fn too_much_memory_for_unsealed_spans_presses_back(open: Open) {
+    let mut harness = open();
+    harness.config.max_unsealed_bytes = 20_000;
+    harness.restart();
+    let one_trace: Vec<_> = (1..=300).map(|n| sent(1, n)).collect();
+    harness.append(&one_trace);
+    assert!(harness.store().refusal().is_none(), "one trace, and no values");
+    harness.store().seal_all();
+    harness.append(&(1..=300).map(|n| sent(n, 1)).collect::<Vec<_>>());
+    assert!(matches!(harness.store().refusal(), Some(AppendError::Overloaded { unsealed_spans: 300 })));
+    harness.restart();
+    assert!(matches!(harness.store().refusal(), Some(AppendError::Overloaded { .. })));
+    // What fills it is merged without waiting for more.
+    harness.maintain(1);
+    assert!(harness.store().refusal().is_none());
+    let value = |n| sent(400, n).with("value", text(&format!("{n} of very many")));
+    harness.append(&(1..=20_000).map(value).collect::<Vec<_>>());
+    assert!(matches!(harness.store().refusal(), Some(AppendError::Overloaded { unsealed_spans: 20_000 })));
+}

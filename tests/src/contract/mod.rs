@@ -115,6 +115,7 @@ macro_rules! contract_suite {
                 a_trace_of_very_many_spans,
                 many_keys_do_not_add_up_in_merges,
                 too_many_unsealed_spans_press_back,
+                too_much_memory_for_unsealed_spans_presses_back,
             ],
         }
     };

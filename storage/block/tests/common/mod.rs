@@ -129,6 +129,11 @@ impl OpenBlock {
         self.filters[FilterPart::of_token(token, self.filters.len())].page_knows(page, token)
     }
 
+    /// Whether a page may have a token, or attributes that could not be told apart.
+    pub fn page_may_have(&self, page: usize, token: Token) -> bool {
+        self.filters[FilterPart::of_token(token, self.filters.len())].page_may_have(page, token)
+    }
+
     /// Whether resources may have a token.
     pub fn resources_may_have(&self, token: Token) -> bool {
         self.filters[FilterPart::of_token(token, self.filters.len())].resources_may_have(token)
