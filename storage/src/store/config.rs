@@ -92,7 +92,7 @@ impl Default for StoreConfig {
             max_merge_blocks: 128,
             max_unsealed_spans: 5_500_000,
             max_unsealed_bytes: 256 << 20,
-            sealed_rows: 150_000,
+            sealed_rows: 200_000,
             sealed_bytes: 96 << 20,
             cache_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
