@@ -321,7 +321,7 @@ impl Returning {
         let Some((_, count)) = self.expected.take() else { return };
         if waiting >= count {
             self.failures = 0;
-        } else if waiting > 0 && !is_enough {
+        } else if !is_enough {
             self.failures = (self.failures + 1).min(MOST_FAILURES);
             self.skip = 1 << self.failures;
         }
@@ -381,9 +381,11 @@ mod tests {
 
     /// A queue whose batches wait as good as for ever for those they wait for.
     fn queue() -> Arc<Queue> {
-        let config =
-            CollectorConfig { batch_linger: Duration::from_secs(3600), ..CollectorConfig::default() };
-        Queue::new(&config, Arc::new(Meters::new()))
+        let long = Duration::from_secs(3600);
+        let config = CollectorConfig { batch_linger: long, ..CollectorConfig::default() };
+        let mut queue = Queue::new(&config, Arc::new(Meters::new()));
+        Arc::get_mut(&mut queue).unwrap().limits.return_time = long;
+        queue
     }
 
     fn send(queue: &Arc<Queue>, requests: usize, spans: usize) {
