@@ -175,7 +175,7 @@ fn old_blocks_answer_everything_and_are_taken_over() {
     }
 }
 
-/// Blocks of formats 2 and 3 that hold the same are read as they are and answer the same.
+/// Blocks of all columnar formats that hold the same are read as they are and answer the same.
 #[test]
 fn columnar_blocks_are_read_as_they_are() {
     let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
@@ -210,7 +210,8 @@ fn columnar_blocks_are_read_as_they_are() {
     };
     let first = answers("v2", 1);
     assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
-    for (version, level) in [("v3", 1), ("v2-fresh", 0), ("v3-fresh", 0)] {
+    let others = [("v3", 1), ("v4", 1), ("v2-fresh", 0), ("v3-fresh", 0), ("v4-fresh", 0)];
+    for (version, level) in others {
         assert_eq!(answers(version, level), first, "{version}");
     }
 }

@@ -1,8 +1,8 @@
-//! The layout of a block, format 3.
+//! The layout of a block, format 4.
 //!
 //! ```text
 //! header   magic "SPANBLK1" (8)                        all integers little endian
-//!          version (2) = 3, flags (2), sections (4)
+//!          version (2) = 4, flags (2), sections (4)
 //!            flag 1: bare, without what follows from the columns
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
@@ -39,7 +39,8 @@
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
 //! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and a bare block is one
-//! without those four sections: the flag was not there. It is read as it is.
+//! without those four sections: the flag was not there. 3 is 4 without columns of bits (`page/ints.rs`). Both
+//! are read as they are.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -117,7 +118,7 @@ pub struct Section {
 }
 
 /// The format that this program writes.
-pub const FORMAT_VERSION: u16 = 3;
+pub const FORMAT_VERSION: u16 = 4;
 /// The first columnar format: this and all later ones are read as they are.
 const COLUMNAR: u16 = 2;
 /// The first one whose header has flags.

@@ -414,7 +414,7 @@ impl TraceStore for BlockTraceStore {
         }
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
         let damage = Damage::default();
-        let rows = self.merged_rows(tenant, &state, &view, id, &damage);
+        let rows = self.merged_parts(&state, &view, id, parts, &damage);
         let spans = rows.map(|row| Ok(row.into_stored()));
         Ok(Some(TraceSpans { stored, spans: Box::new(spans), damage }))
     }

@@ -8,15 +8,19 @@
 //!   2 deltas       first value (varint), the zigzag differences, encoded as a column again
 //!   3 dictionary   number of values (varint), the values in order, the indices: two columns
 //!   4 decimals     exponent (1), the zigzag of value * 10^exponent: a column
+//!   5 bits         smallest value (varint), width in bits (1), what each value is above the smallest:
+//!                  so many bits, the lowest first, one value behind the other; since format 4
 //! ```
 //!
 //! A plane is one byte of every value: first the lowest byte of all, then the next. Planes of high
 //! bytes are nearly constant and cost next to nothing once compressed; planes that are noise are kept
-//! as they are, so that nobody inflates them. Which encoding is chosen follows from the values alone.
+//! as they are, so that nobody inflates them. Bits are never inflated at all, so they are chosen where
+//! frames of planes would save little. Which encoding is chosen follows from the values alone.
 
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::put_varint;
 
+use super::bits::{self, Bits};
 use super::zstd::{Deflater, Unit, inflate};
 
 const CONSTANT: u8 = 0;
@@ -24,9 +28,14 @@ const PLANES: u8 = 1;
 const DELTAS: u8 = 2;
 const DICTIONARY: u8 = 3;
 const DECIMALS: u8 = 4;
+const BITS: u8 = 5;
 
 /// Below, trying a dictionary costs more than it can save.
 const LEAST_DICTIONARY: usize = 64;
+/// What a frame has to save to be worth it, beside a share of itself: a reader needs a microsecond for it
+/// before the first byte is there.
+const FRAME_BYTES: usize = 64;
+const FRAME_SHARE: usize = 10;
 const MAX_EXPONENT: u8 = 6;
 /// Encodings nest: deltas of a dictionary of decimals, and no deeper.
 const MAX_DEPTH: u8 = 4;
@@ -92,13 +101,34 @@ fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], deflater: &mut D
         out.push(CONSTANT);
         return put_varint(out, min);
     }
+    // Columns that are compressed together later stay bytes, which compress better.
+    let bits = (64 - (max - min).leading_zeros()) as usize;
+    let packed = bits::packed_length(values.len(), bits)
+        .filter(|_| deflater.unit() == Unit::Column && bits <= bits::MAX_WIDTH);
+    if packed.is_some_and(|packed| packed <= FRAME_BYTES) {
+        return put_bits(out, values, min, bits);
+    }
+    let begin = out.len();
     let mut planes = std::mem::take(&mut deflater.planes);
     transpose(&mut planes, values, min, width);
     out.push(PLANES);
     put_varint(out, min);
     out.push(width as u8);
-    put_planes(out, &planes, values.len(), deflater);
+    let framed = put_planes(out, &planes, values.len(), deflater);
     deflater.planes = planes;
+    let length = out.len() - begin;
+    let worth = if framed { length + FRAME_BYTES + length / FRAME_SHARE } else { length };
+    if packed.is_some_and(|packed| packed <= worth) {
+        out.truncate(begin);
+        put_bits(out, values, min, bits);
+    }
+}
+
+fn put_bits(out: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
+    out.push(BITS);
+    put_varint(out, min);
+    out.push(width as u8);
+    bits::pack(out, values.iter().map(|value| value - min), width);
 }
 
 fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
@@ -108,8 +138,8 @@ fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
     }
 }
 
-/// The mask, the planes that are noise, and the frame of the others.
-fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) {
+/// The mask, the planes that are noise, and the frame of the others, if there is one.
+fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) -> bool {
     let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
     let mut raw = if deflater.unit() == Unit::Section { all } else { 0 };
     if raw == 0 {
@@ -138,6 +168,7 @@ fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Defl
         put_varint(out, frame.len() as u64);
         out.extend_from_slice(&frame);
     }
+    raw != all
 }
 
 /// Whether entropy coding would save next to nothing: the histogram of a sample is flat.
@@ -226,6 +257,8 @@ pub(crate) enum Packed {
     Constant(usize, u64),
     /// How many, the smallest, and one byte of all, then the next.
     Planes(usize, u64, Vec<u8>),
+    /// The smallest, and what each is above it.
+    Bits(u64, Bits),
     /// The values, and which of them each is.
     Dictionary(Vec<u64>, Box<Packed>),
     /// What integers are divided by.
@@ -256,6 +289,12 @@ impl Packed {
         Some(match take(bytes)? {
             CONSTANT => Self::Constant(count, take_varint(bytes)?),
             PLANES => decode_planes(bytes, count)?,
+            BITS => {
+                let min = take_varint(bytes)?;
+                let width = usize::from(take(bytes)?);
+                let packed = take_slice(bytes, bits::packed_length(count, width)?)?;
+                Self::Bits(min, Bits::new(count, width, packed)?)
+            }
             DELTAS => {
                 let first = take_varint(bytes)?;
                 let deltas = Self::decode_at(bytes, count.checked_sub(1)?, depth)?.unpack()?;
@@ -290,6 +329,9 @@ impl Packed {
             Some(PLANES) => {
                 take_varint(bytes).and_then(|_| take(bytes)).map(|width| usize::from(width.min(8)) * count)
             }
+            Some(BITS) => take_varint(bytes)
+                .and_then(|_| take(bytes))
+                .map(|width| (usize::from(width).min(bits::MAX_WIDTH) * count).div_ceil(8)),
             Some(DELTAS) => Some(8 * count),
             Some(DICTIONARY) => take_varint(bytes).map(|known| {
                 let known = known.min(count as u64);
@@ -309,6 +351,7 @@ impl Packed {
                 let bytes = planes[at..].iter().step_by(*count).enumerate();
                 bytes.fold(*min, |value, (plane, byte)| value.wrapping_add(u64::from(*byte) << (8 * plane)))
             }),
+            Self::Bits(min, bits) => bits.get(at).map(|value| min.wrapping_add(value)),
             Self::Dictionary(known, indices) => known.get(usize::try_from(indices.get(at)?).ok()?).copied(),
             Self::Decimals(factor, scaled) => scaled.get(at).map(|scaled| decimal(scaled, *factor)),
         }
@@ -328,6 +371,7 @@ impl Packed {
                 }
                 Some(values)
             }
+            Self::Bits(min, bits) => Some(bits.iter().map(|value| min.wrapping_add(value)).collect()),
             Self::Dictionary(known, indices) => {
                 let index = |at: u64| known.get(usize::try_from(at).ok()?).copied();
                 indices.unpack()?.into_iter().map(index).collect()
@@ -344,6 +388,7 @@ impl Packed {
             Self::Planes(rows, 0, planes) if planes.len() == *rows => {
                 planes[..count.min(*rows)].iter().filter(|byte| **byte == 0).count()
             }
+            Self::Bits(0, bits) => bits.zeros(count),
             _ => (0..count).filter(|at| self.get(*at) == Some(0)).count(),
         }
     }
@@ -416,6 +461,7 @@ mod tests {
             let takes = match &packed {
                 Packed::Wide(values) => 8 * values.len(),
                 Packed::Planes(_, _, planes) => planes.len(),
+                Packed::Bits(..) => out.len().saturating_sub(12),
                 _ => 0,
             };
             assert!(Packed::estimate(&out, values.len()) >= takes);
@@ -428,6 +474,18 @@ mod tests {
         out
     }
 
+    /// Numbers that nothing follows from.
+    fn noise(count: usize) -> Vec<u64> {
+        let mut x = 1u64;
+        let next = || {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+
     fn encoding_of(values: &[u64]) -> u8 {
         round_trip(values, false)[0]
     }
@@ -436,7 +494,12 @@ mod tests {
     fn the_encoding_follows_from_the_values() {
         assert_eq!(encoding_of(&[]), CONSTANT);
         assert_eq!(encoding_of(&[7; 100]), CONSTANT);
-        assert_eq!(encoding_of(&[1, 2, 3]), PLANES);
+        assert_eq!(encoding_of(&[1, 2, 3]), BITS);
+        // Where planes are nearly constant a frame saves most, and bits save most of nothing.
+        let rare: Vec<u64> = (0..4096).map(|n| u64::from(n % 512 == 0) * 200).collect();
+        assert_eq!(encoding_of(&rare), PLANES);
+        let flat: Vec<u64> = noise(4096).into_iter().map(|n| n & 31).collect();
+        assert_eq!((encoding_of(&flat), round_trip(&flat, false).len()), (BITS, 3 + 4096 * 5 / 8));
         let counter: Vec<u64> = (0..5000).map(|n| (1 << 60) + 3 * n).collect();
         assert_eq!(encoding_of(&counter), DELTAS);
         let few: Vec<u64> = (0..5000).map(|n| (n * n % 17) << 40).collect();
@@ -452,16 +515,38 @@ mod tests {
 
     #[test]
     fn noise_is_kept_as_it_is() {
-        let mut x = 1u64;
-        let noise: Vec<u64> = (0..4096)
-            .map(|_| {
-                x ^= x << 13;
-                x ^= x >> 7;
-                x ^= x << 17;
-                x
-            })
-            .collect();
+        let noise = noise(4096);
+        assert_eq!(
+            encoding_of(&noise),
+            PLANES,
+            "64 bits of a value and those in front of it do not fit a word"
+        );
         assert!(round_trip(&noise, false).len() < 8 * 4096 + 20);
+    }
+
+    /// What is stored is read for ever.
+    #[test]
+    fn frozen_encodings() {
+        let frozen: [(&[u8], &[u64]); 6] = [
+            (&[0, 0x90, 0x4e], &[10_000; 3]),
+            (&[1, 7, 2, 3, 0, 1, 2, 0, 0, 1], &[7, 8, 265]),
+            (&[2, 9, 1, 0, 1, 1, 4, 1], &[9, 11, 10]),
+            (&[3, 2, 1, 5, 1, 1, 0, 3, 1, 0, 1, 1, 1, 0, 1], &[8, 5, 8]),
+            (&[4, 1, 1, 0, 1, 1, 25, 5], &[(-1.3f64).to_bits(), (-0.3f64).to_bits()]),
+            (&[5, 7, 3, 0x88, 0xc6, 0xfa], &[7, 8, 9, 10, 11, 12, 13, 14]),
+        ];
+        for (bytes, values) in frozen {
+            let mut rest = bytes;
+            assert_eq!(decode(&mut rest, values.len()).as_deref(), Some(values), "{bytes:?}");
+            assert!(rest.is_empty());
+        }
+        let mut frame = vec![1, 0, 1, 0];
+        let planes: Vec<u8> = (0..4096).map(|n| u8::from(n % 512 == 0)).collect();
+        let deflated = Deflater::new(1, Unit::Column).unwrap().deflate(&planes).unwrap();
+        put_varint(&mut frame, deflated.len() as u64);
+        frame.extend_from_slice(&deflated);
+        let read = decode(&mut frame.as_slice(), 4096).unwrap();
+        assert!(read.into_iter().eq(planes.into_iter().map(u64::from)));
     }
 
     proptest! {

@@ -22,10 +22,12 @@
 //!
 //! The number of values in a column follows from the shapes of the rows.
 
+mod bits;
 pub(crate) mod columns;
 mod guess;
 pub(crate) mod interner;
 pub(crate) mod ints;
+mod packed;
 mod read;
 pub(crate) mod rebuild;
 mod regular;
@@ -37,7 +39,8 @@ pub(crate) mod zstd;
 /// No page has more rows; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
-pub use read::{Column, CorePage, IdsPage, PackedColumn, TextTable, ValuesPage};
+pub use packed::{Column, PackedColumn};
+pub use read::{CorePage, IdsPage, TextTable, ValuesPage};
 pub use rebuild::{OpenPage, Rebuilder};
 pub use shape::{Form, Level, Shape, Slot, ValueKind};
 pub use shred::Class;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use spandrel_proto::otlp::wire::put_varint;
 use spandrel_proto::{SpanId, TraceId};
 
-use super::read::{Column, CorePage, IdsPage, TextTable, ValuesPage};
+use super::packed::Column;
+use super::read::{CorePage, IdsPage, TextTable, ValuesPage};
 use super::shape::{EVENTS, Form, Slot, ValueKind};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;

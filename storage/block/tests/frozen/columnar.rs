@@ -1,5 +1,5 @@
-//! The frozen blocks of formats 2 and 3, which hold the same: spans that use every form that a slot has,
-//! in two orders and then some. Of format 3 also one whose filters have several parts.
+//! The frozen blocks of the columnar formats, which hold the same: spans that use every form that a slot has,
+//! in two orders and then some. Since format 3 also one whose filters have several parts.
 
 use bytes::Bytes;
 use spandrel_block::{
@@ -15,10 +15,10 @@ use super::{common, fixture};
 
 const START: u64 = 1_700_000_000_000_000_000;
 /// Whole ones.
-const PLAIN: [&str; 2] = ["v2", "v3"];
+const PLAIN: [&str; 3] = ["v2", "v3", "v4"];
 /// Such as are written in haste.
-const FRESH: [&str; 2] = ["v2-fresh", "v3-fresh"];
-const PARTS: &str = "v3-parts";
+const FRESH: [&str; 3] = ["v2-fresh", "v3-fresh", "v4-fresh"];
+const PARTS: [&str; 2] = ["v3-parts", "v4-parts"];
 
 fn open(version: &str) -> OpenBlock {
     OpenBlock::new(&fixture(&format!("block-{version}.bin")))
@@ -261,7 +261,7 @@ pub fn write_parts() -> FinishedBlock {
 #[test]
 fn spans_come_back_byte_for_byte() {
     let frozen = PLAIN.into_iter().chain(FRESH).map(|version| (version, pushed()));
-    for (version, pushed) in frozen.chain([(PARTS, many_values())]) {
+    for (version, pushed) in frozen.chain(PARTS.map(|version| (version, many_values()))) {
         let rows = open(version).rows();
         assert_eq!(rows.len(), pushed.len());
         for (at, (row, expected)) in rows.into_iter().zip(pushed).enumerate() {
@@ -272,12 +272,13 @@ fn spans_come_back_byte_for_byte() {
 
 #[test]
 fn parts_of_filters_know_every_value() {
-    let open = open(PARTS);
-    assert!(open.filters.len() > 1, "{} parts", open.filters.len());
-    let token = |n: u64| Token::of_key(&format!("key {}", n % 10)).with_string(&format!("{n:x}"));
-    assert!((10..MANY * 10).all(|n| open.page_knows(0, token(n))));
-    let wrong = (MANY * 10 + 10..MANY * 20).filter(|n| open.page_knows(0, token(*n))).count();
-    assert!(wrong < 300, "{wrong} absent values were not told apart");
+    for open in PARTS.map(open) {
+        assert!(open.filters.len() > 1, "{} parts", open.filters.len());
+        let token = |n: u64| Token::of_key(&format!("key {}", n % 10)).with_string(&format!("{n:x}"));
+        assert!((10..MANY * 10).all(|n| open.page_knows(0, token(n))));
+        let wrong = (MANY * 10 + 10..MANY * 20).filter(|n| open.page_knows(0, token(*n))).count();
+        assert!(wrong < 300, "{wrong} absent values were not told apart");
+    }
 }
 
 #[test]
@@ -391,7 +392,7 @@ fn filters_rollups_and_edges() {
 fn what_is_written_today_reads_the_same() {
     PLAIN.iter().for_each(|version| reads_the_same(&write(), version));
     FRESH.iter().for_each(|version| reads_the_same(&write_fresh(), version));
-    reads_the_same(&write_parts(), PARTS);
+    PARTS.iter().for_each(|version| reads_the_same(&write_parts(), version));
 }
 
 fn reads_the_same(today: &FinishedBlock, version: &str) {

@@ -14,7 +14,7 @@ use spandrel_fuzz::{repair_record, section};
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView};
 use spandrel_proto::{TimeRange, TraceId, UnixNanos};
 
-static FROZEN: &[u8] = include_bytes!("../../../../storage/block/fixtures/block-v2.bin");
+static FROZEN: &[u8] = include_bytes!("../../../../storage/block/fixtures/block-v4.bin");
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let [which, count, rest @ ..] = bytes else { return };
