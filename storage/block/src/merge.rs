@@ -8,7 +8,6 @@ use spandrel_proto::{SpanId, TraceId};
 
 use crate::derive::calls_of;
 use crate::format::FormatError;
-use crate::page::rebuild::Position;
 use crate::page::shape::EVENTS;
 use crate::page::shred::Class;
 use crate::page::{Column, Form, Level, OpenPage, Rebuilder, ValueKind};
@@ -32,7 +31,11 @@ pub struct PageRows {
     row: usize,
     events: usize,
     links: usize,
+    /// For each slot, how many of its values are behind.
+    taken: Vec<u32>,
     maps: Maps,
+    /// Those for another block: rows of one page may go into two by turns.
+    other: Maps,
     /// Stands at the row that was looked at last.
     peeker: Option<Rebuilder>,
     /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
@@ -53,16 +56,15 @@ struct Maps {
     local: Vec<u32>,
     plans: Vec<Option<Plan>>,
     /// By slot.
-    cursors: Vec<Cursor>,
+    columns: Vec<Loaded>,
 }
 
-/// The values of a slot, as the block in the making knows them, and how many are behind.
+/// The values of a slot, as the block in the making knows them.
 #[derive(Debug, Default)]
-struct Cursor {
+struct Loaded {
     loaded: bool,
     numbers: Vec<u64>,
     texts: Vec<u32>,
-    taken: u32,
 }
 
 /// What to copy for a message of one shape.
@@ -145,7 +147,9 @@ impl PageRows {
         if page.core.traces.len() != traces.len() {
             return Err(FormatError::Damaged("trace table"));
         }
+        let taken = vec![0; page.dictionary.slots.len()];
         Ok(Self {
+            taken,
             page,
             traces,
             run: 0,
@@ -153,6 +157,7 @@ impl PageRows {
             events: 0,
             links: 0,
             maps: Maps::default(),
+            other: Maps::default(),
             peeker: None,
             flags: 0,
             values: 0,
@@ -195,9 +200,7 @@ impl PageRows {
     fn skip_message(&mut self, shape: u32) {
         let page = self.page.clone();
         for &number in &page.dictionary.shapes[shape as usize].slots {
-            if let Some(cursor) = self.maps.cursors.get_mut(number as usize) {
-                cursor.taken += 1;
-            }
+            self.taken[number as usize] += 1;
             let slot = &page.dictionary.slots[number as usize];
             if slot.form == Form::Nested && slot.level == Level::Span {
                 let (shapes, behind) = match slot.field {
@@ -253,16 +256,18 @@ impl PageRows {
         Ok(())
     }
 
-    /// Forgets where things are when the block in the making is another one.
+    /// Looks things up anew when the block in the making is neither of the last two.
     fn prepare(&mut self, writer: &BlockWriter) {
+        if self.maps.writer == writer.serial() {
+            return;
+        }
+        std::mem::swap(&mut self.maps, &mut self.other);
         if self.maps.writer == writer.serial() {
             return;
         }
         let page = &self.page;
         let unknown = |count: usize| vec![UNKNOWN; count];
         let local = page.values.local_texts().map_or(0, |texts| texts.len());
-        let behind = Position::of(page, self.row);
-        let cursor = |taken: u32| Cursor { taken, ..Cursor::default() };
         self.maps = Maps {
             writer: writer.serial(),
             classes: unknown(page.dictionary.classes.len()),
@@ -270,7 +275,7 @@ impl PageRows {
             shared: unknown(page.texts.len()),
             local: unknown(local),
             plans: std::iter::repeat_with(|| None).take(page.dictionary.shapes.len()).collect(),
-            cursors: behind.taken.into_iter().map(cursor).collect(),
+            columns: std::iter::repeat_with(Loaded::default).take(page.dictionary.slots.len()).collect(),
         };
     }
 
@@ -304,17 +309,18 @@ impl PageRows {
                 }
                 _ => {}
             }
-            let cursor = &mut self.maps.cursors[step.from as usize];
-            let at = cursor.taken as usize;
-            cursor.taken += 1;
+            let column = &self.maps.columns[step.from as usize];
+            let taken = &mut self.taken[step.from as usize];
+            let at = *taken as usize;
+            *taken += 1;
             if matches!(step.what, What::Number | What::Flags) {
-                let number = *cursor.numbers.get(at).ok_or(DAMAGED)?;
+                let number = *column.numbers.get(at).ok_or(DAMAGED)?;
                 if step.what == What::Flags {
                     self.flags = number as u32;
                 }
                 writer.columns.push_number(step.to, number);
             } else {
-                let text = *cursor.texts.get(at).ok_or(DAMAGED)?;
+                let text = *column.texts.get(at).ok_or(DAMAGED)?;
                 if step.what == What::Peer {
                     self.peers.push((step.to, text));
                 }
@@ -369,7 +375,7 @@ impl PageRows {
 
     /// Decodes the values of a slot, texts as the numbers that the block in the making has for them.
     fn load(&mut self, writer: &mut BlockWriter, slot: u32, form: Form) -> Result<(), CopyError> {
-        if self.maps.cursors[slot as usize].loaded {
+        if self.maps.columns[slot as usize].loaded {
             return Ok(());
         }
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
@@ -384,8 +390,7 @@ impl PageRows {
                 texts.iter_mut().for_each(|index| *index = known[*index as usize]);
             }
         }
-        let cursor = &mut self.maps.cursors[slot as usize];
-        (cursor.loaded, cursor.numbers, cursor.texts) = (true, numbers, texts);
+        self.maps.columns[slot as usize] = Loaded { loaded: true, numbers, texts };
         Ok(())
     }
 

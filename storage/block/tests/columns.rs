@@ -442,6 +442,33 @@ fn rows_go_on_where_another_writer_stopped() {
 }
 
 #[test]
+fn rows_go_into_two_blocks_by_turns() {
+    // A merge leaves some traces to the next one, and seals the others.
+    let spans: Vec<Pushed> = many_spans().into_iter().take(600).collect();
+    let block = write(&spans);
+    let mut rows: PageRows = OpenBlock::new(&block.bytes).page_rows().remove(0);
+    let (mut sealed, mut left) = (BlockWriter::new(1).unwrap(), BlockWriter::fresh().unwrap());
+    for row in 0..600 {
+        match row % 5 {
+            0 => rows.skip(),
+            1 | 2 => rows.copy_to(&mut left).unwrap(),
+            _ => rows.copy_to(&mut sealed).unwrap(),
+        }
+    }
+    assert!(rows.key().is_none());
+    let expected = OpenBlock::new(&block.bytes).rows();
+    for (writer, level, of) in [(left, 0, [1, 2]), (sealed, 1, [3, 4])] {
+        let finished = writer.finish(level, CREATED).unwrap();
+        verify(finished.bytes.clone()).unwrap();
+        let expected = expected.iter().enumerate().filter(|(row, _)| of.contains(&(row % 5)));
+        assert!(
+            OpenBlock::new(&finished.bytes).rows().iter().eq(expected.map(|(_, row)| row)),
+            "level {level}"
+        );
+    }
+}
+
+#[test]
 fn long_messages_and_many_keys_come_back() {
     let attribute = |n: u64| wire::bytes(9, &wire::attribute(&format!("key.{n}"), &wire::number(3, n)));
     let with = |id: u64, fields: Vec<u8>| Pushed {

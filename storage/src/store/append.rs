@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use spandrel_block::{BlockWriter, FinishedBlock, Hour, RowKey, WriteError};
+use spandrel_block::{BlockKey, BlockWriter, FinishedBlock, Hour, RowKey, WriteError};
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{Decoded, SpanKey};
 
 use super::block::BlockEntry;
 use super::rows::Seen;
+use super::view::TenantState;
 use super::{BlockTraceStore, Clock, MaxAssign};
 use crate::api::AppendError;
 use crate::engine::{Change, EngineError, NewBlock};
@@ -34,7 +35,7 @@ impl BlockTraceStore {
         };
         let id = self.next_block_id();
         let row = block.row.encode().map_err(|error| AppendError::Poisoned(error.to_string()))?;
-        let add = NewBlock { id, bytes: block.bytes, row, short_lived: true, index: Vec::new() };
+        let add = NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() };
         let change = Change {
             tenant: tenant.clone(),
             hour: self.arrival_hour(),
@@ -48,14 +49,27 @@ impl BlockTraceStore {
         self.untidy.store(true, Ordering::Relaxed);
         let spans = u64::from(block.row.meta.spans);
         let state = self.tenant_or_new(tenant);
-        let filter = block.filter.map(Arc::new);
-        let held =
-            state.add_fresh(id, &block.traces) + filter.as_ref().map_or(0, |filter| filter.size() as u64);
-        let entry = BlockEntry { key: change.key(id), row: block.row, filter, held };
-        self.waits(&entry);
-        state.change([Arc::new(entry)], &[]);
+        let entry = self.know_fresh(&state, change.key(id), block, false);
+        state.change([entry], &[]);
         self.appended_spans.fetch_add(spans, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes a fresh block known that was written just now, of an append or of what a merge has `left`. Its entry
+    /// comes into the view next.
+    pub(super) fn know_fresh(
+        &self,
+        state: &TenantState,
+        key: BlockKey,
+        block: FinishedBlock,
+        left: bool,
+    ) -> Arc<BlockEntry> {
+        let filter = block.filter.map(Arc::new);
+        let held = state.add_fresh(key.block, &block.traces)
+            + filter.as_ref().map_or(0, |filter| filter.size() as u64);
+        let entry = BlockEntry { filter, held, left, ..BlockEntry::new(key, block.row) };
+        self.waits(&entry);
+        Arc::new(entry)
     }
 
     fn write_failed(&self, error: EngineError) -> AppendError {

@@ -27,6 +27,8 @@ pub(crate) struct BlockEntry {
     pub(crate) filter: Option<Arc<FilterPart>>,
     /// Of a fresh block: about how many bytes of memory know of it until it is merged.
     pub(crate) held: u64,
+    /// Whether a merge has left its rows to the next one.
+    pub(crate) left: bool,
 }
 
 /// Why a part of a block cannot be read.
@@ -111,6 +113,18 @@ macro_rules! part {
         }
         Ok(part)
     }};
+}
+
+// === impl BlockEntry ===
+
+impl BlockEntry {
+    /// A block that nothing more is known of than what its row says.
+    pub(crate) fn new(key: BlockKey, row: CatalogRow) -> Self {
+        // An append is one commit, and so are all spans of its block. What is left of a single one looks the
+        // same, and may be left once more.
+        let left = row.meta.level == 0 && row.meta.min_sequence < row.meta.max_sequence;
+        Self { key, row, filter: None, held: 0, left }
+    }
 }
 
 // === impl BlockReader ===

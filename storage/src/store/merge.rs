@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spandrel_block::{
-    BlockWriter, CopyError, FinishedBlock, FormatError, Hour, PageRows, RowKey, TraceTable,
+    BlockId, BlockWriter, CopyError, FinishedBlock, FormatError, Hour, PageRows, RowKey, TraceTable,
 };
 use spandrel_proto::{TenantId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
+use super::carry::Carry;
 use super::rows::Seen;
-use super::view::View;
+use super::view::{TenantState, View};
 use super::{BlockTraceStore, StoreConfig};
 use crate::engine::{Change, EngineError, NewBlock};
 use crate::failpoint::{self, Failpoint};
@@ -37,6 +38,8 @@ struct Job {
     hour: Hour,
     level: u8,
     blocks: Vec<Arc<BlockEntry>>,
+    /// Fresh blocks of the window that are left to the next merge.
+    later: Vec<BlockId>,
     /// A block of an older format, taken over into today's.
     rewrite: bool,
 }
@@ -89,7 +92,7 @@ pub(super) fn merge_once(
 ) -> Result<bool, MergeError> {
     let Some(state) = store.tenant(tenant) else { return Ok(false) };
     let Some(job) = choose(store, tenant, &state.view(), everything) else { return Ok(false) };
-    match run(store, &job) {
+    match run(store, &state, &job) {
         // The damaged blocks are set aside: the next round goes without them.
         Err(error @ MergeError::Damaged(_)) => tracing::error!(%tenant, %error, "a merge was given up"),
         done => done?,
@@ -111,9 +114,11 @@ fn choose(store: &BlockTraceStore, tenant: &TenantId, view: &View, everything: b
     });
     let Some((&(level, hour), blocks)) = due else { return choose_old(store, tenant, view) };
     let mut blocks: Vec<_> = blocks.iter().map(|entry| (*entry).clone()).collect();
-    blocks.sort_by_key(|entry| entry.key.block);
-    blocks.truncate(enough(store, &blocks));
-    Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: false })
+    // By what they hold, not by when they were written: what a merge has left comes first in the next.
+    blocks.sort_by_key(|entry| (entry.row.meta.min_sequence, entry.key.block));
+    let later = blocks.split_off(enough(store, &blocks));
+    let later = later.iter().map(|entry| entry.key.block).filter(|_| level == 0).collect();
+    Some(Job { tenant: tenant.clone(), hour, level, blocks, later, rewrite: false })
 }
 
 /// How many blocks, from the first, one merge takes: those that make a full block, and not too many to
@@ -125,7 +130,7 @@ fn enough(store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) -> usize {
         rows += u64::from(entry.row.meta.spans);
         rows >= u64::from(sealed_rows)
     });
-    full.map_or(blocks.len(), |last| (last + 1).max(2)).min(max_merge_blocks)
+    full.map_or(blocks.len(), |last| (last + 1).max(2)).min(max_merge_blocks).min(blocks.len())
 }
 
 /// Sealed blocks of an older format are taken over one by one when nothing else is due.
@@ -134,7 +139,7 @@ fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option
     old.retain(|(of, block)| of != tenant || view.get(*block).is_some_and(|entry| !store.is_damaged(entry)));
     let entry = old.iter().filter(|(of, _)| of == tenant).find_map(|(_, block)| view.get(*block))?;
     let (hour, level, blocks) = (entry.key.hour, entry.row.meta.level, vec![entry.clone()]);
-    Some(Job { tenant: tenant.clone(), hour, level, blocks, rewrite: true })
+    Some(Job { tenant: tenant.clone(), hour, level, blocks, later: Vec::new(), rewrite: true })
 }
 
 /// Merges wait while ingest is busy, so that it has the CPU; not for ever, nor for ever more blocks or spans.
@@ -156,7 +161,7 @@ fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
         || oldest.is_some_and(|oldest| oldest <= now.minus(age))
 }
 
-fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
+fn run(store: &BlockTraceStore, state: &TenantState, job: &Job) -> Result<(), MergeError> {
     let started = store.clock.now();
     let bytes: u64 = job.blocks.iter().map(|entry| entry.row.bytes).sum();
     if store.engine.free_bytes().is_some_and(|free| free < bytes.saturating_mul(2)) {
@@ -165,14 +170,15 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
     failpoint::reach(Failpoint::MergeChosen);
     let mut inputs = Inputs::open(&store.reader, &job.blocks);
     let level = if job.rewrite { job.level } else { job.level + 1 };
-    let written = write(store, level, &mut inputs)?;
+    let mut carry = Carry::new(state, &job.blocks, &job.later);
+    let sealed = write(store, level, &mut inputs, &mut carry)?;
     let damaged = inputs.damaged;
     if !damaged.is_empty() {
         // Nothing is lost by a merge: without all rows there is none.
         damaged.iter().for_each(|(entry, error)| store.report_damage(entry, error, &Default::default()));
         return Err(MergeError::Damaged(damaged.len()));
     }
-    commit(store, job, written)?;
+    commit(store, state, job, sealed, carry.finish(store.clock.now())?)?;
     let spans: u64 = job.blocks.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
     metrics::counter!("spandrel_store_merged_spans_total").increment(spans);
     let took = store.clock.now().since(started);
@@ -186,10 +192,16 @@ fn run(store: &BlockTraceStore, job: &Job) -> Result<(), MergeError> {
     Ok(())
 }
 
-fn write(store: &BlockTraceStore, level: u8, inputs: &mut Inputs) -> Result<Vec<FinishedBlock>, MergeError> {
+fn write(
+    store: &BlockTraceStore,
+    level: u8,
+    inputs: &mut Inputs,
+    carry: &mut Carry<'_>,
+) -> Result<Vec<FinishedBlock>, MergeError> {
     let mut finished = Vec::new();
     let mut writer = BlockWriter::new(SEALED_ZSTD_LEVEL)?;
     let mut last: Option<TraceId> = None;
+    let mut goes_on = false;
     let mut duplicates = Duplicates::default();
     while let Some((key, at)) = inputs.next() {
         if !duplicates.is_new(inputs, key, at) {
@@ -197,12 +209,19 @@ fn write(store: &BlockTraceStore, level: u8, inputs: &mut Inputs) -> Result<Vec<
             continue;
         }
         let trace = key.trace();
-        if writer.rows() > 0 && is_full(store, &writer, last != Some(trace)) {
+        let is_next = last.replace(trace) != Some(trace);
+        goes_on = if is_next { carry.takes(trace) } else { goes_on };
+        if goes_on {
+            if let Some(CopyError::Write(error)) = inputs.pass(Some(carry.writer()?)) {
+                return Err(error.into());
+            }
+            continue;
+        }
+        if writer.rows() > 0 && is_full(store, &writer, is_next) {
             let full = std::mem::replace(&mut writer, BlockWriter::new(SEALED_ZSTD_LEVEL)?);
             finished.push(full.finish(level, store.clock.now())?);
             failpoint::reach(Failpoint::MergeBlockFinished);
         }
-        last = Some(trace);
         if let Some(CopyError::Write(error)) = inputs.pass(Some(&mut writer)) {
             return Err(error.into());
         }
@@ -226,7 +245,13 @@ pub(super) fn is_full(store: &BlockTraceStore, writer: &BlockWriter, between_tra
         || writer.vocabulary() >= 100 * factor as usize
 }
 
-fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Result<(), MergeError> {
+fn commit(
+    store: &BlockTraceStore,
+    state: &TenantState,
+    job: &Job,
+    sealed: Vec<FinishedBlock>,
+    carried: Option<FinishedBlock>,
+) -> Result<(), MergeError> {
     let mut change = Change {
         tenant: job.tenant.clone(),
         hour: job.hour,
@@ -234,21 +259,24 @@ fn commit(store: &BlockTraceStore, job: &Job, written: Vec<FinishedBlock>) -> Re
         removes: job.blocks.iter().map(|entry| entry.key.block).collect(),
     };
     let mut entries = Vec::new();
-    for block in written {
+    for block in sealed {
         let id = store.next_block_id();
         let index = block.trace_rows().to_vec();
-        change.adds.push(NewBlock {
-            id,
-            row: block.row.encode()?,
-            bytes: block.bytes,
-            short_lived: false,
-            index,
-        });
-        entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row, filter: None, held: 0 }));
+        let row = block.row.encode()?;
+        change.adds.push(NewBlock { id, row, bytes: block.bytes, short_lived: false, index });
+        entries.push(Arc::new(BlockEntry::new(change.key(id), block.row)));
+    }
+    let mut fresh = None;
+    if let Some(block) = carried {
+        let id = store.next_block_id();
+        let (row, bytes) = (block.row.encode()?, block.bytes.clone());
+        change.adds.push(NewBlock { id, row, bytes, short_lived: true, index: Vec::new() });
+        fresh = Some((id, block));
     }
     failpoint::reach(Failpoint::MergeWritten);
     store.commit(&change)?;
     failpoint::reach(Failpoint::MergeCommitted);
+    entries.extend(fresh.map(|(id, block)| store.know_fresh(state, change.key(id), block, true)));
     store.replace(&job.tenant, entries, &job.blocks);
     failpoint::reach(Failpoint::MergeReplaced);
     Ok(())

@@ -7,6 +7,7 @@
 mod aggregate;
 mod append;
 mod block;
+mod carry;
 mod config;
 mod counter;
 mod counts;
@@ -172,7 +173,7 @@ impl BlockTraceStore {
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
-            store.adopt(BlockEntry { key, row, filter: None, held: 0 });
+            store.adopt(BlockEntry::new(key, row));
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.

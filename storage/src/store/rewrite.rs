@@ -205,7 +205,7 @@ impl Prepared {
             let index = block.trace_rows().to_vec();
             let row = block.row.encode()?;
             change.adds.push(NewBlock { id, row, bytes: block.bytes, short_lived: false, index });
-            entries.push(Arc::new(BlockEntry { key: change.key(id), row: block.row, filter: None, held: 0 }));
+            entries.push(Arc::new(BlockEntry::new(change.key(id), block.row)));
         }
         failpoint::reach(Failpoint::RetentionChosen);
         store.commit(&change)?;
