@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) newest: Vec<KnownTrace>,
     pub(crate) largest: KnownTrace,
     pub(crate) services: Vec<&'static str>,
+    /// Spans of all traces.
+    pub(crate) spans: u64,
     /// Some operations, from the rarest to the most frequent.
     pub(crate) operations: Vec<KnownOperation>,
 }
@@ -38,6 +40,7 @@ impl Facts {
         let places = |fits: &dyn Fn(&KnownTrace) -> bool| -> Vec<u32> {
             (0u32..).zip(&traces).filter(|(_, trace)| fits(trace)).map(|(at, _)| at).collect()
         };
+        let spans = traces.iter().map(|trace| u64::from(trace.spans)).sum();
         let usual = places(&|trace| USUAL.contains(&trace.spans));
         let with_order = places(&|trace| trace.order.is_some());
         let largest = traces.iter().max_by_key(|trace| trace.spans).copied();
@@ -49,7 +52,7 @@ impl Facts {
         operations.sort_by_key(|operation| operation.spans);
         let step = operations.len().div_ceil(OPERATIONS).max(1);
         let operations = operations.into_iter().step_by(step).collect();
-        Ok(Self { traces, usual, with_order, newest, largest, services, operations })
+        Ok(Self { traces, usual, with_order, newest, largest, services, spans, operations })
     }
 
     /// The trace of an ID; `None` when there should be none.

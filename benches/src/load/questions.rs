@@ -97,6 +97,8 @@ struct Summary {
 const PAGE: usize = 20;
 /// Asked before the clock runs: what is measured is warm.
 const WARM_UP: usize = 25;
+/// Of questions about any trace one more for so many spans, so that most blocks have been looked at once.
+const SPANS_OF_WARM_UP: u64 = 100_000;
 
 // === impl Kind ===
 
@@ -170,7 +172,7 @@ impl<'a> Asker<'a> {
 
     /// Asks questions of one kind until there were enough.
     pub(crate) async fn ask(&mut self, kind: Kind, bounds: Bounds) -> Result<Vec<Figure>, Failure> {
-        for at in 0..WARM_UP {
+        for at in 0..self.warm_up(kind) {
             let question = self.question(kind, at);
             self.ask_once(&question).await?;
         }
@@ -191,6 +193,13 @@ impl<'a> Asker<'a> {
         figures.extend(slowest(kind, by_about));
         figures.push(Figure::new(format!("{name}, server CPU ms"), cpu_ms));
         Ok(figures)
+    }
+
+    fn warm_up(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::UsualTrace | Kind::AnyTrace => WARM_UP + (self.facts.spans / SPANS_OF_WARM_UP) as usize,
+            _ => WARM_UP,
+        }
     }
 
     /// The next question of a kind, which was asked so many times before.
