@@ -3,6 +3,7 @@
 //! Blocks of an older format are taken over into today's when they are first read, and kept in the
 //! cache as a whole: nothing above knows of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
-    BlockEdges, BlockKey, CatalogRow, CorePage, Dictionary, FilterPart, FormatError, Header, IdsPage,
-    OpenPage, PageZone, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
+    BlockEdges, BlockId, BlockKey, CatalogRow, CorePage, Dictionary, FilterPart, FormatError, Header,
+    IdsPage, OpenPage, PageZone, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
     ValuesPage, derive,
 };
 use spandrel_proto::otlp::wire::WireError;
@@ -134,6 +135,12 @@ impl BlockReader {
         // An estimate of how many parts fit; it sizes the cache's tables, not its contents.
         let parts = (cache_bytes / (32 << 10)).max(64) as usize;
         Self { engine, cache: Cache::with_weighter(parts, cache_bytes, PartWeighter) }
+    }
+
+    /// Lets go of what is kept of blocks that are gone: nobody asks for it, and it would be in the way of what is
+    /// asked for.
+    pub(crate) fn forget(&self, blocks: &HashSet<BlockId>) {
+        self.cache.retain(|(block, ..), _| !blocks.contains(&BlockId(*block)));
     }
 
     pub(crate) fn header(&self, entry: &BlockEntry) -> Result<Arc<Header>, BlockError> {
@@ -432,5 +439,50 @@ impl Weighter<PartKey, Part> for PartWeighter {
             Part::Values(values) => values.size(),
         };
         bytes as u64 + ENTRY_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_block::{BlockWriter, Hour};
+    use spandrel_proto::{TenantId, UnixNanos};
+
+    use super::*;
+    use crate::engine::{Catalog as _, Change, MemoryEngine, NewBlock};
+
+    /// A block of one span in an engine.
+    fn put(engine: &MemoryEngine, id: u64) -> BlockEntry {
+        let mut writer = BlockWriter::fresh().unwrap();
+        let resource = writer.resource(&Bytes::new()).unwrap();
+        let scope = writer.scope(&Bytes::new());
+        let span = [&[10, 16][..], &[7; 16], &[18, 8], &[7; 8], &[57], &[1; 8]].concat();
+        writer.push(resource, scope, &span, 1).unwrap();
+        let block = writer.finish(0, UnixNanos(1)).unwrap();
+        let (tenant, hour, id) = (TenantId::default(), Hour(1), BlockId(id));
+        let row = block.row.encode().unwrap();
+        let add = NewBlock { id, row, bytes: block.bytes, short_lived: true, index: Vec::new() };
+        let change = Change { tenant, hour, adds: vec![add], removes: Vec::new() };
+        engine.commit(&change).unwrap();
+        BlockEntry::new(change.key(id), block.row)
+    }
+
+    #[test]
+    fn nothing_is_kept_of_blocks_that_are_gone() {
+        let engine = Arc::new(MemoryEngine::default());
+        let reader = BlockReader::new(engine.clone(), 1 << 20);
+        let (gone, alive) = (put(&engine, 1), put(&engine, 2));
+        for entry in [&gone, &alive] {
+            reader.page(entry, 0, true).unwrap();
+            reader.traces(entry).unwrap();
+        }
+        let kept = |entry: &BlockEntry| {
+            reader.cache.iter().filter(|((block, ..), _)| *block == entry.key.block.0).count()
+        };
+        let all = kept(&alive);
+        assert_eq!((kept(&gone), all > 5), (all, true));
+        reader.forget(&HashSet::from([gone.key.block]));
+        assert_eq!((kept(&gone), kept(&alive)), (0, all));
+        // Whoever still holds it reads it again.
+        assert!(reader.page(&gone, 0, true).is_ok());
     }
 }

@@ -292,6 +292,7 @@ impl BlockTraceStore {
         failpoint::reach(Failpoint::DeletionChosen);
         self.engine.delete(&keys)?;
         failpoint::reach(Failpoint::DeletionDone);
+        self.reader.forget(&keys.iter().map(|key| key.block).collect());
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)
     }
