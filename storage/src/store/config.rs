@@ -30,7 +30,8 @@ pub struct StoreConfig {
     pub merge_age_busy: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
-    /// Blocks that one merge reads at the most.
+    /// Blocks that one merge reads at the most, each with a page of it in memory. So many spans as fill a merged
+    /// block are a bound before that, unless blocks are small.
     pub max_merge_blocks: usize,
     /// Spans in fresh blocks above which `append` presses back.
     pub max_unsealed_spans: u64,
@@ -89,7 +90,7 @@ impl Default for StoreConfig {
             merge_age: Duration::from_secs(10),
             merge_age_busy: Duration::from_secs(30),
             busy_percent: 35,
-            max_merge_blocks: 128,
+            max_merge_blocks: 512,
             max_unsealed_spans: 5_500_000,
             max_unsealed_bytes: 256 << 20,
             sealed_rows: 200_000,
