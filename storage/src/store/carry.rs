@@ -2,29 +2,42 @@
 //!
 //! A merge takes the oldest fresh blocks of a window, as many as fill a sealed one. Where it ends, some traces
 //! have spans on both sides, and whoever asked for one would have to look into two blocks from then on. So
-//! their rows become a fresh block again, which the next merge takes together with the rest of them. That
-//! happens once to a row at the most: a trace that goes on for ever is cut.
+//! their rows become a fresh block again, which the next merge takes together with the rest of them. Rows that
+//! were left before are not left again: a trace that goes on for ever is cut.
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_block::{BlockId, BlockWriter, FinishedBlock, WriteError};
-use spandrel_proto::{TraceId, UnixNanos};
+use spandrel_proto::TraceId;
 
+use super::BlockTraceStore;
 use super::block::BlockEntry;
+use super::merge::is_full;
 use super::view::TenantState;
 
 /// What a merge leaves to the next one.
 pub(super) struct Carry<'s> {
+    store: &'s BlockTraceStore,
     state: &'s TenantState,
+    /// Fresh blocks of this merge, and whether an earlier one has left them.
+    now: FxHashMap<BlockId, bool>,
     /// Fresh blocks that the next merge takes.
     later: FxHashSet<BlockId>,
-    /// Fresh blocks of this merge that an earlier one has left.
-    left_before: FxHashSet<BlockId>,
-    /// Rows at the most: a merge is to get on.
-    most: u64,
-    rows: u64,
+    /// Rows that may still be left: a merge is to get on.
+    room: u64,
+    /// The block in the making, and those before it.
     writer: Option<BlockWriter>,
+    finished: Vec<FinishedBlock>,
+}
+
+/// Where fresh parts of a trace lie.
+#[derive(Default)]
+struct Parts {
+    /// Rows in blocks of this merge.
+    rows: u64,
+    were_left: bool,
+    go_on: bool,
 }
 
 /// One in so many rows of a merge may be left.
@@ -34,46 +47,71 @@ const SHARE: u64 = 4;
 
 impl<'s> Carry<'s> {
     /// Nothing so far, of a merge that takes `now` and after which `later` are left.
-    pub(super) fn new(state: &'s TenantState, now: &[Arc<BlockEntry>], later: &[BlockId]) -> Self {
+    pub(super) fn new(
+        store: &'s BlockTraceStore,
+        state: &'s TenantState,
+        now: &[Arc<BlockEntry>],
+        later: &[BlockId],
+    ) -> Self {
         let spans: u64 = now.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
         Self {
+            store,
             state,
+            now: now.iter().map(|entry| (entry.key.block, entry.left)).collect(),
             later: later.iter().copied().collect(),
-            left_before: now.iter().filter(|entry| entry.left).map(|entry| entry.key.block).collect(),
-            most: spans / SHARE,
-            rows: 0,
+            room: spans / SHARE,
             writer: None,
+            finished: Vec::new(),
         }
     }
 
     /// Whether the rows of a trace are left to the next merge.
     pub(super) fn takes(&mut self, trace: TraceId) -> bool {
-        if self.later.is_empty() || self.rows >= self.most {
+        // One block is enough: it has to be in memory beside the one that is sealed.
+        let is_full = self.writer.as_ref().is_some_and(|writer| is_full(self.store, writer, true));
+        if self.later.is_empty() || is_full || !self.finished.is_empty() {
             return false;
         }
-        let (mut goes_on, mut rows) = (false, 0);
-        let was_left = self.state.each_fresh_part(trace, |block, range| {
-            match self.later.contains(&block) {
-                true => goes_on = true,
-                false => rows += u64::from(range.rows),
-            }
-            self.left_before.contains(&block)
-        });
-        let takes = goes_on && !was_left && self.rows + rows <= self.most;
-        self.rows += if takes { rows } else { 0 };
+        let parts = self.parts(trace);
+        let takes = parts.go_on && !parts.were_left && parts.rows <= self.room;
+        self.room -= if takes { parts.rows } else { 0 };
         takes
     }
 
-    /// Takes the rows that are left.
+    fn parts(&self, trace: TraceId) -> Parts {
+        let mut parts = Parts::default();
+        self.state.each_fresh_part(trace, |block, range| match self.now.get(&block) {
+            Some(were_left) => {
+                parts.rows += u64::from(range.rows);
+                parts.were_left |= were_left;
+            }
+            None => parts.go_on |= self.later.contains(&block),
+        });
+        parts
+    }
+
+    /// Takes the next row of a trace that is left.
     pub(super) fn writer(&mut self) -> Result<&mut BlockWriter, WriteError> {
+        // Rows of one trace can be as large as they like.
+        if self.writer.as_ref().is_some_and(|writer| is_full(self.store, writer, false)) {
+            self.cut()?;
+        }
         match &mut self.writer {
             Some(writer) => Ok(writer),
             none => Ok(none.insert(BlockWriter::fresh()?)),
         }
     }
 
-    /// The fresh block of all that is left, if anything is.
-    pub(super) fn finish(self, now: UnixNanos) -> Result<Option<FinishedBlock>, WriteError> {
-        self.writer.map(|writer| writer.finish(0, now)).transpose()
+    fn cut(&mut self) -> Result<(), WriteError> {
+        if let Some(writer) = self.writer.take() {
+            self.finished.push(writer.finish(0, self.store.clock.now())?);
+        }
+        Ok(())
+    }
+
+    /// The fresh blocks of all that is left.
+    pub(super) fn finish(mut self) -> Result<Vec<FinishedBlock>, WriteError> {
+        self.cut()?;
+        Ok(self.finished)
     }
 }

@@ -3,8 +3,8 @@
 //! Each trace becomes contiguous and duplicates go. Rows are copied as columns: what a span's parts are
 //! called in the new block is looked up once for each distinct part. The new blocks and the removal of
 //! the old ones are one catalog commit, so a kill at any moment leaves either the old blocks or the new
-//! ones. Memory is bounded by one decoded page for each block that is read and by the block that is
-//! written.
+//! ones. What goes on behind the merge is left to the next one (`carry.rs`). Memory is bounded by one decoded page for
+//! each block that is read and by the blocks that are written: one that is sealed, one that is left.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -170,7 +170,7 @@ fn run(store: &BlockTraceStore, state: &TenantState, job: &Job) -> Result<(), Me
     failpoint::reach(Failpoint::MergeChosen);
     let mut inputs = Inputs::open(&store.reader, &job.blocks);
     let level = if job.rewrite { job.level } else { job.level + 1 };
-    let mut carry = Carry::new(state, &job.blocks, &job.later);
+    let mut carry = Carry::new(store, state, &job.blocks, &job.later);
     let sealed = write(store, level, &mut inputs, &mut carry)?;
     let damaged = inputs.damaged;
     if !damaged.is_empty() {
@@ -178,8 +178,8 @@ fn run(store: &BlockTraceStore, state: &TenantState, job: &Job) -> Result<(), Me
         damaged.iter().for_each(|(entry, error)| store.report_damage(entry, error, &Default::default()));
         return Err(MergeError::Damaged(damaged.len()));
     }
-    commit(store, state, job, sealed, carry.finish(store.clock.now())?)?;
-    let spans: u64 = job.blocks.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
+    let spans = sealed.iter().map(|block| u64::from(block.row.meta.spans)).sum();
+    commit(store, state, job, sealed, carry.finish()?)?;
     metrics::counter!("spandrel_store_merged_spans_total").increment(spans);
     let took = store.clock.now().since(started);
     tracing::debug!(
@@ -250,7 +250,7 @@ fn commit(
     state: &TenantState,
     job: &Job,
     sealed: Vec<FinishedBlock>,
-    carried: Option<FinishedBlock>,
+    left: Vec<FinishedBlock>,
 ) -> Result<(), MergeError> {
     let mut change = Change {
         tenant: job.tenant.clone(),
@@ -266,17 +266,17 @@ fn commit(
         change.adds.push(NewBlock { id, row, bytes: block.bytes, short_lived: false, index });
         entries.push(Arc::new(BlockEntry::new(change.key(id), block.row)));
     }
-    let mut fresh = None;
-    if let Some(block) = carried {
+    let mut fresh = Vec::new();
+    for block in left {
         let id = store.next_block_id();
         let (row, bytes) = (block.row.encode()?, block.bytes.clone());
         change.adds.push(NewBlock { id, row, bytes, short_lived: true, index: Vec::new() });
-        fresh = Some((id, block));
+        fresh.push((id, block));
     }
     failpoint::reach(Failpoint::MergeWritten);
     store.commit(&change)?;
     failpoint::reach(Failpoint::MergeCommitted);
-    entries.extend(fresh.map(|(id, block)| store.know_fresh(state, change.key(id), block, true)));
+    entries.extend(fresh.into_iter().map(|(id, block)| store.know_fresh(state, change.key(id), block, true)));
     store.replace(&job.tenant, entries, &job.blocks);
     failpoint::reach(Failpoint::MergeReplaced);
     Ok(())

@@ -289,10 +289,10 @@ impl BlockTraceStore {
             }
         }
         let keys: Vec<_> = unread.iter().map(|entry| entry.key.clone()).collect();
+        self.reader.forget(&keys.iter().map(|key| key.block).collect());
         failpoint::reach(Failpoint::DeletionChosen);
         self.engine.delete(&keys)?;
         failpoint::reach(Failpoint::DeletionDone);
-        self.reader.forget(&keys.iter().map(|key| key.block).collect());
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)
     }

@@ -145,13 +145,11 @@ impl TenantState {
         }
     }
 
-    /// Tells where fresh parts of a trace lie, until `tell` says yes; returns whether it did.
-    pub(crate) fn each_fresh_part(
-        &self,
-        trace: TraceId,
-        mut tell: impl FnMut(BlockId, RowRange) -> bool,
-    ) -> bool {
-        self.fresh.get(&trace).is_some_and(|parts| parts.iter().any(|(block, rows)| tell(*block, *rows)))
+    /// Tells where fresh parts of a trace lie.
+    pub(crate) fn each_fresh_part(&self, trace: TraceId, mut tell: impl FnMut(BlockId, RowRange)) {
+        if let Some(parts) = self.fresh.get(&trace) {
+            parts.iter().for_each(|(block, rows)| tell(*block, *rows));
+        }
     }
 
     pub(crate) fn fresh_parts(&self, trace: TraceId) -> Vec<(BlockId, RowRange)> {
