@@ -107,3 +107,12 @@ fn merges_do_not_wait_until_blocks_are_old() {
     assert!(store.maintain());
     assert_eq!(unsealed(&store), 0);
 }
+
+#[test]
+fn merges_of_large_spans_take_fewer_of_them() {
+    let store = busy(StoreConfig { merge_spans: BLOCKS, sealed_bytes: 16_000, ..patient() });
+    assert!(store.maintain());
+    assert!((BLOCKS / 2..BLOCKS).contains(&unsealed(&store)), "{} spans wait", unsealed(&store));
+    store.seal_all();
+    assert_eq!(unsealed(&store), 0);
+}

@@ -33,6 +33,8 @@ pub struct PageRows {
     links: usize,
     /// For each slot, how many of its values are behind.
     taken: Vec<u32>,
+    /// The values of each slot that was asked for.
+    columns: Vec<Loaded>,
     maps: Maps,
     /// Those for another block: rows of one page may go into two by turns.
     other: Maps,
@@ -52,18 +54,18 @@ struct Maps {
     writer: u64,
     classes: Vec<u32>,
     origins: Vec<u32>,
-    shared: Vec<u32>,
-    local: Vec<u32>,
+    /// By reference.
+    texts: Vec<u32>,
     plans: Vec<Option<Plan>>,
-    /// By slot.
-    columns: Vec<Loaded>,
 }
 
-/// The values of a slot, as the block in the making knows them.
+/// The values of a slot: numbers, or references to texts.
 #[derive(Debug, Default)]
 struct Loaded {
     loaded: bool,
     numbers: Vec<u64>,
+    /// The distinct ones, then each.
+    references: Vec<u32>,
     texts: Vec<u32>,
 }
 
@@ -147,9 +149,10 @@ impl PageRows {
         if page.core.traces.len() != traces.len() {
             return Err(FormatError::Damaged("trace table"));
         }
-        let taken = vec![0; page.dictionary.slots.len()];
+        let slots = page.dictionary.slots.len();
         Ok(Self {
-            taken,
+            taken: vec![0; slots],
+            columns: std::iter::repeat_with(Loaded::default).take(slots).collect(),
             page,
             traces,
             run: 0,
@@ -272,10 +275,8 @@ impl PageRows {
             writer: writer.serial(),
             classes: unknown(page.dictionary.classes.len()),
             origins: unknown(page.dictionary.origins.len()),
-            shared: unknown(page.texts.len()),
-            local: unknown(local),
+            texts: unknown(2 * local.max(page.texts.len())),
             plans: std::iter::repeat_with(|| None).take(page.dictionary.shapes.len()).collect(),
-            columns: std::iter::repeat_with(Loaded::default).take(page.dictionary.slots.len()).collect(),
         };
     }
 
@@ -309,7 +310,7 @@ impl PageRows {
                 }
                 _ => {}
             }
-            let column = &self.maps.columns[step.from as usize];
+            let column = &self.columns[step.from as usize];
             let taken = &mut self.taken[step.from as usize];
             let at = *taken as usize;
             *taken += 1;
@@ -320,7 +321,11 @@ impl PageRows {
                 }
                 writer.columns.push_number(step.to, number);
             } else {
-                let text = *column.texts.get(at).ok_or(DAMAGED)?;
+                let reference = *column.texts.get(at).ok_or(DAMAGED)?;
+                let text = match self.maps.texts.get(reference as usize) {
+                    Some(&known) if known != UNKNOWN => known,
+                    _ => self.text(writer, reference)?,
+                };
                 if step.what == What::Peer {
                     self.peers.push((step.to, text));
                 }
@@ -365,7 +370,8 @@ impl PageRows {
                 ValueKind::None => continue,
             };
             if !matches!(what, What::Event | What::Link) {
-                self.load(writer, from, slot.form)?;
+                self.load(from, slot.form)?;
+                self.name_texts(writer, from)?;
             }
             steps.push(Step { from, to, what });
         }
@@ -373,33 +379,43 @@ impl PageRows {
         Ok(Plan { shape, flags, opaque, steps })
     }
 
-    /// Decodes the values of a slot, texts as the numbers that the block in the making has for them.
-    fn load(&mut self, writer: &mut BlockWriter, slot: u32, form: Form) -> Result<(), CopyError> {
-        if self.maps.columns[slot as usize].loaded {
+    /// Decodes the values of a slot.
+    fn load(&mut self, slot: u32, form: Form) -> Result<(), CopyError> {
+        if self.columns[slot as usize].loaded {
             return Ok(());
         }
-        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        let mut column = Loaded { loaded: true, ..Loaded::default() };
         match self.page.values.decode_column(slot, form)?.ok_or(DAMAGED)? {
-            Column::Numbers(decoded) => numbers = decoded,
-            Column::Texts { references, index } => {
-                let mut known = Vec::with_capacity(references.len());
-                for reference in references {
-                    known.push(self.text(writer, reference)?);
-                }
-                texts = index;
-                texts.iter_mut().for_each(|index| *index = known[*index as usize]);
+            Column::Numbers(numbers) => column.numbers = numbers,
+            Column::Texts { references, mut index } => {
+                index.iter_mut().for_each(|index| *index = references[*index as usize]);
+                (column.references, column.texts) = (references, index);
             }
         }
-        self.maps.columns[slot as usize] = Loaded { loaded: true, numbers, texts };
+        self.columns[slot as usize] = column;
+        Ok(())
+    }
+
+    /// Numbers the texts of a column in the block in the making. A merged block takes nearly all of them: side by
+    /// side they are faster to write. A fresh one takes few, and what it does not take must not fill it.
+    fn name_texts(&mut self, writer: &mut BlockWriter, slot: u32) -> Result<(), CopyError> {
+        if writer.is_fresh() {
+            return Ok(());
+        }
+        let references = std::mem::take(&mut self.columns[slot as usize].references);
+        let unknown = |maps: &Maps, reference: u32| maps.texts.get(reference as usize) == Some(&UNKNOWN);
+        for &reference in &references {
+            if unknown(&self.maps, reference) {
+                self.text(writer, reference)?;
+            }
+        }
+        self.columns[slot as usize].references = references;
         Ok(())
     }
 
     fn text(&mut self, writer: &mut BlockWriter, reference: u32) -> Result<u32, CopyError> {
-        let table = if reference & 1 == 1 { &mut self.maps.local } else { &mut self.maps.shared };
-        let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
-        if *known == UNKNOWN {
-            *known = writer.words.texts.intern(self.page.values.text(reference, &self.page.texts)?);
-        }
+        let known = self.maps.texts.get_mut(reference as usize).ok_or(DAMAGED)?;
+        *known = writer.words.texts.intern(self.page.values.text(reference, &self.page.texts)?);
         Ok(*known)
     }
 

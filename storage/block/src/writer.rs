@@ -172,6 +172,11 @@ impl BlockWriter {
         }
     }
 
+    /// Whether it is written in haste.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.extras.is_none()
+    }
+
     /// Tells blocks in the making apart.
     pub(crate) fn serial(&self) -> u64 {
         self.serial

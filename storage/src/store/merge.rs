@@ -29,6 +29,8 @@ use crate::failpoint::{self, Failpoint};
 const FAN_IN: usize = 8;
 /// Levels stop here: a span is rewritten so often at the most.
 const MAX_LEVEL: u8 = 4;
+/// How many times as long large spans are as what is stored of them, at the least.
+const DEFLATED: u64 = 4;
 /// Regrouping by trace is what saves bytes: level 3 takes half as much time again for 1 to 3 %.
 const SEALED_ZSTD_LEVEL: i32 = 1;
 
@@ -121,14 +123,15 @@ fn choose(store: &BlockTraceStore, tenant: &TenantId, view: &View, everything: b
     Some(Job { tenant: tenant.clone(), hour, level, blocks, later, rewrite: false })
 }
 
-/// How many blocks, from the first, one merge takes: those that make a full block, and not too many to
-/// have a page of each in memory.
+/// How many blocks, from the first, one merge takes: those that make a full block by their rows or, where spans
+/// are large, by their bytes, and not too many to have a page of each in memory.
 fn enough(store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) -> usize {
-    let StoreConfig { sealed_rows, max_merge_blocks, .. } = store.config;
-    let mut rows = 0u64;
+    let StoreConfig { sealed_rows, sealed_bytes, max_merge_blocks, .. } = store.config;
+    let (mut rows, mut bytes) = (0u64, 0u64);
     let full = blocks.iter().position(|entry| {
         rows += u64::from(entry.row.meta.spans);
-        rows >= u64::from(sealed_rows)
+        bytes += entry.row.bytes;
+        rows >= u64::from(sealed_rows) || bytes >= sealed_bytes as u64 / DEFLATED
     });
     full.map_or(blocks.len(), |last| (last + 1).max(2)).min(max_merge_blocks).min(blocks.len())
 }
