@@ -16,6 +16,7 @@ mod merge;
 mod meta;
 mod page;
 pub mod record;
+mod records;
 mod rollup;
 pub mod semantics;
 mod sketch;

@@ -13,7 +13,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanKey, SpanView, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::derive::edge_span;
 use crate::dictionary::Dictionary;
@@ -29,6 +28,7 @@ use crate::page::shred::{Class, Facts, MAX_SHAPES, MAX_SLOTS, Shredder, Vocabula
 use crate::page::zstd::{Deflater, Unit};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
+use crate::records::Records;
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
 use crate::token::Token;
@@ -65,16 +65,6 @@ struct Extras {
     rollups: RollupBuilder,
     edges: EdgeBuilder,
     zones: Vec<PageZone>,
-}
-
-/// Resources, scopes, and what is known of them.
-#[derive(Debug, Default)]
-struct Records {
-    dictionary: Dictionary,
-    resource_index: FxHashMap<u128, u32>,
-    scope_index: FxHashMap<u128, u32>,
-    service_index: FxHashMap<String, u32>,
-    origin_index: FxHashMap<(u32, u32), u32>,
 }
 
 /// The bounds of what was pushed.
@@ -501,50 +491,6 @@ pub(crate) fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
         ServiceMeta { name: name.to_owned(), operations }
     };
     services.into_iter().map(service).collect()
-}
-
-// === impl Records ===
-
-impl Records {
-    fn resource(&mut self, record: &Bytes) -> Result<u32, WireError> {
-        let hash = xxh3_128(record);
-        if let Some(known) = self.resource_index.get(&hash) {
-            return Ok(*known);
-        }
-        let view = ResourceView::parse(record)?;
-        let service = self.service(semantics::service_name(&view));
-        let index = self.dictionary.resources.len() as u32;
-        self.dictionary.resources.push(record.clone());
-        self.dictionary.resource_services.push(service);
-        self.resource_index.insert(hash, index);
-        Ok(index)
-    }
-
-    fn service(&mut self, name: &str) -> u32 {
-        if let Some(known) = self.service_index.get(name) {
-            return *known;
-        }
-        let index = self.dictionary.services.len() as u32;
-        self.dictionary.services.push(name.to_owned());
-        self.service_index.insert(name.to_owned(), index);
-        index
-    }
-
-    fn scope(&mut self, record: &Bytes) -> u32 {
-        let scopes = &mut self.dictionary.scopes;
-        *self.scope_index.entry(xxh3_128(record)).or_insert_with(|| {
-            scopes.push(record.clone());
-            scopes.len() as u32 - 1
-        })
-    }
-
-    fn origin(&mut self, resource: u32, scope: u32) -> u32 {
-        let origins = &mut self.dictionary.origins;
-        *self.origin_index.entry((resource, scope)).or_insert_with(|| {
-            origins.push((resource, scope));
-            origins.len() as u32 - 1
-        })
-    }
 }
 
 // === impl Zone ===

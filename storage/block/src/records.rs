@@ -1,0 +1,70 @@
+//! Resources and scopes of a block in the making, each of them once, with the services that they name. Not
+//! what spans consist of: that is the vocabulary's (`page/shred.rs`).
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use spandrel_proto::otlp::ResourceView;
+use spandrel_proto::otlp::wire::WireError;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::dictionary::Dictionary;
+use crate::semantics;
+
+/// Resources, scopes, and what is known of them.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// What it becomes: only what is listed here is filled.
+    pub(crate) dictionary: Dictionary,
+    resource_index: FxHashMap<u128, u32>,
+    scope_index: FxHashMap<u128, u32>,
+    service_index: FxHashMap<String, u32>,
+    origin_index: FxHashMap<(u32, u32), u32>,
+}
+
+// === impl Records ===
+
+impl Records {
+    /// The index of a resource.
+    pub(crate) fn resource(&mut self, record: &Bytes) -> Result<u32, WireError> {
+        let hash = xxh3_128(record);
+        if let Some(known) = self.resource_index.get(&hash) {
+            return Ok(*known);
+        }
+        let view = ResourceView::parse(record)?;
+        let service = self.service(semantics::service_name(&view));
+        let index = self.dictionary.resources.len() as u32;
+        self.dictionary.resources.push(record.clone());
+        self.dictionary.resource_services.push(service);
+        self.resource_index.insert(hash, index);
+        Ok(index)
+    }
+
+    /// The index of a service's name.
+    pub(crate) fn service(&mut self, name: &str) -> u32 {
+        if let Some(known) = self.service_index.get(name) {
+            return *known;
+        }
+        let index = self.dictionary.services.len() as u32;
+        self.dictionary.services.push(name.to_owned());
+        self.service_index.insert(name.to_owned(), index);
+        index
+    }
+
+    /// The index of a scope.
+    pub(crate) fn scope(&mut self, record: &Bytes) -> u32 {
+        let scopes = &mut self.dictionary.scopes;
+        *self.scope_index.entry(xxh3_128(record)).or_insert_with(|| {
+            scopes.push(record.clone());
+            scopes.len() as u32 - 1
+        })
+    }
+
+    /// The index of a pair of them.
+    pub(crate) fn origin(&mut self, resource: u32, scope: u32) -> u32 {
+        let origins = &mut self.dictionary.origins;
+        *self.origin_index.entry((resource, scope)).or_insert_with(|| {
+            origins.push((resource, scope));
+            origins.len() as u32 - 1
+        })
+    }
+}
