@@ -186,6 +186,11 @@ mod tests {
         };
         let records = vec![record("pin"), record("deletion")];
         let bytes = StoreRecord::encode_all(&records).unwrap();
+        assert_eq!(
+            bytes,
+            b"\x01C#X*F\xa1\xb0\xeb\x02\x03pin\x09default/1\x02\x00\xff\x08deletion\x09default/1\x02\x00\xff",
+            "what was written once stays readable"
+        );
         assert_eq!(StoreRecord::decode_all(&bytes), Ok(records));
         assert!(StoreRecord::decode_all(&bytes[..bytes.len() - 1]).is_err());
     }

@@ -2,7 +2,7 @@
 //!
 //! Every checksum of every section of every block, what the sections say of each other, catalog rows
 //! against their blocks, index rows against the blocks that they point into and the other way round,
-//! and data that nothing refers to. Only reads: what to do about damage is somebody else's decision.
+//! records beside the blocks (pins, deletions, counts, numbers, backups), and data that nothing refers to. Only reads: what to do about damage is somebody else's decision.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Engine, EngineError, IndexRow};
 use crate::restore::unfinished;
-use crate::store::remembered_backups;
+use crate::store::{remembered_backups, unreadable_records};
 
 /// What a check has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,10 @@ pub(crate) fn check_among(
             check.unreferenced();
         }
         Err(error) => check.broken("the catalog cannot be read", &error),
+    }
+    match unreadable_records(engine) {
+        Ok(found) => found.into_iter().for_each(|detail| check.find(FindingKind::Store, None, detail)),
+        Err(error) => check.broken("the records beside the blocks cannot be read", &error),
     }
     if let Err(error) = remembered_backups(engine) {
         check.find(FindingKind::Backups, None, error.to_string());

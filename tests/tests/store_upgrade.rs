@@ -260,6 +260,42 @@ fn several_old_blocks_are_taken_over_one_by_one() {
     assert_eq!(levels, [1, 1, 2]);
 }
 
+/// A block of a newer format, put there by a program that knew it. Nothing is set aside, or taken for damage, and
+/// dropped in the end: the store does not open, and says why.
+#[test]
+fn a_store_with_a_newer_block_does_not_open() {
+    for level in [0, 1] {
+        for ground in [Ground::memory(), Ground::quick_rocks()] {
+            let engine = ground.engine().unwrap();
+            let mut bytes = fixture("block-v4.bin").to_vec();
+            bytes[8..10].copy_from_slice(&(FORMAT_VERSION + 1).to_le_bytes());
+            let mut row = CatalogRow::decode(&fixture("row-v4.bin")).unwrap();
+            row.meta.level = level;
+            let row = row.encode().unwrap();
+            let add =
+                NewBlock { id: BlockId(7), row, bytes: bytes.into(), short_lived: level == 0, index: vec![] };
+            let (tenant, hour) = (TenantId::default(), Hour::of(UnixNanos(ARRIVED)));
+            engine.commit(&Change { tenant, hour, adds: vec![add], removes: vec![] }).unwrap();
+            let before = engine.read().unwrap();
+            drop(engine);
+            let Err(error) = Harness::at(ground.clone(), config(), ARRIVED + MINUTE) else {
+                panic!("it opened")
+            };
+            assert_eq!(
+                error,
+                "block 7 of tenant default: block format 5 is newer than this program (format 4); use a newer Spandrel"
+            );
+            let engine = ground.engine().unwrap();
+            assert_eq!(engine.read().unwrap(), before);
+            let report = spandrel_storage::check::check(&*engine, &mut |_| true).unwrap();
+            assert!(
+                report.findings.iter().any(|finding| finding.detail.contains("use a newer Spandrel")),
+                "{report:?}"
+            );
+        }
+    }
+}
+
 /// A block of format 1 that is damaged is told, served without, and never rewritten.
 #[test]
 fn a_damaged_old_block_stays() {

@@ -82,6 +82,10 @@ mod tests {
         let value = (7u32, "shop".to_owned(), vec![1u64, 2]);
         let bytes = encode(1, &value).unwrap();
         assert_eq!(decode::<(u32, String, Vec<u64>)>(1, &bytes).unwrap(), value);
+        assert_eq!(
+            bytes, b"\x01\x04\xa5\xcci>r8\xdb\x07\x04shop\x02\x01\x02",
+            "what was written once stays readable"
+        );
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;

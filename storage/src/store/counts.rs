@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spandrel_block::{BlockId, Hour, LatencySketch, MINUTE, RowFlags, record, semantics};
 use spandrel_proto::otlp::wire::WireError;
@@ -131,8 +132,7 @@ impl BlockTraceStore {
     /// killed before its commit.
     pub(super) fn load_counts(&self) -> Result<(), EngineError> {
         for (name, bytes) in self.engine.records(RECORD)? {
-            let counted: Counted = record::decode(VERSION, &bytes)
-                .map_err(|error| EngineError::Io(format!("the record of counts {name}: {error}")))?;
+            let counted: Counted = read(&name, &bytes)?;
             self.see_block(BlockId(counted.id));
             let state = self.tenant_or_new(&counted.tenant);
             if counted.counts_for(&state.view()) {
@@ -209,8 +209,7 @@ impl BlockTraceStore {
                 continue;
             }
             for (_, bytes) in self.engine.records(&rows_kind(counted))? {
-                let rows: Vec<Count> = record::decode(VERSION, &bytes)
-                    .map_err(|error| EngineError::Io(format!("counts {}: {error}", counted.name())))?;
+                let rows: Vec<Count> = read(&counted.name(), &bytes)?;
                 found.extend(rows.into_iter().filter(|count| count.touches(range)));
             }
         }
@@ -220,6 +219,22 @@ impl BlockTraceStore {
 
 fn rows_kind(counted: &Counted) -> String {
     format!("{COUNTS_RECORD}{}", counted.name())
+}
+
+fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
+    record::decode(VERSION, bytes)
+        .map_err(|error| EngineError::Io(format!("the record of counts {name}: {error}")))
+}
+
+/// What is wrong with those that cannot be read. A list without counts is what a kill between the two leaves.
+pub(super) fn unreadable(engine: &dyn Records) -> Result<Vec<EngineError>, EngineError> {
+    let mut found = Vec::new();
+    for (name, bytes) in engine.records(RECORD)? {
+        found.extend(read::<Counted>(&name, &bytes).err());
+        let rows = engine.records(&format!("{COUNTS_RECORD}{name}"))?;
+        found.extend(rows.iter().filter_map(|(_, bytes)| read::<Vec<Count>>(&name, bytes).err()));
+    }
+    Ok(found)
 }
 
 /// The kinds of all records of counts, the list of them first.

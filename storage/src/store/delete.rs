@@ -96,7 +96,7 @@ impl BlockTraceStore {
             }
         }
         let note = Note {
-            id: self.deletions.next_id(self.clock.now().0),
+            id: self.next_deletion()?,
             tenant: tenant.clone(),
             accepted: self.clock.now(),
             finished: None,
@@ -119,6 +119,13 @@ impl BlockTraceStore {
         let mut notes = self.deletion_notes()?;
         notes.retain(|note| note.tenant == *tenant);
         notes.iter().rev().map(|note| self.described(note)).collect()
+    }
+
+    /// Behind all that were noted, whatever the clock says: another one's note is not written over.
+    fn next_deletion(&self) -> Result<u64, EngineError> {
+        let noted = self.engine.records(RECORD)?.into_iter();
+        let last = noted.filter_map(|(name, _)| name.parse::<DeletionId>().ok()).map(|id| id.0).max();
+        Ok(self.clock.now().0.max(last.map_or(0, |last| last.saturating_add(1))))
     }
 
     fn deletion_notes(&self) -> Result<Vec<Note>, EngineError> {
@@ -160,6 +167,16 @@ impl BlockTraceStore {
 fn read<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
     record::decode(VERSION, bytes)
         .map_err(|error| EngineError::Io(format!("the record of deletion {name}: {error}")))
+}
+
+/// Whether a deletion can be read.
+pub(super) fn check_note(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
+    read::<Note>(name, bytes).map(drop)
+}
+
+/// Whether the traces of one can be read.
+pub(super) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
+    read::<Vec<TraceId>>(name, bytes).map(drop)
 }
 
 // === what is done about it ===
@@ -339,16 +356,6 @@ impl BlockTraceStore {
             self.engine.put_record(RECORD, &DeletionId(note.id).to_string(), None)?;
         }
         Ok(())
-    }
-}
-
-// === impl Deletions ===
-
-impl Deletions {
-    /// Larger than that of every deletion before, as far as the clock can be trusted.
-    fn next_id(&self, now: u64) -> u64 {
-        let last = self.jobs.lock().iter().map(|job| job.note.lock().id).max().unwrap_or(0);
-        now.max(last + 1)
     }
 }
 

@@ -23,6 +23,7 @@ mod overview;
 mod parts;
 mod pins;
 mod pruning;
+mod records;
 mod retention;
 mod rewrite;
 mod rows;
@@ -42,11 +43,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use spandrel_block::record::RecordError;
-use spandrel_block::{BlockId, CatalogRow, Hour};
+use spandrel_block::{BlockId, BlockKey, CatalogRow, FormatError, Hour};
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
+pub(crate) use self::records::unreadable as unreadable_records;
 pub(crate) use self::safekeeping::{
     carried_kinds, remember as remember_backup, remembered as remembered_backups,
 };
@@ -113,6 +115,16 @@ pub enum OpenError {
     /// What is there is a part of a backup.
     #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
     HalfRestored(BackupId),
+    /// A block is of a newer format. Setting it aside would be to drop it in the end.
+    #[error("block {block} of tenant {tenant}: {error}")]
+    Newer {
+        /// Whose block.
+        tenant: TenantId,
+        /// Its number.
+        block: u64,
+        /// Which format it is of, and what to do.
+        error: FormatError,
+    },
     /// A row of the catalog is damaged or of a newer version.
     #[error("catalog row of {key}: {error}")]
     Row {
@@ -173,7 +185,7 @@ impl BlockTraceStore {
         for (key, row) in store.engine.read()? {
             let row = CatalogRow::decode(&row)
                 .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
-            store.adopt(BlockEntry::new(key, row));
+            store.adopt(BlockEntry::new(key, row))?;
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
@@ -188,7 +200,7 @@ impl BlockTraceStore {
         Ok(store)
     }
 
-    fn adopt(&self, mut entry: BlockEntry) {
+    fn adopt(&self, mut entry: BlockEntry) -> Result<(), OpenError> {
         self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
@@ -199,6 +211,10 @@ impl BlockTraceStore {
             Ok(traces) => {
                 let mut counter = state.traces.lock();
                 traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
+            }
+            Err(BlockError::Format(error @ FormatError::Version(_))) => {
+                let BlockKey { tenant, block, .. } = entry.key;
+                return Err(OpenError::Newer { tenant, block: block.0, error });
             }
             Err(error) => {
                 self.report_damage(&entry, &error, &Damage::default());
@@ -213,6 +229,7 @@ impl BlockTraceStore {
             self.old_blocks.lock().insert((entry.key.tenant.clone(), entry.key.block));
         }
         state.change([Arc::new(entry)], &[]);
+        Ok(())
     }
 
     fn see_block(&self, block: BlockId) {

@@ -11,21 +11,27 @@ use spandrel_block::{BlockId, record};
 use super::BlockTraceStore;
 use crate::engine::EngineError;
 
-const RECORD: &str = "numbers";
+pub(super) const RECORD: &str = "numbers";
 const NAME: &str = "blocks";
 const VERSION: u8 = 1;
 /// More than one opening can use up.
 const RANGE: u64 = 1 << 32;
+
+/// The first number that was not taken yet.
+pub(super) fn read(value: &[u8]) -> Result<u64, EngineError> {
+    record::decode(VERSION, value)
+        .map_err(|error| EngineError::Io(format!("the record of block numbers: {error}")))
+}
 
 impl BlockTraceStore {
     /// Takes a range of numbers. Comes when all numbers in the catalog were seen.
     pub(super) fn take_numbers(&self) -> Result<(), EngineError> {
         self.see_block(BlockId(self.clock.now().0));
         for (_, value) in self.engine.records(RECORD)? {
-            match record::decode::<u64>(VERSION, &value) {
+            match read(&value) {
                 Ok(taken) => self.see_block(BlockId(taken)),
                 Err(error) => {
-                    tracing::error!(%error, "the record of block numbers cannot be read; the clock has to do")
+                    tracing::error!(%error, "numbers of blocks are given by the clock")
                 }
             }
         }

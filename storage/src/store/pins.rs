@@ -33,13 +33,8 @@ impl Pins {
     /// The pins that an engine remembers.
     pub(super) fn load(&self, engine: &dyn Records) -> Result<(), EngineError> {
         for (name, value) in engine.records(RECORD)? {
-            let unreadable = |error: String| EngineError::Io(format!("the record of pin {name}: {error}"));
-            let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable("its name".into()))?;
-            let tenant = TenantId::new(tenant).map_err(|error| unreadable(error.to_string()))?;
-            let trace = trace.parse::<TraceId>().map_err(|error| unreadable(error.to_string()))?;
-            let since: u64 =
-                record::decode(VERSION, &value).map_err(|error| unreadable(error.to_string()))?;
-            self.change(&tenant, |pins| pins.insert(trace, UnixNanos(since)));
+            let (tenant, trace, since) = read(&name, &value)?;
+            self.change(&tenant, |pins| pins.insert(trace, since));
         }
         Ok(())
     }
@@ -53,6 +48,16 @@ impl Pins {
         let mut all = self.0.write();
         change(Arc::make_mut(all.entry(tenant.clone()).or_default()));
     }
+}
+
+/// What a record says: which trace, and since when.
+pub(super) fn read(name: &str, value: &[u8]) -> Result<(TenantId, TraceId, UnixNanos), EngineError> {
+    let unreadable = |error: String| EngineError::Io(format!("the record of pin {name}: {error}"));
+    let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable("its name".into()))?;
+    let tenant = TenantId::new(tenant).map_err(|error| unreadable(error.to_string()))?;
+    let trace = trace.parse::<TraceId>().map_err(|error| unreadable(error.to_string()))?;
+    let since: u64 = record::decode(VERSION, value).map_err(|error| unreadable(error.to_string()))?;
+    Ok((tenant, trace, UnixNanos(since)))
 }
 
 // === impl BlockTraceStore ===
