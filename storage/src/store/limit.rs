@@ -4,7 +4,7 @@
 //! is deleted already counts as gone, and before another window goes the engine is asked to tidy up.
 //! The window that is being written does not go: when it alone is too large, `append` refuses.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,10 +18,7 @@ use super::rewrite::RewriteError;
 /// What is known of the bound.
 #[derive(Debug, Default)]
 pub(super) struct Limit {
-    /// Bytes above the bound with nothing left that may go.
-    excess: AtomicU64,
-    /// When that was found: tidying up is tried again after a while.
-    found_at: AtomicU64,
+    stuck: Mutex<Option<Stuck>>,
     /// The engine was asked to tidy up since a window went last.
     tidied: AtomicBool,
     /// Windows of which nothing but pins is left, so that they are not looked at again.
@@ -30,25 +27,37 @@ pub(super) struct Limit {
     cut_at: Mutex<Option<Hour>>,
 }
 
+/// Above the bound, and nothing was left that may go.
+#[derive(Debug, Clone, Copy)]
+struct Stuck {
+    /// Bytes above it.
+    excess: u64,
+    /// The window that was being written: once it is not any more, it may go.
+    hour: Hour,
+    /// When that was found: tidying up is tried again after a while.
+    at: UnixNanos,
+}
+
 /// Between two attempts to make room where nothing may go.
 const REST: Duration = Duration::from_secs(5);
 
 // === impl Limit ===
 
 impl Limit {
-    fn rests(&self, now: UnixNanos) -> bool {
-        let found_at = self.found_at.load(Ordering::Relaxed);
-        self.excess() > 0 && found_at > now.minus(REST).0 && found_at <= now.0
+    fn rests(&self, hour: Hour, now: UnixNanos) -> bool {
+        let stuck = self.stuck.lock().filter(|stuck| stuck.hour == hour);
+        stuck.is_some_and(|stuck| stuck.at > now.minus(REST) && stuck.at <= now)
     }
 
-    /// Bytes above the bound that cannot be helped.
-    pub(super) fn excess(&self) -> u64 {
-        self.excess.load(Ordering::Relaxed)
+    /// Bytes above the bound that cannot be helped while this is the window that is being written.
+    pub(super) fn excess(&self, hour: Hour) -> u64 {
+        self.stuck.lock().filter(|stuck| stuck.hour == hour).map_or(0, |stuck| stuck.excess)
     }
 
     /// Windows may have become smaller: a pin is gone.
     pub(super) fn forget_spent(&self) {
         self.spent.lock().clear();
+        *self.stuck.lock() = None;
     }
 }
 
@@ -58,11 +67,11 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
     let Some(limit) = store.config.max_disk_bytes else { return Ok(false) };
     let excess = || store.engine.stored_bytes().saturating_sub(limit);
     if excess() == 0 {
-        store.limit.excess.store(0, Ordering::Relaxed);
+        *store.limit.stuck.lock() = None;
         return Ok(false);
     }
     // Blocks that somebody still reads will go by themselves.
-    if store.limit.rests(store.clock.now()) || !store.doomed.lock().is_empty() {
+    if store.limit.rests(store.arrival_hour(), store.clock.now()) || !store.doomed.lock().is_empty() {
         return Ok(false);
     }
     // Engines remove files a little later: what that brings is seen in the next round.
@@ -71,7 +80,7 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
         return Ok(false);
     }
     store.limit.tidied.store(false, Ordering::Relaxed);
-    let left = excess();
+    let (left, hour) = (excess(), store.arrival_hour());
     while let Some((tenant, hour)) = oldest(store) {
         if retention::drop_window(store, &tenant, hour)? {
             tracing::warn!(%tenant, hour = hour.0, over = left, "the oldest window went: the store is above --max-disk");
@@ -80,8 +89,7 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
         }
         store.limit.spent.lock().push((tenant, hour));
     }
-    store.limit.excess.store(left, Ordering::Relaxed);
-    store.limit.found_at.store(store.clock.now().0, Ordering::Relaxed);
+    *store.limit.stuck.lock() = Some(Stuck { excess: left, hour, at: store.clock.now() });
     Ok(false)
 }
 

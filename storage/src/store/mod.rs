@@ -497,7 +497,7 @@ impl TraceStore for BlockTraceStore {
         if let Some(free) = self.engine.free_bytes().filter(|free| *free < needed) {
             return Some(AppendError::DiskFull { free, needed });
         }
-        if let needed @ 1.. = self.limit.excess() {
+        if let needed @ 1.. = self.limit.excess(self.arrival_hour()) {
             return Some(AppendError::DiskFull { free: 0, needed });
         }
         let unsealed_spans = self.unsealed_spans.load(Ordering::Relaxed);

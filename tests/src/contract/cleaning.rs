@@ -307,9 +307,14 @@ pub fn ingest_waits_only_when_nothing_can_go(open: Open) {
     assert!(refusal.contains("the disk is full"), "{refusal}");
     assert_eq!(harness.trace(trace_id(1)).len(), 1);
     harness.clock.advance(HOUR);
+    assert!(
+        harness.store().refusal().is_none(),
+        "the window may go now, and ingest does not wait until it has"
+    );
+    harness.append(&[sent(3, 1)]);
     settled(&harness);
     assert!(harness.store().refusal().is_none());
-    assert_eq!(harness.trace(trace_id(1)), []);
+    assert_eq!((harness.trace(trace_id(1)), harness.trace(trace_id(3)).len()), (vec![], 1));
     harness.append(&[sent(2, 1)]);
     assert_eq!(harness.trace(trace_id(2)).len(), 1);
 }
