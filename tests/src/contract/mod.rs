@@ -47,6 +47,7 @@ macro_rules! contract_suite {
                 at_most_twenty_matching_spans_are_listed,
                 names_are_those_of_the_spans,
                 pages_that_cannot_match_are_passed_over,
+                a_page_that_is_full_ends_the_search,
                 blocks_without_the_value_are_passed_over,
             ],
             paging: [

@@ -353,6 +353,35 @@ pub fn pages_that_cannot_match_are_passed_over(open: Open) {
     }
 }
 
+/// Newest first looks no further than where what is left cannot come first any more. Other orders look at all.
+pub fn a_page_that_is_full_ends_the_search(open: Open) {
+    let mut harness = open();
+    for window in 0..6 {
+        let spans: Vec<_> = (1..=10).map(|n| sent(10 * window + n, 1).at(window * HOUR + n, 1)).collect();
+        harness.append(&spans);
+        harness.clock.advance(HOUR);
+        harness.store().seal_all();
+    }
+    harness.whatever_happens(|harness| {
+        for (order, limit, read) in [
+            (Order::Newest, 3, 1),
+            // Whether there is another page, the next block says.
+            (Order::Newest, 10, 2),
+            (Order::Newest, 15, 2),
+            (Order::Newest, 100, 6),
+            (Order::Longest, 3, 6),
+        ] {
+            let answer = harness.search(&SearchPlan { order, limit, ..plan(Predicate::All) });
+            assert_eq!(answer.traces.len(), limit.min(60));
+            assert!(
+                answer.scanned.blocks_read <= read,
+                "{order:?} {limit}: {} blocks",
+                answer.scanned.blocks_read
+            );
+        }
+    });
+}
+
 /// Blocks that do not have a value are left alone, fresh ones like those that were merged.
 pub fn blocks_without_the_value_are_passed_over(open: Open) {
     let mut harness = open();
