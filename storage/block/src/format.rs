@@ -26,6 +26,9 @@
 //! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
 //! | 17 | zone data of pages: bounds on their columns | `zones.rs` |
 //!
+//! Every format has this header with this checksum, so that a bit that flipped in the version is known for what it
+//! is, and not taken for a newer format.
+//!
 //! Rows are spans, sorted by (trace ID, start, span ID). A page holds consecutive rows, taken apart into
 //! columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans come back
 //! byte for byte, unknown fields and unusual encodings included: what went in comes out.
@@ -140,10 +143,8 @@ impl Header {
         }
         let mut fields = &fixed[8..];
         let version = fields.get_u16_le();
-        match version {
-            1..=FORMAT_VERSION => {}
-            0 => return Err(FormatError::Damaged("header")),
-            newer => return Err(FormatError::Version(newer)),
+        if version == 0 {
+            return Err(FormatError::Damaged("header"));
         }
         let flags = fields.get_u16_le();
         let count = fields.get_u32_le() as usize;
@@ -151,6 +152,9 @@ impl Header {
             count.checked_mul(ENTRY).and_then(|n| rest.get(..n)).ok_or(FormatError::Damaged("header"))?;
         if header_checksum(version, flags, entries) != fields.get_u64_le() {
             return Err(FormatError::Checksum("header"));
+        }
+        if version > FORMAT_VERSION {
+            return Err(FormatError::Version(version));
         }
         // Kinds that later writers of the same format may add are passed over.
         let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
