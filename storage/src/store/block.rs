@@ -143,6 +143,11 @@ impl BlockReader {
         self.cache.retain(|(block, ..), _| !blocks.contains(&BlockId(*block)));
     }
 
+    /// Reads ahead what every question to a block begins with. What is damaged is told to whoever asks for it.
+    pub(crate) fn warm(&self, entry: &BlockEntry) {
+        let _ = self.dictionary(entry).and_then(|_| self.texts(entry));
+    }
+
     pub(crate) fn header(&self, entry: &BlockEntry) -> Result<Arc<Header>, BlockError> {
         Ok(self.source(entry)?.header().clone())
     }
@@ -480,8 +485,12 @@ mod tests {
         };
         let all = kept(&alive);
         assert_eq!((kept(&gone), all > 5), (all, true));
+        reader.warm(&alive);
+        assert_eq!(kept(&alive), all, "it was warm");
         reader.forget(&HashSet::from([gone.key.block]));
         assert_eq!((kept(&gone), kept(&alive)), (0, all));
+        reader.warm(&gone);
+        assert_eq!(kept(&gone), 3, "header, dictionary and texts");
         // Whoever still holds it reads it again.
         assert!(reader.page(&gone, 0, true).is_ok());
     }

@@ -280,8 +280,11 @@ fn commit(
     store.commit(&change)?;
     failpoint::reach(Failpoint::MergeCommitted);
     entries.extend(fresh.into_iter().map(|(id, block)| store.know_fresh(state, change.key(id), block, true)));
+    let sealed: Vec<_> = entries.iter().filter(|entry| entry.row.meta.level > 0).cloned().collect();
     store.replace(&job.tenant, entries, &job.blocks);
     failpoint::reach(Failpoint::MergeReplaced);
+    // New blocks are asked about most: the first question to each need not wait for all that it begins with.
+    sealed.iter().for_each(|entry| store.reader.warm(entry));
     Ok(())
 }
 
