@@ -72,6 +72,8 @@ const FEW: usize = 8;
 /// Rows that are put together ahead, at first and at the most: many ask for one, some for all.
 const LEAST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 32;
+/// About as long as a span is.
+const USUAL_SPAN: usize = 512;
 /// Bytes of spans that are put together ahead.
 const AHEAD_BYTES: usize = 32 << 10;
 
@@ -143,8 +145,9 @@ impl BlockRows {
     }
 
     fn look_ahead(&mut self) -> Result<(), BlockError> {
-        let mut bytes = Vec::new();
-        let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(self.ahead.min(self.rows.len()));
+        let most = self.ahead.min(self.rows.len());
+        let mut bytes = Vec::with_capacity((most * USUAL_SPAN).min(AHEAD_BYTES));
+        let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(most);
         let mut end = Ok(());
         while rows.len() < self.ahead && bytes.len() < AHEAD_BYTES && !self.rows.is_empty() {
             let begin = bytes.len();

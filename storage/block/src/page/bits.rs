@@ -3,18 +3,17 @@
 //! Entropy coding makes most columns a little smaller than this, but a reader who wants twenty of two
 //! thousand values has to undo all of it first.
 
+use std::ops::Deref;
+
 /// Bits per value at the most: a value and the bits in front of it fit a word.
 pub(crate) const MAX_WIDTH: usize = 56;
 
-/// Bytes behind the last value, so that a word can be read wherever a value begins.
-const PADDING: usize = 8;
-
-/// Numbers that were packed.
+/// Numbers that were packed, in the bytes that they came in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Bits {
+pub(crate) struct Bits<B> {
     count: usize,
     width: usize,
-    bytes: Vec<u8>,
+    bytes: B,
 }
 
 /// Bytes that so many values take.
@@ -41,55 +40,62 @@ pub(crate) fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: 
 
 // === impl Bits ===
 
-impl Bits {
+impl<B: Deref<Target = [u8]>> Bits<B> {
     /// Values back from their bytes, as many as [`packed_length`] says.
-    pub(crate) fn new(count: usize, width: usize, packed: &[u8]) -> Option<Self> {
-        if !(1..=MAX_WIDTH).contains(&width) || packed_length(count, width) != Some(packed.len()) {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(packed.len() + PADDING);
-        bytes.extend_from_slice(packed);
-        bytes.extend_from_slice(&[0; PADDING]);
-        Some(Self { count, width, bytes })
+    pub(crate) fn new(count: usize, width: usize, bytes: B) -> Option<Self> {
+        let is_sound = (1..=MAX_WIDTH).contains(&width) && packed_length(count, width) == Some(bytes.len());
+        is_sound.then_some(Self { count, width, bytes })
     }
 
     /// The value at a place; `None` behind the end.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<u64> {
-        if at >= self.count {
-            return None;
-        }
-        let bit = at * self.width;
-        let word = u64::from_le_bytes(*self.bytes[bit / 8..].first_chunk()?);
-        Some(word >> (bit % 8) & self.mask())
-    }
-
-    fn mask(&self) -> u64 {
-        (1 << self.width) - 1
+        (at < self.count).then(|| value(&self.bytes, at, self.width))
     }
 
     /// All values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
-        (0..self.count).map_while(|at| self.get(at))
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        let (bytes, width) = (&*self.bytes, self.width);
+        (0..self.count).map(move |at| value(bytes, at, width))
     }
 
     /// How many of the first `count` values are zero.
     pub(crate) fn zeros(&self, count: usize) -> usize {
-        let (count, mask) = (count.min(self.count), self.mask());
+        let (count, mask) = (count.min(self.count), mask(self.width));
         let mut zeros = 0;
         let mut at = 0;
         // Eight values of up to seven bits begin with a byte and fit a word.
         if self.width < 8 {
             while at + 8 <= count {
-                let word = self.bytes[at / 8 * self.width..]
-                    .first_chunk()
-                    .map_or(0, |word| u64::from_le_bytes(*word));
+                let word = word(&self.bytes, at / 8 * self.width);
                 zeros += (0..8).filter(|value| word >> (value * self.width) & mask == 0).count();
                 at += 8;
             }
         }
         zeros + (at..count).filter(|at| self.get(*at) == Some(0)).count()
     }
+}
+
+#[inline]
+fn value(bytes: &[u8], at: usize, width: usize) -> u64 {
+    let bit = at * width;
+    word(bytes, bit / 8) >> (bit % 8) & mask(width)
+}
+
+/// The word that begins with a byte; behind the end there are zeros.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let word = rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        last
+    });
+    u64::from_le_bytes(word)
+}
+
+fn mask(width: usize) -> u64 {
+    (1 << width) - 1
 }
 
 #[cfg(test)]
@@ -106,7 +112,7 @@ mod tests {
             let mut packed = Vec::new();
             pack(&mut packed, values.iter().copied(), width);
             prop_assert_eq!(Some(packed.len()), packed_length(values.len(), width));
-            let bits = Bits::new(values.len(), width, &packed).unwrap();
+            let bits = Bits::new(values.len(), width, packed.as_slice()).unwrap();
             prop_assert_eq!(bits.iter().collect::<Vec<_>>(), values.clone());
             prop_assert_eq!(bits.get(values.len()), None);
             for count in 0..=values.len() + 1 {
@@ -118,10 +124,13 @@ mod tests {
 
     #[test]
     fn lengths_and_widths_have_to_agree() {
-        assert!(Bits::new(9, 1, &[0, 0]).is_some());
-        assert!(Bits::new(9, 1, &[0]).is_none() && Bits::new(8, 1, &[0, 0]).is_none());
-        assert!(Bits::new(1, 0, &[]).is_none() && Bits::new(1, 57, &[0; 8]).is_none());
-        assert!(Bits::new(usize::MAX, 56, &[]).is_none());
-        assert_eq!(Bits::new(0, 56, &[]).unwrap().get(0), None);
+        fn bits<const N: usize>(count: usize, width: usize, bytes: [u8; N]) -> Option<Bits<Vec<u8>>> {
+            Bits::new(count, width, bytes.to_vec())
+        }
+        assert!(bits(9, 1, [0, 0]).is_some());
+        assert!(bits(9, 1, [0]).is_none() && bits(8, 1, [0, 0]).is_none());
+        assert!(bits(1, 0, []).is_none() && bits(1, 57, [0; 8]).is_none());
+        assert!(bits(usize::MAX, 56, []).is_none());
+        assert_eq!(bits(0, 56, []).unwrap().get(0), None);
     }
 }

@@ -17,6 +17,10 @@
 //! as they are, so that nobody inflates them. Bits are never inflated at all, so they are chosen where
 //! frames of planes would save little. Which encoding is chosen follows from the values alone.
 
+use std::borrow::Cow;
+use std::ops::Deref;
+
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::put_varint;
 
@@ -248,56 +252,101 @@ fn scaled(bits: u64, exponent: u8) -> Option<u64> {
 // === decoding ===
 
 /// A column that is read at some places only: planes stay planes, so that nobody writes out thousands of
-/// numbers for the twenty that are asked for.
+/// numbers for the twenty that are asked for. Bytes that need not be inflated are shared with the page
+/// (`Bytes`), or borrowed by whoever unpacks at once (`Cow`).
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Packed {
+pub(crate) enum Packed<B> {
     /// Numbers that follow from those before them.
     Wide(Vec<u64>),
     /// How many, and what each of them is.
     Constant(usize, u64),
     /// How many, the smallest, and one byte of all, then the next.
-    Planes(usize, u64, Vec<u8>),
+    Planes(usize, u64, B),
     /// The smallest, and what each is above it.
-    Bits(u64, Bits),
+    Bits(u64, Bits<B>),
     /// The values, and which of them each is.
-    Dictionary(Vec<u64>, Box<Packed>),
+    Dictionary(Vec<u64>, Box<Self>),
     /// What integers are divided by.
-    Decimals(f64, Box<Packed>),
+    Decimals(f64, Box<Self>),
 }
 
 /// Takes a column of `count` values off the front.
 pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
-    Packed::decode(bytes, count)?.unpack()
+    borrowed(bytes, count)?.unpack()
 }
 
 /// Takes a column of 32-bit values off the front; each is smaller than `bound`.
 pub(crate) fn decode_u32(bytes: &mut &[u8], count: usize, bound: usize) -> Option<Vec<u32>> {
     let bound = u64::try_from(bound).ok().filter(|bound| *bound <= 1 << 32)?;
-    let wide = decode(bytes, count)?;
-    let known = wide.iter().fold(0, |most, value| most.max(*value)) < bound;
-    (known || wide.is_empty()).then(|| wide.into_iter().map(|value| value as u32).collect())
+    let mut most = 0;
+    let mut narrow = |value: u64| {
+        most = most.max(value);
+        value as u32
+    };
+    let narrowed: Vec<u32> = match borrowed(bytes, count)? {
+        Packed::Constant(count, value) => vec![narrow(value); count],
+        Packed::Bits(min, bits) => bits.iter().map(|value| narrow(min.wrapping_add(value))).collect(),
+        packed => packed.unpack()?.into_iter().map(narrow).collect(),
+    };
+    (most < bound || narrowed.is_empty()).then_some(narrowed)
 }
 
-impl Packed {
-    /// Takes a column of `count` values off the front.
-    pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Self> {
-        Self::decode_at(bytes, count, MAX_DEPTH)
+fn borrowed<'b>(bytes: &mut &'b [u8], count: usize) -> Option<Packed<Cow<'b, [u8]>>> {
+    Packed::decode_at(&|kept| Cow::Borrowed(kept), bytes, count, MAX_DEPTH)
+}
+
+impl Packed<Bytes> {
+    /// Takes a column of `count` values off the front of a part of `source`, and keeps parts of that.
+    pub(crate) fn decode(source: &Bytes, bytes: &mut &[u8], count: usize) -> Option<Self> {
+        Self::decode_at(&|kept| source.slice_ref(kept), bytes, count, MAX_DEPTH)
     }
 
-    fn decode_at(bytes: &mut &[u8], count: usize, depth: u8) -> Option<Self> {
+    /// Bytes that the column at the front takes once it is taken off, beside those that it is taken off from; an
+    /// estimate from its first bytes alone.
+    pub(crate) fn estimate(mut bytes: &[u8], count: usize) -> usize {
+        let bytes = &mut bytes;
+        while let [DECIMALS, _, rest @ ..] = bytes {
+            *bytes = rest;
+        }
+        let estimate = match take(bytes) {
+            Some(PLANES) => take_varint(bytes).and_then(|_| take(bytes)).map(|width| {
+                let width = width.min(8);
+                // Planes that are all as they are stay where they lie.
+                let all = ((1u16 << width) - 1) as u8;
+                if bytes.first().is_some_and(|raw| raw & all == all) { 0 } else { usize::from(width) * count }
+            }),
+            Some(DELTAS) => Some(8 * count),
+            Some(DICTIONARY) => take_varint(bytes).map(|known| {
+                let known = known.min(count as u64);
+                known as usize * 8 + width_of(known) * count
+            }),
+            _ => None,
+        };
+        estimate.unwrap_or(0)
+    }
+}
+
+impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Packed<B> {
+    /// `keep` makes something that may stay of bytes that are needed as they are.
+    fn decode_at<'b>(
+        keep: &impl Fn(&'b [u8]) -> B,
+        bytes: &mut &'b [u8],
+        count: usize,
+        depth: u8,
+    ) -> Option<Self> {
         let depth = depth.checked_sub(1)?;
         Some(match take(bytes)? {
             CONSTANT => Self::Constant(count, take_varint(bytes)?),
-            PLANES => decode_planes(bytes, count)?,
+            PLANES => decode_planes(keep, bytes, count)?,
             BITS => {
                 let min = take_varint(bytes)?;
                 let width = usize::from(take(bytes)?);
                 let packed = take_slice(bytes, bits::packed_length(count, width)?)?;
-                Self::Bits(min, Bits::new(count, width, packed)?)
+                Self::Bits(min, Bits::new(count, width, keep(packed))?)
             }
             DELTAS => {
                 let first = take_varint(bytes)?;
-                let deltas = Self::decode_at(bytes, count.checked_sub(1)?, depth)?.unpack()?;
+                let deltas = Self::decode_at(keep, bytes, count.checked_sub(1)?, depth)?.unpack()?;
                 let mut last = first;
                 let rest = deltas.into_iter().map(|delta| {
                     last = last.wrapping_add(unzigzag(delta));
@@ -307,39 +356,16 @@ impl Packed {
             }
             DICTIONARY => {
                 let known = usize::try_from(take_varint(bytes)?).ok().filter(|known| *known <= count)?;
-                let known = Self::decode_at(bytes, known, depth)?.unpack()?;
-                Self::Dictionary(known, Box::new(Self::decode_at(bytes, count, depth)?))
+                let known = Self::decode_at(keep, bytes, known, depth)?.unpack()?;
+                Self::Dictionary(known, Box::new(Self::decode_at(keep, bytes, count, depth)?))
             }
             DECIMALS => {
                 let exponent = take(bytes).filter(|exponent| *exponent <= MAX_EXPONENT)?;
-                let scaled = Self::decode_at(bytes, count, depth)?;
+                let scaled = Self::decode_at(keep, bytes, count, depth)?;
                 Self::Decimals(10f64.powi(i32::from(exponent)), Box::new(scaled))
             }
             _ => return None,
         })
-    }
-
-    /// Bytes that the column at the front takes once it is taken off; an estimate from its first bytes alone.
-    pub(crate) fn estimate(mut bytes: &[u8], count: usize) -> usize {
-        let bytes = &mut bytes;
-        while let [DECIMALS, _, rest @ ..] = bytes {
-            *bytes = rest;
-        }
-        let estimate = match take(bytes) {
-            Some(PLANES) => {
-                take_varint(bytes).and_then(|_| take(bytes)).map(|width| usize::from(width.min(8)) * count)
-            }
-            Some(BITS) => take_varint(bytes)
-                .and_then(|_| take(bytes))
-                .map(|width| (usize::from(width).min(bits::MAX_WIDTH) * count).div_ceil(8)),
-            Some(DELTAS) => Some(8 * count),
-            Some(DICTIONARY) => take_varint(bytes).map(|known| {
-                let known = known.min(count as u64);
-                known as usize * 8 + width_of(known) * count
-            }),
-            _ => None,
-        };
-        estimate.unwrap_or(0)
     }
 
     /// The value at a place; `None` behind the end, and where the bytes were damaged.
@@ -398,28 +424,32 @@ fn decimal(scaled: u64, factor: f64) -> u64 {
     (unzigzag(scaled) as i64 as f64 / factor).to_bits()
 }
 
-fn decode_planes(bytes: &mut &[u8], count: usize) -> Option<Packed> {
+fn decode_planes<'b, B: From<Vec<u8>>>(
+    keep: &impl Fn(&'b [u8]) -> B,
+    bytes: &mut &'b [u8],
+    count: usize,
+) -> Option<Packed<B>> {
     let min = take_varint(bytes)?;
     let width = usize::from(take(bytes).filter(|width| (1..=8).contains(width))?);
     let all = ((1u16 << width) - 1) as u8;
     let raw = take(bytes)? & all;
     let as_they_are = raw.count_ones() as usize;
-    let mut kept = take_slice(bytes, as_they_are.checked_mul(count)?)?;
+    let kept = take_slice(bytes, as_they_are.checked_mul(count)?)?;
     if raw == all {
-        return Some(Packed::Planes(count, min, kept.to_vec()));
+        return Some(Packed::Planes(count, min, keep(kept)));
     }
     let length = usize::try_from(take_varint(bytes)?).ok()?;
     let inflated = inflate(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
     if raw == 0 {
-        return Some(Packed::Planes(count, min, inflated));
+        return Some(Packed::Planes(count, min, inflated.into()));
     }
-    let mut inflated = inflated.as_slice();
+    let (mut kept, mut inflated): (&[u8], &[u8]) = (kept, &inflated);
     let mut planes = Vec::with_capacity(width * count);
     for plane in 0..width {
         let source = if raw & 1 << plane != 0 { &mut kept } else { &mut inflated };
         planes.extend_from_slice(take_slice(source, count)?);
     }
-    Some(Packed::Planes(count, min, planes))
+    Some(Packed::Planes(count, min, planes.into()))
 }
 
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u8> {
@@ -455,15 +485,20 @@ mod tests {
             } else {
                 encode(&mut out, values, &mut deflater);
             }
-            let mut rest = out.as_slice();
-            let packed = Packed::decode(&mut rest, values.len()).unwrap();
+            let source = Bytes::copy_from_slice(&out);
+            let mut rest = &*source;
+            let packed = Packed::decode(&source, &mut rest, values.len()).unwrap();
             assert!(rest.is_empty());
+            let is_shared = |kept: &Bytes| source.as_ptr_range().contains(&kept.as_ptr());
             let takes = match &packed {
                 Packed::Wide(values) => 8 * values.len(),
-                Packed::Planes(_, _, planes) => planes.len(),
-                Packed::Bits(..) => out.len().saturating_sub(12),
+                Packed::Planes(_, _, planes) if !is_shared(planes) => planes.len(),
                 _ => 0,
             };
+            if let Packed::Planes(_, _, planes) = &packed {
+                assert!(unit == Unit::Column || is_shared(planes), "copied, though nothing is inflated");
+            }
+            assert_eq!(decode(&mut &*out, values.len()).as_deref(), Some(values));
             assert!(Packed::estimate(&out, values.len()) >= takes);
             let each: Option<Vec<u64>> = (0..values.len()).map(|at| packed.get(at)).collect();
             assert_eq!((each.as_deref(), packed.get(values.len())), (Some(values), None));
@@ -563,7 +598,8 @@ mod tests {
 
         #[test]
         fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..100) {
-            if let Some(packed) = Packed::decode(&mut bytes.as_slice(), count) {
+            let source = Bytes::from(bytes);
+            if let Some(packed) = Packed::decode(&source, &mut &*source, count) {
                 let each: Option<Vec<u64>> = (0..count).map(|at| packed.get(at)).collect();
                 prop_assert_eq!(packed.get(count), None);
                 prop_assert_eq!(packed.unpack(), each);

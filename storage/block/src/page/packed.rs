@@ -1,5 +1,7 @@
 //! The values of one slot in one page: packed for whoever reads a few of them, or written out.
 
+use bytes::Bytes;
+
 use super::ints::{self, Packed, take_varint};
 use super::shape::{Form, ValueKind};
 
@@ -9,9 +11,9 @@ pub struct PackedColumn(PackedValues);
 
 #[derive(Debug, Clone, PartialEq)]
 enum PackedValues {
-    Numbers(Packed),
+    Numbers(Packed<Bytes>),
     /// The distinct ones, and which of them each value is.
-    Texts(Packed, Which),
+    Texts(Packed<Bytes>, Which),
 }
 
 /// Which of the distinct texts of a column each value is.
@@ -22,7 +24,7 @@ enum Which {
     /// Each is another.
     EachItsOwn,
     /// For each value its code.
-    Codes(Packed),
+    Codes(Packed<Bytes>),
 }
 
 /// The values of one slot, written out.
@@ -42,15 +44,19 @@ pub enum Column {
 // === impl PackedColumn ===
 
 impl PackedColumn {
-    pub(crate) fn decode(mut bytes: &[u8], values: usize, form: Form) -> Option<Self> {
+    /// Back from its bytes, parts of which it may keep.
+    pub(crate) fn decode(source: &Bytes, values: usize, form: Form) -> Option<Self> {
+        let mut bytes: &[u8] = source;
         let bytes = &mut bytes;
         let column = match form.value_kind() {
-            ValueKind::Number | ValueKind::Double => PackedValues::Numbers(Packed::decode(bytes, values)?),
+            ValueKind::Number | ValueKind::Double => {
+                PackedValues::Numbers(Packed::decode(source, bytes, values)?)
+            }
             ValueKind::Text => {
                 let distinct = usize::try_from(take_varint(bytes)?).ok();
                 let distinct = distinct.filter(|distinct| *distinct <= values && *distinct > 0)?;
-                let references = Packed::decode(bytes, distinct)?;
-                PackedValues::Texts(references, Which::decode(bytes, distinct, values)?)
+                let references = Packed::decode(source, bytes, distinct)?;
+                PackedValues::Texts(references, Which::decode(source, bytes, distinct, values)?)
             }
             ValueKind::None => return None,
         };
@@ -109,14 +115,14 @@ impl PackedColumn {
 }
 
 impl Which {
-    fn decode(bytes: &mut &[u8], distinct: usize, values: usize) -> Option<Self> {
+    fn decode(source: &Bytes, bytes: &mut &[u8], distinct: usize, values: usize) -> Option<Self> {
         if distinct == 1 {
             return Some(Self::TheOnly(values));
         }
         if distinct == values {
             return Some(Self::EachItsOwn);
         }
-        Some(Self::Codes(Packed::decode(bytes, values)?))
+        Some(Self::Codes(Packed::decode(source, bytes, values)?))
     }
 
     /// Which one a value is, given how many are listed before it.
@@ -163,7 +169,7 @@ mod tests {
     fn texts_are_listed_in_the_order_in_which_they_come() {
         // Two distinct ones, listed at first sight and referred to by how far back they stand.
         let codes = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 1, 2];
-        let column = PackedColumn::decode(&codes, 4, Form::String).unwrap();
+        let column = PackedColumn::decode(&Bytes::copy_from_slice(&codes), 4, Form::String).unwrap();
         let mut listed = 0;
         let each: Vec<_> = (0..5).map(|at| column.reference(at, &mut listed)).collect();
         assert_eq!(each, [Some(2), Some(0), Some(0), Some(2), None]);
@@ -171,16 +177,21 @@ mod tests {
         let texts = Column::Texts { references: vec![2, 0], index: vec![0, 1, 1, 0] };
         assert_eq!(column.into_column(4), Some(texts));
         let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 1, 0, 0, 2];
-        let column = PackedColumn::decode(&before_the_first, 4, Form::String).unwrap();
+        let column =
+            PackedColumn::decode(&Bytes::copy_from_slice(&before_the_first), 4, Form::String).unwrap();
         assert_eq!((column.reference(0, &mut 0), column.into_column(4)), (None, None));
         let three_for_two = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 0, 2];
-        let column = PackedColumn::decode(&three_for_two, 4, Form::String).unwrap();
+        let column = PackedColumn::decode(&Bytes::copy_from_slice(&three_for_two), 4, Form::String).unwrap();
         let (mut listed, third) = (column.listed_before(2), 2);
         assert_eq!(
             (column.reference(third, &mut listed), column.into_column(4)),
             (None, None),
             "more than are listed"
         );
-        assert_eq!(PackedColumn::decode(&[3, 0, 0, 0, 0], 2, Form::String), None, "more texts than values");
+        assert_eq!(
+            PackedColumn::decode(&Bytes::from_static(&[3, 0, 0, 0, 0]), 2, Form::String),
+            None,
+            "more texts than values"
+        );
     }
 }

@@ -45,7 +45,8 @@ pub struct ValuesPage {
     /// Shapes of all links.
     pub links: Vec<u32>,
     bytes: Bytes,
-    /// By slot.
+    /// By slot, which of the columns is its own, counted from 1; 0 for none.
+    places: Vec<u32>,
     columns: Vec<LazyColumn>,
     /// Bytes that they take once all are decoded: an estimate.
     decoded: usize,
@@ -53,7 +54,7 @@ pub struct ValuesPage {
     local: OnceLock<Option<TextTable>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct LazyColumn {
     range: std::ops::Range<usize>,
     values: u32,
@@ -203,62 +204,68 @@ impl ValuesPage {
             return None;
         }
         let [events, links] = shapes;
-        let mut columns: Vec<LazyColumn> = Vec::new();
-        columns.resize_with(dictionary.slots.len(), LazyColumn::default);
-        let mut lengths = Vec::new();
+        let known = usize::try_from(take_varint(rest)?).ok().filter(|known| *known <= counts.len())?;
+        let mut lengths = Vec::with_capacity(known);
         let mut slot = 0usize;
-        for at in 0..take_varint(rest)? {
+        for at in 0..known {
             let step = usize::try_from(take_varint(rest)?).ok()?;
             slot = slot.checked_add(step).filter(|_| step > 0 || at == 0)?;
             lengths.push((slot, usize::try_from(take_varint(rest)?).ok()?));
         }
+        let (mut places, mut columns) = (vec![0; counts.len()], Vec::with_capacity(known));
         for (slot, length) in lengths {
             let begin = bytes.len() - rest.len();
-            take_slice(rest, length)?;
-            columns.get_mut(slot)?.range = begin..begin + length;
+            take_slice(rest, length).filter(|column| !column.is_empty())?;
+            let values = u32::try_from(*counts.get(slot)?).ok()?;
+            columns.push(LazyColumn { range: begin..begin + length, values, decoded: OnceLock::new() });
+            places[slot] = columns.len() as u32;
         }
         let (mut all, mut decoded) = (0, 0usize);
-        for ((column, slot), values) in columns.iter_mut().zip(&dictionary.slots).zip(counts) {
+        for ((place, slot), values) in places.iter().zip(&dictionary.slots).zip(counts) {
             let has_column = slot.form.value_kind() != ValueKind::None && values > 0;
             all += if has_column { values } else { 0 };
-            if all > MAX_VALUES || has_column == column.range.is_empty() {
+            if all > MAX_VALUES || has_column != (*place > 0) {
                 return None;
             }
-            column.values = values as u32;
-            let estimate = PackedColumn::estimate(&bytes[column.range.clone()], values as usize, slot.form);
-            decoded = decoded.saturating_add(estimate);
+            if let Some(column) = (*place as usize).checked_sub(1).and_then(|at| columns.get(at)) {
+                let stored = &bytes[column.range.clone()];
+                let estimate = PackedColumn::estimate(stored, values as usize, slot.form);
+                decoded = decoded.saturating_add(estimate);
+            }
         }
         let texts = bytes.len() - rest.len()..bytes.len();
-        Some(Self { events, links, columns, decoded, texts, local: OnceLock::new(), bytes: bytes.clone() })
+        let local = OnceLock::new();
+        Some(Self { events, links, places, columns, decoded, texts, local, bytes: bytes.clone() })
+    }
+
+    fn lazy(&self, slot: u32) -> Option<&LazyColumn> {
+        let place = *self.places.get(slot as usize)?;
+        self.columns.get((place as usize).checked_sub(1)?)
     }
 
     /// The values of a slot; `None` if the page has none.
     pub fn column(&self, slot: u32, form: Form) -> Result<Option<&PackedColumn>, FormatError> {
-        let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(column) = self.lazy(slot) else { return Ok(None) };
         let decoded = column.decoded.get_or_init(|| self.packed(column, form));
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
     /// The same, written out; what was inflated for it is kept for the next one.
     pub fn whole_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
-        let Some(packed) = self.column(slot, form)? else { return Ok(None) };
-        let column = packed.clone().into_column(self.columns[slot as usize].values);
+        let (Some(packed), Some(lazy)) = (self.column(slot, form)?, self.lazy(slot)) else { return Ok(None) };
+        let column = packed.clone().into_column(lazy.values);
         column.map(Some).ok_or(FormatError::Damaged("column"))
     }
 
     /// The same for whoever reads a page once: nothing is kept.
     pub fn decode_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
-        let Some(column) = self.columns.get(slot as usize).filter(|column| !column.range.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(column) = self.lazy(slot) else { return Ok(None) };
         let decoded = self.packed(column, form).and_then(|packed| packed.into_column(column.values));
         decoded.map(Some).ok_or(FormatError::Damaged("column"))
     }
 
     fn packed(&self, column: &LazyColumn, form: Form) -> Option<PackedColumn> {
-        PackedColumn::decode(&self.bytes[column.range.clone()], column.values as usize, form)
+        PackedColumn::decode(&self.bytes.slice(column.range.clone()), column.values as usize, form)
     }
 
     /// Texts that only this page has.
@@ -279,7 +286,7 @@ impl ValuesPage {
     /// Bytes that it takes in memory once every column and text is decoded: an estimate.
     pub fn size(&self) -> usize {
         let texts = self.texts.len() * TEXTS_INFLATE;
-        let columns = self.columns.len() * size_of::<LazyColumn>() + self.decoded;
+        let columns = self.places.len() * 4 + self.columns.len() * size_of::<LazyColumn>() + self.decoded;
         self.bytes.len() + columns + texts + (self.events.len() + self.links.len()) * 4
     }
 }
