@@ -8,6 +8,7 @@
 pub mod api;
 pub mod arbitrary;
 pub mod contract;
+pub mod counting;
 pub mod crash;
 pub mod decoder;
 pub mod disk;

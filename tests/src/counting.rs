@@ -1,0 +1,145 @@
+//! An engine that counts what a question costs: how often the index of traces is asked, and which parts of
+//! blocks are read. A store on a slow disk is as fast as it asks for little.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use spandrel_block::{BlockId, BlockKey, CatalogRow, Header, RowRange, SectionKind};
+use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::Engine;
+use spandrel_storage::engine::{
+    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, Records, TraceIndex,
+};
+
+/// Passes everything on and counts questions.
+pub struct CountingEngine {
+    inner: Arc<dyn Engine>,
+    asked: Mutex<Asked>,
+}
+
+/// What an engine was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Seeks in the index of traces.
+    pub seeks: usize,
+    /// Parts of blocks that were read, one by one.
+    pub reads: Vec<(BlockKey, Range<u64>)>,
+}
+
+// === impl CountingEngine ===
+
+impl CountingEngine {
+    /// An engine that was asked nothing yet.
+    pub fn new(inner: Arc<dyn Engine>) -> Arc<Self> {
+        Arc::new(Self { inner, asked: Mutex::default() })
+    }
+
+    /// What `question` asks of the engine, and nobody else does meanwhile.
+    pub fn during<T>(&self, question: impl FnOnce() -> T) -> (T, Asked) {
+        self.take();
+        let answer = question();
+        (answer, self.take())
+    }
+
+    /// What it was asked since this was last called.
+    pub fn take(&self) -> Asked {
+        std::mem::take(&mut self.asked.lock())
+    }
+
+    /// Which sections these reads have touched, and how often; `None` stands for the header.
+    pub fn sections(&self, asked: &Asked) -> BTreeMap<Option<SectionKind>, usize> {
+        let mut touched = BTreeMap::new();
+        for (key, range) in &asked.reads {
+            let (header, header_bytes) = self.header(key);
+            let in_header = (range.start < header_bytes).then_some(None);
+            let meets = |section: &Range<u64>| section.start < range.end && range.start < section.end;
+            let sections = header.sections().iter().filter(|section| meets(&section.range()));
+            for part in in_header.into_iter().chain(sections.map(|section| Some(section.kind))) {
+                *touched.entry(part).or_default() += 1;
+            }
+        }
+        touched
+    }
+
+    fn header(&self, key: &BlockKey) -> (Header, u64) {
+        let rows = self.inner.read().unwrap();
+        let (_, row) = rows.iter().find(|(known, _)| known == key).unwrap();
+        let header_bytes = u64::from(CatalogRow::decode(row).unwrap().header_bytes);
+        let bytes = self.inner.get_range(key, 0..header_bytes).unwrap();
+        (Header::parse(&bytes).unwrap(), header_bytes)
+    }
+}
+
+impl BlockStore for CountingEngine {
+    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
+        let reads = ranges.iter().map(|range| (key.clone(), range.clone()));
+        self.asked.lock().reads.extend(reads);
+        self.inner.get_ranges(key, ranges)
+    }
+
+    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.inner.delete(keys)
+    }
+
+    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.unreferenced()
+    }
+}
+
+impl TraceIndex for CountingEngine {
+    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        self.asked.lock().seeks += 1;
+        self.inner.find(tenant, trace)
+    }
+}
+
+impl Catalog for CountingEngine {
+    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.read()
+    }
+
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        self.inner.commit(change)
+    }
+}
+
+impl Inspect for CountingEngine {
+    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.stored_blocks()
+    }
+
+    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
+        self.inner.each_index_row(show)
+    }
+}
+
+impl Records for CountingEngine {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        self.inner.records(kind)
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        self.inner.put_record(kind, name, value)
+    }
+}
+
+impl Engine for CountingEngine {
+    fn free_bytes(&self) -> Option<u64> {
+        self.inner.free_bytes()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.inner.stored_bytes()
+    }
+
+    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
+        self.inner.reclaim(quiet)
+    }
+
+    fn flush(&self) -> Result<(), EngineError> {
+        self.inner.flush()
+    }
+}
