@@ -11,6 +11,7 @@
  *   SHIM_JOURNAL  the file to write to; it is appended to, so several processes may follow each other
  *   SHIM_FAIL     KIND:NTH:ERROR[:forever]; kind `sync` or `write`, counted from 1 below SHIM_ROOT/data,
  *                 error `EIO`, `ENOSPC`, or `short` for a write of half the bytes
+ *   SHIM_HOLD     a file: while it is there, syncs below SHIM_ROOT/data wait, as on a disk that is slow
  *
  * A record, little endian: kind (1), failed (1), length of the path (2), of the second path (2),
  * descriptor (4), offset or flags (8), length of the data (4); path, second path, data.
@@ -38,7 +39,7 @@ enum { NONE, SYNCS, WRITES };
 #define DESCRIPTORS 65536
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static char root[4096], data_root[4096 + 8];
+static char root[4096], data_root[4096 + 8], hold[4096];
 static size_t root_length, data_length;
 static int journal = -1;
 /* What is known of a descriptor: nothing, below the root, below the root's data. */
@@ -81,6 +82,7 @@ static void record(int kind, int failed, const char *path, const char *other, in
 __attribute__((constructor)) static void begin(void) {
     const char *folder = getenv("SHIM_ROOT"), *file = getenv("SHIM_JOURNAL"), *fail = getenv("SHIM_FAIL");
     if (!folder || !file) return;
+    if (getenv("SHIM_HOLD")) snprintf(hold, sizeof hold, "%s", getenv("SHIM_HOLD"));
     root_length = (size_t)snprintf(root, sizeof root, "%s/", folder);
     data_length = (size_t)snprintf(data_root, sizeof data_root, "%s/data/", folder);
     REAL(open);
@@ -117,6 +119,11 @@ static int fails(int kind, int fd) {
     if (kind != fail_kind || known[fd] != 2) return 0;
     fail_seen++;
     return fail_seen == fail_nth || (fail_forever && fail_seen > fail_nth);
+}
+
+/* Waits as long as syncs are held, without the lock: whatever else the process does goes on. */
+static void wait_while_held(int fd) {
+    while (hold[0] && known[fd] == 2 && access(hold, F_OK) == 0) usleep(1000);
 }
 
 static int opened(int fd, const char *path, int flags) {
@@ -242,6 +249,7 @@ TRUNCATES(ftruncate64, off64_t)
     int name(int fd) { \
         REAL(name); \
         if (!ours(fd)) return real(fd); \
+        wait_while_held(fd); \
         pthread_mutex_lock(&lock); \
         int failing = fails(SYNCS, fd), result = failing ? -1 : real(fd); \
         record(SYNC, result != 0, NULL, NULL, fd, 0, NULL, 0); \

@@ -55,7 +55,12 @@ impl Shim {
 
     /// Puts a command on a disk that is written down: everything below `folder`, in `journal`.
     pub fn record(&self, command: &mut Command, folder: &Path, journal: &Path) {
-        command.env("LD_PRELOAD", &self.library).env("SHIM_ROOT", folder).env("SHIM_JOURNAL", journal);
+        command.envs(self.variables(folder, journal));
+    }
+
+    /// The same as variables of its environment.
+    pub fn variables<'a>(&'a self, folder: &'a Path, journal: &'a Path) -> [(&'static str, &'a Path); 3] {
+        [("LD_PRELOAD", &self.library), ("SHIM_ROOT", folder), ("SHIM_JOURNAL", journal)]
     }
 
     /// Lets a write or sync below `folder/data` fail; `what` as `tests/shim/disk.c` describes it.
