@@ -57,6 +57,27 @@ pub enum OpenError {
         /// Why.
         error: rocksdb::Error,
     },
+    /// A file is damaged or gone.
+    #[error(
+        "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or restore a backup \
+         into another directory"
+    )]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        error: rocksdb::Error,
+    },
+    /// The log is gone.
+    #[error(
+        "the store in {path} has lost its write-ahead log (*.log), and with it the spans that were acknowledged \
+         last; put it back, or restore a backup into another directory. To go on without what it held, put an \
+         empty file 000000.log there"
+    )]
+    Logless {
+        /// Where.
+        path: PathBuf,
+    },
     /// There are data, and nothing that leads to them.
     #[error(
         "the store in {path} has lost its file CURRENT, and with it what its other files are; put that file \
@@ -95,6 +116,10 @@ impl RocksEngine {
         let path = disk.directory().join(DIRECTORY);
         let live = LiveBlocks::default();
         let db = recovery::open(&path, &disk, &live)?;
+        // On a full disk there may be no room for the mark. It is one more line of defence.
+        if let Err(error) = recovery::mark(&path) {
+            tracing::warn!(%error, "that the store has a log cannot be noted; should the log get lost, nobody may notice");
+        }
         disk.sync_entries()
             .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
@@ -226,11 +251,8 @@ impl OpenError {
     /// Whether the store itself is damaged, and not what it stands on.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Rocks { error, .. } => {
-                error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
-            }
-            Self::Engine(_) | Self::Headless { .. } => true,
-            Self::NoSpace { .. } => false,
+            Self::Engine(_) | Self::Damaged { .. } | Self::Headless { .. } | Self::Logless { .. } => true,
+            Self::Rocks { .. } | Self::NoSpace { .. } => false,
         }
     }
 }
