@@ -101,10 +101,9 @@ pub fn merged_blocks_are_cut_and_traces_stay_whole(open: Open) {
     assert!(harness.engine().read().unwrap().len() > 5);
 }
 
-/// In requests of 5,000 spans, as collectors send them; all of them come back, once. As large as they come
-/// with `SPANDREL_TRACE_SPANS=1000000`.
+/// A million, or `SPANDREL_TRACE_SPANS`, in requests of 5,000 as collectors send them; all of them come back, once.
 pub fn a_trace_of_very_many_spans(open: Open) {
-    let spans = number("SPANDREL_TRACE_SPANS").unwrap_or(200_000);
+    let spans = number("SPANDREL_TRACE_SPANS").unwrap_or(1_000_000);
     let mut harness = open();
     for from in (0..spans).step_by(5000) {
         let part: Vec<Sent> =
