@@ -293,6 +293,8 @@ pub struct StoreStatus {
     pub appended_spans: u64,
     /// Blocks set aside because they are damaged.
     pub damaged_blocks: u64,
+    /// The log was damaged when the store was opened, and cut off there: acknowledged spans may be missing.
+    pub log_was_cut: bool,
 }
 
 // === impl TraceSpans ===

@@ -24,6 +24,12 @@ pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
     /// Bytes taken on disk.
     fn stored_bytes(&self) -> u64;
 
+    /// Whether opening found its log damaged and cut it off there: acknowledged spans may be missing. After
+    /// a power loss they are not.
+    fn log_was_cut(&self) -> bool {
+        false
+    }
+
     /// Gives back space that deleted blocks took, without rewriting live data. Called after every
     /// deletion, and with `quiet` once nothing was written for a while: the engine decides when it
     /// is worth the work.

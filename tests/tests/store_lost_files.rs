@@ -150,6 +150,7 @@ fn metric(server: &Server, name: &str) -> Option<f64> {
 #[test]
 fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     const CUT: &str = "spandrel_store_log_cut_total";
+    let status = |server: &Server| server.api().json("status")["logWasCut"].as_bool().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings::on(folder.path());
     let mut server = settings.start();
@@ -162,7 +163,7 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
             otlp::hex(&span.trace_id)
         })
         .collect();
-    assert_eq!(metric(&server, CUT).unwrap_or_default(), 0.0);
+    assert_eq!((metric(&server, CUT).unwrap_or_default(), status(&server)), (0.0, false));
     server.kill();
 
     let logs = files(folder.path(), "", ".log");
@@ -173,7 +174,7 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     fs::write(largest, bytes).unwrap();
 
     let mut server = settings.start();
-    assert_eq!(metric(&server, CUT), Some(1.0));
+    assert_eq!((metric(&server, CUT), status(&server)), (Some(1.0), true));
     assert!(server.stderr().contains("the end of the write-ahead log was damaged"), "{}", server.stderr());
     let served = |server: &Server| -> Vec<bool> {
         let mut api = server.api();
@@ -186,6 +187,6 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     // It was told once, and is over.
     server.kill();
     let server = settings.start();
-    assert_eq!(metric(&server, CUT).unwrap_or_default(), 0.0);
+    assert_eq!((metric(&server, CUT).unwrap_or_default(), status(&server)), (0.0, false));
     assert_eq!(served(&server), before);
 }

@@ -19,7 +19,7 @@ use spandrel_storage::failpoint::{self, Failpoint};
 use crate::disk::Disk;
 use crate::live::LiveBlocks;
 use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
-use crate::recovery;
+use crate::recovery::{self, Opened};
 
 /// What survives when `commit` has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub struct RocksEngine {
     db: Database,
     disk: Disk,
     durability: Durability,
+    log_was_cut: bool,
     live: LiveBlocks,
     /// Commits that remove rows check them first, and so go one by one.
     removing: Mutex<()>,
@@ -115,7 +116,7 @@ impl RocksEngine {
     pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
         let path = disk.directory().join(DIRECTORY);
         let live = LiveBlocks::default();
-        let db = recovery::open(&path, &disk, &live)?;
+        let Opened { db, log_was_cut } = recovery::open(&path, &disk, &live)?;
         // On a full disk there may be no room for the mark. It is one more line of defence.
         if let Err(error) = recovery::mark(&path) {
             tracing::warn!(%error, "that the store has a log cannot be noted; should the log get lost, nobody may notice");
@@ -126,6 +127,7 @@ impl RocksEngine {
             db,
             disk,
             durability,
+            log_was_cut,
             live,
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
@@ -281,6 +283,10 @@ impl Engine for RocksEngine {
 
     fn stored_bytes(&self) -> u64 {
         self.disk.stored_bytes()
+    }
+
+    fn log_was_cut(&self) -> bool {
+        self.log_was_cut
     }
 
     fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {

@@ -30,8 +30,15 @@ const MARK_TEXT: &str = "\
     This store has a write-ahead log: files whose names end in .log. They hold acknowledged spans, and without\n\
     them the store does not open.\n";
 
+/// A database that is open.
+pub(crate) struct Opened {
+    pub(crate) db: Database,
+    /// The end of its log was damaged and is cut off.
+    pub(crate) log_was_cut: bool,
+}
+
 /// Opens the database of a data directory.
-pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Database, OpenError> {
+pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
     if has_lost_its_head(path) {
         return Err(OpenError::Headless { path: path.to_owned() });
     }
@@ -51,9 +58,11 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Databa
         disk.release_reserve();
         opened = open(strict);
     }
+    let mut log_was_cut = false;
     opened
         .or_else(|error| match error.kind() {
             ErrorKind::Corruption => open(DBRecoveryMode::PointInTime).inspect(|_| {
+                log_was_cut = true;
                 metrics::counter!("spandrel_store_log_cut_total").increment(1);
                 tracing::error!(
                     %error,
@@ -69,6 +78,7 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Databa
             Ok(blobs) => blobs.remove_orphans(db, &options::ALL),
             Err(error) => tracing::warn!(%error, "what a killed process was writing is not looked for"),
         })
+        .map(|db| Opened { db, log_was_cut })
 }
 
 fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {

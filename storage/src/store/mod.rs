@@ -467,6 +467,7 @@ impl TraceStore for BlockTraceStore {
             store_bytes: self.engine.stored_bytes(),
             appended_spans: self.appended_spans.load(Ordering::Relaxed),
             damaged_blocks: self.damaged.count(),
+            log_was_cut: self.engine.log_was_cut(),
             ..StoreStatus::default()
         };
         let states: Vec<_> = self.tenants.read().values().cloned().collect();
