@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::Api;
+use crate::http;
 
 /// How long anything may take before a test gives up on it. Only failures wait for so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -231,6 +232,12 @@ impl Server {
     /// Questions to its JSON API.
     pub fn api(&self) -> Api {
         Api::at(self.http())
+    }
+
+    /// One of its own numbers, if it was ever counted.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = http::get(self.http(), "/metrics").text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
     /// What it logged so far.

@@ -16,20 +16,14 @@ use std::thread;
 
 use prost::Message as _;
 use spandrel_tests::disk::{Event, Journal, Shim};
-use spandrel_tests::http::{get, post_traces};
+use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp::{hex, request, span, spans_by_id, trace_id};
-use spandrel_tests::server::{Server, Settings, eventually};
+use spandrel_tests::server::{Settings, eventually};
 
 /// Requests that come while the first one is synced.
 const OTHERS: usize = 64;
 /// A merge after the last append may sync once more, where the machine stands still for seconds.
 const SYNCS_OF_MERGES: usize = 2;
-
-fn metric(server: &Server, name: &str) -> Option<f64> {
-    let text = get(server.http(), "/metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-    value
-}
 
 /// Syncs of the write-ahead log, as far as the journal goes.
 fn log_syncs(journal: &Path) -> usize {
@@ -77,11 +71,11 @@ fn requests_that_come_during_a_sync_share_the_next() {
         let send = &send;
         let mut senders = vec![scope.spawn(|| send(&traces[0]))];
         eventually("the first request to be with the disk", || {
-            (metric(&server, "spandrel_ingest_batch_spans_count") == Some(1.0)).then_some(())
+            (server.metric("spandrel_ingest_batch_spans_count") == Some(1.0)).then_some(())
         });
         senders.extend(traces[1..].iter().map(|trace| scope.spawn(move || send(trace))));
         eventually("all others to wait", || {
-            (metric(&server, "spandrel_ingest_queue_requests") == Some(OTHERS as f64)).then_some(())
+            (server.metric("spandrel_ingest_queue_requests") == Some(OTHERS as f64)).then_some(())
         });
         assert_eq!(answered.load(Ordering::SeqCst), 0, "answered before it was synced");
         assert_eq!(log_syncs(&journal), before);

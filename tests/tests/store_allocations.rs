@@ -86,7 +86,7 @@ fn spans(attributes: u64) -> Vec<Sent> {
         0 => text(&format!("one of very few {}", span % 7)),
         1 => text(&format!("of this span alone {span} {n}")),
         2 => Value::IntValue((span * n) as i64),
-        3 => Value::BoolValue(span % 2 == 0),
+        3 => Value::BoolValue(span.is_multiple_of(2)),
         _ => Value::DoubleValue(span as f64 / 3.0),
     };
     let span = |number: u64| {

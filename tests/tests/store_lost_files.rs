@@ -11,7 +11,7 @@ use spandrel_rocks::Durability;
 use spandrel_storage::TraceStore as _;
 use spandrel_storage::plan::Predicate;
 use spandrel_tests::harness::{Ground, Harness, config, plan};
-use spandrel_tests::http::{get, post_traces};
+use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp;
 use spandrel_tests::server::{Server, Settings, command};
 use spandrel_tests::spans::{BEGIN, Sent, sent, text, trace_id};
@@ -141,11 +141,6 @@ fn without_a_blob_file_the_rest_is_served() {
     assert!(harness.store().status().damaged_blocks > 0);
 }
 
-fn metric(server: &Server, name: &str) -> Option<f64> {
-    let text = get(server.http(), "/metrics").text();
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-}
-
 /// What lies before the damage is served, what lies behind it is gone, and that is told.
 #[test]
 fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
@@ -163,7 +158,7 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
             otlp::hex(&span.trace_id)
         })
         .collect();
-    assert_eq!((metric(&server, CUT).unwrap_or_default(), status(&server)), (0.0, false));
+    assert_eq!((server.metric(CUT).unwrap_or_default(), status(&server)), (0.0, false));
     server.kill();
 
     let logs = files(folder.path(), "", ".log");
@@ -174,7 +169,7 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     fs::write(largest, bytes).unwrap();
 
     let mut server = settings.start();
-    assert_eq!((metric(&server, CUT), status(&server)), (Some(1.0), true));
+    assert_eq!((server.metric(CUT), status(&server)), (Some(1.0), true));
     assert!(server.stderr().contains("the end of the write-ahead log was damaged"), "{}", server.stderr());
     let served = |server: &Server| -> Vec<bool> {
         let mut api = server.api();
@@ -187,6 +182,6 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     // It was told once, and is over.
     server.kill();
     let server = settings.start();
-    assert_eq!((metric(&server, CUT).unwrap_or_default(), status(&server)), (0.0, false));
+    assert_eq!((server.metric(CUT).unwrap_or_default(), status(&server)), (0.0, false));
     assert_eq!(served(&server), before);
 }
