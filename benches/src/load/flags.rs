@@ -32,6 +32,10 @@ pub(crate) struct Flags {
     #[arg(long, default_value = "100k", value_parser = count, value_name = "SPANS")]
     pub(crate) small_spans: u64,
 
+    /// Spans to send while questions are asked
+    #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
+    pub(crate) beside_spans: u64,
+
     /// Questions of each kind at the most
     #[arg(long, default_value_t = 1_000)]
     pub(crate) questions: u32,

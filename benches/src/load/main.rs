@@ -9,6 +9,7 @@
 //! an error: on a busy machine everything is slow. A wrong answer or a lost span is an error.
 
 mod bars;
+mod beside;
 mod client;
 mod compare;
 mod exporter;
@@ -25,6 +26,7 @@ mod report;
 mod run;
 mod server;
 mod size;
+mod turns;
 
 use std::error::Error;
 use std::fs;

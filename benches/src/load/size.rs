@@ -10,6 +10,7 @@ use spandrel_proto::UnixNanos;
 
 use crate::Failure;
 use crate::bars;
+use crate::beside::{self, Beside};
 use crate::facts::Facts;
 use crate::figures::{Figure, Section};
 use crate::flags::Flags;
@@ -20,6 +21,7 @@ use crate::process;
 use crate::questions::{Asker, Bounds, Kind};
 use crate::say;
 use crate::server::{self, Server};
+use crate::turns::Kept;
 
 /// Everything that was measured with so many spans.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +39,8 @@ struct Ingested {
     figures: Vec<Figure>,
 }
 
-/// Measures one size.
-pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<SizeReport, Failure> {
+/// Measures one size; gives the store that is left, too.
+pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<(SizeReport, Kept), Failure> {
     let home = server::empty_data_dir(flags.work_dir.as_deref())?;
     let data_dir = home.path();
     machine::check_room(data_dir, spans)?;
@@ -47,19 +49,23 @@ pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<Size
     let load = Load::bulk(flags, &server, spans, seed);
     let begins = load.corpus.begins;
 
-    let ingested = ingest(&server, &load).await?;
+    let mut ingested = ingest(&server, &load).await?;
     let space = space(&server, data_dir, ingested.spans).await?;
     let questions = ask(flags, &server, &ingested.facts, begins, seed).await?;
     let peak = Figure::new("peak memory with questions, MB", peak_memory(&server));
-    let restarts = restart(flags, server, data_dir, &ingested, seed).await?;
+    let Beside { figures: beside, spans: more } =
+        beside::measure(flags, &server, &ingested.facts, begins, seed.wrapping_add(1)).await?;
+    ingested.spans += more;
+    let restarts = restart(flags, server, data_dir, &ingested, seed.wrapping_add(2)).await?;
 
     let sections = vec![
         Section::new("Spans in", ingested.figures),
         Section::new("Space", space.into_iter().chain([peak]).collect()),
         Section::new("Questions", questions),
+        Section::new("Questions beside other work", beside),
         Section::new("Restarts", restarts),
     ];
-    Ok(SizeReport { spans, version, sections })
+    Ok((SizeReport { spans, version, sections }, Kept { home, facts: ingested.facts, begins }))
 }
 
 /// Sends everything, and waits until the server has nothing left to do.
@@ -155,7 +161,7 @@ async fn restart(
     let ready_after_stop = server.ready_after;
 
     say(&format!("sending {} spans in small requests, and killing the server", flags.small_spans));
-    let load = Load::small(flags, &server, flags.small_spans, seed.wrapping_add(1));
+    let load = Load::small(flags, &server, flags.small_spans, seed);
     let meter = Meter::start(server.pid);
     let sent = ingest::send(&load).await?;
     let cpu = meter.spent().server.as_secs_f64() * 1e6 / sent.spans as f64;

@@ -1,0 +1,107 @@
+//! Questions while the server has other work: what ingest and merges leave of their latency.
+
+use std::time::Duration;
+
+use spandrel_proto::UnixNanos;
+
+use crate::Failure;
+use crate::facts::Facts;
+use crate::figures::Figure;
+use crate::flags::Flags;
+use crate::ingest::{self, Load};
+use crate::latencies::Latencies;
+use crate::questions::{Asker, Kind};
+use crate::say;
+use crate::server::Server;
+
+/// What is asked, in turn.
+const KINDS: [Kind; 2] = [Kind::UsualTrace, Kind::RareValue];
+/// Questions between two looks at how far merges are.
+const BETWEEN_LOOKS: usize = 20;
+
+/// What was measured, and the spans that came on top.
+pub(crate) struct Beside {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) spans: u64,
+}
+
+/// What the server has to do beside questions.
+#[derive(Clone, Copy)]
+enum Work {
+    Ingest,
+    Merges,
+}
+
+/// Sends more spans and asks about the others, first while they are sent and then while they are merged.
+pub(crate) async fn measure(
+    flags: &Flags,
+    server: &Server,
+    facts: &Facts,
+    begins: UnixNanos,
+    seed: u64,
+) -> Result<Beside, Failure> {
+    say(&format!("asking while {} more spans are sent and merged", flags.beside_spans));
+    let load = Load::bulk(flags, server, flags.beside_spans, seed);
+    let mut asker = Asker::new(server, facts, begins, seed).await?;
+    for kind in KINDS {
+        asker.warm_up(kind).await?;
+    }
+    let mut sending = tokio::spawn(async move { ingest::send(&load).await });
+    let mut times = [const { Vec::new() }; KINDS.len()];
+    let sent = loop {
+        tokio::select! {
+            biased;
+            sent = &mut sending => break sent??,
+            asked = ask_each(&mut asker, &mut times) => asked?,
+        }
+    };
+    let mut figures = Work::Ingest.figures(times);
+    figures.extend(Work::Merges.figures(beside_merges(server, &mut asker).await?));
+    Ok(Beside { figures, spans: sent.spans })
+}
+
+/// Merges begin when ingest has been quiet for a while: what was asked before does not count.
+async fn beside_merges(
+    server: &Server,
+    asker: &mut Asker<'_>,
+) -> Result<[Vec<Duration>; KINDS.len()], Failure> {
+    let most = server.status().await?.unsealed_span_count;
+    let mut counted = [const { Vec::new() }; KINDS.len()];
+    loop {
+        let mut times = [const { Vec::new() }; KINDS.len()];
+        for _ in 0..BETWEEN_LOOKS {
+            ask_each(asker, &mut times).await?;
+        }
+        match server.status().await?.unsealed_span_count {
+            waiting if waiting == most && waiting > 0 => {}
+            waiting => {
+                counted.iter_mut().zip(times).for_each(|(counted, times)| counted.extend(times));
+                if waiting == 0 {
+                    return Ok(counted);
+                }
+            }
+        }
+    }
+}
+
+async fn ask_each(asker: &mut Asker<'_>, times: &mut [Vec<Duration>]) -> Result<(), Failure> {
+    for (kind, times) in KINDS.into_iter().zip(times) {
+        times.push(asker.next(kind, times.len()).await?);
+    }
+    Ok(())
+}
+
+// === impl Work ===
+
+impl Work {
+    fn figures(self, times: [Vec<Duration>; KINDS.len()]) -> Vec<Figure> {
+        let beside = match self {
+            Self::Ingest => "beside ingest",
+            Self::Merges => "beside merges",
+        };
+        let of = |(kind, times): (Kind, Vec<Duration>)| {
+            Figure::percentiles(&format!("{beside}: {}", kind.name()), &Latencies::of(times))
+        };
+        KINDS.into_iter().zip(times).flat_map(of).collect()
+    }
+}
