@@ -209,6 +209,8 @@ impl<'s> Search<'s> {
         }
         // A trace that was cut by a page's end was found in both.
         found.dedup();
+        // What is being deleted finds nothing, not even what has arrived of its trace since.
+        found.retain(|trace| !self.state.is_hidden(*trace, entry));
         let traces = reader.traces(entry)?;
         let mut dated = Vec::with_capacity(found.len());
         for trace in found {

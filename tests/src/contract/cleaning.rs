@@ -106,6 +106,20 @@ pub fn names_are_deleted_with_their_spans(open: Open) {
     assert_eq!(counted, 1);
 }
 
+/// What is being deleted finds nothing, even where its trace goes on: asked again, a deletion takes no more.
+pub fn what_is_being_deleted_finds_nothing(open: Open) {
+    let mut harness = open();
+    harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
+    let deletion = begin(&harness, with("user", "mallory"));
+    harness.append(&[sent(1, 2)]);
+    assert!(harness.find(with("user", "mallory")).is_empty());
+    let plan = everything(with("user", "mallory"));
+    assert_eq!(harness.store().scan(&TenantId::default(), &plan).unwrap().count(), 0);
+    assert_eq!(begin(&harness, with("user", "mallory")).traces, 0, "a span that came later goes, too");
+    finish(&harness, &deletion);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)]));
+}
+
 /// A deletion is about what was stored when it was asked for.
 pub fn spans_that_arrive_later_stay(open: Open) {
     let mut harness = open();

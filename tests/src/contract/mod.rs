@@ -95,6 +95,7 @@ macro_rules! contract_suite {
                 whole_traces_are_deleted,
                 names_are_deleted_with_their_spans,
                 spans_that_arrive_later_stay,
+                what_is_being_deleted_finds_nothing,
                 a_deletion_survives_restarts,
                 nothing_to_delete_is_no_error,
                 pinned_traces_stay,
