@@ -82,11 +82,17 @@ impl Counter {
         Ok(())
     }
 
-    /// Counts every span of blocks that go; a block that cannot be read counts for nothing.
-    pub(super) fn add_blocks(&mut self, store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) {
+    /// Counts every span of blocks that go, but for what a deletion takes; a block that cannot be read counts
+    /// for nothing.
+    pub(super) fn add_blocks(
+        &mut self,
+        store: &BlockTraceStore,
+        state: &TenantState,
+        blocks: &[Arc<BlockEntry>],
+    ) {
         let readable: Vec<_> = blocks.iter().filter(|entry| !store.is_damaged(entry)).cloned().collect();
         let Ok(mut rows) = rewrite::read(store, &readable) else { return };
-        for row in rows.by_ref() {
+        for row in rows.by_ref().filter(|row| !state.is_deleted(row.key.trace(), row.sequence)) {
             // A span that does not decode was not counted before, either.
             let _ = self.add(&row);
         }

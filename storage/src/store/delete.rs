@@ -95,6 +95,20 @@ impl BlockTraceStore {
                 }
             }
         }
+        let job = self.accept(tenant, traces, damage.blocks())?;
+        self.adopt_deletion(&job);
+        self.described(&job.note.lock())
+    }
+
+    /// Makes it durable which traces go, and hides them.
+    fn accept(
+        &self,
+        tenant: &TenantId,
+        traces: HashSet<TraceId>,
+        damaged_blocks: u64,
+    ) -> Result<Arc<Job>, EngineError> {
+        // Whoever lets spans go by a rule meanwhile would count what is deleted.
+        let _one_by_one = self.cleaning.lock();
         let note = Note {
             id: self.next_deletion()?,
             tenant: tenant.clone(),
@@ -103,16 +117,15 @@ impl BlockTraceStore {
             snapshot: self.sequences.visible(),
             traces: traces.len() as u64,
             spans: 0,
-            damaged_blocks: damage.blocks(),
+            damaged_blocks,
             commits: BTreeMap::new(),
         };
         let list: Vec<TraceId> = traces.iter().copied().collect();
         // The list first: a deletion that is noted has one.
         self.put(TRACES_RECORD, note.id, &list)?;
         self.put(RECORD, note.id, &note)?;
-        let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
-        self.adopt_deletion(&job);
-        self.described(&job.note.lock())
+        self.tenant_or_new(tenant).hide(list.into_iter(), note.snapshot);
+        Ok(Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) }))
     }
 
     pub(super) fn all_deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
@@ -375,6 +388,17 @@ impl TenantState {
         let hidden = self.hidden.read();
         !hidden.is_empty()
             && hidden.get(&trace).is_some_and(|snapshot| entry.row.meta.min_sequence <= *snapshot)
+    }
+
+    /// Whether a span is on its way out.
+    pub(super) fn is_deleted(&self, trace: TraceId, sequence: u64) -> bool {
+        let hidden = self.hidden.read();
+        !hidden.is_empty() && hidden.get(&trace).is_some_and(|snapshot| sequence <= *snapshot)
+    }
+
+    /// Whether any span is.
+    pub(super) fn any_deleted(&self) -> bool {
+        !self.hidden.read().is_empty()
     }
 }
 

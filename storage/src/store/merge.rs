@@ -65,8 +65,10 @@ struct Inputs {
 }
 
 /// Tells spans that were there before, by everything that they consist of.
-#[derive(Default)]
-struct Duplicates {
+struct Duplicates<'s> {
+    /// Of whoever has spans that are being deleted: those are compared with no others, since a copy that has
+    /// arrived after the deletion was accepted is new, and stays.
+    deletes: Option<&'s TenantState>,
     seen: Seen<(Bytes, Bytes, Bytes)>,
     key: Option<RowKey>,
 }
@@ -174,7 +176,8 @@ fn run(store: &BlockTraceStore, state: &TenantState, job: &Job) -> Result<(), Me
     let mut inputs = Inputs::open(&store.reader, &job.blocks);
     let level = if job.rewrite { job.level } else { job.level + 1 };
     let mut carry = Carry::new(store, state, &job.blocks, &job.later);
-    let sealed = write(store, level, &mut inputs, &mut carry)?;
+    let mut duplicates = Duplicates::new(state);
+    let sealed = write(store, level, &mut inputs, &mut carry, &mut duplicates)?;
     let damaged = inputs.damaged;
     if !damaged.is_empty() {
         // Nothing is lost by a merge: without all rows there is none.
@@ -200,12 +203,12 @@ fn write(
     level: u8,
     inputs: &mut Inputs,
     carry: &mut Carry<'_>,
+    duplicates: &mut Duplicates<'_>,
 ) -> Result<Vec<FinishedBlock>, MergeError> {
     let mut finished = Vec::new();
     let mut writer = BlockWriter::new(SEALED_ZSTD_LEVEL)?;
     let mut last: Option<TraceId> = None;
     let mut goes_on = false;
-    let mut duplicates = Duplicates::default();
     while let Some((key, at)) = inputs.next() {
         if !duplicates.is_new(inputs, key, at) {
             inputs.pass(None);
@@ -312,6 +315,11 @@ impl Inputs {
         self.heap.peek().map(|Reverse((key, _, at))| (*key, *at))
     }
 
+    /// The commit that stored the row with the smallest key.
+    fn sequence(&self) -> u64 {
+        self.heap.peek().map_or(0, |Reverse((_, sequence, _))| *sequence)
+    }
+
     /// Whether another input is at a row with the smallest key, too: then it is a child of the heap's top.
     fn has_tie(&self, key: RowKey) -> bool {
         self.heap.as_slice().iter().skip(1).take(2).any(|Reverse((other, ..))| *other == key)
@@ -406,10 +414,17 @@ impl Input {
 
 // === impl Duplicates ===
 
-impl Duplicates {
+impl<'s> Duplicates<'s> {
+    fn new(state: &'s TenantState) -> Self {
+        Self { deletes: Some(state).filter(|state| state.any_deleted()), seen: Seen::default(), key: None }
+    }
+
     /// Whether the next row is the first of its kind. Rows of different keys need not be put together
     /// to know that.
     fn is_new(&mut self, inputs: &mut Inputs, key: RowKey, at: usize) -> bool {
+        if self.deletes.is_some_and(|state| state.is_deleted(key.trace(), inputs.sequence())) {
+            return true;
+        }
         let again = self.key == Some(key);
         if !again && !inputs.has_tie(key) {
             return true;

@@ -139,11 +139,13 @@ impl Window<'_> {
         for step in steps {
             let mut counter = counts.then(Counter::default);
             if let Some(counter) = &mut counter {
-                counter.add_blocks(self.store, &step.going);
+                counter.add_blocks(self.store, self.state, &step.going);
             }
             let prepared = step.prepare(self.store, |row| {
-                let stays = stays(row.key.trace());
-                if let Some(counter) = counter.as_mut().filter(|_| !stays) {
+                let (trace, sequence) = (row.key.trace(), row.sequence);
+                let stays = stays(trace);
+                let counts = !stays && !self.state.is_deleted(trace, sequence);
+                if let Some(counter) = counter.as_mut().filter(|_| counts) {
                     // A span that does not decode was not counted before, either.
                     let _ = counter.add(row);
                 }

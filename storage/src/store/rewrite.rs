@@ -144,7 +144,8 @@ pub(super) fn read(store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) -> Resul
         }
     }
     check(store, failed)?;
-    Ok(MergedRows::new(parts))
+    let state = blocks.first().and_then(|entry| store.tenant(&entry.key.tenant));
+    Ok(MergedRows::new(parts).apart_from_deleted(state))
 }
 
 /// Damaged blocks end the step: the next one goes without them.

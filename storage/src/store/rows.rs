@@ -15,6 +15,7 @@ use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
+use super::view::TenantState;
 use crate::api::StoredSpan;
 
 /// A stored span with its place in the order.
@@ -59,6 +60,8 @@ pub(crate) struct MergedRows {
     group: Seen<(Bytes, Bytes, Bytes)>,
     group_key: Option<RowKey>,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,
+    /// Whose deleted spans are compared with no others.
+    deletes: Option<Arc<TenantState>>,
 }
 
 /// What was met before. Nearly always there is one of a key: a few are compared one by one, and
@@ -234,9 +237,16 @@ impl MergedRows {
     /// Merges the rows of several blocks.
     pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
         let heap = BinaryHeap::new();
-        let mut merged = Self { heap, group: Seen::default(), group_key: None, failed: Vec::new() };
+        let (group, failed) = (Seen::default(), Vec::new());
+        let mut merged = Self { heap, group, group_key: None, failed, deletes: None };
         parts.into_iter().for_each(|rest| merged.refill(rest));
         merged
+    }
+
+    /// With spans that are being deleted for themselves: a copy that has arrived since is new, and stays.
+    pub(crate) fn apart_from_deleted(mut self, state: Option<Arc<TenantState>>) -> Self {
+        self.deletes = state.filter(|state| state.any_deleted());
+        self
     }
 
     /// Blocks that could not be read to their end since this was last asked.
@@ -273,6 +283,10 @@ impl Iterator for MergedRows {
     fn next(&mut self) -> Option<SpanRow> {
         loop {
             let row = self.pop()?;
+            let deletes = self.deletes.as_ref();
+            if deletes.is_some_and(|state| state.is_deleted(row.key.trace(), row.sequence)) {
+                return Some(row);
+            }
             let has_group = self.group_key == Some(row.key);
             if !has_group && self.heap.peek().is_none_or(|next| next.row.key != row.key) {
                 return Some(row);

@@ -106,6 +106,18 @@ pub fn names_are_deleted_with_their_spans(open: Open) {
     assert_eq!(counted, 1);
 }
 
+/// A span that is sent again after it was deleted is a new one.
+pub fn spans_that_arrive_again_stay(open: Open) {
+    let mut harness = open();
+    harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
+    let deletion = begin(&harness, with("user", "mallory"));
+    harness.append(&[sent(1, 1).with("user", text("mallory"))]);
+    // They meet in a merge before the deletion comes to them.
+    harness.store().seal_all();
+    assert_eq!(finish(&harness, &deletion).spans, 1);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)).len(), 1));
+}
+
 /// What is being deleted finds nothing, even where its trace goes on: asked again, a deletion takes no more.
 pub fn what_is_being_deleted_finds_nothing(open: Open) {
     let mut harness = open();
@@ -118,6 +130,24 @@ pub fn what_is_being_deleted_finds_nothing(open: Open) {
     assert_eq!(begin(&harness, with("user", "mallory")).traces, 0, "a span that came later goes, too");
     finish(&harness, &deletion);
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)]));
+}
+
+/// A rule that lets go what is being deleted leaves nothing of it behind, of blocks that shrink or go.
+pub fn what_is_being_deleted_is_not_counted(open: Open) {
+    let mut harness = open();
+    harness.config.retention_rules =
+        vec![RetentionRule { predicate: with("service.name", "secret"), keep: Duration::from_secs(3600) }];
+    harness.restart();
+    harness.append(&[sent(1, 1).service("secret"), sent(2, 1)]);
+    harness.store().seal_all();
+    harness.append(&[sent(3, 1).service("secret")]);
+    let deletion = begin(&harness, with("service.name", "secret"));
+    harness.clock.advance(3 * HOUR);
+    finish(&harness, &deletion);
+    let plan = super::aggregate::plan();
+    let counted: u64 =
+        super::aggregate::answer(&harness, &plan).values().map(|(requests, ..)| requests).sum();
+    assert_eq!(counted, 1);
 }
 
 /// A deletion is about what was stored when it was asked for.
