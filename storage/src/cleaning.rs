@@ -32,7 +32,8 @@ pub trait Cleaning: Send + Sync {
     /// All deletions that are remembered, latest first.
     fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError>;
 
-    /// Pins a trace that is stored. Returns since when it is pinned; `None` when it is not stored.
+    /// Pins a trace that is stored. Returns since when it is pinned; `None` when it is not stored, or is being
+    /// deleted: what arrives of it meanwhile can be pinned when that is done.
     fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError>;
 
     /// Takes the pin away. Returns whether there was one.

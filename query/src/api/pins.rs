@@ -57,7 +57,9 @@ async fn set(State(state): State<QueryState>, path: Result<Path<String>, PathRej
     let id = trace_id(path, &uri)?;
     let since = state.ask(move |store| cleaning(store)?.pin(&TenantId::default(), id).map_err(refused));
     let since = since.await?.ok_or_else(|| {
-        Problem::not_found(format!("no trace {id} is stored, and only what is stored can be pinned"))
+        Problem::not_found(format!(
+            "no trace {id} is stored, or it is being deleted; only what is stored and stays can be pinned"
+        ))
     })?;
     json(&One { pin: described((id, since)) })
 }

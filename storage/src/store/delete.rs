@@ -225,6 +225,12 @@ impl BlockTraceStore {
         }
     }
 
+    /// Whether a trace is on its way out.
+    pub(super) fn is_being_deleted(&self, tenant: &TenantId, trace: TraceId) -> bool {
+        let jobs = self.deletions.jobs.lock();
+        jobs.iter().any(|job| job.tenant == *tenant && job.traces.contains(&trace))
+    }
+
     fn unpin_deleted(&self, job: &Job) -> Result<(), EngineError> {
         for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
             self.unpin_trace(&job.tenant, *trace)?;

@@ -70,6 +70,10 @@ impl BlockTraceStore {
     ) -> Result<Option<UnixNanos>, CleaningError> {
         // Whoever drops windows waits: a pin that was answered must hold.
         let _cleaning = self.cleaning.lock();
+        // A deletion takes the pins of its traces when it is done: one that was answered would be lost.
+        if self.is_being_deleted(tenant, trace) {
+            return Ok(None);
+        }
         if let Some(since) = self.pins.of(tenant).get(&trace) {
             return Ok(Some(*since));
         }

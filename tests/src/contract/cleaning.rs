@@ -150,6 +150,18 @@ pub fn what_is_being_deleted_is_not_counted(open: Open) {
     assert_eq!(counted, 1);
 }
 
+/// A pin that was answered holds: none is given for a trace whose pin a deletion would take.
+pub fn what_is_being_deleted_is_not_pinned(open: Open) {
+    let harness = open();
+    harness.append(&[sent(1, 1).with("user", text("mallory"))]);
+    let deletion = begin(&harness, with("user", "mallory"));
+    harness.append(&[sent(1, 2)]);
+    let pin = || harness.store().pin(&TenantId::default(), trace_id(1)).unwrap();
+    assert_eq!(pin(), None);
+    finish(&harness, &deletion);
+    assert!(pin().is_some() && harness.store().pins(&TenantId::default()).len() == 1);
+}
+
 /// A deletion is about what was stored when it was asked for.
 pub fn spans_that_arrive_later_stay(open: Open) {
     let mut harness = open();

@@ -98,6 +98,7 @@ macro_rules! contract_suite {
                 spans_that_arrive_again_stay,
                 what_is_being_deleted_finds_nothing,
                 what_is_being_deleted_is_not_counted,
+                what_is_being_deleted_is_not_pinned,
                 a_deletion_survives_restarts,
                 nothing_to_delete_is_no_error,
                 pinned_traces_stay,
