@@ -1,5 +1,6 @@
 //! Named places in the store where a test may end the process: between any two steps of append,
-//! merge, retention, deletion, opening and closing, and of whoever adds steps that must survive SIGKILL.
+//! merge, retention, pins, deletion, backup, opening and closing, and of whoever adds steps that must survive
+//! SIGKILL.
 //!
 //! Every name stands in the one list below. A test walks the whole list, kills a real process at each
 //! place, opens what is left and compares it with what was acknowledged; a place that its story never
@@ -56,6 +57,41 @@ failpoints! {
     RetentionCommitted,
     /// The store in memory knows; its blocks wait for their deletion.
     RetentionReplaced,
+
+    /// It is listed that there are counts of spans which are about to go; they are not written.
+    CountsListed,
+    /// They are written; their spans are still in the catalog.
+    CountsWritten,
+    /// Counts that have outlived their time are gone, but are still listed.
+    CountsDropped,
+
+    /// A pin is written; the store in memory does not know.
+    PinWritten,
+    /// A pin is taken away; the store in memory does not know.
+    UnpinWritten,
+
+    /// Traces that somebody wants deleted are listed; no deletion is noted that has the list.
+    ErasureListed,
+    /// The deletion is noted: it goes to its end from now on. Its traces can still be found.
+    ErasureNoted,
+    /// They cannot be found any more; whoever asked has no answer.
+    ErasureHidden,
+    /// It is noted what is about to leave a window, for those who look for it in backups.
+    ErasureNamed,
+    /// Spans have left some blocks of a window; perhaps more follow.
+    ErasureRewritten,
+    /// No block holds the spans, and nobody reads what did; their bytes are in files.
+    ErasureUnread,
+    /// No file holds them; the deletion is not noted as done.
+    ErasurePurged,
+    /// It is noted as done; the list of its traces is still there.
+    ErasureDone,
+    /// The list is gone; the store in memory does not know that it is done.
+    ErasureForgotten,
+    /// A purge has written out what the engine buffers, and nothing is moved.
+    PurgeBegun,
+    /// What is alive of a window has moved away from what is dead; perhaps more follow.
+    PurgeMoved,
 
     /// Memory has forgotten blocks that nobody reads; their bytes are there.
     DeletionChosen,

@@ -21,6 +21,7 @@ use super::rows::SpanRow;
 use super::view::View;
 use super::{BlockTraceStore, TenantState};
 use crate::engine::{EngineError, Records};
+use crate::failpoint::{self, Failpoint};
 
 /// Spans of one minute, operation, kind and parenthood.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -175,7 +176,9 @@ impl BlockTraceStore {
         let rows = record::encode(VERSION, &counts).map_err(unwritable)?;
         // What is listed is there to be removed, whatever comes in between.
         self.engine.put_record(RECORD, &counted.name(), Some(&list))?;
+        failpoint::reach(Failpoint::CountsListed);
         self.engine.put_record(&rows_kind(&counted), "", Some(&rows))?;
+        failpoint::reach(Failpoint::CountsWritten);
         state.counted.write().push(counted.clone());
         Ok(Some(counted))
     }
@@ -188,6 +191,7 @@ impl BlockTraceStore {
 
     fn remove_counts(&self, counted: &Counted) -> Result<(), EngineError> {
         self.engine.put_record(&rows_kind(counted), "", None)?;
+        failpoint::reach(Failpoint::CountsDropped);
         self.engine.put_record(RECORD, &counted.name(), None)
     }
 

@@ -26,6 +26,7 @@ use crate::api::{Damage, ReadError, TraceStore};
 use crate::backup::BackupId;
 use crate::cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
 use crate::engine::EngineError;
+use crate::failpoint::{self, Failpoint};
 use crate::plan::ScanPlan;
 
 /// Deletions that are under way.
@@ -97,6 +98,7 @@ impl BlockTraceStore {
         }
         let job = self.accept(tenant, traces, damage.blocks())?;
         self.adopt_deletion(&job);
+        failpoint::reach(Failpoint::ErasureHidden);
         self.described(&job.note.lock())
     }
 
@@ -123,7 +125,9 @@ impl BlockTraceStore {
         let list: Vec<TraceId> = traces.iter().copied().collect();
         // The list first: a deletion that is noted has one.
         self.put(TRACES_RECORD, note.id, &list)?;
+        failpoint::reach(Failpoint::ErasureListed);
         self.put(RECORD, note.id, &note)?;
+        failpoint::reach(Failpoint::ErasureNoted);
         self.tenant_or_new(tenant).hide(list.into_iter(), note.snapshot);
         Ok(Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) }))
     }
@@ -265,12 +269,14 @@ impl BlockTraceStore {
             let mut left = self.engine.unreferenced()?;
             left.retain(|key| ending.waits_for.contains(&key.block));
             self.engine.delete(&left)?;
+            failpoint::reach(Failpoint::ErasureUnread);
         }
         let done = self.engine.purge(!ending.begun)?;
         ending.begun = true;
         if !done {
             return Ok(false);
         }
+        failpoint::reach(Failpoint::ErasurePurged);
         for job in &ending.jobs {
             self.finish_deletion(job)?;
         }
@@ -301,6 +307,7 @@ impl BlockTraceStore {
         let prepared = step.prepare(self, |row| !goes(row))?;
         let dropped = prepared.dropped;
         prepared.commit(self)?;
+        failpoint::reach(Failpoint::ErasureRewritten);
         job.note.lock().spans += dropped;
         metrics::counter!("spandrel_store_deleted_spans_total").increment(dropped);
         self.recount_traces(&state);
@@ -347,6 +354,7 @@ impl BlockTraceStore {
         if commits != Some((first, last)) {
             note.commits.insert(hour, (first, last));
             self.put(RECORD, note.id, &*note)?;
+            failpoint::reach(Failpoint::ErasureNamed);
         }
         Ok(())
     }
@@ -359,8 +367,10 @@ impl BlockTraceStore {
             note.clone()
         };
         self.put(RECORD, note.id, &note)?;
+        failpoint::reach(Failpoint::ErasureDone);
         let name = DeletionId(note.id).to_string();
         self.engine.put_record(TRACES_RECORD, &name, None)?;
+        failpoint::reach(Failpoint::ErasureForgotten);
         self.tenant_or_new(&job.tenant).show(&job.traces, note.snapshot);
         self.deletions.jobs.lock().retain(|known| !Arc::ptr_eq(known, job));
         let (traces, spans, damaged) = (note.traces, note.spans, note.damaged_blocks);

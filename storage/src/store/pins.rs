@@ -13,6 +13,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 use super::BlockTraceStore;
 use crate::cleaning::CleaningError;
 use crate::engine::{EngineError, Records};
+use crate::failpoint::{self, Failpoint};
 
 /// The pinned traces of all tenants.
 #[derive(Debug, Default)]
@@ -84,6 +85,7 @@ impl BlockTraceStore {
         let since = self.clock.now();
         let value = record::encode(VERSION, &since.0).map_err(|error| EngineError::Io(error.to_string()))?;
         self.engine.put_record(RECORD, &name(tenant, trace), Some(&value))?;
+        failpoint::reach(Failpoint::PinWritten);
         self.pins.change(tenant, |pins| pins.insert(trace, since));
         Ok(Some(since))
     }
@@ -94,6 +96,7 @@ impl BlockTraceStore {
             return Ok(false);
         }
         self.engine.put_record(RECORD, &name(tenant, trace), None)?;
+        failpoint::reach(Failpoint::UnpinWritten);
         self.pins.change(tenant, |pins| pins.remove(&trace));
         // What this pin alone has kept is due now.
         self.retained.forget();

@@ -1,14 +1,13 @@
 //! What a victim was promised, noted line by line as it happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
 use parking_lot::Mutex;
 
-use super::story::RETENTION;
-use crate::spans::{BEGIN, HOUR, MINUTE};
+use crate::spans::BEGIN;
 
 /// Notes of a victim, as they are written. One line is one write, so a kill leaves whole lines.
 pub struct Diary(Mutex<File>);
@@ -16,22 +15,52 @@ pub struct Diary(Mutex<File>);
 /// Notes of a victim, as they are read.
 #[derive(Debug, Default, Clone)]
 pub struct Notes {
-    /// Batches that were sent, each with its place in `clocks`: what the clock stood at.
-    pub begun: BTreeMap<u64, usize>,
-    /// Those that were acknowledged.
-    pub acknowledged: BTreeSet<u64>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
     /// What refused batches were told, in order.
     pub refusals: Vec<String>,
     /// Why the store does not open any more, if so.
     pub not_opened: Option<String>,
     /// Batches that were acknowledged although an earlier one had been refused, with no restart between.
     pub after_refusal: BTreeSet<u64>,
-    /// Every time that the clock was set to, in order; the last one counts.
-    pub clocks: Vec<u64>,
 }
 
-/// How far the clock goes on, at most, while a verdict is found.
-const AFTERLIFE: u64 = 10 * MINUTE;
+/// One thing that happened to a victim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The clock was set, or was about to be.
+    Clock(u64),
+    /// A batch was sent, and perhaps acknowledged.
+    Batch {
+        /// Which batch of the story.
+        number: u64,
+        /// Whether it was.
+        acknowledged: bool,
+    },
+    /// A trace was to be pinned; whether it was there to be pinned, if anybody said so.
+    Pin {
+        /// The number of the trace.
+        trace: u64,
+        /// Whether it was found, and is pinned.
+        there: Option<bool>,
+    },
+    /// A pin was to be taken away; whether there was one, if anybody said so.
+    Unpin {
+        /// The number of the trace.
+        trace: u64,
+        /// Whether it was pinned, and is not any more.
+        was_pinned: Option<bool>,
+    },
+    /// Some traces were to be deleted: those that a search found by their mark.
+    Delete {
+        /// The mark.
+        mark: u64,
+        /// The traces that were found, by their numbers.
+        traces: BTreeSet<u64>,
+        /// How many the store will delete, if it has said so.
+        accepted: Option<u64>,
+    },
+}
 
 // === impl Diary ===
 
@@ -71,6 +100,37 @@ impl Diary {
         self.note(&format!("clock {now}"));
     }
 
+    /// A trace is to be pinned.
+    pub fn pin(&self, trace: u64) {
+        self.note(&format!("pin {trace}"));
+    }
+
+    /// It is pinned, or nobody found it.
+    pub fn pinned(&self, trace: u64, there: bool) {
+        self.note(&format!("pinned {trace} {there}"));
+    }
+
+    /// A pin is to be taken away.
+    pub fn unpin(&self, trace: u64) {
+        self.note(&format!("unpin {trace}"));
+    }
+
+    /// It is taken away, or there was none.
+    pub fn unpinned(&self, trace: u64, was_pinned: bool) {
+        self.note(&format!("unpinned {trace} {was_pinned}"));
+    }
+
+    /// What has a mark is to be deleted: these traces, by what can be found.
+    pub fn delete(&self, mark: u64, traces: &BTreeSet<u64>) {
+        let traces: Vec<String> = traces.iter().map(u64::to_string).collect();
+        self.note(&format!("delete {mark} {}", traces.join(",")));
+    }
+
+    /// So many traces will be deleted, whatever happens.
+    pub fn deleted(&self, mark: u64, traces: u64) {
+        self.note(&format!("deleted {mark} {traces}"));
+    }
+
     fn note(&self, line: &str) {
         self.0.lock().write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -86,55 +146,69 @@ impl Diary {
 impl Notes {
     /// From the lines of a diary; without a line about it, the clock stands at `BEGIN`.
     pub fn parse(text: &str) -> Self {
-        let mut notes = Self { clocks: vec![BEGIN], ..Self::default() };
+        let mut notes = Self { events: vec![Event::Clock(BEGIN)], ..Self::default() };
         let mut refuses = false;
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
             let word = words.next().unwrap();
             let number: u64 = words.next().and_then(|number| number.parse().ok()).expect("a number");
-            let now = notes.clocks.len() - 1;
+            let rest = words.next().unwrap_or_default();
             match word {
-                "begin" => drop(notes.begun.insert(number, now)),
-                "done" => {
-                    notes.acknowledged.insert(number);
-                    if refuses {
-                        notes.after_refusal.insert(number);
-                    }
-                }
+                "done" if refuses => drop(notes.after_refusal.insert(number)),
                 "refused" => {
                     refuses = true;
-                    notes.refusals.push(words.next().unwrap_or_default().to_owned());
+                    notes.refusals.push(rest.to_owned());
                 }
                 "open" => refuses = false,
-                "closed" => notes.not_opened = words.next().map(str::to_owned),
-                "clock" => notes.clocks.push(number),
-                other => panic!("what is {other:?} in a diary?"),
+                "closed" => notes.not_opened = Some(rest.to_owned()),
+                _ => {}
             }
+            notes.note(word, number, rest);
         }
         notes
     }
 
+    /// What a line says has happened, or came of what had begun to happen.
+    fn note(&mut self, word: &str, number: u64, rest: &str) {
+        let said = || rest.parse::<bool>().unwrap();
+        match word {
+            "clock" => self.events.push(Event::Clock(number)),
+            "begin" => self.events.push(Event::Batch { number, acknowledged: false }),
+            "done" => self.acknowledge(number),
+            "pin" => self.events.push(Event::Pin { trace: number, there: None }),
+            "unpin" => self.events.push(Event::Unpin { trace: number, was_pinned: None }),
+            "delete" => {
+                let traces = rest.split(',').filter(|trace| !trace.is_empty());
+                let traces = traces.map(|trace| trace.parse().unwrap()).collect();
+                self.events.push(Event::Delete { mark: number, traces, accepted: None });
+            }
+            "refused" | "open" | "closed" => {}
+            answer => match (answer, self.events.last_mut().unwrap()) {
+                ("pinned", Event::Pin { there, .. }) => *there = Some(said()),
+                ("unpinned", Event::Unpin { was_pinned, .. }) => *was_pinned = Some(said()),
+                ("deleted", Event::Delete { accepted, .. }) => *accepted = Some(rest.parse().unwrap()),
+                other => panic!("what is {other:?} in a diary?"),
+            },
+        }
+    }
+
+    fn acknowledge(&mut self, batch: u64) {
+        for event in self.events.iter_mut().rev() {
+            if let Event::Batch { number, acknowledged } = event
+                && *number == batch
+            {
+                *acknowledged = true;
+                return;
+            }
+        }
+    }
+
     /// What the clock stands at in the end.
     pub fn now(&self) -> u64 {
-        *self.clocks.last().unwrap()
+        let clocks = self.events.iter().rev();
+        clocks
+            .filter_map(|event| if let Event::Clock(now) = event { Some(*now) } else { None })
+            .next()
+            .unwrap()
     }
-
-    /// Whether a batch is in a window that could not go yet.
-    pub fn is_kept(&self, batch: u64) -> bool {
-        let at = self.begun[&batch];
-        let latest = self.clocks[at..].iter().max().unwrap();
-        self.acknowledged.contains(&batch) && !is_over(self.clocks[at], latest + AFTERLIFE)
-    }
-
-    /// Whether a batch is in a window that has to go now. Windows never go backwards when the clock
-    /// does, but a store that has no window left knows of none: where a batch came into one of
-    /// several, neither this nor its opposite holds.
-    pub fn is_gone(&self, batch: u64) -> bool {
-        let latest = self.clocks[..=self.begun[&batch]].iter().max().unwrap();
-        is_over(*latest, self.now())
-    }
-}
-
-fn is_over(arrival: u64, now: u64) -> bool {
-    (arrival / HOUR + 1) * HOUR <= now.saturating_sub(RETENTION)
 }

@@ -8,12 +8,13 @@
 //! How the victim ends is the business of the tests.
 
 mod diary;
+mod model;
 mod story;
 mod verdict;
 mod victim;
 
-pub use diary::{Diary, Notes};
-pub use story::{Act, RETENTION, Story, config};
+pub use diary::{Diary, Event, Notes};
+pub use story::{Act, Story, config};
 pub use verdict::{Said, honest, notes, still_works, verdict};
 pub use victim::live;
 

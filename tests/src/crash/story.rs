@@ -1,12 +1,15 @@
-//! What happens to a store: appends, late spans, resends, merges, retention, restarts, a clock that
-//! jumps. Random, and the same for the same seed.
+//! What happens to a store: appends, late spans, resends, merges, retention by rules, pins, deletions,
+//! restarts, a clock that jumps. Random, and the same for the same seed.
 
 use std::time::Duration;
 
-use spandrel_storage::StoreConfig;
+use spandrel_proto::TraceId;
+use spandrel_storage::plan::{Comparison, Field, Literal, Predicate};
+use spandrel_storage::{RetentionRule, StoreConfig};
 
-use crate::harness;
+use crate::contract::cleaning;
 use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text};
+use crate::{harness, oracle};
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,12 @@ pub enum Act {
     Seal,
     /// A backup is taken, and thrown away.
     BackUp,
+    /// A trace is pinned, if it is there.
+    Pin(u64),
+    /// Its pin is taken away, if it has one.
+    Unpin(u64),
+    /// Every trace with a span of this mark is deleted.
+    Delete(u64),
     /// The clock jumps to this time.
     Clock(u64),
     /// The store is closed in order and opened again.
@@ -36,10 +45,20 @@ pub struct Story {
     pub senders: u64,
 }
 
-/// The age at which a window goes.
-pub const RETENTION: u64 = 24 * HOUR;
+/// The age at which a window goes, but for what the rules keep.
+pub(super) const RETENTION: u64 = 24 * HOUR;
+/// The age at which chatty spans go, in hours, and failed ones.
+const CHATTY: u64 = 4 * HOUR;
+const FAILED: u64 = 30 * HOUR;
+/// How long it is known how many spans a rule has let go: longer than any of them is kept.
+pub(super) const COUNTS: u64 = 40 * HOUR;
 /// All spans are of so few traces: each has parts in many batches.
 pub(super) const TRACES: u64 = 9;
+/// One span in so many has a mark, one of a few: a deletion takes some traces, and not all.
+const MARKED: u64 = 8;
+const MARKS: u64 = 6;
+/// Names of spans: so many that what is counted of each is mostly one span.
+const NAMES: u64 = 40;
 /// Spans of a batch, at most.
 const SPANS: u64 = 8;
 /// A new batch is an old one, sent again, once in so many.
@@ -47,13 +66,38 @@ const RESENT: u64 = 8;
 
 /// Bounds so small that a short story meets them.
 pub fn config() -> StoreConfig {
+    let rule = |predicate, keep| RetentionRule { predicate, keep: Duration::from_nanos(keep) };
+    let failed = Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)));
     StoreConfig {
         retention: Duration::from_nanos(RETENTION),
+        retention_rules: vec![rule(failed, FAILED), rule(cleaning::with("service.name", "chatty"), CHATTY)],
+        rollup_retention: Some(Duration::from_nanos(COUNTS)),
         merge_blocks: 4,
         max_merge_blocks: 6,
         sealed_rows: 16,
         ..harness::config()
     }
+}
+
+/// The ages at which a window lets something go, and how long a span lives by itself.
+pub(super) const TIMES: [u64; 3] = [CHATTY, RETENTION, FAILED];
+
+pub(super) fn time_of(span: &Sent) -> u64 {
+    match (oracle::failed(span), oracle::service(span)) {
+        (true, _) => FAILED,
+        (false, "chatty") => CHATTY,
+        (false, _) => RETENTION,
+    }
+}
+
+/// Spans with a mark.
+pub(super) fn marked(mark: u64) -> Predicate {
+    cleaning::with("mark", &mark.to_string())
+}
+
+/// The number that a trace has in a story.
+pub(super) fn number_of(trace: TraceId) -> u64 {
+    u128::from_be_bytes(*trace.as_bytes()) as u64
 }
 
 // === impl Story ===
@@ -64,7 +108,7 @@ impl Story {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let (mut sent, mut now) = (0, BEGIN);
         let mut jump = |random: &mut fastrand::Rng| {
-            let far = *random.choice(&[20 * SECOND, 20 * SECOND, MINUTE, HOUR, 5 * HOUR, 26 * HOUR]).unwrap();
+            let far = *random.choice(&[20 * SECOND, MINUTE, HOUR, 5 * HOUR, 5 * HOUR, 26 * HOUR]).unwrap();
             // No clock shows one nanosecond twice, wherever it jumps; block numbers rely on that.
             let far = far + random.u64(..SECOND);
             now = if random.u8(..) < 64 { now.saturating_sub(far) } else { now + far };
@@ -74,14 +118,17 @@ impl Story {
             sent += self.senders;
             Act::Append((sent + 1 - self.senders..=sent).collect())
         };
-        let mut next = |random: &mut fastrand::Rng| match random.u8(0..25) {
-            0..12 => append(),
-            12..16 => Act::Maintain,
-            16..18 => Act::Seal,
-            18..22 => jump(random),
-            22 => Act::Reopen,
-            23 => Act::BackUp,
-            _ => Act::Drop,
+        let mut next = |random: &mut fastrand::Rng| match random.u8(0..32) {
+            0..13 => append(),
+            13..17 => Act::Maintain,
+            17..19 => Act::Seal,
+            19..24 => jump(random),
+            24 => Act::Reopen,
+            25 => Act::BackUp,
+            26 => Act::Drop,
+            27..29 => Act::Pin(random.u64(1..=TRACES)),
+            29 => Act::Unpin(random.u64(1..=TRACES)),
+            _ => Act::Delete(random.u64(..MARKS)),
         };
         std::iter::repeat_with(|| random.fork()).map(|mut random| next(&mut random)).take(length).collect()
     }
@@ -106,10 +153,24 @@ fn span(random: &mut fastrand::Rng, id: u64) -> Sent {
     // Text that does not compress: some blocks are of several pages, and memtables fill.
     let filling = *random.choice(&[0, 20, 200, 2_000, 60_000]).unwrap();
     let filling: String = std::iter::repeat_with(|| random.alphanumeric()).take(filling).collect();
-    sent(random.u64(1..=TRACES), id)
-        .service(random.choice(&["shop", "till"]).unwrap())
+    let trace = random.u64(1..=TRACES);
+    // Some traces are chatty and some fail: a rule lets whole traces go, or keeps them.
+    let (services, failures): (&[&str], u64) = match trace % 3 {
+        0 => (&["chatty"], 16),
+        1 => (&["shop", "till"], u64::MAX),
+        _ => (&["shop", "chatty"], 4),
+    };
+    let is_failed = random.u64(..failures) == 0;
+    let span = sent(trace, id)
+        .service(random.choice(services).unwrap())
+        .name(&format!("GET /{}", random.u64(..NAMES)))
         .times(start, start.saturating_add(random.u64(..SECOND)))
-        .with("filling", text(&filling))
+        .with("filling", text(&filling));
+    let span = if is_failed { span.status(2) } else { span };
+    match random.u64(..MARKED) {
+        0 => span.with("mark", text(&random.u64(..MARKS).to_string())),
+        _ => span,
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,21 @@
 //! What has to hold when a victim's store is opened again: what was acknowledged is there, whole and
-//! once, what was refused or on its way is there as a whole or not at all, and the store works on.
+//! once, what was refused or on its way is there as a whole or not at all, what was deleted is not, what
+//! was pinned is, what a rule let go still counts, and the store works on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use spandrel_proto::{SpanId, TenantId};
 use spandrel_rocks::Durability;
-use spandrel_storage::TraceStore as _;
-use spandrel_storage::plan::Predicate;
+use spandrel_storage::plan::{AggregatePlan, GroupBy, Predicate};
+use spandrel_storage::{Cleaning as _, Clock as _, TraceStore as _};
 
-use super::story::TRACES;
-use super::{Diary, Notes, Story, config};
+use super::model::{Bounds, Doubt, Model, Stays};
+use super::story::{TRACES, number_of};
+use super::{Diary, Event, Notes, Story, config};
 use crate::contract::aggregate;
 use crate::harness::{self, Ground, Harness};
+use crate::server::eventually;
 use crate::spans::{MINUTE, Sent, decoded, trace_id};
 
 macro_rules! ensure {
@@ -39,36 +42,37 @@ const LATER: u64 = 1_000_000;
 
 /// Opens what a victim left, and compares it with what it was promised.
 pub fn verdict(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
-    compare(&open(folder, notes)?, story, notes)
+    compare(&open(folder, notes)?, &Model::of(story, &opened_at(notes))?)
 }
 
 /// Goes on with what a victim left: nothing may be lost or come back while the store appends, merges,
-/// drops what is over, closes and opens.
+/// drops what is over, ends what it was deleting, closes and opens.
 pub fn still_works(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
     let mut harness = open(folder, notes)?;
-    let mut notes = notes.clone();
+    let mut notes = opened_at(notes);
     for number in LATER..LATER + 3 {
-        notes.begun.insert(number, notes.clocks.len() - 1);
+        notes.events.push(Event::Batch { number, acknowledged: true });
         let spans = decoded(&story.batch(number));
         let appended = harness.store().append(&TenantId::default(), &[spans]);
         appended.map_err(|error| format!("it takes nothing any more: {error}"))?;
-        notes.acknowledged.insert(number);
         harness.maintain(1);
-        compare(&harness, story, &notes)?;
+        compare(&harness, &Model::of(story, &notes)?)?;
     }
     harness.store().seal_all();
-    compare(&harness, story, &notes)?;
+    compare(&harness, &Model::of(story, &notes)?)?;
     let status = harness.store().status();
     ensure!(status.unsealed_span_count == 0, "{} spans stay unsealed", status.unsealed_span_count);
-    check_gone(&harness, story, &notes)?;
+    end_deletions(&harness);
+    check_settled(&harness, story, &notes)?;
     harness.maintain(1);
     let left = harness.engine().unreferenced().map_err(|error| error.to_string())?;
     ensure!(left.is_empty(), "replaced blocks are never deleted: {left:?}");
     harness.store().close().map_err(|error| error.to_string())?;
     harness.clock.advance(MINUTE);
+    notes.events.push(Event::Clock(harness.clock.now().0));
     harness.try_restart()?;
-    compare(&harness, story, &notes)?;
-    check_gone(&harness, story, &notes)
+    harness.maintain(1);
+    check_settled(&harness, story, &notes)
 }
 
 fn open(folder: &Path, notes: &Notes) -> Result<Harness, String> {
@@ -77,35 +81,132 @@ fn open(folder: &Path, notes: &Notes) -> Result<Harness, String> {
     Harness::at(ground, config(), notes.now() + MINUTE).map_err(|error| format!("it does not open: {error}"))
 }
 
-fn compare(harness: &Harness, story: &Story, notes: &Notes) -> Result<(), String> {
+/// The notes, and that somebody has opened the store since.
+fn opened_at(notes: &Notes) -> Notes {
+    let mut notes = notes.clone();
+    notes.events.push(Event::Clock(notes.now() + MINUTE));
+    notes
+}
+
+/// Background work until nothing is being deleted.
+fn end_deletions(harness: &Harness) {
+    eventually("the end of all deletions", || {
+        let ended = are_ended(harness);
+        if !ended {
+            harness.maintain(1);
+        }
+        ended.then_some(())
+    });
+}
+
+fn are_ended(harness: &Harness) -> bool {
+    let deletions = harness.store().deletions(&TenantId::default()).unwrap();
+    deletions.iter().all(|deletion| deletion.finished.is_some())
+}
+
+/// After all that was to be done.
+fn check_settled(harness: &Harness, story: &Story, notes: &Notes) -> Result<(), String> {
+    let mut model = Model::of(story, notes)?;
+    model.settle();
+    compare(harness, &model)
+}
+
+fn compare(harness: &Harness, model: &Model) -> Result<(), String> {
     let found = everything(harness)?;
-    let batches: BTreeMap<u64, Vec<Sent>> = notes.begun.keys().map(|n| (*n, story.batch(*n))).collect();
-    let sent: BTreeMap<SpanId, &Sent> = batches.values().flatten().map(|span| (span.id(), span)).collect();
-    for (id, span) in &found {
-        ensure!(sent.get(id).is_some_and(|sent| *sent == span), "span {id:?} came back different: {span:?}");
-    }
-    let mut copies = 0;
-    for (number, spans) in &batches {
-        let there = spans.iter().filter(|span| found.contains_key(&span.id())).count();
-        ensure!(
-            there == spans.len() || !notes.is_kept(*number),
-            "batch {number} was acknowledged, and {} of its {} spans are lost",
-            spans.len() - there,
-            spans.len()
-        );
-        ensure!([0, spans.len()].contains(&there), "batch {number} is torn: {there} of {}", spans.len());
-        copies += there as u64;
-    }
+    let ended = are_ended(harness);
+    check_spans(&found, model, ended)?;
+    check_doubts(&found, model)?;
     let (status, distinct) = (harness.store().status(), found.len() as u64);
+    // What is being deleted is still stored.
+    let parts = model.parts.iter().filter(|part| part.may_stay || !ended);
+    let copies = parts.map(|part| part.spans.len() as u64).sum();
     ensure!(
         (distinct..=copies).contains(&status.span_count),
         "{} spans are counted, of {distinct} that were sent {copies} times",
         status.span_count
     );
     ensure!(status.damaged_blocks == 0, "{} blocks are damaged", status.damaged_blocks);
+    check_pins(harness, model)?;
     check_search(harness, &found)?;
-    let counted: u64 = aggregate::answer(harness, &aggregate::plan()).values().map(|point| point.0).sum();
-    ensure!((distinct..=copies).contains(&counted), "{counted} requests of {distinct} to {copies}");
+    check_counts(harness, model, ended)
+}
+
+/// All that must be there is, once, as it was sent; and nothing else than may be.
+fn check_spans(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
+    let most: BTreeMap<SpanId, &Sent> = model.most().map(|span| (span.id(), span)).collect();
+    for (id, span) in found {
+        let trace = number_of(span.trace());
+        ensure!(most.contains_key(id), "span {id:?} of trace {trace} must be gone, and is there");
+        ensure!(most[id] == span, "span {id:?} came back different: {span:?}");
+    }
+    // Nobody may see what arrives of a trace that is being deleted.
+    let seen = |trace: u64| ended || !model.deleted.contains(&trace);
+    for (part, span) in model.least().filter(|(part, _)| seen(part.trace)) {
+        let (batch, trace) = (part.batch, part.trace);
+        let there = part.found(found);
+        ensure!(
+            found.contains_key(&span.id()),
+            "batch {batch} was acknowledged, and of its {} spans of trace {trace}, {} are lost",
+            part.spans.len(),
+            part.spans.len() - there
+        );
+    }
+    for part in model.parts.iter().filter(|part| seen(part.trace)) {
+        let (batch, trace, there) = (part.batch, part.trace, part.found(found));
+        ensure!(
+            [0, part.spans.len()].contains(&there),
+            "batch {batch} is torn: {there} of {} spans of trace {trace}",
+            part.spans.len()
+        );
+    }
+    Ok(())
+}
+
+/// What nobody has answered happened as a whole, or not at all.
+fn check_doubts(found: &BTreeMap<SpanId, Sent>, model: &Model) -> Result<(), String> {
+    let mut copies: BTreeMap<SpanId, u64> = BTreeMap::new();
+    model.most().for_each(|span| *copies.entry(span.id()).or_default() += 1);
+    let mut happened: BTreeMap<Doubt, BTreeSet<bool>> = BTreeMap::new();
+    for part in &model.parts {
+        // Where a copy of it was sent, too, this one says nothing.
+        if let Stays::Unless(doubt) = part.stays
+            && part.spans.iter().all(|span| copies[&span.id()] == 1)
+        {
+            happened.entry(doubt).or_default().insert(part.found(found) > 0);
+        }
+    }
+    let torn = happened.into_iter().find(|(_, happened)| happened.len() > 1);
+    ensure!(torn.is_none(), "half of it happened: {torn:?}");
+    Ok(())
+}
+
+fn check_pins(harness: &Harness, model: &Model) -> Result<(), String> {
+    let pins = harness.store().pins(&TenantId::default());
+    let pins: BTreeSet<u64> = pins.into_iter().map(|(trace, _)| number_of(trace)).collect();
+    ensure!(pins.is_superset(&model.pinned), "pins of {:?} are lost", &model.pinned - &pins);
+    let most = &model.perhaps_pinned;
+    ensure!(pins.is_subset(most), "{:?} are pinned, and nobody wants it", &pins - most);
+    Ok(())
+}
+
+/// What a rule lets go counts as what is there does: once; what is deleted does not.
+fn check_counts(harness: &Harness, model: &Model, ended: bool) -> Result<(), String> {
+    let plan =
+        AggregatePlan { group_by: GroupBy { operation: true, ..GroupBy::default() }, ..aggregate::plan() };
+    let mut found: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for ((_, name, ..), (spans, failed, _)) in aggregate::answer(harness, &plan) {
+        let counted = found.entry(name.unwrap_or_default()).or_default();
+        *counted = (counted.0 + spans, counted.1 + failed);
+    }
+    for (name, (all, failed)) in model.counts() {
+        let counted = found.remove(&name).unwrap_or_default();
+        let fits = |count: u64, (least, most): Bounds| count >= least && (count <= most || !ended);
+        ensure!(
+            fits(counted.0, all) && fits(counted.1, failed),
+            "spans of {name} and failed ones among them count {counted:?}, which must be in {all:?}, {failed:?}"
+        );
+    }
+    ensure!(found.is_empty(), "what nobody sent is counted: {found:?}");
     Ok(())
 }
 
@@ -116,8 +217,9 @@ pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, Strin
         Ok(harness) => harness,
         Err(why) => return Ok(Said::Refused(why)),
     };
-    let sent: BTreeMap<SpanId, Sent> =
-        notes.begun.keys().flat_map(|n| story.batch(*n)).map(|span| (span.id(), span)).collect();
+    let model = Model::of(story, &opened_at(notes))?;
+    let sent: BTreeMap<SpanId, &Sent> =
+        model.parts.iter().flat_map(|part| &part.spans).map(|span| (span.id(), span)).collect();
     let (mut found, mut told) = (BTreeSet::new(), false);
     for n in 1..=TRACES {
         match harness.store().trace(&TenantId::default(), trace_id(n)) {
@@ -131,7 +233,7 @@ pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, Strin
                         continue;
                     };
                     let span = Sent::from_stored(&span);
-                    ensure!(sent.get(&span.id()) == Some(&span), "it gives what nobody sent: {span:?}");
+                    ensure!(sent.get(&span.id()) == Some(&&span), "it gives what nobody sent: {span:?}");
                     found.insert(span.id());
                 }
                 told |= damage.blocks() > 0;
@@ -143,8 +245,9 @@ pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, Strin
     told |=
         harness.store().aggregate(&TenantId::default(), &aggregate::plan()).map_or(true, |all| all.partial);
     told |= harness.store().status().damaged_blocks > 0;
-    let kept = notes.begun.keys().filter(|number| notes.is_kept(**number));
-    let missing = kept.flat_map(|n| story.batch(*n)).filter(|span| !found.contains(&span.id())).count();
+    let ended = are_ended(&harness);
+    let kept = model.least().filter(|(part, _)| ended || !model.deleted.contains(&part.trace));
+    let missing = kept.filter(|(_, span)| !found.contains(&span.id())).count();
     // It goes on working, or says what keeps it from that.
     let appended = harness.store().append(&TenantId::default(), &[decoded(&story.batch(LATER))]);
     told |= appended.is_err();
@@ -178,20 +281,6 @@ fn check_search(harness: &Harness, found: &BTreeMap<SpanId, Sent>) -> Result<(),
     found.values().for_each(|span| *counts.entry(span.trace()).or_default() += 1);
     let answered: BTreeMap<_, u64> = answer.traces.iter().map(|trace| (trace.id, trace.span_count)).collect();
     ensure!(answered == counts, "search counts {answered:?}, by ID there are {counts:?}");
-    Ok(())
-}
-
-/// After a round of background work.
-fn check_gone(harness: &Harness, story: &Story, notes: &Notes) -> Result<(), String> {
-    let stays: BTreeSet<SpanId> = notes
-        .begun
-        .keys()
-        .filter(|number| !notes.is_gone(**number))
-        .flat_map(|number| story.batch(*number))
-        .map(|span| span.id())
-        .collect();
-    let over = everything(harness)?.into_keys().find(|id| !stays.contains(id));
-    ensure!(over.is_none(), "span {over:?} is past its retention, and is there");
     Ok(())
 }
 

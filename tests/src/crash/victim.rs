@@ -4,14 +4,18 @@ use std::path::Path;
 use std::thread;
 
 use bytes::Bytes;
-use spandrel_proto::TenantId;
+use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::backup::{BackupBlock, ContentHash, LostBlock, Manifest, Piece};
-use spandrel_storage::{BackupReceiver, Clock as _, ReceiverGone, Safekeeping as _, TraceStore as _};
+use spandrel_storage::plan::ScanPlan;
+use spandrel_storage::{
+    BackupReceiver, Cleaning as _, Clock as _, ReceiverGone, Safekeeping as _, TraceStore as _,
+};
 
+use super::story::{marked, number_of};
 use super::{Act, Diary, Story, config};
-use crate::harness::{Ground, Harness};
-use crate::spans::{BEGIN, SECOND, decoded};
+use crate::harness::{self, Ground, Harness};
+use crate::spans::{BEGIN, SECOND, decoded, trace_id};
 
 /// Takes a backup and keeps nothing.
 struct Nobody;
@@ -32,6 +36,9 @@ pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
                 // Where the disk fails there is none, and that is no harm.
                 let _ = harness.store().back_up(None, &mut Nobody);
             }
+            Act::Pin(trace) => pin(&harness, &diary, trace),
+            Act::Unpin(trace) => unpin(&harness, &diary, trace),
+            Act::Delete(mark) => delete(&harness, &diary, mark),
             Act::Maintain => harness.maintain(1),
             Act::Seal => harness.store().seal_all(),
             Act::Clock(now) => {
@@ -70,6 +77,32 @@ impl BackupReceiver for Nobody {
 
     fn lost(&mut self, _: &LostBlock) -> Result<(), ReceiverGone> {
         Ok(())
+    }
+}
+
+// Where the disk fails, whoever pins or deletes has no answer: it may have happened or not.
+
+fn pin(harness: &Harness, diary: &Diary, trace: u64) {
+    diary.pin(trace);
+    if let Ok(pinned) = harness.store().pin(&TenantId::default(), trace_id(trace)) {
+        diary.pinned(trace, pinned.is_some());
+    }
+}
+
+fn unpin(harness: &Harness, diary: &Diary, trace: u64) {
+    diary.unpin(trace);
+    if let Ok(was_pinned) = harness.store().unpin(&TenantId::default(), trace_id(trace)) {
+        diary.unpinned(trace, was_pinned);
+    }
+}
+
+fn delete(harness: &Harness, diary: &Diary, mark: u64) {
+    let (tenant, predicate) = (TenantId::default(), marked(mark));
+    let Ok(found) = harness.store().search(&tenant, &harness::plan(predicate.clone())) else { return };
+    diary.delete(mark, &found.traces.iter().map(|trace| number_of(trace.id)).collect());
+    let plan = ScanPlan { predicate, range: TimeRange::ALL };
+    if let Ok(deletion) = harness.store().delete(&tenant, &plan) {
+        diary.deleted(mark, deletion.traces);
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use spandrel_block::{BlockKey, CatalogRow};
 use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError};
+use spandrel_storage::failpoint::{self, Failpoint};
 
 use super::{RocksEngine, failure, successor};
 use crate::options::{ALL, CATALOG, FRESH, SEALED};
@@ -55,6 +56,7 @@ impl RocksEngine {
         let mut purge = self.purge.lock();
         if begin {
             *purge = self.begin_purge()?;
+            failpoint::reach(Failpoint::PurgeBegun);
         }
         while let Some(window) = purge.windows.pop_front() {
             if self.number(window.family, GARBAGE)? == 0 {
@@ -66,6 +68,7 @@ impl RocksEngine {
                 purge.failures = self.number(CATALOG, FAILURES)?;
                 return Err(error);
             }
+            failpoint::reach(Failpoint::PurgeMoved);
             return Ok(false);
         }
         self.is_settled(&purge.logs)
