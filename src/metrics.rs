@@ -30,6 +30,7 @@ pub(crate) fn refresh(store: &dyn TraceStore, collector: &Collector) {
         ("spandrel_store_fresh_blocks", status.fresh_block_count),
         ("spandrel_store_unsealed_spans", status.unsealed_span_count),
         ("spandrel_store_damaged_blocks", status.damaged_blocks),
+        ("spandrel_store_damaged_records", status.damaged_records),
         ("spandrel_store_refuses_writes", u64::from(store.refusal().is_some())),
         ("spandrel_ingest_inflight_bytes", load.inflight_bytes as u64),
     ];

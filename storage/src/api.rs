@@ -295,6 +295,8 @@ pub struct StoreStatus {
     pub damaged_blocks: u64,
     /// The log was damaged when the store was opened, and cut off there: acknowledged spans may be missing.
     pub log_was_cut: bool,
+    /// Small records beside the blocks (pins, counts, deletions that are done) that are damaged.
+    pub damaged_records: u64,
 }
 
 // === impl TraceSpans ===

@@ -12,7 +12,7 @@ use std::time::Duration;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::check::check;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
-use spandrel_storage::{Cleaning, Engine, RetentionRule, StoreConfig};
+use spandrel_storage::{Cleaning, Engine, RetentionRule, StoreConfig, TraceStore};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{Ground, Harness, config};
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, sent, trace_id};
@@ -149,6 +149,49 @@ fn a_check_reads_every_record() {
             assert!(found[0].detail.starts_with("the record of "), "{found:?}");
         }
     }
+}
+
+/// Whatever bit of a record flips: a pin holds, counts are set aside and answers say so, of a deletion that is done
+/// only the memory is lost, and over one that is not no store opens.
+#[test]
+fn a_damaged_record_costs_nothing_but_itself() {
+    let all = frozen();
+    for at in 0..all.len() {
+        for byte in 0..all[at].2.len() {
+            let mut damaged = all.clone();
+            damaged[at].2[byte] ^= 1 << (byte % 8);
+            let (ground, _) = engine_with(&damaged);
+            let what = format!("byte {byte} of {} {}", all[at].0, all[at].1);
+            let opened = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR);
+            let is_under_way =
+                all.iter().any(|(kind, name, _)| kind == "deletion-traces" && *name == all[at].1);
+            if all[at].0.starts_with("deletion") && is_under_way {
+                let why = opened.err().unwrap_or_else(|| panic!("{what}: what is deleted may come back"));
+                assert!(why.contains("the record of deletion") && why.contains("spandrel restore"), "{why}");
+                continue;
+            }
+            let harness = opened.unwrap_or_else(|why| panic!("{what}: {why}"));
+            check_the_rest(&harness, &all[at].0, &what);
+        }
+    }
+}
+
+/// All but a damaged record of a kind is served.
+fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
+    let (store, tenant) = (harness.store(), TenantId::default());
+    let pins = store.pins(&tenant);
+    assert_eq!(pins.iter().map(|(trace, _)| *trace).collect::<Vec<_>>(), [trace_id(2)], "{what}");
+    let counts = store.aggregate(&tenant, &aggregate::plan()).unwrap();
+    let counted: u64 =
+        counts.series.iter().flat_map(|series| &series.points).map(|point| point.request_count).sum();
+    let are_counts = kind.starts_with("count");
+    assert_eq!((counts.partial, counted), (are_counts, if are_counts { 0 } else { 2 }), "{what}");
+    let deletions = store.deletions(&tenant).unwrap().len();
+    assert_eq!(deletions, if kind == "deletion" { 1 } else { 2 }, "{what}");
+    assert_eq!(store.status().damaged_records, 1, "{what} is not told");
+    harness.append(&[sent(9, 1)]);
+    harness.maintain(2);
+    assert_eq!(harness.trace(trace_id(9)).len(), 1, "{what}");
 }
 
 /// A restore that was cut off leaves a mark that no program passes over.

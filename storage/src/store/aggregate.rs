@@ -44,7 +44,7 @@ pub(super) fn aggregate(
             store.report_damage(entry, &error, &damage);
         }
     }
-    let counts = store.counts(&state, &view, &plan.range)?;
+    let counts = store.counts(&state, &view, &plan.range, &damage)?;
     let mut estimated = false;
     counts.iter().for_each(|count| estimated |= aggregation.add_count(count));
     Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0, estimated })

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use super::rewrite;
 use super::rows::SpanRow;
 use super::view::View;
 use super::{BlockTraceStore, TenantState};
+use crate::api::Damage;
 use crate::engine::{EngineError, Records};
 use crate::failpoint::{self, Failpoint};
 
@@ -139,7 +141,13 @@ impl BlockTraceStore {
     /// killed before its commit.
     pub(super) fn load_counts(&self) -> Result<(), EngineError> {
         for (name, bytes) in self.engine.records(RECORD)? {
-            let counted: Counted = read(&name, &bytes)?;
+            let counted: Counted = match read(&name, &bytes) {
+                Ok(counted) => counted,
+                Err(error) => {
+                    self.set_counts_aside(&name, &error)?;
+                    continue;
+                }
+            };
             self.see_block(BlockId(counted.id));
             let state = self.tenant_or_new(&counted.tenant);
             if counted.counts_for(&state.view()) {
@@ -148,6 +156,20 @@ impl BlockTraceStore {
                 self.remove_counts(&counted)?;
             }
         }
+        Ok(())
+    }
+
+    /// Counts of which nobody can tell whose they are, and which blocks they stand for: no answer is whole without
+    /// them, until they would have gone anyway. They are named by a number that is about their time.
+    fn set_counts_aside(&self, name: &str, error: &EngineError) -> Result<(), EngineError> {
+        let written = u64::from_str_radix(name, 16).unwrap_or(u64::MAX);
+        if UnixNanos(written) <= self.clock.now().minus(self.config.rollup_retention()) {
+            tracing::warn!(%error, "counts that are damaged have outlived their retention; they go");
+            self.engine.put_record(&format!("{COUNTS_RECORD}{name}"), "", None)?;
+            return self.engine.put_record(RECORD, name, None);
+        }
+        self.damaged_records.report(error, "aggregates lack what a rule has let go");
+        self.lost_counts.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -203,13 +225,16 @@ impl BlockTraceStore {
         expired.iter().try_for_each(|counted| self.drop_counts(state, counted))
     }
 
-    /// The counts of spans that are not in the view any more and may have started in the range.
+    /// The counts of spans that are not in the view any more and may have started in the range; the rest of them
+    /// where some are damaged.
     pub(super) fn counts(
         &self,
         state: &TenantState,
         view: &View,
         range: &TimeRange,
+        damage: &Damage,
     ) -> Result<Vec<Count>, EngineError> {
+        (0..self.lost_counts.load(Ordering::Relaxed)).for_each(|_| damage.add());
         let listed = state.counted.read().clone();
         let mut found = Vec::new();
         for counted in listed.iter().filter(|counted| counted.counts_for(view)) {
@@ -219,8 +244,13 @@ impl BlockTraceStore {
                 continue;
             }
             for (_, bytes) in self.engine.records(&rows_kind(counted))? {
-                let rows: Vec<Count> = read(&counted.name(), &bytes)?;
-                found.extend(rows.into_iter().filter(|count| count.touches(range)));
+                match read::<Vec<Count>>(&counted.name(), &bytes) {
+                    Ok(rows) => found.extend(rows.into_iter().filter(|count| count.touches(range))),
+                    Err(error) => {
+                        damage.add();
+                        self.damaged_records.report(&error, "aggregates lack what a rule has let go");
+                    }
+                }
             }
         }
         Ok(found)

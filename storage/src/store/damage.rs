@@ -1,16 +1,37 @@
-//! Blocks that cannot be read: counted, told once, and set aside.
+//! Blocks, and records beside them, that cannot be read: counted, told once, and set aside.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use parking_lot::Mutex;
 use spandrel_block::BlockId;
 
 use super::block::{BlockEntry, BlockError};
 use crate::api::Damage;
+use crate::engine::EngineError;
 
 /// The damaged blocks that were met since the store was opened.
 #[derive(Debug, Default)]
 pub(super) struct DamagedBlocks(Mutex<HashSet<BlockId>>);
+
+/// The damaged records that were met since the store was opened, by what is wrong with each.
+#[derive(Debug, Default)]
+pub(super) struct DamagedRecords(Mutex<BTreeSet<String>>);
+
+// === impl DamagedRecords ===
+
+impl DamagedRecords {
+    /// Counts a record that cannot be read, and tells the operator the first time, and what follows from it.
+    pub(super) fn report(&self, error: &EngineError, follows: &str) {
+        if self.0.lock().insert(error.to_string()) {
+            tracing::error!(%error, "a record beside the blocks is damaged; {follows}");
+            metrics::counter!("spandrel_store_damaged_records_total").increment(1);
+        }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.lock().len() as u64
+    }
+}
 
 // === impl DamagedBlocks ===
 

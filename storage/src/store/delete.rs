@@ -21,7 +21,7 @@ use super::block::{BlockEntry, BlockError};
 use super::rewrite::{Fate, RewriteError, Step};
 use super::rows::SpanRow;
 use super::view::TenantState;
-use super::{BlockTraceStore, remembered_backups};
+use super::{BlockTraceStore, OpenError, remembered_backups};
 use crate::api::{Damage, ReadError, TraceStore};
 use crate::backup::BackupId;
 use crate::cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
@@ -146,7 +146,15 @@ impl BlockTraceStore {
     }
 
     fn deletion_notes(&self) -> Result<Vec<Note>, EngineError> {
-        self.engine.records(RECORD)?.iter().map(|(name, bytes)| read(name, bytes)).collect()
+        let mut notes = Vec::new();
+        for (name, bytes) in self.engine.records(RECORD)? {
+            match read(&name, &bytes) {
+                Ok(note) => notes.push(note),
+                // Over one that is not done no store opens.
+                Err(error) => self.damaged_records.report(&error, "it is missing among the deletions"),
+            }
+        }
+        Ok(notes)
     }
 
     fn described(&self, note: &Note) -> Result<Deletion, CleaningError> {
@@ -200,10 +208,11 @@ pub(super) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> 
 
 impl BlockTraceStore {
     /// Goes on with the deletions that a store was closed over.
-    pub(super) fn resume_deletions(&self) -> Result<(), EngineError> {
+    pub(super) fn resume_deletions(&self) -> Result<(), OpenError> {
         for (name, list) in self.engine.records(TRACES_RECORD)? {
             let note = self.engine.records(RECORD)?.into_iter().find(|(known, _)| *known == name);
-            let note: Option<Note> = note.map(|(name, bytes)| read(&name, &bytes)).transpose()?;
+            let note = note.map(|(name, bytes)| read::<Note>(&name, &bytes)).transpose();
+            let note = note.map_err(OpenError::Deletion)?;
             let Some(note) = note.filter(|note| note.finished.is_none()) else {
                 // A kill came between the list and the note, in either order.
                 self.engine.put_record(TRACES_RECORD, &name, None)?;
@@ -211,12 +220,14 @@ impl BlockTraceStore {
             };
             // What arrives from now on must not look as if it had been there before.
             self.sequences.see(note.snapshot);
-            let traces: Vec<TraceId> = read(&name, &list)?;
+            let traces: Vec<TraceId> = read(&name, &list).map_err(OpenError::Deletion)?;
             tracing::info!(deletion = %name, traces = traces.len(), "a deletion goes on");
             let tenant = note.tenant.clone();
             let job = Job { tenant, traces: traces.into_iter().collect(), note: Mutex::new(note) };
             self.adopt_deletion(&Arc::new(job));
         }
+        // Those that are done are read to tell at once which are damaged.
+        self.deletion_notes()?;
         Ok(())
     }
 

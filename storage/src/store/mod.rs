@@ -54,7 +54,7 @@ pub(crate) use self::safekeeping::{
 };
 
 use self::block::{BlockEntry, BlockError, BlockReader};
-use self::damage::DamagedBlocks;
+use self::damage::{DamagedBlocks, DamagedRecords};
 use self::sequence::Sequences;
 use self::trouble::Trouble;
 use self::view::TenantState;
@@ -93,6 +93,9 @@ pub struct BlockTraceStore {
     cleaning_trouble: Trouble,
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
+    damaged_records: DamagedRecords,
+    /// Counts that nobody can tell whose they are.
+    lost_counts: AtomicU64,
     /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
@@ -125,6 +128,12 @@ pub enum OpenError {
         /// Which format it is of, and what to do.
         error: FormatError,
     },
+    /// A deletion is under way, and nobody can tell any more of what. Without it, what it deletes would come back.
+    #[error(
+        "{0}; it says what must not come back, so the store stays closed: \
+         restore a backup with `spandrel restore` into a new directory, and delete there what was to be deleted"
+    )]
+    Deletion(EngineError),
     /// A row of the catalog is damaged or of a newer version.
     #[error("catalog row of {key}: {error}")]
     Row {
@@ -168,6 +177,8 @@ impl BlockTraceStore {
             cleaning_trouble: Trouble::default(),
             doomed: Mutex::default(),
             damaged: Arc::default(),
+            damaged_records: DamagedRecords::default(),
+            lost_counts: AtomicU64::new(0),
             old_blocks: Mutex::default(),
             backups: safekeeping::Backups::default(),
             cleaning: Mutex::default(),
@@ -193,7 +204,7 @@ impl BlockTraceStore {
         store.take_numbers()?;
         failpoint::reach(Failpoint::OpenAdopted);
         store.engine.delete(&unreferenced)?;
-        store.pins.load(&*store.engine)?;
+        store.load_pins()?;
         store.load_counts()?;
         store.resume_deletions()?;
         failpoint::reach(Failpoint::OpenTidied);
@@ -468,6 +479,7 @@ impl TraceStore for BlockTraceStore {
             appended_spans: self.appended_spans.load(Ordering::Relaxed),
             damaged_blocks: self.damaged.count(),
             log_was_cut: self.engine.log_was_cut(),
+            damaged_records: self.damaged_records.count(),
             ..StoreStatus::default()
         };
         let states: Vec<_> = self.tenants.read().values().cloned().collect();

@@ -31,7 +31,7 @@ impl BlockTraceStore {
             match read(&value) {
                 Ok(taken) => self.see_block(BlockId(taken)),
                 Err(error) => {
-                    tracing::error!(%error, "numbers of blocks are given by the clock")
+                    self.damaged_records.report(&error, "numbers of blocks are given by the clock");
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! trace that is about to go.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -12,7 +13,7 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::BlockTraceStore;
 use crate::cleaning::CleaningError;
-use crate::engine::{EngineError, Records};
+use crate::engine::EngineError;
 use crate::failpoint::{self, Failpoint};
 
 /// The pinned traces of all tenants.
@@ -31,15 +32,6 @@ const SEPARATOR: char = '/';
 // === impl Pins ===
 
 impl Pins {
-    /// The pins that an engine remembers.
-    pub(super) fn load(&self, engine: &dyn Records) -> Result<(), EngineError> {
-        for (name, value) in engine.records(RECORD)? {
-            let (tenant, trace, since) = read(&name, &value)?;
-            self.change(&tenant, |pins| pins.insert(trace, since));
-        }
-        Ok(())
-    }
-
     /// The pins of a tenant right now.
     pub(super) fn of(&self, tenant: &TenantId) -> Arc<Pinned> {
         self.0.read().get(tenant).cloned().unwrap_or_default()
@@ -53,17 +45,39 @@ impl Pins {
 
 /// What a record says: which trace, and since when.
 pub(super) fn read(name: &str, value: &[u8]) -> Result<(TenantId, TraceId, UnixNanos), EngineError> {
-    let unreadable = |error: String| EngineError::Io(format!("the record of pin {name}: {error}"));
-    let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable("its name".into()))?;
-    let tenant = TenantId::new(tenant).map_err(|error| unreadable(error.to_string()))?;
-    let trace = trace.parse::<TraceId>().map_err(|error| unreadable(error.to_string()))?;
-    let since: u64 = record::decode(VERSION, value).map_err(|error| unreadable(error.to_string()))?;
+    let (tenant, trace) = read_name(name)?;
+    let since: u64 = record::decode(VERSION, value).map_err(|error| unreadable(name, error))?;
     Ok((tenant, trace, UnixNanos(since)))
+}
+
+/// Which trace a pin holds: its name alone says that.
+fn read_name(name: &str) -> Result<(TenantId, TraceId), EngineError> {
+    let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable(name, "its name"))?;
+    let tenant = TenantId::new(tenant).map_err(|error| unreadable(name, error))?;
+    let trace = trace.parse::<TraceId>().map_err(|error| unreadable(name, error))?;
+    Ok((tenant, trace))
+}
+
+fn unreadable(name: &str, error: impl Display) -> EngineError {
+    EngineError::Io(format!("the record of pin {name}: {error}"))
 }
 
 // === impl BlockTraceStore ===
 
 impl BlockTraceStore {
+    /// The pins that the engine remembers. Of a damaged one it is forgotten since when it holds, not what.
+    pub(super) fn load_pins(&self) -> Result<(), EngineError> {
+        for (name, value) in self.engine.records(RECORD)? {
+            if let Err(error) = read(&name, &value) {
+                self.damaged_records.report(&error, "the trace stays pinned, if its name can be read");
+            }
+            let Ok((tenant, trace)) = read_name(&name) else { continue };
+            let since = read(&name, &value).map_or(UnixNanos(0), |(.., since)| since);
+            self.pins.change(&tenant, |pins| pins.insert(trace, since));
+        }
+        Ok(())
+    }
+
     pub(super) fn pin_trace(
         &self,
         tenant: &TenantId,

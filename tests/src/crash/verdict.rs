@@ -244,9 +244,12 @@ pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, Strin
     told |= harness.store().search(&TenantId::default(), &plan).map_or(true, |answer| answer.partial);
     told |=
         harness.store().aggregate(&TenantId::default(), &aggregate::plan()).map_or(true, |all| all.partial);
-    told |= harness.store().status().damaged_blocks > 0;
+    let status = harness.store().status();
+    told |= status.damaged_blocks + status.damaged_records > 0;
     let ended = are_ended(&harness);
     let kept = model.least().filter(|(part, _)| ended || !model.deleted.contains(&part.trace));
+    let most: BTreeSet<SpanId> = model.most().map(Sent::id).collect();
+    ensure!(found.is_subset(&most), "what was deleted is there again: {:?}", &found - &most);
     let missing = kept.filter(|(_, span)| !found.contains(&span.id())).count();
     // It goes on working, or says what keeps it from that.
     let appended = harness.store().append(&TenantId::default(), &[decoded(&story.batch(LATER))]);

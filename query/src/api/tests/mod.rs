@@ -219,6 +219,7 @@ async fn status_has_every_member_of_the_contract() {
         appended_spans: 5,
         damaged_blocks: 0,
         log_was_cut: true,
+        damaged_records: 0,
     };
     let limits = [("retention".to_owned(), json!("7d"))].into_iter().collect();
     let config = QueryConfig { version: "1.2.3".to_owned(), limits, ..config() };
