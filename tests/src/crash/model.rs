@@ -21,6 +21,8 @@ pub(super) struct Model {
     pub(super) perhaps_pinned: BTreeSet<u64>,
     /// Traces that deletions took, or may have taken.
     pub(super) deleted: BTreeSet<u64>,
+    /// Those of them that deletions took for sure.
+    pub(super) surely_deleted: BTreeSet<u64>,
     now: u64,
     latest: u64,
     deletions: usize,
@@ -83,6 +85,7 @@ impl Model {
             pinned: BTreeSet::new(),
             perhaps_pinned: BTreeSet::new(),
             deleted: BTreeSet::new(),
+            surely_deleted: BTreeSet::new(),
             now: 0,
             latest: 0,
             deletions: 0,
@@ -170,6 +173,7 @@ impl Model {
         self.deleted.extend(traces);
         self.pinned.retain(|trace| !traces.contains(trace));
         if accepted.is_some() {
+            self.surely_deleted.extend(traces);
             self.perhaps_pinned.retain(|trace| !traces.contains(trace));
         }
         Ok(())

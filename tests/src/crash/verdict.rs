@@ -10,7 +10,7 @@ use spandrel_rocks::Durability;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, Predicate};
 use spandrel_storage::{Cleaning as _, Clock as _, TraceStore as _};
 
-use super::model::{Bounds, Doubt, Model, Stays};
+use super::model::{Bounds, Doubt, Model, Part, Stays};
 use super::story::{TRACES, number_of};
 use super::{Diary, Event, Notes, Story, config};
 use crate::contract::aggregate;
@@ -115,7 +115,7 @@ fn compare(harness: &Harness, model: &Model) -> Result<(), String> {
     let found = everything(harness)?;
     let ended = are_ended(harness);
     check_spans(&found, model, ended)?;
-    check_doubts(&found, model)?;
+    check_doubts(&found, model, ended)?;
     let (status, distinct) = (harness.store().status(), found.len() as u64);
     // What is being deleted is still stored.
     let parts = model.parts.iter().filter(|part| part.may_stay || !ended);
@@ -163,11 +163,13 @@ fn check_spans(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Re
 }
 
 /// What nobody has answered happened as a whole, or not at all.
-fn check_doubts(found: &BTreeMap<SpanId, Sent>, model: &Model) -> Result<(), String> {
+fn check_doubts(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
     let mut copies: BTreeMap<SpanId, u64> = BTreeMap::new();
     model.most().for_each(|span| *copies.entry(span.id()).or_default() += 1);
     let mut happened: BTreeMap<Doubt, BTreeSet<bool>> = BTreeMap::new();
-    for part in &model.parts {
+    // What an earlier deletion hides says nothing, either.
+    let seen = |part: &&Part| ended || !model.surely_deleted.contains(&part.trace);
+    for part in model.parts.iter().filter(seen) {
         // Where a copy of it was sent, too, this one says nothing.
         if let Stays::Unless(doubt) = part.stays
             && part.spans.iter().all(|span| copies[&span.id()] == 1)
