@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod arbitrary;
+pub mod clock;
 pub mod contract;
 pub mod counting;
 pub mod crash;
@@ -24,4 +25,5 @@ pub mod neutral;
 pub mod oracle;
 pub mod otlp;
 pub mod server;
+pub mod shim;
 pub mod spans;

@@ -29,7 +29,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::server::workspace_root;
+use crate::shim;
 
 /// The compiled shim.
 pub struct Shim {
@@ -40,17 +40,10 @@ pub struct Shim {
 // === impl Shim ===
 
 impl Shim {
-    /// Compiles it, with the C compiler that RocksDB needs anyway.
+    /// Compiles it.
     pub fn compile() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let library = folder.path().join("disk.so");
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let mut command = Command::new(compiler);
-        command.args(["-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"]);
-        command.arg(&library).arg(workspace_root().join("tests/shim/disk.c")).args(["-ldl", "-lpthread"]);
-        let output = command.output().expect("a C compiler");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { library, _folder: folder }
+        Self { library: shim::compile("disk", folder.path()), _folder: folder }
     }
 
     /// Puts a command on a disk that is written down: everything below `folder`, in `journal`.
