@@ -17,6 +17,7 @@ pub mod engines;
 pub mod files;
 pub mod fixtures;
 pub mod forensics;
+pub mod frozen;
 pub mod grpc;
 pub mod harness;
 pub mod http;

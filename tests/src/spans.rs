@@ -220,3 +220,18 @@ pub fn decode(request: &ExportTraceServiceRequest) -> Decoded {
     assert_eq!(decoded.rejected.count, 0, "{}", decoded.rejected.message());
     decoded
 }
+
+/// A request with one span that has a field which the generated types do not know, and so has its scope: what
+/// they would drop is put together by hand.
+pub fn with_unknown_fields(one: &Sent, value: &str) -> Vec<u8> {
+    let field = |number: u64, bytes: &[u8]| {
+        let mut out = Vec::new();
+        prost::encoding::encode_varint(number << 3 | 2, &mut out);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+        [out, bytes.to_vec()].concat()
+    };
+    let span = [one.span.encode_to_vec(), field(999, value.as_bytes())].concat();
+    let scope = [one.scope.encode_to_vec(), field(2, &span), field(998, b"as well")].concat();
+    let resource = [one.resource.encode_to_vec(), field(2, &scope)].concat();
+    field(1, &resource)
+}

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use spandrel_block::{BlockId, BlockKey, CatalogRow, FORMAT_VERSION, Header, Hour, verify};
+use spandrel_block::{BlockId, BlockKey, CatalogRow, FORMAT_VERSION, Hour, verify};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::engine::{Change, NewBlock};
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
 use spandrel_storage::{Engine, StoredSpan, TraceStore};
 use spandrel_tests::contract::aggregate;
+use spandrel_tests::frozen::levels_and_formats;
 use spandrel_tests::harness::{Ground, Harness, config, plan};
 use spandrel_tests::spans::{HOUR, MINUTE, sent, trace_id};
 
@@ -58,14 +59,7 @@ fn store_with(ground: Ground, levels: &[u8]) -> Harness {
 
 /// The formats of the blocks of the catalog.
 fn formats(harness: &Harness) -> Vec<u16> {
-    let rows = harness.engine().read().unwrap();
-    let format = |(key, row): &(BlockKey, Vec<u8>)| {
-        let row = CatalogRow::decode(row).unwrap();
-        let range = 0..u64::from(row.header_bytes);
-        let header = harness.engine().get_ranges(key, std::slice::from_ref(&range)).unwrap().remove(0);
-        Header::parse(&header).unwrap().version()
-    };
-    rows.iter().map(format).collect()
+    levels_and_formats(&**harness.engine()).into_iter().map(|(_, format)| format).collect()
 }
 
 fn id(n: u8) -> TraceId {
