@@ -103,6 +103,9 @@ fn no_file_holds_what_was_deleted() {
         }
         assert_eq!(api.otlp(&hex(&stays)).unwrap().resource_spans.len(), 1);
         assert!(!api.json("services").to_string().contains(MARKER));
+        for question in [format!("{{ .user = \"{MARKER}\" }}"), format!("{{ name = \"GET /{MARKER}\" }}")] {
+            assert!(api.search(&question).is_empty(), "{question}");
+        }
         let all = api.search("{ }");
         assert_eq!(all.len() as u64, api.status("traceCount"));
         server.signal("TERM");
@@ -170,6 +173,42 @@ fn backups_that_still_hold_it_are_named() {
     back_up("without");
     let deletions = server.api().json("deletions");
     assert_eq!(deletions["deletions"][0]["backups"], named);
+    server.stop();
+}
+
+/// Whoever deletes by the command is told, too, which backups to think of.
+#[test]
+fn the_command_names_backups_that_still_hold_it() {
+    let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Settings::on(data.path()).start();
+    let url = format!("http://{}", server.http());
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).args(["--server", &url]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let back_up = || {
+        let said = run(&["backup", &kept.path().display().to_string()]);
+        said.split([' ', ':']).nth(1).unwrap().to_owned()
+    };
+    // One without, two with it.
+    back_up();
+    send(&server, &marked(&trace_id()));
+    let with: Vec<String> = (0..2).map(|_| back_up()).collect();
+    let question = format!("{{ .user = \"{MARKER}\" }}");
+    let said = run(&["delete", &question, "--wait"]);
+    let listed = command(&["backup", "list"]).arg(kept.path()).output().unwrap().stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    let (first, lines) = said.split_once('\n').unwrap();
+    assert_eq!(first, "deleted 1 traces, 1 spans");
+    assert_eq!(lines.lines().count(), with.len(), "{said}");
+    for (line, id) in lines.lines().zip(with) {
+        let of_list = listed.lines().find(|line| line.contains(&id)).unwrap();
+        let taken = of_list.split_whitespace().find_map(|word| word.strip_suffix('Z')).unwrap();
+        assert!(line.starts_with(&format!("still in backup {id} of {taken}")), "{line}, listed as {of_list}");
+    }
+    // Nothing is left of it to delete, and so no backup to name.
+    assert_eq!(run(&["delete", &question, "--wait"]).trim(), "deleted 0 traces, 0 spans");
     server.stop();
 }
 
