@@ -22,11 +22,17 @@ use spandrel_tests::frozen::{Frozen, archive, of_directory};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use spandrel_tests::spans::Sent;
 
-/// Formats of which a directory was frozen. Of 2 and 3 only blocks were.
-const FORMATS: [u16; 2] = [1, FORMAT_VERSION];
+/// Formats of which a directory was frozen.
+const FORMATS: std::ops::RangeInclusive<u16> = 1..=FORMAT_VERSION;
+
+/// Merged blocks of this format and of later ones need not be taken over.
+const COLUMNAR: u16 = 2;
 
 /// The hours in which spans start, in whole steps.
 const RANGE: &str = "start=2023-11-14T22:00:00Z&end=2023-11-15T00:00:00Z";
+
+/// A question, and whether a span answers to it.
+type Question = (&'static str, fn(&Sent) -> bool);
 
 /// Answers that must not change, whatever the store does with its blocks.
 #[derive(Debug, PartialEq)]
@@ -63,7 +69,7 @@ fn is_text(sent: &Sent, key: &str, text: &str) -> bool {
 }
 
 /// Questions, and which spans answer to them, said without the store.
-fn questions() -> Vec<(&'static str, fn(&Sent) -> bool)> {
+fn questions() -> Vec<Question> {
     vec![
         ("{ }", |_| true),
         ("{ resource.service.name = \"payment\" }", |sent| is_text(sent, "service.name", "payment")),
@@ -183,14 +189,18 @@ fn frozen_directories_answer_and_are_taken_over() {
             assert!(server.api().otlp(gone).is_none(), "{gone} is back");
         }
         server.stop();
-        // Nothing is left to do once every block is of today's format.
+        // Merged blocks are read as they are since format 2; there is nothing to do but to merge fresh ones.
+        let is_settled = |(level, of): &(u8, u16)| *level > 0 && *of >= COLUMNAR;
         eventually("everything is taken over", || {
             let server = serve(&data).with(&["--limits", "mergeAge=0s"]).start();
             assert_eq!(answers(&frozen, &server, &kept), first, "format {format}");
             assert_records(&frozen, &server);
             server.stop();
-            of_directory(&data).iter().all(|(level, of)| *level > 0 && *of == FORMAT_VERSION).then_some(())
+            of_directory(&data).iter().all(is_settled).then_some(())
         });
+        let formats: BTreeSet<u16> = of_directory(&data).into_iter().map(|(_, of)| of).collect();
+        assert!(formats.contains(&FORMAT_VERSION), "fresh blocks were not merged into today's format");
+        assert!(format >= COLUMNAR || formats == BTreeSet::from([FORMAT_VERSION]), "{formats:?}");
         check(&data);
         let server = serve(&data).start();
         assert_eq!(answers(&frozen, &server, &kept), first, "format {format}");
