@@ -46,15 +46,12 @@ pub(crate) async fn measure(
     for kind in KINDS {
         asker.warm_up(kind).await?;
     }
-    let mut sending = tokio::spawn(async move { ingest::send(&load).await });
+    let sending = tokio::spawn(async move { ingest::send(&load).await });
     let mut times = [const { Vec::new() }; KINDS.len()];
-    let sent = loop {
-        tokio::select! {
-            biased;
-            sent = &mut sending => break sent??,
-            asked = ask_each(&mut asker, &mut times) => asked?,
-        }
-    };
+    while !sending.is_finished() {
+        ask_each(&mut asker, &mut times).await?;
+    }
+    let sent = sending.await??;
     let mut figures = Work::Ingest.figures(times);
     figures.extend(Work::Merges.figures(beside_merges(server, &mut asker).await?));
     Ok(Beside { figures, spans: sent.spans })
