@@ -20,7 +20,6 @@ mod web;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    memory::bound_arenas();
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

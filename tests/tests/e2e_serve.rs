@@ -378,6 +378,18 @@ fn metrics_tell_what_happened() {
     server.stop();
 }
 
+/// That the allocator found its settings shows in a thread that they ask for.
+#[test]
+fn what_is_free_goes_back_in_the_background() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Settings::on(data.path()).start();
+    let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
+    assert!(names.iter().any(|name| name == "jemalloc_bg_thd"), "{names:?}");
+    server.stop();
+}
+
 #[test]
 fn logs_are_json_where_asked_for() {
     let data = tempfile::tempdir().unwrap();
