@@ -219,7 +219,7 @@ async fn status_has_every_member_of_the_contract() {
         appended_spans: 5,
         damaged_blocks: 0,
         log_was_cut: true,
-        damaged_records: 0,
+        damaged_records: 6,
     };
     let limits = [("retention".to_owned(), json!("7d"))].into_iter().collect();
     let config = QueryConfig { version: "1.2.3".to_owned(), limits, ..config() };
@@ -229,8 +229,8 @@ async fn status_has_every_member_of_the_contract() {
     assert_eq!(
         got,
         json!({"version": "1.2.3", "spanCount": 5, "traceCount": 1, "storeBytes": 1000, "freshBlockCount": 2,
-               "damagedBlockCount": 0, "logWasCut": true, "unsealedSpanCount": 3, "oldestUnixNano": "1",
-               "newestUnixNano": null, "ingestSpansPerSecond": 0.0, "limits": limits})
+               "damagedBlockCount": 0, "damagedRecordCount": 6, "logWasCut": true, "unsealedSpanCount": 3,
+               "oldestUnixNano": "1", "newestUnixNano": null, "ingestSpansPerSecond": 0.0, "limits": limits})
     );
     assert_eq!((&limits["retention"], &limits["maxTreeSpans"]), (&json!("7d"), &json!(200_000)));
 }
