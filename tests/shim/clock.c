@@ -1,7 +1,8 @@
 /*
  * A time of day that a test moves on under a running process, preloaded: nanoseconds that stand in a
  * file are added to whatever the kernel says. What only measures how long something takes (the monotonic
- * clock) is left alone, so that nothing waits longer or shorter.
+ * clock) is left alone. Who waits until a time of day, as RocksDB's condition variables do, waits the longer
+ * for a clock that was moved on, and not at all for one that was set back.
  *
  *   SHIM_CLOCK    the file: eight bytes, a signed number in the order of this machine
  */

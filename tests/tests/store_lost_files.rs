@@ -94,6 +94,26 @@ fn without_its_log_a_store_does_not_open() {
     assert_eq!(found(&open(folder.path()).unwrap(), 1..=OLD + 1), OLD as usize + 1);
 }
 
+/// RocksDB notes those that are not written to any more, and asks for them.
+#[test]
+fn without_any_of_several_logs_a_store_goes_on_when_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&open(folder.path()).unwrap(), 1..=40, 100_000);
+    let logs = files(folder.path(), "", ".log");
+    assert!(logs.len() > 2, "{logs:?}");
+    remove(&logs);
+    assert!(refusal(folder.path()).contains("has lost its write-ahead log"));
+    let given_up = folder.path().join("store/000000.log");
+    File::create(&given_up).unwrap();
+    let harness = open(folder.path()).unwrap();
+    assert!(harness.store().status().log_was_cut, "it is told");
+    assert!(!given_up.exists(), "it was said for that time");
+    append(&harness, 41..=41, 10);
+    drop(harness);
+    let harness = open(folder.path()).unwrap();
+    assert_eq!((found(&harness, 41..=41), harness.store().status().log_was_cut), (1, false));
+}
+
 /// Everything that it has is in the log.
 #[test]
 fn without_its_log_a_young_store_does_not_open() {

@@ -12,11 +12,13 @@
 //! nothing had come after that. Names that end in `.log` invite to be tidied up, so the store has a mark that
 //! there is a log, and does not open without one.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{DBRecoveryMode, ErrorKind};
+use spandrel_storage::engine::EngineError;
 
 use crate::disk::Disk;
 use crate::engine::{Database, OpenError, is_no_space};
@@ -30,6 +32,9 @@ const MARK_TEXT: &str = "\
     This store has a write-ahead log: files whose names end in .log. They hold acknowledged spans, and without\n\
     them the store does not open.\n";
 
+/// An empty file of this name says that the log is gone for good, and to go on without what it held.
+const NO_LOG: &str = "000000.log";
+
 /// A database that is open.
 pub(crate) struct Opened {
     pub(crate) db: Database,
@@ -37,17 +42,33 @@ pub(crate) struct Opened {
     pub(crate) log_was_cut: bool,
 }
 
+/// The files of a store, as far as they say whether something is missing.
+#[derive(Debug, Default)]
+struct Files {
+    head: bool,
+    data: bool,
+    log: bool,
+    no_log: bool,
+    mark: bool,
+}
+
 /// Opens the database of a data directory.
 pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
-    if has_lost_its_head(path) {
+    let files = Files::list(path)
+        .map_err(|error| EngineError::Io(format!("listing the files of {}: {error}", path.display())))?;
+    if files.have_lost_their_head() {
         return Err(OpenError::Headless { path: path.to_owned() });
     }
-    if has_lost_its_log(path) {
+    if files.have_lost_their_log() {
         return Err(OpenError::Logless { path: path.to_owned() });
     }
+    let given_up = files.log_is_given_up();
     let open = |recovery| {
         let families = options::families(live, disk.reserve_bytes());
-        Database::open_cf_descriptors(&options::database(recovery), path, families)
+        let mut database = options::database(recovery);
+        // What RocksDB has noted of logs goes with this one start.
+        database.set_track_and_verify_wals_in_manifest(!given_up);
+        Database::open_cf_descriptors(&database, path, families)
     };
     let blobs = BlobFiles::list(path);
     // Only the torn end of the last log may be missing.
@@ -78,7 +99,14 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
             Ok(blobs) => blobs.remove_orphans(db, &options::ALL),
             Err(error) => tracing::warn!(%error, "what a killed process was writing is not looked for"),
         })
-        .map(|db| Opened { db, log_was_cut })
+        .inspect(|_| {
+            if given_up {
+                tracing::error!("the write-ahead log was given up: what it held is missing");
+                // It was said for this time.
+                let _ = fs::remove_file(path.join(NO_LOG));
+            }
+        })
+        .map(|db| Opened { db, log_was_cut: log_was_cut || given_up })
 }
 
 fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
@@ -93,8 +121,8 @@ fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
     }
 }
 
-/// Notes that there is a log, once that would outlive power loss: entries of one folder become durable in
-/// their order, and all of them with the sync. Before this nothing is acknowledged.
+/// Notes that there is a log. RocksDB has made it and synced the folder by the time that it is open, so that no
+/// power loss leaves the mark without it; nothing is acknowledged before.
 pub(crate) fn mark(path: &Path) -> io::Result<()> {
     let mark = path.join(MARK);
     if !mark.exists() {
@@ -103,23 +131,44 @@ pub(crate) fn mark(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Whether there are data, and the file that leads to them is gone: RocksDB would take that for a new
-/// store, and remove the data. A store that is being made has that file before it has data.
-fn has_lost_its_head(path: &Path) -> bool {
-    !path.join("CURRENT").exists() && has_any(path, &["sst", "blob", "log"])
-}
+// === impl Files ===
 
-/// Whether there has been a log, and none is left. A store that is being made has one before it has data, and
-/// an old one goes after a new one has come.
-fn has_lost_its_log(path: &Path) -> bool {
-    (path.join(MARK).exists() || has_any(path, &["sst", "blob"])) && !has_any(path, &["log"])
-}
+impl Files {
+    /// What is there; nothing in a folder that is not there yet.
+    fn list(path: &Path) -> io::Result<Self> {
+        let mut files = Self::default();
+        let entries = match fs::read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = PathBuf::from(entry?.file_name());
+            match name.extension().and_then(OsStr::to_str) {
+                Some("sst" | "blob") => files.data = true,
+                Some("log") if name.as_os_str() == NO_LOG => files.no_log = true,
+                Some("log") => files.log = true,
+                _ if name.as_os_str() == MARK => files.mark = true,
+                _ if name.as_os_str() == "CURRENT" => files.head = true,
+                _ => {}
+            }
+        }
+        Ok(files)
+    }
 
-/// Whether a folder has a file of one of these kinds.
-fn has_any(path: &Path, kinds: &[&str]) -> bool {
-    let Ok(entries) = fs::read_dir(path) else { return false };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        kinds.contains(&path.extension().and_then(|extension| extension.to_str()).unwrap_or_default())
-    })
+    /// Whether there are data, and the file that leads to them is gone: RocksDB would take that for a new
+    /// store, and remove the data. A store that is being made has that file before it has data.
+    fn have_lost_their_head(&self) -> bool {
+        !self.head && (self.data || self.log)
+    }
+
+    /// Whether there has been a log, none is left, and nobody has said to go on without. A store that is being made
+    /// has one before it has data, and an old one goes after a new one has come.
+    fn have_lost_their_log(&self) -> bool {
+        (self.mark || self.data) && !self.log && !self.no_log
+    }
+
+    /// Whether it is gone, and somebody has said to go on without.
+    fn log_is_given_up(&self) -> bool {
+        (self.mark || self.data) && !self.log && self.no_log
+    }
 }
