@@ -310,7 +310,11 @@ impl BlockReader {
                 page,
                 keep,
                 Values,
-                ValuesPage::open(section(kind)?, &core, &dictionary)?
+                ValuesPage::open(
+                    if keep { owned(section(kind)?) } else { section(kind)? },
+                    &core,
+                    &dictionary
+                )?
             )
         };
         let (ids, values) = (ids()?, values()?);
@@ -397,6 +401,12 @@ impl BlockReader {
     }
 }
 
+/// Bytes that keep nothing but themselves alive. What is kept in the cache would else hold on to whatever they
+/// were read with, which nobody counts.
+fn owned(bytes: Bytes) -> Bytes {
+    if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
+}
+
 // === impl PageBytes ===
 
 impl PageBytes {
@@ -453,11 +463,14 @@ mod tests {
     use spandrel_proto::{TenantId, UnixNanos};
 
     use super::*;
-    use crate::engine::{Catalog as _, Change, MemoryEngine, NewBlock};
+    use crate::engine::{BlockStore as _, Catalog as _, Change, MemoryEngine, NewBlock};
 
     /// A block of one span in an engine.
     fn put(engine: &MemoryEngine, id: u64) -> BlockEntry {
-        let mut writer = BlockWriter::fresh().unwrap();
+        put_written(engine, id, BlockWriter::fresh().unwrap())
+    }
+
+    fn put_written(engine: &MemoryEngine, id: u64, mut writer: BlockWriter) -> BlockEntry {
         let resource = writer.resource(&Bytes::new()).unwrap();
         let scope = writer.scope(&Bytes::new());
         let span = [&[10, 16][..], &[7; 16], &[18, 8], &[7; 8], &[57], &[1; 8]].concat();
@@ -469,6 +482,25 @@ mod tests {
         let change = Change { tenant, hour, adds: vec![add], removes: Vec::new() };
         engine.commit(&change).unwrap();
         BlockEntry::new(change.key(id), block.row)
+    }
+
+    #[test]
+    fn what_is_kept_of_a_page_keeps_nothing_else_alive() {
+        let engine = Arc::new(MemoryEngine::default());
+        let reader = BlockReader::new(engine.clone(), 1 << 20);
+        let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
+        let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
+        let merge = reader.page(&entry, 0, false).unwrap();
+        engine.delete(std::slice::from_ref(&entry.key)).unwrap();
+        assert!(!block.is_unique(), "whoever reads a page once borrows it");
+        drop(merge);
+        let engine = Arc::new(MemoryEngine::default());
+        let reader = BlockReader::new(engine.clone(), 1 << 20);
+        let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
+        let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
+        drop(reader.page(&entry, 0, true).unwrap());
+        engine.delete(std::slice::from_ref(&entry.key)).unwrap();
+        assert!(block.is_unique());
     }
 
     #[test]
