@@ -142,4 +142,12 @@ impl Engine for CountingEngine {
     fn flush(&self) -> Result<(), EngineError> {
         self.inner.flush()
     }
+
+    fn log_was_cut(&self) -> bool {
+        self.inner.log_was_cut()
+    }
+
+    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
+        self.inner.purge(begin)
+    }
 }

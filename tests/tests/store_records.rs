@@ -194,6 +194,23 @@ fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
     assert_eq!(harness.trace(trace_id(9)).len(), 1, "{what}");
 }
 
+#[test]
+fn damaged_counts_go_when_sound_ones_would_have() {
+    let mut damaged = frozen();
+    let counted = damaged.iter_mut().find(|(kind, ..)| kind == "counted").unwrap();
+    counted.2[5] ^= 1;
+    let (ground, _) = engine_with(&damaged);
+    let harness = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).unwrap();
+    harness.append(&[sent(9, 1)]);
+    let is_partial = || harness.store().aggregate(&TenantId::default(), &aggregate::plan()).unwrap().partial;
+    harness.maintain(2);
+    assert!(is_partial());
+    harness.clock.advance(8 * DAY);
+    harness.maintain(2);
+    assert!(!is_partial(), "until a restart nobody noticed");
+    assert_eq!(harness.engine().records("counted").unwrap(), []);
+}
+
 /// A restore that was cut off leaves a mark that no program passes over.
 #[test]
 fn a_frozen_mark_of_a_restore_keeps_a_store_closed() {

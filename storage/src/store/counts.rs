@@ -7,7 +7,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -144,7 +143,7 @@ impl BlockTraceStore {
             let counted: Counted = match read(&name, &bytes) {
                 Ok(counted) => counted,
                 Err(error) => {
-                    self.set_counts_aside(&name, &error)?;
+                    self.set_counts_aside(name, &error);
                     continue;
                 }
             };
@@ -161,15 +160,24 @@ impl BlockTraceStore {
 
     /// Counts of which nobody can tell whose they are, and which blocks they stand for: no answer is whole without
     /// them, until they would have gone anyway. They are named by a number that is about their time.
-    fn set_counts_aside(&self, name: &str, error: &EngineError) -> Result<(), EngineError> {
-        let written = u64::from_str_radix(name, 16).unwrap_or(u64::MAX);
-        if UnixNanos(written) <= self.clock.now().minus(self.config.rollup_retention()) {
-            tracing::warn!(%error, "counts that are damaged have outlived their retention; they go");
-            self.engine.put_record(&format!("{COUNTS_RECORD}{name}"), "", None)?;
-            return self.engine.put_record(RECORD, name, None);
+    fn set_counts_aside(&self, name: String, error: &EngineError) {
+        if let Some(id) = written(&name) {
+            self.see_block(BlockId(id));
         }
         self.damaged_records.report(error, "aggregates lack what a rule has let go");
-        self.lost_counts.fetch_add(1, Ordering::Relaxed);
+        self.lost_counts.lock().insert(name);
+    }
+
+    /// Lets damaged counts go that have outlived their retention by now.
+    pub(super) fn drop_expired_lost_counts(&self) -> Result<(), EngineError> {
+        let horizon = self.clock.now().minus(self.config.rollup_retention());
+        let is_over = |name: &&String| written(name).is_some_and(|written| UnixNanos(written) <= horizon);
+        let expired: Vec<String> = self.lost_counts.lock().iter().filter(is_over).cloned().collect();
+        for name in expired {
+            self.engine.put_record(&format!("{COUNTS_RECORD}{name}"), "", None)?;
+            self.engine.put_record(RECORD, &name, None)?;
+            self.lost_counts.lock().remove(&name);
+        }
         Ok(())
     }
 
@@ -234,7 +242,7 @@ impl BlockTraceStore {
         range: &TimeRange,
         damage: &Damage,
     ) -> Result<Vec<Count>, EngineError> {
-        (0..self.lost_counts.load(Ordering::Relaxed)).for_each(|_| damage.add());
+        self.lost_counts.lock().iter().for_each(|_| damage.add());
         let listed = state.counted.read().clone();
         let mut found = Vec::new();
         for counted in listed.iter().filter(|counted| counted.counts_for(view)) {
@@ -255,6 +263,11 @@ impl BlockTraceStore {
         }
         Ok(found)
     }
+}
+
+/// The number in the name of counts, which is about the time when they were written.
+fn written(name: &str) -> Option<u64> {
+    u64::from_str_radix(name, 16).ok()
 }
 
 fn rows_kind(counted: &Counted) -> String {

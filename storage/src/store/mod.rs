@@ -95,7 +95,7 @@ pub struct BlockTraceStore {
     damaged: Arc<DamagedBlocks>,
     damaged_records: DamagedRecords,
     /// Counts that nobody can tell whose they are.
-    lost_counts: AtomicU64,
+    lost_counts: Mutex<BTreeSet<String>>,
     /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
@@ -178,7 +178,7 @@ impl BlockTraceStore {
             doomed: Mutex::default(),
             damaged: Arc::default(),
             damaged_records: DamagedRecords::default(),
-            lost_counts: AtomicU64::new(0),
+            lost_counts: Mutex::default(),
             old_blocks: Mutex::default(),
             backups: safekeeping::Backups::default(),
             cleaning: Mutex::default(),

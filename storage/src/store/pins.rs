@@ -89,7 +89,8 @@ impl BlockTraceStore {
         if self.is_being_deleted(tenant, trace) {
             return Ok(None);
         }
-        if let Some(since) = self.pins.of(tenant).get(&trace) {
+        // A damaged pin holds, and does not know since when: it is written anew.
+        if let Some(since) = self.pins.of(tenant).get(&trace).filter(|since| since.0 > 0) {
             return Ok(Some(*since));
         }
         let Some(state) = self.tenant(tenant) else { return Ok(None) };

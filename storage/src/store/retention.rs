@@ -37,6 +37,7 @@ pub(super) fn drop_expired(store: &BlockTraceStore, tenant: &TenantId) -> Result
         changed += usize::from(window.outlive(&rules, outlived)?);
     }
     store.drop_expired_counts(&state)?;
+    store.drop_expired_lost_counts()?;
     if changed > 0 {
         store.recount_traces(&state);
     }
