@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# What it costs, measured with a real server, beside what it may cost (benches/ says how).
+# What it costs, measured with a real server, beside what it may cost (benches/ says how); where its CPU
+# time goes, where `perf` is installed; and what it loses when it is killed or power fails.
 #
 #   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
 #   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other
-#   PROFILE=1 scripts/bench.sh [FLAG...]       in the end also a flame graph and the CPU time of each stage
+#
+#   PROFILE=0                  without the flame graph
+#   KILLS=200 POWER_LOSSES=200 how often the server is killed and power fails (20 and 50 unless said; 0: not)
 #
 # Each run leaves its report in benches/out/.
 
@@ -15,13 +18,48 @@ driver() {
         cargo run "${CARGO_LOCKED[@]}" --release --quiet -p spandrel-benches -- "$@"
 }
 
+# The tests of durability, for longer than CI does, and what they say about it.
+durability() { # TEST FUNCTION WORDS
+    local said
+    if ! said="$(cargo test "${CARGO_LOCKED[@]}" --quiet -p spandrel-tests --test "$1" -- --exact "$2" --nocapture 2>&1)"; then
+        printf '%s\n' "$said" >&2
+        die "$2: something that was acknowledged is gone"
+    fi
+    grep -E "$3" <<<"$said"
+}
+
+kills() {
+    echo
+    echo "SIGKILL at random moments under load, $1 rounds on one directory: nothing acknowledged is missing"
+    SPANDREL_BIN="$TARGET/release/spandrel" SPANDREL_KILL_ROUNDS="$1" \
+        durability e2e_durability sigkill_loses_nothing_acknowledged 'KILL_SEED|ready after' |
+        sed -E 's/^/  /' | tail -n 3
+}
+
+power_losses() {
+    echo
+    echo "Power loss at random moments, writes that were not synced are dropped, $1 times: nothing acknowledged is missing"
+    SPANDREL_POWER_RUNS=$((($1 + 24) / 25)) SPANDREL_POWER_POINTS=25 \
+        durability store_power_loss power_loss_takes_nothing_that_was_acknowledged 'POWER_SEED' |
+        sed -E 's/^/  /' | tail -n 3
+}
+
 if [[ "${1:-}" =~ ^(--compare|--help)$ ]]; then
     driver "$@"
     exit
 fi
 scripts/build.sh
+eval "$(scripts/env.sh)"
 mkdir -p benches/out
 run="benches/out/$(date -u +%Y%m%dT%H%M%SZ)"
 report=(--json "$run.json")
-if [[ "${PROFILE:-}" == 1 ]]; then report+=(--profile "$run-profile"); fi
+if [[ "${PROFILE:-1}" == 1 ]]; then
+    if have perf; then
+        report+=(--profile "$run-profile")
+    else
+        note "no flame graph: perf is not installed"
+    fi
+fi
 driver "${report[@]}" "$@"
+if [[ "${KILLS:-20}" != 0 ]]; then kills "${KILLS:-20}"; fi
+if [[ "${POWER_LOSSES:-50}" != 0 ]]; then power_losses "${POWER_LOSSES:-50}"; fi
