@@ -49,11 +49,12 @@ pub fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, RecordE
         return Err(RecordError::Short(bytes.len()));
     };
     let [found, sum @ ..] = *header;
-    if found != known {
-        return Err(RecordError::Version { found, known });
-    }
+    // The checksum covers the version: a bit that flipped there is damage, and not another version.
     if u64::from_le_bytes(sum) != checksum(found, payload) {
         return Err(RecordError::Checksum);
+    }
+    if found != known {
+        return Err(RecordError::Version { found, known });
     }
     let (value, used) = bincode::serde::decode_from_slice(payload, config())
         .map_err(|e| RecordError::Payload(e.to_string()))?;
@@ -89,7 +90,8 @@ mod tests {
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 4;
-            assert!(decode::<(u32, String, Vec<u64>)>(1, &damaged).is_err(), "byte {at}");
+            let found = decode::<(u32, String, Vec<u64>)>(1, &damaged);
+            assert_eq!(found, Err(RecordError::Checksum), "byte {at}");
         }
         assert_eq!(decode::<u32>(1, &[1, 2]), Err(RecordError::Short(2)));
         assert_eq!(

@@ -15,7 +15,7 @@ mod version_1;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use spandrel_block::record::RecordError;
+use spandrel_block::record::{self, RecordError};
 use spandrel_block::{CatalogRow, FORMAT_VERSION, FormatError, Header, verify};
 
 /// Since format 2 also a block as it is written in haste, since 3 one whose filters have several parts.
@@ -81,11 +81,12 @@ fn a_newer_version_is_refused_by_name() {
     assert_eq!(Header::parse(&block), Err(FormatError::Damaged("header")));
     block[7] = b'9';
     assert_eq!(Header::parse(&block), Err(FormatError::Magic));
-    let mut row = fixture("row-v1.bin").to_vec();
-    row[0] = 2;
-    let error = CatalogRow::decode(&row).unwrap_err();
+    let error = CatalogRow::decode(&record::encode(2, &0u64).unwrap()).unwrap_err();
     assert_eq!(error, RecordError::Version { found: 2, known: 1 });
     assert_eq!(error.to_string(), "record version 2 is not known (known: 1); use a newer Spandrel");
+    let mut row = fixture("row-v1.bin").to_vec();
+    row[0] = 2;
+    assert_eq!(CatalogRow::decode(&row), Err(RecordError::Checksum), "nor is it of a row");
 }
 
 #[test]
