@@ -21,6 +21,7 @@ pub mod frozen;
 pub mod grpc;
 pub mod harness;
 pub mod http;
+pub mod kept;
 pub mod mortal;
 pub mod neutral;
 pub mod oracle;

@@ -12,7 +12,7 @@ use spandrel_block::{BlockKey, CatalogRow};
 use spandrel_proto::{TenantId, UnixNanos};
 use spandrel_storage::backup::{
     BackupBlock, BackupId, BackupSet, ContentHash, LostBlock, Manifest, Piece, SetError, StreamWriter,
-    receive, verify,
+    receive,
 };
 use spandrel_storage::check::{CheckReport, FindingKind, check};
 use spandrel_storage::engine::{BlockStore, Catalog, Inspect, MemoryEngine};
@@ -26,94 +26,9 @@ use spandrel_tests::contract::aggregate;
 use spandrel_tests::contract::cleaning::with;
 use spandrel_tests::files::{Disk, Ending};
 use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::kept::Kept;
 use spandrel_tests::mortal::{Fate, MortalEngine};
 use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
-
-/// A backup in memory.
-#[derive(Default)]
-struct Kept {
-    planned: Option<Manifest>,
-    records: Bytes,
-    blocks: Vec<BackupBlock>,
-    lost: Vec<LostBlock>,
-    bytes: BTreeMap<ContentHash, Bytes>,
-    /// Blocks that were sent.
-    fetched: usize,
-    /// Goes after so many blocks.
-    patience: Option<usize>,
-}
-
-impl BackupReceiver for Kept {
-    fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone> {
-        self.planned = Some(backup.clone());
-        Ok(())
-    }
-
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
-        assert_eq!(Piece::of(&bytes), piece);
-        self.records = bytes;
-        Ok(())
-    }
-
-    fn has(&self, hash: ContentHash) -> bool {
-        self.bytes.contains_key(&hash)
-    }
-
-    fn block(&mut self, block: &BackupBlock, bytes: Option<Bytes>) -> Result<(), ReceiverGone> {
-        if self.patience == Some(self.blocks.len()) {
-            return Err(ReceiverGone);
-        }
-        let hash = block.hash.expect("a hash");
-        match bytes {
-            None => assert!(self.has(hash), "a block that is not here was not sent"),
-            Some(bytes) => {
-                assert_eq!((ContentHash::of(&bytes), bytes.len() as u64), (hash, block.bytes));
-                verify(bytes.clone()).expect("a sound block");
-                assert!(self.bytes.insert(hash, bytes).is_none(), "a block that is here was sent");
-                self.fetched += 1;
-            }
-        }
-        self.blocks.push(block.clone());
-        Ok(())
-    }
-
-    fn lost(&mut self, block: &LostBlock) -> Result<(), ReceiverGone> {
-        self.lost.push(block.clone());
-        Ok(())
-    }
-}
-
-impl Kept {
-    /// Of what a store has now.
-    fn of(store: &BlockTraceStore) -> Self {
-        let mut kept = Self::default();
-        store.back_up(None, &mut kept).unwrap();
-        kept
-    }
-
-    /// Once more, with everything of last time here.
-    fn again(self, store: &BlockTraceStore) -> Self {
-        let mut kept = Self { bytes: self.bytes, ..Self::default() };
-        store.back_up(None, &mut kept).unwrap();
-        kept
-    }
-
-    fn id(&self) -> BackupId {
-        self.planned.as_ref().unwrap().id
-    }
-
-    /// Puts everything into an engine.
-    fn restore(&self, engine: &dyn Engine) -> Result<(), RestoreError> {
-        let restore = Restore::begin(engine, self.id(), false)?;
-        restore.put_records(&self.records)?;
-        for block in &self.blocks {
-            if !restore.has(&block.key) {
-                restore.put(&block.key, self.bytes[&block.hash.unwrap()].clone())?;
-            }
-        }
-        restore.finish(&[])
-    }
-}
 
 fn grounds() -> Vec<Ground> {
     vec![Ground::memory(), Ground::quick_rocks()]
