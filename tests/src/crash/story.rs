@@ -24,7 +24,7 @@ pub enum Act {
     BackUp,
     /// A trace is pinned, if it is there.
     Pin(u64),
-    /// Its pin is taken away, if it has one.
+    /// A pin is taken away: that of a trace which has one, if any does. Which one follows from this.
     Unpin(u64),
     /// Every trace with a span of this mark is deleted.
     Delete(u64),

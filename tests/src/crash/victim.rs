@@ -37,7 +37,7 @@ pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
                 let _ = harness.store().back_up(None, &mut Nobody);
             }
             Act::Pin(trace) => pin(&harness, &diary, trace),
-            Act::Unpin(trace) => unpin(&harness, &diary, trace),
+            Act::Unpin(trace) => unpin(&harness, &diary, pinned(&harness, trace)),
             Act::Delete(mark) => delete(&harness, &diary, mark),
             Act::Maintain => harness.maintain(1),
             Act::Seal => harness.store().seal_all(),
@@ -87,6 +87,13 @@ fn pin(harness: &Harness, diary: &Diary, trace: u64) {
     if let Ok(pinned) = harness.store().pin(&TenantId::default(), trace_id(trace)) {
         diary.pinned(trace, pinned.is_some());
     }
+}
+
+/// A trace that is pinned, or this one: most stories pin less than they take away.
+fn pinned(harness: &Harness, trace: u64) -> u64 {
+    let pins = harness.store().pins(&TenantId::default());
+    let chosen = pins.get(trace as usize % pins.len().max(1));
+    chosen.map_or(trace, |(pinned, _)| number_of(*pinned))
 }
 
 fn unpin(harness: &Harness, diary: &Diary, trace: u64) {
