@@ -176,6 +176,26 @@ fn a_damaged_record_costs_nothing_but_itself() {
     }
 }
 
+/// Also without its list it is known that a deletion is under way: what it deletes must not come back.
+#[test]
+fn a_deletion_without_its_list_keeps_a_store_closed() {
+    let mut left = frozen();
+    left.retain(|(kind, ..)| kind != "deletion-traces");
+    let (ground, engine) = engine_with(&left);
+    let found = check(&*engine, &mut |_| true).unwrap().findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let why = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().expect("it opened");
+    for why in [&found[0].detail, &why] {
+        assert!(why.contains("the record of deletion 1797ee1eb47a6001: the list of its traces"), "{why}");
+    }
+    assert!(why.contains("spandrel restore"), "{why}");
+    // Those that are done need none.
+    left.retain(|(kind, name, _)| kind != "deletion" || name == "1797ee1eb47a6000");
+    let (ground, engine) = engine_with(&left);
+    assert_eq!(check(&*engine, &mut |_| true).unwrap().findings, []);
+    assert!(Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).is_ok());
+}
+
 /// All but a damaged record of a kind is served.
 fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
     let (store, tenant) = (harness.store(), TenantId::default());

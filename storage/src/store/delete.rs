@@ -13,11 +13,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use spandrel_block::{BlockId, Hour, RowRange, TraceTable, record};
+use spandrel_block::{BlockId, Hour, RowRange, TraceTable};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::block::{BlockEntry, BlockError};
+use super::notes::{self, MISSING, Note, RECORD, TRACES_RECORD};
 use super::rewrite::{Fate, RewriteError, Step};
 use super::rows::SpanRow;
 use super::view::TenantState;
@@ -43,22 +43,6 @@ struct Job {
     note: Mutex<Note>,
 }
 
-/// What is durable about a deletion. Of the deleted traces it says nothing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Note {
-    id: u64,
-    tenant: TenantId,
-    accepted: UnixNanos,
-    finished: Option<UnixNanos>,
-    /// The last commit whose spans go.
-    snapshot: u64,
-    traces: u64,
-    spans: u64,
-    damaged_blocks: u64,
-    /// The commits that stored what was deleted, by window: backups are told by them.
-    commits: BTreeMap<Hour, (u64, u64)>,
-}
-
 /// The end of some deletions: no block holds their spans any more.
 struct Purge {
     jobs: Vec<Arc<Job>>,
@@ -67,14 +51,8 @@ struct Purge {
     begun: bool,
 }
 
-/// The kinds of the engine's records: deletions, and the traces of those that are under way.
-pub(super) const RECORD: &str = "deletion";
-pub(super) const TRACES_RECORD: &str = "deletion-traces";
-const VERSION: u8 = 1;
 /// Traces of one deletion: 64 MB in memory.
 const MAX_TRACES: usize = 2_000_000;
-/// Finished deletions that are remembered.
-const REMEMBERED: usize = 100;
 
 // === what users ask for ===
 
@@ -124,9 +102,9 @@ impl BlockTraceStore {
         };
         let list: Vec<TraceId> = traces.iter().copied().collect();
         // The list first: a deletion that is noted has one.
-        self.put(TRACES_RECORD, note.id, &list)?;
+        self.put_deletion(TRACES_RECORD, note.id, &list)?;
         failpoint::reach(Failpoint::ErasureListed);
-        self.put(RECORD, note.id, &note)?;
+        self.put_deletion(RECORD, note.id, &note)?;
         failpoint::reach(Failpoint::ErasureNoted);
         self.tenant_or_new(tenant).hide(list.into_iter(), note.snapshot);
         Ok(Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) }))
@@ -136,25 +114,6 @@ impl BlockTraceStore {
         let mut notes = self.deletion_notes()?;
         notes.retain(|note| note.tenant == *tenant);
         notes.iter().rev().map(|note| self.described(note)).collect()
-    }
-
-    /// Behind all that were noted, whatever the clock says: another one's note is not written over.
-    fn next_deletion(&self) -> Result<u64, EngineError> {
-        let noted = self.engine.records(RECORD)?.into_iter();
-        let last = noted.filter_map(|(name, _)| name.parse::<DeletionId>().ok()).map(|id| id.0).max();
-        Ok(self.clock.now().0.max(last.map_or(0, |last| last.saturating_add(1))))
-    }
-
-    fn deletion_notes(&self) -> Result<Vec<Note>, EngineError> {
-        let mut notes = Vec::new();
-        for (name, bytes) in self.engine.records(RECORD)? {
-            match read(&name, &bytes) {
-                Ok(note) => notes.push(note),
-                // Over one that is not done no store opens.
-                Err(error) => self.damaged_records.report(&error, "it is missing among the deletions"),
-            }
-        }
-        Ok(notes)
     }
 
     fn described(&self, note: &Note) -> Result<Deletion, CleaningError> {
@@ -182,26 +141,6 @@ impl BlockTraceStore {
         let backups = remembered_backups(&*self.engine)?;
         Ok(backups.into_iter().filter(holds).map(|backup| (backup.id, backup.taken)).collect())
     }
-
-    fn put(&self, kind: &str, id: u64, value: &impl Serialize) -> Result<(), EngineError> {
-        let value = record::encode(VERSION, value).map_err(|error| EngineError::Io(error.to_string()))?;
-        self.engine.put_record(kind, &DeletionId(id).to_string(), Some(&value))
-    }
-}
-
-fn read<T: serde::de::DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
-    record::decode(VERSION, bytes)
-        .map_err(|error| EngineError::Io(format!("the record of deletion {name}: {error}")))
-}
-
-/// Whether a deletion can be read.
-pub(super) fn check_note(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
-    read::<Note>(name, bytes).map(drop)
-}
-
-/// Whether the traces of one can be read.
-pub(super) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
-    read::<Vec<TraceId>>(name, bytes).map(drop)
 }
 
 // === what is done about it ===
@@ -209,26 +148,31 @@ pub(super) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> 
 impl BlockTraceStore {
     /// Goes on with the deletions that a store was closed over.
     pub(super) fn resume_deletions(&self) -> Result<(), OpenError> {
-        for (name, list) in self.engine.records(TRACES_RECORD)? {
-            let note = self.engine.records(RECORD)?.into_iter().find(|(known, _)| *known == name);
-            let note = note.map(|(name, bytes)| read::<Note>(&name, &bytes)).transpose();
-            let note = note.map_err(OpenError::Deletion)?;
-            let Some(note) = note.filter(|note| note.finished.is_none()) else {
-                // A kill came between the list and the note, in either order.
-                self.engine.put_record(TRACES_RECORD, &name, None)?;
-                continue;
-            };
-            // What arrives from now on must not look as if it had been there before.
-            self.sequences.see(note.snapshot);
-            let traces: Vec<TraceId> = read(&name, &list).map_err(OpenError::Deletion)?;
-            tracing::info!(deletion = %name, traces = traces.len(), "a deletion goes on");
-            let tenant = note.tenant.clone();
-            let job = Job { tenant, traces: traces.into_iter().collect(), note: Mutex::new(note) };
-            self.adopt_deletion(&Arc::new(job));
+        let mut lists: BTreeMap<String, Vec<u8>> = self.engine.records(TRACES_RECORD)?.into_iter().collect();
+        for (name, bytes) in self.engine.records(RECORD)? {
+            match (notes::read::<Note>(&name, &bytes), lists.contains_key(&name)) {
+                (Ok(note), _) if note.finished.is_some() => {}
+                (Ok(note), _) => {
+                    let list = lists.remove(&name).ok_or_else(|| notes::no_traces(&name));
+                    let traces = list.and_then(|list| notes::read(&name, &list));
+                    self.resume_deletion(note, traces.map_err(OpenError::Deletion)?);
+                }
+                (Err(error), true) => return Err(OpenError::Deletion(error)),
+                // One that is done: told at once, and missing among the deletions.
+                (Err(error), false) => self.damaged_records.report(&error, MISSING),
+            }
         }
-        // Those that are done are read to tell at once which are damaged.
-        self.deletion_notes()?;
-        Ok(())
+        // A kill came between the list and the note, in either order.
+        lists.keys().try_for_each(|name| Ok(self.engine.put_record(TRACES_RECORD, name, None)?))
+    }
+
+    fn resume_deletion(&self, note: Note, traces: Vec<TraceId>) {
+        // What arrives from now on must not look as if it had been there before.
+        self.sequences.see(note.snapshot);
+        tracing::info!(deletion = %DeletionId(note.id), traces = traces.len(), "a deletion goes on");
+        let tenant = note.tenant.clone();
+        let job = Arc::new(Job { tenant, traces: traces.into_iter().collect(), note: Mutex::new(note) });
+        self.adopt_deletion(&job);
     }
 
     fn adopt_deletion(&self, job: &Arc<Job>) {
@@ -364,7 +308,7 @@ impl BlockTraceStore {
         }
         if commits != Some((first, last)) {
             note.commits.insert(hour, (first, last));
-            self.put(RECORD, note.id, &*note)?;
+            self.put_deletion(RECORD, note.id, &*note)?;
             failpoint::reach(Failpoint::ErasureNamed);
         }
         Ok(())
@@ -377,7 +321,7 @@ impl BlockTraceStore {
             note.finished = Some(self.clock.now());
             note.clone()
         };
-        self.put(RECORD, note.id, &note)?;
+        self.put_deletion(RECORD, note.id, &note)?;
         failpoint::reach(Failpoint::ErasureDone);
         let name = DeletionId(note.id).to_string();
         self.engine.put_record(TRACES_RECORD, &name, None)?;
@@ -386,16 +330,7 @@ impl BlockTraceStore {
         self.deletions.jobs.lock().retain(|known| !Arc::ptr_eq(known, job));
         let (traces, spans, damaged) = (note.traces, note.spans, note.damaged_blocks);
         tracing::info!(deletion = %name, traces, spans, damaged, "a deletion is done");
-        self.forget_old_deletions()
-    }
-
-    fn forget_old_deletions(&self) -> Result<(), RewriteError> {
-        let finished: Vec<Note> =
-            self.deletion_notes()?.into_iter().filter(|note| note.finished.is_some()).collect();
-        for note in finished.iter().rev().skip(REMEMBERED) {
-            self.engine.put_record(RECORD, &DeletionId(note.id).to_string(), None)?;
-        }
-        Ok(())
+        Ok(self.forget_old_deletions()?)
     }
 }
 

@@ -18,6 +18,7 @@ mod limit;
 mod load;
 mod matcher;
 mod merge;
+mod notes;
 mod numbers;
 mod overview;
 mod parts;

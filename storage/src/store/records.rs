@@ -1,18 +1,18 @@
-//! The small records that a store keeps beside its blocks, and whether each of them can be read. For whoever checks
-//! a store; what they mean is decided where they are written.
+//! The small records that a store keeps beside its blocks, and whether each of them can be read, and is not missing
+//! where another one needs it. For whoever checks a store; what they mean is decided where they are written.
 
-use super::{counts, delete, numbers, pins};
+use super::{counts, notes, numbers, pins};
 use crate::engine::{EngineError, Records};
 
 /// Reads a record of a kind, given its name.
 type Read = fn(&str, &[u8]) -> Result<(), EngineError>;
 
-/// What is wrong with those that cannot be read, one by one.
+/// What is wrong with those that cannot be read or are missing, one by one.
 pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
     let kinds: [(&str, Read); 4] = [
         (pins::RECORD, |name, bytes| pins::read(name, bytes).map(drop)),
-        (delete::RECORD, delete::check_note),
-        (delete::TRACES_RECORD, delete::check_traces),
+        (notes::RECORD, notes::check_note),
+        (notes::TRACES_RECORD, notes::check_traces),
         (numbers::RECORD, |_, bytes| numbers::read(bytes).map(drop)),
     ];
     let mut found = Vec::new();
@@ -20,6 +20,7 @@ pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineErro
         let all = engine.records(kind)?;
         found.extend(all.iter().filter_map(|(name, bytes)| read(name, bytes).err()));
     }
+    found.extend(notes::without_traces(engine)?);
     found.extend(counts::unreadable(engine)?);
     Ok(found.iter().map(ToString::to_string).collect())
 }

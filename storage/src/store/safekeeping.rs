@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use spandrel_block::BlockId;
 
 use super::block::{BlockEntry, BlockError};
-use super::{BlockTraceStore, counts, delete, pins};
+use super::{BlockTraceStore, counts, notes, pins};
 use crate::api::Damage;
 use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
 use crate::check::{self, CheckProgress, CheckReport};
@@ -60,20 +60,12 @@ impl Backups {
 
 /// The kinds of the engine's records that go with the blocks: without them, what is pinned would expire
 /// after a restore, what is being deleted would come back, and what a rule has let go would not count.
+///
+/// Lists of traces before deletions: one that ends meanwhile removes its list last.
 pub(crate) fn carried_kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
-    let mut kinds = [pins::RECORD, delete::RECORD, delete::TRACES_RECORD].map(str::to_owned).to_vec();
+    let mut kinds = [pins::RECORD, notes::TRACES_RECORD, notes::RECORD].map(str::to_owned).to_vec();
     kinds.extend(counts::record_kinds(engine)?);
     Ok(kinds)
-}
-
-fn carried(engine: &dyn Records) -> Result<Bytes, EngineError> {
-    let mut all = Vec::new();
-    for kind in carried_kinds(engine)? {
-        let of_kind = engine.records(&kind)?.into_iter();
-        all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
-    }
-    let bytes = StoreRecord::encode_all(&all).map_err(|error| EngineError::Io(error.to_string()))?;
-    Ok(bytes.into())
 }
 
 /// Every backup that an engine remembers, oldest first; what cannot be read is an error.
@@ -112,6 +104,19 @@ impl BlockTraceStore {
             states.iter().flat_map(|state| state.view().iter().cloned().collect::<Vec<_>>()).collect();
         held.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         held
+    }
+
+    /// The records that go with the blocks. No deletion is accepted between the looks at its list and its note: one
+    /// without a list would keep a restored store closed.
+    fn carried(&self) -> Result<Bytes, EngineError> {
+        let _one_by_one = self.cleaning.lock();
+        let mut all = Vec::new();
+        for kind in carried_kinds(&*self.engine)? {
+            let of_kind = self.engine.records(&kind)?.into_iter();
+            all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
+        }
+        let bytes = StoreRecord::encode_all(&all).map_err(|error| EngineError::Io(error.to_string()))?;
+        Ok(bytes.into())
     }
 
     /// Passes one block on. A block that cannot be read costs the backup nothing but itself.
@@ -176,7 +181,7 @@ impl Safekeeping for BlockTraceStore {
         let mut held = self.hold_everything();
         // Behind the view: counts of spans that have left it are there by now, and those of spans that are
         // about to leave are known for what they are when the store is opened.
-        let records = carried(&*self.engine)?;
+        let records = self.carried()?;
         let piece = Piece::of(&records);
         let hashes = self.backups.hashes_of(&held, &known);
         let hash_of = |entry: &BlockEntry| hashes.get(&entry.key.block).copied();
