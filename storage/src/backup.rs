@@ -12,12 +12,13 @@
 //! A manifest is text, one fact a line, so that it can be read by eye when all else has failed:
 //!
 //! ```text
-//! spandrel-backup 1                             the version of the manifest
+//! spandrel-backup 1                             the version of the manifest; 2 if it is without a deletion
 //! id ID                                         16 hex digits; later backups have larger ones
 //! taken TIME                                    Unix nanoseconds
 //! records BYTES HASH                            the store's own records: pins, deletions under way, counts
 //! block TENANT HOUR BLOCK BYTES SPANS FIRST LAST HASH
 //! lost TENANT HOUR BLOCK REASON ...             a block that could not be read when it was taken
+//! without DELETION                              a deletion that was done before; only the store itself knows
 //! checksum SUM                                  hash of all lines before, newlines included
 //! ```
 //!

@@ -17,7 +17,7 @@ use crate::plan::ScanPlan;
 /// - `delete` returns once it is durable which traces go; from then on no reader sees them, and no
 ///   SIGKILL keeps them. Neither the question nor anything that was stored is written anywhere.
 /// - A deletion is **done** when no file of the store holds a byte of the deleted spans: blocks, their
-///   filters and dictionaries, catalog rows, counts and logs included. Backups are named, not changed.
+///   filters and dictionaries, catalog rows, counts and logs included. Backups that may hold some are named, not changed.
 /// - Spans that arrive after `delete` was called are new: they stay, also those of a deleted trace,
 ///   though nobody may see these before the deletion is done.
 /// - A pinned trace outlives retention, its rules and the bound of the disk; never a deletion.
@@ -62,7 +62,8 @@ pub struct Deletion {
     pub spans: u64,
     /// Blocks that cannot be read, and so may hold more to delete.
     pub damaged_blocks: u64,
-    /// Backups that still hold some of the spans, oldest first.
+    /// Backups that may still hold some of the spans, oldest first. None that begins when it is done is among
+    /// them, unless there were damaged blocks.
     pub backups: Vec<(BackupId, UnixNanos)>,
 }
 

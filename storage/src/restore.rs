@@ -12,7 +12,7 @@ use spandrel_proto::TenantId;
 
 use crate::backup::{BackupId, Manifest, StoreRecord};
 use crate::engine::{Change, Engine, EngineError, NewBlock, Records};
-use crate::store::{carried_kinds, remember_backup};
+use crate::store::{carried_kinds, doubt_backups, remember_backup};
 
 /// A restore under way.
 pub struct Restore<'e> {
@@ -146,11 +146,13 @@ impl<'e> Restore<'e> {
         Ok(())
     }
 
-    /// Ends the restore: from now on the store opens. It remembers the backups that it is told of.
+    /// Ends the restore: from now on the store opens. It remembers the backups that it is told of, and
+    /// takes none of them for later than a deletion.
     pub fn finish(self, backups: &[Manifest]) -> Result<(), RestoreError> {
         for backup in backups {
             remember_backup(self.engine, backup)?;
         }
+        doubt_backups(self.engine)?;
         self.engine.flush()?;
         Ok(self.engine.put_record(RECORD_KIND, RECORD_NAME, None)?)
     }

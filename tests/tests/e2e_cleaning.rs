@@ -151,7 +151,10 @@ fn a_deletion_goes_on_after_a_kill() {
 fn backups_that_still_hold_it_are_named() {
     let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
-    send(&server, &marked(&trace_id()));
+    // With a neighbour in the same block, which stays, and is of the same commit.
+    let mut both = marked(&trace_id());
+    both.resource_spans.extend(request("shop", vec![span(&trace_id(), "GET /")]).resource_spans);
+    send(&server, &both);
     let back_up = |name: &str| {
         let output = command(&["backup"])
             .arg(kept.path().join(name))

@@ -8,6 +8,7 @@ use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
 
 use super::{BackupId, ContentHash, FORMAT_VERSION, Piece, number};
+use crate::cleaning::DeletionId;
 
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,9 @@ pub struct Manifest {
     pub blocks: Vec<BackupBlock>,
     /// Blocks that could not be read.
     pub lost: Vec<LostBlock>,
+    /// Deletions that were done before its first moment: it has nothing of what they took. Known to the store that
+    /// took it alone.
+    pub without: Vec<DeletionId>,
 }
 
 /// A block of a backup.
@@ -52,7 +56,7 @@ pub struct LostBlock {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Written by a newer Spandrel.
-    #[error("backup format {0} is newer than this program (format {FORMAT_VERSION}); use a newer Spandrel")]
+    #[error("backup format {0} is newer than this program (format {NEWEST}); use a newer Spandrel")]
     Version(u32),
     /// The text differs from what was written.
     #[error("the checksum of the manifest does not match: it was damaged, or cut short")]
@@ -63,21 +67,25 @@ pub enum ManifestError {
 }
 
 const TITLE: &str = "spandrel-backup";
+/// The version of a manifest that says which deletions it is without. Others stay what every program reads.
+const NEWEST: u32 = 2;
 
 // === impl Manifest ===
 
 impl Manifest {
     /// A backup without anything in it yet.
     pub fn new(id: BackupId, taken: UnixNanos) -> Self {
-        Self { id, taken, records: None, blocks: Vec::new(), lost: Vec::new() }
+        Self { id, taken, records: None, blocks: Vec::new(), lost: Vec::new(), without: Vec::new() }
     }
 
     /// Its text.
     pub fn encode(&self) -> String {
-        let mut out = format!("{TITLE} {FORMAT_VERSION}\nid {}\ntaken {}\n", self.id, self.taken.0);
+        let version = if self.without.is_empty() { FORMAT_VERSION } else { NEWEST };
+        let mut out = format!("{TITLE} {version}\nid {}\ntaken {}\n", self.id, self.taken.0);
         self.records.iter().for_each(|records| out += &format!("records {records}\n"));
         self.blocks.iter().for_each(|block| out += &format!("block {block}\n"));
         self.lost.iter().for_each(|block| out += &format!("lost {block}\n"));
+        self.without.iter().for_each(|deletion| out += &format!("without {deletion}\n"));
         let checksum = ContentHash::of(out.as_bytes());
         out + &format!("checksum {checksum}\n")
     }
@@ -87,8 +95,8 @@ impl Manifest {
         let title = text.lines().next().unwrap_or_default();
         let version = title.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
         match version {
-            Some(FORMAT_VERSION) => {}
-            Some(newer) if newer > FORMAT_VERSION => return Err(ManifestError::Version(newer)),
+            Some(FORMAT_VERSION..=NEWEST) => {}
+            Some(newer) if newer > NEWEST => return Err(ManifestError::Version(newer)),
             _ => return Err(ManifestError::Line(title.to_owned())),
         }
         let end = text.rfind("checksum ").ok_or(ManifestError::Checksum)?;
@@ -111,6 +119,7 @@ impl Manifest {
             ("records", piece) => self.records = Some(piece.parse().ok()?),
             ("block", block) => self.blocks.push(block.parse().ok()?),
             ("lost", block) => self.lost.push(block.parse().ok()?),
+            ("without", deletion) => self.without.push(deletion.parse().ok()?),
             _ => return None,
         }
         Some(())
@@ -235,6 +244,7 @@ mod tests {
                 key: key(500_001, 8),
                 reason: "checksum mismatch in the header".to_owned(),
             }],
+            without: Vec::new(),
         }
     }
 
@@ -253,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn frozen_version_2() {
+        let text = "spandrel-backup 2\n\
+            id 18ea5f3c2b1d4e00\n\
+            taken 1795460000000000000\n\
+            without 1797ee1eb47a6000\n\
+            without 1797ee1eb47a6001\n\
+            checksum 8dd81d2e54c6f21ce4db2e3663e5b1e7\n";
+        let done = [0x1797_ee1e_b47a_6000, 0x1797_ee1e_b47a_6001].map(DeletionId);
+        let Manifest { id, taken, .. } = manifest();
+        let later = Manifest { without: done.to_vec(), ..Manifest::new(id, taken) };
+        assert_eq!(later.encode(), text);
+        assert_eq!(Manifest::decode(text), Ok(later));
+    }
+
+    #[test]
     fn damage_and_newer_versions_are_refused() {
         let text = manifest().encode();
         for at in 0..text.len() {
@@ -263,8 +288,8 @@ mod tests {
             assert!(Manifest::decode(&text[..at]).is_err(), "cut at {at}");
         }
         assert!(Manifest::decode(&format!("{text}\n")).is_err());
-        let newer = text.replacen("backup 1", "backup 2", 1);
-        assert_eq!(Manifest::decode(&newer), Err(ManifestError::Version(2)));
+        let newer = text.replacen("backup 1", "backup 3", 1);
+        assert_eq!(Manifest::decode(&newer), Err(ManifestError::Version(3)));
     }
 
     #[test]

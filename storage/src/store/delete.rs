@@ -23,7 +23,7 @@ use super::rows::SpanRow;
 use super::view::TenantState;
 use super::{BlockTraceStore, OpenError, remembered_backups};
 use crate::api::{Damage, ReadError, TraceStore};
-use crate::backup::BackupId;
+use crate::backup::{BackupId, Manifest};
 use crate::cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
 use crate::engine::EngineError;
 use crate::failpoint::{self, Failpoint};
@@ -128,15 +128,18 @@ impl BlockTraceStore {
         })
     }
 
-    /// Backups that may hold what was deleted.
+    /// Backups that may hold what was deleted: by their windows and commits, unless they know that they began
+    /// when it was done. Blocks alone do not tell, since those that were merged later span the same commits.
     fn backups_with(&self, note: &Note) -> Result<Vec<(BackupId, UnixNanos)>, EngineError> {
         if note.commits.is_empty() {
             return Ok(Vec::new());
         }
-        let holds = |backup: &crate::backup::Manifest| {
-            note.commits.iter().any(|(hour, (first, last))| {
-                backup.may_hold(&note.tenant, *hour, &RangeInclusive::new(*first, *last))
-            })
+        let holds = |backup: &Manifest| {
+            let began_later = backup.without.contains(&DeletionId(note.id));
+            !began_later
+                && note.commits.iter().any(|(hour, (first, last))| {
+                    backup.may_hold(&note.tenant, *hour, &RangeInclusive::new(*first, *last))
+                })
         };
         let backups = remembered_backups(&*self.engine)?;
         Ok(backups.into_iter().filter(holds).map(|backup| (backup.id, backup.taken)).collect())

@@ -51,7 +51,7 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 pub use self::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
 pub(crate) use self::records::unreadable as unreadable_records;
 pub(crate) use self::safekeeping::{
-    carried_kinds, remember as remember_backup, remembered as remembered_backups,
+    carried_kinds, doubt as doubt_backups, remember as remember_backup, remembered as remembered_backups,
 };
 
 use self::block::{BlockEntry, BlockError, BlockReader};

@@ -79,6 +79,15 @@ fn under_way(engine: &dyn Records) -> Result<HashSet<String>, EngineError> {
     Ok(all.filter(|(name, bytes)| is_under_way(name, bytes)).map(|(name, _)| name).collect())
 }
 
+// === impl Note ===
+
+impl Note {
+    /// Whether no block holds a span any more that it took, for sure: none but those that can be read were seen to.
+    fn is_clean(&self) -> bool {
+        self.finished.is_some() && self.damaged_blocks == 0
+    }
+}
+
 // === impl BlockTraceStore ===
 
 impl BlockTraceStore {
@@ -100,6 +109,12 @@ impl BlockTraceStore {
             }
         }
         Ok(notes)
+    }
+
+    /// The deletions of which nothing is left in any block, nor will be in one that is written from now on.
+    pub(super) fn clean_deletions(&self) -> Result<Vec<DeletionId>, EngineError> {
+        let clean = self.deletion_notes()?.into_iter().filter(Note::is_clean);
+        Ok(clean.map(|note| DeletionId(note.id)).collect())
     }
 
     pub(super) fn forget_old_deletions(&self) -> Result<(), EngineError> {

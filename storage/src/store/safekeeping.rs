@@ -83,6 +83,20 @@ pub(crate) fn remember(engine: &dyn Records, backup: &Manifest) -> Result<(), En
     engine.put_record(BACKUP_RECORD, &backup.id.to_string(), Some(backup.encode().as_bytes()))
 }
 
+/// Lets remembered backups say no more which deletions were done before them: after a restore there may be other
+/// deletions of the same name. What cannot be read says nothing anyway.
+pub(crate) fn doubt(engine: &dyn Records) -> Result<(), EngineError> {
+    for (_, bytes) in engine.records(BACKUP_RECORD)? {
+        match Manifest::decode(&String::from_utf8_lossy(&bytes)) {
+            Ok(backup) if !backup.without.is_empty() => {
+                remember(engine, &Manifest { without: Vec::new(), ..backup })?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn described(entry: &BlockEntry, hash: Option<ContentHash>) -> BackupBlock {
     let meta = &entry.row.meta;
     BackupBlock {
@@ -178,6 +192,8 @@ impl Safekeeping for BlockTraceStore {
                 self.backups.next_id(taken.0.max(newest.saturating_add(1)))
             }
         };
+        // Before the view: of what was deleted by now it has nothing. By names, not times: clocks jump.
+        let new = Manifest { without: self.clean_deletions()?, ..Manifest::new(id, taken) };
         let mut held = self.hold_everything();
         // Behind the view: counts of spans that have left it are there by now, and those of spans that are
         // about to leave are known for what they are when the store is opened.
@@ -186,12 +202,12 @@ impl Safekeeping for BlockTraceStore {
         let hashes = self.backups.hashes_of(&held, &known);
         let hash_of = |entry: &BlockEntry| hashes.get(&entry.key.block).copied();
         let blocks = held.iter().map(|entry| described(entry, hash_of(entry))).collect();
-        let planned = Manifest { blocks, ..Manifest::new(id, taken) };
+        let planned = Manifest { blocks, ..new.clone() };
         remember(&*self.engine, &planned)?;
         failpoint::reach(Failpoint::BackupPlanned);
         receiver.begin(&planned)?;
         receiver.records(piece, records)?;
-        let mut backup = Manifest { records: Some(piece), ..Manifest::new(id, taken) };
+        let mut backup = Manifest { records: Some(piece), ..new };
         // Passed on, a block may go: a long backup holds back no more than it has to.
         for entry in held.drain(..) {
             self.pass_on(&entry, hash_of(&entry), &mut backup, receiver)?;
