@@ -216,6 +216,21 @@ fn what_does_not_say_when_it_began_is_named() {
     assert_eq!(named(&harness, &deletion), [id]);
 }
 
+/// What leaves by its age while a deletion would take it is deleted, too.
+#[test]
+fn what_has_expired_meanwhile_is_named() {
+    for ground in grounds() {
+        let mut harness = filled(ground);
+        let before = back_up(&harness);
+        let deletion = delete(&harness);
+        harness.clock.advance(200 * HOUR);
+        assert_eq!(finish(&harness, &deletion).spans, 0);
+        assert_eq!(harness.store().status().span_count, 0);
+        harness.restart();
+        assert_eq!(named(&harness, &deletion), [before]);
+    }
+}
+
 /// A restored store hears of backups that nobody has compared with its deletions; of its own later ones it can tell.
 #[test]
 fn a_restored_store_takes_no_other_backup_for_a_later_one() {

@@ -75,7 +75,7 @@ impl BlockTraceStore {
             }
         }
         let job = self.accept(tenant, traces, damage.blocks())?;
-        self.adopt_deletion(&job);
+        self.unpin_soon(&job);
         failpoint::reach(Failpoint::ErasureHidden);
         self.described(&job.note.lock())
     }
@@ -106,8 +106,9 @@ impl BlockTraceStore {
         failpoint::reach(Failpoint::ErasureListed);
         self.put_deletion(RECORD, note.id, &note)?;
         failpoint::reach(Failpoint::ErasureNoted);
-        self.tenant_or_new(tenant).hide(list.into_iter(), note.snapshot);
-        Ok(Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) }))
+        let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
+        self.adopt_deletion(&job);
+        Ok(job)
     }
 
     pub(super) fn all_deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
@@ -176,12 +177,16 @@ impl BlockTraceStore {
         let tenant = note.tenant.clone();
         let job = Arc::new(Job { tenant, traces: traces.into_iter().collect(), note: Mutex::new(note) });
         self.adopt_deletion(&job);
+        self.unpin_soon(&job);
     }
 
     fn adopt_deletion(&self, job: &Arc<Job>) {
         let snapshot = job.note.lock().snapshot;
         self.tenant_or_new(&job.tenant).hide(job.traces.iter().copied(), snapshot);
         self.deletions.jobs.lock().push(job.clone());
+    }
+
+    fn unpin_soon(&self, job: &Job) {
         if let Err(error) = self.unpin_deleted(job) {
             tracing::warn!(%error, "pins of deleted traces stay until the deletion is done");
         }
@@ -259,7 +264,7 @@ impl BlockTraceStore {
         job.note.lock().damaged_blocks = damaged;
         let Some((hour, blocks)) = windows.into_iter().next() else { return Ok(false) };
         let Some(step) = Step::cut(blocks).into_iter().next() else { return Ok(false) };
-        self.note_commits(job, hour, &step)?;
+        self.note_commits(job, hour, step.blocks())?;
         let snapshot = job.note.lock().snapshot;
         let goes = |row: &SpanRow| row.sequence <= snapshot && job.traces.contains(&row.key.trace());
         let prepared = step.prepare(self, |row| !goes(row))?;
@@ -300,17 +305,33 @@ impl BlockTraceStore {
         look().inspect_err(|error: &BlockError| self.report_damage(entry, error, &Damage::default())).ok()
     }
 
-    /// Durable before the spans go: afterwards nobody could tell any more.
-    fn note_commits(&self, job: &Job, hour: Hour, step: &Step) -> Result<(), RewriteError> {
-        let mut note = job.note.lock();
-        let commits = note.commits.get(&hour).copied();
-        let (mut first, mut last) = commits.unwrap_or((u64::MAX, 0));
-        for meta in step.blocks().map(|entry| &entry.row.meta) {
-            first = first.min(meta.min_sequence);
-            last = last.max(meta.max_sequence).min(note.snapshot);
+    /// Notes what leaves by its age, by a rule or for lack of room while deletions are under way that would have
+    /// taken it: it is deleted all the same, and backups may hold it.
+    pub(super) fn note_leaving(&self, tenant: &TenantId, hour: Hour, step: &Step) -> Result<(), EngineError> {
+        let jobs = self.deletions.jobs.lock().clone();
+        for job in jobs.iter().filter(|job| job.tenant == *tenant) {
+            let goes = |entry: &&Arc<BlockEntry>| self.fate(job, entry) != Some(Fate::Stays);
+            self.note_commits(job, hour, step.blocks().filter(goes))?;
         }
-        if commits != Some((first, last)) {
-            note.commits.insert(hour, (first, last));
+        Ok(())
+    }
+
+    /// Durable before the spans go: afterwards nobody could tell any more.
+    fn note_commits<'b>(
+        &self,
+        job: &Job,
+        hour: Hour,
+        blocks: impl Iterator<Item = &'b Arc<BlockEntry>>,
+    ) -> Result<(), EngineError> {
+        let commits = blocks.map(|entry| (entry.row.meta.min_sequence, entry.row.meta.max_sequence));
+        let widen = |(a, b): (u64, u64), (c, d): (u64, u64)| (a.min(c), b.max(d));
+        let Some(leaving) = commits.reduce(widen) else { return Ok(()) };
+        let mut note = job.note.lock();
+        let before = note.commits.get(&hour).copied();
+        let (first, last) = before.map_or(leaving, |before| widen(before, leaving));
+        let after = (first, last.min(note.snapshot));
+        if before != Some(after) {
+            note.commits.insert(hour, after);
             self.put_deletion(RECORD, note.id, &*note)?;
             failpoint::reach(Failpoint::ErasureNamed);
         }

@@ -138,6 +138,7 @@ impl Window<'_> {
         let steps = Step::cut(fates.collect::<Vec<_>>());
         let mut spans = 0;
         for step in steps {
+            self.store.note_leaving(self.tenant, self.hour, &step)?;
             let mut counter = counts.then(Counter::default);
             if let Some(counter) = &mut counter {
                 counter.add_blocks(self.store, self.state, &step.going);
