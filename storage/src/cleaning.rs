@@ -76,6 +76,9 @@ pub enum CleaningError {
     /// It could not be made durable.
     #[error("the store could not note it down: {0}; nothing was deleted or pinned, try again")]
     Write(#[from] EngineError),
+    /// Others who let spans go, or keep them, have their turn.
+    #[error("retention or another deletion is at work; nothing was deleted or pinned, try again in a moment")]
+    Busy,
     /// More than one deletion may take.
     #[error(
         "more than {limit} traces match (max_deleted_traces); delete a shorter time at once, or lower the retention"

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use spandrel_block::record;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::check::check;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
@@ -212,6 +213,22 @@ fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
     harness.append(&[sent(9, 1)]);
     harness.maintain(2);
     assert_eq!(harness.trace(trace_id(9)).len(), 1, "{what}");
+}
+
+/// Not for damage: it would be set aside, and lost in the end.
+#[test]
+fn a_record_of_a_newer_version_keeps_a_store_closed() {
+    for at in 0..frozen().len() {
+        let mut newer = frozen();
+        newer[at].2 = record::encode(2, &7u64).unwrap();
+        let kind = newer[at].0.clone();
+        if kind.starts_with("counts-") {
+            continue; // It is read when somebody asks, and said to be newer then.
+        }
+        let (ground, _) = engine_with(&newer);
+        let why = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().unwrap();
+        assert!(why.contains(&kind) && why.contains("newer Spandrel"), "{why}");
+    }
 }
 
 #[test]

@@ -142,6 +142,7 @@ pub(super) fn cleaning(store: &dyn TraceStore) -> Result<&dyn Cleaning, Problem>
 pub(super) fn refused(error: CleaningError) -> Problem {
     match error {
         CleaningError::Read(error) => error.into(),
+        CleaningError::Busy => Problem::busy(error.to_string()),
         CleaningError::TooMany { .. } => Problem::parameter("q", error),
         CleaningError::Write(_) => {
             tracing::error!(%error, "a deletion or pin was not noted down");

@@ -45,14 +45,7 @@ pub fn encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, RecordErr
 
 /// Decodes a record of a known version.
 pub fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, RecordError> {
-    let Some((header, payload)) = bytes.split_first_chunk::<HEADER>() else {
-        return Err(RecordError::Short(bytes.len()));
-    };
-    let [found, sum @ ..] = *header;
-    // The checksum covers the version: a bit that flipped there is damage, and not another version.
-    if u64::from_le_bytes(sum) != checksum(found, payload) {
-        return Err(RecordError::Checksum);
-    }
+    let (found, payload) = checked(bytes)?;
     if found != known {
         return Err(RecordError::Version { found, known });
     }
@@ -62,6 +55,22 @@ pub fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, RecordE
         return Err(RecordError::Payload(format!("{} bytes too many", payload.len() - used)));
     }
     Ok(value)
+}
+
+/// Whether a record was written, and not damaged, by a newer Spandrel.
+pub fn is_newer(known: u8, bytes: &[u8]) -> bool {
+    checked(bytes).is_ok_and(|(found, _)| found > known)
+}
+
+/// The version, and the payload.
+fn checked(bytes: &[u8]) -> Result<(u8, &[u8]), RecordError> {
+    let Some((header, payload)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(RecordError::Short(bytes.len()));
+    };
+    let [found, sum @ ..] = *header;
+    // The checksum covers the version: a bit that flipped there is damage, and not another version.
+    let intact = u64::from_le_bytes(sum) == checksum(found, payload);
+    intact.then_some((found, payload)).ok_or(RecordError::Checksum)
 }
 
 fn config() -> impl bincode::config::Config {
@@ -92,11 +101,13 @@ mod tests {
             damaged[at] ^= 4;
             let found = decode::<(u32, String, Vec<u64>)>(1, &damaged);
             assert_eq!(found, Err(RecordError::Checksum), "byte {at}");
+            assert!(!is_newer(0, &damaged), "byte {at}");
         }
         assert_eq!(decode::<u32>(1, &[1, 2]), Err(RecordError::Short(2)));
         assert_eq!(
             decode::<(u32, String, Vec<u64>)>(2, &bytes),
             Err(RecordError::Version { found: 1, known: 2 })
         );
+        assert!(is_newer(0, &bytes) && !is_newer(1, &bytes));
     }
 }

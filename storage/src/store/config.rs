@@ -28,6 +28,8 @@ pub struct StoreConfig {
     pub merge_age: Duration,
     /// ...or so old while ingest is busy.
     pub merge_age_busy: Duration,
+    /// How long whoever asks for a deletion or a pin waits for retention, and for other deletions.
+    pub cleaning_patience: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
     /// Blocks that one merge reads at the most, each with a page of it in memory. So many spans as fill a merged
@@ -89,6 +91,7 @@ impl Default for StoreConfig {
             merge_spans: 4_000_000,
             merge_age: Duration::from_secs(10),
             merge_age_busy: Duration::from_secs(30),
+            cleaning_patience: Duration::from_secs(2),
             busy_percent: 35,
             max_merge_blocks: 512,
             max_unsealed_spans: 5_500_000,
@@ -121,6 +124,7 @@ impl StoreConfig {
             ("mergeSpans", Number(self.merge_spans)),
             ("mergeAge", Time(self.merge_age)),
             ("mergeAgeBusy", Time(self.merge_age_busy)),
+            ("cleaningPatience", Time(self.cleaning_patience)),
             ("busyPercent", Number(self.busy_percent)),
             ("maxMergeBlocks", Number(self.max_merge_blocks as u64)),
             ("sealedRows", Number(u64::from(self.sealed_rows))),

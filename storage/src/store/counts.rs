@@ -53,9 +53,9 @@ pub(crate) struct Counted {
 pub(super) struct Counter(HashMap<(u32, String, String, u8), Count>);
 
 /// The kinds of the engine's records: which counts there are, and (with a name behind it) the counts.
-const RECORD: &str = "counted";
+pub(super) const RECORD: &str = "counted";
 const COUNTS_RECORD: &str = "counts-";
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// The bits of the flags that tell requests and kinds apart, as in a block's rollups.
 const KIND_AND_PARENT: u8 = 0b0100_0111;
 

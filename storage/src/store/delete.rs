@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use spandrel_block::{BlockId, Hour, RowRange, TraceTable};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
@@ -20,7 +20,7 @@ use super::block::{BlockEntry, BlockError};
 use super::notes::{self, MISSING, Note, RECORD, TRACES_RECORD};
 use super::rewrite::{Fate, RewriteError, Step};
 use super::rows::SpanRow;
-use super::view::TenantState;
+use super::view::{TenantState, View};
 use super::{BlockTraceStore, OpenError, remembered_backups};
 use crate::api::{Damage, ReadError, TraceStore};
 use crate::backup::{BackupId, Manifest};
@@ -63,8 +63,10 @@ impl BlockTraceStore {
         plan: &ScanPlan,
     ) -> Result<Deletion, CleaningError> {
         let (mut traces, mut damage) = (HashSet::new(), Damage::default());
+        // What a rule lets go between the scan and the note is in the view of before.
+        let before = self.tenant(tenant).map(|state| state.view());
         // Traces that go already are hidden from this scan: their spans are the other deletion's.
-        if self.tenant(tenant).is_some() {
+        if before.is_some() {
             let scan = self.scan(tenant, plan)?;
             damage = scan.damage();
             for found in scan {
@@ -74,8 +76,7 @@ impl BlockTraceStore {
                 }
             }
         }
-        let job = self.accept(tenant, traces, damage.blocks())?;
-        self.unpin_soon(&job);
+        let job = self.accept(tenant, traces, damage.blocks(), before.as_deref())?;
         failpoint::reach(Failpoint::ErasureHidden);
         self.described(&job.note.lock())
     }
@@ -86,9 +87,10 @@ impl BlockTraceStore {
         tenant: &TenantId,
         traces: HashSet<TraceId>,
         damaged_blocks: u64,
-    ) -> Result<Arc<Job>, EngineError> {
+        before: Option<&View>,
+    ) -> Result<Arc<Job>, CleaningError> {
         // Whoever lets spans go by a rule meanwhile would count what is deleted.
-        let _one_by_one = self.cleaning.lock();
+        let _turn = self.turn()?;
         let note = Note {
             id: self.next_deletion()?,
             tenant: tenant.clone(),
@@ -108,7 +110,17 @@ impl BlockTraceStore {
         failpoint::reach(Failpoint::ErasureNoted);
         let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
         self.adopt_deletion(&job);
+        if let Some(before) = before {
+            self.note_left(&job, before)?;
+        }
+        self.unpin_soon(&job);
         Ok(job)
+    }
+
+    /// A turn among all who let spans go, or keep them. Whoever asks for one over the network holds a place for
+    /// questions, and does not wait for a whole window.
+    pub(super) fn turn(&self) -> Result<MutexGuard<'_, ()>, CleaningError> {
+        self.cleaning.try_lock_for(self.config.cleaning_patience).ok_or(CleaningError::Busy)
     }
 
     pub(super) fn all_deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
@@ -198,9 +210,10 @@ impl BlockTraceStore {
         jobs.iter().any(|job| job.tenant == *tenant && job.traces.contains(&trace))
     }
 
+    /// For whoever has his turn.
     fn unpin_deleted(&self, job: &Job) -> Result<(), EngineError> {
         for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
-            self.unpin_trace(&job.tenant, *trace)?;
+            self.take_pin(&job.tenant, *trace)?;
         }
         Ok(())
     }
@@ -305,6 +318,19 @@ impl BlockTraceStore {
         look().inspect_err(|error: &BlockError| self.report_damage(entry, error, &Damage::default())).ok()
     }
 
+    /// Notes what has left since a view was taken, by its age or by a rule, and would have been taken.
+    fn note_left(&self, job: &Job, before: &View) -> Result<(), EngineError> {
+        let Some(state) = self.tenant(&job.tenant) else { return Ok(()) };
+        let now = state.view();
+        let mut left: BTreeMap<Hour, Vec<&Arc<BlockEntry>>> = BTreeMap::new();
+        for entry in before.iter().filter(|entry| now.get(entry.key.block).is_none()) {
+            if self.fate(job, entry) != Some(Fate::Stays) {
+                left.entry(entry.key.hour).or_default().push(entry);
+            }
+        }
+        left.into_iter().try_for_each(|(hour, blocks)| self.note_commits(job, hour, blocks.into_iter()))
+    }
+
     /// Notes what leaves by its age, by a rule or for lack of room while deletions are under way that would have
     /// taken it: it is deleted all the same, and backups may hold it.
     pub(super) fn note_leaving(&self, tenant: &TenantId, hour: Hour, step: &Step) -> Result<(), EngineError> {
@@ -339,7 +365,9 @@ impl BlockTraceStore {
     }
 
     fn finish_deletion(&self, job: &Arc<Job>) -> Result<(), RewriteError> {
+        let turn = self.cleaning.lock();
         self.unpin_deleted(job)?;
+        drop(turn);
         let note = {
             let mut note = job.note.lock();
             note.finished = Some(self.clock.now());
@@ -362,7 +390,12 @@ impl BlockTraceStore {
 
 impl TenantState {
     fn hide(&self, traces: impl Iterator<Item = TraceId>, snapshot: u64) {
-        self.hidden.write().extend(traces.map(|trace| (trace, snapshot)));
+        let mut hidden = self.hidden.write();
+        for trace in traces {
+            // Another deletion may have promised more.
+            let promised = hidden.entry(trace).or_default();
+            *promised = snapshot.max(*promised);
+        }
     }
 
     fn show(&self, traces: &HashSet<TraceId>, snapshot: u64) {
@@ -406,7 +439,7 @@ impl Cleaning for BlockTraceStore {
     }
 
     fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
-        Ok(self.unpin_trace(tenant, trace)?)
+        self.unpin_trace(tenant, trace)
     }
 
     fn pins(&self, tenant: &TenantId) -> Vec<(TraceId, UnixNanos)> {
@@ -417,5 +450,36 @@ impl Cleaning for BlockTraceStore {
 impl From<EngineError> for ReadError {
     fn from(error: EngineError) -> Self {
         Self::Io(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use spandrel_proto::TimeRange;
+
+    use super::*;
+    use crate::engine::MemoryEngine;
+    use crate::plan::{Predicate, ScanPlan};
+    use crate::store::{StoreConfig, SystemClock};
+
+    #[test]
+    fn whoever_asks_does_not_wait_for_a_whole_window() {
+        let config = StoreConfig { cleaning_patience: Duration::ZERO, ..StoreConfig::default() };
+        let store =
+            BlockTraceStore::open(Arc::new(MemoryEngine::default()), Arc::new(SystemClock), config).unwrap();
+        let (tenant, trace) = (TenantId::default(), TraceId::from_bytes([1; 16]));
+        let plan = ScanPlan { predicate: Predicate::All, range: TimeRange::ALL };
+        let ask = || {
+            let deletion = store.delete(&tenant, &plan).map(drop);
+            [deletion, store.pin(&tenant, trace).map(drop), store.unpin(&tenant, trace).map(drop)]
+        };
+        let retention = store.cleaning.lock();
+        for refused in ask() {
+            assert!(matches!(refused, Err(CleaningError::Busy)), "{refused:?}");
+        }
+        drop(retention);
+        assert!(ask().iter().all(Result::is_ok));
     }
 }

@@ -129,6 +129,9 @@ pub enum OpenError {
         /// Which format it is of, and what to do.
         error: FormatError,
     },
+    /// So is a record beside the blocks.
+    #[error("record {0} was written by a newer Spandrel; use that one")]
+    NewerRecord(String),
     /// A deletion is under way, and nobody can tell any more of what. Without it, what it deletes would come back.
     #[error(
         "{0}; it says what must not come back, so the store stays closed: \
@@ -159,6 +162,9 @@ impl BlockTraceStore {
     ) -> Result<Self, OpenError> {
         if let Some(backup) = crate::restore::unfinished(&*engine)? {
             return Err(OpenError::HalfRestored(backup));
+        }
+        if let Some(record) = records::newer(&*engine)? {
+            return Err(OpenError::NewerRecord(record));
         }
         let store = Self {
             reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),

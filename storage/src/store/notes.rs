@@ -36,7 +36,7 @@ pub(super) const RECORD: &str = "deletion";
 pub(super) const TRACES_RECORD: &str = "deletion-traces";
 /// What follows where one that is done cannot be read.
 pub(super) const MISSING: &str = "it is missing among the deletions";
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Finished deletions that are remembered.
 const REMEMBERED: usize = 100;
 

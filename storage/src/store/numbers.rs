@@ -13,7 +13,7 @@ use crate::engine::EngineError;
 
 pub(super) const RECORD: &str = "numbers";
 const NAME: &str = "blocks";
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// More than one opening can use up.
 const RANGE: u64 = 1 << 32;
 

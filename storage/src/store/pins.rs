@@ -25,7 +25,7 @@ pub(super) type Pinned = BTreeMap<TraceId, UnixNanos>;
 
 /// The kind of the engine's records that pins are.
 pub(super) const RECORD: &str = "pin";
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Between tenant and trace in a record's name: no tenant has it in its own.
 const SEPARATOR: char = '/';
 
@@ -84,7 +84,7 @@ impl BlockTraceStore {
         trace: TraceId,
     ) -> Result<Option<UnixNanos>, CleaningError> {
         // Whoever drops windows waits: a pin that was answered must hold.
-        let _cleaning = self.cleaning.lock();
+        let _turn = self.turn()?;
         // A deletion takes the pins of its traces when it is done: one that was answered would be lost.
         if self.is_being_deleted(tenant, trace) {
             return Ok(None);
@@ -105,8 +105,13 @@ impl BlockTraceStore {
         Ok(Some(since))
     }
 
-    pub(super) fn unpin_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, EngineError> {
-        let _cleaning = self.cleaning.lock();
+    pub(super) fn unpin_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+        let _turn = self.turn()?;
+        Ok(self.take_pin(tenant, trace)?)
+    }
+
+    /// The same for whoever has his turn.
+    pub(super) fn take_pin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, EngineError> {
         if !self.pins.of(tenant).contains_key(&trace) {
             return Ok(false);
         }
