@@ -33,7 +33,7 @@ fmt: ## Format Rust and TypeScript
 fuzz: ## Fuzz the decoders for SECONDS each (default 60)
 	@scripts/fuzz.sh $${SECONDS_EACH:-60}
 
-bench: ## Measure a real server against its bars, at 1M and 5M spans (PROFILE=1: with a flame graph)
+bench: ## Measure a real server against its bars, at 1M and 5M spans (PROFILE=0: without a flame graph)
 	@scripts/bench.sh $(ARGS)
 
 env: ## Print the environment of the tests, for: eval "$$(make -s env)"

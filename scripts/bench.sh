@@ -5,7 +5,7 @@
 #   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
 #   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other
 #
-#   PROFILE=0                  without the flame graph
+#   PROFILE=0                  without the flame graph; PROFILE=1: an error where perf cannot record
 #   KILLS=200 POWER_LOSSES=200 how often the server is killed and power fails (20 and 50 unless said; 0: not)
 #
 # Each run leaves its report in benches/out/.
@@ -18,6 +18,10 @@ driver() {
         cargo run "${CARGO_LOCKED[@]}" --release --quiet -p spandrel-benches -- "$@"
 }
 
+can_record() {
+    perf record --quiet -e cpu-clock:u -o /dev/null -- true >/dev/null 2>&1 || { note "no flame graph: perf cannot record here"; false; }
+}
+
 # The tests of durability, for longer than CI does, and what they say about it.
 durability() { # TEST FUNCTION WORDS
     local said
@@ -25,7 +29,7 @@ durability() { # TEST FUNCTION WORDS
         printf '%s\n' "$said" >&2
         die "$2: something that was acknowledged is gone"
     fi
-    grep -E "$3" <<<"$said"
+    grep -E "$3" <<<"$said" || die "$2 said nothing"
 }
 
 kills() {
@@ -37,9 +41,10 @@ kills() {
 }
 
 power_losses() {
+    local runs=$((($1 + 24) / 25))
     echo
-    echo "Power loss at random moments, writes that were not synced are dropped, $1 times: nothing acknowledged is missing"
-    SPANDREL_POWER_RUNS=$((($1 + 24) / 25)) SPANDREL_POWER_POINTS=25 \
+    echo "Power loss at random moments, writes that were not synced are dropped, $((25 * runs)) times: nothing acknowledged is missing"
+    SPANDREL_POWER_RUNS=$runs SPANDREL_POWER_POINTS=25 \
         durability store_power_loss power_loss_takes_nothing_that_was_acknowledged 'POWER_SEED' |
         sed -E 's/^/  /' | tail -n 3
 }
@@ -49,16 +54,16 @@ if [[ "${1:-}" =~ ^(--compare|--help)$ ]]; then
     exit
 fi
 scripts/build.sh
-eval "$(scripts/env.sh)"
+environment="$(scripts/env.sh)"
+eval "$environment"
 mkdir -p benches/out
 run="benches/out/$(date -u +%Y%m%dT%H%M%SZ)"
 report=(--json "$run.json")
-if [[ "${PROFILE:-1}" == 1 ]]; then
-    if have perf; then
-        report+=(--profile "$run-profile")
-    else
-        note "no flame graph: perf is not installed"
-    fi
+if [[ "${PROFILE:-}" == 1 ]] || { [[ -z "${PROFILE:-}" ]] && can_record; }; then
+    report+=(--profile "$run-profile")
+fi
+if [[ "${KILLS:-20}" != 0 || "${POWER_LOSSES:-50}" != 0 ]]; then
+    cargo test "${CARGO_LOCKED[@]}" --quiet --no-run -p spandrel-tests --test e2e_durability --test store_power_loss
 fi
 driver "${report[@]}" "$@"
 if [[ "${KILLS:-20}" != 0 ]]; then kills "${KILLS:-20}"; fi

@@ -142,7 +142,7 @@ impl Kind {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Changed => "The trace has changed",
-            Self::Busy => "Too many queries at once",
+            Self::Busy => "Busy",
             Self::Unreadable => "The store could not be read",
         }
     }

@@ -194,6 +194,25 @@ fn where_a_block_was_damaged_all_are_named() {
     assert_eq!(named(&harness, &deletion), [before, second.id()]);
 }
 
+/// It has all of a trace: no block that can be read says which commits it came with.
+#[test]
+fn a_backup_from_before_the_damage_is_named() {
+    let engine = MemoryEngine::default();
+    let mut harness = Harness::new(Ground::Memory(engine.clone()));
+    harness.append(&[marked(1, 1), sent(2, 1)]);
+    harness.store().seal_all();
+    let first = Kept::of(harness.store());
+    let BackupBlock { key, bytes, .. } = first.blocks[0].clone();
+    harness.clock.advance(HOUR);
+    harness.append(&[marked(1, 2)]);
+    harness.store().seal_all();
+    (0..bytes as usize).for_each(|at| engine.damage(&key, at));
+    harness.restart();
+    let deletion = delete(&harness);
+    assert_eq!(finish(&harness, &deletion).damaged_blocks, 1);
+    assert_eq!(named(&harness, &deletion), [first.id()]);
+}
+
 /// Backups of earlier programs do not say when they began.
 #[test]
 fn what_does_not_say_when_it_began_is_named() {

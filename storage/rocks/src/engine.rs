@@ -58,6 +58,14 @@ pub enum OpenError {
         /// Why.
         error: rocksdb::Error,
     },
+    /// The folder does not say what is in it.
+    #[error("the files of the store in {path} cannot be listed: {error}")]
+    Folder {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A file is damaged or gone.
     #[error(
         "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or restore a backup \
@@ -254,7 +262,7 @@ impl OpenError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Engine(_) | Self::Damaged { .. } | Self::Headless { .. } | Self::Logless { .. } => true,
-            Self::Rocks { .. } | Self::NoSpace { .. } => false,
+            Self::Rocks { .. } | Self::NoSpace { .. } | Self::Folder { .. } => false,
         }
     }
 }

@@ -18,7 +18,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rocksdb::{DBRecoveryMode, ErrorKind};
-use spandrel_storage::engine::EngineError;
 
 use crate::disk::Disk;
 use crate::engine::{Database, OpenError, is_no_space};
@@ -54,8 +53,7 @@ struct Files {
 
 /// Opens the database of a data directory.
 pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
-    let files = Files::list(path)
-        .map_err(|error| EngineError::Io(format!("listing the files of {}: {error}", path.display())))?;
+    let files = Files::list(path).map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
     if files.have_lost_their_head() {
         return Err(OpenError::Headless { path: path.to_owned() });
     }

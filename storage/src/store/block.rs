@@ -207,7 +207,8 @@ impl BlockReader {
         let kind = SectionKind::Filter;
         let (parts, pages) = (header.pages(kind).len(), header.pages(SectionKind::Core).len());
         let read = || -> Result<FilterPart, BlockError> {
-            let part = FilterPart::decode(self.section(entry, kind, number)?, parts, pages, header.version());
+            let section = owned(self.section(entry, kind, number)?);
+            let part = FilterPart::decode(section, parts, pages, header.version());
             Ok(part.ok_or(FormatError::Damaged("token filter"))?)
         };
         part!(self, entry, kind, number, true, Filters, read()?)
@@ -401,8 +402,8 @@ impl BlockReader {
     }
 }
 
-/// Bytes that keep nothing but themselves alive. What is kept in the cache would else hold on to whatever they
-/// were read with, which nobody counts.
+/// Bytes that keep nothing but themselves alive, of what an engine has read for this alone or others hold, too. What is
+/// kept in the cache would else hold on to whatever they were read with, which nobody counts.
 fn owned(bytes: Bytes) -> Bytes {
     if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
 }

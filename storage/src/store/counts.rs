@@ -143,7 +143,7 @@ impl BlockTraceStore {
             let counted: Counted = match read(&name, &bytes) {
                 Ok(counted) => counted,
                 Err(error) => {
-                    self.set_counts_aside(name, &error);
+                    self.set_counts_aside(name, &error)?;
                     continue;
                 }
             };
@@ -159,21 +159,25 @@ impl BlockTraceStore {
     }
 
     /// Counts of which nobody can tell whose they are, and which blocks they stand for: no answer is whole without
-    /// them, until they would have gone anyway. They are named by a number that is about their time.
-    fn set_counts_aside(&self, name: String, error: &EngineError) {
-        if let Some(id) = written(&name) {
+    /// them, until they would have gone anyway. Where the counts themselves can be read, their last minute is about
+    /// their time; where not, they stay as long as if they were new.
+    fn set_counts_aside(&self, name: String, error: &EngineError) -> Result<(), EngineError> {
+        if let Ok(id) = u64::from_str_radix(&name, 16) {
             self.see_block(BlockId(id));
         }
+        let rows = self.engine.records(&format!("{COUNTS_RECORD}{name}"))?;
+        let minutes = rows.iter().filter_map(|(_, bytes)| read::<Vec<Count>>(&name, bytes).ok()).flatten();
+        let last = minutes.map(|count| u64::from(count.minute).saturating_mul(MINUTE)).max();
         self.damaged_records.report(error, "aggregates lack what a rule has let go");
-        self.lost_counts.lock().insert(name);
+        self.lost_counts.lock().insert(name, last.map_or_else(|| self.clock.now(), UnixNanos));
+        Ok(())
     }
 
     /// Lets damaged counts go that have outlived their retention by now.
     pub(super) fn drop_expired_lost_counts(&self) -> Result<(), EngineError> {
         let horizon = self.clock.now().minus(self.config.rollup_retention());
-        let is_over = |name: &&String| written(name).is_some_and(|written| UnixNanos(written) <= horizon);
-        let expired: Vec<String> = self.lost_counts.lock().iter().filter(is_over).cloned().collect();
-        for name in expired {
+        let lost = self.lost_counts.lock().clone();
+        for (name, _) in lost.into_iter().filter(|(_, last)| *last <= horizon) {
             self.engine.put_record(&format!("{COUNTS_RECORD}{name}"), "", None)?;
             self.engine.put_record(RECORD, &name, None)?;
             self.lost_counts.lock().remove(&name);
@@ -242,7 +246,7 @@ impl BlockTraceStore {
         range: &TimeRange,
         damage: &Damage,
     ) -> Result<Vec<Count>, EngineError> {
-        self.lost_counts.lock().iter().for_each(|_| damage.add());
+        self.lost_counts.lock().keys().for_each(|_| damage.add());
         let listed = state.counted.read().clone();
         let mut found = Vec::new();
         for counted in listed.iter().filter(|counted| counted.counts_for(view)) {
@@ -263,11 +267,6 @@ impl BlockTraceStore {
         }
         Ok(found)
     }
-}
-
-/// The number in the name of counts, which is about the time when they were written.
-fn written(name: &str) -> Option<u64> {
-    u64::from_str_radix(name, 16).ok()
 }
 
 fn rows_kind(counted: &Counted) -> String {

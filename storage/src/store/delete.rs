@@ -103,16 +103,19 @@ impl BlockTraceStore {
             commits: BTreeMap::new(),
         };
         let list: Vec<TraceId> = traces.iter().copied().collect();
+        let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
+        let left = before.map(|before| self.left_since(&job, before)).unwrap_or_default();
+        let note = {
+            let mut note = job.note.lock();
+            note.commits = left;
+            note.clone()
+        };
         // The list first: a deletion that is noted has one.
         self.put_deletion(TRACES_RECORD, note.id, &list)?;
         failpoint::reach(Failpoint::ErasureListed);
         self.put_deletion(RECORD, note.id, &note)?;
         failpoint::reach(Failpoint::ErasureNoted);
-        let job = Arc::new(Job { tenant: tenant.clone(), traces, note: Mutex::new(note) });
         self.adopt_deletion(&job);
-        if let Some(before) = before {
-            self.note_left(&job, before)?;
-        }
         self.unpin_soon(&job);
         Ok(job)
     }
@@ -264,17 +267,20 @@ impl BlockTraceStore {
     fn delete_from_one_window(&self, job: &Job) -> Result<bool, RewriteError> {
         let Some(state) = self.tenant(&job.tenant) else { return Ok(false) };
         let _one_by_one = self.cleaning.lock();
-        let mut damaged = 0;
+        let mut unreadable: BTreeMap<Hour, Vec<Arc<BlockEntry>>> = BTreeMap::new();
         let mut windows: BTreeMap<Hour, Vec<(Arc<BlockEntry>, Fate)>> = BTreeMap::new();
         for entry in state.view().iter() {
-            let fate = if self.is_damaged(entry) { None } else { self.fate(job, entry) };
-            match fate {
-                None => damaged += 1,
+            match self.fate(job, entry) {
+                None => unreadable.entry(entry.key.hour).or_default().push(entry.clone()),
                 Some(Fate::Stays) => {}
                 Some(fate) => windows.entry(entry.key.hour).or_default().push((entry.clone(), fate)),
             }
         }
-        job.note.lock().damaged_blocks = damaged;
+        job.note.lock().damaged_blocks = unreadable.values().map(|blocks| blocks.len() as u64).sum();
+        // A backup from before the damage has them whole.
+        for (hour, blocks) in &unreadable {
+            self.note_commits(job, *hour, blocks.iter())?;
+        }
         let Some((hour, blocks)) = windows.into_iter().next() else { return Ok(false) };
         let Some(step) = Step::cut(blocks).into_iter().next() else { return Ok(false) };
         self.note_commits(job, hour, step.blocks())?;
@@ -295,11 +301,14 @@ impl BlockTraceStore {
         let look = || {
             let (meta, snapshot) = (&entry.row.meta, job.note.lock().snapshot);
             if meta.min_sequence > snapshot {
-                return Ok(Fate::Stays);
+                return Ok(Some(Fate::Stays));
+            }
+            if self.is_damaged(entry) {
+                return Ok(None);
             }
             let traces = self.reader.traces(entry)?;
             if meta.max_sequence <= snapshot {
-                return Ok(Fate::of(&traces, |trace| !job.traces.contains(&trace)));
+                return Ok(Some(Fate::of(&traces, |trace| !job.traces.contains(&trace))));
             }
             let goes = |rows: RowRange| {
                 let mut any = false;
@@ -313,22 +322,25 @@ impl BlockTraceStore {
             let any = |traces: &TraceTable| {
                 traces.entries().iter().any(|(trace, rows)| job.traces.contains(trace) && goes(*rows))
             };
-            Ok(if any(&traces) { Fate::Shrinks } else { Fate::Stays })
+            Ok(Some(if any(&traces) { Fate::Shrinks } else { Fate::Stays }))
         };
-        look().inspect_err(|error: &BlockError| self.report_damage(entry, error, &Damage::default())).ok()
+        look()
+            .inspect_err(|error: &BlockError| self.report_damage(entry, error, &Damage::default()))
+            .unwrap_or_default()
     }
 
-    /// Notes what has left since a view was taken, by its age or by a rule, and would have been taken.
-    fn note_left(&self, job: &Job, before: &View) -> Result<(), EngineError> {
-        let Some(state) = self.tenant(&job.tenant) else { return Ok(()) };
-        let now = state.view();
-        let mut left: BTreeMap<Hour, Vec<&Arc<BlockEntry>>> = BTreeMap::new();
+    /// The commits of what has left since a view was taken, by its age or by a rule, and would have been taken.
+    fn left_since(&self, job: &Job, before: &View) -> BTreeMap<Hour, (u64, u64)> {
+        let Some(state) = self.tenant(&job.tenant) else { return BTreeMap::new() };
+        let (now, snapshot) = (state.view(), job.note.lock().snapshot);
+        let mut left = BTreeMap::new();
         for entry in before.iter().filter(|entry| now.get(entry.key.block).is_none()) {
             if self.fate(job, entry) != Some(Fate::Stays) {
-                left.entry(entry.key.hour).or_default().push(entry);
+                let known = left.get(&entry.key.hour).copied();
+                left.insert(entry.key.hour, widened(known, commits(entry), snapshot));
             }
         }
-        left.into_iter().try_for_each(|(hour, blocks)| self.note_commits(job, hour, blocks.into_iter()))
+        left
     }
 
     /// Notes what leaves by its age, by a rule or for lack of room while deletions are under way that would have
@@ -349,15 +361,13 @@ impl BlockTraceStore {
         hour: Hour,
         blocks: impl Iterator<Item = &'b Arc<BlockEntry>>,
     ) -> Result<(), EngineError> {
-        let commits = blocks.map(|entry| (entry.row.meta.min_sequence, entry.row.meta.max_sequence));
-        let widen = |(a, b): (u64, u64), (c, d): (u64, u64)| (a.min(c), b.max(d));
-        let Some(leaving) = commits.reduce(widen) else { return Ok(()) };
+        // Before the note is held: whoever looks into blocks on the way needs it.
+        let leaving: Vec<(u64, u64)> = blocks.map(|entry| commits(entry)).collect();
         let mut note = job.note.lock();
-        let before = note.commits.get(&hour).copied();
-        let (first, last) = before.map_or(leaving, |before| widen(before, leaving));
-        let after = (first, last.min(note.snapshot));
-        if before != Some(after) {
-            note.commits.insert(hour, after);
+        let (before, snapshot) = (note.commits.get(&hour).copied(), note.snapshot);
+        let after = leaving.into_iter().fold(before, |known, more| Some(widened(known, more, snapshot)));
+        if let Some(range) = after.filter(|_| after != before) {
+            note.commits.insert(hour, range);
             self.put_deletion(RECORD, note.id, &*note)?;
             failpoint::reach(Failpoint::ErasureNamed);
         }
@@ -384,6 +394,17 @@ impl BlockTraceStore {
         tracing::info!(deletion = %name, traces, spans, damaged, "a deletion is done");
         Ok(self.forget_old_deletions()?)
     }
+}
+
+/// The first and the last commit of a block.
+fn commits(entry: &BlockEntry) -> (u64, u64) {
+    (entry.row.meta.min_sequence, entry.row.meta.max_sequence)
+}
+
+/// A range of commits that has more of them, up to a last one.
+fn widened(known: Option<(u64, u64)>, (first, last): (u64, u64), most: u64) -> (u64, u64) {
+    let (known_first, known_last) = known.unwrap_or((first, 0));
+    (first.min(known_first), last.max(known_last).min(most))
 }
 
 // === impl TenantState: traces that nobody is to see any more ===

@@ -37,7 +37,7 @@ mod summary;
 mod trouble;
 mod view;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -95,8 +95,8 @@ pub struct BlockTraceStore {
     doomed: Mutex<Vec<Arc<BlockEntry>>>,
     damaged: Arc<DamagedBlocks>,
     damaged_records: DamagedRecords,
-    /// Counts that nobody can tell whose they are.
-    lost_counts: Mutex<BTreeSet<String>>,
+    /// Counts that nobody can tell whose they are, and about when they were.
+    lost_counts: Mutex<BTreeMap<String, UnixNanos>>,
     /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
