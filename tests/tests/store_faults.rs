@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
-use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, verify};
+use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, record, verify};
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, MemoryEngine, NewBlock};
@@ -221,8 +221,7 @@ fn a_damaged_catalog_row_is_named() {
     };
     let error = open(&engine).err().unwrap().to_string();
     assert!(error.contains("checksum") && error.contains(&key.block.0.to_string()), "{error}");
-    row[0] = 9;
-    engine.commit(&change(row)).unwrap();
+    engine.commit(&change(record::encode(9, &7u64).unwrap())).unwrap();
     let error = open(&engine).err().unwrap().to_string();
     assert!(error.contains("record version 9") && error.contains("newer"), "{error}");
 }
