@@ -293,7 +293,8 @@ pub struct StoreStatus {
     pub appended_spans: u64,
     /// Blocks set aside because they are damaged.
     pub damaged_blocks: u64,
-    /// The log was damaged when the store was opened, and cut off there: acknowledged spans may be missing.
+    /// The log was damaged when the store was opened, and cut off there, or it was given up: acknowledged spans may
+    /// be missing.
     pub log_was_cut: bool,
     /// Small records beside the blocks (pins, counts, deletions that are done) that are damaged.
     pub damaged_records: u64,

@@ -2,7 +2,8 @@
 //!
 //! Every checksum of every section of every block, what the sections say of each other, catalog rows
 //! against their blocks, index rows against the blocks that they point into and the other way round,
-//! records beside the blocks (pins, deletions, counts, numbers, backups), and data that nothing refers to. Only reads: what to do about damage is somebody else's decision.
+//! records beside the blocks (pins, deletions, counts, numbers, backups), and data that nothing refers to. Only
+//! reads: what to do about damage is somebody else's decision.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -37,7 +37,7 @@ const NO_LOG: &str = "000000.log";
 /// A database that is open.
 pub(crate) struct Opened {
     pub(crate) db: Database,
-    /// The end of its log was damaged and is cut off.
+    /// The end of its log was damaged and is cut off, or all of it was given up.
     pub(crate) log_was_cut: bool,
 }
 
