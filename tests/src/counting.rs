@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use spandrel_block::{BlockId, BlockKey, CatalogRow, Header, RowRange, SectionKind};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
-use spandrel_storage::engine::{
-    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, Records, TraceIndex,
-};
+use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
+
+use crate::pass_on::pass_on;
 
 /// Passes everything on and counts questions.
 pub struct CountingEngine {
@@ -106,16 +106,6 @@ impl Catalog for CountingEngine {
     }
 }
 
-impl Inspect for CountingEngine {
-    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
-        self.inner.stored_blocks()
-    }
-
-    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
-        self.inner.each_index_row(show)
-    }
-}
-
 impl Records for CountingEngine {
     fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         self.inner.records(kind)
@@ -126,28 +116,4 @@ impl Records for CountingEngine {
     }
 }
 
-impl Engine for CountingEngine {
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn stored_bytes(&self) -> u64 {
-        self.inner.stored_bytes()
-    }
-
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-        self.inner.reclaim(quiet)
-    }
-
-    fn flush(&self) -> Result<(), EngineError> {
-        self.inner.flush()
-    }
-
-    fn log_was_cut(&self) -> bool {
-        self.inner.log_was_cut()
-    }
-
-    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
-        self.inner.purge(begin)
-    }
-}
+pass_on!(CountingEngine);

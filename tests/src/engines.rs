@@ -8,9 +8,9 @@ use parking_lot::{Condvar, Mutex};
 use spandrel_block::{BlockId, BlockKey, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
-use spandrel_storage::engine::{
-    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, Records, TraceIndex,
-};
+use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
+
+use crate::pass_on::pass_on;
 
 /// Passes everything on, but commits of one tenant wait at a gate.
 pub struct GatedEngine {
@@ -83,16 +83,6 @@ impl TraceIndex for GatedEngine {
     }
 }
 
-impl Inspect for GatedEngine {
-    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
-        self.inner.stored_blocks()
-    }
-
-    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
-        self.inner.each_index_row(show)
-    }
-}
-
 impl Records for GatedEngine {
     fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         self.inner.records(kind)
@@ -103,20 +93,4 @@ impl Records for GatedEngine {
     }
 }
 
-impl Engine for GatedEngine {
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn stored_bytes(&self) -> u64 {
-        self.inner.stored_bytes()
-    }
-
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-        self.inner.reclaim(quiet)
-    }
-
-    fn flush(&self) -> Result<(), EngineError> {
-        self.inner.flush()
-    }
-}
+pass_on!(GatedEngine);

@@ -26,6 +26,7 @@ pub mod mortal;
 pub mod neutral;
 pub mod oracle;
 pub mod otlp;
+mod pass_on;
 pub mod server;
 pub mod shim;
 pub mod spans;

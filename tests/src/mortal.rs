@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 use spandrel_block::{BlockId, BlockKey, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
-use spandrel_storage::engine::{
-    BlockStore, Catalog, Change, EngineError, IndexRow, Inspect, Records, TraceIndex,
-};
+use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
+
+use crate::pass_on::pass_on;
 
 /// When an engine dies. Clones speak of the same engine.
 #[derive(Debug, Clone, Default)]
@@ -101,16 +101,6 @@ impl TraceIndex for MortalEngine {
     }
 }
 
-impl Inspect for MortalEngine {
-    fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
-        self.inner.stored_blocks()
-    }
-
-    fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {
-        self.inner.each_index_row(show)
-    }
-}
-
 impl Records for MortalEngine {
     fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
         self.inner.records(kind)
@@ -121,24 +111,4 @@ impl Records for MortalEngine {
     }
 }
 
-impl Engine for MortalEngine {
-    fn free_bytes(&self) -> Option<u64> {
-        self.inner.free_bytes()
-    }
-
-    fn stored_bytes(&self) -> u64 {
-        self.inner.stored_bytes()
-    }
-
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-        self.inner.reclaim(quiet)
-    }
-
-    fn flush(&self) -> Result<(), EngineError> {
-        self.inner.flush()
-    }
-
-    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
-        self.inner.purge(begin)
-    }
-}
+pass_on!(MortalEngine);

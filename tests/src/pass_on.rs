@@ -1,0 +1,50 @@
+//! What engines that stand before another one only pass on: said once for all of them.
+
+/// Implements [`Inspect`] and [`Engine`] for an engine whose field `inner` is another one.
+///
+/// [`Inspect`]: spandrel_storage::engine::Inspect
+/// [`Engine`]: spandrel_storage::Engine
+macro_rules! pass_on {
+    ($engine:ty) => {
+        impl spandrel_storage::engine::Inspect for $engine {
+            fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
+                self.inner.stored_blocks()
+            }
+
+            fn each_index_row(
+                &self,
+                show: &mut dyn FnMut(spandrel_storage::engine::IndexRow),
+            ) -> Result<(), EngineError> {
+                self.inner.each_index_row(show)
+            }
+        }
+
+        impl spandrel_storage::Engine for $engine {
+            fn free_bytes(&self) -> Option<u64> {
+                self.inner.free_bytes()
+            }
+
+            fn stored_bytes(&self) -> u64 {
+                self.inner.stored_bytes()
+            }
+
+            fn log_was_cut(&self) -> bool {
+                self.inner.log_was_cut()
+            }
+
+            fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
+                self.inner.reclaim(quiet)
+            }
+
+            fn flush(&self) -> Result<(), EngineError> {
+                self.inner.flush()
+            }
+
+            fn purge(&self, begin: bool) -> Result<bool, EngineError> {
+                self.inner.purge(begin)
+            }
+        }
+    };
+}
+
+pub(crate) use pass_on;
