@@ -102,6 +102,10 @@ failpoints! {
     CommitStaged,
     /// It is written; the engine's own books do not know.
     CommitWritten,
+    /// RocksDB writes to a new log, and what it holds is not acknowledged; that it is the newest is not noted.
+    LogSwitched,
+    /// That is noted.
+    LogNoted,
     /// A deletion is staged, not written.
     DeleteStaged,
     /// It is written.

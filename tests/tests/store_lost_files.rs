@@ -137,6 +137,37 @@ fn without_one_of_several_logs_a_store_does_not_open() {
     assert!(why.contains("Missing WAL"), "{why}");
 }
 
+/// RocksDB has noted all but this one.
+#[test]
+fn without_the_newest_of_several_logs_a_store_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    append(&open(folder.path()).unwrap(), 1..=40, 100_000);
+    let logs = files(folder.path(), "", ".log");
+    assert!(logs.len() > 2, "{logs:?}");
+    let newest = &logs[logs.len() - 1..];
+    let (kept, its_name) = (fs::read(&newest[0]).unwrap(), newest[0].file_name().unwrap().to_str().unwrap());
+    remove(newest);
+    let why = refusal(folder.path());
+    assert!(why.contains("has lost its write-ahead log") && why.contains(its_name), "{why}");
+    // It may be put back,
+    fs::write(&newest[0], kept).unwrap();
+    assert_eq!(found(&open(folder.path()).unwrap(), 1..=40), 40);
+    append(&open(folder.path()).unwrap(), 41..=80, 100_000);
+    remove(&files(folder.path(), "", ".log").split_off(2));
+    refusal(folder.path());
+    // or given up, with all that follows what is left. A number that was given up may be given again.
+    File::create(folder.path().join("store/000000.log")).unwrap();
+    let harness = open(folder.path()).unwrap();
+    assert!(harness.store().status().log_was_cut, "it is told");
+    let after = found(&harness, 41..=80);
+    assert_eq!((found(&harness, 1..=40), found(&harness, 41..=40 + after as u64)), (40, after));
+    assert!(after < 40);
+    append(&harness, 81..=81, 10);
+    drop(harness);
+    let harness = open(folder.path()).unwrap();
+    assert_eq!((found(&harness, 81..=81), harness.store().status().log_was_cut), (1, false));
+}
+
 #[test]
 fn without_a_table_or_its_manifest_a_store_does_not_open() {
     for (begin, end) in [("", ".sst"), ("MANIFEST", "")] {

@@ -18,6 +18,7 @@ use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
 use crate::live::LiveBlocks;
+use crate::mark::LogMark;
 use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
 use crate::recovery::{self, Opened};
 
@@ -40,6 +41,7 @@ pub struct RocksEngine {
     disk: Disk,
     durability: Durability,
     log_was_cut: bool,
+    mark: LogMark,
     live: LiveBlocks,
     /// Commits that remove rows check them first, and so go one by one.
     removing: Mutex<()>,
@@ -77,15 +79,17 @@ pub enum OpenError {
         /// What is wrong.
         error: rocksdb::Error,
     },
-    /// The log is gone.
+    /// The log is gone, or the newest of its files.
     #[error(
-        "the store in {path} has lost its write-ahead log (*.log), and with it the spans that were acknowledged \
+        "the store in {path} has lost its write-ahead log ({missing}), and with it the spans that were acknowledged \
          last; put it back, or restore a backup into another directory. To go on without what it held, put an \
          empty file 000000.log there"
     )]
     Logless {
         /// Where.
         path: PathBuf,
+        /// The file, or all of them.
+        missing: String,
     },
     /// There are data, and nothing that leads to them.
     #[error(
@@ -124,11 +128,7 @@ impl RocksEngine {
     pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
         let path = disk.directory().join(DIRECTORY);
         let live = LiveBlocks::default();
-        let Opened { db, log_was_cut } = recovery::open(&path, &disk, &live)?;
-        // On a full disk there may be no room for the mark. It is one more line of defence.
-        if let Err(error) = recovery::mark(&path) {
-            tracing::warn!(%error, "that the store has a log cannot be noted; should the log get lost, nobody may notice");
-        }
+        let Opened { db, mark, log_was_cut } = recovery::open(&path, &disk, &live)?;
         disk.sync_entries()
             .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
@@ -136,6 +136,7 @@ impl RocksEngine {
             disk,
             durability,
             log_was_cut,
+            mark,
             live,
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
@@ -176,7 +177,11 @@ impl RocksEngine {
         if let Err(EngineError::NoSpace(_)) = result {
             self.disk.release_reserve();
         }
-        result
+        result?;
+        self.mark.keep(&self.db).unwrap_or_else(|error| {
+            tracing::warn!(%error, "which log is the newest cannot be noted; should it get lost, nobody may notice");
+        });
+        Ok(())
     }
 
     /// Checks that removed rows are there and turns them into replaced blocks.

@@ -20,6 +20,7 @@
 mod disk;
 mod engine;
 mod live;
+mod mark;
 mod options;
 mod orphans;
 mod recovery;

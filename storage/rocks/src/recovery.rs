@@ -8,12 +8,12 @@
 //! skipping over the damage could keep a deletion without the merge that made it harmless. It is told
 //! aloud, because a bit that flipped in the log looks the same.
 //!
-//! What RocksDB does not notice is that its log is gone as a whole: it opens with what was written out, as if
-//! nothing had come after that. Names that end in `.log` invite to be tidied up, so the store has a mark that
-//! there is a log, and does not open without one.
+//! What RocksDB does not notice is that the log is gone that it wrote to last, or all of it: it opens with what the
+//! others hold and with what was written out, as if nothing had come after that. Names that end in `.log` invite to
+//! be tidied up, so the store has a mark of its newest log (`mark.rs`), and does not open without it.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,21 +22,17 @@ use rocksdb::{DBRecoveryMode, ErrorKind};
 use crate::disk::Disk;
 use crate::engine::{Database, OpenError, is_no_space};
 use crate::live::LiveBlocks;
+use crate::mark::{self, LogMark};
 use crate::options;
 use crate::orphans::BlobFiles;
 
-/// A file beside the log, which says to people what it means.
-const MARK: &str = "HAS-LOG";
-const MARK_TEXT: &str = "\
-    This store has a write-ahead log: files whose names end in .log. They hold acknowledged spans, and without\n\
-    them the store does not open.\n";
-
-/// An empty file of this name says that the log is gone for good, and to go on without what it held.
+/// An empty file of this name says that log files are gone for good, and to go on without what they held.
 const NO_LOG: &str = "000000.log";
 
 /// A database that is open.
 pub(crate) struct Opened {
     pub(crate) db: Database,
+    pub(crate) mark: LogMark,
     /// The end of its log was damaged and is cut off, or all of it was given up.
     pub(crate) log_was_cut: bool,
 }
@@ -46,9 +42,12 @@ pub(crate) struct Opened {
 struct Files {
     head: bool,
     data: bool,
-    log: bool,
+    /// The number of the newest log.
+    log: Option<u64>,
     no_log: bool,
     mark: bool,
+    /// The number of the log that has to be there, or a later one.
+    noted: Option<u64>,
 }
 
 /// Opens the database of a data directory.
@@ -57,10 +56,11 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
     if files.have_lost_their_head() {
         return Err(OpenError::Headless { path: path.to_owned() });
     }
-    if files.have_lost_their_log() {
-        return Err(OpenError::Logless { path: path.to_owned() });
+    if files.have_lost_their_log() && !files.no_log {
+        let missing = files.noted.map_or_else(|| "*.log".to_owned(), mark::log_name);
+        return Err(OpenError::Logless { path: path.to_owned(), missing });
     }
-    let given_up = files.log_is_given_up();
+    let given_up = files.have_lost_their_log();
     let open = |recovery| {
         let families = options::families(live, disk.reserve_bytes());
         let mut database = options::database(recovery);
@@ -97,14 +97,21 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
             Ok(blobs) => blobs.remove_orphans(db, &options::ALL),
             Err(error) => tracing::warn!(%error, "what a killed process was writing is not looked for"),
         })
-        .inspect(|_| {
-            if given_up {
-                tracing::error!("the write-ahead log was given up: what it held is missing");
-                // It was said for this time.
-                let _ = fs::remove_file(path.join(NO_LOG));
+        .map(|db| {
+            let mark = LogMark::new(path.to_owned());
+            let marked = mark.keep(&db);
+            match marked {
+                // On a full disk there may be no room for it. It is one more line of defence.
+                Err(error) => tracing::warn!(%error, "which log is the newest cannot be noted"),
+                Ok(()) if given_up => {
+                    tracing::error!("log files were given up: what they held is missing");
+                    // It was said for this time, and a mark of what is there now is in the place of the old one.
+                    let _ = fs::remove_file(path.join(NO_LOG));
+                }
+                Ok(()) => {}
             }
+            Opened { db, mark, log_was_cut: log_was_cut || given_up }
         })
-        .map(|db| Opened { db, log_was_cut: log_was_cut || given_up })
 }
 
 fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
@@ -119,22 +126,12 @@ fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
     }
 }
 
-/// Notes that there is a log. RocksDB has made it and synced the folder by the time that it is open, so that no
-/// power loss leaves the mark without it; nothing is acknowledged before.
-pub(crate) fn mark(path: &Path) -> io::Result<()> {
-    let mark = path.join(MARK);
-    if !mark.exists() {
-        fs::write(mark, MARK_TEXT)?;
-    }
-    File::open(path)?.sync_all()
-}
-
 // === impl Files ===
 
 impl Files {
     /// What is there; nothing in a folder that is not there yet.
     fn list(path: &Path) -> io::Result<Self> {
-        let mut files = Self::default();
+        let mut files = Self { noted: mark::read(path), ..Self::default() };
         let entries = match fs::read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
             entries => entries?,
@@ -144,8 +141,8 @@ impl Files {
             match name.extension().and_then(OsStr::to_str) {
                 Some("sst" | "blob") => files.data = true,
                 Some("log") if name.as_os_str() == NO_LOG => files.no_log = true,
-                Some("log") => files.log = true,
-                _ if name.as_os_str() == MARK => files.mark = true,
+                Some("log") => files.log = files.log.max(mark::log_number(&name)),
+                _ if name.as_os_str() == mark::MARK => files.mark = true,
                 _ if name.as_os_str() == "CURRENT" => files.head = true,
                 _ => {}
             }
@@ -156,17 +153,12 @@ impl Files {
     /// Whether there are data, and the file that leads to them is gone: RocksDB would take that for a new
     /// store, and remove the data. A store that is being made has that file before it has data.
     fn have_lost_their_head(&self) -> bool {
-        !self.head && (self.data || self.log)
+        !self.head && (self.data || self.log.is_some())
     }
 
-    /// Whether there has been a log, none is left, and nobody has said to go on without. A store that is being made
-    /// has one before it has data, and an old one goes after a new one has come.
+    /// Whether there has been a log that is not there any more: any at all, or the newest. A store that is being
+    /// made has one before it has data, and an old one goes after a new one has come.
     fn have_lost_their_log(&self) -> bool {
-        (self.mark || self.data) && !self.log && !self.no_log
-    }
-
-    /// Whether it is gone, and somebody has said to go on without.
-    fn log_is_given_up(&self) -> bool {
-        (self.mark || self.data) && !self.log && self.no_log
+        (self.mark || self.data) && (self.log.is_none() || self.log < self.noted)
     }
 }

@@ -1,0 +1,137 @@
+//! The mark that a store has a write-ahead log, and which of its files is the newest.
+//!
+//! RocksDB notes the log files that it has closed and asks for them again. Of the one that it writes to it notes
+//! nothing: without that file it opens as if nothing had come after the others. So its number is noted here,
+//! before what it holds is acknowledged. What follows from a log that is gone is decided in `recovery.rs`.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use rocksdb::properties::CURRENT_SUPER_VERSION_NUMBER;
+use spandrel_storage::failpoint::{self, Failpoint};
+
+use crate::engine::Database;
+use crate::options;
+
+/// A file beside the log, which says to people what it means.
+pub(crate) const MARK: &str = "HAS-LOG";
+const UNFINISHED: &str = "HAS-LOG.tmp";
+const TEXT: &str = "\
+    This store has a write-ahead log: files whose names end in .log. They hold acknowledged spans, and without\n\
+    them the store does not open. The newest of them, or a later one, has to be there:\n";
+
+/// The mark of a store that is open.
+pub(crate) struct LogMark {
+    folder: PathBuf,
+    /// The state of the database for which the mark is right, as [`state`] counts it; zero at first.
+    right_for: AtomicU64,
+    /// The number in the file.
+    noted: Mutex<u64>,
+}
+
+/// Of a file of the log, from its name; zero of a log that somebody has given up.
+pub(crate) fn log_number(name: &Path) -> Option<u64> {
+    let is_log = name.extension().is_some_and(|extension| extension == "log");
+    name.file_stem()?.to_str()?.parse().ok().filter(|_| is_log)
+}
+
+/// The name of a file of the log.
+pub(crate) fn log_name(number: u64) -> String {
+    format!("{number:06}.log")
+}
+
+/// The number in a mark. One of an older version has none, and so has one that cannot be read: it says no more
+/// than that there is a log.
+pub(crate) fn read(folder: &Path) -> Option<u64> {
+    let text = fs::read_to_string(folder.join(MARK)).ok()?;
+    log_number(Path::new(text.lines().last()?))
+}
+
+/// Changes whenever a memtable takes the place of another one, and with it, maybe, a log that of another one.
+fn state(db: &Database) -> u64 {
+    let versions = options::ALL.iter().filter_map(|name| {
+        let family = db.cf_handle(name)?;
+        db.property_int_value_cf(&family, CURRENT_SUPER_VERSION_NUMBER).ok().flatten()
+    });
+    versions.sum()
+}
+
+// === impl LogMark ===
+
+impl LogMark {
+    /// Of a store in a folder; nothing is noted yet.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, right_for: AtomicU64::new(0), noted: Mutex::new(0) }
+    }
+
+    /// Notes the newest log if there is another one than before. Called after every write and before it is
+    /// acknowledged; costs a look into the folder only when RocksDB has changed its files.
+    pub(crate) fn keep(&self, db: &Database) -> io::Result<()> {
+        let state = state(db);
+        if self.right_for.load(Ordering::Acquire) == state {
+            return Ok(());
+        }
+        let mut noted = self.noted.lock();
+        // What changes from here on is seen the next time: the state was read before the folder.
+        let newest = self.newest()?;
+        if newest != *noted {
+            failpoint::reach(Failpoint::LogSwitched);
+            self.write(newest)?;
+            *noted = newest;
+            failpoint::reach(Failpoint::LogNoted);
+        }
+        self.right_for.store(state, Ordering::Release);
+        Ok(())
+    }
+
+    fn newest(&self) -> io::Result<u64> {
+        let mut newest = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            newest = newest.max(log_number(Path::new(&entry?.file_name())).unwrap_or(0));
+        }
+        Ok(newest)
+    }
+
+    /// The folder is synced behind the mark, so that no power loss leaves the mark without its log.
+    fn write(&self, newest: u64) -> io::Result<()> {
+        let unfinished = self.folder.join(UNFINISHED);
+        let mut file = File::create(&unfinished)?;
+        file.write_all(format!("{TEXT}{}\n", log_name(newest)).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(unfinished, self.folder.join(MARK))?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_gives_its_number_back() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path()), None, "there is none");
+        for number in [7, 1_234_567] {
+            LogMark::new(folder.path().to_owned()).write(number).unwrap();
+            assert_eq!(read(folder.path()), Some(number));
+            assert!(!folder.path().join(UNFINISHED).exists());
+        }
+        // As an older version has written it, and as a disk may make of it.
+        for text in [&b"This store has a write-ahead log"[..], b"", b"\xff\xfe", b"x\n00.log.log\n", b"12\n"]
+        {
+            fs::write(folder.path().join(MARK), text).unwrap();
+            assert_eq!(read(folder.path()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_the_log_have_numbers() {
+        let numbers = ["000012.log", "000000.log", "000012.sst", "LOG", "a.log", ".log", "1234567.log"]
+            .map(|name| log_number(Path::new(name)));
+        assert_eq!(numbers, [Some(12), Some(0), None, None, None, None, Some(1_234_567)]);
+        assert_eq!(log_number(Path::new(&log_name(12))), Some(12));
+    }
+}
