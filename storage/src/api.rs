@@ -296,7 +296,7 @@ pub struct StoreStatus {
     /// The log was damaged when the store was opened, and cut off there, or it was given up: acknowledged spans may
     /// be missing.
     pub log_was_cut: bool,
-    /// Small records beside the blocks (pins, counts, deletions that are done) that are damaged.
+    /// Small records beside the blocks (catalog rows, pins, counts, deletions that are done) that were damaged.
     pub damaged_records: u64,
 }
 

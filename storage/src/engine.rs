@@ -74,6 +74,9 @@ pub trait Catalog: Send + Sync {
     /// row is still there; adds never conflict. Blocks and index rows of the change are stored
     /// before, or together with, its catalog rows.
     fn commit(&self, change: &Change) -> Result<(), EngineError>;
+
+    /// Puts a row into the place of one that cannot be read. Durable like a commit.
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError>;
 }
 
 /// Where the parts of a trace lie. A hint: rows may name blocks that left the catalog.

@@ -104,6 +104,10 @@ impl Catalog for CountingEngine {
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         self.inner.commit(change)
     }
+
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.mend(key, row)
+    }
 }
 
 impl Records for CountingEngine {

@@ -61,6 +61,10 @@ impl Catalog for GatedEngine {
         }
         self.inner.commit(change)
     }
+
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.mend(key, row)
+    }
 }
 
 impl BlockStore for GatedEngine {

@@ -79,6 +79,10 @@ impl Catalog for MortalEngine {
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         self.change(|| self.inner.commit(change))
     }
+
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.mend(key, row)
+    }
 }
 
 impl BlockStore for MortalEngine {

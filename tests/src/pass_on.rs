@@ -11,6 +11,10 @@ macro_rules! pass_on {
                 self.inner.stored_blocks()
             }
 
+            fn beginning(&self, key: &BlockKey) -> Result<bytes::Bytes, EngineError> {
+                self.inner.beginning(key)
+            }
+
             fn each_index_row(
                 &self,
                 show: &mut dyn FnMut(spandrel_storage::engine::IndexRow),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
-use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, record, verify};
+use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, verify};
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, MemoryEngine, NewBlock};
@@ -200,30 +200,6 @@ fn damage_costs_one_block_and_is_told() {
             assert_eq!(found.count(), 1, "{what}");
         }
     }
-}
-
-#[test]
-fn a_damaged_catalog_row_is_named() {
-    let engine = MemoryEngine::default();
-    let harness = on(&engine);
-    harness.append(&[sent(1, 1)]);
-    let (key, mut row) = engine.read().unwrap().pop().unwrap();
-    let change = |row: Vec<u8>| {
-        let block =
-            NewBlock { id: key.block, bytes: b"".as_slice().into(), row, short_lived: true, index: vec![] };
-        Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![block], removes: vec![] }
-    };
-    row[20] ^= 1;
-    engine.commit(&change(row.clone())).unwrap();
-    let open = |engine: &MemoryEngine| {
-        let engine = std::sync::Arc::new(engine.clone());
-        spandrel_storage::BlockTraceStore::open(engine, harness.clock.clone(), harness.config.clone())
-    };
-    let error = open(&engine).err().unwrap().to_string();
-    assert!(error.contains("checksum") && error.contains(&key.block.0.to_string()), "{error}");
-    engine.commit(&change(record::encode(9, &7u64).unwrap())).unwrap();
-    let error = open(&engine).err().unwrap().to_string();
-    assert!(error.contains("record version 9") && error.contains("newer"), "{error}");
 }
 
 #[test]

@@ -111,4 +111,9 @@ impl CatalogRow {
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         record::decode(ROW_VERSION, bytes)
     }
+
+    /// Whether a newer Spandrel has written it.
+    pub fn is_newer(bytes: &[u8]) -> bool {
+        record::is_newer(ROW_VERSION, bytes)
+    }
 }

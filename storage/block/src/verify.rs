@@ -40,11 +40,9 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     for section in header.sections() {
         section.check(&stored(&bytes, section.range()))?;
     }
-    let meta =
-        BlockMeta::decode(&section(&bytes, &header, SectionKind::Meta)?).map_err(|_| damaged_meta())?;
+    let row = row(&bytes, &header)?;
     let traces = section(&bytes, &header, SectionKind::Traces)?;
-    let traces = TraceTable::decode(traces, meta.traces as usize, meta.spans)?;
-    let row = CatalogRow { bytes: bytes.len() as u64, header_bytes: header_bytes(&header), meta };
+    let traces = TraceTable::decode(traces, row.meta.traces as usize, row.meta.spans)?;
     if !header.is_columnar() {
         // What its columns say follows from its spans, and the spans are what is read of it.
         let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
@@ -53,6 +51,18 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     }
     check_pages(&bytes, &header, &row.meta, &traces)?;
     Ok(BlockReport { row, traces })
+}
+
+/// The catalog row of a block of which at least the beginning can be read. Checks no more than what it takes for that.
+pub fn catalog_row(beginning: &Bytes) -> Result<CatalogRow, FormatError> {
+    row(beginning, &Header::parse(beginning)?)
+}
+
+fn row(bytes: &Bytes, header: &Header) -> Result<CatalogRow, FormatError> {
+    let meta = BlockMeta::decode(&section(bytes, header, SectionKind::Meta)?).map_err(|_| damaged_meta())?;
+    let known = header.sections().iter().map(|section| section.range().end).max();
+    let bytes = known.unwrap_or(0).max(bytes.len() as u64);
+    Ok(CatalogRow { bytes, header_bytes: header_bytes(header), meta })
 }
 
 fn damaged_meta() -> FormatError {
@@ -271,6 +281,19 @@ mod tests {
             damaged[at] ^= 1 << (at % 8);
             assert!(verify(damaged.into()).is_err(), "byte {at} of {}", block.len());
             assert!(verify(block.slice(..at)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_block_gives_its_catalog_row() {
+        for (traces, spans) in [(1, 1), (200, 100)] {
+            let block = block(traces, spans);
+            let header = Header::parse(&block.bytes).unwrap();
+            let enough = header.section(SectionKind::Meta).unwrap().range().end as usize;
+            for end in [enough, enough + 1, block.bytes.len()] {
+                assert_eq!(catalog_row(&block.bytes.slice(..end)), Ok(block.row.clone()), "{end} bytes");
+            }
+            assert!(catalog_row(&block.bytes.slice(..enough - 1)).is_err());
         }
     }
 

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use rocksdb::{BoundColumnFamily, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    BoundColumnFamily, DBPinnableSlice, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch,
+    WriteOptions,
+};
 use spandrel_block::record::{self, RecordError};
 use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
@@ -190,9 +193,12 @@ impl RocksEngine {
         for block in &change.removes {
             let key = change.key(*block).encode();
             let row = self.db.get_cf(&catalog, &key).map_err(failure)?.ok_or(EngineError::Conflict)?;
-            let row = CatalogRow::decode(&row).map_err(damaged)?;
             batch.delete_cf(&catalog, &key);
-            let pages = record::encode(REPLACED_VERSION, &(row.bytes.div_ceil(PAGE) as u32));
+            let pages = match CatalogRow::decode(&row) {
+                Ok(row) => row.bytes.div_ceil(PAGE) as u32,
+                Err(_) => self.pages_of(&change.key(*block))?,
+            };
+            let pages = record::encode(REPLACED_VERSION, &pages);
             batch.put_cf(&replaced, &key, pages.map_err(damaged)?);
         }
         Ok(())
@@ -224,15 +230,23 @@ impl RocksEngine {
         Ok(())
     }
 
+    /// A page of a block, in whichever family it is.
+    fn page(&self, key: &BlockKey, page: u32) -> Result<Option<DBPinnableSlice<'_>>, EngineError> {
+        let encoded = key.encode_page(page);
+        for family in [SEALED, FRESH] {
+            let found = self.db.get_pinned_cf(&self.family(family)?, &encoded).map_err(failure)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
     fn read_range(&self, key: &BlockKey, range: &Range<u64>) -> Result<Bytes, EngineError> {
         let mut out = BytesMut::with_capacity(range.end.saturating_sub(range.start) as usize);
         for page in range.start / PAGE..range.end.div_ceil(PAGE) {
             let begin = page * PAGE;
-            let encoded = key.encode_page(page as u32);
-            let mut found = self.db.get_pinned_cf(&self.family(SEALED)?, &encoded).map_err(failure)?;
-            if found.is_none() {
-                found = self.db.get_pinned_cf(&self.family(FRESH)?, &encoded).map_err(failure)?;
-            }
+            let found = self.page(key, page as u32)?;
             let Some(bytes) = found else { return Err(EngineError::NotFound(key.clone())) };
             let clamp = |at: u64| (at.saturating_sub(begin) as usize).min(bytes.len());
             out.extend_from_slice(&bytes[clamp(range.start)..clamp(range.end)]);
@@ -400,6 +414,12 @@ impl Catalog for RocksEngine {
         let gone = if result.is_ok() { &change.removes } else { &added };
         self.live.remove(gone);
         result
+    }
+
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(&self.family(CATALOG)?, key.encode(), row);
+        self.write(batch)
     }
 }
 

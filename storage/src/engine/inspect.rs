@@ -1,5 +1,6 @@
 //! What checks, backups and restores need of an engine beside the daily reading and writing.
 
+use bytes::Bytes;
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
 
 use super::EngineError;
@@ -8,6 +9,9 @@ use super::EngineError;
 pub trait Inspect: Send + Sync {
     /// Every block of which anything is stored, named by the catalog or not.
     fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError>;
+
+    /// As much of a block as can be read from its first byte on, without knowing how long it is.
+    fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError>;
 
     /// Shows every row of the trace index once, in any order.
     fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError>;

@@ -137,6 +137,11 @@ impl Catalog for MemoryEngine {
         }
         Ok(())
     }
+
+    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.state.lock().catalog.insert(key.clone(), row.to_vec());
+        Ok(())
+    }
 }
 
 impl TraceIndex for MemoryEngine {
@@ -152,6 +157,10 @@ impl TraceIndex for MemoryEngine {
 impl Inspect for MemoryEngine {
     fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
         Ok(self.block_keys())
+    }
+
+    fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
+        Ok(self.state.lock().blocks.get(key).cloned().unwrap_or_default())
     }
 
     fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {

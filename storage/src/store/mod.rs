@@ -17,6 +17,7 @@ mod dependencies;
 mod limit;
 mod load;
 mod matcher;
+mod mend;
 mod merge;
 mod notes;
 mod numbers;
@@ -43,8 +44,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use spandrel_block::record::RecordError;
-use spandrel_block::{BlockId, BlockKey, CatalogRow, FormatError, Hour};
+use spandrel_block::{BlockId, BlockKey, FormatError, Hour};
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
@@ -138,18 +138,21 @@ pub enum OpenError {
          restore a backup with `spandrel restore` into a new directory, and delete there what was to be deleted"
     )]
     Deletion(EngineError),
-    /// A row of the catalog is damaged or of a newer version.
-    #[error("catalog row of {key}: {error}")]
-    Row {
-        /// Which block.
-        key: String,
-        /// What is wrong.
-        error: RecordError,
-    },
+    /// And so is a row of the catalog.
+    #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
+    NewerRow(u64),
 }
 
 /// Without an append for so long, a store is quiet.
 const QUIET: Duration = Duration::from_secs(5);
+
+// === impl OpenError ===
+
+impl OpenError {
+    fn newer_block(key: &BlockKey, error: FormatError) -> Self {
+        Self::Newer { tenant: key.tenant.clone(), block: key.block.0, error }
+    }
+}
 
 // === opening and closing ===
 
@@ -201,9 +204,11 @@ impl BlockTraceStore {
         };
         failpoint::reach(Failpoint::OpenBegun);
         for (key, row) in store.engine.read()? {
-            let row = CatalogRow::decode(&row)
-                .map_err(|error| OpenError::Row { key: format!("{key:?}"), error })?;
-            store.adopt(BlockEntry::new(key, row))?;
+            // Its number must not be given again, whatever it holds.
+            store.see_block(key.block);
+            if let Some(row) = store.readable_row(&key, &row)? {
+                store.adopt(BlockEntry::new(key, row))?;
+            }
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
@@ -219,7 +224,6 @@ impl BlockTraceStore {
     }
 
     fn adopt(&self, mut entry: BlockEntry) -> Result<(), OpenError> {
-        self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
         self.last_hour.lock().max_assign(entry.key.hour);
@@ -231,8 +235,7 @@ impl BlockTraceStore {
                 traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));
             }
             Err(BlockError::Format(error @ FormatError::Version(_))) => {
-                let BlockKey { tenant, block, .. } = entry.key;
-                return Err(OpenError::Newer { tenant, block: block.0, error });
+                return Err(OpenError::newer_block(&entry.key, error));
             }
             Err(error) => {
                 self.report_damage(&entry, &error, &Damage::default());

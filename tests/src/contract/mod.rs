@@ -9,6 +9,7 @@ pub mod cleaning;
 pub mod dependencies;
 pub mod engine;
 pub mod extremes;
+pub mod mending;
 pub mod paging;
 pub mod retention;
 pub mod scan;
@@ -112,6 +113,12 @@ macro_rules! contract_suite {
                 a_failed_commit_leaves_nothing,
                 removed_blocks_stay_readable_until_they_are_deleted,
                 unknown_blocks_are_named,
+            ],
+            mending: [
+                a_row_follows_from_its_block,
+                a_row_whose_block_is_gone_is_told,
+                a_block_without_a_readable_row_can_be_removed,
+                a_newer_row_is_refused,
             ],
             extremes: [
                 any_time_is_kept,

@@ -1,5 +1,6 @@
 //! Looking at everything that is stored, and the store's own small records.
 
+use bytes::{Bytes, BytesMut};
 use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions, WriteBatch};
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
 use spandrel_storage::engine::{EngineError, IndexRow, Inspect, Records};
@@ -42,6 +43,19 @@ impl RocksEngine {
         }
         rows.status().map_err(failure)
     }
+
+    /// How many pages of a block there are by their keys, whatever its catalog row says.
+    pub(super) fn pages_of(&self, key: &BlockKey) -> Result<u32, EngineError> {
+        let (begin, mut pages) = (key.encode(), 0);
+        for family in [FRESH, SEALED] {
+            let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
+            rows.seek_for_prev(key.encode_page(u32::MAX));
+            rows.status().map_err(failure)?;
+            let last = rows.key().and_then(|last| last.strip_prefix(begin.as_slice())?.try_into().ok());
+            pages = pages.max(last.map_or(0, |last| u32::from_be_bytes(last).saturating_add(1)));
+        }
+        Ok(pages)
+    }
 }
 
 impl Inspect for RocksEngine {
@@ -53,6 +67,18 @@ impl Inspect for RocksEngine {
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
+        let mut out = BytesMut::new();
+        for page in 0..self.pages_of(key)? {
+            match self.page(key, page) {
+                Ok(Some(bytes)) => out.extend_from_slice(&bytes),
+                Err(error) if page == 0 => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(out.freeze())
     }
 
     fn each_index_row(&self, show: &mut dyn FnMut(IndexRow)) -> Result<(), EngineError> {

@@ -1,0 +1,122 @@
+//! Rows of the catalog that cannot be read, and what is left without them.
+
+use std::collections::BTreeSet;
+
+use spandrel_block::{BlockKey, CatalogRow, record};
+use spandrel_proto::TenantId;
+use spandrel_storage::TraceStore;
+use spandrel_storage::check::check;
+use spandrel_storage::engine::{Change, EngineError};
+use spandrel_storage::plan::Predicate;
+
+use super::Open;
+use crate::harness::Harness;
+use crate::spans::{HOUR, Sent, sent, trace_id};
+
+/// A sealed block and a fresh one, each of a trace, in two windows.
+fn two_blocks(open: Open) -> Harness {
+    let harness = open();
+    harness.append(&spans(1));
+    harness.store().seal_all();
+    harness.clock.advance(HOUR);
+    harness.append(&spans(2));
+    harness
+}
+
+fn spans(trace: u64) -> Vec<Sent> {
+    (1..=40).map(|n| sent(trace, n).service(if n % 2 == 0 { "cart" } else { "shop" }).at(n, 1)).collect()
+}
+
+fn rows(harness: &Harness) -> Vec<(BlockKey, Vec<u8>)> {
+    harness.engine().read().unwrap()
+}
+
+/// Some bit of every row, one row after the other.
+pub fn a_row_follows_from_its_block(open: Open) {
+    let mut harness = two_blocks(open);
+    for (at, (key, row)) in rows(&harness).into_iter().enumerate() {
+        for damaged in [&flipped(&row, 0), &flipped(&row, 5), &flipped(&row, row.len() - 1), &row[..7], &[]] {
+            harness.engine().mend(&key, damaged).unwrap();
+            harness.restart();
+            let what = format!("row {at}, {} of {} bytes", damaged.len(), row.len());
+            assert_eq!(harness.store().status().damaged_records, 1, "{what}: it is told");
+            assert_eq!(rows(&harness)[at], (key.clone(), row.clone()), "{what}: it is not what it was");
+            assert_eq!(
+                (harness.trace(trace_id(1)), harness.trace(trace_id(2))),
+                (spans(1), spans(2)),
+                "{what}"
+            );
+            assert_eq!(harness.find(Predicate::All).len(), 2, "{what}");
+            let report = check(&**harness.engine(), &mut |_| true).unwrap();
+            assert!(report.is_fine(), "{what}: {report:?}");
+            harness.restart();
+            assert_eq!(harness.store().status().damaged_records, 0, "{what}: it is damaged no more");
+        }
+    }
+    harness.store().seal_all();
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(2)), spans(2)));
+}
+
+fn flipped(row: &[u8], at: usize) -> Vec<u8> {
+    let mut row = row.to_vec();
+    row[at] ^= 1;
+    row
+}
+
+/// Then nobody knows when its spans were: it is told, it is left alone, and its number is not given again.
+pub fn a_row_whose_block_is_gone_is_told(open: Open) {
+    let mut harness = two_blocks(open);
+    let (key, row) = rows(&harness).pop().unwrap();
+    let change =
+        Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![], removes: vec![key.block] };
+    harness.engine().commit(&change).unwrap();
+    harness.engine().delete(std::slice::from_ref(&key)).unwrap();
+    harness.engine().mend(&key, &row[1..]).unwrap();
+    for _ in 0..2 {
+        harness.restart();
+        assert_eq!(harness.store().status().damaged_records, 1);
+        assert_eq!((harness.trace(trace_id(1)), harness.trace(trace_id(2))), (spans(1), vec![]));
+    }
+    harness.append(&spans(3));
+    let blocks: BTreeSet<u64> = rows(&harness).iter().map(|(key, _)| key.block.0).collect();
+    assert_eq!(blocks.len(), 3, "a number was given again: {blocks:?}");
+    harness.store().seal_all();
+    assert_eq!((harness.trace(trace_id(1)), harness.trace(trace_id(3))), (spans(1), spans(3)));
+}
+
+/// Whoever replaces what a store holds need not be able to read it.
+pub fn a_block_without_a_readable_row_can_be_removed(open: Open) {
+    let harness = two_blocks(open);
+    let engine = harness.engine();
+    for (key, row) in rows(&harness) {
+        engine.mend(&key, &row[1..]).unwrap();
+        let (tenant, hour) = (key.tenant.clone(), key.hour);
+        engine.commit(&Change { tenant, hour, adds: vec![], removes: vec![key.block] }).unwrap();
+    }
+    let mut removed = engine.unreferenced().unwrap();
+    removed.sort();
+    assert_eq!(removed.len(), 2);
+    engine.delete(&removed).unwrap();
+    for key in &removed {
+        assert_eq!(engine.get_range(key, 0..1), Err(EngineError::NotFound(key.clone())));
+        assert_eq!(engine.beginning(key).unwrap(), [0u8; 0][..]);
+    }
+    assert!(!engine.stored_blocks().unwrap().iter().any(|key| removed.contains(key)));
+}
+
+/// It is no damage, and what it says is not overwritten.
+pub fn a_newer_row_is_refused(open: Open) {
+    let mut harness = two_blocks(open);
+    let (key, row) = rows(&harness).pop().unwrap();
+    let newer = record::encode(9, &CatalogRow::decode(&row).unwrap()).unwrap();
+    harness.engine().mend(&key, &newer).unwrap();
+    let engine = harness.engine().clone();
+    let opened =
+        spandrel_storage::BlockTraceStore::open(engine, harness.clock.clone(), harness.config.clone());
+    let why = opened.err().unwrap().to_string();
+    assert!(why.contains("newer Spandrel") && why.contains(&key.block.0.to_string()), "{why}");
+    assert_eq!(rows(&harness).pop(), Some((key.clone(), newer)));
+    harness.engine().mend(&key, &row).unwrap();
+    harness.restart();
+    assert_eq!(harness.trace_for(&TenantId::default(), trace_id(2)), spans(2));
+}
