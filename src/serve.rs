@@ -22,10 +22,12 @@ use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
 use crate::web::{self, Opened, Web};
 use crate::{guard, limits, logs, metrics};
 
-/// Background work of the store: merges, retention, deleting what was replaced.
+/// Background work of the store: merges, retention, deleting what was replaced. One thread does it while others are
+/// served first, and one while senders would be sent away otherwise. They are two because a thread that has given
+/// its priority away does not get it back without a privilege.
 struct Maintenance {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
 }
 
 /// The ports, taken but not yet served.
@@ -37,6 +39,9 @@ struct Ports {
 
 /// How long background work rests when there was nothing to merge.
 const REST: Duration = Duration::from_millis(250);
+/// How much nicer than the rest of the server background work is that can wait: it gets a tenth of a core that
+/// others want, and all of one that nobody wants.
+const NICER: i32 = 10;
 /// The share of the shutdown's grace that clients may take.
 const ANSWERING_SHARE: f64 = 0.7;
 /// Histograms of the metrics are drained so often.
@@ -236,23 +241,41 @@ impl Ports {
 impl Maintenance {
     fn start(store: Arc<BlockTraceStore>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
+        let (leisurely, urgent) = (store.clone(), store);
+        let at_leisure = Self::spawn("maintenance", &stop, move || leisurely.maintain_at_leisure(), NICER)?;
+        let catching_up = Self::spawn("catching-up", &stop, move || urgent.catch_up(), 0)?;
+        Ok(Self { stop, threads: [at_leisure, catching_up] })
+    }
+
+    /// A thread that works as long as there is something to do, and looks now and then whether there is.
+    fn spawn(
+        name: &str,
+        stop: &Arc<AtomicBool>,
+        mut round: impl FnMut() -> bool + Send + 'static,
+        nicer: i32,
+    ) -> std::io::Result<JoinHandle<()>> {
         let stopped = stop.clone();
         let work = move || {
+            // Of this thread alone, on Linux.
+            if let Err(error) = rustix::process::nice(nicer) {
+                tracing::warn!(%error, "background work does not give way to questions");
+            }
             while !stopped.load(Ordering::Relaxed) {
-                if !store.maintain() {
+                if !round() {
                     thread::park_timeout(REST);
                 }
             }
         };
-        let thread = thread::Builder::new().name("maintenance".to_owned()).spawn(work)?;
-        Ok(Self { stop, thread })
+        thread::Builder::new().name(name.to_owned()).spawn(work)
     }
 
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.thread().unpark();
-        if self.thread.join().is_err() {
-            tracing::error!("background work has panicked");
+        self.threads.iter().for_each(|thread| thread.thread().unpark());
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("background work has panicked");
+            }
         }
     }
 }

@@ -383,11 +383,37 @@ fn metrics_tell_what_happened() {
 fn what_is_free_goes_back_in_the_background() {
     let data = tempfile::tempdir().unwrap();
     let server = Settings::on(data.path()).start();
-    let threads = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
-    let names: Vec<String> = names.map(|name| name.trim().to_owned()).collect();
-    assert!(names.iter().any(|name| name == "jemalloc_bg_thd"), "{names:?}");
+    let threads = threads(server.pid());
+    assert!(threads.iter().any(|(name, _)| name == "jemalloc_bg_thd"), "{threads:?}");
     server.stop();
+}
+
+/// Merges that can wait have less of a priority than everything else; those that cannot, have not.
+#[test]
+fn background_work_gives_way() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Settings::on(data.path()).start();
+    eventually("each thread's own priority", || {
+        let threads = threads(server.pid());
+        let nice = |of: &str| threads.iter().find(|(name, _)| name == of).map(|(_, nice)| *nice);
+        let usual = nice("spandrel")?;
+        let others = threads.iter().filter(|(name, _)| name != "maintenance");
+        let is_so = nice("maintenance")? == (usual + 10).min(19) && nice("catching-up")? == usual;
+        (is_so && others.into_iter().all(|(_, nice)| *nice == usual)).then_some(())
+    });
+    server.stop();
+}
+
+/// The threads of a process, with how nice each is.
+fn threads(pid: u32) -> Vec<(String, i32)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let about = |task: fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        let (before, behind) = stat.split_once('(')?.1.rsplit_once(')')?;
+        // The 19th value in all, of which two are before.
+        Some((before.to_owned(), behind.split_whitespace().nth(16)?.parse().ok()?))
+    };
+    tasks.filter_map(|task| about(task.ok()?)).collect()
 }
 
 #[test]

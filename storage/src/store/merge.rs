@@ -160,7 +160,7 @@ fn is_due(store: &BlockTraceStore, fresh: &[&Arc<BlockEntry>]) -> bool {
     }
     let oldest = fresh.iter().map(|entry| entry.row.meta.created).min();
     // Senders are sent away above the bound of what waits, in whichever window: merges begin well before.
-    store.share_waiting() >= 75
+    store.is_pressed()
         || fresh.len() >= blocks
         || fresh.iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>() >= config.merge_spans
         || oldest.is_some_and(|oldest| oldest <= now.minus(age))

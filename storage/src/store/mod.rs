@@ -100,6 +100,8 @@ pub struct BlockTraceStore {
     /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
+    /// One round of background work at a time, whichever thread does it.
+    maintaining: Mutex<()>,
     /// Whoever takes spans out of blocks, or says which may not go, does so alone.
     cleaning: Mutex<()>,
     pins: pins::Pins,
@@ -143,6 +145,8 @@ pub enum OpenError {
     NewerRow(u64),
 }
 
+/// Of what may wait to be merged, this share in percent is enough to be pressed.
+const PRESSED: u64 = 75;
 /// Without an append for so long, a store is quiet.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -191,6 +195,7 @@ impl BlockTraceStore {
             lost_counts: Mutex::default(),
             old_blocks: Mutex::default(),
             backups: safekeeping::Backups::default(),
+            maintaining: Mutex::default(),
             cleaning: Mutex::default(),
             pins: pins::Pins::default(),
             retained: retention::Retained::default(),
@@ -279,6 +284,17 @@ impl BlockTraceStore {
         self.maintain_with(false)
     }
 
+    /// The same for a thread that gives way to whoever is served: while so much waits to be merged that senders will
+    /// be sent away, all of it is left to [`Self::catch_up`].
+    pub fn maintain_at_leisure(&self) -> bool {
+        !self.is_pressed() && self.maintain_with(false)
+    }
+
+    /// The same for a thread that gives way to nobody, while there is need of it.
+    pub fn catch_up(&self) -> bool {
+        self.is_pressed() && self.maintain_with(false)
+    }
+
     /// Merges all fresh blocks, due or not, until none is left.
     pub fn seal_all(&self) {
         while self.maintain_with(true) {}
@@ -288,6 +304,7 @@ impl BlockTraceStore {
         if self.poison.read().is_some() {
             return false;
         }
+        let _one_round = self.maintaining.lock();
         let tenants: Vec<TenantId> = self.tenants.read().keys().cloned().collect();
         let mut merged = false;
         for tenant in &tenants {
@@ -351,6 +368,11 @@ impl BlockTraceStore {
     fn waits(&self, fresh: &BlockEntry) {
         self.unsealed_spans.fetch_add(u64::from(fresh.row.meta.spans), Ordering::Relaxed);
         self.unsealed_bytes.fetch_add(fresh.held, Ordering::Relaxed);
+    }
+
+    /// Whether senders will be sent away soon, unless merges take place.
+    fn is_pressed(&self) -> bool {
+        self.share_waiting() >= PRESSED
     }
 
     /// What waits to be merged, as a share of what may wait, in percent.

@@ -10,7 +10,7 @@ type Stage = (&'static str, &'static [&'static str]);
 
 const STAGES: [Stage; 9] = [
     ("RocksDB flush and compaction", &["thread rocksdb:", "BackgroundCall"]),
-    ("merge, seal, retain", &["thread maintenance", "thread merge", "store::merge::"]),
+    ("merge, seal, retain", &["thread maintenance", "thread catching-up", "store::merge::"]),
     ("decode", &["spandrel_proto::otlp::decode", "decode_request", "spandrel_collector::inflate"]),
     ("write: WAL, fsync, memtable", &["spandrel_rocks::", "rocksdb_write", "rocksdb::DBImpl::Write"]),
     ("build block", &["spandrel_block::", "ZSTD_", "thread build"]),
