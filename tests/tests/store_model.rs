@@ -185,8 +185,11 @@ fn die(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: bool) 
 
 fn append(harness: &Harness, model: &mut Model, spans: &[Sent]) {
     harness.append(spans);
+    let now = harness.clock.now().0;
+    // It looks at the time also when there is nothing to append.
+    model.last_hour = model.last_hour.max(now / HOUR);
     if !spans.is_empty() {
-        model.append(harness.clock.now().0, spans);
+        model.append(now, spans);
     }
 }
 
@@ -479,8 +482,8 @@ fn rocksdb_does_what_the_model_does() {
 
 #[test]
 fn seeds_that_failed_once() {
-    // None so far. These show that one can be pasted here.
-    for seed in [1, 7] {
+    // The last one has an append of nothing before the clock goes back. The others show that one can be pasted here.
+    for seed in [1, 7, 3_584_740_486] {
         one_seed(seed, Ground::memory);
         one_seed(seed, Ground::quick_rocks);
     }
