@@ -35,6 +35,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 /// What bars are made of.
 const BAR: [char; 2] = ['█', '░'];
+/// What stands behind the bytes of something whose end nobody knows.
+const PACE: &str = "B/s";
+
+/// Behind the last time that something said how far it is.
+fn behind_progress(seen: &str) -> Option<&str> {
+    let bar = seen.rfind(BAR).max(seen.rfind(PACE));
+    bar.map(|at| &seen[at..])
+}
 
 /// A server with some spans, and room for what commands write.
 struct Place {
@@ -66,17 +74,18 @@ impl Place {
         let (set, target) = (self.path(&format!("backups-{run}")), self.path(&format!("restored-{run}")));
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let file = |format: &str| self.path(&format!("export-{run}.{format}"));
+        let export = |format: &str| {
+            words(&["export", "--server", &server, "--format", format, "--output", &file(format)])
+        };
         vec![
             ("backup", words(&["backup", &set, "--server", &server])),
             ("verify", words(&["backup", "verify", &set])),
             ("check", words(&["check", "--server", &server])),
             ("restore", words(&["restore", &set, "--data-dir", &target])),
             ("check", words(&["check", "--data-dir", &target])),
-            ("exporting", words(&["export", "--server", &server, "--output", &file("otlp")])),
-            (
-                "exporting",
-                words(&["export", "--server", &server, "--format", "jaeger", "--output", &file("jaeger")]),
-            ),
+            ("exporting", export("otlp")),
+            ("exporting", export("jaeger")),
+            ("exporting", export("parquet")),
         ]
     }
 }
@@ -110,10 +119,10 @@ fn a_terminal_shows_how_far_a_command_is() {
         }
         let seen = String::from_utf8_lossy(&succeeded(&mut watched).stdout).into_owned();
         let mut lines = seen.split(['\r', '\n']);
-        let bar = |line: &str| line.contains(&format!("{word} ")) && line.contains(BAR);
+        let bar = |line: &str| line.contains(&format!("{word} ")) && behind_progress(line).is_some();
         assert!(lines.any(bar), "{arguments:?}: {seen:?}");
         // It is taken away in the end: the last thing that is drawn over it is nothing.
-        let (_, last) = seen.rsplit_once(BAR).unwrap();
+        let last = behind_progress(&seen).unwrap();
         assert!(
             last.contains("\u{1b}[2K") || last.contains("\u{1b}[K"),
             "{arguments:?} leaves its bar: {seen:?}"

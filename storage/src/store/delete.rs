@@ -381,9 +381,10 @@ impl BlockTraceStore {
         let note = {
             let mut note = job.note.lock();
             note.finished = Some(self.clock.now());
+            // Held until it is written: what leaves meanwhile is noted in the same record.
+            self.put_deletion(RECORD, note.id, &*note)?;
             note.clone()
         };
-        self.put_deletion(RECORD, note.id, &note)?;
         failpoint::reach(Failpoint::ErasureDone);
         let name = DeletionId(note.id).to_string();
         self.engine.put_record(TRACES_RECORD, &name, None)?;
