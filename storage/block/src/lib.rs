@@ -44,6 +44,6 @@ pub use sketch::LatencySketch;
 pub use token::{Number, Token};
 pub use traces::TraceTable;
 pub use v1::{UpgradeError, upgrade};
-pub use verify::{BlockReport, catalog_row, verify};
+pub use verify::{BlockReport, catalog_row, trace_table, verify};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};
 pub use zones::PageZone;

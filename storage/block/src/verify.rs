@@ -41,8 +41,7 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
         section.check(&stored(&bytes, section.range()))?;
     }
     let row = row(&bytes, &header)?;
-    let traces = section(&bytes, &header, SectionKind::Traces)?;
-    let traces = TraceTable::decode(traces, row.meta.traces as usize, row.meta.spans)?;
+    let traces = traces(&bytes, &header, &row.meta)?;
     if !header.is_columnar() {
         // What its columns say follows from its spans, and the spans are what is read of it.
         let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
@@ -56,6 +55,15 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
 /// The catalog row of a block of which at least the beginning can be read. Checks no more than what it takes for that.
 pub fn catalog_row(beginning: &Bytes) -> Result<CatalogRow, FormatError> {
     row(beginning, &Header::parse(beginning)?)
+}
+
+/// The traces of a block of which not everything may be readable, given its catalog row.
+pub fn trace_table(bytes: &Bytes, row: &CatalogRow) -> Result<TraceTable, FormatError> {
+    traces(bytes, &Header::parse(bytes)?, &row.meta)
+}
+
+fn traces(bytes: &Bytes, header: &Header, meta: &BlockMeta) -> Result<TraceTable, FormatError> {
+    TraceTable::decode(section(bytes, header, SectionKind::Traces)?, meta.traces as usize, meta.spans)
 }
 
 fn row(bytes: &Bytes, header: &Header) -> Result<CatalogRow, FormatError> {
@@ -295,6 +303,20 @@ mod tests {
             }
             assert!(catalog_row(&block.bytes.slice(..enough - 1)).is_err());
         }
+    }
+
+    #[test]
+    fn a_block_that_is_damaged_elsewhere_gives_its_traces() {
+        let block = block(200, 100);
+        let range = Header::parse(&block.bytes).unwrap().section(SectionKind::Traces).unwrap().range();
+        let of = |at: usize| {
+            let mut damaged = block.bytes.to_vec();
+            damaged[at] ^= 1;
+            trace_table(&damaged.into(), &block.row)
+        };
+        let (begin, end) = (range.start as usize, range.end as usize);
+        assert_eq!(of(block.bytes.len() - 1).unwrap().entries(), block.trace_rows());
+        assert!(of(begin).is_err() && of(end - 1).is_err() && of(0).is_err());
     }
 
     #[test]
