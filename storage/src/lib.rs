@@ -6,6 +6,7 @@
 //! that semantics cannot differ between engines. Nothing here knows of HTTP, gRPC or RocksDB, and
 //! clock, threads and disk are reached only through what was injected.
 
+mod anew;
 mod api;
 pub mod backup;
 pub mod check;

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use spandrel_block::record::RecordError;
-use spandrel_block::{BlockKey, BlockReport, FormatError, Hour, verify};
+use spandrel_block::{BlockKey, FormatError, Hour};
 use spandrel_proto::TenantId;
 
+use crate::anew::{self, AnewError};
 use crate::backup::{BackupId, Manifest, StoreRecord};
-use crate::engine::{Change, Engine, EngineError, NewBlock, Records};
+use crate::engine::{Change, Engine, EngineError, Records};
 use crate::store::{carried_kinds, doubt_backups, remember_backup};
 
 /// A restore under way.
@@ -47,6 +48,15 @@ pub enum RestoreError {
     /// The engine does not take it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl From<AnewError> for RestoreError {
+    fn from(error: AnewError) -> Self {
+        match error {
+            AnewError::Block(error) => Self::Block(error),
+            AnewError::Row(error) => Self::Row(error),
+        }
+    }
 }
 
 /// How far a restore is, as the engine remembers it.
@@ -124,17 +134,7 @@ impl<'e> Restore<'e> {
 
     /// Puts a block with its catalog row and index rows, made anew from its bytes.
     pub fn put(&self, key: &BlockKey, bytes: Bytes) -> Result<(), RestoreError> {
-        let BlockReport { row, traces } = verify(bytes.clone())?;
-        let is_fresh = row.meta.level == 0;
-        let block = NewBlock {
-            id: key.block,
-            bytes,
-            row: row.encode()?,
-            short_lived: is_fresh,
-            index: if is_fresh { Vec::new() } else { traces.entries().to_vec() },
-        };
-        let change =
-            Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![block], removes: Vec::new() };
+        let (change, _) = anew::sound(key, bytes)?;
         Ok(self.engine.commit(&change)?)
     }
 
