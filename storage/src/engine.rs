@@ -6,6 +6,7 @@
 
 mod inspect;
 mod memory;
+mod salvage;
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use spandrel_proto::{TenantId, TraceId};
 
 pub use inspect::{IndexRow, Inspect, Records};
 pub use memory::MemoryEngine;
+pub use salvage::{LeftBlock, LeftBlocks, LeftBytes, Salvage, SalvageError};
 
 /// Everything that a store needs below it.
 pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
@@ -125,9 +127,24 @@ pub enum EngineError {
     /// A write or sync failed: what it was about is uncertain.
     #[error("{0}")]
     Io(String),
+    /// What is stored cannot be read any more, and what is not written out yet may depend on it.
+    #[error("{0}")]
+    Damaged(String),
     /// The block is not there.
     #[error("block {0:?} is not in the store")]
     NotFound(BlockKey),
+}
+
+impl EngineError {
+    /// What the operator can do about it, to be put behind it; nothing where there is nothing to say.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Damaged(_) => {
+                "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
+            }
+            Self::Conflict | Self::NoSpace(_) | Self::Io(_) | Self::NotFound(_) => "",
+        }
+    }
 }
 
 impl Change {

@@ -14,6 +14,7 @@ mod cleaning;
 pub mod engine;
 pub mod failpoint;
 pub mod plan;
+pub mod repair;
 pub mod restore;
 mod safekeeping;
 mod store;
@@ -24,7 +25,7 @@ pub use api::{
     TraceStore, TraceSummary,
 };
 pub use cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
-pub use engine::Engine;
+pub use engine::{Engine, EngineError};
 pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
 pub use spandrel_block::edges::Exemplar;
 pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, semantics};

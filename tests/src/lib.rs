@@ -19,6 +19,7 @@ pub mod fixtures;
 pub mod forensics;
 pub mod frozen;
 pub mod grpc;
+pub mod harm;
 pub mod harness;
 pub mod http;
 pub mod kept;

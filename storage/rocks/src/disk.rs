@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::folders::Folders;
+
 /// A data directory that this process holds the lock of.
 #[derive(Debug)]
 pub struct Disk {
@@ -84,9 +86,11 @@ impl Disk {
         Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 
-    /// Bytes that the directory takes on disk, without the reserve.
+    /// Bytes that the store in use takes on disk. Whoever keeps to a bound lets windows go until this is below it, and
+    /// so it counts only what comes back with them: neither the reserve nor the damaged store that a repair has
+    /// replaced, which is kept until somebody removes it.
     pub fn stored_bytes(&self) -> u64 {
-        tree_bytes(&self.directory)
+        tree_bytes(&Folders(&self.directory).in_use())
     }
 
     /// Sets room aside while there is plenty, so that deleting stays possible when there is none.
@@ -127,8 +131,8 @@ fn tree_bytes(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let bytes = |entry: fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => tree_bytes(&entry.path()),
-        Ok(meta) if entry.file_name() != RESERVE_FILE => meta.len(),
-        _ => 0,
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
     };
     entries.flatten().map(bytes).sum()
 }
@@ -155,11 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_what_is_stored_but_not_the_reserve() {
+    fn counts_what_the_store_can_give_back() {
         let directory = tempfile::tempdir().unwrap();
         let disk = Disk::lock(directory.path(), 1 << 20).unwrap();
-        fs::create_dir(directory.path().join("sub")).unwrap();
-        fs::write(directory.path().join("sub/file"), [0; 1000]).unwrap();
-        assert_eq!(disk.stored_bytes(), 1000);
+        assert_eq!(disk.stored_bytes(), 0, "the reserve does not count");
+        for name in ["store", "store/sub", "store.damaged", "store.repaired"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+            fs::write(directory.path().join(name).join("file"), [0; 1000]).unwrap();
+        }
+        assert_eq!(disk.stored_bytes(), 2000);
     }
 }

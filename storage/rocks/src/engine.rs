@@ -4,7 +4,8 @@ mod inspect;
 mod purge;
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,7 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError,
 use spandrel_storage::failpoint::{self, Failpoint};
 
 use crate::disk::Disk;
+use crate::folders::{Folders, State};
 use crate::live::LiveBlocks;
 use crate::mark::LogMark;
 use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
@@ -36,12 +38,14 @@ pub enum Durability {
     None,
 }
 
+pub(crate) use self::inspect::{block_of_page, pages_of, record_of};
+
 pub(crate) type Database = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
 
 /// Blocks, catalog and index in one RocksDB.
 pub struct RocksEngine {
     db: Database,
-    disk: Disk,
+    disk: Arc<Disk>,
     durability: Durability,
     log_was_cut: bool,
     mark: LogMark,
@@ -73,13 +77,35 @@ pub enum OpenError {
     },
     /// A file is damaged or gone.
     #[error(
-        "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or restore a backup \
-         into another directory"
+        "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or run `spandrel repair`, \
+         which puts all that can be read into a new store, or restore a backup into another directory"
     )]
     Damaged {
         /// Where.
         path: PathBuf,
         /// What is wrong.
+        error: rocksdb::Error,
+    },
+    /// So much is damaged or gone that nothing can be read.
+    #[error(
+        "the store in {path} cannot be read ({error}); put back the file if it is elsewhere, or restore a backup \
+         into another directory"
+    )]
+    Unreadable {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong.
+        error: rocksdb::Error,
+    },
+    /// A table is damaged or gone, and a log as well.
+    #[error(
+        "the store in {path} is damaged ({error}), and so is its write-ahead log: nobody can tell what the log would \
+         have changed, and what was deleted could come back; restore a backup into another directory"
+    )]
+    LogAsWell {
+        /// Where.
+        path: PathBuf,
+        /// What else is wrong.
         error: rocksdb::Error,
     },
     /// The log is gone, or the newest of its files.
@@ -103,6 +129,30 @@ pub enum OpenError {
         /// Where.
         path: PathBuf,
     },
+    /// A repair was interrupted, and cannot be ended.
+    #[error(
+        "{path} holds a repaired store that cannot be put at its place: {error}; see to that and start again"
+    )]
+    Swap {
+        /// The data directory.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// There is a store that a repair has made, and neither the one that it was made of nor another one.
+    #[error(
+        "there is no store in {path}, but a repair has left {repaired}, and nobody knows whether it is complete. \
+         If the damaged store was moved away after a repair was interrupted, put it back as {damaged} and \
+         start again; if it was removed to begin anew, remove {repaired} as well"
+    )]
+    Doubtful {
+        /// The data directory.
+        path: PathBuf,
+        /// What there is.
+        repaired: PathBuf,
+        /// What is missing.
+        damaged: PathBuf,
+    },
     /// The disk is too full to open it.
     #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
     NoSpace {
@@ -112,15 +162,14 @@ pub enum OpenError {
         error: rocksdb::Error,
     },
     /// The catalog cannot be read.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = .0.advice())]
     Engine(#[from] EngineError),
 }
 
 /// Bytes of a block in one value.
-const PAGE: u64 = 64 << 10;
+pub(crate) const PAGE: u64 = 64 << 10;
 /// Deleted bytes that are worth a flush and a compaction of keys.
 const DEAD_BYTES: u64 = 64 << 20;
-const DIRECTORY: &str = "store";
 /// Of the rows of replaced blocks: the number of their pages.
 const REPLACED_VERSION: u8 = 1;
 
@@ -129,9 +178,28 @@ const REPLACED_VERSION: u8 = 1;
 impl RocksEngine {
     /// Opens the store in a directory that this process has locked.
     pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
-        let path = disk.directory().join(DIRECTORY);
+        let folders = Folders(disk.directory());
+        match folders.state() {
+            State::Plain => {}
+            State::HalfMade => tracing::warn!(
+                folder = %folders.repaired().display(),
+                "an interrupted repair has left half of a store, which is not used; repair again, or remove it"
+            ),
+            // It is complete, as `folders.rs` says. Without it, a new and empty store would be made.
+            State::HalfSwapped => {
+                let path = disk.directory().to_owned();
+                folders.finish_swap().map_err(|error| OpenError::Swap { path, error })?;
+                tracing::info!("a repair was interrupted at its end, and is finished");
+            }
+            State::Doubtful => return Err(OpenError::doubtful(folders)),
+        }
+        Self::open_in(&folders.in_use(), Arc::new(disk), durability)
+    }
+
+    /// Opens a store in any folder of a directory.
+    pub(crate) fn open_in(path: &Path, disk: Arc<Disk>, durability: Durability) -> Result<Self, OpenError> {
         let live = LiveBlocks::default();
-        let Opened { db, mark, log_was_cut } = recovery::open(&path, &disk, &live)?;
+        let Opened { db, mark, log_was_cut } = recovery::open(path, &disk, &live)?;
         disk.sync_entries()
             .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
@@ -150,8 +218,8 @@ impl RocksEngine {
     }
 
     /// Whether there is a store in a data directory.
-    pub fn exists(data_dir: &std::path::Path) -> bool {
-        data_dir.join(DIRECTORY).join("CURRENT").exists()
+    pub fn exists(data_dir: &Path) -> bool {
+        Folders(data_dir).have_a_store()
     }
 
     /// The data directory.
@@ -159,8 +227,8 @@ impl RocksEngine {
         &self.disk
     }
 
-    fn family(&self, name: &str) -> Result<std::sync::Arc<BoundColumnFamily<'_>>, EngineError> {
-        self.db.cf_handle(name).ok_or_else(|| EngineError::Io(format!("column family {name} is missing")))
+    fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>, EngineError> {
+        family(&self.db, name)
     }
 
     fn write_options(&self) -> WriteOptions {
@@ -196,7 +264,7 @@ impl RocksEngine {
             batch.delete_cf(&catalog, &key);
             let pages = match CatalogRow::decode(&row) {
                 Ok(row) => row.bytes.div_ceil(PAGE) as u32,
-                Err(_) => self.pages_of(&change.key(*block))?,
+                Err(_) => pages_of(&self.db, &change.key(*block))?,
             };
             let pages = record::encode(REPLACED_VERSION, &pages);
             batch.put_cf(&replaced, &key, pages.map_err(damaged)?);
@@ -277,11 +345,18 @@ impl Drop for RocksEngine {
 // === impl OpenError ===
 
 impl OpenError {
+    pub(crate) fn doubtful(folders: Folders<'_>) -> Self {
+        let [repaired, damaged] = [folders.repaired(), folders.damaged()];
+        Self::Doubtful { path: folders.0.to_owned(), repaired, damaged }
+    }
+
     /// Whether the store itself is damaged, and not what it stands on.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Engine(_) | Self::Damaged { .. } | Self::Headless { .. } | Self::Logless { .. } => true,
+            Self::Unreadable { .. } | Self::LogAsWell { .. } => true,
             Self::Rocks { .. } | Self::NoSpace { .. } | Self::Folder { .. } => false,
+            Self::Swap { .. } | Self::Doubtful { .. } => false,
         }
     }
 }
@@ -290,11 +365,15 @@ fn damaged(error: RecordError) -> EngineError {
     EngineError::Io(error.to_string())
 }
 
-fn failure(error: rocksdb::Error) -> EngineError {
-    if is_no_space(&error) {
-        EngineError::NoSpace(error.to_string())
-    } else {
-        EngineError::Io(error.to_string())
+pub(crate) fn family<'d>(db: &'d Database, name: &str) -> Result<Arc<BoundColumnFamily<'d>>, EngineError> {
+    db.cf_handle(name).ok_or_else(|| EngineError::Io(format!("column family {name} is missing")))
+}
+
+pub(crate) fn failure(error: rocksdb::Error) -> EngineError {
+    match error.kind() {
+        _ if is_no_space(&error) => EngineError::NoSpace(error.to_string()),
+        ErrorKind::Corruption => EngineError::Damaged(error.to_string()),
+        _ => EngineError::Io(error.to_string()),
     }
 }
 

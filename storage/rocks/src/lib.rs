@@ -19,11 +19,17 @@
 
 mod disk;
 mod engine;
+mod folders;
 mod live;
 mod mark;
 mod options;
 mod orphans;
+mod reading;
 mod recovery;
+mod repair;
+mod salvage;
 
 pub use disk::{Disk, LockError};
 pub use engine::{Durability, OpenError, RocksEngine};
+pub use repair::{Begun, Repair, RepairError};
+pub use salvage::DamagedStore;

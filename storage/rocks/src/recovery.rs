@@ -27,7 +27,10 @@ use crate::options;
 use crate::orphans::BlobFiles;
 
 /// An empty file of this name says that log files are gone for good, and to go on without what they held.
-const NO_LOG: &str = "000000.log";
+pub(crate) const NO_LOG: &str = "000000.log";
+
+/// Only the torn end of the last log may be missing.
+pub(crate) const STRICT: DBRecoveryMode = DBRecoveryMode::TolerateCorruptedTailRecords;
 
 /// A database that is open.
 pub(crate) struct Opened {
@@ -50,8 +53,8 @@ struct Files {
     noted: Option<u64>,
 }
 
-/// Opens the database of a data directory.
-pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
+/// Looks for what RocksDB does not notice. Returns whether log files were given up.
+pub(crate) fn admit(path: &Path) -> Result<bool, OpenError> {
     let files = Files::list(path).map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
     if files.have_lost_their_head() {
         return Err(OpenError::Headless { path: path.to_owned() });
@@ -60,7 +63,12 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
         let missing = files.noted.map_or_else(|| "*.log".to_owned(), mark::log_name);
         return Err(OpenError::Logless { path: path.to_owned(), missing });
     }
-    let given_up = files.have_lost_their_log();
+    Ok(files.have_lost_their_log())
+}
+
+/// Opens the database of a data directory.
+pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
+    let given_up = admit(path)?;
     let open = |recovery| {
         let families = options::families(live, disk.reserve_bytes());
         let mut database = options::database(recovery);
@@ -69,13 +77,11 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
         Database::open_cf_descriptors(&database, path, families)
     };
     let blobs = BlobFiles::list(path);
-    // Only the torn end of the last log may be missing.
-    let strict = DBRecoveryMode::TolerateCorruptedTailRecords;
-    let mut opened = open(strict);
+    let mut opened = open(STRICT);
     // Opening may write out what the log of a killed process holds, which takes room.
     if opened.as_ref().is_err_and(is_no_space) {
         disk.release_reserve();
-        opened = open(strict);
+        opened = open(STRICT);
     }
     let mut log_was_cut = false;
     opened
@@ -114,12 +120,16 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
         })
 }
 
+/// Whether a file is damaged or gone.
+pub(crate) fn is_damage(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
+}
+
 fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
     let path = path.to_owned();
-    let is_damage = error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file");
     if is_no_space(&error) {
         OpenError::NoSpace { path, error }
-    } else if is_damage {
+    } else if is_damage(&error) {
         OpenError::Damaged { path, error }
     } else {
         OpenError::Rocks { path, error }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
 
 use super::EngineError;
+use crate::backup::StoreRecord;
 
 /// Shows what is stored, whether anything refers to it or not. Slow: it looks at everything.
 pub trait Inspect: Send + Sync {
@@ -28,4 +29,10 @@ pub trait Records: Send + Sync {
 
     /// Puts a record into the place of an earlier one, or removes it. Durable like a commit.
     fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError>;
+
+    /// Puts many. Engines may write them together.
+    fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {
+        let mut put = records.iter();
+        put.try_for_each(|record| self.put_record(&record.kind, &record.name, Some(&record.value)))
+    }
 }

@@ -78,7 +78,7 @@ impl BlockTraceStore {
                 free: self.engine.free_bytes().unwrap_or(0),
                 needed: self.config.reserve_bytes,
             },
-            other => AppendError::Poisoned(other.to_string()),
+            other => AppendError::Poisoned(format!("{other}{}", other.advice())),
         }
     }
 }

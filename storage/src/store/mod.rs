@@ -49,7 +49,7 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
-pub(crate) use self::records::unreadable as unreadable_records;
+pub(crate) use self::records::{newer as newer_record, unreadable as unreadable_records};
 pub(crate) use self::safekeeping::{
     carried_kinds, doubt as doubt_backups, remember as remember_backup, remembered as remembered_backups,
 };
@@ -116,7 +116,7 @@ pub struct BlockTraceStore {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The engine does not give its catalog.
-    #[error("reading the catalog: {0}")]
+    #[error("reading the catalog: {0}{advice}", advice = .0.advice())]
     Engine(#[from] EngineError),
     /// What is there is a part of a backup.
     #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
@@ -153,7 +153,7 @@ const QUIET: Duration = Duration::from_secs(5);
 // === impl OpenError ===
 
 impl OpenError {
-    fn newer_block(key: &BlockKey, error: FormatError) -> Self {
+    pub(crate) fn newer_block(key: &BlockKey, error: FormatError) -> Self {
         Self::Newer { tenant: key.tenant.clone(), block: key.block.0, error }
     }
 }
@@ -429,9 +429,12 @@ impl BlockTraceStore {
     /// is never tried again: nothing more is written until a restart.
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         let result = self.engine.commit(change);
-        if let Err(error @ (EngineError::Io(_) | EngineError::NotFound(_))) = &result {
-            tracing::error!(%error, "a write failed; the store takes no more writes until a restart");
-            *self.poison.write() = Some(error.to_string());
+        if let Err(error @ (EngineError::Io(_) | EngineError::Damaged(_) | EngineError::NotFound(_))) =
+            &result
+        {
+            let reason = format!("{error}{}", error.advice());
+            tracing::error!(error = %reason, "a write failed; the store takes no more writes until a restart");
+            *self.poison.write() = Some(reason);
         }
         result
     }

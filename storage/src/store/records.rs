@@ -10,7 +10,7 @@ use crate::engine::{EngineError, Records};
 type Read = fn(&str, &[u8]) -> Result<(), EngineError>;
 
 /// Whether a newer Spandrel has written one, which it should read then: for damage it must not be taken.
-pub(super) fn newer(engine: &dyn Records) -> Result<Option<String>, EngineError> {
+pub(crate) fn newer(engine: &dyn Records) -> Result<Option<String>, EngineError> {
     let kinds = [
         (pins::RECORD, pins::VERSION),
         (notes::RECORD, notes::VERSION),

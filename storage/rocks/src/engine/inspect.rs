@@ -3,9 +3,10 @@
 use bytes::{Bytes, BytesMut};
 use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions, WriteBatch};
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
+use spandrel_storage::backup::StoreRecord;
 use spandrel_storage::engine::{EngineError, IndexRow, Inspect, Records};
 
-use super::{Durability, RocksEngine, failure};
+use super::{Database, Durability, RocksEngine, failure, family};
 use crate::options::{FRESH, INDEX, SEALED};
 
 /// Bytes of a page's number behind the key of its block.
@@ -34,27 +35,44 @@ impl RocksEngine {
         let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
         rows.seek_to_first();
         while let Some(key) = rows.key() {
-            let block = key.len().checked_sub(PAGE_NUMBER).and_then(|end| key.get(..end)).unwrap_or(key);
-            let block = BlockKey::decode(block).map_err(unreadable)?;
-            let mut behind = block.encode_page(u32::MAX);
-            behind.push(0);
+            let (block, behind) = block_of_page(key).map_err(unreadable)?;
             found.push(block);
             rows.seek(behind);
         }
         rows.status().map_err(failure)
     }
+}
 
-    /// How many pages of a block there are by their keys, whatever its catalog row says.
-    pub(super) fn pages_of(&self, key: &BlockKey) -> Result<u32, EngineError> {
-        let (begin, mut pages) = (key.encode(), 0);
-        for family in [FRESH, SEALED] {
-            let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
-            rows.seek_for_prev(key.encode_page(u32::MAX));
-            rows.status().map_err(failure)?;
-            let last = rows.key().and_then(|last| last.strip_prefix(begin.as_slice())?.try_into().ok());
-            pages = pages.max(last.map_or(0, |last| u32::from_be_bytes(last).saturating_add(1)));
+/// The block that a page belongs to, and the first key behind all of its pages.
+pub(crate) fn block_of_page(key: &[u8]) -> Result<(BlockKey, Vec<u8>), KeyError> {
+    let block = key.len().checked_sub(PAGE_NUMBER).and_then(|end| key.get(..end)).unwrap_or(key);
+    let block = BlockKey::decode(block)?;
+    let mut behind = block.encode_page(u32::MAX);
+    behind.push(0);
+    Ok((block, behind))
+}
+
+/// How many pages of a block there are by their keys, whatever its catalog row says.
+pub(crate) fn pages_of(db: &Database, key: &BlockKey) -> Result<u32, EngineError> {
+    let (begin, mut pages) = (key.encode(), 0);
+    for name in [FRESH, SEALED] {
+        let mut rows = db.raw_iterator_cf_opt(&family(db, name)?, ReadOptions::default());
+        rows.seek_for_prev(key.encode_page(u32::MAX));
+        rows.status().map_err(failure)?;
+        let last = rows.key().and_then(|last| last.strip_prefix(begin.as_slice())?.try_into().ok());
+        pages = pages.max(last.map_or(0, |last| u32::from_be_bytes(last).saturating_add(1)));
+    }
+    Ok(pages)
+}
+
+impl RocksEngine {
+    /// Records are durable at once, also without a log.
+    fn write_records(&self, batch: WriteBatch) -> Result<(), EngineError> {
+        self.write(batch)?;
+        match self.durability {
+            Durability::None => self.db.flush_cf(&self.family(DEFAULT_COLUMN_FAMILY_NAME)?).map_err(failure),
+            Durability::Sync | Durability::Os => Ok(()),
         }
-        Ok(pages)
     }
 }
 
@@ -71,7 +89,7 @@ impl Inspect for RocksEngine {
 
     fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
         let mut out = BytesMut::new();
-        for page in 0..self.pages_of(key)? {
+        for page in 0..pages_of(&self.db, key)? {
             match self.page(key, page) {
                 Ok(Some(bytes)) => out.extend_from_slice(&bytes),
                 Err(error) if page == 0 => return Err(error),
@@ -111,12 +129,23 @@ impl Records for RocksEngine {
             Some(value) => batch.put_cf(&family, record_key(kind, name), value),
             None => batch.delete_cf(&family, record_key(kind, name)),
         }
-        self.write(batch)?;
-        match self.durability {
-            Durability::None => self.db.flush_cf(&family).map_err(failure),
-            Durability::Sync | Durability::Os => Ok(()),
-        }
+        self.write_records(batch)
     }
+
+    fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {
+        let family = self.family(DEFAULT_COLUMN_FAMILY_NAME)?;
+        let mut batch = WriteBatch::default();
+        for StoreRecord { kind, name, value } in records {
+            batch.put_cf(&family, record_key(kind, name), value);
+        }
+        self.write_records(batch)
+    }
+}
+
+/// Kind and name of a record, from its key.
+pub(crate) fn record_of(key: &[u8]) -> Option<(String, String)> {
+    let (kind, name) = std::str::from_utf8(key).ok()?.split_once('\0')?;
+    Some((kind.to_owned(), name.to_owned()))
 }
 
 fn record_key(kind: &str, name: &str) -> Vec<u8> {

@@ -1,0 +1,87 @@
+//! Opening the database of a damaged store to read what is there: nothing in its files is changed.
+//!
+//! RocksDB opens the first tables with the database, and does not open it if one of them is damaged at its frame, or
+//! gone. Told to be less strict it opens, and each read that meets that table is an error. But then it is less strict
+//! with the log, too: it passes over what is damaged there, which could keep a deletion without the merge that made it
+//! harmless (`recovery.rs`). So the log is looked at first, by RocksDB itself: its files are put beside a
+//! new and empty database, which has no tables that could be damaged.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DBRecoveryMode, ErrorKind, Options};
+
+use crate::engine::{Database, OpenError};
+use crate::live::LiveBlocks;
+use crate::mark;
+use crate::options;
+use crate::recovery::{self, NO_LOG, STRICT};
+
+/// Behind the logs that a new database has itself.
+const FIRST_LOG: u64 = 1_000;
+
+/// Opens a database, and says whether the end of its log is missing. `scratch` is a folder that is not there; it may
+/// be there afterwards.
+pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<(Database, bool), OpenError> {
+    let given_up = recovery::admit(path)?;
+    let open = |recovery, is_paranoid| {
+        let mut database = options::database(recovery);
+        database.set_track_and_verify_wals_in_manifest(!given_up);
+        database.set_paranoid_checks(is_paranoid);
+        let families = options::families(&LiveBlocks::default(), reserve_bytes);
+        Database::open_cf_descriptors_read_only(&database, path, families, false)
+    };
+    let error = match open(STRICT, true) {
+        Ok(db) => return Ok((db, given_up)),
+        Err(error) => error,
+    };
+    // As whoever opens it to use it: the end of the log is all that is damaged.
+    if error.kind() == ErrorKind::Corruption
+        && let Ok(db) = open(DBRecoveryMode::PointInTime, true)
+    {
+        return Ok((db, true));
+    }
+    if !recovery::is_damage(&error) {
+        return Err(OpenError::Rocks { path: path.to_owned(), error });
+    }
+    let folder = |error| OpenError::Folder { path: path.to_owned(), error };
+    if !logs_are_sound(path, scratch).map_err(folder)? {
+        return Err(OpenError::LogAsWell { path: path.to_owned(), error });
+    }
+    open(STRICT, false)
+        .map(|db| (db, given_up))
+        .map_err(|error| OpenError::Unreadable { path: path.to_owned(), error })
+}
+
+/// Whether RocksDB can replay every log of a store.
+fn logs_are_sound(path: &Path, scratch: &Path) -> io::Result<bool> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    drop(Database::open(&options, scratch).map_err(io::Error::other)?);
+    for (log, number) in logs(path)?.into_iter().zip(FIRST_LOG..) {
+        let link = scratch.join(mark::log_name(number));
+        // The store may be on another disk.
+        fs::hard_link(&log, &link).or_else(|_| fs::copy(&log, &link).map(drop))?;
+    }
+    options.set_wal_recovery_mode(STRICT);
+    options.set_paranoid_checks(true);
+    match Database::open_for_read_only(&options, scratch, false) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Corruption => Ok(false),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// The log files of a store, oldest first.
+fn logs(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let name = PathBuf::from(entry?.file_name());
+        if let Some(number) = mark::log_number(&name).filter(|_| name.as_os_str() != NO_LOG) {
+            found.push((number, path.join(name)));
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, log)| log).collect())
+}

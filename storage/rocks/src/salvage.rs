@@ -1,0 +1,228 @@
+//! Reads what is left of a damaged store, and changes nothing in it: RocksDB opens it for reading only, so that no
+//! compaction meets the damage, and logs are replayed in memory.
+//!
+//! RocksDB gives a row only if it can read all that may know of it: a deletion in a part that is damaged is an error,
+//! and never an older row that comes back. So each row that is read here is right, and only that some are missing
+//! has to be dealt with. A walk over a family ends where a table is damaged, and goes on behind that with the next
+//! key that is known from elsewhere: from another family, or as the bound of a file.
+//!
+//! Which blocks there are, the catalog says. Where it cannot be read, it follows from the others: every commit
+//! writes the pages of a block together with its catalog row, every removal notes the block as replaced together with
+//! taking the row away, and every deletion takes the pages together with that note. So at each moment the catalog
+//! names what is stored and not replaced. Where the list of replaced blocks cannot be read either, nobody knows.
+//!
+//! How it is opened, `reading.rs` decides. Not for a store in use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use bytes::BytesMut;
+use rocksdb::{DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, ReadOptions};
+use spandrel_block::{BlockKey, CatalogRow};
+use spandrel_storage::backup::StoreRecord;
+use spandrel_storage::engine::{EngineError, LeftBlock, LeftBlocks, LeftBytes, Salvage, SalvageError};
+
+use crate::engine::{Database, OpenError, PAGE, block_of_page, failure, family, pages_of, record_of};
+use crate::options::{CATALOG, FRESH, REPLACED, SEALED};
+use crate::reading;
+
+/// A damaged store.
+pub struct DamagedStore {
+    db: Database,
+    log_is_cut: bool,
+}
+
+/// What a walk over a family does at a row.
+enum Step {
+    /// Goes on with the next row.
+    Next,
+    /// Goes on with this key, or the first one behind it.
+    To(Vec<u8>),
+}
+
+/// What becomes of a block whose catalog row was not met in a walk.
+enum Fate {
+    /// It is in the catalog, with this row if it can be read.
+    Lives(Option<Vec<u8>>),
+    /// It was replaced, or nothing refers to it.
+    Gone,
+}
+
+type Row<'r> = (&'r [u8], &'r [u8]);
+
+// === impl DamagedStore ===
+
+impl DamagedStore {
+    /// Opens the store in a folder. `scratch` is a folder that is not there.
+    pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<Self, OpenError> {
+        let (db, log_is_cut) = reading::open(path, scratch, reserve_bytes)?;
+        Ok(Self { db, log_is_cut })
+    }
+
+    /// Shows what can be read of a family in order. Returns the first thing that was passed over.
+    fn walk(
+        &self,
+        name: &str,
+        known: &BTreeSet<Vec<u8>>,
+        show: &mut dyn FnMut(Row<'_>) -> Step,
+    ) -> Result<Option<EngineError>, EngineError> {
+        let known: BTreeSet<Vec<u8>> = known.iter().cloned().chain(self.bounds(name)?).collect();
+        let (mut damage, mut reached) = (None, Vec::new());
+        let mut rows = self.db.raw_iterator_cf_opt(&family(&self.db, name)?, ReadOptions::default());
+        rows.seek_to_first();
+        loop {
+            while let Some(row) = rows.item() {
+                reached = row.0.to_vec();
+                match show(row) {
+                    Step::Next => rows.next(),
+                    Step::To(key) => {
+                        rows.seek(&key);
+                        reached = key;
+                    }
+                }
+            }
+            let Err(error) = rows.status() else { return Ok(damage) };
+            damage.get_or_insert(failure(error));
+            // Behind where it stopped; each attempt gets further, whether it finds something or not.
+            let behind = (std::ops::Bound::Excluded(&reached), std::ops::Bound::Unbounded);
+            let Some(next) = known.range::<Vec<u8>, _>(behind).next() else { return Ok(damage) };
+            reached.clone_from(next);
+            rows.seek(next);
+        }
+    }
+
+    /// The first and last keys of the files of a family.
+    fn bounds(&self, name: &str) -> Result<Vec<Vec<u8>>, EngineError> {
+        let files = self.db.live_files().map_err(failure)?.into_iter();
+        let of_family = files.filter(|file| file.column_family_name == name);
+        Ok(of_family.flat_map(|file| [file.start_key, file.end_key]).flatten().collect())
+    }
+
+    fn get(&self, name: &str, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        self.db.get_cf(&family(&self.db, name)?, key).map_err(failure)
+    }
+
+    /// A page in whichever family it can be found: damage in the other one is nothing to it.
+    fn page(&self, key: &BlockKey, page: u32) -> Result<Option<DBPinnableSlice<'_>>, EngineError> {
+        let key = key.encode_page(page);
+        let mut damage = None;
+        for name in [SEALED, FRESH] {
+            match self.db.get_pinned_cf(&family(&self.db, name)?, &key).map_err(failure) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => damage = Some(error),
+            }
+        }
+        damage.map_or(Ok(None), Err)
+    }
+
+    /// The blocks of which a page can be met, beside those that are known. Also whether all could be met.
+    fn stored(&self, known: &BTreeSet<Vec<u8>>) -> Result<(BTreeSet<Vec<u8>>, bool), EngineError> {
+        let (mut found, mut all) = (BTreeSet::new(), true);
+        let first_pages =
+            known.iter().filter_map(|key| Some(BlockKey::decode(key).ok()?.encode_page(0))).collect();
+        for name in [FRESH, SEALED] {
+            let damage = self.walk(name, &first_pages, &mut |(key, _)| match block_of_page(key) {
+                Ok((block, behind)) => {
+                    found.insert(block.encode());
+                    Step::To(behind)
+                }
+                Err(_) => Step::Next,
+            })?;
+            all &= damage.is_none();
+        }
+        Ok((found, all))
+    }
+
+    fn fate(&self, key: &[u8], damage: &EngineError) -> Result<Fate, SalvageError> {
+        match self.get(CATALOG, key) {
+            Ok(Some(row)) => Ok(Fate::Lives(Some(row))),
+            Ok(None) => Ok(Fate::Gone),
+            Err(_) => match self.get(REPLACED, key) {
+                Ok(Some(_)) => Ok(Fate::Gone),
+                Ok(None) => Ok(Fate::Lives(None)),
+                Err(error) => Err(SalvageError::Doubt(format!("{damage}; {error}"))),
+            },
+        }
+    }
+
+    fn left(&self, key: BlockKey, row: Option<Vec<u8>>) -> LeftBlock {
+        let said = row.as_deref().and_then(|row| CatalogRow::decode(row).ok()).map(|row| row.bytes);
+        let by_pages = || pages_of(&self.db, &key).map_or(0, |pages| u64::from(pages) * PAGE);
+        let bytes = said.unwrap_or_else(by_pages);
+        LeftBlock { key, row, bytes }
+    }
+}
+
+fn key_of(key: &[u8]) -> Result<BlockKey, SalvageError> {
+    BlockKey::decode(key).map_err(|error| EngineError::Io(error.to_string()).into())
+}
+
+impl Salvage for DamagedStore {
+    fn blocks(&self) -> Result<LeftBlocks, SalvageError> {
+        let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let damage = self.walk(CATALOG, &BTreeSet::new(), &mut |(key, row)| {
+            rows.insert(key.to_vec(), Some(row.to_vec()));
+            Step::Next
+        })?;
+        let mut are_more_missing = false;
+        if let Some(damage) = damage {
+            let (stored, all) = self.stored(&rows.keys().cloned().collect())?;
+            are_more_missing = !all;
+            for key in stored {
+                if rows.contains_key(&key) {
+                    continue;
+                }
+                if let Fate::Lives(row) = self.fate(&key, &damage)? {
+                    rows.insert(key, row);
+                }
+            }
+        }
+        let left = rows.into_iter().map(|(key, row)| Ok(self.left(key_of(&key)?, row)));
+        Ok(LeftBlocks { blocks: left.collect::<Result<_, SalvageError>>()?, are_more_missing })
+    }
+
+    fn read(&self, key: &BlockKey, bytes: u64) -> LeftBytes {
+        let known = pages_of(&self.db, key).unwrap_or(0);
+        let pages = known.max(u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX));
+        let (mut out, mut damage) = (BytesMut::new(), None);
+        for page in 0.. {
+            let found = self.page(key, page);
+            let why = match &found {
+                Ok(Some(found)) => {
+                    // What could not be read before it has its place.
+                    out.resize((u64::from(page) * PAGE) as usize, 0);
+                    out.extend_from_slice(found);
+                    continue;
+                }
+                Ok(None) => "a page of the block is missing".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            // Behind what is known to be there, nothing is the end.
+            let is_the_end = page >= pages;
+            if !is_the_end || found.is_err() {
+                damage.get_or_insert(why);
+            }
+            if is_the_end {
+                break;
+            }
+        }
+        LeftBytes { bytes: out.freeze(), damage }
+    }
+
+    fn all_records(&self) -> Result<Vec<StoreRecord>, SalvageError> {
+        let unreadable = |error: String| SalvageError::Records(error);
+        let family = family(&self.db, DEFAULT_COLUMN_FAMILY_NAME)?;
+        let mut records = Vec::new();
+        for row in self.db.iterator_cf(&family, IteratorMode::Start) {
+            let (key, value) = row.map_err(|error| unreadable(error.to_string()))?;
+            let (kind, name) = record_of(&key).ok_or_else(|| unreadable("a name of one".to_owned()))?;
+            records.push(StoreRecord { kind, name, value: value.into_vec() });
+        }
+        Ok(records)
+    }
+
+    fn log_is_cut(&self) -> bool {
+        self.log_is_cut
+    }
+}

@@ -1,0 +1,245 @@
+//! Puts all that can be read of a damaged store into a new one, with catalog and index made anew.
+//!
+//! Blocks keep their numbers, and the records beside them are carried over as they are: pins, deletions under way,
+//! counts, the list of backups, and which numbers were taken. What is durable and names blocks by number are
+//! counts (the blocks that they stand for) and the list of backups (the hash of each block). Those numbers were given
+//! before the damage, and the record of numbers is behind all of them: so none is given again, whether its block is
+//! in the new store or was replaced, deleted or lost. Where that record is missing or damaged, the clock has to do, as
+//! it does when a store is opened. Numbers of commits begin behind those of the blocks and of deletions under way;
+//! nothing else that lasts relies on them.
+//!
+//! A block of which a part cannot be read is put as it is, so that the rest of it is served. One whose header
+//! cannot be read is lost: nothing can be found in it. What the new store lacks is in the report. Nothing here knows
+//! folders: whoever calls puts the new store into the place of the old one, or drops it when this fails.
+
+use serde::{Deserialize, Serialize};
+use spandrel_block::record::RecordError;
+use spandrel_block::{BlockKey, CatalogRow, FormatError, Header, catalog_row, trace_table};
+
+use crate::anew::{self, AnewError};
+use crate::engine::{Engine, EngineError, LeftBlock, LeftBytes, Salvage, SalvageError};
+use crate::restore::unfinished;
+use crate::store::{OpenError, newer_record};
+
+/// What a new store holds, and what it lacks of the old one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairReport {
+    /// Blocks in the new store, those that are damaged included.
+    pub block_count: u64,
+    /// Their bytes.
+    pub byte_count: u64,
+    /// Their spans, of damaged ones as many as there were.
+    pub span_count: u64,
+    /// Blocks among them that are damaged.
+    pub damaged_block_count: u64,
+    /// Blocks that are not in the new store.
+    pub lost_block_count: u64,
+    /// The damaged ones; the first of many.
+    pub damaged_blocks: Vec<HurtBlock>,
+    /// The lost ones; the first of many.
+    pub lost_blocks: Vec<HurtBlock>,
+    /// There may be more lost ones, of which not even the keys could be read.
+    pub more_may_be_lost: bool,
+    /// The end of the log was damaged: after a power loss nothing acknowledged was in it.
+    pub log_was_cut: bool,
+}
+
+/// A block that could not be read as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HurtBlock {
+    /// Whose.
+    pub tenant: String,
+    /// Its window, in hours since 1970.
+    pub hour: u32,
+    /// Which; a string, since numbers of blocks are beyond what JSON readers count to.
+    pub block: String,
+    /// Its spans, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span_count: Option<u32>,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// How far a repair is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RepairProgress {
+    /// Bytes of blocks that were read.
+    pub bytes: u64,
+    /// Bytes of all blocks, about.
+    pub of_bytes: u64,
+}
+
+/// Why there is no new store.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// What was deleted could come back.
+    #[error(transparent)]
+    Salvage(#[from] SalvageError),
+    /// The store does not open for another reason than damage.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// There is no room for a second copy.
+    #[error(
+        "the new store needs {needed} bytes beside the damaged one, and {free} are free; make room, or move the data \
+         directory to a larger disk"
+    )]
+    NoRoom {
+        /// What it takes, with what has to stay free.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
+    /// A catalog row cannot be written.
+    #[error("a record of the new store: {0}")]
+    Row(#[from] RecordError),
+    /// The new store cannot be written.
+    #[error("the new store cannot be written: {0}")]
+    Engine(#[from] EngineError),
+}
+
+struct Repair<'e> {
+    source: &'e dyn Salvage,
+    target: &'e dyn Engine,
+    report: RepairReport,
+}
+
+/// So many blocks are listed of each kind; beyond that they are counted.
+const MAX_LISTED: usize = 1_000;
+
+/// Puts what can be read of a damaged store into an engine that is empty, and writes it out. `reserve_bytes` is what
+/// stays free.
+pub fn repair(
+    source: &dyn Salvage,
+    target: &dyn Engine,
+    reserve_bytes: u64,
+    watch: &mut dyn FnMut(&RepairProgress),
+) -> Result<RepairReport, RepairError> {
+    target.put_records(&source.all_records()?)?;
+    admit(target)?;
+    let left = source.blocks()?;
+    let mut progress = RepairProgress { bytes: 0, of_bytes: left.blocks.iter().map(|left| left.bytes).sum() };
+    let needed = progress.of_bytes.saturating_add(reserve_bytes);
+    if let Some(free) = target.free_bytes().filter(|free| *free < needed) {
+        return Err(RepairError::NoRoom { needed, free });
+    }
+    let report = RepairReport {
+        more_may_be_lost: left.are_more_missing,
+        log_was_cut: source.log_is_cut(),
+        ..RepairReport::default()
+    };
+    let mut repair = Repair { source, target, report };
+    for block in left.blocks {
+        watch(&progress);
+        progress.bytes += block.bytes;
+        repair.block(&block)?;
+    }
+    watch(&progress);
+    target.flush()?;
+    Ok(repair.report)
+}
+
+/// What keeps a store from opening though its records can be read keeps it from being repaired.
+fn admit(records: &dyn Engine) -> Result<(), RepairError> {
+    if let Some(backup) = unfinished(records)? {
+        return Err(OpenError::HalfRestored(backup).into());
+    }
+    match newer_record(records)? {
+        Some(record) => Err(OpenError::NewerRecord(record).into()),
+        None => Ok(()),
+    }
+}
+
+// === impl Repair ===
+
+impl Repair<'_> {
+    fn block(&mut self, left: &LeftBlock) -> Result<(), RepairError> {
+        let key = &left.key;
+        let row = match left.row.as_deref().map(|row| (row, CatalogRow::decode(row))) {
+            Some((_, Ok(row))) => Some(row),
+            Some((row, Err(_))) if CatalogRow::is_newer(row) => {
+                return Err(OpenError::NewerRow(key.block.0).into());
+            }
+            _ => None,
+        };
+        let LeftBytes { bytes, damage: unread } = self.bytes(left);
+        match anew::sound(key, bytes.clone()) {
+            Ok((change, row)) => {
+                self.target.commit(&change)?;
+                self.count(&row);
+                Ok(())
+            }
+            Err(AnewError::Row(error)) => Err(error.into()),
+            Err(AnewError::Block(error @ FormatError::Version(_))) => {
+                Err(OpenError::newer_block(key, error).into())
+            }
+            Err(AnewError::Block(error)) => {
+                let detail = unread.unwrap_or_else(|| error.to_string());
+                self.damaged_block(left, row, bytes, detail)
+            }
+        }
+    }
+
+    /// What can be read of a block, of which its header may know best how long it is.
+    fn bytes(&self, left: &LeftBlock) -> LeftBytes {
+        let found = self.source.read(&left.key, left.bytes);
+        let sections =
+            Header::parse(&found.bytes).map(|header| header.sections().to_vec()).unwrap_or_default();
+        let end = sections.iter().map(|section| section.range().end).max().unwrap_or(0);
+        if end > left.bytes.max(found.bytes.len() as u64) { self.source.read(&left.key, end) } else { found }
+    }
+
+    /// Puts a damaged block as it is, if anything can be found in it.
+    fn damaged_block(
+        &mut self,
+        left: &LeftBlock,
+        row: Option<CatalogRow>,
+        bytes: bytes::Bytes,
+        detail: String,
+    ) -> Result<(), RepairError> {
+        let spans = row.as_ref().map(|row| row.meta.spans);
+        let is_readable = Header::parse(&bytes).is_ok();
+        let Some(row) = row.or_else(|| catalog_row(&bytes).ok()).filter(|_| is_readable) else {
+            self.report.lost_block_count += 1;
+            return Ok(list(&mut self.report.lost_blocks, HurtBlock::new(&left.key, spans, detail)));
+        };
+        let traces = trace_table(&bytes, &row).unwrap_or_default();
+        self.target.commit(&anew::change(&left.key, bytes, &row, &traces)?)?;
+        self.count(&row);
+        self.report.damaged_block_count += 1;
+        list(&mut self.report.damaged_blocks, HurtBlock::new(&left.key, Some(row.meta.spans), detail));
+        Ok(())
+    }
+
+    fn count(&mut self, row: &CatalogRow) {
+        self.report.block_count += 1;
+        self.report.byte_count += row.bytes;
+        self.report.span_count += u64::from(row.meta.spans);
+    }
+}
+
+fn list(listed: &mut Vec<HurtBlock>, block: HurtBlock) {
+    if listed.len() < MAX_LISTED {
+        listed.push(block);
+    }
+}
+
+// === impl HurtBlock, RepairReport ===
+
+impl HurtBlock {
+    fn new(key: &BlockKey, span_count: Option<u32>, detail: String) -> Self {
+        let (tenant, block) = (key.tenant.to_string(), key.block.0.to_string());
+        Self { tenant, hour: key.hour.0, block, span_count, detail }
+    }
+}
+
+impl RepairReport {
+    /// Whether everything of the old store was read.
+    pub fn is_whole(&self) -> bool {
+        self.damaged_block_count == 0
+            && self.lost_block_count == 0
+            && !self.more_may_be_lost
+            && !self.log_was_cut
+    }
+}
