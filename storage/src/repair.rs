@@ -202,7 +202,8 @@ impl Repair<'_> {
         let is_readable = Header::parse(&bytes).is_ok();
         let Some(row) = row.or_else(|| catalog_row(&bytes).ok()).filter(|_| is_readable) else {
             self.report.lost_block_count += 1;
-            return Ok(list(&mut self.report.lost_blocks, HurtBlock::new(&left.key, spans, detail)));
+            list(&mut self.report.lost_blocks, HurtBlock::new(&left.key, spans, detail));
+            return Ok(());
         };
         let traces = trace_table(&bytes, &row).unwrap_or_default();
         self.target.commit(&anew::change(&left.key, bytes, &row, &traces)?)?;

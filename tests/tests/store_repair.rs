@@ -13,7 +13,9 @@ use spandrel_rocks::{Begun, Disk, Durability, Repair, RocksEngine};
 use spandrel_storage::check::{FindingKind, check};
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::repair::{RepairReport, repair};
-use spandrel_storage::{AppendError, RetentionRule, Safekeeping as _, StoreConfig, TraceStore as _};
+use spandrel_storage::{
+    AppendError, Engine as _, RetentionRule, Safekeeping as _, StoreConfig, TraceStore as _,
+};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::contract::cleaning::with;
 use spandrel_tests::harm::{self, damage, flip, tables};
@@ -179,7 +181,7 @@ fn whatever_can_be_read_beside_a_damaged_table_is_in_the_new_store() {
 
         let report = repaired(folder.path()).unwrap();
         assert_eq!(report.damaged_blocks, [], "{family}");
-        assert_eq!(report.more_may_be_lost, false, "{family}");
+        assert!(!report.more_may_be_lost, "{family}");
         let there = found(&open(folder.path()).unwrap(), 1..=TRACES);
         let lost: u64 = report.lost_blocks.iter().map(|block| u64::from(block.span_count.unwrap())).sum();
         assert_eq!(lost, 4 * (TRACES - there.len() as u64), "{family}: the lost ones are named: {report:?}");
@@ -289,7 +291,13 @@ fn wherever_a_table_is_damaged_the_rest_is_in_the_new_store() {
                     (4 * there.len() as u64, 4 * TRACES),
                     "{what}"
                 );
-                assert!(report.is_whole() || ["fresh", "sealed"].contains(&family), "{what}: {report:?}");
+                let sealed: BTreeSet<u64> = (1..=TRACES * 2 / 3).collect();
+                let untouched = match family {
+                    "fresh" => sealed,
+                    "sealed" => &all() - &sealed,
+                    _ => all(),
+                };
+                assert!(there.is_superset(&untouched), "{what}: {there:?} of {untouched:?}");
             }
         }
     }
@@ -522,26 +530,32 @@ fn without_room_for_a_second_copy_nothing_is_written() {
 
 // === interruptions ===
 
-/// Half of a new store is no store, and the next repair begins anew.
+/// Half of a new store is no store, and the next repair begins anew: blocks of the first one may be gone by then.
 #[test]
 fn a_repair_that_is_interrupted_changes_nothing() {
     let folder = filled();
-    damage(&tables(&store(folder.path()), "index"));
     let before = harm::rows(&store(folder.path()), "catalog");
     let begun = begin(folder.path()).unwrap();
     let mut blocks = 0;
     let interrupted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         repair(&begun.source, &begun.target, 0, &mut |_| {
             blocks += 1;
-            assert!(blocks < 5, "interrupted");
+            assert!(blocks < 8, "interrupted");
         })
     }));
     assert!(interrupted.is_err());
+    // What it wrote is in files.
+    begun.target.flush().unwrap();
     drop(begun);
     assert!(folder.path().join("store.repaired/CURRENT").exists());
     assert!(RocksEngine::exists(folder.path()));
     assert_eq!(harm::rows(&store(folder.path()), "catalog"), before);
-    assert_eq!(found(&open(folder.path()).unwrap(), 1..=TRACES), all(), "it is read as before");
+    let harness = open(folder.path()).unwrap();
+    check_serves(&harness, &all());
+    harness.store().seal_all();
+    harness.store().close().unwrap();
+    drop(harness);
+    damage(&tables(&store(folder.path()), "index"));
     assert!(repaired(folder.path()).unwrap().is_whole());
     assert!(!folder.path().join("store.repaired").exists());
     check_works(folder.path(), &all());
