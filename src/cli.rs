@@ -9,6 +9,7 @@ use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::export::{self, ExportFlags};
+use crate::commands::repair::{self, RepairFlags};
 use crate::commands::restore::{self, RestoreFlags};
 use crate::commands::search::{self, SearchFlags};
 use crate::commands::services::{self, ServicesFlags};
@@ -46,6 +47,14 @@ enum Command {
     Restore(RestoreFlags),
     /// Check every checksum, index and catalog row of a store; exits with 1 if something is damaged.
     Check(CheckFlags),
+    /// Put all that can be read of a damaged store into a new one, which takes its place.
+    ///
+    /// For a store that does not open, or takes no more writes, since a file of it is damaged. Catalog and index
+    /// are made anew from the blocks; what is pinned, being deleted or counted stays so. It needs room for a second
+    /// copy. The damaged store stays beside the new one until you remove it: see the last line of the
+    /// report. Exits with 0 if everything could be read, with 1 if some of it is damaged or lost, and with 2 if
+    /// nothing was done. A repair that is interrupted leaves the store as it was; run it again.
+    Repair(RepairFlags),
     /// Show one trace as a tree
     Trace(TraceFlags),
     /// Find traces of which a span matches
@@ -77,6 +86,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Backup(flags) => backup::run(flags),
         Command::Restore(flags) => restore::run(flags),
         Command::Check(flags) => check::run(&flags),
+        Command::Repair(flags) => repair::run(&flags),
         Command::Trace(flags) => trace::run(flags),
         Command::Search(flags) => search::run(flags),
         Command::Services(flags) => services::run(flags),

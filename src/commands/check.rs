@@ -33,7 +33,7 @@ pub(crate) struct CheckFlags {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// For people
     Text,
     /// One JSON object
@@ -69,12 +69,23 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     if report.is_fine() {
         return Ok(());
     }
+    Err(Exit { code: DAMAGED, message: advice(&report) }.into())
+}
+
+/// What can be done about damage. Damaged blocks alone are served as far as they can be read; what lies around
+/// them may keep the store from opening, or from taking more.
+fn advice(report: &CheckReport) -> String {
     let count = report.findings.len() as u64 + report.more_findings;
-    let message = format!(
+    let of_engine = |finding: &Finding| matches!(finding.kind, FindingKind::Store | FindingKind::Index);
+    let repair = if report.findings.iter().any(of_engine) {
+        "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
+    } else {
+        ""
+    };
+    format!(
         "damage found: {count} findings; a server sets damaged blocks aside and serves the rest, and \
-         `spandrel restore` brings back what a backup has"
-    );
-    Err(Exit { code: DAMAGED, message }.into())
+         `spandrel restore` brings back what a backup has{repair}"
+    )
 }
 
 fn of_directory(directory: &Path) -> Result<CheckReport, Box<dyn Error>> {
@@ -135,6 +146,12 @@ fn tell(report: &CheckReport) -> std::io::Result<()> {
     if report.is_fine() { progress::say("nothing is wrong") } else { Ok(()) }
 }
 
+/// Which block something is about.
+pub(crate) fn place(block: &str, tenant: &str, hour: u32) -> String {
+    let arrived = time(u64::from(hour) * 3_600_000_000_000);
+    format!(" [block {block}, tenant {tenant}, arrived from {arrived}]")
+}
+
 fn described(finding: &Finding) -> String {
     let kind = match finding.kind {
         FindingKind::Store => "store",
@@ -145,12 +162,7 @@ fn described(finding: &Finding) -> String {
         FindingKind::Backups => "list of backups",
     };
     let place = match (&finding.tenant, finding.hour, &finding.block) {
-        (Some(tenant), Some(hour), Some(block)) => {
-            format!(
-                " [block {block}, tenant {tenant}, arrived from {}]",
-                time(u64::from(hour) * 3_600_000_000_000)
-            )
-        }
+        (Some(tenant), Some(hour), Some(block)) => place(block, tenant, hour),
         _ => String::new(),
     };
     format!("{kind}: {}{place}", finding.detail)

@@ -9,6 +9,7 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
 mod progress;
+pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod services;

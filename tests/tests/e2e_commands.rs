@@ -138,7 +138,7 @@ fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let ran = Ran::of(server::command(&["completions", shell]).output().unwrap());
         assert_eq!(ran.code, 0, "{}", ran.stderr);
-        for word in ["serve", "trace", "search", "export", "parquet", "completions"] {
+        for word in ["serve", "repair", "trace", "search", "export", "parquet", "completions"] {
             assert!(ran.stdout.contains(word), "{shell}: no {word}");
         }
     }

@@ -83,6 +83,7 @@ impl Place {
             ("check", words(&["check", "--server", &server])),
             ("restore", words(&["restore", &set, "--data-dir", &target])),
             ("check", words(&["check", "--data-dir", &target])),
+            ("repair", words(&["repair", "--data-dir", &target])),
             ("exporting", export("otlp")),
             ("exporting", export("jaeger")),
             ("exporting", export("parquet")),

@@ -1,0 +1,134 @@
+//! `spandrel repair`: puts all that can be read of a damaged store into a new one, which takes its place.
+//!
+//! Exit code 0: everything was read. 1: something of it is damaged or lost, and is named. 2: nothing was done.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use spandrel_rocks::{Begun, Disk, Repair, RepairError, RocksEngine};
+use spandrel_storage::StoreConfig;
+use spandrel_storage::repair::{self, HurtBlock, RepairReport};
+
+use super::Exit;
+use super::check::{Format, place};
+use super::progress::{self, Progress};
+
+/// What `spandrel repair` can be given.
+#[derive(Debug, Args)]
+pub(crate) struct RepairFlags {
+    /// Where the store is; no server may be using it
+    #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What was done.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Done {
+    /// `None`: only the end of an earlier repair was left to do.
+    #[serde(flatten)]
+    report: Option<RepairReport>,
+    damaged_store: PathBuf,
+}
+
+const NOT_WHOLE: u8 = 1;
+const NOT_REPAIRED: u8 = 2;
+
+/// Runs the command.
+pub(crate) fn run(flags: &RepairFlags) -> Result<(), Box<dyn Error>> {
+    let done = of_directory(&flags.data_dir)
+        .map_err(|error| Exit { code: NOT_REPAIRED, message: format!("nothing was repaired: {error}") })?;
+    match flags.format {
+        Format::Text => tell(&done)?,
+        Format::Json => progress::say(&serde_json::to_string_pretty(&done)?)?,
+    }
+    match done.report {
+        Some(report) if report.is_whole() => Ok(()),
+        Some(_) => Err(not_whole(
+            "not everything of the damaged store is in the new one; `spandrel restore` brings back what a backup has",
+        )),
+        None => Err(not_whole(
+            "what the repair could not read was not told; `spandrel check` says what is damaged",
+        )),
+    }
+}
+
+fn not_whole(message: &str) -> Box<dyn Error> {
+    Exit { code: NOT_WHOLE, message: message.to_owned() }.into()
+}
+
+fn of_directory(directory: &Path) -> Result<Done, Box<dyn Error>> {
+    if !RocksEngine::exists(directory) {
+        return Err(RepairError::NoStore(directory.to_owned()).into());
+    }
+    let disk = Disk::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let repair = match Repair::begin(disk)? {
+        Begun::Repair(repair) => repair,
+        Begun::Finished(damaged_store) => return Ok(Done { report: None, damaged_store }),
+    };
+    let mut bar = None;
+    let filled = repair::repair(&repair.source, &repair.target, repair.reserve_bytes(), &mut |now| {
+        bar.get_or_insert_with(|| Progress::of_bytes("repair", now.of_bytes)).set(now.bytes);
+    });
+    bar.iter().for_each(Progress::finish);
+    match filled {
+        Ok(report) => Ok(Done { report: Some(report), damaged_store: repair.finish()? }),
+        Err(error) => {
+            repair.give_up();
+            Err(error.into())
+        }
+    }
+}
+
+fn tell(done: &Done) -> std::io::Result<()> {
+    match &done.report {
+        Some(report) => tell_report(report)?,
+        None => {
+            progress::say("a repair was interrupted when the new store was complete, and is finished now")?
+        }
+    }
+    progress::say(&format!(
+        "the new store is in use; the damaged one is kept in {} and takes room there: remove it once it is no \
+         longer needed",
+        done.damaged_store.display()
+    ))
+}
+
+fn tell_report(report: &RepairReport) -> std::io::Result<()> {
+    progress::say(&format!(
+        "the new store has {} spans in {} blocks, {}; catalog and index are made anew",
+        report.span_count,
+        report.block_count,
+        progress::bytes(report.byte_count),
+    ))?;
+    let follows = "what can be read of it is served, and answers say that they are partial";
+    tell_blocks("damaged", report.damaged_block_count, &report.damaged_blocks, follows)?;
+    tell_blocks("lost", report.lost_block_count, &report.lost_blocks, "it is not in the new store")?;
+    if report.more_may_be_lost {
+        progress::say("lost: perhaps more blocks, of which not even the names can be read")?;
+    }
+    if report.log_was_cut {
+        progress::say(
+            "log: its end was damaged, and is cut off; after a power loss that is harmless, otherwise acknowledged \
+             spans may be missing",
+        )?;
+    }
+    if report.is_whole() { progress::say("everything was read, and nothing is lost") } else { Ok(()) }
+}
+
+fn tell_blocks(kind: &str, count: u64, blocks: &[HurtBlock], follows: &str) -> std::io::Result<()> {
+    for HurtBlock { tenant, hour, block, span_count, detail } in blocks {
+        let spans = span_count.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
+        let place = place(block, tenant, *hour);
+        progress::say(&format!("{kind}: a block of {spans} spans{place}: {detail}; {follows}"))?;
+    }
+    match count - blocks.len() as u64 {
+        0 => Ok(()),
+        more => progress::say(&format!("{kind}: and {more} more")),
+    }
+}
