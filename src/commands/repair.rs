@@ -93,8 +93,8 @@ fn tell(done: &Done) -> std::io::Result<()> {
         }
     }
     progress::say(&format!(
-        "the new store is in use; the damaged one is kept in {} and takes room there: remove it once it is no \
-         longer needed",
+        "the new store is in use; the damaged one is kept in {}: remove it once it is no longer needed, since it \
+         takes room, and holds also what is deleted from now on",
         done.damaged_store.display()
     ))
 }

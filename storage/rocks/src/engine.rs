@@ -179,6 +179,12 @@ impl RocksEngine {
     /// Opens the store in a directory that this process has locked.
     pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
         let folders = Folders(disk.directory());
+        if folders.keep_a_damaged_one() {
+            tracing::warn!(
+                folder = %folders.damaged().display(),
+                "the damaged store of a repair is still there: it takes room, and holds also what is deleted from now on"
+            );
+        }
         match folders.state() {
             State::Plain => {}
             State::HalfMade => tracing::warn!(
