@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
-use spandrel_tests::harm::{damage, tables};
+use spandrel_block::FORMAT_VERSION;
+use spandrel_tests::frozen::{Frozen, of_directory};
+use spandrel_tests::harm::{damage, rows, tables};
 use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp::{hex, request, span, text, trace_id};
 use spandrel_tests::server::{Server, Settings, command, eventually};
@@ -176,6 +178,25 @@ fn where_nothing_can_be_done_nothing_is() {
         !damaged.path().join("store.damaged").exists() && !damaged.path().join("store.repaired").exists()
     );
     check_serves(data.path(), &sent, sent.len());
+}
+
+/// Blocks stay what they are: whoever opens the store takes them over.
+#[test]
+fn directories_of_older_formats_are_repaired() {
+    for format in 1..=FORMAT_VERSION {
+        let frozen = Frozen::unpack(format);
+        let data = frozen.data();
+        let blocks = of_directory(&data);
+        let keys = |store: PathBuf| rows(&store, "catalog").into_keys().collect::<Vec<_>>();
+        let before = keys(store(&data));
+        assert!(!before.is_empty());
+        for family in ["index", "catalog"] {
+            damage(&tables(&store(&data), family));
+        }
+        run("repair", &data, &[]).good();
+        assert_eq!((of_directory(&data), keys(store(&data))), (blocks, before), "format {format}");
+        assert!(run("check", &data, &[]).good().contains("nothing is wrong"));
+    }
 }
 
 #[test]

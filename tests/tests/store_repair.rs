@@ -70,6 +70,15 @@ fn store(folder: &Path) -> PathBuf {
     folder.join("store")
 }
 
+/// Flips a bit in the middle of the largest file of a kind.
+fn flip_largest(folder: &Path, kind: &str) {
+    let files = fs::read_dir(store(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|end| end == kind));
+    let length = |path: &PathBuf| path.metadata().unwrap().len();
+    let largest = files.max_by_key(length).unwrap();
+    flip(&largest, length(&largest) as usize / 2);
+}
+
 fn lock(folder: &Path) -> Disk {
     eventually("the lock of a directory that was let go", || Disk::lock(folder, 1 << 20).ok())
 }
@@ -317,10 +326,7 @@ fn the_log_is_read_whole_beside_a_table_that_is_gone_or_nothing_is_done() {
     let harness = open(sound.path()).unwrap();
     assert_eq!((found(&harness, 1..=TRACES), found(&harness, NEW + 1..=NEW + 20).len()), (all(), 20));
 
-    let logs = fs::read_dir(store(folder.path())).unwrap().map(|entry| entry.unwrap().path());
-    let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
-    let log = logs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
-    flip(&log, log.metadata().unwrap().len() as usize / 2);
+    flip_largest(folder.path(), "log");
     let refused = repaired(folder.path()).unwrap_err();
     assert!(
         refused.contains("so is its write-ahead log") && refused.contains("restore a backup"),
@@ -333,10 +339,7 @@ fn the_log_is_read_whole_beside_a_table_that_is_gone_or_nothing_is_done() {
 fn a_log_that_is_cut_is_told() {
     let folder = filled();
     append(&open(folder.path()).unwrap(), NEW + 1..=NEW + 20);
-    let logs = fs::read_dir(store(folder.path())).unwrap().map(|entry| entry.unwrap().path());
-    let logs = logs.filter(|path| path.extension().is_some_and(|end| end == "log"));
-    let log = logs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
-    flip(&log, log.metadata().unwrap().len() as usize / 2);
+    flip_largest(folder.path(), "log");
     let report = repaired(folder.path()).unwrap();
     assert!(report.log_was_cut && !report.is_whole());
     let harness = open(folder.path()).unwrap();
@@ -379,10 +382,7 @@ fn readable(harness: &Harness) -> Vec<(u64, usize, u64)> {
 #[test]
 fn what_can_be_read_of_a_damaged_block_is_served_as_before() {
     let folder = large_block();
-    let blobs = fs::read_dir(store(folder.path())).unwrap().map(|entry| entry.unwrap().path());
-    let blobs = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob"));
-    let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
-    flip(&largest, largest.metadata().unwrap().len() as usize / 2);
+    flip_largest(folder.path(), "blob");
     let searched = |harness: &Harness| {
         let answer = harness.search(&plan(Predicate::All));
         (answer.traces, answer.partial)
