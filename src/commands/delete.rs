@@ -45,6 +45,9 @@ struct Deletion {
     span_count: u64,
     damaged_block_count: u64,
     backups: Vec<Backup>,
+    /// Older servers do not say.
+    #[serde(default)]
+    damaged_store_kept: bool,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +88,13 @@ fn lines(deletion: &Deletion) -> Vec<String> {
     for backup in &deletion.backups {
         let taken = show::time(&backup.taken_unix_nano);
         lines.push(format!("still in backup {} of {taken}", backup.id));
+    }
+    if deletion.damaged_store_kept {
+        lines.push(
+            "perhaps still in store.damaged, the damaged store that a repair has replaced: remove that folder from \
+             the data directory"
+                .to_owned(),
+        );
     }
     lines
 }

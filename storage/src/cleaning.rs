@@ -65,6 +65,8 @@ pub struct Deletion {
     /// Backups that may still hold some of the spans, oldest first. None that begins when it is done is among
     /// them, unless there were damaged blocks.
     pub backups: Vec<(BackupId, UnixNanos)>,
+    /// A damaged store that a repair has replaced is still there, and may hold some of the spans.
+    pub damaged_store: bool,
 }
 
 /// Why something was not cleaned.

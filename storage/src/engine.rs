@@ -32,6 +32,11 @@ pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
         false
     }
 
+    /// Whether a damaged store that a repair has replaced is still beside it: what is deleted is not deleted there.
+    fn keeps_damaged_store(&self) -> bool {
+        false
+    }
+
     /// Gives back space that deleted blocks took, without rewriting live data. Called after every
     /// deletion, and with `quiet` once nothing was written for a while: the engine decides when it
     /// is worth the work.

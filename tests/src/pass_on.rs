@@ -36,6 +36,10 @@ macro_rules! pass_on {
                 self.inner.log_was_cut()
             }
 
+            fn keeps_damaged_store(&self) -> bool {
+                self.inner.keeps_damaged_store()
+            }
+
             fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
                 self.inner.reclaim(quiet)
             }

@@ -78,11 +78,25 @@ fn there(server: &Server, sent: &[String]) -> usize {
 
 /// A server takes the directory, has so many of the traces, and is a server like any other.
 fn check_serves(data: &Path, sent: &[String], expected: usize) {
-    let server = Settings::on(data).start();
+    let server = Settings::on(data).with(&["--limits", "mergeAge=0s"]).start();
     assert_eq!(there(&server, sent), expected);
     let more = send(&server);
     eventually("a merge", || (server.api().status("unsealedSpanCount") == 0).then_some(()));
     assert_eq!(there(&server, &[more]), 1);
+    server.stop();
+}
+
+/// Whether a deletion says that the damaged store may hold what it has deleted.
+fn check_deletion_names_it(data: &Path, is_kept: bool) {
+    let server = Settings::on(data).start();
+    let address = format!("http://{}", server.http());
+    let delete = |format: &str| {
+        let query = r#"{ name = "never sent" }"#;
+        Ran::of(&command(&["delete", query, "--server", &address, "--format", format]).output().unwrap())
+            .good()
+    };
+    assert_eq!(delete("text").contains("still in store.damaged"), is_kept);
+    assert_eq!(json(&delete("json"))["deletion"]["damagedStoreKept"], is_kept);
     server.stop();
 }
 
@@ -133,7 +147,9 @@ fn a_store_that_does_not_open_says_what_to_do_and_is_whole_afterwards() {
     check_serves(data.path(), &sent, sent.len());
 
     run("repair", data.path(), &[]).bad(2, "remove it");
+    check_deletion_names_it(data.path(), true);
     fs::remove_dir_all(kept).unwrap();
+    check_deletion_names_it(data.path(), false);
     let report = json(&run("repair", data.path(), &["--format", "json"]).good());
     assert_eq!((&report["spanCount"], &report["lostBlockCount"]), (&(sent.len() + 1).into(), &0.into()));
 }

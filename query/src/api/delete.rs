@@ -58,6 +58,7 @@ struct Described {
     span_count: u64,
     damaged_block_count: u64,
     backups: Vec<Backup>,
+    damaged_store_kept: bool,
 }
 
 #[derive(Serialize)]
@@ -165,5 +166,6 @@ fn described(deletion: &Deletion) -> Described {
         span_count: deletion.spans,
         damaged_block_count: deletion.damaged_blocks,
         backups: deletion.backups.iter().map(backup).collect(),
+        damaged_store_kept: deletion.damaged_store,
     }
 }

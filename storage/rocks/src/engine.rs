@@ -401,6 +401,10 @@ impl Engine for RocksEngine {
         self.log_was_cut
     }
 
+    fn keeps_damaged_store(&self) -> bool {
+        Folders(self.disk.directory()).keep_a_damaged_one()
+    }
+
     fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
         self.disk.keep_reserve();
         if quiet {

@@ -141,6 +141,7 @@ impl BlockTraceStore {
             spans: note.spans,
             damaged_blocks: note.damaged_blocks,
             backups: self.backups_with(note)?,
+            damaged_store: self.engine.keeps_damaged_store(),
         })
     }
 
