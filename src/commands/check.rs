@@ -76,8 +76,8 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
 /// them may keep the store from opening, or from taking more.
 fn advice(report: &CheckReport) -> String {
     let count = report.findings.len() as u64 + report.more_findings;
-    let of_engine = |finding: &Finding| matches!(finding.kind, FindingKind::Store | FindingKind::Index);
-    let repair = if report.findings.iter().any(of_engine) {
+    // What is wrong with the store itself says so where a repair helps.
+    let repair = if report.findings.iter().any(|finding| finding.kind == FindingKind::Index) {
         "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
     } else {
         ""

@@ -167,7 +167,7 @@ impl Check<'_> {
     }
 
     fn broken(&mut self, what: &str, error: &EngineError) {
-        self.find(FindingKind::Store, None, format!("{what}: {error}"));
+        self.find(FindingKind::Store, None, format!("{what}: {error}{}", error.advice()));
     }
 
     /// Every block with its catalog row. `None` when nobody waits for the report any more.

@@ -220,6 +220,7 @@ fn a_swap_that_was_interrupted_is_finished() {
     let (made, sent) = stored();
     run("repair", made.path(), &[]).good();
     fs::rename(store(made.path()), made.path().join("store.repaired")).unwrap();
+    fs::write(made.path().join("store.repaired/COMPLETE"), "").unwrap();
     let interrupted = || {
         let copy = tempfile::tempdir().unwrap();
         spandrel_tests::harness::copy(made.path(), copy.path());
@@ -240,7 +241,7 @@ fn a_swap_that_was_interrupted_is_finished() {
 fn a_killed_repair_loses_nothing() {
     let (data, sent) = stored();
     damage(&tables(&store(data.path()), "index"));
-    let mut killed = 0;
+    let (mut killed, mut half_made) = (0, 0);
     // Each time a little later, until it is done.
     for round in 0..200 {
         let mut repair = command(&["repair"])
@@ -255,12 +256,14 @@ fn a_killed_repair_loses_nothing() {
             break;
         }
         killed += 1;
+        half_made += usize::from(data.path().join("store.repaired/CURRENT").exists());
         if round % 10 == 0 {
             let checked = run("check", data.path(), &[]).bad(1, &format!("checked {} spans", sent.len()));
             assert!(checked.stdout.contains("index"), "the damaged store is in use: {}", checked.stdout);
         }
     }
-    let _ = writeln!(std::io::stderr(), "{killed} repairs were killed");
+    let _ = writeln!(std::io::stderr(), "{killed} repairs were killed, {half_made} of them at their work");
+    assert!(half_made > 0, "all of them were killed before they began");
     if !data.path().join("store.damaged").exists() {
         run("repair", data.path(), &[]).good();
     }

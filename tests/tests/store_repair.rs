@@ -511,6 +511,50 @@ fn half_a_restore_is_not_repaired() {
     assert!(refused.contains("restore of backup 0000000000000001 was not finished"), "{refused}");
 }
 
+/// What they would have changed, nobody can tell from what a damaged table says.
+#[test]
+fn a_log_that_was_given_up_is_no_ground_for_a_repair() {
+    let folder = filled();
+    let harness = open(folder.path()).unwrap();
+    (NEW..NEW + 40).for_each(|n| harness.append(&[sent(n, 1).with("filling", text(&"x".repeat(100_000)))]));
+    drop(harness);
+    damage(&tables(&store(folder.path()), "index"));
+    let logs = fs::read_dir(store(folder.path())).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    logs.sort();
+    fs::remove_file(logs.pop().unwrap()).unwrap();
+    assert!(repaired(folder.path()).unwrap_err().contains("has lost its write-ahead log"));
+    fs::write(store(folder.path()).join("000000.log"), "").unwrap();
+    let refused = repaired(folder.path()).unwrap_err();
+    assert!(refused.contains("were given up") && refused.contains("start the server once"), "{refused}");
+    // Which is what there is to do.
+    drop(open(folder.path()).unwrap());
+    assert!(repaired(folder.path()).unwrap().is_whole());
+}
+
+/// It names tables whose rows are in later ones, where some of them are deleted.
+#[test]
+fn a_manifest_that_has_lost_its_end_is_no_ground_for_a_repair() {
+    let folder = filled();
+    let harness = open(folder.path()).unwrap();
+    let entries = fs::read_dir(store(folder.path())).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = entries
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST"))
+        .max()
+        .unwrap();
+    let length = manifest.metadata().unwrap().len();
+    harness.store().seal_all();
+    eventually("all to be moved", || harness.engine().purge(true).unwrap().then_some(()));
+    harness.store().close().unwrap();
+    drop(harness);
+    assert!(manifest.metadata().unwrap().len() > length);
+    fs::File::options().write(true).open(&manifest).unwrap().set_len(length).unwrap();
+    let why = open(folder.path()).err().expect("it opens");
+    assert!(why.contains("No such file"), "{why}");
+    let refused = repaired(folder.path()).unwrap_err();
+    assert!(refused.contains("its manifest") && refused.contains("could come back"), "{refused}");
+}
+
 #[test]
 fn without_room_for_a_second_copy_nothing_is_written() {
     let folder = filled();
@@ -574,7 +618,7 @@ fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
         let folder = filled();
         damage(&tables(&store(folder.path()), "index"));
         repaired(folder.path()).unwrap();
-        fs::rename(store(folder.path()), folder.path().join("store.repaired")).unwrap();
+        take_back(folder.path(), true);
         assert!(RocksEngine::exists(folder.path()));
         finish(folder.path());
         assert!(!folder.path().join("store.repaired").exists());
@@ -583,19 +627,45 @@ fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
     }
 }
 
-/// Nobody knows whether that is a whole store, and nobody takes it for one, or makes an empty one in its place.
+/// What a swap leaves between its two renames; or a repair that is killed before, and somebody who moves folders then.
+fn take_back(folder: &Path, is_complete: bool) {
+    let repaired = folder.join("store.repaired");
+    fs::rename(store(folder), &repaired).unwrap();
+    if is_complete {
+        fs::write(repaired.join("COMPLETE"), "").unwrap();
+    }
+}
+
+/// Nobody takes it for a whole store, whatever the folders are called, or makes an empty one in its place.
 #[test]
-fn a_new_store_without_the_old_one_is_not_used() {
+fn half_of_a_new_store_is_not_used() {
+    for kept in ["store.damaged", "elsewhere"] {
+        let folder = filled();
+        repaired(folder.path()).unwrap();
+        take_back(folder.path(), false);
+        if kept != "store.damaged" {
+            fs::rename(folder.path().join("store.damaged"), folder.path().join(kept)).unwrap();
+        }
+        assert!(RocksEngine::exists(folder.path()));
+        let by_repair = repaired(folder.path()).unwrap_err();
+        for refused in [open(folder.path()).err().expect("it opens"), by_repair] {
+            let put_back = format!("put it back as {} and repair again", store(folder.path()).display());
+            assert!(refused.contains("half of one") && refused.contains(&put_back), "{refused}");
+        }
+        assert!(!store(folder.path()).exists(), "nothing is made");
+        fs::rename(folder.path().join(kept), store(folder.path())).unwrap();
+        assert!(repaired(folder.path()).unwrap().is_whole());
+        check_works(folder.path(), &all());
+    }
+}
+
+/// It needs nothing of the damaged one.
+#[test]
+fn a_complete_new_store_is_used_without_the_old_one() {
     let folder = filled();
     repaired(folder.path()).unwrap();
-    fs::rename(store(folder.path()), folder.path().join("store.repaired")).unwrap();
-    fs::rename(folder.path().join("store.damaged"), folder.path().join("elsewhere")).unwrap();
-    assert!(RocksEngine::exists(folder.path()));
-    let by_repair = repaired(folder.path()).unwrap_err();
-    for refused in [open(folder.path()).err().expect("it opens"), by_repair] {
-        assert!(refused.contains("whether it is complete") && refused.contains("put it back"), "{refused}");
-    }
-    assert!(!store(folder.path()).exists(), "nothing is made");
-    fs::rename(folder.path().join("elsewhere"), folder.path().join("store.damaged")).unwrap();
+    take_back(folder.path(), true);
+    fs::remove_dir_all(folder.path().join("store.damaged")).unwrap();
     check_works(folder.path(), &all());
+    assert!(!store(folder.path()).join("COMPLETE").exists());
 }

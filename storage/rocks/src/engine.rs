@@ -97,10 +97,10 @@ pub enum OpenError {
         /// What is wrong.
         error: rocksdb::Error,
     },
-    /// A table is damaged or gone, and a log as well.
+    /// A table is damaged or gone, and a log or the end of the manifest as well.
     #[error(
-        "the store in {path} is damaged ({error}), and so is its write-ahead log: nobody can tell what the log would \
-         have changed, and what was deleted could come back; restore a backup into another directory"
+        "the store in {path} is damaged ({error}), and so is its write-ahead log or its manifest: nobody can tell what \
+         they would have changed, and what was deleted could come back; restore a backup into another directory"
     )]
     LogAsWell {
         /// Where.
@@ -139,11 +139,11 @@ pub enum OpenError {
         /// Why.
         error: std::io::Error,
     },
-    /// There is a store that a repair has made, and neither the one that it was made of nor another one.
+    /// There is half of a store that a repair was making, and not the one that it was to be made of.
     #[error(
-        "there is no store in {path}, but a repair has left {repaired}, and nobody knows whether it is complete. \
-         If the damaged store was moved away after a repair was interrupted, put it back as {damaged} and \
-         start again; if it was removed to begin anew, remove {repaired} as well"
+        "there is no store in {path}, but half of one that an interrupted repair has left in {repaired}. If the \
+         damaged store was moved away, put it back as {store} and repair again; to begin with an empty store, remove \
+         {repaired}"
     )]
     Doubtful {
         /// The data directory.
@@ -151,7 +151,17 @@ pub enum OpenError {
         /// What there is.
         repaired: PathBuf,
         /// What is missing.
-        damaged: PathBuf,
+        store: PathBuf,
+    },
+    /// Log files were given up, and something else is damaged.
+    #[error(
+        "log files of the store in {path} were given up (000000.log): start the server once, which goes on without \
+         them. If it does not open, nobody can tell what they would have changed, and what was deleted could come \
+         back: restore a backup into another directory"
+    )]
+    LogGivenUp {
+        /// Where.
+        path: PathBuf,
     },
     /// The disk is too full to open it.
     #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
@@ -191,7 +201,7 @@ impl RocksEngine {
                 folder = %folders.repaired().display(),
                 "an interrupted repair has left half of a store, which is not used; repair again, or remove it"
             ),
-            // It is complete, as `folders.rs` says. Without it, a new and empty store would be made.
+            // It is complete, as a file in it says (`folders.rs`). Without it, a new and empty store would be made.
             State::HalfSwapped => {
                 let path = disk.directory().to_owned();
                 folders.finish_swap().map_err(|error| OpenError::Swap { path, error })?;
@@ -352,15 +362,15 @@ impl Drop for RocksEngine {
 
 impl OpenError {
     pub(crate) fn doubtful(folders: Folders<'_>) -> Self {
-        let [repaired, damaged] = [folders.repaired(), folders.damaged()];
-        Self::Doubtful { path: folders.0.to_owned(), repaired, damaged }
+        let [repaired, store] = [folders.repaired(), folders.in_use()];
+        Self::Doubtful { path: folders.0.to_owned(), repaired, store }
     }
 
     /// Whether the store itself is damaged, and not what it stands on.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Engine(_) | Self::Damaged { .. } | Self::Headless { .. } | Self::Logless { .. } => true,
-            Self::Unreadable { .. } | Self::LogAsWell { .. } => true,
+            Self::Unreadable { .. } | Self::LogAsWell { .. } | Self::LogGivenUp { .. } => true,
             Self::Rocks { .. } | Self::NoSpace { .. } | Self::Folder { .. } => false,
             Self::Swap { .. } | Self::Doubtful { .. } => false,
         }
@@ -376,10 +386,12 @@ pub(crate) fn family<'d>(db: &'d Database, name: &str) -> Result<Arc<BoundColumn
 }
 
 pub(crate) fn failure(error: rocksdb::Error) -> EngineError {
-    match error.kind() {
-        _ if is_no_space(&error) => EngineError::NoSpace(error.to_string()),
-        ErrorKind::Corruption => EngineError::Damaged(error.to_string()),
-        _ => EngineError::Io(error.to_string()),
+    if is_no_space(&error) {
+        EngineError::NoSpace(error.to_string())
+    } else if recovery::is_damage(&error) {
+        EngineError::Damaged(error.to_string())
+    } else {
+        EngineError::Io(error.to_string())
     }
 }
 

@@ -6,20 +6,23 @@
 //! | `store.repaired` | the store that a repair is making of it, or has left half made |
 //! | `store.damaged` | the store that a repair has replaced, until somebody removes it |
 //!
-//! The new store takes the place of the damaged one by two renames with a sync between them. **The first of them comes
-//! after everything in `store.repaired` is written, synced and closed.** So where `store` is missing and the other
-//! two are there, a swap was interrupted, and `store.repaired` is complete: whoever comes next finishes the swap.
-//! Otherwise a new and empty store would be made in its place. In every other state `store.repaired` may be half a
-//! store, and is never used.
+//! The new store takes the place of the damaged one by two renames with a sync between them. **Before the first of
+//! them everything in `store.repaired` is written, synced and closed, and only then a file `COMPLETE` in it.** So where
+//! `store` is missing and `store.repaired` has that file, a swap was interrupted: whoever comes next finishes it.
+//! Otherwise a new and empty store would be made in its place. Names of folders alone say nothing, since people move
+//! them: without that file `store.repaired` may be half a store, and is never used.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The store in use.
 pub(crate) const IN_USE: &str = "store";
 const REPAIRED: &str = "store.repaired";
 const DAMAGED: &str = "store.damaged";
+/// In the new store: all of it is there. Gone once it is in use.
+const COMPLETE: &str = "COMPLETE";
 
 /// What is in a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub(crate) enum State {
     HalfMade,
     /// A swap was interrupted: see above.
     HalfSwapped,
-    /// A new store, and neither of the others: it may be complete or not.
+    /// Half of a new store, and none in use.
     Doubtful,
 }
 
@@ -57,11 +60,11 @@ impl Folders<'_> {
     }
 
     pub(crate) fn state(&self) -> State {
-        match [self.in_use(), self.repaired(), self.damaged()].map(|path| is_there(&path)) {
-            [_, false, _] => State::Plain,
-            [true, true, _] => State::HalfMade,
-            [false, true, true] => State::HalfSwapped,
-            [false, true, false] => State::Doubtful,
+        match [self.in_use(), self.repaired()].map(|path| is_there(&path)) {
+            [_, false] => State::Plain,
+            [true, true] => State::HalfMade,
+            [false, true] if is_there(&self.repaired().join(COMPLETE)) => State::HalfSwapped,
+            [false, true] => State::Doubtful,
         }
     }
 
@@ -78,6 +81,11 @@ impl Folders<'_> {
         }
     }
 
+    /// Whether the store in use is on another disk than the others would be.
+    pub(crate) fn are_apart(&self) -> io::Result<bool> {
+        Ok(fs::metadata(self.in_use())?.dev() != fs::metadata(self.0)?.dev())
+    }
+
     /// Removes what an interrupted repair has left half made.
     pub(crate) fn clear(&self) -> io::Result<()> {
         match fs::remove_dir_all(self.repaired()) {
@@ -89,6 +97,8 @@ impl Folders<'_> {
     /// Puts the new store, which is written out and closed, into the place of the damaged one.
     pub(crate) fn swap(&self) -> io::Result<()> {
         sync_files(&self.repaired())?;
+        File::create(self.repaired().join(COMPLETE))?.sync_all()?;
+        sync(&self.repaired())?;
         // Its own entry as well: it must be there when the damaged one is not at its place any more.
         sync(self.0)?;
         fs::rename(self.in_use(), self.damaged())?;
@@ -99,7 +109,10 @@ impl Folders<'_> {
     /// The second half of that.
     pub(crate) fn finish_swap(&self) -> io::Result<()> {
         fs::rename(self.repaired(), self.in_use())?;
-        sync(self.0)
+        sync(self.0)?;
+        // It says nothing there.
+        let _ = fs::remove_file(self.in_use().join(COMPLETE));
+        Ok(())
     }
 }
 
@@ -126,24 +139,29 @@ mod tests {
 
     #[test]
     fn every_state_is_told_from_the_others() {
+        use State::{Doubtful, HalfMade, HalfSwapped, Plain};
         let states = [
-            (&[][..], State::Plain, false),
-            (&["store"][..], State::Plain, true),
-            (&["store.damaged"][..], State::Plain, false),
-            (&["store", "store.damaged"][..], State::Plain, true),
-            (&["store", "store.repaired"][..], State::HalfMade, true),
-            (&["store", "store.repaired", "store.damaged"][..], State::HalfMade, true),
-            (&["store.repaired", "store.damaged"][..], State::HalfSwapped, true),
-            (&["store.repaired"][..], State::Doubtful, true),
+            (&[][..], [Plain; 2], false),
+            (&["store"][..], [Plain; 2], true),
+            (&["store.damaged"][..], [Plain; 2], false),
+            (&["store", "store.damaged"][..], [Plain; 2], true),
+            (&["store", "store.repaired"][..], [HalfMade; 2], true),
+            (&["store", "store.repaired", "store.damaged"][..], [HalfMade; 2], true),
+            (&["store.repaired", "store.damaged"][..], [Doubtful, HalfSwapped], true),
+            (&["store.repaired"][..], [Doubtful, HalfSwapped], true),
         ];
-        for (there, state, is_a_store) in states {
+        for (there, [half, complete], is_a_store) in states {
             let directory = tempfile::tempdir().unwrap();
             for name in there {
                 fs::create_dir(directory.path().join(name)).unwrap();
                 fs::write(directory.path().join(name).join("CURRENT"), name).unwrap();
             }
             let folders = Folders(directory.path());
-            assert_eq!((folders.state(), folders.have_a_store()), (state, is_a_store), "{there:?}");
+            assert_eq!((folders.state(), folders.have_a_store()), (half, is_a_store), "{there:?}");
+            if there.contains(&"store.repaired") {
+                fs::write(folders.repaired().join(COMPLETE), "").unwrap();
+            }
+            assert_eq!((folders.state(), folders.have_a_store()), (complete, is_a_store), "{there:?}");
         }
     }
 
@@ -157,6 +175,7 @@ mod tests {
                 fs::write(path.join("CURRENT"), text).unwrap();
             }
             if half {
+                fs::write(folders.repaired().join(COMPLETE), "").unwrap();
                 fs::rename(folders.in_use(), folders.damaged()).unwrap();
                 folders.finish_swap().unwrap();
             } else {
@@ -165,6 +184,7 @@ mod tests {
             let text = |path: PathBuf| fs::read_to_string(path.join("CURRENT")).unwrap();
             assert_eq!((text(folders.in_use()), text(folders.damaged())), ("new".into(), "old".into()));
             assert_eq!(folders.state(), State::Plain);
+            assert!(!folders.in_use().join(COMPLETE).exists());
         }
     }
 }

@@ -95,8 +95,9 @@ impl LogMark {
         Ok(newest)
     }
 
-    /// The folder is synced behind the mark, so that no power loss leaves the mark without its log.
+    /// The folder is synced before the mark as well, so that no power loss leaves the mark without its log.
     fn write(&self, newest: u64) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()?;
         let unfinished = self.folder.join(UNFINISHED);
         let mut file = File::create(&unfinished)?;
         file.write_all(format!("{TEXT}{}\n", log_name(newest)).as_bytes())?;

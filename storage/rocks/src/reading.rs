@@ -6,6 +6,7 @@
 //! harmless (`recovery.rs`). So the log is looked at first, by RocksDB itself: its files are put beside a
 //! new and empty database, which has no tables that could be damaged.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,16 +25,19 @@ const FIRST_LOG: u64 = 1_000;
 /// Opens a database, and says whether the end of its log is missing. `scratch` is a folder that is not there; it may
 /// be there afterwards.
 pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<(Database, bool), OpenError> {
-    let given_up = recovery::admit(path)?;
+    // What a log would have changed nobody could tell from what else is missing. (And RocksDB, opening for reading only,
+    // does not survive being told to forget what it has noted of logs.)
+    if recovery::admit(path)? {
+        return Err(OpenError::LogGivenUp { path: path.to_owned() });
+    }
     let open = |recovery, is_paranoid| {
         let mut database = options::database(recovery);
-        database.set_track_and_verify_wals_in_manifest(!given_up);
         database.set_paranoid_checks(is_paranoid);
         let families = options::families(&LiveBlocks::default(), reserve_bytes);
         Database::open_cf_descriptors_read_only(&database, path, families, false)
     };
     let error = match open(STRICT, true) {
-        Ok(db) => return Ok((db, given_up)),
+        Ok(db) => return Ok((db, false)),
         Err(error) => error,
     };
     // As whoever opens it to use it: the end of the log is all that is damaged.
@@ -49,9 +53,31 @@ pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<(D
     if !logs_are_sound(path, scratch).map_err(folder)? {
         return Err(OpenError::LogAsWell { path: path.to_owned(), error });
     }
-    open(STRICT, false)
-        .map(|db| (db, given_up))
-        .map_err(|error| OpenError::Unreadable { path: path.to_owned(), error })
+    let db = open(STRICT, false).map_err(|error| OpenError::Unreadable { path: path.to_owned(), error })?;
+    if is_of_an_earlier_moment(&db, path).map_err(folder)? {
+        return Err(OpenError::LogAsWell { path: path.to_owned(), error });
+    }
+    Ok((db, false))
+}
+
+/// Whether the manifest has lost its end: then it names tables that are gone, since later ones have taken their place,
+/// and not the later ones. What those say was deleted would come back.
+fn is_of_an_earlier_moment(db: &Database, path: &Path) -> io::Result<bool> {
+    let named: BTreeSet<u64> = db
+        .live_files()
+        .map_err(io::Error::other)?
+        .iter()
+        .filter_map(|file| table_number(&file.name))
+        .collect();
+    let mut there = BTreeSet::new();
+    for entry in fs::read_dir(path)? {
+        there.extend(entry?.file_name().to_str().and_then(table_number));
+    }
+    Ok(named.iter().any(|table| !there.contains(table)) && there.last() > named.last())
+}
+
+fn table_number(name: &str) -> Option<u64> {
+    name.trim_start_matches('/').strip_suffix(".sst")?.parse().ok()
 }
 
 /// Whether RocksDB can replay every log of a store.

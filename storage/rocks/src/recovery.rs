@@ -109,12 +109,12 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
             match marked {
                 // On a full disk there may be no room for it. It is one more line of defence.
                 Err(error) => tracing::warn!(%error, "which log is the newest cannot be noted"),
-                Ok(()) if given_up => {
-                    tracing::error!("log files were given up: what they held is missing");
-                    // It was said for this time, and a mark of what is there now is in the place of the old one.
-                    let _ = fs::remove_file(path.join(NO_LOG));
-                }
-                Ok(()) => {}
+                // It was said for this time, and a mark of what is there now is in the place of the old one. Left
+                // alone it would give up what is lost the next time.
+                Ok(()) => drop(fs::remove_file(path.join(NO_LOG))),
+            }
+            if given_up {
+                tracing::error!("log files were given up: what they held is missing");
             }
             Opened { db, mark, log_was_cut: log_was_cut || given_up }
         })

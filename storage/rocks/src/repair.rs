@@ -41,6 +41,12 @@ pub enum RepairError {
          repair again"
     )]
     Kept(PathBuf),
+    /// It could not be renamed, and the new one would be on another disk.
+    #[error(
+        "{0} is on another disk than the data directory around it (a mount, or a link), where the new store would be \
+         made; put both on one disk, and repair again"
+    )]
+    Apart(PathBuf),
     /// One of the two stores does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -80,6 +86,9 @@ impl Repair {
         }
         if folders.keep_a_damaged_one() {
             return Err(RepairError::Kept(folders.damaged()));
+        }
+        if folders.are_apart().map_err(changing)? {
+            return Err(RepairError::Apart(folders.in_use()));
         }
         folders.clear().map_err(changing)?;
         let source = DamagedStore::open(&folders.in_use(), &folders.repaired(), disk.reserve_bytes())?;

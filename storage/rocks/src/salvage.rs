@@ -9,7 +9,8 @@
 //! Which blocks there are, the catalog says. Where it cannot be read, it follows from the others: every commit
 //! writes the pages of a block together with its catalog row, every removal notes the block as replaced together with
 //! taking the row away, and every deletion takes the pages together with that note. So at each moment the catalog
-//! names what is stored and not replaced. Where the list of replaced blocks cannot be read either, nobody knows.
+//! names what is stored and not replaced. (Not so after a kill without a log, under `--durability none`, where families
+//! are written out one by one: a replaced block may have no note then, and be served once more.) Where the list of replaced blocks cannot be read either, nobody knows.
 //!
 //! How it is opened, `reading.rs` decides. Not for a store in use.
 

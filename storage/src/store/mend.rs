@@ -8,32 +8,26 @@ use super::{BlockTraceStore, OpenError};
 use crate::engine::EngineError;
 
 impl BlockTraceStore {
-    /// The catalog row of a block, as it is stored or else made anew and stored in its place. `None` if the block
-    /// does not say it either: nobody can find its spans then, and it stays for whoever can mend it.
-    pub(super) fn readable_row(
-        &self,
-        key: &BlockKey,
-        stored: &[u8],
-    ) -> Result<Option<CatalogRow>, OpenError> {
+    /// The catalog row of a block, as it is stored or else made anew and stored in its place. If the block does not
+    /// say it either, nobody knows which spans are missing from which answers, and what would have to be deleted.
+    pub(super) fn readable_row(&self, key: &BlockKey, stored: &[u8]) -> Result<CatalogRow, OpenError> {
         let damage = match CatalogRow::decode(stored) {
-            Ok(row) => return Ok(Some(row)),
+            Ok(row) => return Ok(row),
             Err(_) if CatalogRow::is_newer(stored) => return Err(OpenError::NewerRow(key.block.0)),
             Err(damage) => EngineError::Io(format!("catalog row of block {}: {damage}", key.block.0)),
         };
         let bytes = self.engine.beginning(key)?;
         let row = match catalog_row(&bytes) {
             Err(error @ FormatError::Version(_)) => return Err(OpenError::newer_block(key, error)),
-            Err(error) => {
-                let follows =
-                    format!("its block tells no more ({error}): its spans are missing until both are mended");
-                self.damaged_records.report(&damage, &follows);
-                return Ok(None);
-            }
+            Err(error) => return Err(OpenError::Lost { damage, error }),
             Ok(row) => row,
         };
         self.damaged_records.report(&damage, "it is made anew from its block, and nothing is missing");
         let encoded = row.encode().map_err(|error| EngineError::Io(error.to_string()))?;
-        self.engine.mend(key, &encoded)?;
-        Ok(Some(row))
+        match self.engine.mend(key, &encoded) {
+            // A store on a full disk can be read and cleaned: the row is made anew once more the next time.
+            Ok(()) | Err(EngineError::NoSpace(_)) => Ok(row),
+            Err(error) => Err(error.into()),
+        }
     }
 }

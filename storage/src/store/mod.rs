@@ -140,6 +140,17 @@ pub enum OpenError {
          restore a backup with `spandrel restore` into a new directory, and delete there what was to be deleted"
     )]
     Deletion(EngineError),
+    /// Neither the catalog nor the block itself says what is in a block.
+    #[error(
+        "{damage}, and the block itself is damaged as well ({error}): nobody knows what is missing without it; stop the \
+         server and run `spandrel repair`, which makes a new store without it, or restore a backup into a new directory"
+    )]
+    Lost {
+        /// What is wrong with its row.
+        damage: EngineError,
+        /// What is wrong with the block.
+        error: FormatError,
+    },
     /// And so is a row of the catalog.
     #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
     NewerRow(u64),
@@ -209,11 +220,8 @@ impl BlockTraceStore {
         };
         failpoint::reach(Failpoint::OpenBegun);
         for (key, row) in store.engine.read()? {
-            // Its number must not be given again, whatever it holds.
-            store.see_block(key.block);
-            if let Some(row) = store.readable_row(&key, &row)? {
-                store.adopt(BlockEntry::new(key, row))?;
-            }
+            let row = store.readable_row(&key, &row)?;
+            store.adopt(BlockEntry::new(key, row))?;
         }
         let unreferenced = store.engine.unreferenced()?;
         // Numbers of blocks that are still to be deleted must not be given again.
@@ -229,6 +237,7 @@ impl BlockTraceStore {
     }
 
     fn adopt(&self, mut entry: BlockEntry) -> Result<(), OpenError> {
+        self.see_block(entry.key.block);
         let meta = &entry.row.meta;
         self.sequences.see(meta.max_sequence);
         self.last_hour.lock().max_assign(entry.key.hour);
@@ -301,10 +310,10 @@ impl BlockTraceStore {
     }
 
     fn maintain_with(&self, everything: bool) -> bool {
+        let _one_round = self.maintaining.lock();
         if self.poison.read().is_some() {
             return false;
         }
-        let _one_round = self.maintaining.lock();
         let tenants: Vec<TenantId> = self.tenants.read().keys().cloned().collect();
         let mut merged = false;
         for tenant in &tenants {

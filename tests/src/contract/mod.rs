@@ -116,7 +116,7 @@ macro_rules! contract_suite {
             ],
             mending: [
                 a_row_follows_from_its_block,
-                a_row_whose_block_is_gone_is_told,
+                a_row_whose_block_is_gone_keeps_the_store_closed,
                 a_block_without_a_readable_row_can_be_removed,
                 a_newer_row_is_refused,
             ],

@@ -92,8 +92,9 @@ impl Inspect for RocksEngine {
         for page in 0..pages_of(&self.db, key)? {
             match self.page(key, page) {
                 Ok(Some(bytes)) => out.extend_from_slice(&bytes),
-                Err(error) if page == 0 => return Err(error),
-                Ok(None) | Err(_) => break,
+                // What is damaged now is damaged the next time, too; other errors may be over by then.
+                Ok(None) | Err(EngineError::Damaged(_)) => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(out.freeze())
