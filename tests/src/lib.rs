@@ -28,6 +28,7 @@ pub mod neutral;
 pub mod oracle;
 pub mod otlp;
 mod pass_on;
+pub mod ran;
 pub mod server;
 pub mod shim;
 pub mod spans;

@@ -13,7 +13,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread;
@@ -25,6 +24,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode, Options};
 use serde_json::Value;
 use spandrel_tests::http::{get, post_traces};
 use spandrel_tests::otlp::{hex, request, span, spans_by_id, text, trace_id};
+use spandrel_tests::ran::{Ran, run};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
 
@@ -33,17 +33,6 @@ use tempfile::TempDir;
 struct Sent {
     trace: String,
     spans: Vec<Span>,
-}
-
-/// What a command ended with.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(arguments: &[&str]) -> Ran {
-    Ran::of(&command(arguments).output().expect("the command runs"))
 }
 
 fn url(server: &Server) -> String {
@@ -172,30 +161,6 @@ fn stored() -> (TempDir, Vec<Sent>) {
         .status();
     assert!(copied.unwrap().success());
     (copy, sent.clone())
-}
-
-// === impl Ran ===
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    fn good(self) -> String {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
-        assert_eq!(self.stderr, "", "nobody watches: no progress bar, no complaint");
-        self.stdout
-    }
-
-    #[track_caller]
-    fn bad(self, code: i32, part: &str) -> String {
-        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
-        let said = self.stdout + &self.stderr;
-        assert!(said.contains(part), "{part:?} is not in {said}");
-        said
-    }
 }
 
 // === backups of a server that works ===
@@ -377,9 +342,9 @@ fn damage_in_a_backup_is_found_named_and_healed() {
     flip(flipped);
     fs::remove_file(gone).unwrap();
 
-    let said = verify(set.path()).bad(1, &flipped.display().to_string());
+    let said = verify(set.path()).bad(1, &flipped.display().to_string()).said();
     assert!(said.contains(&gone.display().to_string()) && said.contains(&id(&manifest)), "{said}");
-    let said = restore(set.path(), target.path(), &[]).bad(1, &flipped.display().to_string());
+    let said = restore(set.path(), target.path(), &[]).bad(1, &flipped.display().to_string()).said();
     assert!(said.contains("--skip-damaged") && said.contains("nothing was restored"), "{said}");
     // Nothing was: the directory is as good as new, for what is left as well.
     restore(set.path(), target.path(), &["--skip-damaged"]).bad(1, "2 files that were damaged");
@@ -498,7 +463,7 @@ fn a_flipped_bit_is_found() {
     let blobs = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob"));
     let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).expect("a file of blocks");
     flip(&largest);
-    let found = findings(check(data.path()).bad(1, "").split("\nspandrel:").next().unwrap());
+    let found = findings(check(data.path()).bad(1, "").said().split("\nspandrel:").next().unwrap());
     assert!(found.iter().any(|(kind, _)| kind == "block"), "{found:?}");
 
     let server = Settings::on(data.path()).start();
@@ -510,7 +475,7 @@ fn a_flipped_bit_is_found() {
 fn a_missing_page_is_found() {
     let (data, _) = stored();
     remove_first(data.path(), "sealed");
-    let said = check(data.path()).bad(1, "a page of the block is missing");
+    let said = check(data.path()).bad(1, "a page of the block is missing").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["block"]);
 }
@@ -519,7 +484,7 @@ fn a_missing_page_is_found() {
 fn a_missing_index_row_is_found() {
     let (data, _) = stored();
     remove_first(data.path(), "index");
-    let said = check(data.path()).bad(1, "have no index row");
+    let said = check(data.path()).bad(1, "have no index row").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["index"]);
 }
@@ -528,7 +493,7 @@ fn a_missing_index_row_is_found() {
 fn a_missing_catalog_row_leaves_data_that_nothing_refers_to() {
     let (data, _) = stored();
     remove_first(data.path(), "catalog");
-    let said = check(data.path()).bad(1, "nothing refers to this block");
+    let said = check(data.path()).bad(1, "nothing refers to this block").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["unreferenced"]);
 }

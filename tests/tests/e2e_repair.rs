@@ -10,7 +10,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -22,22 +22,16 @@ use spandrel_tests::frozen::{Frozen, of_directory};
 use spandrel_tests::harm::{damage, rows, tables};
 use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp::{hex, request, span, text, trace_id};
+use spandrel_tests::ran::{self, Ran};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
-
-/// What a command ended with.
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
 
 const SEALED: usize = 60;
 const FRESH: usize = 5;
 
 fn run(name: &str, data: &Path, more: &[&str]) -> Ran {
     let data = data.display().to_string();
-    Ran::of(&command(&[&[name, "--data-dir", &data], more].concat()).output().unwrap())
+    ran::run(&[&[name, "--data-dir", &data], more].concat())
 }
 
 /// Sends a trace of one span.
@@ -92,8 +86,7 @@ fn check_deletion_names_it(data: &Path, is_kept: bool) {
     let address = format!("http://{}", server.http());
     let delete = |format: &str| {
         let query = r#"{ name = "never sent" }"#;
-        Ran::of(&command(&["delete", query, "--server", &address, "--format", format]).output().unwrap())
-            .good()
+        ran::run(&["delete", query, "--server", &address, "--format", format]).good()
     };
     assert_eq!(delete("text").contains("still in store.damaged"), is_kept);
     assert_eq!(json(&delete("json"))["deletion"]["damagedStoreKept"], is_kept);
@@ -102,30 +95,6 @@ fn check_deletion_names_it(data: &Path, is_kept: bool) {
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-// === impl Ran ===
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    fn good(self) -> String {
-        assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
-        assert_eq!(self.stderr, "", "nobody watches: no progress bar, no complaint");
-        self.stdout
-    }
-
-    #[track_caller]
-    fn bad(self, code: i32, part: &str) -> Self {
-        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
-        let said = self.stdout.clone() + &self.stderr;
-        assert!(said.contains(part), "{part:?} is not in {said}");
-        self
-    }
 }
 
 #[test]
