@@ -256,8 +256,10 @@ impl Maintenance {
     ) -> std::io::Result<JoinHandle<()>> {
         let stopped = stop.clone();
         let work = move || {
-            // Of this thread alone, on Linux.
-            if let Err(error) = rustix::process::nice(nicer) {
+            // Of this thread alone on Linux; elsewhere it would be the whole server.
+            if cfg!(target_os = "linux")
+                && let Err(error) = rustix::process::nice(nicer)
+            {
                 tracing::warn!(%error, "background work does not give way to questions");
             }
             while !stopped.load(Ordering::Relaxed) {
