@@ -204,7 +204,8 @@ fn columnar_blocks_are_read_as_they_are() {
     };
     let first = answers("v2", 1);
     assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
-    let others = [("v3", 1), ("v4", 1), ("v2-fresh", 0), ("v3-fresh", 0), ("v4-fresh", 0)];
+    let others =
+        [("v3", 1), ("v4", 1), ("v5", 1), ("v2-fresh", 0), ("v3-fresh", 0), ("v4-fresh", 0), ("v5-fresh", 0)];
     for (version, level) in others {
         assert_eq!(answers(version, level), first, "{version}");
     }
@@ -262,7 +263,7 @@ fn a_store_with_a_newer_block_does_not_open() {
         for ground in [Ground::memory(), Ground::quick_rocks()] {
             let engine = ground.engine().unwrap();
             let bytes = fixture("block-newer.bin");
-            let mut row = CatalogRow::decode(&fixture("row-v4.bin")).unwrap();
+            let mut row = CatalogRow::decode(&fixture("row-v5.bin")).unwrap();
             row.meta.level = level;
             let row = row.encode().unwrap();
             let add = NewBlock { id: BlockId(7), row, bytes, short_lived: level == 0, index: vec![] };
@@ -275,7 +276,7 @@ fn a_store_with_a_newer_block_does_not_open() {
             };
             assert_eq!(
                 error,
-                "block 7 of tenant default: block format 65535 is newer than this program (format 4); use a newer Spandrel"
+                "block 7 of tenant default: block format 65535 is newer than this program (format 5); use a newer Spandrel"
             );
             let engine = ground.engine().unwrap();
             assert_eq!(engine.read().unwrap(), before);

@@ -1,8 +1,8 @@
-//! The layout of a block, format 4.
+//! The layout of a block, format 5.
 //!
 //! ```text
 //! header   magic "SPANBLK1" (8)                        all integers little endian
-//!          version (2) = 4, flags (2), sections (4)
+//!          version (2) = 5, flags (2), sections (4)
 //!            flag 1: bare, without what follows from the columns
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
@@ -29,9 +29,10 @@
 //! Every format has this header with this checksum, so that a bit that flipped in the version is known for what it
 //! is, and not taken for a newer format.
 //!
-//! Rows are spans, sorted by (trace ID, start, span ID). A page holds consecutive rows, taken apart into
-//! columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans come back
-//! byte for byte, unknown fields and unusual encodings included: what went in comes out.
+//! Rows are spans, sorted by (trace ID, start, span ID), and cut into pages of consecutive rows. Within a page of a
+//! sealed block, the rows of a trace are then put into the order of their tree, depth first (`page/tree.rs`). A page
+//! is taken apart into columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans
+//! come back byte for byte, unknown fields and unusual encodings included: what went in comes out.
 //!
 //! Sections are compressed and checksummed one by one, and the columns within the sections of a page
 //! once more one by one, so that a reader fetches and decodes only what a question needs.
@@ -42,8 +43,8 @@
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
 //! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and a bare block is one
-//! without those four sections: the flag was not there. 3 is 4 without columns of bits (`page/ints.rs`). Both
-//! are read as they are.
+//! without those four sections: the flag was not there. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows
+//! of all pages by start and span ID. They are read as they are.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -121,11 +122,13 @@ pub struct Section {
 }
 
 /// The format that this program writes.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 /// The first columnar format: this and all later ones are read as they are.
 const COLUMNAR: u16 = 2;
 /// The first one whose header has flags.
 const FLAGGED: u16 = 3;
+/// The first one whose sealed blocks have traces in the order of their trees.
+const IN_TREES: u16 = 5;
 const BARE: u16 = 1;
 const MAGIC: &[u8; 8] = b"SPANBLK1";
 const FIXED_HEADER: usize = 24;
@@ -186,6 +189,11 @@ impl Header {
     /// Whether the sections that follow from the others were left out, as fresh blocks may.
     pub fn is_bare(&self) -> bool {
         self.is_bare
+    }
+
+    /// Whether the rows of a trace in a page may be in the order of their tree.
+    pub(crate) fn is_in_trees(&self) -> bool {
+        self.version >= IN_TREES && !self.is_bare
     }
 
     fn has_none_derived(&self) -> bool {

@@ -21,7 +21,7 @@ pub struct RowKey {
     span_id: u64,
 }
 
-/// Walks over the rows of one page.
+/// Walks over the rows of one page, in the order of their keys.
 #[derive(Debug)]
 pub struct PageRows {
     page: OpenPage,
@@ -38,6 +38,8 @@ pub struct PageRows {
     maps: Maps,
     /// Those for another block: rows of one page may go into two by turns.
     other: Maps,
+    /// The run in hand, where its rows are in another order.
+    scattered: Option<Scattered>,
     /// Stands at the row that was looked at last.
     peeker: Option<Rebuilder>,
     /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
@@ -45,6 +47,23 @@ pub struct PageRows {
     flags: u32,
     values: usize,
     peers: Vec<(u32, u32)>,
+}
+
+/// The rows of a trace that are not in the order of their keys.
+#[derive(Debug, Default)]
+struct Scattered {
+    /// The first of them, as they are stored.
+    first: usize,
+    /// By their keys, and how many of them had their turn.
+    order: Vec<u32>,
+    next: usize,
+    /// As they are stored, and what lies behind the last one: where a row begins in `taken`, and the events and links
+    /// in front of it.
+    rows: Vec<(usize, usize, usize)>,
+    /// For each slot of each row, how many of its values lie in front of it.
+    taken: Vec<(u32, u32)>,
+    /// What lies behind the last row.
+    behind: (Vec<u32>, usize, usize),
 }
 
 /// Where things of a page's block are in the block that is being written.
@@ -150,7 +169,7 @@ impl PageRows {
             return Err(FormatError::Damaged("trace table"));
         }
         let slots = page.dictionary.slots.len();
-        Ok(Self {
+        let mut rows = Self {
             taken: vec![0; slots],
             columns: std::iter::repeat_with(Loaded::default).take(slots).collect(),
             page,
@@ -159,13 +178,16 @@ impl PageRows {
             row: 0,
             events: 0,
             links: 0,
+            scattered: None,
             maps: Maps::default(),
             other: Maps::default(),
             peeker: None,
             flags: 0,
             values: 0,
             peers: Vec::new(),
-        })
+        };
+        rows.begin_run();
+        Ok(rows)
     }
 
     /// The key of the next row, and the commit that stored it.
@@ -201,8 +223,14 @@ impl PageRows {
     }
 
     fn skip_message(&mut self, shape: u32) {
+        self.pass_message(shape, &mut |_, _| {});
+    }
+
+    /// Passes over a message; tells of each of its slots how many values lie in front of it.
+    fn pass_message(&mut self, shape: u32, tell: &mut impl FnMut(u32, u32)) {
         let page = self.page.clone();
         for &number in &page.dictionary.shapes[shape as usize].slots {
+            tell(number, self.taken[number as usize]);
             self.taken[number as usize] += 1;
             let slot = &page.dictionary.slots[number as usize];
             if slot.form == Form::Nested && slot.level == Level::Span {
@@ -212,15 +240,57 @@ impl PageRows {
                 };
                 let nested = shapes.get(*behind).copied();
                 *behind += 1;
-                nested.into_iter().for_each(|shape| self.skip_message(shape));
+                nested.into_iter().for_each(|shape| self.pass_message(shape, tell));
             }
         }
     }
 
     fn step(&mut self) {
-        self.row += 1;
+        if let Some(scattered) = &mut self.scattered
+            && scattered.next < scattered.order.len()
+        {
+            return self.go_to_next();
+        }
+        match self.scattered.take() {
+            Some(scattered) => {
+                self.row = scattered.order.len() + scattered.first;
+                (self.taken, self.events, self.links) = scattered.behind;
+            }
+            None => self.row += 1,
+        }
         if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.row) {
             self.run += 1;
+            self.begin_run();
+        }
+    }
+
+    /// Finds the rows of a run that are in the order of their tree: where each begins, and which comes first.
+    fn begin_run(&mut self) {
+        let rows = self.page.run(self.run);
+        let Some(order) = self.page.order_by_key(rows.clone()) else { return };
+        let mut scattered = Scattered { first: rows.start, order, ..Scattered::default() };
+        for row in rows {
+            scattered.rows.push((scattered.taken.len(), self.events, self.links));
+            let Some(class) = self.page.core.class.get(row) else { return };
+            let shape = self.page.dictionary.classes[*class as usize].shape;
+            self.pass_message(shape, &mut |slot, taken| scattered.taken.push((slot, taken)));
+        }
+        scattered.rows.push((scattered.taken.len(), self.events, self.links));
+        scattered.behind = (self.taken.clone(), self.events, self.links);
+        self.scattered = Some(scattered);
+        self.go_to_next();
+    }
+
+    fn go_to_next(&mut self) {
+        let Some(scattered) = &mut self.scattered else { return };
+        self.row = scattered.order[scattered.next] as usize;
+        scattered.next += 1;
+        let at = self.row - scattered.first;
+        let (begin, events, links) = scattered.rows[at];
+        (self.events, self.links) = (events, links);
+        // The first of a slot counts that comes more than once.
+        for (slot, taken) in scattered.taken[begin..scattered.rows[at + 1].0].iter().rev() {
+            self.taken[*slot as usize] = *taken;
         }
     }
 

@@ -161,7 +161,8 @@ fn check_pages(
         zones = Some(PageZone::decode_all(&said, cores.len(), &dictionary)?.into_iter());
     }
     let mut ids_of_rows = traces.of_rows();
-    let mut check = RowCheck { rows: 0, last: None, zone: Zone::default() };
+    let (in_trees, zone) = (header.is_in_trees(), Zone::default());
+    let mut check = RowCheck { rows: 0, last: None, in_trees, zone };
     for ((core, ids), values) in cores.iter().zip(ids).zip(values) {
         if [core, ids, values].iter().any(|page| page.first_row != check.rows) {
             return Err(FormatError::Damaged("header"));
@@ -189,7 +190,10 @@ fn check_pages(
 /// What was seen of the rows so far.
 struct RowCheck {
     rows: u32,
+    /// No row that follows has a smaller key.
     last: Option<RowKey>,
+    /// Rows of a trace in a page may come in any order.
+    in_trees: bool,
     zone: Zone,
 }
 
@@ -202,7 +206,7 @@ impl RowCheck {
         traces: &mut impl Iterator<Item = TraceId>,
     ) -> Result<(), FormatError> {
         let mut spans = Rebuilder::new(page.clone(), 0);
-        let mut span = Vec::new();
+        let (mut span, mut largest) = (Vec::new(), self.last);
         for row in 0..page.core.rows() {
             let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
             span.clear();
@@ -212,12 +216,16 @@ impl RowCheck {
             if self.last.is_some_and(|last| last > key) || !agrees(&page, row, key, &span) {
                 return Err(FormatError::Damaged("core of a page"));
             }
-            self.last = Some(key);
+            largest = largest.max(Some(key));
+            if !self.in_trees {
+                self.last = largest;
+            }
             let (start, duration) = (page.core.start[row], page.core.duration[row]);
             let flags = page.dictionary.flags(page.core.class[row]);
             self.zone.see(start, page.core.sequence[row], shown_duration(start, duration), flags);
             self.rows += 1;
         }
+        self.last = largest;
         Ok(())
     }
 }
@@ -332,6 +340,26 @@ mod tests {
             damaged[at] ^= 1 << (at % 8);
             assert!(verify(damaged.into()).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn rows_in_no_order_are_found() {
+        // Of one trace, backwards: all in one page, and in two.
+        let backwards = |mut writer: BlockWriter, level, spans: u64| {
+            let resource = writer.resource(&ResourceSpans::default().encode_to_vec().into()).unwrap();
+            let scope = writer.scope(&ScopeSpans::default().encode_to_vec().into());
+            for id in (1..=spans).rev() {
+                let (trace_id, span_id) = (vec![1; 16], id.to_be_bytes().to_vec());
+                let span = Span { trace_id, span_id, start_time_unix_nano: id, ..Span::default() };
+                writer.push(resource, scope, &span.encode_to_vec(), id).unwrap();
+            }
+            verify(writer.finish(level, UnixNanos(7)).unwrap().bytes).map(drop)
+        };
+        let damaged = Err(FormatError::Damaged("core of a page"));
+        assert_eq!(backwards(BlockWriter::fresh().unwrap(), 0, 2), damaged);
+        assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 5_000), damaged);
+        // Readers put the rows of a page back into order.
+        assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 2), Ok(()));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::interner::Interner;
 use crate::page::shred::{Class, Facts, MAX_SHAPES, MAX_SLOTS, Shredder, Vocabulary};
+use crate::page::tree::TreeOrder;
 use crate::page::zstd::{Deflater, Unit};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
@@ -56,6 +57,7 @@ pub struct BlockWriter {
     tokens: FxHashSet<u64>,
     filters: FilterBuilder,
     extras: Option<Extras>,
+    tree: TreeOrder,
     serial: u64,
 }
 
@@ -65,6 +67,8 @@ struct Extras {
     rollups: RollupBuilder,
     edges: EdgeBuilder,
     zones: Vec<PageZone>,
+    /// For each row in the order in which rows came, where it is now; shorter where the last ones are where they were.
+    places: Vec<u32>,
 }
 
 /// The bounds of what was pushed.
@@ -158,6 +162,7 @@ impl BlockWriter {
             tokens: FxHashSet::default(),
             filters: FilterBuilder::default(),
             extras,
+            tree: TreeOrder::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -208,7 +213,8 @@ impl BlockWriter {
         self.records.origin(resource, scope)
     }
 
-    /// Adds a span. Spans come sorted by (trace ID, start, span ID).
+    /// Adds a span. Spans come sorted by (trace ID, start, span ID); a sealed block puts those of a page that are of
+    /// one trace into the order of their tree.
     pub fn push(
         &mut self,
         resource: u32,
@@ -347,8 +353,15 @@ impl BlockWriter {
     fn finish_page(&mut self, is_last: bool) {
         let rows = self.columns.rows() as u32;
         if rows > 0 {
+            let first = self.rows - rows;
+            self.tree.find_parents(&mut self.columns);
+            if let Some(extras) = &mut self.extras
+                && let Some(order) = self.tree.apply(&mut self.columns, &self.words)
+            {
+                extras.note_order(first, order);
+            }
             let page = self.encoder.encode(&self.columns, &self.words, &mut self.tokens, is_last);
-            self.pages.push((self.rows - rows, page));
+            self.pages.push((first, page));
             self.filters.push_page(self.tokens.drain().map(Token));
             if let Some(Extras { zones, .. }) = &mut self.extras {
                 zones.push(self.columns.zone(&self.words.slots));
@@ -420,10 +433,20 @@ impl BlockWriter {
 // === impl Extras ===
 
 impl Extras {
+    /// Notes in which order the rows of a page are from its first one on.
+    fn note_order(&mut self, first: u32, order: &[u32]) {
+        self.places.extend(self.places.len() as u32..first + order.len() as u32);
+        for (place, row) in order.iter().enumerate() {
+            self.places[(first + row) as usize] = first + place as u32;
+        }
+    }
+
     fn add_to(self, out: &mut Assembler, deflater: &mut Deflater) -> Result<(), WriteError> {
         let rollups = RollupRow::encode_all(&self.rollups.finish())?;
         out.add(SectionKind::Rollups, 0, &rollups, deflater);
-        out.add(SectionKind::Edges, 0, &self.edges.finish()?, deflater);
+        let mut edges = self.edges.into_edges();
+        edges.put_rows(|row| self.places.get(row as usize).copied().unwrap_or(row));
+        out.add(SectionKind::Edges, 0, &edges.encode()?, deflater);
         out.add(SectionKind::Zones, 0, &PageZone::encode_all(&self.zones), deflater);
         Ok(())
     }

@@ -4,12 +4,15 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use common::wire::{self, varint};
-use common::{CREATED, OpenBlock, Pushed, assert_same, merge, read_row, write, write_fresh};
+use common::{CREATED, OpenBlock, Pushed, ReadRow, assert_same, merge, read_row, write, write_fresh};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, Token, semantics, verify};
+use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, RowKey, Token, semantics, verify};
+use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
 
 const LIMITS: DecodeLimits =
@@ -240,24 +243,77 @@ fn is_accepted(span: &[u8]) -> bool {
     decode_request(request.into(), &LIMITS).is_ok_and(|decoded| decoded.spans.len() == 1)
 }
 
-fn sorted(spans: &[Pushed]) -> Vec<&Pushed> {
-    let mut spans: Vec<&Pushed> = spans.iter().collect();
-    spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
-    spans
-}
-
 /// What rows and columns say of a span has to be what the span says.
-fn check_rows(block: &Bytes, spans: &[&Pushed]) {
+fn check_rows(block: &Bytes, spans: &[Pushed]) {
     let open = OpenBlock::new(block);
-    let rows = open.rows();
+    check_order(&open, Header::parse(block).unwrap().is_bare());
+    let rows = open.rows_by_key();
+    let mut spans: Vec<&Pushed> = spans.iter().collect();
+    spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence, (*pushed).clone()));
     assert_eq!(rows.len(), spans.len());
     for (row, expected) in rows.iter().zip(spans) {
-        assert_eq!(&&row.pushed, expected);
+        assert_eq!(&row.pushed, expected);
         let view = SpanView::parse(&expected.span).unwrap();
         let flags = RowFlags::of(&view, semantics::has_failed(&view).unwrap());
         assert_eq!(RowFlags(row.flags), flags, "{:?}", expected.span);
         assert_eq!((row.start, row.duration), (view.start, view.end.wrapping_sub(view.start)));
         assert_eq!(row.operation, view.name);
+    }
+}
+
+/// Pages are cut by key. Within one, the rows of a trace are by key in a fresh block, and else depth first.
+fn check_order(block: &OpenBlock, is_fresh: bool) {
+    let rows = block.rows();
+    let mut first = 0;
+    let mut last = None;
+    for page in &block.pages {
+        let here = first..first + page.core.rows();
+        let begins = page.core.traces.iter().map(|begin| first + *begin as usize);
+        let ends = begins.clone().skip(1).chain([here.end]);
+        for (begin, end) in begins.zip(ends) {
+            let keys: Vec<_> = rows[begin..end].iter().map(|row| row.pushed.key()).collect();
+            assert!(last <= keys.iter().min().copied(), "a page holds what belongs into the one before");
+            last = keys.iter().max().copied();
+            if is_fresh {
+                assert!(keys.is_sorted());
+            } else {
+                check_depth_first(&rows[begin..end]);
+            }
+        }
+        first = here.end;
+    }
+}
+
+/// A span stands behind one of those that lead from the span in front of it to the root, if its parent is there, or
+/// is a root itself; children and roots stand by key. Spans that share an ID, or cause each other, are not looked at.
+fn check_depth_first(rows: &[ReadRow]) {
+    let view = |row: &ReadRow| {
+        let span = SpanView::parse(&row.pushed.span).unwrap();
+        (SpanId::from_wire(span.span_id), SpanId::from_wire(span.parent_span_id))
+    };
+    let ids: Vec<_> = rows.iter().map(view).collect();
+    let row_of = |id: SpanId| ids.iter().position(|(known, _)| *known == Some(id));
+    let distinct: BTreeSet<_> = ids.iter().map(|(id, _)| *id).collect();
+    let parents: Vec<_> = ids.iter().map(|(_, parent)| parent.and_then(row_of)).collect();
+    let is_forest = (0..rows.len()).all(|row| {
+        std::iter::successors(Some(row), |row| parents[*row]).take(rows.len() + 1).count() <= rows.len()
+    });
+    if distinct.len() < rows.len() || !is_forest {
+        return;
+    }
+    let mut path: Vec<usize> = Vec::new();
+    let mut last_child: BTreeMap<Option<usize>, RowKey> = BTreeMap::new();
+    for (row, parent) in parents.iter().enumerate() {
+        while !path.is_empty() && path.last().copied() != *parent {
+            path.pop();
+        }
+        assert_eq!(path.last().copied(), *parent, "row {row} does not stand below its parent");
+        path.push(row);
+        let key = rows[row].pushed.key();
+        assert!(
+            last_child.insert(*parent, key).is_none_or(|before| before <= key),
+            "row {row} has a sibling that belongs behind it"
+        );
     }
 }
 
@@ -272,7 +328,7 @@ proptest! {
     #[test]
     fn what_was_pushed_comes_back(spans in vec(pushed(), 1..20)) {
         let block = write(&spans);
-        check_rows(&block.bytes, &sorted(&spans));
+        check_rows(&block.bytes, &spans);
         let report = verify(block.bytes.clone()).unwrap();
         prop_assert_eq!(&report.row, &block.row);
         prop_assert_eq!(report.traces.entries(), block.trace_rows());
@@ -282,7 +338,7 @@ proptest! {
     fn a_block_written_in_haste_says_the_same(spans in vec(pushed(), 1..20)) {
         let (fresh, whole) = (write_fresh(&spans), write(&spans));
         prop_assert!(Header::parse(&fresh.bytes).unwrap().is_bare());
-        check_rows(&fresh.bytes, &sorted(&spans));
+        check_rows(&fresh.bytes, &spans);
         // Rollups and edges are derived on the one side and stored on the other.
         assert_same(&fresh.bytes, &whole.bytes);
         // And no filter denies what is there, however oddly it is encoded.
@@ -309,7 +365,7 @@ proptest! {
         let all: Vec<Pushed> = parts.concat();
         let blocks: Vec<Bytes> = parts.iter().map(|part| write_fresh(part).bytes).collect();
         let merged = merge(&blocks);
-        check_rows(&merged.bytes, &sorted(&all));
+        check_rows(&merged.bytes, &all);
         assert_same(&merged.bytes, &write(&all).bytes);
         verify(merged.bytes.clone()).unwrap();
         // And again: what was copied once is copied as well as what was pushed.
@@ -335,9 +391,11 @@ proptest! {
             at.seek(row);
             prop_assert_eq!(&read_row(&mut at, row, traces_of_all[row]), &all[row]);
         }
-        // Skipping leads to the same rows as copying.
+        // Skipping leads to the same rows as copying, one by one by their keys.
         let mut pages = open.page_rows();
-        for row in &rows {
+        let mut by_key = rows;
+        by_key.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
+        for row in &by_key {
             let (resource, scope, span) = pages[0].peek().unwrap();
             prop_assert_eq!((&resource, &scope, &span), (&row.pushed.resource, &row.pushed.scope, &row.pushed.span));
             pages[0].skip();
@@ -405,7 +463,7 @@ fn blocks_of_many_pages_come_back_and_merge() {
     assert_eq!(open.pages.last().unwrap().core.traces, [0]);
     // Texts of every page are kept once, and those of one page are not among them.
     assert!((90..200).contains(&open.texts.len()), "{} shared texts", open.texts.len());
-    check_rows(&whole.bytes, &sorted(&spans));
+    check_rows(&whole.bytes, &spans);
     verify(whole.bytes.clone()).unwrap();
 
     let part = |which: u64| -> Vec<Pushed> {
@@ -523,7 +581,7 @@ fn long_messages_and_many_keys_come_back() {
         }
     }));
     let block = write(&spans);
-    check_rows(&block.bytes, &sorted(&spans));
+    check_rows(&block.bytes, &spans);
     verify(block.bytes.clone()).unwrap();
     assert_same(&merge(std::slice::from_ref(&block.bytes)).bytes, &block.bytes);
 }

@@ -19,10 +19,12 @@ use spandrel_block::record::{self, RecordError};
 use spandrel_block::{CatalogRow, FORMAT_VERSION, FormatError, Header, verify};
 
 /// Since format 2 also a block as it is written in haste, since 3 one whose filters have several parts.
-const VERSIONS: [&str; 9] =
-    ["v1", "v2", "v2-fresh", "v3", "v3-fresh", "v3-parts", "v4", "v4-fresh", "v4-parts"];
+const VERSIONS: [&str; 12] = [
+    "v1", "v2", "v2-fresh", "v3", "v3-fresh", "v3-parts", "v4", "v4-fresh", "v4-parts", "v5", "v5-fresh",
+    "v5-parts",
+];
 /// Each byte of these is changed; of the others one in some.
-const SMALL: [&str; 6] = ["v2", "v2-fresh", "v3", "v3-fresh", "v4", "v4-fresh"];
+const SMALL: [&str; 8] = ["v2", "v2-fresh", "v3", "v3-fresh", "v4", "v4-fresh", "v5", "v5-fresh"];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -40,9 +42,9 @@ fn what_would_be_written_today() {
     }
     std::fs::create_dir_all(folder()).unwrap();
     for (version, block) in [
-        ("v4", columnar::write()),
-        ("v4-fresh", columnar::write_fresh()),
-        ("v4-parts", columnar::write_parts()),
+        ("v5", columnar::write()),
+        ("v5-fresh", columnar::write_fresh()),
+        ("v5-parts", columnar::write_parts()),
     ] {
         std::fs::write(folder().join(format!("block-{version}.bin.proposed")), &block.bytes).unwrap();
         let row = block.row.encode().unwrap();

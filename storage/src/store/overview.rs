@@ -129,8 +129,8 @@ impl<'s> Overview<'s> {
 
     /// The summary; `None` where a span may be there twice, or where there is none.
     pub(super) fn finish(mut self) -> Result<Option<TraceSummary>, BlockError> {
+        self.rows.sort_by_key(|row| (row.start, row.span_id));
         if self.parts.len() > 1 {
-            self.rows.sort_by_key(|row| (row.start, row.span_id));
             // Within a block each span stands once.
             let is_copy = |pair: &[Row]| {
                 (pair[0].start, pair[0].span_id) == (pair[1].start, pair[1].span_id)

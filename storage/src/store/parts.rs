@@ -1,6 +1,7 @@
 //! Where a trace lies, and its spans from all of its parts: what every reader of whole traces goes
 //! through.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use spandrel_block::{BlockId, CorePage, FormatError, RowRange};
@@ -84,12 +85,22 @@ impl BlockTraceStore {
         })
     }
 
-    /// Visits rows of a block in order, until told to stop.
+    /// Visits rows of a block as they are stored, until told to stop.
     pub(super) fn each_row(
         &self,
         entry: &BlockEntry,
         rows: RowRange,
         mut visit: impl FnMut(&CorePage, usize) -> bool,
+    ) -> Result<(), BlockError> {
+        self.each_page(entry, rows, |page, mut here| here.all(|row| visit(page, row)))
+    }
+
+    /// The same page by page. All rows of a trace in one page start no later than those in the next.
+    pub(super) fn each_page(
+        &self,
+        entry: &BlockEntry,
+        rows: RowRange,
+        mut visit: impl FnMut(&CorePage, Range<usize>) -> bool,
     ) -> Result<(), BlockError> {
         let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
         while row < end {
@@ -100,10 +111,8 @@ impl BlockTraceStore {
                 return Err(FormatError::Damaged("header").into());
             }
             row = first + here.end as u32;
-            for row in here {
-                if !visit(&page, row) {
-                    return Ok(());
-                }
+            if !visit(&page, here) {
+                return Ok(());
             }
         }
         Ok(())

@@ -30,7 +30,7 @@ pub(crate) struct SpanRow {
     pub(crate) sequence: u64,
 }
 
-/// The spans of consecutive rows of one block.
+/// The spans of consecutive rows of one block, by their keys.
 pub(crate) struct BlockRows {
     reader: Arc<BlockReader>,
     entry: Arc<BlockEntry>,
@@ -39,6 +39,8 @@ pub(crate) struct BlockRows {
     /// The page in hand, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
     keep_pages: bool,
+    /// Rows in front of this one stand by their keys.
+    in_order: u32,
     /// Rows that were put together ahead: some at once, so that they share one piece of memory.
     ready: VecDeque<SpanRow>,
     /// Why there are no more than those.
@@ -133,7 +135,8 @@ impl BlockRows {
     ) -> Self {
         let (reader, entry) = (reader.clone(), entry.clone());
         let (ready, failed) = (VecDeque::new(), None);
-        Self { reader, entry, traces, rows, page: None, keep_pages, ready, failed, ahead: LEAST_AHEAD }
+        let (page, in_order, ahead) = (None, 0, LEAST_AHEAD);
+        Self { reader, entry, traces, rows, page, keep_pages, in_order, ready, failed, ahead }
     }
 
     /// The next row.
@@ -147,12 +150,21 @@ impl BlockRows {
         }
     }
 
+    /// Puts some rows together or, where those of a trace stand in the order of their tree, all that the page has of it.
     fn look_ahead(&mut self) -> Result<(), BlockError> {
-        let most = self.ahead.min(self.rows.len());
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let run = self.run()?;
+        let is_scattered = self.rows.start >= self.in_order;
+        let (most, most_bytes) = match is_scattered {
+            true => (run.len(), usize::MAX),
+            false => (self.ahead.min(run.len()), AHEAD_BYTES),
+        };
         let mut bytes = Vec::with_capacity((most * USUAL_SPAN).min(AHEAD_BYTES));
         let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(most);
         let mut end = Ok(());
-        while rows.len() < self.ahead && bytes.len() < AHEAD_BYTES && !self.rows.is_empty() {
+        while rows.len() < most && bytes.len() < most_bytes {
             let begin = bytes.len();
             match self.put_together(&mut bytes) {
                 Ok(row) => rows.push((row, begin..bytes.len())),
@@ -161,6 +173,9 @@ impl BlockRows {
                     break;
                 }
             }
+        }
+        if is_scattered {
+            rows.sort_by_key(|(row, _)| (row.key, row.sequence));
         }
         self.ahead = (2 * self.ahead).min(MOST_AHEAD);
         if end.is_err() {
@@ -172,6 +187,20 @@ impl BlockRows {
         let bytes = Bytes::from(bytes);
         self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
         end
+    }
+
+    /// The rows of the next one's trace that are left in its page; notes whether they stand by their keys.
+    fn run(&mut self) -> Result<Range<u32>, BlockError> {
+        self.turn_page()?;
+        let Some((spans, _, first)) = &self.page else { return Ok(0..0) };
+        let (first, page) = (*first, spans.page());
+        let at = (self.rows.start - first) as usize;
+        let run = at..page.run_of(at).end.min((self.rows.end - first) as usize);
+        let behind = first + run.end as u32;
+        if self.rows.start >= self.in_order && page.is_by_key(run) {
+            self.in_order = behind;
+        }
+        Ok(self.rows.start..behind)
     }
 
     /// Appends the span of the next row. Its place in the bytes is for the caller to know.

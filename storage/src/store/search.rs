@@ -328,15 +328,14 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
-    /// The start of the first visible row. Rows of a trace are sorted by start; those behind the snapshot
-    /// do not count, or a trace whose early span came late would be sought in the wrong place.
+    /// The earliest start of a visible row. Those behind the snapshot do not count, or a trace whose early span came
+    /// late would be sought in the wrong place.
     fn first_visible(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         let mut first = None;
-        self.store.each_row(entry, rows, |core, row| {
-            if all_visible || core.sequence[row] <= self.snapshot {
-                first = Some(core.start[row]);
-            }
+        self.store.each_page(entry, rows, |core, here| {
+            let visible = here.filter(|row| all_visible || core.sequence[*row] <= self.snapshot);
+            first = visible.map(|row| core.start[row]).min();
             first.is_none()
         })?;
         Ok(first)

@@ -54,7 +54,7 @@ struct Teller {
 
 // === what is sent ===
 
-/// A request through two services, with values of every type.
+/// A request through two services, with values of every type: a tree whose order is not that of starts.
 pub fn visit(n: u64) -> Vec<Sent> {
     let at = n * SECOND;
     let list = vec![attribute("inner", text("täxt")), attribute("count", Any::IntValue(n as i64))];
@@ -85,7 +85,9 @@ pub fn visit(n: u64) -> Vec<Sent> {
     }];
     let other = Link { trace_id: vec![7; 16], span_id: vec![7; 8], ..Link::default() };
     pay.span.links = vec![Link { trace_state: "a=b".to_owned(), ..other }];
-    vec![root, call, pay]
+    // While it is waited for.
+    let draw = sent(n, 10 * n + 3).name("draw").kind(1).parent(10 * n).at(at + 1_500, 1_000_000);
+    vec![root, call, pay, draw]
 }
 
 /// A span of the service that a rule is about.
@@ -158,7 +160,7 @@ impl Teller {
     fn today(&mut self) -> Value {
         let rule = format!("1h: {{ resource.service.name = \"{CHATTY}\" }}");
         let mut server = self.server(&["--retention-rules", &rule]);
-        let kept = 3 * (EARLY.end - EARLY.start);
+        let kept = visit(0).len() as u64 * (EARLY.end - EARLY.start);
         eventually("the rule lets go", || (server.api().status("spanCount") == kept).then_some(()));
         self.send_all(&server, DELETED, secret);
         self.send(&server, &odd());

@@ -10,7 +10,6 @@ use spandrel_proto::{SpanId, TraceId};
 use super::peers::{Peer, PeerCandidates};
 use super::section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
 use super::{Candidate, EdgeKind, EdgeTotals, Exemplar, Reference, Relation, USER, choose, may_be_called};
-use crate::record::RecordError;
 use crate::rollup::MINUTE;
 
 /// Gathers the edges of a block's spans, in the order of its rows.
@@ -126,11 +125,6 @@ impl EdgeBuilder {
         }
         self.part.push(added);
         self.rows += 1;
-    }
-
-    /// The section's bytes.
-    pub fn finish(self) -> Result<Vec<u8>, RecordError> {
-        self.into_edges().encode()
     }
 
     /// What was gathered.

@@ -121,7 +121,15 @@ impl BlockEdges {
             + self.open_callees.len() * size_of::<OpenCallee>()
     }
 
-    pub(super) fn encode(self) -> Result<Vec<u8>, RecordError> {
+    /// Renumbers the rows of open halves.
+    pub(crate) fn put_rows(&mut self, place: impl Fn(u32) -> u32) {
+        self.open_callers.iter_mut().for_each(|open| open.row = place(open.row));
+        self.open_callees.iter_mut().for_each(|open| open.row = place(open.row));
+        self.open_callers.sort_by_key(|open| open.row);
+        self.open_callees.sort_by_key(|open| open.row);
+    }
+
+    pub(crate) fn encode(self) -> Result<Vec<u8>, RecordError> {
         let Self { peers, complete, tentative, open_callers, open_callees } = self;
         let mut stored = Stored { peers, complete, tentative, ..Stored::default() };
         let mut last = 0;

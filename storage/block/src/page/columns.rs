@@ -1,9 +1,12 @@
 //! The rows of a page, taken apart into columns: what is filled, encoded, decoded and merged.
 
+use std::ops::Range;
+
 use super::shape::SlotTable;
 use crate::zones::PageZone;
 
-/// The columns of some rows, sorted by (trace ID, start, span ID).
+/// The columns of some rows, sorted by trace ID and within a trace by start and span ID or, once the page of a sealed
+/// block is full, in the order of their tree.
 #[derive(Debug, Default)]
 pub(crate) struct PageColumns {
     /// Index into the block's classes.
@@ -20,6 +23,8 @@ pub(crate) struct PageColumns {
     pub(crate) span_id: Vec<u64>,
     /// Big-endian; zero where the shape has no parent of eight bytes.
     pub(crate) parent: Vec<u64>,
+    /// The row of the parent, if it is of the same trace, or [`NO_ROW`]; found out when the page is full.
+    pub(crate) parent_row: Vec<u32>,
     /// Rows at which another trace begins than that of the row before; never empty in a page with rows.
     pub(crate) traces: Vec<u32>,
     /// Shapes of all events, in the order of their spans.
@@ -28,6 +33,9 @@ pub(crate) struct PageColumns {
     pub(crate) links: Vec<u32>,
     slots: Vec<SlotColumn>,
 }
+
+/// No row of the page.
+pub(crate) const NO_ROW: u32 = u32::MAX;
 
 /// The values of one slot, in the order of the messages that have it.
 #[derive(Debug, Default, Clone)]
@@ -41,6 +49,12 @@ pub(crate) struct SlotColumn {
 impl PageColumns {
     pub(crate) fn rows(&self) -> usize {
         self.class.len()
+    }
+
+    /// The rows of a trace, by its number in the page.
+    pub(crate) fn run(&self, number: usize) -> Range<usize> {
+        let end = self.traces.get(number + 1).map_or(self.rows(), |end| *end as usize);
+        self.traces[number] as usize..end
     }
 
     pub(crate) fn slots(&self) -> &[SlotColumn] {
@@ -85,8 +99,14 @@ impl PageColumns {
 
     /// Empties all columns and keeps their memory.
     pub(crate) fn clear(&mut self) {
-        for column in [&mut self.class, &mut self.origin, &mut self.traces, &mut self.events, &mut self.links]
-        {
+        for column in [
+            &mut self.class,
+            &mut self.origin,
+            &mut self.parent_row,
+            &mut self.traces,
+            &mut self.events,
+            &mut self.links,
+        ] {
             column.clear();
         }
         for column in

@@ -21,6 +21,8 @@
 //! text stands, plus nothing: 1 is the newest.
 //!
 //! The number of values in a column follows from the shapes of the rows.
+//!
+//! In a sealed block, the rows of a trace are in the order of their tree (`tree.rs`).
 
 mod bits;
 pub(crate) mod columns;
@@ -33,6 +35,7 @@ pub(crate) mod rebuild;
 mod regular;
 pub(crate) mod shape;
 pub(crate) mod shred;
+pub(crate) mod tree;
 mod write;
 pub(crate) mod zstd;
 

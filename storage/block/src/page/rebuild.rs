@@ -1,5 +1,6 @@
 //! From slots and values back to the wire bytes of spans, as they came in.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use spandrel_proto::otlp::wire::put_varint;
@@ -177,6 +178,37 @@ impl OpenPage {
             span_id: SpanId::from_bytes(ids.span_id[at].to_be_bytes()),
             parent: ids.parent[at],
         }
+    }
+
+    /// The rows of a run: those of one trace.
+    pub(crate) fn run(&self, number: usize) -> Range<usize> {
+        let begin = |run: usize| self.core.traces.get(run).map_or(self.core.rows(), |begin| *begin as usize);
+        begin(number)..begin(number + 1)
+    }
+
+    /// The run of a row.
+    pub fn run_of(&self, row: usize) -> Range<usize> {
+        let behind = self.core.traces.partition_point(|begin| *begin as usize <= row);
+        self.run(behind.saturating_sub(1))
+    }
+
+    /// Whether rows of one trace stand by start and span ID; of spans that have both in common, by commit.
+    pub fn is_by_key(&self, rows: Range<usize>) -> bool {
+        rows.is_sorted_by_key(|row| self.key_in_trace(row))
+    }
+
+    /// Rows of one trace in that order; nothing where they stand so.
+    pub(crate) fn order_by_key(&self, rows: Range<usize>) -> Option<Vec<u32>> {
+        if self.is_by_key(rows.clone()) {
+            return None;
+        }
+        let mut order: Vec<u32> = rows.map(|row| row as u32).collect();
+        order.sort_by_key(|row| self.key_in_trace(*row as usize));
+        Some(order)
+    }
+
+    fn key_in_trace(&self, row: usize) -> (u64, u64, u64) {
+        (self.core.start[row], self.ids.span_id[row], self.core.sequence[row])
     }
 
     /// The bounds of what it holds.

@@ -1,10 +1,10 @@
 //! Writes pages: gives every column its bytes, and decides which texts the whole block shares.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use spandrel_proto::otlp::RawValue;
 use spandrel_proto::otlp::wire::put_varint;
 
-use super::columns::{PageColumns, SlotColumn};
+use super::columns::{NO_ROW, PageColumns, SlotColumn};
 use super::ints;
 use super::shape::{ATTRIBUTES, Form, Level, Slot, ValueKind};
 use super::shred::Vocabulary;
@@ -54,8 +54,6 @@ const PAGES_BEFORE_SHARED: u16 = 4;
 /// The block's table is read as a whole: it stays small.
 const MAX_SHARED_TEXT: usize = 256;
 const MAX_SHARED_TEXTS: usize = 1 << 22;
-/// In a run of up to so many rows a parent is sought row by row.
-const SHORT_RUN: usize = 32;
 
 const UNUSED: TextUse = TextUse { shared: NONE, pages: 0, page: NONE, local: 0, column: NONE, place: 0 };
 
@@ -139,9 +137,18 @@ impl PageEncoder {
         columns.span_id.iter().for_each(|id| out.extend_from_slice(&id.to_be_bytes()));
         let mut codes = Vec::with_capacity(rows);
         let mut raw = Vec::new();
-        for (at, &begin) in columns.traces.iter().enumerate() {
-            let end = columns.traces.get(at + 1).map_or(rows, |end| *end as usize);
-            parent_codes(columns, begin as usize..end, &mut codes, &mut raw);
+        for (row, (parent, found)) in columns.parent.iter().zip(&columns.parent_row).enumerate() {
+            codes.push(match (*parent, *found) {
+                (0, _) => 0,
+                (_, NO_ROW) => {
+                    raw.extend_from_slice(&parent.to_be_bytes());
+                    1
+                }
+                (_, found) => {
+                    let distance = row as i64 - i64::from(found);
+                    (distance << 1 ^ distance >> 63) as u64 + 2
+                }
+            });
         }
         ints::encode(&mut out, &codes, &mut self.deflater);
         out.extend_from_slice(&raw);
@@ -313,44 +320,6 @@ impl PageEncoder {
                 tokens.extend(column.numbers.iter().map(|bits| key.with_number(number(bits)).0));
             }
             _ => {}
-        }
-    }
-}
-
-/// Codes the parents of a trace's rows.
-fn parent_codes(
-    columns: &PageColumns,
-    rows: std::ops::Range<usize>,
-    codes: &mut Vec<u64>,
-    raw: &mut Vec<u8>,
-) {
-    let ids = &columns.span_id[rows.clone()];
-    let mut index: FxHashMap<u64, usize> = FxHashMap::default();
-    if ids.len() > SHORT_RUN {
-        index.extend(ids.iter().enumerate().map(|(at, id)| (*id, at)));
-    }
-    for (at, &parent) in columns.parent[rows].iter().enumerate() {
-        if parent == 0 {
-            codes.push(0);
-            continue;
-        }
-        let found = match ids.len() > SHORT_RUN {
-            true => index.get(&parent).copied(),
-            // Parents start before their children, and most of them not long before.
-            false => ids[..at]
-                .iter()
-                .rposition(|id| *id == parent)
-                .or_else(|| ids[at..].iter().position(|id| *id == parent).map(|behind| at + behind)),
-        };
-        match found {
-            Some(found) => {
-                let distance = at as i64 - found as i64;
-                codes.push((distance << 1 ^ distance >> 63) as u64 + 2);
-            }
-            None => {
-                codes.push(1);
-                raw.extend_from_slice(&parent.to_be_bytes());
-            }
         }
     }
 }

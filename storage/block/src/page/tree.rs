@@ -1,0 +1,396 @@
+//! The order of rows in a page of a sealed block: of each trace depth first, a span in front of what it caused,
+//! siblings and roots by start and ID.
+//!
+//! Rows come by start and span ID, and pages are cut so: all rows of a trace in one page start no later than those
+//! in the next. What a reader gets from several blocks is merged by start, so it puts a page's rows back into that
+//! order (`merge.rs`, `store/rows.rs`). Not for fresh blocks, which are merged within seconds.
+
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+
+use super::columns::{NO_ROW, PageColumns};
+use super::shape::{EVENTS, Form, Level, ValueKind};
+use super::shred::Vocabulary;
+
+/// Finds parents and the order, and puts columns into it. Keeps its memory from page to page.
+#[derive(Debug, Default)]
+pub(crate) struct TreeOrder {
+    /// Rows by the IDs of their spans.
+    ids: FxHashMap<u64, u32>,
+    forest: Forest,
+    /// The row that comes to each place.
+    order: Vec<u32>,
+    /// The place that each row of a trace comes to.
+    places: Vec<u32>,
+    values: Values,
+}
+
+/// The spans of one trace in a page, by their numbers in it.
+#[derive(Debug, Default)]
+struct Forest {
+    /// Of each span its parent; the number behind the last one stands for the parent of roots.
+    parents: Vec<u32>,
+    /// Of each span the last of its children, and of each child the one in front of it.
+    last_child: Vec<u32>,
+    before: Vec<u32>,
+    left: Vec<u32>,
+}
+
+/// Moves the values of rows, of which each has as many as its shape says.
+#[derive(Debug, Default)]
+struct Values {
+    /// By shape: which columns have values of it.
+    steps: Vec<Vec<Step>>,
+    /// By column.
+    cursors: Vec<Cursor>,
+    /// The values of a trace row by row, and where each row begins.
+    lifted: Vec<u64>,
+    rows: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cursor {
+    /// How many values are behind.
+    taken: u32,
+    /// The trace that has met the column last, and where its next value goes.
+    met: u32,
+    filled: u32,
+}
+
+/// A column: that of events, of links, or of a slot. And what it has for a message.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    column: u32,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Event,
+    Link,
+    Number,
+    Text,
+}
+
+const EVENT_COLUMN: u32 = 0;
+const LINK_COLUMN: u32 = 1;
+/// The column of the first slot.
+const FIRST_SLOT: u32 = 2;
+
+const NONE: u32 = u32::MAX;
+/// The parent of a span that has its place.
+const PLACED: u32 = u32::MAX - 1;
+/// In a run of up to so many rows a parent is sought row by row.
+const SHORT_RUN: usize = 32;
+
+// === impl TreeOrder ===
+
+impl TreeOrder {
+    /// Finds for each row the row of its parent. Of spans that share an ID, one that starts before the child is
+    /// the parent, the last of them: parents start before their children, and most of them not long before.
+    pub(crate) fn find_parents(&mut self, columns: &mut PageColumns) {
+        columns.parent_row.clear();
+        for run in 0..columns.traces.len() {
+            let rows = columns.run(run);
+            let ids = &columns.span_id[rows.clone()];
+            let is_long = ids.len() > SHORT_RUN;
+            if is_long {
+                self.ids.clear();
+                self.ids.extend(ids.iter().zip(0..).map(|(id, span)| (*id, span)));
+            }
+            for (at, &parent) in columns.parent[rows.clone()].iter().enumerate() {
+                let found = match parent {
+                    0 => None,
+                    _ if is_long => self.ids.get(&parent).map(|span| *span as usize),
+                    _ => {
+                        let before = ids[..at].iter().rposition(|id| *id == parent);
+                        before.or_else(|| Some(at + ids[at..].iter().position(|id| *id == parent)?))
+                    }
+                };
+                columns.parent_row.push(found.map_or(NO_ROW, |span| (rows.start + span) as u32));
+            }
+        }
+    }
+
+    /// Puts the rows of a page into the order of their trees, given their parents. Returns the row that came to each
+    /// place; nothing where each row has its place already.
+    pub(crate) fn apply(&mut self, columns: &mut PageColumns, words: &Vocabulary) -> Option<&[u32]> {
+        self.order.clear();
+        self.values.begin_page(words);
+        let mut any = false;
+        for run in 0..columns.traces.len() {
+            let rows = columns.run(run);
+            let begin = rows.start as u32;
+            let order = &mut self.order;
+            self.forest.visit(begin, &columns.parent_row[rows.clone()], &mut |span| order.push(begin + span));
+            if self.order[rows.clone()].iter().zip(begin..).all(|(row, place)| *row == place) {
+                self.values.pass(columns, words, rows);
+            } else {
+                any = true;
+                self.values.apply(columns, words, rows.clone(), &self.order[rows.clone()]);
+                self.apply_to_rows(columns, rows);
+            }
+        }
+        any.then_some(&self.order)
+    }
+
+    /// Puts the columns that every row has into the order of a run.
+    fn apply_to_rows(&mut self, columns: &mut PageColumns, rows: Range<usize>) {
+        let order = &self.order[rows.clone()];
+        self.places.resize(rows.len(), 0);
+        for (row, place) in order.iter().zip(rows.start as u32..) {
+            self.places[*row as usize - rows.start] = place;
+        }
+        for row in &mut columns.parent_row[rows.clone()] {
+            *row = if *row == NO_ROW { NO_ROW } else { self.places[*row as usize - rows.start] };
+        }
+        for column in [&mut columns.class, &mut columns.origin, &mut columns.parent_row] {
+            let moved: Vec<u32> = order.iter().map(|row| column[*row as usize]).collect();
+            column[rows.clone()].copy_from_slice(&moved);
+        }
+        for column in [
+            &mut columns.start,
+            &mut columns.duration,
+            &mut columns.sequence,
+            &mut columns.span_id,
+            &mut columns.parent,
+        ] {
+            let moved: Vec<u64> = order.iter().map(|row| column[*row as usize]).collect();
+            column[rows.clone()].copy_from_slice(&moved);
+        }
+    }
+}
+
+// === impl Values ===
+
+impl Values {
+    fn begin_page(&mut self, words: &Vocabulary) {
+        let slots = words.slots.slots();
+        let step = |slot: &u32| {
+            let column = FIRST_SLOT + slot;
+            let slot = &slots[*slot as usize];
+            match slot.form.value_kind() {
+                ValueKind::Number | ValueKind::Double => Some(Step { column, kind: Kind::Number }),
+                ValueKind::Text => Some(Step { column, kind: Kind::Text }),
+                ValueKind::None if slot.form != Form::Nested || slot.level != Level::Span => None,
+                ValueKind::None if slot.field == EVENTS => {
+                    Some(Step { column: EVENT_COLUMN, kind: Kind::Event })
+                }
+                ValueKind::None => Some(Step { column: LINK_COLUMN, kind: Kind::Link }),
+            }
+        };
+        let shapes = &words.shapes.shapes()[self.steps.len()..];
+        self.steps.extend(shapes.iter().map(|shape| shape.slots.iter().filter_map(step).collect()));
+        self.cursors.clear();
+        self.cursors.resize(FIRST_SLOT as usize + slots.len(), Cursor::default());
+    }
+
+    /// Leaves the rows of a trace as they are.
+    fn pass(&mut self, columns: &PageColumns, words: &Vocabulary, rows: Range<usize>) {
+        for class in &columns.class[rows] {
+            count(&self.steps, &mut self.cursors, columns, words.classes[*class as usize].shape);
+        }
+    }
+
+    /// Puts the rows of a trace into an order.
+    fn apply(&mut self, columns: &mut PageColumns, words: &Vocabulary, rows: Range<usize>, order: &[u32]) {
+        let Self { steps, cursors, lifted, rows: begins } = self;
+        lifted.clear();
+        begins.clear();
+        // No two traces of a page begin in one row, and none of them behind no row.
+        let trace = rows.start as u32 + 1;
+        for class in &columns.class[rows.clone()] {
+            begins.push(lifted.len());
+            lift(steps, cursors, columns, words.classes[*class as usize].shape, trace, lifted);
+        }
+        for row in order.iter().map(|row| *row as usize) {
+            let mut values = &lifted[begins[row - rows.start]..];
+            put(steps, cursors, columns, words.classes[columns.class[row] as usize].shape, &mut values);
+        }
+    }
+}
+
+/// Counts the values of a message of a shape.
+fn count(steps: &[Vec<Step>], cursors: &mut [Cursor], columns: &PageColumns, shape: u32) {
+    for Step { column, kind } in &steps[shape as usize] {
+        let place = cursors[*column as usize].taken as usize;
+        cursors[*column as usize].taken += 1;
+        match kind {
+            Kind::Number | Kind::Text => {}
+            Kind::Event => count(steps, cursors, columns, columns.events[place]),
+            Kind::Link => count(steps, cursors, columns, columns.links[place]),
+        }
+    }
+}
+
+/// Lifts them from their columns.
+fn lift(
+    steps: &[Vec<Step>],
+    cursors: &mut [Cursor],
+    columns: &PageColumns,
+    shape: u32,
+    trace: u32,
+    lifted: &mut Vec<u64>,
+) {
+    for &Step { column, kind } in &steps[shape as usize] {
+        let cursor = &mut cursors[column as usize];
+        let place = cursor.taken as usize;
+        if cursor.met != trace {
+            (cursor.met, cursor.filled) = (trace, cursor.taken);
+        }
+        cursor.taken += 1;
+        let nested = match kind {
+            Kind::Number => {
+                lifted.push(columns.slots()[(column - FIRST_SLOT) as usize].numbers[place]);
+                continue;
+            }
+            Kind::Text => {
+                lifted.push(u64::from(columns.slots()[(column - FIRST_SLOT) as usize].texts[place]));
+                continue;
+            }
+            Kind::Event => columns.events[place],
+            Kind::Link => columns.links[place],
+        };
+        lifted.push(u64::from(nested));
+        lift(steps, cursors, columns, nested, trace, lifted);
+    }
+}
+
+/// Puts them where the next ones of their trace go.
+fn put(
+    steps: &[Vec<Step>],
+    cursors: &mut [Cursor],
+    columns: &mut PageColumns,
+    shape: u32,
+    values: &mut &[u64],
+) {
+    for &Step { column, kind } in &steps[shape as usize] {
+        let Some((value, rest)) = values.split_first() else { return };
+        *values = rest;
+        let cursor = &mut cursors[column as usize];
+        let place = cursor.filled as usize;
+        cursor.filled += 1;
+        match kind {
+            Kind::Number => columns.slot(column - FIRST_SLOT).numbers[place] = *value,
+            Kind::Text => columns.slot(column - FIRST_SLOT).texts[place] = *value as u32,
+            Kind::Event => {
+                columns.events[place] = *value as u32;
+                put(steps, cursors, columns, *value as u32, values);
+            }
+            Kind::Link => {
+                columns.links[place] = *value as u32;
+                put(steps, cursors, columns, *value as u32, values);
+            }
+        }
+    }
+}
+
+// === impl Forest ===
+
+impl Forest {
+    /// Visits the spans of a trace, which come by start, depth first. Parents are rows from `begin` on, or
+    /// [`NO_ROW`].
+    fn visit(&mut self, begin: u32, parents: &[u32], visit: &mut impl FnMut(u32)) {
+        let roots = parents.len() as u32;
+        self.last_child.clear();
+        self.last_child.resize(parents.len() + 1, NONE);
+        self.before.clear();
+        self.parents.clear();
+        for (child, &parent) in (0..).zip(parents) {
+            let is_root = parent == NO_ROW || parent == begin + child;
+            let parent = if is_root { roots } else { parent - begin };
+            let last = &mut self.last_child[parent as usize];
+            self.before.push(std::mem::replace(last, child));
+            self.parents.push(parent);
+        }
+        self.push_children(roots);
+        self.visit_left(visit);
+        // Spans that are their own ancestors hang below no root: the first of them is taken for one.
+        for span in 0..roots {
+            self.left.push(span);
+            self.visit_left(visit);
+        }
+    }
+
+    fn visit_left(&mut self, visit: &mut impl FnMut(u32)) {
+        while let Some(span) = self.left.pop() {
+            let parent = &mut self.parents[span as usize];
+            if *parent != PLACED {
+                *parent = PLACED;
+                visit(span);
+                self.push_children(span);
+            }
+        }
+    }
+
+    /// The last one first: what is put aside last is visited next.
+    fn push_children(&mut self, parent: u32) {
+        let mut child = self.last_child[parent as usize];
+        while child != NONE {
+            self.left.push(child);
+            child = self.before[child as usize];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order(spans: &[(u64, u64)]) -> Vec<u32> {
+        let mut columns = PageColumns::default();
+        (columns.span_id, columns.parent) = spans.iter().copied().unzip();
+        columns.class = vec![0; spans.len()];
+        columns.traces = vec![0];
+        let mut tree = TreeOrder::default();
+        tree.find_parents(&mut columns);
+        let mut order = Vec::new();
+        tree.forest.visit(0, &columns.parent_row, &mut |span| order.push(span));
+        order
+    }
+
+    #[test]
+    fn a_span_comes_in_front_of_what_it_caused_and_siblings_by_start() {
+        // Two calls at once, each with one of its own; then a second root, and a span whose parent is elsewhere.
+        assert_eq!(order(&[(1, 0), (2, 1), (3, 1), (4, 2), (5, 3), (6, 0), (7, 99)]), [0, 1, 3, 2, 4, 5, 6]);
+        // A child whose clock is behind.
+        assert_eq!(order(&[(2, 1), (1, 0)]), [1, 0]);
+        assert_eq!(order(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn spans_that_cause_each_other_come_once() {
+        assert_eq!(order(&[(1, 2), (2, 1), (3, 2), (4, 4), (5, 0)]), [3, 4, 0, 1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_span_has_one_place_and_a_parent_that_is_there_comes_first(
+            parents in prop::collection::vec(0u64..80, 0..70)
+        ) {
+            let spans: Vec<(u64, u64)> = parents.iter().zip(1..).map(|(parent, id)| (id, *parent)).collect();
+            let order = order(&spans);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            prop_assert!(sorted.iter().copied().eq(0..spans.len() as u32));
+            let place = |id: u64| order.iter().position(|span| spans[*span as usize].0 == id);
+            for (id, parent) in &spans {
+                let is_acyclic = {
+                    let mut at = *id;
+                    let mut steps = 0;
+                    while at > 0 && at as usize <= spans.len() && steps <= spans.len() {
+                        at = spans[at as usize - 1].1;
+                        steps += 1;
+                    }
+                    steps <= spans.len()
+                };
+                if let Some(parent) = place(*parent).filter(|_| is_acyclic) {
+                    prop_assert!(Some(parent) < place(*id));
+                }
+            }
+        }
+    }
+}
