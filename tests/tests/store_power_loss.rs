@@ -110,7 +110,7 @@ fn without_syncs_power_loss_is_noticed() {
         let folder = crash::scratch();
         let run = Run::record(&shim, Story { seed: 5, senders: 1 }, durability, folder.path());
         let platter = match durability {
-            "sync" => Platter::that_lies(&run.journal),
+            "sync" => Platter::new(&run.journal).that_lies(),
             _ => Platter::new(&run.journal),
         };
         let wrong = run.lose_power(platter, 12, &[Loss::Everything]);

@@ -71,9 +71,34 @@ impl<'j> Platter<'j> {
         Self { journal, nodes: vec![Node::folder()], open: HashMap::new(), played: 0, lies: false }
     }
 
+    /// A disk on which the contents of a folder are durable when the first event comes.
+    pub fn over(journal: &'j Journal, folder: &Path) -> Self {
+        let mut platter = Self::new(journal);
+        platter.nodes.clear();
+        platter.load(folder);
+        platter
+    }
+
+    /// Makes a node of what lies at a path, and returns its number.
+    fn load(&mut self, path: &Path) -> usize {
+        let number = self.nodes.len();
+        if path.is_file() {
+            self.nodes.push(Node::File { durable: fs::read(path).unwrap(), pending: Vec::new() });
+            return number;
+        }
+        self.nodes.push(Node::folder());
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+        let entries: BTreeMap<String, usize> = entries
+            .map(|entry| (entry.file_name().into_string().unwrap(), self.load(&entry.path())))
+            .collect();
+        let (durable, now) = (entries.clone(), entries);
+        self.nodes[number] = Node::Folder { durable, now, pending: Vec::new() };
+        number
+    }
+
     /// The same, but its syncs do nothing.
-    pub fn that_lies(journal: &'j Journal) -> Self {
-        Self { lies: true, ..Self::new(journal) }
+    pub fn that_lies(self) -> Self {
+        Self { lies: true, ..self }
     }
 
     /// Plays until so many events have happened.
