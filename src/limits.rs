@@ -62,6 +62,7 @@ const LIMITS: &[Limit] = &[
     limit("mergeAge", Time, 0..=HOUR, Store(|c, v| c.merge_age = Duration::from_millis(v))),
     limit("mergeAgeBusy", Time, 0..=HOUR, Store(|c, v| c.merge_age_busy = Duration::from_millis(v))),
     limit("cleaningPatience", Time, 0..=HOUR, Store(|c, v| c.cleaning_patience = Duration::from_millis(v))),
+    limit("replacedGrace", Time, 0..=HOUR, Store(|c, v| c.replaced_grace = Duration::from_millis(v))),
     limit("busyPercent", Count, 1..=10_000, Store(|c, v| c.busy_percent = v)),
     limit("maxMergeBlocks", Count, 2..=10_000, Store(|c, v| c.max_merge_blocks = v as usize)),
     limit("sealedRows", Count, 1_000..=2_000_000, Store(|c, v| c.sealed_rows = v as u32)),

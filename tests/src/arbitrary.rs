@@ -1,5 +1,7 @@
 //! Arbitrary requests for property tests: everything that OTLP can say, small and strange.
 
+use std::time::Duration;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{
@@ -199,6 +201,11 @@ fn flags() -> impl Strategy<Value = u32> {
 
 fn small() -> impl Strategy<Value = u32> {
     prop_oneof![3 => Just(0), 1 => any::<u32>()]
+}
+
+/// A grace of replaced blocks: none, one that a step of the clock may end, one that several may be shorter than.
+pub fn grace() -> impl Strategy<Value = Duration> {
+    prop::sample::select(vec![0, 5, 60]).prop_map(Duration::from_secs)
 }
 
 /// How often a property is tried: so often, or as `PROPTEST_CASES` says.

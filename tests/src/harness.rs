@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
@@ -284,9 +284,15 @@ impl Harness {
     }
 }
 
-/// Small bounds, so that small tests meet them.
+/// Small bounds, so that small tests meet them. Nothing that was replaced stays for a while: a block that goes too
+/// early, while somebody reads it, is missed at once, and clocks may stand still.
 pub fn config() -> StoreConfig {
-    StoreConfig { reserve_bytes: 1 << 20, cache_bytes: 8 << 20, ..StoreConfig::default() }
+    StoreConfig {
+        reserve_bytes: 1 << 20,
+        cache_bytes: 8 << 20,
+        replaced_grace: Duration::ZERO,
+        ..StoreConfig::default()
+    }
 }
 
 /// A search over all of time for at most 1,000 traces, newest first.

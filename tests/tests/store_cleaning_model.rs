@@ -14,7 +14,7 @@ use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{EngineError, MemoryEngine};
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate, ScanPlan};
 use spandrel_storage::{Cleaning, Clock, RetentionRule, StoreConfig};
-use spandrel_tests::arbitrary::cases;
+use spandrel_tests::arbitrary::{cases, grace};
 use spandrel_tests::contract::{aggregate, cleaning::with};
 use spandrel_tests::harness::{self, Ground, Harness};
 use spandrel_tests::spans::{HOUR, MINUTE, Sent, sent, trace_id};
@@ -133,19 +133,20 @@ fn failed() -> Predicate {
     Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))
 }
 
-fn config() -> StoreConfig {
+fn config(replaced_grace: Duration) -> StoreConfig {
     let rule = |predicate, hours: u64| RetentionRule { predicate, keep: Duration::from_secs(hours * 3600) };
     StoreConfig {
         retention: Duration::from_secs(5 * 3600),
         retention_rules: vec![rule(failed(), 9), rule(with("service.name", "chatty"), 2)],
         merge_blocks: 4,
         sealed_rows: 16,
+        replaced_grace,
         ..harness::config()
     }
 }
 
-fn run(ground: Ground, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let (mut harness, mut model) = (Harness::with(ground, config()), Model::default());
+fn run(ground: Ground, grace: Duration, steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let (mut harness, mut model) = (Harness::with(ground, config(grace)), Model::default());
     for step in steps {
         match step {
             Step::Append(spans) => model.append(&harness, &spans),
@@ -231,7 +232,7 @@ fn check(harness: &Harness, model: &Model) -> Result<(), TestCaseError> {
 #[test]
 fn what_did_not_go_is_counted_once() {
     let engine = MemoryEngine::default();
-    let mut harness = Harness::with(Ground::Memory(engine.clone()), config());
+    let mut harness = Harness::with(Ground::Memory(engine.clone()), config(Duration::ZERO));
     harness.append(&[span(1, 1, Kind::Chatty), span(2, 2, Kind::Plain)]);
     harness.store().seal_all();
     let plan = aggregate::plan();
@@ -281,8 +282,8 @@ proptest! {
     #![proptest_config(cases(200))]
 
     #[test]
-    fn memory(steps in vec(step(), 1..40)) {
-        run(Ground::memory(), steps)?;
+    fn memory(steps in vec(step(), 1..40), grace in grace()) {
+        run(Ground::memory(), grace, steps)?;
     }
 }
 
@@ -290,7 +291,7 @@ proptest! {
     #![proptest_config(cases(4))]
 
     #[test]
-    fn rocks(steps in vec(step(), 1..30)) {
-        run(Ground::quick_rocks(), steps)?;
+    fn rocks(steps in vec(step(), 1..30), grace in grace()) {
+        run(Ground::quick_rocks(), grace, steps)?;
     }
 }

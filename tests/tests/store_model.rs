@@ -20,7 +20,7 @@ use spandrel_storage::plan::{
     SearchPlan,
 };
 use spandrel_storage::{Clock, StoreConfig, TraceStore};
-use spandrel_tests::arbitrary::cases;
+use spandrel_tests::arbitrary::{cases, grace};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{self, Ground, Harness};
 use spandrel_tests::mortal::Fate;
@@ -105,12 +105,13 @@ impl Model {
 
 // === what happens, and what has to hold ===
 
-fn run(ground: Ground, steps: Vec<Step>) -> Result<(), TestCaseError> {
+fn run(ground: Ground, replaced_grace: Duration, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let config = StoreConfig {
         retention: Duration::from_nanos(RETENTION),
         merge_blocks: 4,
         max_merge_blocks: 5,
         sealed_rows: 16,
+        replaced_grace,
         ..harness::config()
     };
     let fate = Fate::default();
@@ -466,7 +467,8 @@ fn try_seeds(usually: u32, ground: fn() -> Ground) {
 fn one_seed(seed: u64, ground: fn() -> Ground) {
     let config = ProptestConfig { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..cases(1) };
     let once = ProptestConfig { cases: 1, ..config };
-    let failed = TestRunner::new(once).run(&vec(step(), 1..25), |steps| run(ground(), steps)).err();
+    let story = (vec(step(), 1..25), grace());
+    let failed = TestRunner::new(once).run(&story, |(steps, grace)| run(ground(), grace, steps)).err();
     assert!(failed.is_none(), "seed {seed}, to be pasted into `seeds_that_failed_once`: {}", failed.unwrap());
 }
 

@@ -2,14 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{Cleaning, TraceStore};
+use spandrel_storage::{Cleaning, StoreConfig, TraceStore};
 use spandrel_tests::contract::cleaning::{finish, with};
 use spandrel_tests::forensics::files_with;
-use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::harness::{Ground, Harness, config};
 use spandrel_tests::spans::{HOUR, Sent, sent, text, trace_id};
 
 const MARKER: &str = "mallory-7Kq2xW";
@@ -23,7 +24,9 @@ fn marked(trace: u64, span: u64) -> Sent {
 #[test]
 fn neighbours_in_a_file_are_moved_away() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let mut harness = Harness::new(Ground::Rocks(directory.clone(), Durability::Sync));
+    // No grace of replaced blocks is waited for.
+    let config = StoreConfig { replaced_grace: Duration::from_secs(30 * 24 * 3600), ..config() };
+    let mut harness = Harness::with(Ground::Rocks(directory.clone(), Durability::Sync), config);
     let others: Vec<TenantId> = (0..3).map(|n| TenantId::new(&format!("other-{n}")).unwrap()).collect();
     for window in 0..4 {
         for (n, other) in others.iter().enumerate() {

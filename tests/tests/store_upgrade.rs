@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, CatalogRow, FORMAT_VERSION, Hour, verify};
@@ -143,6 +144,20 @@ fn check(answers: &Answers) {
     );
     assert!(answers.names.starts_with(&["cart".to_owned(), "shop".to_owned()]), "{:?}", answers.names);
     assert_eq!(answers.spans, SPANS);
+}
+
+/// As one that a merge has replaced.
+#[test]
+fn a_block_that_was_taken_over_stays_for_its_grace() {
+    let mut harness = store_with(Ground::memory(), &[1]);
+    harness.config.replaced_grace = Duration::from_secs(60);
+    harness.restart();
+    harness.maintain(2);
+    assert_eq!(formats(&harness), [FORMAT_VERSION]);
+    assert_eq!(harness.engine().unreferenced().unwrap().len(), 1);
+    harness.clock.advance(MINUTE);
+    harness.maintain(1);
+    assert_eq!(harness.engine().unreferenced().unwrap(), []);
 }
 
 #[test]

@@ -25,6 +25,7 @@ struct State {
     index: BTreeMap<TraceKey, RowRange>,
     records: BTreeMap<(String, String), Vec<u8>>,
     failure: Option<EngineError>,
+    free: Option<u64>,
 }
 
 // === impl MemoryEngine ===
@@ -33,6 +34,11 @@ impl MemoryEngine {
     /// Lets every later commit fail like this, or succeed again.
     pub fn fail_commits(&self, failure: Option<EngineError>) {
         self.state.lock().failure = failure;
+    }
+
+    /// Says from now on that so much is free on the disk, or that it has no bound.
+    pub fn leave_free(&self, bytes: Option<u64>) {
+        self.state.lock().free = bytes;
     }
 
     /// Flips a bit of every block that is stored at this offset, if it is that long.
@@ -65,7 +71,7 @@ impl MemoryEngine {
 
 impl Engine for MemoryEngine {
     fn free_bytes(&self) -> Option<u64> {
-        None
+        self.state.lock().free
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -30,6 +30,9 @@ pub struct StoreConfig {
     pub merge_age_busy: Duration,
     /// How long whoever asks for a deletion or a pin waits for retention, and for other deletions.
     pub cleaning_patience: Duration,
+    /// How long a block that a merge has replaced can still be read by its number, unless room or a deletion
+    /// needs it earlier.
+    pub replaced_grace: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
     /// Blocks that one merge reads at the most, each with a page of it in memory. So many spans as fill a merged
@@ -92,6 +95,7 @@ impl Default for StoreConfig {
             merge_age: Duration::from_secs(10),
             merge_age_busy: Duration::from_secs(30),
             cleaning_patience: Duration::from_secs(2),
+            replaced_grace: Duration::from_secs(5),
             busy_percent: 35,
             max_merge_blocks: 512,
             max_unsealed_spans: 8_000_000,
@@ -125,6 +129,7 @@ impl StoreConfig {
             ("mergeAge", Time(self.merge_age)),
             ("mergeAgeBusy", Time(self.merge_age_busy)),
             ("cleaningPatience", Time(self.cleaning_patience)),
+            ("replacedGrace", Time(self.replaced_grace)),
             ("busyPercent", Number(self.busy_percent)),
             ("maxMergeBlocks", Number(self.max_merge_blocks as u64)),
             ("sealedRows", Number(u64::from(self.sealed_rows))),

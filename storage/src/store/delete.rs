@@ -3,8 +3,9 @@
 //! What goes is a list of trace IDs, durable before anything else happens: the question is not kept,
 //! and a trace whose matching span is gone already still goes to its end after a kill. From then on
 //! background work does one step at a time: it rewrites blocks until none holds a span of the list;
-//! waits until nobody reads the replaced ones; lets the engine purge its files; and notes that all is
-//! done. A restart begins at the first step again, which finds nothing that is done already.
+//! waits until nobody reads the replaced ones and they are deleted, which get no grace now; lets the engine
+//! purge its files; and notes that all is done. A restart begins at the first step again, which finds
+//! nothing that is done already.
 //!
 //! Spans that were stored later than the list have larger sequence numbers, and stay.
 
@@ -236,12 +237,14 @@ impl BlockTraceStore {
             }
         }
         if purge.is_none() && !waiting.is_empty() {
-            let waits_for = self.doomed.lock().iter().map(|entry| entry.key.block).collect();
+            // What merges have replaced meanwhile may hold what goes, too.
+            self.doomed.hurry();
+            let waits_for = self.doomed.blocks();
             *purge = Some(Purge { jobs: waiting, waits_for, begun: false });
         }
         let Some(ending) = purge.as_mut() else { return Ok(false) };
-        if self.doomed.lock().iter().any(|entry| ending.waits_for.contains(&entry.key.block)) {
-            // They are still read, or were held when the last round looked.
+        if !self.doomed.blocks().is_disjoint(&ending.waits_for) {
+            // They are still read, or were there when the last round looked.
             return Ok(false);
         }
         if !ending.begun {

@@ -70,8 +70,9 @@ pub(super) fn enforce(store: &BlockTraceStore) -> Result<bool, RewriteError> {
         *store.limit.stuck.lock() = None;
         return Ok(false);
     }
-    // Blocks that somebody still reads will go by themselves.
-    if store.limit.rests(store.arrival_hour(), store.clock.now()) || !store.doomed.lock().is_empty() {
+    // What has left the catalog goes first: at once, but for what somebody still reads, which will go by itself.
+    store.doomed.hurry();
+    if store.limit.rests(store.arrival_hour(), store.clock.now()) || !store.doomed.is_empty() {
         return Ok(false);
     }
     // Engines remove files a little later: what that brings is seen in the next round.

@@ -3,7 +3,7 @@
 //! Each trace becomes contiguous and duplicates go. Rows are copied as columns: what a span's parts are
 //! called in the new block is looked up once for each distinct part. The new blocks and the removal of
 //! the old ones are one catalog commit, so a kill at any moment leaves either the old blocks or the new
-//! ones. What goes on behind the merge is left to the next one (`carry.rs`). Memory is bounded by one decoded page for
+//! ones. The old ones are deleted later (`doomed.rs`). What goes on behind the merge is left to the next one (`carry.rs`). Memory is bounded by one decoded page for
 //! each block that is read and by the blocks that are written: one that is sealed, one that is left.
 
 use std::cmp::Reverse;
@@ -19,6 +19,7 @@ use spandrel_proto::{TenantId, TraceId};
 
 use super::block::{BlockEntry, BlockError, BlockReader};
 use super::carry::Carry;
+use super::doomed::Exit;
 use super::rows::Seen;
 use super::view::{TenantState, View};
 use super::{BlockTraceStore, StoreConfig};
@@ -170,6 +171,7 @@ fn run(store: &BlockTraceStore, state: &TenantState, job: &Job) -> Result<(), Me
     let started = store.clock.now();
     let bytes: u64 = job.blocks.iter().map(|entry| entry.row.bytes).sum();
     if store.engine.free_bytes().is_some_and(|free| free < bytes.saturating_mul(2)) {
+        store.doomed.hurry();
         return Err(MergeError::NoRoom { bytes });
     }
     failpoint::reach(Failpoint::MergeChosen);
@@ -284,7 +286,7 @@ fn commit(
     failpoint::reach(Failpoint::MergeCommitted);
     entries.extend(fresh.into_iter().map(|(id, block)| store.know_fresh(state, change.key(id), block, true)));
     let sealed: Vec<_> = entries.iter().filter(|entry| entry.row.meta.level > 0).cloned().collect();
-    store.replace(&job.tenant, entries, &job.blocks);
+    store.replace(&job.tenant, entries, &job.blocks, Exit::Merged);
     failpoint::reach(Failpoint::MergeReplaced);
     // New blocks are asked about most: the first question to each need not wait for all that it begins with.
     sealed.iter().for_each(|entry| store.reader.warm(entry));

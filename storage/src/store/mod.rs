@@ -2,7 +2,8 @@
 //!
 //! Data flows one way: `append` writes a fresh block and its catalog row in one commit and makes it
 //! visible; the merge turns fresh blocks into sealed ones; retention drops windows. A block that left
-//! the catalog stays readable until the last reader lets go of it, and is deleted then.
+//! the catalog stays readable until the last reader lets go of it; one that a merge has replaced, for a
+//! grace at least (`doomed.rs`).
 
 mod aggregate;
 mod append;
@@ -14,6 +15,7 @@ mod counts;
 mod damage;
 mod delete;
 mod dependencies;
+mod doomed;
 mod limit;
 mod load;
 mod matcher;
@@ -56,6 +58,7 @@ pub(crate) use self::safekeeping::{
 
 use self::block::{BlockEntry, BlockError, BlockReader};
 use self::damage::{DamagedBlocks, DamagedRecords};
+use self::doomed::Exit;
 use self::sequence::Sequences;
 use self::trouble::Trouble;
 use self::view::TenantState;
@@ -92,7 +95,7 @@ pub struct BlockTraceStore {
     retention_trouble: Trouble,
     deletion_trouble: Trouble,
     cleaning_trouble: Trouble,
-    doomed: Mutex<Vec<Arc<BlockEntry>>>,
+    doomed: doomed::Doomed,
     damaged: Arc<DamagedBlocks>,
     damaged_records: DamagedRecords,
     /// Counts that nobody can tell whose they are, and about when they were.
@@ -200,7 +203,7 @@ impl BlockTraceStore {
             retention_trouble: Trouble::default(),
             deletion_trouble: Trouble::default(),
             cleaning_trouble: Trouble::default(),
-            doomed: Mutex::default(),
+            doomed: doomed::Doomed::default(),
             damaged: Arc::default(),
             damaged_records: DamagedRecords::default(),
             lost_counts: Mutex::default(),
@@ -340,32 +343,11 @@ impl BlockTraceStore {
         merged
     }
 
-    /// Deletes the blocks that left the catalog and that nobody holds any more.
-    fn delete_unread(&self) -> Result<(), EngineError> {
-        let unread: Vec<Arc<BlockEntry>> =
-            self.doomed.lock().extract_if(.., |entry| Arc::strong_count(entry) == 1).collect();
-        if unread.is_empty() {
-            return Ok(());
-        }
-        for entry in unread.iter().filter(|entry| entry.row.meta.level == 0) {
-            if let (Some(state), Ok(traces)) = (self.tenant(&entry.key.tenant), self.reader.traces(entry)) {
-                state.remove_fresh(entry.key.block, &traces);
-            }
-        }
-        let keys: Vec<_> = unread.iter().map(|entry| entry.key.clone()).collect();
-        self.reader.forget(&keys.iter().map(|key| key.block).collect());
-        failpoint::reach(Failpoint::DeletionChosen);
-        self.engine.delete(&keys)?;
-        failpoint::reach(Failpoint::DeletionDone);
-        self.untidy.store(true, Ordering::Relaxed);
-        self.engine.reclaim(false)
-    }
-
     /// Once nothing was written for a while, buffers are written out and space is given back.
     fn tidy_when_quiet(&self) -> Result<(), EngineError> {
         let last = UnixNanos(self.last_append.load(Ordering::Relaxed));
         let quiet = self.unsealed_spans.load(Ordering::Relaxed) == 0
-            && self.doomed.lock().is_empty()
+            && self.doomed.is_empty()
             && last < self.clock.now().minus(QUIET);
         if quiet && self.untidy.swap(false, Ordering::Relaxed) {
             self.engine.reclaim(true)?;
@@ -394,7 +376,7 @@ impl BlockTraceStore {
     }
 
     /// Puts new blocks in the place of old ones, after the engine has.
-    fn replace(&self, tenant: &TenantId, new: Vec<Arc<BlockEntry>>, old: &[Arc<BlockEntry>]) {
+    fn replace(&self, tenant: &TenantId, new: Vec<Arc<BlockEntry>>, old: &[Arc<BlockEntry>], exit: Exit) {
         let Some(state) = self.tenant(tenant) else { return };
         let removes: Vec<BlockId> = old.iter().map(|entry| entry.key.block).collect();
         state.change(new, &removes);
@@ -402,7 +384,7 @@ impl BlockTraceStore {
             self.unsealed_spans.fetch_sub(u64::from(entry.row.meta.spans), Ordering::Relaxed);
             self.unsealed_bytes.fetch_sub(entry.held, Ordering::Relaxed);
         }
-        self.doomed.lock().extend(old.iter().cloned());
+        self.doomed.take(old, exit, self.clock.now());
     }
 
     fn recount_traces(&self, state: &TenantState) {
@@ -438,6 +420,9 @@ impl BlockTraceStore {
     /// is never tried again: nothing more is written until a restart.
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         let result = self.engine.commit(change);
+        if let Err(EngineError::NoSpace(_)) = &result {
+            self.doomed.hurry();
+        }
         if let Err(error @ (EngineError::Io(_) | EngineError::Damaged(_) | EngineError::NotFound(_))) =
             &result
         {
@@ -550,9 +535,8 @@ impl TraceStore for BlockTraceStore {
         if let Some(reason) = &*self.poison.read() {
             return Some(AppendError::Poisoned(reason.clone()));
         }
-        let needed = self.config.reserve_bytes;
-        if let Some(free) = self.engine.free_bytes().filter(|free| *free < needed) {
-            return Some(AppendError::DiskFull { free, needed });
+        if let Some(free) = self.short_of_room() {
+            return Some(AppendError::DiskFull { free, needed: self.config.reserve_bytes });
         }
         if let needed @ 1.. = self.limit.excess(self.arrival_hour()) {
             return Some(AppendError::DiskFull { free: 0, needed });

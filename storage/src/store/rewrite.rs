@@ -13,6 +13,7 @@ use spandrel_proto::TraceId;
 
 use super::BlockTraceStore;
 use super::block::{BlockEntry, BlockError};
+use super::doomed::Exit;
 use super::merge::is_full;
 use super::rows::{BlockRows, MergedRows, SpanRow};
 use crate::api::Damage;
@@ -117,6 +118,7 @@ impl Step {
     ) -> Result<Prepared, RewriteError> {
         let bytes: u64 = self.shrinking.iter().map(|entry| entry.row.bytes).sum();
         if bytes > 0 && store.engine.free_bytes().is_some_and(|free| free < bytes.saturating_mul(2)) {
+            store.doomed.hurry();
             return Err(RewriteError::NoRoom { bytes });
         }
         let going: u64 = self.going.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
@@ -212,7 +214,7 @@ impl Prepared {
         store.commit(&change)?;
         failpoint::reach(Failpoint::RetentionCommitted);
         let new = entries.iter().map(|entry| entry.key.block).collect();
-        store.replace(&change.tenant, entries, &self.blocks);
+        store.replace(&change.tenant, entries, &self.blocks, Exit::Cleaned);
         failpoint::reach(Failpoint::RetentionReplaced);
         Ok(new)
     }

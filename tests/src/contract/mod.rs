@@ -9,6 +9,7 @@ pub mod cleaning;
 pub mod dependencies;
 pub mod engine;
 pub mod extremes;
+pub mod grace;
 pub mod mending;
 pub mod paging;
 pub mod retention;
@@ -107,6 +108,16 @@ macro_rules! contract_suite {
                 counts_outlive_their_spans,
                 the_oldest_windows_go_first,
                 ingest_waits_only_when_nothing_can_go,
+            ],
+            grace: [
+                replaced_blocks_stay_for_their_grace,
+                no_grace_outlives_the_process,
+                a_reader_outlives_the_grace,
+                a_deletion_ends_the_grace,
+                a_deletion_waits_for_readers_and_not_for_the_grace,
+                what_retention_takes_has_no_grace,
+                the_bound_of_the_disk_ends_the_grace,
+                a_clock_that_jumps_back_ends_the_grace,
             ],
             engine: [
                 a_commit_needs_the_rows_that_it_removes,

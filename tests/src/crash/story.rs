@@ -75,6 +75,8 @@ pub fn config() -> StoreConfig {
         merge_blocks: 4,
         max_merge_blocks: 6,
         sealed_rows: 16,
+        // Shorter than any jump of the clock.
+        replaced_grace: Duration::from_nanos(10 * SECOND),
         ..harness::config()
     }
 }

@@ -1,0 +1,211 @@
+//! Blocks that have left the catalog, on their way out.
+//!
+//! They go in two stages. While anybody in this process reads a block it stays as it is: readers are counted, by
+//! the references to its entry, so that none is ever too slow. Then what memory knows of it is let go at once, and
+//! its pages are deleted: those of a block that a merge has replaced once its grace is over.
+//!
+//! The grace is for whoever knows the number of a block from elsewhere than from this process: who has read the
+//! catalog and comes for the blocks next still finds them. It is no promise. Where room or privacy needs it the
+//! grace ends early ([`Doomed::hurry`]), a clock that jumps shortens it, and it does not outlive the process: what
+//! no catalog row names is deleted when a store is opened. Readers of this process need none.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use spandrel_block::{BlockId, BlockKey};
+use spandrel_proto::UnixNanos;
+
+use super::BlockTraceStore;
+use super::block::BlockEntry;
+use crate::engine::EngineError;
+use crate::failpoint::{self, Failpoint};
+
+/// The blocks that are on their way out.
+#[derive(Default)]
+pub(super) struct Doomed(Mutex<Stages>);
+
+#[derive(Default)]
+struct Stages {
+    /// Somebody may read them still.
+    held: Vec<Leaving<Arc<BlockEntry>>>,
+    /// Nobody does, and memory knows nothing else of them.
+    kept: Vec<Leaving<BlockKey>>,
+}
+
+struct Leaving<B> {
+    block: B,
+    /// When a merge has replaced it; `None` without a grace.
+    replaced: Option<UnixNanos>,
+}
+
+/// Why blocks leave the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// A merge has put others in their place.
+    Merged,
+    /// By their age, for lack of room, or because they hold what is deleted: they get no grace.
+    Cleaned,
+}
+
+// === impl Doomed ===
+
+impl Doomed {
+    /// Takes blocks that have left the catalog just now.
+    pub(super) fn take(&self, blocks: &[Arc<BlockEntry>], exit: Exit, now: UnixNanos) {
+        let replaced = (exit == Exit::Merged).then_some(now);
+        let leaving = blocks.iter().map(|block| Leaving { block: block.clone(), replaced });
+        self.0.lock().held.extend(leaving);
+    }
+
+    /// Ends the grace of all that are here: room or privacy needs it.
+    pub(super) fn hurry(&self) {
+        let stages = &mut *self.0.lock();
+        stages.held.iter_mut().for_each(|leaving| leaving.replaced = None);
+        stages.kept.iter_mut().for_each(|leaving| leaving.replaced = None);
+    }
+
+    /// Whether the pages of all are deleted.
+    pub(super) fn is_empty(&self) -> bool {
+        let stages = self.0.lock();
+        stages.held.is_empty() && stages.kept.is_empty()
+    }
+
+    /// Those whose pages are not deleted yet, whoever reads them.
+    pub(super) fn blocks(&self) -> HashSet<BlockId> {
+        let stages = self.0.lock();
+        let held = stages.held.iter().map(|leaving| leaving.block.key.block);
+        held.chain(stages.kept.iter().map(|leaving| leaving.block.block)).collect()
+    }
+
+    /// Takes those on that nobody reads any more.
+    fn unread(&self) -> Vec<Arc<BlockEntry>> {
+        let Stages { held, kept } = &mut *self.0.lock();
+        let unread = held.extract_if(.., |leaving| Arc::strong_count(&leaving.block) == 1);
+        let take_on = |Leaving { block, replaced }: Leaving<Arc<BlockEntry>>| {
+            kept.push(Leaving { block: block.key.clone(), replaced });
+            block
+        };
+        unread.map(take_on).collect()
+    }
+
+    /// Lets those go whose pages are to be deleted now.
+    fn due(&self, now: UnixNanos, grace: Duration) -> Vec<BlockKey> {
+        let due = |leaving: &mut Leaving<BlockKey>| is_over(leaving.replaced, now, grace);
+        self.0.lock().kept.extract_if(.., due).map(|leaving| leaving.block).collect()
+    }
+}
+
+/// Whether a grace is over. By the distance to either side: a clock that was set back far keeps nothing for long.
+fn is_over(replaced: Option<UnixNanos>, now: UnixNanos, grace: Duration) -> bool {
+    replaced.is_none_or(|replaced| u128::from(now.0.abs_diff(replaced.0)) >= grace.as_nanos())
+}
+
+// === what is done about them ===
+
+impl BlockTraceStore {
+    /// Lets go of the blocks that nobody reads any more, and deletes the pages of those whose grace is over.
+    pub(super) fn delete_unread(&self) -> Result<(), EngineError> {
+        self.forget_unread();
+        if self.short_of_room().is_some() {
+            self.doomed.hurry();
+        }
+        let keys = self.doomed.due(self.clock.now(), self.config.replaced_grace);
+        if keys.is_empty() {
+            return Ok(());
+        }
+        failpoint::reach(Failpoint::DeletionChosen);
+        self.engine.delete(&keys)?;
+        failpoint::reach(Failpoint::DeletionDone);
+        self.untidy.store(true, Ordering::Relaxed);
+        self.engine.reclaim(false)
+    }
+
+    /// Memory does not wait for the grace.
+    fn forget_unread(&self) {
+        let unread = self.doomed.unread();
+        for entry in unread.iter().filter(|entry| entry.row.meta.level == 0) {
+            if let (Some(state), Ok(traces)) = (self.tenant(&entry.key.tenant), self.reader.traces(entry)) {
+                state.remove_fresh(entry.key.block, &traces);
+            }
+        }
+        if !unread.is_empty() {
+            self.reader.forget(&unread.iter().map(|entry| entry.key.block).collect());
+        }
+    }
+
+    /// What is free on the disk, where that is less than what has to stay free.
+    pub(super) fn short_of_room(&self) -> Option<u64> {
+        self.engine.free_bytes().filter(|free| *free < self.config.reserve_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
+    use spandrel_proto::{TenantId, TraceId};
+
+    use super::*;
+    use crate::api::TraceStore;
+    use crate::engine::{BlockStore, MemoryEngine};
+    use crate::store::{Clock, StoreConfig};
+
+    struct TestClock(AtomicU64);
+
+    impl Clock for TestClock {
+        fn now(&self) -> UnixNanos {
+            UnixNanos(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    /// A field of bytes on the wire.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
+    }
+
+    /// A request with one span.
+    fn request(trace: TraceId) -> Decoded {
+        let span = [field(1, trace.as_bytes()), field(2, &[1; 8]), field(5, b"read")].concat();
+        let request = field(1, &field(2, &field(2, &span)));
+        decode_request(request.into(), &DecodeLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn memory_does_not_wait_for_the_grace() {
+        let (engine, clock) = (MemoryEngine::default(), Arc::new(TestClock(AtomicU64::new(1 << 60))));
+        let store =
+            BlockTraceStore::open(Arc::new(engine.clone()), clock.clone(), StoreConfig::default()).unwrap();
+        let (tenant, trace) = (TenantId::default(), TraceId::from_bytes([7; 16]));
+        (0..3).for_each(|_| store.append(&tenant, &[request(trace)]).unwrap());
+        let state = store.tenant(&tenant).unwrap();
+        let view = state.view();
+        assert_eq!(state.fresh_parts(trace).len(), 3);
+        store.seal_all();
+        assert_eq!(state.fresh_parts(trace).len(), 3, "who has an older view finds them");
+        drop(view);
+        store.maintain();
+        assert_eq!((state.fresh_parts(trace).len(), engine.unreferenced().unwrap().len()), (0, 3));
+        assert!(!store.doomed.is_empty());
+        clock.0.fetch_add(StoreConfig::default().replaced_grace.as_nanos() as u64, Ordering::Relaxed);
+        store.maintain();
+        assert_eq!(engine.unreferenced().unwrap(), []);
+        assert!(store.doomed.is_empty());
+    }
+
+    #[test]
+    fn a_grace_ends_however_the_clock_goes() {
+        let (grace, replaced) = (Duration::from_nanos(5), Some(UnixNanos(100)));
+        for now in [96, 99, 100, 101, 104] {
+            assert!(!is_over(replaced, UnixNanos(now), grace), "{now}");
+        }
+        for now in [0, 95, 105, u64::MAX] {
+            assert!(is_over(replaced, UnixNanos(now), grace), "{now}");
+        }
+        assert!(is_over(None, UnixNanos(100), grace));
+        assert!(is_over(replaced, UnixNanos(100), Duration::ZERO));
+    }
+}

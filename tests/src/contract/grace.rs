@@ -1,0 +1,168 @@
+//! A block that a merge has replaced can be read by its number until its grace is over, and by whoever
+//! reads it already for as long as that takes. Room and privacy do not wait for the grace.
+
+use std::time::Duration;
+
+use spandrel_block::BlockKey;
+use spandrel_proto::{TenantId, TimeRange};
+use spandrel_storage::engine::EngineError;
+use spandrel_storage::plan::ScanPlan;
+use spandrel_storage::{Cleaning, TraceStore};
+
+use super::Open;
+use super::cleaning::{finish, with};
+use crate::harness::Harness;
+use crate::spans::{BEGIN, HOUR, SECOND, Sent, sent, text, trace_id};
+
+const GRACE: u64 = 10 * SECOND;
+const DAY: u64 = 24 * HOUR;
+
+fn with_grace(open: Open) -> Harness {
+    let mut harness = open();
+    harness.config.replaced_grace = Duration::from_nanos(GRACE);
+    harness.restart();
+    harness
+}
+
+/// Merges a few blocks, and says which.
+fn merged(harness: &Harness) -> Vec<BlockKey> {
+    (1..=3).for_each(|n| harness.append(&[sent(n, 1), sent(4, n).with("user", text("mallory"))]));
+    let mut replaced: Vec<BlockKey> =
+        harness.engine().read().unwrap().into_iter().map(|(key, _)| key).collect();
+    replaced.sort();
+    harness.store().seal_all();
+    assert_eq!(harness.engine().read().unwrap().len(), 1, "nothing was merged");
+    replaced
+}
+
+/// The blocks that can still be read by their number. All others are gone.
+fn kept(harness: &Harness, replaced: &[BlockKey]) -> Vec<BlockKey> {
+    let mut kept = harness.engine().unreferenced().unwrap();
+    kept.sort();
+    for key in replaced {
+        let read = harness.engine().get_range(key, 0..64);
+        match kept.contains(key) {
+            true => assert_eq!(read.unwrap().len(), 64),
+            false => assert_eq!(read, Err(EngineError::NotFound(key.clone()))),
+        }
+    }
+    kept
+}
+
+/// Not a moment less, however much background work is done, and no more.
+pub fn replaced_blocks_stay_for_their_grace(open: Open) {
+    let mut harness = with_grace(open);
+    let replaced = merged(&harness);
+    assert_eq!(kept(&harness, &replaced), replaced);
+    harness.clock.advance(GRACE - 1);
+    harness.maintain(3);
+    assert_eq!(kept(&harness, &replaced), replaced);
+    harness.clock.advance(1);
+    harness.maintain(1);
+    assert_eq!(kept(&harness, &replaced), []);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(4)).len(), 3));
+}
+
+/// It is not made durable: a store that is opened deletes what no catalog row names.
+pub fn no_grace_outlives_the_process(open: Open) {
+    let mut harness = with_grace(open);
+    let replaced = merged(&harness);
+    harness.restart();
+    assert_eq!(kept(&harness, &replaced), []);
+    assert_eq!(harness.trace(trace_id(4)).len(), 3);
+}
+
+/// Readers are counted: one that takes longer than the grace reads to its end, and nothing stays after it.
+pub fn a_reader_outlives_the_grace(open: Open) {
+    let harness = with_grace(open);
+    let spans: Vec<Sent> =
+        (1..=5000).map(|n| sent(1, n).at(n, 1).with("k", text(&"x".repeat(100)))).collect();
+    spans.chunks(1000).for_each(|part| harness.append(part));
+    let mut reading = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap().unwrap();
+    reading.next().unwrap().unwrap();
+    harness.store().seal_all();
+    harness.clock.advance(GRACE * 10);
+    harness.maintain(3);
+    assert_eq!(harness.engine().unreferenced().unwrap().len(), 5);
+    let damage = reading.damage();
+    assert_eq!((reading.count(), damage.blocks()), (4999, 0));
+    harness.maintain(1);
+    assert_eq!(harness.engine().unreferenced().unwrap(), []);
+}
+
+/// A deletion is done when no file has what it deletes: it does not wait for a time, while the clock stands still.
+pub fn a_deletion_ends_the_grace(open: Open) {
+    let mut harness = with_grace(open);
+    let replaced = merged(&harness);
+    assert_eq!(kept(&harness, &replaced), replaced);
+    let plan = ScanPlan { predicate: with("user", "mallory"), range: TimeRange::ALL };
+    let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
+    assert_eq!(finish(&harness, &deletion).spans, 3);
+    assert_eq!(kept(&harness, &replaced), []);
+    // Later merges have their grace again.
+    let replaced = merged_again(&harness);
+    assert_eq!(kept(&harness, &replaced), replaced);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(4)), []));
+}
+
+/// Merges a few blocks beside what is merged already, and says which.
+fn merged_again(harness: &Harness) -> Vec<BlockKey> {
+    let known = harness.engine().read().unwrap();
+    (11..=13).for_each(|n| harness.append(&[sent(n, 1)]));
+    let now = harness.engine().read().unwrap();
+    let mut replaced: Vec<BlockKey> =
+        now.into_iter().filter(|row| !known.contains(row)).map(|(key, _)| key).collect();
+    replaced.sort();
+    harness.store().seal_all();
+    replaced
+}
+
+/// What a deletion waits for goes when it is read no more, in either order.
+pub fn a_deletion_waits_for_readers_and_not_for_the_grace(open: Open) {
+    let harness = with_grace(open);
+    (1..=3).for_each(|n| harness.append(&[sent(1, n).with("user", text("mallory"))]));
+    let reading = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap().unwrap();
+    harness.store().seal_all();
+    let plan = ScanPlan { predicate: with("user", "mallory"), range: TimeRange::ALL };
+    let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
+    harness.maintain(20);
+    let now = harness.store().deletion(&TenantId::default(), deletion.id).unwrap().unwrap();
+    assert_eq!(now.finished, None, "somebody reads what it deletes");
+    assert_eq!(reading.count(), 3);
+    finish(&harness, &deletion);
+    assert_eq!(harness.engine().unreferenced().unwrap(), []);
+}
+
+/// Retention is no merge: what it takes goes in the same round.
+pub fn what_retention_takes_has_no_grace(open: Open) {
+    let harness = with_grace(open);
+    merged(&harness);
+    harness.clock.advance(GRACE);
+    harness.maintain(1);
+    harness.clock.advance(8 * DAY);
+    harness.maintain(1);
+    assert_eq!(harness.store().status().span_count, 0);
+    assert_eq!(harness.engine().unreferenced().unwrap(), []);
+}
+
+/// Above the bound replaced blocks go before anything else does, at once.
+pub fn the_bound_of_the_disk_ends_the_grace(open: Open) {
+    let mut harness = with_grace(open);
+    harness.config.max_disk_bytes = Some(1);
+    harness.restart();
+    let replaced = merged(&harness);
+    assert_eq!(kept(&harness, &replaced), []);
+    assert_eq!(harness.trace(trace_id(4)).len(), 3);
+}
+
+/// A grace ends also when the clock never comes to its end.
+pub fn a_clock_that_jumps_back_ends_the_grace(open: Open) {
+    let harness = with_grace(open);
+    let replaced = merged(&harness);
+    harness.clock.set(BEGIN - GRACE + 1);
+    harness.maintain(1);
+    assert_eq!(kept(&harness, &replaced), replaced, "a small step is none");
+    harness.clock.set(BEGIN - GRACE);
+    harness.maintain(1);
+    assert_eq!(kept(&harness, &replaced), []);
+}
