@@ -148,7 +148,8 @@ fn stored() -> (TempDir, Vec<Sent>) {
     static MADE: OnceLock<(TempDir, Vec<Sent>)> = OnceLock::new();
     let (made, sent) = MADE.get_or_init(|| {
         let data = tempfile::tempdir().unwrap();
-        let server = Settings::on(data.path()).start();
+        // Nothing is beside them that a merge has replaced.
+        let server = Settings::on(data.path()).with(&["--limits", "replacedGrace=0s"]).start();
         let mut sent: Vec<Sent> = (0..100).map(|_| send(&server)).collect();
         eventually("a merge", || (server.api().status("unsealedSpanCount") == 0).then_some(()));
         sent.extend((0..3).map(|_| send(&server)));

@@ -6,7 +6,7 @@
 //!
 //! The grace is for whoever knows the number of a block from elsewhere than from this process: who has read the
 //! catalog and comes for the blocks next still finds them. It is no promise. Where room or privacy needs it the
-//! grace ends early ([`Doomed::hurry`]), a clock that jumps shortens it, and it does not outlive the process: what
+//! grace ends early ([`Doomed::hurry`]), a clock that jumps may shorten it, and it does not outlive the process: what
 //! no catalog row names is deleted when a store is opened. Readers of this process need none.
 
 use std::collections::HashSet;
@@ -174,14 +174,22 @@ mod tests {
         decode_request(request.into(), &DecodeLimits::default()).unwrap()
     }
 
+    /// Three fresh blocks of one trace.
+    fn filled(engine: &MemoryEngine, clock: &Arc<TestClock>, trace: TraceId) -> BlockTraceStore {
+        let config = StoreConfig { replaced_grace: GRACE, ..StoreConfig::default() };
+        let store = BlockTraceStore::open(Arc::new(engine.clone()), clock.clone(), config).unwrap();
+        (0..3).for_each(|_| store.append(&TenantId::default(), &[request(trace)]).unwrap());
+        store
+    }
+
+    const GRACE: Duration = Duration::from_secs(60);
+
     #[test]
     fn memory_does_not_wait_for_the_grace() {
         let (engine, clock) = (MemoryEngine::default(), Arc::new(TestClock(AtomicU64::new(1 << 60))));
-        let store =
-            BlockTraceStore::open(Arc::new(engine.clone()), clock.clone(), StoreConfig::default()).unwrap();
-        let (tenant, trace) = (TenantId::default(), TraceId::from_bytes([7; 16]));
-        (0..3).for_each(|_| store.append(&tenant, &[request(trace)]).unwrap());
-        let state = store.tenant(&tenant).unwrap();
+        let trace = TraceId::from_bytes([7; 16]);
+        let store = filled(&engine, &clock, trace);
+        let state = store.tenant(&TenantId::default()).unwrap();
         let view = state.view();
         assert_eq!(state.fresh_parts(trace).len(), 3);
         store.seal_all();
@@ -189,11 +197,20 @@ mod tests {
         drop(view);
         store.maintain();
         assert_eq!((state.fresh_parts(trace).len(), engine.unreferenced().unwrap().len()), (0, 3));
-        assert!(!store.doomed.is_empty());
-        clock.0.fetch_add(StoreConfig::default().replaced_grace.as_nanos() as u64, Ordering::Relaxed);
-        store.maintain();
-        assert_eq!(engine.unreferenced().unwrap(), []);
-        assert!(store.doomed.is_empty());
+    }
+
+    #[test]
+    fn space_is_given_back_once_all_are_deleted() {
+        let (engine, clock) = (MemoryEngine::default(), Arc::new(TestClock(AtomicU64::new(1 << 60))));
+        let store = filled(&engine, &clock, TraceId::from_bytes([7; 16]));
+        store.seal_all();
+        for is_over in [false, true] {
+            clock.0.fetch_add(GRACE.as_nanos() as u64 / 2, Ordering::Relaxed);
+            store.maintain();
+            assert_eq!(engine.unreferenced().unwrap().is_empty(), is_over);
+            assert_eq!(store.doomed.is_empty(), is_over);
+            assert_eq!(store.untidy.load(Ordering::Relaxed), !is_over);
+        }
     }
 
     #[test]

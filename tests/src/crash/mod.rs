@@ -14,7 +14,7 @@ mod verdict;
 mod victim;
 
 pub use diary::{Diary, Event, Notes};
-pub use story::{Act, Story, config};
+pub use story::{Act, Story};
 pub use verdict::{Said, honest, notes, still_works, verdict};
 pub use victim::live;
 

@@ -12,7 +12,7 @@ use spandrel_storage::{Cleaning as _, Clock as _, TraceStore as _};
 
 use super::model::{Bounds, Doubt, Model, Part, Stays};
 use super::story::{TRACES, number_of};
-use super::{Diary, Event, Notes, Story, config};
+use super::{Diary, Event, Notes, Story};
 use crate::contract::aggregate;
 use crate::harness::{self, Ground, Harness};
 use crate::server::eventually;
@@ -42,13 +42,13 @@ const LATER: u64 = 1_000_000;
 
 /// Opens what a victim left, and compares it with what it was promised.
 pub fn verdict(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
-    compare(&open(folder, notes)?, &Model::of(story, &opened_at(notes))?)
+    compare(&open(folder, story, notes)?, &Model::of(story, &opened_at(notes))?)
 }
 
 /// Goes on with what a victim left: nothing may be lost or come back while the store appends, merges,
 /// drops what is over, ends what it was deleting, closes and opens.
 pub fn still_works(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
-    let mut harness = open(folder, notes)?;
+    let mut harness = open(folder, story, notes)?;
     let mut notes = opened_at(notes);
     for number in LATER..LATER + 3 {
         notes.events.push(Event::Batch { number, acknowledged: true });
@@ -80,10 +80,11 @@ fn pass_a_minute(harness: &Harness, notes: &mut Notes) {
     notes.events.push(Event::Clock(harness.clock.now().0));
 }
 
-fn open(folder: &Path, notes: &Notes) -> Result<Harness, String> {
+fn open(folder: &Path, story: &Story, notes: &Notes) -> Result<Harness, String> {
     // Whatever the victim was promised: the one that looks at it needs no sync.
     let ground = Ground::Folder(super::data(folder), Durability::Os);
-    Harness::at(ground, config(), notes.now() + MINUTE).map_err(|error| format!("it does not open: {error}"))
+    Harness::at(ground, story.config(), notes.now() + MINUTE)
+        .map_err(|error| format!("it does not open: {error}"))
 }
 
 /// The notes, and that somebody has opened the store since.
@@ -220,7 +221,7 @@ fn check_counts(harness: &Harness, model: &Model, ended: bool) -> Result<(), Str
 /// Looks at a store that somebody damaged: what it refuses to open, it says why; what is missing, it
 /// says that something is; what is there is what was sent, and it goes on working. Returns what it said.
 pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, String> {
-    let harness = match open(folder, notes) {
+    let harness = match open(folder, story, notes) {
         Ok(harness) => harness,
         Err(why) => return Ok(Said::Refused(why)),
     };

@@ -13,7 +13,7 @@ use spandrel_storage::{
 };
 
 use super::story::{marked, number_of};
-use super::{Act, Diary, Story, config};
+use super::{Act, Diary, Story};
 use crate::harness::{self, Ground, Harness};
 use crate::spans::{BEGIN, SECOND, decoded, trace_id};
 
@@ -24,7 +24,7 @@ struct Nobody;
 pub fn live(folder: &Path, story: &Story, acts: usize, durability: Durability) {
     let diary = Diary::open(&super::diary(folder));
     let ground = Ground::Folder(super::data(folder), durability);
-    let mut harness = match Harness::at(ground, config(), BEGIN) {
+    let mut harness = match Harness::at(ground, story.config(), BEGIN) {
         Ok(harness) => harness,
         Err(error) => return diary.not_opened(&error),
     };
