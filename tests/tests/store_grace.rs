@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use spandrel_proto::TenantId;
+use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, EngineError, MemoryEngine};
-use spandrel_storage::{AppendError, StoreConfig, TraceStore};
+use spandrel_storage::plan::ScanPlan;
+use spandrel_storage::{AppendError, Cleaning, StoreConfig, TraceStore};
+use spandrel_tests::contract::cleaning::{finish, with};
 use spandrel_tests::harness::{self, Ground, Harness};
-use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
+use spandrel_tests::spans::{HOUR, SECOND, Sent, decoded, sent, text, trace_id};
 
 const BLOCKS: usize = 4;
 const GRACE: Duration = Duration::from_secs(1_000);
@@ -77,6 +79,27 @@ fn a_merge_without_room_makes_some() {
     harness.store().seal_all();
     assert_eq!(harness.store().status().fresh_block_count, 0);
     assert_eq!(engine.unreferenced().unwrap().len(), BLOCKS, "later ones have their grace again");
+}
+
+/// A deletion comes to the replaced blocks after it has rewritten the others, for which it needs room.
+#[test]
+fn a_rewrite_without_room_makes_some() {
+    let engine = MemoryEngine::default();
+    let harness = on(&engine, StoreConfig { reserve_bytes: 0, ..harness::config() });
+    fill(&harness, 1);
+    harness.append(&[sent(2, 1).service("secret")]);
+    harness.store().seal_all();
+    engine.leave_free(Some(1));
+    let plan = ScanPlan { predicate: with("service.name", "secret"), range: TimeRange::ALL };
+    let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
+    assert_eq!(engine.unreferenced().unwrap().len(), BLOCKS + 1, "they wait");
+    harness.maintain(2);
+    assert_eq!(harness.store().status().span_count, 99 * BLOCKS as u64 + 1, "the deletion had room");
+    assert_eq!(engine.unreferenced().unwrap(), []);
+    engine.leave_free(None);
+    // What has failed rests for a moment.
+    harness.clock.advance(10 * SECOND);
+    finish(&harness, &deletion);
 }
 
 #[test]
