@@ -13,7 +13,7 @@ use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{DecodeLimits, decode_request};
 use spandrel_storage::TraceStore as _;
 use spandrel_tests::harness::{Ground, Harness, config};
-use spandrel_tests::spans::{Sent, request, sent, text};
+use spandrel_tests::spans::{Sent, request, sent, text, trace_id};
 
 /// The system's allocator, and a count of what this thread asks of it.
 struct Counting;
@@ -110,6 +110,26 @@ fn nothing_is_allocated_for_each_attribute() {
 fn memory_that_is_taken_follows_the_bytes_that_came() {
     let (taken, wire) = taken_for(&spans(10));
     assert!(taken.bytes < 3 * wire as u64, "{} bytes for {wire} on the wire", taken.bytes);
+}
+
+/// A quarter of a gigabyte that is one text: whoever reads one span of a large trace puts no other together for it,
+/// though its rows do not stand by start.
+#[test]
+fn one_span_of_a_large_trace_takes_no_more_than_its_page() {
+    let harness = Harness::with(Ground::memory(), config());
+    let long = "what all of them say ".repeat(3_000);
+    // Grandchildren start behind all children: in no order of a tree.
+    let span = |n: u64| sent(1, n).at(n, 1).parent(n / 2).with("shared", text(&long));
+    for some in (1..=4_000).collect::<Vec<u64>>().chunks(250) {
+        harness.append(&some.iter().map(|n| span(*n)).collect::<Vec<_>>());
+    }
+    harness.store().seal_all();
+    let before = TAKEN.get();
+    let trace = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap();
+    let first = trace.unwrap().next().unwrap().unwrap();
+    let taken = TAKEN.get().bytes - before.bytes;
+    assert!(first.span.len() > long.len());
+    assert!(taken < 8 << 20, "{taken} bytes for one span of {}", first.span.len());
 }
 
 /// Ten megabytes that are one text.

@@ -8,6 +8,8 @@ use spandrel_proto::{SpanId, TraceId};
 
 use crate::derive::calls_of;
 use crate::format::FormatError;
+use crate::page::by_key::ByKey;
+use crate::page::rebuild::Position;
 use crate::page::shape::EVENTS;
 use crate::page::shred::Class;
 use crate::page::{Column, Form, Level, OpenPage, Rebuilder, ValueKind};
@@ -28,18 +30,14 @@ pub struct PageRows {
     /// The trace of each run of rows.
     traces: Vec<TraceId>,
     run: usize,
-    row: usize,
-    events: usize,
-    links: usize,
-    /// For each slot, how many of its values are behind.
-    taken: Vec<u32>,
+    at: Position,
+    /// The run in hand, where its rows do not stand by their keys.
+    by_key: Option<ByKey>,
     /// The values of each slot that was asked for.
     columns: Vec<Loaded>,
     maps: Maps,
     /// Those for another block: rows of one page may go into two by turns.
     other: Maps,
-    /// The run in hand, where its rows are in another order.
-    scattered: Option<Scattered>,
     /// Stands at the row that was looked at last.
     peeker: Option<Rebuilder>,
     /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
@@ -47,23 +45,6 @@ pub struct PageRows {
     flags: u32,
     values: usize,
     peers: Vec<(u32, u32)>,
-}
-
-/// The rows of a trace that are not in the order of their keys.
-#[derive(Debug, Default)]
-struct Scattered {
-    /// The first of them, as they are stored.
-    first: usize,
-    /// By their keys, and how many of them had their turn.
-    order: Vec<u32>,
-    next: usize,
-    /// As they are stored, and what lies behind the last one: where a row begins in `taken`, and the events and links
-    /// in front of it.
-    rows: Vec<(usize, usize, usize)>,
-    /// For each slot of each row, how many of its values lie in front of it.
-    taken: Vec<(u32, u32)>,
-    /// What lies behind the last row.
-    behind: (Vec<u32>, usize, usize),
 }
 
 /// Where things of a page's block are in the block that is being written.
@@ -170,15 +151,12 @@ impl PageRows {
         }
         let slots = page.dictionary.slots.len();
         let mut rows = Self {
-            taken: vec![0; slots],
+            at: Position { taken: vec![0; slots], ..Position::default() },
+            by_key: None,
             columns: std::iter::repeat_with(Loaded::default).take(slots).collect(),
             page,
             traces,
             run: 0,
-            row: 0,
-            events: 0,
-            links: 0,
-            scattered: None,
             maps: Maps::default(),
             other: Maps::default(),
             peeker: None,
@@ -192,7 +170,7 @@ impl PageRows {
 
     /// The key of the next row, and the commit that stored it.
     pub fn key(&self) -> Option<(RowKey, u64)> {
-        let row = self.row;
+        let row = self.at.row;
         let core = &self.page.core;
         let key = RowKey {
             trace: u128::from_be_bytes(*self.traces.get(self.run)?.as_bytes()),
@@ -205,98 +183,46 @@ impl PageRows {
     /// The next row as wire bytes: resource, scope and span. For rows that have to be compared.
     pub fn peek(&mut self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
-        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), self.row));
+        let row = self.at.row;
+        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), row));
+        match &self.by_key {
+            Some(run) => peeker.seek_by_key(run.rows(), run.at()),
+            None => peeker.seek(row),
+        }
         let mut out = Vec::new();
-        peeker.seek(self.row);
         peeker.peek(trace, &mut out)?;
-        let origin = *self.page.core.origin.get(self.row).ok_or(DAMAGED)?;
+        let origin = *self.page.core.origin.get(row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
         Ok((resource.clone(), scope.clone(), out.into()))
     }
 
     /// Passes over the next row.
     pub fn skip(&mut self) {
-        if let Some(class) = self.page.core.class.get(self.row) {
-            self.skip_message(self.page.dictionary.classes[*class as usize].shape);
-        }
+        self.at.pass(&self.page, &mut |_| {});
         self.step();
     }
 
-    fn skip_message(&mut self, shape: u32) {
-        self.pass_message(shape, &mut |_, _| {});
-    }
-
-    /// Passes over a message; tells of each of its slots how many values lie in front of it.
-    fn pass_message(&mut self, shape: u32, tell: &mut impl FnMut(u32, u32)) {
-        let page = self.page.clone();
-        for &number in &page.dictionary.shapes[shape as usize].slots {
-            tell(number, self.taken[number as usize]);
-            self.taken[number as usize] += 1;
-            let slot = &page.dictionary.slots[number as usize];
-            if slot.form == Form::Nested && slot.level == Level::Span {
-                let (shapes, behind) = match slot.field {
-                    EVENTS => (&page.values.events, &mut self.events),
-                    _ => (&page.values.links, &mut self.links),
-                };
-                let nested = shapes.get(*behind).copied();
-                *behind += 1;
-                nested.into_iter().for_each(|shape| self.pass_message(shape, tell));
-            }
-        }
-    }
-
+    /// Goes on behind a row that was passed over.
     fn step(&mut self) {
-        if let Some(scattered) = &mut self.scattered
-            && scattered.next < scattered.order.len()
-        {
-            return self.go_to_next();
-        }
-        match self.scattered.take() {
-            Some(scattered) => {
-                self.row = scattered.order.len() + scattered.first;
-                (self.taken, self.events, self.links) = scattered.behind;
+        if let Some(run) = &mut self.by_key {
+            if run.advance(&mut self.at) {
+                return;
             }
-            None => self.row += 1,
+            self.by_key = None;
         }
-        if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.row) {
+        if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.at.row) {
             self.run += 1;
             self.begin_run();
         }
     }
 
-    /// Finds the rows of a run that are in the order of their tree: where each begins, and which comes first.
     fn begin_run(&mut self) {
-        let rows = self.page.run(self.run);
-        let Some(order) = self.page.order_by_key(rows.clone()) else { return };
-        let mut scattered = Scattered { first: rows.start, order, ..Scattered::default() };
-        for row in rows {
-            scattered.rows.push((scattered.taken.len(), self.events, self.links));
-            let Some(class) = self.page.core.class.get(row) else { return };
-            let shape = self.page.dictionary.classes[*class as usize].shape;
-            self.pass_message(shape, &mut |slot, taken| scattered.taken.push((slot, taken)));
-        }
-        scattered.rows.push((scattered.taken.len(), self.events, self.links));
-        scattered.behind = (self.taken.clone(), self.events, self.links);
-        self.scattered = Some(scattered);
-        self.go_to_next();
-    }
-
-    fn go_to_next(&mut self) {
-        let Some(scattered) = &mut self.scattered else { return };
-        self.row = scattered.order[scattered.next] as usize;
-        scattered.next += 1;
-        let at = self.row - scattered.first;
-        let (begin, events, links) = scattered.rows[at];
-        (self.events, self.links) = (events, links);
-        // The first of a slot counts that comes more than once.
-        for (slot, taken) in scattered.taken[begin..scattered.rows[at + 1].0].iter().rev() {
-            self.taken[*slot as usize] = *taken;
-        }
+        self.by_key = ByKey::begin(&self.page, self.page.run(self.run), &mut self.at);
     }
 
     /// Copies the next row.
     pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
-        let (Some((key, _)), row) = (self.key(), self.row) else { return Err(DAMAGED.into()) };
+        let (Some((key, _)), row) = (self.key(), self.at.row) else { return Err(DAMAGED.into()) };
         self.prepare(writer);
         let (class, origin) = (self.page.core.class[row], self.page.core.origin[row]);
         let texts = writer.words.texts.bytes();
@@ -325,6 +251,7 @@ impl PageRows {
         }
         let texts = writer.words.texts.bytes() - texts;
         writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * self.values) + texts);
+        self.at.row += 1;
         self.step();
         Ok(())
     }
@@ -365,15 +292,15 @@ impl PageRows {
         for step in steps {
             match step.what {
                 What::Event => {
-                    let shape = *self.page.values.events.get(self.events).ok_or(DAMAGED)?;
-                    self.events += 1;
+                    let shape = *self.page.values.events.get(self.at.events).ok_or(DAMAGED)?;
+                    self.at.events += 1;
                     let copied = self.copy_message(writer, shape)?;
                     writer.columns.events.push(copied);
                     continue;
                 }
                 What::Link => {
-                    let shape = *self.page.values.links.get(self.links).ok_or(DAMAGED)?;
-                    self.links += 1;
+                    let shape = *self.page.values.links.get(self.at.links).ok_or(DAMAGED)?;
+                    self.at.links += 1;
                     let copied = self.copy_message(writer, shape)?;
                     writer.columns.links.push(copied);
                     continue;
@@ -381,7 +308,7 @@ impl PageRows {
                 _ => {}
             }
             let column = &self.columns[step.from as usize];
-            let taken = &mut self.taken[step.from as usize];
+            let taken = &mut self.at.taken[step.from as usize];
             let at = *taken as usize;
             *taken += 1;
             if matches!(step.what, What::Number | What::Flags) {

@@ -249,7 +249,7 @@ fn check_rows(block: &Bytes, spans: &[Pushed]) {
     check_order(&open, Header::parse(block).unwrap().is_bare());
     let rows = open.rows_by_key();
     let mut spans: Vec<&Pushed> = spans.iter().collect();
-    spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence, (*pushed).clone()));
+    spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
     assert_eq!(rows.len(), spans.len());
     for (row, expected) in rows.iter().zip(spans) {
         assert_eq!(&row.pushed, expected);

@@ -171,7 +171,7 @@ impl BlockReader {
         Ok(traces)
     }
 
-    /// Whether the block is of an older format.
+    /// Whether the block is of format 1, which is not read as it is.
     pub(crate) fn is_old(&self, entry: &BlockEntry) -> Result<bool, BlockError> {
         Ok(!self.stored_header(entry)?.is_columnar())
     }

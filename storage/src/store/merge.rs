@@ -43,7 +43,7 @@ struct Job {
     blocks: Vec<Arc<BlockEntry>>,
     /// Fresh blocks of the window that are left to the next merge.
     later: Vec<BlockId>,
-    /// A block of an older format, taken over into today's.
+    /// A block of format 1, taken over into today's.
     rewrite: bool,
 }
 
@@ -139,7 +139,7 @@ fn enough(store: &BlockTraceStore, blocks: &[Arc<BlockEntry>]) -> usize {
     full.map_or(blocks.len(), |last| (last + 1).max(2)).min(max_merge_blocks).min(blocks.len())
 }
 
-/// Sealed blocks of an older format are taken over one by one when nothing else is due.
+/// Sealed blocks of format 1 are taken over one by one when nothing else is due.
 fn choose_old(store: &BlockTraceStore, tenant: &TenantId, view: &View) -> Option<Job> {
     let mut old = store.old_blocks.lock();
     old.retain(|(of, block)| of != tenant || view.get(*block).is_some_and(|entry| !store.is_damaged(entry)));

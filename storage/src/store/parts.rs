@@ -95,7 +95,7 @@ impl BlockTraceStore {
         self.each_page(entry, rows, |page, mut here| here.all(|row| visit(page, row)))
     }
 
-    /// The same page by page. All rows of a trace in one page start no later than those in the next.
+    /// The same page by page. All rows of a trace in one page start no later than those in the next: `verify` looks.
     pub(super) fn each_page(
         &self,
         entry: &BlockEntry,

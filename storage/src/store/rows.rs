@@ -39,8 +39,8 @@ pub(crate) struct BlockRows {
     /// The page in hand, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
     keep_pages: bool,
-    /// Rows in front of this one stand by their keys.
-    in_order: u32,
+    /// Where the rows of the trace in hand end, in its page.
+    run_end: u32,
     /// Rows that were put together ahead: some at once, so that they share one piece of memory.
     ready: VecDeque<SpanRow>,
     /// Why there are no more than those.
@@ -135,8 +135,8 @@ impl BlockRows {
     ) -> Self {
         let (reader, entry) = (reader.clone(), entry.clone());
         let (ready, failed) = (VecDeque::new(), None);
-        let (page, in_order, ahead) = (None, 0, LEAST_AHEAD);
-        Self { reader, entry, traces, rows, page, keep_pages, in_order, ready, failed, ahead }
+        let (page, run_end, ahead) = (None, 0, LEAST_AHEAD);
+        Self { reader, entry, traces, rows, page, keep_pages, run_end, ready, failed, ahead }
     }
 
     /// The next row.
@@ -150,21 +150,12 @@ impl BlockRows {
         }
     }
 
-    /// Puts some rows together or, where those of a trace stand in the order of their tree, all that the page has of it.
     fn look_ahead(&mut self) -> Result<(), BlockError> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let run = self.run()?;
-        let is_scattered = self.rows.start >= self.in_order;
-        let (most, most_bytes) = match is_scattered {
-            true => (run.len(), usize::MAX),
-            false => (self.ahead.min(run.len()), AHEAD_BYTES),
-        };
+        let most = self.ahead.min(self.rows.len());
         let mut bytes = Vec::with_capacity((most * USUAL_SPAN).min(AHEAD_BYTES));
         let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(most);
         let mut end = Ok(());
-        while rows.len() < most && bytes.len() < most_bytes {
+        while rows.len() < self.ahead && bytes.len() < AHEAD_BYTES && !self.rows.is_empty() {
             let begin = bytes.len();
             match self.put_together(&mut bytes) {
                 Ok(row) => rows.push((row, begin..bytes.len())),
@@ -173,9 +164,6 @@ impl BlockRows {
                     break;
                 }
             }
-        }
-        if is_scattered {
-            rows.sort_by_key(|(row, _)| (row.key, row.sequence));
         }
         self.ahead = (2 * self.ahead).min(MOST_AHEAD);
         if end.is_err() {
@@ -189,20 +177,6 @@ impl BlockRows {
         end
     }
 
-    /// The rows of the next one's trace that are left in its page; notes whether they stand by their keys.
-    fn run(&mut self) -> Result<Range<u32>, BlockError> {
-        self.turn_page()?;
-        let Some((spans, _, first)) = &self.page else { return Ok(0..0) };
-        let (first, page) = (*first, spans.page());
-        let at = (self.rows.start - first) as usize;
-        let run = at..page.run_of(at).end.min((self.rows.end - first) as usize);
-        let behind = first + run.end as u32;
-        if self.rows.start >= self.in_order && page.is_by_key(run) {
-            self.in_order = behind;
-        }
-        Ok(self.rows.start..behind)
-    }
-
     /// Appends the span of the next row. Its place in the bytes is for the caller to know.
     fn put_together(&mut self, bytes: &mut Vec<u8>) -> Result<SpanRow, BlockError> {
         let row = self.rows.start;
@@ -210,7 +184,13 @@ impl BlockRows {
         let damaged = || FormatError::Damaged("trace table");
         let trace = self.traces.of(row).ok_or_else(damaged)?;
         let (spans, _, first) = self.page.as_mut().ok_or_else(damaged)?;
-        let at = (row - *first) as usize;
+        if row >= self.run_end {
+            let begin = (row - *first) as usize;
+            let end = spans.page().run_of(begin).end.min((self.rows.end - *first) as usize);
+            spans.order_by_key(begin..end);
+            self.run_end = *first + end as u32;
+        }
+        let at = spans.row();
         let page = spans.page();
         let start = *page.core.start.get(at).ok_or_else(damaged)?;
         let span_id = SpanId::from_bytes(page.ids.span_id[at].to_be_bytes());

@@ -19,7 +19,7 @@ use spandrel_fuzz::{plain, repair_block, section};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 /// The block that the target of single sections has.
-const FROZEN: &[u8] = include_bytes!("../../../storage/block/fixtures/block-v4.bin");
+const FROZEN: &[u8] = include_bytes!("../../../storage/block/fixtures/block-v5.bin");
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }

@@ -27,6 +27,20 @@ pub fn a_trace_is_found_by_its_id(open: Open) {
     });
 }
 
+/// Different spans of one ID, start and commit stand as they came, whatever their places in the tree are.
+pub fn spans_of_one_key_keep_their_order(open: Open) {
+    let mut harness = open();
+    let spans = [
+        sent(1, 1).name("below the other").parent(5),
+        sent(1, 1).name("a root"),
+        sent(1, 1).name("below itself").parent(1),
+        sent(1, 5).name("the other").at(1, 1),
+        sent(1, 4).name("below the root").at(2, 1).parent(1),
+    ];
+    harness.append(&spans);
+    harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), spans));
+}
+
 /// Neither in an empty store, nor beside others, nor for a tenant that is not there.
 pub fn what_was_never_sent_is_not_found(open: Open) {
     let mut harness = open();

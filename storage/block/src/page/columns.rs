@@ -23,7 +23,7 @@ pub(crate) struct PageColumns {
     pub(crate) span_id: Vec<u64>,
     /// Big-endian; zero where the shape has no parent of eight bytes.
     pub(crate) parent: Vec<u64>,
-    /// The row of the parent, if it is of the same trace, or [`NO_ROW`]; found out when the page is full.
+    /// The row of the parent, if the page has it in the same trace, or [`NO_ROW`]; found out when the page is full.
     pub(crate) parent_row: Vec<u32>,
     /// Rows at which another trace begins than that of the row before; never empty in a page with rows.
     pub(crate) traces: Vec<u32>,

@@ -22,9 +22,10 @@
 //!
 //! The number of values in a column follows from the shapes of the rows.
 //!
-//! In a sealed block, the rows of a trace are in the order of their tree (`tree.rs`).
+//! Since format 5, the rows of a trace are within a page of a sealed block in the order of their tree (`tree.rs`).
 
 mod bits;
+pub(crate) mod by_key;
 pub(crate) mod columns;
 mod guess;
 pub(crate) mod interner;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use spandrel_proto::otlp::wire::put_varint;
 use spandrel_proto::{SpanId, TraceId};
 
+use super::by_key::{ByKey, Place};
 use super::packed::Column;
 use super::read::{CorePage, IdsPage, TextTable, ValuesPage};
-use super::shape::{EVENTS, Form, Slot, ValueKind};
+use super::shape::{EVENTS, Form, Level, Slot, ValueKind};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 use crate::writer::Row;
@@ -29,17 +30,18 @@ pub struct OpenPage {
     pub values: Arc<ValuesPage>,
 }
 
-/// Writes the spans of consecutive rows of a page.
+/// Writes the spans of consecutive rows of a page, as they stand or by their keys.
 #[derive(Debug, Clone)]
 pub struct Rebuilder {
     page: OpenPage,
     at: Position,
-    /// For each slot of texts, how many of its column are listed so far; `UNKNOWN` until it is read.
-    listed: Vec<u32>,
+    /// Rows that are read by their keys.
+    run: Option<ByKey>,
     nested: Vec<u8>,
 }
 
 const UNKNOWN: u32 = u32::MAX;
+const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 /// Rows that are put together to get to another one, rather than counted.
 const NEAR: usize = 64;
 
@@ -49,6 +51,9 @@ pub(crate) struct Position {
     pub(crate) row: usize,
     /// For each slot, its values.
     pub(crate) taken: Vec<u32>,
+    /// For each slot of texts, how many of its column are listed; `UNKNOWN` until it is read. Empty for whoever
+    /// reads whole columns.
+    pub(crate) listed: Vec<u32>,
     pub(crate) events: usize,
     pub(crate) links: usize,
 }
@@ -59,8 +64,7 @@ impl Rebuilder {
     /// Begins at a row of the page.
     pub fn new(page: OpenPage, row: usize) -> Self {
         let at = Position::of(&page, row);
-        let listed = vec![UNKNOWN; at.taken.len()];
-        Self { page, at, listed, nested: Vec::new() }
+        Self { page, at, run: None, nested: Vec::new() }
     }
 
     /// The page whose rows these are.
@@ -76,6 +80,9 @@ impl Rebuilder {
     /// Goes to a row. Counting what lies in front of it, for each row of a page, would cost the square of
     /// its rows: from a row that is near, those between are put together instead.
     pub fn seek(&mut self, row: usize) {
+        if let Some(run) = self.run.take() {
+            run.leave(&mut self.at);
+        }
         let mut passed = Vec::new();
         while self.at.row < row && row - self.at.row <= NEAR {
             passed.clear();
@@ -85,25 +92,46 @@ impl Rebuilder {
         }
         if row != self.at.row {
             self.at = Position::of(&self.page, row);
-            self.listed.fill(UNKNOWN);
+        }
+    }
+
+    /// Gives the rows of one trace that begin with the next one by their keys, until all were given.
+    pub fn order_by_key(&mut self, rows: Range<usize>) {
+        self.run = ByKey::begin(&self.page, rows, &mut self.at);
+    }
+
+    /// Goes to one of the rows of a trace, which do not stand by their keys, by its place among the keys.
+    pub(crate) fn seek_by_key(&mut self, rows: &Range<usize>, nth: usize) {
+        if self.run.as_ref().is_none_or(|run| run.rows() != rows) {
+            self.seek(rows.start);
+            self.order_by_key(rows.clone());
+        }
+        if let Some(run) = &mut self.run {
+            run.go_to(nth, &mut self.at);
         }
     }
 
     /// Appends the span of the next row, which belongs to a trace.
     pub fn next(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        self.write(trace, out).ok_or(FormatError::Damaged("values of a page"))
+        self.write(trace, out).ok_or(DAMAGED)?;
+        if let Some(run) = &mut self.run
+            && !run.advance(&mut self.at)
+        {
+            self.run = None;
+        }
+        Ok(())
     }
 
     /// The same, and the row still comes next.
     pub(crate) fn peek(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        let here = (self.at.clone(), self.listed.clone());
-        let peeked = self.next(trace, out);
-        (self.at, self.listed) = here;
-        peeked
+        let here = self.at.clone();
+        let peeked = self.write(trace, out);
+        self.at = here;
+        peeked.ok_or(DAMAGED)
     }
 
     fn write(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Option<()> {
-        let Self { page, at, listed, nested: scratch } = self;
+        let Self { page, at, nested: scratch, .. } = self;
         let OpenPage { dictionary, core, ids, values, .. } = &*page;
         let row = at.row;
         let class = dictionary.classes.get(*core.class.get(row)? as usize)?;
@@ -130,11 +158,11 @@ impl Rebuilder {
                     scratch.clear();
                     for &number in &shape.slots {
                         let slot = dictionary.slots.get(number as usize)?;
-                        page.put_value(scratch, slot, number, &mut at.taken, listed, start)?;
+                        page.put_value(scratch, slot, number, at, start)?;
                     }
                     put_field(out, slot, scratch);
                 }
-                _ => page.put_value(out, slot, number, &mut at.taken, listed, start)?,
+                _ => page.put_value(out, slot, number, at, start)?,
             }
         }
         at.row += 1;
@@ -158,8 +186,60 @@ impl Position {
         for shape in values.events.iter().take(events).chain(values.links.iter().take(links)) {
             dictionary.count_slots(*shape, 1, &mut counts);
         }
-        let taken = counts.into_iter().map(|count| count as u32).collect();
-        Self { row, taken, events, links }
+        let taken: Vec<u32> = counts.into_iter().map(|count| count as u32).collect();
+        let listed = vec![UNKNOWN; taken.len()];
+        Self { row, taken, listed, events, links }
+    }
+
+    /// Passes over the row; tells where each of its values is.
+    pub(crate) fn pass(&mut self, page: &OpenPage, tell: &mut impl FnMut(Place)) {
+        if let Some(class) = page.core.class.get(self.row) {
+            self.pass_message(page, page.dictionary.classes[*class as usize].shape, tell);
+        }
+        self.row += 1;
+    }
+
+    fn pass_message(&mut self, page: &OpenPage, shape: u32, tell: &mut impl FnMut(Place)) {
+        for &number in &page.dictionary.shapes[shape as usize].slots {
+            let slot = &page.dictionary.slots[number as usize];
+            if slot.form.value_kind() != ValueKind::None {
+                let taken = self.taken[number as usize];
+                self.taken[number as usize] += 1;
+                tell(Place { slot: number, taken, listed: self.pass_text(page, slot, number, taken) });
+            } else if slot.form == Form::Nested && slot.level == Level::Span {
+                let (shapes, behind) = match slot.field {
+                    EVENTS => (&page.values.events, &mut self.events),
+                    _ => (&page.values.links, &mut self.links),
+                };
+                let nested = shapes.get(*behind).copied();
+                *behind += 1;
+                nested.into_iter().for_each(|shape| self.pass_message(page, shape, tell));
+            }
+        }
+    }
+
+    /// How many texts are listed in front of one, and behind.
+    fn pass_text(&mut self, page: &OpenPage, slot: &Slot, number: u32, taken: u32) -> (u32, u32) {
+        let Some(listed) = self.listed.get_mut(number as usize) else { return (UNKNOWN, UNKNOWN) };
+        if slot.form.value_kind() != ValueKind::Text {
+            return (UNKNOWN, UNKNOWN);
+        }
+        // What is damaged is noticed by whoever reads it.
+        let Ok(Some(column)) = page.values.column(number, slot.form) else { return (UNKNOWN, UNKNOWN) };
+        if *listed == UNKNOWN {
+            *listed = column.listed_before(taken as usize);
+        }
+        let before = *listed;
+        let _ = column.reference(taken as usize, listed);
+        (before, *listed)
+    }
+
+    /// Sets what lies in front of a value.
+    pub(crate) fn set(&mut self, slot: u32, taken: u32, listed: u32) {
+        self.taken[slot as usize] = taken;
+        if let Some(known) = self.listed.get_mut(slot as usize) {
+            *known = listed;
+        }
     }
 }
 
@@ -192,17 +272,14 @@ impl OpenPage {
         self.run(behind.saturating_sub(1))
     }
 
-    /// Whether rows of one trace stand by start and span ID; of spans that have both in common, by commit.
-    pub fn is_by_key(&self, rows: Range<usize>) -> bool {
-        rows.is_sorted_by_key(|row| self.key_in_trace(row))
-    }
-
-    /// Rows of one trace in that order; nothing where they stand so.
+    /// Rows of one trace by start and span ID; of spans that have both in common, by commit, and then as they came.
+    /// Nothing where they stand so.
     pub(crate) fn order_by_key(&self, rows: Range<usize>) -> Option<Vec<u32>> {
-        if self.is_by_key(rows.clone()) {
+        if rows.clone().is_sorted_by_key(|row| self.key_in_trace(row)) {
             return None;
         }
         let mut order: Vec<u32> = rows.map(|row| row as u32).collect();
+        // As they came is as they stand: `tree.rs` leaves them so.
         order.sort_by_key(|row| self.key_in_trace(*row as usize));
         Some(order)
     }
@@ -230,8 +307,7 @@ impl OpenPage {
         out: &mut Vec<u8>,
         slot: &Slot,
         number: u32,
-        taken: &mut [u32],
-        listed: &mut [u32],
+        at: &mut Position,
         start: u64,
     ) -> Option<()> {
         if slot.form == Form::Literal {
@@ -239,16 +315,16 @@ impl OpenPage {
             return Some(());
         }
         let column = self.values.column(number, slot.form).ok()??;
-        let at = taken[number as usize] as usize;
-        taken[number as usize] += 1;
+        let place = at.taken[number as usize] as usize;
+        at.taken[number as usize] += 1;
         if slot.form.value_kind() != ValueKind::Text {
-            return put_number(out, slot, column.number(at)?, start);
+            return put_number(out, slot, column.number(place)?, start);
         }
-        let listed = &mut listed[number as usize];
+        let listed = &mut at.listed[number as usize];
         if *listed == UNKNOWN {
-            *listed = column.listed_before(at);
+            *listed = column.listed_before(place);
         }
-        put_text(out, slot, self.values.text(column.reference(at, listed)?, &self.texts).ok()?);
+        put_text(out, slot, self.values.text(column.reference(place, listed)?, &self.texts).ok()?);
         Some(())
     }
 }

@@ -87,8 +87,9 @@ const SHORT_RUN: usize = 32;
 // === impl TreeOrder ===
 
 impl TreeOrder {
-    /// Finds for each row the row of its parent. Of spans that share an ID, one that starts before the child is
-    /// the parent, the last of them: parents start before their children, and most of them not long before.
+    /// Finds for each row the row of its parent. Of spans that share an ID, the last one in front of the child is the
+    /// parent, since parents start before their children, and most of them not long before; in a long run, where that
+    /// would be dear to find, the last one of all.
     pub(crate) fn find_parents(&mut self, columns: &mut PageColumns) {
         columns.parent_row.clear();
         for run in 0..columns.traces.len() {
@@ -124,6 +125,7 @@ impl TreeOrder {
             let begin = rows.start as u32;
             let order = &mut self.order;
             self.forest.visit(begin, &columns.parent_row[rows.clone()], &mut |span| order.push(begin + span));
+            self.find_places(columns, rows.clone());
             if self.order[rows.clone()].iter().zip(begin..).all(|(row, place)| *row == place) {
                 self.values.pass(columns, words, rows);
             } else {
@@ -135,13 +137,29 @@ impl TreeOrder {
         any.then_some(&self.order)
     }
 
+    /// Notes the place of each row. Spans of one start, ID and commit keep the order in which they came, wherever they
+    /// are in the tree: readers have nothing else to tell it by.
+    fn find_places(&mut self, columns: &PageColumns, rows: Range<usize>) {
+        self.places.resize(rows.len(), 0);
+        for (row, place) in self.order[rows.clone()].iter().zip(rows.start as u32..) {
+            self.places[*row as usize - rows.start] = place;
+        }
+        let key = |row: usize| (columns.start[row], columns.span_id[row], columns.sequence[row]);
+        let mut begin = rows.start;
+        while begin < rows.end {
+            let end = (begin + 1..rows.end).find(|row| key(*row) != key(begin)).unwrap_or(rows.end);
+            if end - begin > 1 {
+                let places = &mut self.places[begin - rows.start..end - rows.start];
+                places.sort_unstable();
+                places.iter().zip(begin as u32..).for_each(|(place, row)| self.order[*place as usize] = row);
+            }
+            begin = end;
+        }
+    }
+
     /// Puts the columns that every row has into the order of a run.
     fn apply_to_rows(&mut self, columns: &mut PageColumns, rows: Range<usize>) {
         let order = &self.order[rows.clone()];
-        self.places.resize(rows.len(), 0);
-        for (row, place) in order.iter().zip(rows.start as u32..) {
-            self.places[*row as usize - rows.start] = place;
-        }
         for row in &mut columns.parent_row[rows.clone()] {
             *row = if *row == NO_ROW { NO_ROW } else { self.places[*row as usize - rows.start] };
         }
@@ -306,7 +324,8 @@ impl Forest {
         }
         self.push_children(roots);
         self.visit_left(visit);
-        // Spans that are their own ancestors hang below no root: the first of them is taken for one.
+        // Spans that are their own ancestors, and what hangs below them, hang below no root: the first that is left
+        // is taken for one.
         for span in 0..roots {
             self.left.push(span);
             self.visit_left(visit);

@@ -159,7 +159,8 @@ impl OpenBlock {
     /// The same by key.
     pub fn rows_by_key(&self) -> Vec<ReadRow> {
         let mut rows = self.rows();
-        rows.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence, row.pushed.clone()));
+        // Of one key and commit, as they came.
+        rows.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
         rows
     }
 
