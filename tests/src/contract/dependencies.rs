@@ -253,6 +253,19 @@ pub fn spans_that_share_an_id_are_caller_and_callee(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
 }
 
+/// Whoever gives one ID to very many spans gets his edges, in whichever blocks the two sides are, and stops nobody.
+pub fn one_id_for_very_many_spans_is_looked_up_in_bounds(open: Open) {
+    let mut harness = open();
+    const CALLS: u64 = 1_000;
+    let caller = |n: u64| sent(1, 1).service("shop").kind(CLIENT).at(n, 1);
+    let callee = |n: u64| sent(1, 1_000 + n).service("bank").parent(1).at(n, 1);
+    harness.append(&(0..CALLS).map(caller).collect::<Vec<_>>());
+    harness.append(&(0..CALLS).map(callee).collect::<Vec<_>>());
+    harness.clock.advance(LONG);
+    let expected = BTreeMap::from([(edge("shop", "bank", EdgeKind::Rpc), (CALLS, 0))]);
+    harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
+}
+
 /// Tenants never see each other's edges, and nothing stored is no edge.
 pub fn tenants_have_graphs_of_their_own(open: Open) {
     let harness = open();

@@ -28,6 +28,7 @@ macro_rules! contract_suite {
         $crate::contract_tests! { $engine, $open,
             append: [
                 a_trace_is_found_by_its_id,
+                spans_of_one_key_keep_their_order,
                 what_was_never_sent_is_not_found,
                 nothing_to_store_is_no_error,
                 equal_spans_are_shown_once,
@@ -83,6 +84,7 @@ macro_rules! contract_suite {
                 a_long_call_finds_its_late_callees,
                 duplicates_leave_with_the_merge,
                 spans_that_share_an_id_are_caller_and_callee,
+                one_id_for_very_many_spans_is_looked_up_in_bounds,
                 tenants_have_graphs_of_their_own,
                 any_split_gives_the_same_edges,
             ],

@@ -12,7 +12,8 @@ use super::section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
 use super::{Candidate, EdgeKind, EdgeTotals, Exemplar, Reference, Relation, USER, choose, may_be_called};
 use crate::rollup::MINUTE;
 
-/// Gathers the edges of a block's spans, in the order of its rows.
+/// Gathers the edges of a block's spans, in the order in which rows come. Of open halves it tells the number of the
+/// row in that order; [`BlockEdges::put_rows`] makes places of those.
 ///
 /// The spans of a trace come one behind the other. For each span [`PeerCandidates`] sees its
 /// attributes first. INTERNAL spans cost no allocation and no hashing.
@@ -82,6 +83,9 @@ type Sums = FxHashMap<(Node, Node, EdgeKind, u32), EdgeTotals>;
 
 /// Up to so many spans are compared one by one.
 const FEW: usize = 24;
+/// Of more spans that share an ID the first ones are looked at. No honest sender has so many, and looking at all for
+/// each of them would never end.
+const MAX_CANDIDATES: usize = 256;
 
 // === impl EdgeBuilder ===
 
@@ -264,7 +268,7 @@ impl EdgeBuilder {
             };
         }
         let from = self.places.partition_point(|place| place.0 < id);
-        let found = self.places[from..].iter().take_while(|place| place.0 == id);
+        let found = self.places[from..].iter().take_while(|place| place.0 == id).take(MAX_CANDIDATES);
         self.choose(found.map(|place| place.1 as usize).filter(accept), callee)
     }
 
@@ -324,5 +328,42 @@ impl Peers {
         self.names.push(name.to_owned());
         self.index.insert(name.to_owned(), index);
         Node::peer(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is found to call a span that refers to an ID, given so many spans with it: the last of them was under way.
+    fn caller(spans: u32) -> Node {
+        let mut edges = EdgeBuilder::default();
+        let span = |id, parent, service, kind, start| EdgeSpan {
+            id: SpanId::from_bytes([id; 8]),
+            parent: SpanId::from_bytes([parent; 8]),
+            has_parent: parent > 0,
+            start,
+            duration: 5,
+            service,
+            kind,
+            flags: 0,
+            failed: false,
+        };
+        let callers = (0..spans).map(|n| span(7, 0, n, SpanKind::Client, u64::from(n) * 10));
+        let callee = span(8, 7, spans, SpanKind::Server, u64::from(spans - 1) * 10 + 1);
+        for span in callers.chain([callee]) {
+            let (trace, peers) = (TraceId::from_bytes([1; 16]), PeerCandidates::default());
+            edges.push(trace, span, &peers, std::iter::empty);
+        }
+        edges.into_edges().complete[0].caller
+    }
+
+    #[test]
+    fn of_spans_that_share_an_id_the_first_ones_are_looked_at() {
+        let most = MAX_CANDIDATES as u32;
+        for spans in [1, 2, FEW as u32 + 1, most] {
+            assert_eq!(caller(spans), Node::service(spans - 1), "{spans}");
+        }
+        assert_eq!(caller(most + 1), Node::service(0));
     }
 }

@@ -16,9 +16,9 @@ pub struct BlockEdges {
     pub complete: Vec<EdgeRow>,
     /// Database and virtual edges of the open callers, which lose them when a callee turns up.
     pub tentative: Vec<EdgeRow>,
-    /// CLIENT and PRODUCER spans that no span of this block answers and that name their peer, by row.
+    /// CLIENT and PRODUCER spans that no span of this block answers and that name their peer, by row as it is stored.
     pub open_callers: Vec<OpenCaller>,
-    /// Spans whose caller is not among the spans of their trace in this block, by row.
+    /// Spans whose caller is not among the spans of their trace in this block, by row as it is stored.
     pub open_callees: Vec<OpenCallee>,
 }
 

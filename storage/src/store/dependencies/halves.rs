@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use spandrel_block::FormatError;
 use spandrel_block::edges::{Exemplar, Reference, Relation, choose};
 use spandrel_block::{BlockEdges, RowRange, TraceTable};
@@ -42,6 +43,9 @@ struct Found {
     row: u32,
     side: Side,
 }
+
+/// Of more spans of a block that share an ID the first ones are looked at: all for each callee would be too many.
+const MAX_CALLERS: usize = 32;
 
 /// Callers that have found an answer: block and row, sorted.
 pub(super) struct Answered(Vec<(u32, u32)>);
@@ -91,9 +95,19 @@ impl Halves {
             if self.callees[group.clone()].iter().all(here) {
                 continue;
             }
+            // By the first callee that looks for it: how often an ID was met.
+            let mut met: FxHashMap<usize, usize> = FxHashMap::default();
             for (row, id) in span_ids(reader, entry, *rows)? {
                 let mut at =
                     group.start + self.callees[group.clone()].partition_point(|open| open.caller < id);
+                if at == group.end || self.callees[at].caller != id {
+                    continue;
+                }
+                let met = met.entry(at).or_default();
+                *met += 1;
+                if *met > MAX_CALLERS {
+                    continue;
+                }
                 while at < group.end && self.callees[at].caller == id {
                     if !here(&self.callees[at]) {
                         let facts = match &mut facts {
