@@ -207,8 +207,13 @@ impl RowCheck {
     ) -> Result<(), FormatError> {
         let mut spans = Rebuilder::new(page.clone(), 0);
         let (mut span, mut largest) = (Vec::new(), self.last);
+        let (mut runs, mut before) = (page.core.traces.iter().peekable(), None);
         for row in 0..page.core.rows() {
             let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
+            let is_begin = runs.next_if(|begin| **begin as usize == row).is_some();
+            if is_begin != (before.replace(trace) != Some(trace)) {
+                return Err(FormatError::Damaged("core of a page"));
+            }
             span.clear();
             spans.next(trace, &mut span)?;
             let id = SpanId::from_bytes(page.ids.span_id[row].to_be_bytes());
@@ -360,6 +365,19 @@ mod tests {
         assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 5_000), damaged);
         // Readers put the rows of a page back into order.
         assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 2), Ok(()));
+    }
+
+    #[test]
+    fn pages_and_the_trace_table_agree_on_where_traces_begin() {
+        let sound = block(2, 4);
+        let header = Header::parse(&sound.bytes).unwrap();
+        for first in 3..=5 {
+            let mut table = TraceTable::default();
+            let trace = |row| TraceId::from_bytes([if row < first { 1 } else { 2 }; 16]);
+            (0..8).for_each(|row| table.push_row(trace(row)));
+            let checked = check_pages(&sound.bytes, &header, &sound.row.meta, &table);
+            assert_eq!(checked.is_ok(), first == 4, "{first}: {checked:?}");
+        }
     }
 
     #[test]
