@@ -136,3 +136,24 @@ fn no_window_goes_for_what_is_replaced() {
         assert_eq!(found, [99 * BLOCKS; 2], "a window went for what was replaced");
     });
 }
+
+/// Space and privacy: what could not be deleted is tried again, and a deletion is not done before.
+#[test]
+fn a_delete_that_fails_is_tried_again() {
+    let engine = MemoryEngine::default();
+    let harness = waiting(&engine, harness::config());
+    engine.fail_deletes(Some(EngineError::NoSpace("full".into())));
+    let plan = ScanPlan { predicate: with("k", "nothing"), range: TimeRange::ALL };
+    let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
+    harness.clock.advance(GRACE.as_nanos() as u64);
+    harness.maintain(5);
+    assert_eq!(engine.unreferenced().unwrap().len(), BLOCKS, "it failed");
+    let is_done = || {
+        let known = harness.store().deletion(&TenantId::default(), deletion.id).unwrap();
+        known.unwrap().finished.is_some()
+    };
+    assert!(!is_done());
+    engine.fail_deletes(None);
+    harness.maintain(5);
+    assert_eq!((engine.unreferenced().unwrap().len(), is_done()), (0, true));
+}

@@ -25,6 +25,7 @@ struct State {
     index: BTreeMap<TraceKey, RowRange>,
     records: BTreeMap<(String, String), Vec<u8>>,
     failure: Option<EngineError>,
+    failure_of_deletes: Option<EngineError>,
     free: Option<u64>,
 }
 
@@ -34,6 +35,11 @@ impl MemoryEngine {
     /// Lets every later commit fail like this, or succeed again.
     pub fn fail_commits(&self, failure: Option<EngineError>) {
         self.state.lock().failure = failure;
+    }
+
+    /// The same of deletes.
+    pub fn fail_deletes(&self, failure: Option<EngineError>) {
+        self.state.lock().failure_of_deletes = failure;
     }
 
     /// Says from now on that so much is free on the disk, or that it has no bound.
@@ -102,6 +108,9 @@ impl BlockStore for MemoryEngine {
 
     fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
         let mut state = self.state.lock();
+        if let Some(failure) = &state.failure_of_deletes {
+            return Err(failure.clone());
+        }
         for key in keys {
             state.blocks.remove(key);
             state.unreferenced.remove(key);

@@ -248,10 +248,6 @@ impl BlockTraceStore {
             return Ok(false);
         }
         if !ending.begun {
-            // Should their deletion have failed, nobody else comes back to it.
-            let mut left = self.engine.unreferenced()?;
-            left.retain(|key| ending.waits_for.contains(&key.block));
-            self.engine.delete(&left)?;
             failpoint::reach(Failpoint::ErasureUnread);
         }
         let done = self.engine.purge(!ending.begun)?;

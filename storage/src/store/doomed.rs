@@ -91,6 +91,12 @@ impl Doomed {
         unread.map(take_on).collect()
     }
 
+    /// Takes some back that could not be deleted.
+    fn keep(&self, keys: &[BlockKey]) {
+        let again = keys.iter().map(|key| Leaving { block: key.clone(), replaced: None });
+        self.0.lock().kept.extend(again);
+    }
+
     /// Lets those go whose pages are to be deleted now.
     fn due(&self, now: UnixNanos, grace: Duration) -> Vec<BlockKey> {
         let due = |leaving: &mut Leaving<BlockKey>| is_over(leaving.replaced, now, grace);
@@ -117,7 +123,7 @@ impl BlockTraceStore {
             return Ok(());
         }
         failpoint::reach(Failpoint::DeletionChosen);
-        self.engine.delete(&keys)?;
+        self.engine.delete(&keys).inspect_err(|_| self.doomed.keep(&keys))?;
         failpoint::reach(Failpoint::DeletionDone);
         self.untidy.store(true, Ordering::Relaxed);
         self.engine.reclaim(false)

@@ -100,7 +100,7 @@ pub struct BlockTraceStore {
     damaged_records: DamagedRecords,
     /// Counts that nobody can tell whose they are, and about when they were.
     lost_counts: Mutex<BTreeMap<String, UnixNanos>>,
-    /// Blocks of an older format, which are taken over into today's when there is nothing else to do.
+    /// Blocks of format 1, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
     backups: safekeeping::Backups,
     /// One round of background work at a time, whichever thread does it.
