@@ -1,10 +1,11 @@
 //! Background merge: many small blocks of a window become few large ones.
 //!
-//! Each trace becomes contiguous and duplicates go. Rows are copied as columns: what a span's parts are
-//! called in the new block is looked up once for each distinct part. The new blocks and the removal of
-//! the old ones are one catalog commit, so a kill at any moment leaves either the old blocks or the new
-//! ones. The old ones are deleted later (`doomed.rs`). What goes on behind the merge is left to the next one (`carry.rs`). Memory is bounded by one decoded page for
-//! each block that is read and by the blocks that are written: one that is sealed, one that is left.
+//! Each trace becomes contiguous and duplicates go. Rows are copied as columns: what a span's parts are called
+//! in the new block is looked up once for each distinct part. The new blocks and the removal of the old ones
+//! are one catalog commit, so a kill at any moment leaves either the old blocks or the new ones. The old ones
+//! are deleted later (`doomed.rs`). What goes on behind the merge is left to the next one (`carry.rs`). Memory
+//! is bounded by one decoded page for each block that is read and by the blocks that are written: one that is
+//! sealed, one that is left.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
