@@ -24,6 +24,9 @@ pub(crate) struct TreeOrder {
     /// The place that each row of a trace comes to.
     places: Vec<u32>,
     values: Values,
+    /// A column of a trace on its way.
+    narrow: Vec<u32>,
+    wide: Vec<u64>,
 }
 
 /// The spans of one trace in a page, by their numbers in it.
@@ -164,8 +167,9 @@ impl TreeOrder {
             *row = if *row == NO_ROW { NO_ROW } else { self.places[*row as usize - rows.start] };
         }
         for column in [&mut columns.class, &mut columns.origin, &mut columns.parent_row] {
-            let moved: Vec<u32> = order.iter().map(|row| column[*row as usize]).collect();
-            column[rows.clone()].copy_from_slice(&moved);
+            self.narrow.clear();
+            self.narrow.extend(order.iter().map(|row| column[*row as usize]));
+            column[rows.clone()].copy_from_slice(&self.narrow);
         }
         for column in [
             &mut columns.start,
@@ -174,8 +178,9 @@ impl TreeOrder {
             &mut columns.span_id,
             &mut columns.parent,
         ] {
-            let moved: Vec<u64> = order.iter().map(|row| column[*row as usize]).collect();
-            column[rows.clone()].copy_from_slice(&moved);
+            self.wide.clear();
+            self.wide.extend(order.iter().map(|row| column[*row as usize]));
+            column[rows.clone()].copy_from_slice(&self.wide);
         }
     }
 }
