@@ -65,7 +65,8 @@ pub trait BlockStore: Send + Sync {
         Ok(parts.pop().unwrap_or_default())
     }
 
-    /// Removes blocks that no catalog row names any more. Unknown blocks are no error.
+    /// Removes blocks that no catalog row names any more. Unknown blocks are no error. One that fails may be tried
+    /// again, and may have removed some.
     fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError>;
 
     /// Blocks that a commit has removed from the catalog but that were not deleted yet.

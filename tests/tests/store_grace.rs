@@ -154,6 +154,37 @@ fn a_delete_that_fails_is_tried_again() {
     };
     assert!(!is_done());
     engine.fail_deletes(None);
+    harness.clock.advance(10 * SECOND);
     harness.maintain(5);
     assert_eq!((engine.unreferenced().unwrap().len(), is_done()), (0, true));
+}
+
+/// What cannot be deleted keeps no window: the oldest goes, and once nothing else may go, appends are refused.
+#[test]
+fn the_bound_of_the_disk_does_not_wait_for_a_delete_that_fails() {
+    let engine = MemoryEngine::default();
+    let harness = waiting(&engine, harness::config());
+    harness.clock.advance(HOUR);
+    harness.maintain(1);
+    let window = harness.store().status().store_bytes;
+    drop(harness);
+    let config = StoreConfig { max_disk_bytes: Some(window * 3 / 2), ..harness::config() };
+    let harness = on(&engine, config);
+    harness.clock.advance(2 * HOUR);
+    engine.fail_deletes(Some(EngineError::Damaged("a table".into())));
+    fill(&harness, 2);
+    harness.store().seal_all();
+    for _ in 0..10 {
+        harness.clock.advance(10 * SECOND);
+        harness.maintain(1);
+    }
+    assert_eq!([1, 2].map(|trace| harness.trace(trace_id(trace)).len()), [0, 99 * BLOCKS]);
+    assert!(matches!(harness.store().refusal(), Some(AppendError::DiskFull { .. })));
+    engine.fail_deletes(None);
+    for _ in 0..10 {
+        harness.clock.advance(10 * SECOND);
+        harness.maintain(1);
+    }
+    assert_eq!(engine.unreferenced().unwrap(), []);
+    assert!(harness.store().refusal().is_none());
 }

@@ -450,7 +450,7 @@ impl BlockStore for RocksEngine {
 
     fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
         let replaced = self.family(REPLACED)?;
-        let mut batch = WriteBatch::default();
+        let (mut batch, mut dead_bytes) = (WriteBatch::default(), 0);
         for key in keys {
             let encoded = key.encode();
             let pages = self.db.get_cf(&replaced, &encoded).map_err(failure)?;
@@ -469,10 +469,11 @@ impl BlockStore for RocksEngine {
                 batch.delete_cf(&self.family(SEALED)?, key.encode_page(page));
             }
             batch.delete_cf(&replaced, &encoded);
-            self.dead_bytes.fetch_add(u64::from(pages) * PAGE, Ordering::Relaxed);
+            dead_bytes += u64::from(pages) * PAGE;
         }
         failpoint::reach(Failpoint::DeleteStaged);
         self.write(batch)?;
+        self.dead_bytes.fetch_add(dead_bytes, Ordering::Relaxed);
         failpoint::reach(Failpoint::DeleteWritten);
         Ok(())
     }

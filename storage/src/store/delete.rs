@@ -484,6 +484,7 @@ mod tests {
     use super::*;
     use crate::engine::MemoryEngine;
     use crate::plan::{Predicate, ScanPlan};
+    use crate::store::testing::{TestClock, request};
     use crate::store::{StoreConfig, SystemClock};
 
     #[test]
@@ -504,4 +505,35 @@ mod tests {
         drop(retention);
         assert!(ask().iter().all(Result::is_ok));
     }
+
+    /// A rule lets a trace go after it was found and before that is noted: it is deleted all the same, and the
+    /// deletion names the commits that backups of before may hold.
+    #[test]
+    fn what_leaves_between_the_search_and_the_note_is_noted() {
+        let clock = Arc::<TestClock>::default();
+        let engine = Arc::new(MemoryEngine::default());
+        let config = StoreConfig { retention: 2 * HOUR, ..StoreConfig::default() };
+        let store = BlockTraceStore::open(engine, clock.clone(), config).unwrap();
+        let (tenant, trace) = (TenantId::default(), TraceId::from_bytes([1; 16]));
+        let append = |trace| store.append(&tenant, &[request(trace)]).unwrap();
+        append(trace);
+        clock.advance(HOUR);
+        append(TraceId::from_bytes([2; 16]));
+        let state = store.tenant(&tenant).unwrap();
+        let before = state.view();
+        let hours = before.hours();
+        clock.advance(2 * HOUR);
+        store.maintain();
+        assert_eq!(state.view().hours().len(), 1, "the first window went");
+        let commits = |traces: &[TraceId]| {
+            let traces = traces.iter().copied().collect();
+            let job = store.accept(&tenant, traces, 0, Some(&before)).unwrap();
+            job.note.lock().commits.clone()
+        };
+        assert_eq!(commits(&[trace]), BTreeMap::from([(*hours.first().unwrap(), (1, 1))]));
+        // What is still there is noted when it goes, and what is another's is not this one's.
+        assert_eq!(commits(&[TraceId::from_bytes([2; 16])]), BTreeMap::new());
+    }
+
+    const HOUR: Duration = Duration::from_secs(3_600);
 }

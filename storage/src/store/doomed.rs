@@ -6,8 +6,8 @@
 //!
 //! The grace is for whoever knows the number of a block from elsewhere than from this process: who has read the
 //! catalog and comes for the blocks next still finds them. It is no promise. Where room or privacy needs it the
-//! grace ends early ([`Doomed::hurry`]), a clock that jumps may shorten it, and it does not outlive the process: what
-//! no catalog row names is deleted when a store is opened. Readers of this process need none.
+//! grace ends early ([`Doomed::hurry`]), a clock that jumps shortens it or makes it a few times as long, and it does not
+//! outlive the process: what no catalog row names is deleted when a store is opened. Readers of this process need none.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ struct Stages {
     held: Vec<Leaving<Arc<BlockEntry>>>,
     /// Nobody does, and memory knows nothing else of them.
     kept: Vec<Leaving<BlockKey>>,
+    /// They could not be deleted: nothing waits for them but deletions, which are not done before.
+    failed: Vec<BlockKey>,
 }
 
 struct Leaving<B> {
@@ -67,7 +69,7 @@ impl Doomed {
         stages.kept.iter_mut().for_each(|leaving| leaving.replaced = None);
     }
 
-    /// Whether the pages of all are deleted.
+    /// Whether the pages of all are deleted that can be.
     pub(super) fn is_empty(&self) -> bool {
         let stages = self.0.lock();
         stages.held.is_empty() && stages.kept.is_empty()
@@ -77,12 +79,13 @@ impl Doomed {
     pub(super) fn blocks(&self) -> HashSet<BlockId> {
         let stages = self.0.lock();
         let held = stages.held.iter().map(|leaving| leaving.block.key.block);
-        held.chain(stages.kept.iter().map(|leaving| leaving.block.block)).collect()
+        let kept = stages.kept.iter().map(|leaving| leaving.block.block);
+        held.chain(kept).chain(stages.failed.iter().map(|key| key.block)).collect()
     }
 
     /// Takes those on that nobody reads any more.
     fn unread(&self) -> Vec<Arc<BlockEntry>> {
-        let Stages { held, kept } = &mut *self.0.lock();
+        let Stages { held, kept, .. } = &mut *self.0.lock();
         let unread = held.extract_if(.., |leaving| Arc::strong_count(&leaving.block) == 1);
         let take_on = |Leaving { block, replaced }: Leaving<Arc<BlockEntry>>| {
             kept.push(Leaving { block: block.key.clone(), replaced });
@@ -92,9 +95,13 @@ impl Doomed {
     }
 
     /// Takes some back that could not be deleted.
-    fn keep(&self, keys: &[BlockKey]) {
-        let again = keys.iter().map(|key| Leaving { block: key.clone(), replaced: None });
-        self.0.lock().kept.extend(again);
+    fn fail(&self, keys: Vec<BlockKey>) {
+        self.0.lock().failed.extend(keys);
+    }
+
+    /// Gives them again.
+    fn failed(&self) -> Vec<BlockKey> {
+        std::mem::take(&mut self.0.lock().failed)
     }
 
     /// Lets those go whose pages are to be deleted now.
@@ -118,15 +125,30 @@ impl BlockTraceStore {
         if self.short_of_room().is_some() {
             self.doomed.hurry();
         }
-        let keys = self.doomed.due(self.clock.now(), self.config.replaced_grace);
-        if keys.is_empty() {
-            return Ok(());
+        let now = self.clock.now();
+        let keys = self.doomed.due(now, self.config.replaced_grace);
+        if !keys.is_empty() {
+            failpoint::reach(Failpoint::DeletionChosen);
+            self.delete_pages(keys)?;
+            failpoint::reach(Failpoint::DeletionDone);
+            self.engine.reclaim(false)?;
         }
-        failpoint::reach(Failpoint::DeletionChosen);
-        self.engine.delete(&keys).inspect_err(|_| self.doomed.keep(&keys))?;
-        failpoint::reach(Failpoint::DeletionDone);
+        if self.deletion_trouble.is_over(now) { self.delete_failed() } else { Ok(()) }
+    }
+
+    fn delete_pages(&self, keys: Vec<BlockKey>) -> Result<(), EngineError> {
+        if let Err(error) = self.engine.delete(&keys) {
+            self.doomed.fail(keys);
+            return Err(error);
+        }
         self.untidy.store(true, Ordering::Relaxed);
-        self.engine.reclaim(false)
+        Ok(())
+    }
+
+    /// One by one: what cannot be deleted is in nobody's way.
+    fn delete_failed(&self) -> Result<(), EngineError> {
+        let tried = self.doomed.failed().into_iter().map(|key| self.delete_pages(vec![key]));
+        tried.fold(Ok(()), Result::and)
     }
 
     /// Memory does not wait for the grace.
@@ -150,35 +172,13 @@ impl BlockTraceStore {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
-    use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
     use spandrel_proto::{TenantId, TraceId};
 
     use super::*;
     use crate::api::TraceStore;
     use crate::engine::{BlockStore, MemoryEngine};
-    use crate::store::{Clock, StoreConfig};
-
-    struct TestClock(AtomicU64);
-
-    impl Clock for TestClock {
-        fn now(&self) -> UnixNanos {
-            UnixNanos(self.0.load(Ordering::Relaxed))
-        }
-    }
-
-    /// A field of bytes on the wire.
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
-    }
-
-    /// A request with one span.
-    fn request(trace: TraceId) -> Decoded {
-        let span = [field(1, trace.as_bytes()), field(2, &[1; 8]), field(5, b"read")].concat();
-        let request = field(1, &field(2, &field(2, &span)));
-        decode_request(request.into(), &DecodeLimits::default()).unwrap()
-    }
+    use crate::store::StoreConfig;
+    use crate::store::testing::{TestClock, request};
 
     /// Three fresh blocks of one trace.
     fn filled(engine: &MemoryEngine, clock: &Arc<TestClock>, trace: TraceId) -> BlockTraceStore {
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn memory_does_not_wait_for_the_grace() {
-        let (engine, clock) = (MemoryEngine::default(), Arc::new(TestClock(AtomicU64::new(1 << 60))));
+        let (engine, clock) = (MemoryEngine::default(), Arc::<TestClock>::default());
         let trace = TraceId::from_bytes([7; 16]);
         let store = filled(&engine, &clock, trace);
         let state = store.tenant(&TenantId::default()).unwrap();
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn space_is_given_back_once_all_are_deleted() {
-        let (engine, clock) = (MemoryEngine::default(), Arc::new(TestClock(AtomicU64::new(1 << 60))));
+        let (engine, clock) = (MemoryEngine::default(), Arc::<TestClock>::default());
         let store = filled(&engine, &clock, TraceId::from_bytes([7; 16]));
         store.seal_all();
         for is_over in [false, true] {
-            clock.0.fetch_add(GRACE.as_nanos() as u64 / 2, Ordering::Relaxed);
+            clock.advance(GRACE / 2);
             store.maintain();
             assert_eq!(engine.unreferenced().unwrap().is_empty(), is_over);
             assert_eq!(store.doomed.is_empty(), is_over);

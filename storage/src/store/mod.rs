@@ -37,6 +37,8 @@ mod scan;
 mod search;
 mod sequence;
 mod summary;
+#[cfg(test)]
+mod testing;
 mod trouble;
 mod view;
 
@@ -291,7 +293,7 @@ impl BlockTraceStore {
 
 impl BlockTraceStore {
     /// One round of background work: merge what is due, drop what is too old, delete what nobody
-    /// reads any more. Returns whether a merge took place, so that the caller comes back at once.
+    /// reads any more and has no grace. Returns whether a merge took place, so that the caller comes back at once.
     pub fn maintain(&self) -> bool {
         self.maintain_with(false)
     }
