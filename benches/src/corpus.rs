@@ -237,7 +237,7 @@ impl KnownTrace {
 // === impl OrderId ===
 
 impl OrderId {
-    /// The number makes it unique in a corpus, the mark among corpora.
+    /// The number makes it unique in a corpus and the one of the next seed, the mark among others, nearly.
     fn new(number: u32, mark: u16) -> Self {
         Self(NonZeroU64::MIN.saturating_add(u64::from(number) << 16 | u64::from(mark)))
     }
@@ -319,6 +319,17 @@ mod tests {
                 .filter_map(|trace| Some((trace.order?.to_string(), HashSet::from([trace.id]))));
             assert_eq!(with_order, orders.collect());
         }
+    }
+
+    #[test]
+    fn corpora_of_seeds_that_follow_each_other_have_no_order_in_common() {
+        let numbers = |seed| -> HashSet<String> {
+            let (_, known) = requests(seed, Batching::Collector);
+            let order = |trace: &KnownTrace| Some(trace.order?.to_string().split('-').nth(1)?.to_owned());
+            known.traces.iter().filter_map(order).collect()
+        };
+        let [first, second] = [8, 9].map(numbers);
+        assert!(first.len() > 10 && first.is_disjoint(&second), "{}", first.len());
     }
 
     #[test]

@@ -68,6 +68,8 @@ struct Ended {
 const PASSED_ON: f64 = 0.62;
 const MILLISECOND: u64 = 1_000_000;
 const FACTORS: usize = 8_192;
+/// More orders than a corpus has.
+const ORDERS: u32 = 50_000_000;
 const RECENT: usize = 64;
 const SPAN_FLAGS: u32 = 16;
 /// W3C's "sampled", and OTLP's "it is known whether the parent is remote".
@@ -89,7 +91,9 @@ impl Walker {
         let factors = (0..FACTORS).map(factor).collect();
         let counts = vec![0; shop.sides().len()];
         let (recent, message) = (VecDeque::new(), Vec::new());
-        Self { rng, shop, pools, factors, orders: 0, recent, counts, failed: 0, message }
+        // What is sent beside questions has the next seed, and shall not have the orders that are asked for.
+        let orders = ORDERS * (seed % 2) as u32;
+        Self { rng, shop, pools, factors, orders, recent, counts, failed: 0, message }
     }
 
     /// What some shopper does, or now and then a job.
