@@ -184,7 +184,8 @@ impl PageRows {
     pub fn peek(&mut self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let row = self.at.row;
-        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), row));
+        let first = self.by_key.as_ref().map_or(row, |run| run.rows().start);
+        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), first));
         match &self.by_key {
             Some(run) => peeker.seek_by_key(run.rows(), run.at()),
             None => peeker.seek(row),

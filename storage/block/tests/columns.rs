@@ -391,6 +391,24 @@ proptest! {
             at.seek(row);
             prop_assert_eq!(&read_row(&mut at, row, traces_of_all[row]), &all[row]);
         }
+        // By their keys, one trace after the other, and from there to any row.
+        let page = &open.pages[0];
+        let mut at = Rebuilder::new(page.clone(), 0);
+        for run in page.core.traces.iter().map(|begin| page.run_of(*begin as usize)) {
+            at.order_by_key(run.clone());
+            let mut given = Vec::new();
+            for _ in run.clone() {
+                given.push(read_row(&mut at.clone(), at.row(), traces[run.start]));
+                at.next(traces[run.start], &mut Vec::new()).unwrap();
+                let row = run.start + given.len() % run.len();
+                let mut elsewhere = at.clone();
+                elsewhere.seek(row);
+                prop_assert_eq!(&read_row(&mut elsewhere, row, traces[row]), &rows[row]);
+            }
+            let mut expected = rows[run].to_vec();
+            expected.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
+            prop_assert_eq!(given, expected);
+        }
         // Skipping leads to the same rows as copying, one by one by their keys.
         let mut pages = open.page_rows();
         let mut by_key = rows;

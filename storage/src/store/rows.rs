@@ -39,7 +39,7 @@ pub(crate) struct BlockRows {
     /// The page in hand, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
     keep_pages: bool,
-    /// Where the rows of the trace in hand end, in its page.
+    /// The row of the block behind those of the trace in hand, as far as its page has them.
     run_end: u32,
     /// Rows that were put together ahead: some at once, so that they share one piece of memory.
     ready: VecDeque<SpanRow>,
@@ -100,7 +100,7 @@ impl SpanRow {
 // === impl BlockRows ===
 
 impl BlockRows {
-    /// Reads `rows` of a block. `keep_pages` caches what is decoded.
+    /// Reads `rows` of a block, which are whole traces of it. `keep_pages` caches what is decoded.
     pub(crate) fn open(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,

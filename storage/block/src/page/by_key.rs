@@ -1,7 +1,8 @@
 //! Rows of a trace by start and span ID, where they stand in the order of their tree (`tree.rs`).
 //!
 //! Values lie in columns, one behind the other: to read a row, one has to know how many lie in front of it. So the
-//! rows are walked over once, and what was found is kept until all have been read.
+//! rows are walked over once, and what was found is kept until all have been read: 16 bytes for each value, a few times
+//! what the page itself takes.
 
 use std::ops::Range;
 

@@ -42,7 +42,7 @@ pub struct Rebuilder {
 
 const UNKNOWN: u32 = u32::MAX;
 const DAMAGED: FormatError = FormatError::Damaged("values of a page");
-/// Rows that are put together to get to another one, rather than counted.
+/// Rows that are passed to get to another one, rather than all in front of it counted.
 const NEAR: usize = 64;
 
 /// A row, and how much lies in front of it.
@@ -78,32 +78,28 @@ impl Rebuilder {
     }
 
     /// Goes to a row. Counting what lies in front of it, for each row of a page, would cost the square of
-    /// its rows: from a row that is near, those between are put together instead.
+    /// its rows: from a row that is near, those between are passed instead.
     pub fn seek(&mut self, row: usize) {
         if let Some(run) = self.run.take() {
             run.leave(&mut self.at);
         }
-        let mut passed = Vec::new();
         while self.at.row < row && row - self.at.row <= NEAR {
-            passed.clear();
-            if self.write(TraceId::default(), &mut passed).is_none() {
-                break;
-            }
+            self.at.pass(&self.page, &mut |_| {});
         }
         if row != self.at.row {
             self.at = Position::of(&self.page, row);
         }
     }
 
-    /// Gives the rows of one trace that begin with the next one by their keys, until all were given.
+    /// Goes to rows of one trace, and gives them by their keys until all were given.
     pub fn order_by_key(&mut self, rows: Range<usize>) {
+        self.seek(rows.start);
         self.run = ByKey::begin(&self.page, rows, &mut self.at);
     }
 
     /// Goes to one of the rows of a trace, which do not stand by their keys, by its place among the keys.
     pub(crate) fn seek_by_key(&mut self, rows: &Range<usize>, nth: usize) {
         if self.run.as_ref().is_none_or(|run| run.rows() != rows) {
-            self.seek(rows.start);
             self.order_by_key(rows.clone());
         }
         if let Some(run) = &mut self.run {

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use spandrel_block::FormatError;
 use spandrel_block::edges::{Exemplar, Reference, Relation, choose};
 use spandrel_block::{BlockEdges, RowRange, TraceTable};
@@ -20,6 +19,8 @@ use crate::store::block::{BlockEntry, BlockError, BlockReader};
 #[derive(Default)]
 pub(super) struct Halves {
     callees: Vec<Open>,
+    /// For the first callee that refers to a span: how many spans with its ID were met.
+    met: Vec<u8>,
     found: Vec<Found>,
 }
 
@@ -44,8 +45,8 @@ struct Found {
     side: Side,
 }
 
-/// Of more spans of a block that share an ID the first ones are looked at: all for each callee would be too many.
-const MAX_CALLERS: usize = 32;
+/// Of more spans that share an ID some are looked at: all for each callee would be too many.
+const MAX_CALLERS: u8 = 32;
 
 /// Callers that have found an answer: block and row, sorted.
 pub(super) struct Answered(Vec<(u32, u32)>);
@@ -71,6 +72,7 @@ impl Halves {
     /// Brings the callees into the order in which callers are looked for.
     pub(super) fn sort(&mut self) {
         self.callees.sort_unstable();
+        self.met = vec![0; self.callees.len()];
     }
 
     /// Looks for callers in a block.
@@ -95,19 +97,16 @@ impl Halves {
             if self.callees[group.clone()].iter().all(here) {
                 continue;
             }
-            // By the first callee that looks for it: how often an ID was met.
-            let mut met: FxHashMap<usize, usize> = FxHashMap::default();
             for (row, id) in span_ids(reader, entry, *rows)? {
                 let mut at =
                     group.start + self.callees[group.clone()].partition_point(|open| open.caller < id);
                 if at == group.end || self.callees[at].caller != id {
                     continue;
                 }
-                let met = met.entry(at).or_default();
-                *met += 1;
-                if *met > MAX_CALLERS {
+                if self.met[at] == MAX_CALLERS {
                     continue;
                 }
+                self.met[at] += 1;
                 while at < group.end && self.callees[at].caller == id {
                     if !here(&self.callees[at]) {
                         let facts = match &mut facts {
