@@ -39,6 +39,16 @@ fn waiting(engine: &MemoryEngine, config: StoreConfig) -> Harness {
     harness
 }
 
+/// A store with one window from which all that was replaced is gone, and its bytes.
+fn one_window() -> (MemoryEngine, u64) {
+    let engine = MemoryEngine::default();
+    let harness = waiting(&engine, harness::config());
+    harness.clock.advance(HOUR);
+    harness.maintain(1);
+    let window = harness.store().status().store_bytes;
+    (engine, window)
+}
+
 #[test]
 fn below_the_reserve_they_go_at_once() {
     let engine = MemoryEngine::default();
@@ -116,12 +126,7 @@ fn a_write_without_room_makes_some() {
 /// Replaced blocks count as stored. Before a window goes they do, and it stays where that is enough.
 #[test]
 fn no_window_goes_for_what_is_replaced() {
-    let engine = MemoryEngine::default();
-    let harness = waiting(&engine, harness::config());
-    harness.clock.advance(HOUR);
-    harness.maintain(1);
-    let window = harness.store().status().store_bytes;
-    drop(harness);
+    let (engine, window) = one_window();
     // Room for both windows, but not for the replaced blocks of one beside them.
     let config = StoreConfig { max_disk_bytes: Some(window * 5 / 2), ..harness::config() };
     let mut harness = on(&engine, config);
@@ -162,12 +167,7 @@ fn a_delete_that_fails_is_tried_again() {
 /// What cannot be deleted keeps no window: the oldest goes, and once nothing else may go, appends are refused.
 #[test]
 fn the_bound_of_the_disk_does_not_wait_for_a_delete_that_fails() {
-    let engine = MemoryEngine::default();
-    let harness = waiting(&engine, harness::config());
-    harness.clock.advance(HOUR);
-    harness.maintain(1);
-    let window = harness.store().status().store_bytes;
-    drop(harness);
+    let (engine, window) = one_window();
     let config = StoreConfig { max_disk_bytes: Some(window * 3 / 2), ..harness::config() };
     let harness = on(&engine, config);
     harness.clock.advance(2 * HOUR);

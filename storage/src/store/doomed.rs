@@ -99,6 +99,11 @@ impl Doomed {
         self.0.lock().failed.extend(keys);
     }
 
+    /// Whether there are such.
+    pub(super) fn any_failed(&self) -> bool {
+        !self.0.lock().failed.is_empty()
+    }
+
     /// Gives them again.
     fn failed(&self) -> Vec<BlockKey> {
         std::mem::take(&mut self.0.lock().failed)
@@ -217,6 +222,25 @@ mod tests {
             assert_eq!(store.doomed.is_empty(), is_over);
             assert_eq!(store.untidy.load(Ordering::Relaxed), !is_over);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_rests_between_two_attempts() {
+        let (engine, clock) = (MemoryEngine::default(), Arc::<TestClock>::default());
+        let store = filled(&engine, &clock, TraceId::from_bytes([7; 16]));
+        store.seal_all();
+        clock.advance(GRACE);
+        engine.fail_deletes(Some(EngineError::NoSpace("full".to_owned())));
+        for _ in 0..3 {
+            store.maintain();
+            assert!(store.doomed.any_failed() && !store.deletion_trouble.is_over(store.clock.now()));
+        }
+        engine.fail_deletes(None);
+        store.maintain();
+        assert!(store.doomed.any_failed(), "it rests");
+        clock.advance(Duration::from_secs(5));
+        store.maintain();
+        assert!(!store.doomed.any_failed() && engine.unreferenced().unwrap().is_empty());
     }
 
     #[test]

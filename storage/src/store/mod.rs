@@ -335,8 +335,12 @@ impl BlockTraceStore {
         let result = limit::enforce(self);
         merged |= *result.as_ref().unwrap_or(&false);
         self.retention_trouble.note(result, self.clock.now(), "keeping to the bound of the disk failed");
+        // While what failed rests, a round without trouble does not mean that it works again.
+        let rests = self.doomed.any_failed() && !self.deletion_trouble.is_over(self.clock.now());
         let result = self.delete_unread().and_then(|()| self.tidy_when_quiet());
-        self.deletion_trouble.note(result, self.clock.now(), "deleting replaced blocks failed");
+        if !rests || result.is_err() {
+            self.deletion_trouble.note(result, self.clock.now(), "deleting replaced blocks failed");
+        }
         if everything || self.cleaning_trouble.is_over(self.clock.now()) {
             let result = self.continue_deletions();
             merged |= *result.as_ref().unwrap_or(&false);
