@@ -1,4 +1,5 @@
-//! Questions to the store, in the store's own words. Query languages translate into these.
+//! Queries as the store understands them. Query languages translate into these.
+//! What a condition means for a span is in `docs/semantics.md#conditions`.
 
 use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
@@ -56,7 +57,7 @@ pub enum Field {
     Status,
     /// The span's kind.
     Kind,
-    /// Whether the span has failed (contract section 4).
+    /// Whether the span has failed (`docs/semantics.md#failed`).
     Failed,
     /// An attribute.
     Attribute(AttributeScope, String),

@@ -1,4 +1,4 @@
-//! From the spans of a trace to its tree: trace, segments, spans (contract section 4).
+//! From the spans of a trace to its tree: trace, segments, spans (`docs/semantics.md#trace`, `#tree`, `#segment`).
 //!
 //! Spans come as they were stored, in any number and shape: parents missing, shared, in cycles,
 //! clocks anywhere between 1970 and 2554. Every span has exactly one place in the tree, what is odd

@@ -1,4 +1,4 @@
-//! Writes an assembled trace as the JSON of the contract, section 5.
+//! Writes an assembled trace as the JSON of `docs/api.md#traces`.
 //!
 //! The document goes straight into the answer's buffer, span by span, and leaves it as it fills:
 //! a trace of 200,000 spans is never held as text. What a tree *is*, is decided in

@@ -1,4 +1,5 @@
-//! What the words mean for one span, and which span is a trace's root: contract section 4.
+//! What the words mean for one span (`docs/semantics.md#failed`, `#error-code`, `#service`, `#request`), and
+//! which span is a trace's root (`docs/semantics.md#trace`).
 //!
 //! Pure functions over views, shared by the store (columns, rollups, summaries) and by assembly.
 

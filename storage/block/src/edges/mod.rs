@@ -2,12 +2,13 @@
 //!
 //! An edge goes from the service of a *caller* span to the service of a *callee* span, or to the name
 //! of a peer that sends no spans. It is told by its callee (start, duration) where there is one, else
-//! by its caller, and has failed when either side has. What makes an edge:
+//! by its caller, and has failed when either side has. The rules are those of `docs/semantics.md#service-map`.
+//! What makes an edge:
 //!
 //! | what | kind | as in |
 //! | --- | --- | --- |
 //! | a span whose parent is of another service, whatever the kinds | rpc; messaging when PRODUCER or CONSUMER takes part | Jaeger's dependencies; kinds of Tempo's service graph |
-//! | a CONSUMER with a link to a PRODUCER of another service | messaging | the contract; OpenTelemetry's messaging conventions |
+//! | a CONSUMER with a link to a PRODUCER of another service | messaging | OpenTelemetry's messaging conventions |
 //! | a CLIENT with `db.*` that no service answers | database, at once | Tempo |
 //! | another CLIENT or PRODUCER that no service answers and that names its peer | virtual, when it has waited long enough | Tempo |
 //! | a parentless SERVER or CONSUMER without links | virtual, from its peer or from `user` | Tempo |
