@@ -23,7 +23,7 @@ can_record() {
 }
 
 # The tests of durability, for longer than CI does, and what they say about it.
-durability() { # TEST FUNCTION WORDS
+durability() { # TARGET TEST WORDS
     local said
     if ! said="$(cargo test "${CARGO_LOCKED[@]}" --quiet -p spandrel-tests --test "$1" -- --exact "$2" --nocapture 2>&1)"; then
         printf '%s\n' "$said" >&2
@@ -36,7 +36,7 @@ kills() {
     echo
     echo "SIGKILL at random moments under load, $1 rounds on one directory: nothing acknowledged is missing"
     SPANDREL_BIN="$TARGET/release/spandrel" SPANDREL_KILL_ROUNDS="$1" \
-        durability e2e_durability sigkill_loses_nothing_acknowledged 'KILL_SEED|ready after' |
+        durability e2e durability::sigkill_loses_nothing_acknowledged 'KILL_SEED|ready after' |
         sed -E 's/^/  /' | tail -n 3
 }
 
@@ -45,7 +45,7 @@ power_losses() {
     echo
     echo "Power loss at random moments, writes that were not synced are dropped, $((25 * runs)) times: nothing acknowledged is missing"
     SPANDREL_POWER_RUNS=$runs SPANDREL_POWER_POINTS=25 \
-        durability store_power_loss power_loss_takes_nothing_that_was_acknowledged 'POWER_SEED' |
+        durability crash power_loss::power_loss_takes_nothing_that_was_acknowledged 'POWER_SEED' |
         sed -E 's/^/  /' | tail -n 3
 }
 
@@ -63,7 +63,7 @@ if [[ "${PROFILE:-}" == 1 ]] || { [[ -z "${PROFILE:-}" ]] && can_record; }; then
     report+=(--profile "$run-profile")
 fi
 if [[ "${KILLS:-20}" != 0 || "${POWER_LOSSES:-50}" != 0 ]]; then
-    cargo test "${CARGO_LOCKED[@]}" --quiet --no-run -p spandrel-tests --test e2e_durability --test store_power_loss
+    cargo test "${CARGO_LOCKED[@]}" --quiet --no-run -p spandrel-tests --test e2e --test crash
 fi
 driver "${report[@]}" "$@"
 if [[ "${KILLS:-20}" != 0 ]]; then kills "${KILLS:-20}"; fi

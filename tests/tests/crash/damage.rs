@@ -1,0 +1,154 @@
+//! Damage to what RocksDB keeps: files that are gone, cut or changed by a bit, and values that were
+//! changed before RocksDB put its own checksums over them. Whatever it is, the store refuses to open and
+//! says why, or it serves the rest and says that something is missing; it never panics, never gives what
+//! nobody sent, and never keeps silent.
+//!
+//! One thing nobody can tell: that the newest log lost its end. A power loss leaves the same, except that
+//! then nothing acknowledged is in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rocksdb::{DB, IteratorMode, Options};
+use spandrel_storage::failpoint::Failpoint;
+use spandrel_tests::crash::{self, Notes, Said, Story};
+use spandrel_tests::harness::copy;
+
+const STORY: Story = Story { seed: 11, senders: 1 };
+const ACTS: usize = 90;
+/// Values of each column family that are damaged, one at a time.
+const VALUES: usize = 10;
+
+/// The same of small records: there are several kinds.
+const RECORDS: usize = 30;
+
+/// A store whose process was killed with replaced blocks waiting for their deletion, so that there is
+/// a stored value of every kind.
+fn killed() -> (tempfile::TempDir, Notes) {
+    let folder = crash::scratch();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
+    command.arg(folder.path()).args([&STORY.seed, &STORY.senders].map(u64::to_string));
+    command.args([&ACTS.to_string(), "os", Failpoint::DeletionChosen.name(), "4"]);
+    assert!(!crash::end_of(&mut command).status.success(), "it has to be killed");
+    let notes = crash::notes(folder.path());
+    (folder, notes)
+}
+
+/// What the store says after something was done to a copy of its directory.
+fn after(folder: &Path, notes: &Notes, what: &str, harm: impl FnOnce(&Path)) -> Said {
+    let copied = crash::scratch();
+    copy(&crash::data(folder), &crash::data(copied.path()));
+    harm(&crash::data(copied.path()).join("store"));
+    crash::honest(copied.path(), &STORY, notes).unwrap_or_else(|why| panic!("{what}: {why}"))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(crash::data(folder).join("store")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // What RocksDB says to people, and its lock.
+    files.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with("LO"));
+    files.sort();
+    files
+}
+
+#[test]
+fn a_file_that_is_gone_cut_or_changed_is_told() {
+    let (folder, notes) = killed();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut said = Vec::new();
+    for path in files(folder.path()) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let length = fs::metadata(&path).unwrap().len();
+        let is_log = name.ends_with(".log");
+        if !is_log {
+            let gone = after(folder.path(), &notes, &format!("{name} is gone"), |store| {
+                fs::remove_file(store.join(&name)).unwrap();
+            });
+            said.push((name.clone(), gone));
+            let cut = after(folder.path(), &notes, &format!("{name} is cut"), |store| {
+                fs::File::options().write(true).open(store.join(&name)).unwrap().set_len(length / 2).unwrap();
+            });
+            said.push((name.clone(), cut));
+        }
+        for _ in 0..4 {
+            let at = random.u64(..length.max(1)) as usize;
+            let flip = |store: &Path| {
+                let mut bytes = fs::read(store.join(&name)).unwrap();
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << random.u8(..8);
+                }
+                fs::write(store.join(&name), bytes).unwrap();
+            };
+            if is_log {
+                // Cut off where it is damaged, and told to the operator: no panic, nothing invented.
+                let copied = crash::scratch();
+                copy(&crash::data(folder.path()), &crash::data(copied.path()));
+                let mut flip = flip;
+                flip(&crash::data(copied.path()).join("store"));
+                let verdict = crash::honest(copied.path(), &STORY, &notes);
+                assert!(verdict.is_ok() || verdict.is_err_and(|why| why.contains("are missing")), "{name}");
+            } else {
+                said.push((
+                    name.clone(),
+                    after(folder.path(), &notes, &format!("byte {at} of {name}"), flip),
+                ));
+            }
+        }
+    }
+    let kinds = |kind: fn(&Said) -> bool| said.iter().filter(|(_, said)| kind(said)).count();
+    let damaged = kinds(|said| *said == Said::Damaged);
+    let refused = kinds(|said| matches!(said, Said::Refused(_)));
+    assert!(damaged > 0 && refused > 0, "damage is not met: {said:?}");
+}
+
+#[test]
+fn a_value_of_any_kind_that_is_changed_is_told() {
+    let (folder, notes) = killed();
+    let store = crash::data(folder.path()).join("store");
+    let families = DB::list_cf(&Options::default(), &store).unwrap();
+    for kind in ["fresh", "sealed", "catalog", "index", "replaced"] {
+        assert!(families.iter().any(|known| known == kind), "{kind} is not among {families:?}");
+    }
+    let mut random = fastrand::Rng::with_seed(2);
+    for family in &families {
+        let rows = rows(&store, &families, family);
+        assert!(!rows.is_empty(), "there is no {family} value to damage");
+        let values = if family == "default" { RECORDS } else { VALUES };
+        for _ in 0..values.min(rows.len()) {
+            let (key, mut value) = random.choice(&rows).unwrap().clone();
+            let at = random.usize(..value.len());
+            value[at] ^= 1 << random.u8(..8);
+            let what = format!("byte {at} of {} in a value of {family}", value.len());
+            let said = after(folder.path(), &notes, &what, |store| {
+                let db = DB::open_cf(&Options::default(), store, &families).unwrap();
+                db.put_cf(db.cf_handle(family).unwrap(), &key, &value).unwrap();
+            });
+            match (family.as_str(), said) {
+                // Nothing is missing without a row either: it is made anew, and that is told.
+                ("catalog", said) => assert_eq!(said, Said::Damaged, "{what}"),
+                // Index and list of replaced blocks are hints: nothing is missing without them.
+                ("index" | "replaced", said) => assert_eq!(said, Said::Nothing, "{what}"),
+                // What is being deleted must not come back: a store that cannot tell what stays closed.
+                ("default", Said::Refused(why)) => {
+                    assert!(
+                        why.contains("the record of deletion") && why.contains("restore"),
+                        "{what}: {why}"
+                    );
+                }
+                (_, Said::Refused(why)) => panic!("{what}: one block keeps the store from opening: {why}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+type Row = (Vec<u8>, Vec<u8>);
+
+fn rows(store: &Path, families: &[String], family: &str) -> Vec<Row> {
+    let copied = crash::scratch();
+    copy(store, copied.path());
+    let db = DB::open_cf(&Options::default(), copied.path(), families).unwrap();
+    let rows = db.iterator_cf(db.cf_handle(family).unwrap(), IteratorMode::Start);
+    rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())).unwrap()).collect()
+}

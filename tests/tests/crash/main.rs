@@ -1,0 +1,18 @@
+//! Tests of what a store leaves when its process is killed, the power goes, the disk fails or files are damaged.
+//! The store lives in a child process (`src/bin/victim.rs`); the kit that they share is `spandrel_tests::crash`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+#[cfg(target_os = "linux")]
+mod broken_disk;
+mod damage;
+mod failpoints;
+mod lost_files;
+#[cfg(target_os = "linux")]
+mod power_loss;
+#[cfg(target_os = "linux")]
+mod repair_power;

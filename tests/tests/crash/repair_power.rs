@@ -1,0 +1,136 @@
+//! Power loss at any moment of a repair: afterwards the damaged store is still there to be repaired, or the new one
+//! has taken its place, whole. Never neither, and never half of one.
+//!
+//! SPANDREL_POWER_POINTS sets how often the power goes beside the swap of the two stores (15 unless said),
+//! SPANDREL_POWER_SEED where. `tests/src/disk` says how it is done.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+
+use spandrel_rocks::{Begun, Disk, Durability, Repair, RepairError};
+use spandrel_storage::repair::repair;
+use spandrel_tests::crash;
+use spandrel_tests::disk::{Event, Journal, Loss, Platter, Shim};
+use spandrel_tests::harm::{damage, tables};
+use spandrel_tests::harness::{Ground, Harness, config, copy};
+use spandrel_tests::server::{command, eventually, number};
+use spandrel_tests::spans::{BEGIN, Sent, sent, trace_id};
+
+const TRACES: u64 = 20;
+const LOSSES: [Loss; 5] = [Loss::Everything, Loss::Bytes, Loss::Ends, Loss::Pages, Loss::Nothing];
+
+fn open(data: &Path) -> Result<Harness, String> {
+    Harness::at(Ground::Folder(data.to_owned(), Durability::Sync), config(), BEGIN)
+}
+
+fn trace(n: u64) -> Vec<Sent> {
+    (1..=3).map(|span| sent(n, span).at(n * 1_000 + span, 50)).collect()
+}
+
+/// A store with merged blocks and fresh ones, and a damaged table.
+fn damaged(data: &Path) {
+    let harness = open(data).unwrap();
+    for n in 1..=TRACES {
+        harness.append(&trace(n));
+        if n == TRACES / 2 {
+            harness.store().seal_all();
+        }
+    }
+    harness.engine().flush().unwrap();
+    harness.store().close().unwrap();
+    drop(harness);
+    damage(&tables(&data.join("store"), "index"));
+}
+
+/// Goes on with a repair as an operator does, wherever it was; or says why that does not work.
+fn go_on(data: &Path) -> Result<(), String> {
+    let disk = eventually("the lock of a directory that was let go", || Disk::lock(data, 1 << 20).ok());
+    let begun = match Repair::begin(disk) {
+        Ok(Begun::Repair(begun)) => begun,
+        // The new store had its place already, or gets it now.
+        Ok(Begun::Finished(_)) | Err(RepairError::Kept(_)) => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    repair(&begun.source, &begun.target, begun.reserve_bytes(), &mut |_| {})
+        .map_err(|error| error.to_string())?;
+    begun.finish().map(drop).map_err(|error| error.to_string())
+}
+
+/// What is wrong after a power loss.
+fn verdict(data: &Path, opens_first: bool) -> Result<(), String> {
+    // Whoever starts the server before he looks must not make it worse.
+    let _ = opens_first.then(|| open(data).map(drop));
+    go_on(data)?;
+    if !data.join("store.damaged").is_dir() {
+        return Err("the damaged store is gone".to_owned());
+    }
+    let harness = open(data)?;
+    let found: BTreeSet<u64> = (1..=TRACES).filter(|n| harness.trace(trace_id(*n)) == trace(*n)).collect();
+    match found.len() as u64 {
+        TRACES => Ok(()),
+        some => Err(format!("only {some} traces of {TRACES} are there")),
+    }
+}
+
+/// Where the power goes: at some moments, and around every sync and rename of the end.
+fn moments(events: &[Event], points: usize, random: &mut fastrand::Rng) -> Vec<usize> {
+    let of_store = |event: &Event| matches!(event, Event::Rename { from, .. } if from.ends_with("/store"));
+    let swap = events.iter().position(of_store).expect("the new store takes the place of the damaged one");
+    let matters = |at: &usize| matches!(events[*at], Event::Rename { .. } | Event::Sync { .. });
+    let of_the_end = (swap.saturating_sub(30)..events.len()).filter(matters).flat_map(|at| [at, at + 1]);
+    let mut moments: Vec<usize> = of_the_end.collect();
+    moments.extend(std::iter::repeat_with(|| random.usize(..=events.len())).take(points));
+    moments.sort_unstable();
+    moments.dedup();
+    moments
+}
+
+/// A repair, recorded: what was on the disk before, and what it did.
+fn recorded(folder: &Path) -> Journal {
+    let shim = Shim::compile();
+    let [before, disk, journal] = ["before", "disk", "journal"].map(|name| folder.join(name));
+    damaged(&before.join("data"));
+    copy(&before, &disk);
+    let mut repair = command(&["repair", "--data-dir", &disk.join("data").display().to_string()]);
+    shim.record(&mut repair, &disk, &journal);
+    let output = crash::end_of(&mut repair);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    verdict(&disk.join("data"), true).unwrap();
+    Journal::read(&journal)
+}
+
+#[test]
+fn power_loss_during_a_repair_leaves_a_store_that_is_repaired_or_can_be() {
+    let points = number("SPANDREL_POWER_POINTS").unwrap_or(15) as usize;
+    let seed = number("SPANDREL_POWER_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
+    let _ = writeln!(std::io::stderr(), "SPANDREL_POWER_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = crash::scratch();
+    let journal = recorded(folder.path());
+    let mut platter = Platter::over(&journal, &folder.path().join("before"));
+    let mut wrong = Vec::new();
+    for moment in moments(&journal.events, points, &mut random) {
+        platter.play_to(moment);
+        for loss in LOSSES {
+            let folder = crash::scratch();
+            platter.lose_power(loss, &mut random, "data", folder.path());
+            if let Err(why) = verdict(folder.path(), random.bool()) {
+                wrong.push(format!("event {moment} of {}, {loss:?}: {why}", journal.events.len()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The simulation has teeth: on a disk that does not sync, the new store takes its place without its bytes.
+#[test]
+fn without_syncs_it_is_noticed() {
+    let folder = crash::scratch();
+    let journal = recorded(folder.path());
+    let mut platter = Platter::over(&journal, &folder.path().join("before")).that_lies();
+    platter.play_to(journal.events.len());
+    let after = crash::scratch();
+    platter.lose_power(Loss::Bytes, &mut fastrand::Rng::with_seed(1), "data", after.path());
+    verdict(after.path(), false).unwrap_err();
+}

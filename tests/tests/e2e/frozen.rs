@@ -1,0 +1,257 @@
+//! Directories and backups that programs of older formats wrote, as they left them: today's binary opens
+//! them, answers everything from them, takes them over, and restores what was backed up.
+//!
+//! `fixtures/frozen/README.md` tells how an archive is made: one test of this file makes it when it is asked to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Output;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use serde_json::Value;
+use spandrel_block::FORMAT_VERSION;
+use spandrel_tests::api::{Api, EVER};
+use spandrel_tests::frozen::story::{CHATTY, FOR_EVER, GONE, Written};
+use spandrel_tests::frozen::{Frozen, archive, of_directory};
+use spandrel_tests::server::{Server, Settings, command, eventually};
+use spandrel_tests::spans::Sent;
+
+/// Formats of which a directory was frozen.
+const FORMATS: std::ops::RangeInclusive<u16> = 1..=FORMAT_VERSION;
+
+/// Merged blocks of this format and of later ones need not be taken over.
+const COLUMNAR: u16 = 2;
+
+/// The hours in which spans start, in whole steps.
+const RANGE: &str = "start=2023-11-14T22:00:00Z&end=2023-11-15T00:00:00Z";
+
+/// A question, and whether a span answers to it.
+type Question = (&'static str, fn(&Sent) -> bool);
+
+/// Answers that must not change, whatever the store does with its blocks.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    searches: BTreeMap<&'static str, BTreeSet<String>>,
+    others: BTreeMap<String, Value>,
+}
+
+fn serve(data: &Path) -> Settings {
+    Settings::on(data).with(&["--retention", FOR_EVER])
+}
+
+fn run(arguments: &[&str]) -> String {
+    let output: Output = command(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn check(data: &Path) {
+    let said = run(&["check", "--data-dir", &data.display().to_string()]);
+    assert!(said.contains("nothing is wrong"), "{said}");
+}
+
+/// An attribute of a span or of its resource.
+fn value<'s>(sent: &'s Sent, key: &str) -> Option<&'s Any> {
+    let resource = sent.resource.resource.iter().flat_map(|resource| &resource.attributes);
+    let found = resource.chain(&sent.span.attributes).find(|pair| pair.key == key)?;
+    found.value.as_ref()?.value.as_ref()
+}
+
+fn is_text(sent: &Sent, key: &str, text: &str) -> bool {
+    matches!(value(sent, key), Some(Any::StringValue(found)) if found == text)
+}
+
+/// Questions, and which spans answer to them, said without the store.
+fn questions() -> Vec<Question> {
+    vec![
+        ("{ }", |_| true),
+        ("{ resource.service.name = \"payment\" }", |sent| is_text(sent, "service.name", "payment")),
+        ("{ .user = \"user-3\" }", |sent| is_text(sent, "user", "user-3")),
+        ("{ resource.host.name = \"host-2\" }", |sent| is_text(sent, "host.name", "host-2")),
+        ("{ .user = \"gone\" }", |sent| is_text(sent, "user", GONE)),
+        ("{ .user = \"nobody\" }", |_| false),
+        ("{ .items > 40 }", |sent| matches!(value(sent, "items"), Some(Any::IntValue(items)) if *items > 40)),
+        ("{ .member = true }", |sent| value(sent, "member") == Some(&Any::BoolValue(true))),
+        ("{ name = \"GET /cart/4\" }", |sent| sent.span.name == "GET /cart/4"),
+        ("{ name = \"odd\" }", |sent| sent.span.name == "odd"),
+        ("{ failed }", |sent| sent.span.status.as_ref().is_some_and(|status| status.code == 2)),
+        ("{ duration > 4ms }", |sent| sent.duration() > 4_000_000),
+    ]
+}
+
+/// That a server has what was sent of some traces, and nothing else; returns what it says of it.
+fn answers(frozen: &Frozen, server: &Server, traces: &BTreeSet<String>) -> Answers {
+    let mut api: Api = server.api();
+    frozen.assert_spans(&mut api, traces);
+    let sent = frozen.sent(|trace| traces.contains(trace));
+    let mut searches = BTreeMap::new();
+    for (question, is_match) in questions() {
+        let found = api.search(question);
+        let found: BTreeSet<String> =
+            found.iter().map(|trace| trace["id"].as_str().unwrap().to_owned()).collect();
+        let expected: BTreeSet<String> =
+            sent.iter().filter(|sent| is_match(sent)).map(|sent| sent.trace().to_string()).collect();
+        assert_eq!(found, expected, "{question}");
+        searches.insert(question, found);
+    }
+    let paths = [
+        "services".to_owned(),
+        "services/shop/operations".to_owned(),
+        format!("aggregates?{RANGE}&step=1h&groupBy=service"),
+        format!("dependencies?{RANGE}"),
+        format!("traces?q=%7B%7D&start={EVER}&order=longest&limit=5"),
+    ];
+    let mut others: BTreeMap<String, Value> = paths.map(|path| (path.clone(), api.json(&path))).into();
+    // How much work it was may change.
+    others.values_mut().filter_map(Value::as_object_mut).for_each(|answer| _ = answer.remove("scanned"));
+    assert!(others.values().all(|answer| answer["partial"] != true), "{others:#?}");
+    Answers { searches, others }
+}
+
+/// The requests that aggregates count of each service.
+fn requests(answers: &Answers) -> BTreeMap<String, u64> {
+    let (_, answer) = answers.others.iter().find(|(path, _)| path.starts_with("aggregates")).unwrap();
+    let count = |series: &Value| {
+        let points = series["points"].as_array().unwrap().iter();
+        let service = series["labels"]["service"].as_str().unwrap().to_owned();
+        (service, points.map(|point| point["requestCount"].as_u64().unwrap()).sum())
+    };
+    answer["series"].as_array().unwrap().iter().map(count).collect()
+}
+
+/// The calls from service to service.
+fn calls(answers: &Answers) -> Vec<(String, String, u64)> {
+    let (_, answer) = answers.others.iter().find(|(path, _)| path.starts_with("dependencies")).unwrap();
+    let word = |edge: &Value, name: &str| edge[name].as_str().unwrap().to_owned();
+    let edges = answer["edges"].as_array().unwrap().iter();
+    edges
+        .map(|edge| (word(edge, "caller"), word(edge, "callee"), edge["callCount"].as_u64().unwrap()))
+        .collect()
+}
+
+/// What was sent of traces, as aggregates and dependencies have to count it; `let_go` is what a rule has let go.
+fn assert_counts(answers: &Answers, frozen: &Frozen, traces: &BTreeSet<String>, let_go: usize) {
+    let sent = frozen.sent(|trace| traces.contains(trace));
+    let ids: BTreeSet<_> = sent.iter().map(|sent| (sent.trace(), sent.id(), &sent.span.name)).collect();
+    let named = |name: &str| ids.iter().filter(|(.., of)| of.starts_with(name)).count() as u64;
+    let mut expected = BTreeMap::from([
+        ("shop".to_owned(), named("GET ") + named("odd")),
+        ("payment".to_owned(), named("charge")),
+    ]);
+    if let_go > 0 {
+        expected.insert(CHATTY.to_owned(), let_go as u64);
+    }
+    assert_eq!(requests(answers), expected);
+    let call = |caller: &str, callee: &str, count: u64| (caller.to_owned(), callee.to_owned(), count);
+    let roots = named("GET ") + named("odd");
+    assert_eq!(calls(answers), [call("shop", "payment", named("charge")), call("user", "shop", roots)]);
+}
+
+/// What is written beside the blocks means what it meant.
+fn assert_records(frozen: &Frozen, server: &Server) {
+    let mut api = server.api();
+    assert_eq!(api.json("pins")["pins"], *frozen.fact("pins"));
+    assert_eq!(frozen.fact("pins").as_array().unwrap().len(), 2);
+    let [mut now, mut then] = [api.json("deletions")["deletions"].take(), frozen.fact("deletions").clone()]
+        .map(|mut all| all[0].take());
+    // Taken before the deletion, and so with what is gone. Of later ones it cannot always be told.
+    let first = &frozen.each_backup()[0].0;
+    for said in [&mut now, &mut then] {
+        let named = said["backups"].take();
+        assert!(named.as_array().unwrap().iter().any(|backup| backup["id"] == **first), "{named}");
+    }
+    // What is said of a deletion since then.
+    then["damagedStoreKept"] = false.into();
+    assert_eq!(now, then);
+    assert_eq!((&now["state"], &now["traceCount"]), (&"done".into(), &frozen.traces("deleted").len().into()));
+    let listed = api.json("backups")["backups"].take();
+    let listed = listed.as_array().unwrap().iter().map(|backup| backup["id"].as_str().unwrap().to_owned());
+    let taken = frozen.each_backup().into_iter().map(|(id, _)| id);
+    assert_eq!(listed.collect::<BTreeSet<_>>(), taken.collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn frozen_directories_answer_and_are_taken_over() {
+    for format in FORMATS {
+        let frozen = Frozen::unpack(format);
+        let (data, kept) = (frozen.data(), frozen.traces("kept"));
+        let let_go = frozen.traces("letGo").len();
+        let server = serve(&data).start();
+        let first = answers(&frozen, &server, &kept);
+        assert_counts(&first, &frozen, &kept, let_go);
+        assert_records(&frozen, &server);
+        for gone in frozen.traces("deleted").iter().chain(&frozen.traces("letGo")) {
+            assert!(server.api().otlp(gone).is_none(), "{gone} is back");
+        }
+        server.stop();
+        // Merged blocks are read as they are since format 2; there is nothing to do but to merge fresh ones.
+        let is_settled = |(level, of): &(u8, u16)| *level > 0 && *of >= COLUMNAR;
+        eventually("everything is taken over", || {
+            let server = serve(&data).with(&["--limits", "mergeAge=0s"]).start();
+            assert_eq!(answers(&frozen, &server, &kept), first, "format {format}");
+            assert_records(&frozen, &server);
+            server.stop();
+            of_directory(&data).iter().all(is_settled).then_some(())
+        });
+        let formats: BTreeSet<u16> = of_directory(&data).into_iter().map(|(_, of)| of).collect();
+        assert!(formats.contains(&FORMAT_VERSION), "fresh blocks were not merged into today's format");
+        assert!(format >= COLUMNAR || formats == BTreeSet::from([FORMAT_VERSION]), "{formats:?}");
+        check(&data);
+        let server = serve(&data).start();
+        assert_eq!(answers(&frozen, &server, &kept), first, "format {format}");
+        server.stop();
+    }
+}
+
+/// Also before anything was done to it; and it is what it says it is.
+#[test]
+fn frozen_directories_are_sound_and_of_their_format() {
+    for format in FORMATS {
+        check(&Frozen::unpack(format).data());
+        let blocks = of_directory(&Frozen::unpack(format).data());
+        assert!(blocks.iter().all(|(_, of)| *of == format), "{blocks:?}");
+        for is_fresh in [true, false] {
+            assert!(blocks.iter().any(|(level, _)| (*level == 0) == is_fresh), "{blocks:?}");
+        }
+    }
+}
+
+#[test]
+fn frozen_backups_are_restored() {
+    for format in FORMATS {
+        let frozen = Frozen::unpack(format);
+        let set = frozen.backups().display().to_string();
+        let listed = run(&["backup", "list", &set]);
+        assert!(run(&["backup", "verify", &set]).contains("2 backups verified: 0 files"), "format {format}");
+        for (backup, traces) in frozen.each_backup() {
+            assert!(listed.contains(&backup), "{listed}");
+            let data = tempfile::tempdir().unwrap();
+            let target = data.path().display().to_string();
+            run(&["restore", &set, "--backup", &backup, "--data-dir", &target]);
+            check(data.path());
+            let server = serve(data.path()).start();
+            let restored = answers(&frozen, &server, &traces);
+            // Backups had no counts of what rules let go yet.
+            let let_go = if format == 1 { 0 } else { frozen.traces("letGo").len() };
+            assert_counts(&restored, &frozen, &traces, let_go);
+            server.stop();
+        }
+    }
+}
+
+/// A new format gets a directory of its own before it is released.
+#[test]
+fn the_format_of_today_is_frozen() {
+    let path = archive(FORMAT_VERSION);
+    assert!(path.is_file(), "{} is missing; the README beside it tells how it is made", path.display());
+}
+
+/// Does nothing unless it is asked to: writes what would be frozen beside the archives.
+#[test]
+fn what_the_binary_would_freeze() {
+    if std::env::var_os("SPANDREL_PROPOSE_FIXTURES").is_some() {
+        let written = Written::by_the_binary();
+        written.pack(&archive(written.format()).with_extension("gz.proposed"));
+    }
+}

@@ -1,0 +1,27 @@
+//! Tests of the binary as users, SDKs and scripts meet it: each starts a server (`SPANDREL_BIN`) on ports and a
+//! folder of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+mod backup;
+mod bad_input;
+mod cleaning;
+mod commands;
+mod durability;
+mod edges;
+mod export;
+mod frozen;
+mod full_disk;
+#[cfg(target_os = "linux")]
+mod group_commit;
+mod mesh;
+mod progress;
+mod repair;
+mod retention;
+mod rust_sdk;
+mod sdk;
+mod serve;

@@ -1,0 +1,81 @@
+//! What the decoder takes and refuses, held against the generated types on bodies that were broken
+//! in every way that a network or a careless program breaks them.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use prost::Message;
+use spandrel_proto::otlp::request_from_json;
+use spandrel_tests::arbitrary::{cases, requests};
+use spandrel_tests::decoder::check;
+
+/// One way to break a body.
+#[derive(Debug, Clone)]
+enum Damage {
+    Truncate(Index),
+    Flip(Index, u8),
+    Put(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, usize),
+    Repeat(Index, usize),
+}
+
+impl Damage {
+    fn apply(&self, body: &mut Vec<u8>) {
+        let len = body.len();
+        if len == 0 {
+            return;
+        }
+        let piece = |at: usize, length: usize| at..(at + length).min(len);
+        match self {
+            Self::Truncate(at) => body.truncate(at.index(len)),
+            Self::Flip(at, bit) => body[at.index(len)] ^= 1 << (bit % 8),
+            Self::Put(at, byte) => body[at.index(len)] = *byte,
+            Self::Insert(at, bytes) => drop(body.splice(at.index(len)..at.index(len), bytes.iter().copied())),
+            Self::Remove(at, length) => drop(body.drain(piece(at.index(len), *length))),
+            Self::Repeat(at, length) => {
+                let again = body[piece(at.index(len), *length)].to_vec();
+                body.splice(at.index(len)..at.index(len), again);
+            }
+        }
+    }
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        1 => any::<Index>().prop_map(Damage::Truncate),
+        4 => (any::<Index>(), any::<u8>()).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        4 => (any::<Index>(), 0u8..0x40).prop_map(|(at, byte)| Damage::Put(at, byte)),
+        1 => (any::<Index>(), vec(any::<u8>(), 1..5)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+        1 => (any::<Index>(), 1usize..6).prop_map(|(at, length)| Damage::Remove(at, length)),
+        1 => (any::<Index>(), 1usize..30).prop_map(|(at, length)| Damage::Repeat(at, length)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(cases(6000))]
+
+    #[test]
+    fn broken_bodies_are_judged_as_the_oracle_does(request in requests(), damage in vec(damage(), 0..4)) {
+        let mut body = request.encode_to_vec();
+        damage.iter().for_each(|damage| damage.apply(&mut body));
+        check(&body);
+    }
+
+    #[test]
+    fn foreign_bytes_are_refused_not_followed(body in vec(any::<u8>(), 0..100)) {
+        check(&body);
+        let _ = request_from_json(&body);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(100))]
+
+    /// At every single byte.
+    #[test]
+    fn truncated_bodies_are_judged_as_the_oracle_does(request in requests()) {
+        let body = request.encode_to_vec();
+        (0..=body.len()).for_each(|length| check(&body[..length]));
+    }
+}

@@ -1,0 +1,237 @@
+//! What is sought in files in vain, once it was deleted, would be found there: in each kind of section, packed
+//! as it may be. And no filter goes on saying "perhaps" of what is gone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use spandrel_block::{BlockKey, CatalogRow, FilterPart, Header, Number, Section, SectionKind, Token};
+use spandrel_proto::otlp::{DecodeLimits, decode_request};
+use spandrel_proto::{TenantId, TimeRange};
+use spandrel_rocks::Durability;
+use spandrel_storage::plan::ScanPlan;
+use spandrel_storage::{Cleaning, Engine, TraceStore};
+use spandrel_tests::contract::cleaning::{finish, with};
+use spandrel_tests::forensics::{How, sightings};
+use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::spans::{SECOND, Sent, sent, text, with_unknown_fields};
+
+/// The user whose traces go.
+const USER: &str = "mallory";
+/// A word that stands in one place only, by the place.
+const TEXT: &str = "eton-quill";
+const SHARED: &str = "lenient-osier";
+const NAME: &str = "stolen-rite";
+const RESOURCE: &str = "inlet-stone";
+const SERVICE: &str = "resin-toil";
+const OPAQUE: &str = "ornate-sill";
+const FRESH: &str = "silent-tenor";
+/// A number that is packed among others.
+const NUMBER: i64 = 4_111_111_111_111_111;
+
+const TRACES: u64 = 12_000;
+const FRESH_TRACES: std::ops::Range<u64> = 20_001..20_400;
+
+/// A span like thousands of others, with enough text of its own that zstd has something to do.
+fn plain(n: u64) -> Sent {
+    let note =
+        format!("note {} to order {}: letters are sent to the listed stores, line {n}", n % 97, n * 7919);
+    let number = Any::IntValue(4_000_000_000_000_000 + (n * n * 7919) as i64);
+    sent(n, n)
+        .name(&format!("list orders {}", n % 50))
+        .at(n * SECOND / 100, 1_000 + n)
+        .with("note", text(&note))
+        .with("card", number)
+        .with("region", text(&format!("the stores listed in region {}", n % 61)))
+}
+
+/// With another region.
+fn in_region(n: u64, region: &str) -> Sent {
+    let mut sent = plain(n);
+    sent.span.attributes[2].value = any(text(&format!("the stores listed in region {region}")));
+    marked(sent)
+}
+
+fn any(value: Any) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(value) })
+}
+
+/// Adds the user, so that the trace goes.
+fn marked(sent: Sent) -> Sent {
+    sent.with("user", text(USER))
+}
+
+/// The same with a word where its note has the number of the line.
+fn with_note(n: u64, word: &str) -> Sent {
+    let mut sent = plain(n);
+    let note =
+        format!("note {} to order {}: letters are sent to the listed stores, line {word}", n % 97, n * 7919);
+    sent.span.attributes[0].value = any(text(&note));
+    marked(sent)
+}
+
+/// The trace of a number: one with a word, and so of the user, or one of the others.
+fn trace(n: u64) -> Sent {
+    match n {
+        55 => with_note(n, TEXT),
+        66 => marked(plain(n).name(&format!("list orders of {NAME}"))),
+        77 => marked(plain(n).on_resource("listed.in", text(&format!("the stores of {RESOURCE}")))),
+        88 => marked(plain(n).service(&format!("stores of {SERVICE}"))),
+        99 => {
+            let mut sent = plain(n);
+            sent.span.attributes[1].value = any(Any::IntValue(NUMBER));
+            marked(sent)
+        }
+        20_111 => with_note(n, FRESH),
+        // In each page, so that they share it.
+        n if n % 300 == 1 && n < TRACES => in_region(n, SHARED),
+        n => plain(n),
+    }
+}
+
+/// The trace with what the generated types would drop.
+fn put_opaque(harness: &Harness) {
+    let opaque = format!("letters sent to the listed stores of {OPAQUE}");
+    let request = with_unknown_fields(&marked(plain(TRACES + 1)), &opaque);
+    let decoded = decode_request(request.into(), &DecodeLimits::default()).unwrap();
+    harness.store().append(&TenantId::default(), &[decoded]).unwrap();
+}
+
+/// What lies in a merged block, and in nothing else: fresh blocks and logs, which had it first, are gone.
+fn put_merged(harness: &Harness) {
+    for part in 0..6 {
+        let spans: Vec<Sent> = (1..=TRACES).filter(|n| n % 6 == part).map(trace).collect();
+        harness.append(&spans);
+    }
+    put_opaque(harness);
+    harness.store().seal_all();
+    assert_eq!(harness.store().status().unsealed_span_count, 0);
+    harness.maintain(3);
+    let mut begin = true;
+    while !harness.engine().purge(begin).unwrap() {
+        begin = false;
+    }
+}
+
+fn put_fresh(harness: &Harness) {
+    harness.append(&FRESH_TRACES.map(trace).collect::<Vec<Sent>>());
+}
+
+/// How something is seen in the files of a kind.
+fn seen(directory: &Path, extension: &str, sought: &[u8]) -> BTreeSet<How> {
+    let of_kind = |path: &Path| path.extension().is_some_and(|found| found == extension);
+    sightings(directory, sought)
+        .into_iter()
+        .filter(|(path, _)| of_kind(path))
+        .flat_map(|(_, hows)| hows)
+        .collect()
+}
+
+/// A number as it stands in an attribute on the wire.
+fn on_the_wire(number: i64) -> Vec<u8> {
+    let mut out = vec![3 << 3];
+    prost::encoding::encode_varint(number as u64, &mut out);
+    out
+}
+
+/// Everything that is sought.
+fn all() -> Vec<Vec<u8>> {
+    let texts = [TEXT, SHARED, NAME, RESOURCE, SERVICE, OPAQUE, FRESH, USER];
+    texts.iter().map(|text| text.as_bytes().to_vec()).chain([on_the_wire(NUMBER)]).collect()
+}
+
+fn section(engine: &dyn Engine, key: &BlockKey, section: &Section) -> Bytes {
+    section.decode(engine.get_range(key, section.range()).unwrap()).unwrap()
+}
+
+/// How many blocks have filters that say "perhaps" of a token, of how many that have filters.
+fn perhaps(engine: &dyn Engine, token: Token) -> (usize, usize) {
+    let (mut yes, mut all) = (0, 0);
+    for (key, row) in engine.read().unwrap() {
+        let bytes = u64::from(CatalogRow::decode(&row).unwrap().header_bytes);
+        let header = Header::parse(&engine.get_range(&key, 0..bytes).unwrap()).unwrap();
+        let (parts, pages) = (header.pages(SectionKind::Filter), header.pages(SectionKind::Core).len());
+        let Some(part) = parts.get(FilterPart::of_token(token, parts.len())) else { continue };
+        let part =
+            FilterPart::decode(section(engine, &key, part), parts.len(), pages, header.version()).unwrap();
+        all += 1;
+        yes += usize::from(
+            part.resources_may_have(token) || (0..pages).any(|page| part.page_knows(page, token)),
+        );
+    }
+    (yes, all)
+}
+
+fn tokens() -> Vec<Token> {
+    let of = |key: &str, value: &str| Token::of_key(key).with_string(value);
+    vec![
+        of("user", USER),
+        Token::of_key("user"),
+        of("region", &format!("the stores listed in region {SHARED}")),
+        of("listed.in", &format!("the stores of {RESOURCE}")),
+        of("service.name", &format!("stores of {SERVICE}")),
+        Token::of_key("card").with_number(Number::Int(NUMBER)),
+    ]
+}
+
+/// Where each word is, once its block is merged and nothing else is left: how it is seen among the blocks, and
+/// whether RocksDB has it in what it compresses itself.
+fn assert_merged_is_seen(directory: &Path) {
+    let hidden = BTreeSet::from([How::Inflated, How::Rebuilt]);
+    for (word, in_tables) in
+        [(TEXT, false), (SHARED, false), (NAME, true), (RESOURCE, false), (SERVICE, true), (OPAQUE, false)]
+    {
+        assert_eq!(seen(directory, "blob", word.as_bytes()), hidden, "{word}");
+        let tables = if in_tables { BTreeSet::from([How::Inflated]) } else { BTreeSet::new() };
+        assert_eq!(seen(directory, "sst", word.as_bytes()), tables, "{word}");
+    }
+    // No frame has it as a sender wrote it.
+    assert_eq!(seen(directory, "blob", &on_the_wire(NUMBER)), BTreeSet::from([How::Rebuilt]));
+}
+
+/// What was not merged yet, in the log alone and then in a file of blocks.
+fn assert_fresh_is_seen(harness: &Harness, directory: &Path) {
+    for extension in ["log", "blob"] {
+        let seen = seen(directory, extension, FRESH.as_bytes());
+        assert!(seen.is_superset(&BTreeSet::from([How::Inflated, How::Rebuilt])), "{extension}: {seen:?}");
+        harness.engine().flush().unwrap();
+    }
+}
+
+#[test]
+fn every_section_is_seen_through_and_nothing_is_left_in_any() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let mut harness = Harness::new(Ground::Rocks(directory.clone(), Durability::Sync));
+    put_merged(&harness);
+    assert_merged_is_seen(directory.path());
+    for token in tokens() {
+        assert_eq!(perhaps(&**harness.engine(), token), (1, 1));
+    }
+    put_fresh(&harness);
+    assert_fresh_is_seen(&harness, directory.path());
+
+    let plan = ScanPlan { predicate: with("user", USER), range: TimeRange::ALL };
+    let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
+    finish(&harness, &deletion);
+    let region = "the stores listed in region 7";
+    let stay = |n: &u64| n % 61 == 7 && trace(*n) == plain(*n);
+    let neighbours = (1..=TRACES).chain(FRESH_TRACES).filter(stay).count();
+    for _ in 0..2 {
+        for word in all() {
+            let seen = sightings(directory.path(), &word);
+            assert!(seen.is_empty(), "{}: {seen:?}", String::from_utf8_lossy(&word));
+        }
+        for token in tokens() {
+            let (yes, all) = perhaps(&**harness.engine(), token);
+            assert!(yes == 0 && all > 0, "{yes} of {all} filters say \"perhaps\" of {token:?}");
+        }
+        assert!(harness.find(with("user", USER)).is_empty());
+        // What stays is still found, also by what was beside it.
+        assert_eq!(harness.find(with("region", region)).len(), neighbours);
+        harness.restart();
+        harness.store().seal_all();
+    }
+}

@@ -1,0 +1,28 @@
+//! Tests of the store inside this process: its contract on every engine, models of it, what it costs, and
+//! what backups, repairs and upgrades make of it. Those that end a process or lose power are in `crash`,
+//! those of a running server in `e2e`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may stop at the first surprise"
+)]
+
+mod carry;
+mod cleaning_model;
+mod contract;
+mod decoder;
+mod edges;
+mod faults;
+mod forensics;
+mod grace;
+mod lookups;
+mod lossless;
+mod merging;
+mod model;
+mod named_backups;
+mod purge;
+mod records;
+mod repair;
+mod safekeeping;
+mod upgrade;

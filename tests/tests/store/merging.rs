@@ -1,0 +1,132 @@
+//! When merges take place: not while ingest is busy, unless too much would wait for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use spandrel_proto::{TenantId, UnixNanos};
+use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
+use spandrel_tests::spans::{BEGIN, decoded, sent};
+
+/// Time passes when somebody looks at the clock, and stands still otherwise: whoever looks often is busy.
+struct Ticking(AtomicU64);
+
+const TICK: u64 = 10_000_000;
+const BLOCKS: u64 = 80;
+
+impl Clock for Ticking {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.0.fetch_add(TICK, Ordering::Relaxed))
+    }
+}
+
+/// A store that was just busy with as many fresh blocks as are merged at other times.
+fn busy(config: StoreConfig) -> BlockTraceStore {
+    let clock = Arc::new(Ticking(AtomicU64::new(BEGIN)));
+    let store = BlockTraceStore::open(Arc::new(MemoryEngine::default()), clock, config).unwrap();
+    for n in 1..=BLOCKS {
+        store.append(&TenantId::default(), &[decoded(&[sent(n, 1)])]).unwrap();
+        // Which begins to count with the first one.
+        assert!(n > 1 || !store.maintain(), "a merge of one block");
+    }
+    store
+}
+
+/// Nothing is ever too old.
+fn patient() -> StoreConfig {
+    StoreConfig { merge_age: Duration::from_secs(3600), ..StoreConfig::default() }
+}
+
+fn unsealed(store: &BlockTraceStore) -> u64 {
+    store.status().unsealed_span_count
+}
+
+#[test]
+fn merges_wait_while_ingest_is_busy_and_no_longer() {
+    let store = busy(patient());
+    assert!(!store.maintain());
+    assert_eq!(unsealed(&store), BLOCKS);
+    // Some rounds later nobody has appended anything for a while.
+    let rounds = (0..1000).take_while(|_| !store.maintain()).count();
+    assert!(rounds < 1000);
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_for_ever_more_spans() {
+    let store = busy(StoreConfig { merge_spans: BLOCKS, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_until_senders_are_sent_away() {
+    let store = busy(StoreConfig { max_unsealed_spans: BLOCKS / 3 * 4, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_until_senders_are_sent_away_for_others() {
+    let config = StoreConfig { max_unsealed_spans: BLOCKS / 3 * 8, ..patient() };
+    let store = busy(config);
+    assert!(!store.maintain(), "half of what may wait");
+    let other = TenantId::new("other").unwrap();
+    store.append(&other, &[decoded(&(1..=BLOCKS).map(|n| sent(n, 1)).collect::<Vec<_>>())]).unwrap();
+    assert!(store.maintain());
+}
+
+#[test]
+fn busy_merges_wait_no_less_than_others() {
+    let store = busy(StoreConfig { merge_blocks: 1_000, merge_blocks_busy: 2, ..patient() });
+    assert!(!store.maintain());
+    assert_eq!(unsealed(&store), BLOCKS);
+}
+
+#[test]
+fn merges_do_not_wait_for_ever_more_blocks() {
+    let store = busy(StoreConfig { merge_blocks_busy: BLOCKS as usize, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_do_not_wait_until_blocks_are_old() {
+    let store = busy(StoreConfig { merge_age_busy: Duration::from_secs(1), ..patient() });
+    assert!(!store.maintain(), "old at other times, either");
+    let store = busy(StoreConfig {
+        merge_age: Duration::from_secs(1),
+        merge_age_busy: Duration::from_secs(3600),
+        ..patient()
+    });
+    assert!(!store.maintain(), "not while it is busy");
+    let at_once = Duration::from_secs(1);
+    let store = busy(StoreConfig { merge_age: at_once, merge_age_busy: at_once, ..patient() });
+    assert!(store.maintain());
+    assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn merges_of_large_spans_take_fewer_of_them() {
+    let store = busy(StoreConfig { merge_spans: BLOCKS, sealed_bytes: 16_000, ..patient() });
+    assert!(store.maintain());
+    assert!((BLOCKS / 2..BLOCKS).contains(&unsealed(&store)), "{} spans wait", unsealed(&store));
+    store.seal_all();
+    assert_eq!(unsealed(&store), 0);
+}
+
+/// Of the two threads that do background work, one at a time has something to do.
+#[test]
+fn work_that_can_wait_is_left_alone_when_senders_would_be_sent_away() {
+    let store = busy(StoreConfig { max_unsealed_spans: BLOCKS / 3 * 4, ..patient() });
+    assert!(!store.maintain_at_leisure());
+    assert_eq!(unsealed(&store), BLOCKS, "it is left to those who do not give way");
+    assert!(store.catch_up());
+    assert_eq!(unsealed(&store), 0);
+    let store = busy(StoreConfig { merge_spans: BLOCKS, ..patient() });
+    assert!(!store.catch_up());
+    assert_eq!(unsealed(&store), BLOCKS, "there is time");
+    assert!(store.maintain_at_leisure());
+    assert_eq!(unsealed(&store), 0);
+}

@@ -1,0 +1,321 @@
+//! Blocks of an older format in a store of today: they answer every question, and background work
+//! takes them over into today's format without anybody noticing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use spandrel_block::{BlockId, BlockKey, CatalogRow, FORMAT_VERSION, Hour, verify};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
+use spandrel_storage::engine::{Change, NewBlock};
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
+use spandrel_storage::{Engine, StoredSpan, TraceStore};
+use spandrel_tests::contract::aggregate;
+use spandrel_tests::frozen::levels_and_formats;
+use spandrel_tests::harness::{Ground, Harness, config, plan};
+use spandrel_tests::spans::{HOUR, MINUTE, sent, trace_id};
+
+/// What the frozen block of format 1 holds: see `storage/block/tests/frozen/version_1.rs`.
+const SPANS: u64 = 402;
+const START: u64 = 1_700_000_000_000_000_000;
+/// When its spans arrived.
+const ARRIVED: u64 = START / HOUR * HOUR;
+
+fn fixture(name: &str) -> Bytes {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../storage/block/fixtures").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
+}
+
+/// Puts the frozen block of format 1 into an engine; `level` is that of its catalog row: 0 for a block
+/// that was never merged.
+fn put_old_block(engine: &dyn Engine, id: u64, level: u8) -> BlockKey {
+    put_frozen(engine, "v1", id, level)
+}
+
+/// Puts a frozen block into an engine, as the program that wrote it did.
+fn put_frozen(engine: &dyn Engine, version: &str, id: u64, level: u8) -> BlockKey {
+    let bytes = fixture(&format!("block-{version}.bin"));
+    let mut row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
+    row.meta.level = level;
+    let index = verify(bytes.clone()).unwrap().traces.entries().to_vec();
+    let key =
+        BlockKey { tenant: TenantId::default(), hour: Hour::of(UnixNanos(ARRIVED)), block: BlockId(id) };
+    let add = NewBlock { id: key.block, row: row.encode().unwrap(), bytes, short_lived: level == 0, index };
+    let change = Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![add], removes: vec![] };
+    engine.commit(&change).unwrap();
+    key
+}
+
+/// A store that finds such blocks when it opens.
+fn store_with(ground: Ground, levels: &[u8]) -> Harness {
+    let engine = ground.engine().unwrap();
+    for (id, level) in levels.iter().enumerate() {
+        put_old_block(&*engine, 1 + id as u64, *level);
+    }
+    drop(engine);
+    Harness::at(ground, config(), ARRIVED + MINUTE).unwrap()
+}
+
+/// The formats of the blocks of the catalog.
+fn formats(harness: &Harness) -> Vec<u16> {
+    levels_and_formats(&**harness.engine()).into_iter().map(|(_, format)| format).collect()
+}
+
+fn id(n: u8) -> TraceId {
+    TraceId::from_bytes([n; 16])
+}
+
+/// Everything that somebody may ask, in a form that can be compared.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    traces: Vec<Vec<(Bytes, Bytes, Bytes)>>,
+    searches: Vec<String>,
+    counts: BTreeMap<String, (u64, u64, u64)>,
+    edges: Vec<String>,
+    names: Vec<String>,
+    spans: u64,
+}
+
+fn ask(harness: &Harness) -> Answers {
+    let (store, tenant) = (harness.store(), TenantId::default());
+    let wire = |span: StoredSpan| (span.resource, span.scope, span.span);
+    let traces = [id(1), id(2)].map(|id| {
+        let spans = store.trace(&tenant, id).unwrap().unwrap();
+        let damage = spans.damage();
+        let spans: Vec<_> = spans.map(|span| wire(span.unwrap())).collect();
+        assert_eq!(damage.blocks(), 0);
+        spans
+    });
+    let key = |key: &str| Field::Attribute(AttributeScope::Any, key.to_owned());
+    let text = |text: &str| Comparison::Eq(Literal::String(text.to_owned()));
+    let predicates = [
+        Predicate::All,
+        Predicate::Compare(Field::Name, text("read")),
+        Predicate::Compare(key("service.name"), text("shop")),
+        Predicate::Compare(key("cache.hit"), Comparison::Eq(Literal::Bool(true))),
+        Predicate::Compare(key("http.response.status_code"), Comparison::Ge(Literal::Int(404))),
+        Predicate::Compare(key("noise"), text("no such text")),
+        Predicate::Exists(key("noise")),
+        Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true))),
+        Predicate::Compare(Field::Duration, Comparison::Gt(Literal::Int(399))),
+    ];
+    let mut searches = Vec::new();
+    for predicate in predicates {
+        for order in [Order::Newest, Order::Longest, Order::MostSpans] {
+            let answer = harness.search(&SearchPlan { order, ..plan(predicate.clone()) });
+            assert!(!answer.partial, "{predicate:?}");
+            searches.push(format!("{predicate:?} {order:?}: {:?}", answer.traces));
+        }
+    }
+    let counts = aggregate::answer(harness, &aggregate::plan()).into_iter();
+    let counts = counts
+        .map(|(key, (requests, errors, latency))| (format!("{key:?}"), (requests, errors, latency.max())));
+    let dependencies = store.dependencies(&tenant, TimeRange::ALL).unwrap();
+    assert!(!dependencies.partial);
+    let mut names = store.services(&tenant);
+    names.extend(
+        ["shop", "cart"]
+            .iter()
+            .flat_map(|service| store.operations(&tenant, service))
+            .map(|operation| format!("{operation:?}")),
+    );
+    Answers {
+        traces: traces.into(),
+        searches,
+        counts: counts.collect(),
+        edges: dependencies.edges.iter().map(|edge| format!("{edge:?}")).collect(),
+        names,
+        spans: store.status().span_count,
+    }
+}
+
+/// That the answers are those of the fixture's spans, and not only the same every time.
+fn check(answers: &Answers) {
+    assert_eq!(answers.traces.iter().map(Vec::len).collect::<Vec<_>>(), [2, SPANS as usize - 2]);
+    let found = |at: usize| answers.searches[3 * at].matches("TraceSummary").count();
+    assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(found), [2, 1, 1, 1, 1, 0, 1, 1], "{:#?}", answers.searches);
+    assert_eq!(answers.counts.values().map(|counts| counts.0).sum::<u64>(), SPANS, "{:?}", answers.counts);
+    assert!(
+        answers.edges.iter().any(|edge| edge.contains("shop") && edge.contains("cart")),
+        "{:?}",
+        answers.edges
+    );
+    assert!(answers.names.starts_with(&["cart".to_owned(), "shop".to_owned()]), "{:?}", answers.names);
+    assert_eq!(answers.spans, SPANS);
+}
+
+/// As one that a merge has replaced.
+#[test]
+fn a_block_that_was_taken_over_stays_for_its_grace() {
+    let mut harness = store_with(Ground::memory(), &[1]);
+    harness.config.replaced_grace = Duration::from_secs(60);
+    harness.restart();
+    harness.maintain(2);
+    assert_eq!(formats(&harness), [FORMAT_VERSION]);
+    assert_eq!(harness.engine().unreferenced().unwrap().len(), 1);
+    harness.clock.advance(MINUTE);
+    harness.maintain(1);
+    assert_eq!(harness.engine().unreferenced().unwrap(), []);
+}
+
+#[test]
+fn old_blocks_answer_everything_and_are_taken_over() {
+    for ground in [Ground::memory(), Ground::quick_rocks()] {
+        let mut harness = store_with(ground, &[1]);
+        let before = ask(&harness);
+        check(&before);
+        assert_eq!(formats(&harness), [1], "a question rewrote a block");
+        assert!(harness.store().refusal().is_none());
+        harness.maintain(1);
+        assert_eq!(formats(&harness), [FORMAT_VERSION]);
+        assert_eq!(ask(&harness), before);
+        // Once: there is nothing left to take over.
+        let block = harness.engine().read().unwrap();
+        harness.maintain(2);
+        assert_eq!(harness.engine().read().unwrap(), block);
+        harness.whatever_happens(|harness| assert_eq!(ask(harness), before));
+        // The old block is gone for good, and its level did not rise.
+        assert_eq!(harness.engine().stored_blocks().unwrap().len(), 1);
+        let row = CatalogRow::decode(&harness.engine().read().unwrap()[0].1).unwrap();
+        assert_eq!((row.meta.level, row.meta.spans), (1, SPANS as u32));
+        assert_eq!(harness.store().status().damaged_blocks, 0);
+    }
+}
+
+/// Blocks of all columnar formats that hold the same are read as they are and answer the same.
+#[test]
+fn columnar_blocks_are_read_as_they_are() {
+    let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
+    let key = |key: &str| Field::Attribute(AttributeScope::Span, key.to_owned());
+    let number = Comparison::Ge(Literal::Int(404));
+    let predicates = [
+        Predicate::All,
+        Predicate::Compare(key("text"), text("täxt")),
+        Predicate::Compare(key("text"), text("no such text")),
+        Predicate::Compare(key("int"), number),
+        Predicate::Exists(key("flag")),
+    ];
+    let answers = |version: &str, level: u8| {
+        let ground = Ground::memory();
+        put_frozen(&*ground.engine().unwrap(), version, 1, level);
+        let mut harness = Harness::at(ground, config(), ARRIVED + MINUTE).unwrap();
+        let ask = |harness: &Harness| {
+            let found = predicates.clone().map(|predicate| harness.search(&plan(predicate)));
+            assert!(found.iter().all(|answer| !answer.partial), "{version}");
+            found.map(|answer| format!("{:?}", answer.traces))
+        };
+        let before = ask(&harness);
+        harness.maintain(2);
+        if level > 0 {
+            assert_eq!(formats(&harness), [version[1..2].parse::<u16>().unwrap()], "rewritten");
+        }
+        harness.store().seal_all();
+        assert_eq!(ask(&harness), before);
+        assert_eq!(harness.store().status().unsealed_span_count, 0);
+        harness.whatever_happens(|harness| assert_eq!(ask(harness), before));
+        before
+    };
+    let first = answers("v2", 1);
+    assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
+    let others =
+        [("v3", 1), ("v4", 1), ("v5", 1), ("v2-fresh", 0), ("v3-fresh", 0), ("v4-fresh", 0), ("v5-fresh", 0)];
+    for (version, level) in others {
+        assert_eq!(answers(version, level), first, "{version}");
+    }
+}
+
+/// Blocks that were never merged are merged with what arrives now.
+#[test]
+fn old_fresh_blocks_are_merged_with_new_ones() {
+    for ground in [Ground::memory(), Ground::quick_rocks()] {
+        let mut harness = store_with(ground, &[0]);
+        let before = ask(&harness);
+        check(&before);
+        harness.append(&[sent(7, 1), sent(7, 2)]);
+        assert_eq!(ask(&harness).traces, before.traces);
+        harness.restart();
+        assert_eq!(harness.trace(trace_id(7)).len(), 2);
+        harness.store().seal_all();
+        assert_eq!(formats(&harness), [FORMAT_VERSION], "not merged into one block");
+        harness.whatever_happens(|harness| {
+            assert_eq!(ask(harness).traces, before.traces);
+            assert_eq!(harness.trace(trace_id(7)).len(), 2);
+            assert_eq!(harness.store().status().span_count, SPANS + 2);
+        });
+    }
+}
+
+/// The same spans twice, in an old block and an old fresh one: each is shown once.
+#[test]
+fn several_old_blocks_are_taken_over_one_by_one() {
+    let mut harness = store_with(Ground::memory(), &[1, 1, 2]);
+    let traces = ask(&harness).traces;
+    assert_eq!(traces.iter().map(Vec::len).collect::<Vec<_>>(), [2, SPANS as usize - 2]);
+    for done in 1..=3 {
+        harness.maintain(1);
+        let taken_over = formats(&harness).iter().filter(|format| **format == FORMAT_VERSION).count();
+        assert_eq!(taken_over, done);
+        assert_eq!(ask(&harness).traces, traces);
+        harness.restart();
+    }
+    let levels: Vec<u8> = harness
+        .engine()
+        .read()
+        .unwrap()
+        .iter()
+        .map(|(_, row)| CatalogRow::decode(row).unwrap().meta.level)
+        .collect();
+    assert_eq!(levels, [1, 1, 2]);
+}
+
+/// A block of a newer format, put there by a program that knew it. Nothing is set aside, or taken for damage, and
+/// dropped in the end: the store does not open, and says why.
+#[test]
+fn a_store_with_a_newer_block_does_not_open() {
+    for level in [0, 1] {
+        for ground in [Ground::memory(), Ground::quick_rocks()] {
+            let engine = ground.engine().unwrap();
+            let bytes = fixture("block-newer.bin");
+            let mut row = CatalogRow::decode(&fixture("row-v5.bin")).unwrap();
+            row.meta.level = level;
+            let row = row.encode().unwrap();
+            let add = NewBlock { id: BlockId(7), row, bytes, short_lived: level == 0, index: vec![] };
+            let (tenant, hour) = (TenantId::default(), Hour::of(UnixNanos(ARRIVED)));
+            engine.commit(&Change { tenant, hour, adds: vec![add], removes: vec![] }).unwrap();
+            let before = engine.read().unwrap();
+            drop(engine);
+            let Err(error) = Harness::at(ground.clone(), config(), ARRIVED + MINUTE) else {
+                panic!("it opened")
+            };
+            assert_eq!(
+                error,
+                "block 7 of tenant default: block format 65535 is newer than this program (format 5); use a newer Spandrel"
+            );
+            let engine = ground.engine().unwrap();
+            assert_eq!(engine.read().unwrap(), before);
+            let report = spandrel_storage::check::check(&*engine, &mut |_| true).unwrap();
+            assert!(
+                report.findings.iter().any(|finding| finding.detail.contains("use a newer Spandrel")),
+                "{report:?}"
+            );
+        }
+    }
+}
+
+/// A block of format 1 that is damaged is told, served without, and never rewritten.
+#[test]
+fn a_damaged_old_block_stays() {
+    let Ground::Memory(engine) = Ground::memory() else { panic!("memory") };
+    let key = put_old_block(&engine, 1, 1);
+    engine.damage(&key, 60_000);
+    let harness = Harness::at(Ground::Memory(engine.clone()), config(), ARRIVED + MINUTE).unwrap();
+    harness.append(&[sent(7, 1)]);
+    let answer = harness.search(&plan(Predicate::All));
+    assert!(answer.partial);
+    assert_eq!(answer.traces.len(), 1);
+    assert!(harness.store().status().damaged_blocks > 0);
+    harness.maintain(3);
+    harness.store().seal_all();
+    assert!(engine.block_keys().contains(&key), "a block that cannot be read was dropped");
+}
