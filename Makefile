@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check fuzz bench env fmt clean
+.PHONY: help run demo build test check fuzz bench picture env fmt clean
 
 help: ## List these commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$${text/\$$\$$/\$$}"; done
@@ -35,6 +35,9 @@ fuzz: ## Fuzz the decoders for SECONDS each (default 60)
 
 bench: ## Measure a real server against its bars, at 1M and 5M spans (PROFILE=0: without a flame graph)
 	@scripts/bench.sh $(ARGS)
+
+picture: build ## Take the README's picture again: a trace of the demo in the web UI
+	@scripts/picture.sh
 
 env: ## Print the environment of the tests, for: eval "$$(make -s env)"
 	@scripts/env.sh
