@@ -49,7 +49,7 @@ pub fn page(path: &str) -> Option<Asset> {
     asset(path).or_else(|| is_page(path).then(index))
 }
 
-/// Whether the app's own router (in `ui/src/App.tsx`) has a page at a path.
+/// Whether the app (`ui/src/address/routes.ts`) has a page at a path.
 fn is_page(path: &str) -> bool {
     let mut parts = path.trim_matches('/').split('/');
     let parts = (parts.next(), parts.next(), parts.next());
@@ -92,15 +92,16 @@ mod tests {
 
     #[test]
     fn every_page_of_the_app_leads_to_the_index() {
-        let router = include_str!("../src/App.tsx");
-        let routes: Vec<_> =
-            router.split("<Route path=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let source = include_str!("../src/address/routes.ts");
+        let listed = source.split_once("ROUTES = [").and_then(|(_, rest)| rest.split_once(']')).unwrap().0;
+        let routes: Vec<_> = listed.split('"').skip(1).step_by(2).collect();
         assert!(routes.contains(&"/trace/:id"), "{routes:?}");
         for route in routes {
             assert_eq!(page(route), Some(index()), "{route}");
         }
         assert_eq!(page("/services/"), Some(index()));
         assert_eq!(page("/services/gate%2Fway"), Some(index()));
+        assert_eq!(page("/services/100%25"), Some(index()));
     }
 
     #[test]

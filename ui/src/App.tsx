@@ -1,6 +1,8 @@
-/** The frame around every page: header, routes, and where the focus goes when the page changes. */
+/** The frame around every page: header, the page that the address names, and where the focus goes when it changes. */
 import { lazy, Suspense, useEffect, useRef } from "react";
-import { Route, Router, Switch, useLocation, useSearch } from "wouter";
+import { usePath, useQuery } from "./address/address";
+import { readPage } from "./address/routes";
+import { ErrorBoundary } from "./components/ErrorBoundary";
 import { Header } from "./components/Header";
 import { Empty, Loading } from "./components/States";
 import { useTitle } from "./components/useTitle";
@@ -10,20 +12,20 @@ import { TracePage } from "./trace/TracePage";
 const ServicesPage = lazy(() => import("./services/ServicesPage"));
 const ServicePage = lazy(() => import("./services/ServicePage"));
 
-export function App({ base }: { base: string }) {
+export function App() {
   return (
-    <Router base={base}>
+    <ErrorBoundary>
       <SkipLink />
       <Header />
       <Main />
-    </Router>
+    </ErrorBoundary>
   );
 }
 
 /** Written with its path, because a bare fragment would resolve against the document's base. */
 function SkipLink() {
-  useLocation();
-  useSearch();
+  usePath();
+  useQuery();
   const { pathname, search } = window.location;
   return (
     <a className="skip-link" href={`${pathname}${search}#main`}>
@@ -33,36 +35,42 @@ function SkipLink() {
 }
 
 function Main() {
-  const [location] = useLocation();
+  const path = usePath();
   const main = useRef<HTMLElement>(null);
-  const shown = useRef(location);
+  const shown = useRef(path);
   useEffect(() => {
-    if (shown.current === location) return;
-    shown.current = location;
+    if (shown.current === path) return;
+    shown.current = path;
     main.current?.focus({ preventScroll: true });
     window.scrollTo(0, 0);
-  }, [location]);
+  }, [path]);
   return (
     <main id="main" ref={main} tabIndex={-1}>
-      <Suspense fallback={<Loading label="Loading page" />}>
-        <Switch>
-          <Route path="/">
-            <SearchPage />
-          </Route>
-          <Route path="/trace/:id">{({ id }) => <TracePage key={id} id={id} />}</Route>
-          <Route path="/services">
-            <ServicesPage />
-          </Route>
-          <Route path="/services/:service">
-            {({ service }) => <ServicePage key={service} service={decodeURIComponent(service)} />}
-          </Route>
-          <Route>
-            <NotFound />
-          </Route>
-        </Switch>
-      </Suspense>
+      <ErrorBoundary key={path}>
+        <Suspense fallback={<Loading label="Loading page" />}>
+          <CurrentPage />
+        </Suspense>
+      </ErrorBoundary>
     </main>
   );
+}
+
+function CurrentPage() {
+  const path = usePath();
+  const { params } = useQuery();
+  const page = readPage(path, params);
+  switch (page.name) {
+    case "search":
+      return <SearchPage />;
+    case "trace":
+      return <TracePage key={page.id} id={page.id} />;
+    case "services":
+      return <ServicesPage />;
+    case "service":
+      return <ServicePage key={page.service} service={page.service} />;
+    case "unknown":
+      return <NotFound />;
+  }
 }
 
 function NotFound() {

@@ -1,4 +1,4 @@
-/** Starts the app. The path it lives under comes from the document's `<base>`. */
+/** Starts the app. */
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
@@ -11,10 +11,9 @@ import "./styles/services.css";
 
 const root = document.getElementById("root");
 if (root) {
-  const base = new URL(document.baseURI).pathname.replace(/\/$/, "");
   createRoot(root).render(
     <StrictMode>
-      <App base={base} />
+      <App />
     </StrictMode>,
   );
 }

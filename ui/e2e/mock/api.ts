@@ -60,7 +60,7 @@ function search(traces: Trace[], query: Query): Reply {
     );
   const now = Date.now();
   const start = parseTime(query.get("start") ?? "now-1h", now) ?? 0;
-  const end = parseTime(query.get("end") ?? "now", now) ?? now;
+  const end = parseTime(query.get("end") ?? "", now) ?? Number.POSITIVE_INFINITY;
   const found = traces.flatMap((trace) => {
     const matched = everySpan(trace).filter(({ span, segment }) => {
       const at = nanoToMs(span.startUnixNano);
@@ -132,7 +132,7 @@ function operations(traces: Trace[], service: string): Reply {
 function aggregates(traces: Trace[], query: Query): Reply {
   const now = Date.now();
   const start = parseTime(query.get("start") ?? "now-1h", now) ?? 0;
-  const end = parseTime(query.get("end") ?? "now", now) ?? now;
+  const end = parseTime(query.get("end") ?? "", now) ?? Number.POSITIVE_INFINITY;
   const stepMs = stepOf(query.get("step") ?? "60s");
   const groupBy = (query.get("groupBy") ?? "").split(",").filter(Boolean);
   const groups = new Map<string, { labels: AggregateSeries["labels"]; buckets: Map<number, Span[]> }>();

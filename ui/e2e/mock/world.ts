@@ -1,5 +1,6 @@
 /** A small shop's traces for development without a server: the same ones on every start. */
 import type { KeyValue, Span, SpanEvent, Trace } from "../../src/api/types";
+import { oddSpans } from "../odd";
 import { assemble, type FlatSpan } from "./assemble";
 
 interface Step {
@@ -119,7 +120,26 @@ export function makeWorld(now: bigint): Trace[] {
   traces.push(assemble(oddTrace(now - 60_000_000_000n, traces[3] as Trace)));
   traces.push(assemble(crowdedTrace(BIG_TRACE_ID, BIG_TRACE_SPANS, now - HOUR_NANO / 2n, next, hex)));
   traces.push(assemble(crowdedTrace(MEDIUM_TRACE_ID, MEDIUM_TRACE_SPANS, now - HOUR_NANO / 3n, next, hex)));
-  return traces;
+  return [...traces, ...oddTraces(now)];
+}
+
+function oddTraces(now: bigint): Trace[] {
+  const spans = oddSpans(now);
+  return [...new Set(spans.map((span) => span.traceId))].map((traceId) =>
+    assemble(
+      spans
+        .filter((span) => span.traceId === traceId)
+        .map((span) => ({
+          ...span,
+          instance: "1",
+          start: span.startNano,
+          duration: Number(span.durationNano),
+          status: span.failed ? "ERROR" : "UNSET",
+          attributes: Object.entries(span.attributes).map(([key, value]) => keyValue(key, value)),
+          events: span.events.map(({ name, timeNano }) => ({ name, timeUnixNano: String(timeNano) })),
+        })),
+    ),
+  );
 }
 
 function pick(next: () => number): Step {

@@ -4,6 +4,7 @@
  *
  * URLs are relative to the document's base, so that the app works under any path prefix.
  */
+import { encodeSegment, withQuery } from "../address/text";
 import type { Problem } from "./types";
 
 export type Params = Record<string, string | number | undefined>;
@@ -20,14 +21,9 @@ export class ApiError extends Error {
   }
 }
 
-/** `path` below `/api/v1/`, its segments already encoded. Empty parameters are left out. */
-export function apiUrl(path: string, params: Params = {}): string {
-  const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(params)) {
-    if (value !== undefined && value !== "") query.set(key, String(value));
-  }
-  const text = query.toString();
-  return `api/v1/${path}${text ? `?${text}` : ""}`;
+/** The address of what `segments` name below `/api/v1`. Empty parameters are left out. */
+export function apiUrl(segments: readonly string[], params: Params = {}): string {
+  return withQuery(["api", "v1", ...segments.map(encodeSegment)].join("/"), params);
 }
 
 export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {

@@ -1,14 +1,16 @@
 /** The bar on top of every page: where one can go, and the box that opens a trace by its ID. */
 import { type FormEvent, useState } from "react";
-import { Link, useLocation } from "wouter";
+import { navigate, usePath } from "../address/address";
+import { Link } from "../address/Link";
+import { servicesPath, tracePath } from "../address/routes";
 import { parseTraceId } from "../lib/ids";
 import { THEMES, useTheme } from "./useTheme";
 
 export function Header() {
-  const [location] = useLocation();
+  const path = usePath();
   return (
     <header className="topbar">
-      <Link href="/" className="brand">
+      <Link to="/" className="brand">
         <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
           <path d="M4 26V12A10 10 0 0 1 14 5h14" fill="none" stroke="currentColor" strokeWidth="3" />
           <path d="M12 13h16M12 19h9M17 25h11" stroke="var(--accent)" strokeWidth="3" />
@@ -16,10 +18,10 @@ export function Header() {
         Spandrel
       </Link>
       <nav aria-label="Main">
-        <Link href="/" aria-current={location === "/" ? "page" : undefined}>
+        <Link to="/" aria-current={path === "/" ? "page" : undefined}>
           Search
         </Link>
-        <Link href="/services" aria-current={location.startsWith("/services") ? "page" : undefined}>
+        <Link to={servicesPath()} aria-current={path.startsWith("/services") ? "page" : undefined}>
           Services
         </Link>
       </nav>
@@ -30,7 +32,6 @@ export function Header() {
 }
 
 function TraceBox() {
-  const [, navigate] = useLocation();
   const [text, setText] = useState("");
   const [error, setError] = useState("");
   const submit = (event: FormEvent) => {
@@ -42,7 +43,7 @@ function TraceBox() {
     }
     setText("");
     setError("");
-    navigate(`/trace/${id}`);
+    navigate(tracePath(id));
   };
   return (
     <search className="trace-box">

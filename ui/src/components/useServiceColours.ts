@@ -9,7 +9,7 @@ const MAX_AGE_MS = 60_000;
 
 /** Colours of all services known to the server, those of `shown` kept apart first. */
 export function useServiceColours(shown?: readonly string[]): Map<string, number> {
-  const { data } = useApi<ServicesAnswer>(apiUrl("services"), { maxAge: MAX_AGE_MS, keep: true });
+  const { data } = useApi<ServicesAnswer>(apiUrl(["services"]), { maxAge: MAX_AGE_MS, keep: true });
   return useMemo(() => {
     const known = assignColours(data?.services.map((service) => service.name) ?? []);
     return shown ? assignColours(shown, known) : known;

@@ -1,5 +1,6 @@
 /** The traces found, one dense row each. */
-import { Link } from "wouter";
+import { Link } from "../address/Link";
+import { tracePath } from "../address/routes";
 import type { ServiceCount, TraceSummary } from "../api/types";
 import { FailedMark, ServiceName } from "../components/Service";
 import { useServiceColours } from "../components/useServiceColours";
@@ -69,11 +70,11 @@ interface RowProps {
 function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
   const root = trace.rootService ?? "unknown_service";
   const first = trace.matchedSpanIds[0];
-  const matched = plain || !first ? "" : `?span=${first}`;
+  const path = tracePath(trace.id, { span: plain ? undefined : first });
   return (
     <tr className={trace.errorCount > 0 ? "has-errors" : undefined}>
       <td className="cell-trace">
-        <Link href={`/trace/${trace.id}${matched}`} className="row-link" title={trace.rootName}>
+        <Link to={path} className="row-link" title={trace.rootName}>
           <ServiceName name={root} colour={colours.get(root)} />{" "}
           <span className="operation">{trace.rootName || "(no root)"}</span>
         </Link>

@@ -3,7 +3,8 @@
  * The table below says the same in words, so to a screen reader this is one picture.
  */
 import { type PointerEvent, useMemo, useRef, useState } from "react";
-import { useLocation } from "wouter";
+import { navigate } from "../address/address";
+import { tracePath } from "../address/routes";
 import type { TraceSummary } from "../api/types";
 import { useSize } from "../components/useSize";
 import { formatDuration } from "../lib/duration";
@@ -23,7 +24,6 @@ export function Scatter({ traces, onRange }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
   const layout = useMemo(() => layoutScatter(traces, width, HEIGHT), [traces, width]);
-  const [, navigate] = useLocation();
   const [hover, setHover] = useState<Mark | null>(null);
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null);
 
@@ -79,7 +79,7 @@ export function Scatter({ traces, onRange }: Props) {
               key={mark.trace.id}
               mark={mark}
               onHover={setHover}
-              onOpen={() => navigate(`/trace/${mark.trace.id}`)}
+              onOpen={() => navigate(tracePath(mark.trace.id))}
             />
           ))}
         </svg>

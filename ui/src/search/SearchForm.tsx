@@ -1,5 +1,6 @@
 /** The search form. It edits a draft; only submitting changes the URL. */
 import { type FormEvent, useEffect, useId, useState } from "react";
+import { isDotSegment } from "../address/text";
 import { apiUrl } from "../api/client";
 import type { OperationsAnswer, Order, ServicesAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
@@ -106,10 +107,8 @@ interface FieldsProps {
 
 function FormFields({ form, error, onChange, query, onEditText }: FieldsProps) {
   const id = useId();
-  const services = useApi<ServicesAnswer>(apiUrl("services"), { maxAge: 5000, keep: true });
-  const operations = useApi<OperationsAnswer>(
-    form.service ? apiUrl(`services/${encodeURIComponent(form.service)}/operations`) : null,
-  );
+  const services = useApi<ServicesAnswer>(apiUrl(["services"]), { maxAge: 5000, keep: true });
+  const operations = useApi<OperationsAnswer>(operationsUrl(form.service));
   const serviceNames = services.data?.services.map((service) => service.name) ?? [];
   const names = [...new Set(operations.data?.operations.map((operation) => operation.name))];
   const change = (part: Partial<Form>) => onChange({ ...form, ...part });
@@ -269,6 +268,11 @@ function Select({ label, value, options, onChange }: SelectProps) {
       </select>
     </div>
   );
+}
+
+/** Null where there is nothing to ask, or no path that would arrive as it was written. */
+function operationsUrl(service: string): string | null {
+  return service && !isDotSegment(service) ? apiUrl(["services", service, "operations"]) : null;
 }
 
 function withCurrent(names: string[], current: string): string[] {

@@ -1,10 +1,10 @@
 /** Search: what to look for on the left, what was found on the right, all of it in the URL. */
 import { useEffect, useMemo } from "react";
+import { useQuery } from "../address/address";
 import { apiUrl } from "../api/client";
 import type { StatusAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
 import { Failure, Loading, Warning } from "../components/States";
-import { useQueryString } from "../components/useQueryString";
 import { useTitle } from "../components/useTitle";
 import { plural } from "../lib/numbers";
 import { describeRange } from "../lib/time";
@@ -19,10 +19,10 @@ const EMPTY_STORE_POLL_MS = 3000;
 
 export function SearchPage() {
   useTitle("Search");
-  const { params, set } = useQueryString();
+  const { params, set } = useQuery();
   const search = useMemo(() => readSearch(params), [params]);
   const found = useTraces(search);
-  const status = useApi<StatusAnswer>(apiUrl("status"), { maxAge: 0, keep: true });
+  const status = useApi<StatusAnswer>(apiUrl(["status"]), { maxAge: 0, keep: true });
 
   const storeEmpty = status.data?.spanCount === 0 && found.traces?.length === 0;
   const { reload: reloadStatus } = status;

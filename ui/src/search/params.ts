@@ -1,4 +1,5 @@
 /** The search page's state as it stands in the URL. */
+import { withQuery } from "../address/text";
 import { apiUrl } from "../api/client";
 import { ORDERS, type Order } from "../api/types";
 import { DEFAULT_RANGE, type TimeRange } from "../lib/time";
@@ -54,14 +55,11 @@ export function searchPath(search: Partial<SearchParams>): string {
     limit: DEFAULT_LIMIT,
     ...search,
   };
-  const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(writeSearch(full))) if (value) query.set(key, value);
-  const text = query.toString();
-  return text ? `/?${text}` : "/";
+  return withQuery("/", writeSearch(full));
 }
 
 export function searchUrl(search: SearchParams, cursor?: string): string {
-  return apiUrl("traces", {
+  return apiUrl(["traces"], {
     q: search.query,
     start: search.range.start,
     end: search.range.end,

@@ -1,6 +1,7 @@
 /** One service: rate, errors and latency over time, and its operations. */
 import { useMemo } from "react";
-import { Link } from "wouter";
+import { Link } from "../address/Link";
+import { servicesPath } from "../address/routes";
 import type { AggregatesAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
 import { RangePicker } from "../components/RangePicker";
@@ -22,19 +23,19 @@ import { useRange } from "./useRange";
 export default function ServicePage({ service }: { service: string }) {
   useTitle(service);
   const colours = useServiceColours();
-  const [range, setRange, suffix] = useRange();
+  const { range, setRange, query } = useRange();
   return (
     <div className="page">
       <div className="page-head">
         <div>
           <p className="crumbs">
-            <Link href={`/services${suffix}`}>Services</Link>
+            <Link to={servicesPath(query)}>Services</Link>
           </p>
           <h1 className="page-title">
             <ServiceName name={service} colour={colours.get(service)} />
           </h1>
         </div>
-        <Link className="button" href={searchPath({ query: queryFor({ service }), range })}>
+        <Link className="button" to={searchPath({ query: queryFor({ service }), range })}>
           Find its traces
         </Link>
         <RangePicker range={range} onChange={setRange} />
@@ -137,7 +138,7 @@ function Operations({ service, range }: { service: string; range: TimeRange }) {
         return {
           key: operation,
           name: (
-            <Link href={searchPath({ query: queryFor({ service, operation }), range })}>
+            <Link to={searchPath({ query: queryFor({ service, operation }), range })}>
               {operation || "(no name)"}
             </Link>
           ),

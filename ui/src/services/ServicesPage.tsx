@@ -1,6 +1,7 @@
 /** All services with how much is asked of them, how often they fail, and how long they take. */
 import { useMemo } from "react";
-import { Link } from "wouter";
+import { Link } from "../address/Link";
+import { servicePath } from "../address/routes";
 import { apiUrl } from "../api/client";
 import type { AggregatesAnswer, ServicesAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
@@ -18,10 +19,10 @@ import { useRange } from "./useRange";
 export default function ServicesPage() {
   useTitle("Services");
   const colours = useServiceColours();
-  const [range, setRange, suffix] = useRange();
+  const { range, setRange, query } = useRange();
   const { step, now } = useMemo(() => measure(range), [range]);
   const seconds = useCoveredSeconds(range);
-  const services = useApi<ServicesAnswer>(apiUrl("services"));
+  const services = useApi<ServicesAnswer>(apiUrl(["services"]));
   const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", WHOLE_RANGE), { keep: true });
   const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", step), { keep: true });
 
@@ -37,7 +38,7 @@ export default function ServicesPage() {
       return {
         key: name,
         name: (
-          <Link href={`/services/${encodeURIComponent(name)}${suffix}`}>
+          <Link to={servicePath(name, query)}>
             <ServiceName name={name} colour={colours.get(name)} />
           </Link>
         ),
@@ -45,7 +46,7 @@ export default function ServicesPage() {
         trend: trend && chartData([trend], step, range, now).rate,
       };
     });
-  }, [services.data, whole.data, overTime.data, range, step, now, suffix, colours]);
+  }, [services.data, whole.data, overTime.data, range, step, now, query, colours]);
 
   const error = services.error ?? whole.error;
   return (
@@ -67,7 +68,7 @@ export default function ServicesPage() {
       ) : rows.length === 0 ? (
         <Empty title="No service has sent a span yet">
           <p>
-            <Link href="/">The start page</Link> shows where to send them.
+            <Link to="/">The start page</Link> shows where to send them.
           </p>
         </Empty>
       ) : (

@@ -27,7 +27,7 @@ export function aggregatesUrl(
   step: number | typeof WHOLE_RANGE,
   filter: { service?: string; operation?: string } = {},
 ): string {
-  return apiUrl("aggregates", {
+  return apiUrl(["aggregates"], {
     ...filter,
     groupBy,
     start: range.start,

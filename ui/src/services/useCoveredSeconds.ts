@@ -6,6 +6,6 @@ import { coveredSeconds } from "./aggregates";
 
 /** How long the range has been recorded, for rates; see `coveredSeconds`. */
 export function useCoveredSeconds(range: TimeRange): number {
-  const { data } = useApi<StatusAnswer>(apiUrl("status"), { keep: true });
+  const { data } = useApi<StatusAnswer>(apiUrl(["status"]), { keep: true });
   return coveredSeconds(range, data?.oldestUnixNano, Date.now());
 }

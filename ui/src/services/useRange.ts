@@ -1,21 +1,25 @@
 /** The time range of the services pages, in the URL. */
 import { useMemo } from "react";
-import { useQueryString } from "../components/useQueryString";
+import { useQuery } from "../address/address";
 import { DEFAULT_RANGE, type TimeRange } from "../lib/time";
 
-export function useRange(): [TimeRange, (range: TimeRange) => void, string] {
-  const { params, set } = useQueryString();
+export interface RangeInAddress {
+  range: TimeRange;
+  setRange: (range: TimeRange) => void;
+  /** The range as parameters, for links that keep it. Empty for the default range. */
+  query: Record<string, string | undefined>;
+}
+
+export function useRange(): RangeInAddress {
+  const { params, set } = useQuery();
   const start = params.get("start") ?? DEFAULT_RANGE.start;
   const end = params.get("end") ?? undefined;
-  const range = useMemo<TimeRange>(() => (end ? { start, end } : { start }), [start, end]);
-  const query = new URLSearchParams();
-  if (start !== DEFAULT_RANGE.start || end) query.set("start", start);
-  if (end) query.set("end", end);
-  const suffix = query.toString() ? `?${query}` : "";
-  return [
-    range,
-    (next) =>
-      set({ start: next.start === DEFAULT_RANGE.start && !next.end ? undefined : next.start, end: next.end }),
-    suffix,
-  ];
+  return useMemo(() => {
+    const range = end ? { start, end } : { start };
+    return { range, setRange: (next) => set(rangeQuery(next)), query: rangeQuery(range) };
+  }, [start, end, set]);
+}
+
+function rangeQuery({ start, end }: TimeRange): Record<string, string | undefined> {
+  return { start: start === DEFAULT_RANGE.start && !end ? undefined : start, end };
 }

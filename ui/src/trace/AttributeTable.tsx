@@ -1,6 +1,6 @@
 /** Attributes as a table: keys, values, and what one can do with them. */
 import { useState } from "react";
-import { Link } from "wouter";
+import { Link } from "../address/Link";
 import type { AnyValue, KeyValue } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
 import { plainValue, valueText, valueType } from "../lib/attributes";
@@ -72,7 +72,7 @@ function FindLink({ entry, scope }: { entry: KeyValue; scope: "span" | "resource
   return (
     <Link
       className="tiny-button"
-      href={searchPath({ query: queryFor({ attributes: `${key}=${value}` }) })}
+      to={searchPath({ query: queryFor({ attributes: `${key}=${value}` }) })}
       aria-label={label}
       title={label}
     >

@@ -1,6 +1,7 @@
 /** Everything there is to know about the selected row. */
 import { useEffect, useRef } from "react";
-import { Link } from "wouter";
+import { Link } from "../address/Link";
+import { tracePath } from "../address/routes";
 import type { Resource, Scope, Segment, Span, SpanEvent, SpanLink, Trace } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
 import { FailedMark, ServiceName } from "../components/Service";
@@ -214,7 +215,7 @@ function Links({ links }: { links: SpanLink[] }) {
         // biome-ignore lint/suspicious/noArrayIndexKey: links have no identity of their own and never move.
         <li key={at}>
           <span className="event-head">
-            <Link href={`/trace/${link.traceId}?span=${link.spanId}`}>
+            <Link to={tracePath(link.traceId, { span: link.spanId })}>
               <code>{link.traceId}</code>
             </Link>
             <span className="muted">

@@ -36,7 +36,7 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
           </button>
           <a
             className="button"
-            href={apiUrl(`traces/${trace.id}`, { format: "otlp" })}
+            href={apiUrl(["traces", trace.id], { format: "otlp" })}
             download={`trace-${trace.id}.json`}
           >
             Download OTLP JSON

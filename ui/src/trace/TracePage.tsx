@@ -1,5 +1,5 @@
 /** Loads a trace by its ID and says what is wrong when that fails. */
-import { Link } from "wouter";
+import { Link } from "../address/Link";
 import { ApiError, apiUrl } from "../api/client";
 import type { TraceAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
@@ -12,7 +12,7 @@ const BAD_ID = new ApiError(400, "Not a trace ID", "A trace ID is 1 to 32 hexade
 
 export function TracePage({ id }: { id: string }) {
   const traceId = parseTraceId(id);
-  const { data, error, loading, reload } = useApi<TraceAnswer>(traceId ? apiUrl(`traces/${traceId}`) : null);
+  const { data, error, loading, reload } = useApi<TraceAnswer>(traceId ? apiUrl(["traces", traceId]) : null);
   const trace = data?.trace;
   useTitle(
     trace ? `${trace.rootService ?? "unknown_service"} ${trace.rootName}` : `Trace ${shortId(traceId ?? id)}`,
@@ -31,7 +31,7 @@ export function TracePage({ id }: { id: string }) {
       <Failure error={error ?? BAD_ID} retry={traceId ? reload : undefined} />
       {error?.status === 404 && (
         <p className="muted">
-          A trace that has only just started may still be on its way. <Link href="/">Search for traces</Link>
+          A trace that has only just started may still be on its way. <Link to="/">Search for traces</Link>
         </p>
       )}
     </div>

@@ -1,7 +1,7 @@
 /** The trace page once its trace is there: holds what is selected, open, found and zoomed. */
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useQuery } from "../address/address";
 import type { Trace } from "../api/types";
-import { useQueryString } from "../components/useQueryString";
 import { useServiceColours } from "../components/useServiceColours";
 import { DetailPanel } from "./DetailPanel";
 import { FindBar } from "./FindBar";
@@ -25,7 +25,7 @@ const ZOOM_STEP = 1.6;
 const ADDRESS_DELAY_MS = 150;
 
 export function TraceView({ trace, reload, reloading }: Props) {
-  const { params, set } = useQueryString();
+  const { params, set } = useQuery();
   const [withSegments, setWithSegments] = useState(true);
   const tree = useMemo(() => buildTree(trace, withSegments), [trace, withSegments]);
   const names = useMemo(() => trace.services.map((service) => service.name), [trace]);

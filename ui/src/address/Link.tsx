@@ -1,0 +1,23 @@
+/** A link to a page of the app: a plain anchor that does not reload the document. */
+import type { AnchorHTMLAttributes, MouseEvent } from "react";
+import { BASE, navigate } from "./address";
+
+interface Props extends Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href"> {
+  /** A path as `routes.ts` writes them. */
+  to: string;
+}
+
+export function Link({ to, onClick, children, ...rest }: Props) {
+  const follow = (event: MouseEvent<HTMLAnchorElement>) => {
+    onClick?.(event);
+    const elsewhere = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || event.button !== 0;
+    if (elsewhere || event.defaultPrevented) return;
+    event.preventDefault();
+    navigate(to);
+  };
+  return (
+    <a {...rest} href={BASE + to} onClick={follow}>
+      {children}
+    </a>
+  );
+}

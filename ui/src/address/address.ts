@@ -1,0 +1,66 @@
+/**
+ * The browser's address as state: what it says now, and how to change it. Path and query are kept as
+ * the browser has them; `routes.ts` and `URLSearchParams` decode them once.
+ */
+import { useCallback, useMemo, useSyncExternalStore } from "react";
+
+/** The path below which the app lives, without a trailing slash; it comes from the document's `<base>`. */
+export const BASE = basePath();
+
+export interface Changes {
+  /** Replaces the history entry instead of adding one. */
+  replace?: boolean;
+}
+
+const listeners = new Set<() => void>();
+
+/** Goes to a path of the app, as `routes.ts` writes them. */
+export function navigate(path: string, { replace = false }: Changes = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", BASE + path);
+  for (const listener of listeners) listener();
+}
+
+/** The current path below the base, still encoded. */
+export function usePath(): string {
+  return useSyncExternalStore(subscribe, currentPath);
+}
+
+/** The query's parameters, decoded, and a function that changes some of them. */
+export function useQuery() {
+  const search = useSyncExternalStore(subscribe, currentSearch);
+  const params = useMemo(() => new URLSearchParams(search), [search]);
+  const set = useCallback((changes: Record<string, string | undefined>, options?: Changes) => {
+    const before = new URLSearchParams(currentSearch());
+    const after = new URLSearchParams(before);
+    for (const [key, value] of Object.entries(changes)) {
+      if (value === undefined || value === "") after.delete(key);
+      else after.set(key, value);
+    }
+    const text = after.toString();
+    if (text === before.toString()) return;
+    navigate(text ? `${currentPath()}?${text}` : currentPath(), options);
+  }, []);
+  return { params, set };
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  window.addEventListener("popstate", listener);
+  return () => {
+    listeners.delete(listener);
+    window.removeEventListener("popstate", listener);
+  };
+}
+
+function currentPath(): string {
+  const { pathname } = window.location;
+  return pathname.startsWith(`${BASE}/`) ? pathname.slice(BASE.length) : "/";
+}
+
+function currentSearch(): string {
+  return window.location.search;
+}
+
+function basePath(): string {
+  return typeof document === "undefined" ? "" : new URL(document.baseURI).pathname.replace(/\/$/, "");
+}

@@ -1,0 +1,45 @@
+/**
+ * The app's addresses: which page a path names, and the path that names a page. Pure text.
+ *
+ * Names are encoded once when a path is written and decoded once when it is read, here and nowhere
+ * else. Paths in this module are relative to the app's base and stay encoded, as the browser has them.
+ */
+import { decodeSegment, encodeSegment, isDotSegment, withQuery } from "./text";
+
+export type Page =
+  | { name: "search" }
+  | { name: "trace"; id: string }
+  | { name: "services" }
+  | { name: "service"; service: string }
+  | { name: "unknown" };
+
+/** Every path that has a page. The server answers these with the app (`ui/embed/lib.rs`). */
+export const ROUTES = ["/", "/trace/:id", "/services", "/services/:service"] as const;
+
+export function readPage(path: string, query: URLSearchParams): Page {
+  const segments = path.split("/").slice(1);
+  if (segments.at(-1) === "") segments.pop();
+  const [first, second] = segments;
+  if (segments.length === 0) return { name: "search" };
+  if (segments.length === 2 && first === "trace") return { name: "trace", id: decodeSegment(second ?? "") };
+  if (first === "services") {
+    const named = query.get("service");
+    if (segments.length === 1) return named ? { name: "service", service: named } : { name: "services" };
+    if (segments.length === 2) return { name: "service", service: decodeSegment(second ?? "") };
+  }
+  return { name: "unknown" };
+}
+
+export function tracePath(id: string, query: { span?: string | undefined } = {}): string {
+  return withQuery(`/trace/${encodeSegment(id)}`, query);
+}
+
+export function servicesPath(query: Record<string, string | undefined> = {}): string {
+  return withQuery("/services", query);
+}
+
+export function servicePath(service: string, query: Record<string, string | undefined> = {}): string {
+  // Browsers resolve "." and ".." away, encoded or not, so these two names cannot be path segments.
+  if (isDotSegment(service)) return withQuery("/services", { service, ...query });
+  return withQuery(`/services/${encodeSegment(service)}`, query);
+}

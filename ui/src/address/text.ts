@@ -1,0 +1,30 @@
+/** Names to address text and back. The only place that encodes or decodes; knows no page. */
+
+/** One segment of a path. A lone surrogate becomes U+FFFD, because it has no encoding. */
+export function encodeSegment(name: string): string {
+  return encodeURIComponent(name.toWellFormed());
+}
+
+/** The name that a segment stands for; a segment with a malformed escape stands for itself. */
+export function decodeSegment(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+/** Whether a URL parser takes the name for "here" or "one up". */
+export function isDotSegment(name: string): boolean {
+  return name === "." || name === "..";
+}
+
+/** `path` with a query string. Parameters that are undefined or empty are left out. */
+export function withQuery(path: string, query: Record<string, string | number | undefined>): string {
+  const params = new URLSearchParams();
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined && value !== "") params.set(key, String(value));
+  }
+  const text = params.toString();
+  return text ? `${path}?${text}` : path;
+}

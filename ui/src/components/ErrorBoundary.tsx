@@ -1,0 +1,60 @@
+/**
+ * Shows what broke in place of the part of the page that broke, and a way on. Errors of the API are
+ * no business of this: pages expect them and show them by `Failure`.
+ */
+import { Component, type ReactNode } from "react";
+import { BASE } from "../address/address";
+
+interface Props {
+  children: ReactNode;
+}
+
+interface State {
+  error: Error | null;
+}
+
+export class ErrorBoundary extends Component<Props, State> {
+  state: State = { error: null };
+
+  static getDerivedStateFromError(thrown: unknown): State {
+    return { error: thrown instanceof Error ? thrown : new Error(String(thrown)) };
+  }
+
+  render() {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    return (
+      <section className="state state-block" role="alert">
+        <h1>This page could not be shown</h1>
+        <p>
+          An error in the page itself stopped it. The server and what it stores are not affected.{" "}
+          {isMissingFile(error)
+            ? "A file of the app is missing: the server was probably updated since the page was opened. Reload it."
+            : "Reload the page, or go on from another one."}
+        </p>
+        <p>
+          <code>
+            {error.name}: {error.message}
+          </code>
+        </p>
+        <p>
+          <button type="button" className="primary" onClick={() => window.location.reload()}>
+            Reload the page
+          </button>{" "}
+          <button type="button" onClick={() => this.setState({ error: null })}>
+            Try again
+          </button>
+        </p>
+        <p>
+          {/* Not the app's own link: whatever broke may break that, too. */}
+          <a href={`${BASE}/`}>Search for traces</a>
+        </p>
+      </section>
+    );
+  }
+}
+
+/** Browsers word it differently, but all name the module that they could not import. */
+function isMissingFile(error: Error): boolean {
+  return /import(ing|ed)? .*module|module script/i.test(error.message);
+}
