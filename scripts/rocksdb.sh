@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
 # Compiles RocksDB once and keeps the archive outside the clone.
 #
-# Left to itself, cargo compiles RocksDB's 340 C++ files for each profile and each target folder:
-# 10 to 18 minutes on two cores, every time. The archive depends on none of that, only on the
-# version, the features, the CPU flags and the compiler, so those make the key of one cached copy.
+# Left to itself, cargo compiles RocksDB's 343 C++ files one by one, for each profile and each target
+# folder. Nearly all of that time goes into reading the same headers again. So the sources that cargo
+# has fetched are compiled twelve at a time, as units that include one another's text, with exactly the
+# flags of RocksDB's own build script: that script runs once with scripts/rocksdb/record.sh in the
+# compiler's place, which writes the flags down. A unit that does not compile is compiled file by file.
 #
 #   scripts/rocksdb.sh          compile if absent; tell cargo about it (.cargo/rocksdb.toml)
 #   scripts/rocksdb.sh --env    the same, and print the exports for builds elsewhere
 #   scripts/rocksdb.sh --key    print the folder of the archive, compile nothing
+#
+# The archive serves every profile. SPANDREL_PROFILE (dev unless said) is the profile in which the
+# build script and its own dependencies are compiled, so that the build that follows finds them done.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-SOURCES=340 # for the progress line only
+UNIT_FILES=12     # sources of one unit: about 30 units, so that two to sixteen cores have equal shares
+UNIT_MEMORY=1500  # MB that one unit may take while it is compiled
 FEATURES='bzip2|io-uring|jemalloc|lto|lz4|mt_static|rtti|snappy|zlib|zstd' # those that change the archive
+
+compiler() { printf '%s\n' "${CXX:-c++}"; }
 
 # The flags that reach the C++ compiler: RUSTFLAGS replaces .cargo/config.toml, as it does in cargo.
 cpu_flags() {
@@ -28,14 +36,16 @@ cpu_flags() {
         | grep -E '^-Ctarget-(cpu|feature)=' | sort -u || true
 }
 
-# What the archive depends on, one fact a line.
+# What the archive depends on, one fact a line: they make its key.
 facts() {
     sed -n '/^name = "librocksdb-sys"$/,/^$/p' "$ROOT/Cargo.lock" | grep -E '^(version|checksum) '
     grep -E '^rocksdb *=' "$ROOT/Cargo.toml" | grep -oE "\"($FEATURES)\"" | sort
     rustc -vV | grep '^host: '
     cpu_flags
-    "${CXX:-c++}" --version | sed -n 1p
+    "$(compiler)" --version | sed -n 1p
     echo "CXXFLAGS ${CXXFLAGS:-}"
+    echo "ROCKSDB_CXX_STD ${ROCKSDB_CXX_STD:-}"
+    echo "units of $UNIT_FILES files"
 }
 
 folder() {
@@ -45,33 +55,82 @@ folder() {
     printf '%s/rocksdb-%s-%s\n' "$CACHE" "$version" "$(short_hash <<<"$1")"
 }
 
-# Says every half minute how far the compiler is: a quarter of an hour of silence looks like a hang.
-progress() {
-    local objects began=$SECONDS silence
-    exec {silence}<> <(:) 9>&-
-    until read -rt 30 -u "$silence"; do # a sleep that dies with this shell
-        objects="$( (find "$1" -name '*.o' -path '*librocksdb-sys*' 2>/dev/null || true) | wc -l)"
-        note "$objects of about $SOURCES files compiled after $(((SECONDS - began) / 60)) min"
+# Runs RocksDB's build script with the recorder in the compiler's place: leaves `sources` and `flags`.
+record() { # WORK
+    : >"$1/empty.cc"
+    "$(compiler)" -c "$1/empty.cc" -o "$1/empty.o"
+    # Under a new name each time, so that cargo runs the build script although it ran before.
+    cp "$ROOT/scripts/rocksdb/record.sh" "$1/record.sh"
+    # ROCKSDB_COMPILE overrides an archive that the environment or cargo's configuration names.
+    (cd "$ROOT" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC ROCKSDB_COMPILE=1 \
+        RECORD_DIR="$1" RECORD_CXX="$(compiler)" CXX="$1/record.sh" \
+        cargo build "${CARGO_LOCKED[@]}" --profile "${SPANDREL_PROFILE:-dev}" -p librocksdb-sys \
+        --target-dir "$TARGET") >&2 \
+        || die "RocksDB's build script failed (see above). \`scripts/setup.sh run\` installs what it needs."
+    [[ -s "$1/sources" && -s "$1/flags" ]] || die "RocksDB's build script compiled nothing; \`rm -rf $TARGET\` and try again"
+}
+
+# Where cargo unpacked the sources: the build script ran there.
+sources_folder() {
+    (cd "$ROOT" && cargo metadata "${CARGO_LOCKED[@]}" --format-version 1) \
+        | grep -oE '"manifest_path":"[^"]*/librocksdb-sys-[^"]*/Cargo\.toml"' | cut -d'"' -f4 | xargs dirname
+}
+
+# How many compilers run at a time: one a core, fewer where memory is short.
+parallel() {
+    local cores memory
+    cores="$(nproc)"
+    memory=$(($(sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / UNIT_MEMORY))
+    ((memory < 1)) && memory=1
+    echo $((cores < memory ? cores : memory))
+}
+
+# Compiles one unit; if its sources get in one another's way, each of them by itself.
+compile_unit() { # UNIT WORK: the unit is a list of sources
+    local unit="$1" work="$2" source object flags
+    mapfile -t flags <"$work/flags"
+    sed 's/.*/#include "&"/' "$unit" >"$unit.cc"
+    if "$(compiler)" "${flags[@]}" -w -c "$unit.cc" -o "$unit.o" 2>"$unit.log"; then return; fi
+    note "${unit##*/}: its files do not compile together; one by one"
+    rm -f "$unit.o"
+    while IFS= read -r source; do
+        object="$unit-$(tr '/' '_' <<<"$source").o"
+        "$(compiler)" "${flags[@]}" -w -c "$source" -o "$object" 2>"$unit.log" || {
+            cat "$unit.log" >&2
+            return 1
+        }
+    done <"$unit"
+}
+
+# Compiles all units, and says after each how far it is: minutes of silence look like a hang.
+compile_units() { # WORK
+    local work="$1" units unit began=$SECONDS done=0 running=0 jobs
+    LC_ALL=C sort "$work/sources" | split -l "$UNIT_FILES" -d -a 3 - "$work/unit-"
+    units=("$work"/unit-*)
+    jobs="$(parallel)"
+    for unit in "${units[@]}" ''; do
+        while ((running > 0)) && { [[ -z "$unit" ]] || ((running >= jobs)); }; do
+            wait -n || return 1
+            running=$((running - 1))
+            done=$((done + 1))
+            note "RocksDB: $done of ${#units[@]} units compiled after $((SECONDS - began)) s"
+        done
+        [[ -n "$unit" ]] || break
+        compile_unit "$unit" "$work" &
+        running=$((running + 1))
     done
 }
 
-compile() {
-    local facts="$1" dir="$2" build="$CACHE/rocksdb-build" archive ticker status=0
-    say "Compiling RocksDB, once for this machine: 10 to 18 minutes on two cores, less on more"
+compile() { # FACTS FOLDER
+    local facts="$1" dir="$2" work
+    say "Compiling RocksDB, once for this machine: 5 to 10 minutes on two cores, less on more"
     note "kept in $dir"
-    progress "$build" &
-    ticker=$!
-    # ROCKSDB_COMPILE overrides an archive that the environment or cargo's configuration names.
-    (cd "$ROOT" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC ROCKSDB_COMPILE=1 \
-        cargo build "${CARGO_LOCKED[@]}" --profile rocksdb -p librocksdb-sys --target-dir "$build") >&2 || status=$?
-    kill "$ticker" 2>/dev/null || true
-    wait "$ticker" 2>/dev/null || true
-    ((status == 0)) || die "RocksDB did not compile (see above). \`scripts/setup.sh run\` installs what it needs."
-    archive="$(find "$build" -name librocksdb.a -path '*librocksdb-sys*' -printf '%T@ %p\n' 2>/dev/null \
-        | sort -n | tail -n 1 | cut -d' ' -f2- || true)"
-    [[ -n "$archive" ]] || die "the build made no librocksdb.a under $build"
-    keep "$archive" "$facts" "$dir"
-    rm -rf "$build" # 1 GB that nobody needs again
+    work="$(mktemp -d "$CACHE/rocksdb-build.XXXXXX")"
+    record "$work"
+    (cd "$(sources_folder)" && compile_units "$work") || die "RocksDB did not compile (see above). \`scripts/setup.sh run\` installs what it needs."
+    ar crs "$work/librocksdb.a" "$work"/unit-*.o
+    keep "$work/librocksdb.a" "$facts" "$dir"
+    rm -rf "$work"
 }
 
 # The folder appears whole or not at all.
@@ -108,7 +167,7 @@ main() {
         mkdir -p "$CACHE"
         exec 9>"$CACHE/rocksdb.lock"
         flock -n 9 || { say "Another shell is compiling RocksDB; waiting for it"; flock 9; }
-        if [[ ! -f "$dir/librocksdb.a" ]]; then compile "$facts" "$dir"; fi
+        if [[ ! -f "$dir/librocksdb.a" ]]; then compile "$facts" "$dir" 9>&-; fi
         exec 9>&-
     fi
     tell_cargo "$dir"
