@@ -3,44 +3,19 @@
 //! Data flows one way: `append` writes a fresh block and its catalog row in one commit and makes it
 //! visible; the merge turns fresh blocks into sealed ones; retention drops windows. A block that left
 //! the catalog stays readable until the last reader lets go of it; one that a merge has replaced, for a
-//! grace at least (`doomed.rs`).
+//! grace at least (`core/garbage.rs`).
 
-mod aggregate;
-mod append;
-mod block;
-mod carry;
-mod config;
-mod counter;
-mod counts;
-mod damage;
-mod delete;
-mod dependencies;
-mod doomed;
-mod limit;
-mod load;
-mod matcher;
-mod mend;
-mod merge;
-mod notes;
-mod numbers;
-mod overview;
-mod parts;
-mod pins;
-mod pruning;
+mod backup;
+mod core;
+mod lifecycle;
+mod maintenance;
+mod open;
+mod query;
+mod read;
 mod records;
-mod retention;
-mod rewrite;
-mod rows;
-mod rules;
-mod safekeeping;
-mod scan;
-mod search;
-mod sequence;
-mod summary;
 #[cfg(test)]
 mod testing;
-mod trouble;
-mod view;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -52,18 +27,22 @@ use spandrel_block::{BlockId, BlockKey, FormatError, Hour};
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-pub use self::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
-pub(crate) use self::records::{newer as newer_record, unreadable as unreadable_records};
-pub(crate) use self::safekeeping::{
+pub(crate) use self::backup::{
     carried_kinds, doubt as doubt_backups, remember as remember_backup, remembered as remembered_backups,
 };
+pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
+pub(crate) use self::records::{newer as newer_record, unreadable as unreadable_records};
 
-use self::block::{BlockEntry, BlockError, BlockReader};
-use self::damage::{DamagedBlocks, DamagedRecords};
-use self::doomed::Exit;
-use self::sequence::Sequences;
-use self::trouble::Trouble;
-use self::view::TenantState;
+use self::core::block_reader::{BlockEntry, BlockError, BlockReader};
+use self::core::garbage::{self, Exit};
+use self::core::quarantine::{DamagedBlocks, DamagedRecords};
+use self::core::sequences::Sequences;
+use self::core::view::TenantState;
+use self::core::{ingest_load, trace_cardinality};
+use self::lifecycle::{deletion, disk_quota, pins, retention};
+use self::maintenance::backoff::Trouble;
+use self::query::{aggregate, dependencies, scan, search};
+use self::write::merge;
 use crate::api::{
     AggregateAnswer, AppendError, Damage, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
     TraceScan, TraceSpans, TraceStore,
@@ -90,29 +69,29 @@ pub struct BlockTraceStore {
     /// Bytes of memory that know of fresh blocks.
     unsealed_bytes: AtomicU64,
     last_append: AtomicU64,
-    load: load::Load,
+    load: ingest_load::Load,
     /// Blocks were written or deleted since space was last given back.
     untidy: AtomicBool,
     merge_trouble: Trouble,
     retention_trouble: Trouble,
     deletion_trouble: Trouble,
     cleaning_trouble: Trouble,
-    doomed: doomed::Doomed,
+    doomed: garbage::Doomed,
     damaged: Arc<DamagedBlocks>,
     damaged_records: DamagedRecords,
     /// Counts that nobody can tell whose they are, and about when they were.
     lost_counts: Mutex<BTreeMap<String, UnixNanos>>,
     /// Blocks of format 1, which are taken over into today's when there is nothing else to do.
     old_blocks: Mutex<BTreeSet<(TenantId, BlockId)>>,
-    backups: safekeeping::Backups,
+    backups: backup::Backups,
     /// One round of background work at a time, whichever thread does it.
     maintaining: Mutex<()>,
     /// Whoever takes spans out of blocks, or says which may not go, does so alone.
     cleaning: Mutex<()>,
     pins: pins::Pins,
     retained: retention::Retained,
-    limit: limit::Limit,
-    deletions: delete::Deletions,
+    limit: disk_quota::Limit,
+    deletions: deletion::Deletions,
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -199,24 +178,24 @@ impl BlockTraceStore {
             unsealed_spans: AtomicU64::new(0),
             unsealed_bytes: AtomicU64::new(0),
             last_append: AtomicU64::new(0),
-            load: load::Load::default(),
+            load: ingest_load::Load::default(),
             untidy: AtomicBool::new(true),
             merge_trouble: Trouble::default(),
             retention_trouble: Trouble::default(),
             deletion_trouble: Trouble::default(),
             cleaning_trouble: Trouble::default(),
-            doomed: doomed::Doomed::default(),
+            doomed: garbage::Doomed::default(),
             damaged: Arc::default(),
             damaged_records: DamagedRecords::default(),
             lost_counts: Mutex::default(),
             old_blocks: Mutex::default(),
-            backups: safekeeping::Backups::default(),
+            backups: backup::Backups::default(),
             maintaining: Mutex::default(),
             cleaning: Mutex::default(),
             pins: pins::Pins::default(),
             retained: retention::Retained::default(),
-            limit: limit::Limit::default(),
-            deletions: delete::Deletions::default(),
+            limit: disk_quota::Limit::default(),
+            deletions: deletion::Deletions::default(),
             poison: RwLock::default(),
             closed: AtomicBool::new(false),
             engine,
@@ -332,7 +311,7 @@ impl BlockTraceStore {
             let result = retention::drop_expired(self, tenant);
             self.retention_trouble.note(result, self.clock.now(), "retention failed");
         }
-        let result = limit::enforce(self);
+        let result = disk_quota::enforce(self);
         merged |= *result.as_ref().unwrap_or(&false);
         self.retention_trouble.note(result, self.clock.now(), "keeping to the bound of the disk failed");
         // While what failed rests, a round without trouble does not mean that it works again.
@@ -394,7 +373,7 @@ impl BlockTraceStore {
     }
 
     fn recount_traces(&self, state: &TenantState) {
-        let mut counter = counter::TraceCounter::default();
+        let mut counter = trace_cardinality::TraceCounter::default();
         for entry in state.view().iter() {
             if let Ok(traces) = self.reader.traces(entry) {
                 traces.entries().iter().for_each(|(trace, _)| counter.add(*trace));

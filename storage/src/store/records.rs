@@ -3,8 +3,11 @@
 
 use spandrel_block::record;
 
-use super::{counts, notes, numbers, pins};
 use crate::engine::{EngineError, Records};
+use crate::store::core::block_ids;
+use crate::store::lifecycle::deletion::record as notes;
+use crate::store::lifecycle::expired_rollups;
+use crate::store::lifecycle::pins;
 
 /// Reads a record of a kind, given its name.
 type Read = fn(&str, &[u8]) -> Result<(), EngineError>;
@@ -15,8 +18,8 @@ pub(crate) fn newer(engine: &dyn Records) -> Result<Option<String>, EngineError>
         (pins::RECORD, pins::VERSION),
         (notes::RECORD, notes::VERSION),
         (notes::TRACES_RECORD, notes::VERSION),
-        (numbers::RECORD, numbers::VERSION),
-        (counts::RECORD, counts::VERSION),
+        (block_ids::RECORD, block_ids::VERSION),
+        (expired_rollups::RECORD, expired_rollups::VERSION),
     ];
     for (kind, version) in kinds {
         let found = engine.records(kind)?.into_iter().find(|(_, bytes)| record::is_newer(version, bytes));
@@ -33,7 +36,7 @@ pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineErro
         (pins::RECORD, |name, bytes| pins::read(name, bytes).map(drop)),
         (notes::RECORD, notes::check_note),
         (notes::TRACES_RECORD, notes::check_traces),
-        (numbers::RECORD, |_, bytes| numbers::read(bytes).map(drop)),
+        (block_ids::RECORD, |_, bytes| block_ids::read(bytes).map(drop)),
     ];
     let mut found = Vec::new();
     for (kind, read) in kinds {
@@ -41,6 +44,6 @@ pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineErro
         found.extend(all.iter().filter_map(|(name, bytes)| read(name, bytes).err()));
     }
     found.extend(notes::without_traces(engine)?);
-    found.extend(counts::unreadable(engine)?);
+    found.extend(expired_rollups::unreadable(engine)?);
     Ok(found.iter().map(ToString::to_string).collect())
 }

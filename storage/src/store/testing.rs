@@ -7,15 +7,15 @@ use std::time::Duration;
 use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
 use spandrel_proto::{TraceId, UnixNanos};
 
-use super::Clock;
+use crate::store::Clock;
 
 /// A clock that stands still until it is moved.
-pub(super) struct TestClock(AtomicU64);
+pub(crate) struct TestClock(AtomicU64);
 
 // === impl TestClock ===
 
 impl TestClock {
-    pub(super) fn advance(&self, time: Duration) {
+    pub(crate) fn advance(&self, time: Duration) {
         self.0.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 }
@@ -33,7 +33,7 @@ impl Clock for TestClock {
 }
 
 /// A request with one span.
-pub(super) fn request(trace: TraceId) -> Decoded {
+pub(crate) fn request(trace: TraceId) -> Decoded {
     let span = [field(1, trace.as_bytes()), field(2, &[1; 8]), field(5, b"read")].concat();
     let request = field(1, &field(2, &field(2, &span)));
     decode_request(request.into(), &DecodeLimits::default()).unwrap()

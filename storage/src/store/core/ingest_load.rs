@@ -1,0 +1,66 @@
+//! How busy ingest is, so that merges can wait while it is.
+//!
+//! A merge that runs now takes the CPU from appends; one that runs when they have ceased takes it from
+//! nobody. How long merges may wait is bounded by `StoreConfig`, not here.
+
+use parking_lot::Mutex;
+use spandrel_proto::UnixNanos;
+
+/// Which share of the time appends took lately.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    counting: Mutex<Counting>,
+}
+
+#[derive(Debug, Default)]
+struct Counting {
+    /// Of the period that is being counted.
+    since: UnixNanos,
+    spent: u64,
+    /// What the last period said.
+    was_busy: bool,
+}
+
+const PERIOD: u64 = 200_000_000;
+
+// === impl Load ===
+
+impl Load {
+    /// Counts an append.
+    pub(crate) fn spent(&self, nanos: u64) {
+        self.counting.lock().spent += nanos;
+    }
+
+    /// Whether appends take so many percent of a core and more.
+    pub(crate) fn is_busy(&self, now: UnixNanos, percent: u64) -> bool {
+        let mut counting = self.counting.lock();
+        let elapsed = now.since(counting.since);
+        // A clock that was set back begins anew.
+        if elapsed >= PERIOD || now < counting.since {
+            let was_busy = now >= counting.since
+                && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(percent);
+            *counting = Counting { since: now, spent: 0, was_busy };
+        }
+        counting.was_busy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_decides_on_the_next() {
+        let load = Load::default();
+        let is_busy = |now| load.is_busy(now, 35);
+        let at = |periods: u64| UnixNanos((10 + periods) * PERIOD);
+        assert!(!is_busy(at(0)));
+        load.spent(PERIOD / 2);
+        assert!(!is_busy(UnixNanos(at(0).0 + PERIOD / 2)), "the period is not over");
+        assert!(is_busy(at(1)));
+        assert!(is_busy(UnixNanos(at(1).0 + 1)));
+        assert!(!is_busy(at(2)), "nothing was appended since");
+        load.spent(PERIOD);
+        assert!(!is_busy(at(1)), "the clock was set back");
+    }
+}

@@ -1,0 +1,126 @@
+//! How long traces live: the first rule that a span satisfies gives the span its time, the retention
+//! where none does; and a trace lives as long as its longest-lived span, whole.
+//!
+//! So an early rule stands above a later one for a span, and a long time above a short one for a
+//! trace. Spans are looked at wherever they lie: a failure in one window keeps what the trace has in
+//! all others.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use spandrel_block::Hour;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
+
+use crate::api::Damage;
+use crate::store::BlockTraceStore;
+use crate::store::StoreConfig;
+use crate::store::core::block_reader::BlockEntry;
+use crate::store::core::view::{TenantState, View};
+use crate::store::read::matcher;
+use crate::store::read::merge_iter::{BlockRows, SpanRow};
+use crate::store::write::rewrite::{self, RewriteError};
+
+/// The times that traces live.
+pub(crate) struct Rules<'c>(&'c StoreConfig);
+
+/// A time that a window has outlived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outlived {
+    pub(crate) time: Duration,
+    /// There is no longer one: nothing lives on but what is pinned.
+    pub(crate) is_longest: bool,
+}
+
+// === impl Rules ===
+
+impl<'c> Rules<'c> {
+    pub(crate) fn new(config: &'c StoreConfig) -> Self {
+        Self(config)
+    }
+
+    /// The longest time that a window has outlived.
+    pub(crate) fn outlived(&self, hour: Hour, now: UnixNanos) -> Option<Outlived> {
+        let times: BTreeSet<Duration> =
+            self.0.retention_rules.iter().map(|rule| rule.keep).chain([self.0.retention]).collect();
+        let time = times.iter().rev().find(|time| hour.end() <= now.minus(**time))?;
+        Some(Outlived { time: *time, is_longest: times.last() == Some(time) })
+    }
+
+    /// How long a span lives by itself.
+    fn time_of(&self, row: &SpanRow) -> Result<Duration, WireError> {
+        let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
+        for rule in &self.0.retention_rules {
+            if matcher::matches(&rule.predicate, &span, &resource)? {
+                return Ok(rule.keep);
+            }
+        }
+        Ok(self.0.retention)
+    }
+
+    /// A span that cannot be read is none that may go.
+    fn lives_on(&self, row: &SpanRow, time: Duration) -> bool {
+        self.time_of(row).map_or(true, |its| its > time)
+    }
+
+    /// The traces of some blocks of a window that live longer than `time`.
+    pub(crate) fn survivors(
+        &self,
+        store: &BlockTraceStore,
+        (tenant, state, view): (&TenantId, &TenantState, &View),
+        blocks: &[Arc<BlockEntry>],
+        time: Duration,
+    ) -> Result<HashSet<TraceId>, RewriteError> {
+        let mut survivors = HashSet::new();
+        let mut others = HashSet::new();
+        for row in rewrite::read(store, blocks)? {
+            let trace = row.key.trace();
+            if survivors.contains(&trace) {
+                continue;
+            }
+            if self.lives_on(&row, time) {
+                others.remove(&trace);
+                survivors.insert(trace);
+            } else {
+                others.insert(trace);
+            }
+        }
+        let here: HashSet<_> = blocks.iter().map(|entry| entry.key.block).collect();
+        for trace in others {
+            let parts = store.parts(tenant, state, view, trace).into_iter();
+            let mut elsewhere = parts.filter(|(entry, _)| !here.contains(&entry.key.block));
+            if elsewhere.any(|(entry, rows)| {
+                let rows = rows.first..rows.first.saturating_add(rows.rows);
+                self.any_lives_on(store, &entry, rows, time)
+            }) {
+                survivors.insert(trace);
+            }
+        }
+        Ok(survivors)
+    }
+
+    /// A block that cannot be read may hold what keeps a trace.
+    fn any_lives_on(
+        &self,
+        store: &BlockTraceStore,
+        entry: &Arc<BlockEntry>,
+        rows: std::ops::Range<u32>,
+        time: Duration,
+    ) -> bool {
+        let look = || {
+            let mut rows = BlockRows::open(&store.reader, entry, rows.clone(), true)?;
+            while let Some(row) = rows.advance()? {
+                if self.lives_on(&row, time) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        };
+        look().unwrap_or_else(|error| {
+            store.report_damage(entry, &error, &Damage::default());
+            true
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! Opening a store.
+
+pub(crate) mod rebuild_catalog_row;

@@ -1,0 +1,193 @@
+//! Counts and latencies over time: from rollups where whole minutes are asked for, else from columns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use spandrel_block::edges::Exemplar;
+use spandrel_block::{Dictionary, FormatError, LatencySketch, MINUTE, RowFlags, shown_duration};
+use spandrel_proto::otlp::SpanKind;
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+
+use crate::api::{AggregateAnswer, Damage, Point, ReadError, Series};
+use crate::plan::{AggregatePlan, KindFilter};
+use crate::store::BlockTraceStore;
+use crate::store::core::block_reader::{BlockEntry, BlockError};
+use crate::store::lifecycle::expired_rollups::Count;
+
+/// What tells series apart, as far as grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Labels {
+    service: Option<String>,
+    operation: Option<String>,
+    kind: Option<SpanKind>,
+}
+
+type Points = BTreeMap<u64, Point>;
+
+struct Aggregation<'p> {
+    plan: &'p AggregatePlan,
+    series: BTreeMap<Labels, Points>,
+}
+
+/// Answers an aggregate.
+pub(crate) fn aggregate(
+    store: &BlockTraceStore,
+    tenant: &TenantId,
+    plan: &AggregatePlan,
+) -> Result<AggregateAnswer, ReadError> {
+    let Some(state) = store.tenant(tenant) else { return Ok(AggregateAnswer::default()) };
+    let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
+    let damage = Damage::default();
+    let view = state.view();
+    for entry in view.iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
+        if let Err(error) = aggregation.add_block(store, entry) {
+            store.report_damage(entry, &error, &damage);
+        }
+    }
+    let counts = store.counts(&state, &view, &plan.range, &damage)?;
+    let mut estimated = false;
+    counts.iter().for_each(|count| estimated |= aggregation.add_count(count));
+    Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0, estimated })
+}
+
+// === impl Aggregation ===
+
+impl Aggregation<'_> {
+    fn add_block(&mut self, store: &BlockTraceStore, entry: &Arc<BlockEntry>) -> Result<(), BlockError> {
+        let dictionary = store.reader.dictionary(entry)?;
+        let labels: Vec<Option<Labels>> =
+            (0..dictionary.operations.len()).map(|index| self.labels(&dictionary, index)).collect();
+        if labels.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let Some(whole) = self.whole_minutes() else { return self.add_rows(store, entry, &labels, None) };
+        let rollups = match store.reader.rollups(entry) {
+            Ok(rollups) => rollups,
+            Err(error) => {
+                // They say nothing that the columns do not say.
+                store.report_damage(entry, &error, &Damage::default());
+                return self.add_rows(store, entry, &labels, None);
+            }
+        };
+        for row in rollups.iter().filter(|row| whole.contains(UnixNanos(row.start()))) {
+            if let Some(point) = self.point(&labels[row.operation as usize], row.flags(), row.start()) {
+                point.request_count += row.count;
+                point.error_count += row.errors;
+                point.latency.merge(&row.latency);
+                point.worst = point.worst.max(row.worst);
+            }
+        }
+        let meta = &entry.row.meta;
+        let covers_all = whole.contains(meta.min_start) && whole.contains(meta.max_start);
+        if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, Some(whole)) }
+    }
+
+    /// Adds what is left of spans that a rule has let go. Returns whether that is an estimate: of their
+    /// starts only the minute is known, so outside of whole minutes all are taken to begin with it.
+    fn add_count(&mut self, count: &Count) -> bool {
+        let labels = self.labels_of(&count.service, &count.operation);
+        let start = UnixNanos(count.start());
+        let exact = self.whole_minutes().is_some_and(|whole| whole.contains(start));
+        if self.plan.range.contains(start)
+            && let Some(point) = self.point(&labels, count.flags(), start.0)
+        {
+            point.request_count += count.count;
+            point.error_count += count.errors;
+            point.latency.merge(&count.latency);
+        }
+        labels.is_some() && !exact
+    }
+
+    /// The rows that rollups did not count: those outside `whole`.
+    fn add_rows(
+        &mut self,
+        store: &BlockTraceStore,
+        entry: &Arc<BlockEntry>,
+        labels: &[Option<Labels>],
+        whole: Option<TimeRange>,
+    ) -> Result<(), BlockError> {
+        let dictionary = store.reader.dictionary(entry)?;
+        let traces = store.reader.traces(entry)?;
+        let mut traces = traces.of_rows();
+        for page in 0..store.reader.pages(entry)? {
+            let core = store.reader.core(entry, page as u32)?;
+            for row in 0..core.rows() {
+                let start = UnixNanos(core.start[row]);
+                let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
+                if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
+                    continue;
+                }
+                let flags = dictionary.flags(core.class[row]);
+                let operation = dictionary.operation(core.class[row]);
+                if let Some(point) = self.point(&labels[operation as usize], flags, start.0) {
+                    let (failed, duration) = (flags.failed(), shown_duration(start.0, core.duration[row]));
+                    point.request_count += 1;
+                    point.error_count += u64::from(failed);
+                    point.latency.add(duration);
+                    point.worst = point.worst.max(Some(Exemplar { failed, duration, trace }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole minutes of the range, if points are made of whole minutes.
+    fn whole_minutes(&self) -> Option<TimeRange> {
+        let range = self.plan.range;
+        let start = range.start.0.div_ceil(MINUTE).checked_mul(MINUTE)?;
+        let end = range.end.map(|end| UnixNanos(end.0 / MINUTE * MINUTE));
+        let in_order = end.is_none_or(|end| start < end.0);
+        (self.plan.step.is_multiple_of(MINUTE) && in_order)
+            .then_some(TimeRange { start: UnixNanos(start), end })
+    }
+
+    /// The labels of an operation's spans without their kind; `None` when they are not asked for.
+    fn labels(&self, dictionary: &Dictionary, operation: usize) -> Option<Labels> {
+        let (service, name) = &dictionary.operations[operation];
+        self.labels_of(&dictionary.services[*service as usize], name)
+    }
+
+    fn labels_of(&self, service: &str, name: &str) -> Option<Labels> {
+        let wanted =
+            |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|wanted| wanted == name);
+        let group = self.plan.group_by;
+        (wanted(&self.plan.service, service) && wanted(&self.plan.operation, name)).then(|| Labels {
+            service: group.service.then(|| service.to_owned()),
+            operation: group.operation.then(|| name.to_owned()),
+            kind: None,
+        })
+    }
+
+    fn point(&mut self, labels: &Option<Labels>, flags: RowFlags, start: u64) -> Option<&mut Point> {
+        let counts = match self.plan.kind {
+            KindFilter::Requests => flags.is_request(),
+            KindFilter::Any => true,
+            KindFilter::Only(kind) => flags.kind() == kind,
+        };
+        let labels = labels.as_ref().filter(|_| counts)?;
+        let kind = self.plan.group_by.kind.then(|| flags.kind());
+        let points = match self.series.contains_key(labels) && kind.is_none() {
+            true => self.series.get_mut(labels)?,
+            false => self.series.entry(Labels { kind, ..labels.clone() }).or_default(),
+        };
+        let time = start / self.plan.step * self.plan.step;
+        let empty = || Point {
+            time: UnixNanos(time),
+            request_count: 0,
+            error_count: 0,
+            latency: LatencySketch::default(),
+            worst: None,
+        };
+        Some(points.entry(time).or_insert_with(empty))
+    }
+
+    fn finish(self) -> Vec<Series> {
+        let series = |(labels, points): (Labels, Points)| Series {
+            service: labels.service,
+            operation: labels.operation,
+            kind: labels.kind,
+            points: points.into_values().collect(),
+        };
+        self.series.into_iter().map(series).collect()
+    }
+}

@@ -1,0 +1,206 @@
+//! Halves whose other side lies in another block.
+//!
+//! Open callees of all blocks are sorted by the trace and span that they refer to. Then each block is
+//! gone through by its trace table: only traces that a callee of another block refers to are read.
+
+use std::sync::Arc;
+
+use spandrel_block::FormatError;
+use spandrel_block::edges::{Exemplar, Reference, Relation, choose};
+use spandrel_block::{BlockEdges, RowRange, TraceTable};
+use spandrel_proto::{SpanId, TraceId};
+
+use super::Steps;
+use super::facts::{Facts, Side, trace_of};
+use super::graph::Graph;
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
+
+/// The halves of all blocks. Blocks go by their number within the answer.
+#[derive(Default)]
+pub(super) struct Halves {
+    callees: Vec<Open>,
+    /// For the first callee that refers to a span: how many spans with its ID were met.
+    met: Vec<u8>,
+    found: Vec<Found>,
+}
+
+/// A callee, by what it refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Open {
+    trace: TraceId,
+    caller: SpanId,
+    block: u32,
+    row: u32,
+    by: Reference,
+    /// It looks for its caller in its own trace: its own block has been looked through.
+    is_own_trace: bool,
+}
+
+/// A span that a callee may mean.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    callee: u32,
+    block: u32,
+    row: u32,
+    side: Side,
+}
+
+/// Of more spans that share an ID some are looked at: all for each callee would be too many.
+const MAX_CALLERS: u8 = 32;
+
+/// Callers that have found an answer: block and row, sorted.
+pub(super) struct Answered(Vec<(u32, u32)>);
+
+// === impl Halves ===
+
+impl Halves {
+    /// Notes the open callees of a block.
+    pub(super) fn add(&mut self, block: usize, edges: &BlockEdges, traces: &TraceTable) {
+        let open = edges.open_callees.iter().filter_map(|callee| {
+            Some(Open {
+                trace: callee.trace.or_else(|| trace_of(traces, callee.row))?,
+                caller: callee.caller,
+                block: block as u32,
+                row: callee.row,
+                by: callee.by,
+                is_own_trace: callee.trace.is_none(),
+            })
+        });
+        self.callees.extend(open);
+    }
+
+    /// Brings the callees into the order in which callers are looked for.
+    pub(super) fn sort(&mut self) {
+        self.callees.sort_unstable();
+        self.met = vec![0; self.callees.len()];
+    }
+
+    /// Looks for callers in a block.
+    pub(super) fn find_callers(
+        &mut self,
+        reader: &Arc<BlockReader>,
+        graph: &mut Graph,
+        block: usize,
+        entry: &Arc<BlockEntry>,
+    ) -> Result<(), BlockError> {
+        if self.callees.is_empty() {
+            return Ok(());
+        }
+        let traces = reader.traces(entry)?;
+        let mut facts: Option<Facts> = None;
+        let mut from = 0;
+        for (trace, rows) in traces.entries() {
+            from += self.callees[from..].partition_point(|open| open.trace < *trace);
+            let group = self.callees[from..].partition_point(|open| open.trace == *trace);
+            let group = from..from + group;
+            let here = |open: &Open| open.is_own_trace && open.block == block as u32;
+            if self.callees[group.clone()].iter().all(here) {
+                continue;
+            }
+            for (row, id) in span_ids(reader, entry, *rows)? {
+                let mut at =
+                    group.start + self.callees[group.clone()].partition_point(|open| open.caller < id);
+                if at == group.end || self.callees[at].caller != id {
+                    continue;
+                }
+                if self.met[at] == MAX_CALLERS {
+                    continue;
+                }
+                self.met[at] += 1;
+                while at < group.end && self.callees[at].caller == id {
+                    if !here(&self.callees[at]) {
+                        let facts = match &mut facts {
+                            Some(known) => known,
+                            none => none.insert(Facts::read(reader, entry, graph)?),
+                        };
+                        let side = facts.side(row)?;
+                        self.found.push(Found { callee: at as u32, block: block as u32, row, side });
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the edges between halves, and tells which callers are answered.
+    pub(super) fn join(mut self, reader: &BlockReader, steps: &mut Steps<'_>) -> Answered {
+        // By block of the callee, so that the columns of each are read once.
+        let callees = &self.callees;
+        self.found.sort_unstable_by_key(|found| (callees[found.callee as usize].block, found.callee));
+        let mut answered = Vec::new();
+        let mut rest = self.found.as_slice();
+        steps.each(|steps, block, entry| {
+            let of_block = |found: &Found| callees[found.callee as usize].block as usize == block;
+            let (found, others) = rest.split_at(rest.iter().take_while(|found| of_block(found)).count());
+            rest = others;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let facts = Facts::read(reader, entry, &mut steps.graph)?;
+            for candidates in found.chunk_by(|a, b| a.callee == b.callee) {
+                let open = &callees[candidates[0].callee as usize];
+                pair(open, &facts.side(open.row)?, candidates, &mut steps.graph, &mut answered);
+            }
+            Ok(())
+        });
+        answered.sort_unstable();
+        answered.dedup();
+        Answered(answered)
+    }
+}
+
+/// Pairs a callee with the span that it means.
+fn pair(open: &Open, callee: &Side, candidates: &[Found], graph: &mut Graph, answered: &mut Vec<(u32, u32)>) {
+    let seen = candidates.iter().map(|found| found.side.candidate(callee));
+    let Some(caller) = choose(seen, callee.start).map(|at| candidates[at].side) else { return };
+    let relation = Relation::of(open.by, caller.kind, callee.kind, caller.service == callee.service);
+    if let Some(kind) = relation.edge {
+        let call = Exemplar {
+            failed: caller.failed || callee.failed,
+            duration: callee.duration,
+            trace: callee.trace,
+        };
+        graph.add_call((caller.service, callee.service, kind), callee.start, call);
+    }
+    if relation.answers {
+        // The same span may lie in several blocks until they are merged.
+        let same = candidates.iter().filter(|found| found.side == caller);
+        answered.extend(same.map(|found| (found.block, found.row)));
+    }
+}
+
+/// The IDs of some rows.
+fn span_ids(
+    reader: &BlockReader,
+    entry: &BlockEntry,
+    rows: RowRange,
+) -> Result<Vec<(u32, SpanId)>, BlockError> {
+    let end = rows.first.saturating_add(rows.rows);
+    let mut ids = Vec::with_capacity(rows.rows as usize);
+    let mut row = rows.first;
+    while row < end {
+        let (page, first) = reader.page_of(entry, row)?;
+        let core = reader.core(entry, page)?;
+        let page = reader.ids(entry, page, core.rows())?;
+        let here = page.span_id.iter().skip((row - first) as usize).take((end - row) as usize);
+        let before = ids.len();
+        ids.extend((row..).zip(here.map(|id| SpanId::from_bytes(id.to_be_bytes()))));
+        if ids.len() == before {
+            return Err(FormatError::Damaged("header").into());
+        }
+        row = rows.first + ids.len() as u32;
+    }
+    Ok(ids)
+}
+
+// === impl Answered ===
+
+impl Answered {
+    /// The rows of one block.
+    pub(super) fn rows(&self, block: usize) -> &[(u32, u32)] {
+        let from = self.0.partition_point(|(known, _)| (*known as usize) < block);
+        let count = self.0[from..].partition_point(|(known, _)| *known as usize == block);
+        &self.0[from..from + count]
+    }
+}

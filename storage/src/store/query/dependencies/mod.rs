@@ -1,0 +1,180 @@
+//! Who calls whom: the edges of all blocks in a range, halves joined across blocks.
+//!
+//! Blocks keep edges by minute, so a range counts every minute that it touches. What a block holds
+//! whole is added up as it stands. Its open halves are joined here with those of other blocks, up to
+//! [`REACH`] beyond the range; a caller that stays unanswered for [`PATIENCE`] counts as a virtual
+//! edge until its callee turns up. The rules are those of [`spandrel_block::edges`].
+
+mod facts;
+mod graph;
+mod halves;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashSet;
+use spandrel_block::edges::{Exemplar, Node};
+use spandrel_block::{BlockMeta, EdgeKind, MINUTE};
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+
+use self::facts::Facts;
+use self::graph::Graph;
+use self::halves::Halves;
+use crate::api::{Damage, DependencyAnswer, ReadError};
+use crate::store::BlockTraceStore;
+use crate::store::core::block_reader::{BlockEntry, BlockError};
+
+/// A caller waits so long for its callee, from its end.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Halves are looked for so far beyond the range.
+const REACH: Duration = Duration::from_secs(10 * 60);
+
+/// Answers which services depend on which.
+pub(crate) fn dependencies(
+    store: &BlockTraceStore,
+    tenant: &TenantId,
+    range: TimeRange,
+) -> Result<DependencyAnswer, ReadError> {
+    let Some(state) = store.tenant(tenant) else { return Ok(DependencyAnswer::default()) };
+    let range = whole_minutes(range);
+    let view = state.view();
+    let mut blocks: Vec<&Arc<BlockEntry>> =
+        view.iter().filter(|entry| may_matter(&entry.row.meta, range)).collect();
+    blocks.sort_by_key(|entry| entry.key.block);
+    let damage = Damage::default();
+    // Numbers of blocks stay as they are: a damaged one is left out by every step.
+    let mut steps = Steps { store, blocks, graph: Graph::new(range), damage: &damage };
+    let mut halves = Halves::default();
+    steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut halves));
+    halves.sort();
+    steps.each(|steps, at, entry| halves.find_callers(&store.reader, &mut steps.graph, at, entry));
+    let answered = halves.join(&store.reader, &mut steps);
+    steps.each(|steps, at, entry| steps.add_unanswered(entry, answered.rows(at)));
+    Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 })
+}
+
+/// Every minute that a range touches.
+fn whole_minutes(range: TimeRange) -> TimeRange {
+    let up = |end: UnixNanos| end.0.div_ceil(MINUTE).checked_mul(MINUTE).map(UnixNanos);
+    if range.end.is_some_and(|end| end <= range.start) {
+        return range;
+    }
+    TimeRange { start: UnixNanos(range.start.0 / MINUTE * MINUTE), end: range.end.and_then(up) }
+}
+
+/// Whether a block holds edges of the range, or a half of one.
+fn may_matter(meta: &BlockMeta, range: TimeRange) -> bool {
+    let reach = REACH.as_nanos() as u64;
+    let last_end = meta.max_start.0.saturating_add(meta.max_duration);
+    let end = range.end.map(|end| UnixNanos(end.0.saturating_add(reach)));
+    let near = TimeRange { start: range.start.minus(REACH), end };
+    near.touches(meta.min_start, UnixNanos(last_end))
+}
+
+/// What every step over the blocks has at hand.
+struct Steps<'s> {
+    store: &'s BlockTraceStore,
+    blocks: Vec<&'s Arc<BlockEntry>>,
+    graph: Graph,
+    damage: &'s Damage,
+}
+
+// === impl Steps ===
+
+impl Steps<'_> {
+    /// Does something with each block. One that cannot be read is reported and left out.
+    fn each(&mut self, mut step: impl FnMut(&mut Self, usize, &Arc<BlockEntry>) -> Result<(), BlockError>) {
+        for at in 0..self.blocks.len() {
+            let entry = self.blocks[at];
+            if let Err(error) = step(self, at, entry) {
+                self.store.report_damage(entry, &error, self.damage);
+            }
+        }
+    }
+
+    /// What a block knows whole; its open callees are noted.
+    fn add_complete(
+        &mut self,
+        at: usize,
+        entry: &Arc<BlockEntry>,
+        halves: &mut Halves,
+    ) -> Result<(), BlockError> {
+        let edges = self.store.reader.edges(entry)?;
+        if !edges.open_callees.is_empty() {
+            let traces = self.store.reader.traces(entry)?;
+            halves.add(at, &edges, &traces);
+        }
+        if entry.row.meta.touches(&self.graph.range()) {
+            let dictionary = self.store.reader.dictionary(entry)?;
+            self.graph.add_rows(&edges, &edges.complete, &dictionary.services);
+        }
+        Ok(())
+    }
+
+    /// The callers of a block that no span has answered.
+    fn add_unanswered(&mut self, entry: &Arc<BlockEntry>, answered: &[(u32, u32)]) -> Result<(), BlockError> {
+        let meta = &entry.row.meta;
+        if !meta.touches(&self.graph.range()) {
+            return Ok(());
+        }
+        let edges = self.store.reader.edges(entry)?;
+        let dictionary = self.store.reader.dictionary(entry)?;
+        let last_end = meta.max_start.0.saturating_add(meta.max_duration);
+        let all_have_waited = self.has_waited(entry, last_end);
+        let is_answered = |row: u32| answered.binary_search_by_key(&row, |(_, row)| *row).is_ok();
+        // Sums of which a call is to be left out are made anew: few, of those whom services answer.
+        let reduced: FxHashSet<Node> = match answered {
+            [] => FxHashSet::default(),
+            _ => edges
+                .open_callers
+                .iter()
+                .filter(|open| is_answered(open.row))
+                .map(|open| open.callee)
+                .collect(),
+        };
+        let anew = |callee: Node, kind: EdgeKind| {
+            reduced.contains(&callee) || (kind == EdgeKind::Virtual && !all_have_waited)
+        };
+        let whole = edges.tentative.iter().filter(|row| !anew(row.callee, row.kind));
+        self.graph.add_rows(&edges, whole, &dictionary.services);
+        let mut single = edges.open_callers.iter().filter(|open| anew(open.callee, open.kind)).peekable();
+        if single.peek().is_none() {
+            return Ok(());
+        }
+        let facts = Facts::read(&self.store.reader, entry, &mut self.graph)?;
+        for open in single {
+            let caller = facts.side(open.row)?;
+            let waits = open.kind == EdgeKind::Virtual && !self.has_waited(entry, caller.end());
+            if !is_answered(open.row) && !waits {
+                let callee = self.graph.name(edges.name(open.callee, &dictionary.services));
+                let call = Exemplar { failed: caller.failed, duration: caller.duration, trace: caller.trace };
+                self.graph.add_call((caller.service, callee, open.kind), caller.start, call);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a span that ended then is not likely to be answered any more. However wrong the clock
+    /// of its service is: once its window is over, it has waited.
+    fn has_waited(&self, entry: &BlockEntry, end: u64) -> bool {
+        let then = self.store.clock.now().minus(PATIENCE);
+        end <= then.0 || entry.key.hour.end() <= then
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_minute_that_a_range_touches_counts() {
+        let range = |start, end: Option<u64>| TimeRange { start: UnixNanos(start), end: end.map(UnixNanos) };
+        let check = |given, wanted| assert_eq!(whole_minutes(given), wanted, "{given:?}");
+        check(range(MINUTE + 1, Some(3 * MINUTE - 1)), range(MINUTE, Some(3 * MINUTE)));
+        check(range(MINUTE, Some(3 * MINUTE)), range(MINUTE, Some(3 * MINUTE)));
+        check(range(MINUTE - 1, None), range(0, None));
+        check(range(5, Some(u64::MAX)), range(0, None));
+        check(range(5, Some(5)), range(5, Some(5)));
+        check(range(5, Some(4)), range(5, Some(4)));
+    }
+}

@@ -1,0 +1,195 @@
+//! Every matching trace of a range, whole and once, one after the other: what exports are made of.
+//!
+//! A scan holds the blocks of one moment and goes through those that may match, oldest first, with
+//! the eyes of a search. A trace lies in many blocks: it is given at the first of them in which a
+//! span matches, all its parts together. So nothing has to be remembered of the traces that were
+//! given, and memory is bounded by the matches of one block. Ordering and paging are not done here.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use spandrel_block::{BlockId, RowRange};
+use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
+
+use crate::api::{Damage, ReadError, ScannedTrace, TraceScan, TraceSpans};
+use crate::plan::{Order, Predicate, ScanPlan, SearchPlan};
+use crate::store::BlockTraceStore;
+use crate::store::core::block_reader::{BlockEntry, BlockError};
+use crate::store::core::view::{TenantState, View};
+use crate::store::query::search::{Search, in_view};
+use crate::store::read::matcher;
+use crate::store::read::merge_iter::BlockRows;
+
+/// A part of a trace: rows of a block.
+type Part = (Arc<BlockEntry>, RowRange);
+
+/// A scan under way.
+struct Scan<'s> {
+    store: &'s BlockTraceStore,
+    tenant: TenantId,
+    state: Arc<TenantState>,
+    view: Arc<View>,
+    plan: SearchPlan,
+    /// Blocks that may hold a match, by number.
+    blocks: Vec<Arc<BlockEntry>>,
+    /// How many of them were looked at.
+    done: usize,
+    /// Traces that match in the last of these and wait to be given.
+    found: VecDeque<TraceId>,
+    /// Blocks that could not be looked at: no trace was given there.
+    skipped: HashSet<BlockId>,
+    departed: Departed,
+    damage: Damage,
+}
+
+/// Blocks of the view that have left the catalog since: the index may have forgotten them.
+struct Departed {
+    latest: Arc<View>,
+    blocks: Vec<Arc<BlockEntry>>,
+}
+
+/// Begins a scan.
+pub(crate) fn scan<'s>(store: &'s BlockTraceStore, tenant: &TenantId, plan: &ScanPlan) -> TraceScan<'s> {
+    let Some(state) = store.tenant(tenant) else { return TraceScan::from_traces(Vec::new()) };
+    let view = state.view();
+    let damage = Damage::default();
+    let ScanPlan { predicate, range } = plan.clone();
+    let plan = SearchPlan { predicate, range, order: Order::Newest, limit: 0, after: None };
+    let mut blocks =
+        Search::begin(store, tenant, &state, view.clone(), &plan, u64::MAX, damage.clone()).blocks();
+    blocks.sort_by_key(|entry| entry.key.block);
+    TraceScan {
+        traces_at_most: blocks.iter().map(|entry| u64::from(entry.row.meta.traces)).sum(),
+        damaged_blocks: view.iter().filter(|entry| store.is_damaged(entry)).count() as u64,
+        damage: damage.clone(),
+        traces: Box::new(Scan {
+            store,
+            tenant: tenant.clone(),
+            departed: Departed { latest: view.clone(), blocks: Vec::new() },
+            state,
+            view,
+            plan,
+            blocks,
+            done: 0,
+            found: VecDeque::new(),
+            skipped: HashSet::new(),
+            damage,
+        }),
+    }
+}
+
+// === impl Scan ===
+
+impl Scan<'_> {
+    /// Looks at the next block. `None` when there is none left.
+    fn look_at_next_block(&mut self) -> Option<()> {
+        let entry = self.blocks.get(self.done)?;
+        self.done += 1;
+        let (view, damage) = (self.view.clone(), self.damage.clone());
+        let mut search =
+            Search::begin(self.store, &self.tenant, &self.state, view, &self.plan, u64::MAX, damage);
+        match search.scan(entry) {
+            Ok(found) => self.found = found.into_iter().map(|(trace, _)| trace).collect(),
+            Err(error) => {
+                self.store.report_damage(entry, &error, &self.damage);
+                self.skipped.insert(entry.key.block);
+            }
+        }
+        Some(())
+    }
+
+    /// A trace that matches in the block just looked at, unless it was given at an earlier one.
+    fn take(&mut self, trace: TraceId) -> Result<Option<ScannedTrace>, ReadError> {
+        let mut parts = self.parts(trace)?;
+        parts.retain(|(entry, _)| !self.state.is_hidden(trace, entry));
+        let here = self.blocks[self.done - 1].key.block;
+        if parts.iter().any(|part| part.0.key.block < here && self.was_given_at(part)) {
+            return Ok(None);
+        }
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
+        let rows = self.store.merged_parts(&self.state, &self.view, trace, parts, &self.damage);
+        let spans = rows.map(|row| Ok(row.into_stored()));
+        Ok(Some((trace, TraceSpans { stored, spans: Box::new(spans), damage: self.damage.clone() })))
+    }
+
+    /// Where the trace lies in the view.
+    fn parts(&mut self, trace: TraceId) -> Result<Vec<Part>, ReadError> {
+        let mut parts = self.state.fresh_parts(trace);
+        let found = self.store.engine.find(&self.tenant, trace);
+        parts.extend(found.map_err(|error| ReadError::Io(error.to_string()))?);
+        let mut parts: Vec<Part> = in_view(&self.view, parts).collect();
+        self.departed.update(&self.view, &self.state);
+        // The block just looked at holds the trace, whatever the index says.
+        for entry in self.departed.blocks.iter().chain(&self.blocks[self.done - 1..self.done]) {
+            if parts.iter().any(|(known, _)| known.key.block == entry.key.block) {
+                continue;
+            }
+            match self.store.reader.traces(entry) {
+                Ok(table) => parts.extend(table.find(trace).map(|rows| (entry.clone(), rows))),
+                Err(error) => self.store.report_damage(entry, &error, &self.damage),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn was_given_at(&self, (entry, rows): &Part) -> bool {
+        let block = entry.key.block;
+        let looked_at = self.blocks.binary_search_by_key(&block, |entry| entry.key.block).is_ok()
+            && !self.skipped.contains(&block);
+        // What cannot be read now is damage; a trace given twice is better than one that is lost.
+        looked_at && self.matches(entry, *rows).unwrap_or(false)
+    }
+
+    fn matches(&self, entry: &Arc<BlockEntry>, rows: RowRange) -> Result<bool, BlockError> {
+        let SearchPlan { predicate, range, .. } = &self.plan;
+        let rows = rows.first..rows.first.saturating_add(rows.rows);
+        if *range == TimeRange::ALL && matches!(predicate, Predicate::All) {
+            return Ok(true);
+        }
+        let mut rows = BlockRows::open(&self.store.reader, entry, rows, true)?;
+        while let Some(row) = rows.advance()? {
+            let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
+            if range.contains(UnixNanos(span.start)) && matcher::matches(predicate, &span, &resource)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<ScannedTrace, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some(trace) = self.found.pop_front() else {
+                self.look_at_next_block()?;
+                continue;
+            };
+            if let Some(taken) = self.take(trace).transpose() {
+                return Some(taken);
+            }
+        }
+    }
+}
+
+// === impl Departed ===
+
+impl Departed {
+    /// To be asked after the index: what that has forgotten was out of the catalog before.
+    fn update(&mut self, view: &View, state: &TenantState) {
+        let latest = state.view();
+        if Arc::ptr_eq(&latest, &self.latest) {
+            return;
+        }
+        // Fresh blocks are found through memory for as long as somebody holds them.
+        let departed =
+            |entry: &&Arc<BlockEntry>| entry.row.meta.level > 0 && latest.get(entry.key.block).is_none();
+        self.blocks = view.iter().filter(departed).cloned().collect();
+        self.latest = latest;
+    }
+}

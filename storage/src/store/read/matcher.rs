@@ -1,0 +1,222 @@
+//! Whether a span satisfies a predicate, exactly. What columns alone tell is in `query/pruning.rs`.
+
+use regex::Regex;
+use spandrel_block::{Number, Rebuilder, RowFlags, Token, semantics};
+use spandrel_proto::TraceId;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanKind, SpanView, StatusCode};
+
+use crate::plan::{AttributeScope, Comparison, Field, Literal, Predicate};
+use crate::store::core::block_reader::BlockError;
+
+pub(crate) const SERVICE_NAME: &str = "service.name";
+
+/// Whether a span satisfies a predicate.
+pub(crate) fn matches(
+    predicate: &Predicate,
+    span: &SpanView<'_>,
+    resource: &ResourceView<'_>,
+) -> Result<bool, WireError> {
+    Ok(match predicate {
+        Predicate::All => true,
+        Predicate::And(parts) => {
+            for part in parts {
+                if !matches(part, span, resource)? {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        Predicate::Or(parts) => {
+            for part in parts {
+                if matches(part, span, resource)? {
+                    return Ok(true);
+                }
+            }
+            false
+        }
+        Predicate::Compare(field, comparison) => match field {
+            Field::Name => comparison.holds_for_text(span.name),
+            Field::Duration => comparison.holds_for_number(Number::Int(clamp(span.duration()))),
+            Field::Status => comparison.holds_for_status(span.status()),
+            Field::Kind => comparison.holds_for_kind(RowFlags::of(span, false).kind()),
+            Field::Failed => comparison.holds_for_bool(semantics::has_failed(span)?),
+            Field::Attribute(scope, key) => {
+                any_attribute(*scope, key, span, resource, |value| comparison.holds_for_value(value))?
+            }
+        },
+        Predicate::Exists(field) => exists(field, span, resource)?,
+        Predicate::Absent(field) => !exists(field, span, resource)?,
+    })
+}
+
+/// Whether the span of a row of a page, put together, satisfies a predicate.
+pub(crate) fn row_matches(
+    predicate: &Predicate,
+    spans: &mut Rebuilder,
+    row: usize,
+    trace: TraceId,
+) -> Result<bool, BlockError> {
+    let mut span = Vec::new();
+    spans.seek(row);
+    spans.next(trace, &mut span)?;
+    let page = spans.page();
+    let (resource, _) = page.dictionary.records(page.core.origin[row]);
+    let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
+    Ok(matches(predicate, &span, &resource)?)
+}
+
+fn exists(field: &Field, span: &SpanView<'_>, resource: &ResourceView<'_>) -> Result<bool, WireError> {
+    match field {
+        Field::Attribute(scope, key) => any_attribute(*scope, key, span, resource, |_| true),
+        _ => Ok(true),
+    }
+}
+
+fn any_attribute(
+    scope: AttributeScope,
+    key: &str,
+    span: &SpanView<'_>,
+    resource: &ResourceView<'_>,
+    holds: impl Fn(AnyValue<'_>) -> bool,
+) -> Result<bool, WireError> {
+    let any = |attributes: Attributes<'_>| -> Result<bool, WireError> {
+        for attribute in attributes {
+            let attribute = attribute?;
+            if attribute.key == key && holds(attribute.value.unwrap_or(AnyValue::Empty)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if scope != AttributeScope::Resource && any(span.attributes())? {
+        return Ok(true);
+    }
+    if scope == AttributeScope::Span {
+        return Ok(false);
+    }
+    if key == SERVICE_NAME {
+        // The name that people see, also for resources that do not say theirs.
+        return Ok(holds(AnyValue::String(semantics::service_name(resource))));
+    }
+    any(resource.attributes())
+}
+
+pub(crate) fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+// === impl Comparison ===
+
+impl Comparison {
+    pub(crate) fn holds_for_value(&self, value: AnyValue<'_>) -> bool {
+        match value {
+            AnyValue::String(text) => self.holds_for_text(text),
+            AnyValue::Bool(flag) => self.holds_for_bool(flag),
+            AnyValue::Int(int) => self.holds_for_number(Number::Int(int)),
+            AnyValue::Double(double) => self.holds_for_number(Number::of_double(double)),
+            AnyValue::Array(_) | AnyValue::KeyValues(_) | AnyValue::Bytes(_) | AnyValue::Empty => false,
+        }
+    }
+
+    pub(crate) fn holds_for_text(&self, text: &str) -> bool {
+        let ordered = |literal: &Literal| match literal {
+            Literal::String(wanted) => Some(text.cmp(wanted.as_str())),
+            _ => None,
+        };
+        self.holds(ordered, |regex| Some(regex.is_match(text)))
+    }
+
+    pub(crate) fn holds_for_number(&self, number: Number) -> bool {
+        let ordered = |literal: &Literal| match literal {
+            Literal::Int(int) => compare_numbers(number, Number::Int(*int)),
+            Literal::Float(double) => compare_numbers(number, Number::of_double(*double)),
+            _ => None,
+        };
+        self.holds(ordered, |_| None)
+    }
+
+    pub(crate) fn holds_for_bool(&self, flag: bool) -> bool {
+        self.holds_for_unordered(&Literal::Bool(flag))
+    }
+
+    pub(crate) fn holds_for_status(&self, status: StatusCode) -> bool {
+        self.holds_for_unordered(&Literal::Status(status))
+    }
+
+    pub(crate) fn holds_for_kind(&self, kind: SpanKind) -> bool {
+        self.holds_for_unordered(&Literal::Kind(kind))
+    }
+
+    /// For types without an order: only `=` and `!=` hold, and only for a literal of the same type.
+    fn holds_for_unordered(&self, value: &Literal) -> bool {
+        let same_type = |literal: &Literal| std::mem::discriminant(literal) == std::mem::discriminant(value);
+        match self {
+            Self::Eq(literal) => literal == value,
+            Self::Ne(literal) => same_type(literal) && literal != value,
+            _ => false,
+        }
+    }
+
+    /// `ordered` compares the value with a literal, if they can be compared.
+    fn holds(
+        &self,
+        ordered: impl Fn(&Literal) -> Option<std::cmp::Ordering>,
+        is_match: impl Fn(&Regex) -> Option<bool>,
+    ) -> bool {
+        match self {
+            Self::Eq(literal) => ordered(literal).is_some_and(|o| o.is_eq()),
+            Self::Ne(literal) => ordered(literal).is_some_and(|o| o.is_ne()),
+            Self::Lt(literal) => ordered(literal).is_some_and(|o| o.is_lt()),
+            Self::Le(literal) => ordered(literal).is_some_and(|o| o.is_le()),
+            Self::Gt(literal) => ordered(literal).is_some_and(|o| o.is_gt()),
+            Self::Ge(literal) => ordered(literal).is_some_and(|o| o.is_ge()),
+            Self::Matches(regex) => is_match(regex) == Some(true),
+            Self::MatchesNot(regex) => is_match(regex) == Some(false),
+        }
+    }
+
+    /// Whether it may hold for a number between two others.
+    pub(crate) fn may_hold_between(&self, min: Number, max: Number) -> bool {
+        match self {
+            Self::Lt(_) | Self::Le(_) => self.holds_for_number(min),
+            Self::Gt(_) | Self::Ge(_) => self.holds_for_number(max),
+            Self::Eq(literal) => {
+                Self::Le(literal.clone()).holds_for_number(min)
+                    && Self::Ge(literal.clone()).holds_for_number(max)
+            }
+            Self::Ne(_) | Self::Matches(_) | Self::MatchesNot(_) => true,
+        }
+    }
+
+    /// Whether it puts numbers in order: then nothing but a number satisfies it.
+    pub(crate) fn orders_numbers(&self) -> bool {
+        let (Self::Lt(literal) | Self::Le(literal) | Self::Gt(literal) | Self::Ge(literal)) = self else {
+            return false;
+        };
+        matches!(literal, Literal::Int(_) | Literal::Float(_))
+    }
+
+    /// The token that an attribute has if it equals the literal.
+    pub(crate) fn token(&self, key: &str) -> Option<Token> {
+        let key = Token::of_key(key);
+        match self {
+            Self::Eq(Literal::String(text)) => Some(key.with_string(text)),
+            Self::Eq(Literal::Int(int)) => Some(key.with_number(Number::Int(*int))),
+            Self::Eq(Literal::Float(double)) => Some(key.with_number(Number::of_double(*double))),
+            Self::Eq(Literal::Bool(flag)) => Some(key.with_bool(*flag)),
+            _ => None,
+        }
+    }
+}
+
+fn compare_numbers(a: Number, b: Number) -> Option<std::cmp::Ordering> {
+    let double = |number| match number {
+        Number::Int(int) => int as f64,
+        Number::Double(double) => double,
+    };
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => Some(a.cmp(&b)),
+        _ => double(a).partial_cmp(&double(b)),
+    }
+}

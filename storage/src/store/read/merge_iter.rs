@@ -1,0 +1,365 @@
+//! Spans in order: of a block, and of many blocks merged, each span once.
+//!
+//! What reads a trace, and what rewrites blocks span by span, runs through here; the background merge
+//! copies columns instead (`write/merge/mod.rs`).
+
+use std::cmp::Ordering;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
+use spandrel_proto::{SpanId, TraceId};
+
+use crate::api::StoredSpan;
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
+use crate::store::core::view::TenantState;
+
+/// A stored span with its place in the order.
+#[derive(Debug, Clone)]
+pub(crate) struct SpanRow {
+    pub(crate) key: RowKey,
+    pub(crate) resource: Bytes,
+    pub(crate) scope: Bytes,
+    pub(crate) span: Bytes,
+    /// Whether it has failed, by `semantics::has_failed`: its columns know.
+    pub(crate) failed: bool,
+    pub(crate) sequence: u64,
+}
+
+/// The spans of consecutive rows of one block, by their keys.
+pub(crate) struct BlockRows {
+    reader: Arc<BlockReader>,
+    entry: Arc<BlockEntry>,
+    traces: Traces,
+    rows: Range<u32>,
+    /// The page in hand, its number and its first row.
+    page: Option<(Rebuilder, u32, u32)>,
+    keep_pages: bool,
+    /// The row of the block behind those of the trace in hand, as far as its page has them.
+    run_end: u32,
+    /// Rows that were put together ahead: some at once, so that they share one piece of memory.
+    ready: VecDeque<SpanRow>,
+    /// Why there are no more than those.
+    failed: Option<BlockError>,
+    ahead: usize,
+}
+
+/// Which trace a row belongs to.
+enum Traces {
+    One(TraceId),
+    /// From the table, and where in it.
+    Table(Arc<TraceTable>, usize),
+}
+
+/// The spans of several blocks in one order, duplicates left out.
+pub(crate) struct MergedRows {
+    heap: BinaryHeap<Head>,
+    /// Rows already given that have the key of the last one: what duplicates are compared with.
+    group: Seen<(Bytes, Bytes, Bytes)>,
+    group_key: Option<RowKey>,
+    failed: Vec<(Arc<BlockEntry>, BlockError)>,
+    /// Whose deleted spans are compared with no others.
+    deletes: Option<Arc<TenantState>>,
+}
+
+/// What was met before. Nearly always there is one of a key: a few are compared one by one, and
+/// hashing begins where a sender gives one key to thousands of spans.
+pub(crate) struct Seen<T> {
+    few: Vec<T>,
+    many: HashSet<T>,
+}
+
+const FEW: usize = 8;
+/// Rows that are put together ahead, at first and at the most: many ask for one, some for all.
+const LEAST_AHEAD: usize = 4;
+const MOST_AHEAD: usize = 32;
+/// About as long as a span is.
+const USUAL_SPAN: usize = 512;
+/// Bytes of spans that are put together ahead.
+const AHEAD_BYTES: usize = 32 << 10;
+
+struct Head {
+    row: SpanRow,
+    rest: Box<BlockRows>,
+}
+
+// === impl SpanRow ===
+
+impl SpanRow {
+    /// As it is given to whoever asks the store.
+    pub(crate) fn into_stored(self) -> StoredSpan {
+        let Self { resource, scope, span, failed, .. } = self;
+        StoredSpan { resource, scope, span, failed }
+    }
+}
+
+// === impl BlockRows ===
+
+impl BlockRows {
+    /// Reads `rows` of a block, which are whole traces of it. `keep_pages` caches what is decoded.
+    pub(crate) fn open(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        rows: Range<u32>,
+        keep_pages: bool,
+    ) -> Result<Self, BlockError> {
+        let table = reader.traces(entry)?;
+        let at = table.entries().partition_point(|(_, range)| range.first + range.rows <= rows.start);
+        Ok(Self::begin(reader, entry, Traces::Table(table, at), rows, keep_pages))
+    }
+
+    /// Reads the rows of one trace.
+    pub(crate) fn open_trace(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        trace: TraceId,
+        rows: RowRange,
+    ) -> Result<Self, BlockError> {
+        let range = rows.first..rows.first.saturating_add(rows.rows);
+        let mut rows = Self::begin(reader, entry, Traces::One(trace), range, true);
+        // What cannot be read at all is told at once.
+        rows.turn_page()?;
+        Ok(rows)
+    }
+
+    fn begin(
+        reader: &Arc<BlockReader>,
+        entry: &Arc<BlockEntry>,
+        traces: Traces,
+        rows: Range<u32>,
+        keep_pages: bool,
+    ) -> Self {
+        let (reader, entry) = (reader.clone(), entry.clone());
+        let (ready, failed) = (VecDeque::new(), None);
+        let (page, run_end, ahead) = (None, 0, LEAST_AHEAD);
+        Self { reader, entry, traces, rows, page, keep_pages, run_end, ready, failed, ahead }
+    }
+
+    /// The next row.
+    pub(crate) fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
+        if self.ready.is_empty() && self.failed.is_none() {
+            self.failed = self.look_ahead().err();
+        }
+        match self.ready.pop_front() {
+            Some(row) => Ok(Some(row)),
+            None => self.failed.take().map_or(Ok(None), Err),
+        }
+    }
+
+    fn look_ahead(&mut self) -> Result<(), BlockError> {
+        let most = self.ahead.min(self.rows.len());
+        let mut bytes = Vec::with_capacity((most * USUAL_SPAN).min(AHEAD_BYTES));
+        let mut rows: Vec<(SpanRow, Range<usize>)> = Vec::with_capacity(most);
+        let mut end = Ok(());
+        while rows.len() < self.ahead && bytes.len() < AHEAD_BYTES && !self.rows.is_empty() {
+            let begin = bytes.len();
+            match self.put_together(&mut bytes) {
+                Ok(row) => rows.push((row, begin..bytes.len())),
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            }
+        }
+        self.ahead = (2 * self.ahead).min(MOST_AHEAD);
+        if end.is_err() {
+            // What comes behind a row that cannot be read is not known.
+            self.rows.start = self.rows.end;
+        }
+        // Whoever keeps a trace keeps this.
+        bytes.shrink_to_fit();
+        let bytes = Bytes::from(bytes);
+        self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
+        end
+    }
+
+    /// Appends the span of the next row. Its place in the bytes is for the caller to know.
+    fn put_together(&mut self, bytes: &mut Vec<u8>) -> Result<SpanRow, BlockError> {
+        let row = self.rows.start;
+        self.turn_page()?;
+        let damaged = || FormatError::Damaged("trace table");
+        let trace = self.traces.of(row).ok_or_else(damaged)?;
+        let (spans, _, first) = self.page.as_mut().ok_or_else(damaged)?;
+        if row >= self.run_end {
+            let begin = (row - *first) as usize;
+            let end = spans.page().run_of(begin).end.min((self.rows.end - *first) as usize);
+            spans.order_by_key(begin..end);
+            self.run_end = *first + end as u32;
+        }
+        let at = spans.row();
+        let page = spans.page();
+        let start = *page.core.start.get(at).ok_or_else(damaged)?;
+        let span_id = SpanId::from_bytes(page.ids.span_id[at].to_be_bytes());
+        let (resource, scope) = page.dictionary.records(page.core.origin[at]);
+        let (resource, scope) = (resource.clone(), scope.clone());
+        let failed = page.dictionary.flags(page.core.class[at]).failed();
+        let sequence = page.core.sequence[at];
+        spans.next(trace, bytes)?;
+        self.rows.start += 1;
+        let key = RowKey::new(trace, start, span_id);
+        Ok(SpanRow { key, resource, scope, span: Bytes::new(), failed, sequence })
+    }
+
+    /// Opens the page of the next row, unless it is in hand.
+    fn turn_page(&mut self) -> Result<(), BlockError> {
+        let row = self.rows.start;
+        let is_here = |(spans, _, first): &(Rebuilder, u32, u32)| {
+            row >= *first && ((row - first) as usize) < spans.page().core.rows()
+        };
+        if self.page.as_ref().is_some_and(is_here) {
+            return Ok(());
+        }
+        let (number, first) = self.reader.page_of(&self.entry, row)?;
+        let page = self.reader.page(&self.entry, number, self.keep_pages)?;
+        if (row - first) as usize >= page.core.rows() {
+            return Err(FormatError::Damaged("header").into());
+        }
+        self.page = Some((Rebuilder::new(page, (row - first) as usize), number, first));
+        Ok(())
+    }
+}
+
+// === impl Traces ===
+
+impl Traces {
+    /// The trace of a row; rows are asked for in order.
+    fn of(&mut self, row: u32) -> Option<TraceId> {
+        match self {
+            Self::One(trace) => Some(*trace),
+            Self::Table(table, at) => {
+                while table.entries().get(*at).is_some_and(|(_, range)| range.first + range.rows <= row) {
+                    *at += 1;
+                }
+                table.entries().get(*at).map(|(trace, _)| *trace)
+            }
+        }
+    }
+}
+
+// === impl MergedRows ===
+
+impl MergedRows {
+    /// Merges the rows of several blocks.
+    pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
+        let heap = BinaryHeap::new();
+        let (group, failed) = (Seen::default(), Vec::new());
+        let mut merged = Self { heap, group, group_key: None, failed, deletes: None };
+        parts.into_iter().for_each(|rest| merged.refill(rest));
+        merged
+    }
+
+    /// With spans that are being deleted for themselves: a copy that has arrived since is new, and stays.
+    pub(crate) fn apart_from_deleted(mut self, state: Option<Arc<TenantState>>) -> Self {
+        self.deletes = state.filter(|state| state.any_deleted());
+        self
+    }
+
+    /// Blocks that could not be read to their end since this was last asked.
+    pub(crate) fn take_failed(&mut self) -> Vec<(Arc<BlockEntry>, BlockError)> {
+        std::mem::take(&mut self.failed)
+    }
+
+    fn refill(&mut self, mut rest: BlockRows) {
+        match rest.advance() {
+            Ok(Some(row)) => self.heap.push(Head { row, rest: Box::new(rest) }),
+            Ok(None) => {}
+            Err(error) => self.failed.push((rest.entry, error)),
+        }
+    }
+
+    /// The smallest row; the one behind it in its block takes its place.
+    fn pop(&mut self) -> Option<SpanRow> {
+        let mut head = self.heap.peek_mut()?;
+        match head.rest.advance() {
+            Ok(Some(next)) => Some(std::mem::replace(&mut head.row, next)),
+            Ok(None) => Some(PeekMut::pop(head).row),
+            Err(error) => {
+                let Head { row, rest } = PeekMut::pop(head);
+                self.failed.push((rest.entry, error));
+                Some(row)
+            }
+        }
+    }
+}
+
+impl Iterator for MergedRows {
+    type Item = SpanRow;
+
+    fn next(&mut self) -> Option<SpanRow> {
+        loop {
+            let row = self.pop()?;
+            let deletes = self.deletes.as_ref();
+            if deletes.is_some_and(|state| state.is_deleted(row.key.trace(), row.sequence)) {
+                return Some(row);
+            }
+            let has_group = self.group_key == Some(row.key);
+            if !has_group && self.heap.peek().is_none_or(|next| next.row.key != row.key) {
+                return Some(row);
+            }
+            if !has_group {
+                self.group.clear();
+                self.group_key = Some(row.key);
+            }
+            if self.group.insert((row.span.clone(), row.resource.clone(), row.scope.clone())) {
+                return Some(row);
+            }
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl<T: Eq + Hash> Seen<T> {
+    /// Whether this is the first of its kind.
+    pub(crate) fn insert(&mut self, item: T) -> bool {
+        if self.many.is_empty() && self.few.len() < FEW {
+            let is_new = !self.few.contains(&item);
+            if is_new {
+                self.few.push(item);
+            }
+            return is_new;
+        }
+        self.many.extend(self.few.drain(..));
+        self.many.insert(item)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.few.clear();
+        if !self.many.is_empty() {
+            self.many = HashSet::new();
+        }
+    }
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { few: Vec::new(), many: HashSet::new() }
+    }
+}
+
+// === impl Head: the heap gives the smallest key first, among equals the one stored first ===
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.row.key, other.row.sequence).cmp(&(self.row.key, self.row.sequence))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Head {}
