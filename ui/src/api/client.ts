@@ -5,6 +5,7 @@
  * URLs are relative to the document's base, so that the app works under any path prefix.
  */
 import { encodeSegment, withQuery } from "../address/text";
+import { noteServerTime } from "../lib/clock";
 import type { Problem } from "./types";
 
 export type Params = Record<string, string | number | undefined>;
@@ -38,6 +39,7 @@ export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> 
       "The server did not answer. Check that it is running, then try again.",
     );
   }
+  noteServerTime(response.headers.get("date"));
   if (!response.ok) throw await failure(response);
   return (await response.json()) as T;
 }

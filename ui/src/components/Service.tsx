@@ -1,7 +1,15 @@
 /** A service's name with its colour, and the mark of a failure. Shared by all pages. */
 import { colourIndex, colourVar } from "../lib/colour";
+import { LongText } from "./LongText";
 
-export function ServiceName({ name, colour }: { name: string; colour?: number }) {
+interface ServiceNameProps {
+  name: string;
+  colour?: number;
+  /** Whether a name that is cut gets a button that shows all of it. Not inside links and buttons. */
+  expandable?: boolean;
+}
+
+export function ServiceName({ name, colour, expandable = false }: ServiceNameProps) {
   return (
     <span className="service-name">
       <span
@@ -9,7 +17,7 @@ export function ServiceName({ name, colour }: { name: string; colour?: number })
         style={{ background: colourVar(colour ?? colourIndex(name)) }}
         aria-hidden="true"
       />
-      {name}
+      {expandable ? <LongText text={name} /> : <span className="name-text">{name}</span>}
     </span>
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatDuration, parseDuration, queryDuration } from "./duration";
+import { formatDuration, formatOffset, parseDuration, queryDuration } from "./duration";
 
 describe("formatDuration", () => {
   it.each([
@@ -21,6 +21,16 @@ describe("formatDuration", () => {
 
   it("shows no number for what is none", () => {
     expect(formatDuration(Number.NaN)).toBe("–");
+  });
+});
+
+describe("formatOffset", () => {
+  it.each([
+    [5_000_000, "+5 ms"],
+    [0, "+0 ns"],
+    [-5_000_000, "-5 ms"],
+  ])("writes %d ns as %s", (nano, text) => {
+    expect(formatOffset(nano)).toBe(text);
   });
 });
 

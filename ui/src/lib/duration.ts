@@ -23,6 +23,11 @@ export function formatDuration(nano: number): string {
   return formatLong(Math.round(nano / 1e9));
 }
 
+/** A distance with its sign: `+12 ms` after, `-5 ms` before. */
+export function formatOffset(nano: number): string {
+  return nano < 0 ? formatDuration(nano) : `+${formatDuration(nano)}`;
+}
+
 function digits(value: number): string {
   if (value >= 99.95) return value.toFixed(0);
   if (value >= 9.995) return trimZeros(value.toFixed(1));

@@ -73,7 +73,8 @@ describe("formatAge", () => {
     [125, "2 min ago"],
     [7_300, "2 h ago"],
     [200_000, "2 d ago"],
-    [-5, "in the future"],
+    [-5, "in 5 s"],
+    [-365 * 86_400, "in 365 d"],
   ])("tells %d seconds as %s", (seconds, text) => {
     expect(formatAge(msToNano(NOW - seconds * 1000), NOW)).toBe(text);
   });

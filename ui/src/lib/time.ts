@@ -89,18 +89,26 @@ export function formatMs(ms: number, withMillis: boolean): string {
 /** `12 s ago`, `3 h ago`: how old something is, in one unit. */
 export function formatAge(nano: UnixNano, nowMs: number): string {
   const seconds = Math.round((nowMs - nanoToMs(nano)) / 1000);
-  if (seconds < 0) return "in the future";
+  if (seconds < 0) return `in ${inOneUnit(-seconds)}`;
   if (seconds < 1) return "just now";
+  return `${inOneUnit(seconds)} ago`;
+}
+
+function inOneUnit(seconds: number): string {
   const units: [number, string][] = [
     [86400, "d"],
     [3600, "h"],
     [60, "min"],
-    [1, "s"],
   ];
-  for (const [size, unit] of units) {
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit} ago`;
-  }
-  return "just now";
+  const [size, unit] = units.find(([size]) => seconds >= size) ?? [1, "s"];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+/** Without the year where it is the present one; in another year no millisecond matters. */
+export function formatTimeShort(nano: UnixNano, nowMs: number): string {
+  const text = formatTime(nano);
+  const thisYear = text.slice(0, 4) === String(new Date(nowMs).getFullYear());
+  return thisYear ? text.slice(5) : formatMs(nanoToMs(nano), false);
 }
 
 /** What `<input type="datetime-local">` wants, in the browser's time zone. */

@@ -1,20 +1,23 @@
 /** The traces found, one dense row each. */
+import { useMemo } from "react";
 import { Link } from "../address/Link";
 import { tracePath } from "../address/routes";
 import type { ServiceCount, TraceSummary } from "../api/types";
 import { FailedMark, ServiceName } from "../components/Service";
 import { useServiceColours } from "../components/useServiceColours";
+import { nowMs } from "../lib/clock";
 import { formatDuration } from "../lib/duration";
 import { shortId } from "../lib/ids";
 import { formatCount } from "../lib/numbers";
-import { formatAge, formatTime } from "../lib/time";
+import { ceilingOf } from "../lib/outliers";
+import { formatAge, formatTimeShort } from "../lib/time";
 import type { SearchParams } from "./params";
 
 const SHOWN_SERVICES = 4;
 
 export function Results({ traces, search }: { traces: TraceSummary[]; search: SearchParams }) {
-  const longest = Math.max(1, ...traces.map((trace) => trace.durationNano));
-  const now = Date.now();
+  const longest = useMemo(() => ceilingOf(traces.map((trace) => trace.durationNano)), [traces]);
+  const now = nowMs();
   const colours = useServiceColours();
   const plain = search.query === "{ }";
   return (
@@ -87,13 +90,13 @@ function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
         </span>
       </td>
       <td className="cell-start" data-label="Started">
-        <span className="tnum">{formatTime(trace.startUnixNano).slice(5)}</span>
+        <span className="tnum">{formatTimeShort(trace.startUnixNano, now)}</span>
         <span className="sub">{formatAge(trace.startUnixNano, now)}</span>
       </td>
       <td className="cell-duration" data-label="Duration">
         <span className="tnum">{formatDuration(trace.durationNano)}</span>
         <span className="duration-bar" aria-hidden="true">
-          <span style={{ width: `${Math.max(0.5, (trace.durationNano / longest) * 100)}%` }} />
+          <span style={{ width: `${Math.min(100, Math.max(0.5, (trace.durationNano / longest) * 100))}%` }} />
         </span>
       </td>
       <td className="num tnum" data-label="Spans">

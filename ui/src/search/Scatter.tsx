@@ -1,15 +1,21 @@
 /**
- * Duration over time, one mark per trace: a click opens the trace, a drag narrows the time range.
- * The table below says the same in words, so to a screen reader this is one picture.
+ * Duration over the time asked for, one mark per trace found, in front of all requests of that time: a
+ * click opens the trace, a drag narrows the range. The caption and the table below say the same in words,
+ * so to a screen reader this is one picture.
  */
 import { type PointerEvent, useMemo, useRef, useState } from "react";
 import { navigate } from "../address/address";
 import { tracePath } from "../address/routes";
-import type { TraceSummary } from "../api/types";
+import type { AggregatesAnswer, TraceSummary } from "../api/types";
+import { useApi } from "../api/useApi";
 import { useSize } from "../components/useSize";
+import { nowMs } from "../lib/clock";
 import { formatDuration } from "../lib/duration";
-import { plural } from "../lib/numbers";
-import { formatMs, formatTime, msToNano, nanoToMs, type TimeRange } from "../lib/time";
+import { formatCount, plural } from "../lib/numbers";
+import { describeRange, formatTime, msToNano, resolveRange, type TimeRange } from "../lib/time";
+import { parseQuery } from "../lib/traceql";
+import { aggregatesUrl, chartStep, totals } from "../services/aggregates";
+import type { SearchParams } from "./params";
 import { layoutScatter, type Mark, timeAt } from "./scatterLayout";
 
 const HEIGHT = 150;
@@ -17,13 +23,24 @@ const DRAG_PIXELS = 6;
 
 interface Props {
   traces: TraceSummary[];
+  search: SearchParams;
   onRange: (range: TimeRange) => void;
 }
 
-export function Scatter({ traces, onRange }: Props) {
+export function Scatter({ traces, search, onRange }: Props) {
+  const { range } = search;
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
-  const layout = useMemo(() => layoutScatter(traces, width, HEIGHT), [traces, width]);
+  // Until now, as of when these traces were found.
+  const { startMs, endMs } = useMemo(() => {
+    void traces;
+    return resolveRange(range, nowMs());
+  }, [range, traces]);
+  const requests = useRequests(search);
+  const layout = useMemo(
+    () => layoutScatter(traces, requests.counts, { width, height: HEIGHT, fromMs: startMs, toMs: endMs }),
+    [traces, requests.counts, width, startMs, endMs],
+  );
   const [hover, setHover] = useState<Mark | null>(null);
   const [drag, setDrag] = useState<{ from: number; to: number } | null>(null);
 
@@ -37,75 +54,128 @@ export function Scatter({ traces, onRange }: Props) {
   };
 
   return (
-    <div className="scatter" ref={box}>
-      {width > 0 && (
-        // A convenience for the pointer: the table and the range picker do the same from the keyboard.
-        <svg
-          width={width}
-          height={HEIGHT}
-          role="img"
-          aria-label={`Duration over start time of ${plural(traces.length, "trace")}`}
-          onPointerDown={(event) =>
-            event.button === 0 && setDrag({ from: pointerX(event), to: pointerX(event) })
-          }
-          onPointerMove={(event) => drag && setDrag({ ...drag, to: pointerX(event) })}
-          onPointerUp={finish}
-          onPointerLeave={() => setDrag(null)}
-        >
-          {layout.yTicks.map((tick) => (
-            <g key={tick.y}>
-              <line className="grid" x1={layout.left} x2={width - layout.right} y1={tick.y} y2={tick.y} />
-              <text className="axis" x={layout.left - 6} y={tick.y + 4} textAnchor="end">
+    <figure className="scatter-figure">
+      <div className="scatter" ref={box}>
+        {width > 0 && (
+          // A convenience for the pointer: the table and the range picker do the same from the keyboard.
+          <svg
+            width={width}
+            height={HEIGHT}
+            role="img"
+            aria-label={`Duration over start time of ${plural(traces.length, "trace")}`}
+            onPointerDown={(event) =>
+              event.button === 0 && setDrag({ from: pointerX(event), to: pointerX(event) })
+            }
+            onPointerMove={(event) => drag && setDrag({ ...drag, to: pointerX(event) })}
+            onPointerUp={finish}
+            onPointerLeave={() => setDrag(null)}
+          >
+            {layout.bars.map((bar) => (
+              <g key={bar.x}>
+                <rect
+                  className="requests-bar"
+                  x={bar.x}
+                  y={layout.bottom - bar.height}
+                  width={bar.width}
+                  height={bar.height}
+                />
+                <rect
+                  className="errors-bar"
+                  x={bar.x}
+                  y={layout.bottom - bar.failedHeight}
+                  width={bar.width}
+                  height={bar.failedHeight}
+                />
+              </g>
+            ))}
+            {layout.yTicks.map((tick) => (
+              <g key={tick.y}>
+                <line className="grid" x1={layout.left} x2={width - layout.right} y1={tick.y} y2={tick.y} />
+                <text className="axis" x={layout.left - 6} y={tick.y + 4} textAnchor="end">
+                  {tick.label}
+                </text>
+              </g>
+            ))}
+            {layout.xTicks.map((tick) => (
+              <text key={tick.x} className="axis" x={tick.x} y={HEIGHT - 4} textAnchor="middle">
                 {tick.label}
               </text>
-            </g>
-          ))}
-          {layout.xTicks.map((tick) => (
-            <text key={tick.x} className="axis" x={tick.x} y={HEIGHT - 4} textAnchor="middle">
-              {tick.label}
-            </text>
-          ))}
-          {drag && Math.abs(drag.to - drag.from) >= DRAG_PIXELS && (
-            <rect
-              className="brush"
-              x={Math.min(drag.from, drag.to)}
-              width={Math.abs(drag.to - drag.from)}
-              y={0}
-              height={HEIGHT - 18}
-            />
-          )}
-          {layout.marks.map((mark) => (
-            <MarkShape
-              key={mark.trace.id}
-              mark={mark}
-              onHover={setHover}
-              onOpen={() => navigate(tracePath(mark.trace.id))}
-            />
-          ))}
-        </svg>
-      )}
-      {hover && !drag && (
-        <div
-          className="tooltip"
-          style={{ left: Math.min(Math.max(hover.x, 110), width - 110), top: hover.y + 12 }}
-          aria-hidden="true"
-        >
-          <strong>
-            {hover.trace.rootService ?? "unknown_service"} {hover.trace.rootName}
-          </strong>
-          <span>
-            {formatDuration(hover.trace.durationNano)} · {plural(hover.trace.spanCount, "span")}
-            {hover.trace.errorCount > 0 && ` · ${plural(hover.trace.errorCount, "error")}`}
-          </span>
-          <span className="muted">{formatTime(hover.trace.startUnixNano)}</span>
-        </div>
-      )}
-      <span className="visually-hidden">
-        {traces.length > 0 &&
-          `From ${formatMs(Math.min(...traces.map((trace) => nanoToMs(trace.startUnixNano))), false)}`}
-      </span>
-    </div>
+            ))}
+            {drag && Math.abs(drag.to - drag.from) >= DRAG_PIXELS && (
+              <rect
+                className="brush"
+                x={Math.min(drag.from, drag.to)}
+                width={Math.abs(drag.to - drag.from)}
+                y={0}
+                height={layout.bottom}
+              />
+            )}
+            {layout.marks.map((mark) => (
+              <MarkShape
+                key={mark.trace.id}
+                mark={mark}
+                onHover={setHover}
+                onOpen={() => navigate(tracePath(mark.trace.id))}
+              />
+            ))}
+          </svg>
+        )}
+        {hover && !drag && (
+          <div
+            className="tooltip"
+            style={{ left: Math.min(Math.max(hover.x, 110), width - 110), top: hover.y + 12 }}
+            aria-hidden="true"
+          >
+            <strong>
+              {hover.trace.rootService ?? "unknown_service"} {hover.trace.rootName}
+            </strong>
+            <span>
+              {formatDuration(hover.trace.durationNano)} · {plural(hover.trace.spanCount, "span")}
+              {hover.trace.errorCount > 0 && ` · ${plural(hover.trace.errorCount, "error")}`}
+            </span>
+            <span className="muted">{formatTime(hover.trace.startUnixNano)}</span>
+          </div>
+        )}
+      </div>
+      <figcaption className="muted">
+        {requests.text} {describeOutside(layout.marks)}
+      </figcaption>
+    </figure>
   );
+}
+
+/** The requests that the bars count: of the service and operation searched for, where the form can say them. */
+function useRequests({ query, range }: SearchParams) {
+  const { service, operation } = parseQuery(query) ?? { service: "", operation: "" };
+  const url = useMemo(
+    () => aggregatesUrl(range, "", chartStep(range, nowMs()), { service, operation }),
+    [range, service, operation],
+  );
+  const { data } = useApi<AggregatesAnswer>(url, { keep: true });
+  return useMemo(() => {
+    if (!data) return { counts: null, text: "" };
+    const points = data.series[0]?.points ?? [];
+    const { requestCount, errorCount } = totals(points);
+    const of = operation ? ` to ${operation}` : service ? ` to ${service}` : "";
+    const failed = errorCount > 0 ? `, ${formatCount(errorCount)} failed` : "";
+    const text = `Behind the dots: ${plural(requestCount, "request")}${of}${failed}, ${describeRange(range).toLowerCase()}.`;
+    return { counts: { stepMs: data.stepNano / 1e6, points }, text };
+  }, [data, service, operation, range]);
+}
+
+/** Traces whose matching spans lie in the range while they themselves start elsewhere. */
+function describeOutside(marks: readonly Mark[]): string {
+  const say = (side: "before" | "after") => {
+    const outside = marks.filter((mark) => mark.outside === side);
+    const [first] = outside.map((mark) => mark.trace.startUnixNano).sort();
+    if (first === undefined) return "";
+    const edge = side === "before" ? "left" : "right";
+    const verb = outside.length === 1 ? "starts" : "start";
+    const when =
+      side === "before" ? "before the range" : `after the range, the first at ${formatTime(first)}`;
+    return `${plural(outside.length, "trace")} ${verb} ${when}: at the ${edge} edge.`;
+  };
+  return [say("before"), say("after")].filter(Boolean).join(" ");
 }
 
 interface MarkProps {
@@ -118,7 +188,7 @@ interface MarkProps {
 function MarkShape({ mark, onHover, onOpen }: MarkProps) {
   const { x, y, r, failed } = mark;
   const common = {
-    className: failed ? "mark mark-failed" : "mark",
+    className: `mark${failed ? " mark-failed" : ""}${mark.outside ? " mark-outside" : ""}`,
     onPointerEnter: () => onHover(mark),
     onPointerLeave: () => onHover(null),
     onClick: onOpen,

@@ -83,7 +83,7 @@ function Found({ search, found, onSubmit }: FoundProps) {
         {found.loading && <span className="spinner" role="status" aria-label="Searching" />}
       </div>
       {found.partial && <PartialNotice />}
-      <Scatter traces={traces} onRange={(range) => onSubmit({ ...search, range })} />
+      <Scatter traces={traces} search={search} onRange={(range) => onSubmit({ ...search, range })} />
       <Results traces={traces} search={search} />
       <div className="results-foot">
         {found.moreError && <Failure error={found.moreError} />}

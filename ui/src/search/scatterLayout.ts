@@ -1,6 +1,7 @@
-/** Where the marks and ticks of the scatter plot go. Pure maths. */
-import type { TraceSummary } from "../api/types";
+/** Where the marks, bars and ticks of the scatter plot go. Pure maths. */
+import type { AggregatePoint, TraceSummary } from "../api/types";
 import { formatDuration } from "../lib/duration";
+import { ceilingOf } from "../lib/outliers";
 import { nanoToMs } from "../lib/time";
 import { tickStep } from "../trace/timeline";
 
@@ -10,15 +11,41 @@ export interface Mark {
   y: number;
   r: number;
   failed: boolean;
+  /** The side of the time axis on whose edge a trace stands that starts outside of it. */
+  outside: "before" | "after" | null;
+}
+
+/** The requests of one step of time, behind the marks. */
+export interface Bar {
+  x: number;
+  width: number;
+  /** Heights in pixels from the bottom; the failed ones are part of all. */
+  height: number;
+  failedHeight: number;
 }
 
 export interface ScatterLayout {
   marks: Mark[];
+  bars: Bar[];
   xTicks: { x: number; label: string }[];
   yTicks: { y: number; label: string }[];
   left: number;
   right: number;
+  bottom: number;
   width: number;
+  fromMs: number;
+  toMs: number;
+}
+
+export interface Counts {
+  stepMs: number;
+  points: readonly AggregatePoint[];
+}
+
+export interface Plot {
+  width: number;
+  height: number;
+  /** The range asked for: the axis, wherever the traces lie. */
   fromMs: number;
   toMs: number;
 }
@@ -29,49 +56,82 @@ const TOP = 12;
 const BOTTOM = 26;
 /** Beyond this spread of durations a linear axis hides most of the traces. */
 const LOG_SPREAD = 15;
+/** The share of the height that the highest bar takes. */
+const BAR_SHARE = 0.5;
 
-export function layoutScatter(traces: readonly TraceSummary[], width: number, height: number): ScatterLayout {
-  const times = traces.map((trace) => nanoToMs(trace.startUnixNano));
-  const low = Math.min(...times);
-  const high = Math.max(...times);
-  const pad = Math.max(1, (high - low) * 0.02);
-  const fromMs = low - pad;
-  const toMs = high + pad;
+export function layoutScatter(
+  traces: readonly TraceSummary[],
+  counts: Counts | null,
+  { width, height, fromMs, toMs }: Plot,
+): ScatterLayout {
   const durations = traces.map((trace) => Math.max(1, trace.durationNano));
-  const shortest = Math.min(...durations);
-  const longest = Math.max(...durations);
+  const shortest = durations.reduce((low, duration) => Math.min(low, duration), Number.POSITIVE_INFINITY);
+  const longest = ceilingOf(durations);
   const log = longest / shortest > LOG_SPREAD;
   const floor = log ? Math.log10(shortest) : 0;
-  const ceiling = log ? Math.log10(longest) : longest;
-  const reach = ceiling - floor || 1;
+  const reach = (log ? Math.log10(longest) : longest) - floor || 1;
+  const plotWidth = Math.max(1, width - LEFT - RIGHT);
 
-  const x = (ms: number) => LEFT + ((ms - fromMs) / (toMs - fromMs)) * Math.max(1, width - LEFT - RIGHT);
+  const x = (ms: number) => LEFT + clamp01((ms - fromMs) / (toMs - fromMs)) * plotWidth;
   const y = (nano: number) =>
-    height -
-    BOTTOM -
-    (((log ? Math.log10(Math.max(1, nano)) : nano) - floor) / reach) * (height - TOP - BOTTOM);
+    height - BOTTOM - clamp01(((log ? Math.log10(nano) : nano) - floor) / reach) * (height - TOP - BOTTOM);
   return {
-    marks: traces.map((trace, index) => ({
-      trace,
-      x: x(times[index] as number),
-      y: y(durations[index] as number),
-      r: Math.min(9, 3 + Math.log10(Math.max(1, trace.spanCount)) * 1.6),
-      failed: trace.errorCount > 0,
-    })),
+    marks: traces.map((trace, index) => {
+      const startMs = nanoToMs(trace.startUnixNano);
+      return {
+        trace,
+        x: x(startMs),
+        y: y(durations[index] as number),
+        r: Math.min(9, 3 + Math.log10(Math.max(1, trace.spanCount)) * 1.6),
+        failed: trace.errorCount > 0,
+        outside: startMs < fromMs ? "before" : startMs > toMs ? "after" : null,
+      };
+    }),
+    bars: counts ? layoutBars(counts, x, fromMs, toMs, (height - TOP - BOTTOM) * BAR_SHARE) : [],
     xTicks: timeTicks(fromMs, toMs, Math.max(2, Math.floor(width / 150))).map((ms) => ({
       x: x(ms),
       label: tickLabel(ms, toMs - fromMs),
     })),
-    yTicks: (log ? logTicks(shortest, longest) : linearTicks(longest)).map((nano) => ({
-      y: y(nano),
-      label: nano === 0 ? "0" : formatDuration(nano),
-    })),
+    yTicks: (traces.length === 0 ? [] : log ? logTicks(shortest, longest) : linearTicks(longest)).map(
+      (nano) => ({
+        y: y(nano),
+        label: nano === 0 ? "0" : formatDuration(nano),
+      }),
+    ),
     left: LEFT,
     right: RIGHT,
+    bottom: height - BOTTOM,
     width,
     fromMs,
     toMs,
   };
+}
+
+function layoutBars(
+  { stepMs, points }: Counts,
+  x: (ms: number) => number,
+  fromMs: number,
+  toMs: number,
+  highest: number,
+): Bar[] {
+  const inside = points.filter(({ timeUnixNano }) => {
+    const at = nanoToMs(timeUnixNano);
+    return at + stepMs > fromMs && at < toMs;
+  });
+  const most = inside.reduce((high, point) => Math.max(high, point.requestCount), 1);
+  return inside.map(({ timeUnixNano, requestCount, errorCount }) => {
+    const from = nanoToMs(timeUnixNano);
+    return {
+      x: x(from),
+      width: Math.max(1, x(from + stepMs) - x(from) - 1),
+      height: (requestCount / most) * highest,
+      failedHeight: (errorCount / most) * highest,
+    };
+  });
+}
+
+function clamp01(value: number): number {
+  return Math.min(1, Math.max(0, value));
 }
 
 /** The time under a horizontal position, kept inside the plot. */

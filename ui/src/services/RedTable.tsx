@@ -2,6 +2,7 @@
 import { type ReactNode, useMemo, useState } from "react";
 import { formatDuration } from "../lib/duration";
 import { formatPercent, formatRate } from "../lib/numbers";
+import { ceilingOf } from "../lib/outliers";
 import type { Totals } from "./aggregates";
 
 export interface RedRow {
@@ -33,7 +34,7 @@ interface Props {
 export function RedTable({ caption, nameLabel, rows, rangeSeconds, withTrend = false }: Props) {
   const [sort, setSort] = useState<{ column: Column; down: boolean }>({ column: "rate", down: true });
   const sorted = useMemo(() => sortRows(rows, sort.column, sort.down), [rows, sort]);
-  const slowest = Math.max(1, ...rows.map((row) => row.totals?.p95Nano ?? 0));
+  const slowest = useMemo(() => ceilingOf(rows.map((row) => row.totals?.p95Nano ?? 0)), [rows]);
   const head = (column: Column, label: string, className?: string) => (
     <th
       key={column}
@@ -105,10 +106,10 @@ function Numbers({
   const latency = (nano: number) => `${totals.approximate ? "≈ " : ""}${formatDuration(nano)}`;
   return (
     <>
-      <td className="num tnum" title={`${totals.requestCount} requests`}>
+      <td className="num tnum" data-label="Requests" title={`${totals.requestCount} requests`}>
         {formatRate(totals.requestCount / rangeSeconds)}
       </td>
-      <td className="num tnum" title={`${totals.errorCount} errors`}>
+      <td className="num tnum" data-label="Errors" title={`${totals.errorCount} errors`}>
         {totals.errorCount > 0 ? (
           <span className="error-count">
             <span aria-hidden="true">▲ </span>
@@ -118,14 +119,18 @@ function Numbers({
           <span className="muted">0%</span>
         )}
       </td>
-      <td className="num tnum">{latency(totals.p50Nano)}</td>
-      <td className="num tnum cell-latency">
+      <td className="num tnum" data-label="p50">
+        {latency(totals.p50Nano)}
+      </td>
+      <td className="num tnum cell-latency" data-label="p95">
         {latency(totals.p95Nano)}
         <span className="duration-bar" aria-hidden="true">
-          <span style={{ width: `${(totals.p95Nano / slowest) * 100}%` }} />
+          <span style={{ width: `${Math.min(1, totals.p95Nano / slowest) * 100}%` }} />
         </span>
       </td>
-      <td className="num tnum">{latency(totals.p99Nano)}</td>
+      <td className="num tnum" data-label="p99">
+        {latency(totals.p99Nano)}
+      </td>
     </>
   );
 }

@@ -9,11 +9,13 @@ import { ServiceName } from "../components/Service";
 import { Failure, Loading } from "../components/States";
 import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
+import { nowMs } from "../lib/clock";
 import { formatDuration } from "../lib/duration";
 import { formatCompact, formatPercent } from "../lib/numbers";
 import { describeRange, type TimeRange } from "../lib/time";
 import { queryFor } from "../lib/traceql";
 import { searchPath } from "../search/params";
+import { AheadNote } from "./AheadNote";
 import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { Chart } from "./Chart";
 import { type RedRow, RedTable } from "./RedTable";
@@ -32,7 +34,7 @@ export default function ServicePage({ service }: { service: string }) {
             <Link to={servicesPath(query)}>Services</Link>
           </p>
           <h1 className="page-title">
-            <ServiceName name={service} colour={colours.get(service)} />
+            <ServiceName name={service} colour={colours.get(service)} expandable />
           </h1>
         </div>
         <Link className="button" to={searchPath({ query: queryFor({ service }), range })}>
@@ -40,6 +42,7 @@ export default function ServicePage({ service }: { service: string }) {
         </Link>
         <RangePicker range={range} onChange={setRange} />
       </div>
+      <AheadNote range={range} service={service} />
       <Charts service={service} range={range} onRange={setRange} />
       <h2>Operations</h2>
       <Operations service={service} range={range} />
@@ -55,7 +58,7 @@ interface ChartsProps {
 
 function Charts({ service, range, onRange }: ChartsProps) {
   const { step, now } = useMemo(() => {
-    const now = Date.now();
+    const now = nowMs();
     return { now, step: chartStep(range, now) };
   }, [range]);
   const { data, error, reload } = useApi<AggregatesAnswer>(
@@ -139,7 +142,9 @@ function Operations({ service, range }: { service: string; range: TimeRange }) {
           key: operation,
           name: (
             <Link to={searchPath({ query: queryFor({ service, operation }), range })}>
-              {operation || "(no name)"}
+              <span className="clamp" title={operation}>
+                {operation || "(no name)"}
+              </span>
             </Link>
           ),
           totals: totals(series.points),

@@ -10,7 +10,9 @@ import { ServiceName } from "../components/Service";
 import { Empty, Failure, Loading } from "../components/States";
 import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
+import { nowMs } from "../lib/clock";
 import { describeRange, type TimeRange } from "../lib/time";
+import { AheadNote } from "./AheadNote";
 import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { type RedRow, RedTable } from "./RedTable";
 import { useCoveredSeconds } from "./useCoveredSeconds";
@@ -38,7 +40,7 @@ export default function ServicesPage() {
       return {
         key: name,
         name: (
-          <Link to={servicePath(name, query)}>
+          <Link to={servicePath(name, query)} title={name}>
             <ServiceName name={name} colour={colours.get(name)} />
           </Link>
         ),
@@ -73,6 +75,7 @@ export default function ServicesPage() {
         </Empty>
       ) : (
         <>
+          <AheadNote range={range} />
           <RedTable caption="Services" nameLabel="Service" rows={rows} rangeSeconds={seconds} withTrend />
           <p className="muted">
             A request is a span of kind server or consumer, or one without a parent. Rates count from the
@@ -86,6 +89,6 @@ export default function ServicesPage() {
 }
 
 function measure(range: TimeRange) {
-  const now = Date.now();
+  const now = nowMs();
   return { step: chartStep(range, now), now };
 }

@@ -1,6 +1,15 @@
 import { describe, expect, it } from "vitest";
 import type { AggregatePoint } from "../api/types";
-import { aggregatesUrl, chartData, chartStep, coveredSeconds, totals, WHOLE_RANGE } from "./aggregates";
+import {
+  aggregatesUrl,
+  aheadOf,
+  aheadUrl,
+  chartData,
+  chartStep,
+  coveredSeconds,
+  totals,
+  WHOLE_RANGE,
+} from "./aggregates";
 
 function point(seconds: number, requestCount: number, errorCount = 0, nano = 100): AggregatePoint {
   return {
@@ -21,11 +30,37 @@ function point(seconds: number, requestCount: number, errorCount = 0, nano = 100
 describe("aggregatesUrl", () => {
   it("asks for what it is told and nothing empty", () => {
     expect(aggregatesUrl({ start: "now-1h" }, "service", WHOLE_RANGE)).toBe(
-      "api/v1/aggregates?groupBy=service&start=now-1h&step=100y",
+      "api/v1/aggregates?groupBy=service&start=now-1h&end=now&step=100y",
     );
     expect(aggregatesUrl({ start: "a", end: "b" }, "operation", 60, { service: "x y" })).toBe(
       "api/v1/aggregates?service=x+y&groupBy=operation&start=a&end=b&step=60s",
     );
+  });
+});
+
+describe("what is ahead", () => {
+  const now = 1_700_000_000_000;
+
+  it("is asked for by day, from the next minute on, unless the range ends", () => {
+    expect(aheadUrl({ start: "now-1h" }, now, { service: "a" })).toBe(
+      "api/v1/aggregates?service=a&groupBy=service&start=1700000100000000000&step=1d",
+    );
+    expect(aheadUrl({ start: "now-3h", end: "now-1h" }, now)).toBeNull();
+  });
+
+  it("is told with the time that all of it comes after", () => {
+    const series = [
+      { labels: { service: "soon" }, points: [point(1_699_920_000, 2)] },
+      {
+        labels: { service: "late" },
+        points: [point(1_731_456_000, 0), point(1_731_542_400, 1), point(9e9, 3)],
+      },
+      { labels: { service: "never" }, points: [] },
+    ];
+    expect(aheadOf(series, now)).toEqual([
+      { service: "late", requestCount: 4, afterMs: 1_731_542_400_000 },
+      { service: "soon", requestCount: 2, afterMs: now },
+    ]);
   });
 });
 
@@ -104,6 +139,18 @@ describe("chartData", () => {
       0,
     );
     expect(data.times).toEqual([570, 690, 810]);
+  });
+
+  it.each([
+    ["one year ahead", 600 + 365 * 86_400],
+    ["in 2262", 9_217_000_020],
+    ["in 1970", 0],
+  ])("keeps its grid beside a point %s", (_, seconds) => {
+    const series = [{ labels: {}, points: [point(660, 6), point(seconds, 1)] }];
+    const data = chartData(series, 60, range, 0);
+    expect(data.times).toEqual([600, 660, 720, 780, 840]);
+    expect(data.rate).toEqual([0, 0.1, 0, 0, 0]);
+    expect(chartData(series, 1, { start: "600", end: "9300000000" }, 0).times.length).toBeLessThan(200);
   });
 
   it("of nothing is a flat line", () => {

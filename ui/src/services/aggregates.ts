@@ -1,7 +1,7 @@
 /** What the services pages ask `/api/v1/aggregates`, and how its points become rows and charts. */
 import { apiUrl } from "../api/client";
 import type { AggregatePoint, AggregateSeries, UnixNano } from "../api/types";
-import { nanoToMs, resolveRange, type TimeRange } from "../lib/time";
+import { msToNano, nanoToMs, resolveRange, type TimeRange } from "../lib/time";
 
 /** Round steps in seconds; a chart gets the smallest that keeps it under `MOST_POINTS`. */
 const STEPS = [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
@@ -18,6 +18,9 @@ export interface Totals {
   approximate: boolean;
 }
 
+/** What starts later than this after the server's now has a clock that goes ahead. */
+const AHEAD_MS = 60_000;
+
 /** Longer than any range, and points begin at multiples of the step: one exact point for all of it. */
 export const WHOLE_RANGE = "100y";
 
@@ -31,9 +34,38 @@ export function aggregatesUrl(
     ...filter,
     groupBy,
     start: range.start,
-    end: range.end,
+    // Without an end there is no upper bound, and a clock that goes ahead would add points for years.
+    end: range.end ?? "now",
     step: typeof step === "number" ? `${step}s` : step,
   });
+}
+
+/** Asks for the requests that start after now, by day. Null for a range that ends before now. */
+export function aheadUrl(range: TimeRange, nowMs: number, filter: { service?: string } = {}): string | null {
+  if (range.end) return null;
+  // In whole minutes, so that pages that follow each other ask the same and share the answer.
+  const start = msToNano(Math.ceil(nowMs / AHEAD_MS) * AHEAD_MS + AHEAD_MS);
+  return apiUrl(["aggregates"], { ...filter, groupBy: "service", start, step: "1d" });
+}
+
+export interface Ahead {
+  service: string;
+  requestCount: number;
+  /** None of them starts before. */
+  afterMs: number;
+}
+
+/** The requests that start after now, one entry a service, the farthest first. */
+export function aheadOf(series: readonly AggregateSeries[], nowMs: number): Ahead[] {
+  const found = series.flatMap(({ labels, points }) => {
+    const first = points.find((point) => point.requestCount > 0);
+    if (!first) return [];
+    const afterMs = Math.max(nowMs, nanoToMs(first.timeUnixNano));
+    return [
+      { service: labels.service ?? "", requestCount: sum(points, (point) => point.requestCount), afterMs },
+    ];
+  });
+  return found.sort((a, b) => b.afterMs - a.afterMs);
 }
 
 export function chartStep(range: TimeRange, nowMs: number): number {
@@ -80,7 +112,10 @@ export interface ChartData {
   p99: (number | null)[];
 }
 
-/** Points laid on the range's grid: no requests is a rate of 0 and a gap in what requests have. */
+/**
+ * Points laid on the range's grid: no requests is a rate of 0 and a gap in what requests have. The grid is
+ * that of the range, wherever the points lie.
+ */
 export function chartData(
   series: readonly AggregateSeries[],
   stepSeconds: number,
@@ -92,12 +127,12 @@ export function chartData(
   for (const point of series[0]?.points ?? [])
     points.set(Math.round(nanoToMs(point.timeUnixNano) / 1000), point);
   const data: ChartData = { times: [], rate: [], errorRate: [], p50: [], p95: [], p99: [] };
-  const known = [...points.keys()].sort((a, b) => a - b);
   // The server's grid decides; without a point any grid will do.
-  const anchor = known[0] ?? Math.floor(startMs / 1000);
-  const first = anchor - Math.max(0, Math.floor((anchor - startMs / 1000) / stepSeconds)) * stepSeconds;
-  const until = Math.max(endMs / 1000, (known.at(-1) ?? 0) + 1);
-  for (let at = first; at < until; at += stepSeconds) {
+  const anchor = points.keys().next().value ?? Math.floor(startMs / 1000);
+  const first = anchor + Math.floor((startMs / 1000 - anchor) / stepSeconds) * stepSeconds;
+  const count = Math.min(MOST_POINTS * 2, Math.ceil((endMs / 1000 - first) / stepSeconds));
+  for (let index = 0; index < count; index++) {
+    const at = first + index * stepSeconds;
     const point = points.get(at);
     const filled = point && point.requestCount > 0 ? point : null;
     data.times.push(at);
