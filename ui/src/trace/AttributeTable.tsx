@@ -4,18 +4,16 @@ import { Link } from "../address/Link";
 import type { AnyValue, KeyValue } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
 import { plainValue, valueText, valueType } from "../lib/attributes";
-import { queryFor, quote } from "../lib/traceql";
-import { searchPath } from "../search/params";
 
 const LONG_TEXT = 1500;
 
 interface Props {
   attributes: readonly KeyValue[];
-  /** Where a search for an attribute would look; without it no search is offered. */
-  scope?: "span" | "resource";
+  /** The path of a search for more traces with an attribute; without it no search is offered. */
+  findPath?: (entry: KeyValue) => string | null;
 }
 
-export function AttributeTable({ attributes, scope }: Props) {
+export function AttributeTable({ attributes, findPath }: Props) {
   if (attributes.length === 0) return null;
   return (
     <table className="attributes">
@@ -27,7 +25,7 @@ export function AttributeTable({ attributes, scope }: Props) {
             <td>
               <Value value={entry.value} />
               <span className="attribute-actions">
-                {scope && <FindLink entry={entry} scope={scope} />}
+                <FindLink entry={entry} to={findPath?.(entry) ?? null} />
                 <CopyButton text={valueText(entry.value)} label={`Copy ${entry.key}`} />
               </span>
             </td>
@@ -60,22 +58,12 @@ function Value({ value }: { value: AnyValue | undefined }) {
   );
 }
 
-/** A search for traces with the same value, where the search form can say it. */
-function FindLink({ entry, scope }: { entry: KeyValue; scope: "span" | "resource" }) {
-  const type = valueType(entry.value);
-  if (!["string", "int", "bool"].includes(type)) return null;
-  const text = valueText(entry.value);
-  if (text.length > 200) return null;
-  const value = type === "string" ? quote(text) : text;
-  const key = /[\s="]/.test(entry.key) ? quote(`${scope}.${entry.key}`) : `${scope}.${entry.key}`;
+/** A search for traces that have this attribute in common with the span. */
+function FindLink({ entry, to }: { entry: KeyValue; to: string | null }) {
+  if (to === null) return null;
   const label = `Find traces with this ${entry.key}`;
   return (
-    <Link
-      className="tiny-button"
-      to={searchPath({ query: queryFor({ attributes: `${key}=${value}` }) })}
-      aria-label={label}
-      title={label}
-    >
+    <Link className="tiny-button" to={to} aria-label={label} title={label}>
       <svg viewBox="0 0 16 16" width="13" height="13" aria-hidden="true" fill="none" stroke="currentColor">
         <circle cx="7" cy="7" r="4.2" strokeWidth="1.4" />
         <path d="m10.2 10.2 3.6 3.6" strokeWidth="1.6" />

@@ -4,13 +4,16 @@ import { Link } from "../address/Link";
 import { tracePath } from "../address/routes";
 import type { Resource, Scope, Segment, Span, SpanEvent, SpanLink, Trace } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
+import { LongText } from "../components/LongText";
 import { FailedMark, ServiceName } from "../components/Service";
 import { Warning } from "../components/States";
-import { formatDuration } from "../lib/duration";
+import { nowMs } from "../lib/clock";
+import { formatDuration, formatOffset } from "../lib/duration";
 import { formatPercent, plural } from "../lib/numbers";
 import { formatTimeExact, nanoBetween } from "../lib/time";
 import { AttributeTable } from "./AttributeTable";
-import type { Row, Tree } from "./tree";
+import { similarPath } from "./similar";
+import { type Row, spanFailed, type Tree } from "./tree";
 
 interface Props {
   trace: Trace;
@@ -39,9 +42,9 @@ export function DetailPanel({ trace, tree, index, colours, onClose, onGoTo }: Pr
     >
       <div className="detail-head">
         <div>
-          <ServiceName name={segment.service} colour={colours.get(segment.service)} />
+          <ServiceName name={segment.service} colour={colours.get(segment.service)} expandable />
           {segment.instance && <span className="muted"> {segment.instance}</span>}
-          <h2>{span ? span.name || "(no name)" : "Segment"}</h2>
+          <h2>{span ? <LongText text={span.name || "(no name)"} /> : "Segment"}</h2>
         </div>
         <button
           type="button"
@@ -70,7 +73,8 @@ export function DetailPanel({ trace, tree, index, colours, onClose, onGoTo }: Pr
 }
 
 function SegmentDetail({ trace, row, segment }: { trace: Trace; row: Row; segment: Segment }) {
-  const resource = trace.resources[segment.spans[0]?.resource ?? -1];
+  const entry = segment.spans[0];
+  const resource = trace.resources[entry?.resource ?? -1];
   return (
     <>
       <dl className="facts">
@@ -85,7 +89,7 @@ function SegmentDetail({ trace, row, segment }: { trace: Trace; row: Row; segmen
         <Fact name="Spans">{segment.spanCount}</Fact>
         <Fact name="Errors">{segment.errorCount}</Fact>
       </dl>
-      {resource && <ResourceSection resource={resource} />}
+      {resource && entry && <ResourceSection resource={resource} span={entry} failed={spanFailed(entry)} />}
       <Section title="Identity" open>
         <dl className="identity">
           <Id name="Segment" id={segment.id} />
@@ -120,7 +124,17 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
         <Warning key={warning}>{warning}</Warning>
       ))}
       <Section title="Attributes" count={span.attributes.length} open>
-        <AttributeTable attributes={span.attributes} scope="span" />
+        <AttributeTable
+          attributes={span.attributes}
+          findPath={(entry) =>
+            similarPath(
+              { span, failed: row.failed, resource: resource?.attributes ?? [] },
+              entry,
+              "span",
+              nowMs(),
+            )
+          }
+        />
       </Section>
       <Section title="Events" count={span.events.length} open>
         <Events trace={trace} span={span} />
@@ -128,7 +142,7 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
       <Section title="Links" count={span.links.length} open>
         <Links links={span.links} />
       </Section>
-      {resource && <ResourceSection resource={resource} />}
+      {resource && <ResourceSection resource={resource} span={span} failed={row.failed} />}
       {scope && <ScopeSection scope={scope} />}
       <Section title="Identity" open>
         <dl className="identity">
@@ -148,7 +162,7 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
 function Timing({ trace, row }: { trace: Trace; row: Row }) {
   return (
     <>
-      <Fact name="Starts at">+{formatDuration(row.start)}</Fact>
+      <Fact name="Starts at">{formatOffset(row.start)}</Fact>
       <Fact name="Duration">
         <strong>{formatDuration(row.duration)}</strong>{" "}
         {trace.durationNano > 0 && (
@@ -159,10 +173,14 @@ function Timing({ trace, row }: { trace: Trace; row: Row }) {
   );
 }
 
-function ResourceSection({ resource }: { resource: Resource }) {
+function ResourceSection({ resource, span, failed }: { resource: Resource; span: Span; failed: boolean }) {
+  const similarTo = { span, failed, resource: resource.attributes };
   return (
     <Section title="Resource" count={resource.attributes.length} open>
-      <AttributeTable attributes={resource.attributes} scope="resource" />
+      <AttributeTable
+        attributes={resource.attributes}
+        findPath={(entry) => similarPath(similarTo, entry, "resource", nowMs())}
+      />
       {resource.schemaUrl && <p className="muted">Schema {resource.schemaUrl}</p>}
       <Dropped count={resource.droppedAttributesCount} what="attribute" />
     </Section>
@@ -192,19 +210,26 @@ function Events({ trace, span }: { trace: Trace; span: Span }) {
         <li key={at}>
           <span className="event-head">
             <strong>{event.name || "(no name)"}</strong>
-            <span className="tnum" title={formatTimeExact(event.timeUnixNano)}>
-              +{formatDuration(nanoBetween(trace.startUnixNano, event.timeUnixNano))}
-              <span className="muted">
-                {" "}
-                ({formatDuration(nanoBetween(span.startUnixNano, event.timeUnixNano))} into the span)
-              </span>
-            </span>
+            <EventTime trace={trace} span={span} event={event} />
           </span>
           <AttributeTable attributes={event.attributes ?? []} />
           <Dropped count={event.droppedAttributesCount} what="attribute" />
         </li>
       ))}
     </ol>
+  );
+}
+
+function EventTime({ trace, span, event }: { trace: Trace; span: Span; event: SpanEvent }) {
+  if (BigInt(event.timeUnixNano) === 0n) return <span className="muted">without a time</span>;
+  const inSpan = nanoBetween(span.startUnixNano, event.timeUnixNano);
+  return (
+    <span className="tnum" title={formatTimeExact(event.timeUnixNano)}>
+      {formatOffset(nanoBetween(trace.startUnixNano, event.timeUnixNano))}{" "}
+      <span className="muted">
+        ({formatDuration(Math.abs(inSpan))} {inSpan < 0 ? "before" : "into"} the span)
+      </span>
+    </span>
   );
 }
 

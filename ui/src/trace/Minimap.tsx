@@ -7,7 +7,7 @@ import { useSize } from "../components/useSize";
 import { resolveColour, useThemeVersion } from "../components/useTheme";
 import { colourVar } from "../lib/colour";
 import { formatDuration } from "../lib/duration";
-import { between, type View } from "./timeline";
+import { between, place, type View } from "./timeline";
 import type { Tree } from "./tree";
 
 const HEIGHT = 44;
@@ -15,12 +15,13 @@ const HEIGHT = 44;
 interface Props {
   tree: Tree;
   colours: Map<string, number>;
-  duration: number;
+  /** The time that the whole width stands for; what lies outside stands at its edges. */
+  bounds: View;
   view: View;
   onView: (view: View) => void;
 }
 
-export function Minimap({ tree, colours, duration, view, onView }: Props) {
+export function Minimap({ tree, colours, bounds, view, onView }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const { width } = useSize(box);
@@ -29,19 +30,22 @@ export function Minimap({ tree, colours, duration, view, onView }: Props) {
 
   useEffect(() => {
     void theme;
-    if (canvas.current && width > 0) paint(canvas.current, width, tree, colours, duration);
-  }, [tree, colours, duration, width, theme]);
+    if (canvas.current && width > 0) paint(canvas.current, width, tree, colours, bounds);
+  }, [tree, colours, bounds, width, theme]);
 
   const timeOf = (event: PointerEvent) => {
     const left = box.current?.getBoundingClientRect().left ?? 0;
-    return Math.min(1, Math.max(0, (event.clientX - left) / Math.max(1, width))) * duration;
+    const share = Math.min(1, Math.max(0, (event.clientX - left) / Math.max(1, width)));
+    return bounds.from + share * (bounds.to - bounds.from);
   };
   const finish = () => {
-    if (drag) onView(between(drag.from, drag.to, duration) ?? { from: 0, to: duration });
+    if (drag) onView(between(drag.from, drag.to, bounds) ?? bounds);
     setDrag(null);
   };
-  const shown = (drag && between(drag.from, drag.to, duration)) ?? view;
-  const whole = shown.from <= 0 && shown.to >= duration;
+  const shown = (drag && between(drag.from, drag.to, bounds)) ?? view;
+  const whole = shown.from <= bounds.from && shown.to >= bounds.to;
+  const left = place(bounds, bounds.from, shown.from - bounds.from).width;
+  const right = place(bounds, bounds.from, shown.to - bounds.from).width;
   return (
     <div
       className="minimap"
@@ -65,8 +69,8 @@ export function Minimap({ tree, colours, duration, view, onView }: Props) {
       <canvas ref={canvas} style={{ width: "100%", height: HEIGHT }} />
       {!whole && (
         <>
-          <span className="minimap-shade" style={{ left: 0, width: `${(shown.from / duration) * 100}%` }} />
-          <span className="minimap-shade" style={{ left: `${(shown.to / duration) * 100}%`, right: 0 }} />
+          <span className="minimap-shade" style={{ left: 0, width: `${left}%` }} />
+          <span className="minimap-shade" style={{ left: `${right}%`, right: 0 }} />
         </>
       )}
     </div>
@@ -78,7 +82,7 @@ function paint(
   width: number,
   tree: Tree,
   colours: Map<string, number>,
-  duration: number,
+  bounds: View,
 ) {
   const scale = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * scale);
@@ -97,8 +101,9 @@ function paint(
     spans.forEach((row, index) => {
       if (row.failed !== failed) return;
       context.fillStyle = failed ? failedColour : (named.get(row.segment.service) ?? failedColour);
-      const x = (row.start / duration) * width;
-      context.fillRect(x, 2 + index * lane, Math.max(1, (row.duration / duration) * width), thickness);
+      const box = place(bounds, row.start, row.duration);
+      const x = Math.min(width - 1, (box.left / 100) * width);
+      context.fillRect(x, 2 + index * lane, Math.max(1, (box.width / 100) * width), thickness);
     });
   }
 }

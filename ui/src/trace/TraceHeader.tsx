@@ -1,7 +1,9 @@
 /** What the trace is, in two lines: root, outcome, counts, services. */
+import { useState } from "react";
 import { apiUrl } from "../api/client";
 import type { Trace } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
+import { LongText } from "../components/LongText";
 import { FailedMark, ServiceName } from "../components/Service";
 import { Warning } from "../components/States";
 import { formatDuration } from "../lib/duration";
@@ -18,19 +20,31 @@ interface Props {
 
 export function TraceHeader({ trace, colours, onService, reload, reloading }: Props) {
   const failed = trace.status === "ERROR" || trace.errorCode !== null;
+  // Only small screens fold the header: there it would push the tree out of sight.
+  const [folded, setFolded] = useState(true);
   return (
-    <section className="trace-header" aria-label="Trace summary">
+    <section className={folded ? "trace-header folded" : "trace-header"} aria-label="Trace summary">
       <div className="trace-title">
         <h1>
-          <span className="muted">{trace.rootService ?? "unknown_service"}</span>{" "}
-          {trace.rootName || "(no root)"}
+          <span className="muted">
+            <LongText text={trace.rootService ?? "unknown_service"} />
+          </span>{" "}
+          <LongText text={trace.rootName || "(no root)"} />
         </h1>
         {failed ? (
           <FailedMark code={trace.errorCode ?? "ERROR"} />
         ) : (
           <span className="status-mark">{trace.status}</span>
         )}
-        <span className="trace-actions">
+        <button
+          type="button"
+          className="fold-toggle"
+          aria-expanded={!folded}
+          onClick={() => setFolded(!folded)}
+        >
+          {folded ? "More" : "Less"}
+        </button>
+        <span className="trace-actions secondary">
           <button type="button" onClick={reload} disabled={reloading}>
             {reloading ? "Loading…" : "Reload"}
           </button>
@@ -44,11 +58,11 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
         </span>
       </div>
       <dl className="facts">
-        <Fact name="Trace ID">
+        <Fact name="Trace ID" secondary>
           <code>{trace.id}</code>
           <CopyButton text={trace.id} label="Copy trace ID" />
         </Fact>
-        <Fact name="Start">
+        <Fact name="Start" secondary>
           {formatTime(trace.startUnixNano)}{" "}
           <span className="muted">{formatAge(trace.startUnixNano, Date.now())}</span>
         </Fact>
@@ -61,10 +75,14 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
             {formatCount(trace.errorCount)}
           </span>
         </Fact>
-        <Fact name="Segments">{formatCount(trace.segmentCount)}</Fact>
-        <Fact name="Services">{formatCount(trace.services.length)}</Fact>
+        <Fact name="Segments" secondary>
+          {formatCount(trace.segmentCount)}
+        </Fact>
+        <Fact name="Services" secondary>
+          {formatCount(trace.services.length)}
+        </Fact>
       </dl>
-      <ul className="pills" aria-label="Services in this trace">
+      <ul className="pills secondary" aria-label="Services in this trace">
         {trace.services.map((service) => (
           <li key={service.name}>
             <button
@@ -96,9 +114,16 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
   );
 }
 
-function Fact({ name, children }: { name: string; children: React.ReactNode }) {
+interface FactProps {
+  name: string;
+  /** Left out of a folded header. */
+  secondary?: boolean;
+  children: React.ReactNode;
+}
+
+function Fact({ name, secondary = false, children }: FactProps) {
   return (
-    <div>
+    <div className={secondary ? "secondary" : undefined}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>

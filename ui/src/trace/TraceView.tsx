@@ -3,11 +3,15 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useQuery } from "../address/address";
 import type { Trace } from "../api/types";
 import { useServiceColours } from "../components/useServiceColours";
+import { plural } from "../lib/numbers";
+import { formatTime } from "../lib/time";
 import { DetailPanel } from "./DetailPanel";
 import { FindBar } from "./FindBar";
 import { findRows, rowText } from "./find";
 import { Minimap } from "./Minimap";
+import { findOutliers, type Outliers } from "./outliers";
 import { Shortcuts } from "./Shortcuts";
+import { isSame, NOTHING, readSelection, rowOf, type Selection, selectionOf } from "./selection";
 import { TraceHeader } from "./TraceHeader";
 import { follow, type View, zoom } from "./timeline";
 import { buildTree, nextRow, type Row, reveal, type Tree, visibleRows } from "./tree";
@@ -32,17 +36,22 @@ export function TraceView({ trace, reload, reloading }: Props) {
   const colours = useServiceColours(names);
   const duration = Math.max(1, trace.durationNano);
 
-  const asked = params.get("span");
-  const [active, setActive] = useState(() => startRow(tree, asked));
-  const [detailOpen, setDetailOpen] = useState(asked !== null);
+  const outliers = useMemo(() => findOutliers(tree, duration), [tree, duration]);
+  const { home } = outliers;
+
+  const asked = useMemo(() => readSelection(params), [params]);
+  const askedFind = params.get("find") ?? "";
+  const [active, setActive] = useState(() => Math.max(0, rowOf(tree, asked)));
+  const [detailOpen, setDetailOpen] = useState(() => rowOf(tree, asked) >= 0);
+  const [missing, setMissing] = useState(() => missingSpan(tree, asked));
   const [collapsed, setCollapsed] = useState(NONE);
-  const [view, setView] = useState<View>({ from: 0, to: duration });
+  const [view, setView] = useState<View>(() => startView(home, duration, tree.rows[rowOf(tree, asked)]));
   const [help, setHelp] = useState(false);
   const waterfall = useRef<WaterfallHandle>(null);
   const findInput = useRef<HTMLInputElement>(null);
 
   const visible = useMemo(() => visibleRows(tree, collapsed), [tree, collapsed]);
-  const find = useFind(tree, trace, params.get("find") ?? "");
+  const find = useFind(tree, trace, askedFind);
 
   const goTo = useCallback(
     (index: number) => {
@@ -55,25 +64,37 @@ export function TraceView({ trace, reload, reloading }: Props) {
     [tree, duration],
   );
 
-  const activeSpan = tree.rows[active]?.span?.id;
-  // The address follows the selection, once it rests: browsers refuse hundreds of changes a second.
-  const written = useRef(asked);
+  // The address follows what is selected and sought, once it rests: browsers refuse hundreds of changes a second.
+  const written = useRef({ selection: asked, find: askedFind });
+  const { query: sought, setQuery: seek } = find;
   useEffect(() => {
-    const span = detailOpen ? activeSpan : undefined;
+    const selection = detailOpen ? selectionOf(tree, active) : missing !== null ? asked : NOTHING;
     const timer = setTimeout(() => {
-      written.current = span ?? null;
-      set({ span }, { replace: true });
+      written.current = { selection, find: sought };
+      set({ ...selection, find: sought }, { replace: true });
     }, ADDRESS_DELAY_MS);
     return () => clearTimeout(timer);
-  }, [activeSpan, detailOpen, set]);
-  // And the selection follows the address when a link changes it.
+  }, [tree, active, detailOpen, missing, asked, sought, set]);
+  // And they follow the address when a link or the history changes it.
   useEffect(() => {
-    if (asked === null || asked === written.current) return;
-    written.current = asked;
-    goTo(startRow(tree, asked));
-    setDetailOpen(true);
-  }, [asked, tree, goTo]);
+    if (!isSame(asked, written.current.selection)) {
+      written.current.selection = asked;
+      const row = rowOf(tree, asked);
+      goTo(row);
+      setDetailOpen(row >= 0);
+      setMissing(missingSpan(tree, asked));
+    }
+    if (askedFind !== written.current.find) {
+      written.current.find = askedFind;
+      seek(askedFind);
+    }
+  }, [asked, askedFind, tree, goTo, seek]);
 
+  const open = (index: number) => {
+    setActive(index);
+    setDetailOpen(true);
+    setMissing(null);
+  };
   const toggle = useCallback((index: number) => {
     setCollapsed((old) => {
       const next = new Set(old);
@@ -92,7 +113,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
     const next = buildTree(trace, !withSegments);
     setWithSegments(!withSegments);
     setCollapsed(NONE);
-    setActive(startRow(next, activeSpan ?? tree.rows[active]?.segment.id ?? null));
+    setActive(Math.max(0, rowOf(next, selectionOf(tree, active))));
   };
   const goToError = (direction: 1 | -1) =>
     goTo(nextRow(tree, active, direction, (row) => row.span !== null && row.failed));
@@ -121,9 +142,9 @@ export function TraceView({ trace, reload, reloading }: Props) {
     "+": () => zoomBy(1 / ZOOM_STEP),
     "=": () => zoomBy(1 / ZOOM_STEP),
     "-": () => zoomBy(ZOOM_STEP),
-    "0": () => setView({ from: 0, to: duration }),
+    "0": () => setView(home),
     "?": () => setHelp(true),
-    Escape: () => (detailOpen ? closeDetail() : setView({ from: 0, to: duration })),
+    Escape: () => (detailOpen ? closeDetail() : setView(home)),
   });
 
   return (
@@ -140,10 +161,10 @@ export function TraceView({ trace, reload, reloading }: Props) {
         <ErrorJump tree={tree} onMove={goToError} />
         <span className="tool-group">
           <button type="button" onClick={() => setCollapsed(NONE)} title="Expand all ( ] )">
-            Expand all
+            <ToolName name="Expand all" sign="⊞" />
           </button>
           <button type="button" onClick={collapseAll} title="Collapse all ( [ )">
-            Collapse all
+            <ToolName name="Collapse all" sign="⊟" />
           </button>
           <button
             type="button"
@@ -151,7 +172,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
             onClick={switchSegments}
             title="Show segments (s)"
           >
-            Segments
+            <ToolName name="Segments" sign="▤" />
           </button>
           <button
             type="button"
@@ -163,7 +184,17 @@ export function TraceView({ trace, reload, reloading }: Props) {
           </button>
         </span>
       </div>
-      <Minimap tree={tree} colours={colours} duration={duration} view={view} onView={setView} />
+      {missing !== null && <MissingSpan id={missing} trace={trace} onClose={() => setMissing(null)} />}
+      {outliers.rows.length > 0 && (
+        <OutlierNotice
+          trace={trace}
+          tree={tree}
+          outliers={outliers}
+          onGoTo={goTo}
+          onShowAll={() => setView({ from: 0, to: duration })}
+        />
+      )}
+      <Minimap tree={tree} colours={colours} bounds={home} view={view} onView={setView} />
       <div className="trace-body">
         <Waterfall
           ref={waterfall}
@@ -177,10 +208,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
           detailOpen={detailOpen}
           onActive={setActive}
           onToggle={toggle}
-          onOpen={(index) => {
-            setActive(index);
-            setDetailOpen(true);
-          }}
+          onOpen={open}
         />
         {detailOpen && tree.rows[active] && (
           <DetailPanel
@@ -198,11 +226,64 @@ export function TraceView({ trace, reload, reloading }: Props) {
   );
 }
 
-function startRow(tree: Tree, spanId: string | null): number {
-  if (spanId === null) return 0;
-  return Math.max(
-    0,
-    tree.rows.findIndex((row) => row.span?.id === spanId),
+function startView(home: View, duration: number, asked: Row | undefined): View {
+  return asked ? follow(home, duration, asked.start, asked.duration) : home;
+}
+
+/** The span that the address names and the trace does not have. */
+function missingSpan(tree: Tree, selection: Selection): string | null {
+  const name = selection.span ?? selection.segment;
+  return name !== undefined && rowOf(tree, selection) < 0 ? name : null;
+}
+
+function MissingSpan({ id, trace, onClose }: { id: string; trace: Trace; onClose: () => void }) {
+  return (
+    <div className="notice notice-warning trace-notice" role="alert">
+      <span>
+        <span aria-hidden="true">⚠ </span>
+        Span <code>{id}</code> is not{" "}
+        {trace.truncated
+          ? "among the spans shown here: this trace is too large for one page."
+          : "in this trace. It may not have arrived yet, or the address is misspelt."}
+      </span>
+      <button type="button" onClick={onClose}>
+        Close
+      </button>
+    </div>
+  );
+}
+
+interface OutlierProps {
+  trace: Trace;
+  tree: Tree;
+  outliers: Outliers;
+  onGoTo: (index: number) => void;
+  onShowAll: () => void;
+}
+
+/** Says which spans the timeline leaves out because they lie hours to centuries away from the rest. */
+function OutlierNotice({ trace, tree, outliers, onGoTo, onShowAll }: OutlierProps) {
+  const { rows, home } = outliers;
+  const first = rows[0] as number;
+  const row = tree.rows[first] as Row;
+  const ends = row.start >= home.from && row.start <= home.to;
+  const at = BigInt(trace.startUnixNano) + BigInt(Math.round(ends ? row.start + row.duration : row.start));
+  const verb = `${ends ? "end" : "start"}${rows.length === 1 ? "s" : ""}`;
+  return (
+    <div className="notice notice-warning trace-notice" role="status">
+      <span>
+        <span aria-hidden="true">⚠ </span>
+        {plural(rows.length, "span")} {verb} far from the rest
+        {rows.length === 1 ? ", at " : ", the first at "}
+        {formatTime(String(at))}. The timeline shows where most spans lie.
+      </span>
+      <button type="button" onClick={() => onGoTo(first)}>
+        Go there
+      </button>
+      <button type="button" onClick={onShowAll}>
+        Show all time
+      </button>
+    </div>
   );
 }
 
@@ -230,8 +311,20 @@ function ErrorJump({ tree, onMove }: { tree: Tree; onMove: (direction: 1 | -1) =
         <span className="error-count" aria-hidden="true">
           ▲
         </span>{" "}
-        Next error <span className="muted">{count}</span>
+        <span className="tool-name">Next error</span> <span className="muted">{count}</span>
       </button>
     </span>
+  );
+}
+
+/** A tool by its name, or by a sign alone where there is little room. */
+function ToolName({ name, sign }: { name: string; sign: string }) {
+  return (
+    <>
+      <span className="tool-name">{name}</span>
+      <span className="tool-sign" aria-hidden="true">
+        {sign}
+      </span>
+    </>
   );
 }

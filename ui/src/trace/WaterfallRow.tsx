@@ -2,7 +2,7 @@
 import { memo } from "react";
 import { FailedMark } from "../components/Service";
 import { colourVar } from "../lib/colour";
-import { formatDuration } from "../lib/duration";
+import { formatDuration, formatOffset } from "../lib/duration";
 import { nanoBetween } from "../lib/time";
 import { place, type View } from "./timeline";
 import { hasChildren, type Row, selfIntervals, type Tree } from "./tree";
@@ -13,6 +13,8 @@ const KIND_LABELS: Record<string, string> = {
   PRODUCER: "producer",
   CONSUMER: "consumer",
 };
+/** Rows farther from the view than this say how far. */
+const FAR_NANO = 3600e9;
 const MOST_SELF_PARTS = 60;
 const MOST_EVENT_MARKS = 30;
 /** Enough for the longest duration and its gap to the bar. */
@@ -92,7 +94,9 @@ function SegmentName({ row }: { row: Row }) {
   return (
     <>
       <span className="swatch" style={{ background: "var(--colour)" }} aria-hidden="true" />
-      <span className="segment-service">{segment.service}</span>
+      <span className="segment-service" title={segment.service}>
+        {segment.service}
+      </span>
       {segment.instance && <span className="segment-instance">{segment.instance}</span>}
       {segment.errorCount > 0 && (
         <span className="error-count">
@@ -111,10 +115,15 @@ function SpanName({ row }: { row: Row }) {
   const kind = KIND_LABELS[span.kind];
   return (
     <>
-      {row.failed && <FailedMark code={span.errorCode} />}
+      {row.failed && <FailedMark />}
       <span className="span-name" title={`${segment.service}: ${span.name}`}>
         {span.name || "(no name)"}
       </span>
+      {row.failed && span.errorCode && (
+        <code className="row-code" title={span.errorCode}>
+          {span.errorCode}
+        </code>
+      )}
       {kind && <span className="kind">{kind}</span>}
       {span.warnings.length > 0 && (
         <span className="warning-mark" title={span.warnings.join("\n")}>
@@ -131,9 +140,12 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
   const label = formatDuration(row.duration);
   if (!box.visible) {
     const before = row.start + row.duration < view.from;
+    const distance = before ? row.start + row.duration - view.from : row.start - view.to;
+    const far = Math.abs(distance) > FAR_NANO ? ` (${formatOffset(distance)})` : "";
     return (
       <span className={before ? "off-view off-before" : "off-view off-after"}>
         {before ? "◂" : "▸"} {label}
+        {far}
       </span>
     );
   }

@@ -68,11 +68,11 @@ describe("follow", () => {
 
 describe("between", () => {
   it("takes both directions", () => {
-    expect(between(800, 200, 1000)).toEqual({ from: 200, to: 800 });
+    expect(between(800, 200, WHOLE)).toEqual({ from: 200, to: 800 });
   });
 
   it("takes a click for no selection", () => {
-    expect(between(500, 500.5, 1000)).toBeNull();
+    expect(between(500, 500.5, WHOLE)).toBeNull();
   });
 });
 

@@ -71,10 +71,10 @@ export function follow(view: View, duration: number, start: number, length: numb
 }
 
 /** The view between two points in any order; null when they are too close to mean a selection. */
-export function between(a: number, b: number, duration: number): View | null {
-  const from = Math.max(0, Math.min(a, b));
-  const to = Math.min(duration, Math.max(a, b));
-  return to - from < Math.max(MIN_VIEW_NANO, duration / 500) ? null : { from, to };
+export function between(a: number, b: number, bounds: View): View | null {
+  const from = Math.max(bounds.from, Math.min(a, b));
+  const to = Math.min(bounds.to, Math.max(a, b));
+  return to - from < Math.max(MIN_VIEW_NANO, (bounds.to - bounds.from) / 500) ? null : { from, to };
 }
 
 /** The first and last row to draw of a list scrolled to `scrollTop`, with some spare on both sides. */

@@ -1,0 +1,34 @@
+/** What is selected in a trace, between rows and the address. */
+import type { Tree } from "./tree";
+
+/** On the row of a segment, `span` is its entry span, so that the address means something without segments, too. */
+export interface Selection {
+  span: string | undefined;
+  segment: string | undefined;
+}
+
+export const NOTHING: Selection = { span: undefined, segment: undefined };
+
+export function readSelection(params: URLSearchParams): Selection {
+  return { span: params.get("span") ?? undefined, segment: params.get("segment") ?? undefined };
+}
+
+/** The row that is selected; -1 when nothing is, or what is selected is not there. */
+export function rowOf(tree: Tree, { span, segment }: Selection): number {
+  if (segment !== undefined) {
+    const row = tree.rows.findIndex((row) => row.span === null && row.segment.id === segment);
+    if (row >= 0) return row;
+  }
+  return span === undefined ? -1 : tree.rows.findIndex((row) => row.span?.id === span);
+}
+
+export function selectionOf(tree: Tree, index: number): Selection {
+  const row = tree.rows[index];
+  if (!row) return NOTHING;
+  if (row.span) return { span: row.span.id, segment: undefined };
+  return { span: row.segment.spans[0]?.id, segment: row.segment.id };
+}
+
+export function isSame(a: Selection, b: Selection): boolean {
+  return a.span === b.span && a.segment === b.segment;
+}
