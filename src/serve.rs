@@ -242,8 +242,8 @@ impl Maintenance {
     fn start(store: Arc<BlockTraceStore>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (leisurely, urgent) = (store.clone(), store);
-        let at_leisure = Self::spawn("maintenance", &stop, move || leisurely.maintain_at_leisure(), NICER)?;
-        let catching_up = Self::spawn("catching-up", &stop, move || urgent.catch_up(), 0)?;
+        let at_leisure = Self::spawn("maintenance", &stop, move || leisurely.maintain_low_priority(), NICER)?;
+        let catching_up = Self::spawn("catching-up", &stop, move || urgent.maintain_urgent(), 0)?;
         Ok(Self { stop, threads: [at_leisure, catching_up] })
     }
 

@@ -100,7 +100,9 @@ impl Refusal {
             Self::Store(error) => match error {
                 AppendError::Overloaded { .. } => ("busy", S::TOO_MANY_REQUESTS, Code::ResourceExhausted, SOON),
                 AppendError::DiskFull { .. } => ("disk_full", S::INSUFFICIENT_STORAGE, Code::Unavailable, LATER),
-                AppendError::Poisoned(_) => ("store_unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, LATER),
+                AppendError::Poisoned(_) | AppendError::Encode(_) => {
+                    ("store_unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, LATER)
+                }
                 AppendError::Closed => ("draining", S::SERVICE_UNAVAILABLE, Code::Unavailable, SOON),
             },
         };

@@ -7,6 +7,7 @@ use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId, UnixNanos};
 
 use crate::cleaning::Cleaning;
+use crate::engine::EngineError;
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
 use crate::safekeeping::Safekeeping;
 
@@ -87,6 +88,9 @@ pub enum AppendError {
     /// A write or sync failed. What was acknowledged is safe; nothing more is taken until a restart.
     #[error("the store takes no writes since a write failed ({0}); check the disk and restart")]
     Poisoned(String),
+    /// The batch could not be encoded as a block. None of it is stored, and the store goes on.
+    #[error("the spans could not be written as a block ({0}); none of them is stored")]
+    Encode(String),
     /// The store is shutting down.
     #[error("the store is closing; send to another instance or later")]
     Closed,
@@ -298,6 +302,14 @@ pub struct StoreStatus {
     pub log_was_cut: bool,
     /// Small records beside the blocks (catalog rows, pins, counts, deletions that are done) that were damaged.
     pub damaged_records: u64,
+}
+
+// === impl ReadError ===
+
+impl From<EngineError> for ReadError {
+    fn from(error: EngineError) -> Self {
+        Self::Io(error.to_string())
+    }
 }
 
 // === impl TraceSpans ===

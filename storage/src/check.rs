@@ -13,8 +13,9 @@ use spandrel_proto::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::engine::{Engine, EngineError, IndexRow};
+use crate::records::backups::remembered;
+use crate::records::unreadable;
 use crate::restore::unfinished;
-use crate::store::{remembered_backups, unreadable_records};
 
 /// What a check has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,11 +132,11 @@ pub(crate) fn check_among(
         }
         Err(error) => check.broken("the catalog cannot be read", &error),
     }
-    match unreadable_records(engine) {
+    match unreadable(engine) {
         Ok(found) => found.into_iter().for_each(|detail| check.find(FindingKind::Store, None, detail)),
         Err(error) => check.broken("the records beside the blocks cannot be read", &error),
     }
-    if let Err(error) = remembered_backups(engine) {
+    if let Err(error) = remembered(engine) {
         check.find(FindingKind::Backups, None, error.to_string());
     }
     match unfinished(engine) {

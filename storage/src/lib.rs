@@ -14,6 +14,7 @@ mod cleaning;
 pub mod engine;
 pub mod failpoint;
 pub mod plan;
+mod records;
 pub mod repair;
 pub mod restore;
 mod safekeeping;

@@ -18,8 +18,9 @@ use spandrel_block::{BlockKey, CatalogRow, FormatError, Header, catalog_row, tra
 
 use crate::anew::{self, AnewError};
 use crate::engine::{Engine, EngineError, LeftBlock, LeftBytes, Salvage, SalvageError};
+use crate::records::newer;
 use crate::restore::unfinished;
-use crate::store::{OpenError, newer_record};
+use crate::store::OpenError;
 
 /// What a new store holds, and what it lacks of the old one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +146,7 @@ fn admit(records: &dyn Engine) -> Result<(), RepairError> {
     if let Some(backup) = unfinished(records)? {
         return Err(OpenError::HalfRestored(backup).into());
     }
-    match newer_record(records)? {
+    match newer(records)? {
         Some(record) => Err(OpenError::NewerRecord(record).into()),
         None => Ok(()),
     }

@@ -13,7 +13,8 @@ use spandrel_proto::TenantId;
 use crate::anew::{self, AnewError};
 use crate::backup::{BackupId, Manifest, StoreRecord};
 use crate::engine::{Change, Engine, EngineError, Records};
-use crate::store::{carried_kinds, doubt_backups, remember_backup};
+use crate::records::backups::{clear_deletion_claims, remember};
+use crate::records::carried_kinds;
 
 /// A restore under way.
 pub struct Restore<'e> {
@@ -150,9 +151,9 @@ impl<'e> Restore<'e> {
     /// takes none of them for later than a deletion.
     pub fn finish(self, backups: &[Manifest]) -> Result<(), RestoreError> {
         for backup in backups {
-            remember_backup(self.engine, backup)?;
+            remember(self.engine, backup)?;
         }
-        doubt_backups(self.engine)?;
+        clear_deletion_claims(self.engine)?;
         self.engine.flush()?;
         Ok(self.engine.put_record(RECORD_KIND, RECORD_NAME, None)?)
     }

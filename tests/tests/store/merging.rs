@@ -120,13 +120,13 @@ fn merges_of_large_spans_take_fewer_of_them() {
 #[test]
 fn work_that_can_wait_is_left_alone_when_senders_would_be_sent_away() {
     let store = busy(StoreConfig { max_unsealed_spans: BLOCKS / 3 * 4, ..patient() });
-    assert!(!store.maintain_at_leisure());
+    assert!(!store.maintain_low_priority());
     assert_eq!(unsealed(&store), BLOCKS, "it is left to those who do not give way");
-    assert!(store.catch_up());
+    assert!(store.maintain_urgent());
     assert_eq!(unsealed(&store), 0);
     let store = busy(StoreConfig { merge_spans: BLOCKS, ..patient() });
-    assert!(!store.catch_up());
+    assert!(!store.maintain_urgent());
     assert_eq!(unsealed(&store), BLOCKS, "there is time");
-    assert!(store.maintain_at_leisure());
+    assert!(store.maintain_low_priority());
     assert_eq!(unsealed(&store), 0);
 }

@@ -1,43 +1,32 @@
-//! Numbers of blocks, which never come again: rows of the trace index outlive the block that they
-//! point into, and must not point into another one that has its number.
+//! Reserves numbers of blocks, which never come again: rows of the trace index outlive the block that they point
+//! into, and must not point into another one that has its number.
 //!
-//! Each opening of a store takes a range of numbers behind all that were taken before, and notes that
-//! durably before it gives one. Clocks may stand still or jump; they only give the first number of all.
+//! Each opening of a store reserves a range behind all that were reserved before, durably before it gives one. Clocks
+//! may stand still or jump: the clock gives the first number of all, and serves where the record is lost.
 
-use std::sync::atomic::Ordering;
+use spandrel_block::BlockId;
 
-use spandrel_block::{BlockId, record};
-
+use super::Core;
 use crate::engine::EngineError;
-use crate::store::BlockTraceStore;
+use crate::records::block_ids;
 
-pub(crate) const RECORD: &str = "numbers";
-const NAME: &str = "blocks";
-pub(crate) const VERSION: u8 = 1;
 /// More than one opening can use up.
 const RANGE: u64 = 1 << 32;
 
-/// The first number that was not taken yet.
-pub(crate) fn read(value: &[u8]) -> Result<u64, EngineError> {
-    record::decode(VERSION, value)
-        .map_err(|error| EngineError::Io(format!("the record of block numbers: {error}")))
-}
-
-impl BlockTraceStore {
-    /// Takes a range of numbers. Comes when all numbers in the catalog were seen.
-    pub(crate) fn take_numbers(&self) -> Result<(), EngineError> {
-        self.see_block(BlockId(self.clock.now().0));
-        for (_, value) in self.engine.records(RECORD)? {
-            match read(&value) {
-                Ok(taken) => self.see_block(BlockId(taken)),
+impl Core {
+    /// Reserves a range of numbers, once all numbers in the catalog were observed.
+    pub(crate) fn reserve_block_ids(&self) -> Result<(), EngineError> {
+        self.committer.observe_block_id(BlockId(self.clock.now().0));
+        for (_, value) in self.engine.records(block_ids::RECORD)? {
+            match block_ids::read(&value) {
+                Ok(reserved) => self.committer.observe_block_id(BlockId(reserved)),
                 Err(error) => {
-                    self.damaged_records.report(&error, "numbers of blocks are given by the clock");
+                    self.quarantine.records.report(&error, "numbers of blocks are given by the clock");
                 }
             }
         }
-        let taken = self.next_block.load(Ordering::Relaxed).saturating_add(RANGE);
-        let value = record::encode(VERSION, &taken).map_err(|error| EngineError::Io(error.to_string()))?;
-        match self.engine.put_record(RECORD, NAME, Some(&value)) {
+        let first_free = self.committer.first_free_block().saturating_add(RANGE);
+        match block_ids::write(&*self.engine, first_free) {
             // A store on a full disk can be read and cleaned; the clock has to do.
             Err(EngineError::NoSpace(_)) => Ok(()),
             result => result,

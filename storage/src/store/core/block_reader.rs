@@ -1,7 +1,7 @@
 //! One block as the store reads it: sections fetched when asked for, decoded once, kept in a bounded cache.
 //!
-//! Blocks of an older format are taken over into today's when they are first read, and kept in the
-//! cache as a whole: nothing above knows of them.
+//! Blocks of format 1 are converted to today's format when they are first read, and kept in the cache as a whole: the
+//! layers above do not know of them.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use spandrel_proto::otlp::wire::WireError;
 
 use crate::engine::{Engine, EngineError};
 
-/// A block of the catalog. As long as somebody holds one, its bytes are not deleted.
+/// A block of the catalog. As long as a reader holds one, its bytes are not deleted.
 #[derive(Debug)]
 pub(crate) struct BlockEntry {
     pub(crate) key: BlockKey,
     pub(crate) row: CatalogRow,
-    /// Of a fresh block that this process has written: it is stored without.
+    /// The filter of a fresh block that this process has written: it is stored without.
     pub(crate) filter: Option<Arc<FilterPart>>,
-    /// Of a fresh block: about how many bytes of memory know of it until it is merged.
-    pub(crate) held: u64,
-    /// Whether a merge has left its rows to the next one.
-    pub(crate) left: bool,
+    /// About how many bytes of memory a fresh block takes until it is merged.
+    pub(crate) memory_bytes: u64,
+    /// Whether its rows were carried over by a merge.
+    pub(crate) carried_over: bool,
 }
 
 /// Why a part of a block cannot be read.
@@ -51,6 +51,15 @@ pub(crate) enum BlockError {
 pub(crate) struct BlockReader {
     engine: Arc<dyn Engine>,
     cache: Cache<PartKey, Part, PartWeighter>,
+}
+
+/// Whether pages that are decoded stay in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// They are likely to be read again.
+    Keep,
+    /// They are read once, by a merge, for example.
+    Skip,
 }
 
 /// Block, section, and for pages which one.
@@ -119,12 +128,12 @@ macro_rules! part {
 // === impl BlockEntry ===
 
 impl BlockEntry {
-    /// A block that nothing more is known of than what its row says.
+    /// A block of which only the catalog row is known.
     pub(crate) fn new(key: BlockKey, row: CatalogRow) -> Self {
-        // An append is one commit, and so are all spans of its block. What is left of a single one looks the
-        // same, and may be left once more.
-        let left = row.meta.level == 0 && row.meta.min_sequence < row.meta.max_sequence;
-        Self { key, row, filter: None, held: 0, left }
+        // An append is one commit, and so are all spans of its block. Rows that were carried over from a single
+        // append look the same, and may be carried over once more.
+        let carried_over = row.meta.level == 0 && row.meta.min_sequence < row.meta.max_sequence;
+        Self { key, row, filter: None, memory_bytes: 0, carried_over }
     }
 }
 
@@ -137,13 +146,12 @@ impl BlockReader {
         Self { engine, cache: Cache::with_weighter(parts, cache_bytes, PartWeighter) }
     }
 
-    /// Lets go of what is kept of blocks that are gone: nobody asks for it, and it would be in the way of what is
-    /// asked for.
+    /// Drops blocks that are gone from the cache, to make room for others.
     pub(crate) fn forget(&self, blocks: &HashSet<BlockId>) {
         self.cache.retain(|(block, ..), _| !blocks.contains(&BlockId(*block)));
     }
 
-    /// Reads ahead what every question to a block begins with. What is damaged is told to whoever asks for it.
+    /// Reads ahead the sections that every question to a block begins with. Readers report damage when they come.
     pub(crate) fn warm(&self, entry: &BlockEntry) {
         let _ = self.dictionary(entry).and_then(|_| self.texts(entry));
     }
@@ -253,8 +261,9 @@ impl BlockReader {
         let kind = SectionKind::Edges;
         let read = || -> Result<BlockEdges, BlockError> {
             if self.header(entry)?.is_bare() {
-                let pages: Result<Vec<_>, BlockError> =
-                    (0..self.pages(entry)? as u32).map(|page| self.page(entry, page, false)).collect();
+                let pages: Result<Vec<_>, BlockError> = (0..self.pages(entry)? as u32)
+                    .map(|page| self.page(entry, page, Caching::Skip))
+                    .collect();
                 return Ok(derive::edges(&pages?, &*self.traces(entry)?)?);
             }
             let services = self.dictionary(entry)?.services.len();
@@ -284,9 +293,14 @@ impl BlockReader {
         part!(self, entry, kind, page, true, Ids, IdsPage::decode(&self.section(entry, kind, page)?, rows)?)
     }
 
-    /// A page with everything that its rows are made of. `keep` says whether it is likely to be asked
-    /// for again.
-    pub(crate) fn page(&self, entry: &BlockEntry, page: u32, keep: bool) -> Result<OpenPage, BlockError> {
+    /// A page with everything that its rows are made of.
+    pub(crate) fn page(
+        &self,
+        entry: &BlockEntry,
+        page: u32,
+        caching: Caching,
+    ) -> Result<OpenPage, BlockError> {
+        let keep = caching == Caching::Keep;
         let read = self.read_page(entry, page)?;
         let section = |kind| match read.as_ref().and_then(|read| read.decode(kind)) {
             Some(decoded) => Ok(decoded?),
@@ -337,7 +351,7 @@ impl BlockReader {
         let begin = sections.iter().map(|section| section.range().start).min().unwrap_or(0);
         let end = sections.iter().map(|section| section.range().end).max().unwrap_or(0);
         let length: u64 = sections.iter().map(|section| u64::from(section.stored)).sum();
-        // Written by us, they are neighbours. Whoever wrote this may have thought otherwise.
+        // Blocks that this program writes have them side by side; others may not.
         if end.saturating_sub(begin) != length {
             return Ok(None);
         }
@@ -402,8 +416,8 @@ impl BlockReader {
     }
 }
 
-/// Bytes that keep nothing but themselves alive, of what an engine has read for this alone or others hold, too. What is
-/// kept in the cache would else hold on to whatever they were read with, which nobody counts.
+/// Bytes that keep nothing but themselves alive. A slice in the cache would hold on to all that was read with it, which
+/// the cache does not count.
 fn owned(bytes: Bytes) -> Bytes {
     if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
 }
@@ -414,7 +428,7 @@ impl PageBytes {
     /// `None` for a section that was not read.
     fn decode(&self, kind: SectionKind) -> Option<Result<Bytes, FormatError>> {
         let section = self.sections.iter().find(|section| section.kind == kind)?;
-        // What was cut short fails by its checksum.
+        // A section that was cut short fails by its checksum.
         let clamp = |at: u64| ((at - self.begin) as usize).min(self.bytes.len());
         let range = section.range();
         Some(section.decode(self.bytes.slice(clamp(range.start)..clamp(range.end))))
@@ -491,15 +505,15 @@ mod tests {
         let reader = BlockReader::new(engine.clone(), 1 << 20);
         let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
         let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
-        let merge = reader.page(&entry, 0, false).unwrap();
+        let merge = reader.page(&entry, 0, Caching::Skip).unwrap();
         engine.delete(std::slice::from_ref(&entry.key)).unwrap();
-        assert!(!block.is_unique(), "whoever reads a page once borrows it");
+        assert!(!block.is_unique(), "a reader that reads a page once borrows it");
         drop(merge);
         let engine = Arc::new(MemoryEngine::default());
         let reader = BlockReader::new(engine.clone(), 1 << 20);
         let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
         let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
-        drop(reader.page(&entry, 0, true).unwrap());
+        drop(reader.page(&entry, 0, Caching::Keep).unwrap());
         engine.delete(std::slice::from_ref(&entry.key)).unwrap();
         assert!(block.is_unique());
     }
@@ -510,7 +524,7 @@ mod tests {
         let reader = BlockReader::new(engine.clone(), 1 << 20);
         let (gone, alive) = (put(&engine, 1), put(&engine, 2));
         for entry in [&gone, &alive] {
-            reader.page(entry, 0, true).unwrap();
+            reader.page(entry, 0, Caching::Keep).unwrap();
             reader.traces(entry).unwrap();
         }
         let kept = |entry: &BlockEntry| {
@@ -524,7 +538,7 @@ mod tests {
         assert_eq!((kept(&gone), kept(&alive)), (0, all));
         reader.warm(&gone);
         assert_eq!(kept(&gone), 3, "header, dictionary and texts");
-        // Whoever still holds it reads it again.
-        assert!(reader.page(&gone, 0, true).is_ok());
+        // A reader that still holds it reads it again.
+        assert!(reader.page(&gone, 0, Caching::Keep).is_ok());
     }
 }

@@ -14,7 +14,7 @@ pub struct StoreConfig {
     /// Other times for some traces: the first rule that a span satisfies gives its time, and a trace
     /// lives as long as its longest-lived span.
     pub retention_rules: Vec<RetentionRule>,
-    /// How long the counts of spans stay that a rule has let go; `None` as long as the retention.
+    /// How long the rollups of expired spans stay; `None` as long as the retention.
     pub rollup_retention: Option<Duration>,
     /// Bytes on the disk above which the oldest windows go; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
@@ -28,7 +28,7 @@ pub struct StoreConfig {
     pub merge_age: Duration,
     /// ...or so old while ingest is busy.
     pub merge_age_busy: Duration,
-    /// How long whoever asks for a deletion or a pin waits for retention, and for other deletions.
+    /// How long a request for a deletion or a pin waits for retention, and for other deletions.
     pub cleaning_patience: Duration,
     /// How long a block that a merge has replaced can still be read by its number, unless room or a deletion
     /// needs it earlier.
@@ -110,7 +110,7 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    /// How long the counts of spans stay that a rule has let go.
+    /// How long the rollups of expired spans stay.
     pub fn rollup_retention(&self) -> Duration {
         self.rollup_retention.unwrap_or(self.retention)
     }

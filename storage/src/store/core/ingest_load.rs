@@ -1,14 +1,14 @@
 //! How busy ingest is, so that merges can wait while it is.
 //!
-//! A merge that runs now takes the CPU from appends; one that runs when they have ceased takes it from
-//! nobody. How long merges may wait is bounded by `StoreConfig`, not here.
+//! A merge that runs during ingest takes the CPU from appends; one that runs afterwards does not. `StoreConfig` bounds
+//! how long merges may wait.
 
 use parking_lot::Mutex;
 use spandrel_proto::UnixNanos;
 
 /// Which share of the time appends took lately.
 #[derive(Debug, Default)]
-pub(crate) struct Load {
+pub(crate) struct IngestLoad {
     counting: Mutex<Counting>,
 }
 
@@ -23,9 +23,9 @@ struct Counting {
 
 const PERIOD: u64 = 200_000_000;
 
-// === impl Load ===
+// === impl IngestLoad ===
 
-impl Load {
+impl IngestLoad {
     /// Counts an append.
     pub(crate) fn spent(&self, nanos: u64) {
         self.counting.lock().spent += nanos;
@@ -35,7 +35,7 @@ impl Load {
     pub(crate) fn is_busy(&self, now: UnixNanos, percent: u64) -> bool {
         let mut counting = self.counting.lock();
         let elapsed = now.since(counting.since);
-        // A clock that was set back begins anew.
+        // After a clock was set back, a new period begins.
         if elapsed >= PERIOD || now < counting.since {
             let was_busy = now >= counting.since
                 && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(percent);
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_period_decides_on_the_next() {
-        let load = Load::default();
+        let load = IngestLoad::default();
         let is_busy = |now| load.is_busy(now, 35);
         let at = |periods: u64| UnixNanos((10 + periods) * PERIOD);
         assert!(!is_busy(at(0)));

@@ -1,26 +1,38 @@
-//! Blocks, and records beside them, that cannot be read: counted, told once, and set aside.
+//! Damaged blocks, and damaged records beside them: counted, logged once, and set aside.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use spandrel_block::BlockId;
+use spandrel_proto::UnixNanos;
 
+use super::block_reader::{BlockEntry, BlockError};
 use crate::api::Damage;
 use crate::engine::EngineError;
-use crate::store::core::block_reader::{BlockEntry, BlockError};
+
+/// Damage that was met since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Quarantine {
+    pub(crate) blocks: Arc<DamagedBlocks>,
+    pub(crate) records: DamagedRecords,
+    /// Unreadable rollups of expired spans, each with about its latest minute: tenant and blocks are unknown, so every
+    /// aggregate is partial.
+    pub(crate) rollups: Mutex<BTreeMap<String, UnixNanos>>,
+}
 
 /// The damaged blocks that were met since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct DamagedBlocks(Mutex<HashSet<BlockId>>);
 
-/// The damaged records that were met since the store was opened, by what is wrong with each.
+/// The damaged records that were met since the store was opened, each by its error.
 #[derive(Debug, Default)]
 pub(crate) struct DamagedRecords(Mutex<BTreeSet<String>>);
 
 // === impl DamagedRecords ===
 
 impl DamagedRecords {
-    /// Counts a record that cannot be read, and tells the operator the first time, and what follows from it.
+    /// Counts an unreadable record, and logs it the first time with what `follows` from it.
     pub(crate) fn report(&self, error: &EngineError, follows: &str) {
         if self.0.lock().insert(error.to_string()) {
             tracing::error!(%error, "a record beside the blocks is damaged; {follows}");
@@ -36,8 +48,7 @@ impl DamagedRecords {
 // === impl DamagedBlocks ===
 
 impl DamagedBlocks {
-    /// Counts a block that cannot be read, for an answer and for the store, and tells the operator
-    /// the first time.
+    /// Counts an unreadable block, for an answer and for the store, and logs it the first time.
     pub(crate) fn report(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
         damage.add();
         if self.0.lock().insert(entry.key.block) {

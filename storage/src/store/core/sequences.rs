@@ -1,4 +1,4 @@
-//! Numbers of commits: what is visible at one moment is everything up to one number.
+//! Numbers of commits: everything up to one number is visible, and nothing behind it.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ pub(crate) struct Sequences {
 #[derive(Debug, Default)]
 struct State {
     last: u64,
-    under_way: BTreeSet<u64>,
+    pending: BTreeSet<u64>,
 }
 
-/// A commit under way. It ends when this is dropped, however that comes about: a number that never
-/// ended would hide everything behind it.
-pub(crate) struct UnderWay<'s> {
+/// A commit that has not ended. It ends when this is dropped, after a failure, too: a number that never ended would
+/// hide everything behind it.
+pub(crate) struct PendingCommit<'s> {
     sequences: &'s Sequences,
     pub(crate) number: u64,
 }
@@ -28,30 +28,30 @@ pub(crate) struct UnderWay<'s> {
 
 impl Sequences {
     /// Numbers up to this one were given before.
-    pub(crate) fn see(&self, number: u64) {
+    pub(crate) fn observe(&self, number: u64) {
         let mut state = self.state.lock();
         state.last = state.last.max(number);
     }
 
     /// The next number.
-    pub(crate) fn begin(&self) -> UnderWay<'_> {
+    pub(crate) fn begin(&self) -> PendingCommit<'_> {
         let mut state = self.state.lock();
         state.last += 1;
         let number = state.last;
-        state.under_way.insert(number);
-        UnderWay { sequences: self, number }
+        state.pending.insert(number);
+        PendingCommit { sequences: self, number }
     }
 
     /// The last commit that is visible together with all before it.
     pub(crate) fn visible(&self) -> u64 {
         let state = self.state.lock();
-        state.under_way.first().map_or(state.last, |first| first - 1)
+        state.pending.first().map_or(state.last, |first| first - 1)
     }
 }
 
-// === impl UnderWay ===
+// === impl PendingCommit ===
 
-impl UnderWay<'_> {
+impl PendingCommit<'_> {
     /// Ends the commit, and waits until it is visible: commits that began before it have ended too.
     pub(crate) fn make_visible(self) {
         let (sequences, number) = (self.sequences, self.number);
@@ -59,13 +59,13 @@ impl UnderWay<'_> {
         let mut state = sequences.state.lock();
         sequences
             .ended
-            .wait_while(&mut state, |state| state.under_way.first().is_some_and(|first| *first < number));
+            .wait_while(&mut state, |state| state.pending.first().is_some_and(|first| *first < number));
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for PendingCommit<'_> {
     fn drop(&mut self) {
-        self.sequences.state.lock().under_way.remove(&self.number);
+        self.sequences.state.lock().pending.remove(&self.number);
         self.sequences.ended.notify_all();
     }
 }

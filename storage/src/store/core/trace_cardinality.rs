@@ -25,7 +25,9 @@ impl TraceCounter {
                 seen.insert(hash);
                 if seen.len() > EXACT {
                     let mut registers = vec![0; 1 << INDEX_BITS];
-                    seen.iter().for_each(|hash| raise(&mut registers, *hash));
+                    for hash in &*seen {
+                        raise(&mut registers, *hash);
+                    }
                     *self = Self::Sketch(registers);
                 }
             }

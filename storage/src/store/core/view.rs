@@ -1,18 +1,13 @@
-//! The catalog in memory: which blocks a tenant has right now, and where fresh traces lie.
+//! The catalog in memory: which blocks a tenant has at one moment.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dashmap::DashMap;
-use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashMap;
-use spandrel_block::{BlockId, Hour, RowRange, TraceTable};
-use spandrel_proto::TraceId;
+use spandrel_block::{BlockId, Hour, RowRange};
 
+use super::block_reader::BlockEntry;
 use crate::api::Operation;
-use crate::store::core::block_reader::BlockEntry;
-use crate::store::core::trace_cardinality::TraceCounter;
-use crate::store::lifecycle::expired_rollups::Counted;
 
 /// The blocks of a tenant at one moment. Immutable; a change makes a new one.
 #[derive(Debug, Clone)]
@@ -25,25 +20,6 @@ pub(crate) struct View {
 type Shard = FxHashMap<BlockId, Arc<BlockEntry>>;
 
 const SHARDS: usize = 64;
-/// What a part of a trace takes in the map of fresh ones: the first one with the entry and room for more.
-const FIRST_PART_BYTES: u64 = 128;
-const PART_BYTES: u64 = 24;
-
-/// Everything in memory about a tenant.
-#[derive(Default)]
-pub(crate) struct TenantState {
-    view: RwLock<Arc<View>>,
-    /// Parts of traces in fresh blocks. Rows of a block leave when its bytes do, so that whoever
-    /// holds an older view still finds them.
-    fresh: DashMap<TraceId, Vec<(BlockId, RowRange)>>,
-    pub(crate) traces: Mutex<TraceCounter>,
-    /// Fresh blocks whose traces could not be read when the store was opened.
-    pub(crate) unindexed: Mutex<Vec<BlockId>>,
-    /// Traces that a deletion has promised to take, each with the last commit that it takes of it.
-    pub(crate) hidden: RwLock<HashMap<TraceId, u64>>,
-    /// Counts of spans that a rule has let go.
-    pub(crate) counted: RwLock<Vec<Arc<Counted>>>,
-}
 
 // === impl View ===
 
@@ -64,6 +40,27 @@ impl View {
 
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
+    }
+
+    /// Keeps the parts of a trace that lie in blocks of this view.
+    pub(crate) fn resolve(&self, parts: Vec<(BlockId, RowRange)>) -> Vec<(Arc<BlockEntry>, RowRange)> {
+        parts.into_iter().filter_map(|(block, rows)| Some((self.get(block)?.clone(), rows))).collect()
+    }
+
+    /// The view with some blocks removed and others added.
+    pub(super) fn changed(
+        &self,
+        adds: impl IntoIterator<Item = Arc<BlockEntry>>,
+        removes: &[BlockId],
+    ) -> Self {
+        let mut next = self.clone();
+        for block in removes {
+            next.shard(*block).remove(block);
+        }
+        for entry in adds {
+            next.shard(entry.key.block).insert(entry.key.block, entry);
+        }
+        next
     }
 
     fn shard(&mut self, block: BlockId) -> &mut Shard {
@@ -103,56 +100,4 @@ impl View {
 
 fn shard_of(block: BlockId) -> usize {
     block.0 as usize % SHARDS
-}
-
-// === impl TenantState ===
-
-impl TenantState {
-    pub(crate) fn view(&self) -> Arc<View> {
-        self.view.read().clone()
-    }
-
-    /// Adds and removes blocks in one step.
-    pub(crate) fn change(&self, adds: impl IntoIterator<Item = Arc<BlockEntry>>, removes: &[BlockId]) {
-        let mut view = self.view.write();
-        let mut next = View::clone(&view);
-        removes.iter().for_each(|block| drop(next.shard(*block).remove(block)));
-        adds.into_iter().for_each(|entry| drop(next.shard(entry.key.block).insert(entry.key.block, entry)));
-        *view = Arc::new(next);
-    }
-
-    /// Makes the traces of a fresh block known, and says about how many bytes that takes. Comes before the
-    /// block is in the view.
-    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
-        let mut counter = self.traces.lock();
-        let mut bytes = 0;
-        for (trace, rows) in traces.entries() {
-            let mut parts = self.fresh.entry(*trace).or_default();
-            bytes += if parts.is_empty() { FIRST_PART_BYTES } else { PART_BYTES };
-            parts.push((block, *rows));
-            counter.add(*trace);
-        }
-        bytes
-    }
-
-    /// Forgets the traces of a block that is gone for good.
-    pub(crate) fn remove_fresh(&self, block: BlockId, traces: &TraceTable) {
-        for (trace, _) in traces.entries() {
-            self.fresh.remove_if_mut(trace, |_, parts| {
-                parts.retain(|(known, _)| *known != block);
-                parts.is_empty()
-            });
-        }
-    }
-
-    /// Tells where fresh parts of a trace lie.
-    pub(crate) fn each_fresh_part(&self, trace: TraceId, mut tell: impl FnMut(BlockId, RowRange)) {
-        if let Some(parts) = self.fresh.get(&trace) {
-            parts.iter().for_each(|(block, rows)| tell(*block, *rows));
-        }
-    }
-
-    pub(crate) fn fresh_parts(&self, trace: TraceId) -> Vec<(BlockId, RowRange)> {
-        self.fresh.get(&trace).map(|parts| parts.clone()).unwrap_or_default()
-    }
 }

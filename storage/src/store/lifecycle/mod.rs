@@ -6,3 +6,51 @@ pub(crate) mod expired_rollups;
 pub(crate) mod pins;
 pub(crate) mod retention;
 pub(crate) mod rules;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use self::deletion::Deletions;
+use self::disk_quota::DiskQuota;
+use self::pins::Pins;
+use self::retention::RetentionProgress;
+use crate::cleaning::CleaningError;
+use crate::store::core::Core;
+
+/// What decides which spans leave, and which stay.
+pub(crate) struct Lifecycle {
+    core: Arc<Core>,
+    /// The lifecycle lock: retention, deletion and pinning exclude each other.
+    lock: Mutex<()>,
+    pins: Pins,
+    retention: RetentionProgress,
+    quota: DiskQuota,
+    deletions: Deletions,
+}
+
+// === impl Lifecycle ===
+
+impl Lifecycle {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            lock: Mutex::default(),
+            pins: Pins::default(),
+            retention: RetentionProgress::default(),
+            quota: DiskQuota::default(),
+            deletions: Deletions::default(),
+        }
+    }
+
+    /// Takes the lifecycle lock: retention, deletion and pinning exclude each other.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.lock.lock()
+    }
+
+    /// The same for a request over the network, which holds a place for questions and does not wait for a whole
+    /// window. Fails with `Busy` after `cleaning_patience`.
+    pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, ()>, CleaningError> {
+        self.lock.try_lock_for(self.core.config.cleaning_patience).ok_or(CleaningError::Busy)
+    }
+}

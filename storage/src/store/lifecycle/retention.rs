@@ -1,8 +1,8 @@
 //! Retention by age: a window goes once its hour is older than the retention, and before or after it
-//! what the rules say of single traces. Pinned traces stay.
+//! the traces for which rules say another time. Pinned traces stay.
 //!
 //! The hour is that of arrival, so the age of a span's own clock does not matter. A window is looked
-//! at once for each time that it outlives: which blocks were, is kept in memory only, so that a
+//! at once for each time to live that it outlives: which blocks were looked at is kept in memory only, so that a
 //! restart, with other rules perhaps, looks again.
 
 use std::collections::{HashMap, HashSet};
@@ -13,97 +13,114 @@ use parking_lot::Mutex;
 use spandrel_block::{BlockId, Hour};
 use spandrel_proto::{TenantId, TraceId};
 
+use super::Lifecycle;
+use super::expired_rollups::{self, ExpiredRollupBuilder};
+use super::rules::{ExpiredTtl, Rules};
 use crate::api::Damage;
-use crate::store::BlockTraceStore;
+use crate::engine::EngineError;
+use crate::records::expired_rollups::ExpiredRollup;
 use crate::store::core::block_reader::BlockEntry;
-use crate::store::core::view::{TenantState, View};
-use crate::store::lifecycle::expired_rollups::Counter;
-use crate::store::lifecycle::pins::Pinned;
-use crate::store::lifecycle::rules::{Outlived, Rules};
-use crate::store::write::rewrite::{Fate, RewriteError, Step};
+use crate::store::core::tenant::TenantState;
+use crate::store::core::view::View;
+use crate::store::read::trace_reader::TraceReader;
+use crate::store::write::replace::RewriteError;
+use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
-/// Blocks that were looked at, and for which time.
+/// Blocks that were looked at, and for which time to live.
 #[derive(Debug, Default)]
-pub(crate) struct Retained(Mutex<HashMap<BlockId, Duration>>);
+pub(crate) struct RetentionProgress(Mutex<HashMap<BlockId, Duration>>);
 
-/// Thins the windows of a tenant that have outlived a time. Returns how many have changed.
-pub(crate) fn drop_expired(store: &BlockTraceStore, tenant: &TenantId) -> Result<usize, RewriteError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(0) };
-    let (now, rules) = (store.clock.now(), Rules::new(&store.config));
-    let mut changed = 0;
-    for hour in state.view().hours() {
-        let Some(outlived) = rules.outlived(hour, now) else { break };
-        let window = Window { store, tenant, state: &state, hour };
-        changed += usize::from(window.outlive(&rules, outlived)?);
-    }
-    store.drop_expired_counts(&state)?;
-    store.drop_expired_lost_counts()?;
-    if changed > 0 {
-        store.recount_traces(&state);
-    }
-    Ok(changed)
-}
-
-/// Drops a window whatever its age, but for what is pinned. Returns whether that changed anything.
-pub(crate) fn drop_window(
-    store: &BlockTraceStore,
-    tenant: &TenantId,
-    hour: Hour,
-) -> Result<bool, RewriteError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(false) };
-    let changed = Window { store, tenant, state: &state, hour }.drop_all()?;
-    if changed {
-        store.recount_traces(&state);
-    }
-    Ok(changed)
+/// Whether spans that leave are rolled up for aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rollup {
+    Keep,
+    Skip,
 }
 
 /// One window of a tenant.
 struct Window<'s> {
-    store: &'s BlockTraceStore,
+    lifecycle: &'s Lifecycle,
     tenant: &'s TenantId,
     state: &'s TenantState,
     hour: Hour,
 }
 
+// === impl Lifecycle ===
+
+impl Lifecycle {
+    /// Drops the spans of a tenant's windows that have outlived their time. Returns how many windows have changed.
+    pub(crate) fn drop_expired(&self, tenant: &TenantId) -> Result<usize, RewriteError> {
+        let core = &*self.core;
+        let Some(state) = core.tenants.get(tenant) else { return Ok(0) };
+        let (now, rules) = (core.clock.now(), Rules::new(&core.config));
+        let mut changed = 0;
+        for hour in state.view().hours() {
+            let Some(expired) = rules.expired_ttl(hour, now) else { break };
+            let window = Window { lifecycle: self, tenant, state: &state, hour };
+            changed += usize::from(window.expire(&rules, expired)?);
+        }
+        expired_rollups::drop_expired(core, &state)?;
+        if changed > 0 {
+            core.recount_traces(&state);
+        }
+        Ok(changed)
+    }
+
+    /// Drops a window whatever its age, but for pinned traces. Returns whether that changed anything.
+    pub(super) fn drop_window(&self, tenant: &TenantId, hour: Hour) -> Result<bool, RewriteError> {
+        let Some(state) = self.core.tenants.get(tenant) else { return Ok(false) };
+        let changed = Window { lifecycle: self, tenant, state: &state, hour }.drop_all()?;
+        if changed {
+            self.core.recount_traces(&state);
+        }
+        Ok(changed)
+    }
+}
+
 // === impl Window ===
 
 impl Window<'_> {
-    fn outlive(&self, rules: &Rules<'_>, outlived: Outlived) -> Result<bool, RewriteError> {
+    fn expire(&self, rules: &Rules<'_>, expired: ExpiredTtl) -> Result<bool, RewriteError> {
         // A pin that is set meanwhile waits, and finds its trace or not.
-        let _one_by_one = self.store.cleaning.lock();
+        let _lock = self.lifecycle.lock();
+        let core = &*self.lifecycle.core;
         let view = self.state.view();
-        let due = self.blocks(&view, |entry| !self.store.retained.knows(entry, outlived.time));
+        let due = self.blocks(&view, |entry| !self.lifecycle.retention.knows(entry, expired.time));
         if due.is_empty() {
             return Ok(false);
         }
-        let survivors = match outlived.is_longest {
+        let retained = match expired.is_longest {
             true => HashSet::new(),
             false => {
-                let readable: Vec<_> =
-                    due.iter().filter(|entry| !self.store.is_damaged(entry)).cloned().collect();
-                let place = (self.tenant, self.state, &*view);
-                rules.survivors(self.store, place, &readable, outlived.time)?
+                let readable: Vec<_> = due.iter().filter(|entry| !core.is_damaged(entry)).cloned().collect();
+                let reader = TraceReader { core, tenant: self.tenant, state: self.state, view: &view };
+                rules.retained_traces(reader, &readable, expired.time)?
             }
         };
-        let pins = self.store.pins.of(self.tenant);
-        // What a damaged block holds, nobody knows: it goes with the last of its neighbours.
-        let fate_of_damaged = if outlived.is_longest && pins.is_empty() { Fate::Goes } else { Fate::Stays };
-        let stays = |trace: TraceId| survivors.contains(&trace) || pins.contains_key(&trace);
-        let counts = self.store.clock.now().minus(self.store.config.rollup_retention()) < self.hour.end();
-        let changed = self.thin(due, stays, fate_of_damaged, counts)?;
+        let pins = self.lifecycle.pins.of(self.tenant);
+        // The traces of a damaged block are unknown: it goes with the last of its neighbours.
+        let damaged = match expired.is_longest && pins.is_empty() {
+            true => BlockDisposition::Goes,
+            false => BlockDisposition::Stays,
+        };
+        let stays = |trace: TraceId| retained.contains(&trace) || pins.contains_key(&trace);
+        let rollup = match core.clock.now().minus(core.config.rollup_retention()) < self.hour.end() {
+            true => Rollup::Keep,
+            false => Rollup::Skip,
+        };
+        let changed = self.drop_spans(due, stays, damaged, rollup)?;
         for entry in self.state.view().iter().filter(|entry| entry.key.hour == self.hour) {
-            self.store.retained.note(entry, outlived.time);
+            self.lifecycle.retention.note(entry, expired.time);
         }
         Ok(changed)
     }
 
     fn drop_all(&self) -> Result<bool, RewriteError> {
-        let _one_by_one = self.store.cleaning.lock();
-        let pins: Arc<Pinned> = self.store.pins.of(self.tenant);
-        let fate_of_damaged = if pins.is_empty() { Fate::Goes } else { Fate::Stays };
+        let _lock = self.lifecycle.lock();
+        let pins = self.lifecycle.pins.of(self.tenant);
+        let damaged = if pins.is_empty() { BlockDisposition::Goes } else { BlockDisposition::Stays };
         let blocks = self.blocks(&self.state.view(), |_| true);
-        self.thin(blocks, |trace| pins.contains_key(&trace), fate_of_damaged, false)
+        self.drop_spans(blocks, |trace| pins.contains_key(&trace), damaged, Rollup::Skip)
     }
 
     fn blocks(&self, view: &View, wanted: impl Fn(&BlockEntry) -> bool) -> Vec<Arc<BlockEntry>> {
@@ -113,58 +130,25 @@ impl Window<'_> {
         blocks
     }
 
-    /// Takes everything out of some blocks but the traces that stay, and counts it if asked to.
-    fn thin(
+    /// Drops all spans of some blocks but those of the traces that stay.
+    fn drop_spans(
         &self,
         blocks: Vec<Arc<BlockEntry>>,
         stays: impl Fn(TraceId) -> bool,
-        fate_of_damaged: Fate,
-        counts: bool,
+        damaged: BlockDisposition,
+        rollup: Rollup,
     ) -> Result<bool, RewriteError> {
         let count = blocks.len();
-        let fates = blocks.into_iter().map(|entry| {
-            let fate = match self.store.reader.traces(&entry) {
-                Ok(traces) => Fate::of(&traces, &stays),
-                Err(error) => {
-                    self.store.report_damage(&entry, &error, &Damage::default());
-                    fate_of_damaged
-                }
-            };
-            match fate {
-                Fate::Shrinks if self.store.is_damaged(&entry) => (entry, Fate::Stays),
-                fate => (entry, fate),
-            }
-        });
-        let steps = Step::cut(fates.collect::<Vec<_>>());
+        let dispositions: Vec<_> = blocks
+            .into_iter()
+            .map(|entry| {
+                let disposition = self.disposition(&entry, &stays, damaged);
+                (entry, disposition)
+            })
+            .collect();
         let mut spans = 0;
-        for step in steps {
-            self.store.note_leaving(self.tenant, self.hour, &step)?;
-            let mut counter = counts.then(Counter::default);
-            if let Some(counter) = &mut counter {
-                counter.add_blocks(self.store, self.state, &step.going);
-            }
-            let prepared = step.prepare(self.store, |row| {
-                let (trace, sequence) = (row.key.trace(), row.sequence);
-                let stays = stays(trace);
-                let counts = !stays && !self.state.is_deleted(trace, sequence);
-                if let Some(counter) = counter.as_mut().filter(|_| counts) {
-                    // A span that does not decode was not counted before, either.
-                    let _ = counter.add(row);
-                }
-                stays
-            })?;
-            let (dropped, removed) = (prepared.dropped, prepared.removes());
-            let place = (self.tenant, self.state, self.hour);
-            let counter = counter.unwrap_or_default();
-            let counted = self.store.keep_counts(place, counter, &removed)?;
-            if let Err(error) = prepared.commit(self.store) {
-                if let Some(counted) = counted {
-                    self.store.drop_counts(self.state, &counted)?;
-                }
-                return Err(error);
-            }
-            self.store.retained.remove(&removed);
-            spans += dropped;
+        for batch in RewriteBatch::cut(dispositions) {
+            spans += self.drop_batch(batch, &stays, rollup)?;
         }
         if spans > 0 {
             metrics::counter!("spandrel_store_expired_spans_total").increment(spans);
@@ -173,11 +157,80 @@ impl Window<'_> {
         }
         Ok(spans > 0)
     }
+
+    fn disposition(
+        &self,
+        entry: &Arc<BlockEntry>,
+        stays: impl Fn(TraceId) -> bool,
+        damaged: BlockDisposition,
+    ) -> BlockDisposition {
+        let core = &*self.lifecycle.core;
+        let disposition = match core.reader.traces(entry) {
+            Ok(traces) => BlockDisposition::of(&traces, stays),
+            Err(error) => {
+                core.report_damage(entry, &error, &Damage::default());
+                damaged
+            }
+        };
+        match disposition {
+            BlockDisposition::Shrinks if core.is_damaged(entry) => BlockDisposition::Stays,
+            disposition => disposition,
+        }
+    }
+
+    /// Rewrites one batch. Returns how many spans have gone.
+    fn drop_batch(
+        &self,
+        batch: RewriteBatch,
+        stays: impl Fn(TraceId) -> bool,
+        rollup: Rollup,
+    ) -> Result<u64, RewriteError> {
+        let core = &*self.lifecycle.core;
+        self.lifecycle.note_leaving(self.tenant, self.hour, &batch)?;
+        let mut builder = (rollup == Rollup::Keep).then(ExpiredRollupBuilder::default);
+        if let Some(builder) = &mut builder {
+            builder.add_blocks(core, self.state, &batch.going);
+        }
+        let prepared = batch.prepare(core, |row| {
+            let (trace, sequence) = (row.key.trace(), row.sequence);
+            let stays = stays(trace);
+            let counts = !stays && !self.state.deleted.contains(trace, sequence);
+            if let Some(builder) = builder.as_mut().filter(|_| counts) {
+                // A span that does not decode was not counted before, either.
+                let _ = builder.add(row);
+            }
+            stays
+        })?;
+        let (dropped, removed) = (prepared.dropped, prepared.removes());
+        let rollup = self.keep_rollup(builder.unwrap_or_default(), &removed)?;
+        if let Err(error) = prepared.commit(core) {
+            if let Some(rollup) = rollup {
+                core.drop_expired_rollup(self.state, &rollup)?;
+            }
+            return Err(error);
+        }
+        self.lifecycle.retention.remove(&removed);
+        Ok(dropped)
+    }
+
+    /// Keeps the rollup of spans that are about to leave some blocks; `None` without spans.
+    fn keep_rollup(
+        &self,
+        builder: ExpiredRollupBuilder,
+        blocks: &HashSet<BlockId>,
+    ) -> Result<Option<Arc<ExpiredRollup>>, EngineError> {
+        let (core, rows) = (&*self.lifecycle.core, builder.finish());
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let rollup = ExpiredRollup::new(core.next_block_id(), self.tenant, self.hour, blocks, &rows);
+        rollup.map(|rollup| core.keep_expired_rollup(self.state, rollup, &rows)).transpose()
+    }
 }
 
-// === impl Retained ===
+// === impl RetentionProgress ===
 
-impl Retained {
+impl RetentionProgress {
     fn knows(&self, entry: &BlockEntry, time: Duration) -> bool {
         self.0.lock().get(&entry.key.block) == Some(&time)
     }
@@ -190,8 +243,8 @@ impl Retained {
         self.0.lock().retain(|block, _| !gone.contains(block));
     }
 
-    /// Everything is looked at again.
-    pub(crate) fn forget(&self) {
+    /// Forgets all: everything is looked at again.
+    pub(super) fn forget(&self) {
         self.0.lock().clear();
     }
 }

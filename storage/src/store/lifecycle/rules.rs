@@ -12,25 +12,26 @@ use std::time::Duration;
 use spandrel_block::Hour;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanView};
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_proto::{TraceId, UnixNanos};
 
 use crate::api::Damage;
-use crate::store::BlockTraceStore;
-use crate::store::StoreConfig;
-use crate::store::core::block_reader::BlockEntry;
-use crate::store::core::view::{TenantState, View};
+use crate::store::core::Core;
+use crate::store::core::block_reader::{BlockEntry, Caching};
+use crate::store::core::config::StoreConfig;
 use crate::store::read::matcher;
 use crate::store::read::merge_iter::{BlockRows, SpanRow};
-use crate::store::write::rewrite::{self, RewriteError};
+use crate::store::read::trace_reader::TraceReader;
+use crate::store::write::replace::RewriteError;
+use crate::store::write::rewrite;
 
 /// The times that traces live.
 pub(crate) struct Rules<'c>(&'c StoreConfig);
 
-/// A time that a window has outlived.
+/// A time to live that a window has outlived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Outlived {
+pub(crate) struct ExpiredTtl {
     pub(crate) time: Duration,
-    /// There is no longer one: nothing lives on but what is pinned.
+    /// There is no longer one: only pinned traces live on.
     pub(crate) is_longest: bool,
 }
 
@@ -42,11 +43,11 @@ impl<'c> Rules<'c> {
     }
 
     /// The longest time that a window has outlived.
-    pub(crate) fn outlived(&self, hour: Hour, now: UnixNanos) -> Option<Outlived> {
+    pub(crate) fn expired_ttl(&self, hour: Hour, now: UnixNanos) -> Option<ExpiredTtl> {
         let times: BTreeSet<Duration> =
             self.0.retention_rules.iter().map(|rule| rule.keep).chain([self.0.retention]).collect();
         let time = times.iter().rev().find(|time| hour.end() <= now.minus(**time))?;
-        Some(Outlived { time: *time, is_longest: times.last() == Some(time) })
+        Some(ExpiredTtl { time: *time, is_longest: times.last() == Some(time) })
     }
 
     /// How long a span lives by itself.
@@ -60,57 +61,56 @@ impl<'c> Rules<'c> {
         Ok(self.0.retention)
     }
 
-    /// A span that cannot be read is none that may go.
+    /// Whether a span lives longer than `time`. One that cannot be read does.
     fn lives_on(&self, row: &SpanRow, time: Duration) -> bool {
         self.time_of(row).map_or(true, |its| its > time)
     }
 
     /// The traces of some blocks of a window that live longer than `time`.
-    pub(crate) fn survivors(
+    pub(crate) fn retained_traces(
         &self,
-        store: &BlockTraceStore,
-        (tenant, state, view): (&TenantId, &TenantState, &View),
+        reader: TraceReader<'_>,
         blocks: &[Arc<BlockEntry>],
         time: Duration,
     ) -> Result<HashSet<TraceId>, RewriteError> {
-        let mut survivors = HashSet::new();
+        let mut retained = HashSet::new();
         let mut others = HashSet::new();
-        for row in rewrite::read(store, blocks)? {
+        for row in rewrite::read(reader.core, blocks)? {
             let trace = row.key.trace();
-            if survivors.contains(&trace) {
+            if retained.contains(&trace) {
                 continue;
             }
             if self.lives_on(&row, time) {
                 others.remove(&trace);
-                survivors.insert(trace);
+                retained.insert(trace);
             } else {
                 others.insert(trace);
             }
         }
         let here: HashSet<_> = blocks.iter().map(|entry| entry.key.block).collect();
         for trace in others {
-            let parts = store.parts(tenant, state, view, trace).into_iter();
+            let parts = reader.parts(trace).into_iter();
             let mut elsewhere = parts.filter(|(entry, _)| !here.contains(&entry.key.block));
             if elsewhere.any(|(entry, rows)| {
                 let rows = rows.first..rows.first.saturating_add(rows.rows);
-                self.any_lives_on(store, &entry, rows, time)
+                self.any_lives_on(reader.core, &entry, rows, time)
             }) {
-                survivors.insert(trace);
+                retained.insert(trace);
             }
         }
-        Ok(survivors)
+        Ok(retained)
     }
 
     /// A block that cannot be read may hold what keeps a trace.
     fn any_lives_on(
         &self,
-        store: &BlockTraceStore,
+        core: &Core,
         entry: &Arc<BlockEntry>,
         rows: std::ops::Range<u32>,
         time: Duration,
     ) -> bool {
         let look = || {
-            let mut rows = BlockRows::open(&store.reader, entry, rows.clone(), true)?;
+            let mut rows = BlockRows::open(&core.reader, entry, rows.clone(), Caching::Keep)?;
             while let Some(row) = rows.advance()? {
                 if self.lives_on(&row, time) {
                     return Ok(true);
@@ -119,7 +119,7 @@ impl<'c> Rules<'c> {
             Ok(false)
         };
         look().unwrap_or_else(|error| {
-            store.report_damage(entry, &error, &Damage::default());
+            core.report_damage(entry, &error, &Damage::default());
             true
         })
     }

@@ -1,4 +1,5 @@
-//! Background work that fails again and again, on a full disk say: told once, tried at intervals.
+//! Retry backoff of background jobs, which fail again and again on a full disk, for example: logs the first failure
+//! and the recovery, and retries every 5 s.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,26 +7,26 @@ use std::time::Duration;
 
 use spandrel_proto::UnixNanos;
 
-/// Whether one kind of work is failing, and since when it was last tried.
+/// Whether a job is failing, and when it was last tried.
 #[derive(Debug, Default)]
-pub(crate) struct Trouble {
+pub(crate) struct Backoff {
     /// When it last failed; zero while it works.
     last_failure: AtomicU64,
 }
 
-/// Work that failed rests so long.
-const REST: Duration = Duration::from_secs(5);
+/// Between two attempts of a job that fails.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-// === impl Trouble ===
+// === impl Backoff ===
 
-impl Trouble {
-    /// Whether the work may be tried: it works, or has rested.
-    pub(crate) fn is_over(&self, now: UnixNanos) -> bool {
-        self.last_failure.load(Ordering::Relaxed) <= now.minus(REST).0
+impl Backoff {
+    /// Whether the job may be tried: it works, or its last failure is long enough ago.
+    pub(crate) fn may_try(&self, now: UnixNanos) -> bool {
+        self.last_failure.load(Ordering::Relaxed) <= now.minus(RETRY_INTERVAL).0
     }
 
-    /// Takes note of how the work went: logs when it begins to fail and when it works again. Returns
-    /// whether it failed.
+    /// Takes note of the outcome: logs when the job begins to fail and when it works again. Returns whether it
+    /// failed.
     pub(crate) fn note<T, E: Display>(
         &self,
         result: Result<T, E>,
@@ -50,13 +51,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rests_after_a_failure_and_not_after_a_success() {
-        let (trouble, second) = (Trouble::default(), 1_000_000_000);
-        assert!(trouble.is_over(UnixNanos(0)));
-        assert!(trouble.note(Err::<(), _>("full"), UnixNanos(10 * second), "merge"));
-        assert!(!trouble.is_over(UnixNanos(14 * second)));
-        assert!(trouble.is_over(UnixNanos(15 * second)));
-        assert!(!trouble.note(Ok::<_, &str>(()), UnixNanos(15 * second), "merge"));
-        assert!(trouble.is_over(UnixNanos(15 * second)));
+    fn waits_after_a_failure_and_not_after_a_success() {
+        let (backoff, second) = (Backoff::default(), 1_000_000_000);
+        assert!(backoff.may_try(UnixNanos(0)));
+        assert!(backoff.note(Err::<(), _>("full"), UnixNanos(10 * second), "merge"));
+        assert!(!backoff.may_try(UnixNanos(14 * second)));
+        assert!(backoff.may_try(UnixNanos(15 * second)));
+        assert!(!backoff.note(Ok::<_, &str>(()), UnixNanos(15 * second), "merge"));
+        assert!(backoff.may_try(UnixNanos(15 * second)));
     }
 }

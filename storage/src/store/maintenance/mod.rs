@@ -1,3 +1,126 @@
-//! Background work: what is due is done in rounds, and what fails is tried again.
+//! Background work, in rounds: merges that are due, retention, garbage collection, and deletions. A job that fails is
+//! tried again, and does not keep the others from their work.
 
-pub(crate) mod backoff;
+mod backoff;
+mod format_upgrade;
+mod garbage_collection;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use spandrel_proto::TenantId;
+
+use self::backoff::Backoff;
+pub(crate) use self::format_upgrade::FormatUpgrades;
+use self::garbage_collection::RetryFailed;
+use super::core::Core;
+use super::lifecycle::Lifecycle;
+use super::write::merge;
+use super::write::merge::plan::Due;
+use super::write::replace::RewriteError;
+use crate::engine::EngineError;
+
+/// The background work of a store.
+pub(crate) struct Maintenance {
+    core: Arc<Core>,
+    lifecycle: Arc<Lifecycle>,
+    upgrades: FormatUpgrades,
+    /// One round at a time, whichever thread does it.
+    round: Mutex<()>,
+    merges: Backoff,
+    retention: Backoff,
+    garbage_collection: Backoff,
+    deletions: Backoff,
+}
+
+/// Without an append for so long, a store is idle.
+const IDLE: Duration = Duration::from_secs(5);
+
+// === impl Maintenance ===
+
+impl Maintenance {
+    pub(crate) fn new(core: Arc<Core>, lifecycle: Arc<Lifecycle>, upgrades: FormatUpgrades) -> Self {
+        Self {
+            core,
+            lifecycle,
+            upgrades,
+            round: Mutex::default(),
+            merges: Backoff::default(),
+            retention: Backoff::default(),
+            garbage_collection: Backoff::default(),
+            deletions: Backoff::default(),
+        }
+    }
+
+    /// One round: merges what is due, drops what has expired, collects garbage, goes on with deletions. Returns
+    /// whether there is more to do at once.
+    pub(crate) fn round(&self, due: Due) -> bool {
+        let _one_round = self.round.lock();
+        if self.core.committer.is_poisoned() {
+            return false;
+        }
+        let mut more = false;
+        for (tenant, _) in self.core.tenants.all() {
+            more |= self.merge(&tenant, due);
+            let result = self.lifecycle.drop_expired(&tenant);
+            self.retention.note(result, self.core.clock.now(), "retention failed");
+        }
+        let result = self.lifecycle.enforce_quota();
+        more |= *result.as_ref().unwrap_or(&false);
+        self.retention.note(result, self.core.clock.now(), "keeping to the bound of the disk failed");
+        self.collect_garbage();
+        if due == Due::Everything || self.deletions.may_try(self.core.clock.now()) {
+            let result = self.lifecycle.continue_deletions();
+            more |= *result.as_ref().unwrap_or(&false);
+            self.deletions.note(result, self.core.clock.now(), "a deletion failed");
+        }
+        more
+    }
+
+    /// Runs one merge of a tenant, if one is due.
+    fn merge(&self, tenant: &TenantId, due: Due) -> bool {
+        if due == Due::Now && !self.merges.may_try(self.core.clock.now()) {
+            return false;
+        }
+        let result = self.merge_or_upgrade(tenant, due);
+        let merged = *result.as_ref().unwrap_or(&false);
+        let failed = self.merges.note(result, self.core.clock.now(), "a merge failed; its blocks stay");
+        metrics::counter!("spandrel_store_merge_failures_total").increment(u64::from(failed));
+        merged
+    }
+
+    fn merge_or_upgrade(&self, tenant: &TenantId, due: Due) -> Result<bool, RewriteError> {
+        Ok(merge::merge_once(&self.core, tenant, due)? || self.upgrades.upgrade_one(&self.core, tenant)?)
+    }
+
+    fn collect_garbage(&self) {
+        let core = &*self.core;
+        let retry = match self.may_collect_garbage() {
+            true => RetryFailed::Yes,
+            false => RetryFailed::NotYet,
+        };
+        // Until failed blocks are tried again, a round without a failure does not mean that it works again.
+        let still_failing = core.garbage.any_failed() && retry == RetryFailed::NotYet;
+        let result = garbage_collection::collect(core, retry).and_then(|()| self.compact_when_idle());
+        if !still_failing || result.is_err() {
+            self.garbage_collection.note(result, core.clock.now(), "deleting replaced blocks failed");
+        }
+    }
+
+    fn may_collect_garbage(&self) -> bool {
+        self.garbage_collection.may_try(self.core.clock.now())
+    }
+
+    /// Once nothing was written for a while, the engine writes out its buffers and gives back space.
+    fn compact_when_idle(&self) -> Result<(), EngineError> {
+        let core = &*self.core;
+        let idle = core.backlog.unsealed_spans() == 0
+            && core.garbage.is_empty()
+            && core.backlog.last_append() < core.clock.now().minus(IDLE);
+        if idle && core.garbage.take_mark() {
+            core.engine.reclaim(true)?;
+        }
+        Ok(())
+    }
+}

@@ -1,3 +1,159 @@
-//! Opening a store.
+//! Opening a store: reads the catalog, finds the traces of fresh blocks again, deletes blocks that no catalog row names,
+//! and resumes deletions.
 
-pub(crate) mod rebuild_catalog_row;
+mod rebuild_catalog_row;
+
+use std::sync::Arc;
+
+use spandrel_block::{BlockKey, FormatError};
+use spandrel_proto::TenantId;
+
+use self::rebuild_catalog_row::readable_row;
+use super::core::Core;
+use super::core::block_reader::{BlockEntry, BlockError};
+use super::core::config::{Clock, StoreConfig};
+use super::lifecycle::Lifecycle;
+use super::lifecycle::deletion::ResumeError;
+use super::maintenance::FormatUpgrades;
+use crate::api::Damage;
+use crate::backup::BackupId;
+use crate::engine::{Engine, EngineError};
+use crate::failpoint::{self, Failpoint};
+use crate::records;
+
+/// What a store consists of once it is open.
+pub(super) struct Opened {
+    pub(super) core: Arc<Core>,
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) upgrades: FormatUpgrades,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The engine does not give its catalog.
+    #[error("reading the catalog: {0}{advice}", advice = .0.advice())]
+    Engine(#[from] EngineError),
+    /// The store is a part of a backup.
+    #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
+    HalfRestored(BackupId),
+    /// A block is of a newer format. Setting it aside would be to drop it in the end.
+    #[error("block {block} of tenant {tenant}: {error}")]
+    Newer {
+        /// Whose block.
+        tenant: TenantId,
+        /// Its number.
+        block: u64,
+        /// Which format it is of, and what to do.
+        error: FormatError,
+    },
+    /// So is a record beside the blocks.
+    #[error("record {0} was written by a newer Spandrel; use that one")]
+    NewerRecord(String),
+    /// The record of a deletion under way is damaged. Without it the deleted spans would come back.
+    #[error(
+        "{0}; it says what must not come back, so the store stays closed: \
+         restore a backup with `spandrel restore` into a new directory, and delete there what was to be deleted"
+    )]
+    Deletion(EngineError),
+    /// The catalog row of a block is damaged, and so is the block.
+    #[error(
+        "{damage}, and the block itself is damaged as well ({error}): nobody knows what is missing without it; stop the \
+         server and run `spandrel repair`, which makes a new store without it, or restore a backup into a new directory"
+    )]
+    Lost {
+        /// The damage of its row.
+        damage: EngineError,
+        /// The damage of the block.
+        error: FormatError,
+    },
+    /// And so is a row of the catalog.
+    #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
+    NewerRow(u64),
+}
+
+/// Opens a store over an engine.
+pub(super) fn open(
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    config: StoreConfig,
+) -> Result<Opened, OpenError> {
+    if let Some(backup) = crate::restore::unfinished(&*engine)? {
+        return Err(OpenError::HalfRestored(backup));
+    }
+    if let Some(record) = records::newer(&*engine)? {
+        return Err(OpenError::NewerRecord(record));
+    }
+    let core = Arc::new(Core::new(engine, clock, config));
+    let upgrades = FormatUpgrades::default();
+    failpoint::reach(Failpoint::OpenBegun);
+    for (key, row) in core.engine.read()? {
+        let row = readable_row(&core, &key, &row)?;
+        adopt(&core, &upgrades, BlockEntry::new(key, row))?;
+    }
+    let unreferenced = core.engine.unreferenced()?;
+    // Numbers of blocks that are still to be deleted must not be given again.
+    for key in &unreferenced {
+        core.committer.observe_block_id(key.block);
+    }
+    core.reserve_block_ids()?;
+    failpoint::reach(Failpoint::OpenAdopted);
+    core.engine.delete(&unreferenced)?;
+    let lifecycle = Arc::new(Lifecycle::new(core.clone()));
+    lifecycle.load_pins()?;
+    core.load_expired_rollups()?;
+    lifecycle.resume_deletions()?;
+    failpoint::reach(Failpoint::OpenTidied);
+    Ok(Opened { core, lifecycle, upgrades })
+}
+
+/// Takes a block of the catalog into memory.
+fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Result<(), OpenError> {
+    core.committer.observe_block_id(entry.key.block);
+    let meta = &entry.row.meta;
+    core.committer.sequences.observe(meta.max_sequence);
+    core.committer.observe_hour(entry.key.hour);
+    let state = core.tenants.get_or_new(&entry.key.tenant);
+    match core.reader.traces(&entry) {
+        Ok(traces) if meta.level == 0 => entry.memory_bytes = state.add_fresh(entry.key.block, &traces),
+        Ok(traces) => {
+            let mut counter = state.traces.lock();
+            for (trace, _) in traces.entries() {
+                counter.add(*trace);
+            }
+        }
+        Err(BlockError::Format(error @ FormatError::Version(_))) => {
+            return Err(OpenError::newer_block(&entry.key, error));
+        }
+        Err(error) => {
+            core.report_damage(&entry, &error, &Damage::default());
+            if meta.level == 0 {
+                state.unindexed.lock().push(entry.key.block);
+            }
+        }
+    }
+    if meta.level == 0 {
+        core.backlog.add(&entry);
+    } else {
+        upgrades.observe(core, &entry);
+    }
+    state.change([Arc::new(entry)], &[]);
+    Ok(())
+}
+
+// === impl OpenError ===
+
+impl OpenError {
+    pub(crate) fn newer_block(key: &BlockKey, error: FormatError) -> Self {
+        Self::Newer { tenant: key.tenant.clone(), block: key.block.0, error }
+    }
+}
+
+impl From<ResumeError> for OpenError {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Engine(error) => Self::Engine(error),
+            ResumeError::Damaged(error) => Self::Deletion(error),
+        }
+    }
+}

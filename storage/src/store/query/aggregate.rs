@@ -10,9 +10,9 @@ use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
 use crate::api::{AggregateAnswer, Damage, Point, ReadError, Series};
 use crate::plan::{AggregatePlan, KindFilter};
-use crate::store::BlockTraceStore;
+use crate::records::expired_rollups::ExpiredRollupRow;
+use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
-use crate::store::lifecycle::expired_rollups::Count;
 
 /// What tells series apart, as far as grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,42 +31,44 @@ struct Aggregation<'p> {
 
 /// Answers an aggregate.
 pub(crate) fn aggregate(
-    store: &BlockTraceStore,
+    core: &Core,
     tenant: &TenantId,
     plan: &AggregatePlan,
 ) -> Result<AggregateAnswer, ReadError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(AggregateAnswer::default()) };
+    let Some(state) = core.tenants.get(tenant) else { return Ok(AggregateAnswer::default()) };
     let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
     let damage = Damage::default();
     let view = state.view();
     for entry in view.iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
-        if let Err(error) = aggregation.add_block(store, entry) {
-            store.report_damage(entry, &error, &damage);
+        if let Err(error) = aggregation.add_block(core, entry) {
+            core.report_damage(entry, &error, &damage);
         }
     }
-    let counts = store.counts(&state, &view, &plan.range, &damage)?;
+    let expired = core.expired_rollup_rows(&state, &view, &plan.range, &damage)?;
     let mut estimated = false;
-    counts.iter().for_each(|count| estimated |= aggregation.add_count(count));
+    for row in &expired {
+        estimated |= aggregation.add_expired(row);
+    }
     Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0, estimated })
 }
 
 // === impl Aggregation ===
 
 impl Aggregation<'_> {
-    fn add_block(&mut self, store: &BlockTraceStore, entry: &Arc<BlockEntry>) -> Result<(), BlockError> {
-        let dictionary = store.reader.dictionary(entry)?;
+    fn add_block(&mut self, core: &Core, entry: &Arc<BlockEntry>) -> Result<(), BlockError> {
+        let dictionary = core.reader.dictionary(entry)?;
         let labels: Vec<Option<Labels>> =
             (0..dictionary.operations.len()).map(|index| self.labels(&dictionary, index)).collect();
         if labels.iter().all(Option::is_none) {
             return Ok(());
         }
-        let Some(whole) = self.whole_minutes() else { return self.add_rows(store, entry, &labels, None) };
-        let rollups = match store.reader.rollups(entry) {
+        let Some(whole) = self.whole_minutes() else { return self.add_rows(core, entry, &labels, None) };
+        let rollups = match core.reader.rollups(entry) {
             Ok(rollups) => rollups,
             Err(error) => {
                 // They say nothing that the columns do not say.
-                store.report_damage(entry, &error, &Damage::default());
-                return self.add_rows(store, entry, &labels, None);
+                core.report_damage(entry, &error, &Damage::default());
+                return self.add_rows(core, entry, &labels, None);
             }
         };
         for row in rollups.iter().filter(|row| whole.contains(UnixNanos(row.start()))) {
@@ -79,21 +81,21 @@ impl Aggregation<'_> {
         }
         let meta = &entry.row.meta;
         let covers_all = whole.contains(meta.min_start) && whole.contains(meta.max_start);
-        if covers_all { Ok(()) } else { self.add_rows(store, entry, &labels, Some(whole)) }
+        if covers_all { Ok(()) } else { self.add_rows(core, entry, &labels, Some(whole)) }
     }
 
-    /// Adds what is left of spans that a rule has let go. Returns whether that is an estimate: of their
-    /// starts only the minute is known, so outside of whole minutes all are taken to begin with it.
-    fn add_count(&mut self, count: &Count) -> bool {
-        let labels = self.labels_of(&count.service, &count.operation);
-        let start = UnixNanos(count.start());
+    /// Adds a rollup of expired spans. Returns whether that is an estimate: of their starts only the minute is
+    /// known, so outside of whole minutes all are taken to begin with it.
+    fn add_expired(&mut self, row: &ExpiredRollupRow) -> bool {
+        let labels = self.labels_of(&row.service, &row.operation);
+        let start = UnixNanos(row.start());
         let exact = self.whole_minutes().is_some_and(|whole| whole.contains(start));
         if self.plan.range.contains(start)
-            && let Some(point) = self.point(&labels, count.flags(), start.0)
+            && let Some(point) = self.point(&labels, row.flags(), start.0)
         {
-            point.request_count += count.count;
-            point.error_count += count.errors;
-            point.latency.merge(&count.latency);
+            point.request_count += row.count;
+            point.error_count += row.errors;
+            point.latency.merge(&row.latency);
         }
         labels.is_some() && !exact
     }
@@ -101,26 +103,26 @@ impl Aggregation<'_> {
     /// The rows that rollups did not count: those outside `whole`.
     fn add_rows(
         &mut self,
-        store: &BlockTraceStore,
+        core: &Core,
         entry: &Arc<BlockEntry>,
         labels: &[Option<Labels>],
         whole: Option<TimeRange>,
     ) -> Result<(), BlockError> {
-        let dictionary = store.reader.dictionary(entry)?;
-        let traces = store.reader.traces(entry)?;
+        let dictionary = core.reader.dictionary(entry)?;
+        let traces = core.reader.traces(entry)?;
         let mut traces = traces.of_rows();
-        for page in 0..store.reader.pages(entry)? {
-            let core = store.reader.core(entry, page as u32)?;
-            for row in 0..core.rows() {
-                let start = UnixNanos(core.start[row]);
+        for page in 0..core.reader.pages(entry)? {
+            let columns = core.reader.core(entry, page as u32)?;
+            for row in 0..columns.rows() {
+                let start = UnixNanos(columns.start[row]);
                 let trace = traces.next().ok_or(FormatError::Damaged("trace table"))?;
                 if !self.plan.range.contains(start) || whole.is_some_and(|whole| whole.contains(start)) {
                     continue;
                 }
-                let flags = dictionary.flags(core.class[row]);
-                let operation = dictionary.operation(core.class[row]);
+                let flags = dictionary.flags(columns.class[row]);
+                let operation = dictionary.operation(columns.class[row]);
                 if let Some(point) = self.point(&labels[operation as usize], flags, start.0) {
-                    let (failed, duration) = (flags.failed(), shown_duration(start.0, core.duration[row]));
+                    let (failed, duration) = (flags.failed(), shown_duration(start.0, columns.duration[row]));
                     point.request_count += 1;
                     point.error_count += u64::from(failed);
                     point.latency.add(duration);

@@ -183,7 +183,11 @@ impl BlockPredicate {
                 *number = *next;
                 *next += 1;
             }
-            Self::And(parts) | Self::Or(parts) => parts.iter_mut().for_each(|part| part.number_tests(next)),
+            Self::And(parts) | Self::Or(parts) => {
+                for part in parts {
+                    part.number_tests(next);
+                }
+            }
             _ => {}
         }
     }
@@ -304,7 +308,9 @@ impl BlockPredicate {
         let (mut classes, mut origins, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         let merge = |known: &mut Vec<bool>, table: Vec<bool>| {
             known.resize(table.len(), neutral);
-            known.iter_mut().zip(table).for_each(|(known, holds)| *known = join(*known, holds));
+            for (known, holds) in known.iter_mut().zip(table) {
+                *known = join(*known, holds);
+            }
         };
         for part in parts {
             match part {
@@ -455,7 +461,9 @@ impl AttributeTest {
             }
         }
         if self.negated {
-            verdicts.iter_mut().for_each(|verdict| *verdict = verdict.turned_around());
+            for verdict in &mut verdicts {
+                *verdict = verdict.turned_around();
+            }
         }
         Ok(verdicts)
     }

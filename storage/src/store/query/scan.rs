@@ -1,7 +1,7 @@
 //! Every matching trace of a range, whole and once, one after the other: what exports are made of.
 //!
-//! A scan holds the blocks of one moment and goes through those that may match, oldest first, with
-//! the eyes of a search. A trace lies in many blocks: it is given at the first of them in which a
+//! A scan holds the blocks of one moment and goes through those that may match, oldest first, as
+//! a search does. A trace lies in many blocks: it is given at the first of them in which a
 //! span matches, all its parts together. So nothing has to be remembered of the traces that were
 //! given, and memory is bounded by the matches of one block. Ordering and paging are not done here.
 
@@ -12,21 +12,20 @@ use spandrel_block::{BlockId, RowRange};
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-use crate::api::{Damage, ReadError, ScannedTrace, TraceScan, TraceSpans};
+use crate::api::{Damage, ReadError, ScannedTrace, TraceScan};
 use crate::plan::{Order, Predicate, ScanPlan, SearchPlan};
-use crate::store::BlockTraceStore;
-use crate::store::core::block_reader::{BlockEntry, BlockError};
-use crate::store::core::view::{TenantState, View};
-use crate::store::query::search::{Search, in_view};
+use crate::store::core::Core;
+use crate::store::core::block_reader::{BlockEntry, BlockError, Caching};
+use crate::store::core::tenant::TenantState;
+use crate::store::core::view::View;
+use crate::store::query::search::Search;
 use crate::store::read::matcher;
 use crate::store::read::merge_iter::BlockRows;
-
-/// A part of a trace: rows of a block.
-type Part = (Arc<BlockEntry>, RowRange);
+use crate::store::read::trace_reader::{Part, TraceReader};
 
 /// A scan under way.
 struct Scan<'s> {
-    store: &'s BlockTraceStore,
+    core: &'s Core,
     tenant: TenantId,
     state: Arc<TenantState>,
     view: Arc<View>,
@@ -39,34 +38,34 @@ struct Scan<'s> {
     found: VecDeque<TraceId>,
     /// Blocks that could not be looked at: no trace was given there.
     skipped: HashSet<BlockId>,
-    departed: Departed,
+    removed: RemovedSinceSnapshot,
     damage: Damage,
 }
 
-/// Blocks of the view that have left the catalog since: the index may have forgotten them.
-struct Departed {
+/// Blocks of the view that have left the catalog since it was taken: the index may have forgotten them.
+struct RemovedSinceSnapshot {
     latest: Arc<View>,
     blocks: Vec<Arc<BlockEntry>>,
 }
 
 /// Begins a scan.
-pub(crate) fn scan<'s>(store: &'s BlockTraceStore, tenant: &TenantId, plan: &ScanPlan) -> TraceScan<'s> {
-    let Some(state) = store.tenant(tenant) else { return TraceScan::from_traces(Vec::new()) };
+pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> TraceScan<'s> {
+    let Some(state) = core.tenants.get(tenant) else { return TraceScan::from_traces(Vec::new()) };
     let view = state.view();
     let damage = Damage::default();
     let ScanPlan { predicate, range } = plan.clone();
     let plan = SearchPlan { predicate, range, order: Order::Newest, limit: 0, after: None };
     let mut blocks =
-        Search::begin(store, tenant, &state, view.clone(), &plan, u64::MAX, damage.clone()).blocks();
+        Search::begin(core, tenant, &state, view.clone(), &plan, u64::MAX, damage.clone()).blocks();
     blocks.sort_by_key(|entry| entry.key.block);
     TraceScan {
         traces_at_most: blocks.iter().map(|entry| u64::from(entry.row.meta.traces)).sum(),
-        damaged_blocks: view.iter().filter(|entry| store.is_damaged(entry)).count() as u64,
+        damaged_blocks: view.iter().filter(|entry| core.is_damaged(entry)).count() as u64,
         damage: damage.clone(),
         traces: Box::new(Scan {
-            store,
+            core,
             tenant: tenant.clone(),
-            departed: Departed { latest: view.clone(), blocks: Vec::new() },
+            removed: RemovedSinceSnapshot { latest: view.clone(), blocks: Vec::new() },
             state,
             view,
             plan,
@@ -88,11 +87,11 @@ impl Scan<'_> {
         self.done += 1;
         let (view, damage) = (self.view.clone(), self.damage.clone());
         let mut search =
-            Search::begin(self.store, &self.tenant, &self.state, view, &self.plan, u64::MAX, damage);
+            Search::begin(self.core, &self.tenant, &self.state, view, &self.plan, u64::MAX, damage);
         match search.scan(entry) {
             Ok(found) => self.found = found.into_iter().map(|(trace, _)| trace).collect(),
             Err(error) => {
-                self.store.report_damage(entry, &error, &self.damage);
+                self.core.report_damage(entry, &error, &self.damage);
                 self.skipped.insert(entry.key.block);
             }
         }
@@ -102,7 +101,7 @@ impl Scan<'_> {
     /// A trace that matches in the block just looked at, unless it was given at an earlier one.
     fn take(&mut self, trace: TraceId) -> Result<Option<ScannedTrace>, ReadError> {
         let mut parts = self.parts(trace)?;
-        parts.retain(|(entry, _)| !self.state.is_hidden(trace, entry));
+        parts.retain(|(entry, _)| !self.state.deleted.hides(trace, entry));
         let here = self.blocks[self.done - 1].key.block;
         if parts.iter().any(|part| part.0.key.block < here && self.was_given_at(part)) {
             return Ok(None);
@@ -110,27 +109,25 @@ impl Scan<'_> {
         if parts.is_empty() {
             return Ok(None);
         }
-        let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
-        let rows = self.store.merged_parts(&self.state, &self.view, trace, parts, &self.damage);
-        let spans = rows.map(|row| Ok(row.into_stored()));
-        Ok(Some((trace, TraceSpans { stored, spans: Box::new(spans), damage: self.damage.clone() })))
+        let reader =
+            TraceReader { core: self.core, tenant: &self.tenant, state: &self.state, view: &self.view };
+        Ok(Some((trace, reader.spans(trace, parts, &self.damage))))
     }
 
     /// Where the trace lies in the view.
     fn parts(&mut self, trace: TraceId) -> Result<Vec<Part>, ReadError> {
         let mut parts = self.state.fresh_parts(trace);
-        let found = self.store.engine.find(&self.tenant, trace);
-        parts.extend(found.map_err(|error| ReadError::Io(error.to_string()))?);
-        let mut parts: Vec<Part> = in_view(&self.view, parts).collect();
-        self.departed.update(&self.view, &self.state);
+        parts.extend(self.core.engine.find(&self.tenant, trace)?);
+        let mut parts = self.view.resolve(parts);
+        self.removed.update(&self.view, &self.state);
         // The block just looked at holds the trace, whatever the index says.
-        for entry in self.departed.blocks.iter().chain(&self.blocks[self.done - 1..self.done]) {
+        for entry in self.removed.blocks.iter().chain(&self.blocks[self.done - 1..self.done]) {
             if parts.iter().any(|(known, _)| known.key.block == entry.key.block) {
                 continue;
             }
-            match self.store.reader.traces(entry) {
+            match self.core.reader.traces(entry) {
                 Ok(table) => parts.extend(table.find(trace).map(|rows| (entry.clone(), rows))),
-                Err(error) => self.store.report_damage(entry, &error, &self.damage),
+                Err(error) => self.core.report_damage(entry, &error, &self.damage),
             }
         }
         Ok(parts)
@@ -140,7 +137,7 @@ impl Scan<'_> {
         let block = entry.key.block;
         let looked_at = self.blocks.binary_search_by_key(&block, |entry| entry.key.block).is_ok()
             && !self.skipped.contains(&block);
-        // What cannot be read now is damage; a trace given twice is better than one that is lost.
+        // Damage since then: a trace given twice is better than one that is lost.
         looked_at && self.matches(entry, *rows).unwrap_or(false)
     }
 
@@ -150,7 +147,7 @@ impl Scan<'_> {
         if *range == TimeRange::ALL && matches!(predicate, Predicate::All) {
             return Ok(true);
         }
-        let mut rows = BlockRows::open(&self.store.reader, entry, rows, true)?;
+        let mut rows = BlockRows::open(&self.core.reader, entry, rows, Caching::Keep)?;
         while let Some(row) = rows.advance()? {
             let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
             if range.contains(UnixNanos(span.start)) && matcher::matches(predicate, &span, &resource)? {
@@ -177,19 +174,19 @@ impl Iterator for Scan<'_> {
     }
 }
 
-// === impl Departed ===
+// === impl RemovedSinceSnapshot ===
 
-impl Departed {
-    /// To be asked after the index: what that has forgotten was out of the catalog before.
+impl RemovedSinceSnapshot {
+    /// Comes after the question to the index: blocks that the index has forgotten had left the catalog before.
     fn update(&mut self, view: &View, state: &TenantState) {
         let latest = state.view();
         if Arc::ptr_eq(&latest, &self.latest) {
             return;
         }
-        // Fresh blocks are found through memory for as long as somebody holds them.
-        let departed =
+        // Fresh blocks are found through memory for as long as a reader holds them.
+        let removed =
             |entry: &&Arc<BlockEntry>| entry.row.meta.level > 0 && latest.get(entry.key.block).is_none();
-        self.blocks = view.iter().filter(departed).cloned().collect();
+        self.blocks = view.iter().filter(removed).cloned().collect();
         self.latest = latest;
     }
 }

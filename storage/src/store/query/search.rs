@@ -17,19 +17,21 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
 use crate::plan::{AttributeScope, Comparison, Field, Literal, Order, Position, Predicate, SearchPlan};
-use crate::store::BlockTraceStore;
-use crate::store::core::block_reader::{BlockEntry, BlockError};
-use crate::store::core::view::{TenantState, View};
+use crate::store::core::Core;
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
+use crate::store::core::tenant::TenantState;
+use crate::store::core::view::View;
 use crate::store::query::pruning::{
     AttributeVerdicts, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, Verdict,
 };
-use crate::store::query::summary::from_columns::Overview;
+use crate::store::query::summary::from_columns::ColumnSummary;
 use crate::store::query::summary::from_spans::summarise;
 use crate::store::read::matcher;
+use crate::store::read::trace_reader::{self, Part, TraceReader};
 
 /// One search under way.
 pub(crate) struct Search<'s> {
-    store: &'s BlockTraceStore,
+    core: &'s Core,
     tenant: &'s TenantId,
     state: &'s TenantState,
     view: Arc<View>,
@@ -47,7 +49,7 @@ pub(crate) struct Search<'s> {
 }
 
 /// Where a trace lies.
-type Parts = Vec<(Arc<BlockEntry>, RowRange)>;
+type Parts = Vec<Part>;
 
 /// A trace's place in the result: larger comes first.
 type Rank = (u64, TraceId);
@@ -62,16 +64,12 @@ struct TraceFacts {
 }
 
 /// Answers a search.
-pub(crate) fn search(
-    store: &BlockTraceStore,
-    tenant: &TenantId,
-    plan: &SearchPlan,
-) -> Result<SearchAnswer, ReadError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(SearchAnswer::default()) };
+pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+    let Some(state) = core.tenants.get(tenant) else { return Ok(SearchAnswer::default()) };
     // The snapshot is taken before the view, so that the view holds all of it.
-    let snapshot = plan.after.map_or_else(|| store.sequences.visible(), |after| after.snapshot);
+    let snapshot = plan.after.map_or_else(|| core.committer.sequences.visible(), |after| after.snapshot);
     let view = state.view();
-    let mut search = Search::begin(store, tenant, &state, view, plan, snapshot, Damage::default());
+    let mut search = Search::begin(core, tenant, &state, view, plan, snapshot, Damage::default());
     let ranks = match plan.order {
         Order::Newest => search.newest(),
         _ => search.all_ranked(),
@@ -84,7 +82,7 @@ pub(crate) fn search(
 impl<'s> Search<'s> {
     /// A search that has looked at nothing yet.
     pub(crate) fn begin(
-        store: &'s BlockTraceStore,
+        core: &'s Core,
         tenant: &'s TenantId,
         state: &'s TenantState,
         view: Arc<View>,
@@ -96,7 +94,7 @@ impl<'s> Search<'s> {
         let filter = FilterPredicate::new(&plan.predicate);
         let (found, prepared) = Default::default();
         Self {
-            store,
+            core,
             tenant,
             state,
             view,
@@ -109,6 +107,11 @@ impl<'s> Search<'s> {
             found,
             prepared,
         }
+    }
+
+    /// The traces of its view.
+    fn traces(&self) -> TraceReader<'_> {
+        TraceReader { core: self.core, tenant: self.tenant, state: self.state, view: &self.view }
     }
 
     /// The first `limit` traces, and one more to know whether there is a next page.
@@ -141,7 +144,9 @@ impl<'s> Search<'s> {
                     Some(_) if best.len() > wanted => best.pop().map(|Reverse((_, last))| last),
                     Some(_) => None,
                 };
-                dropped.into_iter().for_each(|trace| drop(self.found.remove(&trace)));
+                if let Some(trace) = dropped {
+                    self.found.remove(&trace);
+                }
             }
             let worst = best.peek().map(|Reverse(rank)| rank.0);
             if best.len() >= wanted && next.is_none_or(|next| worst.is_some_and(|worst| worst > next)) {
@@ -157,7 +162,7 @@ impl<'s> Search<'s> {
         let mut found = HashSet::new();
         for entry in self.blocks() {
             found.extend(self.matching_traces(&entry).into_iter().map(|(trace, _)| trace));
-            if found.len() > self.store.config.max_candidates {
+            if found.len() > self.core.config.max_candidates {
                 self.cut = true;
                 break;
             }
@@ -183,14 +188,14 @@ impl<'s> Search<'s> {
     /// Traces with a matching span in the block, each with the earliest start that it has there.
     fn matching_traces(&mut self, entry: &Arc<BlockEntry>) -> Vec<(TraceId, u64)> {
         self.scan(entry).unwrap_or_else(|error| {
-            self.store.report_damage(entry, &error, &self.damage);
+            self.core.report_damage(entry, &error, &self.damage);
             Vec::new()
         })
     }
 
     /// The same, or why the block cannot be looked at.
     pub(crate) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
-        let reader = &self.store.reader;
+        let reader = &self.core.reader;
         let pages = self.pages_that_may_match(entry)?;
         if pages.is_empty() {
             return Ok(Vec::new());
@@ -211,8 +216,8 @@ impl<'s> Search<'s> {
         }
         // A trace that was cut by a page's end was found in both.
         found.dedup();
-        // What is being deleted finds nothing, not even what has arrived of its trace since.
-        found.retain(|trace| !self.state.is_hidden(*trace, entry));
+        // Deleted spans find nothing, and neither do spans of their traces that have arrived since.
+        found.retain(|trace| !self.state.deleted.hides(*trace, entry));
         let traces = reader.traces(entry)?;
         let mut dated = Vec::with_capacity(found.len());
         for trace in found {
@@ -224,11 +229,11 @@ impl<'s> Search<'s> {
 
     /// Pages that filters alone do not rule out.
     fn pages_that_may_match(&self, entry: &BlockEntry) -> Result<Vec<u32>, BlockError> {
-        let pages = 0..self.store.reader.pages(entry)? as u32;
+        let pages = 0..self.core.reader.pages(entry)? as u32;
         if self.filter.is_open() {
             return Ok(pages.collect());
         }
-        let filters = BlockFilters::new(&self.store.reader, entry);
+        let filters = BlockFilters::new(&self.core.reader, entry);
         let mut left = Vec::new();
         for page in pages {
             if self.filter.may_match(&filters, page as usize)? {
@@ -246,7 +251,7 @@ impl<'s> Search<'s> {
         predicate: &BlockPredicate,
         dictionary: &Dictionary,
     ) -> Result<Vec<u32>, BlockError> {
-        let reader = &self.store.reader;
+        let reader = &self.core.reader;
         if let Some(zones) = reader.zones(entry)? {
             pages.retain(|page| {
                 let zone = &zones[*page as usize];
@@ -274,23 +279,23 @@ impl<'s> Search<'s> {
         predicate: &BlockPredicate,
         found: &mut Vec<TraceId>,
     ) -> Result<(), BlockError> {
-        let reader = &self.store.reader;
-        let core = reader.core(entry, number)?;
-        self.scanned.spans += core.rows() as u64;
+        let reader = &self.core.reader;
+        let columns = reader.core(entry, number)?;
+        self.scanned.spans += columns.rows() as u64;
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         let verdict = |row: usize, attributes: &dyn Fn(usize) -> Verdict| {
-            if !self.plan.range.contains(UnixNanos(core.start[row]))
-                || !(all_visible || core.sequence[row] <= self.snapshot)
+            if !self.plan.range.contains(UnixNanos(columns.start[row]))
+                || !(all_visible || columns.sequence[row] <= self.snapshot)
             {
                 return Verdict::No;
             }
-            let duration = shown_duration(core.start[row], core.duration[row]);
-            let columns = ColumnRow { class: core.class[row], origin: core.origin[row], duration };
-            predicate.verdict(columns, attributes)
+            let duration = shown_duration(columns.start[row], columns.duration[row]);
+            let row_columns = ColumnRow { class: columns.class[row], origin: columns.origin[row], duration };
+            predicate.verdict(row_columns, attributes)
         };
         // Most pages are decided by the columns that every row has.
         let rows: Vec<usize> =
-            (0..core.rows()).filter(|row| verdict(*row, &|_| Verdict::Perhaps) != Verdict::No).collect();
+            (0..columns.rows()).filter(|row| verdict(*row, &|_| Verdict::Perhaps) != Verdict::No).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -298,13 +303,13 @@ impl<'s> Search<'s> {
         let mut attributes: AttributeVerdicts = Vec::new();
         let mut spans = None;
         if !tests.is_empty() {
-            let page = reader.page(entry, number, true)?;
+            let page = reader.page(entry, number, Caching::Keep)?;
             for test in tests {
                 attributes.push(test.verdicts(&page)?);
             }
             spans = Some(Rebuilder::new(page, 0));
         }
-        let names = PageTraces::new(self.store, entry, &core, number)?;
+        let names = PageTraces::new(&self.core.reader, entry, &columns, number)?;
         let mut behind = 0;
         for row in rows {
             // One match of a trace is enough.
@@ -335,9 +340,9 @@ impl<'s> Search<'s> {
     fn first_visible(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         let mut first = None;
-        self.store.each_page(entry, rows, |core, here| {
-            let visible = here.filter(|row| all_visible || core.sequence[*row] <= self.snapshot);
-            first = visible.map(|row| core.start[row]).min();
+        trace_reader::each_page(self.core, entry, rows, |page, here| {
+            let visible = here.filter(|row| all_visible || page.sequence[*row] <= self.snapshot);
+            first = visible.map(|row| page.start[row]).min();
             first.is_none()
         })?;
         Ok(first)
@@ -346,20 +351,23 @@ impl<'s> Search<'s> {
     /// The rank of a whole trace, as of the snapshot.
     fn rank(&mut self, trace: TraceId) -> Option<Rank> {
         let mut facts = TraceFacts::default();
-        let parts = self.store.parts(self.tenant, self.state, &self.view, trace);
+        let parts = self.traces().parts(trace);
         if self.plan.order == Order::Newest {
             self.found.insert(trace, parts.clone());
         }
         let counts = matches!(self.plan.order, Order::MostSpans | Order::MostErrors);
         // Within a block each span stands once; among several the same may come again.
-        let mut copies = (counts && parts.len() > 1).then(Copies::default);
+        let mut duplicates = (counts && parts.len() > 1).then(DuplicateDetector::default);
         for (entry, rows) in parts {
-            let newest_only = self.plan.order == Order::Newest || self.plan.order == Order::Oldest;
-            if let Err(error) = self.add_facts(&mut facts, &entry, rows, newest_only, &mut copies) {
-                self.store.report_damage(&entry, &error, &self.damage);
+            let added = match self.plan.order {
+                Order::Newest | Order::Oldest => self.add_start(&mut facts, &entry, rows),
+                _ => self.add_facts(&mut facts, &entry, rows, &mut duplicates),
+            };
+            if let Err(error) = added {
+                self.core.report_damage(&entry, &error, &self.damage);
             }
         }
-        if copies.is_some_and(|copies| copies.suspected) {
+        if duplicates.is_some_and(|duplicates| duplicates.suspected) {
             self.count_once(&mut facts, trace);
         }
         let start = facts.start?;
@@ -374,29 +382,37 @@ impl<'s> Search<'s> {
         Some((key, trace))
     }
 
+    /// Adds the start of a part alone.
+    fn add_start(
+        &self,
+        facts: &mut TraceFacts,
+        entry: &BlockEntry,
+        rows: RowRange,
+    ) -> Result<(), BlockError> {
+        if let Some(start) = self.first_visible(entry, rows)? {
+            facts.see_start(start);
+        }
+        Ok(())
+    }
+
     fn add_facts(
         &self,
         facts: &mut TraceFacts,
         entry: &BlockEntry,
         rows: RowRange,
-        start_only: bool,
-        copies: &mut Option<Copies>,
+        duplicates: &mut Option<DuplicateDetector>,
     ) -> Result<(), BlockError> {
-        if start_only {
-            self.first_visible(entry, rows)?.into_iter().for_each(|start| facts.see_start(start));
-            return Ok(());
-        }
-        let dictionary = self.store.reader.dictionary(entry)?;
-        self.store.each_row(entry, rows, |core, row| {
-            if core.sequence[row] <= self.snapshot {
-                let (start, duration) = (core.start[row], core.duration[row]);
-                let flags = dictionary.flags(core.class[row]);
+        let dictionary = self.core.reader.dictionary(entry)?;
+        trace_reader::each_row(self.core, entry, rows, |page, row| {
+            if page.sequence[row] <= self.snapshot {
+                let (start, duration) = (page.start[row], page.duration[row]);
+                let flags = dictionary.flags(page.class[row]);
                 facts.see_start(start);
                 facts.end = facts.end.max(start.checked_add(duration).unwrap_or(start));
                 facts.spans += 1;
                 facts.errors += u64::from(flags.failed());
-                if let Some(copies) = copies {
-                    copies.see(entry.key.block, start, duration, flags);
+                if let Some(duplicates) = duplicates {
+                    duplicates.see(entry.key.block, start, duration, flags);
                 }
             }
             true
@@ -406,7 +422,7 @@ impl<'s> Search<'s> {
     /// Counts spans that columns cannot tell from each other by looking at them.
     fn count_once(&self, facts: &mut TraceFacts, trace: TraceId) {
         (facts.spans, facts.errors) = (0, 0);
-        let rows = self.store.merged_rows(self.tenant, self.state, &self.view, trace, &self.damage);
+        let rows = self.traces().merged_rows(trace, &self.damage);
         for row in rows.filter(|row| row.sequence <= self.snapshot) {
             facts.spans += 1;
             facts.errors += u64::from(row.failed);
@@ -434,17 +450,17 @@ impl<'s> Search<'s> {
     }
 
     /// The summary of a trace from its columns, if they tell it.
-    fn overview(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
-        // Of blocks whose traces nobody knows, the answer has to say that it is partial.
+    fn column_summary(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
+        // Blocks whose traces are unknown make the answer partial: the rows of the trace tell that.
         if !self.state.unindexed.lock().is_empty() {
             return Ok(None);
         }
-        let mut overview = Overview::new(&self.store.reader, self.plan, trace);
+        let mut columns = ColumnSummary::new(&self.core.reader, self.plan, trace);
         for (entry, rows) in parts {
             let predicate = self.prepared(entry)?;
-            overview.see(entry, *rows, &predicate)?;
+            columns.add_part(entry, *rows, &predicate)?;
         }
-        overview.finish()
+        columns.finish()
     }
 
     /// The predicate made ready for a block, once.
@@ -452,7 +468,7 @@ impl<'s> Search<'s> {
         if let Some(known) = self.prepared.get(&entry.key.block) {
             return Ok(known.clone());
         }
-        let dictionary = self.store.reader.dictionary(entry)?;
+        let dictionary = self.core.reader.dictionary(entry)?;
         let predicate = Arc::new(BlockPredicate::new(&self.plan.predicate, &dictionary)?);
         self.prepared.insert(entry.key.block, predicate.clone());
         Ok(predicate)
@@ -460,13 +476,12 @@ impl<'s> Search<'s> {
 
     fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
         let parts = self.found.remove(&trace);
-        let parts = parts.unwrap_or_else(|| self.store.parts(self.tenant, self.state, &self.view, trace));
-        // What is damaged is noticed again below, and reported there.
-        if let Ok(Some(summary)) = self.overview(trace, &parts) {
+        let parts = parts.unwrap_or_else(|| self.traces().parts(trace));
+        // Damage is met again below, and reported there.
+        if let Ok(Some(summary)) = self.column_summary(trace, &parts) {
             return Ok(Some(summary));
         }
-        let rows: Vec<_> =
-            self.store.merged_parts(self.state, &self.view, trace, parts, &self.damage).collect();
+        let rows: Vec<_> = self.traces().merged_parts(trace, parts, &self.damage).collect();
         summarise(trace, &rows, &self.plan.predicate, &self.plan.range)
             .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
     }
@@ -474,14 +489,14 @@ impl<'s> Search<'s> {
 
 /// Notices that a span may be in two blocks.
 #[derive(Default)]
-struct Copies {
+struct DuplicateDetector {
     known: HashMap<(u64, u64, u8), BlockId>,
     suspected: bool,
 }
 
-// === impl TraceFacts, Copies ===
+// === impl TraceFacts, DuplicateDetector ===
 
-impl Copies {
+impl DuplicateDetector {
     fn see(&mut self, block: BlockId, start: u64, duration: u64, flags: RowFlags) {
         let first = *self.known.entry((start, duration, flags.0)).or_insert(block);
         self.suspected |= first != block;
@@ -506,13 +521,13 @@ struct PageTraces {
 
 impl PageTraces {
     fn new(
-        store: &BlockTraceStore,
+        reader: &BlockReader,
         entry: &BlockEntry,
         core: &Arc<CorePage>,
         page: u32,
     ) -> Result<Self, BlockError> {
-        let table = store.reader.traces(entry)?;
-        let header = store.reader.header(entry)?;
+        let table = reader.traces(entry)?;
+        let header = reader.header(entry)?;
         let row = header.pages(SectionKind::Core)[page as usize].first_row;
         let first = table.entries().partition_point(|(_, rows)| rows.first + rows.rows <= row);
         Ok(Self { table, core: core.clone(), first })
@@ -577,12 +592,4 @@ fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
             .is_ok_and(|at| has_name(&services[at])),
         None => name.is_none() || services.iter().any(has_name),
     }
-}
-
-/// Keeps the parts of a trace that lie in blocks of a view.
-pub(crate) fn in_view(
-    view: &View,
-    parts: Vec<(BlockId, RowRange)>,
-) -> impl Iterator<Item = (Arc<BlockEntry>, RowRange)> {
-    parts.into_iter().filter_map(|(block, rows)| Some((view.get(block)?.clone(), rows)))
 }

@@ -15,8 +15,8 @@ use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::api::StoredSpan;
-use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
-use crate::store::core::view::TenantState;
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
+use crate::store::core::tenant::TenantState;
 
 /// A stored span with its place in the order.
 #[derive(Debug, Clone)]
@@ -38,12 +38,12 @@ pub(crate) struct BlockRows {
     rows: Range<u32>,
     /// The page in hand, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
-    keep_pages: bool,
-    /// The row of the block behind those of the trace in hand, as far as its page has them.
+    caching: Caching,
+    /// The row behind the last row of the current trace in the current page.
     run_end: u32,
     /// Rows that were put together ahead: some at once, so that they share one piece of memory.
     ready: VecDeque<SpanRow>,
-    /// Why there are no more than those.
+    /// Why no more rows follow.
     failed: Option<BlockError>,
     ahead: usize,
 }
@@ -59,16 +59,16 @@ enum Traces {
 pub(crate) struct MergedRows {
     heap: BinaryHeap<Head>,
     /// Rows already given that have the key of the last one: what duplicates are compared with.
-    group: Seen<(Bytes, Bytes, Bytes)>,
+    group: DedupSet<(Bytes, Bytes, Bytes)>,
     group_key: Option<RowKey>,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,
     /// Whose deleted spans are compared with no others.
     deletes: Option<Arc<TenantState>>,
 }
 
-/// What was met before. Nearly always there is one of a key: a few are compared one by one, and
-/// hashing begins where a sender gives one key to thousands of spans.
-pub(crate) struct Seen<T> {
+/// A set of the rows that share a key. Nearly always that is one row: a few are compared one by one, and hashing begins
+/// where a sender gives one key to thousands of spans.
+pub(crate) struct DedupSet<T> {
     few: Vec<T>,
     many: HashSet<T>,
 }
@@ -90,7 +90,7 @@ struct Head {
 // === impl SpanRow ===
 
 impl SpanRow {
-    /// As it is given to whoever asks the store.
+    /// As readers outside of the store get it.
     pub(crate) fn into_stored(self) -> StoredSpan {
         let Self { resource, scope, span, failed, .. } = self;
         StoredSpan { resource, scope, span, failed }
@@ -100,16 +100,16 @@ impl SpanRow {
 // === impl BlockRows ===
 
 impl BlockRows {
-    /// Reads `rows` of a block, which are whole traces of it. `keep_pages` caches what is decoded.
+    /// Reads `rows` of a block, which are whole traces of it.
     pub(crate) fn open(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,
         rows: Range<u32>,
-        keep_pages: bool,
+        caching: Caching,
     ) -> Result<Self, BlockError> {
         let table = reader.traces(entry)?;
         let at = table.entries().partition_point(|(_, range)| range.first + range.rows <= rows.start);
-        Ok(Self::begin(reader, entry, Traces::Table(table, at), rows, keep_pages))
+        Ok(Self::begin(reader, entry, Traces::Table(table, at), rows, caching))
     }
 
     /// Reads the rows of one trace.
@@ -120,8 +120,8 @@ impl BlockRows {
         rows: RowRange,
     ) -> Result<Self, BlockError> {
         let range = rows.first..rows.first.saturating_add(rows.rows);
-        let mut rows = Self::begin(reader, entry, Traces::One(trace), range, true);
-        // What cannot be read at all is told at once.
+        let mut rows = Self::begin(reader, entry, Traces::One(trace), range, Caching::Keep);
+        // An unreadable first page is an error at once.
         rows.turn_page()?;
         Ok(rows)
     }
@@ -131,12 +131,12 @@ impl BlockRows {
         entry: &Arc<BlockEntry>,
         traces: Traces,
         rows: Range<u32>,
-        keep_pages: bool,
+        caching: Caching,
     ) -> Self {
         let (reader, entry) = (reader.clone(), entry.clone());
         let (ready, failed) = (VecDeque::new(), None);
         let (page, run_end, ahead) = (None, 0, LEAST_AHEAD);
-        Self { reader, entry, traces, rows, page, keep_pages, run_end, ready, failed, ahead }
+        Self { reader, entry, traces, rows, page, caching, run_end, ready, failed, ahead }
     }
 
     /// The next row.
@@ -167,10 +167,10 @@ impl BlockRows {
         }
         self.ahead = (2 * self.ahead).min(MOST_AHEAD);
         if end.is_err() {
-            // What comes behind a row that cannot be read is not known.
+            // The rows behind an unreadable row are unknown.
             self.rows.start = self.rows.end;
         }
-        // Whoever keeps a trace keeps this.
+        // Readers that keep a trace keep this memory.
         bytes.shrink_to_fit();
         let bytes = Bytes::from(bytes);
         self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
@@ -214,7 +214,7 @@ impl BlockRows {
             return Ok(());
         }
         let (number, first) = self.reader.page_of(&self.entry, row)?;
-        let page = self.reader.page(&self.entry, number, self.keep_pages)?;
+        let page = self.reader.page(&self.entry, number, self.caching)?;
         if (row - first) as usize >= page.core.rows() {
             return Err(FormatError::Damaged("header").into());
         }
@@ -246,15 +246,17 @@ impl MergedRows {
     /// Merges the rows of several blocks.
     pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
         let heap = BinaryHeap::new();
-        let (group, failed) = (Seen::default(), Vec::new());
+        let (group, failed) = (DedupSet::default(), Vec::new());
         let mut merged = Self { heap, group, group_key: None, failed, deletes: None };
-        parts.into_iter().for_each(|rest| merged.refill(rest));
+        for rest in parts {
+            merged.refill(rest);
+        }
         merged
     }
 
     /// With spans that are being deleted for themselves: a copy that has arrived since is new, and stays.
     pub(crate) fn apart_from_deleted(mut self, state: Option<Arc<TenantState>>) -> Self {
-        self.deletes = state.filter(|state| state.any_deleted());
+        self.deletes = state.filter(|state| !state.deleted.is_empty());
         self
     }
 
@@ -293,7 +295,7 @@ impl Iterator for MergedRows {
         loop {
             let row = self.pop()?;
             let deletes = self.deletes.as_ref();
-            if deletes.is_some_and(|state| state.is_deleted(row.key.trace(), row.sequence)) {
+            if deletes.is_some_and(|state| state.deleted.contains(row.key.trace(), row.sequence)) {
                 return Some(row);
             }
             let has_group = self.group_key == Some(row.key);
@@ -311,9 +313,9 @@ impl Iterator for MergedRows {
     }
 }
 
-// === impl Seen ===
+// === impl DedupSet ===
 
-impl<T: Eq + Hash> Seen<T> {
+impl<T: Eq + Hash> DedupSet<T> {
     /// Whether this is the first of its kind.
     pub(crate) fn insert(&mut self, item: T) -> bool {
         if self.many.is_empty() && self.few.len() < FEW {
@@ -336,7 +338,7 @@ impl<T: Eq + Hash> Seen<T> {
     }
 }
 
-impl<T> Default for Seen<T> {
+impl<T> Default for DedupSet<T> {
     fn default() -> Self {
         Self { few: Vec::new(), many: HashSet::new() }
     }

@@ -1,5 +1,4 @@
-//! Where a trace lies, and its spans from all of its parts: what every reader of whole traces goes
-//! through.
+//! Where a trace lies, and its spans from all of its parts: every reader of whole traces goes through here.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,115 +6,140 @@ use std::sync::Arc;
 use spandrel_block::{BlockId, CorePage, FormatError, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
-use crate::api::Damage;
-use crate::store::BlockTraceStore;
+use super::merge_iter::{BlockRows, MergedRows, SpanRow};
+use crate::api::{Damage, TraceSpans};
+use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
-use crate::store::core::view::{TenantState, View};
-use crate::store::query::search;
-use crate::store::read::merge_iter::{self, BlockRows, MergedRows};
+use crate::store::core::tenant::TenantState;
+use crate::store::core::view::View;
 
-impl BlockTraceStore {
-    /// Where a trace lies in a view. The view is older than the index that is asked: what the index
+/// A part of a trace: rows of a block.
+pub(crate) type Part = (Arc<BlockEntry>, RowRange);
+
+/// The traces of a tenant at one moment.
+#[derive(Clone, Copy)]
+pub(crate) struct TraceReader<'s> {
+    pub(crate) core: &'s Core,
+    pub(crate) tenant: &'s TenantId,
+    pub(crate) state: &'s TenantState,
+    pub(crate) view: &'s View,
+}
+
+// === impl TraceReader ===
+
+impl TraceReader<'_> {
+    /// The spans of a trace, read as they are asked for; `None` when there are none.
+    pub(crate) fn trace(&self, trace: TraceId) -> Option<TraceSpans> {
+        let parts = self.parts(trace);
+        (!parts.is_empty()).then(|| self.spans(trace, parts, &Damage::default()))
+    }
+
+    /// The spans of parts that were found already, for readers outside of the store.
+    pub(crate) fn spans(&self, trace: TraceId, parts: Vec<Part>, damage: &Damage) -> TraceSpans {
+        let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
+        let rows = self.merged_parts(trace, parts, damage);
+        let spans = rows.map(|row| Ok(row.into_stored()));
+        TraceSpans { stored, spans: Box::new(spans), damage: damage.clone() }
+    }
+
+    /// Where a trace lies in the view. The view is older than the index that is asked: what the index
     /// no longer knows is not in the view, and what the view does not know yet is left out.
-    pub(crate) fn parts(
-        &self,
-        tenant: &TenantId,
-        state: &TenantState,
-        view: &View,
-        trace: TraceId,
-    ) -> Vec<(Arc<BlockEntry>, RowRange)> {
-        let mut parts = state.fresh_parts(trace);
-        match self.engine.find(tenant, trace) {
+    pub(crate) fn parts(&self, trace: TraceId) -> Vec<Part> {
+        let mut parts = self.state.fresh_parts(trace);
+        match self.core.engine.find(self.tenant, trace) {
             Ok(found) => parts.extend(found),
             Err(error) => {
                 tracing::error!(%trace, %error, "the trace index cannot be read; blocks are asked one by one");
-                parts.extend(self.tabled_parts(view, trace));
+                parts.extend(self.parts_by_table(trace));
             }
         }
-        search::in_view(view, parts).filter(|(entry, _)| !state.is_hidden(trace, entry)).collect()
+        let mut parts = self.view.resolve(parts);
+        parts.retain(|(entry, _)| !self.state.deleted.hides(trace, entry));
+        parts
     }
 
     /// Where sealed parts of a trace lie by the blocks' own tables: the index is a hint, and one that
     /// is damaged hides nothing.
-    fn tabled_parts(&self, view: &View, trace: TraceId) -> impl Iterator<Item = (BlockId, RowRange)> {
-        view.iter().filter(|entry| entry.row.meta.level > 0).filter_map(move |entry| {
-            let traces = self.reader.traces(entry);
+    fn parts_by_table(&self, trace: TraceId) -> impl Iterator<Item = (BlockId, RowRange)> {
+        self.view.iter().filter(|entry| entry.row.meta.level > 0).filter_map(move |entry| {
+            let traces = self.core.reader.traces(entry);
             traces
-                .inspect_err(|error| self.report_damage(entry, error, &Damage::default()))
+                .inspect_err(|error| self.core.report_damage(entry, error, &Damage::default()))
                 .ok()
                 .and_then(|traces| Some((entry.key.block, traces.find(trace)?)))
         })
     }
 
-    /// The spans of a trace in a view, in order, each once.
+    /// The spans of a trace in the view, in order, each once.
     pub(crate) fn merged_rows(
         &self,
-        tenant: &TenantId,
-        state: &TenantState,
-        view: &View,
         trace: TraceId,
         damage: &Damage,
-    ) -> impl Iterator<Item = merge_iter::SpanRow> + Send + use<> {
-        self.merged_parts(state, view, trace, self.parts(tenant, state, view, trace), damage)
+    ) -> impl Iterator<Item = SpanRow> + Send + use<> {
+        self.merged_parts(trace, self.parts(trace), damage)
     }
 
     /// The same of parts that were found already.
     pub(crate) fn merged_parts(
         &self,
-        state: &TenantState,
-        view: &View,
         trace: TraceId,
-        found: Vec<(Arc<BlockEntry>, RowRange)>,
+        found: Vec<Part>,
         damage: &Damage,
-    ) -> impl Iterator<Item = merge_iter::SpanRow> + Send + use<> {
+    ) -> impl Iterator<Item = SpanRow> + Send + use<> {
         let mut parts = Vec::new();
         for (entry, rows) in found {
-            match BlockRows::open_trace(&self.reader, &entry, trace, rows) {
+            match BlockRows::open_trace(&self.core.reader, &entry, trace, rows) {
                 Ok(rows) => parts.push(rows),
-                Err(error) => self.report_damage(&entry, &error, damage),
+                Err(error) => self.core.report_damage(&entry, &error, damage),
             }
         }
-        // What such a block held of the trace, nobody can tell: the answer may lack it.
-        state.unindexed.lock().iter().filter(|block| view.get(**block).is_some()).for_each(|_| damage.add());
+        // Which traces such a block holds is unknown: the answer may lack a part.
+        for block in self.state.unindexed.lock().iter() {
+            if self.view.get(*block).is_some() {
+                damage.add();
+            }
+        }
         let mut merged = MergedRows::new(parts);
-        let (damaged, damage) = (self.damaged.clone(), damage.clone());
+        let (damaged, damage) = (self.core.quarantine.blocks.clone(), damage.clone());
         std::iter::from_fn(move || {
             let row = merged.next();
-            merged.take_failed().iter().for_each(|(entry, error)| damaged.report(entry, error, &damage));
+            for (entry, error) in merged.take_failed() {
+                damaged.report(&entry, &error, &damage);
+            }
             row
         })
     }
+}
 
-    /// Visits rows of a block as they are stored, until told to stop.
-    pub(crate) fn each_row(
-        &self,
-        entry: &BlockEntry,
-        rows: RowRange,
-        mut visit: impl FnMut(&CorePage, usize) -> bool,
-    ) -> Result<(), BlockError> {
-        self.each_page(entry, rows, |page, mut here| here.all(|row| visit(page, row)))
-    }
+/// Visits rows of a block as they are stored, until told to stop.
+pub(crate) fn each_row(
+    core: &Core,
+    entry: &BlockEntry,
+    rows: RowRange,
+    mut visit: impl FnMut(&CorePage, usize) -> bool,
+) -> Result<(), BlockError> {
+    each_page(core, entry, rows, |page, mut here| here.all(|row| visit(page, row)))
+}
 
-    /// The same page by page. All rows of a trace in one page start no later than those in the next: `verify` looks.
-    pub(crate) fn each_page(
-        &self,
-        entry: &BlockEntry,
-        rows: RowRange,
-        mut visit: impl FnMut(&CorePage, Range<usize>) -> bool,
-    ) -> Result<(), BlockError> {
-        let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
-        while row < end {
-            let (number, first) = self.reader.page_of(entry, row)?;
-            let page = self.reader.core(entry, number)?;
-            let here = (row - first) as usize..page.rows().min((end - first) as usize);
-            if here.is_empty() {
-                return Err(FormatError::Damaged("header").into());
-            }
-            row = first + here.end as u32;
-            if !visit(&page, here) {
-                return Ok(());
-            }
+/// The same page by page. All rows of a trace in one page start no later than those in the next: `verify` looks.
+pub(crate) fn each_page(
+    core: &Core,
+    entry: &BlockEntry,
+    rows: RowRange,
+    mut visit: impl FnMut(&CorePage, Range<usize>) -> bool,
+) -> Result<(), BlockError> {
+    let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
+    while row < end {
+        let (number, first) = core.reader.page_of(entry, row)?;
+        let page = core.reader.core(entry, number)?;
+        let here = (row - first) as usize..page.rows().min((end - first) as usize);
+        if here.is_empty() {
+            return Err(FormatError::Damaged("header").into());
         }
-        Ok(())
+        row = first + here.end as u32;
+        if !visit(&page, here) {
+            return Ok(());
+        }
     }
+    Ok(())
 }

@@ -1,87 +1,81 @@
 //! Appends: the spans of several requests become one fresh block, written in one commit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use spandrel_block::{BlockKey, BlockWriter, FinishedBlock, Hour, RowKey, WriteError};
+use spandrel_block::{BlockKey, BlockWriter, FinishedBlock, RowKey, WriteError};
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{Decoded, SpanKey};
 
 use crate::api::AppendError;
 use crate::engine::{Change, EngineError, NewBlock};
 use crate::failpoint::{self, Failpoint};
-use crate::store::BlockTraceStore;
-use crate::store::Clock;
-use crate::store::MaxAssign;
+use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;
-use crate::store::core::view::TenantState;
-use crate::store::read::merge_iter::Seen;
+use crate::store::core::config::Clock;
+use crate::store::core::tenant::TenantState;
+use crate::store::read::merge_iter::DedupSet;
 
-impl BlockTraceStore {
-    /// The window of what arrives now. The clock may run backwards; windows never do.
-    pub(crate) fn arrival_hour(&self) -> Hour {
-        let mut last = self.last_hour.lock();
-        last.max_assign(Hour::of(self.clock.now()));
-        *last
-    }
+/// Appends the spans of several requests. They are durable, and can be found, when this returns.
+pub(crate) fn append(core: &Core, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
+    let began = core.clock.now();
+    let commit = core.committer.sequences.begin();
+    store_batch(core, tenant, requests, commit.number)?;
+    commit.make_visible();
+    core.backlog.load.spent(core.clock.now().since(began));
+    failpoint::reach(Failpoint::AppendVisible);
+    Ok(())
+}
 
-    pub(crate) fn store_batch(
-        &self,
-        tenant: &TenantId,
-        requests: &[Decoded],
-        sequence: u64,
-    ) -> Result<(), AppendError> {
-        let broken = |error: WriteError| AppendError::Poisoned(error.to_string());
-        let Some(block) = fresh_block(requests, sequence, &*self.clock).map_err(broken)? else {
-            return Ok(());
-        };
-        let id = self.next_block_id();
-        let row = block.row.encode().map_err(|error| AppendError::Poisoned(error.to_string()))?;
-        let add = NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() };
-        let change = Change {
-            tenant: tenant.clone(),
-            hour: self.arrival_hour(),
-            adds: vec![add],
-            removes: Vec::new(),
-        };
-        failpoint::reach(Failpoint::AppendBuilt);
-        self.commit(&change).map_err(|error| self.write_failed(error))?;
-        failpoint::reach(Failpoint::AppendCommitted);
-        self.last_append.store(self.clock.now().0, Ordering::Relaxed);
-        self.untidy.store(true, Ordering::Relaxed);
-        let spans = u64::from(block.row.meta.spans);
-        let state = self.tenant_or_new(tenant);
-        let entry = self.know_fresh(&state, change.key(id), block, false);
-        state.change([entry], &[]);
-        self.appended_spans.fetch_add(spans, Ordering::Relaxed);
-        Ok(())
-    }
+fn store_batch(
+    core: &Core,
+    tenant: &TenantId,
+    requests: &[Decoded],
+    sequence: u64,
+) -> Result<(), AppendError> {
+    let unencodable = |error: WriteError| AppendError::Encode(error.to_string());
+    let Some(block) = fresh_block(requests, sequence, &*core.clock).map_err(unencodable)? else {
+        return Ok(());
+    };
+    let id = core.next_block_id();
+    let row = block.row.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
+    let add = NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() };
+    let change =
+        Change { tenant: tenant.clone(), hour: core.arrival_hour(), adds: vec![add], removes: Vec::new() };
+    failpoint::reach(Failpoint::AppendBuilt);
+    core.commit(&change).map_err(|error| write_failed(core, error))?;
+    failpoint::reach(Failpoint::AppendCommitted);
+    core.garbage.mark_garbage();
+    let spans = u64::from(block.row.meta.spans);
+    let state = core.tenants.get_or_new(tenant);
+    let entry = register_fresh(core, &state, change.key(id), block);
+    state.change([Arc::new(entry)], &[]);
+    core.backlog.appended(spans, core.clock.now());
+    Ok(())
+}
 
-    /// Makes a fresh block known that was written just now, of an append or of what a merge has `left`. Its entry
-    /// comes into the view next.
-    pub(crate) fn know_fresh(
-        &self,
-        state: &TenantState,
-        key: BlockKey,
-        block: FinishedBlock,
-        left: bool,
-    ) -> Arc<BlockEntry> {
-        let filter = block.filter.map(Arc::new);
-        let held = state.add_fresh(key.block, &block.traces)
-            + filter.as_ref().map_or(0, |filter| filter.size() as u64);
-        let entry = BlockEntry { filter, held, left, ..BlockEntry::new(key, block.row) };
-        self.waits(&entry);
-        Arc::new(entry)
-    }
+/// Makes a fresh block known that was written just now: where its traces lie, and that it waits to be merged. Its
+/// entry comes into the view next.
+pub(super) fn register_fresh(
+    core: &Core,
+    state: &TenantState,
+    key: BlockKey,
+    block: FinishedBlock,
+) -> BlockEntry {
+    let filter = block.filter.map(Arc::new);
+    let memory_bytes =
+        state.add_fresh(key.block, &block.traces) + filter.as_ref().map_or(0, |filter| filter.size() as u64);
+    let entry = BlockEntry { filter, memory_bytes, carried_over: false, ..BlockEntry::new(key, block.row) };
+    core.backlog.add(&entry);
+    entry
+}
 
-    fn write_failed(&self, error: EngineError) -> AppendError {
-        match error {
-            EngineError::NoSpace(_) => AppendError::DiskFull {
-                free: self.engine.free_bytes().unwrap_or(0),
-                needed: self.config.reserve_bytes,
-            },
-            other => AppendError::Poisoned(format!("{other}{}", other.advice())),
-        }
+fn write_failed(core: &Core, error: EngineError) -> AppendError {
+    match error {
+        EngineError::NoSpace(_) => AppendError::DiskFull {
+            free: core.engine.free_bytes().unwrap_or(0),
+            needed: core.config.reserve_bytes,
+        },
+        other => AppendError::Poisoned(format!("{other}{}", other.advice())),
     }
 }
 
@@ -107,7 +101,7 @@ fn fresh_block(
         requests.iter().map(|r| vec![None; r.resources.len()]).collect();
     let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
     // Rows already written that have the key of the current one: what duplicates are compared with.
-    let mut group: Seen<(u32, u32, &[u8])> = Seen::default();
+    let mut group: DedupSet<(u32, u32, &[u8])> = DedupSet::default();
     let mut group_key = None;
     for (key, request, at) in order {
         let decoded = &requests[request as usize];

@@ -1,9 +1,10 @@
-//! Traces that go on: a merge leaves their rows to the next one.
+//! Rows of traces that continue past this merge are carried over into a new fresh block, so that a trace ends in one
+//! sealed block.
 //!
-//! A merge takes the oldest fresh blocks of a window, as many as fill a sealed one. Where it ends, some traces
-//! have spans on both sides, and whoever asked for one would have to look into two blocks from then on. So
-//! their rows become a fresh block again, which the next merge takes together with the rest of them. Rows that
-//! were left before are not left again: a trace that goes on for ever is cut.
+//! A merge takes the oldest fresh blocks of a window, as many as fill a sealed one. Where it ends, some traces have
+//! spans on both sides, and every question for one would have to look into two blocks from then on. So their rows
+//! become a fresh block again, which the next merge takes together with the rest of them. Rows are carried over once:
+//! a trace that never ends is cut.
 
 use std::sync::Arc;
 
@@ -11,22 +12,23 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_block::{BlockId, BlockWriter, FinishedBlock, WriteError};
 use spandrel_proto::TraceId;
 
-use crate::store::BlockTraceStore;
+use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;
-use crate::store::core::view::TenantState;
-use crate::store::write::merge::is_full;
+use crate::store::core::tenant::TenantState;
+use crate::store::write::seal_limits::{NextRow, SealLimits};
 
-/// What a merge leaves to the next one.
-pub(crate) struct Carry<'s> {
-    store: &'s BlockTraceStore,
+/// What a merge carries over to the next one.
+pub(crate) struct CarryOver<'s> {
+    core: &'s Core,
+    limits: SealLimits,
     state: &'s TenantState,
-    /// Fresh blocks of this merge, and whether an earlier one has left them.
+    /// Fresh blocks of this merge, and whether an earlier one has carried them over.
     now: FxHashMap<BlockId, bool>,
     /// Fresh blocks that the next merge takes.
     later: FxHashSet<BlockId>,
-    /// Rows that may still be left: a merge is to get on.
+    /// Rows that may still be carried over, so that merges advance.
     room: u64,
-    /// The block in the making, and those before it.
+    /// The block that is being written, and the finished ones.
     writer: Option<BlockWriter>,
     finished: Vec<FinishedBlock>,
 }
@@ -36,44 +38,46 @@ pub(crate) struct Carry<'s> {
 struct Parts {
     /// Rows in blocks of this merge.
     rows: u64,
-    were_left: bool,
+    were_carried: bool,
     go_on: bool,
 }
 
-/// One in so many rows of a merge may be left.
-const SHARE: u64 = 4;
+/// One in so many rows of a merge may be carried over.
+const MAX_CARRY_FRACTION: u64 = 4;
 
-// === impl Carry ===
+// === impl CarryOver ===
 
-impl<'s> Carry<'s> {
-    /// Nothing so far, of a merge that takes `now` and after which `later` are left.
+impl<'s> CarryOver<'s> {
+    /// Empty, of a merge that takes `now` and leaves `later` to the next one.
     pub(crate) fn new(
-        store: &'s BlockTraceStore,
+        core: &'s Core,
         state: &'s TenantState,
         now: &[Arc<BlockEntry>],
         later: &[BlockId],
     ) -> Self {
         let spans: u64 = now.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
         Self {
-            store,
+            core,
+            limits: SealLimits::new(&core.config),
             state,
-            now: now.iter().map(|entry| (entry.key.block, entry.left)).collect(),
+            now: now.iter().map(|entry| (entry.key.block, entry.carried_over)).collect(),
             later: later.iter().copied().collect(),
-            room: spans / SHARE,
+            room: spans / MAX_CARRY_FRACTION,
             writer: None,
             finished: Vec::new(),
         }
     }
 
-    /// Whether the rows of a trace are left to the next merge.
+    /// Whether the rows of a trace are carried over.
     pub(crate) fn takes(&mut self, trace: TraceId) -> bool {
         // One block is enough: it has to be in memory beside the one that is sealed.
-        let is_full = self.writer.as_ref().is_some_and(|writer| is_full(self.store, writer, true));
+        let is_full =
+            self.writer.as_ref().is_some_and(|writer| self.limits.is_full(writer, NextRow::OfNewTrace));
         if self.later.is_empty() || is_full || !self.finished.is_empty() {
             return false;
         }
         let parts = self.parts(trace);
-        let takes = parts.go_on && !parts.were_left && parts.rows <= self.room;
+        let takes = parts.go_on && !parts.were_carried && parts.rows <= self.room;
         self.room -= if takes { parts.rows } else { 0 };
         takes
     }
@@ -81,19 +85,19 @@ impl<'s> Carry<'s> {
     fn parts(&self, trace: TraceId) -> Parts {
         let mut parts = Parts::default();
         self.state.each_fresh_part(trace, |block, range| match self.now.get(&block) {
-            Some(were_left) => {
+            Some(were_carried) => {
                 parts.rows += u64::from(range.rows);
-                parts.were_left |= were_left;
+                parts.were_carried |= were_carried;
             }
             None => parts.go_on |= self.later.contains(&block),
         });
         parts
     }
 
-    /// Takes the next row of a trace that is left.
+    /// Where the next row of a trace goes that is carried over.
     pub(crate) fn writer(&mut self) -> Result<&mut BlockWriter, WriteError> {
-        // Rows of one trace can be as large as they like.
-        if self.writer.as_ref().is_some_and(|writer| is_full(self.store, writer, false)) {
+        // The rows of one trace can be of any size.
+        if self.writer.as_ref().is_some_and(|writer| self.limits.is_full(writer, NextRow::OfSameTrace)) {
             self.cut()?;
         }
         match &mut self.writer {
@@ -104,12 +108,12 @@ impl<'s> Carry<'s> {
 
     fn cut(&mut self) -> Result<(), WriteError> {
         if let Some(writer) = self.writer.take() {
-            self.finished.push(writer.finish(0, self.store.clock.now())?);
+            self.finished.push(writer.finish(0, self.core.clock.now())?);
         }
         Ok(())
     }
 
-    /// The fresh blocks of all that is left.
+    /// The fresh blocks of all rows that are carried over.
     pub(crate) fn finish(mut self) -> Result<Vec<FinishedBlock>, WriteError> {
         self.cut()?;
         Ok(self.finished)

@@ -4,4 +4,6 @@
 pub(crate) mod append;
 pub(crate) mod carry_over;
 pub(crate) mod merge;
+pub(crate) mod replace;
 pub(crate) mod rewrite;
+pub(crate) mod seal_limits;

@@ -1,139 +1,170 @@
-//! What is durable about deletions: a note of each, and beside it a list of the traces that go, for as long as it
-//! is under way. What is done about them is decided in `deletion/mod.rs`.
-//!
-//! The list is written before the note and removed after the note says that all is done. So whoever finds a note of
-//! a deletion under way without a list has lost what must not come back.
+//! What a deletion records: found again when the store is opened, and kept up to date while spans leave.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use spandrel_block::{Hour, record};
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use parking_lot::Mutex;
+use spandrel_block::Hour;
+use spandrel_proto::{TenantId, TraceId};
 
+use super::Job;
 use crate::cleaning::DeletionId;
-use crate::engine::{EngineError, Records};
-use crate::store::BlockTraceStore;
+use crate::engine::EngineError;
+use crate::failpoint::{self, Failpoint};
+use crate::records::deletions::{self, DeletionRecord};
+use crate::store::core::block_reader::BlockEntry;
+use crate::store::core::view::View;
+use crate::store::lifecycle::Lifecycle;
+use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
-/// What is durable about a deletion. Of the deleted traces it says nothing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Note {
-    pub(crate) id: u64,
-    pub(crate) tenant: TenantId,
-    pub(crate) accepted: UnixNanos,
-    pub(crate) finished: Option<UnixNanos>,
-    /// The last commit whose spans go.
-    pub(crate) snapshot: u64,
-    pub(crate) traces: u64,
-    pub(crate) spans: u64,
-    pub(crate) damaged_blocks: u64,
-    /// The commits that stored what was deleted, by window: backups are told by them.
-    pub(crate) commits: BTreeMap<Hour, (u64, u64)>,
+/// Why deletions cannot go on that a store was closed over.
+pub(crate) enum ResumeError {
+    Engine(EngineError),
+    /// The record of one that is under way is damaged.
+    Damaged(EngineError),
 }
 
-/// The kinds of the engine's records: deletions, and the traces of those that are under way.
-pub(crate) const RECORD: &str = "deletion";
-pub(crate) const TRACES_RECORD: &str = "deletion-traces";
-/// What follows where one that is done cannot be read.
-pub(crate) const MISSING: &str = "it is missing among the deletions";
-pub(crate) const VERSION: u8 = 1;
+/// What follows where the record of a finished deletion cannot be read.
+const MISSING: &str = "it is missing among the deletions";
 /// Finished deletions that are remembered.
 const REMEMBERED: usize = 100;
 
-/// Reads a note, or a list of traces.
-pub(crate) fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
-    record::decode(VERSION, bytes)
-        .map_err(|error| EngineError::Io(format!("the record of deletion {name}: {error}")))
-}
+// === impl Lifecycle ===
 
-/// Whether a deletion can be read.
-pub(crate) fn check_note(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
-    read::<Note>(name, bytes).map(drop)
-}
-
-/// Whether the traces of one can be read.
-pub(crate) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
-    read::<Vec<TraceId>>(name, bytes).map(drop)
-}
-
-/// What is wrong where a deletion is under way that has no list.
-pub(crate) fn no_traces(name: &str) -> EngineError {
-    EngineError::Io(format!("the record of deletion {name}: the list of its traces is missing"))
-}
-
-/// The deletions of which that is so, also while others begin and end.
-pub(crate) fn without_traces(engine: &dyn Records) -> Result<Vec<EngineError>, EngineError> {
-    let mut without = under_way(engine)?;
-    for (name, _) in engine.records(TRACES_RECORD)? {
-        without.remove(&name);
-    }
-    // What has ended meanwhile has no list any more, either.
-    let still = under_way(engine)?;
-    Ok(without.intersection(&still).map(|name| no_traces(name)).collect())
-}
-
-fn under_way(engine: &dyn Records) -> Result<HashSet<String>, EngineError> {
-    let all = engine.records(RECORD)?.into_iter();
-    let is_under_way =
-        |name: &str, bytes: &[u8]| read::<Note>(name, bytes).is_ok_and(|note| note.finished.is_none());
-    Ok(all.filter(|(name, bytes)| is_under_way(name, bytes)).map(|(name, _)| name).collect())
-}
-
-// === impl Note ===
-
-impl Note {
-    /// Whether no block holds a span any more that it took, for sure: none but those that can be read were seen to.
-    fn is_clean(&self) -> bool {
-        self.finished.is_some() && self.damaged_blocks == 0
-    }
-}
-
-// === impl BlockTraceStore ===
-
-impl BlockTraceStore {
-    /// Behind all that were noted, whatever the clock says: another one's note is not written over.
-    pub(crate) fn next_deletion(&self) -> Result<u64, EngineError> {
-        let noted = self.engine.records(RECORD)?.into_iter();
-        let last = noted.filter_map(|(name, _)| name.parse::<DeletionId>().ok()).map(|id| id.0).max();
-        Ok(self.clock.now().0.max(last.map_or(0, |last| last.saturating_add(1))))
-    }
-
-    /// All that can be read, first begun first.
-    pub(crate) fn deletion_notes(&self) -> Result<Vec<Note>, EngineError> {
-        let mut notes = Vec::new();
-        for (name, bytes) in self.engine.records(RECORD)? {
-            match read(&name, &bytes) {
-                Ok(note) => notes.push(note),
-                // Over one that is not done no store opens.
-                Err(error) => self.damaged_records.report(&error, MISSING),
+impl Lifecycle {
+    /// Goes on with the deletions that a store was closed over.
+    pub(crate) fn resume_deletions(&self) -> Result<(), ResumeError> {
+        let engine = &*self.core.engine;
+        let mut lists: BTreeMap<String, Vec<u8>> =
+            engine.records(deletions::TRACES_RECORD)?.into_iter().collect();
+        for (name, bytes) in engine.records(deletions::RECORD)? {
+            match (deletions::read::<DeletionRecord>(&name, &bytes), lists.contains_key(&name)) {
+                (Ok(record), _) if record.finished.is_some() => {}
+                (Ok(record), _) => {
+                    let list = lists.remove(&name).ok_or_else(|| deletions::no_traces(&name));
+                    let traces = list.and_then(|list| deletions::read(&name, &list));
+                    self.resume_deletion(record, traces.map_err(ResumeError::Damaged)?);
+                }
+                (Err(error), true) => return Err(ResumeError::Damaged(error)),
+                // A finished one: logged, and missing among the deletions.
+                (Err(error), false) => self.core.quarantine.records.report(&error, MISSING),
             }
         }
-        Ok(notes)
-    }
-
-    /// The deletions of which nothing is left in any block, nor will be in one that is written from now on.
-    pub(crate) fn clean_deletions(&self) -> Result<Vec<DeletionId>, EngineError> {
-        let clean = self.deletion_notes()?.into_iter().filter(Note::is_clean);
-        Ok(clean.map(|note| DeletionId(note.id)).collect())
-    }
-
-    pub(crate) fn forget_old_deletions(&self) -> Result<(), EngineError> {
-        let finished: Vec<Note> =
-            self.deletion_notes()?.into_iter().filter(|note| note.finished.is_some()).collect();
-        for note in finished.iter().rev().skip(REMEMBERED) {
-            self.engine.put_record(RECORD, &DeletionId(note.id).to_string(), None)?;
+        // A kill came between the list and the record, in either order.
+        for name in lists.keys() {
+            engine.put_record(deletions::TRACES_RECORD, name, None)?;
         }
         Ok(())
     }
 
-    /// Writes a note, or a list of traces.
-    pub(crate) fn put_deletion(
-        &self,
-        kind: &str,
-        id: u64,
-        value: &impl Serialize,
-    ) -> Result<(), EngineError> {
-        let value = record::encode(VERSION, value).map_err(|error| EngineError::Io(error.to_string()))?;
-        self.engine.put_record(kind, &DeletionId(id).to_string(), Some(&value))
+    fn resume_deletion(&self, record: DeletionRecord, traces: Vec<TraceId>) {
+        // Spans that arrive from now on must not look as if they had been there before.
+        self.core.committer.sequences.observe(record.snapshot);
+        tracing::info!(deletion = %DeletionId(record.id), traces = traces.len(), "a deletion goes on");
+        let tenant = record.tenant.clone();
+        let traces = traces.into_iter().collect();
+        let job = Arc::new(Job { tenant, traces, record: Mutex::new(record) });
+        self.adopt_deletion(&job);
+        self.unpin_soon(&job);
     }
+
+    /// All records that can be read, first begun first.
+    pub(super) fn deletion_records(&self) -> Result<Vec<DeletionRecord>, EngineError> {
+        let mut records = Vec::new();
+        for (name, bytes) in self.core.engine.records(deletions::RECORD)? {
+            match deletions::read(&name, &bytes) {
+                Ok(record) => records.push(record),
+                // A damaged record of a deletion under way keeps the store from opening: this one is finished.
+                Err(error) => self.core.quarantine.records.report(&error, MISSING),
+            }
+        }
+        Ok(records)
+    }
+
+    /// The deletions of which no block holds a span, nor will one that is written from now on.
+    pub(crate) fn clean_deletions(&self) -> Result<Vec<DeletionId>, EngineError> {
+        let clean = self.deletion_records()?.into_iter().filter(DeletionRecord::is_clean);
+        Ok(clean.map(|record| DeletionId(record.id)).collect())
+    }
+
+    /// Removes the records of finished deletions but for the latest.
+    pub(super) fn forget_old_deletions(&self) -> Result<(), EngineError> {
+        let mut finished = self.deletion_records()?;
+        finished.retain(|record| record.finished.is_some());
+        for record in finished.iter().rev().skip(REMEMBERED) {
+            deletions::remove(&*self.core.engine, record.id)?;
+        }
+        Ok(())
+    }
+
+    /// The commits of blocks that have left since a view was taken, by age or by a rule, and that a deletion would
+    /// have rewritten.
+    pub(super) fn left_since(&self, job: &Job, before: &View) -> BTreeMap<Hour, (u64, u64)> {
+        let Some(state) = self.core.tenants.get(&job.tenant) else { return BTreeMap::new() };
+        let (now, snapshot) = (state.view(), job.record.lock().snapshot);
+        let mut left = BTreeMap::new();
+        for entry in before.iter().filter(|entry| now.get(entry.key.block).is_none()) {
+            if self.disposition(job, entry) != Some(BlockDisposition::Stays) {
+                let known = left.get(&entry.key.hour).copied();
+                left.insert(entry.key.hour, widened(known, commits(entry), snapshot));
+            }
+        }
+        left
+    }
+
+    /// Records what leaves by age, rule or quota while deletions are under way that would have taken it: it is
+    /// deleted all the same, and backups may hold it.
+    pub(in crate::store::lifecycle) fn note_leaving(
+        &self,
+        tenant: &TenantId,
+        hour: Hour,
+        batch: &RewriteBatch,
+    ) -> Result<(), EngineError> {
+        let jobs = self.deletions.jobs.lock().clone();
+        for job in jobs.iter().filter(|job| job.tenant == *tenant) {
+            let goes =
+                |entry: &&Arc<BlockEntry>| self.disposition(job, entry) != Some(BlockDisposition::Stays);
+            self.note_commits(job, hour, batch.blocks().filter(goes))?;
+        }
+        Ok(())
+    }
+
+    /// Records the commits of blocks. Durable before the spans go: afterwards nothing tells any more.
+    pub(super) fn note_commits<'b>(
+        &self,
+        job: &Job,
+        hour: Hour,
+        blocks: impl Iterator<Item = &'b Arc<BlockEntry>>,
+    ) -> Result<(), EngineError> {
+        // Before the record is locked: looking into blocks on the way needs it.
+        let leaving: Vec<(u64, u64)> = blocks.map(|entry| commits(entry)).collect();
+        let mut record = job.record.lock();
+        let (before, snapshot) = (record.commits.get(&hour).copied(), record.snapshot);
+        let after = leaving.into_iter().fold(before, |known, more| Some(widened(known, more, snapshot)));
+        if let Some(range) = after.filter(|_| after != before) {
+            record.commits.insert(hour, range);
+            deletions::write(&*self.core.engine, &record)?;
+            failpoint::reach(Failpoint::ErasureNamed);
+        }
+        Ok(())
+    }
+}
+
+// === impl ResumeError ===
+
+impl From<EngineError> for ResumeError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The first and the last commit of a block.
+fn commits(entry: &BlockEntry) -> (u64, u64) {
+    (entry.row.meta.min_sequence, entry.row.meta.max_sequence)
+}
+
+/// A range of commits that has more of them, up to a last one.
+fn widened(known: Option<(u64, u64)>, (first, last): (u64, u64), most: u64) -> (u64, u64) {
+    let (known_first, known_last) = known.unwrap_or((first, 0));
+    (first.min(known_first), last.max(known_last).min(most))
 }

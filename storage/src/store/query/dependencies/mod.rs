@@ -2,7 +2,7 @@
 //!
 //! Blocks keep edges by minute, so a range counts every minute that it touches. What a block holds
 //! whole is added up as it stands. Its open halves are joined here with those of other blocks, up to
-//! [`REACH`] beyond the range; a caller that stays unanswered for [`PATIENCE`] counts as a virtual
+//! [`PAIRING_WINDOW`] beyond the range; a caller that stays unanswered for [`UNPAIRED_TIMEOUT`] counts as a virtual
 //! edge until its callee turns up. The rules are those of [`spandrel_block::edges`].
 
 mod facts;
@@ -21,21 +21,21 @@ use self::facts::Facts;
 use self::graph::Graph;
 use self::halves::Halves;
 use crate::api::{Damage, DependencyAnswer, ReadError};
-use crate::store::BlockTraceStore;
+use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 
 /// A caller waits so long for its callee, from its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const UNPAIRED_TIMEOUT: Duration = Duration::from_secs(60);
 /// Halves are looked for so far beyond the range.
-const REACH: Duration = Duration::from_secs(10 * 60);
+const PAIRING_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 /// Answers which services depend on which.
 pub(crate) fn dependencies(
-    store: &BlockTraceStore,
+    core: &Core,
     tenant: &TenantId,
     range: TimeRange,
 ) -> Result<DependencyAnswer, ReadError> {
-    let Some(state) = store.tenant(tenant) else { return Ok(DependencyAnswer::default()) };
+    let Some(state) = core.tenants.get(tenant) else { return Ok(DependencyAnswer::default()) };
     let range = whole_minutes(range);
     let view = state.view();
     let mut blocks: Vec<&Arc<BlockEntry>> =
@@ -43,12 +43,12 @@ pub(crate) fn dependencies(
     blocks.sort_by_key(|entry| entry.key.block);
     let damage = Damage::default();
     // Numbers of blocks stay as they are: a damaged one is left out by every step.
-    let mut steps = Steps { store, blocks, graph: Graph::new(range), damage: &damage };
+    let mut steps = Steps { core, blocks, graph: Graph::new(range), damage: &damage };
     let mut halves = Halves::default();
     steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut halves));
     halves.sort();
-    steps.each(|steps, at, entry| halves.find_callers(&store.reader, &mut steps.graph, at, entry));
-    let answered = halves.join(&store.reader, &mut steps);
+    steps.each(|steps, at, entry| halves.find_callers(&core.reader, &mut steps.graph, at, entry));
+    let answered = halves.join(&core.reader, &mut steps);
     steps.each(|steps, at, entry| steps.add_unanswered(entry, answered.rows(at)));
     Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 })
 }
@@ -64,16 +64,16 @@ fn whole_minutes(range: TimeRange) -> TimeRange {
 
 /// Whether a block holds edges of the range, or a half of one.
 fn may_matter(meta: &BlockMeta, range: TimeRange) -> bool {
-    let reach = REACH.as_nanos() as u64;
+    let reach = PAIRING_WINDOW.as_nanos() as u64;
     let last_end = meta.max_start.0.saturating_add(meta.max_duration);
     let end = range.end.map(|end| UnixNanos(end.0.saturating_add(reach)));
-    let near = TimeRange { start: range.start.minus(REACH), end };
+    let near = TimeRange { start: range.start.minus(PAIRING_WINDOW), end };
     near.touches(meta.min_start, UnixNanos(last_end))
 }
 
 /// What every step over the blocks has at hand.
 struct Steps<'s> {
-    store: &'s BlockTraceStore,
+    core: &'s Core,
     blocks: Vec<&'s Arc<BlockEntry>>,
     graph: Graph,
     damage: &'s Damage,
@@ -87,7 +87,7 @@ impl Steps<'_> {
         for at in 0..self.blocks.len() {
             let entry = self.blocks[at];
             if let Err(error) = step(self, at, entry) {
-                self.store.report_damage(entry, &error, self.damage);
+                self.core.report_damage(entry, &error, self.damage);
             }
         }
     }
@@ -99,13 +99,13 @@ impl Steps<'_> {
         entry: &Arc<BlockEntry>,
         halves: &mut Halves,
     ) -> Result<(), BlockError> {
-        let edges = self.store.reader.edges(entry)?;
+        let edges = self.core.reader.edges(entry)?;
         if !edges.open_callees.is_empty() {
-            let traces = self.store.reader.traces(entry)?;
+            let traces = self.core.reader.traces(entry)?;
             halves.add(at, &edges, &traces);
         }
         if entry.row.meta.touches(&self.graph.range()) {
-            let dictionary = self.store.reader.dictionary(entry)?;
+            let dictionary = self.core.reader.dictionary(entry)?;
             self.graph.add_rows(&edges, &edges.complete, &dictionary.services);
         }
         Ok(())
@@ -117,8 +117,8 @@ impl Steps<'_> {
         if !meta.touches(&self.graph.range()) {
             return Ok(());
         }
-        let edges = self.store.reader.edges(entry)?;
-        let dictionary = self.store.reader.dictionary(entry)?;
+        let edges = self.core.reader.edges(entry)?;
+        let dictionary = self.core.reader.dictionary(entry)?;
         let last_end = meta.max_start.0.saturating_add(meta.max_duration);
         let all_have_waited = self.has_waited(entry, last_end);
         let is_answered = |row: u32| answered.binary_search_by_key(&row, |(_, row)| *row).is_ok();
@@ -141,7 +141,7 @@ impl Steps<'_> {
         if single.peek().is_none() {
             return Ok(());
         }
-        let facts = Facts::read(&self.store.reader, entry, &mut self.graph)?;
+        let facts = Facts::read(&self.core.reader, entry, &mut self.graph)?;
         for open in single {
             let caller = facts.side(open.row)?;
             let waits = open.kind == EdgeKind::Virtual && !self.has_waited(entry, caller.end());
@@ -157,7 +157,7 @@ impl Steps<'_> {
     /// Whether a span that ended then is not likely to be answered any more. However wrong the clock
     /// of its service is: once its window is over, it has waited.
     fn has_waited(&self, entry: &BlockEntry, end: u64) -> bool {
-        let then = self.store.clock.now().minus(PATIENCE);
+        let then = self.core.clock.now().minus(UNPAIRED_TIMEOUT);
         end <= then.0 || entry.key.hour.end() <= then
     }
 }

@@ -15,13 +15,13 @@ use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
 use crate::api::TraceSummary;
 use crate::plan::SearchPlan;
-use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::query::pruning::{BlockPredicate, ColumnRow, Verdict};
 use crate::store::query::summary::from_spans::{MAX_MATCHED_IDS, count_services};
 use crate::store::read::matcher;
 
 /// A trace whose rows are being looked at.
-pub(crate) struct Overview<'s> {
+pub(crate) struct ColumnSummary<'s> {
     reader: &'s BlockReader,
     plan: &'s SearchPlan,
     trace: TraceId,
@@ -51,15 +51,15 @@ struct Row {
 /// No ID of a span, and no empty one either.
 const FOREIGN: &[u8] = &[1];
 
-// === impl Overview ===
+// === impl ColumnSummary ===
 
-impl<'s> Overview<'s> {
+impl<'s> ColumnSummary<'s> {
     pub(crate) fn new(reader: &'s BlockReader, plan: &'s SearchPlan, trace: TraceId) -> Self {
         Self { reader, plan, trace, parts: Vec::new(), rows: Vec::new() }
     }
 
-    /// Looks at the rows of a part; `predicate` is that of the plan, made ready for the block.
-    pub(crate) fn see(
+    /// Adds the rows of a part; `predicate` is that of the plan, made ready for the block.
+    pub(crate) fn add_part(
         &mut self,
         entry: &Arc<BlockEntry>,
         rows: RowRange,
@@ -68,18 +68,19 @@ impl<'s> Overview<'s> {
         let (mut row, end) = (rows.first, rows.first.saturating_add(rows.rows));
         while row < end {
             let (number, first) = self.reader.page_of(entry, row)?;
-            let behind = self.see_page(entry, (number, first), row - first..end - first, predicate)?;
+            let behind = self.add_page(entry, number, first, row - first..end - first, predicate)?;
             row = first + behind;
         }
         self.parts.push(Part { entry: entry.clone(), dictionary: self.reader.dictionary(entry)? });
         Ok(())
     }
 
-    /// Looks at some rows of a page, as far as it has them, and returns the row behind the last one.
-    fn see_page(
+    /// Adds some rows of a page, as far as it has them, and returns the row behind the last one.
+    fn add_page(
         &mut self,
         entry: &BlockEntry,
-        (number, first): (u32, u32),
+        number: u32,
+        first: u32,
         rows: Range<u32>,
         predicate: &BlockPredicate,
     ) -> Result<u32, BlockError> {
@@ -91,7 +92,7 @@ impl<'s> Overview<'s> {
         }
         let (tests, mut attributes, mut spans) = (predicate.tests(), Vec::new(), None);
         if !tests.is_empty() {
-            let page = self.reader.page(entry, number, true)?;
+            let page = self.reader.page(entry, number, Caching::Keep)?;
             for test in tests {
                 attributes.push(test.verdicts(&page)?);
             }
@@ -202,7 +203,7 @@ impl<'s> Overview<'s> {
     fn error_code(&self, row: &Row) -> Result<Option<String>, BlockError> {
         let entry = &self.parts[row.part as usize].entry;
         let (number, first) = self.reader.page_of(entry, row.row)?;
-        let page = self.reader.page(entry, number, true)?;
+        let page = self.reader.page(entry, number, Caching::Keep)?;
         let mut span = Vec::new();
         Rebuilder::new(page, (row.row - first) as usize).next(self.trace, &mut span)?;
         Ok(semantics::error_code(&SpanView::parse(&span)?)?)

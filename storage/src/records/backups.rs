@@ -1,0 +1,46 @@
+//! The record of each backup that was taken: its manifest.
+
+use crate::backup::{BackupId, Manifest};
+use crate::engine::{EngineError, Records};
+
+/// The kind of the engine's records that backups are remembered as.
+const RECORD: &str = "backup";
+
+/// Every backup that an engine remembers, oldest first; one that cannot be read is an error.
+pub(crate) fn remembered(engine: &dyn Records) -> Result<Vec<Manifest>, EngineError> {
+    let decode = |(name, bytes): (String, Vec<u8>)| {
+        let text = String::from_utf8_lossy(&bytes);
+        Manifest::decode(&text)
+            .map_err(|error| EngineError::Io(format!("the record of backup {name}: {error}")))
+    };
+    engine.records(RECORD)?.into_iter().map(decode).collect()
+}
+
+/// Remembers a backup, or what became of it since.
+pub(crate) fn remember(engine: &dyn Records, backup: &Manifest) -> Result<(), EngineError> {
+    engine.put_record(RECORD, &backup.id.to_string(), Some(backup.encode().as_bytes()))
+}
+
+/// Forgets a backup. Returns whether it was known.
+pub(crate) fn forget(engine: &dyn Records, id: BackupId) -> Result<bool, EngineError> {
+    let name = id.to_string();
+    let known = engine.records(RECORD)?.iter().any(|(known, _)| *known == name);
+    if known {
+        engine.put_record(RECORD, &name, None)?;
+    }
+    Ok(known)
+}
+
+/// Clears `without` in all remembered manifests: after a restore, deletion IDs may be reused. A manifest that cannot
+/// be read claims nothing anyway.
+pub(crate) fn clear_deletion_claims(engine: &dyn Records) -> Result<(), EngineError> {
+    for (_, bytes) in engine.records(RECORD)? {
+        match Manifest::decode(&String::from_utf8_lossy(&bytes)) {
+            Ok(backup) if !backup.without.is_empty() => {
+                remember(engine, &Manifest { without: Vec::new(), ..backup })?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! The record of the first block ID that was not reserved yet.
+
+use spandrel_block::record;
+
+use crate::engine::{EngineError, Records};
+
+/// The kind of the engine's record.
+pub(crate) const RECORD: &str = "numbers";
+const NAME: &str = "blocks";
+pub(crate) const VERSION: u8 = 1;
+
+pub(crate) fn read(value: &[u8]) -> Result<u64, EngineError> {
+    record::decode(VERSION, value)
+        .map_err(|error| EngineError::Io(format!("the record of block numbers: {error}")))
+}
+
+pub(crate) fn write(engine: &dyn Records, first_free: u64) -> Result<(), EngineError> {
+    let value = record::encode(VERSION, &first_free).map_err(|error| EngineError::Io(error.to_string()))?;
+    engine.put_record(RECORD, NAME, Some(&value))
+}

@@ -1,0 +1,202 @@
+//! Rollups of expired spans: aggregates still add them up.
+//!
+//! A record names the blocks that held the spans, and counts where none of those is in view. So record and commit
+//! need not be one step, and no reader counts a span twice or never. Each is two records of the engine: one that
+//! lists it, and beside it the rows.
+
+use std::collections::HashSet;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use spandrel_block::{BlockId, Hour, LatencySketch, MINUTE, RowFlags, record};
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
+
+use crate::engine::{EngineError, Records};
+use crate::failpoint::{self, Failpoint};
+
+/// Spans of one minute, operation, kind and parenthood.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ExpiredRollupRow {
+    pub(crate) minute: u32,
+    pub(crate) service: String,
+    pub(crate) operation: String,
+    pub(crate) flags: u8,
+    pub(crate) count: u64,
+    pub(crate) errors: u64,
+    pub(crate) latency: LatencySketch,
+}
+
+/// What is listed of a rollup: whose it is, and about when its spans were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExpiredRollup {
+    id: u64,
+    tenant: TenantId,
+    hour: Hour,
+    /// The blocks that held the spans.
+    instead_of: Vec<u64>,
+    first_minute: u32,
+    last_minute: u32,
+}
+
+/// A rollup as it was read.
+type ReadRollup = Result<ExpiredRollup, EngineError>;
+
+/// The kinds of the engine's records: which rollups there are, and (with a name behind it) the rows of one.
+pub(crate) const RECORD: &str = "counted";
+const ROWS_RECORD: &str = "counts-";
+pub(crate) const VERSION: u8 = 1;
+
+// === impl ExpiredRollupRow ===
+
+impl ExpiredRollupRow {
+    /// The first nanosecond of its minute.
+    pub(crate) fn start(&self) -> u64 {
+        u64::from(self.minute).saturating_mul(MINUTE)
+    }
+
+    /// Kind and parent of its spans.
+    pub(crate) fn flags(&self) -> RowFlags {
+        RowFlags(self.flags)
+    }
+
+    /// Whether some of its spans may have started in the range.
+    pub(crate) fn touches(&self, range: &TimeRange) -> bool {
+        range.touches(UnixNanos(self.start()), UnixNanos(self.start().saturating_add(MINUTE - 1)))
+    }
+}
+
+// === impl ExpiredRollup ===
+
+impl ExpiredRollup {
+    /// A rollup of some rows; `None` without any.
+    pub(crate) fn new(
+        id: BlockId,
+        tenant: &TenantId,
+        hour: Hour,
+        blocks: &HashSet<BlockId>,
+        rows: &[ExpiredRollupRow],
+    ) -> Option<Self> {
+        let minutes = || rows.iter().map(|row| row.minute);
+        Some(Self {
+            id: id.0,
+            tenant: tenant.clone(),
+            hour,
+            instead_of: blocks.iter().map(|block| block.0).collect(),
+            first_minute: minutes().min()?,
+            last_minute: minutes().max()?,
+        })
+    }
+
+    /// The number that it shares with no block.
+    pub(crate) fn id(&self) -> BlockId {
+        BlockId(self.id)
+    }
+
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The window that its spans were in.
+    pub(crate) fn hour(&self) -> Hour {
+        self.hour
+    }
+
+    /// The blocks that held its spans.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockId> {
+        self.instead_of.iter().map(|block| BlockId(*block))
+    }
+
+    /// Whether some of its spans may have started in the range.
+    pub(crate) fn touches(&self, range: &TimeRange) -> bool {
+        let begin = u64::from(self.first_minute).saturating_mul(MINUTE);
+        let end = u64::from(self.last_minute).saturating_mul(MINUTE).saturating_add(MINUTE - 1);
+        range.touches(UnixNanos(begin), UnixNanos(end))
+    }
+
+    fn name(&self) -> String {
+        format!("{:016x}", self.id)
+    }
+
+    /// Makes it durable with its rows.
+    pub(crate) fn write(&self, engine: &dyn Records, rows: &[ExpiredRollupRow]) -> Result<(), EngineError> {
+        let unwritable = |error: record::RecordError| EngineError::Io(error.to_string());
+        let listed = record::encode(VERSION, self).map_err(unwritable)?;
+        let rows = record::encode(VERSION, &rows).map_err(unwritable)?;
+        // The list first: what is listed is removed, whatever a kill leaves of it.
+        engine.put_record(RECORD, &self.name(), Some(&listed))?;
+        failpoint::reach(Failpoint::CountsListed);
+        engine.put_record(&rows_kind(&self.name()), "", Some(&rows))?;
+        failpoint::reach(Failpoint::CountsWritten);
+        Ok(())
+    }
+
+    /// Its rows; those that cannot be read as errors.
+    pub(crate) fn rows(
+        &self,
+        engine: &dyn Records,
+    ) -> Result<Vec<Result<Vec<ExpiredRollupRow>, EngineError>>, EngineError> {
+        let rows = engine.records(&rows_kind(&self.name()))?.into_iter();
+        Ok(rows.map(|(_, bytes)| read(&self.name(), &bytes)).collect())
+    }
+
+    /// Removes it with its rows.
+    pub(crate) fn remove(&self, engine: &dyn Records) -> Result<(), EngineError> {
+        remove(engine, &self.name())
+    }
+}
+
+/// Every rollup that is listed, by name; those that cannot be read as errors.
+pub(crate) fn listed(engine: &dyn Records) -> Result<Vec<(String, ReadRollup)>, EngineError> {
+    let listed = engine.records(RECORD)?.into_iter();
+    Ok(listed
+        .map(|(name, bytes)| {
+            let rollup = read(&name, &bytes);
+            (name, rollup)
+        })
+        .collect())
+}
+
+/// The block number that a rollup shares its name with, and the start of the latest minute of its rows, of a rollup
+/// that cannot be read itself.
+pub(crate) fn what_is_left(
+    engine: &dyn Records,
+    name: &str,
+) -> Result<(Option<BlockId>, Option<UnixNanos>), EngineError> {
+    let rows = engine.records(&rows_kind(name))?;
+    let rows = rows.iter().filter_map(|(_, bytes)| read::<Vec<ExpiredRollupRow>>(name, bytes).ok()).flatten();
+    Ok((u64::from_str_radix(name, 16).ok().map(BlockId), rows.map(|row| UnixNanos(row.start())).max()))
+}
+
+/// Removes a rollup by its name.
+pub(crate) fn remove(engine: &dyn Records, name: &str) -> Result<(), EngineError> {
+    engine.put_record(&rows_kind(name), "", None)?;
+    failpoint::reach(Failpoint::CountsDropped);
+    engine.put_record(RECORD, name, None)
+}
+
+/// What is wrong with those that cannot be read. A list without rows is what a kill between the two leaves.
+pub(super) fn unreadable(engine: &dyn Records) -> Result<Vec<EngineError>, EngineError> {
+    let mut found = Vec::new();
+    for (name, listed) in listed(engine)? {
+        found.extend(listed.err());
+        let rows = engine.records(&rows_kind(&name))?;
+        found.extend(rows.iter().filter_map(|(_, bytes)| read::<Vec<ExpiredRollupRow>>(&name, bytes).err()));
+    }
+    Ok(found)
+}
+
+/// The kinds of all records of rollups, the list of them first.
+pub(super) fn kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
+    let listed = engine.records(RECORD)?.into_iter();
+    let rows = listed.map(|(name, _)| rows_kind(&name));
+    Ok(std::iter::once(RECORD.to_owned()).chain(rows).collect())
+}
+
+fn rows_kind(name: &str) -> String {
+    format!("{ROWS_RECORD}{name}")
+}
+
+fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
+    record::decode(VERSION, bytes)
+        .map_err(|error| EngineError::Io(format!("the record of counts {name}: {error}")))
+}

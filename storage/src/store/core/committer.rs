@@ -1,0 +1,114 @@
+//! The one way to the engine's commit, and the numbers that commits and blocks get.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use spandrel_block::{BlockId, Hour};
+use spandrel_proto::UnixNanos;
+
+use super::Core;
+use super::sequences::Sequences;
+use crate::api::AppendError;
+use crate::engine::{Change, EngineError};
+
+/// Gives numbers to blocks and commits, and says whether there may be any more of them.
+pub(crate) struct Committer {
+    next_block: AtomicU64,
+    pub(crate) sequences: Sequences,
+    last_hour: Mutex<Hour>,
+    /// Why a write failed: nothing more is written until a restart.
+    poison: RwLock<Option<String>>,
+    closed: AtomicBool,
+}
+
+// === impl Committer ===
+
+impl Default for Committer {
+    fn default() -> Self {
+        Self {
+            next_block: AtomicU64::new(1),
+            sequences: Sequences::default(),
+            last_hour: Mutex::new(Hour(0)),
+            poison: RwLock::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Committer {
+    /// The next number of a block. None comes twice.
+    pub(crate) fn next_block_id(&self) -> BlockId {
+        BlockId(self.next_block.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Numbers up to this one were given before.
+    pub(crate) fn observe_block_id(&self, block: BlockId) {
+        self.next_block.fetch_max(block.0 + 1, Ordering::Relaxed);
+    }
+
+    /// The number that the next block gets.
+    pub(super) fn first_free_block(&self) -> u64 {
+        self.next_block.load(Ordering::Relaxed)
+    }
+
+    /// The hour of arrival at `now`. The clock may run backwards; hours never do.
+    pub(crate) fn hour_at(&self, now: UnixNanos) -> Hour {
+        self.observe_hour(Hour::of(now))
+    }
+
+    /// Blocks of this hour were written before. Returns the latest such hour.
+    pub(crate) fn observe_hour(&self, hour: Hour) -> Hour {
+        let mut last = self.last_hour.lock();
+        *last = hour.max(*last);
+        *last
+    }
+
+    /// Takes no more appends from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a write has failed, so that nothing more is written until a restart.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.read().is_some()
+    }
+
+    /// Why nothing can be written any more, if so.
+    pub(crate) fn refusal(&self) -> Option<AppendError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Some(AppendError::Closed);
+        }
+        self.poison.read().clone().map(AppendError::Poisoned)
+    }
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Commits a change. What a failed write was about is uncertain, and a lost sync is never tried again: nothing
+    /// more is written until a restart.
+    pub(crate) fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        let result = self.engine.commit(change);
+        if let Err(EngineError::NoSpace(_)) = &result {
+            self.garbage.end_grace();
+        }
+        if let Err(error @ (EngineError::Io(_) | EngineError::Damaged(_) | EngineError::NotFound(_))) =
+            &result
+        {
+            let reason = format!("{error}{}", error.advice());
+            tracing::error!(error = %reason, "a write failed; the store takes no more writes until a restart");
+            *self.committer.poison.write() = Some(reason);
+        }
+        result
+    }
+
+    /// The next number of a block.
+    pub(crate) fn next_block_id(&self) -> BlockId {
+        self.committer.next_block_id()
+    }
+
+    /// The hour of arrival of what arrives now.
+    pub(crate) fn arrival_hour(&self) -> Hour {
+        self.committer.hour_at(self.clock.now())
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything in memory about each tenant: the view of its catalog, and where its fresh traces lie.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+use spandrel_block::{BlockId, RowRange, TraceTable};
+use spandrel_proto::{TenantId, TraceId};
+
+use super::block_reader::BlockEntry;
+use super::deleted_traces::DeletedTraces;
+use super::trace_cardinality::TraceCounter;
+use super::view::View;
+use crate::records::expired_rollups::ExpiredRollup;
+
+/// All tenants that have stored a span, or of which a deletion or a rollup is known.
+#[derive(Default)]
+pub(crate) struct Tenants(RwLock<HashMap<TenantId, Arc<TenantState>>>);
+
+/// Everything in memory about a tenant.
+#[derive(Default)]
+pub(crate) struct TenantState {
+    view: RwLock<Arc<View>>,
+    /// Parts of traces in fresh blocks. Rows of a block leave when its bytes do, so that readers of an older view
+    /// still find them.
+    fresh: DashMap<TraceId, Vec<(BlockId, RowRange)>>,
+    pub(crate) traces: Mutex<TraceCounter>,
+    /// Fresh blocks whose traces could not be read when the store was opened.
+    pub(crate) unindexed: Mutex<Vec<BlockId>>,
+    pub(crate) deleted: DeletedTraces,
+    pub(crate) expired_rollups: RwLock<Vec<Arc<ExpiredRollup>>>,
+}
+
+/// What a part of a trace takes in the map of fresh ones: the first one with the entry and room for more.
+const FIRST_PART_BYTES: u64 = 128;
+const PART_BYTES: u64 = 24;
+
+// === impl Tenants ===
+
+impl Tenants {
+    pub(crate) fn get(&self, tenant: &TenantId) -> Option<Arc<TenantState>> {
+        self.0.read().get(tenant).cloned()
+    }
+
+    pub(crate) fn get_or_new(&self, tenant: &TenantId) -> Arc<TenantState> {
+        match self.get(tenant) {
+            Some(state) => state,
+            None => self.0.write().entry(tenant.clone()).or_default().clone(),
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<(TenantId, Arc<TenantState>)> {
+        self.0.read().iter().map(|(tenant, state)| (tenant.clone(), state.clone())).collect()
+    }
+}
+
+// === impl TenantState ===
+
+impl TenantState {
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.read().clone()
+    }
+
+    /// Adds and removes blocks in one step.
+    pub(crate) fn change(&self, adds: impl IntoIterator<Item = Arc<BlockEntry>>, removes: &[BlockId]) {
+        let mut view = self.view.write();
+        *view = Arc::new(view.changed(adds, removes));
+    }
+
+    /// Makes the traces of a fresh block known, and says about how many bytes that takes. Comes before the
+    /// block is in the view.
+    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
+        let mut counter = self.traces.lock();
+        let mut bytes = 0;
+        for (trace, rows) in traces.entries() {
+            let mut parts = self.fresh.entry(*trace).or_default();
+            bytes += if parts.is_empty() { FIRST_PART_BYTES } else { PART_BYTES };
+            parts.push((block, *rows));
+            counter.add(*trace);
+        }
+        bytes
+    }
+
+    /// Forgets the traces of a block that is gone for good.
+    pub(crate) fn remove_fresh(&self, block: BlockId, traces: &TraceTable) {
+        for (trace, _) in traces.entries() {
+            self.fresh.remove_if_mut(trace, |_, parts| {
+                parts.retain(|(known, _)| *known != block);
+                parts.is_empty()
+            });
+        }
+    }
+
+    /// Tells where fresh parts of a trace lie.
+    pub(crate) fn each_fresh_part(&self, trace: TraceId, mut tell: impl FnMut(BlockId, RowRange)) {
+        if let Some(parts) = self.fresh.get(&trace) {
+            for (block, rows) in parts.iter() {
+                tell(*block, *rows);
+            }
+        }
+    }
+
+    pub(crate) fn fresh_parts(&self, trace: TraceId) -> Vec<(BlockId, RowRange)> {
+        self.fresh.get(&trace).map(|parts| parts.clone()).unwrap_or_default()
+    }
+}

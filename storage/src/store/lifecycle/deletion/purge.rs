@@ -1,0 +1,161 @@
+//! Carries deletions out: spans leave their blocks, and then every file.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use spandrel_block::{BlockId, Hour, RowRange};
+
+use super::Job;
+use crate::api::Damage;
+use crate::cleaning::DeletionId;
+use crate::failpoint::{self, Failpoint};
+use crate::records::deletions;
+use crate::store::core::block_reader::{BlockEntry, BlockError};
+use crate::store::lifecycle::Lifecycle;
+use crate::store::read::merge_iter::SpanRow;
+use crate::store::read::trace_reader::each_row;
+use crate::store::write::replace::RewriteError;
+use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
+
+/// The end of some deletions: no block holds their spans any more.
+pub(super) struct Purge {
+    jobs: Vec<Arc<Job>>,
+    /// Replaced blocks that have to be deleted first.
+    waits_for: HashSet<BlockId>,
+    begun: bool,
+}
+
+// === impl Lifecycle ===
+
+impl Lifecycle {
+    /// Does one step of the deletions that are under way. Returns whether there is more to do at once.
+    pub(crate) fn continue_deletions(&self) -> Result<bool, RewriteError> {
+        let jobs = self.deletions.jobs.lock().clone();
+        let mut purge = self.deletions.purge.lock();
+        let ending = |job: &Arc<Job>| {
+            purge.as_ref().is_some_and(|purge| purge.jobs.iter().any(|known| Arc::ptr_eq(known, job)))
+        };
+        let waiting: Vec<Arc<Job>> = jobs.iter().filter(|job| !ending(job)).cloned().collect();
+        for job in &waiting {
+            if self.delete_from_one_window(job)? {
+                return Ok(true);
+            }
+        }
+        let garbage = &self.core.garbage;
+        if purge.is_none() && !waiting.is_empty() {
+            // Blocks that merges have replaced meanwhile may hold the deleted spans, too.
+            garbage.end_grace();
+            *purge = Some(Purge { jobs: waiting, waits_for: garbage.blocks(), begun: false });
+        }
+        let Some(ending) = purge.as_mut() else { return Ok(false) };
+        if !garbage.blocks().is_disjoint(&ending.waits_for) {
+            // Readers hold them, or did when the last round looked.
+            return Ok(false);
+        }
+        if !ending.begun {
+            failpoint::reach(Failpoint::ErasureUnread);
+        }
+        let done = self.core.engine.purge(!ending.begun)?;
+        ending.begun = true;
+        if !done {
+            return Ok(false);
+        }
+        failpoint::reach(Failpoint::ErasurePurged);
+        for job in &ending.jobs {
+            self.finish_deletion(job)?;
+        }
+        *purge = None;
+        Ok(true)
+    }
+
+    /// Rewrites some of the blocks of a window that hold deleted spans. Returns whether there were any.
+    fn delete_from_one_window(&self, job: &Job) -> Result<bool, RewriteError> {
+        let Some(state) = self.core.tenants.get(&job.tenant) else { return Ok(false) };
+        let _lock = self.lock();
+        let mut unreadable: BTreeMap<Hour, Vec<Arc<BlockEntry>>> = BTreeMap::new();
+        let mut windows: BTreeMap<Hour, Vec<(Arc<BlockEntry>, BlockDisposition)>> = BTreeMap::new();
+        for entry in state.view().iter() {
+            match self.disposition(job, entry) {
+                None => unreadable.entry(entry.key.hour).or_default().push(entry.clone()),
+                Some(BlockDisposition::Stays) => {}
+                Some(other) => windows.entry(entry.key.hour).or_default().push((entry.clone(), other)),
+            }
+        }
+        job.record.lock().damaged_blocks = unreadable.values().map(|blocks| blocks.len() as u64).sum();
+        // A backup from before the damage has them whole.
+        for (hour, blocks) in &unreadable {
+            self.note_commits(job, *hour, blocks.iter())?;
+        }
+        let Some((hour, blocks)) = windows.into_iter().next() else { return Ok(false) };
+        let Some(batch) = RewriteBatch::cut(blocks).into_iter().next() else { return Ok(false) };
+        self.note_commits(job, hour, batch.blocks())?;
+        let snapshot = job.record.lock().snapshot;
+        let goes = |row: &SpanRow| row.sequence <= snapshot && job.traces.contains(&row.key.trace());
+        let prepared = batch.prepare(&self.core, |row| !goes(row))?;
+        let dropped = prepared.dropped;
+        prepared.commit(&self.core)?;
+        failpoint::reach(Failpoint::ErasureRewritten);
+        job.record.lock().spans += dropped;
+        metrics::counter!("spandrel_store_deleted_spans_total").increment(dropped);
+        self.core.recount_traces(&state);
+        Ok(true)
+    }
+
+    /// What a deletion does to a block; `None` when the block cannot be read.
+    pub(super) fn disposition(&self, job: &Job, entry: &Arc<BlockEntry>) -> Option<BlockDisposition> {
+        self.try_disposition(job, entry)
+            .inspect_err(|error| self.core.report_damage(entry, error, &Damage::default()))
+            .unwrap_or_default()
+    }
+
+    fn try_disposition(
+        &self,
+        job: &Job,
+        entry: &Arc<BlockEntry>,
+    ) -> Result<Option<BlockDisposition>, BlockError> {
+        let (core, meta, snapshot) = (&*self.core, &entry.row.meta, job.record.lock().snapshot);
+        if meta.min_sequence > snapshot {
+            return Ok(Some(BlockDisposition::Stays));
+        }
+        if core.is_damaged(entry) {
+            return Ok(None);
+        }
+        let traces = core.reader.traces(entry)?;
+        if meta.max_sequence <= snapshot {
+            return Ok(Some(BlockDisposition::of(&traces, |trace| !job.traces.contains(&trace))));
+        }
+        let goes = |rows: RowRange| {
+            let mut any = false;
+            let looked = each_row(core, entry, rows, |columns, row| {
+                any |= columns.sequence[row] <= snapshot;
+                !any
+            });
+            // Rows that cannot be read have to be looked at when they are rewritten.
+            any || looked.is_err()
+        };
+        let any = traces.entries().iter().any(|(trace, rows)| job.traces.contains(trace) && goes(*rows));
+        Ok(Some(if any { BlockDisposition::Shrinks } else { BlockDisposition::Stays }))
+    }
+
+    fn finish_deletion(&self, job: &Arc<Job>) -> Result<(), RewriteError> {
+        let engine = &*self.core.engine;
+        let lock = self.lock();
+        self.unpin_deleted(job)?;
+        drop(lock);
+        let record = {
+            let mut record = job.record.lock();
+            record.finished = Some(self.core.clock.now());
+            // Locked until it is written: commits that leave meanwhile are noted in the same record.
+            deletions::write(engine, &record)?;
+            record.clone()
+        };
+        failpoint::reach(Failpoint::ErasureDone);
+        deletions::remove_traces(engine, record.id)?;
+        failpoint::reach(Failpoint::ErasureForgotten);
+        self.core.tenants.get_or_new(&job.tenant).deleted.show(&job.traces, record.snapshot);
+        self.deletions.jobs.lock().retain(|known| !Arc::ptr_eq(known, job));
+        let (traces, spans, damaged) = (record.traces, record.spans, record.damaged_blocks);
+        tracing::info!(deletion = %DeletionId(record.id), traces, spans, damaged, "a deletion is done");
+        Ok(self.forget_old_deletions()?)
+    }
+}

@@ -1,0 +1,53 @@
+//! When a block that is being written is full.
+
+use spandrel_block::BlockWriter;
+
+use crate::store::core::config::StoreConfig;
+
+/// Bounds of a block that is being written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SealLimits {
+    rows: u32,
+    bytes: usize,
+}
+
+/// Where the next row belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextRow {
+    OfNewTrace,
+    OfSameTrace,
+}
+
+/// In percent of what one block should know: a reader decodes the whole dictionary, and a sender may name its
+/// attributes as it likes.
+const VOCABULARY_PERCENT: usize = 100;
+/// A trace is cut inside only where it fills a block so many times.
+const INSIDE_TRACE: u32 = 4;
+
+// === impl SealLimits ===
+
+impl SealLimits {
+    pub(crate) fn new(config: &StoreConfig) -> Self {
+        Self { rows: config.sealed_rows, bytes: config.sealed_bytes }
+    }
+
+    /// Whether the block is cut before the next row: between traces or, where one trace fills several blocks, inside.
+    pub(crate) fn is_full(&self, writer: &BlockWriter, next: NextRow) -> bool {
+        let factor = match next {
+            NextRow::OfNewTrace => 1,
+            NextRow::OfSameTrace => INSIDE_TRACE,
+        };
+        writer.rows() >= self.rows * factor
+            || writer.body_bytes() >= self.bytes * factor as usize
+            || writer.vocabulary() >= VOCABULARY_PERCENT * factor as usize
+    }
+}
+
+// === impl NextRow ===
+
+impl NextRow {
+    /// By the trace of the last row.
+    pub(crate) fn after<T: PartialEq>(last: Option<T>, trace: T) -> Self {
+        if last == Some(trace) { Self::OfSameTrace } else { Self::OfNewTrace }
+    }
+}
