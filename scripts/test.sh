@@ -58,6 +58,7 @@ everything() {
     step "format" cargo fmt --all --check
     step "house rules" scripts/checks/tidy.sh
     step "dependency direction" scripts/checks/dependencies.sh
+    step "import circles" scripts/checks/layers.sh
     step "UI: lint" npm_in_ui lint
     step "UI: types" npm_in_ui typecheck
     step "UI: unit tests" npm_in_ui test
