@@ -75,7 +75,7 @@ enum SectionKey {
 #[derive(Clone)]
 enum Source {
     Engine(Arc<Header>),
-    /// Taken over from an older format.
+    /// Converted from an older format.
     Memory(Arc<Header>, Bytes),
 }
 
@@ -165,7 +165,7 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Dictionary, Dictionary::decode(self.section(entry, kind, 0)?)?)
     }
 
-    /// Every format has the same trace table: it is read without taking an old block over.
+    /// The trace table, which is the same in every format: it is read without converting an old block.
     pub(crate) fn traces(&self, entry: &BlockEntry) -> Result<Arc<TraceTable>, BlockError> {
         let key = (entry.key.block.0, SectionKey::Section(SectionKind::Traces), 0);
         if let Some(Part::Traces(traces)) = self.cache.get(&key) {
@@ -189,7 +189,7 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Texts, TextTable::decode(&self.section(entry, kind, 0)?)?)
     }
 
-    /// The part of its filters that knows of a token; `None` for a block that has none.
+    /// The part of its Bloom filters for a token; `None` for a block without filters.
     pub(crate) fn filters(
         &self,
         entry: &BlockEntry,
@@ -222,7 +222,7 @@ impl BlockReader {
         part!(self, entry, kind, number, true, Filters, read()?)
     }
 
-    /// Zone data of its pages; `None` for a block that was written without.
+    /// The zone maps of its pages; `None` for a block that was written without.
     pub(crate) fn zones(&self, entry: &BlockEntry) -> Result<Option<Arc<Vec<PageZone>>>, BlockError> {
         let header = self.header(entry)?;
         if header.is_bare() {
@@ -407,7 +407,7 @@ impl BlockReader {
     }
 
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {
-        // A header that is damaged must not make an engine set memory aside.
+        // A damaged header must not make an engine allocate memory.
         if range.start > range.end || range.end > entry.row.bytes {
             return Err(FormatError::Damaged("header").into());
         }

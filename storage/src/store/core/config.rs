@@ -1,4 +1,4 @@
-//! What can be set about a store, and the clock that it is given.
+//! The configuration of a store, and its clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,9 +38,9 @@ pub struct StoreConfig {
     /// Blocks that one merge reads at the most, each with a page of it in memory. So many spans as fill a merged
     /// block are a bound before that, unless blocks are small.
     pub max_merge_blocks: usize,
-    /// Spans in fresh blocks above which `append` presses back.
+    /// Spans in fresh blocks above which `append` refuses more: back-pressure.
     pub max_unsealed_spans: u64,
-    /// The same for the bytes of memory that know of them: their traces, and filters over their values.
+    /// The same for the memory that fresh blocks take: their traces, and filters over their values.
     pub max_unsealed_bytes: u64,
     /// Rows at which a merged block is cut, at the next trace.
     pub sealed_rows: u32,
@@ -57,13 +57,13 @@ pub struct StoreConfig {
 /// How long traces live that have a certain span.
 #[derive(Debug, Clone)]
 pub struct RetentionRule {
-    /// What the span satisfies.
+    /// The predicate that the span satisfies.
     pub predicate: Predicate,
     /// Age, counted from arrival, at which the span's window lets the trace go.
     pub keep: Duration,
 }
 
-/// What a limit is set to.
+/// The value of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitValue {
     /// Blocks, spans, bytes, or a share in percent, as its name says.

@@ -68,8 +68,7 @@ impl TenantState {
         *view = Arc::new(view.changed(adds, removes));
     }
 
-    /// Makes the traces of a fresh block known, and says about how many bytes that takes. Comes before the
-    /// block is in the view.
+    /// Adds the traces of a fresh block, before the block is in the view. Returns about how many bytes that takes.
     pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
         let mut counter = self.traces.lock();
         let mut bytes = 0;
@@ -92,7 +91,7 @@ impl TenantState {
         }
     }
 
-    /// Tells where fresh parts of a trace lie.
+    /// Visits the fresh parts of a trace.
     pub(crate) fn each_fresh_part(&self, trace: TraceId, mut tell: impl FnMut(BlockId, RowRange)) {
         if let Some(parts) = self.fresh.get(&trace) {
             for (block, rows) in parts.iter() {

@@ -14,7 +14,7 @@ use crate::records::expired_rollups::ExpiredRollupRow;
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 
-/// What tells series apart, as far as grouped by.
+/// The labels of a series, as far as the plan groups by them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Labels {
     service: Option<String>,
@@ -66,7 +66,7 @@ impl Aggregation<'_> {
         let rollups = match core.reader.rollups(entry) {
             Ok(rollups) => rollups,
             Err(error) => {
-                // They say nothing that the columns do not say.
+                // The columns hold the same, and take longer.
                 core.report_damage(entry, &error, &Damage::default());
                 return self.add_rows(core, entry, &labels, None);
             }

@@ -1,4 +1,4 @@
-//! Every matching trace of a range, whole and once, one after the other: what exports are made of.
+//! Scan: every matching trace of a range, whole and once, one after the other. Exports read it.
 //!
 //! A scan holds the blocks of one moment and goes through those that may match, oldest first, as
 //! a search does. A trace lies in many blocks: it is given at the first of them in which a
@@ -36,7 +36,7 @@ struct Scan<'s> {
     done: usize,
     /// Traces that match in the last of these and wait to be given.
     found: VecDeque<TraceId>,
-    /// Blocks that could not be looked at: no trace was given there.
+    /// Blocks that could not be read: no trace was given there.
     skipped: HashSet<BlockId>,
     removed: RemovedSinceSnapshot,
     damage: Damage,

@@ -1,9 +1,9 @@
-//! Finds traces: prune blocks by zone data, then by filter, then by columns; look at spans last.
+//! Search: prunes blocks by zone maps, then pages by Bloom filters and zone maps, then rows by columns, and decodes
+//! spans last.
 //!
-//! *Newest first* goes through the blocks by their latest span start and stops as soon as no block
-//! that is left can hold a trace that belongs in front: a trace starts no later than its matching
-//! span, and that no later than its block's latest start. Every other order compares all matching
-//! traces, up to a named limit.
+//! *Newest first* goes through the blocks by their latest span start and stops as soon as no remaining block can hold
+//! a newer trace: a trace starts no later than its matching span, and that no later than its block's latest start.
+//! Every other order compares all matching traces, up to `max_candidates`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -40,11 +40,11 @@ pub(crate) struct Search<'s> {
     snapshot: u64,
     scanned: Scanned,
     damage: Damage,
-    /// More traces matched than a search compares.
+    /// More traces matched than `max_candidates`.
     cut: bool,
-    /// Where traces lie that were ranked and may be shown.
+    /// The parts of traces that were ranked and may be in the answer.
     found: HashMap<TraceId, Parts>,
-    /// The predicate for the blocks of traces that are shown.
+    /// The predicate prepared for the blocks of traces in the answer.
     prepared: HashMap<BlockId, Arc<BlockPredicate>>,
 }
 
@@ -54,7 +54,7 @@ type Parts = Vec<Part>;
 /// A trace's place in the result: larger comes first.
 type Rank = (u64, TraceId);
 
-/// What the columns say of a whole trace.
+/// A whole trace, summed up from columns.
 #[derive(Default)]
 struct TraceFacts {
     start: Option<u64>,
@@ -80,7 +80,7 @@ pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Resul
 // === impl Search ===
 
 impl<'s> Search<'s> {
-    /// A search that has looked at nothing yet.
+    /// A search before its first block.
     pub(crate) fn begin(
         core: &'s Core,
         tenant: &'s TenantId,
@@ -120,7 +120,7 @@ impl<'s> Search<'s> {
         blocks.sort_by_key(|entry| Reverse(entry.row.meta.max_start));
         let wanted = self.plan.limit + 1;
         let mut seen = HashSet::new();
-        // Traces whose start is not known for certain, by the latest that it can be.
+        // Traces that may have started earlier than their matching span, by the start of that span.
         let mut open: BinaryHeap<Rank> = BinaryHeap::new();
         let mut best: BinaryHeap<Reverse<Rank>> = BinaryHeap::new();
         for (at, entry) in blocks.iter().enumerate() {
@@ -174,7 +174,7 @@ impl<'s> Search<'s> {
         ranks
     }
 
-    /// Blocks that may hold a matching span, by their zone data.
+    /// Blocks that may hold a matching span, by their zone maps.
     pub(crate) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
         let may_match = |entry: &&Arc<BlockEntry>| {
             let meta = &entry.row.meta;
@@ -193,7 +193,7 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// The same, or why the block cannot be looked at.
+    /// The same; an error if the block cannot be read.
     pub(crate) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.core.reader;
         let pages = self.pages_that_may_match(entry)?;
@@ -214,7 +214,7 @@ impl<'s> Search<'s> {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        // A trace that was cut by a page's end was found in both.
+        // A trace that continues on the next page is found in both.
         found.dedup();
         // Deleted spans find nothing, and neither do spans of their traces that have arrived since.
         found.retain(|trace| !self.state.deleted.hides(*trace, entry));
@@ -227,7 +227,7 @@ impl<'s> Search<'s> {
         Ok(dated)
     }
 
-    /// Pages that filters alone do not rule out.
+    /// Pages that may match by the Bloom filters alone.
     fn pages_that_may_match(&self, entry: &BlockEntry) -> Result<Vec<u32>, BlockError> {
         let pages = 0..self.core.reader.pages(entry)? as u32;
         if self.filter.is_open() {
@@ -243,7 +243,7 @@ impl<'s> Search<'s> {
         Ok(left)
     }
 
-    /// Pages that are left by zone data, and by filters now that it is decided what resources say.
+    /// Pages that may match by their zone maps, and by the Bloom filters once resources are evaluated.
     fn pages_left(
         &self,
         entry: &BlockEntry,
@@ -293,7 +293,7 @@ impl<'s> Search<'s> {
             let row_columns = ColumnRow { class: columns.class[row], origin: columns.origin[row], duration };
             predicate.verdict(row_columns, attributes)
         };
-        // Most pages are decided by the columns that every row has.
+        // The columns that every row has decide most pages.
         let rows: Vec<usize> =
             (0..columns.rows()).filter(|row| verdict(*row, &|_| Verdict::Perhaps) != Verdict::No).collect();
         if rows.is_empty() {
@@ -335,8 +335,8 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
-    /// The earliest start of a visible row. Those behind the snapshot do not count, or a trace whose early span came
-    /// late would be sought in the wrong place.
+    /// The earliest start of a visible row. Rows behind the snapshot do not count: a trace whose early span arrives late
+    /// keeps its place.
     fn first_visible(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         let mut first = None;
@@ -356,7 +356,7 @@ impl<'s> Search<'s> {
             self.found.insert(trace, parts.clone());
         }
         let counts = matches!(self.plan.order, Order::MostSpans | Order::MostErrors);
-        // Within a block each span stands once; among several the same may come again.
+        // A block holds each span once; several blocks may hold the same span.
         let mut duplicates = (counts && parts.len() > 1).then(DuplicateDetector::default);
         for (entry, rows) in parts {
             let added = match self.plan.order {
@@ -382,7 +382,7 @@ impl<'s> Search<'s> {
         Some((key, trace))
     }
 
-    /// Adds the start of a part alone.
+    /// Adds the start of a part only.
     fn add_start(
         &self,
         facts: &mut TraceFacts,
@@ -419,7 +419,7 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// Counts spans that columns cannot tell from each other by looking at them.
+    /// Counts spans by decoding them, where columns cannot tell duplicates.
     fn count_once(&self, facts: &mut TraceFacts, trace: TraceId) {
         (facts.spans, facts.errors) = (0, 0);
         let rows = self.traces().merged_rows(trace, &self.damage);
@@ -449,7 +449,7 @@ impl<'s> Search<'s> {
         Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
     }
 
-    /// The summary of a trace from its columns, if they tell it.
+    /// The summary of a trace from its columns; `None` where they do not suffice.
     fn column_summary(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
         // Blocks whose traces are unknown make the answer partial: the rows of the trace tell that.
         if !self.state.unindexed.lock().is_empty() {
@@ -463,7 +463,7 @@ impl<'s> Search<'s> {
         columns.finish()
     }
 
-    /// The predicate made ready for a block, once.
+    /// The predicate prepared for a block, once.
     fn prepared(&mut self, entry: &BlockEntry) -> Result<Arc<BlockPredicate>, BlockError> {
         if let Some(known) = self.prepared.get(&entry.key.block) {
             return Ok(known.clone());
@@ -543,7 +543,7 @@ impl PageTraces {
     }
 }
 
-/// Whether zone data leaves room for a matching span.
+/// Whether a block may hold a matching span by its zone map.
 fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
     let meta = &entry.row.meta;
     match predicate {
@@ -567,7 +567,7 @@ fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
     }
 }
 
-/// Whether one operation of the block has the service and the name that are asked for together.
+/// Whether one operation of the block has both the service and the name of the predicate.
 fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
     let (mut service, mut name) = (None, None);
     for part in parts {

@@ -1,8 +1,7 @@
-//! The summary of a whole trace from the columns of its rows: no span is put together but the root of a
-//! failed trace, and those of which columns cannot say whether they match.
+//! The summary of a whole trace from the columns of its rows. Decodes only the root of a failed trace, and spans of
+//! which columns cannot tell whether they match.
 //!
-//! Where a span may be there twice, columns cannot tell: such a trace is summarised from its spans
-//! (`from_spans.rs`).
+//! Where a span may be stored twice, columns cannot tell: such a trace is summarised from its spans (`from_spans.rs`).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -20,7 +19,7 @@ use crate::store::query::pruning::{BlockPredicate, ColumnRow, Verdict};
 use crate::store::query::summary::from_spans::{MAX_MATCHED_IDS, count_services};
 use crate::store::read::matcher;
 
-/// A trace whose rows are being looked at.
+/// The summary of a trace in the making.
 pub(crate) struct ColumnSummary<'s> {
     reader: &'s BlockReader,
     plan: &'s SearchPlan,
@@ -35,7 +34,7 @@ struct Part {
     dictionary: Arc<Dictionary>,
 }
 
-/// What columns say of a span.
+/// A span, by its columns.
 struct Row {
     start: u64,
     span_id: [u8; 8],
@@ -48,7 +47,7 @@ struct Row {
     matches: bool,
 }
 
-/// No ID of a span, and no empty one either.
+/// A parent ID that is neither empty nor the ID of any span.
 const FOREIGN: &[u8] = &[1];
 
 // === impl ColumnSummary ===
@@ -132,7 +131,7 @@ impl<'s> ColumnSummary<'s> {
     pub(crate) fn finish(mut self) -> Result<Option<TraceSummary>, BlockError> {
         self.rows.sort_by_key(|row| (row.start, row.span_id));
         if self.parts.len() > 1 {
-            // Within a block each span stands once.
+            // A block holds each span once.
             let is_copy = |pair: &[Row]| {
                 (pair[0].start, pair[0].span_id) == (pair[1].start, pair[1].span_id)
                     && pair[0].part != pair[1].part
@@ -193,7 +192,7 @@ impl<'s> ColumnSummary<'s> {
         self.parts[row.part as usize].dictionary.flags(row.class)
     }
 
-    /// Names of its service and of what it did.
+    /// The names of its service and operation.
     fn operation(&self, row: &Row) -> (&str, &str) {
         let dictionary = &self.parts[row.part as usize].dictionary;
         let (service, name) = &dictionary.operations[dictionary.operation(row.class) as usize];

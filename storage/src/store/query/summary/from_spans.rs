@@ -1,5 +1,5 @@
-//! The summary of a whole trace from its spans, and which of them satisfy a predicate. For traces of which
-//! columns do not tell enough (`from_columns.rs`).
+//! The summary of a whole trace from its spans, and which of them satisfy a predicate. For traces that columns do not
+//! suffice for (`from_columns.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 
