@@ -3,7 +3,7 @@
 //!
 //! Not for where the spans go: the caller brings the span processors.
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 use crate::topology::{Instance, SCHEMA_URL, Service};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
@@ -73,12 +73,12 @@ impl Fleet {
     }
 
     /// An instance of the service, as a load balancer chooses it; never `not`, if there is another.
-    pub(crate) fn choose(&self, service: Service, not: Option<Member>, chance: &mut Chance) -> Member {
+    pub(crate) fn choose(&self, service: Service, not: Option<Member>, rng: &mut Rng) -> Member {
         let candidates: Vec<Member> = (0..self.processes.len())
             .filter(|place| self.processes[*place].instance.service == service)
             .map(Member)
             .collect();
-        let drawn = chance.between(0, candidates.len() - 1);
+        let drawn = rng.between(0, candidates.len() - 1);
         match not {
             Some(not) if candidates[drawn] == not => candidates[(drawn + 1) % candidates.len()],
             _ => candidates[drawn],

@@ -4,19 +4,21 @@
 //! with a tracer provider, a resource and a batch exporter of its own, serve simulated customers: pages
 //! with parallel calls, N+1 queries, retries at another instance, late recommendations, searches that
 //! the customer does not wait for, orders whose messages are consumed later, and a batch job. Once every
-//! two minutes a payment instance falls ill for 20 seconds, and the database has a slow spell.
+//! two minutes a payment instance fails for 20 seconds, and the database has a slow spell.
 //!
 //! It begins with the last minute at once, so that there is something to see; after that nothing is
 //! sent before it has happened. With a seed the story repeats; IDs and times never do.
 //!
 //! Not a load generator: it is made to be looked at, not to find limits.
 
-mod chance;
 mod export;
 mod failure;
 mod fleet;
+mod incidents;
 mod live;
+mod message;
 mod protocol;
+mod rng;
 mod scenario;
 mod schedule;
 mod services;
@@ -25,7 +27,6 @@ mod stage;
 #[cfg(test)]
 mod tests;
 mod topology;
-mod weather;
 
 use export::Destination;
 use opentelemetry_otlp::ExporterBuildError;

@@ -1,12 +1,12 @@
 //! The shop on the wall clock: plays what is due, releases the spans that have ended, tells how it
 //! goes, and flushes everything in the end.
 
-use crate::chance::Chance;
 use crate::export::{Counts, Destination, Tally};
 use crate::fleet::Fleet;
+use crate::incidents::Incidents;
+use crate::rng::Rng;
 use crate::schedule::{Schedule, WARM_UP};
 use crate::stage::Stage;
-use crate::weather::Weather;
 use crate::{DemoConfig, DemoError, DemoReport};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::pin::pin;
@@ -63,7 +63,7 @@ impl Shop {
     fn open(config: &DemoConfig, destination: &Destination) -> Result<Self, DemoError> {
         let start = SystemTime::now();
         let fleet = Fleet::start(|_| destination.processor())?;
-        let stage = Stage::new(fleet, Chance::new(config.seed), Weather::since(start - WARM_UP));
+        let stage = Stage::new(fleet, Rng::new(config.seed), Incidents::since(start - WARM_UP));
         let schedule = Schedule::starting(start, config.rate);
         Ok(Self { stage, schedule, tally: destination.tally(), ticked: start })
     }
@@ -74,7 +74,7 @@ impl Shop {
             self.schedule.skip_to(now);
         }
         self.ticked = now;
-        while let Some((at, scene)) = self.schedule.due(now, &mut self.stage.chance) {
+        while let Some((at, scene)) = self.schedule.due(now, &mut self.stage.rng) {
             scene.play(&mut self.stage, at);
         }
         self.stage.release(now);

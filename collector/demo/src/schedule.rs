@@ -2,7 +2,7 @@
 //!
 //! Knows no clock itself: it is asked what is due at a given time, so a test needs no waiting.
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 use crate::scenario::Scene;
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +40,7 @@ impl Schedule {
     }
 
     /// What the shop does next and when, if that is before `now`. Everything in the order of time.
-    pub(crate) fn due(&mut self, now: SystemTime, chance: &mut Chance) -> Option<(SystemTime, Scene)> {
+    pub(crate) fn due(&mut self, now: SystemTime, rng: &mut Rng) -> Option<(SystemTime, Scene)> {
         let at = self.visit.min(self.analytics).min(self.settlement);
         if at > now {
             return None;
@@ -52,8 +52,8 @@ impl Schedule {
             self.analytics += ANALYTICS_EVERY;
             Scene::Analytics
         } else {
-            self.visit += chance.until_next(self.rate_at(at));
-            chance.weighted(Scene::VISITS)
+            self.visit += rng.until_next(self.rate_at(at));
+            rng.weighted(Scene::VISITS)
         };
         Some((at, scene))
     }
@@ -91,8 +91,8 @@ mod tests {
     }
 
     fn all_due(schedule: &mut Schedule, now: SystemTime) -> Vec<(SystemTime, Scene)> {
-        let mut chance = Chance::new(Some(5));
-        std::iter::from_fn(|| schedule.due(now, &mut chance)).collect()
+        let mut rng = Rng::new(Some(5));
+        std::iter::from_fn(|| schedule.due(now, &mut rng)).collect()
     }
 
     fn visits(due: &[(SystemTime, Scene)]) -> usize {

@@ -1,6 +1,6 @@
 //! Who uses the shop: a customer with a session, and the identifiers that spans carry.
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 use crate::stage::Work;
 
 /// A customer on a visit.
@@ -13,17 +13,17 @@ pub(crate) struct Shopper {
 
 impl Shopper {
     /// Somebody who may or may not have signed in.
-    pub(crate) fn passing_by(chance: &mut Chance) -> Self {
-        let signed_in = chance.likely(0.7);
-        let shopper = Self::signed_in(chance);
+    pub(crate) fn passing_by(rng: &mut Rng) -> Self {
+        let signed_in = rng.likely(0.7);
+        let shopper = Self::signed_in(rng);
         if signed_in { shopper } else { Self { user: None, ..shopper } }
     }
 
     /// Somebody with an account.
-    pub(crate) fn signed_in(chance: &mut Chance) -> Self {
-        let currency = chance.weighted([(6, "EUR"), (3, "USD"), (1, "GBP")]);
-        let user = Some(format!("user-{:04}", chance.between(1, 2_000)));
-        Self { user, session: chance.token(), currency }
+    pub(crate) fn signed_in(rng: &mut Rng) -> Self {
+        let currency = rng.weighted([(6, "EUR"), (3, "USD"), (1, "GBP")]);
+        let user = Some(format!("user-{:04}", rng.between(1, 2_000)));
+        Self { user, session: rng.token(), currency }
     }
 
     /// The key of the shopper's cart.
@@ -41,7 +41,7 @@ impl Shopper {
 }
 
 /// One of the products, some more popular than others.
-pub(crate) fn product(chance: &mut Chance) -> String {
-    let highest = if chance.likely(0.5) { 20 } else { 5_000 };
-    format!("sku-{:05}", chance.between(1, highest))
+pub(crate) fn product(rng: &mut Rng) -> String {
+    let highest = if rng.likely(0.5) { 20 } else { 5_000 };
+    format!("sku-{:05}", rng.between(1, highest))
 }

@@ -5,12 +5,12 @@
 //! [`Stage::release`]). So spans leave as they do in life: children before parents, each from its own
 //! instance, and none from the future.
 
-use crate::chance::Chance;
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Member, Scope};
-use crate::protocol::messaging::Message;
+use crate::incidents::Incidents;
+use crate::message::Message;
+use crate::rng::Rng;
 use crate::topology::Service;
-use crate::weather::Weather;
 use opentelemetry::trace::{Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _};
 use opentelemetry::{Context, Key, KeyValue, Value};
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span};
@@ -19,11 +19,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, SystemTime};
 
-/// The shop, its chances, and the spans that have not ended yet.
+/// The shop, its random decisions, and the spans that have not ended yet.
 pub(crate) struct Stage {
     pub(crate) fleet: Fleet,
-    pub(crate) chance: Chance,
-    pub(crate) weather: Weather,
+    pub(crate) rng: Rng,
+    pub(crate) incidents: Incidents,
     /// Messages that wait for the next batch consumer.
     pub(crate) mailbox: Vec<Message>,
     open: BinaryHeap<Reverse<Closing>>,
@@ -72,9 +72,9 @@ struct Closing {
 }
 
 impl Stage {
-    pub(crate) fn new(fleet: Fleet, chance: Chance, weather: Weather) -> Self {
+    pub(crate) fn new(fleet: Fleet, rng: Rng, incidents: Incidents) -> Self {
         let open = BinaryHeap::new();
-        Self { fleet, chance, weather, mailbox: Vec::new(), open, traces: 0, spans: 0, closed: 0 }
+        Self { fleet, rng, incidents, mailbox: Vec::new(), open, traces: 0, spans: 0, closed: 0 }
     }
 
     /// How many traces and spans were started.
@@ -84,17 +84,17 @@ impl Stage {
 
     /// An instance of the service.
     pub(crate) fn choose(&mut self, service: Service) -> Member {
-        self.fleet.choose(service, None, &mut self.chance)
+        self.fleet.choose(service, None, &mut self.rng)
     }
 
     /// An instance of the service that is not `not`.
     pub(crate) fn choose_other(&mut self, service: Service, not: Member) -> Member {
-        self.fleet.choose(service, Some(not), &mut self.chance)
+        self.fleet.choose(service, Some(not), &mut self.rng)
     }
 
     /// A time near this median.
     pub(crate) fn around(&mut self, median_ms: f64) -> Duration {
-        self.chance.around(median_ms)
+        self.rng.around(median_ms)
     }
 
     /// Starts a span in `member` at this simulated time.

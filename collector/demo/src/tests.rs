@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use crate::chance::Chance;
 use crate::fleet::Fleet;
+use crate::incidents::Incidents;
+use crate::rng::Rng;
 use crate::schedule::{Schedule, WARM_UP};
 use crate::stage::Stage;
 use crate::topology::{Instance, Service};
-use crate::weather::Weather;
 use crate::{DemoConfig, DemoError, run, run_with_patience};
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor, SpanData};
@@ -37,12 +37,12 @@ impl Rehearsal {
             Ok::<_, Infallible>(SimpleSpanProcessor::new(exporter))
         })
         .unwrap();
-        let stage = Stage::new(fleet, Chance::new(Some(seed)), Weather::since(start() - WARM_UP));
+        let stage = Stage::new(fleet, Rng::new(Some(seed)), Incidents::since(start() - WARM_UP));
         Self { stage, schedule: Schedule::starting(start(), 10.0), exporters }
     }
 
     fn play_until(&mut self, now: SystemTime) {
-        while let Some((at, scene)) = self.schedule.due(now, &mut self.stage.chance) {
+        while let Some((at, scene)) = self.schedule.due(now, &mut self.stage.rng) {
             scene.play(&mut self.stage, at);
         }
         self.stage.release(now);
@@ -201,7 +201,7 @@ fn orders_carry_their_customer_and_their_worth() {
 }
 
 #[test]
-fn a_payment_instance_falls_ill_and_others_are_tried() {
+fn a_payment_instance_fails_and_others_are_tried() {
     let recorded = five_minutes(5);
     let charges: Vec<_> = recorded
         .iter()
@@ -214,15 +214,18 @@ fn a_payment_instance_falls_ill_and_others_are_tried() {
 
     // The second period begins 60 s after the start, the illness of its instance 20 s later.
     let ill_from = start() + Duration::from_secs(80);
-    let in_illness = |charge: &&&Recorded| {
+    let in_incident = |charge: &&&Recorded| {
         (ill_from..ill_from + Duration::from_secs(20)).contains(&charge.span.start_time)
     };
-    let rate = |ill: bool| {
-        let of_those: Vec<_> =
-            charges.iter().filter(in_illness).filter(|charge| (charge.instance.index == 1) == ill).collect();
+    let rate = |failing: bool| {
+        let of_those: Vec<_> = charges
+            .iter()
+            .filter(in_incident)
+            .filter(|charge| (charge.instance.index == 1) == failing)
+            .collect();
         of_those.iter().filter(|charge| charge.failed()).count() as f64 / of_those.len() as f64
     };
-    assert!(rate(true) > 0.6 && rate(false) < 0.2, "ill {} others {}", rate(true), rate(false));
+    assert!(rate(true) > 0.6 && rate(false) < 0.2, "failing {} others {}", rate(true), rate(false));
 
     let retried = by_trace(&recorded).into_values().any(|spans| {
         let tried: HashSet<_> = spans

@@ -23,7 +23,7 @@ pub(crate) enum Service {
     Cart,
     /// Turns carts into orders.
     Checkout,
-    /// Talks to the bank; one of its instances falls ill now and then.
+    /// Talks to the bank; one of its instances fails now and then.
     Payment,
     /// Counts the stock.
     Inventory,

@@ -22,7 +22,7 @@ pub(crate) struct Deadlock;
 /// Runs a statement that returns or changes so many rows.
 pub(crate) fn sql(stage: &mut Stage, work: &mut Work, statement: &Statement, rows: usize) {
     let mut query = stage.child(work, postgresql_span(statement));
-    let slow = stage.chance.likely(if stage.weather.database_is_slow(query.now) { 0.25 } else { 0.002 });
+    let slow = stage.rng.likely(if stage.incidents.database_is_slow(query.now) { 0.25 } else { 0.002 });
     let factor = if slow { 80.0 } else { 1.0 };
     query.pass(stage.around(statement.median_ms * factor));
     query.set("db.response.returned_rows", rows as i64);
@@ -36,7 +36,7 @@ pub(crate) fn locking_sql(
     statement: &Statement,
     deadlock_probability: f64,
 ) -> Result<(), Deadlock> {
-    if !stage.chance.likely(deadlock_probability) {
+    if !stage.rng.likely(deadlock_probability) {
         sql(stage, work, statement, 1);
         return Ok(());
     }

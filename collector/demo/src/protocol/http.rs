@@ -46,8 +46,8 @@ pub(crate) fn visit(
     handle: impl FnOnce(&mut Stage, &mut Work) -> Answer,
 ) {
     let gateway = stage.choose(Service::Gateway);
-    let client = format!("203.0.113.{}", stage.chance.between(1, 254));
-    let browser = stage.chance.one_of(BROWSERS);
+    let client = format!("203.0.113.{}", stage.rng.between(1, 254));
+    let browser = stage.rng.one_of(BROWSERS);
     let opening = server_span(request, "shop.example").with([
         KeyValue::new("client.address", client),
         KeyValue::new("user_agent.original", browser),

@@ -2,25 +2,16 @@
 //! links to the producers.
 
 use crate::fleet::{Member, Scope};
+use crate::message::Message;
 use crate::stage::{Opening, Parent, Stage, Work};
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{Link, SpanContext, SpanKind};
+use opentelemetry::trace::SpanKind;
 use std::time::SystemTime;
-
-/// A message that was published.
-#[derive(Clone)]
-pub(crate) struct Message {
-    pub(crate) topic: &'static str,
-    pub(crate) published: SystemTime,
-    id: String,
-    partition: String,
-    producer: SpanContext,
-}
 
 /// Publishes a message.
 pub(crate) fn publish(stage: &mut Stage, work: &mut Work, topic: &'static str, key: &str) -> Message {
-    let partition = stage.chance.between(0, 5).to_string();
-    let id = stage.chance.token();
+    let partition = stage.rng.between(0, 5).to_string();
+    let id = stage.rng.token();
     let opening = Opening::new(Scope::Messaging, SpanKind::Producer, format!("send {topic}"))
         .with(common(topic, "send", "send"))
         .with([
@@ -72,7 +63,7 @@ pub(crate) fn process_batch(
             KeyValue::new("messaging.consumer.group.name", group),
             KeyValue::new("messaging.batch.message_count", messages.len() as i64),
         ])
-        .linked_to(messages.iter().map(link));
+        .linked_to(messages.iter().map(Message::link));
     stage.open(member, Parent::None, opening, at)
 }
 
@@ -84,7 +75,7 @@ fn processing(group: &'static str, message: &Message) -> Opening {
             KeyValue::new("messaging.message.id", message.id.clone()),
             KeyValue::new("messaging.destination.partition.id", message.partition.clone()),
         ])
-        .linked_to([link(message)])
+        .linked_to([message.link()])
 }
 
 fn common(topic: &'static str, operation: &'static str, operation_type: &'static str) -> [KeyValue; 6] {
@@ -96,17 +87,4 @@ fn common(topic: &'static str, operation: &'static str, operation_type: &'static
         KeyValue::new("server.address", "kafka.shop.svc.cluster.local"),
         KeyValue::new("server.port", 9092),
     ]
-}
-
-/// The producer's context came in the message's headers: it is remote.
-fn link(message: &Message) -> Link {
-    let producer = &message.producer;
-    let context = SpanContext::new(
-        producer.trace_id(),
-        producer.span_id(),
-        producer.trace_flags(),
-        true,
-        producer.trace_state().clone(),
-    );
-    Link::new(context, vec![KeyValue::new("messaging.message.id", message.id.clone())], 0)
 }

@@ -2,8 +2,9 @@
 //! link to each producer.
 
 use super::checkout::ORDERS;
+use crate::message::Message;
 use crate::protocol::database::{Statement, sql};
-use crate::protocol::messaging::{self, Message};
+use crate::protocol::messaging;
 use crate::stage::Stage;
 use crate::topology::Service;
 use std::time::SystemTime;

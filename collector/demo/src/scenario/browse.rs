@@ -1,14 +1,14 @@
 //! Visits that do not end in an order: looking around, searching, filling a cart.
 
-use crate::chance::Chance;
 use crate::protocol::http::Request;
+use crate::rng::Rng;
 use crate::services::{cart, catalogue, frontend, inventory, recommendation};
 use crate::shopper::{self, Shopper};
 use crate::stage::{FanOut, Stage};
 use std::time::SystemTime;
 
 pub(super) fn home(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::passing_by(&mut stage.chance);
+    let shopper = Shopper::passing_by(&mut stage.rng);
     let request = Request { method: "GET", route: "/", path: "/" };
     frontend::page(stage, &shopper, request, at, |stage, page| {
         let mut fan_out = FanOut::from(page);
@@ -24,8 +24,8 @@ pub(super) fn home(stage: &mut Stage, at: SystemTime) {
 }
 
 pub(super) fn product(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::passing_by(&mut stage.chance);
-    let id = shopper::product(&mut stage.chance);
+    let shopper = Shopper::passing_by(&mut stage.rng);
+    let id = shopper::product(&mut stage.rng);
     let path = format!("/product/{id}");
     let request = Request { method: "GET", route: "/product/{id}", path: &path };
     frontend::page(stage, &shopper, request, at, |stage, page| {
@@ -42,16 +42,16 @@ pub(super) fn product(stage: &mut Stage, at: SystemTime) {
 }
 
 pub(super) fn search(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::passing_by(&mut stage.chance);
-    let query = search_words(&mut stage.chance);
+    let shopper = Shopper::passing_by(&mut stage.rng);
+    let query = search_words(&mut stage.rng);
     let path = format!("/search?q={query}");
     let request = Request { method: "GET", route: "/search", path: &path };
     frontend::page(stage, &shopper, request, at, |stage, page| catalogue::search(stage, page, query));
 }
 
 pub(super) fn cancelled_search(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::passing_by(&mut stage.chance);
-    let query = search_words(&mut stage.chance);
+    let shopper = Shopper::passing_by(&mut stage.rng);
+    let query = search_words(&mut stage.rng);
     let path = format!("/search?q={query}");
     let request = Request { method: "GET", route: "/search", path: &path };
     frontend::page(stage, &shopper, request, at, |stage, page| {
@@ -60,8 +60,8 @@ pub(super) fn cancelled_search(stage: &mut Stage, at: SystemTime) {
 }
 
 pub(super) fn add_to_cart(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::passing_by(&mut stage.chance);
-    let id = shopper::product(&mut stage.chance);
+    let shopper = Shopper::passing_by(&mut stage.rng);
+    let id = shopper::product(&mut stage.rng);
     let request = Request { method: "POST", route: "/cart/items", path: "/cart/items" };
     frontend::page(stage, &shopper, request, at, |stage, page| {
         page.set("app.product.id", id.clone());
@@ -73,7 +73,7 @@ pub(super) fn add_to_cart(stage: &mut Stage, at: SystemTime) {
     });
 }
 
-fn search_words(chance: &mut Chance) -> &'static str {
+fn search_words(rng: &mut Rng) -> &'static str {
     const WORDS: [&str; 6] = ["kettle", "red+shoes", "usb+cable", "garden+chair", "notebook", "lamp"];
-    chance.one_of(WORDS)
+    rng.one_of(WORDS)
 }

@@ -1,9 +1,10 @@
 //! An order: cart, stock and shipping quote, payment with retries; then the consumers of the order.
 
 use crate::failure::{Answer, Failure};
+use crate::message::Message;
 use crate::protocol::database::{Statement, sql};
 use crate::protocol::http::{self, Request};
-use crate::protocol::messaging::{self, Message};
+use crate::protocol::messaging;
 use crate::services::{cart, frontend, inventory, payment, shipping};
 use crate::shopper::Shopper;
 use crate::stage::{FanOut, Stage, Work};
@@ -22,8 +23,8 @@ const INSERT_ORDER: Statement = Statement {
 };
 
 pub(super) fn play(stage: &mut Stage, at: SystemTime) {
-    let shopper = Shopper::signed_in(&mut stage.chance);
-    let order = format!("order-{:07}", stage.chance.between(1, 9_999_999));
+    let shopper = Shopper::signed_in(&mut stage.rng);
+    let order = format!("order-{:07}", stage.rng.between(1, 9_999_999));
     let mut placed = None;
     let page = Request { method: "POST", route: "/checkout", path: "/checkout" };
     frontend::page(stage, &shopper, page, at, |stage, page| {
@@ -109,7 +110,7 @@ fn notify(stage: &mut Stage, message: &Message, order: &str, template: &'static 
     work.set("app.template", template);
     stage.step(&mut work, "render e-mail", |stage, step| step.pass(stage.around(12.0)));
     let send = Request { method: "POST", route: "/v3/messages", path: "/v3/messages" };
-    let rejected = stage.chance.likely(0.02);
+    let rejected = stage.rng.likely(0.02);
     let answer = if rejected { Err(Failure::Unavailable) } else { Ok(()) };
     let sent = http::call_outside(stage, &mut work, "api.mail.example", send, 90.0, answer);
     if let Err(failure) = sent {

@@ -62,7 +62,7 @@ fn lane(stage: &mut Stage, lane: &mut Work) -> usize {
 }
 
 fn settle(stage: &mut Stage, step: &mut Work) -> Result<(), Failure> {
-    step.set("order.id", format!("order-{:07}", stage.chance.between(1, 9_999_999)));
+    step.set("order.id", format!("order-{:07}", stage.rng.between(1, 9_999_999)));
     let answer = payment::capture(stage, step);
     if let Err(failure) = answer {
         step.exception(&failure);

@@ -25,8 +25,8 @@ impl Contents {
 
 /// Reads the cart.
 pub(crate) fn read(stage: &mut Stage, caller: &mut Work, shopper: &Shopper) -> Result<Contents, Failure> {
-    let items = stage.chance.between(1, 6);
-    let total = (items * stage.chance.between(299, 7_999)) as f64 / 100.0;
+    let items = stage.rng.between(1, 6);
+    let total = (items * stage.rng.between(299, 7_999)) as f64 / 100.0;
     let contents = Contents { items, total };
     let request = Request::new(Service::Cart, "shop.cart.v1.Carts/GetCart");
     rpc::call(stage, caller, request, |stage, work| {
@@ -40,7 +40,7 @@ pub(crate) fn read(stage: &mut Stage, caller: &mut Work, shopper: &Shopper) -> R
 
 /// Puts a product into the cart.
 pub(crate) fn add(stage: &mut Stage, caller: &mut Work, shopper: &Shopper, product: &str) -> Answer {
-    let quantity = stage.chance.between(1, 3);
+    let quantity = stage.rng.between(1, 3);
     let request = Request::new(Service::Cart, "shop.cart.v1.Carts/AddItem");
     rpc::call(stage, caller, request, |stage, work| {
         work.set("app.product.id", product.to_owned());

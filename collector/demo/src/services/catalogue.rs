@@ -59,7 +59,7 @@ pub(crate) fn featured(stage: &mut Stage, caller: &mut Work) -> Answer {
 pub(crate) fn product(stage: &mut Stage, caller: &mut Work, id: &str) -> Answer {
     let path = format!("/products/{id}");
     let request = Request { method: "GET", route: "/products/{id}", path: &path };
-    let gone = stage.chance.likely(0.025);
+    let gone = stage.rng.likely(0.025);
     http::call(stage, caller, Service::Catalogue, request, |stage, work| {
         work.set("app.product.id", id.to_owned());
         if !gone && cached(stage, work, &format!("product:{id}")) {
@@ -81,9 +81,9 @@ pub(crate) fn search(stage: &mut Stage, caller: &mut Work, query: &str) -> Answe
     let path = format!("/products?q={query}");
     let request = Request { method: "GET", route: "/products", path: &path };
     http::call(stage, caller, Service::Catalogue, request, |stage, work| {
-        let results = stage.chance.between(8, 40);
+        let results = stage.rng.between(8, 40);
         sql(stage, work, &SEARCH, results);
-        if stage.chance.likely(0.3) {
+        if stage.rng.likely(0.3) {
             for _ in 0..results {
                 sql(stage, work, &PRICE, 1);
                 work.pass(stage.around(0.1));
@@ -111,7 +111,7 @@ pub(crate) fn cancelled_search(stage: &mut Stage, caller: &mut Work, query: &str
 /// Looks into the cache, which knows most of what it is asked for.
 fn cached(stage: &mut Stage, work: &mut Work, key: &str) -> bool {
     redis(stage, work, "GET", format!("GET {key}"));
-    let hit = stage.chance.likely(0.7);
+    let hit = stage.rng.likely(0.7);
     work.set("app.cache.hit", hit);
     hit
 }

@@ -29,7 +29,7 @@ pub(crate) fn page(
 }
 
 fn render(stage: &mut Stage, page: &mut Work) -> Answer {
-    let broken = stage.chance.likely(0.004);
+    let broken = stage.rng.likely(0.004);
     let answer = stage.step(page, "render page", |stage, step| {
         step.pass(stage.around(6.0));
         if !broken {

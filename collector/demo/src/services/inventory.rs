@@ -74,7 +74,7 @@ pub(crate) fn release(stage: &mut Stage, caller: &mut Work) -> Answer {
 
 fn transaction(stage: &mut Stage, step: &mut Work, products: usize) -> Result<Answer, Deadlock> {
     locking_sql(stage, step, &LOCK, 0.03)?;
-    if stage.chance.likely(0.02) {
+    if stage.rng.likely(0.02) {
         step.exception(&Failure::OutOfStock);
         return Ok(Err(Failure::OutOfStock));
     }

@@ -1,11 +1,11 @@
-//! Payment: several instances that talk to a bank. When one of them falls ill it loses its connections
+//! Payment: several instances that talk to a bank. When one of them fails it loses its connections
 //! to the bank, and its callers try another instance.
 
-use crate::chance::millis;
 use crate::failure::{Answer, Failure};
 use crate::protocol::database::{Statement, sql};
 use crate::protocol::http;
 use crate::protocol::rpc::{self, Request};
+use crate::rng::millis;
 use crate::stage::{Stage, Work};
 use crate::topology::Service;
 use opentelemetry::KeyValue;
@@ -73,7 +73,7 @@ pub(crate) fn capture(stage: &mut Stage, caller: &mut Work) -> Answer {
 fn authorise(stage: &mut Stage, work: &mut Work) -> Answer {
     sql(stage, work, &INSERT, 1);
     reach_the_bank(stage, work)?;
-    let declined = stage.chance.likely(0.04);
+    let declined = stage.rng.likely(0.04);
     let answer = if declined { Err(Failure::Declined) } else { Ok(()) };
     let answer = http::call_outside(stage, work, BANK, AUTHORISE, 110.0, answer);
     if let Err(failure) = answer {
@@ -84,13 +84,13 @@ fn authorise(stage: &mut Stage, work: &mut Work) -> Answer {
     answer
 }
 
-/// An instance that is ill hardly ever gets a connection, and sometimes chokes on half an answer.
+/// A failing instance hardly ever gets a connection, and sometimes chokes on half an answer.
 fn reach_the_bank(stage: &mut Stage, work: &mut Work) -> Answer {
-    let ill = stage.weather.ill_payment_instance(work.now, Service::Payment.instance_count());
-    let is_ill = ill == Some(stage.fleet.instance(work.member).index);
-    let failure = if stage.chance.likely(if is_ill { 0.70 } else { 0.006 }) {
+    let failing = stage.incidents.failing_payment_instance(work.now, Service::Payment.instance_count());
+    let fails = failing == Some(stage.fleet.instance(work.member).index);
+    let failure = if stage.rng.likely(if fails { 0.70 } else { 0.006 }) {
         Failure::Unavailable
-    } else if stage.chance.likely(if is_ill { 0.60 } else { 0.002 }) {
+    } else if stage.rng.likely(if fails { 0.60 } else { 0.002 }) {
         Failure::BadAnswer
     } else {
         return Ok(());

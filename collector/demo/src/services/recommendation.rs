@@ -1,8 +1,8 @@
 //! Recommendations: nice to have, and not always in time. Pages are shown without them.
 
-use crate::chance::millis;
 use crate::protocol::database::{Statement, sql};
 use crate::protocol::rpc::{self, Request};
+use crate::rng::millis;
 use crate::stage::{Stage, Work};
 use crate::topology::Service;
 use opentelemetry::KeyValue;
@@ -20,7 +20,7 @@ const BOUGHT_TOGETHER: Statement = Statement {
 pub(crate) fn suggest(stage: &mut Stage, caller: &mut Work) {
     let request = Request::new(Service::Recommendation, "shop.recommendation.v1.Recommendations/Suggest")
         .within(millis(DEADLINE_MS));
-    let cold_model = stage.chance.likely(0.05);
+    let cold_model = stage.rng.likely(0.05);
     let answer = rpc::call(stage, caller, request, |stage, work| {
         sql(stage, work, &BOUGHT_TOGETHER, 40);
         stage.step(work, "rank candidates", |stage, step| {

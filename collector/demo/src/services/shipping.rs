@@ -38,7 +38,7 @@ pub(crate) fn quote(stage: &mut Stage, caller: &mut Work) -> Answer {
 /// Packs what was ordered.
 pub(crate) fn pack(stage: &mut Stage, work: &mut Work) -> Answer {
     stage.step(work, "pack parcel", |stage, step| step.pass(stage.around(25.0)));
-    let carrier_is_down = stage.chance.likely(0.03);
+    let carrier_is_down = stage.rng.likely(0.03);
     let answer = if carrier_is_down { Err(Failure::Unavailable) } else { Ok(()) };
     http::call_outside(stage, work, CARRIER, LABELS, 180.0, answer)?;
     sql(stage, work, &PARCEL, 1);

@@ -1,4 +1,4 @@
-//! Seeded chance: every random decision of the demo is drawn here, so that one seed tells one story.
+//! The demo's random number generator. All random decisions are drawn from it, so that a seed repeats a run.
 //!
 //! Not for IDs: trace and span IDs come from the SDK's own generator, or two runs with the same seed
 //! would send different spans under the same IDs.
@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 /// A source of decisions.
-pub(crate) struct Chance(fastrand::Rng);
+pub(crate) struct Rng(fastrand::Rng);
 
-impl Chance {
+impl Rng {
     /// Repeats the decisions of every other source with this seed; without one, no two are alike.
     pub(crate) fn new(seed: Option<u64>) -> Self {
         Self(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed))
@@ -76,8 +76,8 @@ mod tests {
     #[test]
     fn the_same_seed_draws_the_same() {
         let draw = |seed| {
-            let mut chance = Chance::new(Some(seed));
-            (chance.token(), chance.between(0, 1000), chance.around(10.0), chance.until_next(3.0))
+            let mut rng = Rng::new(Some(seed));
+            (rng.token(), rng.between(0, 1000), rng.around(10.0), rng.until_next(3.0))
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn times_have_the_given_median_and_a_heavy_tail() {
-        let mut chance = Chance::new(Some(1));
-        let mut times: Vec<_> = (0..10_000).map(|_| chance.around(100.0)).collect();
+        let mut rng = Rng::new(Some(1));
+        let mut times: Vec<_> = (0..10_000).map(|_| rng.around(100.0)).collect();
         times.sort();
         assert!((millis(95.0)..millis(105.0)).contains(&times[5_000]), "median {:?}", times[5_000]);
         assert!(times[9_950] > millis(300.0), "p99.5 {:?}", times[9_950]);
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn weights_are_kept() {
-        let mut chance = Chance::new(Some(1));
-        let often = (0..4_000).filter(|_| chance.weighted([(1, 'a'), (3, 'b')]) == 'b').count();
+        let mut rng = Rng::new(Some(1));
+        let often = (0..4_000).filter(|_| rng.weighted([(1, 'a'), (3, 'b')]) == 'b').count();
         assert!((2_850..3_150).contains(&often), "{often} of 4000 with a weight of 3 in 4");
     }
 }
