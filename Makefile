@@ -33,7 +33,7 @@ fmt: ## Format Rust and TypeScript
 fuzz: ## Fuzz the decoders for SECONDS each (default 60)
 	@scripts/fuzz.sh $${SECONDS_EACH:-60}
 
-bench: ## Measure a real server against its bars, at 1M and 5M spans (PROFILE=0: without a flame graph)
+bench: ## Measure a real server against its targets, at 1M and 5M spans (PROFILE=0: without a flame graph)
 	@scripts/bench.sh $(ARGS)
 
 picture: build ## Take the README's picture again: a trace of the demo in the web UI

@@ -1,14 +1,14 @@
-//! Two reports beside each other: what has become of each figure.
+//! Two reports beside each other: what has become of each measurement.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use crate::Failure;
-use crate::figures::{self, shown};
 use crate::report::Report;
+use crate::results::{self, shown};
 
-/// A table of all figures that both reports have, with the second divided by the first.
+/// A table of all results that both reports have, with the second divided by the first.
 pub(crate) fn compare(before: &Path, after: &Path) -> Result<String, Failure> {
     Ok(table(&read(before)?, &read(after)?)?)
 }
@@ -23,15 +23,18 @@ fn table(before: &Report, after: &Report) -> Result<String, std::fmt::Error> {
     let mut out = format!("before: {}\nafter:  {}\n", before.conditions, after.conditions);
     for size in &after.sizes {
         let Some(same) = before.sizes.iter().find(|old| old.spans == size.spans) else { continue };
-        let title = format!("{} spans", figures::spans(size.spans));
+        let title = format!("{} spans", results::spans(size.spans));
         writeln!(out, "\n{title:<50}{:>14}{:>14}{:>16}", "before", "after", "after / before")?;
         for section in &size.sections {
-            for figure in &section.figures {
-                let Some(old) = same.figure(&section.title, &figure.name) else { continue };
-                let ratio =
-                    if old.value == 0.0 { String::new() } else { format!("{:.3}", figure.value / old.value) };
-                let (old, new) = (shown(old.value), shown(figure.value));
-                writeln!(out, "  {:<48}{old:>14}{new:>14}{ratio:>16}", figure.name)?;
+            for measurement in &section.results {
+                let Some(old) = same.measurement(&section.title, &measurement.name) else { continue };
+                let ratio = if old.value == 0.0 {
+                    String::new()
+                } else {
+                    format!("{:.3}", measurement.value / old.value)
+                };
+                let (old, new) = (shown(old.value), shown(measurement.value));
+                writeln!(out, "  {:<48}{old:>14}{new:>14}{ratio:>16}", measurement.name)?;
             }
         }
     }
@@ -44,7 +47,7 @@ mod tests {
     use crate::report::tests::report;
 
     #[test]
-    fn figures_are_compared_size_by_size() {
+    fn results_are_compared_size_by_size() {
         let (before, mut after) = (report([2.0, 4.0]), report([3.0, 4.0]));
         after.sizes.remove(1);
         let table = table(&before, &after).unwrap();

@@ -55,7 +55,7 @@ pub(crate) struct Flags {
     /// Spans to send for that, to a server of its own
     #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
     pub(crate) profile_spans: u64,
-    /// Measure nothing: print how the figures of the second report relate to those of the first
+    /// Measure nothing: print how the results of the second report relate to those of the first
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     pub(crate) compare: Vec<PathBuf>,
     /// Flags for the server, behind `--`

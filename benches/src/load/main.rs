@@ -5,28 +5,28 @@
 //! cargo run --release -p spandrel-benches -- --binary target/release/spandrel --sizes 100k
 //! ```
 //!
-//! It measures, checks every answer, and compares with the bars. A bar that is not met is printed, not
+//! It measures, checks every answer, and compares with the targets. A target that is not met is printed, not
 //! an error: on a busy machine everything is slow. A wrong answer or a lost span is an error.
 
-mod bars;
-mod beside;
 mod client;
 mod compare;
 mod exporter;
-mod facts;
-mod figures;
 mod flags;
+mod ground_truth;
 mod ingest;
+mod interleaved;
 mod latencies;
 mod machine;
+mod mixed_load;
 mod process;
 mod profile;
 mod questions;
 mod report;
+mod results;
 mod run;
 mod server;
 mod size;
-mod turns;
+mod targets;
 
 use std::error::Error;
 use std::fs;

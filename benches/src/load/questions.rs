@@ -10,13 +10,13 @@ use spandrel_benches::corpus::KnownTrace;
 use spandrel_proto::{TraceId, UnixNanos};
 
 use crate::Failure;
-use crate::bars;
 use crate::client::Connection;
-use crate::facts::Facts;
-use crate::figures::Figure;
+use crate::ground_truth::GroundTruth;
 use crate::latencies::Latencies;
 use crate::machine::Meter;
+use crate::results::Measurement;
 use crate::server::Server;
+use crate::targets;
 
 /// A kind of question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Asker<'a> {
     server: &'a Server,
     connection: Connection,
-    facts: &'a Facts,
+    ground_truth: &'a GroundTruth,
     /// Since when there are spans.
     since: UnixNanos,
     rng: Rng,
@@ -129,16 +129,16 @@ impl Kind {
         }
     }
 
-    /// Puts the bar to the percentile that it is meant for.
-    fn with_bars(self, [p50, p95, p99]: [Figure; 3]) -> Vec<Figure> {
+    /// Puts the target to the percentile that it is meant for.
+    fn with_target(self, [p50, p95, p99]: [Measurement; 3]) -> Vec<Measurement> {
         match self {
             // How it grows is asked by turns.
-            Self::UsualTrace => vec![p50, p95, p99.at_most(bars::TRACE_P99)],
+            Self::UsualTrace => vec![p50, p95, p99.at_most(targets::TRACE_P99)],
             Self::AnyTrace | Self::Newest => vec![p50, p95, p99],
-            Self::LargestTrace => vec![p50, p95.at_most(bars::LARGE_TRACE)],
-            Self::AbsentValue => vec![p50, p95.at_most(bars::ABSENT_P95)],
+            Self::LargestTrace => vec![p50, p95.at_most(targets::LARGE_TRACE)],
+            Self::AbsentValue => vec![p50, p95.at_most(targets::ABSENT_P95)],
             Self::RareValue | Self::Service | Self::Operation | Self::Failed => {
-                vec![p50, p95.at_most(bars::SEARCH_P95)]
+                vec![p50, p95.at_most(targets::SEARCH_P95)]
             }
         }
     }
@@ -149,17 +149,17 @@ impl Kind {
 impl<'a> Asker<'a> {
     pub(crate) async fn new(
         server: &'a Server,
-        facts: &'a Facts,
+        ground_truth: &'a GroundTruth,
         since: UnixNanos,
         seed: u64,
     ) -> Result<Self, Failure> {
         let connection = server.connect().await?;
-        Ok(Self { server, connection, facts, since, rng: Rng::with_seed(seed) })
+        Ok(Self { server, connection, ground_truth, since, rng: Rng::with_seed(seed) })
     }
 
     /// Everything that was just acknowledged is found, by ID and by search.
     pub(crate) async fn check_newest(&mut self) -> Result<(), Failure> {
-        for trace in &self.facts.newest {
+        for trace in &self.ground_truth.newest {
             self.ask_once(&trace_by_id(*trace)).await?;
             if let Some(order) = trace.order {
                 let question = self.search_order(&order.to_string(), Expected::Only(*trace));
@@ -170,7 +170,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Asks questions of one kind until there were enough.
-    pub(crate) async fn ask(&mut self, kind: Kind, bounds: Bounds) -> Result<Vec<Figure>, Failure> {
+    pub(crate) async fn ask(&mut self, kind: Kind, bounds: Bounds) -> Result<Vec<Measurement>, Failure> {
         self.warm_up(kind).await?;
         let meter = Meter::start(self.server.pid);
         let mut times = Vec::new();
@@ -185,16 +185,18 @@ impl<'a> Asker<'a> {
         }
         let cpu_ms = meter.spent().server.as_secs_f64() * 1e3 / times.len().max(1) as f64;
         let name = kind.name();
-        let mut figures = kind.with_bars(Figure::percentiles(name, &Latencies::of(times)));
-        figures.extend(slowest(kind, by_about));
-        figures.push(Figure::new(format!("{name}, server CPU ms"), cpu_ms));
-        Ok(figures)
+        let mut results = kind.with_target(Measurement::percentiles(name, &Latencies::of(times)));
+        results.extend(slowest(kind, by_about));
+        results.push(Measurement::new(format!("{name}, server CPU ms"), cpu_ms));
+        Ok(results)
     }
 
     /// Asks questions of a kind that do not count.
     pub(crate) async fn warm_up(&mut self, kind: Kind) -> Result<(), Failure> {
         let questions = match kind {
-            Kind::UsualTrace | Kind::AnyTrace => WARM_UP + (self.facts.spans / SPANS_OF_WARM_UP) as usize,
+            Kind::UsualTrace | Kind::AnyTrace => {
+                WARM_UP + (self.ground_truth.spans / SPANS_OF_WARM_UP) as usize
+            }
             _ => WARM_UP,
         };
         for at in 0..questions {
@@ -211,13 +213,13 @@ impl<'a> Asker<'a> {
 
     /// The next question of a kind, which was asked so many times before.
     fn question(&mut self, kind: Kind, at: usize) -> Question {
-        let facts = self.facts;
+        let ground_truth = self.ground_truth;
         match kind {
-            Kind::UsualTrace => trace_by_id(facts.usual(&mut self.rng)),
-            Kind::AnyTrace => trace_by_id(facts.any(&mut self.rng)),
-            Kind::LargestTrace => trace_by_id(facts.largest),
+            Kind::UsualTrace => trace_by_id(ground_truth.usual(&mut self.rng)),
+            Kind::AnyTrace => trace_by_id(ground_truth.any(&mut self.rng)),
+            Kind::LargestTrace => trace_by_id(ground_truth.largest),
             Kind::RareValue => {
-                let trace = facts.with_order(&mut self.rng);
+                let trace = ground_truth.with_order(&mut self.rng);
                 let order = trace.order.map_or_else(String::new, |order| order.to_string());
                 self.search_order(&order, Expected::Only(trace))
             }
@@ -227,11 +229,11 @@ impl<'a> Asker<'a> {
                 self.search_order(&absent, Expected::Nothing)
             }
             Kind::Service => {
-                let service = facts.services[at % facts.services.len()];
+                let service = ground_truth.services[at % ground_truth.services.len()];
                 search_hour(&format!("{{ resource.service.name = \"{service}\" }}"), Some(service.to_owned()))
             }
             Kind::Operation => {
-                let operation = &facts.operations[at % facts.operations.len()];
+                let operation = &ground_truth.operations[at % ground_truth.operations.len()];
                 let (service, name) = (operation.service, &operation.name);
                 let query = format!("{{ resource.service.name = \"{service}\" && name = \"{name}\" }}");
                 search_hour(&query, Some(format!("{service}: {name}")))
@@ -255,7 +257,7 @@ impl<'a> Asker<'a> {
             let text = String::from_utf8_lossy(&answer.body);
             return Err(format!("{path} was answered by {}: {text}", answer.status).into());
         }
-        let lookup = |id: &str| self.facts.trace(id.parse::<TraceId>().ok()?).copied();
+        let lookup = |id: &str| self.ground_truth.trace(id.parse::<TraceId>().ok()?).copied();
         check(&answer.body, &question.expected, lookup)
             .map_err(|why| format!("{path} was answered wrongly: {why}"))?;
         Ok(took)
@@ -263,14 +265,14 @@ impl<'a> Asker<'a> {
 }
 
 /// The slowest of the things that a kind of question was about.
-fn slowest(kind: Kind, by_about: BTreeMap<String, Vec<Duration>>) -> Option<Figure> {
+fn slowest(kind: Kind, by_about: BTreeMap<String, Vec<Duration>>) -> Option<Measurement> {
     let p95 = |times| Latencies::of(times).p95_ms;
     let (about, p95) = by_about
         .into_iter()
         .map(|(about, times)| (about, p95(times)))
         .max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     let name = format!("{}, slowest, p95 ms", kind.name());
-    Some(Figure::new(name, p95).at_most(bars::SEARCH_P95).note(Some(about)))
+    Some(Measurement::new(name, p95).at_most(targets::SEARCH_P95).note(Some(about)))
 }
 
 fn trace_by_id(trace: KnownTrace) -> Question {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{self, Figure, shown};
+use crate::results::{self, Measurement, shown};
 use crate::size::SizeReport;
 
 /// Everything that a run has found out.
@@ -15,7 +15,7 @@ pub(crate) struct Report {
     pub(crate) sizes: Vec<SizeReport>,
 }
 
-/// What the figures depend on.
+/// What the results depend on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Conditions {
     pub(crate) cpu_model: String,
@@ -27,7 +27,7 @@ pub(crate) struct Conditions {
 }
 
 const NAME: usize = 50;
-const BAR: usize = 8;
+const TARGET: usize = 8;
 const CELL: usize = 18;
 
 // === the table ===
@@ -36,16 +36,19 @@ impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, more)) = self.sizes.split_first() else { return Ok(()) };
         writeln!(f, "spandrel {}, {}", first.version, self.conditions)?;
-        let sizes = self.sizes.iter().map(|size| figures::spans(size.spans));
+        let sizes = self.sizes.iter().map(|size| results::spans(size.spans));
         let grown = more.iter().map(|size| growth_name(first, size));
         let heads: String = sizes.chain(grown).map(|name| cell(&name, None)).collect();
-        writeln!(f, "{}", format!("\n{:<NAME$}{:>BAR$}{heads}", "", "bar").trim_end())?;
+        writeln!(f, "{}", format!("\n{:<NAME$}{:>TARGET$}{heads}", "", "target").trim_end())?;
         for section in &first.sections {
             writeln!(f, "\n{}", section.title)?;
-            for figure in &section.figures {
-                let figures: Vec<_> =
-                    self.sizes.iter().filter_map(|size| size.figure(&section.title, &figure.name)).collect();
-                write_row(f, &figures)?;
+            for measurement in &section.results {
+                let results: Vec<_> = self
+                    .sizes
+                    .iter()
+                    .filter_map(|size| size.measurement(&section.title, &measurement.name))
+                    .collect();
+                write_row(f, &results)?;
             }
         }
         self.write_summary(f)
@@ -54,16 +57,16 @@ impl Display for Report {
 
 impl Report {
     fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = || self.sizes.iter().flat_map(|size| &size.sections).flat_map(|section| &section.figures);
-        let (met, with_bar) = (
-            all().filter_map(Figure::is_met).filter(|met| *met).count(),
-            all().filter_map(Figure::is_met).count(),
+        let all = || self.sizes.iter().flat_map(|size| &size.sections).flat_map(|section| &section.results);
+        let (met, with_target) = (
+            all().filter_map(Measurement::is_met).filter(|met| *met).count(),
+            all().filter_map(Measurement::is_met).count(),
         );
-        writeln!(f, "\n{met} of {with_bar} figures with a bar meet it")?;
+        writeln!(f, "\n{met} of {with_target} results meet their target")?;
         for size in &self.sizes {
-            for figure in size.sections.iter().flat_map(|section| &section.figures) {
-                if let Some(note) = &figure.note {
-                    writeln!(f, "  {}, {}: {note}", figures::spans(size.spans), figure.name)?;
+            for measurement in size.sections.iter().flat_map(|section| &section.results) {
+                if let Some(note) = &measurement.note {
+                    writeln!(f, "  {}, {}: {note}", results::spans(size.spans), measurement.name)?;
                 }
             }
         }
@@ -71,17 +74,17 @@ impl Report {
     }
 }
 
-/// One figure at each size, and how much it has grown from the first to each other.
-fn write_row(f: &mut fmt::Formatter<'_>, figures: &[&Figure]) -> fmt::Result {
-    let Some((first, more)) = figures.split_first() else { return Ok(()) };
-    let bar = first.at_most.map(shown).unwrap_or_default();
-    let cells = figures.iter().map(|figure| cell(&shown(figure.value), figure.is_met()));
-    let growth = more.iter().filter(|_| first.value > 0.0).map(|figure| {
-        let times = figure.value / first.value;
-        cell(&format!("x {times:.2}"), first.growth_at_most.map(|bar| times <= bar))
+/// One measurement at each size, and how much it has grown from the first to each other.
+fn write_row(f: &mut fmt::Formatter<'_>, results: &[&Measurement]) -> fmt::Result {
+    let Some((first, more)) = results.split_first() else { return Ok(()) };
+    let target = first.at_most.map(shown).unwrap_or_default();
+    let cells = results.iter().map(|measurement| cell(&shown(measurement.value), measurement.is_met()));
+    let growth = more.iter().filter(|_| first.value > 0.0).map(|measurement| {
+        let times = measurement.value / first.value;
+        cell(&format!("x {times:.2}"), first.growth_at_most.map(|target| times <= target))
     });
     let name = format!("  {}", first.name);
-    let line = format!("{name:<NAME$}{bar:>BAR$}{}", cells.chain(growth).collect::<String>());
+    let line = format!("{name:<NAME$}{target:>TARGET$}{}", cells.chain(growth).collect::<String>());
     writeln!(f, "{}", line.trim_end())
 }
 
@@ -96,7 +99,7 @@ fn cell(value: &str, is_met: Option<bool>) -> String {
 }
 
 fn growth_name(first: &SizeReport, other: &SizeReport) -> String {
-    format!("{}->{}", figures::spans(first.spans), figures::spans(other.spans))
+    format!("{}->{}", results::spans(first.spans), results::spans(other.spans))
 }
 
 impl Display for Conditions {
@@ -113,26 +116,26 @@ impl Display for Conditions {
 // === impl SizeReport ===
 
 impl SizeReport {
-    /// A figure by its name.
-    pub(crate) fn figure(&self, section: &str, name: &str) -> Option<&Figure> {
+    /// A measurement by its name.
+    pub(crate) fn measurement(&self, section: &str, name: &str) -> Option<&Measurement> {
         let section = self.sections.iter().find(|found| found.title == section)?;
-        section.figures.iter().find(|figure| figure.name == name)
+        section.results.iter().find(|measurement| measurement.name == name)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::figures::Section;
+    use crate::results::Section;
 
-    /// A report of two sizes with one figure.
+    /// A report of two sizes with one measurement.
     pub(crate) fn report(values: [f64; 2]) -> Report {
         let size = |spans, value| SizeReport {
             spans,
             version: "1".to_owned(),
             sections: vec![Section::new(
                 "Questions",
-                vec![Figure::new("trace, p99 ms", value).at_most(4.0).grows_at_most(1.5)],
+                vec![Measurement::new("trace, p99 ms", value).at_most(4.0).grows_at_most(1.5)],
             )],
         };
         let conditions = Conditions {
@@ -147,12 +150,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_table_says_which_bars_are_met() {
+    fn the_table_says_which_targets_are_met() {
         let table = report([3.0, 4.5]).to_string();
         let row = table.lines().find(|line| line.contains("trace, p99 ms")).unwrap();
         let words: Vec<_> = row.split_whitespace().collect();
         assert_eq!(words, "trace, p99 ms 4 3 met 4.50 NOT MET x 1.50 met".split(' ').collect::<Vec<_>>());
-        assert!(table.contains("1 of 2 figures"), "{table}");
+        assert!(table.contains("1 of 2 results"), "{table}");
         assert!(table.contains("1M->5M"), "{table}");
     }
 }

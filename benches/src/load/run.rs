@@ -3,27 +3,27 @@
 use fastrand::Rng;
 
 use crate::Failure;
-use crate::figures;
 use crate::flags::{Flags, Protocol};
+use crate::interleaved;
 use crate::machine;
 use crate::report::{Conditions, Report};
+use crate::results;
 use crate::say;
 use crate::size;
-use crate::turns;
 
 /// Measures as the flags say.
 pub(crate) async fn measure(flags: &Flags) -> Result<Report, Failure> {
     let seed = flags.seed.unwrap_or_else(|| Rng::new().u64(..));
     let (mut sizes, mut stores) = (Vec::new(), Vec::new());
     for (spans, nth) in flags.sizes.iter().zip(0..) {
-        say(&format!("== {} spans", figures::spans(*spans)));
+        say(&format!("== {} spans", results::spans(*spans)));
         // Three for each size: while it is asked and in the end, other spans come on top.
         let (size, store) = size::measure(flags, *spans, seed.wrapping_add(3 * nth)).await?;
         sizes.push(size);
         stores.push(store);
     }
     if stores.len() > 1 {
-        let by_turns = turns::measure(flags, &stores, seed).await?;
+        let by_turns = interleaved::measure(flags, &stores, seed).await?;
         sizes.iter_mut().zip(by_turns).for_each(|(size, by_turns)| size.sections.push(by_turns));
     }
     let conditions = Conditions {

@@ -9,19 +9,19 @@ use spandrel_benches::corpus::CorpusConfig;
 use spandrel_proto::UnixNanos;
 
 use crate::Failure;
-use crate::bars;
-use crate::beside::{self, Beside};
-use crate::facts::Facts;
-use crate::figures::{Figure, Section};
 use crate::flags::Flags;
+use crate::ground_truth::GroundTruth;
 use crate::ingest::{self, Load, Sent};
+use crate::interleaved::MeasuredStore;
 use crate::latencies::Latencies;
 use crate::machine::{self, Meter, Spent};
+use crate::mixed_load::{self, MixedLoad};
 use crate::process;
 use crate::questions::{Asker, Bounds, Kind};
+use crate::results::{Measurement, Section};
 use crate::say;
 use crate::server::{self, Server};
-use crate::turns::Kept;
+use crate::targets;
 
 /// Everything that was measured with so many spans.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,13 +34,17 @@ pub(crate) struct SizeReport {
 
 /// How far the server got at which cost.
 struct Ingested {
-    facts: Facts,
+    ground_truth: GroundTruth,
     spans: u64,
-    figures: Vec<Figure>,
+    results: Vec<Measurement>,
 }
 
 /// Measures one size; gives the store that is left, too.
-pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<(SizeReport, Kept), Failure> {
+pub(crate) async fn measure(
+    flags: &Flags,
+    spans: u64,
+    seed: u64,
+) -> Result<(SizeReport, MeasuredStore), Failure> {
     let home = server::empty_data_dir(flags.work_dir.as_deref())?;
     let data_dir = home.path();
     machine::check_room(data_dir, spans)?;
@@ -51,21 +55,24 @@ pub(crate) async fn measure(flags: &Flags, spans: u64, seed: u64) -> Result<(Siz
 
     let mut ingested = ingest(&server, &load).await?;
     let space = space(&server, data_dir, ingested.spans).await?;
-    let questions = ask(flags, &server, &ingested.facts, begins, seed).await?;
-    let peak = Figure::new("peak memory with questions, MB", peak_memory(&server));
-    let Beside { figures: beside, spans: more } =
-        beside::measure(flags, &server, &ingested.facts, begins, seed.wrapping_add(1)).await?;
+    let questions = ask(flags, &server, &ingested.ground_truth, begins, seed).await?;
+    let peak = Measurement::new("peak memory with questions, MB", peak_memory(&server));
+    let MixedLoad { results: beside, spans: more } =
+        mixed_load::measure(flags, &server, &ingested.ground_truth, begins, seed.wrapping_add(1)).await?;
     ingested.spans += more;
     let restarts = restart(flags, server, data_dir, &ingested, seed.wrapping_add(2)).await?;
 
     let sections = vec![
-        Section::new("Spans in", ingested.figures),
+        Section::new("Spans in", ingested.results),
         Section::new("Space", space.into_iter().chain([peak]).collect()),
         Section::new("Questions", questions),
         Section::new("Questions beside other work", beside),
         Section::new("Restarts", restarts),
     ];
-    Ok((SizeReport { spans, version, sections }, Kept { home, facts: ingested.facts, begins }))
+    Ok((
+        SizeReport { spans, version, sections },
+        MeasuredStore { home, ground_truth: ingested.ground_truth, begins },
+    ))
 }
 
 /// Sends everything, and waits until the server has nothing left to do.
@@ -77,8 +84,8 @@ async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
     let acknowledged = meter.spent();
     let Sent { spans, requests, bytes, retries, took, latencies, known } = sent;
 
-    let facts = Facts::new(known)?;
-    Asker::new(server, &facts, begins, seed).await?.check_newest().await?;
+    let ground_truth = GroundTruth::new(known)?;
+    Asker::new(server, &ground_truth, begins, seed).await?.check_newest().await?;
     let queryable = meter.spent();
     say("waiting until all of it is sealed, and the server has settled");
     server.wait_until_sealed().await?;
@@ -90,60 +97,61 @@ async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
     let latencies = Latencies::of(latencies);
     let per_million = |spent: Spent| spent.server.as_secs_f64() * 1e6 / spans as f64;
     let driver = acknowledged.driver.as_secs_f64() * 1e6 / spans as f64;
-    let figures = vec![
-        Figure::new("CPU s per million, until acknowledged", per_million(acknowledged))
-            .at_most(bars::CPU_QUERYABLE),
-        Figure::new("CPU s per million, until queryable", per_million(queryable))
-            .at_most(bars::CPU_QUERYABLE),
-        Figure::new("CPU s per million, until sealed", per_million(sealed)).at_most(bars::CPU_SEALED),
-        Figure::new("CPU s per million, until settled", per_million(settled)).at_most(bars::CPU_SEALED),
-        Figure::new("acknowledged, p50 ms", latencies.p50_ms),
-        Figure::new("acknowledged, p99 ms", latencies.p99_ms),
-        Figure::new("spans/s", spans as f64 / took.as_secs_f64()),
-        Figure::new("sealed after, s", (sealed.wall - acknowledged.wall).as_secs_f64()),
-        Figure::new("bytes per span on the wire", bytes as f64 / spans as f64),
-        Figure::new("spans per request", spans as f64 / requests as f64),
-        Figure::new("sent again when overloaded", retries as f64),
-        Figure::new("CPU s per million of the driver, sending", driver),
-        Figure::new("CPU of others while sending, % of the machine", acknowledged.others_share * 1e2),
-        Figure::new("CPU of others until settled, % of the machine", settled.others_share * 1e2),
+    let results = vec![
+        Measurement::new("CPU s per million, until acknowledged", per_million(acknowledged))
+            .at_most(targets::CPU_QUERYABLE),
+        Measurement::new("CPU s per million, until queryable", per_million(queryable))
+            .at_most(targets::CPU_QUERYABLE),
+        Measurement::new("CPU s per million, until sealed", per_million(sealed)).at_most(targets::CPU_SEALED),
+        Measurement::new("CPU s per million, until settled", per_million(settled))
+            .at_most(targets::CPU_SEALED),
+        Measurement::new("acknowledged, p50 ms", latencies.p50_ms),
+        Measurement::new("acknowledged, p99 ms", latencies.p99_ms),
+        Measurement::new("spans/s", spans as f64 / took.as_secs_f64()),
+        Measurement::new("sealed after, s", (sealed.wall - acknowledged.wall).as_secs_f64()),
+        Measurement::new("bytes per span on the wire", bytes as f64 / spans as f64),
+        Measurement::new("spans per request", spans as f64 / requests as f64),
+        Measurement::new("sent again when overloaded", retries as f64),
+        Measurement::new("CPU s per million of the driver, sending", driver),
+        Measurement::new("CPU of others while sending, % of the machine", acknowledged.others_share * 1e2),
+        Measurement::new("CPU of others until settled, % of the machine", settled.others_share * 1e2),
     ];
-    Ok(Ingested { facts, spans, figures })
+    Ok(Ingested { ground_truth, spans, results })
 }
 
-async fn space(server: &Server, data_dir: &Path, spans: u64) -> Result<Vec<Figure>, Failure> {
+async fn space(server: &Server, data_dir: &Path, spans: u64) -> Result<Vec<Measurement>, Failure> {
     let status = server.status().await?;
     let disk = process::disk_usage(data_dir);
     let per_span = |bytes: u64| bytes as f64 / spans as f64;
     Ok(vec![
-        Figure::new("bytes per span on disk, allocated", per_span(disk.allocated))
-            .at_most(bars::BYTES_PER_SPAN),
-        Figure::new("bytes per span on disk, lengths of files", per_span(disk.length))
-            .at_most(bars::BYTES_PER_SPAN),
-        Figure::new("bytes per span, storeBytes", per_span(status.store_bytes)),
-        Figure::new("peak memory until settled, MB", peak_memory(server)).at_most(bars::PEAK_MEMORY),
+        Measurement::new("bytes per span on disk, allocated", per_span(disk.allocated))
+            .at_most(targets::BYTES_PER_SPAN),
+        Measurement::new("bytes per span on disk, lengths of files", per_span(disk.length))
+            .at_most(targets::BYTES_PER_SPAN),
+        Measurement::new("bytes per span, storeBytes", per_span(status.store_bytes)),
+        Measurement::new("peak memory until settled, MB", peak_memory(server)).at_most(targets::PEAK_MEMORY),
     ])
 }
 
 async fn ask(
     flags: &Flags,
     server: &Server,
-    facts: &Facts,
+    ground_truth: &GroundTruth,
     begins: UnixNanos,
     seed: u64,
-) -> Result<Vec<Figure>, Failure> {
+) -> Result<Vec<Measurement>, Failure> {
     let bounds = Bounds { questions: flags.questions, time: Duration::from_secs(flags.question_seconds) };
-    let mut asker = Asker::new(server, facts, begins, seed).await?;
+    let mut asker = Asker::new(server, ground_truth, begins, seed).await?;
     let meter = Meter::start(server.pid);
-    let mut figures = Vec::new();
+    let mut results = Vec::new();
     for kind in Kind::ALL {
         say(&format!("asking: {kind:?}"));
-        figures.extend(asker.ask(kind, bounds).await?);
+        results.extend(asker.ask(kind, bounds).await?);
     }
-    figures.push(Figure::new("spans of the largest trace", facts.largest.spans.into()));
+    results.push(Measurement::new("spans of the largest trace", ground_truth.largest.spans.into()));
     let others = meter.spent().others_share * 1e2;
-    figures.push(Figure::new("CPU of others while asking, % of the machine", others));
-    Ok(figures)
+    results.push(Measurement::new("CPU of others while asking, % of the machine", others));
+    Ok(results)
 }
 
 /// Stops and starts it; kills it right after the last acknowledgement and starts it again.
@@ -153,7 +161,7 @@ async fn restart(
     data_dir: &Path,
     ingested: &Ingested,
     seed: u64,
-) -> Result<Vec<Figure>, Failure> {
+) -> Result<Vec<Measurement>, Failure> {
     say("stopping, and starting again on the same data");
     let stopped_after = server.stop().await?;
     let server = Server::start(flags, data_dir).await?;
@@ -169,20 +177,21 @@ async fn restart(
     let server = Server::start(flags, data_dir).await?;
     let found = server.status().await?.span_count;
     let lost = (ingested.spans + sent.spans).saturating_sub(found);
-    let newest = Facts::new(sent.known)?;
+    let newest = GroundTruth::new(sent.known)?;
     Asker::new(&server, &newest, load.corpus.begins, seed).await?.check_newest().await?;
     let ready_after_kill = server.ready_after;
     server.stop().await?;
 
     let acknowledged = Latencies::of(sent.latencies);
     Ok(vec![
-        Figure::new("stopped after, s", stopped_after.as_secs_f64()),
-        Figure::new("ready after a stop, s", ready_after_stop.as_secs_f64()),
-        Figure::new("ready after SIGKILL, s", ready_after_kill.as_secs_f64()).at_most(bars::READY_AFTER_KILL),
-        Figure::new("spans lost by SIGKILL", lost as f64).at_most(bars::LOST),
-        Figure::new("small requests: CPU s per million, acknowledged", cpu),
-        Figure::new("small requests: spans/s", sent.spans as f64 / sent.took.as_secs_f64()),
-        Figure::new("small requests: acknowledged, p99 ms", acknowledged.p99_ms),
+        Measurement::new("stopped after, s", stopped_after.as_secs_f64()),
+        Measurement::new("ready after a stop, s", ready_after_stop.as_secs_f64()),
+        Measurement::new("ready after SIGKILL, s", ready_after_kill.as_secs_f64())
+            .at_most(targets::READY_AFTER_KILL),
+        Measurement::new("spans lost by SIGKILL", lost as f64).at_most(targets::LOST),
+        Measurement::new("small requests: CPU s per million, acknowledged", cpu),
+        Measurement::new("small requests: spans/s", sent.spans as f64 / sent.took.as_secs_f64()),
+        Measurement::new("small requests: acknowledged, p99 ms", acknowledged.p99_ms),
     ])
 }
 

@@ -2,7 +2,7 @@
 //! stage and by function, and drawn as a flame graph.
 //!
 //! Needs no build of its own: stacks are unwound by what every build has. It costs CPU, too, and is
-//! therefore a run apart from those whose figures have bars.
+//! therefore a run apart from those whose results have targets.
 
 mod flame;
 mod perf;
@@ -14,12 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::Failure;
-use crate::figures;
 use crate::flags::Flags;
 use crate::ingest::{self, Load};
 use crate::machine::Meter;
 use crate::profile::perf::Perf;
 use crate::profile::stacks::Stacks;
+use crate::results;
 use crate::say;
 use crate::server::{self, Server};
 
@@ -46,7 +46,7 @@ pub(crate) async fn measure(flags: &Flags, directory: &Path, seed: u64) -> Resul
     let home = server::empty_data_dir(flags.work_dir.as_deref())?;
     let server = Server::start(flags, home.path()).await?;
 
-    say(&format!("== profile of {} spans", figures::spans(spans)));
+    say(&format!("== profile of {} spans", results::spans(spans)));
     let recording = perf.record(server.pid, home.path()).await?;
     let meter = Meter::start(server.pid);
     let sent = ingest::send(&Load::bulk(flags, &server, spans, seed)).await?;
@@ -63,7 +63,7 @@ pub(crate) async fn measure(flags: &Flags, directory: &Path, seed: u64) -> Resul
     let cpu = spent.server.as_secs_f64() * 1e6 / sent.spans as f64;
     let text = table(&stacks, cpu)?;
     let flame_graph = directory.join("flame.svg");
-    fs::write(&flame_graph, flame::draw(&stacks, &format!("{} spans", figures::spans(spans)))?)?;
+    fs::write(&flame_graph, flame::draw(&stacks, &format!("{} spans", results::spans(spans)))?)?;
     fs::write(directory.join("stages.txt"), &text)?;
     fs::write(directory.join("stacks.folded"), stacks.folded())?;
     Ok(Profile { text, flame_graph })

@@ -1,4 +1,4 @@
-//! What things may cost: the bars, for a machine with two cores that server and driver share.
+//! Targets: how much each measurement may cost on a machine with two cores that server and driver share.
 //!
 //! They hold for scattered spans of about 494 bytes on the wire, sent as fast as they are accepted,
 //! under `--durability sync`, and for questions over HTTP on loopback.

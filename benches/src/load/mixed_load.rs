@@ -1,31 +1,31 @@
-//! Questions while the server has other work: what ingest and merges leave of their latency.
+//! Mixed load: the latency of queries while the server ingests and merges.
 
 use std::time::Duration;
 
 use spandrel_proto::UnixNanos;
 
 use crate::Failure;
-use crate::facts::Facts;
-use crate::figures::Figure;
 use crate::flags::Flags;
+use crate::ground_truth::GroundTruth;
 use crate::ingest::{self, Load};
 use crate::latencies::Latencies;
 use crate::questions::{Asker, Kind};
+use crate::results::Measurement;
 use crate::say;
 use crate::server::Server;
 
-/// What is asked, in turn.
+/// The kinds of questions, asked in turn.
 const KINDS: [Kind; 2] = [Kind::UsualTrace, Kind::RareValue];
 /// Questions between two looks at how far merges are.
 const BETWEEN_LOOKS: usize = 20;
 
-/// What was measured, and the spans that came on top.
-pub(crate) struct Beside {
-    pub(crate) figures: Vec<Figure>,
+/// The measurements, and how many spans were sent for them.
+pub(crate) struct MixedLoad {
+    pub(crate) results: Vec<Measurement>,
     pub(crate) spans: u64,
 }
 
-/// What the server has to do beside questions.
+/// The server's other work.
 #[derive(Clone, Copy)]
 enum Work {
     Ingest,
@@ -36,13 +36,13 @@ enum Work {
 pub(crate) async fn measure(
     flags: &Flags,
     server: &Server,
-    facts: &Facts,
+    ground_truth: &GroundTruth,
     begins: UnixNanos,
     seed: u64,
-) -> Result<Beside, Failure> {
+) -> Result<MixedLoad, Failure> {
     say(&format!("asking while {} more spans are sent and merged", flags.beside_spans));
     let load = Load::bulk(flags, server, flags.beside_spans, seed);
-    let mut asker = Asker::new(server, facts, begins, seed).await?;
+    let mut asker = Asker::new(server, ground_truth, begins, seed).await?;
     for kind in KINDS {
         asker.warm_up(kind).await?;
     }
@@ -52,9 +52,9 @@ pub(crate) async fn measure(
         ask_each(&mut asker, &mut times).await?;
     }
     let sent = sending.await??;
-    let mut figures = Work::Ingest.figures(times);
-    figures.extend(Work::Merges.figures(beside_merges(server, &mut asker).await?));
-    Ok(Beside { figures, spans: sent.spans })
+    let mut results = Work::Ingest.results(times);
+    results.extend(Work::Merges.results(beside_merges(server, &mut asker).await?));
+    Ok(MixedLoad { results, spans: sent.spans })
 }
 
 /// Merges begin when ingest has been quiet for a while: what was asked before does not count.
@@ -91,13 +91,13 @@ async fn ask_each(asker: &mut Asker<'_>, times: &mut [Vec<Duration>]) -> Result<
 // === impl Work ===
 
 impl Work {
-    fn figures(self, times: [Vec<Duration>; KINDS.len()]) -> Vec<Figure> {
+    fn results(self, times: [Vec<Duration>; KINDS.len()]) -> Vec<Measurement> {
         let beside = match self {
             Self::Ingest => "beside ingest",
             Self::Merges => "beside merges",
         };
         let of = |(kind, times): (Kind, Vec<Duration>)| {
-            Figure::percentiles(&format!("{beside}: {}", kind.name()), &Latencies::of(times))
+            Measurement::percentiles(&format!("{beside}: {}", kind.name()), &Latencies::of(times))
         };
         KINDS.into_iter().zip(times).flat_map(of).collect()
     }

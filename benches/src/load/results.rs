@@ -1,19 +1,21 @@
-//! A figure: something that was measured, with the bar beside it where there is one.
+//! Results: measured values, each with its target if it has one.
 
 use serde::{Deserialize, Serialize};
 
 use crate::latencies::Latencies;
 
-/// Figures that belong together.
+/// Measurements that belong together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Section {
     pub(crate) title: String,
-    pub(crate) figures: Vec<Figure>,
+    /// Reports of earlier versions say `figures`, and `--compare` reads them.
+    #[serde(alias = "figures")]
+    pub(crate) results: Vec<Measurement>,
 }
 
-/// Something that was measured. Less is better wherever there is a bar.
+/// A measured value. Where there is a target, less is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Figure {
+pub(crate) struct Measurement {
     /// What, with its unit.
     pub(crate) name: String,
     pub(crate) value: f64,
@@ -30,25 +32,25 @@ pub(crate) struct Figure {
 // === impl Section ===
 
 impl Section {
-    pub(crate) fn new(title: &str, figures: Vec<Figure>) -> Self {
-        Self { title: title.to_owned(), figures }
+    pub(crate) fn new(title: &str, results: Vec<Measurement>) -> Self {
+        Self { title: title.to_owned(), results }
     }
 }
 
-// === impl Figure ===
+// === impl Measurement ===
 
-impl Figure {
+impl Measurement {
     pub(crate) fn new(name: impl Into<String>, value: f64) -> Self {
         Self { name: name.into(), value, at_most: None, growth_at_most: None, note: None }
     }
 
-    /// With a bar.
-    pub(crate) fn at_most(mut self, bar: f64) -> Self {
-        self.at_most = Some(bar);
+    /// With a target.
+    pub(crate) fn at_most(mut self, target: f64) -> Self {
+        self.at_most = Some(target);
         self
     }
 
-    /// With a bar for its growth.
+    /// With a target for its growth.
     pub(crate) fn grows_at_most(mut self, times: f64) -> Self {
         self.growth_at_most = Some(times);
         self
@@ -65,9 +67,9 @@ impl Figure {
             .map(|(percentile, value)| Self::new(format!("{name}, {percentile} ms"), value))
     }
 
-    /// Whether the bar is met; `None` without one.
+    /// Whether the target is met; `None` without one.
     pub(crate) fn is_met(&self) -> Option<bool> {
-        self.at_most.map(|bar| self.value <= bar)
+        self.at_most.map(|target| self.value <= target)
     }
 }
 
@@ -117,9 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_met_up_to_and_with_its_value() {
-        let figure = |value| Figure::new("x", value).at_most(4.0);
-        assert_eq!((figure(4.0).is_met(), figure(4.01).is_met()), (Some(true), Some(false)));
-        assert_eq!(Figure::new("x", 1.0).is_met(), None);
+    fn sections_of_earlier_reports_are_read() {
+        let section = r#"{"title": "Space", "figures": [{"name": "MB", "value": 1.5}]}"#;
+        let read: Section = serde_json::from_str(section).unwrap();
+        assert_eq!(read, Section::new("Space", vec![Measurement::new("MB", 1.5)]));
+    }
+
+    #[test]
+    fn a_target_is_met_up_to_and_with_its_value() {
+        let measurement = |value| Measurement::new("x", value).at_most(4.0);
+        assert_eq!((measurement(4.0).is_met(), measurement(4.01).is_met()), (Some(true), Some(false)));
+        assert_eq!(Measurement::new("x", 1.0).is_met(), None);
     }
 }

@@ -1,4 +1,5 @@
-//! Traces by ID, asked of stores of all sizes by turns: how a question grows with what is stored.
+//! Interleaved measurements: lookups of traces by ID at stores of all sizes, by turns, to show how their latency
+//! grows with the size of the store.
 //!
 //! Minutes apart the same machine may differ by a third, and a store that was just filled differs from one that
 //! was started again. So all are started again in the end, warmed up alike, and each question to one of them is
@@ -10,27 +11,31 @@ use spandrel_proto::UnixNanos;
 use tempfile::TempDir;
 
 use crate::Failure;
-use crate::bars;
-use crate::facts::Facts;
-use crate::figures::{Figure, Section};
 use crate::flags::Flags;
+use crate::ground_truth::GroundTruth;
 use crate::latencies::Latencies;
 use crate::questions::{Asker, Kind};
+use crate::results::{Measurement, Section};
 use crate::say;
 use crate::server::Server;
+use crate::targets;
 
 /// A store that was measured, as it was left.
-pub(crate) struct Kept {
+pub(crate) struct MeasuredStore {
     pub(crate) home: TempDir,
-    pub(crate) facts: Facts,
+    pub(crate) ground_truth: GroundTruth,
     pub(crate) begins: UnixNanos,
 }
 
-/// What is asked by turns.
+/// The kinds of questions that are asked by turns.
 const KINDS: [Kind; 2] = [Kind::UsualTrace, Kind::AnyTrace];
 
 /// Asks all stores; gives a section for each.
-pub(crate) async fn measure(flags: &Flags, stores: &[Kept], seed: u64) -> Result<Vec<Section>, Failure> {
+pub(crate) async fn measure(
+    flags: &Flags,
+    stores: &[MeasuredStore],
+    seed: u64,
+) -> Result<Vec<Section>, Failure> {
     say("asking all sizes by turns");
     let mut servers = Vec::new();
     for store in stores {
@@ -38,24 +43,24 @@ pub(crate) async fn measure(flags: &Flags, stores: &[Kept], seed: u64) -> Result
     }
     let mut askers = Vec::new();
     for (store, server) in stores.iter().zip(&servers) {
-        askers.push(Asker::new(server, &store.facts, store.begins, seed).await?);
+        askers.push(Asker::new(server, &store.ground_truth, store.begins, seed).await?);
     }
-    let mut figures = vec![Vec::new(); stores.len()];
+    let mut results = vec![Vec::new(); stores.len()];
     for kind in KINDS {
         for asker in &mut askers {
             asker.warm_up(kind).await?;
         }
-        for (figures, times) in figures.iter_mut().zip(ask(flags, &mut askers, kind).await?) {
-            let [p50, p95, p99] = Figure::percentiles(kind.name(), &Latencies::of(times));
-            let p99 = p99.at_most(bars::TRACE_P99).grows_at_most(bars::TRACE_P99_GROWTH);
-            figures.extend([p50, p95, p99]);
+        for (results, times) in results.iter_mut().zip(ask(flags, &mut askers, kind).await?) {
+            let [p50, p95, p99] = Measurement::percentiles(kind.name(), &Latencies::of(times));
+            let p99 = p99.at_most(targets::TRACE_P99).grows_at_most(targets::TRACE_P99_GROWTH);
+            results.extend([p50, p95, p99]);
         }
     }
     drop(askers);
     for server in servers {
         server.stop().await?;
     }
-    Ok(figures.into_iter().map(|figures| Section::new("By turns", figures)).collect())
+    Ok(results.into_iter().map(|results| Section::new("By turns", results)).collect())
 }
 
 /// The times of each store.

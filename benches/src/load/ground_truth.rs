@@ -1,5 +1,4 @@
-//! What was sent, arranged for asking: which traces, values and operations there are to ask for, and
-//! what the answers have to say.
+//! The ground truth of the corpus that was sent: traces, values and operations to ask for, and the right answers.
 
 use fastrand::Rng;
 use spandrel_benches::corpus::{Known, KnownOperation, KnownTrace};
@@ -7,8 +6,8 @@ use spandrel_proto::TraceId;
 
 use crate::Failure;
 
-/// All that is known of what is stored.
-pub(crate) struct Facts {
+/// Everything known about the stored spans.
+pub(crate) struct GroundTruth {
     /// By ID.
     traces: Vec<KnownTrace>,
     /// Where in `traces` those of about 20 spans are.
@@ -25,14 +24,14 @@ pub(crate) struct Facts {
     pub(crate) operations: Vec<KnownOperation>,
 }
 
-/// What counts as a trace of 20 spans.
+/// Sizes that count as a trace of 20 spans.
 const USUAL: std::ops::RangeInclusive<u32> = 15..=25;
 const NEWEST: usize = 20;
 const OPERATIONS: usize = 40;
 
-// === impl Facts ===
+// === impl GroundTruth ===
 
-impl Facts {
+impl GroundTruth {
     pub(crate) fn new(known: Known) -> Result<Self, Failure> {
         let Known { mut traces, mut operations, .. } = known;
         let newest = traces.iter().rev().take(NEWEST).copied().collect();
