@@ -1,13 +1,11 @@
-//! Named places in the store where a test may end the process: between any two steps of append,
-//! merge, retention, pins, deletion, backup, opening and closing, and of whoever adds steps that must survive
+//! Failpoints: named places in the store where a test may end the process, between any two steps that must survive
 //! SIGKILL.
 //!
-//! Every name stands in the one list below. A test walks the whole list, kills a real process at each
-//! place, opens what is left and compares it with what was acknowledged; a place that its story never
-//! passes fails that test. To add one: a line in the list, `failpoint::reach(...)` where the step ends,
-//! and, if no act of the story in `tests/src/crash` leads there, such an act.
+//! The list below names all of them. A test ends a process at each place, opens the store again and compares it with
+//! the acknowledged operations; it fails for a place that its workload never passes. `docs/testing.md` tells how to add
+//! one.
 //!
-//! Not for errors: what a failed write does is tested with writes that fail. Without the feature
+//! Not for errors: tests of failed writes let writes fail. Without the feature
 //! `failpoints`, which no release build turns on, [`reach`] is empty and nothing can be armed.
 
 macro_rules! failpoints {

@@ -2,7 +2,7 @@
 //! and no test waits for them.
 //!
 //! A small library (`tests/shim/clock.c`) is preloaded into the server. The product knows nothing of it, so
-//! that what is tested is the binary that users run, with its own clock.
+//! that the tested binary is the one that users run, with its own clock.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

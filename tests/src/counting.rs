@@ -12,7 +12,7 @@ use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
 
-use crate::pass_on::pass_on;
+use crate::delegate::delegate;
 
 /// Passes everything on and counts questions.
 pub struct CountingEngine {
@@ -37,7 +37,7 @@ impl CountingEngine {
         Arc::new(Self { inner, asked: Mutex::default() })
     }
 
-    /// What `question` asks of the engine, and nobody else does meanwhile.
+    /// The requests that `question` makes of the engine; no other thread may use it meanwhile.
     pub fn during<T>(&self, question: impl FnOnce() -> T) -> (T, Asked) {
         self.take();
         let answer = question();
@@ -120,4 +120,4 @@ impl Records for CountingEngine {
     }
 }
 
-pass_on!(CountingEngine);
+delegate!(CountingEngine);

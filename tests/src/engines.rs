@@ -10,7 +10,7 @@ use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::Engine;
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
 
-use crate::pass_on::pass_on;
+use crate::delegate::delegate;
 
 /// Passes everything on, but commits of one tenant wait at a gate.
 pub struct GatedEngine {
@@ -97,4 +97,4 @@ impl Records for GatedEngine {
     }
 }
 
-pass_on!(GatedEngine);
+delegate!(GatedEngine);

@@ -33,7 +33,7 @@ struct Names {
 pub enum Ending {
     /// Everything: it was SIGKILL.
     Killed,
-    /// What was synced: the power failed.
+    /// Everything synced: the power failed.
     PowerLost,
 }
 

@@ -1,4 +1,4 @@
-//! OTLP/gRPC by a real channel, in bytes: what is sent need not be a message.
+//! OTLP/gRPC by a real channel, in raw bytes, which need not be a message.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ impl Grpc {
         Ok(Self { runtime, channel, compression: None })
     }
 
-    /// Compresses what is sent from now on.
+    /// Compresses all later requests.
     #[must_use]
     pub fn compressed(mut self, encoding: CompressionEncoding) -> Self {
         self.compression = Some(encoding);

@@ -14,7 +14,7 @@ use spandrel_storage::plan::{Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
 use tempfile::TempDir;
 
-use crate::mortal::{Fate, MortalEngine};
+use crate::crashing_engine::{CrashPlan, CrashingEngine};
 use crate::server::eventually;
 use crate::spans::{BEGIN, HOUR, Sent, decoded};
 
@@ -24,15 +24,15 @@ pub struct ManualClock(AtomicU64);
 
 /// Where a store keeps its blocks.
 #[derive(Clone)]
-pub enum Ground {
+pub enum Backend {
     /// In memory: contents are shared by the stores that are opened on it.
     Memory(MemoryEngine),
     /// In a directory.
     Rocks(Arc<TempDir>, Durability),
     /// In a directory that outlives the test, or the process.
     Folder(PathBuf, Durability),
-    /// On one of the others, until that dies.
-    Mortal(Box<Ground>, Fate),
+    /// On one of the others, until it crashes.
+    Crashing(Box<Backend>, CrashPlan),
     /// On an engine of the test's own.
     Own(Arc<dyn Engine>),
 }
@@ -43,7 +43,7 @@ pub struct Harness {
     pub clock: Arc<ManualClock>,
     /// What it was opened with.
     pub config: StoreConfig,
-    ground: Ground,
+    backend: Backend,
     open: Option<Open>,
 }
 
@@ -72,9 +72,9 @@ impl Clock for ManualClock {
     }
 }
 
-// === impl Ground ===
+// === impl Backend ===
 
-impl Ground {
+impl Backend {
     /// In memory.
     pub fn memory() -> Self {
         Self::Memory(MemoryEngine::default())
@@ -96,12 +96,14 @@ impl Ground {
             Self::Memory(engine) => Ok(Arc::new(engine.clone())),
             Self::Rocks(directory, durability) => rocks(directory.path(), *durability),
             Self::Folder(directory, durability) => rocks(directory, *durability),
-            Self::Mortal(ground, fate) => Ok(Arc::new(MortalEngine::new(ground.engine()?, fate.clone()))),
+            Self::Crashing(backend, plan) => {
+                Ok(Arc::new(CrashingEngine::new(backend.engine()?, plan.clone())))
+            }
             Self::Own(engine) => Ok(engine.clone()),
         }
     }
 
-    /// The ground as SIGKILL would leave it right now. Opening it does not need the old one closed.
+    /// The backend as SIGKILL would leave it right now. Opening it does not need the old one closed.
     fn image(&self) -> Self {
         match self {
             Self::Rocks(directory, durability) => {
@@ -109,7 +111,7 @@ impl Ground {
                 copy(directory.path(), image.path());
                 Self::Rocks(Arc::new(image), *durability)
             }
-            Self::Mortal(ground, fate) => Self::Mortal(Box::new(ground.image()), fate.clone()),
+            Self::Crashing(backend, plan) => Self::Crashing(Box::new(backend.image()), plan.clone()),
             other => other.clone(),
         }
     }
@@ -175,20 +177,20 @@ fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, St
 // === impl Harness ===
 
 impl Harness {
-    /// An empty store on `ground`.
-    pub fn new(ground: Ground) -> Self {
-        Self::with(ground, config())
+    /// An empty store on `backend`.
+    pub fn new(backend: Backend) -> Self {
+        Self::with(backend, config())
     }
 
     /// An empty store with settings of the test's own.
-    pub fn with(ground: Ground, config: StoreConfig) -> Self {
-        Self::at(ground, config, BEGIN).unwrap()
+    pub fn with(backend: Backend, config: StoreConfig) -> Self {
+        Self::at(backend, config, BEGIN).unwrap()
     }
 
     /// A store that may be there already, at this time; or why it does not open.
-    pub fn at(ground: Ground, config: StoreConfig, now: u64) -> Result<Self, String> {
+    pub fn at(backend: Backend, config: StoreConfig, now: u64) -> Result<Self, String> {
         let clock = Arc::new(ManualClock(AtomicU64::new(now)));
-        let mut harness = Self { clock, config, ground, open: None };
+        let mut harness = Self { clock, config, backend, open: None };
         harness.try_restart()?;
         Ok(harness)
     }
@@ -202,16 +204,16 @@ impl Harness {
     pub fn try_restart(&mut self) -> Result<(), String> {
         // RocksDB has to be closed before it can be opened again.
         self.open = None;
-        let engine = self.ground.engine()?;
+        let engine = self.backend.engine()?;
         let store = BlockTraceStore::open(engine.clone(), self.clock.clone(), self.config.clone())
             .map_err(|error| error.to_string())?;
         self.open = Some(Open { store: Arc::new(store), engine });
         Ok(())
     }
 
-    /// Ends the store as SIGKILL does, and opens what is left.
+    /// Ends the store as SIGKILL does, and opens the remains.
     pub fn crash(&mut self) {
-        self.ground = self.ground.image();
+        self.backend = self.backend.image();
         self.restart();
     }
 

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client that can misbehave: it writes what it is told and reads whatever comes back.
+//! An HTTP/1.1 client that can misbehave: it writes the given bytes and reads any answer.
 //!
 //! Not a client for anything but tests: no TLS, no redirects, no pool.
 

@@ -42,7 +42,7 @@ pub struct Counted {
     pub durations: Vec<u64>,
 }
 
-/// What a series and a point are told apart by: service, operation, kind, time.
+/// The key of a point of a series: service, operation, kind, time.
 pub type PointKey = (Option<String>, Option<String>, Option<SpanKind>, u64);
 
 // === single spans ===

@@ -1,6 +1,6 @@
-//! What memory an append takes, counted by the allocator: from the wire bytes of a request into a stored block
-//! nothing is made for each attribute, and a text that many spans share is not copied for each of them. What
-//! is counted is the same on every machine, where time is not.
+//! The memory that an append allocates, counted by the allocator: between the wire bytes of a request and the stored
+//! block there is no allocation for each attribute, and no copy of a text for each span that shares it. Unlike times,
+//! these counts are the same on every machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -12,13 +12,13 @@ use prost::Message as _;
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{DecodeLimits, decode_request};
 use spandrel_storage::TraceStore as _;
-use spandrel_tests::harness::{Ground, Harness, config};
+use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{Sent, request, sent, text, trace_id};
 
 /// The system's allocator, and a count of what this thread asks of it.
 struct Counting;
 
-/// What was asked for.
+/// Allocations and their bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Taken {
     allocations: u64,
@@ -65,7 +65,7 @@ unsafe impl GlobalAlloc for Counting {
 /// What it takes to store a request, from its bytes to the answer, once the thread has stored another: what a
 /// batcher does all day.
 fn taken_for(spans: &[Sent]) -> (Taken, usize) {
-    let harness = Harness::with(Ground::memory(), config());
+    let harness = Harness::with(Backend::memory(), config());
     let body = Bytes::from(request(spans).encode_to_vec());
     let store = || {
         let before = TAKEN.get();
@@ -112,11 +112,11 @@ fn memory_that_is_taken_follows_the_bytes_that_came() {
     assert!(taken.bytes < 3 * wire as u64, "{} bytes for {wire} on the wire", taken.bytes);
 }
 
-/// A quarter of a gigabyte that is one text: whoever reads one span of a large trace puts no other together for it,
+/// A quarter of a gigabyte in one text: reading one span of a large trace builds no other span,
 /// though its rows do not stand by start.
 #[test]
 fn one_span_of_a_large_trace_takes_no_more_than_its_page() {
-    let harness = Harness::with(Ground::memory(), config());
+    let harness = Harness::with(Backend::memory(), config());
     let long = "what all of them say ".repeat(3_000);
     // Grandchildren start behind all children: in no order of a tree.
     let span = |n: u64| sent(1, n).at(n, 1).parent(n / 2).with("shared", text(&long));

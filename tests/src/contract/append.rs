@@ -9,7 +9,7 @@ use spandrel_storage::{AppendError, TraceStore};
 
 use super::Open;
 use crate::engines::GatedEngine;
-use crate::harness::{Ground, Harness};
+use crate::harness::{Backend, Harness};
 use crate::oracle;
 use crate::spans::{HOUR, Sent, decoded, sent, text, trace_id};
 
@@ -189,12 +189,12 @@ pub fn many_spans_of_one_key_are_told_apart_in_time(open: Open) {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
-/// What is acknowledged is found, also while an append that began earlier has not ended.
+/// Acknowledged spans are found, also while an earlier append is still running.
 pub fn a_slow_append_hides_no_other(open: Open) {
     let engine = open().engine().clone();
     let slow = TenantId::new("slow").unwrap();
     let gated = GatedEngine::new(engine, slow.clone());
-    let harness = Harness::new(Ground::Own(gated.clone()));
+    let harness = Harness::new(Backend::Own(gated.clone()));
     let store = harness.store();
     thread::scope(|scope| {
         scope.spawn(|| store.append(&slow, &[decoded(&[sent(1, 1)])]));

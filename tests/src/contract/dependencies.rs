@@ -123,7 +123,7 @@ pub fn halves_that_arrive_seconds_apart_are_joined(open: Open) {
     harness.whatever_happens(|harness| check(harness, &spans));
 }
 
-/// A call that nobody answers is virtual after a minute, and real once its callee has come: fresh or
+/// A call without a callee is virtual after a minute, and real once its callee has arrived: fresh or
 /// sealed, in the same window or in another.
 pub fn a_late_callee_makes_a_virtual_edge_real(open: Open) {
     for (is_sealed, late) in [(false, MINUTE), (true, MINUTE), (false, 3 * HOUR), (true, 3 * HOUR)] {
@@ -226,7 +226,7 @@ pub fn a_long_call_finds_its_late_callees(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, range), expected));
 }
 
-/// What was sent twice counts once after the merge.
+/// Duplicates count once after the merge.
 pub fn duplicates_leave_with_the_merge(open: Open) {
     let mut harness = open();
     let spans = order(1);
@@ -253,7 +253,7 @@ pub fn spans_that_share_an_id_are_caller_and_callee(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
 }
 
-/// Whoever gives one ID to very many spans gets his edges, in whichever blocks the two sides are, and stops nobody.
+/// One ID for very many spans makes edges, in whichever blocks the two sides are, and holds nothing up.
 pub fn one_id_for_very_many_spans_is_looked_up_in_bounds(open: Open) {
     let mut harness = open();
     const CALLS: u64 = 1_000;

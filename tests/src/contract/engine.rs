@@ -87,7 +87,7 @@ pub fn removed_blocks_stay_readable_until_they_are_deleted(open: Open) {
     assert_eq!(engine.get_ranges(&change.key(BlockId(101)), &[0..10]).unwrap()[0], vec![101; 10]);
 }
 
-/// Reading what is not there is an error that names it; deleting it is none.
+/// Reading an absent block is an error that names it; deleting it is none.
 pub fn unknown_blocks_are_named(open: Open) {
     let (harness, key, _, _) = one_block(open);
     let unknown = BlockKey { block: BlockId(999), ..key };

@@ -1,4 +1,4 @@
-//! Sizes and times that nobody plans for, and bounds that hold.
+//! Extreme sizes and times, and bounds that hold.
 
 use std::collections::BTreeSet;
 
@@ -167,7 +167,7 @@ pub fn many_keys_do_not_add_up_in_merges(open: Open) {
     assert_eq!(harness.find(Predicate::Exists(last)).len(), 1);
 }
 
-/// Until a merge makes room; nothing of what was refused is there.
+/// Until a merge makes room; nothing of a refused request is stored.
 pub fn too_many_unsealed_spans_press_back(open: Open) {
     let mut harness = open();
     harness.config.max_unsealed_spans = 10;

@@ -10,7 +10,7 @@ use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Cleaning, TraceStore};
 
 use super::Open;
-use super::cleaning::{finish, with};
+use super::deletion::{finish, with};
 use crate::harness::Harness;
 use crate::spans::{BEGIN, HOUR, SECOND, Sent, sent, text, trace_id};
 
@@ -105,7 +105,7 @@ pub fn a_deletion_ends_the_grace(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(4)), []));
 }
 
-/// Merges a few blocks beside what is merged already, and says which.
+/// Merges a few blocks beside the merged ones, and returns their keys.
 fn merged_again(harness: &Harness) -> Vec<BlockKey> {
     let known = harness.engine().read().unwrap();
     (11..=13).for_each(|n| harness.append(&[sent(n, 1)]));

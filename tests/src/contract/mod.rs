@@ -5,12 +5,12 @@
 
 pub mod aggregate;
 pub mod append;
-pub mod cleaning;
+pub mod catalog_rows;
+pub mod deletion;
 pub mod dependencies;
 pub mod engine;
 pub mod extremes;
 pub mod grace;
-pub mod mending;
 pub mod paging;
 pub mod retention;
 pub mod scan;
@@ -95,7 +95,7 @@ macro_rules! contract_suite {
                 what_was_dropped_stays_away,
                 a_window_goes_while_it_is_read,
             ],
-            cleaning: [
+            deletion: [
                 whole_traces_are_deleted,
                 names_are_deleted_with_their_spans,
                 spans_that_arrive_later_stay,
@@ -127,7 +127,7 @@ macro_rules! contract_suite {
                 removed_blocks_stay_readable_until_they_are_deleted,
                 unknown_blocks_are_named,
             ],
-            mending: [
+            catalog_rows: [
                 a_row_follows_from_its_block,
                 a_row_whose_block_is_gone_keeps_the_store_closed,
                 a_block_without_a_readable_row_can_be_removed,

@@ -353,7 +353,7 @@ pub fn pages_that_cannot_match_are_passed_over(open: Open) {
     }
 }
 
-/// Newest first looks no further than where what is left cannot come first any more. Other orders look at all.
+/// Newest first stops where the remaining blocks cannot come first any more. Other orders read all.
 pub fn a_page_that_is_full_ends_the_search(open: Open) {
     let mut harness = open();
     for window in 0..6 {

@@ -1,22 +1,21 @@
-//! Stores that are killed, lose power or meet a broken disk: what happens to them, what they promised
-//! until then, and what has to hold when they are opened again.
+//! The crash kit: a child process applies a random workload to a store and records its history; the process is
+//! killed, loses power or meets a failing disk; a checker opens the store again and compares it with the history.
 //!
-//! A [`Story`] is the same for the same seed, so that the process that lives through it
-//! ([`live`], in `src/bin/victim.rs`) and the test that looks at the remains need to share nothing but the seed and
-//! the [`Diary`], where the victim notes what it was promised. [`verdict`] compares the two.
+//! A [`Workload`] follows from its seed alone, so the child ([`run`], in `src/bin/crash_child.rs`) and the test share
+//! nothing but the seed and the [`History`] of what the child was promised. [`check`] is the checker.
 //!
-//! How the victim ends is the business of the tests.
+//! How the child ends is up to the tests in `tests/tests/crash`.
 
-mod diary;
+mod checker;
+mod child;
+mod history;
 mod model;
-mod story;
-mod verdict;
-mod victim;
+mod workload;
 
-pub use diary::{Diary, Event, Notes};
-pub use story::{Act, Story};
-pub use verdict::{Said, honest, notes, still_works, verdict};
-pub use victim::live;
+pub use checker::{DamageReport, check, check_damaged, check_still_works};
+pub use child::run;
+pub use history::{Event, History, HistoryWriter, read_history};
+pub use workload::{Op, Workload};
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -27,11 +26,11 @@ use tempfile::TempDir;
 
 use crate::server::PATIENCE;
 
-/// Room that a folder in memory must leave to others.
+/// Free space from which a folder may lie in memory.
 const PLENTY: u64 = 1 << 30;
 
-/// A folder for a victim or what it left. In memory where there is room: what a real disk does is what
-/// these tests do not ask for, and its syncs would take most of their time.
+/// A folder for a child or for what it left. In memory if there is room: these tests do not depend on a real disk,
+/// and its syncs would take most of their time.
 pub fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let free = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
@@ -39,27 +38,27 @@ pub fn scratch() -> TempDir {
     in_memory.unwrap_or_else(tempfile::tempdir).unwrap()
 }
 
-/// Runs a victim to its end, however that comes. Panics when it does not come.
-pub fn end_of(victim: &mut Command) -> Output {
+/// Runs a child to its end. Panics if it does not end in time.
+pub fn wait_for_exit(command: &mut Command) -> Output {
     let mut child =
-        victim.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + PATIENCE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
             child.kill().unwrap();
-            panic!("the victim hangs: {:?}", child.wait_with_output());
+            panic!("the child hangs: {:?}", child.wait_with_output());
         }
         thread::sleep(Duration::from_millis(2));
     }
     child.wait_with_output().unwrap()
 }
 
-/// Where the store of a victim lies.
+/// The data directory of a child's store.
 pub fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// Where its diary lies: beside the data, and no part of them.
-pub fn diary(folder: &Path) -> PathBuf {
-    folder.join("diary")
+/// The file of a child's history: beside the data, not among them.
+pub fn history_file(folder: &Path) -> PathBuf {
+    folder.join("history")
 }

@@ -1,27 +1,27 @@
-//! What must, may and must not be in a victim's store, by what it was promised: its notes, told again.
+//! The model of a child's store: it replays the history and derives which spans must, may and must not be there.
 //!
-//! Spans of one batch and one trace come and go together: a [`Part`]. Background work may run at any
-//! moment, and in which window a part lies is not known for sure where the clock has jumped; so a model
-//! says what is certain, and leaves open what is not. It shares nothing with the store.
+//! The spans that one batch holds of one trace come and go together: a [`BatchPart`]. Background work may run at any
+//! moment, and after a clock jump the window of a part is uncertain, so the model tells certain from possible. It
+//! shares no code with the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use spandrel_proto::SpanId;
 
-use super::story::{COUNTS, TIMES, number_of, time_of};
-use super::{Event, Notes, Story};
+use super::workload::{LIFETIMES, ROLLUP_RETENTION, lifetime_of, number_of};
+use super::{Event, History, Workload};
 use crate::oracle;
 use crate::spans::{HOUR, Sent};
 
-/// What is known of a victim's store.
+/// The state of a child's store, as far as its history determines it.
 pub(super) struct Model {
-    pub(super) parts: Vec<Part>,
-    /// Traces that are pinned for sure, and those that may be.
+    pub(super) parts: Vec<BatchPart>,
+    /// Traces that are certainly pinned, and those that may be.
     pub(super) pinned: BTreeSet<u64>,
     pub(super) perhaps_pinned: BTreeSet<u64>,
-    /// Traces that deletions took, or may have taken.
+    /// Traces that a deletion took or may have taken.
     pub(super) deleted: BTreeSet<u64>,
-    /// Those of them that deletions took for sure.
+    /// Those that a deletion certainly took.
     pub(super) surely_deleted: BTreeSet<u64>,
     now: u64,
     latest: u64,
@@ -29,57 +29,57 @@ pub(super) struct Model {
 }
 
 /// The spans of a trace that one batch held.
-pub(super) struct Part {
+pub(super) struct BatchPart {
     pub(super) batch: u64,
     pub(super) trace: u64,
     pub(super) spans: Vec<Sent>,
-    pub(super) stays: Stays,
+    pub(super) presence: Presence,
     pub(super) may_stay: bool,
-    /// Whether its spans are counted as long as counts are kept: they are there, or a rule let them go.
+    /// Whether aggregates count its spans while rollups are kept: they are stored, or expired by a rule.
     counts: bool,
     may_count: bool,
-    /// The earliest and the latest hour that its window may be of.
+    /// The earliest and the latest hour of its window.
     hours: (u64, u64),
-    /// How long its longest-lived span lives.
-    lives: u64,
+    /// The lifetime of its longest-lived span.
+    lifetime: u64,
 }
 
 /// Whether a part has to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stays {
-    Surely,
-    /// All that this is about is there, or nothing of it.
-    Unless(Doubt),
-    Perhaps,
+pub(super) enum Presence {
+    Certain,
+    /// It is there if and only if an operation without an answer took place, or did not.
+    Depends(Unanswered),
+    Possible,
 }
 
-/// What was asked for and not answered: nobody knows whether it happened.
+/// An operation without an answer: it took place or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Doubt {
-    /// A batch was stored.
+pub(super) enum Unanswered {
+    /// The append of a batch.
     Batch(u64),
-    /// Traces were deleted.
+    /// A deletion, by its number.
     Deletion(usize),
 }
 
-/// At least and at most.
+/// The least and the most of a count.
 pub(super) type Bounds = (u64, u64);
 
-/// The end of an hour that is a time ago.
+/// Whether an hour ended so long ago.
 fn is_over(hour: u64, time: u64, now: u64) -> bool {
     (hour + 1) * HOUR + time <= now
 }
 
-/// The longest time that a window has outlived.
-fn outlived(hour: u64, now: u64) -> Option<u64> {
-    TIMES.into_iter().filter(|time| is_over(hour, *time, now)).max()
+/// The longest lifetime that ended for all spans of a window.
+fn longest_over(hour: u64, now: u64) -> Option<u64> {
+    LIFETIMES.into_iter().filter(|time| is_over(hour, *time, now)).max()
 }
 
 // === impl Model ===
 
 impl Model {
-    /// What follows from some notes; or what is wrong with the answers in them.
-    pub(super) fn of(story: &Story, notes: &Notes) -> Result<Self, String> {
+    /// Replays a history; an error names an answer that contradicts it.
+    pub(super) fn of(workload: &Workload, history: &History) -> Result<Self, String> {
         let mut model = Self {
             parts: Vec::new(),
             pinned: BTreeSet::new(),
@@ -90,20 +90,20 @@ impl Model {
             latest: 0,
             deletions: 0,
         };
-        for event in &notes.events {
+        for event in &history.events {
             match event {
                 Event::Clock(now) => {
                     model.now = *now;
                     model.latest = model.latest.max(*now);
                 }
                 Event::Batch { number, acknowledged } => {
-                    model.append(*number, &story.batch(*number), *acknowledged);
+                    model.append(*number, &workload.batch(*number), *acknowledged);
                 }
                 Event::Pin { trace, there } => model.pin(*trace, *there)?,
                 Event::Unpin { trace, was_pinned } => model.unpin(*trace, *was_pinned)?,
                 Event::Delete { mark, traces, accepted } => model.delete(*mark, traces, *accepted)?,
             }
-            model.let_go();
+            model.expire();
         }
         Ok(model)
     }
@@ -112,17 +112,18 @@ impl Model {
         let mut traces: BTreeMap<u64, Vec<Sent>> = BTreeMap::new();
         spans.iter().for_each(|span| traces.entry(number_of(span.trace())).or_default().push(span.clone()));
         for (trace, spans) in traces {
-            let sure = if acknowledged { Stays::Surely } else { Stays::Unless(Doubt::Batch(batch)) };
-            self.parts.push(Part {
+            let sure =
+                if acknowledged { Presence::Certain } else { Presence::Depends(Unanswered::Batch(batch)) };
+            self.parts.push(BatchPart {
                 batch,
                 trace,
-                stays: sure,
+                presence: sure,
                 may_stay: true,
                 counts: acknowledged,
                 may_count: true,
-                // The clock may run backwards; windows never do, as long as there is one.
+                // The clock may run backwards, but no window opens before the last one.
                 hours: (self.now / HOUR, self.latest / HOUR),
-                lives: spans.iter().map(time_of).max().unwrap(),
+                lifetime: spans.iter().map(lifetime_of).max().unwrap(),
                 spans,
             });
         }
@@ -135,7 +136,7 @@ impl Model {
                 Err(format!("trace {trace} is gone, and is pinned"))
             }
             Some(false)
-                if !self.deleted.contains(&trace) && parts.any(|part| part.stays == Stays::Surely) =>
+                if !self.deleted.contains(&trace) && parts.any(|part| part.presence == Presence::Certain) =>
             {
                 Err(format!("trace {trace} is there, and is not found to be pinned"))
             }
@@ -159,16 +160,16 @@ impl Model {
         Ok(())
     }
 
-    /// What was found by its mark goes, whole, but for what arrives later.
+    /// Deletes whole traces, except for spans that arrive later.
     fn delete(&mut self, mark: u64, traces: &BTreeSet<u64>, accepted: Option<u64>) -> Result<(), String> {
         self.check_found(mark, traces)?;
         if accepted.is_some_and(|accepted| accepted != traces.len() as u64) {
             return Err(format!("{traces:?} have mark {mark}, and {accepted:?} traces are deleted"));
         }
-        let doubt = Doubt::Deletion(self.deletions);
+        let operation = Unanswered::Deletion(self.deletions);
         self.deletions += 1;
         for part in self.parts.iter_mut().filter(|part| traces.contains(&part.trace)) {
-            part.goes(doubt, accepted.is_some());
+            part.delete(operation, accepted.is_some());
         }
         self.deleted.extend(traces);
         self.pinned.retain(|trace| !traces.contains(trace));
@@ -180,9 +181,11 @@ impl Model {
     }
 
     fn check_found(&self, mark: u64, found: &BTreeSet<u64>) -> Result<(), String> {
-        let marked: Vec<&Part> = self.parts.iter().filter(|part| part.has_mark(mark)).collect();
+        let marked: Vec<&BatchPart> = self.parts.iter().filter(|part| part.has_mark(mark)).collect();
         let missed = marked.iter().find(|part| {
-            part.stays == Stays::Surely && !self.deleted.contains(&part.trace) && !found.contains(&part.trace)
+            part.presence == Presence::Certain
+                && !self.deleted.contains(&part.trace)
+                && !found.contains(&part.trace)
         });
         if let Some(part) = missed {
             return Err(format!("trace {} has mark {mark}, and is not found by it", part.trace));
@@ -194,62 +197,67 @@ impl Model {
         }
     }
 
-    /// Background work may have let go of whatever nothing keeps.
-    fn let_go(&mut self) {
+    /// Background work may have expired every part that nothing keeps.
+    fn expire(&mut self) {
         let going: Vec<usize> = (0..self.parts.len()).filter(|at| !self.is_kept(&self.parts[*at])).collect();
-        going.into_iter().for_each(|at| self.parts[at].stays = Stays::Perhaps);
+        going.into_iter().for_each(|at| self.parts[at].presence = Presence::Possible);
         for part in &mut self.parts {
-            part.counts &= part.stays == Stays::Surely || !is_over(part.hours.0, COUNTS, self.now);
+            part.counts &=
+                part.presence == Presence::Certain || !is_over(part.hours.0, ROLLUP_RETENTION, self.now);
         }
     }
 
-    fn is_kept(&self, part: &Part) -> bool {
-        let Some(time) = outlived(part.hours.0, self.now) else { return true };
-        let keeps = |other: &Part| {
+    fn is_kept(&self, part: &BatchPart) -> bool {
+        let Some(time) = longest_over(part.hours.0, self.now) else { return true };
+        let keeps = |other: &BatchPart| {
             other.trace == part.trace
-                && (other.stays == Stays::Surely || other.stays == part.stays)
-                && other.lives > time
-                && !is_over(other.hours.0, other.lives, self.now)
+                && (other.presence == Presence::Certain || other.presence == part.presence)
+                && other.lifetime > time
+                && !is_over(other.hours.0, other.lifetime, self.now)
         };
-        part.stays == Stays::Perhaps || self.pinned.contains(&part.trace) || self.parts.iter().any(keeps)
+        part.presence == Presence::Possible
+            || self.pinned.contains(&part.trace)
+            || self.parts.iter().any(keeps)
     }
 
-    /// What must be gone once background work has come to everything.
+    /// Marks the parts that must be gone after all background work is done.
     pub(super) fn settle(&mut self) {
-        let mut lives: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut longest_of: BTreeMap<u64, u64> = BTreeMap::new();
         for part in &self.parts {
-            let longest = lives.entry(part.trace).or_default();
-            *longest = part.lives.max(*longest);
+            let longest = longest_of.entry(part.trace).or_default();
+            *longest = part.lifetime.max(*longest);
         }
         for part in &mut self.parts {
             let is_pinned = self.perhaps_pinned.contains(&part.trace);
-            // Whatever a trace ever had may have kept the rest when its window was looked at.
-            let over = outlived(part.hours.1, self.now).is_some_and(|time| lives[&part.trace] <= time);
+            // Any span that the trace ever had may have kept the rest when retention looked at the window.
+            let over =
+                longest_over(part.hours.1, self.now).is_some_and(|time| longest_of[&part.trace] <= time);
             part.may_stay &= is_pinned || !over;
-            part.may_count &= part.may_stay || !is_over(part.hours.1, COUNTS, self.now);
+            part.may_count &= part.may_stay || !is_over(part.hours.1, ROLLUP_RETENTION, self.now);
         }
     }
 
     /// Every span that must be there.
-    pub(super) fn least(&self) -> impl Iterator<Item = (&Part, &Sent)> {
-        let sure = self.parts.iter().filter(|part| part.stays == Stays::Surely);
+    pub(super) fn certain(&self) -> impl Iterator<Item = (&BatchPart, &Sent)> {
+        let sure = self.parts.iter().filter(|part| part.presence == Presence::Certain);
         sure.flat_map(|part| part.spans.iter().map(move |span| (part, span)))
     }
 
     /// Every span that may be there.
-    pub(super) fn most(&self) -> impl Iterator<Item = &Sent> {
+    pub(super) fn possible(&self) -> impl Iterator<Item = &Sent> {
         self.parts.iter().filter(|part| part.may_stay).flat_map(|part| &part.spans)
     }
 
-    /// How many spans of a name are counted, and how many failed ones among them.
+    /// The bounds of the counts of all spans and of failed spans, by name.
     pub(super) fn counts(&self) -> BTreeMap<String, (Bounds, Bounds)> {
         let mut counts: BTreeMap<String, (Bounds, Bounds)> = BTreeMap::new();
         let mut seen: BTreeSet<SpanId> = BTreeSet::new();
         for part in &self.parts {
             for span in &part.spans {
                 let (all, failed) = counts.entry(span.span.name.clone()).or_default();
-                // Copies of a span may have become one.
-                let least = u64::from((part.counts || part.stays == Stays::Surely) && seen.insert(span.id()));
+                // Duplicates of a span may have been merged into one.
+                let least =
+                    u64::from((part.counts || part.presence == Presence::Certain) && seen.insert(span.id()));
                 let most = u64::from(part.may_count);
                 let is_failed = u64::from(oracle::failed(span));
                 *all = (all.0 + least, all.1 + most);
@@ -260,26 +268,26 @@ impl Model {
     }
 }
 
-// === impl Part ===
+// === impl BatchPart ===
 
-impl Part {
-    /// Its trace is deleted, or perhaps.
-    fn goes(&mut self, doubt: Doubt, surely: bool) {
-        // A rule may have let it go before: then it counts.
-        self.may_count &= !surely || self.stays != Stays::Surely;
+impl BatchPart {
+    /// A deletion took its trace, or may have taken it.
+    fn delete(&mut self, operation: Unanswered, surely: bool) {
+        // If a rule expired it before, it still counts.
+        self.may_count &= !surely || self.presence != Presence::Certain;
         self.may_stay &= !surely;
         self.counts = false;
-        self.stays = match self.stays {
-            Stays::Surely if !surely => Stays::Unless(doubt),
-            _ => Stays::Perhaps,
+        self.presence = match self.presence {
+            Presence::Certain if !surely => Presence::Depends(operation),
+            _ => Presence::Possible,
         };
     }
 
     fn has_mark(&self, mark: u64) -> bool {
-        self.spans.iter().any(|span| oracle::matches(&super::story::marked(mark), span))
+        self.spans.iter().any(|span| oracle::matches(&super::workload::marked(mark), span))
     }
 
-    /// How many of its spans were found.
+    /// The number of its spans among all that were found.
     pub(super) fn found(&self, all: &BTreeMap<SpanId, Sent>) -> usize {
         self.spans.iter().filter(|span| all.contains_key(&span.id())).count()
     }

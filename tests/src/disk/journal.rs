@@ -77,7 +77,7 @@ impl Journal {
         Self { bytes, events }
     }
 
-    /// Writes that a store made, of its data; what is counted to let the n-th fail.
+    /// How many events are of a kind, to choose one that fails.
     pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
         self.events.iter().filter(|event| which(event)).count()
     }

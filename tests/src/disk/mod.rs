@@ -1,28 +1,26 @@
-//! Disks that lose what was not synced, or fail: for tests of what survives power loss and of what a
-//! store does after a failed sync.
+//! Simulated disks, which lose unsynced writes or fail: for tests of power loss and of failed syncs.
 //!
-//! A small library (`tests/shim/disk.c`) is preloaded into the process under test. It passes every call
-//! on and writes down each change with its bytes and each sync, in order, in a [`Journal`]. A
-//! [`Platter`] plays the journal up to any moment and leaves behind a folder as a power loss at that
-//! moment might have: what was synced, and of the rest as little, as much or as random a part as one
-//! likes. Of one recorded run hundreds of moments can be tried, and a journal that was kept repeats a
-//! failure exactly.
+//! A small library (`tests/shim/disk.c`) is preloaded into the process under test. It delegates
+//! every call and records each change with its bytes and each sync, in order, in a [`Journal`]. A [`SimulatedDisk`]
+//! plays the journal up to any moment and leaves a folder as a power loss at that moment might: everything synced,
+//! and none, all or a random part of the rest. One recorded run serves hundreds of moments, and a kept journal
+//! repeats a failure exactly.
 //!
 //! Why a shim: a FUSE file system needs a privilege that build machines seldom give, and shows one
 //! outcome for each run; an environment inside RocksDB would need C++ in the build and would miss what
 //! the store does beside RocksDB. The price is that only calls through the C library are seen. RocksDB
 //! uses `write`, `fdatasync`, `fsync`, `rename` and the like, no shared mapping and no direct I/O for
-//! writing, as `strace` shows; the shim notes whatever else it meets, and the journal is then refused.
+//! writing, as `strace` shows; the shim records any other call as unknown, and such a journal is refused.
 //!
-//! What is assumed of a disk, and no more: a synced file has its bytes, a synced folder its entries.
-//! A synced file need not be found if its folder was not synced. Entries of one folder come and go in
-//! the order in which they were changed, as with every journaling file system; pages of 4 KiB in any.
+//! The simulation assumes no more of a disk than this: a synced file has its bytes, a synced folder its entries. A
+//! synced file may be missing if its folder was not synced. Entries of one folder reach the disk in the order in
+//! which they were changed, as on every journaling file system; pages of 4 KiB in any order.
 
 mod journal;
-mod platter;
+mod simulated_disk;
 
 pub use journal::{Event, Journal};
-pub use platter::{Loss, Platter};
+pub use simulated_disk::{Loss, SimulatedDisk};
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

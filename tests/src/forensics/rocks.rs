@@ -1,6 +1,6 @@
 //! Keys and values in the logs and blob files of RocksDB, also of those that nothing points at any more.
 //!
-//! Written from the description of the formats, and not with RocksDB, which shows only what is alive. A log is
+//! Written from the description of the formats, and not with RocksDB, which shows only live data. A log is
 //! cut into blocks and a block of spans into pages, each with a header between: a frame of zstd that lies
 //! across such a place can be read only once the parts are put together.
 
@@ -53,7 +53,7 @@ impl Pieces {
     }
 }
 
-/// The records of a log, their parts put together. What is torn at the end does not matter.
+/// The records of a log, their parts joined. A torn record at the end is left out.
 fn batches(log: &[u8]) -> Vec<Vec<u8>> {
     let (mut whole, mut part) = (Vec::new(), Vec::new());
     for mut block in log.chunks(LOG_BLOCK) {

@@ -1,11 +1,11 @@
 //! Whole data directories and backups as the program of each format wrote them, frozen: what a new version
 //! has to open, answer from, take over and restore.
 //!
-//! `tests/fixtures/frozen/format-N.tar.gz` holds `data` (as SIGKILL left it), `backups`, the request bodies
-//! that were `sent`, and `facts.json`: what had become of them by then. How one is made is told in
-//! `tests/fixtures/frozen/README.md`, by [`story`].
+//! An archive in `tests/fixtures/frozen/` holds `data` (as SIGKILL left it), `backups`, the request bodies
+//! that were `sent`, and `facts.json`: their fate by then. `tests/fixtures/frozen/README.md` tells how to make one, and
+//! [`workload`] makes it.
 
-pub mod story;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ use spandrel_rocks::Durability;
 use spandrel_storage::Engine;
 use tempfile::TempDir;
 
-use crate::harness::Ground;
+use crate::harness::Backend;
 use crate::spans::{Sent, flatten};
 use crate::{api::Api, fixtures};
 
@@ -68,9 +68,9 @@ pub fn levels_and_formats(engine: &dyn Engine) -> Vec<(u8, u16)> {
     engine.read().unwrap().iter().map(of).collect()
 }
 
-/// The same for a data directory that nobody uses.
+/// The same for a data directory that no process uses.
 pub fn of_directory(data: &Path) -> Vec<(u8, u16)> {
-    let engine = Ground::Folder(data.to_owned(), Durability::Os).engine().unwrap();
+    let engine = Backend::Folder(data.to_owned(), Durability::Os).engine().unwrap();
     levels_and_formats(&*engine)
 }
 

@@ -1,55 +1,54 @@
-//! A disk that fails: syncs and writes that return an error, once or for ever, and writes that are cut
-//! short. What was acknowledged stays, whatever happens to the power afterwards; a failed sync is never
-//! tried again, because the system may have thrown away what it was about; and a disk that is only full
-//! is used again as soon as it is not.
+//! Failing disks: syncs and writes return an error, once or for ever, or write less than they should. Acknowledged
+//! spans survive a later power loss; a failed sync is never repeated, because the system may have dropped the pages
+//! that it was to write; and a full disk is used again as soon as it has room.
 //!
-//! SPANDREL_FAULTS sets how many calls fail of each kind, one in each run (8 unless said),
-//! SPANDREL_FAULTS_SEED which ones.
+//! SPANDREL_FAULTS is the number of failing calls of each kind, one in each run (8 by default), SPANDREL_FAULTS_SEED
+//! chooses them.
 
 use std::io::Write as _;
 use std::process::Command;
 
-use spandrel_tests::crash::{self, Notes, Story};
-use spandrel_tests::disk::{Event, Journal, Loss, Platter, Shim};
+use spandrel_tests::crash::{self, History, Workload};
+use spandrel_tests::disk::{Event, Journal, Loss, Shim, SimulatedDisk};
 use spandrel_tests::server::number;
 
-const ACTS: usize = 40;
+const OPS: usize = 40;
 
-/// A story on a disk that fails.
+/// A workload on a failing disk.
 struct Run {
-    story: Story,
+    workload: Workload,
     journal: Journal,
-    notes: Notes,
+    history: History,
 }
 
 // === impl Run ===
 
 impl Run {
     fn new(shim: &Shim, seed: u64, fault: Option<&str>) -> Self {
-        let story = Story { seed, senders: 1 };
+        let workload = Workload { seed, senders: 1 };
         let (folder, journal) = (crash::scratch(), crash::scratch());
         let journal = journal.path().join("journal");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
-        command.arg(folder.path()).args([&story.seed, &story.senders].map(u64::to_string));
-        command.args([&ACTS.to_string(), "sync"]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crash_child"));
+        command.arg(folder.path()).args([&workload.seed, &workload.senders].map(u64::to_string));
+        command.args([&OPS.to_string(), "sync"]);
         shim.record(&mut command, folder.path(), &journal);
         if let Some(fault) = fault {
             shim.fail(&mut command, fault);
         }
-        let output = crash::end_of(&mut command);
+        let output = crash::wait_for_exit(&mut command);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{fault:?}: {said}");
-        Self { story, journal: Journal::read(&journal), notes: crash::notes(folder.path()) }
+        Self { workload, journal: Journal::read(&journal), history: crash::read_history(folder.path()) }
     }
 
-    /// The power goes in the end, with all that no sync made durable.
+    /// Loses power at the end, and all unsynced changes with it.
     fn lose_power(&self) -> Result<(), String> {
-        let mut platter = Platter::new(&self.journal);
-        platter.play_to(self.journal.events.len());
+        let mut disk = SimulatedDisk::new(&self.journal);
+        disk.play_to(self.journal.events.len());
         let folder = crash::scratch();
-        let mut random = fastrand::Rng::with_seed(self.story.seed);
-        platter.lose_power(Loss::Everything, &mut random, "data", &crash::data(folder.path()));
-        crash::still_works(folder.path(), &self.story, &self.notes)
+        let mut random = fastrand::Rng::with_seed(self.workload.seed);
+        disk.lose_power(Loss::Everything, &mut random, "data", &crash::data(folder.path()));
+        crash::check_still_works(folder.path(), &self.workload, &self.history)
     }
 
     fn syncs(&self) -> u64 {
@@ -61,7 +60,7 @@ impl Run {
     }
 }
 
-/// Lets this and that call fail, and looks at what came of it.
+/// Lets random calls fail, one in each run, and checks the remains.
 fn each_fails(
     what: &str,
     error: &str,
@@ -72,32 +71,32 @@ fn each_fails(
     let seed = number("SPANDREL_FAULTS_SEED").unwrap_or_else(|| u64::from(fastrand::u16(..)));
     let _ = writeln!(std::io::stderr(), "{what} that fail with {error}, SPANDREL_FAULTS_SEED={seed}");
     let healthy = Run::new(&shim, seed, None);
-    assert!(healthy.notes.refusals.is_empty() && healthy.notes.not_opened.is_none());
+    assert!(healthy.history.refusals.is_empty() && healthy.history.not_opened.is_none());
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut refused, mut gone) = (0, 0);
     for _ in 0..number("SPANDREL_FAULTS").unwrap_or(8) {
         let fault = format!("{what}:{}:{error}", random.u64(1..=calls(&healthy)));
         let run = Run::new(&shim, seed, Some(&fault));
-        refused += u64::from(!run.notes.refusals.is_empty());
-        gone += u64::from(run.notes.not_opened.is_some());
-        let verdict = check(&run).and_then(|()| run.lose_power());
-        verdict.unwrap_or_else(|why| panic!("{fault}, seed {seed}: {why}"));
+        refused += u64::from(!run.history.refusals.is_empty());
+        gone += u64::from(run.history.not_opened.is_some());
+        let checked = check(&run).and_then(|()| run.lose_power());
+        checked.unwrap_or_else(|why| panic!("{fault}, seed {seed}: {why}"));
     }
     let _ =
         writeln!(std::io::stderr(), "{what} that fail with {error}: {refused} runs refused, {gone} ended");
 }
 
-/// After a failure nothing is taken until a restart, and everybody is told why.
+/// After a failure the store takes nothing until a restart, and tells every sender why.
 fn poisoned(run: &Run) -> Result<(), String> {
-    let notes = &run.notes;
-    if !notes.after_refusal.is_empty() {
+    let history = &run.history;
+    if !history.after_refusal.is_empty() {
         return Err(format!(
             "{:?} were acknowledged after a failed write, without a restart",
-            notes.after_refusal
+            history.after_refusal
         ));
     }
     let clear = |told: &&String| told.contains("write failed") && told.contains("restart");
-    match notes.refusals.iter().find(|told| !clear(told)) {
+    match history.refusals.iter().find(|told| !clear(told)) {
         Some(unclear) => Err(format!("a sender is told {unclear:?}")),
         None => Ok(()),
     }
@@ -120,7 +119,7 @@ fn a_failed_write_poisons_until_restart() {
 
 #[test]
 fn a_short_write_is_made_whole() {
-    each_fails("write", "short", Run::writes, |run| match run.notes.refusals.first() {
+    each_fails("write", "short", Run::writes, |run| match run.history.refusals.first() {
         Some(told) => Err(format!("a write that went on is refused: {told}")),
         None => Ok(()),
     });
@@ -130,7 +129,7 @@ fn a_short_write_is_made_whole() {
 fn a_full_disk_refuses_and_is_used_again() {
     each_fails("write", "ENOSPC", Run::writes, |run| {
         let full = |told: &&String| told.contains("disk is full") && told.contains("free some space");
-        match run.notes.refusals.iter().find(|told| !full(told)) {
+        match run.history.refusals.iter().find(|told| !full(told)) {
             Some(unclear) => Err(format!("a sender is told {unclear:?}")),
             None => Ok(()),
         }

@@ -1,10 +1,9 @@
-//! Damage to what RocksDB keeps: files that are gone, cut or changed by a bit, and values that were
-//! changed before RocksDB put its own checksums over them. Whatever it is, the store refuses to open and
-//! says why, or it serves the rest and says that something is missing; it never panics, never gives what
-//! nobody sent, and never keeps silent.
+//! Damage to RocksDB's files and values: files that are missing, cut short or changed by a bit, and values that
+//! changed before RocksDB computed their checksums. The store refuses to open and says why, or serves the rest and
+//! reports that something is missing. It never panics, returns a span that was not sent, or stays silent.
 //!
-//! One thing nobody can tell: that the newest log lost its end. A power loss leaves the same, except that
-//! then nothing acknowledged is in it.
+//! One kind of damage cannot be told: a newest log without its end, because a power loss leaves the same, except that
+//! it takes nothing acknowledged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,35 +11,35 @@ use std::process::Command;
 
 use rocksdb::{DB, IteratorMode, Options};
 use spandrel_storage::failpoint::Failpoint;
-use spandrel_tests::crash::{self, Notes, Said, Story};
+use spandrel_tests::crash::{self, DamageReport, History, Workload};
 use spandrel_tests::harness::copy;
 
-const STORY: Story = Story { seed: 11, senders: 1 };
-const ACTS: usize = 90;
+const WORKLOAD: Workload = Workload { seed: 11, senders: 1 };
+const OPS: usize = 90;
 /// Values of each column family that are damaged, one at a time.
 const VALUES: usize = 10;
 
 /// The same of small records: there are several kinds.
 const RECORDS: usize = 30;
 
-/// A store whose process was killed with replaced blocks waiting for their deletion, so that there is
-/// a stored value of every kind.
-fn killed() -> (tempfile::TempDir, Notes) {
+/// A store whose process was killed while replaced blocks waited for garbage collection, so that it holds a value of
+/// every kind.
+fn killed() -> (tempfile::TempDir, History) {
     let folder = crash::scratch();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
-    command.arg(folder.path()).args([&STORY.seed, &STORY.senders].map(u64::to_string));
-    command.args([&ACTS.to_string(), "os", Failpoint::DeletionChosen.name(), "4"]);
-    assert!(!crash::end_of(&mut command).status.success(), "it has to be killed");
-    let notes = crash::notes(folder.path());
-    (folder, notes)
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crash_child"));
+    command.arg(folder.path()).args([&WORKLOAD.seed, &WORKLOAD.senders].map(u64::to_string));
+    command.args([&OPS.to_string(), "os", Failpoint::DeletionChosen.name(), "4"]);
+    assert!(!crash::wait_for_exit(&mut command).status.success(), "it has to be killed");
+    let history = crash::read_history(folder.path());
+    (folder, history)
 }
 
-/// What the store says after something was done to a copy of its directory.
-fn after(folder: &Path, notes: &Notes, what: &str, harm: impl FnOnce(&Path)) -> Said {
+/// What the store reports after a copy of its directory was damaged.
+fn after(folder: &Path, history: &History, what: &str, damage: impl FnOnce(&Path)) -> DamageReport {
     let copied = crash::scratch();
     copy(&crash::data(folder), &crash::data(copied.path()));
-    harm(&crash::data(copied.path()).join("store"));
-    crash::honest(copied.path(), &STORY, notes).unwrap_or_else(|why| panic!("{what}: {why}"))
+    damage(&crash::data(copied.path()).join("store"));
+    crash::check_damaged(copied.path(), &WORKLOAD, history).unwrap_or_else(|why| panic!("{what}: {why}"))
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -54,7 +53,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_file_that_is_gone_cut_or_changed_is_told() {
-    let (folder, notes) = killed();
+    let (folder, history) = killed();
     let mut random = fastrand::Rng::with_seed(1);
     let mut said = Vec::new();
     for path in files(folder.path()) {
@@ -62,11 +61,11 @@ fn a_file_that_is_gone_cut_or_changed_is_told() {
         let length = fs::metadata(&path).unwrap().len();
         let is_log = name.ends_with(".log");
         if !is_log {
-            let gone = after(folder.path(), &notes, &format!("{name} is gone"), |store| {
+            let gone = after(folder.path(), &history, &format!("{name} is gone"), |store| {
                 fs::remove_file(store.join(&name)).unwrap();
             });
             said.push((name.clone(), gone));
-            let cut = after(folder.path(), &notes, &format!("{name} is cut"), |store| {
+            let cut = after(folder.path(), &history, &format!("{name} is cut"), |store| {
                 fs::File::options().write(true).open(store.join(&name)).unwrap().set_len(length / 2).unwrap();
             });
             said.push((name.clone(), cut));
@@ -86,25 +85,25 @@ fn a_file_that_is_gone_cut_or_changed_is_told() {
                 copy(&crash::data(folder.path()), &crash::data(copied.path()));
                 let mut flip = flip;
                 flip(&crash::data(copied.path()).join("store"));
-                let verdict = crash::honest(copied.path(), &STORY, &notes);
-                assert!(verdict.is_ok() || verdict.is_err_and(|why| why.contains("are missing")), "{name}");
+                let checked = crash::check_damaged(copied.path(), &WORKLOAD, &history);
+                assert!(checked.is_ok() || checked.is_err_and(|why| why.contains("are missing")), "{name}");
             } else {
                 said.push((
                     name.clone(),
-                    after(folder.path(), &notes, &format!("byte {at} of {name}"), flip),
+                    after(folder.path(), &history, &format!("byte {at} of {name}"), flip),
                 ));
             }
         }
     }
-    let kinds = |kind: fn(&Said) -> bool| said.iter().filter(|(_, said)| kind(said)).count();
-    let damaged = kinds(|said| *said == Said::Damaged);
-    let refused = kinds(|said| matches!(said, Said::Refused(_)));
+    let kinds = |kind: fn(&DamageReport) -> bool| said.iter().filter(|(_, said)| kind(said)).count();
+    let damaged = kinds(|said| *said == DamageReport::Damaged);
+    let refused = kinds(|said| matches!(said, DamageReport::Refused(_)));
     assert!(damaged > 0 && refused > 0, "damage is not met: {said:?}");
 }
 
 #[test]
 fn a_value_of_any_kind_that_is_changed_is_told() {
-    let (folder, notes) = killed();
+    let (folder, history) = killed();
     let store = crash::data(folder.path()).join("store");
     let families = DB::list_cf(&Options::default(), &store).unwrap();
     for kind in ["fresh", "sealed", "catalog", "index", "replaced"] {
@@ -120,23 +119,25 @@ fn a_value_of_any_kind_that_is_changed_is_told() {
             let at = random.usize(..value.len());
             value[at] ^= 1 << random.u8(..8);
             let what = format!("byte {at} of {} in a value of {family}", value.len());
-            let said = after(folder.path(), &notes, &what, |store| {
+            let said = after(folder.path(), &history, &what, |store| {
                 let db = DB::open_cf(&Options::default(), store, &families).unwrap();
                 db.put_cf(db.cf_handle(family).unwrap(), &key, &value).unwrap();
             });
             match (family.as_str(), said) {
                 // Nothing is missing without a row either: it is made anew, and that is told.
-                ("catalog", said) => assert_eq!(said, Said::Damaged, "{what}"),
+                ("catalog", said) => assert_eq!(said, DamageReport::Damaged, "{what}"),
                 // Index and list of replaced blocks are hints: nothing is missing without them.
-                ("index" | "replaced", said) => assert_eq!(said, Said::Nothing, "{what}"),
+                ("index" | "replaced", said) => assert_eq!(said, DamageReport::Nothing, "{what}"),
                 // What is being deleted must not come back: a store that cannot tell what stays closed.
-                ("default", Said::Refused(why)) => {
+                ("default", DamageReport::Refused(why)) => {
                     assert!(
                         why.contains("the record of deletion") && why.contains("restore"),
                         "{what}: {why}"
                     );
                 }
-                (_, Said::Refused(why)) => panic!("{what}: one block keeps the store from opening: {why}"),
+                (_, DamageReport::Refused(why)) => {
+                    panic!("{what}: one block keeps the store from opening: {why}")
+                }
                 _ => {}
             }
         }

@@ -1,5 +1,5 @@
-//! Single files of RocksDB that are gone, and a log that is damaged in its middle: what is said then, and that
-//! it is said. `damage` does anything to any file and asks only for honesty; this knows what to expect.
+//! Missing files of RocksDB, one of each kind, and a log damaged in its middle: the exact report of each.
+//! `damage` damages any file and asks only that it is reported.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use spandrel_proto::TenantId;
 use spandrel_rocks::Durability;
 use spandrel_storage::TraceStore as _;
 use spandrel_storage::plan::Predicate;
-use spandrel_tests::harness::{Ground, Harness, config, plan};
+use spandrel_tests::harness::{Backend, Harness, config, plan};
 use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp;
 use spandrel_tests::server::{Server, Settings, command};
@@ -21,7 +21,7 @@ const OLD: u64 = 30;
 const NEW: u64 = 20;
 
 fn open(folder: &Path) -> Result<Harness, String> {
-    Harness::at(Ground::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
+    Harness::at(Backend::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
 }
 
 /// Of some kilobytes that do not compress.
@@ -177,7 +177,7 @@ fn without_a_table_or_its_manifest_a_store_does_not_open() {
     }
 }
 
-/// Blobs are opened when they are read: the rest is served, and what is missing is told.
+/// Blob files are opened when they are read: the rest is served, and the damage is reported.
 #[test]
 fn without_a_blob_file_the_rest_is_served() {
     let folder = filled();
@@ -191,7 +191,7 @@ fn without_a_blob_file_the_rest_is_served() {
     assert!(harness.store().status().damaged_blocks > 0);
 }
 
-/// What lies before the damage is served, what lies behind it is gone, and that is told.
+/// Records before the damage are served, later ones are gone, and that is reported.
 #[test]
 fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     const CUT: &str = "spandrel_store_log_cut_total";

@@ -1,25 +1,25 @@
-//! Power loss at any moment: whatever the disk makes of what was not synced, every span that was
-//! acknowledged is there, and the store works on.
+//! Power loss at random moments: whatever part of the unsynced writes survives, every acknowledged span is there, and
+//! the store goes on working.
 //!
-//! SPANDREL_POWER_RUNS sets how many stories are recorded (2 unless said), SPANDREL_POWER_POINTS how
-//! often the power goes in each (25 unless said), SPANDREL_POWER_SEED where they begin. Threads make
-//! each recording a little different: a failing one is kept, and SPANDREL_POWER_JOURNAL with the seed
-//! repeats it exactly. `tests/src/disk` says how it is done.
+//! SPANDREL_POWER_RUNS is the number of recorded workloads (2 by default), SPANDREL_POWER_POINTS the number of power
+//! losses in each (25 by default), SPANDREL_POWER_SEED the first seed. Threads make each recording a little different:
+//! a failing one is kept, and SPANDREL_POWER_JOURNAL with the seed repeats it exactly. `tests/src/disk` describes the
+//! simulation.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use spandrel_tests::crash::{self, Notes, Story};
-use spandrel_tests::disk::{Event, Journal, Loss, Platter, Shim};
+use spandrel_tests::crash::{self, History, Workload};
+use spandrel_tests::disk::{Event, Journal, Loss, Shim, SimulatedDisk};
 use spandrel_tests::server::number;
 
-const ACTS: usize = 60;
+const OPS: usize = 60;
 const LOSSES: [Loss; 5] = [Loss::Everything, Loss::Bytes, Loss::Ends, Loss::Pages, Loss::Nothing];
 
-/// One story on one disk.
+/// A workload whose disk was recorded.
 struct Run {
-    story: Story,
+    workload: Workload,
     journal: Journal,
     path: PathBuf,
 }
@@ -27,23 +27,23 @@ struct Run {
 // === impl Run ===
 
 impl Run {
-    fn record(shim: &Shim, story: Story, durability: &str, folder: &Path) -> Self {
+    fn record(shim: &Shim, workload: Workload, durability: &str, folder: &Path) -> Self {
         let path = folder.join("journal");
         let root = folder.join("disk");
         std::fs::create_dir(&root).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_victim"));
-        command.arg(&root).args([&story.seed, &story.senders].map(u64::to_string));
-        command.args([&ACTS.to_string(), durability]);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crash_child"));
+        command.arg(&root).args([&workload.seed, &workload.senders].map(u64::to_string));
+        command.args([&OPS.to_string(), durability]);
         shim.record(&mut command, &root, &path);
-        let output = crash::end_of(&mut command);
+        let output = crash::wait_for_exit(&mut command);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { story, journal: Journal::read(&path), path }
+        Self { workload, journal: Journal::read(&path), path }
     }
 
-    /// Lets the power go at random moments; what was found wrong, and where.
-    fn lose_power(&self, mut platter: Platter<'_>, points: usize, losses: &[Loss]) -> Vec<String> {
-        let mut random = fastrand::Rng::with_seed(self.story.seed);
-        // Half of them just before a sync, when most is on its way.
+    /// Loses power at random moments, and returns what the checker found, and where.
+    fn lose_power(&self, mut disk: SimulatedDisk<'_>, points: usize, losses: &[Loss]) -> Vec<String> {
+        let mut random = fastrand::Rng::with_seed(self.workload.seed);
+        // Half of them just before a sync, when most writes are pending.
         let events = &self.journal.events;
         let syncs: Vec<usize> =
             (0..events.len()).filter(|at| matches!(events[*at], Event::Sync { .. })).collect();
@@ -55,16 +55,16 @@ impl Run {
         moments.sort_unstable();
         let mut wrong = Vec::new();
         for moment in moments {
-            platter.play_to(moment);
+            disk.play_to(moment);
             let loss = *random.choice(losses).unwrap();
             let folder = crash::scratch();
-            platter.lose_power(loss, &mut random, "data", &crash::data(folder.path()));
-            let notes = Notes::parse(&platter.text("diary"));
-            let verdict = match random.u8(..4) {
-                0 => crash::still_works(folder.path(), &self.story, &notes),
-                _ => crash::verdict(folder.path(), &self.story, &notes),
+            disk.lose_power(loss, &mut random, "data", &crash::data(folder.path()));
+            let history = History::parse(&disk.text("history"));
+            let checked = match random.u8(..4) {
+                0 => crash::check_still_works(folder.path(), &self.workload, &history),
+                _ => crash::check(folder.path(), &self.workload, &history),
             };
-            if let Err(why) = verdict {
+            if let Err(why) = checked {
                 wrong.push(format!("event {moment} of {}, {loss:?}: {why}", self.journal.events.len()));
             }
         }
@@ -79,15 +79,15 @@ fn power_loss_takes_nothing_that_was_acknowledged() {
     let first = number("SPANDREL_POWER_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let shim = Shim::compile();
     for seed in first..first + runs {
-        // In every other story several senders share a sync, and the background works meanwhile.
-        let story = Story { seed, senders: 1 + seed % 2 * 3 };
+        // In every other workload several senders share a sync, and the background works meanwhile.
+        let workload = Workload { seed, senders: 1 + seed % 2 * 3 };
         let folder = crash::scratch();
         let run = match std::env::var_os("SPANDREL_POWER_JOURNAL").map(PathBuf::from) {
-            Some(path) => Run { story, journal: Journal::read(&path), path },
-            None => Run::record(&shim, story, "sync", folder.path()),
+            Some(path) => Run { workload, journal: Journal::read(&path), path },
+            None => Run::record(&shim, workload, "sync", folder.path()),
         };
         let _ = writeln!(std::io::stderr(), "{points} power losses, SPANDREL_POWER_SEED={seed}");
-        let wrong = run.lose_power(Platter::new(&run.journal), points, &LOSSES);
+        let wrong = run.lose_power(SimulatedDisk::new(&run.journal), points, &LOSSES);
         if !wrong.is_empty() {
             let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("power-loss-{seed}.journal"));
             std::fs::copy(&run.path, &kept).unwrap();
@@ -100,18 +100,18 @@ fn power_loss_takes_nothing_that_was_acknowledged() {
     }
 }
 
-/// The simulation has teeth: who does not sync loses, and so does who trusts a disk that lies.
+/// The simulation finds losses: of a store that does not sync, and of one whose disk ignores syncs.
 #[test]
 fn without_syncs_power_loss_is_noticed() {
     let shim = Shim::compile();
     for durability in ["os", "none", "sync"] {
         let folder = crash::scratch();
-        let run = Run::record(&shim, Story { seed: 5, senders: 1 }, durability, folder.path());
-        let platter = match durability {
-            "sync" => Platter::new(&run.journal).that_lies(),
-            _ => Platter::new(&run.journal),
+        let run = Run::record(&shim, Workload { seed: 5, senders: 1 }, durability, folder.path());
+        let disk = match durability {
+            "sync" => SimulatedDisk::new(&run.journal).that_ignores_syncs(),
+            _ => SimulatedDisk::new(&run.journal),
         };
-        let wrong = run.lose_power(platter, 12, &[Loss::Everything]);
+        let wrong = run.lose_power(disk, 12, &[Loss::Everything]);
         assert!(
             wrong.iter().any(|why| why.contains("are lost")),
             "nothing is lost with durability {durability}: {wrong:?}"

@@ -1,8 +1,8 @@
-//! Power loss at any moment of a repair: afterwards the damaged store is still there to be repaired, or the new one
-//! has taken its place, whole. Never neither, and never half of one.
+//! Power loss at any moment of a repair: afterwards either the damaged store is still there to be repaired, or the
+//! complete new one has taken its place.
 //!
-//! SPANDREL_POWER_POINTS sets how often the power goes beside the swap of the two stores (15 unless said),
-//! SPANDREL_POWER_SEED where. `tests/src/disk` says how it is done.
+//! SPANDREL_POWER_POINTS is the number of power losses besides those around the swap of the two stores (15 by default),
+//! SPANDREL_POWER_SEED chooses them. `tests/src/disk` describes the simulation.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use std::path::Path;
 
 use spandrel_rocks::{Begun, Disk, Durability, Repair, RepairError};
 use spandrel_storage::repair::repair;
+use spandrel_tests::corruption::{damage, tables};
 use spandrel_tests::crash;
-use spandrel_tests::disk::{Event, Journal, Loss, Platter, Shim};
-use spandrel_tests::harm::{damage, tables};
-use spandrel_tests::harness::{Ground, Harness, config, copy};
+use spandrel_tests::disk::{Event, Journal, Loss, Shim, SimulatedDisk};
+use spandrel_tests::harness::{Backend, Harness, config, copy};
 use spandrel_tests::server::{command, eventually, number};
 use spandrel_tests::spans::{BEGIN, Sent, sent, trace_id};
 
@@ -21,7 +21,7 @@ const TRACES: u64 = 20;
 const LOSSES: [Loss; 5] = [Loss::Everything, Loss::Bytes, Loss::Ends, Loss::Pages, Loss::Nothing];
 
 fn open(data: &Path) -> Result<Harness, String> {
-    Harness::at(Ground::Folder(data.to_owned(), Durability::Sync), config(), BEGIN)
+    Harness::at(Backend::Folder(data.to_owned(), Durability::Sync), config(), BEGIN)
 }
 
 fn trace(n: u64) -> Vec<Sent> {
@@ -43,7 +43,7 @@ fn damaged(data: &Path) {
     damage(&tables(&data.join("store"), "index"));
 }
 
-/// Goes on with a repair as an operator does, wherever it was; or says why that does not work.
+/// Goes on with an interrupted repair, as an operator does.
 fn go_on(data: &Path) -> Result<(), String> {
     let disk = eventually("the lock of a directory that was let go", || Disk::lock(data, 1 << 20).ok());
     let begun = match Repair::begin(disk) {
@@ -57,9 +57,9 @@ fn go_on(data: &Path) -> Result<(), String> {
     begun.finish().map(drop).map_err(|error| error.to_string())
 }
 
-/// What is wrong after a power loss.
-fn verdict(data: &Path, opens_first: bool) -> Result<(), String> {
-    // Whoever starts the server before he looks must not make it worse.
+/// Checks what a power loss has left.
+fn check(data: &Path, opens_first: bool) -> Result<(), String> {
+    // Starting the server first must not make it worse.
     let _ = opens_first.then(|| open(data).map(drop));
     go_on(data)?;
     if !data.join("store.damaged").is_dir() {
@@ -73,7 +73,7 @@ fn verdict(data: &Path, opens_first: bool) -> Result<(), String> {
     }
 }
 
-/// Where the power goes: at some moments, and around every sync and rename of the end.
+/// The moments of power loss: random ones, and those around every sync and rename at the end.
 fn moments(events: &[Event], points: usize, random: &mut fastrand::Rng) -> Vec<usize> {
     let of_store = |event: &Event| matches!(event, Event::Rename { from, .. } if from.ends_with("/store"));
     let swap = events.iter().position(of_store).expect("the new store takes the place of the damaged one");
@@ -86,7 +86,7 @@ fn moments(events: &[Event], points: usize, random: &mut fastrand::Rng) -> Vec<u
     moments
 }
 
-/// A repair, recorded: what was on the disk before, and what it did.
+/// Records a repair, with the disk as it was before.
 fn recorded(folder: &Path) -> Journal {
     let shim = Shim::compile();
     let [before, disk, journal] = ["before", "disk", "journal"].map(|name| folder.join(name));
@@ -94,9 +94,9 @@ fn recorded(folder: &Path) -> Journal {
     copy(&before, &disk);
     let mut repair = command(&["repair", "--data-dir", &disk.join("data").display().to_string()]);
     shim.record(&mut repair, &disk, &journal);
-    let output = crash::end_of(&mut repair);
+    let output = crash::wait_for_exit(&mut repair);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    verdict(&disk.join("data"), true).unwrap();
+    check(&disk.join("data"), true).unwrap();
     Journal::read(&journal)
 }
 
@@ -108,14 +108,14 @@ fn power_loss_during_a_repair_leaves_a_store_that_is_repaired_or_can_be() {
     let mut random = fastrand::Rng::with_seed(seed);
     let folder = crash::scratch();
     let journal = recorded(folder.path());
-    let mut platter = Platter::over(&journal, &folder.path().join("before"));
+    let mut disk = SimulatedDisk::over(&journal, &folder.path().join("before"));
     let mut wrong = Vec::new();
     for moment in moments(&journal.events, points, &mut random) {
-        platter.play_to(moment);
+        disk.play_to(moment);
         for loss in LOSSES {
             let folder = crash::scratch();
-            platter.lose_power(loss, &mut random, "data", folder.path());
-            if let Err(why) = verdict(folder.path(), random.bool()) {
+            disk.lose_power(loss, &mut random, "data", folder.path());
+            if let Err(why) = check(folder.path(), random.bool()) {
                 wrong.push(format!("event {moment} of {}, {loss:?}: {why}", journal.events.len()));
             }
         }
@@ -123,14 +123,14 @@ fn power_loss_during_a_repair_leaves_a_store_that_is_repaired_or_can_be() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The simulation has teeth: on a disk that does not sync, the new store takes its place without its bytes.
+/// The simulation finds losses: on a disk that ignores syncs, the new store takes its place without its bytes.
 #[test]
 fn without_syncs_it_is_noticed() {
     let folder = crash::scratch();
     let journal = recorded(folder.path());
-    let mut platter = Platter::over(&journal, &folder.path().join("before")).that_lies();
-    platter.play_to(journal.events.len());
+    let mut disk = SimulatedDisk::over(&journal, &folder.path().join("before")).that_ignores_syncs();
+    disk.play_to(journal.events.len());
     let after = crash::scratch();
-    platter.lose_power(Loss::Bytes, &mut fastrand::Rng::with_seed(1), "data", after.path());
-    verdict(after.path(), false).unwrap_err();
+    disk.lose_power(Loss::Bytes, &mut fastrand::Rng::with_seed(1), "data", after.path());
+    check(after.path(), false).unwrap_err();
 }

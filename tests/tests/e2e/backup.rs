@@ -1,5 +1,5 @@
-//! `spandrel backup`, `restore` and `check` as a user runs them: on a server that takes spans
-//! meanwhile, killed in the middle, and over files that were damaged.
+//! `spandrel backup`, `restore` and `check` as a user runs them: on a server that ingests, killed in the middle, and
+//! over damaged files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,9 +16,9 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use rocksdb::{ColumnFamilyDescriptor, DB, IteratorMode, Options};
 use serde_json::Value;
+use spandrel_tests::command_output::{CommandOutput, run};
 use spandrel_tests::http::{get, post_traces};
 use spandrel_tests::otlp::{hex, request, span, spans_by_id, text, trace_id};
-use spandrel_tests::ran::{Ran, run};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
 
@@ -33,21 +33,21 @@ fn url(server: &Server) -> String {
     format!("http://{}", server.http())
 }
 
-fn backup(server: &Server, set: &Path, more: &[&str]) -> Ran {
+fn backup(server: &Server, set: &Path, more: &[&str]) -> CommandOutput {
     let (url, set) = (url(server), set.display().to_string());
     run(&[&["backup", &set, "--server", &url], more].concat())
 }
 
-fn restore(set: &Path, data: &Path, more: &[&str]) -> Ran {
+fn restore(set: &Path, data: &Path, more: &[&str]) -> CommandOutput {
     let (set, data) = (set.display().to_string(), data.display().to_string());
     run(&[&["restore", &set, "--data-dir", &data], more].concat())
 }
 
-fn check(data: &Path) -> Ran {
+fn check(data: &Path) -> CommandOutput {
     run(&["check", "--data-dir", &data.display().to_string(), "--format", "json"])
 }
 
-fn verify(set: &Path) -> Ran {
+fn verify(set: &Path) -> CommandOutput {
     run(&["backup", "verify", &set.display().to_string()])
 }
 
@@ -180,24 +180,24 @@ fn what_was_acknowledged_before_a_backup_is_restored_whatever_came_meanwhile() {
         for round in 1..=3 {
             eventually("more spans", || (acknowledged.lock().unwrap().len() >= round * 60).then_some(()));
             known.push(acknowledged.lock().unwrap().clone());
-            backup(&server, set.path(), &[]).good();
+            backup(&server, set.path(), &[]).assert_ok();
         }
         stop.store(true, Ordering::Relaxed);
         known
     });
-    verify(set.path()).good();
+    verify(set.path()).assert_ok();
     // Each of them, and none of it is needed to be there: the server is gone.
     server.stop();
     drop(data);
     for (backup, known) in manifests(set.path()).iter().zip(known) {
-        restore(set.path(), target.path(), &["--backup", &id(backup), "--replace"]).good();
-        assert!(findings(&check(target.path()).good()).is_empty());
+        restore(set.path(), target.path(), &["--backup", &id(backup), "--replace"]).assert_ok();
+        assert!(findings(&check(target.path()).assert_ok()).is_empty());
         let restored = Settings::on(target.path()).start();
         check_all_there(&restored, &known);
         // It is a store like any other.
         let more = send(&restored);
         check_all_there(&restored, &[more]);
-        assert!(run(&["check", "--server", &url(&restored)]).good().contains("nothing is wrong"));
+        assert!(run(&["check", "--server", &url(&restored)]).assert_ok().contains("nothing is wrong"));
         restored.stop();
     }
 }
@@ -207,7 +207,7 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
     let (data, set) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut server = Settings::on(data.path()).start();
     let mut sent: Vec<Sent> = (0..5).map(|_| send(&server)).collect();
-    backup(&server, set.path(), &[]).good();
+    backup(&server, set.path(), &[]).assert_ok();
     for round in 1..=4 {
         let before = files(set.path());
         sent.push(send(&server));
@@ -216,7 +216,7 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
             server.stop();
             server = Settings::on(data.path()).start();
         }
-        let said = backup(&server, set.path(), &["--keep", "2"]).good();
+        let said = backup(&server, set.path(), &["--keep", "2"]).assert_ok();
         let after = files(set.path());
         let newest = manifests(set.path()).pop().unwrap();
         let known: BTreeSet<String> = before.keys().map(|path| hash(path)).collect();
@@ -233,18 +233,18 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
         assert_eq!(after.keys().map(|path| hash(path)).collect::<BTreeSet<_>>(), needed);
         assert_eq!(listed(&server), kept.iter().map(|kept| id(kept)).collect());
     }
-    let list = run(&["backup", "list", &set.path().display().to_string()]).good();
+    let list = run(&["backup", "list", &set.path().display().to_string()]).assert_ok();
     assert_eq!(list.lines().count(), 3, "{list}");
     assert!(manifests(set.path()).iter().all(|kept| list.contains(&id(kept))), "{list}");
     server.stop();
 
     let target = tempfile::tempdir().unwrap();
-    restore(set.path(), target.path(), &[]).good();
+    restore(set.path(), target.path(), &[]).assert_ok();
     let restored = Settings::on(target.path()).start();
     check_all_there(&restored, &sent);
     // The next backup of the restored store needs nothing of what is here.
     let before = files(set.path());
-    backup(&restored, set.path(), &[]).good();
+    backup(&restored, set.path(), &[]).assert_ok();
     let newest = manifests(set.path()).pop().unwrap();
     let known: BTreeSet<String> = before.keys().map(|path| hash(path)).collect();
     assert!(hashes(&newest, "block").is_subset(&known) || restored.api().status("freshBlockCount") == 0);
@@ -258,7 +258,7 @@ fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
     // Those that are not killed in time count, too: the first one must not be too old to keep.
     let keep_all = ["--keep", "20"];
     let first: Vec<Sent> = (0..20).map(|_| send(&server)).collect();
-    backup(&server, set.path(), &keep_all).good();
+    backup(&server, set.path(), &keep_all).assert_ok();
     let complete = manifests(set.path());
     let mut sent = first.clone();
     let mut random = fastrand::Rng::new();
@@ -275,10 +275,10 @@ fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
         killed.wait().unwrap();
         // What was there is there, and whole.
         assert!(manifests(set.path()).starts_with(&complete));
-        verify(set.path()).good();
+        verify(set.path()).assert_ok();
     }
     let before: BTreeSet<String> = files(set.path()).keys().map(|path| hash(path)).collect();
-    backup(&server, set.path(), &keep_all).good();
+    backup(&server, set.path(), &keep_all).assert_ok();
     let newest = manifests(set.path()).pop().unwrap();
     let unfinished = |path: &PathBuf| path.extension().is_some_and(|end| end == "unfinished");
     assert!(!files(set.path()).keys().any(unfinished));
@@ -289,7 +289,7 @@ fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
 
     let target = tempfile::tempdir().unwrap();
     for (backup, sent) in [(&complete[0], &first), (&newest, &sent)] {
-        restore(set.path(), target.path(), &["--backup", &id(backup), "--replace"]).good();
+        restore(set.path(), target.path(), &["--backup", &id(backup), "--replace"]).assert_ok();
         let restored = Settings::on(target.path()).start();
         check_all_there(&restored, sent);
         restored.stop();
@@ -301,24 +301,25 @@ fn two_at_once_and_foreign_directories_are_refused() {
     let (data, set) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
     fs::write(set.path().join("letter.txt"), "dear").unwrap();
-    backup(&server, set.path(), &[]).bad(1, "no directory of backups");
-    restore(set.path(), data.path(), &[]).bad(1, "no directory of backups");
-    verify(set.path()).bad(1, "no directory of backups");
+    backup(&server, set.path(), &[]).assert_err(1, "no directory of backups");
+    restore(set.path(), data.path(), &[]).assert_err(1, "no directory of backups");
+    verify(set.path()).assert_err(1, "no directory of backups");
     fs::remove_file(set.path().join("letter.txt")).unwrap();
-    backup(&server, set.path(), &[]).good();
+    backup(&server, set.path(), &[]).assert_ok();
     let held = fs::File::open(set.path().join("SPANDREL-BACKUPS")).unwrap();
     held.lock().unwrap();
-    backup(&server, set.path(), &[]).bad(1, "in use");
-    restore(set.path(), data.path(), &[]).bad(1, "in use");
+    backup(&server, set.path(), &[]).assert_err(1, "in use");
+    restore(set.path(), data.path(), &[]).assert_err(1, "in use");
     drop(held);
     // The data directory of a server that runs is not restored into.
-    restore(set.path(), data.path(), &[]).bad(1, "used by another process");
-    restore(set.path(), data.path(), &["--backup", "0000000000000001"]).bad(1, "no backup 0000000000000001");
+    restore(set.path(), data.path(), &[]).assert_err(1, "used by another process");
+    restore(set.path(), data.path(), &["--backup", "0000000000000001"])
+        .assert_err(1, "no backup 0000000000000001");
     fs::write(set.path().join("SPANDREL-BACKUPS"), "spandrel-backups 2\n").unwrap();
-    backup(&server, set.path(), &[]).bad(1, "newer Spandrel");
+    backup(&server, set.path(), &[]).assert_err(1, "newer Spandrel");
     server.stop();
     run(&["backup", &set.path().display().to_string(), "--server", "http://127.0.0.1:1"])
-        .bad(1, "newer Spandrel");
+        .assert_err(1, "newer Spandrel");
 }
 
 #[test]
@@ -327,7 +328,7 @@ fn damage_in_a_backup_is_found_named_and_healed() {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
     let sent: Vec<Sent> = (0..6).map(|_| send(&server)).collect();
-    backup(&server, set.path(), &[]).good();
+    backup(&server, set.path(), &[]).assert_ok();
     let manifest = manifests(set.path()).pop().unwrap();
     let blocks: Vec<PathBuf> = files(set.path())
         .into_keys()
@@ -337,12 +338,12 @@ fn damage_in_a_backup_is_found_named_and_healed() {
     flip(flipped);
     fs::remove_file(gone).unwrap();
 
-    let said = verify(set.path()).bad(1, &flipped.display().to_string()).said();
+    let said = verify(set.path()).assert_err(1, &flipped.display().to_string()).said();
     assert!(said.contains(&gone.display().to_string()) && said.contains(&id(&manifest)), "{said}");
-    let said = restore(set.path(), target.path(), &[]).bad(1, &flipped.display().to_string()).said();
+    let said = restore(set.path(), target.path(), &[]).assert_err(1, &flipped.display().to_string()).said();
     assert!(said.contains("--skip-damaged") && said.contains("nothing was restored"), "{said}");
     // Nothing was: the directory is as good as new, for what is left as well.
-    restore(set.path(), target.path(), &["--skip-damaged"]).bad(1, "2 files that were damaged");
+    restore(set.path(), target.path(), &["--skip-damaged"]).assert_err(1, "2 files that were damaged");
     let restored = Settings::on(target.path()).start();
     let there = sent.iter().filter(|one| restored.api().otlp(&one.trace).is_some()).count();
     assert_eq!(there as u64 * 3, restored.api().status("spanCount"));
@@ -351,12 +352,12 @@ fn damage_in_a_backup_is_found_named_and_healed() {
 
     // The server still has the blocks: the next backup brings them again.
     fs::remove_file(flipped).unwrap();
-    backup(&server, set.path(), &[]).good();
+    backup(&server, set.path(), &[]).assert_ok();
     flip(&manifest);
-    verify(set.path()).bad(1, &manifest.display().to_string());
-    run(&["backup", "list", &set.path().display().to_string()]).bad(1, "checksum");
+    verify(set.path()).assert_err(1, &manifest.display().to_string());
+    run(&["backup", "list", &set.path().display().to_string()]).assert_err(1, "checksum");
     fs::remove_file(&manifest).unwrap();
-    verify(set.path()).good();
+    verify(set.path()).assert_ok();
     server.stop();
 }
 
@@ -366,7 +367,7 @@ fn a_killed_restore_is_no_store_and_is_gone_on_with() {
     let (set, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
     let more: Vec<Sent> = (0..60).map(|_| send(&server)).collect();
-    backup(&server, set.path(), &[]).good();
+    backup(&server, set.path(), &[]).assert_ok();
     server.stop();
     let sent = [sent, more].concat();
     let mut random = fastrand::Rng::new();
@@ -403,12 +404,12 @@ fn a_killed_restore_is_no_store_and_is_gone_on_with() {
     let last = restore(set.path(), target.path(), &[]);
     if last.code != Some(0) {
         // The last one that was killed had done everything.
-        last.bad(1, "not empty");
+        last.assert_err(1, "not empty");
     }
     let restored = Settings::on(target.path()).start();
     check_all_there(&restored, &sent);
     restored.stop();
-    restore(set.path(), target.path(), &[]).bad(1, "--replace");
+    restore(set.path(), target.path(), &[]).assert_err(1, "--replace");
 }
 
 // === checks ===
@@ -433,21 +434,21 @@ fn remove_first(data: &Path, family: &str) {
 #[test]
 fn a_sound_store_is_found_sound() {
     let (data, sent) = stored();
-    let report: Value = serde_json::from_str(&check(data.path()).good()).unwrap();
+    let report: Value = serde_json::from_str(&check(data.path()).assert_ok()).unwrap();
     assert_eq!(report["spanCount"], 3 * sent.len());
     assert_eq!(report["findings"], Value::Array(Vec::new()));
     assert!(report["indexRowCount"].as_u64().unwrap() >= 100, "{report}");
-    let text = run(&["check", "--data-dir", &data.path().display().to_string()]).good();
+    let text = run(&["check", "--data-dir", &data.path().display().to_string()]).assert_ok();
     assert!(text.contains("nothing is wrong"), "{text}");
 
     let server = Settings::on(data.path()).start();
-    let said = run(&["check", "--server", &url(&server), "--format", "json"]).good();
+    let said = run(&["check", "--server", &url(&server), "--format", "json"]).assert_ok();
     assert!(findings(&said).is_empty());
-    check(data.path()).bad(2, "used by another process");
+    check(data.path()).assert_err(2, "used by another process");
     server.stop();
-    check(&data.path().join("nowhere")).bad(2, "no store");
+    check(&data.path().join("nowhere")).assert_err(2, "no store");
     assert!(!data.path().join("nowhere").exists(), "a check makes nothing");
-    run(&["check", "--server", "http://127.0.0.1:1"]).bad(2, "no server answers");
+    run(&["check", "--server", "http://127.0.0.1:1"]).assert_err(2, "no server answers");
 }
 
 #[test]
@@ -458,11 +459,11 @@ fn a_flipped_bit_is_found() {
     let blobs = blobs.filter(|path| path.extension().is_some_and(|end| end == "blob"));
     let largest = blobs.max_by_key(|path| path.metadata().unwrap().len()).expect("a file of blocks");
     flip(&largest);
-    let found = findings(check(data.path()).bad(1, "").said().split("\nspandrel:").next().unwrap());
+    let found = findings(check(data.path()).assert_err(1, "").said().split("\nspandrel:").next().unwrap());
     assert!(found.iter().any(|(kind, _)| kind == "block"), "{found:?}");
 
     let server = Settings::on(data.path()).start();
-    run(&["check", "--server", &url(&server)]).bad(1, "damage found");
+    run(&["check", "--server", &url(&server)]).assert_err(1, "damage found");
     server.stop();
 }
 
@@ -470,7 +471,7 @@ fn a_flipped_bit_is_found() {
 fn a_missing_page_is_found() {
     let (data, _) = stored();
     remove_first(data.path(), "sealed");
-    let said = check(data.path()).bad(1, "a page of the block is missing").said();
+    let said = check(data.path()).assert_err(1, "a page of the block is missing").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["block"]);
 }
@@ -479,7 +480,7 @@ fn a_missing_page_is_found() {
 fn a_missing_index_row_is_found() {
     let (data, _) = stored();
     remove_first(data.path(), "index");
-    let said = check(data.path()).bad(1, "have no index row").said();
+    let said = check(data.path()).assert_err(1, "have no index row").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["index"]);
 }
@@ -488,7 +489,7 @@ fn a_missing_index_row_is_found() {
 fn a_missing_catalog_row_leaves_data_that_nothing_refers_to() {
     let (data, _) = stored();
     remove_first(data.path(), "catalog");
-    let said = check(data.path()).bad(1, "nothing refers to this block").said();
+    let said = check(data.path()).assert_err(1, "nothing refers to this block").said();
     let found = findings(said.split("\nspandrel:").next().unwrap());
     assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["unreferenced"]);
 }
@@ -503,8 +504,8 @@ fn a_damaged_table_of_the_engine_is_damage() {
     for table in &tables {
         let whole = fs::read(table).unwrap();
         fs::remove_file(table).unwrap();
-        check(data.path()).bad(1, "damage found");
+        check(data.path()).assert_err(1, "damage found");
         fs::write(table, whole).unwrap();
     }
-    assert!(findings(&check(data.path()).good()).is_empty());
+    assert!(findings(&check(data.path()).assert_ok()).is_empty());
 }

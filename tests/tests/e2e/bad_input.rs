@@ -1,5 +1,5 @@
-//! Bad input over real sockets against the real binary: a clear error or a kept span, never a panic,
-//! a hang or a poisoned store. After every group the server is alive, ready, and takes a sound trace.
+//! Bad input over real sockets: the server answers with a clear error or keeps the span, and never panics, hangs or
+//! stops taking spans. After every group of inputs it is alive, ready, and takes a sound trace.
 //!
 //! SPANDREL_MUTATION_SEED repeats the mutations of an earlier run.
 
@@ -18,7 +18,7 @@ use spandrel_tests::otlp::{attribute, hex, now, request, span, span_id, spans_by
 use spandrel_tests::server::{Server, Settings};
 use tonic::Code;
 
-/// Nobody should have to wait so long for an answer, whoever else misbehaves.
+/// The longest time that an answer may take, however others misbehave.
 const PROMPT: Duration = Duration::from_secs(10);
 
 struct Target {
@@ -411,7 +411,7 @@ fn a_trace_of_200_000_spans() {
     spans.sort_by(|a, b| a.span_id.cmp(&b.span_id));
     assert!(stored == spans, "format=otlp-proto is complete: {} of {}", stored.len(), spans.len());
     let json = api.json(&format!("traces/{id}?format=otlp"));
-    assert_eq!(spandrel_tests::neutral::of_otlp_json(&json).len(), SPANS);
+    assert_eq!(spandrel_tests::normalize::of_otlp_json(&json).len(), SPANS);
 
     // The tree comes in pages, which together have every span once.
     let (mut seen, mut cursor, mut pages) = (std::collections::HashSet::new(), String::new(), 0);

@@ -1,4 +1,4 @@
-//! The commands that ask a running server, as people and scripts see them.
+//! The commands that query a running server, with their output for people and for scripts.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
@@ -21,13 +21,13 @@ struct Shop {
 }
 
 /// What a command ended with.
-struct Ran {
+struct CommandOutput {
     code: i32,
     stdout: String,
     stderr: String,
 }
 
-// === impl Shop, Ran ===
+// === impl Shop, CommandOutput ===
 
 impl Shop {
     fn new() -> Self {
@@ -49,23 +49,23 @@ impl Shop {
         Self { server, trace: hex(&id), _folder: folder }
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
         run(arguments, &format!("http://{}", self.server.http()))
     }
 
     /// What a command prints when all is well.
     fn print(&self, arguments: &[&str]) -> String {
-        let ran = self.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.stderr);
-        ran.stdout
+        let output = self.run(arguments);
+        assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
+        output.stdout
     }
 }
 
-fn run(arguments: &[&str], server: &str) -> Ran {
-    Ran::of(server::command(arguments).args(["--server", server]).output().unwrap())
+fn run(arguments: &[&str], server: &str) -> CommandOutput {
+    CommandOutput::of(server::command(arguments).args(["--server", server]).output().unwrap())
 }
 
-impl Ran {
+impl CommandOutput {
     fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap(),
@@ -130,10 +130,10 @@ fn names_and_numbers_are_listed() {
 #[test]
 fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
-        let ran = Ran::of(server::command(&["completions", shell]).output().unwrap());
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        let output = CommandOutput::of(server::command(&["completions", shell]).output().unwrap());
+        assert_eq!(output.code, 0, "{}", output.stderr);
         for word in ["serve", "repair", "trace", "search", "export", "parquet", "completions"] {
-            assert!(ran.stdout.contains(word), "{shell}: no {word}");
+            assert!(output.stdout.contains(word), "{shell}: no {word}");
         }
     }
 }
@@ -150,15 +150,19 @@ fn errors_say_what_to_do() {
     let address = format!("http://{}", nowhere.local_addr().unwrap());
     drop(nowhere);
     for command in [&["stats"][..], &["export"], &["trace", "1"]] {
-        let ran = run(command, &address);
-        assert_eq!(ran.code, 1);
-        assert!(ran.stderr.contains(&address) && ran.stderr.contains("spandrel serve"), "{}", ran.stderr);
+        let output = run(command, &address);
+        assert_eq!(output.code, 1);
+        assert!(
+            output.stderr.contains(&address) && output.stderr.contains("spandrel serve"),
+            "{}",
+            output.stderr
+        );
     }
     assert_eq!(shop.run(&["search", "--limit", "many"]).code, 2);
     assert_eq!(shop.run(&["export", "--format", "csv"]).code, 2);
 }
 
-/// What breaks off is not taken for the whole, and does not replace what was there.
+/// An interrupted export is not taken for a complete one, and does not replace an earlier file.
 #[test]
 fn a_broken_export_leaves_the_file_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -172,13 +176,13 @@ fn a_broken_export_leaves_the_file_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("traces.jsonl");
     std::fs::write(&file, "earlier").unwrap();
-    let ran = run(&["export", "--output", file.to_str().unwrap()], &address);
+    let output = run(&["export", "--output", file.to_str().unwrap()], &address);
     answers.join().unwrap();
-    assert_eq!(ran.code, 1);
+    assert_eq!(output.code, 1);
     assert!(
-        ran.stderr.contains("broke off") && ran.stderr.contains("traces.jsonl.partial"),
+        output.stderr.contains("broke off") && output.stderr.contains("traces.jsonl.partial"),
         "{}",
-        ran.stderr
+        output.stderr
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "earlier");
     assert_eq!(std::fs::read_to_string(folder.path().join("traces.jsonl.partial")).unwrap(), "{}\n{");

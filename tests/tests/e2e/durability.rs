@@ -1,9 +1,9 @@
-//! Acknowledged means stored: SIGKILL at random moments, again and again on one data directory, and
-//! the orderly end by SIGTERM.
+//! Acknowledged spans survive: SIGKILL at random moments, again and again on one data directory, and the orderly end
+//! by SIGTERM.
 //!
-//! SPANDREL_KILL_ROUNDS sets how often the server is killed (5 unless said; 200 is the bar, and takes
-//! some minutes), SPANDREL_KILL_SEED repeats the moments of an earlier run. What runs between two
-//! moments stays up to the machine. How fast the server is ready again is said, and not asserted.
+//! SPANDREL_KILL_ROUNDS is the number of kills (5 by default; 200 is the target and takes some minutes),
+//! SPANDREL_KILL_SEED repeats the moments of an earlier run, though the machine decides what runs between them. The
+//! time until the server is ready again is printed, not asserted.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ impl Way {
         }
     }
 
-    /// Whether the request was acknowledged; an error means that nobody knows.
+    /// Whether the request was acknowledged; after an error that is unknown.
     fn send(&mut self, body: &[u8]) -> Result<bool, String> {
         match self {
             Self::Http(connection) => {
@@ -182,7 +182,7 @@ fn check_by_search(api: &mut Api, round: &str, acknowledged: &[Sent], unanswered
     }
 }
 
-/// What was on its way is there or not, but what is there is whole.
+/// Unanswered requests are stored as a whole or not at all.
 fn check_unanswered(api: &mut Api, unanswered: &[Sent]) -> usize {
     let mut spans = 0;
     for sent in unanswered {

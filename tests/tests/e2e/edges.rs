@@ -1,5 +1,5 @@
-//! `GET /api/v1/dependencies` of a running server: halves of calls that arrive in requests of their
-//! own, before and after a restart.
+//! `GET /api/v1/dependencies` of a running server: the two halves of a call arrive in separate requests, before and
+//! after a restart.
 
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::Link};
 use prost::Message as _;

@@ -1,5 +1,5 @@
-//! Exports from outside: what came in goes out in every format, and the tools that the formats are for
-//! read it. DuckDB and pandas come from the package index into a folder of their own.
+//! Exports from outside: every format holds the spans that came in, and the tools of the formats read them. DuckDB and
+//! pandas come from the package index into a folder of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

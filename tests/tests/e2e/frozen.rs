@@ -1,7 +1,7 @@
-//! Directories and backups that programs of older formats wrote, as they left them: today's binary opens
-//! them, answers everything from them, takes them over, and restores what was backed up.
+//! Frozen directories and backups of older formats: today's binary opens them, answers every query from them, upgrades
+//! them, and restores the backups.
 //!
-//! `fixtures/frozen/README.md` tells how an archive is made: one test of this file makes it when it is asked to.
+//! `tests/fixtures/frozen/README.md` describes how one test of this file makes an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use serde_json::Value;
 use spandrel_block::FORMAT_VERSION;
 use spandrel_tests::api::{Api, EVER};
-use spandrel_tests::frozen::story::{CHATTY, FOR_EVER, GONE, Written};
+use spandrel_tests::frozen::workload::{CHATTY, FOR_EVER, GONE, Written};
 use spandrel_tests::frozen::{Frozen, archive, of_directory};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use spandrel_tests::spans::Sent;
@@ -80,7 +80,7 @@ fn questions() -> Vec<Question> {
     ]
 }
 
-/// That a server has what was sent of some traces, and nothing else; returns what it says of it.
+/// Asserts that a server has the sent spans of some traces and no others; returns its answers.
 fn answers(frozen: &Frozen, server: &Server, traces: &BTreeSet<String>) -> Answers {
     let mut api: Api = server.api();
     frozen.assert_spans(&mut api, traces);
@@ -130,7 +130,7 @@ fn calls(answers: &Answers) -> Vec<(String, String, u64)> {
         .collect()
 }
 
-/// What was sent of traces, as aggregates and dependencies have to count it; `let_go` is what a rule has let go.
+/// Asserts that aggregates and dependencies count the sent spans; `let_go` of them expired by a rule.
 fn assert_counts(answers: &Answers, frozen: &Frozen, traces: &BTreeSet<String>, let_go: usize) {
     let sent = frozen.sent(|trace| traces.contains(trace));
     let ids: BTreeSet<_> = sent.iter().map(|sent| (sent.trace(), sent.id(), &sent.span.name)).collect();
@@ -148,7 +148,7 @@ fn assert_counts(answers: &Answers, frozen: &Frozen, traces: &BTreeSet<String>, 
     assert_eq!(calls(answers), [call("shop", "payment", named("charge")), call("user", "shop", roots)]);
 }
 
-/// What is written beside the blocks means what it meant.
+/// Asserts that the records beside the blocks keep their meaning.
 fn assert_records(frozen: &Frozen, server: &Server) {
     let mut api = server.api();
     assert_eq!(api.json("pins")["pins"], *frozen.fact("pins"));

@@ -1,7 +1,7 @@
-//! A disk that is full: refused clearly, nothing acknowledged is lost, questions are answered, and
-//! ingest resumes by itself when there is room again.
+//! A full disk: requests are refused clearly, nothing acknowledged is lost, queries are answered, and ingest resumes by
+//! itself when there is room again.
 //!
-//! Needs the right to mount a small tmpfs; where that is missing the tests are skipped, aloud.
+//! Needs the right to mount a small tmpfs; without it the tests are skipped, and say so.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -31,7 +31,7 @@ struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
-/// What was acknowledged.
+/// The acknowledged spans.
 #[derive(Default)]
 struct Acknowledged(Vec<(String, Span)>);
 

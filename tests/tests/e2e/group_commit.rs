@@ -1,5 +1,5 @@
-//! Requests that come while the disk is busy share its next sync. The disk is held in its first sync, so that
-//! what comes meanwhile has to wait together, whatever the machine does; and nobody is answered before.
+//! Requests that arrive while the disk is busy share its next sync. The disk is held in its first sync, so that later
+//! requests have to wait together on every machine, and none is answered before its sync.
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -9,8 +9,8 @@
 
 mod backup;
 mod bad_input;
-mod cleaning;
 mod commands;
+mod deletion;
 mod durability;
 mod edges;
 mod export;

@@ -1,6 +1,6 @@
-//! Every span of a real Envoy mesh goes in, over gRPC and over HTTP as Envoy frames it, and comes out:
-//! by ID, by search, in trees and in counts. What the answers have to be is computed here, from the
-//! recorded bodies and from `truth.json`, which comes from the proxies' own logs.
+//! Traffic of a real Envoy mesh, over gRPC and HTTP as Envoy frames it, read back by ID, by search, in trees and in
+//! counts. The expected answers are computed here, from the recorded bodies and from `truth.json`, which was made of
+//! the proxies' own logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +26,7 @@ const CONSUMER: i32 = 5;
 
 type Sent = (ResourceSpans, ScopeSpans, Span);
 
-/// What was recorded.
+/// The recorded traffic.
 struct Mesh {
     bodies: Vec<Vec<u8>>,
     traces: BTreeMap<String, Vec<Sent>>,

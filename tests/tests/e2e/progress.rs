@@ -1,4 +1,4 @@
-//! How far a long command is, people see on their terminal, and no script finds in what it reads.
+//! Progress of long commands: people see it on their terminal, scripts do not find it in the output.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -29,7 +29,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 /// What bars are made of.
 const BAR: [char; 2] = ['█', '░'];
-/// What stands behind the bytes of something whose end nobody knows.
+/// The text behind the bytes of a transfer of unknown length.
 const PACE: &str = "B/s";
 
 /// Behind the last time that something said how far it is.

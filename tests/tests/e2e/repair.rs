@@ -1,5 +1,5 @@
-//! `spandrel repair` as a user comes to it: a server or a check says that something is damaged and what to do, it is
-//! done, and the server goes on with what could be read; also when the repair is killed.
+//! `spandrel repair` as a user comes to it: a server or a check reports damage and says what to do, the repair runs,
+//! and the server goes on with everything readable; also after the repair was killed.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,20 +12,20 @@ use std::time::Duration;
 use prost::Message as _;
 use serde_json::Value;
 use spandrel_block::FORMAT_VERSION;
+use spandrel_tests::command_output::{self, CommandOutput};
+use spandrel_tests::corruption::{damage, rows, tables};
 use spandrel_tests::frozen::{Frozen, of_directory};
-use spandrel_tests::harm::{damage, rows, tables};
 use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp::{hex, request, span, text, trace_id};
-use spandrel_tests::ran::{self, Ran};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
 
 const SEALED: usize = 60;
 const FRESH: usize = 5;
 
-fn run(name: &str, data: &Path, more: &[&str]) -> Ran {
+fn run(name: &str, data: &Path, more: &[&str]) -> CommandOutput {
     let data = data.display().to_string();
-    ran::run(&[&[name, "--data-dir", &data], more].concat())
+    command_output::run(&[&[name, "--data-dir", &data], more].concat())
 }
 
 /// Sends a trace of one span.
@@ -80,7 +80,7 @@ fn check_deletion_names_it(data: &Path, is_kept: bool) {
     let address = format!("http://{}", server.http());
     let delete = |format: &str| {
         let query = r#"{ name = "never sent" }"#;
-        ran::run(&["delete", query, "--server", &address, "--format", format]).good()
+        command_output::run(&["delete", query, "--server", &address, "--format", format]).assert_ok()
     };
     assert_eq!(delete("text").contains("still in store.damaged"), is_kept);
     assert_eq!(json(&delete("json"))["deletion"]["damagedStoreKept"], is_kept);
@@ -97,23 +97,23 @@ fn a_store_that_does_not_open_says_what_to_do_and_is_whole_afterwards() {
     damage(&tables(&store(data.path()), "catalog"));
     let Err(refused) = Settings::on(data.path()).try_start() else { panic!("it starts") };
     assert!(refused.stderr.contains("stop the server and run `spandrel repair`"), "{}", refused.stderr);
-    run("check", data.path(), &[]).bad(1, "run `spandrel repair`");
+    run("check", data.path(), &[]).assert_err(1, "run `spandrel repair`");
 
-    let said = run("repair", data.path(), &[]).good();
+    let said = run("repair", data.path(), &[]).assert_ok();
     let kept = data.path().join("store.damaged");
     for part in
         [&format!("{} spans", sent.len()), "nothing is lost", &kept.display().to_string(), "remove it"]
     {
         assert!(said.contains(part), "{part:?} is not in {said}");
     }
-    assert!(run("check", data.path(), &[]).good().contains("nothing is wrong"));
+    assert!(run("check", data.path(), &[]).assert_ok().contains("nothing is wrong"));
     check_serves(data.path(), &sent, sent.len());
 
-    run("repair", data.path(), &[]).bad(2, "remove it");
+    run("repair", data.path(), &[]).assert_err(2, "remove it");
     check_deletion_names_it(data.path(), true);
     fs::remove_dir_all(kept).unwrap();
     check_deletion_names_it(data.path(), false);
-    let report = json(&run("repair", data.path(), &["--format", "json"]).good());
+    let report = json(&run("repair", data.path(), &["--format", "json"]).assert_ok());
     assert_eq!((&report["spanCount"], &report["lostBlockCount"]), (&(sent.len() + 1).into(), &0.into()));
 }
 
@@ -122,21 +122,22 @@ fn a_store_that_does_not_open_says_what_to_do_and_is_whole_afterwards() {
 fn what_is_lost_is_named() {
     let (data, sent) = stored();
     damage(&tables(&store(data.path()), "sealed"));
-    run("check", data.path(), &[]).bad(1, "run `spandrel repair`");
-    let ran = run("repair", data.path(), &["--format", "json"]).bad(1, "`spandrel restore` brings back");
-    let report = json(&ran.stdout);
+    run("check", data.path(), &[]).assert_err(1, "run `spandrel repair`");
+    let output =
+        run("repair", data.path(), &["--format", "json"]).assert_err(1, "`spandrel restore` brings back");
+    let report = json(&output.stdout);
     assert_eq!(report["spanCount"], FRESH);
     let lost = report["lostBlocks"].as_array().unwrap();
     let spans: u64 = lost.iter().map(|block| block["spanCount"].as_u64().unwrap()).sum();
     assert_eq!((spans, &report["lostBlockCount"]), (SEALED as u64, &lost.len().into()));
     assert!(lost[0]["detail"].as_str().unwrap().contains("Corruption"), "{report}");
     assert_eq!(report["damagedStore"], data.path().join("store.damaged").display().to_string());
-    run("check", data.path(), &[]).good();
+    run("check", data.path(), &[]).assert_ok();
     check_serves(data.path(), &sent, FRESH);
 
     let (data, _) = stored();
     damage(&tables(&store(data.path()), "sealed"));
-    let said = run("repair", data.path(), &[]).bad(1, "lost: a block of").stdout;
+    let said = run("repair", data.path(), &[]).assert_err(1, "lost: a block of").stdout;
     assert!(said.contains("tenant default, arrived from") && said.contains("is kept in"), "{said}");
 }
 
@@ -144,14 +145,14 @@ fn what_is_lost_is_named() {
 fn where_nothing_can_be_done_nothing_is() {
     let (data, sent) = stored();
     let nowhere = data.path().join("nowhere");
-    run("repair", &nowhere, &[]).bad(2, "there is no store in");
+    run("repair", &nowhere, &[]).assert_err(2, "there is no store in");
     assert!(!nowhere.exists(), "a repair makes no directory");
     let server = Settings::on(data.path()).start();
-    run("repair", data.path(), &[]).bad(2, "used by another process");
+    run("repair", data.path(), &[]).assert_err(2, "used by another process");
     server.stop();
     let (damaged, _) = stored();
     damage(&tables(&store(damaged.path()), "default"));
-    let said = run("repair", damaged.path(), &[]).bad(2, "nothing was repaired").stderr;
+    let said = run("repair", damaged.path(), &[]).assert_err(2, "nothing was repaired").stderr;
     assert!(said.contains("must not come back") && said.contains("`spandrel restore`"), "{said}");
     assert!(
         !damaged.path().join("store.damaged").exists() && !damaged.path().join("store.repaired").exists()
@@ -159,7 +160,7 @@ fn where_nothing_can_be_done_nothing_is() {
     check_serves(data.path(), &sent, sent.len());
 }
 
-/// Blocks stay what they are: whoever opens the store takes them over.
+/// Blocks keep their format: the next open of the store upgrades them.
 #[test]
 fn directories_of_older_formats_are_repaired() {
     for format in 1..=FORMAT_VERSION {
@@ -172,16 +173,16 @@ fn directories_of_older_formats_are_repaired() {
         for family in ["index", "catalog"] {
             damage(&tables(&store(&data), family));
         }
-        run("repair", &data, &[]).good();
+        run("repair", &data, &[]).assert_ok();
         assert_eq!((of_directory(&data), keys(store(&data))), (blocks, before), "format {format}");
-        assert!(run("check", &data, &[]).good().contains("nothing is wrong"));
+        assert!(run("check", &data, &[]).assert_ok().contains("nothing is wrong"));
     }
 }
 
 #[test]
 fn a_swap_that_was_interrupted_is_finished() {
     let (made, sent) = stored();
-    run("repair", made.path(), &[]).good();
+    run("repair", made.path(), &[]).assert_ok();
     fs::rename(store(made.path()), made.path().join("store.repaired")).unwrap();
     fs::write(made.path().join("store.repaired/COMPLETE"), "").unwrap();
     let interrupted = || {
@@ -192,10 +193,10 @@ fn a_swap_that_was_interrupted_is_finished() {
     let by_server = interrupted();
     check_serves(by_server.path(), &sent, sent.len());
     let by_check = interrupted();
-    let report = json(&run("check", by_check.path(), &["--format", "json"]).good());
+    let report = json(&run("check", by_check.path(), &["--format", "json"]).assert_ok());
     assert_eq!(report["spanCount"], sent.len());
     let by_repair = interrupted();
-    let said = run("repair", by_repair.path(), &[]).bad(1, "is finished now").stdout;
+    let said = run("repair", by_repair.path(), &[]).assert_err(1, "is finished now").stdout;
     assert!(said.contains("store.damaged"), "{said}");
     check_serves(by_repair.path(), &sent, sent.len());
 }
@@ -221,16 +222,17 @@ fn a_killed_repair_loses_nothing() {
         killed += 1;
         half_made += usize::from(data.path().join("store.repaired/CURRENT").exists());
         if round % 10 == 0 {
-            let checked = run("check", data.path(), &[]).bad(1, &format!("checked {} spans", sent.len()));
+            let checked =
+                run("check", data.path(), &[]).assert_err(1, &format!("checked {} spans", sent.len()));
             assert!(checked.stdout.contains("index"), "the damaged store is in use: {}", checked.stdout);
         }
     }
     let _ = writeln!(std::io::stderr(), "{killed} repairs were killed, {half_made} of them at their work");
     assert!(half_made > 0, "all of them were killed before they began");
     if !data.path().join("store.damaged").exists() {
-        run("repair", data.path(), &[]).good();
+        run("repair", data.path(), &[]).assert_ok();
     }
     check_serves(data.path(), &sent, sent.len());
     assert!(!data.path().join("store.repaired").exists());
-    assert!(run("check", data.path(), &[]).good().contains("nothing is wrong"));
+    assert!(run("check", data.path(), &[]).assert_ok().contains("nothing is wrong"));
 }

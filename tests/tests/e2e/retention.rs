@@ -1,5 +1,5 @@
-//! Rules of retention, from the configuration file to what a user finds, with days passing by a clock that the
-//! test moves on.
+//! Retention rules, from the configuration file to the traces that a user finds, while a clock that the test moves
+//! passes days.
 
 use std::path::Path;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use opentelemetry_sdk::trace::{
     InMemorySpanExporter, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as _,
 };
 use serde_json::{Value, json};
-use spandrel_tests::neutral::{self, assert_same};
+use spandrel_tests::normalize::{self, assert_same};
 use spandrel_tests::server::Settings;
 
 const RESOURCE_SCHEMA: &str = "https://opentelemetry.io/schemas/1.36.0";
@@ -179,7 +179,7 @@ fn expected(span: &SpanData, resource: &Resource) -> Value {
     })
 }
 
-/// Sends the story, as a batch processor would, and returns what was sent.
+/// Sends the spans as a batch processor would, and returns them.
 async fn emit(mut exporter: SpanExporter, instance: &str) -> Value {
     let memory = InMemorySpanExporter::default();
     let resource = resource(instance);
@@ -238,13 +238,13 @@ fn rust() {
     drop(entered);
     let mut api = server.api();
     for (what, exporter) in exporters {
-        let traces = neutral::of_sdk(&runtime.block_on(emit(exporter, what)));
+        let traces = normalize::of_sdk(&runtime.block_on(emit(exporter, what)));
         assert_eq!(traces.len(), 3, "{what}");
         for (id, expected) in &traces {
             let otlp = api.json(&format!("traces/{id}?format=otlp"));
-            assert_same(what, &neutral::of_otlp_json(&otlp), expected);
+            assert_same(what, &normalize::of_otlp_json(&otlp), expected);
             let tree = api.tree(id);
-            assert_same(what, &neutral::of_tree(&tree), &neutral::without_dropped(expected));
+            assert_same(what, &normalize::of_tree(&tree), &normalize::without_dropped(expected));
             assert!(
                 tree["segments"].as_array().unwrap().iter().all(|segment| segment["instance"] == what),
                 "{what}"

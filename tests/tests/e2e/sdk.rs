@@ -1,10 +1,10 @@
-//! Real SDKs of other languages over real sockets: what they sent is compared with what comes back.
+//! Real SDKs of other languages over real sockets: the spans that they sent are compared with the spans that come back.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use spandrel_tests::neutral::{self, assert_same};
+use spandrel_tests::normalize::{self, assert_same};
 use spandrel_tests::server::{Server, Settings, workspace_root};
 
 /// Spans of the story that every script tells, at least.
@@ -24,22 +24,26 @@ fn run(command: &mut Command) -> Value {
 
 /// Everything that was sent, in each of the API's formats.
 fn compare(server: &Server, what: &str, printed: &Value) {
-    let traces = neutral::of_sdk(printed);
+    let traces = normalize::of_sdk(printed);
     assert!(traces.values().map(|spans| spans.len()).sum::<usize>() >= STORY, "{what} sent too little");
     let mut api = server.api();
     for (id, expected) in &traces {
         let otlp = api.json(&format!("traces/{id}?format=otlp"));
-        assert_same(&format!("{what}, format=otlp"), &neutral::of_otlp_json(&otlp), expected);
+        assert_same(&format!("{what}, format=otlp"), &normalize::of_otlp_json(&otlp), expected);
         let proto = serde_json::to_value(api.otlp(id).unwrap()).unwrap();
-        assert_same(&format!("{what}, format=otlp-proto"), &neutral::of_otlp_json(&proto), expected);
+        assert_same(&format!("{what}, format=otlp-proto"), &normalize::of_otlp_json(&proto), expected);
         let tree = api.tree(id);
-        assert_same(&format!("{what}, tree"), &neutral::of_tree(&tree), &neutral::without_dropped(expected));
+        assert_same(
+            &format!("{what}, tree"),
+            &normalize::of_tree(&tree),
+            &normalize::without_dropped(expected),
+        );
         check_summary(&mut api, what, &tree, expected);
     }
 }
 
 /// What the tree and the search say about a trace as a whole.
-fn check_summary(api: &mut spandrel_tests::api::Api, what: &str, tree: &Value, expected: &neutral::Spans) {
+fn check_summary(api: &mut spandrel_tests::api::Api, what: &str, tree: &Value, expected: &normalize::Spans) {
     let failed = expected.values().filter(|span| span["status"]["code"] == "ERROR").count();
     assert_eq!((&tree["spanCount"], &tree["errorCount"]), (&expected.len().into(), &failed.into()), "{what}");
     let any = expected.values().next().unwrap();

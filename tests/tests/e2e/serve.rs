@@ -1,5 +1,5 @@
-//! `spandrel serve` as users, scripts and dashboards meet it: ports, settings, refusals at start, the
-//! guard on loopback, health, metrics, logs, and the demo.
+//! `spandrel serve` for users, scripts and dashboards: ports, settings, refusals at start, the guard on loopback,
+//! health, metrics, logs, and the demo.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

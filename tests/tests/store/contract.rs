@@ -1,7 +1,7 @@
-//! The store's contract on every engine, and what only an engine in memory can be made to do.
+//! The store's contract on every engine. The tests themselves are in `tests/src/contract`.
 
 use spandrel_tests::contract_suite;
-use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::harness::{Backend, Harness};
 
-contract_suite!(memory, || Harness::new(Ground::memory()));
-contract_suite!(rocks, || Harness::new(Ground::rocks()));
+contract_suite!(memory, || Harness::new(Backend::memory()));
+contract_suite!(rocks, || Harness::new(Backend::rocks()));

@@ -1,5 +1,4 @@
-//! What the decoder takes and refuses, held against the generated types on bodies that were broken
-//! in every way that a network or a careless program breaks them.
+//! The decoder of OTLP requests on damaged bodies: it accepts and refuses what the generated types do.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,12 +1,12 @@
-//! Who calls whom when the ground gives way, over old blocks, and over many random histories. In
-//! memory, where there is time for many.
+//! The service map with failing engines, over blocks of older formats, and over many random histories. In memory,
+//! because many runs have to be fast.
 
 use spandrel_block::{BlockId, CatalogRow};
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{Catalog as _, Change, MemoryEngine, NewBlock};
 use spandrel_storage::{EdgeKind, TraceStore};
 use spandrel_tests::contract::dependencies::check_history;
-use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::harness::{Backend, Harness};
 use spandrel_tests::server::{number, workspace_root};
 use spandrel_tests::spans::{HOUR, Sent, sent, text};
 
@@ -19,14 +19,14 @@ fn every_history_gives_the_edges_of_its_spans() {
     };
     for seed in seeds {
         let told = format!("with SPANDREL_SEED={seed}");
-        let shown = std::panic::catch_unwind(|| check_history(Harness::new(Ground::memory()), seed));
+        let shown = std::panic::catch_unwind(|| check_history(Harness::new(Backend::memory()), seed));
         assert!(shown.is_ok(), "{told}");
     }
 }
 
 /// Calls from the shop to the bank, and to a database, in two blocks.
 fn two_blocks(engine: &MemoryEngine) -> Harness {
-    let harness = Harness::new(Ground::Memory(engine.clone()));
+    let harness = Harness::new(Backend::Memory(engine.clone()));
     let call = |n: u64| -> Vec<Sent> {
         vec![
             sent(n, 1).service("shop").kind(3),
@@ -82,7 +82,7 @@ fn blocks_without_edges_have_those_of_their_spans() {
     let hour = spandrel_block::Hour(472_222);
     let change = Change { tenant: TenantId::default(), hour, adds: vec![block], removes: Vec::new() };
     engine.commit(&change).unwrap();
-    let mut harness = Harness::new(Ground::Memory(engine));
+    let mut harness = Harness::new(Backend::Memory(engine));
     harness.whatever_happens(|harness| {
         let answer = harness.store().dependencies(&TenantId::default(), TimeRange::ALL).unwrap();
         assert!(!answer.partial);

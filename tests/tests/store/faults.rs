@@ -1,5 +1,5 @@
-//! What the store does when its ground gives way: damaged blocks, full disks, failed writes. In
-//! memory, where ground can be made to give way.
+//! The store on an engine that fails: damaged blocks, full disks, failed writes. In memory, because that engine
+//! can be told to fail.
 
 use bytes::Bytes;
 use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, verify};
@@ -9,11 +9,11 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, MemoryE
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
 use spandrel_storage::{AppendError, StoredSpan, TraceStore};
 use spandrel_tests::contract::aggregate;
-use spandrel_tests::harness::{Ground, Harness, plan};
+use spandrel_tests::harness::{Backend, Harness, plan};
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, Sent, decoded, sent, text, trace_id};
 
 fn on(engine: &MemoryEngine) -> Harness {
-    Harness::new(Ground::Memory(engine.clone()))
+    Harness::new(Backend::Memory(engine.clone()))
 }
 
 /// Spans of each trace in each of the two blocks: a page for each trace.
@@ -278,7 +278,7 @@ fn another_writer_does_not_break_a_merge() {
 /// spans as another's, and a clock that always starts at the same time would give it that number.
 #[test]
 fn a_clock_that_stands_still_gives_no_number_twice() {
-    let mut harness = Harness::new(Ground::quick_rocks());
+    let mut harness = Harness::new(Backend::quick_rocks());
     for round in 0..3 {
         let (old, new) = (round * 100, round * 100 + 50);
         (old + 1..=old + 4).for_each(|n| harness.append(&[sent(n, 1), sent(n, 2)]));

@@ -1,5 +1,5 @@
-//! What is sought in files in vain, once it was deleted, would be found there: in each kind of section, packed
-//! as it may be. And no filter goes on saying "perhaps" of what is gone.
+//! Proof that the searches for deleted values in files can find them: in each kind of section, however it is packed.
+//! And filters of purged blocks no longer contain deleted values.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,9 +14,9 @@ use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Cleaning, Engine, TraceStore};
-use spandrel_tests::contract::cleaning::{finish, with};
+use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::forensics::{How, sightings};
-use spandrel_tests::harness::{Ground, Harness};
+use spandrel_tests::harness::{Backend, Harness};
 use spandrel_tests::spans::{SECOND, Sent, sent, text, with_unknown_fields};
 
 /// The user whose traces go.
@@ -192,7 +192,7 @@ fn assert_merged_is_seen(directory: &Path) {
     assert_eq!(seen(directory, "blob", &on_the_wire(NUMBER)), BTreeSet::from([How::Rebuilt]));
 }
 
-/// What was not merged yet, in the log alone and then in a file of blocks.
+/// Unmerged spans, in the log alone and then in a file of blocks.
 fn assert_fresh_is_seen(harness: &Harness, directory: &Path) {
     for extension in ["log", "blob"] {
         let seen = seen(directory, extension, FRESH.as_bytes());
@@ -204,7 +204,7 @@ fn assert_fresh_is_seen(harness: &Harness, directory: &Path) {
 #[test]
 fn every_section_is_seen_through_and_nothing_is_left_in_any() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    let mut harness = Harness::new(Ground::Rocks(directory.clone(), Durability::Sync));
+    let mut harness = Harness::new(Backend::Rocks(directory.clone(), Durability::Sync));
     put_merged(&harness);
     assert_merged_is_seen(directory.path());
     for token in tokens() {

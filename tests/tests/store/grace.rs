@@ -1,5 +1,5 @@
-//! No replaced block waits for its grace while room is missing. In memory, where bytes are gone as soon as they
-//! are deleted and a disk is as full as a test says.
+//! Replaced blocks lose their grace period when the disk is full. In memory, where bytes are gone as soon as they are
+//! deleted and a test says how full the disk is.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, EngineError, MemoryEngine};
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{AppendError, Cleaning, StoreConfig, TraceStore};
-use spandrel_tests::contract::cleaning::{finish, with};
-use spandrel_tests::harness::{self, Ground, Harness};
+use spandrel_tests::contract::deletion::{finish, with};
+use spandrel_tests::harness::{self, Backend, Harness};
 use spandrel_tests::spans::{HOUR, SECOND, Sent, decoded, sent, text, trace_id};
 
 const BLOCKS: usize = 4;
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(1_000);
 
 fn on(engine: &MemoryEngine, config: StoreConfig) -> Harness {
     let config = StoreConfig { replaced_grace: GRACE, ..config };
-    Harness::with(Ground::Memory(engine.clone()), config)
+    Harness::with(Backend::Memory(engine.clone()), config)
 }
 
 fn fill(harness: &Harness, trace: u64) {

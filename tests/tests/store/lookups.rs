@@ -1,7 +1,7 @@
-//! What questions cost, counted at the engine: a trace by ID takes one seek in the index and one read of a
-//! page, whatever else is stored; a value that is nowhere takes one read of a filter for each block; *newest
-//! first* stops at the blocks that decide the answer. Numbers are exact: one more read is a slower lookup
-//! on every disk, and no test of answers would notice.
+//! The cost of queries, counted at the engine: a trace by ID takes one seek in the index and one read of a page,
+//! whatever else is stored; an absent value takes one read of a filter for each block; *newest first* stops at the
+//! blocks that decide the answer. The numbers are exact: one more read slows lookups on every disk, and no test of
+//! answers would notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use spandrel_proto::TraceId;
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, SearchPlan};
 use spandrel_tests::counting::{Asked, CountingEngine};
-use spandrel_tests::harness::{Ground, Harness, config, plan};
+use spandrel_tests::harness::{Backend, Harness, config, plan};
 use spandrel_tests::spans::{HOUR, Sent, sent, text, trace_id};
 
 const WINDOWS: u64 = 12;
@@ -35,7 +35,7 @@ struct Counted {
 impl Counted {
     fn new() -> Self {
         let engine = CountingEngine::new(Arc::new(MemoryEngine::default()));
-        let harness = Harness::with(Ground::Own(engine.clone()), config());
+        let harness = Harness::with(Backend::Own(engine.clone()), config());
         Self { harness, engine }
     }
 
@@ -120,7 +120,7 @@ fn a_trace_takes_one_seek_and_one_read() {
     assert_eq!((spans, seeks, asked.reads.len()), (0, 1, 0), "nobody sent it: {asked:?}");
 }
 
-/// Opening reads headers and trace tables. What is called what in a block, its first reader has to find out.
+/// Opening reads headers and trace tables. The first reader of a block also reads its dictionary.
 #[test]
 fn after_a_restart_the_first_look_into_a_block_takes_two_reads_more() {
     let mut counted = Counted::sealed(WINDOWS);

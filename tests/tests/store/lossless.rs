@@ -1,5 +1,5 @@
-//! What went in comes out, field for field: arbitrary requests through the decoder, the store and
-//! OTLP's JSON, held against the generated types.
+//! Spans come out as they went in, field for field: random requests through the decoder, the store and OTLP's JSON,
+//! compared with the generated types.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predica
 use spandrel_storage::semantics::has_failed;
 use spandrel_storage::{StoredSpan, TraceStore};
 use spandrel_tests::arbitrary::{cases, requests};
-use spandrel_tests::harness::{Ground, Harness, plan};
+use spandrel_tests::harness::{Backend, Harness, plan};
 use spandrel_tests::oracle;
 use spandrel_tests::spans::{Sent, decode, flatten};
 
-/// Every trace of the store equals what was sent of it.
+/// Every trace of the store equals the spans that were sent of it.
 fn check(harness: &Harness, sent: &[Sent]) -> Result<(), TestCaseError> {
     for id in sent.iter().map(Sent::trace).collect::<BTreeSet<_>>() {
         let expected = oracle::trace(sent, id);
@@ -32,8 +32,8 @@ fn check(harness: &Harness, sent: &[Sent]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn comes_back(ground: Ground, requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
-    let mut harness = Harness::new(ground);
+fn comes_back(backend: Backend, requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
+    let mut harness = Harness::new(backend);
     let mut sent = Vec::new();
     for request in requests {
         harness.store().append(&TenantId::default(), &[decode(request)]).unwrap();
@@ -75,8 +75,8 @@ fn records(request: &ExportTraceServiceRequest) -> Vec<StoredSpan> {
 /// A summary is made from columns, and from spans where one is stored twice: both have to say the same.
 fn is_summarised_the_same(requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
     let decoded: Vec<_> = requests.iter().map(decode).collect();
-    let (columns, spans) = (Harness::new(Ground::memory()), Harness::new(Ground::memory()));
-    let parts = Harness::new(Ground::memory());
+    let (columns, spans) = (Harness::new(Backend::memory()), Harness::new(Backend::memory()));
+    let parts = Harness::new(Backend::memory());
     for request in &decoded {
         parts.store().append(&TenantId::default(), std::slice::from_ref(request)).unwrap();
     }
@@ -107,7 +107,7 @@ proptest! {
 
     #[test]
     fn spans_come_back_from_memory(requests in prop::collection::vec(requests(), 1..4)) {
-        comes_back(Ground::memory(), &requests)?;
+        comes_back(Backend::memory(), &requests)?;
     }
 
     #[test]
@@ -121,7 +121,7 @@ proptest! {
 
     #[test]
     fn spans_come_back_from_rocksdb(requests in prop::collection::vec(requests(), 1..4)) {
-        comes_back(Ground::quick_rocks(), &requests)?;
+        comes_back(Backend::quick_rocks(), &requests)?;
     }
 }
 

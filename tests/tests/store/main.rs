@@ -8,8 +8,8 @@
     reason = "tests may stop at the first surprise"
 )]
 
-mod carry;
-mod cleaning_model;
+mod backup;
+mod carry_over;
 mod contract;
 mod decoder;
 mod edges;
@@ -24,5 +24,5 @@ mod named_backups;
 mod purge;
 mod records;
 mod repair;
-mod safekeeping;
+mod retention_model;
 mod upgrade;

@@ -1,4 +1,4 @@
-//! When merges take place: not while ingest is busy, unless too much would wait for them.
+//! The timing of merges: they wait while ingest is busy, up to a bound of unsealed spans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
 use spandrel_tests::spans::{BEGIN, decoded, sent};
 
-/// Time passes when somebody looks at the clock, and stands still otherwise: whoever looks often is busy.
+/// Time passes with each look at the clock, so that a thread that looks often seems busy.
 struct Ticking(AtomicU64);
 
 const TICK: u64 = 10_000_000;

@@ -1,8 +1,8 @@
-//! The store against a model: random sequences of everything that can happen to it, crashes in the
-//! middle of anything included, and after every step the answers that a plain list of spans gives.
+//! The store against a model: random sequences of all operations, with crashes in the middle of them, and after every
+//! step the answers of a plain list of spans.
 //!
-//! A failing sequence is shrunk and printed with its seed, to be pasted into `seeds_that_failed_once`.
-//! SPANDREL_MODEL_SEED sets where the seeds begin, PROPTEST_CASES how many are tried.
+//! A failing sequence is shrunk and printed with its seed; add the seed to `seeds_that_failed_once`.
+//! SPANDREL_MODEL_SEED is the first seed, PROPTEST_CASES the number of sequences.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use spandrel_storage::plan::{
 use spandrel_storage::{Clock, StoreConfig, TraceStore};
 use spandrel_tests::arbitrary::{cases, grace};
 use spandrel_tests::contract::aggregate;
-use spandrel_tests::harness::{self, Ground, Harness};
-use spandrel_tests::mortal::Fate;
+use spandrel_tests::crashing_engine::{CrashPlan, LastChange};
+use spandrel_tests::harness::{self, Backend, Harness};
 use spandrel_tests::oracle::{self, PointKey};
 use spandrel_tests::server::number;
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, decoded, sent, text, trace_id};
@@ -32,9 +32,9 @@ const RETENTION: u64 = 24 * HOUR;
 
 /// Something that happens to a store.
 #[derive(Debug, Clone)]
-enum Step {
+enum ModelStep {
     Append(Vec<Sent>),
-    /// What was appended so many steps ago comes again.
+    /// The spans appended so many steps ago arrive again.
     Again(usize),
     Maintain,
     SealAll,
@@ -42,7 +42,7 @@ enum Step {
     /// SIGKILL between two steps.
     Crash,
     /// SIGKILL in the middle: after so many changes of the engine, before or after the next.
-    Dies(Doing, u64, bool),
+    CrashIn(Doing, u64, LastChange),
     Forward(u64),
     Backward(u64),
     /// To this time, however far.
@@ -53,7 +53,7 @@ enum Step {
     Aggregate(AggregatePlan),
 }
 
-/// What a store may be doing when it dies.
+/// What a store is doing when it crashes.
 #[derive(Debug, Clone)]
 enum Doing {
     Append(Vec<Sent>),
@@ -94,7 +94,7 @@ impl Model {
         self.stored.iter().map(|(_, span)| span.clone()).collect()
     }
 
-    /// Each span once in each window: what is left when all that can be merged is merged.
+    /// Each span once in each window, as after all merges.
     fn merged(&self) -> Vec<Sent> {
         let mut windows: BTreeMap<u64, Vec<Sent>> = BTreeMap::new();
         self.stored.iter().for_each(|(hour, span)| windows.entry(*hour).or_default().push(span.clone()));
@@ -104,7 +104,7 @@ impl Model {
 
 // === what happens, and what has to hold ===
 
-fn run(ground: Ground, replaced_grace: Duration, steps: Vec<Step>) -> Result<(), TestCaseError> {
+fn run(backend: Backend, replaced_grace: Duration, steps: Vec<ModelStep>) -> Result<(), TestCaseError> {
     let config = StoreConfig {
         retention: Duration::from_nanos(RETENTION),
         merge_blocks: 4,
@@ -113,54 +113,54 @@ fn run(ground: Ground, replaced_grace: Duration, steps: Vec<Step>) -> Result<(),
         replaced_grace,
         ..harness::config()
     };
-    let fate = Fate::default();
-    let mut harness = Harness::with(Ground::Mortal(Box::new(ground), fate.clone()), config);
+    let crash = CrashPlan::default();
+    let mut harness = Harness::with(Backend::Crashing(Box::new(backend), crash.clone()), config);
     let mut model = Model::default();
     for step in steps {
         let now = harness.clock.now().0;
         match step {
-            Step::Append(spans) => append(&harness, &mut model, &spans),
-            Step::Again(back) => {
+            ModelStep::Append(spans) => append(&harness, &mut model, &spans),
+            ModelStep::Again(back) => {
                 let Some(at) = model.appends.len().checked_sub(1 + back) else { continue };
                 let spans = model.appends[at].clone();
                 append(&harness, &mut model, &spans);
             }
-            Step::Maintain => {
+            ModelStep::Maintain => {
                 harness.maintain(1);
                 model.drop_expired(now);
             }
-            Step::SealAll => {
+            ModelStep::SealAll => {
                 harness.store().seal_all();
                 model.drop_expired(now);
                 prop_assert_eq!(harness.store().status().unsealed_span_count, 0);
             }
-            Step::Restart => {
+            ModelStep::Restart => {
                 harness.restart();
                 model.restart();
             }
-            Step::Crash => {
+            ModelStep::Crash => {
                 harness.crash();
                 model.restart();
             }
-            Step::Dies(doing, after, made) => {
-                fate.dies(after, made);
-                die(&mut harness, &mut model, doing, after > 0 || made);
+            ModelStep::CrashIn(doing, after, last) => {
+                crash.crash_after(after, last);
+                crash_in(&mut harness, &mut model, doing, after > 0 || last == LastChange::Made);
             }
-            Step::Forward(nanos) => harness.clock.advance(nanos),
-            Step::Backward(nanos) => harness.clock.set(now.saturating_sub(nanos)),
-            Step::Jump(to) => harness.clock.set(to),
-            Step::Search(plan) => check_search(&harness, &model.spans(), &plan)?,
-            Step::Pages(plan, between) => check_pages(&harness, &mut model, plan, between)?,
-            Step::Aggregate(plan) => check_aggregate(&harness, &model, &plan)?,
+            ModelStep::Forward(nanos) => harness.clock.advance(nanos),
+            ModelStep::Backward(nanos) => harness.clock.set(now.saturating_sub(nanos)),
+            ModelStep::Jump(to) => harness.clock.set(to),
+            ModelStep::Search(plan) => check_search(&harness, &model.spans(), &plan)?,
+            ModelStep::Pages(plan, between) => check_pages(&harness, &mut model, plan, between)?,
+            ModelStep::Aggregate(plan) => check_aggregate(&harness, &model, &plan)?,
         }
         check_everything(&harness, &model)?;
     }
     Ok(())
 }
 
-/// Does something until the engine dies, and opens what is left. An append is one change: `is_stored`
-/// says whether that was made.
-fn die(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: bool) {
+/// Does something until the engine crashes, and opens the remains. An append is one change: `is_stored` says whether
+/// it took place.
+fn crash_in(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: bool) {
     match doing {
         Doing::Append(spans) => {
             let result = harness.store().append(&TenantId::default(), &[decoded(&spans)]);
@@ -341,22 +341,26 @@ fn spans() -> impl Strategy<Value = Vec<Sent>> {
     vec(span(), 0..8)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ModelStep> {
     prop_oneof![
-        10 => spans().prop_map(Step::Append),
-        3 => (0usize..4).prop_map(Step::Again),
-        3 => Just(Step::Maintain),
-        2 => Just(Step::SealAll),
-        1 => Just(Step::Restart),
-        2 => Just(Step::Crash),
-        4 => (doing(), 0u64..4, any::<bool>()).prop_map(|(doing, after, made)| Step::Dies(doing, after, made)),
-        3 => prop::sample::select(vec![SECOND, 20 * SECOND, HOUR, 5 * HOUR, 26 * HOUR]).prop_map(Step::Forward),
-        1 => prop::sample::select(vec![SECOND, HOUR, 30 * HOUR]).prop_map(Step::Backward),
-        1 => prop::sample::select(vec![0, SECOND, BEGIN - 9000 * HOUR, BEGIN, BEGIN + 900_000 * HOUR]).prop_map(Step::Jump),
-        6 => search().prop_map(Step::Search),
-        3 => (search(), vec(spans(), 0..3)).prop_map(|(plan, between)| Step::Pages(plan, between)),
-        3 => aggregates().prop_map(Step::Aggregate),
+        10 => spans().prop_map(ModelStep::Append),
+        3 => (0usize..4).prop_map(ModelStep::Again),
+        3 => Just(ModelStep::Maintain),
+        2 => Just(ModelStep::SealAll),
+        1 => Just(ModelStep::Restart),
+        2 => Just(ModelStep::Crash),
+        4 => (doing(), 0u64..4, last_change()).prop_map(|(doing, after, last)| ModelStep::CrashIn(doing, after, last)),
+        3 => prop::sample::select(vec![SECOND, 20 * SECOND, HOUR, 5 * HOUR, 26 * HOUR]).prop_map(ModelStep::Forward),
+        1 => prop::sample::select(vec![SECOND, HOUR, 30 * HOUR]).prop_map(ModelStep::Backward),
+        1 => prop::sample::select(vec![0, SECOND, BEGIN - 9000 * HOUR, BEGIN, BEGIN + 900_000 * HOUR]).prop_map(ModelStep::Jump),
+        6 => search().prop_map(ModelStep::Search),
+        3 => (search(), vec(spans(), 0..3)).prop_map(|(plan, between)| ModelStep::Pages(plan, between)),
+        3 => aggregates().prop_map(ModelStep::Aggregate),
     ]
+}
+
+fn last_change() -> impl Strategy<Value = LastChange> {
+    any::<bool>().prop_map(|made| if made { LastChange::Made } else { LastChange::Lost })
 }
 
 fn doing() -> impl Strategy<Value = Doing> {
@@ -457,35 +461,35 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
 // === the tests ===
 
 /// Tries as many seeds as usual, or as the environment says.
-fn try_seeds(usually: u32, ground: fn() -> Ground) {
+fn try_seeds(usually: u32, backend: fn() -> Backend) {
     let first = number("SPANDREL_MODEL_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
-    (first..).take(cases(usually).cases as usize).for_each(|seed| one_seed(seed, ground));
+    (first..).take(cases(usually).cases as usize).for_each(|seed| one_seed(seed, backend));
 }
 
 /// One random sequence; a failing one is shrunk.
-fn one_seed(seed: u64, ground: fn() -> Ground) {
+fn one_seed(seed: u64, backend: fn() -> Backend) {
     let config = ProptestConfig { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..cases(1) };
     let once = ProptestConfig { cases: 1, ..config };
     let story = (vec(step(), 1..25), grace());
-    let failed = TestRunner::new(once).run(&story, |(steps, grace)| run(ground(), grace, steps)).err();
+    let failed = TestRunner::new(once).run(&story, |(steps, grace)| run(backend(), grace, steps)).err();
     assert!(failed.is_none(), "seed {seed}, to be pasted into `seeds_that_failed_once`: {}", failed.unwrap());
 }
 
 #[test]
 fn memory_does_what_the_model_does() {
-    try_seeds(800, Ground::memory);
+    try_seeds(800, Backend::memory);
 }
 
 #[test]
 fn rocksdb_does_what_the_model_does() {
-    try_seeds(16, Ground::quick_rocks);
+    try_seeds(16, Backend::quick_rocks);
 }
 
 #[test]
 fn seeds_that_failed_once() {
     // The last one has an append of nothing before the clock goes back. The others show that one can be pasted here.
     for seed in [1, 7, 3_584_740_486] {
-        one_seed(seed, Ground::memory);
-        one_seed(seed, Ground::quick_rocks);
+        one_seed(seed, Backend::memory);
+        one_seed(seed, Backend::quick_rocks);
     }
 }

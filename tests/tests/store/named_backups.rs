@@ -1,5 +1,5 @@
-//! Which backups a deletion names: all that may hold what it took, and none that began when it was done, though later
-//! merges span the same commits; whatever is closed, merged or set back in between.
+//! The backups that a deletion names: all that may hold deleted spans, and none that began after it was done, though
+//! later merges span the same commits and the store is closed, merged or restored in between.
 
 use bytes::Bytes;
 use spandrel_proto::{TenantId, TimeRange};
@@ -8,13 +8,13 @@ use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::restore::Restore;
 use spandrel_storage::{BackupReceiver, Cleaning, Deletion, Engine, ReceiverGone, Safekeeping, TraceStore};
-use spandrel_tests::contract::cleaning::{finish, with};
-use spandrel_tests::harness::{Ground, Harness};
-use spandrel_tests::kept::Kept;
+use spandrel_tests::contract::deletion::{finish, with};
+use spandrel_tests::harness::{Backend, Harness};
+use spandrel_tests::memory_backup::MemoryBackup;
 use spandrel_tests::spans::{BEGIN, HOUR, Sent, sent, text, trace_id};
 
-fn grounds() -> Vec<Ground> {
-    vec![Ground::memory(), Ground::quick_rocks()]
+fn backends() -> Vec<Backend> {
+    vec![Backend::memory(), Backend::quick_rocks()]
 }
 
 fn marked(trace: u64, span: u64) -> Sent {
@@ -27,7 +27,7 @@ fn delete(harness: &Harness) -> Deletion {
 }
 
 fn back_up(harness: &Harness) -> BackupId {
-    Kept::of(harness.store()).id()
+    MemoryBackup::of(harness.store()).id()
 }
 
 /// The backups that a deletion names.
@@ -36,7 +36,7 @@ fn named(harness: &Harness, deletion: &Deletion) -> Vec<BackupId> {
     now.backups.iter().map(|(id, _)| *id).collect()
 }
 
-/// Merges all of a window into one block, what is merged already, too.
+/// Merges all blocks of a window into one, merged ones included.
 fn merge_all(harness: &Harness) {
     for n in 0..16 {
         harness.append(&[sent(1_000 + n, 1)]);
@@ -44,9 +44,9 @@ fn merge_all(harness: &Harness) {
     }
 }
 
-/// A store of one window with commits before, of and behind what is deleted.
-fn filled(ground: Ground) -> Harness {
-    let harness = Harness::new(ground);
+/// A store of one window with commits before, of and after the deleted spans.
+fn filled(backend: Backend) -> Harness {
+    let harness = Harness::new(backend);
     harness.append(&[sent(1, 1)]);
     harness.append(&[marked(2, 1), sent(3, 1)]);
     harness.store().seal_all();
@@ -56,8 +56,8 @@ fn filled(ground: Ground) -> Harness {
 
 #[test]
 fn what_began_when_it_was_done_is_not_named() {
-    for ground in grounds() {
-        let mut harness = filled(ground);
+    for backend in backends() {
+        let mut harness = filled(backend);
         let before = [back_up(&harness), back_up(&harness)];
         let deletion = delete(&harness);
         assert_eq!(finish(&harness, &deletion).backups.len(), 2);
@@ -90,8 +90,8 @@ fn what_began_when_it_was_done_is_not_named() {
 /// Somebody reads what goes, so that the deletion waits.
 #[test]
 fn what_began_before_it_was_done_is_named() {
-    for ground in grounds() {
-        let mut harness = filled(ground);
+    for backend in backends() {
+        let mut harness = filled(backend);
         let deletion = delete(&harness);
         let reading = harness.store().scan(&TenantId::default(), &everything()).unwrap();
         harness.maintain(3);
@@ -113,7 +113,7 @@ fn everything() -> ScanPlan {
 
 /// Does something at each block that it is given.
 struct Meddler<F> {
-    kept: Kept,
+    kept: MemoryBackup,
     meddle: F,
 }
 
@@ -144,8 +144,8 @@ impl<F: FnMut(&BackupBlock)> BackupReceiver for Meddler<F> {
 /// A deletion begins and ends between the first block of a backup, which holds what it takes, and the last.
 #[test]
 fn what_began_before_and_ended_after_is_named() {
-    for ground in grounds() {
-        let mut harness = filled(ground);
+    for backend in backends() {
+        let mut harness = filled(backend);
         harness.store().seal_all();
         harness.clock.advance(HOUR);
         harness.append(&[sent(6, 1)]);
@@ -159,11 +159,11 @@ fn what_began_before_and_ended_after_is_named() {
                 deletion = Some(begun);
             }
         };
-        let mut meddler = Meddler { kept: Kept::default(), meddle };
+        let mut meddler = Meddler { kept: MemoryBackup::default(), meddle };
         harness.store().back_up(None, &mut meddler).unwrap();
         let kept = meddler.kept;
         let (id, deletion) = (kept.id(), deletion.expect("two windows"));
-        let target = Ground::memory();
+        let target = Backend::memory();
         kept.restore(&*target.engine().unwrap()).unwrap();
         assert_eq!(Harness::new(target).trace(trace_id(2)).len(), 1, "it holds what was deleted");
         back_up(&harness);
@@ -176,12 +176,12 @@ fn what_began_before_and_ended_after_is_named() {
 #[test]
 fn where_a_block_was_damaged_all_are_named() {
     let engine = MemoryEngine::default();
-    let mut harness = Harness::new(Ground::Memory(engine.clone()));
+    let mut harness = Harness::new(Backend::Memory(engine.clone()));
     for n in [1, 3] {
         harness.append(&[marked(n, 1), marked(5, n), sent(n + 1, 1)]);
         harness.store().seal_all();
     }
-    let first = Kept::of(harness.store());
+    let first = MemoryBackup::of(harness.store());
     let BackupBlock { key, bytes, .. } = first.blocks[1].clone();
     (0..bytes as usize).for_each(|at| engine.damage(&key, at));
     harness.restart();
@@ -197,10 +197,10 @@ fn where_a_block_was_damaged_all_are_named() {
 #[test]
 fn a_backup_from_before_the_damage_is_named() {
     let engine = MemoryEngine::default();
-    let mut harness = Harness::new(Ground::Memory(engine.clone()));
+    let mut harness = Harness::new(Backend::Memory(engine.clone()));
     harness.append(&[marked(1, 1), sent(2, 1)]);
     harness.store().seal_all();
-    let first = Kept::of(harness.store());
+    let first = MemoryBackup::of(harness.store());
     let BackupBlock { key, bytes, .. } = first.blocks[0].clone();
     harness.clock.advance(HOUR);
     harness.append(&[marked(1, 2)]);
@@ -215,7 +215,7 @@ fn a_backup_from_before_the_damage_is_named() {
 /// Backups of earlier programs do not say when they began.
 #[test]
 fn what_does_not_say_when_it_began_is_named() {
-    let mut harness = filled(Ground::memory());
+    let mut harness = filled(Backend::memory());
     let deletion = delete(&harness);
     finish(&harness, &deletion);
     let id = back_up(&harness);
@@ -232,8 +232,8 @@ fn what_does_not_say_when_it_began_is_named() {
 /// What leaves by its age while a deletion would take it is deleted, too.
 #[test]
 fn what_has_expired_meanwhile_is_named() {
-    for ground in grounds() {
-        let mut harness = filled(ground);
+    for backend in backends() {
+        let mut harness = filled(backend);
         let before = back_up(&harness);
         let deletion = delete(&harness);
         harness.clock.advance(200 * HOUR);
@@ -244,15 +244,15 @@ fn what_has_expired_meanwhile_is_named() {
     }
 }
 
-/// A restored store hears of backups that nobody has compared with its deletions; of its own later ones it can tell.
+/// A restored store knows backups that were not compared with its deletions; its own later ones are.
 #[test]
 fn a_restored_store_takes_no_other_backup_for_a_later_one() {
-    for target in grounds() {
-        let harness = filled(Ground::memory());
+    for target in backends() {
+        let harness = filled(Backend::memory());
         let before = back_up(&harness);
         let deletion = delete(&harness);
         finish(&harness, &deletion);
-        let kept = Kept::of(harness.store());
+        let kept = MemoryBackup::of(harness.store());
         let after = back_up(&harness);
         let known = harness.store().backups().unwrap();
         let restore = |engine: &dyn Engine, replace| {
@@ -271,7 +271,7 @@ fn a_restored_store_takes_no_other_backup_for_a_later_one() {
         let engine = harness.engine().clone();
         drop(harness);
         restore(&*engine, true);
-        let replaced = Harness::new(Ground::Own(engine));
+        let replaced = Harness::new(Backend::Own(engine));
         assert_eq!(named(&replaced, &deletion), [before, kept.id(), after]);
     }
 }
@@ -279,16 +279,16 @@ fn a_restored_store_takes_no_other_backup_for_a_later_one() {
 /// A deletion that ends meanwhile removes its list last: read first, it is there for a note that needs it.
 #[test]
 fn a_backup_reads_lists_of_traces_before_deletions() {
-    for ground in grounds() {
-        let harness = filled(ground);
+    for backend in backends() {
+        let harness = filled(backend);
         finish(&harness, &delete(&harness));
         harness.append(&[marked(7, 1)]);
         let deletion = delete(&harness);
-        let kept = Kept::of(harness.store());
+        let kept = MemoryBackup::of(harness.store());
         let records = StoreRecord::decode_all(&kept.records).unwrap();
         let kinds: Vec<&str> = records.iter().map(|record| record.kind.as_str()).collect();
         assert_eq!(kinds, ["deletion-traces", "deletion", "deletion"]);
-        let target = Ground::memory();
+        let target = Backend::memory();
         kept.restore(&*target.engine().unwrap()).unwrap();
         assert_eq!(finish(&Harness::new(target), &deletion).spans, 1, "it goes on in a restored store");
     }

@@ -1,4 +1,4 @@
-//! A deletion leaves nothing in the files of RocksDB, also where what goes lies beside what stays.
+//! A purged deletion leaves nothing in RocksDB's files, also where deleted rows lie beside others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Cleaning, StoreConfig, TraceStore};
-use spandrel_tests::contract::cleaning::{finish, with};
+use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::forensics::files_with;
-use spandrel_tests::harness::{Ground, Harness, config};
+use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{HOUR, Sent, sent, text, trace_id};
 
 const MARKER: &str = "mallory-7Kq2xW";
@@ -18,14 +18,14 @@ fn marked(trace: u64, span: u64) -> Sent {
     sent(trace, span).name(MARKER).with("user", text(MARKER)).service(&format!("of {MARKER}"))
 }
 
-/// Blocks of another tenant and of other windows share the files of what is deleted, some of them
+/// Blocks of another tenant and of other windows share the files of the deleted ones, some of them
 /// written out, some not, and with rows of older blocks in lower levels.
 #[test]
 fn neighbours_in_a_file_are_moved_away() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
     // No grace of replaced blocks is waited for.
     let config = StoreConfig { replaced_grace: Duration::from_secs(30 * 24 * 3600), ..config() };
-    let mut harness = Harness::with(Ground::Rocks(directory.clone(), Durability::Sync), config);
+    let mut harness = Harness::with(Backend::Rocks(directory.clone(), Durability::Sync), config);
     let others: Vec<TenantId> = (0..3).map(|n| TenantId::new(&format!("other-{n}")).unwrap()).collect();
     for window in 0..4 {
         for (n, other) in others.iter().enumerate() {

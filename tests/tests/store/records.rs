@@ -1,8 +1,8 @@
-//! The small records beside the blocks: pins, deletions, counts, numbers. What was written once stays readable, and
-//! a check reads all of them.
+//! The small records beside the blocks: pins, deletions, rollups, numbers. Records of earlier versions stay readable,
+//! and a check reads all of them.
 //!
 //! `fixtures/records-v1.txt` was written once and does not change. To see what this program would write, run
-//! `SPANDREL_PROPOSE_FIXTURES=1 cargo test -p spandrel-tests --test store records`; it writes `*.proposed` beside it.
+//! `SPANDREL_PROPOSE_FIXTURES=1 cargo test -p spandrel-tests --test store records::`; it writes `*.proposed` beside it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use spandrel_storage::check::check;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
 use spandrel_storage::{Cleaning, Engine, RetentionRule, StoreConfig, TraceStore};
 use spandrel_tests::contract::aggregate;
-use spandrel_tests::harness::{Ground, Harness, config};
+use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, sent, trace_id};
 
 const DAY: u64 = 24 * HOUR;
@@ -48,7 +48,7 @@ fn with_a_rule() -> StoreConfig {
 /// A store that has every kind of record: counts of what a rule has let go, a pin, a deletion that is done and one
 /// that is not.
 fn write() -> Harness {
-    let harness = Harness::with(Ground::memory(), with_a_rule());
+    let harness = Harness::with(Backend::memory(), with_a_rule());
     let chatty = |trace, span| sent(trace, span).service("chatty").at(MINUTE * span, 1_000 * span);
     harness.append(&[
         chatty(1, 1),
@@ -95,13 +95,13 @@ fn kinds(records: &[Record]) -> BTreeSet<&str> {
 }
 
 /// An engine with nothing but these.
-fn engine_with(records: &[Record]) -> (Ground, std::sync::Arc<dyn Engine>) {
-    let ground = Ground::memory();
-    let engine = ground.engine().unwrap();
+fn engine_with(records: &[Record]) -> (Backend, std::sync::Arc<dyn Engine>) {
+    let backend = Backend::memory();
+    let engine = backend.engine().unwrap();
     for (kind, name, bytes) in records {
         engine.put_record(kind, name, Some(bytes)).unwrap();
     }
-    (ground, engine)
+    (backend, engine)
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn what_would_be_written_today() {
 
 #[test]
 fn frozen_records_mean_what_they_meant() {
-    let (ground, _) = engine_with(&frozen());
-    let harness = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).unwrap();
+    let (backend, _) = engine_with(&frozen());
+    let harness = Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).unwrap();
     let tenant = TenantId::default();
     let pins = harness.store().pins(&tenant);
     assert_eq!(pins, [(trace_id(2), UnixNanos(BEGIN + DAY + HOUR))]);
@@ -160,9 +160,9 @@ fn a_damaged_record_costs_nothing_but_itself() {
         for byte in 0..all[at].2.len() {
             let mut damaged = all.clone();
             damaged[at].2[byte] ^= 1 << (byte % 8);
-            let (ground, _) = engine_with(&damaged);
+            let (backend, _) = engine_with(&damaged);
             let what = format!("byte {byte} of {} {}", all[at].0, all[at].1);
-            let opened = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR);
+            let opened = Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR);
             let is_under_way =
                 all.iter().any(|(kind, name, _)| kind == "deletion-traces" && *name == all[at].1);
             if all[at].0.starts_with("deletion") && is_under_way {
@@ -181,19 +181,19 @@ fn a_damaged_record_costs_nothing_but_itself() {
 fn a_deletion_without_its_list_keeps_a_store_closed() {
     let mut left = frozen();
     left.retain(|(kind, ..)| kind != "deletion-traces");
-    let (ground, engine) = engine_with(&left);
+    let (backend, engine) = engine_with(&left);
     let found = check(&*engine, &mut |_| true).unwrap().findings;
     assert_eq!(found.len(), 1, "{found:?}");
-    let why = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().expect("it opened");
+    let why = Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().expect("it opened");
     for why in [&found[0].detail, &why] {
         assert!(why.contains("the record of deletion 1797ee1eb47a6001: the list of its traces"), "{why}");
     }
     assert!(why.contains("spandrel restore"), "{why}");
     // Those that are done need none.
     left.retain(|(kind, name, _)| kind != "deletion" || name == "1797ee1eb47a6000");
-    let (ground, engine) = engine_with(&left);
+    let (backend, engine) = engine_with(&left);
     assert_eq!(check(&*engine, &mut |_| true).unwrap().findings, []);
-    assert!(Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).is_ok());
+    assert!(Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).is_ok());
 }
 
 /// All but a damaged record of a kind is served.
@@ -224,8 +224,8 @@ fn a_record_of_a_newer_version_keeps_a_store_closed() {
         if kind.starts_with("counts-") {
             continue; // It is read when somebody asks, and said to be newer then.
         }
-        let (ground, _) = engine_with(&newer);
-        let why = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().unwrap();
+        let (backend, _) = engine_with(&newer);
+        let why = Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).err().unwrap();
         assert!(why.contains(&kind) && why.contains("newer Spandrel"), "{why}");
     }
 }
@@ -235,8 +235,8 @@ fn damaged_counts_go_when_sound_ones_would_have() {
     let mut damaged = frozen();
     let counted = damaged.iter_mut().find(|(kind, ..)| kind == "counted").unwrap();
     counted.2[5] ^= 1;
-    let (ground, _) = engine_with(&damaged);
-    let harness = Harness::at(ground, with_a_rule(), BEGIN + DAY + 2 * HOUR).unwrap();
+    let (backend, _) = engine_with(&damaged);
+    let harness = Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).unwrap();
     harness.append(&[sent(9, 1)]);
     let is_partial = || harness.store().aggregate(&TenantId::default(), &aggregate::plan()).unwrap().partial;
     harness.maintain(2);
@@ -252,8 +252,8 @@ fn damaged_counts_go_when_sound_ones_would_have() {
 fn a_frozen_mark_of_a_restore_keeps_a_store_closed() {
     for mark in ["clearing 00000000000000a7", "filling 00000000000000a7"] {
         let mark = ("restore".to_owned(), "unfinished".to_owned(), mark.as_bytes().to_vec());
-        let (ground, engine) = engine_with(&[mark]);
-        let Err(error) = Harness::at(ground, config(), BEGIN) else { panic!("it opened") };
+        let (backend, engine) = engine_with(&[mark]);
+        let Err(error) = Harness::at(backend, config(), BEGIN) else { panic!("it opened") };
         assert!(error.contains("restore of backup 00000000000000a7 was not finished"), "{error}");
         assert_eq!(check(&*engine, &mut |_| true).unwrap().findings.len(), 1);
     }

@@ -1,6 +1,5 @@
-//! Repairs: a store with a damaged table is down, and afterwards there is one with all that could be read, which takes
-//! more, merges and tidies up; what was deleted or replaced does not come back; whatever is interrupted when,
-//! no store is lost.
+//! Repairs: a store with a damaged table does not open; after a repair it holds all that could be read, takes spans,
+//! merges and collects garbage. Deleted and replaced blocks stay away, and no interruption loses a store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,10 +15,10 @@ use spandrel_storage::{
     AppendError, Engine as _, RetentionRule, Safekeeping as _, StoreConfig, TraceStore as _,
 };
 use spandrel_tests::contract::aggregate;
-use spandrel_tests::contract::cleaning::with;
-use spandrel_tests::harm::{self, damage, flip, tables};
-use spandrel_tests::harness::{Ground, Harness, config, copy, plan};
-use spandrel_tests::kept::Kept;
+use spandrel_tests::contract::deletion::with;
+use spandrel_tests::corruption::{self, damage, flip, tables};
+use spandrel_tests::harness::{Backend, Harness, config, copy, plan};
+use spandrel_tests::memory_backup::MemoryBackup;
 use spandrel_tests::server::{eventually, number};
 use spandrel_tests::spans::{BEGIN, HOUR, Sent, decoded, sent, text, trace_id};
 use tempfile::TempDir;
@@ -30,7 +29,7 @@ const TRACES: u64 = 30;
 const NEW: u64 = 1_000;
 
 fn open(folder: &Path) -> Result<Harness, String> {
-    Harness::at(Ground::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
+    Harness::at(Backend::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
 }
 
 fn trace(n: u64) -> Vec<Sent> {
@@ -311,7 +310,7 @@ fn wherever_a_table_is_damaged_the_rest_is_in_the_new_store() {
     }
 }
 
-/// RocksDB passes over what is damaged in the log when it shall open a store without one of its tables.
+/// RocksDB skips damaged log records when it is to open a store without one of its tables.
 #[test]
 fn the_log_is_read_whole_beside_a_table_that_is_gone_or_nothing_is_done() {
     let folder = filled();
@@ -365,7 +364,7 @@ fn large_block() -> TempDir {
     folder
 }
 
-/// What is read of each trace, and what is said to be missing.
+/// The spans read of each trace, and whether some are reported missing.
 fn readable(harness: &Harness) -> Vec<(u64, usize, u64)> {
     let read = |n: u64| {
         let Some(spans) = harness.store().trace(&TenantId::default(), trace_id(n)).unwrap() else {
@@ -422,7 +421,7 @@ fn a_sound_store_stays_the_same() {
     let config = StoreConfig { retention_rules: vec![rule], ..config() };
     let folder = tempfile::tempdir().unwrap();
     let at = |now: u64| {
-        Harness::at(Ground::Folder(folder.path().to_owned(), Durability::Sync), config.clone(), now).unwrap()
+        Harness::at(Backend::Folder(folder.path().to_owned(), Durability::Sync), config.clone(), now).unwrap()
     };
     let counted = {
         let harness = at(BEGIN);
@@ -437,7 +436,7 @@ fn a_sound_store_stays_the_same() {
         append(&harness, NEW..=NEW);
         let cleaning = harness.store().cleaning().unwrap();
         cleaning.pin(&tenant, trace_id(2)).unwrap().unwrap();
-        Kept::of(harness.store());
+        MemoryBackup::of(harness.store());
         // Nobody goes on with it before the store is closed.
         let scan = spandrel_storage::plan::ScanPlan {
             predicate: with("n", "3"),
@@ -449,7 +448,7 @@ fn a_sound_store_stays_the_same() {
     };
     let stored = |name: &str| {
         let store = folder.path().join(name);
-        (harm::rows(&store, "default"), harm::rows(&store, "catalog"))
+        (corruption::rows(&store, "default"), corruption::rows(&store, "catalog"))
     };
     let before = stored("store");
     let report = repaired(folder.path()).unwrap();
@@ -483,14 +482,14 @@ fn a_sound_store_stays_the_same() {
 #[test]
 fn numbers_of_blocks_do_not_come_again() {
     let folder = filled();
-    let highest = |path: &Path| harm::rows(path, "catalog").into_keys().max().unwrap();
+    let highest = |path: &Path| corruption::rows(path, "catalog").into_keys().max().unwrap();
     let before = highest(&store(folder.path()));
     damage(&tables(&store(folder.path()), "fresh"));
     let report = repaired(folder.path()).unwrap();
     assert_eq!(report.lost_block_count, TRACES / 3, "the newest ones");
     // Also where the clock stands before all of them.
-    let ground = Ground::Folder(folder.path().to_owned(), Durability::Sync);
-    let harness = Harness::at(ground, config(), BEGIN - HOUR / 2).unwrap();
+    let backend = Backend::Folder(folder.path().to_owned(), Durability::Sync);
+    let harness = Harness::at(backend, config(), BEGIN - HOUR / 2).unwrap();
     append(&harness, NEW..=NEW);
     harness.store().close().unwrap();
     drop(harness);
@@ -510,7 +509,7 @@ fn half_a_restore_is_not_repaired() {
     assert!(refused.contains("restore of backup 0000000000000001 was not finished"), "{refused}");
 }
 
-/// What they would have changed, nobody can tell from what a damaged table says.
+/// A damaged table does not tell what they would have changed.
 #[test]
 fn a_log_that_was_given_up_is_no_ground_for_a_repair() {
     let folder = filled();
@@ -577,7 +576,7 @@ fn without_room_for_a_second_copy_nothing_is_written() {
 #[test]
 fn a_repair_that_is_interrupted_changes_nothing() {
     let folder = filled();
-    let before = harm::rows(&store(folder.path()), "catalog");
+    let before = corruption::rows(&store(folder.path()), "catalog");
     let begun = begin(folder.path()).unwrap();
     let mut blocks = 0;
     let interrupted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -592,7 +591,7 @@ fn a_repair_that_is_interrupted_changes_nothing() {
     drop(begun);
     assert!(folder.path().join("store.repaired/CURRENT").exists());
     assert!(RocksEngine::exists(folder.path()));
-    assert_eq!(harm::rows(&store(folder.path()), "catalog"), before);
+    assert_eq!(corruption::rows(&store(folder.path()), "catalog"), before);
     let harness = open(folder.path()).unwrap();
     check_serves(&harness, &all());
     harness.store().seal_all();
@@ -604,7 +603,7 @@ fn a_repair_that_is_interrupted_changes_nothing() {
     check_works(folder.path(), &all());
 }
 
-/// After the first of two renames: whoever comes next does the second.
+/// After the first of two renames, the next open or repair does the second.
 #[test]
 fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
     type Finish = fn(&Path);
@@ -635,7 +634,7 @@ fn take_back(folder: &Path, is_complete: bool) {
     }
 }
 
-/// Nobody takes it for a whole store, whatever the folders are called, or makes an empty one in its place.
+/// It is not taken for a complete store, whatever the folders are called, and no empty one is made in its place.
 #[test]
 fn half_of_a_new_store_is_not_used() {
     for kept in ["store.damaged", "elsewhere"] {

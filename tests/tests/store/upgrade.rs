@@ -1,5 +1,4 @@
-//! Blocks of an older format in a store of today: they answer every question, and background work
-//! takes them over into today's format without anybody noticing.
+//! Blocks of older formats: they answer every query, and background work rewrites them in today's format meanwhile.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, 
 use spandrel_storage::{Engine, StoredSpan, TraceStore};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::frozen::levels_and_formats;
-use spandrel_tests::harness::{Ground, Harness, config, plan};
+use spandrel_tests::harness::{Backend, Harness, config, plan};
 use spandrel_tests::spans::{HOUR, MINUTE, sent, trace_id};
 
 /// What the frozen block of format 1 holds: see `storage/block/tests/frozen/version_1.rs`.
@@ -48,13 +47,13 @@ fn put_frozen(engine: &dyn Engine, version: &str, id: u64, level: u8) -> BlockKe
 }
 
 /// A store that finds such blocks when it opens.
-fn store_with(ground: Ground, levels: &[u8]) -> Harness {
-    let engine = ground.engine().unwrap();
+fn store_with(backend: Backend, levels: &[u8]) -> Harness {
+    let engine = backend.engine().unwrap();
     for (id, level) in levels.iter().enumerate() {
         put_old_block(&*engine, 1 + id as u64, *level);
     }
     drop(engine);
-    Harness::at(ground, config(), ARRIVED + MINUTE).unwrap()
+    Harness::at(backend, config(), ARRIVED + MINUTE).unwrap()
 }
 
 /// The formats of the blocks of the catalog.
@@ -148,7 +147,7 @@ fn check(answers: &Answers) {
 /// As one that a merge has replaced.
 #[test]
 fn a_block_that_was_taken_over_stays_for_its_grace() {
-    let mut harness = store_with(Ground::memory(), &[1]);
+    let mut harness = store_with(Backend::memory(), &[1]);
     harness.config.replaced_grace = Duration::from_secs(60);
     harness.restart();
     harness.maintain(2);
@@ -161,8 +160,8 @@ fn a_block_that_was_taken_over_stays_for_its_grace() {
 
 #[test]
 fn old_blocks_answer_everything_and_are_taken_over() {
-    for ground in [Ground::memory(), Ground::quick_rocks()] {
-        let mut harness = store_with(ground, &[1]);
+    for backend in [Backend::memory(), Backend::quick_rocks()] {
+        let mut harness = store_with(backend, &[1]);
         let before = ask(&harness);
         check(&before);
         assert_eq!(formats(&harness), [1], "a question rewrote a block");
@@ -197,9 +196,9 @@ fn columnar_blocks_are_read_as_they_are() {
         Predicate::Exists(key("flag")),
     ];
     let answers = |version: &str, level: u8| {
-        let ground = Ground::memory();
-        put_frozen(&*ground.engine().unwrap(), version, 1, level);
-        let mut harness = Harness::at(ground, config(), ARRIVED + MINUTE).unwrap();
+        let backend = Backend::memory();
+        put_frozen(&*backend.engine().unwrap(), version, 1, level);
+        let mut harness = Harness::at(backend, config(), ARRIVED + MINUTE).unwrap();
         let ask = |harness: &Harness| {
             let found = predicates.clone().map(|predicate| harness.search(&plan(predicate)));
             assert!(found.iter().all(|answer| !answer.partial), "{version}");
@@ -228,8 +227,8 @@ fn columnar_blocks_are_read_as_they_are() {
 /// Blocks that were never merged are merged with what arrives now.
 #[test]
 fn old_fresh_blocks_are_merged_with_new_ones() {
-    for ground in [Ground::memory(), Ground::quick_rocks()] {
-        let mut harness = store_with(ground, &[0]);
+    for backend in [Backend::memory(), Backend::quick_rocks()] {
+        let mut harness = store_with(backend, &[0]);
         let before = ask(&harness);
         check(&before);
         harness.append(&[sent(7, 1), sent(7, 2)]);
@@ -249,7 +248,7 @@ fn old_fresh_blocks_are_merged_with_new_ones() {
 /// The same spans twice, in an old block and an old fresh one: each is shown once.
 #[test]
 fn several_old_blocks_are_taken_over_one_by_one() {
-    let mut harness = store_with(Ground::memory(), &[1, 1, 2]);
+    let mut harness = store_with(Backend::memory(), &[1, 1, 2]);
     let traces = ask(&harness).traces;
     assert_eq!(traces.iter().map(Vec::len).collect::<Vec<_>>(), [2, SPANS as usize - 2]);
     for done in 1..=3 {
@@ -274,8 +273,8 @@ fn several_old_blocks_are_taken_over_one_by_one() {
 #[test]
 fn a_store_with_a_newer_block_does_not_open() {
     for level in [0, 1] {
-        for ground in [Ground::memory(), Ground::quick_rocks()] {
-            let engine = ground.engine().unwrap();
+        for backend in [Backend::memory(), Backend::quick_rocks()] {
+            let engine = backend.engine().unwrap();
             let bytes = fixture("block-newer.bin");
             let mut row = CatalogRow::decode(&fixture("row-v5.bin")).unwrap();
             row.meta.level = level;
@@ -285,14 +284,14 @@ fn a_store_with_a_newer_block_does_not_open() {
             engine.commit(&Change { tenant, hour, adds: vec![add], removes: vec![] }).unwrap();
             let before = engine.read().unwrap();
             drop(engine);
-            let Err(error) = Harness::at(ground.clone(), config(), ARRIVED + MINUTE) else {
+            let Err(error) = Harness::at(backend.clone(), config(), ARRIVED + MINUTE) else {
                 panic!("it opened")
             };
             assert_eq!(
                 error,
                 "block 7 of tenant default: block format 65535 is newer than this program (format 5); use a newer Spandrel"
             );
-            let engine = ground.engine().unwrap();
+            let engine = backend.engine().unwrap();
             assert_eq!(engine.read().unwrap(), before);
             let report = spandrel_storage::check::check(&*engine, &mut |_| true).unwrap();
             assert!(
@@ -303,13 +302,13 @@ fn a_store_with_a_newer_block_does_not_open() {
     }
 }
 
-/// A block of format 1 that is damaged is told, served without, and never rewritten.
+/// A damaged block of format 1 is reported, left out of answers, and never rewritten.
 #[test]
 fn a_damaged_old_block_stays() {
-    let Ground::Memory(engine) = Ground::memory() else { panic!("memory") };
+    let Backend::Memory(engine) = Backend::memory() else { panic!("memory") };
     let key = put_old_block(&engine, 1, 1);
     engine.damage(&key, 60_000);
-    let harness = Harness::at(Ground::Memory(engine.clone()), config(), ARRIVED + MINUTE).unwrap();
+    let harness = Harness::at(Backend::Memory(engine.clone()), config(), ARRIVED + MINUTE).unwrap();
     harness.append(&[sent(7, 1)]);
     let answer = harness.search(&plan(Predicate::All));
     assert!(answer.partial);

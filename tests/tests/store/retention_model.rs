@@ -1,8 +1,8 @@
-//! Retention, its rules, pins and deletions against a model: whatever happens to a store, it loses no
-//! span that a rule or a pin keeps, and keeps none that nothing keeps.
+//! Retention, its rules, pins and deletions against a model: the store loses no span that a rule or a pin keeps, and
+//! keeps no span that nothing keeps.
 //!
-//! Between the two lies what is kept by a span that has gone itself: rules look at what is stored, and
-//! nothing says when. A failing sequence is shrunk, and its seed is kept beside this file.
+//! The model leaves open the spans whose keeper has expired itself: rules look at the stored spans, and the moment when
+//! they look is not specified. A failing sequence is shrunk, and its seed is kept in `proptest-regressions`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use spandrel_storage::engine::{EngineError, MemoryEngine};
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate, ScanPlan};
 use spandrel_storage::{Cleaning, Clock, RetentionRule, StoreConfig};
 use spandrel_tests::arbitrary::{cases, grace};
-use spandrel_tests::contract::{aggregate, cleaning::with};
-use spandrel_tests::harness::{self, Ground, Harness};
+use spandrel_tests::contract::{aggregate, deletion::with};
+use spandrel_tests::harness::{self, Backend, Harness};
 use spandrel_tests::spans::{HOUR, MINUTE, Sent, sent, trace_id};
 
 const TRACES: u64 = 6;
@@ -34,7 +34,7 @@ enum Kind {
 }
 
 #[derive(Debug, Clone)]
-enum Step {
+enum RetentionStep {
     Append(Vec<(u64, Kind)>),
     Forward(u64),
     Maintain,
@@ -144,32 +144,32 @@ fn config(replaced_grace: Duration) -> StoreConfig {
     }
 }
 
-fn run(ground: Ground, grace: Duration, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let (mut harness, mut model) = (Harness::with(ground, config(grace)), Model::default());
+fn run(backend: Backend, grace: Duration, steps: Vec<RetentionStep>) -> Result<(), TestCaseError> {
+    let (mut harness, mut model) = (Harness::with(backend, config(grace)), Model::default());
     for step in steps {
         match step {
-            Step::Append(spans) => model.append(&harness, &spans),
-            Step::Forward(nanos) => harness.clock.advance(nanos),
-            Step::Maintain => {
+            RetentionStep::Append(spans) => model.append(&harness, &spans),
+            RetentionStep::Forward(nanos) => harness.clock.advance(nanos),
+            RetentionStep::Maintain => {
                 harness.maintain(1);
                 model.maintain(harness.clock.now().0);
             }
-            Step::SealAll => {
+            RetentionStep::SealAll => {
                 harness.store().seal_all();
                 model.maintain(harness.clock.now().0);
             }
-            Step::Restart => harness.restart(),
-            Step::Pin(trace) => {
+            RetentionStep::Restart => harness.restart(),
+            RetentionStep::Pin(trace) => {
                 let pinned = harness.store().pin(&TenantId::default(), trace_id(trace)).unwrap();
                 if pinned.is_some() {
                     model.pins.insert(trace);
                 }
             }
-            Step::Unpin(trace) => {
+            RetentionStep::Unpin(trace) => {
                 let was = harness.store().unpin(&TenantId::default(), trace_id(trace)).unwrap();
                 prop_assert_eq!(was, model.pins.remove(&trace));
             }
-            Step::Delete(kind, meanwhile) => delete(&mut harness, &mut model, kind, &meanwhile)?,
+            RetentionStep::Delete(kind, meanwhile) => delete(&mut harness, &mut model, kind, &meanwhile)?,
         }
         check(&harness, &model)?;
     }
@@ -231,7 +231,7 @@ fn check(harness: &Harness, model: &Model) -> Result<(), TestCaseError> {
 #[test]
 fn what_did_not_go_is_counted_once() {
     let engine = MemoryEngine::default();
-    let mut harness = Harness::with(Ground::Memory(engine.clone()), config(Duration::ZERO));
+    let mut harness = Harness::with(Backend::Memory(engine.clone()), config(Duration::ZERO));
     harness.append(&[span(1, 1, Kind::Chatty), span(2, 2, Kind::Plain)]);
     harness.store().seal_all();
     let plan = aggregate::plan();
@@ -263,17 +263,17 @@ fn spans() -> impl Strategy<Value = Vec<(u64, Kind)>> {
     )
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = RetentionStep> {
     let kind = prop::sample::select(vec![Kind::Failed, Kind::Chatty]);
     prop_oneof![
-        8 => spans().prop_map(Step::Append),
-        6 => prop::sample::select(vec![MINUTE, HOUR, HOUR, 2 * HOUR, 3 * HOUR, 5 * HOUR]).prop_map(Step::Forward),
-        4 => Just(Step::Maintain),
-        2 => Just(Step::SealAll),
-        2 => Just(Step::Restart),
-        1 => (1..=TRACES).prop_map(Step::Pin),
-        1 => (1..=TRACES).prop_map(Step::Unpin),
-        1 => (kind, spans()).prop_map(|(kind, meanwhile)| Step::Delete(kind, meanwhile)),
+        8 => spans().prop_map(RetentionStep::Append),
+        6 => prop::sample::select(vec![MINUTE, HOUR, HOUR, 2 * HOUR, 3 * HOUR, 5 * HOUR]).prop_map(RetentionStep::Forward),
+        4 => Just(RetentionStep::Maintain),
+        2 => Just(RetentionStep::SealAll),
+        2 => Just(RetentionStep::Restart),
+        1 => (1..=TRACES).prop_map(RetentionStep::Pin),
+        1 => (1..=TRACES).prop_map(RetentionStep::Unpin),
+        1 => (kind, spans()).prop_map(|(kind, meanwhile)| RetentionStep::Delete(kind, meanwhile)),
     ]
 }
 
@@ -282,7 +282,7 @@ proptest! {
 
     #[test]
     fn memory(steps in vec(step(), 1..40), grace in grace()) {
-        run(Ground::memory(), grace, steps)?;
+        run(Backend::memory(), grace, steps)?;
     }
 }
 
@@ -291,6 +291,6 @@ proptest! {
 
     #[test]
     fn rocks(steps in vec(step(), 1..30), grace in grace()) {
-        run(Ground::quick_rocks(), grace, steps)?;
+        run(Backend::quick_rocks(), grace, steps)?;
     }
 }

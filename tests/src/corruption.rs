@@ -1,4 +1,4 @@
-//! Damage to the files of a RocksDB store that nobody has open, as a disk does it: a bit here and there.
+//! Corruption of a closed RocksDB store: single bits of its files, as a disk flips them.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -9,7 +9,7 @@ use spandrel_storage::{BackupReceiver, BlockTraceStore, Engine, ReceiverGone, Sa
 
 /// A backup in memory.
 #[derive(Default)]
-pub struct Kept {
+pub struct MemoryBackup {
     /// What it was said to be of when it began.
     pub planned: Option<Manifest>,
     /// The store's own records.
@@ -26,7 +26,7 @@ pub struct Kept {
     pub patience: Option<usize>,
 }
 
-impl BackupReceiver for Kept {
+impl BackupReceiver for MemoryBackup {
     fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone> {
         self.planned = Some(backup.clone());
         Ok(())
@@ -66,7 +66,7 @@ impl BackupReceiver for Kept {
     }
 }
 
-impl Kept {
+impl MemoryBackup {
     /// Of what a store has now.
     pub fn of(store: &BlockTraceStore) -> Self {
         let mut kept = Self::default();

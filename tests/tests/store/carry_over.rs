@@ -1,10 +1,10 @@
-//! Traces that go on where a merge ends: they are not cut there.
+//! Traces that continue past a merge are carried over whole, so that a trace ends in one sealed block.
 
 use spandrel_block::{BlockId, CatalogRow};
 use spandrel_proto::TenantId;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate};
 use spandrel_storage::{StoreConfig, TraceStore};
-use spandrel_tests::harness::{Ground, Harness, config};
+use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{sent, text, trace_id};
 
 /// Fresh blocks, each of which begins a trace and ends the one before.
@@ -81,8 +81,8 @@ fn merge_all(harness: &mut Harness, check: impl Fn(&mut Harness)) -> usize {
 
 #[test]
 fn traces_lie_in_one_sealed_block() {
-    for ground in [Ground::memory(), Ground::quick_rocks()] {
-        let mut harness = Harness::with(ground, eager());
+    for backend in [Backend::memory(), Backend::quick_rocks()] {
+        let mut harness = Harness::with(backend, eager());
         fill(&harness, 1);
         let some = merge_all(&mut harness, |harness| check_spans(harness, 1));
         assert!(some > 4, "{some} merges left something");
@@ -93,10 +93,10 @@ fn traces_lie_in_one_sealed_block() {
     }
 }
 
-/// What was left is a block like any other: it survives, and is merged with what it waits for.
+/// A carried-over block is like any other: it survives, and is merged with the blocks it waits for.
 #[test]
 fn what_was_left_survives_a_restart() {
-    let mut harness = Harness::with(Ground::quick_rocks(), eager());
+    let mut harness = Harness::with(Backend::quick_rocks(), eager());
     fill(&harness, 1);
     let some = merge_all(&mut harness, |harness| {
         harness.restart();
@@ -106,10 +106,10 @@ fn what_was_left_survives_a_restart() {
     assert!((2..=BLOCKS).all(|trace| parts(&harness, trace) == 1));
 }
 
-/// An append is one commit: what is left of a single one is not left again, either.
+/// An append is one commit: rows of a single one are not carried over twice, either.
 #[test]
 fn rows_of_one_commit_are_left_once() {
-    let mut harness = Harness::with(Ground::memory(), eager());
+    let mut harness = Harness::with(Backend::memory(), eager());
     for block in 1..=BLOCKS {
         let mut spans: Vec<_> = (1..=30).map(|span| sent(block, span)).collect();
         // In the last block of each merge.
@@ -121,10 +121,10 @@ fn rows_of_one_commit_are_left_once() {
     assert_eq!(harness.trace(trace_id(LONG)).len() as u64, BLOCKS / 4);
 }
 
-/// Spans that came twice are told apart in what is left as in what is sealed, and what is left is found.
+/// Duplicates are removed from carried-over rows as from sealed ones, and carried-over rows are found.
 #[test]
 fn what_is_left_is_like_what_is_fresh() {
-    let mut harness = Harness::with(Ground::memory(), eager());
+    let mut harness = Harness::with(Backend::memory(), eager());
     for block in 1..=BLOCKS {
         let of = |trace: u64, span: u64| sent(trace, span).with("of", text(&format!("trace {trace}")));
         let mut spans: Vec<_> =
@@ -150,7 +150,7 @@ fn what_is_left_is_like_what_is_fresh() {
 /// A trace of more rows than a merge may leave is cut; the others are not.
 #[test]
 fn most_of_a_merge_is_sealed() {
-    let mut harness = Harness::with(Ground::memory(), eager());
+    let mut harness = Harness::with(Backend::memory(), eager());
     fill(&harness, 20);
     let appended = blocks(&harness);
     assert!(harness.store().maintain());
@@ -162,7 +162,7 @@ fn most_of_a_merge_is_sealed() {
 /// Large spans are left as several blocks, none larger than it may be.
 #[test]
 fn what_is_left_is_cut_by_its_size() {
-    let mut harness = Harness::with(Ground::memory(), StoreConfig { sealed_bytes: 10_000, ..eager() });
+    let mut harness = Harness::with(Backend::memory(), StoreConfig { sealed_bytes: 10_000, ..eager() });
     for block in 1..=12 {
         let large = |span: u64| sent(LONG, span).with("large", text(&format!("{span:05000}")));
         let mut spans: Vec<_> = (1..=25).map(|span| sent(block, span)).collect();

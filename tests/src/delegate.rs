@@ -1,10 +1,10 @@
-//! What engines that stand before another one only pass on: said once for all of them.
+//! Delegation for engines that wrap another one: every method that the wrapper does not change.
 
 /// Implements [`Inspect`] and [`Engine`] for an engine whose field `inner` is another one.
 ///
 /// [`Inspect`]: spandrel_storage::engine::Inspect
 /// [`Engine`]: spandrel_storage::Engine
-macro_rules! pass_on {
+macro_rules! delegate {
     ($engine:ty) => {
         impl spandrel_storage::engine::Inspect for $engine {
             fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError> {
@@ -55,4 +55,4 @@ macro_rules! pass_on {
     };
 }
 
-pub(crate) use pass_on;
+pub(crate) use delegate;

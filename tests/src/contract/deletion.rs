@@ -118,7 +118,7 @@ pub fn spans_that_arrive_again_stay(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)).len(), 1));
 }
 
-/// What is being deleted finds nothing, even where its trace goes on: asked again, a deletion takes no more.
+/// Spans under deletion are not found, even if their trace continues: the same deletion again takes nothing more.
 pub fn what_is_being_deleted_finds_nothing(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
@@ -132,7 +132,7 @@ pub fn what_is_being_deleted_finds_nothing(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)]));
 }
 
-/// A rule that lets go what is being deleted leaves nothing of it behind, of blocks that shrink or go.
+/// A rule that expires spans under deletion leaves nothing of them, in shrunk blocks or removed ones.
 pub fn what_is_being_deleted_is_not_counted(open: Open) {
     let mut harness = open();
     harness.config.retention_rules =
@@ -162,7 +162,7 @@ pub fn what_is_being_deleted_is_not_pinned(open: Open) {
     assert!(pin().is_some() && harness.store().pins(&TenantId::default()).len() == 1);
 }
 
-/// A deletion is about what was stored when it was asked for.
+/// A deletion takes the spans that were stored when it began.
 pub fn spans_that_arrive_later_stay(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
@@ -320,7 +320,7 @@ pub fn counts_outlive_their_spans(open: Open) {
     assert!(super::aggregate::answer(&harness, &plan).is_empty(), "the counts go, too");
 }
 
-/// Above the bound the oldest windows go, whoever's they are, and only as many as have to.
+/// Above the bound the oldest windows of all tenants go, and no more than necessary.
 pub fn the_oldest_windows_go_first(open: Open) {
     let mut harness = open();
     let other = TenantId::new("other").unwrap();
@@ -397,7 +397,7 @@ fn noise(n: u64) -> String {
     (0..500).map(word).collect()
 }
 
-/// What is stored once background work finds nothing more to do.
+/// The stored bytes after all background work is done.
 fn settled(harness: &Harness) -> u64 {
     harness.clock.advance(MINUTE);
     let (mut bytes, mut same) = (0, 0);

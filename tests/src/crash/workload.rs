@@ -1,5 +1,5 @@
-//! What happens to a store: appends, late spans, resends, merges, retention by rules, pins, deletions,
-//! restarts, a clock that jumps. Random, and the same for the same seed.
+//! The workload of a crash test: a random sequence of appends, late spans, resends, merges, retention by rules, pins,
+//! deletions, restarts and clock jumps. It follows from its seed alone.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use spandrel_proto::TraceId;
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate};
 use spandrel_storage::{RetentionRule, StoreConfig};
 
-use crate::contract::cleaning;
+use crate::contract::deletion;
 use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text};
 use crate::{harness, oracle};
 
-/// One thing that happens.
+/// An operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// Batches arrive, all at once, while the background works.
+pub enum Op {
+    /// Batches arrive at the same time, beside background work if there are several.
     Append(Vec<u64>),
     /// A round of background work.
     Maintain,
     /// Everything is merged.
     Seal,
-    /// A backup is taken, and thrown away.
+    /// A backup is taken and discarded.
     BackUp,
     /// A trace is pinned, if it is there.
     Pin(u64),
-    /// A pin is taken away: that of a trace which has one, if any does. Which one follows from this.
+    /// A trace is unpinned: a pinned one if there is any, chosen by this number.
     Unpin(u64),
     /// Every trace with a span of this mark is deleted.
     Delete(u64),
@@ -36,38 +36,38 @@ pub enum Act {
     Drop,
 }
 
-/// A random sequence of acts, and what the batches hold.
+/// A random sequence of operations, and the spans of their batches.
 #[derive(Debug, Clone, Copy)]
-pub struct Story {
-    /// What it is made of.
+pub struct Workload {
+    /// The seed of everything random.
     pub seed: u64,
-    /// Batches that arrive at once. With one, the story runs the same way every time.
+    /// How many batches arrive at the same time. With 1 the workload runs the same way every time.
     pub senders: u64,
 }
 
-/// The age at which a window goes, but for what the rules keep.
+/// The age at which a window expires, except for spans that a rule keeps.
 pub(super) const RETENTION: u64 = 24 * HOUR;
 /// The age at which chatty spans go, in hours, and failed ones.
 const CHATTY: u64 = 4 * HOUR;
 const FAILED: u64 = 30 * HOUR;
-/// How long it is known how many spans a rule has let go: longer than any of them is kept.
-pub(super) const COUNTS: u64 = 40 * HOUR;
-/// All spans are of so few traces: each has parts in many batches.
+/// How long expired spans still count: longer than any of them is kept.
+pub(super) const ROLLUP_RETENTION: u64 = 40 * HOUR;
+/// All spans belong to so few traces that each trace has spans in many batches.
 pub(super) const TRACES: u64 = 9;
-/// One span in so many has a mark, one of a few: a deletion takes some traces, and not all.
+/// One span in so many has a mark, one of a few, so that a deletion takes some traces and not all.
 const MARKED: u64 = 8;
 const MARKS: u64 = 6;
-/// Names of spans: so many that what is counted of each is mostly one span.
+/// Names of spans: so many that most names have one span.
 const NAMES: u64 = 40;
 /// Spans of a batch, at most.
 const SPANS: u64 = 8;
-/// A new batch is an old one, sent again, once in so many.
+/// One batch in so many is an earlier one, sent again.
 const RESENT: u64 = 8;
 
-/// The ages at which a window lets something go, and how long a span lives by itself.
-pub(super) const TIMES: [u64; 3] = [CHATTY, RETENTION, FAILED];
+/// The lifetimes of spans: the ages at which a window loses some.
+pub(super) const LIFETIMES: [u64; 3] = [CHATTY, RETENTION, FAILED];
 
-pub(super) fn time_of(span: &Sent) -> u64 {
+pub(super) fn lifetime_of(span: &Sent) -> u64 {
     match (oracle::failed(span), oracle::service(span)) {
         (true, _) => FAILED,
         (false, "chatty") => CHATTY,
@@ -75,21 +75,21 @@ pub(super) fn time_of(span: &Sent) -> u64 {
     }
 }
 
-/// Spans with a mark.
+/// Selects the spans with a mark.
 pub(super) fn marked(mark: u64) -> Predicate {
-    cleaning::with("mark", &mark.to_string())
+    deletion::with("mark", &mark.to_string())
 }
 
-/// The number that a trace has in a story.
+/// The number of a trace in a workload.
 pub(super) fn number_of(trace: TraceId) -> u64 {
     u128::from_be_bytes(*trace.as_bytes()) as u64
 }
 
-// === impl Story ===
+// === impl Workload ===
 
-impl Story {
-    /// Bounds so small that a short story meets them. In one story of three replaced blocks have a grace, shorter
-    /// than most jumps of the clock: they wait for it while other things happen.
+impl Workload {
+    /// Limits so small that a short workload reaches them. In one workload of three, replaced blocks have a grace
+    /// shorter than most clock jumps, so that they wait for it while other operations run.
     pub fn config(&self) -> StoreConfig {
         let rule = |predicate, keep| RetentionRule { predicate, keep: Duration::from_nanos(keep) };
         let failed = Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)));
@@ -98,9 +98,9 @@ impl Story {
             retention: Duration::from_nanos(RETENTION),
             retention_rules: vec![
                 rule(failed, FAILED),
-                rule(cleaning::with("service.name", "chatty"), CHATTY),
+                rule(deletion::with("service.name", "chatty"), CHATTY),
             ],
-            rollup_retention: Some(Duration::from_nanos(COUNTS)),
+            rollup_retention: Some(Duration::from_nanos(ROLLUP_RETENTION)),
             merge_blocks: 4,
             max_merge_blocks: 6,
             sealed_rows: 16,
@@ -109,8 +109,8 @@ impl Story {
         }
     }
 
-    /// The first acts of the story.
-    pub fn acts(&self, length: usize) -> Vec<Act> {
+    /// The first operations of the workload.
+    pub fn ops(&self, length: usize) -> Vec<Op> {
         let mut random = fastrand::Rng::with_seed(self.seed);
         let (mut sent, mut now) = (0, BEGIN);
         let mut jump = |random: &mut fastrand::Rng| {
@@ -118,28 +118,28 @@ impl Story {
             // No clock shows one nanosecond twice, wherever it jumps; block numbers rely on that.
             let far = far + random.u64(..SECOND);
             now = if random.u8(..) < 64 { now.saturating_sub(far) } else { now + far };
-            Act::Clock(now)
+            Op::Clock(now)
         };
         let mut append = || {
             sent += self.senders;
-            Act::Append((sent + 1 - self.senders..=sent).collect())
+            Op::Append((sent + 1 - self.senders..=sent).collect())
         };
         let mut next = |random: &mut fastrand::Rng| match random.u8(0..32) {
             0..13 => append(),
-            13..17 => Act::Maintain,
-            17..19 => Act::Seal,
+            13..17 => Op::Maintain,
+            17..19 => Op::Seal,
             19..24 => jump(random),
-            24 => Act::Reopen,
-            25 => Act::BackUp,
-            26 => Act::Drop,
-            27..29 => Act::Pin(random.u64(1..=TRACES)),
-            29 => Act::Unpin(random.u64(1..=TRACES)),
-            _ => Act::Delete(random.u64(..MARKS)),
+            24 => Op::Reopen,
+            25 => Op::BackUp,
+            26 => Op::Drop,
+            27..29 => Op::Pin(random.u64(1..=TRACES)),
+            29 => Op::Unpin(random.u64(1..=TRACES)),
+            _ => Op::Delete(random.u64(..MARKS)),
         };
         std::iter::repeat_with(|| random.fork()).map(|mut random| next(&mut random)).take(length).collect()
     }
 
-    /// The spans of a batch: of several traces and of any time, small and large, new or sent before.
+    /// The spans of a batch: of several traces and any time, small and large, new or sent before.
     pub fn batch(&self, number: u64) -> Vec<Sent> {
         let mut random = fastrand::Rng::with_seed(self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         if number > 1 && random.u64(..RESENT) == 0 {
@@ -184,10 +184,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_tells_one_story() {
-        let story = Story { seed: 7, senders: 3 };
-        assert_eq!(story.acts(50), story.acts(80)[..50]);
-        assert_eq!(story.batch(9), story.batch(9));
-        assert_ne!(story.acts(50), Story { seed: 8, senders: 3 }.acts(50));
+    fn a_seed_makes_one_workload() {
+        let workload = Workload { seed: 7, senders: 3 };
+        assert_eq!(workload.ops(50), workload.ops(80)[..50]);
+        assert_eq!(workload.batch(9), workload.batch(9));
+        assert_ne!(workload.ops(50), Workload { seed: 8, senders: 3 }.ops(50));
     }
 }

@@ -1,5 +1,5 @@
-//! What is deleted for privacy is in no file any more, not compressed, not in a log and not in a name;
-//! pins and the bound of the disk, from outside.
+//! Deletions, pins and the bound of the disk, from outside. Deleted values are in no file any more: not compressed, not
+//! in a log, not in a file name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -173,7 +173,7 @@ fn backups_that_still_hold_it_are_named() {
     server.stop();
 }
 
-/// Whoever deletes by the command is told, too, which backups to think of.
+/// The command also names the backups that may hold deleted spans.
 #[test]
 fn the_command_names_backups_that_still_hold_it() {
     let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -263,7 +263,7 @@ fn pins_are_set_listed_and_taken_away() {
     server.stop();
 }
 
-/// The bound counts what is on the disk: with one window nothing may go, and ingest is refused.
+/// The bound counts bytes on disk: with one window nothing may go, and ingest is refused.
 #[test]
 fn the_bound_of_the_disk_is_kept() {
     let data = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Rows of the catalog that cannot be read, and what is left without them.
+//! Unreadable rows of the catalog: they are rebuilt from their blocks, or keep the store closed.
 
 use spandrel_block::{BlockKey, CatalogRow, record};
 use spandrel_proto::TenantId;
@@ -61,7 +61,7 @@ fn flipped(row: &[u8], at: usize) -> Vec<u8> {
     row
 }
 
-/// Nobody knows then what is missing from which answers, and what a deletion would have to take.
+/// Without the block it is unknown which answers lack spans, and which spans a deletion would have to take.
 pub fn a_row_whose_block_is_gone_keeps_the_store_closed(open: Open) {
     let mut harness = two_blocks(open);
     let (key, row) = rows(&harness).pop().unwrap();
@@ -74,7 +74,7 @@ pub fn a_row_whose_block_is_gone_keeps_the_store_closed(open: Open) {
     assert!(why.contains("`spandrel repair`") && why.contains(&format!("block {}:", key.block.0)), "{why}");
 }
 
-/// Whoever replaces what a store holds need not be able to read it.
+/// A restore replaces blocks without reading their rows.
 pub fn a_block_without_a_readable_row_can_be_removed(open: Open) {
     let harness = two_blocks(open);
     let engine = harness.engine();

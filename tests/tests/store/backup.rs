@@ -1,4 +1,4 @@
-//! Backups, restores and checks of a store that works, on every engine there is.
+//! Backups, restores and checks of a working store, on every engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use spandrel_storage::{
     Safekeeping, StoreConfig, TraceStore,
 };
 use spandrel_tests::contract::aggregate;
-use spandrel_tests::contract::cleaning::with;
+use spandrel_tests::contract::deletion::with;
+use spandrel_tests::crashing_engine::{CrashPlan, CrashingEngine, LastChange};
 use spandrel_tests::files::{Disk, Ending};
-use spandrel_tests::harness::{Ground, Harness};
-use spandrel_tests::kept::Kept;
-use spandrel_tests::mortal::{Fate, MortalEngine};
+use spandrel_tests::harness::{Backend, Harness};
+use spandrel_tests::memory_backup::MemoryBackup;
 use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
 
-fn grounds() -> Vec<Ground> {
-    vec![Ground::memory(), Ground::quick_rocks()]
+fn backends() -> Vec<Backend> {
+    vec![Backend::memory(), Backend::quick_rocks()]
 }
 
 fn trace(n: u64) -> Vec<Sent> {
@@ -38,8 +38,8 @@ fn trace(n: u64) -> Vec<Sent> {
 }
 
 /// Traces 1 to `count`: two blocks sealed, the rest fresh.
-fn filled(ground: Ground, count: u64) -> Harness {
-    let harness = Harness::new(ground);
+fn filled(backend: Backend, count: u64) -> Harness {
+    let harness = Harness::new(backend);
     for n in 1..=count {
         harness.append(&trace(n));
         if n == count / 3 || n == count * 2 / 3 {
@@ -69,16 +69,16 @@ fn kinds(report: &CheckReport) -> Vec<FindingKind> {
 
 #[test]
 fn a_backup_restored_is_the_store_that_it_was_taken_of() {
-    for ground in grounds() {
-        let harness = filled(ground, 30);
-        let kept = Kept::of(harness.store());
+    for backend in backends() {
+        let harness = filled(backend, 30);
+        let kept = MemoryBackup::of(harness.store());
         let manifest = &harness.store().backups().unwrap()[0];
         assert_eq!((manifest.spans(), manifest.blocks.len()), (120, kept.blocks.len()));
         assert_eq!(manifest.blocks, kept.blocks);
         // What comes later is not in it.
         harness.append(&trace(31));
 
-        for target in grounds() {
+        for target in backends() {
             kept.restore(&*target.engine().unwrap()).unwrap();
             let mut restored = Harness::new(target);
             check_all_there(&restored, 30);
@@ -96,9 +96,9 @@ fn a_backup_restored_is_the_store_that_it_was_taken_of() {
 #[test]
 fn catalog_and_index_rows_are_made_anew_as_they_were() {
     let (source, target) = (MemoryEngine::default(), MemoryEngine::default());
-    let harness = filled(Ground::Memory(source.clone()), 12);
+    let harness = filled(Backend::Memory(source.clone()), 12);
     harness.store().seal_all();
-    Kept::of(harness.store()).restore(&target).unwrap();
+    MemoryBackup::of(harness.store()).restore(&target).unwrap();
     let rows = |engine: &MemoryEngine| {
         let mut rows = Vec::new();
         Inspect::each_index_row(engine, &mut |row| rows.push(row.unwrap())).unwrap();
@@ -116,11 +116,11 @@ fn catalog_and_index_rows_are_made_anew_as_they_were() {
 #[test]
 fn pins_and_deletions_go_with_the_blocks() {
     let tenant = TenantId::default();
-    for ground in grounds() {
-        let harness = filled(ground, 6);
+    for backend in backends() {
+        let harness = filled(backend, 6);
         harness.store().cleaning().unwrap().pin(&tenant, trace_id(2)).unwrap().unwrap();
-        let kept = Kept::of(harness.store());
-        let target = Ground::memory();
+        let kept = MemoryBackup::of(harness.store());
+        let target = Backend::memory();
         kept.restore(&*target.engine().unwrap()).unwrap();
         let restored = Harness::new(target);
         assert_eq!(restored.store().cleaning().unwrap().pins(&tenant).len(), 1);
@@ -137,8 +137,8 @@ fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
         let predicate = with("service.name", "chatty");
         config.retention_rules = vec![RetentionRule { predicate, keep: Duration::from_secs(3600) }];
     };
-    for ground in grounds() {
-        let mut harness = Harness::new(ground);
+    for backend in backends() {
+        let mut harness = Harness::new(backend);
         rule(&mut harness.config);
         harness.restart();
         harness.append(&[sent(1, 1).service("chatty"), sent(1, 2).service("chatty").status(2), sent(2, 1)]);
@@ -148,8 +148,8 @@ fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
         harness.clock.advance(3 * HOUR);
         harness.maintain(2);
         assert!(harness.trace(trace_id(1)).is_empty());
-        let target = Ground::memory();
-        let kept = Kept::of(harness.store());
+        let target = Backend::memory();
+        let kept = MemoryBackup::of(harness.store());
         kept.restore(&*target.engine().unwrap()).unwrap();
         let mut restored = Harness::new(target);
         rule(&mut restored.config);
@@ -167,9 +167,9 @@ fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
 
 #[test]
 fn only_what_is_new_is_sent_and_read() {
-    for ground in grounds() {
-        let mut harness = filled(ground, 9);
-        let first = Kept::of(harness.store());
+    for backend in backends() {
+        let mut harness = filled(backend, 9);
+        let first = MemoryBackup::of(harness.store());
         assert_eq!(first.fetched, first.blocks.len());
         harness.append(&trace(10));
         // The store knows the hashes of earlier backups after a restart, too.
@@ -178,7 +178,7 @@ fn only_what_is_new_is_sent_and_read() {
         assert_eq!((second.fetched, second.blocks.len()), (1, harness.engine().read().unwrap().len()));
         let third = second.again(harness.store());
         assert_eq!(third.fetched, 0);
-        let named = harness.store().back_up(Some(third.id()), &mut Kept::default());
+        let named = harness.store().back_up(Some(third.id()), &mut MemoryBackup::default());
         assert_eq!(named, Err(BackupError::Known(third.id())));
         let ids: Vec<BackupId> = harness.store().backups().unwrap().iter().map(|backup| backup.id).collect();
         assert_eq!(ids.len(), 3);
@@ -194,7 +194,7 @@ fn only_what_is_new_is_sent_and_read() {
 /// Counts on a receiver that merges, drops and deletes in the middle of the backup.
 #[test]
 fn blocks_of_a_backup_outlive_merges_and_retention() {
-    struct Meddler<'h>(&'h Harness, Kept);
+    struct Meddler<'h>(&'h Harness, MemoryBackup);
 
     impl BackupReceiver for Meddler<'_> {
         fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone> {
@@ -224,11 +224,11 @@ fn blocks_of_a_backup_outlive_merges_and_retention() {
         }
     }
 
-    for ground in grounds() {
-        let harness = filled(ground, 20);
-        let mut meddler = Meddler(&harness, Kept::default());
+    for backend in backends() {
+        let harness = filled(backend, 20);
+        let mut meddler = Meddler(&harness, MemoryBackup::default());
         harness.store().back_up(None, &mut meddler).unwrap();
-        let target = Ground::memory();
+        let target = Backend::memory();
         meddler.1.restore(&*target.engine().unwrap()).unwrap();
         check_all_there(&Harness::new(target), 20);
         // Afterwards nothing is held any more.
@@ -239,8 +239,8 @@ fn blocks_of_a_backup_outlive_merges_and_retention() {
 
 #[test]
 fn every_span_acknowledged_before_is_in_it_while_others_come() {
-    for ground in grounds() {
-        let harness = Harness::new(ground);
+    for backend in backends() {
+        let harness = Harness::new(backend);
         let (acknowledged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         thread::scope(|scope| {
             let (store, acknowledged, stop) = (harness.store(), &acknowledged, &stop);
@@ -258,11 +258,11 @@ fn every_span_acknowledged_before_is_in_it_while_others_come() {
                     store.seal_all();
                 }
             });
-            let mut kept = Kept::default();
+            let mut kept = MemoryBackup::default();
             for _ in 0..10 {
                 let before = acknowledged.load(Ordering::SeqCst);
                 kept = kept.again(store);
-                let target = Ground::memory();
+                let target = Backend::memory();
                 kept.restore(&*target.engine().unwrap()).unwrap();
                 let restored = Harness::new(target);
                 for n in 1..=before {
@@ -278,13 +278,13 @@ fn every_span_acknowledged_before_is_in_it_while_others_come() {
 #[test]
 fn a_damaged_block_costs_a_backup_that_block_alone() {
     let engine = MemoryEngine::default();
-    let harness = filled(Ground::Memory(engine.clone()), 9);
-    let first = Kept::of(harness.store());
+    let harness = filled(Backend::Memory(engine.clone()), 9);
+    let first = MemoryBackup::of(harness.store());
     let key = first.blocks[1].key.clone();
     engine.damage(&key, 3_000.min(first.blocks[1].bytes as usize / 2));
     // Who has it already keeps it; who has not gets the rest, and is told.
     assert!(first.again(harness.store()).lost.is_empty());
-    let fresh = Kept::of(harness.store());
+    let fresh = MemoryBackup::of(harness.store());
     assert_eq!(fresh.lost.len(), 1);
     assert_eq!(fresh.lost[0].key, key);
     assert_eq!(harness.store().backups().unwrap().last().unwrap().lost, fresh.lost);
@@ -292,8 +292,8 @@ fn a_damaged_block_costs_a_backup_that_block_alone() {
 
 #[test]
 fn a_receiver_that_goes_ends_the_backup_which_stays_on_the_list() {
-    let harness = filled(Ground::memory(), 9);
-    let mut kept = Kept { patience: Some(2), ..Kept::default() };
+    let harness = filled(Backend::memory(), 9);
+    let mut kept = MemoryBackup { patience: Some(2), ..MemoryBackup::default() };
     assert_eq!(harness.store().back_up(None, &mut kept), Err(BackupError::Gone(ReceiverGone)));
     // Somebody may have kept what was sent.
     let listed = harness.store().backups().unwrap();
@@ -302,9 +302,9 @@ fn a_receiver_that_goes_ends_the_backup_which_stays_on_the_list() {
 
 #[test]
 fn half_a_restore_is_no_store_and_is_gone_on_with() {
-    for target in grounds() {
-        let kept = Kept::of(filled(Ground::memory(), 12).store());
-        let other = Kept::of(filled(Ground::memory(), 3).store());
+    for target in backends() {
+        let kept = MemoryBackup::of(filled(Backend::memory(), 12).store());
+        let other = MemoryBackup::of(filled(Backend::memory(), 3).store());
         {
             let engine = target.engine().unwrap();
             let restore = Restore::begin(&*engine, kept.id(), false).unwrap();
@@ -313,7 +313,7 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
             }
         }
         let engine = target.engine().unwrap();
-        let harness = Harness::new(Ground::memory());
+        let harness = Harness::new(Backend::memory());
         let opened = BlockTraceStore::open(engine.clone(), harness.clock.clone(), harness.config.clone());
         assert!(matches!(opened, Err(OpenError::HalfRestored(id)) if id == kept.id()));
         assert_eq!(kinds(&check(&*engine, &mut |_| true).unwrap()), [FindingKind::Store]);
@@ -345,7 +345,7 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
 
 #[test]
 fn a_block_that_is_damaged_is_not_restored() {
-    let kept = Kept::of(filled(Ground::memory(), 3).store());
+    let kept = MemoryBackup::of(filled(Backend::memory(), 3).store());
     let engine = MemoryEngine::default();
     let restore = Restore::begin(&engine, kept.id(), false).unwrap();
     let mut bytes = kept.bytes[&kept.blocks[0].hash.unwrap()].to_vec();
@@ -361,7 +361,7 @@ fn a_block_that_is_damaged_is_not_restored() {
 /// A store with two sealed blocks and a fresh one, and their keys in this order.
 fn three_blocks() -> (MemoryEngine, Harness, Vec<BlockKey>) {
     let engine = MemoryEngine::default();
-    let harness = Harness::new(Ground::Memory(engine.clone()));
+    let harness = Harness::new(Backend::Memory(engine.clone()));
     for n in [1, 3, 5] {
         harness.append(&trace(n));
         harness.append(&trace(n + 1));
@@ -395,8 +395,8 @@ fn check_finds(
 
 #[test]
 fn a_sound_store_is_found_sound_and_counted() {
-    for ground in grounds() {
-        let harness = filled(ground, 30);
+    for backend in backends() {
+        let harness = filled(backend, 30);
         let report = report(&harness);
         assert_eq!(report.findings, []);
         assert_eq!(report.span_count, 120);
@@ -502,15 +502,15 @@ fn a_block_that_is_gone_and_one_that_nobody_names_are_found() {
 
 #[test]
 fn a_damaged_list_of_backups_is_found() {
-    let harness = filled(Ground::memory(), 3);
-    let kept = Kept::of(harness.store());
+    let harness = filled(Backend::memory(), 3);
+    let kept = MemoryBackup::of(harness.store());
     harness.engine().put_record("backup", &kept.id().to_string(), Some(b"spandrel-backup 1\nid 00")).unwrap();
     assert_eq!(kinds(&report(&harness)), [FindingKind::Backups]);
 }
 
 #[test]
 fn a_check_that_nobody_waits_for_ends() {
-    let harness = filled(Ground::memory(), 9);
+    let harness = filled(Backend::memory(), 9);
     let mut told = 0;
     let report = harness.store().check(&mut |_| {
         told += 1;
@@ -563,7 +563,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
     for ending in [Ending::Killed, Ending::PowerLost] {
         let mut steps = 0;
         loop {
-            let harness = filled(Ground::memory(), 3);
+            let harness = filled(Backend::memory(), 3);
             let disk = Disk::default();
             for n in [4, 5] {
                 bring_in(disk.clone(), harness.store(), 2).unwrap();
@@ -592,7 +592,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
                 harness.store().backups().unwrap().iter().map(|backup| backup.id).collect();
             assert_eq!(remembered, there.iter().map(|backup| backup.id).collect::<Vec<_>>());
 
-            let (target, set) = (Ground::memory(), BackupSet::open_to_read(left).unwrap());
+            let (target, set) = (Backend::memory(), BackupSet::open_to_read(left).unwrap());
             let engine = target.engine().unwrap();
             let restore = Restore::begin(&*engine, newest(&there).id, false).unwrap();
             for block in &newest(&there).blocks {
@@ -611,9 +611,9 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
 
 #[test]
 fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
-    let source = filled(Ground::memory(), 8);
+    let source = filled(Backend::memory(), 8);
     source.store().cleaning().unwrap().pin(&TenantId::default(), trace_id(2)).unwrap();
-    let kept = Kept::of(source.store());
+    let kept = MemoryBackup::of(source.store());
     let restore = |engine: &dyn Engine| -> Result<(), RestoreError> {
         let restore = Restore::begin(engine, kept.id(), true)?;
         restore.put_records(&kept.records)?;
@@ -626,12 +626,12 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
     loop {
         // There is something else before, which has to go.
         let engine = MemoryEngine::default();
-        drop(filled(Ground::Memory(engine.clone()), 3));
-        let fate = Fate::default();
-        let mortal = MortalEngine::new(Arc::new(engine.clone()), fate.clone());
-        fate.dies(steps, false);
-        let done = restore(&mortal).is_ok();
-        let harness = Harness::new(Ground::memory());
+        drop(filled(Backend::Memory(engine.clone()), 3));
+        let plan = CrashPlan::default();
+        let crashing = CrashingEngine::new(Arc::new(engine.clone()), plan.clone());
+        plan.crash_after(steps, LastChange::Lost);
+        let done = restore(&crashing).is_ok();
+        let harness = Harness::new(Backend::memory());
         let clock = harness.clock.clone();
         match BlockTraceStore::open(Arc::new(engine.clone()), clock, harness.config.clone()) {
             // Nothing was done yet, or everything.
@@ -640,7 +640,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
             Err(error) => panic!("after {steps} steps: {error}"),
         }
         restore(&engine).unwrap();
-        let restored = Harness::new(Ground::Memory(engine));
+        let restored = Harness::new(Backend::Memory(engine));
         check_all_there(&restored, 8);
         assert_eq!(restored.store().cleaning().unwrap().pins(&TenantId::default()).len(), 1);
         assert!(report(&restored).is_fine());

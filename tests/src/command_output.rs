@@ -6,7 +6,7 @@ use std::process::Output;
 use crate::server::command;
 
 /// What a command ended with.
-pub struct Ran {
+pub struct CommandOutput {
     /// Its exit code; `None` if it was killed.
     pub code: Option<i32>,
     /// What it wrote for scripts.
@@ -16,13 +16,13 @@ pub struct Ran {
 }
 
 /// Runs a command to its end.
-pub fn run(arguments: &[&str]) -> Ran {
-    Ran::of(&command(arguments).output().expect("the command runs"))
+pub fn run(arguments: &[&str]) -> CommandOutput {
+    CommandOutput::of(&command(arguments).output().expect("the command runs"))
 }
 
-// === impl Ran ===
+// === impl CommandOutput ===
 
-impl Ran {
+impl CommandOutput {
     fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
@@ -30,7 +30,7 @@ impl Ran {
 
     /// It succeeded, in silence; gives what it wrote for scripts.
     #[track_caller]
-    pub fn good(self) -> String {
+    pub fn assert_ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
         assert_eq!(self.stderr, "", "nobody watches: no progress bar, no complaint");
         self.stdout
@@ -38,7 +38,7 @@ impl Ran {
 
     /// It failed with this code and said this, among other things.
     #[track_caller]
-    pub fn bad(self, code: i32, part: &str) -> Self {
+    pub fn assert_err(self, code: i32, part: &str) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
         let said = self.said();
         assert!(said.contains(part), "{part:?} is not in {said}");

@@ -1,8 +1,8 @@
-//! How a directory that is to be frozen comes about: what is sent to a server of the format, and what else
-//! is asked of it, so that every kind of stored thing is in it.
+//! The workload that makes a frozen directory: requests to a server of the format, chosen so that the directory holds
+//! a value of every kind.
 //!
-//! The server is any binary since format 1, driven through nothing but flags and the network. Spans are the
-//! same each time; IDs of backups and times of arrival are not.
+//! The server is any binary since format 1, driven only through flags and the network. Spans are the same each time;
+//! IDs of backups and times of arrival are not.
 
 use std::fs;
 use std::path::Path;
@@ -22,9 +22,9 @@ use crate::http::{Body, JSON, post_traces, request as ask};
 use crate::server::{Server, Settings, command, eventually};
 use crate::spans::{HOUR, SECOND, Sent, attribute, request, sent, text, trace_id, with_unknown_fields};
 
-/// What is kept so long is there whenever the tests run.
+/// A retention that outlasts the archive.
 pub const FOR_EVER: &str = "50y";
-/// The service whose spans a rule lets go before the end of the story.
+/// The service whose spans a rule expires before the end of the workload.
 pub const CHATTY: &str = "chatty";
 /// The user whose traces are deleted.
 pub const GONE: &str = "gone";
@@ -45,8 +45,8 @@ pub struct Written {
     format: u16,
 }
 
-/// One storyteller: a folder, a server by a clock, and what it was sent.
-struct Teller {
+/// Runs the workload: a folder, a server with a moved clock, and the number of requests sent.
+struct Driver {
     folder: TempDir,
     clock: MovedClock,
     sent: usize,
@@ -111,9 +111,9 @@ fn ids(traces: impl Iterator<Item = u64>) -> Vec<String> {
     traces.map(|n| trace_id(n).to_string()).collect()
 }
 
-// === impl Teller ===
+// === impl Driver ===
 
-impl Teller {
+impl Driver {
     fn server(&self, more: &[&str]) -> Server {
         let data = self.folder.path().join("data");
         self.clock.of(Settings::on(&data)).with(&["--retention", FOR_EVER]).with(more).start()
@@ -204,14 +204,14 @@ fn sealed(server: &Server) {
 // === impl Written ===
 
 impl Written {
-    /// Tells the story to the binary under test.
+    /// Runs the workload on the binary under test.
     pub fn by_the_binary() -> Self {
         let (folder, clock) = (tempfile::tempdir().unwrap(), MovedClock::new());
         fs::create_dir(folder.path().join("sent")).unwrap();
-        let mut teller = Teller { folder, clock, sent: 0 };
-        teller.hours_ago();
-        let mut facts = teller.today();
-        let folder = teller.folder;
+        let mut driver = Driver { folder, clock, sent: 0 };
+        driver.hours_ago();
+        let mut facts = driver.today();
+        let folder = driver.folder;
         let format = format_of(&folder.path().join("data"));
         facts["format"] = format.into();
         let facts = serde_json::to_vec_pretty(&facts).unwrap();

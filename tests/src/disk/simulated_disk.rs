@@ -1,4 +1,4 @@
-//! What is on a disk while a journal is played, and what a power loss leaves of it.
+//! A disk that plays a journal, and the folder that a power loss leaves of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -7,29 +7,29 @@ use std::path::Path;
 
 use super::journal::{Event, Journal};
 
-/// How much a power loss takes of what was not synced.
+/// How much a power loss takes of the unsynced changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// All of it.
     Everything,
-    /// The bytes, but not the entries: files that are there, and too short.
+    /// The bytes, but not the entries: the files exist and are too short.
     Bytes,
-    /// What came after some moment, another one for each file and folder; the last write may be torn.
+    /// All after a random moment, another one for each file and folder; the last write may be torn.
     Ends,
-    /// The same of entries, and this page and that of the bytes: what is missing reads as zeros.
+    /// The same of entries, and random pages of the bytes, which read as zeros.
     Pages,
     /// None of it, as when only the process is killed.
     Nothing,
 }
 
-/// A disk: what is durable, and what is only on its way.
-pub struct Platter<'j> {
+/// A disk: durable contents, and changes that no sync has made durable.
+pub struct SimulatedDisk<'j> {
     journal: &'j Journal,
     nodes: Vec<Node>,
     open: HashMap<i32, usize>,
     played: usize,
-    /// A disk that says it synced, and did not.
-    lies: bool,
+    /// Syncs succeed and do nothing.
+    ignores_syncs: bool,
 }
 
 enum Node {
@@ -40,8 +40,8 @@ enum Node {
 #[derive(Clone)]
 struct Change {
     what: Edit,
-    /// A sync of it failed: no later one makes it durable, it stays a matter of luck.
-    forsaken: bool,
+    /// A sync of it failed. No later sync makes it durable; a power loss may take it at any time.
+    never_durable: bool,
 }
 
 #[derive(Clone)]
@@ -50,11 +50,11 @@ enum Edit {
     Truncate(u64),
 }
 
-/// A change of a folder: entries that go, then one that comes.
+/// A change of a folder: an entry is removed, then one is added.
 #[derive(Clone)]
 struct Entry {
-    goes: Option<String>,
-    comes: Option<(String, usize)>,
+    removed: Option<String>,
+    added: Option<(String, usize)>,
 }
 
 const PAGE: usize = 4096;
@@ -63,20 +63,20 @@ const CREATE: u64 = 0o100;
 const TRUNCATE: u64 = 0o1000;
 const ACCESS: u64 = 3;
 
-// === impl Platter: playing ===
+// === impl SimulatedDisk: playing ===
 
-impl<'j> Platter<'j> {
+impl<'j> SimulatedDisk<'j> {
     /// An empty disk, before the first event.
     pub fn new(journal: &'j Journal) -> Self {
-        Self { journal, nodes: vec![Node::folder()], open: HashMap::new(), played: 0, lies: false }
+        Self { journal, nodes: vec![Node::folder()], open: HashMap::new(), played: 0, ignores_syncs: false }
     }
 
-    /// A disk on which the contents of a folder are durable when the first event comes.
+    /// A disk on which the contents of a folder are durable before the first event.
     pub fn over(journal: &'j Journal, folder: &Path) -> Self {
-        let mut platter = Self::new(journal);
-        platter.nodes.clear();
-        platter.load(folder);
-        platter
+        let mut disk = Self::new(journal);
+        disk.nodes.clear();
+        disk.load(folder);
+        disk
     }
 
     /// Makes a node of what lies at a path, and returns its number.
@@ -97,8 +97,8 @@ impl<'j> Platter<'j> {
     }
 
     /// The same, but its syncs do nothing.
-    pub fn that_lies(self) -> Self {
-        Self { lies: true, ..self }
+    pub fn that_ignores_syncs(self) -> Self {
+        Self { ignores_syncs: true, ..self }
     }
 
     /// Plays until so many events have happened.
@@ -121,7 +121,7 @@ impl<'j> Platter<'j> {
             Event::Rename { from, to } => self.rename(from, to),
             Event::Remove { path } => {
                 let (folder, name) = self.place(path);
-                self.enter(folder, Entry { goes: Some(name), comes: None });
+                self.enter(folder, Entry { removed: Some(name), added: None });
             }
             Event::MakeFolder { path } => self.create(path, Node::folder()),
             Event::Close { fd } => drop(self.open.remove(fd)),
@@ -130,7 +130,7 @@ impl<'j> Platter<'j> {
 
     fn opened(&mut self, fd: i32, path: &str, flags: u64) {
         if self.find(path).is_none() {
-            assert!(flags & CREATE != 0, "{path} is opened, and nobody made it");
+            assert!(flags & CREATE != 0, "{path} is opened and does not exist");
             self.create(path, Node::File { durable: Vec::new(), pending: Vec::new() });
         }
         let node = self.find(path).unwrap();
@@ -142,22 +142,22 @@ impl<'j> Platter<'j> {
 
     fn change(&mut self, fd: i32, what: Edit) {
         match &mut self.nodes[self.open[&fd]] {
-            Node::File { pending, .. } => pending.push(Change { what, forsaken: false }),
+            Node::File { pending, .. } => pending.push(Change { what, never_durable: false }),
             Node::Folder { .. } => panic!("bytes are written to a folder"),
         }
     }
 
     fn sync(&mut self, fd: i32, failed: bool) {
-        if self.lies {
+        if self.ignores_syncs {
             return;
         }
         let bytes = &self.journal.bytes;
         match &mut self.nodes[self.open[&fd]] {
             Node::File { pending, .. } if failed => {
-                pending.iter_mut().for_each(|change| change.forsaken = true);
+                pending.iter_mut().for_each(|change| change.never_durable = true);
             }
             Node::File { durable, pending } => {
-                let synced = pending.extract_if(.., |change| !change.forsaken);
+                let synced = pending.extract_if(.., |change| !change.never_durable);
                 synced.for_each(|change| change.what.apply(durable, bytes));
             }
             Node::Folder { durable, now, pending } if !failed => {
@@ -170,20 +170,20 @@ impl<'j> Platter<'j> {
 
     fn rename(&mut self, from: &str, to: &str) {
         let node = self.find(from).expect("what is renamed is there");
-        let ((from_folder, goes), (to_folder, comes)) = (self.place(from), self.place(to));
-        let comes = Some((comes, node));
+        let ((from_folder, old), (to_folder, new)) = (self.place(from), self.place(to));
+        let added = Some((new, node));
         if from_folder == to_folder {
-            self.enter(to_folder, Entry { goes: Some(goes), comes });
+            self.enter(to_folder, Entry { removed: Some(old), added });
         } else {
-            self.enter(to_folder, Entry { goes: None, comes });
-            self.enter(from_folder, Entry { goes: Some(goes), comes: None });
+            self.enter(to_folder, Entry { removed: None, added });
+            self.enter(from_folder, Entry { removed: Some(old), added: None });
         }
     }
 
     fn create(&mut self, path: &str, node: Node) {
         let (folder, name) = self.place(path);
         self.nodes.push(node);
-        self.enter(folder, Entry { goes: None, comes: Some((name, self.nodes.len() - 1)) });
+        self.enter(folder, Entry { removed: None, added: Some((name, self.nodes.len() - 1)) });
     }
 
     fn enter(&mut self, folder: usize, entry: Entry) {
@@ -208,10 +208,10 @@ impl<'j> Platter<'j> {
     }
 }
 
-// === impl Platter: power loss ===
+// === impl SimulatedDisk: power loss ===
 
-impl Platter<'_> {
-    /// What a file holds for those who read it before the power goes.
+impl SimulatedDisk<'_> {
+    /// The text of a file before the power goes.
     pub fn text(&self, path: &str) -> String {
         let Some(Node::File { durable, pending }) = self.find(path).map(|node| &self.nodes[node]) else {
             return String::new();
@@ -221,9 +221,9 @@ impl Platter<'_> {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// The power goes now: what is found in `path` afterwards is made in `folder`.
+    /// The power goes now: writes the remains of `path` to `folder`.
     pub fn lose_power(&self, loss: Loss, random: &mut fastrand::Rng, path: &str, folder: &Path) {
-        // By entries that are durable or kept, not by those that were there.
+        // Only durable or surviving entries lead there.
         let names = path.split('/');
         let node =
             names.into_iter().try_fold(ROOT, |node, name| self.entries(node, loss, random).remove(name));
@@ -263,7 +263,7 @@ impl Platter<'_> {
     }
 }
 
-/// What is left of changes that were not synced.
+/// The unsynced changes that survive.
 fn left(pending: &[Change], loss: Loss, random: &mut fastrand::Rng) -> Vec<Edit> {
     let all = pending.iter().map(|change| change.what.clone());
     match loss {
@@ -322,10 +322,10 @@ impl Edit {
 
 impl Entry {
     fn apply(&self, entries: &mut BTreeMap<String, usize>) {
-        if let Some(name) = &self.goes {
+        if let Some(name) = &self.removed {
             entries.remove(name);
         }
-        if let Some((name, node)) = &self.comes {
+        if let Some((name, node)) = &self.added {
             entries.insert(name.clone(), *node);
         }
     }

@@ -2,7 +2,7 @@
 //! the same JSON so that they can be compared field by field.
 //!
 //! Attributes are sorted by key, 64-bit integers are strings, doubles are doubles, kinds and status
-//! codes are names, and what is absent has its default.
+//! codes are names, and absent fields have their defaults.
 
 use std::collections::BTreeMap;
 

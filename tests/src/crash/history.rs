@@ -1,4 +1,4 @@
-//! What a victim was promised, noted line by line as it happens.
+//! The history of a child: each operation with its invocation and its answer, one line each, as it happens.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,144 +9,144 @@ use parking_lot::Mutex;
 
 use crate::spans::BEGIN;
 
-/// Notes of a victim, as they are written. One line is one write, so a kill leaves whole lines.
-pub struct Diary(Mutex<File>);
+/// Writes the history. One line is one write, so a kill leaves whole lines.
+pub struct HistoryWriter(Mutex<File>);
 
-/// Notes of a victim, as they are read.
+/// The history of a child.
 #[derive(Debug, Default, Clone)]
-pub struct Notes {
-    /// What happened, in order.
+pub struct History {
+    /// The operations, in order.
     pub events: Vec<Event>,
-    /// What refused batches were told, in order.
+    /// The reasons why batches were refused, in order.
     pub refusals: Vec<String>,
-    /// Why the store does not open any more, if so.
+    /// The reason why the store did not open again, if it did not.
     pub not_opened: Option<String>,
     /// Batches that were acknowledged although an earlier one had been refused, with no restart between.
     pub after_refusal: BTreeSet<u64>,
 }
 
-/// One thing that happened to a victim.
+/// An operation and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The clock was set, or was about to be.
+    /// The clock was set, or the child ended just before.
     Clock(u64),
-    /// A batch was sent, and perhaps acknowledged.
+    /// A batch was sent.
     Batch {
-        /// Which batch of the story.
+        /// The number of the batch in the workload.
         number: u64,
-        /// Whether it was.
+        /// Whether the store acknowledged it.
         acknowledged: bool,
     },
-    /// A trace was to be pinned; whether it was there to be pinned, if anybody said so.
+    /// A trace was to be pinned.
     Pin {
         /// The number of the trace.
         trace: u64,
-        /// Whether it was found, and is pinned.
+        /// Whether the store found and pinned it; `None` without an answer.
         there: Option<bool>,
     },
-    /// A pin was to be taken away; whether there was one, if anybody said so.
+    /// A trace was to be unpinned.
     Unpin {
         /// The number of the trace.
         trace: u64,
-        /// Whether it was pinned, and is not any more.
+        /// Whether the store removed a pin; `None` without an answer.
         was_pinned: Option<bool>,
     },
-    /// Some traces were to be deleted: those that a search found by their mark.
+    /// All traces with a mark were to be deleted.
     Delete {
         /// The mark.
         mark: u64,
-        /// The traces that were found, by their numbers.
+        /// The numbers of the traces that a search found by the mark.
         traces: BTreeSet<u64>,
-        /// How many the store will delete, if it has said so.
+        /// How many traces the store promised to delete; `None` without an answer.
         accepted: Option<u64>,
     },
 }
 
-// === impl Diary ===
+// === impl HistoryWriter ===
 
-impl Diary {
-    /// A diary that goes on, or begins.
+impl HistoryWriter {
+    /// Continues the history in a file, or begins one.
     pub fn open(path: &Path) -> Self {
         Self(Mutex::new(File::options().create(true).append(true).open(path).unwrap()))
     }
 
-    /// The store is open: new, or after a restart.
+    /// The store opened.
     pub fn opened(&self) {
-        self.note("open 0");
+        self.line("open 0");
     }
 
-    /// The store does not open any more.
+    /// The store did not open.
     pub fn not_opened(&self, why: &str) {
-        self.note(&format!("closed 0 {why}"));
+        self.line(&format!("closed 0 {why}"));
     }
 
     /// A batch is sent.
     pub fn begin(&self, batch: u64) {
-        self.note(&format!("begin {batch}"));
+        self.line(&format!("begin {batch}"));
     }
 
-    /// It is acknowledged.
+    /// The batch was acknowledged.
     pub fn acknowledged(&self, batch: u64) {
-        self.note(&format!("done {batch}"));
+        self.line(&format!("done {batch}"));
     }
 
-    /// It is refused.
+    /// The batch was refused.
     pub fn refused(&self, batch: u64, why: &str) {
-        self.note(&format!("refused {batch} {why}"));
+        self.line(&format!("refused {batch} {why}"));
     }
 
-    /// The clock will be set to this.
+    /// The clock is set to this time.
     pub fn clock(&self, now: u64) {
-        self.note(&format!("clock {now}"));
+        self.line(&format!("clock {now}"));
     }
 
-    /// A trace is to be pinned.
+    /// A trace is pinned.
     pub fn pin(&self, trace: u64) {
-        self.note(&format!("pin {trace}"));
+        self.line(&format!("pin {trace}"));
     }
 
-    /// It is pinned, or nobody found it.
+    /// The store pinned it, or did not find it.
     pub fn pinned(&self, trace: u64, there: bool) {
-        self.note(&format!("pinned {trace} {there}"));
+        self.line(&format!("pinned {trace} {there}"));
     }
 
-    /// A pin is to be taken away.
+    /// A trace is unpinned.
     pub fn unpin(&self, trace: u64) {
-        self.note(&format!("unpin {trace}"));
+        self.line(&format!("unpin {trace}"));
     }
 
-    /// It is taken away, or there was none.
+    /// The store removed the pin, or found none.
     pub fn unpinned(&self, trace: u64, was_pinned: bool) {
-        self.note(&format!("unpinned {trace} {was_pinned}"));
+        self.line(&format!("unpinned {trace} {was_pinned}"));
     }
 
-    /// What has a mark is to be deleted: these traces, by what can be found.
+    /// All traces with a mark are deleted; a search found these.
     pub fn delete(&self, mark: u64, traces: &BTreeSet<u64>) {
         let traces: Vec<String> = traces.iter().map(u64::to_string).collect();
-        self.note(&format!("delete {mark} {}", traces.join(",")));
+        self.line(&format!("delete {mark} {}", traces.join(",")));
     }
 
-    /// So many traces will be deleted, whatever happens.
+    /// The store promised to delete so many traces.
     pub fn deleted(&self, mark: u64, traces: u64) {
-        self.note(&format!("deleted {mark} {traces}"));
+        self.line(&format!("deleted {mark} {traces}"));
     }
 
-    fn note(&self, line: &str) {
+    fn line(&self, line: &str) {
         self.0.lock().write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    /// Reads a diary.
-    pub fn read(path: &Path) -> Notes {
-        Notes::parse(&std::fs::read_to_string(path).unwrap_or_default())
     }
 }
 
-// === impl Notes ===
+/// Reads the history of the child in a folder.
+pub fn read_history(folder: &Path) -> History {
+    History::parse(&std::fs::read_to_string(super::history_file(folder)).unwrap_or_default())
+}
 
-impl Notes {
-    /// From the lines of a diary; without a line about it, the clock stands at `BEGIN`.
+// === impl History ===
+
+impl History {
+    /// Parses the lines of a history. Until a line sets it, the clock shows `BEGIN`.
     pub fn parse(text: &str) -> Self {
-        let mut notes = Self { events: vec![Event::Clock(BEGIN)], ..Self::default() };
+        let mut history = Self { events: vec![Event::Clock(BEGIN)], ..Self::default() };
         let mut refuses = false;
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
@@ -154,22 +154,22 @@ impl Notes {
             let number: u64 = words.next().and_then(|number| number.parse().ok()).expect("a number");
             let rest = words.next().unwrap_or_default();
             match word {
-                "done" if refuses => drop(notes.after_refusal.insert(number)),
+                "done" if refuses => drop(history.after_refusal.insert(number)),
                 "refused" => {
                     refuses = true;
-                    notes.refusals.push(rest.to_owned());
+                    history.refusals.push(rest.to_owned());
                 }
                 "open" => refuses = false,
-                "closed" => notes.not_opened = Some(rest.to_owned()),
+                "closed" => history.not_opened = Some(rest.to_owned()),
                 _ => {}
             }
-            notes.note(word, number, rest);
+            history.apply(word, number, rest);
         }
-        notes
+        history
     }
 
-    /// What a line says has happened, or came of what had begun to happen.
-    fn note(&mut self, word: &str, number: u64, rest: &str) {
+    /// Adds the operation of a line, or the answer to an earlier one.
+    fn apply(&mut self, word: &str, number: u64, rest: &str) {
         let said = || rest.parse::<bool>().unwrap();
         match word {
             "clock" => self.events.push(Event::Clock(number)),
@@ -187,7 +187,7 @@ impl Notes {
                 ("pinned", Event::Pin { there, .. }) => *there = Some(said()),
                 ("unpinned", Event::Unpin { was_pinned, .. }) => *was_pinned = Some(said()),
                 ("deleted", Event::Delete { accepted, .. }) => *accepted = Some(rest.parse().unwrap()),
-                other => panic!("what is {other:?} in a diary?"),
+                other => panic!("a history has no line {other:?}"),
             },
         }
     }
@@ -203,7 +203,7 @@ impl Notes {
         }
     }
 
-    /// What the clock stands at in the end.
+    /// The time that the clock shows at the end.
     pub fn now(&self) -> u64 {
         let clocks = self.events.iter().rev();
         clocks

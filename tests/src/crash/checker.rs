@@ -1,6 +1,6 @@
-//! What has to hold when a victim's store is opened again: what was acknowledged is there, whole and
-//! once, what was refused or on its way is there as a whole or not at all, what was deleted is not, what
-//! was pinned is, what a rule let go still counts, and the store works on.
+//! The checker: opens the store that a child left and compares it with the child's history. Acknowledged batches are
+//! there, whole and once; refused and unanswered ones as a whole or not at all; deleted traces are gone, pins hold,
+//! expired spans still count, and the store goes on working.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,11 +10,11 @@ use spandrel_rocks::Durability;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, Predicate};
 use spandrel_storage::{Cleaning as _, Clock as _, TraceStore as _};
 
-use super::model::{Bounds, Doubt, Model, Part, Stays};
-use super::story::{TRACES, number_of};
-use super::{Diary, Event, Notes, Story};
+use super::model::{BatchPart, Bounds, Model, Presence, Unanswered};
+use super::workload::{TRACES, number_of};
+use super::{Event, History, Workload};
 use crate::contract::aggregate;
-use crate::harness::{self, Ground, Harness};
+use crate::harness::{self, Backend, Harness};
 use crate::server::eventually;
 use crate::spans::{MINUTE, Sent, decoded, trace_id};
 
@@ -26,72 +26,72 @@ macro_rules! ensure {
     };
 }
 
-/// What a damaged store says of itself.
+/// What a damaged store reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// Nothing: everything is there.
+pub enum DamageReport {
+    /// Nothing: everything can be read.
     Nothing,
-    /// That not everything can be read.
+    /// It opened, and reported that not everything can be read.
     Damaged,
-    /// Why it does not open.
+    /// It did not open, for this reason.
     Refused(String),
 }
 
-/// A batch that no story comes to.
+/// The first number of batches beyond every workload.
 const LATER: u64 = 1_000_000;
 
-/// Opens what a victim left, and compares it with what it was promised.
-pub fn verdict(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
-    compare(&open(folder, story, notes)?, &Model::of(story, &opened_at(notes))?)
+/// Opens what a child left and compares it with its history.
+pub fn check(folder: &Path, workload: &Workload, history: &History) -> Result<(), String> {
+    compare(&open(folder, workload, history)?, &Model::of(workload, &with_reopening(history))?)
 }
 
-/// Goes on with what a victim left: nothing may be lost or come back while the store appends, merges,
-/// drops what is over, ends what it was deleting, closes and opens.
-pub fn still_works(folder: &Path, story: &Story, notes: &Notes) -> Result<(), String> {
-    let mut harness = open(folder, story, notes)?;
-    let mut notes = opened_at(notes);
+/// The same, and goes on with the store: it appends, merges, expires, ends its deletions, closes and opens, and loses
+/// nothing and brings nothing back meanwhile.
+pub fn check_still_works(folder: &Path, workload: &Workload, history: &History) -> Result<(), String> {
+    let mut harness = open(folder, workload, history)?;
+    let mut history = with_reopening(history);
     for number in LATER..LATER + 3 {
-        notes.events.push(Event::Batch { number, acknowledged: true });
-        let spans = decoded(&story.batch(number));
+        history.events.push(Event::Batch { number, acknowledged: true });
+        let spans = decoded(&workload.batch(number));
         let appended = harness.store().append(&TenantId::default(), &[spans]);
         appended.map_err(|error| format!("it takes nothing any more: {error}"))?;
         harness.maintain(1);
-        compare(&harness, &Model::of(story, &notes)?)?;
+        compare(&harness, &Model::of(workload, &history)?)?;
     }
     harness.store().seal_all();
-    compare(&harness, &Model::of(story, &notes)?)?;
+    compare(&harness, &Model::of(workload, &history)?)?;
     let status = harness.store().status();
     ensure!(status.unsealed_span_count == 0, "{} spans stay unsealed", status.unsealed_span_count);
     end_deletions(&harness);
-    check_settled(&harness, story, &notes)?;
-    pass_a_minute(&harness, &mut notes);
+    check_settled(&harness, workload, &history)?;
+    pass_a_minute(&harness, &mut history);
     harness.maintain(1);
     let left = harness.engine().unreferenced().map_err(|error| error.to_string())?;
     ensure!(left.is_empty(), "replaced blocks are never deleted: {left:?}");
     harness.store().close().map_err(|error| error.to_string())?;
-    pass_a_minute(&harness, &mut notes);
+    pass_a_minute(&harness, &mut history);
     harness.try_restart()?;
     harness.maintain(1);
-    check_settled(&harness, story, &notes)
+    check_settled(&harness, workload, &history)
 }
 
-fn pass_a_minute(harness: &Harness, notes: &mut Notes) {
+fn pass_a_minute(harness: &Harness, history: &mut History) {
     harness.clock.advance(MINUTE);
-    notes.events.push(Event::Clock(harness.clock.now().0));
+    history.events.push(Event::Clock(harness.clock.now().0));
 }
 
-fn open(folder: &Path, story: &Story, notes: &Notes) -> Result<Harness, String> {
-    // Whatever the victim was promised: the one that looks at it needs no sync.
-    let ground = Ground::Folder(super::data(folder), Durability::Os);
-    Harness::at(ground, story.config(), notes.now() + MINUTE)
+fn open(folder: &Path, workload: &Workload, history: &History) -> Result<Harness, String> {
+    // The checker needs no sync, whatever the child ran with.
+    let backend = Backend::Folder(super::data(folder), Durability::Os);
+    Harness::at(backend, workload.config(), history.now() + MINUTE)
         .map_err(|error| format!("it does not open: {error}"))
 }
 
-/// The notes, and that somebody has opened the store since.
-fn opened_at(notes: &Notes) -> Notes {
-    let mut notes = notes.clone();
-    notes.events.push(Event::Clock(notes.now() + MINUTE));
-    notes
+/// The history, with the minute that passes before the checker opens the store.
+fn with_reopening(history: &History) -> History {
+    let mut history = history.clone();
+    history.events.push(Event::Clock(history.now() + MINUTE));
+    history
 }
 
 /// Background work until nothing is being deleted.
@@ -110,9 +110,9 @@ fn are_ended(harness: &Harness) -> bool {
     deletions.iter().all(|deletion| deletion.finished.is_some())
 }
 
-/// After all that was to be done.
-fn check_settled(harness: &Harness, story: &Story, notes: &Notes) -> Result<(), String> {
-    let mut model = Model::of(story, notes)?;
+/// Compares after all background work is done.
+fn check_settled(harness: &Harness, workload: &Workload, history: &History) -> Result<(), String> {
+    let mut model = Model::of(workload, history)?;
     model.settle();
     compare(harness, &model)
 }
@@ -121,9 +121,9 @@ fn compare(harness: &Harness, model: &Model) -> Result<(), String> {
     let found = everything(harness)?;
     let ended = are_ended(harness);
     check_spans(&found, model, ended)?;
-    check_doubts(&found, model, ended)?;
+    check_unanswered(&found, model, ended)?;
     let (status, distinct) = (harness.store().status(), found.len() as u64);
-    // What is being deleted is still stored.
+    // Spans under deletion are still stored.
     let parts = model.parts.iter().filter(|part| part.may_stay || !ended);
     let copies = parts.map(|part| part.spans.len() as u64).sum();
     ensure!(
@@ -137,17 +137,17 @@ fn compare(harness: &Harness, model: &Model) -> Result<(), String> {
     check_counts(harness, model, ended)
 }
 
-/// All that must be there is, once, as it was sent; and nothing else than may be.
+/// Every span that must be there is there, once and as it was sent, and no span that must be gone.
 fn check_spans(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
-    let most: BTreeMap<SpanId, &Sent> = model.most().map(|span| (span.id(), span)).collect();
+    let most: BTreeMap<SpanId, &Sent> = model.possible().map(|span| (span.id(), span)).collect();
     for (id, span) in found {
         let trace = number_of(span.trace());
         ensure!(most.contains_key(id), "span {id:?} of trace {trace} must be gone, and is there");
         ensure!(most[id] == span, "span {id:?} came back different: {span:?}");
     }
-    // Nobody may see what arrives of a trace that is being deleted.
+    // Spans that arrive for a trace under deletion stay hidden until its end.
     let seen = |trace: u64| ended || !model.deleted.contains(&trace);
-    for (part, span) in model.least().filter(|(part, _)| seen(part.trace)) {
+    for (part, span) in model.certain().filter(|(part, _)| seen(part.trace)) {
         let (batch, trace) = (part.batch, part.trace);
         let there = part.found(found);
         ensure!(
@@ -168,19 +168,19 @@ fn check_spans(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Re
     Ok(())
 }
 
-/// What nobody has answered happened as a whole, or not at all.
-fn check_doubts(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
+/// Operations without an answer took place as a whole or not at all.
+fn check_unanswered(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
     let mut copies: BTreeMap<SpanId, u64> = BTreeMap::new();
-    model.most().for_each(|span| *copies.entry(span.id()).or_default() += 1);
-    let mut happened: BTreeMap<Doubt, BTreeSet<bool>> = BTreeMap::new();
-    // What an earlier deletion hides says nothing, either.
-    let seen = |part: &&Part| ended || !model.surely_deleted.contains(&part.trace);
+    model.possible().for_each(|span| *copies.entry(span.id()).or_default() += 1);
+    let mut happened: BTreeMap<Unanswered, BTreeSet<bool>> = BTreeMap::new();
+    // Traces hidden by an earlier deletion prove nothing.
+    let seen = |part: &&BatchPart| ended || !model.surely_deleted.contains(&part.trace);
     for part in model.parts.iter().filter(seen) {
-        // Where a copy of it was sent, too, this one says nothing.
-        if let Stays::Unless(doubt) = part.stays
+        // A span that was sent twice proves nothing about either sending.
+        if let Presence::Depends(operation) = part.presence
             && part.spans.iter().all(|span| copies[&span.id()] == 1)
         {
-            happened.entry(doubt).or_default().insert(part.found(found) > 0);
+            happened.entry(operation).or_default().insert(part.found(found) > 0);
         }
     }
     let torn = happened.into_iter().find(|(_, happened)| happened.len() > 1);
@@ -197,7 +197,7 @@ fn check_pins(harness: &Harness, model: &Model) -> Result<(), String> {
     Ok(())
 }
 
-/// What a rule lets go counts as what is there does: once; what is deleted does not.
+/// Expired spans count once, like stored ones; deleted spans do not count.
 fn check_counts(harness: &Harness, model: &Model, ended: bool) -> Result<(), String> {
     let plan =
         AggregatePlan { group_by: GroupBy { operation: true, ..GroupBy::default() }, ..aggregate::plan() };
@@ -218,14 +218,14 @@ fn check_counts(harness: &Harness, model: &Model, ended: bool) -> Result<(), Str
     Ok(())
 }
 
-/// Looks at a store that somebody damaged: what it refuses to open, it says why; what is missing, it
-/// says that something is; what is there is what was sent, and it goes on working. Returns what it said.
-pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, String> {
-    let harness = match open(folder, story, notes) {
+/// Checks a damaged store: it opens or says why not, reports missing spans, returns no span that was not sent, and goes
+/// on working. Returns what it reported.
+pub fn check_damaged(folder: &Path, workload: &Workload, history: &History) -> Result<DamageReport, String> {
+    let harness = match open(folder, workload, history) {
         Ok(harness) => harness,
-        Err(why) => return Ok(Said::Refused(why)),
+        Err(why) => return Ok(DamageReport::Refused(why)),
     };
-    let model = Model::of(story, &opened_at(notes))?;
+    let model = Model::of(workload, &with_reopening(history))?;
     let sent: BTreeMap<SpanId, &Sent> =
         model.parts.iter().flat_map(|part| &part.spans).map(|span| (span.id(), span)).collect();
     let (mut found, mut told) = (BTreeSet::new(), false);
@@ -255,20 +255,20 @@ pub fn honest(folder: &Path, story: &Story, notes: &Notes) -> Result<Said, Strin
     let status = harness.store().status();
     told |= status.damaged_blocks + status.damaged_records > 0;
     let ended = are_ended(&harness);
-    let kept = model.least().filter(|(part, _)| ended || !model.deleted.contains(&part.trace));
-    let most: BTreeSet<SpanId> = model.most().map(Sent::id).collect();
+    let kept = model.certain().filter(|(part, _)| ended || !model.deleted.contains(&part.trace));
+    let most: BTreeSet<SpanId> = model.possible().map(Sent::id).collect();
     ensure!(found.is_subset(&most), "what was deleted is there again: {:?}", &found - &most);
     let missing = kept.filter(|(_, span)| !found.contains(&span.id())).count();
-    // It goes on working, or says what keeps it from that.
-    let appended = harness.store().append(&TenantId::default(), &[decoded(&story.batch(LATER))]);
+    // It takes new spans, or reports that it cannot.
+    let appended = harness.store().append(&TenantId::default(), &[decoded(&workload.batch(LATER))]);
     told |= appended.is_err();
     harness.store().seal_all();
     harness.maintain(2);
     ensure!(missing == 0 || told, "{missing} spans are missing, and nothing says so");
-    Ok(if told { Said::Damaged } else { Said::Nothing })
+    Ok(if told { DamageReport::Damaged } else { DamageReport::Nothing })
 }
 
-/// Every span that is found by the ID of its trace.
+/// Every span that lookups by trace ID return.
 fn everything(harness: &Harness) -> Result<BTreeMap<SpanId, Sent>, String> {
     let mut found = BTreeMap::new();
     for n in 1..=TRACES {
@@ -293,9 +293,4 @@ fn check_search(harness: &Harness, found: &BTreeMap<SpanId, Sent>) -> Result<(),
     let answered: BTreeMap<_, u64> = answer.traces.iter().map(|trace| (trace.id, trace.span_count)).collect();
     ensure!(answered == counts, "search counts {answered:?}, by ID there are {counts:?}");
     Ok(())
-}
-
-/// Reads a victim's diary.
-pub fn notes(folder: &Path) -> Notes {
-    Diary::read(&super::diary(folder))
 }
