@@ -48,6 +48,18 @@ python_venv() {
     printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
 }
 
+# Leaves the path of a cargo tool in `tool`, compiled once for this machine. Unoptimised: such tools run for seconds,
+# and compiling them with optimisation takes three times as long.
+cargo_tool() { # CRATE VERSION PATIENCE [FLAG...]
+    local root="$CACHE/tools-${1#cargo-}-$2"
+    tool="$root/bin/$1"
+    [[ -x "$tool" ]] && return
+    say "Compiling $1 $2, once for this machine: $3 on two cores"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 RUSTFLAGS='' \
+        cargo install "$1" --debug --locked --version "$2" "${@:4}" --root "$root" --target-dir "$CACHE/tools-build" >&2 || return
+    rm -rf "$CACHE/tools-build"
+}
+
 # Starts `BINARY serve FLAG...` and returns when it is ready, with its process in `server` and the
 # address of each port in `at`, by name. Fails when it ends or takes too long before that.
 start_server() { # BINARY FLAG...

@@ -57,7 +57,7 @@ everything() {
     step "set-up" set_up test
     step "format" cargo fmt --all --check
     step "house rules" scripts/checks/tidy.sh
-    step "dependency direction" scripts/checks/dependencies.sh
+    step "dependencies between crates" scripts/checks/dependencies.sh
     step "import circles" scripts/checks/layers.sh
     step "UI: lint" npm_in_ui lint
     step "UI: types" npm_in_ui typecheck

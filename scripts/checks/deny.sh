@@ -7,16 +7,9 @@ cd "$ROOT"
 
 VERSION=0.20.2
 PATIENCE=60 # seconds to fetch the advisory database; closed networks often swallow packets
-deny="$CACHE/tools-deny-$VERSION/bin/cargo-deny"
 
-if [[ ! -x "$deny" ]]; then
-    say "Compiling cargo-deny $VERSION, once for this machine: 2 to 5 minutes on two cores"
-    # Unoptimised: it runs for a second, compiling it with optimisation takes three times as long.
-    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 RUSTFLAGS='' \
-        cargo install cargo-deny --debug --locked --version "$VERSION" \
-        --root "$CACHE/tools-deny-$VERSION" --target-dir "$CACHE/tools-build" >&2
-    rm -rf "$CACHE/tools-build"
-fi
+cargo_tool cargo-deny "$VERSION" "2 to 5 minutes"
+deny="$tool"
 
 check() { "$deny" --log-level warn check --hide-inclusion-graph "$@"; }
 

@@ -57,4 +57,25 @@ if cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-st
     complain "spandrel is built with the feature failpoints of spandrel-storage, which is for tests alone"
 fi
 
-((failures == 0)) || die "$failures dependencies point the wrong way (ARCHITECTURE.md draws the right one)"
+# Dependencies that no source file of their crate names.
+for manifest in $(git -C "$ROOT" ls-files '*Cargo.toml'); do
+    folder="$ROOT/$(dirname "$manifest")"
+    sources=()
+    for name in src embed tests benches examples build.rs; do
+        # The tests of the whole workspace are a crate of their own.
+        if [[ -e "$folder/$name" && "$manifest $name" != "Cargo.toml tests" && "$manifest $name" != "Cargo.toml benches" ]]; then
+            sources+=("$folder/$name")
+        fi
+    done
+    # Files of other crates that it takes in by their path.
+    while IFS=: read -r file path; do
+        path="$(dirname "$file")/$path"
+        [[ "$path" == */mod.rs ]] && path="$(dirname "$path")"
+        sources+=("$path")
+    done < <(grep -roE --include='*.rs' '#\[path = "[^"]+' "${sources[@]}" | sed 's/#\[path = "//')
+    for name in $(awk '/^\[/ { on = /dependencies\]$/ && !/workspace/ } on && /^[a-z]/ { sub(/[ .=].*/, ""); print }' "$ROOT/$manifest"); do
+        grep -rqw --include='*.rs' "${name//-/_}" "${sources[@]}" || complain "$manifest lists $name, which nothing there uses; remove it"
+    done
+done
+
+((failures == 0)) || die "$failures dependencies to mend (ARCHITECTURE.md draws how they point)"

@@ -47,21 +47,79 @@ file_lengths() {
 # A document that names a file or a command which is not there sends its reader astray.
 documents() {
     local document path target
-    for document in README.md CONTRIBUTING.md ARCHITECTURE.md; do
-        [[ -f "$document" ]] || continue
+    for document in $(sources '*.md'); do
         # Backticked words with a slash, except API paths and media types.
-        for path in $(grep -oE '`[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*/?`' "$document" | tr -d '`' | grep / | sort -u || true); do
-            [[ -d "${path%%/*}" || "$path" =~ \.(rs|ts|tsx|md|toml|sh|service|yaml|yml|json|py)$ ]] || continue
-            [[ -e "$path" ]] || git check-ignore -q "$path" || complain "$document names $path, which does not exist"
+        for path in $(backticked "$document" | grep / | sort -u || true); do
+            [[ -d "${path%%/*}" || "$path" =~ $FILE_NAME ]] || continue
+            exists "$path" "$(dirname "$document")" || complain "$document names $path, which does not exist"
         done
         for target in $(grep -oE '(^|`|[^a-z])make [a-z-]+`?' "$document" | grep -E '(^|`)make' | grep -oE 'make [a-z-]+' | cut -d' ' -f2 | sort -u || true); do
             grep -qE "^$target:" Makefile || complain "$document says \`make $target\`, which the Makefile lacks"
         done
+        links "$document"
     done
+}
+
+FILE_NAME='\.(rs|ts|tsx|css|md|toml|sh|service|ya?ml|json|py|mjs|c|txt)$'
+backticked() { grep -ohE '`[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*/?`' "$@" | tr -d '`'; }
+# PATH from the root or from one of the FOLDERs.
+exists() { # PATH FOLDER...
+    local path="$1" folder
+    for folder in . "${@:2}"; do [[ -e "$folder/$path" ]] && return; done
+    git check-ignore -q "$path"
+}
+
+# The links of a document to files and to their headings.
+links() { # DOCUMENT
+    local link file anchor
+    for link in $(grep -oE '\]\([^)#: ]*(#[^) ]*)?\)' "$1" | sed 's/^](//; s/)$//' | sort -u || true); do
+        file="${link%%#*}" anchor="${link#"${link%%#*}"}"
+        file="${file:+$(dirname "$1")/$file}"
+        file="${file:-$1}"
+        if [[ ! -e "$file" ]]; then
+            complain "$1 links to $link, which does not exist"
+        elif [[ -n "$anchor" && "$file" == *.md ]] && ! anchors "$file" | grep -qxF "$anchor"; then
+            complain "$1 links to $link, a heading that $file lacks"
+        fi
+    done
+}
+
+# Headings as GitHub makes anchors of them, and anchors that are written out.
+anchors() {
+    grep -E '^#+ ' "$1" | sed -E 's/^#+ //' | tr '[:upper:]' '[:lower:]' | sed -E 's/[^a-z0-9 _-]//g; s/ /-/g; s/^/#/' || true
+    grep -oE '(id|name)="[^"]+"' "$1" | sed -E 's/.*"(.*)"/#\1/' || true
+}
+
+# A variable that tests read and no document names is found by nobody.
+test_variables() {
+    local variable
+    for variable in $(sources 'tests/*.rs' | xargs grep -ohE '(number|var|var_os)\("SPANDREL_[A-Z_]+' | cut -d'"' -f2 | sort -u); do
+        sources '*.md' | xargs grep -qF "$variable" || complain "tests read $variable: name it in CONTRIBUTING.md or docs/testing.md"
+    done
+}
+
+# Paths in the comments that say what a file is for: from the root, the crate, or a folder that the file is in.
+module_paths() {
+    local file path folder folders
+    while IFS=: read -r file path; do
+        folder="${file%/*}"
+        folders=("${file%%/src/*}/src")
+        while [[ "$folder" == */* ]]; do
+            folders+=("$folder")
+            folder="${folder%/*}"
+        done
+        exists "$path" "${folders[@]}" "$folder" || complain "$file names $path in its first comment, which does not exist"
+    done < <(sources '*.rs' | xargs grep -HE '^ *//!' | sed -E 's/^([^:]+): *\/\/!/\1:/' \
+        | awk -F: '{ file = $1; text = substr($0, length(file) + 2)
+            while (match(text, /`[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*\/?`/)) {
+                print file ":" substr(text, RSTART + 1, RLENGTH - 2); text = substr(text, RSTART + RLENGTH) } }' \
+        | grep -E ':(.*\.(rs|md|sh|c|toml)|.*/|(proto|storage|collector|query|ui|src|tests|benches|scripts|docs)/.*)$' | sort -u)
 }
 
 module_docs
 bounded_queues
 file_lengths
 documents
+module_paths
+test_variables
 ((failures == 0)) || die "$failures things to tidy"

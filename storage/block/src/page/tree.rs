@@ -3,7 +3,7 @@
 //!
 //! Rows come by start and span ID, and pages are cut so: all rows of a trace in one page start no later than those
 //! in the next. What a reader gets from several blocks is merged by start, so it puts a page's rows back into that
-//! order (`merge.rs`, `store/read/merge_iter.rs`). Not for fresh blocks, which are merged within seconds.
+//! order (`merge.rs`, `storage/src/store/read/merge_iter.rs`). Not for fresh blocks, which are merged within seconds.
 
 use std::ops::Range;
 
