@@ -5,6 +5,7 @@
 //! [`engine::TraceIndex`]), so
 //! that semantics cannot differ between engines. Nothing here knows of HTTP, gRPC or RocksDB, and
 //! clock, threads and disk are reached only through what was injected.
+#![warn(missing_docs)]
 
 mod anew;
 mod api;

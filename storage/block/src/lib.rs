@@ -4,6 +4,7 @@
 //! layout). This crate encodes and decodes it and everything else that is stored, and says what
 //! single spans mean ([`semantics`]). It does no I/O and links no engine, so that fuzzing and most
 //! tests build in seconds.
+#![warn(missing_docs)]
 
 pub mod derive;
 mod dictionary;
