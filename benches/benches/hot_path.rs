@@ -20,7 +20,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use spandrel_benches::corpus::{Batching, Corpus, CorpusConfig, Known, KnownTrace};
 use spandrel_proto::otlp::{
-    DecodeLimits, Decoded, SpanRecord, decode_request, request_from_json, write_request_json,
+    DecodeLimits, Decoded, SpanRecord, decode_json_request, decode_request, write_request_json,
 };
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_query::{QueryConfig, QueryState};
@@ -73,7 +73,9 @@ fn decode(criterion: &mut Criterion) {
     group.bench_function("protobuf", |b| {
         b.iter(|| decode_request(black_box(body.clone()), &DecodeLimits::default()));
     });
-    group.bench_function("JSON to protobuf", |b| b.iter(|| request_from_json(black_box(&json))));
+    group.bench_function("JSON", |b| {
+        b.iter(|| decode_json_request(&mut black_box(&*json), &DecodeLimits::default()));
+    });
 }
 
 fn store(criterion: &mut Criterion) {

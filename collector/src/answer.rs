@@ -8,7 +8,7 @@ use prost::Message;
 use serde_json::json;
 use spandrel_proto::otlp::Rejections;
 
-use crate::refusal::{Refusal, Verdict};
+use crate::refusal::{Refusal, StatusMapping};
 
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
@@ -48,9 +48,9 @@ pub(crate) struct RetryDelay {
     pub nanos: i32,
 }
 
-/// `ExportTraceServiceResponse`: empty unless spans were left out.
+/// `ExportTraceServiceResponse`: empty unless spans were left out. No spans and a reason are OTLP's warning.
 pub(crate) fn success(rejected: &Rejections) -> Bytes {
-    if rejected.count == 0 {
+    if rejected.is_empty() {
         return Bytes::new();
     }
     let partial_success = Some(ExportTracePartialSuccess {
@@ -62,7 +62,7 @@ pub(crate) fn success(rejected: &Rejections) -> Bytes {
 
 /// The same in OTLP's JSON.
 pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
-    if rejected.count == 0 {
+    if rejected.is_empty() {
         return Bytes::from_static(b"{}");
     }
     let partial = json!({ "rejectedSpans": rejected.count.to_string(), "errorMessage": rejected.message() });
@@ -71,7 +71,7 @@ pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
 
 /// `google.rpc.Status`, with `RetryInfo` when sending again makes sense.
 pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
-    let Verdict { grpc, retry_after, .. } = refusal.verdict();
+    let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let retry = retry_after.map(|after| {
         let delay =
             RetryDelay { seconds: after.as_secs().cast_signed(), nanos: after.subsec_nanos().cast_signed() };
@@ -83,7 +83,7 @@ pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
 
 /// The same in protobuf's JSON.
 pub(crate) fn status_json(refusal: &Refusal) -> Bytes {
-    let Verdict { grpc, retry_after, .. } = refusal.verdict();
+    let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let mut status = json!({ "code": grpc as i32, "message": refusal.to_string() });
     if let Some(after) = retry_after {
         let delay = format!("{}s", after.as_secs_f64());

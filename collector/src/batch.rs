@@ -12,28 +12,28 @@ use spandrel_proto::otlp::Decoded;
 use spandrel_storage::TraceStore;
 use tokio::sync::oneshot;
 
-use crate::meters::Meters;
+use crate::dedup::Outcome;
+use crate::metrics::IngestMetrics;
 use crate::queue::{Pending, Queue, Waiter};
 use crate::refusal::Refusal;
-use crate::resend::Outcome;
 
 /// Appends batches until the queue is closed and empty.
 pub(crate) struct Batcher {
     pub queue: Arc<Queue>,
     pub store: Arc<dyn TraceStore>,
-    pub meters: Arc<Meters>,
+    pub metrics: Arc<IngestMetrics>,
     /// The last append failed; shared by all batchers.
     pub failing: Arc<AtomicBool>,
 }
 
 /// Resolves (to an error, by being dropped) when a batcher's thread has ended.
-pub(crate) type Ended = oneshot::Receiver<()>;
+pub(crate) type ThreadExit = oneshot::Receiver<()>;
 
 // === impl Batcher ===
 
 impl Batcher {
     /// Starts a thread of its own: appends block, and must not hold up the connections.
-    pub(crate) fn spawn(self) -> io::Result<Ended> {
+    pub(crate) fn spawn(self) -> io::Result<ThreadExit> {
         let (guard, ended) = oneshot::channel();
         thread::Builder::new().name("batcher".to_owned()).spawn(move || {
             let _guard = guard;
@@ -62,13 +62,13 @@ impl Batcher {
     }
 
     fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Outcome {
-        self.meters
+        self.metrics
             .batch_spans
             .record(requests.iter().map(|request| request.spans.len()).sum::<usize>() as f64);
         let began = Instant::now();
-        // A panic below must not leave everybody waiting for a thread that is gone.
+        // A panic in the store must not end this thread: requests would wait for it without an end.
         let result = catch_unwind(AssertUnwindSafe(|| self.store.append(tenant, requests)));
-        self.meters.append_seconds.record(began.elapsed());
+        self.metrics.append_seconds.record(began.elapsed());
         let outcome = match result {
             Ok(result) => result.map_err(Refusal::Store),
             Err(_) => Err(Refusal::Broken),
@@ -90,7 +90,7 @@ impl Batcher {
     fn settle(&self, waiters: Vec<Waiter>, outcome: &Outcome) {
         for waiter in waiters {
             if outcome.is_ok() {
-                self.meters.stored(waiter.route, waiter.spans);
+                self.metrics.stored(waiter.route, waiter.spans);
             }
             waiter.settle(outcome);
         }

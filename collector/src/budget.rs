@@ -58,14 +58,15 @@ impl Reservation {
         self.bytes -= bytes;
     }
 
-    /// What it holds.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// What one request can hold at all.
-    pub(crate) fn max(&self) -> usize {
-        self.budget.max
+    /// Takes more or gives a part back, so that it holds so many.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.grow(more),
+            None => {
+                self.shrink(self.bytes - bytes);
+                Ok(())
+            }
+        }
     }
 }
 

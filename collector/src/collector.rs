@@ -1,4 +1,4 @@
-//! Puts the parts together, and takes them apart again without losing what was accepted.
+//! Starts the parts of the collector, and shuts them down without losing accepted requests.
 
 use std::io;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use spandrel_storage::TraceStore;
 use tokio::time::timeout_at;
 use tower_http::cors::CorsLayer;
 
-use crate::batch::{Batcher, Ended};
+use crate::batch::{Batcher, ThreadExit};
 use crate::budget::Budget;
 use crate::config::CollectorConfig;
+use crate::dedup::{Clock, RequestDedup};
 use crate::intake::Intake;
-use crate::meters::Meters;
+use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
 use crate::refusal::Refusal;
-use crate::resend::{Clock, Resends};
 use crate::{grpc, http};
 
 /// Receives traces and answers when they are durable.
 pub struct Collector {
     intake: Arc<Intake>,
     cors: Option<CorsLayer>,
-    batchers: Mutex<Vec<Ended>>,
+    batchers: Mutex<Vec<ThreadExit>>,
 }
 
 /// What a collector has at hand at this moment.
@@ -77,22 +77,22 @@ impl Collector {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let cors = http::cors(&config.cors_origins).map_err(StartError::Origin)?;
-        let meters = Arc::new(Meters::new());
-        let queue = Queue::new(&config, meters.clone());
+        let metrics = Arc::new(IngestMetrics::new());
+        let queue = Queue::new(&config, metrics.clone());
         let failing = Arc::new(AtomicBool::new(false));
         let start_batcher = || {
-            let (queue, store, meters) = (queue.clone(), store.clone(), meters.clone());
-            Batcher { queue, store, meters, failing: failing.clone() }.spawn()
+            let (queue, store, metrics) = (queue.clone(), store.clone(), metrics.clone());
+            Batcher { queue, store, metrics, failing: failing.clone() }.spawn()
         };
         let batchers =
             (0..config.ingest_threads.max(1)).map(|_| start_batcher()).collect::<io::Result<Vec<_>>>();
         let batchers = batchers.inspect_err(|_| queue.close())?;
         let intake = Arc::new(Intake {
             budget: Budget::new(config.limits.max_inflight_bytes),
-            resends: Resends::new(config.resend_window, config.limits.max_resend_entries, clock),
+            dedup: RequestDedup::new(config.resend_window, config.limits.max_resend_entries, clock),
             limits: config.limits,
             queue,
-            meters,
+            metrics,
             draining: AtomicBool::new(false),
             tenant: TenantId::default(),
         });

@@ -24,9 +24,9 @@ use tonic::Status;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use crate::inflate::{self, Encoding};
+use crate::encoding::{self, Encoding};
 use crate::intake::{Intake, Payload};
-use crate::meters::Route;
+use crate::metrics::Route;
 use crate::refusal::Refusal;
 use crate::{answer, body};
 
@@ -78,20 +78,20 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// A trailers-only answer.
 pub(crate) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
-    intake.meters.refused(refusal);
+    intake.metrics.refused(refusal);
     let status = answer::status(refusal);
     // Details repeat the whole status; an answer without them needs none.
     let details = if status.details.is_empty() { Vec::new() } else { status.encode_to_vec() };
     let mut response: Response =
-        Status::with_details(refusal.verdict().grpc, status.message, details.into()).into_http();
-    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(inflate::SUPPORTED));
+        Status::with_details(refusal.mapping().grpc, status.message, details.into()).into_http();
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::SUPPORTED));
     response
 }
 
-/// An answer for somebody who does not speak gRPC.
+/// An answer for a client that does not speak gRPC.
 fn refused_plainly(intake: &Intake, refusal: &Refusal) -> Response {
-    intake.meters.refused(refusal);
-    (refusal.verdict().http, refusal.to_string()).into_response()
+    intake.metrics.refused(refusal);
+    (refusal.mapping().http, refusal.to_string()).into_response()
 }
 
 fn not_grpc(headers: &HeaderMap) -> Refusal {
@@ -111,7 +111,7 @@ async fn export(intake: &Intake, request: Request) -> Response {
 }
 
 async fn receive(intake: &Intake, headers: &HeaderMap, body: &mut Body) -> Result<Rejections, Refusal> {
-    let encoding = Encoding::from_headers(headers, GRPC_ENCODING)?;
+    let encoding = Encoding::from_headers(headers, GRPC_ENCODING).map_err(Refusal::Encoding)?;
     let arrival = intake.admit()?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut held = intake.budget.reserve();
@@ -149,7 +149,7 @@ fn accepted(rejected: &Rejections) -> Response {
         trailers,
     ))));
     let headers =
-        [(CONTENT_TYPE, GRPC), (GRPC_ACCEPT_ENCODING, HeaderValue::from_static(inflate::SUPPORTED))];
+        [(CONTENT_TYPE, GRPC), (GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::SUPPORTED))];
     (StatusCode::OK, headers, Body::new(body)).into_response()
 }
 

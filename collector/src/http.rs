@@ -16,9 +16,9 @@ use prost::Message as _;
 use spandrel_proto::otlp::Rejections;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
-use crate::inflate::{self, Encoding};
+use crate::encoding::{self, Encoding};
 use crate::intake::{Intake, Payload};
-use crate::meters::Route;
+use crate::metrics::Route;
 use crate::refusal::Refusal;
 use crate::{answer, body};
 
@@ -79,7 +79,7 @@ fn origin_header(origin: &str) -> Option<HeaderValue> {
 async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let format = Format::of(&parts.headers);
-    // A refusal of the format itself is written as JSON, which anybody can read.
+    // A refusal of the format itself is written as JSON, which people can read.
     let answer_in = format.as_ref().copied().unwrap_or(JSON);
     let result = match format {
         Ok(format) => receive(&intake, &parts.headers, &mut body, format).await,
@@ -105,7 +105,7 @@ async fn receive(
     body: &mut Body,
     format: Format,
 ) -> Result<Rejections, Refusal> {
-    let encoding = Encoding::from_headers(headers, "content-encoding")?;
+    let encoding = Encoding::from_headers(headers, "content-encoding").map_err(Refusal::Encoding)?;
     let arrival = intake.admit()?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut held = intake.budget.reserve();
@@ -134,20 +134,20 @@ fn accepted(format: Format, rejected: &Rejections) -> Response {
 }
 
 fn refused(intake: &Intake, format: Format, refusal: &Refusal) -> Response {
-    intake.meters.refused(refusal);
-    let verdict = refusal.verdict();
+    intake.metrics.refused(refusal);
+    let mapping = refusal.mapping();
     let body = if format == JSON {
         answer::status_json(refusal)
     } else {
         answer::status(refusal).encode_to_vec().into()
     };
     let mut response =
-        (verdict.http, [(CONTENT_TYPE, HeaderValue::from_static(format.media))], body).into_response();
-    if let Some(after) = verdict.retry_after {
+        (mapping.http, [(CONTENT_TYPE, HeaderValue::from_static(format.media))], body).into_response();
+    if let Some(after) = mapping.retry_after {
         response.headers_mut().insert(RETRY_AFTER, after.as_secs().max(1).into());
     }
-    if verdict.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(inflate::SUPPORTED));
+    if mapping.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding::SUPPORTED));
     }
     response
 }

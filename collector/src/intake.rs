@@ -1,4 +1,5 @@
-//! The way of one request, the same for every transport: inflate, decode, recognise, queue, wait.
+//! Takes one request through the collector, the same way for every transport: decompress, decode, deduplicate,
+//! queue, wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -6,25 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use spandrel_proto::TenantId;
-use spandrel_proto::otlp::{Decoded, Rejections, decode_request, request_from_json};
+use spandrel_proto::otlp::{Decoded, Rejections, decode_request};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::budget::{Budget, Reservation};
 use crate::config::IngestLimits;
-use crate::inflate::{Encoding, Inflater};
-use crate::meters::{Meters, Route};
+use crate::decompress::{Decompressed, Progress};
+use crate::dedup::{Fingerprint, Lookup, Outcome, RequestDedup};
+use crate::encoding::Encoding;
+use crate::json_body::{DecodedJson, JsonBody};
+use crate::metrics::{IngestMetrics, Route};
 use crate::queue::{Arrival, Queue, Waiter, size_of_decoded};
 use crate::refusal::Refusal;
-use crate::resend::{Outcome, Resends, Sighting};
 
 /// What all connections share.
 pub(crate) struct Intake {
     pub limits: IngestLimits,
     pub budget: Arc<Budget>,
     pub queue: Arc<Queue>,
-    pub resends: Option<Arc<Resends>>,
-    pub meters: Arc<Meters>,
+    /// Absent when resends are not recognised.
+    pub dedup: Option<Arc<RequestDedup>>,
+    pub metrics: Arc<IngestMetrics>,
     pub draining: AtomicBool,
     pub tenant: TenantId,
 }
@@ -37,10 +41,27 @@ pub(crate) struct Payload {
     pub held: Reservation,
 }
 
+/// A request that was decoded, with the share of memory that it holds.
+struct Request {
+    decoded: Decoded,
+    fingerprint: Fingerprint,
+    route: Route,
+    held: Reservation,
+}
+
+/// Where work on a body is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thread {
+    /// On the one that serves the connection.
+    Connection,
+    /// On one that may block for a while.
+    Blocking,
+}
+
 /// Work above this many bytes (some milliseconds) leaves the threads that serve connections.
 const INLINE_BYTES: usize = 1 << 20;
-/// A parsed JSON document takes about this many times its text.
-const JSON_FACTOR: usize = 8;
+/// The same for JSON, of which a byte takes about four times as long.
+const INLINE_JSON_BYTES: usize = INLINE_BYTES / 4;
 
 // === impl Intake ===
 
@@ -54,93 +75,96 @@ impl Intake {
 
     /// Returns when the request is durable, with the spans that were left out; or why it never will be.
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Rejections, Refusal> {
-        let mut payload = self.inflate(payload).await?;
-        self.meters.request_bytes.record(payload.bytes.len() as f64);
-        if payload.route == Route::HttpJson {
-            payload = translate(payload).await?;
+        let mut request = match payload.route {
+            Route::HttpJson => self.decode_json(payload).await?,
+            Route::HttpProtobuf | Route::Grpc => {
+                self.decode_protobuf(self.decompress(payload).await?).await?
+            }
+        };
+        let rejected = std::mem::take(&mut request.decoded.rejected);
+        if !request.decoded.spans.is_empty() {
+            self.store(arrival, request).await?;
         }
-        let (mut request, route, held) = self.decode(payload).await?;
-        let rejected = std::mem::take(&mut request.rejected);
-        if !request.spans.is_empty() {
-            self.store(arrival, request, route, held).await?;
-        }
-        self.meters.refused_spans.increment(rejected.count);
+        self.metrics.refused_spans.increment(rejected.count);
         Ok(rejected)
     }
 
-    async fn store(&self, arrival: Arrival, request: Decoded, route: Route, held: Reservation) -> Outcome {
-        let ticket = match self.resends.as_ref().map(|resends| resends.sight(&self.tenant, &request.body)) {
+    async fn store(&self, arrival: Arrival, request: Request) -> Outcome {
+        let Request { decoded, fingerprint, route, held } = request;
+        let ticket = match self.dedup.as_ref().map(|dedup| dedup.check(&self.tenant, fingerprint)) {
             None => None,
-            Some(Sighting::First(ticket)) => Some(ticket),
-            Some(Sighting::Stored) => {
-                self.meters.resends.increment(1);
+            Some(Lookup::First(ticket)) => Some(ticket),
+            Some(Lookup::Stored) => {
+                self.metrics.resends.increment(1);
                 return Ok(());
             }
-            Some(Sighting::Pending(outcome)) => {
-                self.meters.resends.increment(1);
-                drop((arrival, request, held));
+            Some(Lookup::Pending(outcome)) => {
+                self.metrics.resends.increment(1);
+                drop((arrival, decoded, held));
                 return outcome.await.unwrap_or(Err(Refusal::Broken));
             }
         };
         let (reply, outcome) = oneshot::channel();
-        let waiter = Waiter { route, spans: request.spans.len(), ticket, reply, held };
-        arrival.submit(self.tenant.clone(), request, waiter);
+        let waiter = Waiter { route, spans: decoded.spans.len(), ticket, reply, held };
+        arrival.submit(self.tenant.clone(), decoded, waiter);
         outcome.await.unwrap_or(Err(Refusal::Broken))
     }
 
-    async fn inflate(&self, payload: Payload) -> Result<Payload, Refusal> {
+    async fn decompress(&self, payload: Payload) -> Result<Payload, Refusal> {
         let Payload { bytes, encoding, route, mut held } = payload;
         let max = self.limits.max_decompressed_bytes;
-        let Some(mut inflater) = Inflater::new(&bytes, encoding, max)? else {
+        if encoding == Encoding::Identity {
             if bytes.len() > max {
                 return Err(Refusal::TooLarge { limit: "max_decompressed_bytes", max });
             }
             return Ok(Payload { bytes, encoding, route, held });
-        };
-        if !inflater.run(INLINE_BYTES, &mut held)? {
-            let rest = move || inflater.run(usize::MAX, &mut held).map(|_| (inflater, held));
-            (inflater, held) = run(rest, true).await?;
+        }
+        let mut body = Decompressed::new(&bytes, encoding, max)?;
+        if body.run(INLINE_BYTES, &mut held)? == Progress::Paused {
+            let rest = move || body.run(usize::MAX, &mut held).map(|_| (body, held));
+            (body, held) = run(Thread::Blocking, rest).await?;
         }
         held.shrink(bytes.len());
-        Ok(Payload { bytes: inflater.finish(), encoding: Encoding::Identity, route, held })
+        Ok(Payload { bytes: body.finish(), encoding: Encoding::Identity, route, held })
     }
 
-    async fn decode(&self, payload: Payload) -> Result<(Decoded, Route, Reservation), Refusal> {
+    async fn decode_protobuf(&self, payload: Payload) -> Result<Request, Refusal> {
         let Payload { bytes, route, mut held, .. } = payload;
-        let (limits, is_large) = (self.limits.decode, bytes.len() > INLINE_BYTES);
-        let decode =
-            move || decode_request(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()));
-        let request = run(decode, is_large).await?;
-        held.grow(size_of_decoded(&request))?;
-        Ok((request, route, held))
+        self.metrics.request_bytes.record(bytes.len() as f64);
+        let limits = self.limits.decode;
+        let thread = if bytes.len() > INLINE_BYTES { Thread::Blocking } else { Thread::Connection };
+        let decode = move || {
+            let fingerprint = Fingerprint::of(&bytes);
+            let decoded =
+                decode_request(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()))?;
+            Ok((decoded, fingerprint))
+        };
+        let (decoded, fingerprint) = run(thread, decode).await?;
+        held.grow(size_of_decoded(&decoded))?;
+        Ok(Request { decoded, fingerprint, route, held })
+    }
+
+    /// JSON is decoded while it is decompressed: how long that takes, its size over the wire does not tell.
+    async fn decode_json(&self, payload: Payload) -> Result<Request, Refusal> {
+        let Payload { bytes, encoding, route, held } = payload;
+        let is_short = encoding == Encoding::Identity && bytes.len() <= INLINE_JSON_BYTES;
+        let thread = if is_short { Thread::Connection } else { Thread::Blocking };
+        let (limits, max) = (self.limits.decode, self.limits.max_decompressed_bytes);
+        let decode = move || JsonBody::new(bytes, encoding, max, held)?.decode(&limits);
+        let DecodedJson { request: decoded, fingerprint, mut held, text_bytes } = run(thread, decode).await?;
+        self.metrics.request_bytes.record(text_bytes as f64);
+        held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
+        Ok(Request { decoded, fingerprint, route, held })
     }
 }
 
-/// JSON to protobuf, after which a request is like any other.
-async fn translate(payload: Payload) -> Result<Payload, Refusal> {
-    let Payload { bytes, encoding, route, mut held } = payload;
-    // A document too large for its share of memory still passes when it is alone.
-    let document = bytes.len().saturating_mul(JSON_FACTOR).min(held.max() - held.bytes());
-    held.grow(document)?;
-    let translate = {
-        let bytes = bytes.clone();
-        move || request_from_json(&bytes).map_err(|error| Refusal::Malformed(error.to_string()))
-    };
-    let is_large = bytes.len() > INLINE_BYTES / JSON_FACTOR;
-    let request = run(translate, is_large).await?;
-    held.shrink(document + bytes.len());
-    held.grow(request.len())?;
-    Ok(Payload { bytes: request.into(), encoding, route, held })
-}
-
-/// Runs work on a body. A panic is its sender's loss alone, not that of all who share the connection.
+/// Runs work on a body. A panic refuses this request alone, not the others of the connection.
 async fn run<T: Send + 'static>(
+    thread: Thread,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    is_large: bool,
 ) -> Result<T, Refusal> {
-    if is_large {
-        spawn_blocking(work).await.unwrap_or(Err(Refusal::Broken))
-    } else {
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Refusal::Broken))
+    match thread {
+        Thread::Connection => catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Refusal::Broken)),
+        Thread::Blocking => spawn_blocking(work).await.unwrap_or(Err(Refusal::Broken)),
     }
 }

@@ -2,7 +2,7 @@
 //! answers each when its batch is durable.
 //!
 //! ```text
-//! OTLP/gRPC, OTLP/HTTP -> receive -> inflate -> decode -> recognise resends -> queue -> batcher -> TraceStore
+//! OTLP/gRPC, OTLP/HTTP -> receive -> decompress -> decode -> dedup resends -> queue -> batcher -> TraceStore
 //! ```
 //!
 //! Everything is bounded, and what does not fit is refused with a hint when to send again: nothing is
@@ -28,16 +28,18 @@ mod body;
 mod budget;
 mod collector;
 mod config;
+mod decompress;
+mod dedup;
+mod encoding;
 mod grpc;
 mod http;
-mod inflate;
 mod intake;
-mod meters;
+mod json_body;
+mod metrics;
 mod queue;
 mod refusal;
-mod resend;
 
 pub use collector::{Collector, DrainError, Load, StartError};
 pub use config::{CollectorConfig, IngestLimits};
+pub use dedup::Clock;
 pub use grpc::http2;
-pub use resend::Clock;

@@ -16,9 +16,9 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::budget::Reservation;
 use crate::config::CollectorConfig;
-use crate::meters::{Meters, Route};
+use crate::dedup::{Outcome, Ticket};
+use crate::metrics::{IngestMetrics, Route};
 use crate::refusal::Refusal;
-use crate::resend::{Outcome, Ticket};
 
 /// Requests on their way to the store.
 pub(crate) struct Queue {
@@ -28,7 +28,7 @@ pub(crate) struct Queue {
     arriving: AtomicUsize,
     all_arrived: Notify,
     limits: QueueLimits,
-    meters: Arc<Meters>,
+    metrics: Arc<IngestMetrics>,
 }
 
 struct QueueLimits {
@@ -61,7 +61,7 @@ struct State {
 struct Returning {
     /// Since when so many are expected, those included that wait already.
     expected: Option<(Instant, usize)>,
-    /// How often in a row they did not come, and for how many answers nobody is expected because of that.
+    /// How often in a row they did not come, and for how many answers none are expected because of that.
     failures: u32,
     skip: u32,
 }
@@ -79,7 +79,7 @@ pub(crate) struct Pending {
     bytes: usize,
 }
 
-/// Who wants to know, and what is held until then.
+/// The request's sender, and the memory that the request holds until it is answered.
 pub(crate) struct Waiter {
     pub route: Route,
     pub spans: usize,
@@ -98,7 +98,7 @@ pub(crate) struct Arrival {
 // === impl Queue ===
 
 impl Queue {
-    pub(crate) fn new(config: &CollectorConfig, meters: Arc<Meters>) -> Arc<Self> {
+    pub(crate) fn new(config: &CollectorConfig, metrics: Arc<IngestMetrics>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -112,7 +112,7 @@ impl Queue {
                 linger: config.batch_linger,
                 return_time: config.batch_linger.min(RETURN_TIME),
             },
-            meters,
+            metrics,
         })
     }
 
@@ -136,7 +136,7 @@ impl Queue {
                 continue;
             };
             let until = self.deadline(&state, first.queued_at);
-            if self.is_ripe(&state) || Instant::now() >= until {
+            if self.is_ready(&state) || Instant::now() >= until {
                 let batch = self.take(&mut state);
                 if !batch.is_empty() {
                     state.under_way += batch.len();
@@ -213,7 +213,7 @@ impl Queue {
         };
         // A lingering batcher is woken by the last arrival; waking it for each would cost a switch each.
         let was_last = self.has_arrived();
-        if was_last && self.is_ripe(&state) || state.lingering == 0 && state.idle > 0 || self.is_full(&state)
+        if was_last && self.is_ready(&state) || state.lingering == 0 && state.idle > 0 || self.is_full(&state)
         {
             self.changed.notify_one();
         }
@@ -246,7 +246,7 @@ impl Queue {
     }
 
     fn take(&self, state: &mut State) -> Vec<Pending> {
-        state.returning.came(state.waiting.len(), state.spans >= SMALL_BATCH);
+        state.returning.observe(state.waiting.len(), state.spans);
         let (mut bytes, mut spans, mut count) = (0, 0, 0);
         for pending in &state.waiting {
             bytes += pending.bytes;
@@ -268,11 +268,11 @@ impl Queue {
         batch
     }
 
-    fn is_ripe(&self, state: &State) -> bool {
+    fn is_ready(&self, state: &State) -> bool {
         state.closed || self.is_full(state) || self.arriving() == 0 && !self.is_awaited(state)
     }
 
-    /// When a batch whose first request was queued then is handed out, whoever may still come.
+    /// When a batch is handed out at the latest, given when its first request was queued.
     fn deadline(&self, state: &State, queued_at: Instant) -> Instant {
         let until = queued_at + self.limits.linger;
         let waits_for_others = self.arriving() > 0 || state.waiting.len() < state.under_way;
@@ -286,7 +286,7 @@ impl Queue {
     fn is_awaited(&self, state: &State) -> bool {
         let (waiting, return_time) = (state.waiting.len(), self.limits.return_time);
         state.spans < SMALL_BATCH
-            && (waiting < state.under_way || state.returning.lets_wait(waiting, return_time))
+            && (waiting < state.under_way || state.returning.should_wait(waiting, return_time))
     }
 
     fn is_full(&self, state: &State) -> bool {
@@ -294,8 +294,8 @@ impl Queue {
     }
 
     fn show(&self, state: &State) {
-        self.meters.queue_requests.set(state.waiting.len() as f64);
-        self.meters.queue_bytes.set(state.bytes as f64);
+        self.metrics.queue_requests.set(state.waiting.len() as f64);
+        self.metrics.queue_bytes.set(state.bytes as f64);
     }
 }
 
@@ -311,17 +311,17 @@ impl Returning {
     }
 
     /// Whether there are more to come than wait.
-    fn lets_wait(&self, waiting: usize, time: Duration) -> bool {
+    fn should_wait(&self, waiting: usize, time: Duration) -> bool {
         self.expected.is_some_and(|(since, count)| waiting < count && since.elapsed() < time)
     }
 
-    /// So many were there when a batch was handed out. Who waited in vain for senders that send now and then
-    /// waits ever more rarely.
-    fn came(&mut self, waiting: usize, is_enough: bool) {
+    /// Compares the requests and spans of a batch that is handed out with the expectation. After waiting in vain
+    /// for senders that send now and then, batches wait ever more rarely.
+    fn observe(&mut self, waiting: usize, spans: usize) {
         let Some((_, count)) = self.expected.take() else { return };
         if waiting >= count {
             self.failures = 0;
-        } else if !is_enough {
+        } else if spans < SMALL_BATCH {
             self.failures = (self.failures + 1).min(MOST_FAILURES);
             self.skip = 1 << self.failures;
         }
@@ -359,7 +359,7 @@ impl Waiter {
         if let Some(ticket) = self.ticket {
             ticket.settle(outcome);
         }
-        // Who went away does not need the answer; the spans are stored all the same.
+        // A sender that went away needs no answer; its spans are stored all the same.
         let _ = self.reply.send(outcome.clone());
     }
 }
@@ -383,7 +383,7 @@ mod tests {
     fn queue() -> Arc<Queue> {
         let long = Duration::from_secs(3600);
         let config = CollectorConfig { batch_linger: long, ..CollectorConfig::default() };
-        let mut queue = Queue::new(&config, Arc::new(Meters::new()));
+        let mut queue = Queue::new(&config, Arc::new(IngestMetrics::new()));
         Arc::get_mut(&mut queue).unwrap().limits.return_time = long;
         queue
     }
@@ -408,8 +408,8 @@ mod tests {
 
     /// The requests of the next batch, unless it waits for more.
     fn taken(queue: &Arc<Queue>) -> Option<usize> {
-        let is_ripe = queue.is_ripe(&queue.state.lock());
-        is_ripe.then(|| queue.next_batch().unwrap().len())
+        let is_ready = queue.is_ready(&queue.state.lock());
+        is_ready.then(|| queue.next_batch().unwrap().len())
     }
 
     #[test]
@@ -446,23 +446,23 @@ mod tests {
     #[test]
     fn who_does_not_come_is_waited_for_ever_more_rarely() {
         let mut returning = Returning::default();
-        let waits = |returning: &Returning| returning.lets_wait(1, Duration::from_secs(3600));
+        let waits = |returning: &Returning| returning.should_wait(1, Duration::from_secs(3600));
         let mut waited = Vec::new();
         for answer in 0..400 {
             returning.expect(2);
             if waits(&returning) {
                 waited.push(answer);
             }
-            returning.came(1, false);
+            returning.observe(1, 0);
         }
         assert_eq!(waited, [0, 3, 8, 17, 34, 67, 132, 197, 262, 327, 392]);
         while !waits(&returning) {
             returning.expect(2);
         }
-        returning.came(2, false);
+        returning.observe(2, 0);
         returning.expect(2);
         assert!(waits(&returning), "once they came, they are waited for again");
-        returning.came(1, true);
+        returning.observe(1, SMALL_BATCH);
         returning.expect(2);
         assert!(waits(&returning), "there was enough without them");
     }

@@ -1,6 +1,6 @@
 //! Why a request is refused, and the one table that says what each transport makes of it.
 //!
-//! Inner code names causes only; status codes appear in [`Refusal::verdict`] and nowhere else.
+//! Inner code names causes only; status codes appear in [`Refusal::mapping`] and nowhere else.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use spandrel_storage::AppendError;
 use tonic::Code;
 
-/// Why a request as a whole is refused. The text is for the sender: what is wrong and what to do.
+/// Why a request as a whole is refused. The text tells the sender the reason and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Not the wire format: where and why.
@@ -23,11 +23,11 @@ pub(crate) enum Refusal {
         "content type {0:?} is not gRPC: this port takes OTLP/gRPC, OTLP/HTTP has a port of its own (usually 4318)"
     )]
     NotGrpc(String),
-    #[error("encoding {0:?} is not supported; use one of {supported}", supported = crate::inflate::SUPPORTED)]
+    #[error("encoding {0:?} is not supported; use one of {supported}", supported = crate::encoding::SUPPORTED)]
     Encoding(String),
     #[error("the body did not arrive within body_timeout = {0:?}; send smaller requests")]
     BodyTimeout(Duration),
-    /// The connection broke: hardly anybody reads this.
+    /// The connection broke, so the sender rarely sees this.
     #[error("the body broke off: {0}")]
     BrokenOff(String),
     #[error("too much at once: {limit} = {max} is reached; send again later")]
@@ -45,9 +45,9 @@ pub(crate) enum Refusal {
     Method(String),
 }
 
-/// What a refusal means to a sender.
+/// The status codes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct StatusMapping {
     /// As a label of metrics.
     pub reason: &'static str,
     pub http: StatusCode,
@@ -58,7 +58,7 @@ pub(crate) struct Verdict {
 
 /// Room comes back within a batch or two.
 const SOON: Option<Duration> = Some(Duration::from_secs(1));
-/// Somebody has to do something first.
+/// An operator has to act first.
 const LATER: Option<Duration> = Some(Duration::from_secs(30));
 
 // === impl Refusal ===
@@ -82,7 +82,7 @@ impl Refusal {
     ];
 
     #[rustfmt::skip]
-    pub(crate) fn verdict(&self) -> Verdict {
+    pub(crate) fn mapping(&self) -> StatusMapping {
         use StatusCode as S;
         let (reason, http, grpc, retry_after) = match self {
             Self::Malformed(_)        => ("malformed",    S::BAD_REQUEST,            Code::InvalidArgument,   None),
@@ -106,7 +106,7 @@ impl Refusal {
                 AppendError::Closed => ("draining", S::SERVICE_UNAVAILABLE, Code::Unavailable, SOON),
             },
         };
-        Verdict { reason, http, grpc, retry_after }
+        StatusMapping { reason, http, grpc, retry_after }
     }
 }
 
@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn only_what_may_succeed_later_says_when() {
         let too_large = Refusal::TooLarge { limit: "max_request_bytes", max: 7 };
-        assert_eq!(too_large.verdict().retry_after, None);
+        assert_eq!(too_large.mapping().retry_after, None);
         assert!(too_large.to_string().contains("max_request_bytes = 7"));
         let full = Refusal::from(AppendError::DiskFull { free: 1, needed: 2 });
-        assert_eq!((full.verdict().http.as_u16(), full.verdict().grpc), (507, Code::Unavailable));
+        assert_eq!((full.mapping().http.as_u16(), full.mapping().grpc), (507, Code::Unavailable));
         for temporary in [full, Refusal::Draining, Refusal::Busy { limit: "max_queue_bytes", max: 1 }] {
-            assert!(temporary.verdict().retry_after.is_some(), "{temporary}");
+            assert!(temporary.mapping().retry_after.is_some(), "{temporary}");
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
             AppendError::Closed.into(),
         ];
         for refusal in refusals {
-            assert!(Refusal::REASONS.contains(&refusal.verdict().reason), "{refusal:?}");
+            assert!(Refusal::REASONS.contains(&refusal.mapping().reason), "{refusal:?}");
         }
     }
 }

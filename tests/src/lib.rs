@@ -25,6 +25,7 @@ pub mod frozen;
 pub mod grpc;
 pub mod harness;
 pub mod http;
+pub mod json_oracle;
 pub mod memory_backup;
 pub mod normalize;
 pub mod oracle;

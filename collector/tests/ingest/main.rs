@@ -12,6 +12,7 @@ mod cors;
 mod drain;
 mod encodings;
 mod failures;
+mod json;
 mod metering;
 mod resends;
 mod slow;

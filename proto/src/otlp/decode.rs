@@ -1,7 +1,7 @@
 //! From the bytes of an `ExportTraceServiceRequest` to a list of checked spans.
 //!
-//! Nothing is copied: a decoded request is its body plus where each span lies in it. What is not
-//! the wire format refuses the request whole; what is wrong with one span refuses that span alone
+//! Nothing is copied: a decoded request is its body plus where each span lies in it. Bytes that are not
+//! the wire format refuse the whole request; a flaw of one span refuses that span alone
 //! and is reported through OTLP's `partial_success`.
 
 use std::ops::Range;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::head::SpanHead;
 use super::plain::{is_plain_attribute, plain_attributes};
+use super::rejections::Rejections;
 use super::wire::{Reader, Value, WireError};
 use crate::{SpanId, TraceId, UnixNanos};
 
@@ -60,18 +61,6 @@ pub struct DecodedSpan {
     /// Its message, within [`Decoded::body`].
     pub at: Range<usize>,
 }
-
-/// Spans that were refused one by one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rejections {
-    /// How many.
-    pub count: u64,
-    /// The different reasons, the first few of them.
-    pub reasons: Vec<String>,
-}
-
-/// Reasons listed in an answer: enough to find the cause, few enough to read.
-const MAX_REASONS: usize = 8;
 
 /// Why one span is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,7 +144,7 @@ impl Decoder<'_> {
         })
     }
 
-    /// What is wrong with a resource or scope refuses the spans below it, not the request.
+    /// A flaw of a resource or scope refuses the spans below it, not the request.
     fn container_flaw(&self, record: &[u8], base: usize, what: &str) -> Result<Option<String>, WireError> {
         if record.len() > self.limits.max_resource_bytes {
             return Ok(Some(format!(
@@ -291,23 +280,6 @@ impl Inside {
             }
         }
         Ok(())
-    }
-}
-
-// === impl Rejections ===
-
-impl Rejections {
-    /// Counts one more span, and its reason unless enough are listed.
-    pub fn add(&mut self, reason: String) {
-        self.count += 1;
-        if self.reasons.len() < MAX_REASONS && !self.reasons.contains(&reason) {
-            self.reasons.push(reason);
-        }
-    }
-
-    /// The reasons as one line.
-    pub fn message(&self) -> String {
-        self.reasons.join("; ")
     }
 }
 
@@ -476,7 +448,7 @@ fn check_text(bytes: &[u8], number: u32) -> Result<(), Flaw> {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        // Deeper than this, what is given back would be over the 100 messages that protobuf readers
+        // Deeper than this, exports would exceed the 100 messages that protobuf readers
         // follow: three for each key-value list.
         Self { max_span_bytes: 8 << 20, max_resource_bytes: 1 << 20, max_nesting: 32 }
     }

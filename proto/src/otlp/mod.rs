@@ -11,18 +11,20 @@ mod json_in;
 mod json_out;
 mod plain;
 mod raw;
+mod rejections;
 mod view;
 pub mod wire;
 
 pub use attribute::{AnyValue, Attributes, KeyValueView};
-pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, Rejections, decode_request};
+pub use decode::{DecodeError, DecodeLimits, Decoded, DecodedSpan, decode_request};
 pub use head::SpanHead;
-pub use json_in::{JsonError, request_from_json};
+pub use json_in::{JsonError, decode_json_request};
 pub use json_out::{
     write_any_value, write_attributes, write_event, write_link, write_request_json, write_resource_entry,
     write_string,
 };
 pub use raw::{RawValue, SpanKey, raw_attribute};
+pub use rejections::Rejections;
 pub use view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanKind, SpanView, StatusCode};
 
 /// One resource, scope and span together: the unit that goes in and comes out unchanged.

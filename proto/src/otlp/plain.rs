@@ -36,7 +36,7 @@ pub(super) fn plain_attributes(bytes: &[u8]) -> usize {
 /// Attributes that are checked together. More would be looked at again and again where many are no ASCII.
 const RUN: usize = 32;
 
-/// The length of an attribute of a span with a text, if it is written as nearly all are, whatever its letters.
+/// The length of an attribute of a span with a text, if it is written as nearly all are; its letters are not looked at.
 #[inline]
 fn text_attribute(bytes: &[u8]) -> Option<usize> {
     let [0x4a, length @ 0..0x80, rest @ ..] = bytes else { return None };

@@ -42,8 +42,8 @@ pub enum StatusCode {
 #[derive(Debug, Clone, Copy)]
 pub struct SpanView<'a> {
     bytes: &'a [u8],
-    /// What of the message has all of field 9, of 11, and of 13: most spans have no events and no links,
-    /// and nobody has to look for them again.
+    /// The parts of the message with all of field 9, of 11, and of 13: most spans have no events and no links,
+    /// and these parts spare a second walk.
     attributes: Stretch,
     events: Stretch,
     links: Stretch,

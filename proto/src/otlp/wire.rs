@@ -1,10 +1,10 @@
 //! The protobuf wire format: tags, varints, lengths. Knows nothing of messages or their fields.
 
-/// What is wrong with the bytes, and where (an offset into the slice that was read first).
+/// An error of the bytes, and its offset in the slice that was read first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct WireError {
-    /// What is wrong.
+    /// The error.
     pub kind: WireErrorKind,
     /// Where it was noticed.
     pub offset: usize,
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         &self.bytes[self.at..]
     }
 
-    /// Passes over fields that somebody else has looked at.
+    /// Steps over fields that the caller has read itself.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.at = self.bytes.len().min(self.at + bytes);
     }
@@ -266,6 +266,12 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Bytes that a varint takes.
+#[inline]
+pub(super) fn varint_length(value: u64) -> usize {
+    (70 - (value | 1).leading_zeros() as usize) / 7
+}
+
 /// Appends a length-delimited field.
 pub fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_varint(out, u64::from(number) << 3 | 2);
@@ -289,6 +295,45 @@ pub fn put_fixed64(out: &mut Vec<u8>, number: u32, value: u64) {
 pub fn put_fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
     put_varint(out, u64::from(number) << 3 | 5);
     out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Begins a message within another, whose length is not known yet; returns what [`close_message`] needs.
+pub(super) fn open_message(out: &mut Vec<u8>, number: u32) -> usize {
+    put_varint(out, u64::from(number) << 3 | 2);
+    // Most are shorter than 128 bytes.
+    out.push(0);
+    out.len()
+}
+
+/// Ends a message that began there.
+#[inline]
+pub(super) fn close_message(out: &mut Vec<u8>, begin: usize) {
+    let length = out.len() - begin;
+    if length < 0x80 {
+        out[begin - 1] = length as u8;
+        return;
+    }
+    let mut prefix = Vec::with_capacity(10);
+    put_varint(&mut prefix, length as u64);
+    out.splice(begin - 1..begin, prefix);
+}
+
+/// Puts the fields of the message that begins there in the order of their numbers; those of one number stay as
+/// they are. Bytes that are no message stay as they are, too.
+pub(super) fn sort_fields(out: &mut [u8], begin: usize) {
+    let message = &mut out[begin..];
+    let mut fields = Vec::new();
+    let mut reader = Reader::new(message);
+    while let Ok(Some(field)) = reader.next_field() {
+        fields.push((field.number, field.begin..field.end));
+    }
+    if fields.last().is_none_or(|(_, range)| range.end != message.len()) {
+        return;
+    }
+    fields.sort_by_key(|(number, _)| *number);
+    let mut sorted = Vec::with_capacity(message.len());
+    fields.iter().for_each(|(_, range)| sorted.extend_from_slice(&message[range.clone()]));
+    message.copy_from_slice(&sorted);
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message as _;
+use serde_json::{Value as Json, json};
 use spandrel_tests::grpc::Grpc;
 use spandrel_tests::http::{self, Body, Connection, JSON, PROTOBUF, Reply, post_traces, request as ask};
 use spandrel_tests::otlp::{attribute, hex, now, request, span, span_id, spans_by_id, text, trace_id};
@@ -93,6 +96,10 @@ fn rich_span() -> Span {
     }];
     rich.trace_state = "x=y".to_owned();
     rich
+}
+
+fn json_of(request: &ExportTraceServiceRequest) -> Json {
+    serde_json::to_value(request).unwrap()
 }
 
 /// An error that a sender can act on: protobuf's Status for protobuf, the same in JSON for JSON.
@@ -285,6 +292,90 @@ fn ids_that_are_none_are_refused_one_by_one() {
         let reply = api.get(&format!("traces/{path}"));
         assert!([400, 404].contains(&reply.status), "{path}: {}", reply.text());
         reply.problem();
+    }
+    target.is_well();
+}
+
+/// JSON, whose flaws cost no more than those of protobuf do.
+#[test]
+fn a_flaw_in_json_costs_that_span() {
+    let mut target = Target::start();
+    let otlp = target.server.otlp_http();
+    let mut api = target.server.api();
+    let nested = (0..40).fold(json!({}), |value, _| json!({ "arrayValue": { "values": [value] } }));
+    for (member, value) in [
+        ("traceId", json!("5b8efff798038103d269b633813fc60")),
+        ("traceId", json!("abc")),
+        ("spanId", json!("these are no hex")),
+        ("spanId", json!(7)),
+        ("name", json!(["x"])),
+        ("kind", json!("a server")),
+        ("startTimeUnixNano", json!(1.5)),
+        ("endTimeUnixNano", json!("18446744073709551616")),
+        ("droppedEventsCount", json!(-1)),
+        ("status", json!("ok")),
+        ("events", json!({})),
+        ("attributes", json!([{ "key": "k", "value": nested }])),
+    ] {
+        let kept = [rich_span(), rich_span()];
+        let mut body = json_of(&request("flaws", vec![kept[0].clone(), rich_span(), kept[1].clone()]));
+        body["resourceSpans"][0]["scopeSpans"][0]["spans"][1][member] = value;
+        let reply = ask(otlp, "POST", "/v1/traces", JSON, Body::Sized(body.to_string().as_bytes()));
+        assert_eq!(reply.status, 200, "{member}: {}", reply.text());
+        let answer: Json = serde_json::from_slice(&reply.body).unwrap();
+        let partial = &answer["partialSuccess"];
+        assert_eq!(partial["rejectedSpans"], "1", "{member}: {answer}");
+        let place = format!("resourceSpans[0].scopeSpans[0].spans[1].{member}");
+        assert!(partial["errorMessage"].as_str().unwrap().starts_with(&place), "{member}: {answer}");
+        for span in kept {
+            assert_eq!(spans_by_id(&api.otlp(&hex(&span.trace_id)).expect("a kept trace")), [span]);
+        }
+    }
+    target.is_well();
+}
+
+/// What JavaScript writes of a text that it cuts by UTF-16 units, in every kind of string.
+#[test]
+fn texts_cut_inside_an_emoji_are_kept() {
+    let mut target = Target::start();
+    let mut cut = span(&trace_id(), "party CUT");
+    cut.attributes = vec![text("key CUT", "value CUT")];
+    cut.trace_state = "CUT".to_owned();
+    let mut sent = request("service CUT", vec![cut]);
+    sent.resource_spans[0].schema_url = "CUT".to_owned();
+    let body = json_of(&sent).to_string();
+    let reply = ask(
+        target.server.otlp_http(),
+        "POST",
+        "/v1/traces",
+        JSON,
+        Body::Sized(body.replace("CUT", "\\ud83c").as_bytes()),
+    );
+    assert_eq!((reply.status, reply.text().as_str()), (200, "{}"));
+    let kept: ExportTraceServiceRequest = serde_json::from_str(&body.replace("CUT", "\u{fffd}")).unwrap();
+    let mut api = target.server.api();
+    let span = &kept.resource_spans[0].scope_spans[0].spans[0];
+    assert_eq!(spans_by_id(&api.otlp(&hex(&span.trace_id)).unwrap()), [span.clone()]);
+    let found = api.search("{ name = \"party \u{fffd}\" && resource.service.name = \"service \u{fffd}\" }");
+    assert_eq!(found.len(), 1);
+    target.is_well();
+}
+
+#[test]
+fn numbers_with_an_exponent_are_whole_numbers() {
+    let mut target = Target::start();
+    for number in ["1.795988707752e18", "1.795988707752E+18", "\"1795988707752e6\""] {
+        let sent = span(&trace_id(), "exponent");
+        let mut body = json_of(&request("numbers", vec![sent.clone()]));
+        let written = &mut body["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+        written["startTimeUnixNano"] = json!("START");
+        written["droppedEventsCount"] = json!("COUNT");
+        let body = body.to_string().replace("\"START\"", number).replace("\"COUNT\"", "0.5e1");
+        let reply = ask(target.server.otlp_http(), "POST", "/v1/traces", JSON, Body::Sized(body.as_bytes()));
+        assert_eq!((reply.status, reply.text().as_str()), (200, "{}"), "{number}");
+        let kept = Span { start_time_unix_nano: 1_795_988_707_752_000_000, dropped_events_count: 5, ..sent };
+        let stored = target.server.api().otlp(&hex(&kept.trace_id)).unwrap();
+        assert_eq!(spans_by_id(&stored), [kept], "{number}");
     }
     target.is_well();
 }

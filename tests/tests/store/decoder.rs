@@ -4,9 +4,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message;
-use spandrel_proto::otlp::request_from_json;
 use spandrel_tests::arbitrary::{cases, requests};
 use spandrel_tests::decoder::check;
+use spandrel_tests::json_oracle::{check_round_trip, check_text};
 
 /// One way to break a body.
 #[derive(Debug, Clone)]
@@ -62,9 +62,22 @@ proptest! {
     }
 
     #[test]
+    fn json_says_what_protobuf_says(request in requests()) {
+        check_round_trip(request);
+    }
+
+    /// Whatever is left of it is judged, and what is kept is sound.
+    #[test]
+    fn broken_json_is_judged(request in requests(), damage in vec(damage(), 1..4)) {
+        let mut text = serde_json::to_vec(&request).unwrap();
+        damage.iter().for_each(|damage| damage.apply(&mut text));
+        check_text(&text);
+    }
+
+    #[test]
     fn foreign_bytes_are_refused_not_followed(body in vec(any::<u8>(), 0..100)) {
         check(&body);
-        let _ = request_from_json(&body);
+        check_text(&body);
     }
 }
 

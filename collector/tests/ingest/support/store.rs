@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use parking_lot::{Condvar, Mutex};
+use prost::Message as _;
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
@@ -35,6 +38,8 @@ pub struct Batch {
     pub tenant: TenantId,
     /// Bodies of the requests, in order.
     pub bodies: Vec<Bytes>,
+    /// The spans of each, put together again.
+    pub requests: Vec<ExportTraceServiceRequest>,
     pub spans: usize,
 }
 
@@ -71,10 +76,31 @@ impl FakeStore {
         self.state.lock().batches.iter().map(|batch| batch.spans).sum()
     }
 
+    /// The requests of everything stored: each span with its resource and scope, neighbours joined.
+    pub fn requests(&self) -> Vec<ExportTraceServiceRequest> {
+        self.state.lock().batches.iter().flat_map(|batch| batch.requests.clone()).collect()
+    }
+
     /// The bodies of everything stored.
     pub fn bodies(&self) -> Vec<Bytes> {
         self.state.lock().batches.iter().flat_map(|batch| batch.bodies.clone()).collect()
     }
+}
+
+fn put_together(decoded: &Decoded) -> ExportTraceServiceRequest {
+    let mut request = ExportTraceServiceRequest::default();
+    let mut open = None;
+    for span in &decoded.spans {
+        if open != Some((span.resource, span.scope)) {
+            let mut resource = ResourceSpans::decode(&*decoded.resources[span.resource as usize]).unwrap();
+            resource.scope_spans = vec![ScopeSpans::decode(&*decoded.scopes[span.scope as usize]).unwrap()];
+            request.resource_spans.push(resource);
+            open = Some((span.resource, span.scope));
+        }
+        let scope = request.resource_spans.last_mut().unwrap().scope_spans.last_mut().unwrap();
+        scope.spans.push(Span::decode(&decoded.body[span.at.clone()]).unwrap());
+    }
+    request
 }
 
 impl TraceStore for FakeStore {
@@ -92,6 +118,7 @@ impl TraceStore for FakeStore {
         state.batches.push(Batch {
             tenant: tenant.clone(),
             bodies: requests.iter().map(|request| request.body.clone()).collect(),
+            requests: requests.iter().map(put_together).collect(),
             spans: requests.iter().map(|request| request.spans.len()).sum(),
         });
         Ok(())

@@ -1,11 +1,11 @@
 //! The collector's own metrics, looked up once.
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::refusal::Refusal;
 
 /// Handles to every metric of this crate; the crate's documentation lists them.
-pub(crate) struct Meters {
+pub(crate) struct IngestMetrics {
     grpc_spans: Counter,
     http_protobuf_spans: Counter,
     http_json_spans: Counter,
@@ -27,9 +27,9 @@ pub(crate) enum Route {
     HttpJson,
 }
 
-// === impl Meters ===
+// === impl IngestMetrics ===
 
-impl Meters {
+impl IngestMetrics {
     pub(crate) fn new() -> Self {
         let spans = |transport: &'static str, format: &'static str| counter!("spandrel_ingest_spans_total", "transport" => transport, "format" => format);
         let refused =
@@ -61,7 +61,7 @@ impl Meters {
 
     /// A request refused as a whole.
     pub(crate) fn refused(&self, refusal: &Refusal) {
-        let reason = refusal.verdict().reason;
+        let reason = refusal.mapping().reason;
         if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {
             counter.increment(1);
         }

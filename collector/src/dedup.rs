@@ -1,4 +1,4 @@
-//! Recognises a request that was sent before, so that resending does not store twice.
+//! Recognises requests that were sent before, so that resending does not store twice.
 //!
 //! An exporter that never saw its answer sends the same bytes again. For a while the outcome of
 //! each stored request is remembered by the hash of its bytes; while the first is still under way
@@ -12,6 +12,7 @@ use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 use spandrel_proto::TenantId;
 use tokio::sync::oneshot;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use crate::refusal::Refusal;
 
@@ -23,7 +24,7 @@ pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub(crate) type Outcome = Result<(), Refusal>;
 
 /// Remembers requests for a time and up to a number.
-pub(crate) struct Resends {
+pub(crate) struct RequestDedup {
     requests: DashMap<Key, State>,
     /// Settled requests, the oldest first.
     order: Mutex<VecDeque<(Instant, Key)>>,
@@ -32,14 +33,22 @@ pub(crate) struct Resends {
     clock: Clock,
 }
 
+/// What a request is recognised by: a hash of its bytes, after decompression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fingerprint(u128);
+
+/// Makes the fingerprint of bytes that come in pieces.
+#[derive(Default)]
+pub(crate) struct Fingerprinter(Xxh3Default);
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     tenant: TenantId,
-    body: u128,
+    body: Fingerprint,
 }
 
 enum State {
-    /// Under way, with those who wait for it besides the first.
+    /// Under way, with the resends that wait for its outcome.
     Pending(Vec<oneshot::Sender<Outcome>>),
     Stored {
         at: Instant,
@@ -47,7 +56,7 @@ enum State {
 }
 
 /// Whether a request has to be stored.
-pub(crate) enum Sighting {
+pub(crate) enum Lookup {
     /// It has; the ticket wants to know how it ends.
     First(Ticket),
     /// It is stored.
@@ -58,13 +67,31 @@ pub(crate) enum Sighting {
 
 /// Stands for the first of equal requests.
 pub(crate) struct Ticket {
-    resends: Arc<Resends>,
+    dedup: Arc<RequestDedup>,
     key: Option<Key>,
 }
 
-// === impl Resends ===
+// === impl Fingerprint ===
 
-impl Resends {
+impl Fingerprint {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
+}
+
+impl Fingerprinter {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub(crate) fn finish(&self) -> Fingerprint {
+        Fingerprint(self.0.digest128())
+    }
+}
+
+// === impl RequestDedup ===
+
+impl RequestDedup {
     /// `None` when the window is zero: nothing is recognised then.
     pub(crate) fn new(window: Duration, max_entries: usize, clock: Clock) -> Option<Arc<Self>> {
         if window.is_zero() || max_entries == 0 {
@@ -75,24 +102,24 @@ impl Resends {
     }
 
     /// Looks a request up, and notes it as under way when it is new.
-    pub(crate) fn sight(self: &Arc<Self>, tenant: &TenantId, body: &[u8]) -> Sighting {
-        let key = Key { tenant: tenant.clone(), body: xxhash_rust::xxh3::xxh3_128(body) };
+    pub(crate) fn check(self: &Arc<Self>, tenant: &TenantId, body: Fingerprint) -> Lookup {
+        let key = Key { tenant: tenant.clone(), body };
         match self.requests.entry(key) {
             Entry::Vacant(entry) => {
                 let key = entry.key().clone();
                 entry.insert(State::Pending(Vec::new()));
-                Sighting::First(Ticket { resends: self.clone(), key: Some(key) })
+                Lookup::First(Ticket { dedup: self.clone(), key: Some(key) })
             }
             Entry::Occupied(mut entry) => match entry.get_mut() {
                 State::Pending(waiting) => {
                     let (sender, receiver) = oneshot::channel();
                     waiting.push(sender);
-                    Sighting::Pending(receiver)
+                    Lookup::Pending(receiver)
                 }
-                State::Stored { at } if self.is_recent(*at, (self.clock)()) => Sighting::Stored,
+                State::Stored { at } if self.is_recent(*at, (self.clock)()) => Lookup::Stored,
                 expired => {
                     *expired = State::Pending(Vec::new());
-                    Sighting::First(Ticket { resends: self.clone(), key: Some(entry.key().clone()) })
+                    Lookup::First(Ticket { dedup: self.clone(), key: Some(entry.key().clone()) })
                 }
             },
         }
@@ -110,7 +137,7 @@ impl Resends {
         };
         if let Some(State::Pending(waiting)) = before {
             for sender in waiting {
-                // Who went away does not need the answer.
+                // A sender that went away needs no answer.
                 let _ = sender.send(outcome.clone());
             }
         }
@@ -136,10 +163,10 @@ impl Resends {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Tells those who wait, and remembers a success.
+    /// Answers the requests that wait for the same outcome, and remembers a success.
     pub(crate) fn settle(mut self, outcome: &Outcome) {
         if let Some(key) = self.key.take() {
-            self.resends.settle(key, outcome);
+            self.dedup.settle(key, outcome);
         }
     }
 }
@@ -147,7 +174,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(key) = self.key.take() {
-            self.resends.settle(key, &Err(Refusal::Broken));
+            self.dedup.settle(key, &Err(Refusal::Broken));
         }
     }
 }
@@ -159,7 +186,7 @@ mod tests {
     use super::*;
 
     struct Fixture {
-        resends: Arc<Resends>,
+        dedup: Arc<RequestDedup>,
         seconds: Arc<AtomicU64>,
         tenant: TenantId,
     }
@@ -169,29 +196,29 @@ mod tests {
             let seconds = Arc::new(AtomicU64::new(0));
             let (start, now) = (Instant::now(), seconds.clone());
             let clock: Clock = Arc::new(move || start + Duration::from_secs(now.load(Ordering::Relaxed)));
-            let resends = Resends::new(Duration::from_secs(window), max_entries, clock).unwrap();
-            Self { resends, seconds, tenant: TenantId::default() }
+            let dedup = RequestDedup::new(Duration::from_secs(window), max_entries, clock).unwrap();
+            Self { dedup, seconds, tenant: TenantId::default() }
         }
 
-        fn sight(&self, body: &str) -> Sighting {
-            self.resends.sight(&self.tenant, body.as_bytes())
+        fn check(&self, body: &str) -> Lookup {
+            self.dedup.check(&self.tenant, Fingerprint::of(body.as_bytes()))
         }
 
         fn store(&self, body: &str) {
-            match self.sight(body) {
-                Sighting::First(ticket) => ticket.settle(&Ok(())),
+            match self.check(body) {
+                Lookup::First(ticket) => ticket.settle(&Ok(())),
                 _ => panic!("{body} was seen before"),
             }
         }
 
         fn is_known(&self, body: &str) -> bool {
-            match self.sight(body) {
-                Sighting::Stored => true,
-                Sighting::First(ticket) => {
+            match self.check(body) {
+                Lookup::Stored => true,
+                Lookup::First(ticket) => {
                     ticket.settle(&Err(Refusal::Draining));
                     false
                 }
-                Sighting::Pending(_) => panic!("{body} is under way"),
+                Lookup::Pending(_) => panic!("{body} is under way"),
             }
         }
     }
@@ -217,7 +244,7 @@ mod tests {
         assert!(["b", "c", "d"].iter().all(|body| fixture.is_known(body)));
         fixture.seconds.store(60, Ordering::Relaxed);
         fixture.store("e");
-        assert_eq!((fixture.resends.requests.len(), fixture.resends.order.lock().len()), (1, 1));
+        assert_eq!((fixture.dedup.requests.len(), fixture.dedup.order.lock().len()), (1, 1));
     }
 
     #[test]
@@ -236,15 +263,15 @@ mod tests {
         let fixture = Fixture::new(10, 100);
         fixture.store("a");
         let other = TenantId::new("other").unwrap();
-        assert!(matches!(fixture.resends.sight(&other, b"a"), Sighting::First(_)));
+        assert!(matches!(fixture.dedup.check(&other, Fingerprint::of(b"a")), Lookup::First(_)));
     }
 
     #[test]
     fn a_resend_waits_for_the_first() {
         let fixture = Fixture::new(10, 100);
         for outcome in [Ok(()), Err(Refusal::Draining)] {
-            let Sighting::First(first) = fixture.sight("x") else { panic!("seen before") };
-            let Sighting::Pending(mut second) = fixture.sight("x") else { panic!("not under way") };
+            let Lookup::First(first) = fixture.check("x") else { panic!("seen before") };
+            let Lookup::Pending(mut second) = fixture.check("x") else { panic!("not under way") };
             assert!(second.try_recv().is_err());
             first.settle(&outcome);
             assert_eq!(format!("{:?}", second.try_recv().unwrap()), format!("{outcome:?}"));
@@ -256,8 +283,8 @@ mod tests {
     #[test]
     fn a_lost_ticket_lets_nobody_wait() {
         let fixture = Fixture::new(10, 100);
-        let Sighting::First(first) = fixture.sight("x") else { panic!("seen before") };
-        let Sighting::Pending(mut second) = fixture.sight("x") else { panic!("not under way") };
+        let Lookup::First(first) = fixture.check("x") else { panic!("seen before") };
+        let Lookup::Pending(mut second) = fixture.check("x") else { panic!("not under way") };
         drop(first);
         assert!(matches!(second.try_recv(), Ok(Err(Refusal::Broken))));
         assert!(!fixture.is_known("x"));

@@ -1,40 +1,42 @@
-//! Decompression that stops at a limit: a bomb costs what the limit allows, whatever it claims.
+//! Decompression that stops at a limit: a decompression bomb costs what the limit allows.
 
 use std::io::{self, BufRead as _, Read};
 
-use axum::http::HeaderMap;
 use bytes::buf::Reader;
 use bytes::{Buf as _, Bytes};
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use crate::budget::Reservation;
+use crate::encoding::Encoding;
 use crate::refusal::Refusal;
 
-/// For `Accept-Encoding` and `grpc-accept-encoding`.
-pub(crate) const SUPPORTED: &str = "gzip, zstd, deflate, identity";
-
-/// What a body is compressed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Identity,
-    Gzip,
-    Zstd,
-    /// The zlib format, which is what HTTP and gRPC mean by the word.
-    Deflate,
-}
-
-/// A decompression under way.
-pub(crate) struct Inflater {
+/// Reads the bytes of a body as they were before they were compressed.
+pub(crate) struct Decompress {
     source: Source,
-    out: Vec<u8>,
-    max: usize,
     encoding: Encoding,
+    /// Bytes read.
+    passed: usize,
+    max: usize,
 }
 
 enum Source {
+    Identity(Reader<Bytes>),
     Gzip(MultiGzDecoder<Reader<Bytes>>),
     Zstd(zstd::stream::read::Decoder<'static, Reader<Bytes>>),
     Deflate(ZlibDecoder<Reader<Bytes>>),
+}
+
+/// A body of which all decompressed bytes are kept.
+pub(crate) struct Decompressed {
+    body: Decompress,
+    out: Vec<u8>,
+}
+
+/// How far a decompression got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Paused,
+    Finished,
 }
 
 /// 8 MiB, the window that RFC 9659 allows on the web; a frame could ask for gigabytes.
@@ -42,44 +44,13 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Read at a time, between looks at the limits.
 const CHUNK: usize = 128 << 10;
 
-// === impl Encoding ===
+// === impl Decompress ===
 
-impl Encoding {
-    /// From a header such as `Content-Encoding`.
-    pub(crate) fn from_headers(headers: &HeaderMap, name: &'static str) -> Result<Self, Refusal> {
-        let mut values = headers.get_all(name).iter();
-        let Some(value) = values.next() else { return Ok(Self::Identity) };
-        let text = String::from_utf8_lossy(value.as_bytes());
-        if values.next().is_some() {
-            return Err(Refusal::Encoding(format!("{text}, and another")));
-        }
-        match text.trim().to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(Self::Identity),
-            "gzip" | "x-gzip" => Ok(Self::Gzip),
-            "zstd" => Ok(Self::Zstd),
-            "deflate" => Ok(Self::Deflate),
-            _ => Err(Refusal::Encoding(text.into_owned())),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Deflate => "deflate",
-        }
-    }
-}
-
-// === impl Inflater ===
-
-impl Inflater {
-    /// `None` when there is nothing to inflate.
-    pub(crate) fn new(body: &Bytes, encoding: Encoding, max: usize) -> Result<Option<Self>, Refusal> {
-        let reader = body.clone().reader();
+impl Decompress {
+    pub(crate) fn new(body: Bytes, encoding: Encoding, max: usize) -> Result<Self, Refusal> {
+        let reader = body.reader();
         let source = match encoding {
-            Encoding::Identity => return Ok(None),
+            Encoding::Identity => Source::Identity(reader),
             Encoding::Gzip => Source::Gzip(MultiGzDecoder::new(reader)),
             Encoding::Deflate => Source::Deflate(ZlibDecoder::new(reader)),
             Encoding::Zstd => {
@@ -90,36 +61,30 @@ impl Inflater {
                 Source::Zstd(decoder.map_err(|error| broken(encoding, 0, &error))?)
             }
         };
-        // Usual bodies shrink to a fifth or less; what is claimed in the body is not believed.
-        let out = Vec::with_capacity((body.len() * 4).min(CHUNK));
-        Ok(Some(Self { source, out, max, encoding }))
+        Ok(Self { source, encoding, passed: 0, max })
     }
 
-    /// Goes on until about `pause` bytes are there or all of them: then it says `true`.
-    pub(crate) fn run(&mut self, pause: usize, held: &mut Reservation) -> Result<bool, Refusal> {
-        while self.out.len() < pause {
-            let before = self.out.len();
-            let read = match &mut self.source {
-                Source::Gzip(source) => read_chunk(source, &mut self.out),
-                Source::Zstd(source) => read_chunk(source, &mut self.out),
-                Source::Deflate(source) => read_chunk(source, &mut self.out),
-            };
-            let at = self.out.len();
-            let whole = read.map_err(|error| broken(self.encoding, at, &error))?;
-            if at > self.max {
-                return Err(Refusal::TooLarge { limit: "max_decompressed_bytes", max: self.max });
-            }
-            held.grow(at - before)?;
-            if whole {
-                return self.check_end().map(|()| true);
-            }
+    /// Bytes read so far.
+    pub(crate) fn passed(&self) -> usize {
+        self.passed
+    }
+
+    fn read_checked(&mut self, buffer: &mut [u8]) -> Result<usize, Refusal> {
+        let read = match &mut self.source {
+            Source::Identity(source) => source.read(buffer),
+            Source::Gzip(source) => source.read(buffer),
+            Source::Zstd(source) => source.read(buffer),
+            Source::Deflate(source) => source.read(buffer),
+        };
+        let read = read.map_err(|error| broken(self.encoding, self.passed, &error))?;
+        self.passed += read;
+        if self.passed > self.max {
+            return Err(Refusal::TooLarge { limit: "max_decompressed_bytes", max: self.max });
         }
-        Ok(false)
-    }
-
-    /// What came out.
-    pub(crate) fn finish(self) -> Bytes {
-        self.out.into()
+        if read == 0 && !buffer.is_empty() {
+            self.check_end()?;
+        }
+        Ok(read)
     }
 
     /// The other decoders look for more frames themselves.
@@ -132,10 +97,45 @@ impl Inflater {
     }
 }
 
-/// Whether that was all.
-fn read_chunk(source: &mut impl Read, out: &mut Vec<u8>) -> io::Result<bool> {
-    let read = source.take(CHUNK as u64).read_to_end(out)?;
-    Ok(read < CHUNK)
+impl Read for Decompress {
+    /// An error is a [`Refusal`]: [`refusal_of`] gets it back.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_checked(buffer).map_err(io::Error::other)
+    }
+}
+
+// === impl Decompressed ===
+
+impl Decompressed {
+    /// Nothing is decompressed yet.
+    pub(crate) fn new(body: &Bytes, encoding: Encoding, max: usize) -> Result<Self, Refusal> {
+        // Usual bodies shrink to a fifth or less. The size that a body claims is not trusted.
+        let out = Vec::with_capacity((body.len() * 4).min(CHUNK));
+        Ok(Self { body: Decompress::new(body.clone(), encoding, max)?, out })
+    }
+
+    /// Goes on until about `pause` bytes are there, or all of them.
+    pub(crate) fn run(&mut self, pause: usize, held: &mut Reservation) -> Result<Progress, Refusal> {
+        while self.out.len() < pause {
+            let chunk = self.body.by_ref().take(CHUNK as u64).read_to_end(&mut self.out);
+            let read = chunk.map_err(refusal_of)?;
+            held.grow(read)?;
+            if read < CHUNK {
+                return Ok(Progress::Finished);
+            }
+        }
+        Ok(Progress::Paused)
+    }
+
+    /// What came out.
+    pub(crate) fn finish(self) -> Bytes {
+        self.out.into()
+    }
+}
+
+/// Why reading a body failed.
+pub(crate) fn refusal_of(error: io::Error) -> Refusal {
+    error.downcast().unwrap_or_else(|error| Refusal::BrokenOff(error.to_string()))
 }
 
 fn broken(encoding: Encoding, at: usize, error: &io::Error) -> Refusal {
@@ -169,11 +169,11 @@ mod tests {
         .into()
     }
 
-    fn inflate(body: &Bytes, encoding: Encoding, max: usize) -> Result<Bytes, Refusal> {
+    fn decompress(body: &Bytes, encoding: Encoding, max: usize) -> Result<Bytes, Refusal> {
         let mut held = Budget::new(1 << 30).reserve();
-        let mut inflater = Inflater::new(body, encoding, max)?.unwrap();
-        while !inflater.run(inflater.out.len() + 1, &mut held)? {}
-        Ok(inflater.finish())
+        let mut body = Decompressed::new(body, encoding, max)?;
+        while body.run(body.out.len() + 1, &mut held)? == Progress::Paused {}
+        Ok(body.finish())
     }
 
     const ALL: [Encoding; 3] = [Encoding::Gzip, Encoding::Zstd, Encoding::Deflate];
@@ -184,7 +184,7 @@ mod tests {
             for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
                 let data: Vec<u8> = (0..length).map(|i| (i * i % 251) as u8).collect();
                 let body = compress(encoding, &data);
-                assert_eq!(inflate(&body, encoding, data.len()).unwrap(), data, "{encoding:?} {length}");
+                assert_eq!(decompress(&body, encoding, data.len()).unwrap(), data, "{encoding:?} {length}");
             }
         }
     }
@@ -194,10 +194,10 @@ mod tests {
         for encoding in ALL {
             let bomb = compress(encoding, &vec![0; 64 << 20]);
             let mut held = Budget::new(1 << 30).reserve();
-            let mut inflater = Inflater::new(&bomb, encoding, 1 << 20).unwrap().unwrap();
-            let refusal = inflater.run(usize::MAX, &mut held).unwrap_err();
+            let mut body = Decompressed::new(&bomb, encoding, 1 << 20).unwrap();
+            let refusal = body.run(usize::MAX, &mut held).unwrap_err();
             assert!(matches!(refusal, Refusal::TooLarge { limit: "max_decompressed_bytes", .. }));
-            assert!(inflater.out.len() <= (1 << 20) + CHUNK);
+            assert!(body.out.len() <= (1 << 20) + CHUNK);
         }
     }
 
@@ -205,9 +205,8 @@ mod tests {
     fn stops_when_memory_is_short() {
         for encoding in ALL {
             let mut held = Budget::new(1000).reserve();
-            let mut inflater =
-                Inflater::new(&compress(encoding, &[7; 5000]), encoding, 1 << 20).unwrap().unwrap();
-            assert!(matches!(inflater.run(usize::MAX, &mut held), Err(Refusal::Busy { .. })));
+            let mut body = Decompressed::new(&compress(encoding, &[7; 5000]), encoding, 1 << 20).unwrap();
+            assert!(matches!(body.run(usize::MAX, &mut held), Err(Refusal::Busy { .. })));
         }
     }
 
@@ -220,7 +219,7 @@ mod tests {
             let mut followed = whole.to_vec();
             followed.extend(b"more");
             for body in [whole.slice(..whole.len() - 3), flipped.into(), Bytes::new(), followed.into()] {
-                let refusal = inflate(&body, encoding, 1 << 20).unwrap_err();
+                let refusal = decompress(&body, encoding, 1 << 20).unwrap_err();
                 assert!(
                     matches!(&refusal, Refusal::Malformed(why) if why.contains(encoding.name())),
                     "{refusal}"
@@ -235,6 +234,6 @@ mod tests {
         encoder.window_log(27).unwrap();
         encoder.write_all(&[0; 1000]).unwrap();
         let body = encoder.finish().unwrap().into();
-        assert!(matches!(inflate(&body, Encoding::Zstd, 1 << 20), Err(Refusal::Malformed(_))));
+        assert!(matches!(decompress(&body, Encoding::Zstd, 1 << 20), Err(Refusal::Malformed(_))));
     }
 }

@@ -1,0 +1,248 @@
+//! Decodes OTLP/JSON requests as a stream: span by span into the protobuf form that a binary request has, without
+//! a tree of values in between. Memory holds the decoded spans and the current one.
+//!
+//! The mapping is protobuf's JSON mapping with OTLP's exceptions: IDs are hex, enums are numbers (names are
+//! understood too), field names are lowerCamelCase (the original snake_case is understood too), 64-bit
+//! integers come as strings or numbers, unknown members are ignored, null means "not sent". Members stand in
+//! any order. A member given twice is an error, because JSON readers disagree on which of the two counts.
+//!
+//! A flaw of a span refuses that span, a flaw of a resource or scope the spans below it. Both are reported with
+//! their place, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`. Text that is not JSON, or not a request,
+//! is refused as a whole.
+
+mod encoder;
+mod number;
+mod place;
+mod plain;
+mod scanner;
+mod schema;
+mod text;
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use self::encoder::{Bound, Encoder, Members};
+use self::place::Step;
+use self::scanner::{Fault, Progress, Scanner};
+use self::schema::{Kind, Message, REQUEST, RESOURCE_SPANS, SCOPE_SPANS, SPAN};
+use super::decode::{DecodeLimits, Decoded, DecodedSpan};
+use super::raw::SpanKey;
+use super::rejections::Rejections;
+use super::wire::sort_fields;
+use crate::{SpanId, TraceId, UnixNanos};
+
+/// Why a JSON request as a whole is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// It is none. The message says where and why.
+    #[error("not an OTLP/JSON request: {0}")]
+    Malformed(String),
+    /// It could not be read to its end.
+    #[error("the request could not be read: {0}")]
+    Read(#[source] io::Error),
+}
+
+/// Decodes a request while it is read.
+///
+/// The `body` of the result is no message of its own: it holds the messages that resources, scopes and spans
+/// point to, and is never longer than the text.
+pub fn decode_json_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result<Decoded, JsonError> {
+    let mut decoder = Decoder {
+        encoder: Encoder::new(Scanner::new(text), limits.max_nesting),
+        limits,
+        body: Vec::new(),
+        resources: Vec::new(),
+        scopes: Vec::new(),
+        spans: Vec::new(),
+        rejected: Rejections::default(),
+    };
+    match decoder.request() {
+        Ok(None) => decoder.finish(),
+        Ok(Some(flaw)) => Err(JsonError::Malformed(flaw)),
+        Err(Fault::Syntax(why)) => Err(JsonError::Malformed(format!("{}: {why}", decoder.encoder.place))),
+        Err(Fault::Read(error)) => Err(JsonError::Read(error)),
+    }
+}
+
+struct Decoder<'s> {
+    encoder: Encoder<'s>,
+    limits: &'s DecodeLimits,
+    /// Messages, one behind the other; where they lie is listed below.
+    body: Vec<u8>,
+    resources: Vec<Range<usize>>,
+    scopes: Vec<Range<usize>>,
+    spans: Vec<DecodedSpan>,
+    rejected: Rejections,
+}
+
+/// The messages that hold others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Request,
+    Resource,
+    Scope,
+}
+
+/// How much there was when a resource or scope began.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    body: usize,
+    scopes: usize,
+    spans: usize,
+}
+
+// === impl Decoder ===
+
+impl Decoder<'_> {
+    /// What refuses the request as a whole, if anything does.
+    fn request(&mut self) -> Result<Option<String>, Fault> {
+        let flaw = self.members(Level::Request, &mut Vec::new())?;
+        if flaw.is_none() && self.encoder.scanner.peek()?.is_some() {
+            return Err(self.encoder.scanner.syntax("more text follows the request"));
+        }
+        Ok(flaw)
+    }
+
+    /// Reads a resource or scope and all below it. It is listed when a span of it was kept.
+    fn container(&mut self, level: Level) -> Result<(), Fault> {
+        let mark = Mark { body: self.body.len(), scopes: self.scopes.len(), spans: self.spans.len() };
+        let mut record = Vec::new();
+        if let Some(flaw) = self.members(level, &mut record)? {
+            self.reject_since(mark, flaw);
+        } else if self.spans.len() > mark.spans {
+            let begin = self.body.len();
+            self.body.append(&mut record);
+            let list = if level == Level::Resource { &mut self.resources } else { &mut self.scopes };
+            list.push(begin..self.body.len());
+        }
+        Ok(())
+    }
+
+    /// Reads the members of a message that holds others: its own fields go to `record`, the others to the body.
+    /// Returns the first flaw that it has itself.
+    fn members(&mut self, level: Level, record: &mut Vec<u8>) -> Result<Option<String>, Fault> {
+        self.encoder.explains_flaws = level == Level::Request || self.rejected.has_room();
+        if self.encoder.scanner.peek_value()? != b'{' {
+            self.encoder.unexpected("an object")?;
+            return Ok(self.encoder.take_flaw());
+        }
+        self.encoder.scanner.open();
+        let max_bytes = self.limits.max_resource_bytes;
+        let bound = Bound { begin: 0, max_bytes, name: "max_resource_bytes" };
+        let (mut members, mut flaw) = (Members::of(level.message()), None);
+        while let Some(member) = self.encoder.next_member(&mut members)? {
+            flaw = flaw.or(self.encoder.take_flaw());
+            match member.kind {
+                Kind::Stream => self.items(level)?,
+                _ => self.encoder.field_within(record, member, bound)?,
+            }
+            self.encoder.place.leave();
+            flaw = flaw.or(self.encoder.take_flaw());
+            self.encoder.explains_flaws = level == Level::Request || self.rejected.has_room();
+        }
+        if !members.are_in_order() {
+            sort_fields(record, 0);
+        }
+        Ok(flaw.or(self.encoder.take_flaw()))
+    }
+
+    /// Reads an array of resources, scopes or spans.
+    fn items(&mut self, holder: Level) -> Result<(), Fault> {
+        if self.encoder.scanner.peek_value()? != b'[' {
+            return self.encoder.unexpected("an array");
+        }
+        self.encoder.scanner.open();
+        let (mut progress, mut index) = (Progress::default(), 0);
+        while self.encoder.scanner.next_item(&mut progress)? {
+            self.encoder.place.enter(Step::Item(index));
+            match holder {
+                Level::Request => self.container(Level::Resource)?,
+                Level::Resource => self.container(Level::Scope)?,
+                Level::Scope => self.span()?,
+            }
+            self.encoder.place.leave();
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn span(&mut self) -> Result<(), Fault> {
+        let begin = self.body.len();
+        let bound = Bound { begin, max_bytes: self.limits.max_span_bytes, name: "max_span_bytes" };
+        self.encoder.explains_flaws = self.rejected.has_room();
+        self.encoder.message_within(&mut self.body, &SPAN, bound)?;
+        // The encoder has just written these bytes, so they can be read.
+        let key = SpanKey::parse(&self.body[begin..]).unwrap_or_default();
+        self.check_identifiers(&key);
+        if let Some(flaw) = self.encoder.take_flaw() {
+            self.body.truncate(begin);
+            self.rejected.add(flaw);
+            return Ok(());
+        }
+        self.spans.push(DecodedSpan {
+            trace_id: key.trace_id,
+            span_id: key.span_id,
+            start: UnixNanos(key.start),
+            // Those that are under way are listed next.
+            resource: self.resources.len() as u32,
+            scope: self.scopes.len() as u32,
+            at: begin..self.body.len(),
+        });
+        Ok(())
+    }
+
+    fn check_identifiers(&mut self, key: &SpanKey) {
+        let missing = if key.trace_id == TraceId::default() {
+            "traceId"
+        } else if key.span_id == SpanId::default() {
+            "spanId"
+        } else {
+            return;
+        };
+        self.encoder.place.enter(Step::Member(missing));
+        self.encoder.note_flaw("is missing");
+        self.encoder.place.leave();
+    }
+
+    /// Refuses all spans that were kept since.
+    fn reject_since(&mut self, mark: Mark, flaw: String) {
+        self.rejected.add_many((self.spans.len() - mark.spans) as u64, flaw);
+        self.spans.truncate(mark.spans);
+        self.scopes.truncate(mark.scopes);
+        self.body.truncate(mark.body);
+    }
+
+    fn finish(mut self) -> Result<Decoded, JsonError> {
+        // Nothing in it could be understood as a span: it is no request in which some are bad.
+        if self.spans.is_empty() && self.rejected.count == 0 && !self.rejected.reasons.is_empty() {
+            return Err(JsonError::Malformed(self.rejected.message()));
+        }
+        self.body.shrink_to_fit();
+        let body = Bytes::from(self.body);
+        let records = |ranges: Vec<Range<usize>>| ranges.into_iter().map(|at| body.slice(at)).collect();
+        Ok(Decoded {
+            resources: records(self.resources),
+            scopes: records(self.scopes),
+            spans: self.spans,
+            rejected: self.rejected,
+            body,
+        })
+    }
+}
+
+// === impl Level ===
+
+impl Level {
+    fn message(self) -> &'static Message {
+        match self {
+            Self::Request => &REQUEST,
+            Self::Resource => &RESOURCE_SPANS,
+            Self::Scope => &SCOPE_SPANS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

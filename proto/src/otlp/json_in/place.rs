@@ -1,0 +1,42 @@
+//! Where in a request something stands, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`.
+
+use std::fmt;
+
+/// The way from the request to the value under way.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    Member(&'static str),
+    Item(usize),
+}
+
+// === impl Place ===
+
+impl Place {
+    #[inline]
+    pub(super) fn enter(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.steps.pop();
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Member(name) if at == 0 => f.write_str(name)?,
+                Step::Member(name) => write!(f, ".{name}")?,
+                Step::Item(index) => write!(f, "[{index}]")?,
+            }
+        }
+        if self.steps.is_empty() { f.write_str("body") } else { Ok(()) }
+    }
+}
