@@ -69,32 +69,32 @@ failpoints! {
     UnpinWritten,
 
     /// Traces that somebody wants deleted are listed; no deletion is noted that has the list.
-    ErasureListed,
+    DeletionListed,
     /// The deletion is noted: it goes to its end from now on. Its traces can still be found.
-    ErasureNoted,
+    DeletionNoted,
     /// They cannot be found any more; whoever asked has no answer.
-    ErasureHidden,
+    DeletionHidden,
     /// It is noted what is about to leave a window, for those who look for it in backups.
-    ErasureNamed,
+    DeletionNamed,
     /// Spans have left some blocks of a window; perhaps more follow.
-    ErasureRewritten,
+    DeletionRewritten,
     /// No block holds the spans, and nobody reads what did; their bytes are in files.
-    ErasureUnread,
+    DeletionUnread,
     /// No file holds them; the deletion is not noted as done.
-    ErasurePurged,
+    DeletionPurged,
     /// It is noted as done; the list of its traces is still there.
-    ErasureDone,
+    DeletionDone,
     /// The list is gone; the store in memory does not know that it is done.
-    ErasureForgotten,
+    DeletionForgotten,
     /// A purge has written out what the engine buffers, and nothing is moved.
     PurgeBegun,
     /// What is alive of a window has moved away from what is dead; perhaps more follow.
     PurgeMoved,
 
     /// Memory has forgotten blocks that nobody reads; their bytes are there.
-    DeletionChosen,
+    GarbageChosen,
     /// Their bytes are deleted; the space is not given back.
-    DeletionDone,
+    GarbageDeleted,
 
     /// An engine's change is staged, not written.
     CommitStaged,

@@ -28,7 +28,7 @@ fn killed() -> (tempfile::TempDir, History) {
     let folder = crash::scratch();
     let mut command = Command::new(env!("CARGO_BIN_EXE_crash_child"));
     command.arg(folder.path()).args([&WORKLOAD.seed, &WORKLOAD.senders].map(u64::to_string));
-    command.args([&OPS.to_string(), "os", Failpoint::DeletionChosen.name(), "4"]);
+    command.args([&OPS.to_string(), "os", Failpoint::GarbageChosen.name(), "4"]);
     assert!(!crash::wait_for_exit(&mut command).status.success(), "it has to be killed");
     let history = crash::read_history(folder.path());
     (folder, history)

@@ -61,8 +61,8 @@ fn passed(workload: &Workload) -> BTreeMap<String, u64> {
 /// after, how many purges come before a restart, how many deletions share one, and whether a pin finds its trace while
 /// it is being deleted.
 fn depends_on_compactions(point: Failpoint) -> bool {
-    use Failpoint::{ErasurePurged, ErasureUnread, PinWritten, PurgeBegun, PurgeMoved, UnpinWritten};
-    matches!(point, PurgeBegun | PurgeMoved | ErasureUnread | ErasurePurged | PinWritten | UnpinWritten)
+    use Failpoint::{DeletionPurged, DeletionUnread, PinWritten, PurgeBegun, PurgeMoved, UnpinWritten};
+    matches!(point, PurgeBegun | PurgeMoved | DeletionUnread | DeletionPurged | PinWritten | UnpinWritten)
 }
 
 /// Ends the workload of a seed at each of these failpoints that it passes, and returns those.
@@ -149,12 +149,12 @@ fn checker_finds(point: Failpoint, removed: &[&str], complaint: &str) -> bool {
 fn the_checker_finds_missing_records() {
     assert!(checker_finds(Failpoint::UnpinWritten, &["pin"], "pins of"), "pins are never missed");
     assert!(
-        checker_finds(Failpoint::ErasureNamed, &["deletion-traces", "deletion"], "must be gone"),
+        checker_finds(Failpoint::DeletionNamed, &["deletion-traces", "deletion"], "must be gone"),
         "what was deleted may come back"
     );
     // The record of the deletion tells that there was a list.
     assert!(
-        checker_finds(Failpoint::ErasureNamed, &["deletion-traces"], "the list of its traces is missing"),
+        checker_finds(Failpoint::DeletionNamed, &["deletion-traces"], "the list of its traces is missing"),
         "a list is never missed"
     );
     assert!(checker_finds(Failpoint::RetentionReplaced, &["counted"], "count"), "counts are never missed");

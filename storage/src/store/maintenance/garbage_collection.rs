@@ -22,9 +22,9 @@ pub(super) fn collect(core: &Core, retry: RetryFailed) -> Result<(), EngineError
     }
     let keys = core.garbage.take_due(core.clock.now(), core.config.replaced_grace);
     if !keys.is_empty() {
-        failpoint::reach(Failpoint::DeletionChosen);
+        failpoint::reach(Failpoint::GarbageChosen);
         delete_pages(core, keys)?;
-        failpoint::reach(Failpoint::DeletionDone);
+        failpoint::reach(Failpoint::GarbageDeleted);
         core.engine.reclaim(false)?;
     }
     match retry {

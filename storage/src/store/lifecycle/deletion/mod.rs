@@ -70,7 +70,7 @@ impl Lifecycle {
             }
         }
         let job = self.accept(tenant, traces, damage.blocks(), before.as_deref())?;
-        failpoint::reach(Failpoint::ErasureHidden);
+        failpoint::reach(Failpoint::DeletionHidden);
         self.described(&job.record.lock())
     }
 
@@ -106,9 +106,9 @@ impl Lifecycle {
         };
         // The list first: a deletion that is recorded has one.
         deletions::write_traces(engine, record.id, &list)?;
-        failpoint::reach(Failpoint::ErasureListed);
+        failpoint::reach(Failpoint::DeletionListed);
         deletions::write(engine, &record)?;
-        failpoint::reach(Failpoint::ErasureNoted);
+        failpoint::reach(Failpoint::DeletionNoted);
         self.adopt_deletion(&job);
         self.unpin_soon(&job);
         Ok(job)

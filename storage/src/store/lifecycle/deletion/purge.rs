@@ -53,14 +53,14 @@ impl Lifecycle {
             return Ok(false);
         }
         if !ending.begun {
-            failpoint::reach(Failpoint::ErasureUnread);
+            failpoint::reach(Failpoint::DeletionUnread);
         }
         let done = self.core.engine.purge(!ending.begun)?;
         ending.begun = true;
         if !done {
             return Ok(false);
         }
-        failpoint::reach(Failpoint::ErasurePurged);
+        failpoint::reach(Failpoint::DeletionPurged);
         for job in &ending.jobs {
             self.finish_deletion(job)?;
         }
@@ -94,7 +94,7 @@ impl Lifecycle {
         let prepared = batch.prepare(&self.core, |row| !goes(row))?;
         let dropped = prepared.dropped;
         prepared.commit(&self.core)?;
-        failpoint::reach(Failpoint::ErasureRewritten);
+        failpoint::reach(Failpoint::DeletionRewritten);
         job.record.lock().spans += dropped;
         metrics::counter!("spandrel_store_deleted_spans_total").increment(dropped);
         self.core.recount_traces(&state);
@@ -149,9 +149,9 @@ impl Lifecycle {
             deletions::write(engine, &record)?;
             record.clone()
         };
-        failpoint::reach(Failpoint::ErasureDone);
+        failpoint::reach(Failpoint::DeletionDone);
         deletions::remove_traces(engine, record.id)?;
-        failpoint::reach(Failpoint::ErasureForgotten);
+        failpoint::reach(Failpoint::DeletionForgotten);
         self.core.tenants.get_or_new(&job.tenant).deleted.show(&job.traces, record.snapshot);
         self.deletions.jobs.lock().retain(|known| !Arc::ptr_eq(known, job));
         let (traces, spans, damaged) = (record.traces, record.spans, record.damaged_blocks);

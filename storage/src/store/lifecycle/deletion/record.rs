@@ -144,7 +144,7 @@ impl Lifecycle {
         if let Some(range) = after.filter(|_| after != before) {
             record.commits.insert(hour, range);
             deletions::write(&*self.core.engine, &record)?;
-            failpoint::reach(Failpoint::ErasureNamed);
+            failpoint::reach(Failpoint::DeletionNamed);
         }
         Ok(())
     }
