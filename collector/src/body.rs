@@ -22,7 +22,7 @@ pub(crate) async fn read(
     limits: &IngestLimits,
     held: &mut Reservation,
 ) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::TooLarge { limit: "max_request_bytes", max: limits.max_request_bytes };
+    let too_large = || Refusal::TooLarge { limit: "maxRequestBytes", max: limits.max_request_bytes };
     if declared.is_some_and(|declared| declared > max) {
         return Err(too_large());
     }

@@ -45,7 +45,7 @@ impl Reservation {
         let Budget { used, max } = &*self.budget;
         if used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *max {
             used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Refusal::Busy { limit: "max_inflight_bytes", max: *max });
+            return Err(Refusal::Busy { limit: "maxInflightBytes", max: *max });
         }
         self.bytes += bytes;
         Ok(())
@@ -85,7 +85,7 @@ mod tests {
         let budget = Budget::new(100);
         let (mut first, mut second) = (budget.reserve(), budget.reserve());
         first.grow(60).unwrap();
-        assert!(matches!(second.grow(41), Err(Refusal::Busy { limit: "max_inflight_bytes", max: 100 })));
+        assert!(matches!(second.grow(41), Err(Refusal::Busy { limit: "maxInflightBytes", max: 100 })));
         second.grow(40).unwrap();
         first.shrink(10);
         assert_eq!(budget.used(), 90);

@@ -70,18 +70,18 @@ impl IngestLimits {
     /// Every limit by its name: numbers as they are, times as in `30s`.
     pub fn list(&self) -> Vec<(&'static str, Value)> {
         vec![
-            ("max_request_bytes", json!(self.max_request_bytes)),
-            ("max_decompressed_bytes", json!(self.max_decompressed_bytes)),
-            ("max_inflight_bytes", json!(self.max_inflight_bytes)),
-            ("body_timeout", json!(format!("{:?}", self.body_timeout))),
-            ("max_queue_requests", json!(self.max_queue_requests)),
-            ("max_queue_bytes", json!(self.max_queue_bytes)),
-            ("max_batch_bytes", json!(self.max_batch_bytes)),
-            ("max_batch_spans", json!(self.max_batch_spans)),
-            ("max_resend_entries", json!(self.max_resend_entries)),
-            ("max_span_bytes", json!(self.decode.max_span_bytes)),
-            ("max_resource_bytes", json!(self.decode.max_resource_bytes)),
-            ("max_nesting", json!(self.decode.max_nesting)),
+            ("maxRequestBytes", json!(self.max_request_bytes)),
+            ("maxDecompressedBytes", json!(self.max_decompressed_bytes)),
+            ("maxInflightBytes", json!(self.max_inflight_bytes)),
+            ("bodyTimeout", json!(format!("{:?}", self.body_timeout))),
+            ("maxQueueRequests", json!(self.max_queue_requests)),
+            ("maxQueueBytes", json!(self.max_queue_bytes)),
+            ("maxBatchBytes", json!(self.max_batch_bytes)),
+            ("maxBatchSpans", json!(self.max_batch_spans)),
+            ("maxResendEntries", json!(self.max_resend_entries)),
+            ("maxSpanBytes", json!(self.decode.max_span_bytes)),
+            ("maxResourceBytes", json!(self.decode.max_resource_bytes)),
+            ("maxNesting", json!(self.decode.max_nesting)),
         ]
     }
 }

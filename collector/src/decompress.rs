@@ -79,7 +79,7 @@ impl Decompress {
         let read = read.map_err(|error| broken(self.encoding, self.passed, &error))?;
         self.passed += read;
         if self.passed > self.max {
-            return Err(Refusal::TooLarge { limit: "max_decompressed_bytes", max: self.max });
+            return Err(Refusal::TooLarge { limit: "maxDecompressedBytes", max: self.max });
         }
         if read == 0 && !buffer.is_empty() {
             self.check_end()?;
@@ -196,7 +196,7 @@ mod tests {
             let mut held = Budget::new(1 << 30).reserve();
             let mut body = Decompressed::new(&bomb, encoding, 1 << 20).unwrap();
             let refusal = body.run(usize::MAX, &mut held).unwrap_err();
-            assert!(matches!(refusal, Refusal::TooLarge { limit: "max_decompressed_bytes", .. }));
+            assert!(matches!(refusal, Refusal::TooLarge { limit: "maxDecompressedBytes", .. }));
             assert!(body.out.len() <= (1 << 20) + CHUNK);
         }
     }

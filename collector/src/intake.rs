@@ -115,7 +115,7 @@ impl Intake {
         let max = self.limits.max_decompressed_bytes;
         if encoding == Encoding::Identity {
             if bytes.len() > max {
-                return Err(Refusal::TooLarge { limit: "max_decompressed_bytes", max });
+                return Err(Refusal::TooLarge { limit: "maxDecompressedBytes", max });
             }
             return Ok(Payload { bytes, encoding, route, held });
         }

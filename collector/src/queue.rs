@@ -228,9 +228,9 @@ impl Queue {
         if state.closed {
             Some(Refusal::Draining)
         } else if state.waiting.len() >= max_requests {
-            Some(Refusal::Busy { limit: "max_queue_requests", max: max_requests })
+            Some(Refusal::Busy { limit: "maxQueueRequests", max: max_requests })
         } else if !state.waiting.is_empty() && state.bytes + bytes > max_bytes {
-            Some(Refusal::Busy { limit: "max_queue_bytes", max: max_bytes })
+            Some(Refusal::Busy { limit: "maxQueueBytes", max: max_bytes })
         } else {
             None
         }

@@ -25,7 +25,7 @@ pub(crate) enum Refusal {
     NotGrpc(String),
     #[error("encoding {0:?} is not supported; use one of {supported}", supported = crate::encoding::SUPPORTED)]
     Encoding(String),
-    #[error("the body did not arrive within body_timeout = {0:?}; send smaller requests")]
+    #[error("the body did not arrive within bodyTimeout = {0:?}; send smaller requests")]
     BodyTimeout(Duration),
     /// The connection broke, so the sender rarely sees this.
     #[error("the body broke off: {0}")]
@@ -116,12 +116,12 @@ mod tests {
 
     #[test]
     fn only_what_may_succeed_later_says_when() {
-        let too_large = Refusal::TooLarge { limit: "max_request_bytes", max: 7 };
+        let too_large = Refusal::TooLarge { limit: "maxRequestBytes", max: 7 };
         assert_eq!(too_large.mapping().retry_after, None);
-        assert!(too_large.to_string().contains("max_request_bytes = 7"));
+        assert!(too_large.to_string().contains("maxRequestBytes = 7"));
         let full = Refusal::from(AppendError::DiskFull { free: 1, needed: 2 });
         assert_eq!((full.mapping().http.as_u16(), full.mapping().grpc), (507, Code::Unavailable));
-        for temporary in [full, Refusal::Draining, Refusal::Busy { limit: "max_queue_bytes", max: 1 }] {
+        for temporary in [full, Refusal::Draining, Refusal::Busy { limit: "maxQueueBytes", max: 1 }] {
             assert!(temporary.mapping().retry_after.is_some(), "{temporary}");
         }
     }

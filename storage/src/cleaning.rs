@@ -83,7 +83,7 @@ pub enum CleaningError {
     Busy,
     /// More than one deletion may take.
     #[error(
-        "more than {limit} traces match (max_deleted_traces); delete a shorter time at once, or lower the retention"
+        "more than {limit} traces match (maxDeletedTraces); delete a shorter time at once, or lower the retention"
     )]
     TooMany {
         /// Traces of one deletion at the most.

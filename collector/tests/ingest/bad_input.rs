@@ -74,16 +74,16 @@ async fn over_http() {
         ("not zstd", vec![PROTOBUF, with("zstd")], &good, 400, "not valid zstd"),
         ("not deflate", vec![PROTOBUF, with("deflate")], &good, 400, "not valid deflate"),
         ("gzip of JSON of nothing", vec![JSON, with("gzip")], b"", 400, "not valid gzip"),
-        ("large", vec![PROTOBUF], &large, 413, "max_request_bytes = 100000"),
-        ("large JSON", vec![JSON], &large, 413, "max_request_bytes = 100000"),
-        ("gzip bomb", vec![PROTOBUF, with("gzip")], &gzip_bomb, 413, "max_decompressed_bytes = 300000"),
-        ("zstd bomb", vec![JSON, with("zstd")], &zstd_bomb, 413, "max_decompressed_bytes = 300000"),
+        ("large", vec![PROTOBUF], &large, 413, "maxRequestBytes = 100000"),
+        ("large JSON", vec![JSON], &large, 413, "maxRequestBytes = 100000"),
+        ("gzip bomb", vec![PROTOBUF, with("gzip")], &gzip_bomb, 413, "maxDecompressedBytes = 300000"),
+        ("zstd bomb", vec![JSON, with("zstd")], &zstd_bomb, 413, "maxDecompressedBytes = 300000"),
         (
             "deflate bomb",
             vec![PROTOBUF, with("deflate")],
             &deflate_bomb,
             413,
-            "max_decompressed_bytes = 300000",
+            "maxDecompressedBytes = 300000",
         ),
     ];
     for (name, headers, body, status, part) in cases {
@@ -143,7 +143,7 @@ async fn over_grpc() {
             vec![],
             framed(false, &vec![0; MAX_REQUEST + 1]),
             Code::ResourceExhausted,
-            "max_request_bytes = 100000",
+            "maxRequestBytes = 100000",
         ),
     ];
     for (name, headers, body, code, part) in cases {
@@ -156,7 +156,7 @@ async fn over_grpc() {
         let bomb = framed(true, &pack(&vec![0; 8 << 20]));
         let status = grpc.send(&[("grpc-encoding", encoding)], bomb).await;
         assert_eq!(status.code(), Code::ResourceExhausted, "{encoding}: {status}");
-        assert!(status.message().contains("max_decompressed_bytes = 300000"), "{encoding}: {status}");
+        assert!(status.message().contains("maxDecompressedBytes = 300000"), "{encoding}: {status}");
         assert_eq!(status.details(), b"");
     }
     let elsewhere = "http://collector/opentelemetry.proto.collector.trace.v1.TraceService/Import";

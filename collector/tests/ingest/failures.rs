@@ -95,20 +95,20 @@ async fn all_requests_of_a_failed_batch_are_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_presses_back_by_requests() {
     let limits = IngestLimits { max_queue_requests: 3, ..IngestLimits::default() };
-    press_back(limits, "max_queue_requests = 3", 3).await;
+    press_back(limits, "maxQueueRequests = 3", 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_presses_back_by_queued_bytes() {
     let limits = IngestLimits { max_queue_bytes: 2 * body(1, 100).len(), ..IngestLimits::default() };
-    press_back(limits, "max_queue_bytes", 1).await;
+    press_back(limits, "maxQueueBytes", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_presses_back_by_bytes_in_flight() {
     // Two and a half requests, one of them in the store.
     let limits = IngestLimits { max_inflight_bytes: 4 * body(1, 100).len(), ..IngestLimits::default() };
-    press_back(limits, "max_inflight_bytes", 1).await;
+    press_back(limits, "maxInflightBytes", 1).await;
 }
 
 /// While one append does not end, `room` requests wait and one more is refused; then all is well.

@@ -49,7 +49,7 @@ async fn one_bad_span_costs_that_span() {
         (with("startTimeUnixNano", json!({})), "spans[1].startTimeUnixNano"),
         (with("name", json!(["x"])), "spans[1].name"),
         (with("events", json!("x")), "spans[1].events"),
-        (with("attributes", json!([{ "key": "k", "value": nested }])), "max_nesting = 32"),
+        (with("attributes", json!([{ "key": "k", "value": nested }])), "maxNesting = 32"),
     ] {
         let body = request(&[span("first"), bad, span("last")]).to_string();
         let reply = send(&server, &body).await;

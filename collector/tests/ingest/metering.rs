@@ -43,6 +43,6 @@ async fn count_what_was_stored_and_what_was_refused() {
 #[test]
 fn every_limit_has_a_name_and_a_value() {
     let limits = CollectorConfig::default().limits.list();
-    assert!(limits.contains(&("max_request_bytes", (64 << 20).into())));
+    assert!(limits.contains(&("maxRequestBytes", (64 << 20).into())));
     assert!(limits.contains(&("body_timeout", "30s".into())));
 }

@@ -148,7 +148,7 @@ impl Decoder<'_> {
     fn container_flaw(&self, record: &[u8], base: usize, what: &str) -> Result<Option<String>, WireError> {
         if record.len() > self.limits.max_resource_bytes {
             return Ok(Some(format!(
-                "{what} of {} bytes is over max_resource_bytes = {}",
+                "{what} of {} bytes is over maxResourceBytes = {}",
                 record.len(),
                 self.limits.max_resource_bytes
             )));
@@ -165,7 +165,7 @@ impl Decoder<'_> {
     fn span(&self, span: &[u8], base: usize) -> Result<(TraceId, SpanId, UnixNanos), Flaw> {
         if span.len() > self.limits.max_span_bytes {
             let limit = self.limits.max_span_bytes;
-            return Err(Flaw::Span(format!("span of {} bytes is over max_span_bytes = {limit}", span.len())));
+            return Err(Flaw::Span(format!("span of {} bytes is over maxSpanBytes = {limit}", span.len())));
         }
         let (mut trace_id, mut span_id, mut start): (&[u8], &[u8], u64) = (&[], &[], 0);
         // The checks walk the whole span, so that a broken wire refuses the request even where a
@@ -361,7 +361,7 @@ fn check_key_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> 
 
 fn check_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
     let Some(depth) = depth.checked_sub(1) else {
-        return Err(Flaw::Span("an attribute nests deeper than max_nesting".to_owned()));
+        return Err(Flaw::Span("an attribute nests deeper than maxNesting".to_owned()));
     };
     let mut reader = Reader::at_offset(bytes, base);
     while let Some(field) = reader.next_field()? {
@@ -571,7 +571,7 @@ mod tests {
         let deep = Span { attributes: vec![attribute], ..span(2) };
         let decoded = decode_request(request(vec![large, deep]), &limits).unwrap();
         let reasons = decoded.rejected.message();
-        assert!(reasons.contains("max_span_bytes = 100") && reasons.contains("max_nesting"), "{reasons}");
+        assert!(reasons.contains("maxSpanBytes = 100") && reasons.contains("maxNesting"), "{reasons}");
     }
 
     #[test]

@@ -454,7 +454,7 @@ fn bodies_that_are_too_large_or_blow_up() {
                 Body::Sized(bomb),
             );
             is_refusal(&reply, 413);
-            assert!(reply.text().contains("max_decompressed_bytes"), "{}", reply.text());
+            assert!(reply.text().contains("maxDecompressedBytes"), "{}", reply.text());
         }
     }
     let mut grpc =

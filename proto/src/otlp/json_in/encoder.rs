@@ -335,7 +335,7 @@ impl<'s> Encoder<'s> {
 
     fn any_value(&mut self, out: &mut Vec<u8>, number: u32) -> Result<(), Fault> {
         if self.nesting == self.max_nesting {
-            self.note_flaw(&format!("an attribute nests deeper than max_nesting = {}", self.max_nesting));
+            self.note_flaw(&format!("an attribute nests deeper than maxNesting = {}", self.max_nesting));
             return self.scanner.skip();
         }
         self.nesting += 1;

@@ -130,7 +130,7 @@ impl Decoder<'_> {
         }
         self.encoder.scanner.open();
         let max_bytes = self.limits.max_resource_bytes;
-        let bound = Bound { begin: 0, max_bytes, name: "max_resource_bytes" };
+        let bound = Bound { begin: 0, max_bytes, name: "maxResourceBytes" };
         let (mut members, mut flaw) = (Members::of(level.message()), None);
         while let Some(member) = self.encoder.next_member(&mut members)? {
             flaw = flaw.or(self.encoder.take_flaw());
@@ -170,7 +170,7 @@ impl Decoder<'_> {
 
     fn span(&mut self) -> Result<(), Fault> {
         let begin = self.body.len();
-        let bound = Bound { begin, max_bytes: self.limits.max_span_bytes, name: "max_span_bytes" };
+        let bound = Bound { begin, max_bytes: self.limits.max_span_bytes, name: "maxSpanBytes" };
         self.encoder.explains_flaws = self.rejected.has_room();
         self.encoder.message_within(&mut self.body, &SPAN, bound)?;
         // The encoder has just written these bytes, so they can be read.

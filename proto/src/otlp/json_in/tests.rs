@@ -333,20 +333,20 @@ fn limits_are_named_and_bound_what_is_held() {
     assert_eq!(decode(&request(&[&nested(31)])).spans.len(), 1);
     for depth in [32, 40, 100_000] {
         let reason = flaw(&nested(depth));
-        assert!(reason.ends_with("an attribute nests deeper than max_nesting = 32"), "{reason}");
+        assert!(reason.ends_with("an attribute nests deeper than maxNesting = 32"), "{reason}");
     }
     let limits = DecodeLimits { max_span_bytes: 100, max_resource_bytes: 50, max_nesting: 3 };
     let large = format!(r#","attributes":[{}{{}}]"#, "{},".repeat(1_000_000));
     let text = request(&[&large, ""]);
     let decoded = decode_json_request(&mut text.as_bytes(), &limits).unwrap();
     assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1));
-    assert!(decoded.rejected.message().contains("over max_span_bytes = 100"), "{:?}", decoded.rejected);
+    assert!(decoded.rejected.message().contains("over maxSpanBytes = 100"), "{:?}", decoded.rejected);
     let text = request(&[""])
         .replace("{\"scopeSpans\"", &format!(r#"{{"schemaUrl":"{}","scopeSpans""#, "x".repeat(60)));
     let decoded = decode_json_request(&mut text.as_bytes(), &limits).unwrap();
     assert!(decoded.spans.is_empty() && decoded.body.is_empty());
     assert!(
-        decoded.rejected.message().contains("schemaUrl: over max_resource_bytes = 50"),
+        decoded.rejected.message().contains("schemaUrl: over maxResourceBytes = 50"),
         "{:?}",
         decoded.rejected
     );
