@@ -254,6 +254,23 @@ pub struct Point {
     pub worst: Option<Exemplar>,
 }
 
+// === impl Point ===
+
+impl Point {
+    pub(crate) fn empty(time: UnixNanos) -> Self {
+        let latency = LatencySketch::default();
+        Self { time, request_count: 0, error_count: 0, latency, worst: None }
+    }
+
+    /// Counts the spans of another point here.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.request_count += other.request_count;
+        self.error_count += other.error_count;
+        self.latency.merge(&other.latency);
+        self.worst = self.worst.max(other.worst);
+    }
+}
+
 /// Who calls whom.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DependencyAnswer {

@@ -155,6 +155,9 @@ pub struct AggregatePlan {
     pub range: TimeRange,
     /// The width of a point in nanoseconds; points begin at multiples of it. Not zero.
     pub step: u64,
+    /// Points of one series at the most, so that a range without an end stays bounded whatever clocks say: the last
+    /// point also counts the spans that start after it. Not zero.
+    pub max_points: usize,
 }
 
 /// Which spans an aggregate counts.

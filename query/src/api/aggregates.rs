@@ -82,13 +82,16 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
     let range = times::range(params.text("start"), params.text("end"), now)?;
     // Clocks that go ahead count, too; but hardly anything is there.
     let width = range.end.unwrap_or(now).since(range.start);
+    let max_points = state.config().max_aggregate_points;
     let plan = AggregatePlan {
         service: params.text("service").map(str::to_owned),
         operation: params.text("operation").map(str::to_owned),
         kind: params.choice("kind", KindFilter::Requests, &KINDS)?,
         group_by: group_by(params.text("groupBy").unwrap_or_default())?,
         range,
-        step: step(params.text("step"), width, state.config().max_aggregate_points)?,
+        step: step(params.text("step"), width, max_points)?,
+        // A range whose start is no multiple of the step touches one point more.
+        max_points: usize::try_from(max_points).unwrap_or(usize::MAX).saturating_add(1),
     };
     let step_nano = plan.step;
     let answer = state.ask(move |store| Ok(store.aggregate(&TenantId::default(), &plan)?)).await?;

@@ -22,6 +22,7 @@ pub fn plan() -> AggregatePlan {
         group_by: GroupBy::default(),
         range: TimeRange { start: UnixNanos(0), end: Some(UnixNanos::MAX) },
         step: MINUTE,
+        max_points: usize::MAX,
     }
 }
 
@@ -186,6 +187,22 @@ pub fn percentiles_are_close(open: Open) {
     harness.whatever_happens(|harness| {
         check(harness, &spans, &AggregatePlan { step: HOUR, ..plan() });
         check(harness, &spans, &AggregatePlan { step: 7 * SECOND, ..plan() });
+    });
+}
+
+/// A range without an end stays bounded whatever clocks say: the last point also counts what starts after it.
+pub fn clocks_far_ahead_cost_no_more_than_the_limit(open: Open) {
+    let mut harness = open();
+    let spans: Vec<Sent> = (0..40).map(|n: u64| sent(n + 1, 1).at(n * n * n * HOUR, 5)).collect();
+    spans.chunks(7).for_each(|part| harness.append(part));
+    harness.whatever_happens(|harness| {
+        for step in [7 * SECOND, MINUTE, HOUR] {
+            let range = TimeRange { start: UnixNanos(0), end: None };
+            let plan = AggregatePlan { step, range, max_points: 10, ..plan() };
+            let answer = harness.store().aggregate(&TenantId::default(), &plan).unwrap();
+            let counts: Vec<u64> = answer.series[0].points.iter().map(|point| point.request_count).collect();
+            assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 1, 1, 31]);
+        }
     });
 }
 

@@ -72,6 +72,7 @@ macro_rules! contract_suite {
                 the_worst_span_is_shown,
                 duplicates_leave_with_the_merge,
                 percentiles_are_close,
+                clocks_far_ahead_cost_no_more_than_the_limit,
                 status_counts,
             ],
             dependencies: [

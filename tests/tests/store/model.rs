@@ -454,6 +454,7 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
                 group_by: GroupBy { service: by_service, operation: by_operation, kind: by_kind },
                 range: TimeRange { end: range.end.or(Some(UnixNanos::MAX)), ..range },
                 step,
+                max_points: usize::MAX,
             }
         })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use spandrel_block::edges::Exemplar;
-use spandrel_block::{Dictionary, FormatError, LatencySketch, MINUTE, RowFlags, shown_duration};
+use spandrel_block::{Dictionary, FormatError, MINUTE, RowFlags, shown_duration};
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
@@ -27,6 +27,22 @@ type Points = BTreeMap<u64, Point>;
 struct Aggregation<'p> {
     plan: &'p AggregatePlan,
     series: BTreeMap<Labels, Points>,
+}
+
+/// The point of a time. At most `max_points` points are kept, those of the earliest times; the last of them also
+/// counts everything after it, in whatever order spans come.
+fn point_at(points: &mut Points, time: u64, max_points: usize) -> &mut Point {
+    let last = |points: &Points| points.last_key_value().map(|(last, _)| *last);
+    let is_full = points.len() >= max_points;
+    let time = last(points).filter(|last| is_full && time > *last).unwrap_or(time);
+    if is_full
+        && !points.contains_key(&time)
+        && let Some((_, later)) = points.pop_last()
+    {
+        let new_last = last(points).filter(|last| *last > time).unwrap_or(time);
+        points.entry(new_last).or_insert_with(|| Point::empty(UnixNanos(new_last))).add(&later);
+    }
+    points.entry(time).or_insert_with(|| Point::empty(UnixNanos(time)))
 }
 
 /// Answers an aggregate.
@@ -173,14 +189,7 @@ impl Aggregation<'_> {
             false => self.series.entry(Labels { kind, ..labels.clone() }).or_default(),
         };
         let time = start / self.plan.step * self.plan.step;
-        let empty = || Point {
-            time: UnixNanos(time),
-            request_count: 0,
-            error_count: 0,
-            latency: LatencySketch::default(),
-            worst: None,
-        };
-        Some(points.entry(time).or_insert_with(empty))
+        Some(point_at(points, time, self.plan.max_points))
     }
 
     fn finish(self) -> Vec<Series> {
@@ -191,5 +200,36 @@ impl Aggregation<'_> {
             points: points.into_values().collect(),
         };
         self.series.into_iter().map(series).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_last_point_counts_what_comes_after_it(
+            times in proptest::collection::vec(0u64..40, 0..60),
+            max_points in 1usize..8,
+        ) {
+            let mut points = Points::new();
+            for time in &times {
+                point_at(&mut points, *time, max_points).request_count += 1;
+            }
+            let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
+            times.iter().for_each(|time| *expected.entry(*time).or_default() += 1);
+            let kept: Vec<u64> = expected.keys().take(max_points).copied().collect();
+            for (time, count) in std::mem::take(&mut expected) {
+                let at = kept.iter().rfind(|kept| **kept <= time).copied().unwrap_or(time);
+                *expected.entry(at).or_default() += count;
+            }
+            let counted: BTreeMap<u64, u64> =
+                points.iter().map(|(time, point)| (*time, point.request_count)).collect();
+            prop_assert_eq!(counted, expected);
+            prop_assert!(points.iter().all(|(time, point)| point.time.0 == *time));
+        }
     }
 }

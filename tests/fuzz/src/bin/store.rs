@@ -73,8 +73,15 @@ fn ask(store: &BlockTraceStore, tenant: &TenantId) {
     for step in [1 << 50, 60_000_000_000] {
         let range = TimeRange { start: UnixNanos(0), end: Some(UnixNanos::MAX) };
         let group_by = GroupBy { service: true, operation: true, kind: true };
-        let plan =
-            AggregatePlan { service: None, operation: None, kind: KindFilter::Any, group_by, range, step };
+        let plan = AggregatePlan {
+            service: None,
+            operation: None,
+            kind: KindFilter::Any,
+            group_by,
+            range,
+            step,
+            max_points: 100,
+        };
         let _ = store.aggregate(tenant, &plan);
     }
     let _ = store.dependencies(tenant, TimeRange::ALL);
