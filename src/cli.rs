@@ -9,6 +9,7 @@ use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::export::{self, ExportFlags};
+use crate::commands::manual::{self, ManualFlags};
 use crate::commands::repair::{self, RepairFlags};
 use crate::commands::restore::{self, RestoreFlags};
 use crate::commands::search::{self, SearchFlags};
@@ -19,9 +20,21 @@ use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
 
+/// What `--version` prints behind the name: version, commit, profile and date of the commit. `-V` prints the version.
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("SPANDREL_BUILD_COMMIT"),
+    " of ",
+    env!("SPANDREL_BUILD_DATE"),
+    ", ",
+    env!("SPANDREL_BUILD_PROFILE"),
+    " build)"
+);
+
 /// A distributed tracing backend: collector, store, query and web UI in one binary.
 #[derive(Debug, Parser)]
-#[command(name = "spandrel", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(name = "spandrel", version, long_version = LONG_VERSION, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,7 +63,7 @@ enum Command {
     /// Put all that can be read of a damaged store into a new one, which takes its place.
     ///
     /// For a store that does not open, or takes no more writes, since a file of it is damaged. Catalog and index
-    /// are made anew from the blocks; what is pinned, being deleted or counted stays so. It needs room for a second
+    /// are rebuilt from the blocks; pins, deletions under way and counts stay. It needs room for a second
     /// copy. The damaged store stays beside the new one until you remove it: see the last line of the
     /// report. Exits with 0 if everything could be read, with 1 if some of it is damaged or lost, and with 2 if
     /// nothing was done. A repair that is interrupted leaves the store as it was; run it again.
@@ -65,16 +78,18 @@ enum Command {
     Stats(StatsFlags),
     /// Delete traces for good, whole, wherever one of their spans matches
     ///
-    /// At once nobody finds them any more; with --wait the command comes back when no file of the
-    /// server holds a byte of them, and names the backups that still do.
+    /// Queries stop finding them at once; with --wait the command returns when no file of the server holds a byte of
+    /// them, and names the backups that still do.
     Delete(DeleteFlags),
     /// Write traces to a file, for other tools
     Export(ExportFlags),
     /// Print a script that lets a shell complete commands and flags
     Completions(CompletionsFlags),
+    /// Print the manual page, in roff
+    Manual(ManualFlags),
 }
 
-/// Runs what the command line asks for.
+/// Runs the command of the command line.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     match Cli::parse().command {
         Command::Serve(flags) => {
@@ -94,5 +109,6 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Delete(flags) => delete::run(flags),
         Command::Export(flags) => export::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
+        Command::Manual(flags) => manual::run(&flags, Cli::command()),
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
+pub(crate) mod manual;
 mod progress;
 pub(crate) mod repair;
 pub(crate) mod restore;

@@ -132,9 +132,26 @@ fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let output = CommandOutput::of(server::command(&["completions", shell]).output().unwrap());
         assert_eq!(output.code, 0, "{}", output.stderr);
-        for word in ["serve", "repair", "trace", "search", "export", "parquet", "completions"] {
+        for word in ["serve", "repair", "trace", "search", "export", "parquet", "completions", "manual"] {
             assert!(output.stdout.contains(word), "{shell}: no {word}");
         }
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let output = CommandOutput::of(server::command(&["manual"]).output().unwrap());
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stdout.contains(".TH spandrel 1"), "{}", output.stdout);
+    assert!(!output.stdout.contains("commit"), "a page does not change with every commit");
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+    let output = CommandOutput::of(
+        server::command(&["manual", "--output-dir", pages.to_str().unwrap()]).output().unwrap(),
+    );
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    for page in ["spandrel.1", "spandrel-serve.1", "spandrel-backup-verify.1"] {
+        assert!(pages.join(page).is_file(), "no {page}");
     }
 }
 

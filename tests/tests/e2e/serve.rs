@@ -86,12 +86,16 @@ fn what_is_not_known_is_refused() {
         refuses(&["serve", flag, "x"], &[flag]);
     }
     refuses(&["load"], &["load"]);
-    let version = run(&["--version"]);
-    assert!(version.status.success());
-    assert_eq!(
-        String::from_utf8(version.stdout).unwrap().trim(),
-        format!("spandrel {}", env!("CARGO_PKG_VERSION"))
-    );
+    let stdout = |flag: &str| {
+        let output = run(&[flag]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let version = format!("spandrel {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(stdout("-V"), version);
+    // The commit that the binary was built from, its date, and the profile.
+    let long = stdout("--version");
+    assert!(long.starts_with(&format!("{version} (commit ")) && long.ends_with(" build)"), "{long}");
 }
 
 #[test]
