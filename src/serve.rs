@@ -188,7 +188,7 @@ fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<C
 fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collector) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
     limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
-    limits.extend(collector.limits().into_iter().map(|(name, value)| (camel_case(name), value)));
+    limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
     limits.insert("maxConnections".to_owned(), MAX_CONNECTIONS.into());
     limits.insert("headTimeoutSeconds".to_owned(), HEAD_TIMEOUT.as_secs().into());
     let mut config = QueryConfig {
@@ -206,16 +206,6 @@ fn shown(limit: LimitValue) -> Value {
         LimitValue::Number(number) => number.into(),
         LimitValue::Time(time) => format!("{time:?}").into(),
     }
-}
-
-/// Limits are named in snake_case in messages, and as JSON names things in the status answer.
-fn camel_case(name: &str) -> String {
-    let mut words = name.split('_');
-    let first = words.next().unwrap_or_default().to_owned();
-    words.fold(first, |name, word| match word.split_at_checked(1) {
-        Some((initial, rest)) => name + &initial.to_ascii_uppercase() + rest,
-        None => name,
-    })
 }
 
 // === impl Ports ===

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::refusal::Refusal;
 
-/// The bytes that all requests together may hold (`max_inflight_bytes`).
+/// The bytes that all requests together may hold (`maxInflightBytes`).
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,

@@ -1,7 +1,7 @@
 //! What can be set, and the limits that answers name.
 //!
-//! Every bound of this crate is a field here, under the name that errors and the status endpoint
-//! use. Nothing here reads flags or files: that is the binary's part.
+//! Every bound of this crate is a field here. Errors, documents, settings and the status endpoint use the same
+//! name in camelCase. Nothing here reads flags or files: that is the binary's part.
 
 use std::time::Duration;
 

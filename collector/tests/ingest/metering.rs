@@ -44,5 +44,5 @@ async fn count_what_was_stored_and_what_was_refused() {
 fn every_limit_has_a_name_and_a_value() {
     let limits = CollectorConfig::default().limits.list();
     assert!(limits.contains(&("maxRequestBytes", (64 << 20).into())));
-    assert!(limits.contains(&("body_timeout", "30s".into())));
+    assert!(limits.contains(&("bodyTimeout", "30s".into())));
 }

@@ -21,7 +21,7 @@ async fn a_body_has_to_arrive_in_time() {
     slow.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("body_timeout = 30ms"), "{answer}");
+    assert!(answer.contains("bodyTimeout = 30ms"), "{answer}");
     eventually("its share of memory is free", || server.collector.load().inflight_bytes == 0).await;
 }
 
