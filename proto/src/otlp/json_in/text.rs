@@ -60,8 +60,8 @@ pub(super) fn plain_text(bytes: &[u8]) -> Plain {
         let word = u64::from_le_bytes(*word);
         // The high bit of each byte that is zero, or below a space. Exact up to the first such byte.
         let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
-        let quote = zero(word ^ ONES * u64::from(b'"'));
-        let backslash = zero(word ^ ONES * u64::from(b'\\'));
+        let quote = zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = zero(word ^ (ONES * u64::from(b'\\')));
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let special = (quote | backslash | control) & HIGH;
         if special != 0 {
