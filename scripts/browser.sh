@@ -18,4 +18,4 @@ fi
 # A finished story: tests compare what they see with what the API says, so nothing may move meanwhile.
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 5s >&2
 cd "$ROOT/ui"
-SPANDREL_URL="http://${at[http]}" npm run --silent e2e
+SPANDREL_URL="http://${at[http]}" SPANDREL_OTLP_URL="http://${at[otlp-http]}" npm run --silent e2e

@@ -76,6 +76,7 @@ test("an event before its span has one sign, and more like an old span are found
   await page.goto(tracePath(OLD.traceId, { span: OLD.spanId }));
   const details = page.getByRole("complementary", { name: "Span details" });
   await details.getByText("-5 ms (5 ms before the span)").waitFor();
+  await details.getByText("without a time").waitFor();
   await details.getByRole("link", { name: `Find traces with this ${OLD.attribute.key}` }).click();
   const link = page.getByRole("table", { name: "Traces found" }).getByRole("link");
   await link.first().waitFor();

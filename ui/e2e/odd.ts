@@ -52,7 +52,7 @@ export const AHEAD = {
 /** A healthy trace of which one span is a year ahead. */
 export const TORN = { traceId: traceId(41), aheadSpanId: spanId(412), healthySpanId: spanId(411) };
 
-/** A span five hours old, with an event five milliseconds before it. */
+/** A span five hours old, with an event five milliseconds before it and one of no time and no name. */
 export const OLD = {
   traceId: traceId(51),
   spanId: spanId(510),
@@ -110,7 +110,10 @@ export function oddSpans(now: bigint): OddSpan[] {
       startNano: now - 5n * HOUR,
       failed: true,
       attributes: { [OLD.attribute.key]: OLD.attribute.value },
-      events: [{ name: "queued", timeNano: now - 5n * HOUR - 5_000_000n }],
+      events: [
+        { name: "queued", timeNano: now - 5n * HOUR - 5_000_000n },
+        { name: "", timeNano: 0n },
+      ],
     }),
   ];
 }

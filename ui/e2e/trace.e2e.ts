@@ -60,7 +60,7 @@ async function activeIndex(page: Page, before: number): Promise<number> {
 
 /** A trace with an error, several services and not too many spans, so that the check says something. */
 async function pickTrace(): Promise<string> {
-  const found = await getApi<SearchAnswer>("traces?order=mostSpans&limit=200");
+  const found = await getApi<SearchAnswer>("traces?order=mostSpans&limit=40");
   const fitting = found.traces.filter(
     (trace) => trace.spanCount <= LARGEST_CHECKED && trace.services.length > 1,
   );

@@ -10,7 +10,7 @@ describe("attribute values", () => {
     [{ stringValue: "" }, "string", ""],
     [{ stringValue: "a" }, "string", "a"],
     [{ intValue: "9223372036854775807" }, "int", "9223372036854775807"],
-    [{ intValue: 5 }, "int", "5"],
+    [{ intValue: "5" }, "int", "5"],
     [{ doubleValue: 0.1 }, "double", "0.1"],
     [{ boolValue: false }, "bool", "false"],
     [{ bytesValue: "AQI=" }, "bytes", "base64:AQI="],

@@ -24,6 +24,7 @@ function point(seconds: number, requestCount: number, errorCount = 0, nano = 100
     p95Nano: nano,
     p99Nano: nano,
     maxNano: nano,
+    exemplarTraceIds: [],
   };
 }
 

@@ -221,11 +221,12 @@ function Events({ trace, span }: { trace: Trace; span: Span }) {
 }
 
 function EventTime({ trace, span, event }: { trace: Trace; span: Span; event: SpanEvent }) {
-  if (BigInt(event.timeUnixNano) === 0n) return <span className="muted">without a time</span>;
-  const inSpan = nanoBetween(span.startUnixNano, event.timeUnixNano);
+  const { timeUnixNano } = event;
+  if (timeUnixNano === undefined) return <span className="muted">without a time</span>;
+  const inSpan = nanoBetween(span.startUnixNano, timeUnixNano);
   return (
-    <span className="tnum" title={formatTimeExact(event.timeUnixNano)}>
-      {formatOffset(nanoBetween(trace.startUnixNano, event.timeUnixNano))}{" "}
+    <span className="tnum" title={formatTimeExact(timeUnixNano)}>
+      {formatOffset(nanoBetween(trace.startUnixNano, timeUnixNano))}{" "}
       <span className="muted">
         ({formatDuration(Math.abs(inSpan))} {inSpan < 0 ? "before" : "into"} the span)
       </span>
@@ -240,12 +241,7 @@ function Links({ links }: { links: SpanLink[] }) {
         // biome-ignore lint/suspicious/noArrayIndexKey: links have no identity of their own and never move.
         <li key={at}>
           <span className="event-head">
-            <Link to={tracePath(link.traceId, { span: link.spanId })}>
-              <code>{link.traceId}</code>
-            </Link>
-            <span className="muted">
-              span <code>{link.spanId}</code>
-            </span>
+            <LinkTarget link={link} />
           </span>
           {link.traceState && <p className="muted">Trace state {link.traceState}</p>}
           <AttributeTable attributes={link.attributes ?? []} />
@@ -253,6 +249,23 @@ function Links({ links }: { links: SpanLink[] }) {
         </li>
       ))}
     </ol>
+  );
+}
+
+/** Links are kept as they were sent, so they may name no trace. */
+function LinkTarget({ link }: { link: SpanLink }) {
+  if (!link.traceId) return <span className="muted">without a trace ID</span>;
+  return (
+    <>
+      <Link to={tracePath(link.traceId, { span: link.spanId })}>
+        <code>{link.traceId}</code>
+      </Link>
+      {link.spanId && (
+        <span className="muted">
+          span <code>{link.spanId}</code>
+        </span>
+      )}
+    </>
   );
 }
 

@@ -1,5 +1,6 @@
 /** One row of the waterfall: a segment or a span, its name on the left, its bar on the right. */
 import { memo } from "react";
+import type { Span } from "../api/types";
 import { FailedMark } from "../components/Service";
 import { colourVar } from "../lib/colour";
 import { formatDuration, formatOffset } from "../lib/duration";
@@ -168,20 +169,20 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
             />
           );
         })}
-      {row.span?.events.slice(0, MOST_EVENT_MARKS).map((event, at) => {
-        const mark = place(
-          view,
-          row.start + nanoBetween(row.span?.startUnixNano ?? "0", event.timeUnixNano),
-          0,
-        );
-        return mark.visible ? (
-          // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
-          <span key={at} className="event-mark" style={{ left: `${mark.left}%` }} />
-        ) : null;
-      })}
+      {row.span && <EventMarks row={row} span={row.span} view={view} />}
       <BarLabel left={box.left} width={box.width} timelineWidth={timelineWidth} label={label} />
     </>
   );
+}
+
+function EventMarks({ row, span, view }: { row: Row; span: Span; view: View }) {
+  return span.events.slice(0, MOST_EVENT_MARKS).map(({ timeUnixNano }, at) => {
+    if (timeUnixNano === undefined) return null;
+    const mark = place(view, row.start + nanoBetween(span.startUnixNano, timeUnixNano), 0);
+    if (!mark.visible) return null;
+    // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
+    return <span key={at} className="event-mark" style={{ left: `${mark.left}%` }} />;
+  });
 }
 
 interface LabelProps {

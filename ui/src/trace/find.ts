@@ -37,9 +37,9 @@ export function rowText(row: Row, trace: Trace): string {
       attributesText(trace.resources[span.resource]?.attributes ?? []),
     );
     parts.push(trace.scopes[span.scope]?.name ?? "", ...span.warnings);
-    for (const event of span.events) parts.push(event.name, attributesText(event.attributes ?? []));
+    for (const event of span.events) parts.push(event.name ?? "", attributesText(event.attributes ?? []));
     for (const link of span.links)
-      parts.push(link.traceId, link.spanId, attributesText(link.attributes ?? []));
+      parts.push(link.traceId ?? "", link.spanId ?? "", attributesText(link.attributes ?? []));
   }
   return parts.join("\n").toLowerCase();
 }

@@ -69,8 +69,14 @@ function trace(segments: Segment[]): Trace {
     segmentCount: segments.length,
     services: [],
     warnings: [],
-    resources: [{ attributes: [{ key: "zone", value: { stringValue: "Nord" } }] }],
-    scopes: [{ name: "lib", version: "1", attributes: [] }],
+    resources: [
+      {
+        attributes: [{ key: "zone", value: { stringValue: "Nord" } }],
+        schemaUrl: "",
+        droppedAttributesCount: 0,
+      },
+    ],
+    scopes: [{ name: "lib", version: "1", attributes: [], schemaUrl: "" }],
     segments,
   };
 }

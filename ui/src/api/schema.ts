@@ -1,0 +1,395 @@
+// Generated from query/openapi.json by `npm run types`; edits are lost.
+// source b86a70f05e89aa74
+// body dab0f314db78bc34
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        AnyTraceId: string;
+        /** Format: traceql */
+        TraceQl: string;
+        /** Format: range-time */
+        Time: string;
+        /** Format: step */
+        Step: string;
+        TraceId: string;
+        SpanId: string;
+        SentId: string;
+        UnixNano: string;
+        Nano: number;
+        Count: number;
+        /** @enum {string} */
+        SpanStatus: "UNSET" | "OK" | "ERROR";
+        /** @enum {string} */
+        SpanKind: "UNSPECIFIED" | "INTERNAL" | "SERVER" | "CLIENT" | "PRODUCER" | "CONSUMER";
+        ErrorCode: string | null;
+        AnyValue: {
+            stringValue?: string;
+            boolValue?: boolean;
+            intValue?: string;
+            doubleValue?: number | ("NaN" | "Infinity" | "-Infinity");
+            arrayValue?: {
+                values?: components["schemas"]["AnyValue"][];
+            };
+            kvlistValue?: {
+                values?: components["schemas"]["KeyValues"];
+            };
+            bytesValue?: string;
+        };
+        KeyValue: {
+            key: string;
+            value?: components["schemas"]["AnyValue"];
+        };
+        KeyValues: components["schemas"]["KeyValue"][];
+        AttributeMap: {
+            [key: string]: unknown;
+        };
+        Attributes: components["schemas"]["KeyValues"];
+        SpanEvent: {
+            timeUnixNano?: components["schemas"]["UnixNano"];
+            name?: string;
+            attributes?: components["schemas"]["Attributes"];
+            droppedAttributesCount?: components["schemas"]["Count"];
+        };
+        SpanLink: {
+            traceId?: components["schemas"]["SentId"];
+            spanId?: components["schemas"]["SentId"];
+            traceState?: string;
+            attributes?: components["schemas"]["Attributes"];
+            droppedAttributesCount?: components["schemas"]["Count"];
+            flags?: components["schemas"]["Count"];
+        };
+        ServiceCount: {
+            name: string;
+            spanCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+        };
+        TraceAnswer: {
+            trace: components["schemas"]["Trace"];
+        };
+        Trace: {
+            id: components["schemas"]["TraceId"];
+            startUnixNano: components["schemas"]["UnixNano"];
+            endUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            status: components["schemas"]["SpanStatus"];
+            errorCode: components["schemas"]["ErrorCode"];
+            rootService: string | null;
+            rootName: string;
+            spanCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            segmentCount: components["schemas"]["Count"];
+            services: components["schemas"]["ServiceCount"][];
+            warnings: string[];
+            resources: (components["schemas"]["Resource"] | null)[];
+            scopes: (components["schemas"]["Scope"] | null)[];
+            segments: components["schemas"]["Segment"][];
+            /** @constant */
+            truncated?: true;
+            nextCursor?: string;
+        };
+        Resource: {
+            attributes: components["schemas"]["Attributes"];
+            schemaUrl: string;
+            droppedAttributesCount: components["schemas"]["Count"];
+        };
+        Scope: {
+            name: string;
+            version: string;
+            attributes: components["schemas"]["Attributes"];
+            schemaUrl: string;
+        };
+        Segment: {
+            id: string;
+            parentSegmentId: string | null;
+            parentSpanId: string | null;
+            service: string;
+            instance: string | null;
+            startUnixNano: components["schemas"]["UnixNano"];
+            endUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            status: components["schemas"]["SpanStatus"];
+            errorCode: components["schemas"]["ErrorCode"];
+            spanCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            spans: components["schemas"]["Span"][];
+        };
+        Span: {
+            id: components["schemas"]["SpanId"];
+            parentId: string | null;
+            name: string;
+            kind: components["schemas"]["SpanKind"];
+            startUnixNano: components["schemas"]["UnixNano"];
+            endUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            selfNano: components["schemas"]["Nano"];
+            status: components["schemas"]["SpanStatus"];
+            statusMessage: string;
+            errorCode: components["schemas"]["ErrorCode"];
+            resource: number;
+            scope: number;
+            attributes: components["schemas"]["Attributes"];
+            events: components["schemas"]["SpanEvent"][];
+            links: components["schemas"]["SpanLink"][];
+            flags: components["schemas"]["Count"];
+            traceState: string;
+            warnings: string[];
+        };
+        OtlpTraces: {
+            resourceSpans: components["schemas"]["OtlpResourceSpans"][];
+        };
+        OtlpResourceSpans: {
+            resource?: {
+                [key: string]: unknown;
+            };
+            schemaUrl?: string;
+            scopeSpans?: {
+                scope?: {
+                    [key: string]: unknown;
+                };
+                schemaUrl?: string;
+                spans?: {
+                    [key: string]: unknown;
+                }[];
+            }[];
+        };
+        JaegerTraces: {
+            data: {
+                traceID: components["schemas"]["TraceId"];
+                spans: components["schemas"]["JaegerSpan"][];
+                processes: {
+                    [key: string]: components["schemas"]["JaegerProcess"];
+                };
+                warnings: null;
+            }[];
+            total: components["schemas"]["Count"];
+            limit: components["schemas"]["Count"];
+            offset: components["schemas"]["Count"];
+            errors: null;
+        };
+        JaegerSpan: {
+            traceID: components["schemas"]["TraceId"];
+            spanID: components["schemas"]["SpanId"];
+            operationName: string;
+            references: {
+                /** @enum {string} */
+                refType: "CHILD_OF" | "FOLLOWS_FROM";
+                traceID: components["schemas"]["SentId"];
+                spanID: components["schemas"]["SentId"];
+            }[];
+            startTime: number;
+            duration: number;
+            tags: components["schemas"]["JaegerTag"][];
+            logs: {
+                timestamp: number;
+                fields: components["schemas"]["JaegerTag"][];
+            }[];
+            processID: string;
+            warnings: null;
+        };
+        JaegerProcess: {
+            serviceName: string;
+            tags: components["schemas"]["JaegerTag"][];
+        };
+        JaegerTag: {
+            key: string;
+            /** @enum {string} */
+            type: "string" | "bool" | "int64" | "float64" | "binary";
+            value: string | boolean | number;
+        };
+        SearchAnswer: {
+            traces: components["schemas"]["TraceSummary"][];
+            nextCursor: string | null;
+            partial: boolean;
+            scanned: {
+                blocks: components["schemas"]["Count"];
+                blocksRead: components["schemas"]["Count"];
+                spans: components["schemas"]["Count"];
+            };
+        };
+        TraceSummary: {
+            id: components["schemas"]["TraceId"];
+            rootService: string | null;
+            rootName: string;
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            spanCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            status: components["schemas"]["SpanStatus"];
+            errorCode: components["schemas"]["ErrorCode"];
+            services: components["schemas"]["ServiceCount"][];
+            matchedSpanIds: components["schemas"]["SpanId"][];
+            matchedSpanCount: components["schemas"]["Count"];
+        };
+        Service: {
+            name: string;
+        };
+        Operation: {
+            name: string;
+            kind: components["schemas"]["SpanKind"];
+        };
+        ServicesAnswer: {
+            services: components["schemas"]["Service"][];
+        };
+        OperationsAnswer: {
+            operations: components["schemas"]["Operation"][];
+        };
+        AggregatesAnswer: {
+            stepNano: components["schemas"]["Nano"];
+            series: components["schemas"]["Series"][];
+            estimated: boolean;
+            partial: boolean;
+        };
+        DependenciesAnswer: {
+            edges: components["schemas"]["DependencyEdge"][];
+            partial: boolean;
+        };
+        DependencyEdge: {
+            caller: string;
+            callee: string;
+            /** @enum {string} */
+            kind: "rpc" | "messaging" | "database" | "virtual";
+            callCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            p50Nano: components["schemas"]["Nano"];
+            p95Nano: components["schemas"]["Nano"];
+            p99Nano: components["schemas"]["Nano"];
+            exemplarTraceIds: components["schemas"]["TraceId"][];
+        };
+        Labels: {
+            service?: string;
+            operation?: string;
+            kind?: components["schemas"]["SpanKind"];
+        };
+        Series: {
+            labels: components["schemas"]["Labels"];
+            points: components["schemas"]["Point"][];
+        };
+        Point: {
+            timeUnixNano: components["schemas"]["UnixNano"];
+            requestCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            errorRate: number;
+            successRate: number;
+            p50Nano: components["schemas"]["Nano"];
+            p75Nano: components["schemas"]["Nano"];
+            p90Nano: components["schemas"]["Nano"];
+            p95Nano: components["schemas"]["Nano"];
+            p99Nano: components["schemas"]["Nano"];
+            maxNano: components["schemas"]["Nano"];
+            exemplarTraceIds: components["schemas"]["TraceId"][];
+        };
+        BackupRequest: {
+            id?: string | null;
+            have?: string[];
+        };
+        BackupsAnswer: {
+            backups: {
+                id: string;
+                takenUnixNano: components["schemas"]["UnixNano"];
+                blockCount: components["schemas"]["Count"];
+                spanCount: components["schemas"]["Count"];
+                byteCount: components["schemas"]["Count"];
+                lostBlockCount: components["schemas"]["Count"];
+            }[];
+        };
+        CheckLine: {
+            progress: components["schemas"]["CheckProgress"];
+        } | {
+            report: components["schemas"]["CheckReport"];
+        };
+        CheckProgress: {
+            byteCount: components["schemas"]["Count"];
+            ofByteCount: components["schemas"]["Count"];
+        };
+        CheckReport: {
+            blockCount: components["schemas"]["Count"];
+            byteCount: components["schemas"]["Count"];
+            spanCount: components["schemas"]["Count"];
+            indexRowCount: components["schemas"]["Count"];
+            staleIndexRowCount: number;
+            replacedBlockCount: number;
+            findings: {
+                /** @enum {string} */
+                kind: "store" | "catalogRow" | "block" | "index" | "unreferenced" | "backups";
+                tenant?: string;
+                hour?: number;
+                block?: string;
+                detail: string;
+            }[];
+            moreFindings: number;
+        };
+        DeleteRequest: {
+            /** Format: traceql */
+            q: string;
+            start?: components["schemas"]["Time"] | null;
+            end?: components["schemas"]["Time"] | null;
+            /** @default false */
+            wait: boolean;
+        };
+        DeletionAnswer: {
+            deletion: components["schemas"]["Deletion"];
+        };
+        DeletionsAnswer: {
+            deletions: components["schemas"]["Deletion"][];
+        };
+        Deletion: {
+            id: string;
+            /** @enum {string} */
+            state: "running" | "done";
+            acceptedUnixNano: components["schemas"]["UnixNano"];
+            finishedUnixNano: components["schemas"]["UnixNano"] | null;
+            traceCount: components["schemas"]["Count"];
+            spanCount: components["schemas"]["Count"];
+            damagedBlockCount: components["schemas"]["Count"];
+            backups: {
+                id: string;
+                takenUnixNano: components["schemas"]["UnixNano"];
+            }[];
+            damagedStoreKept: boolean;
+        };
+        PinsAnswer: {
+            pins: components["schemas"]["Pin"][];
+        };
+        PinAnswer: {
+            pin: components["schemas"]["Pin"];
+        };
+        Pin: {
+            traceId: components["schemas"]["TraceId"];
+            sinceUnixNano: components["schemas"]["UnixNano"];
+        };
+        Status: {
+            version: string;
+            spanCount: components["schemas"]["Count"];
+            traceCount: components["schemas"]["Count"];
+            storeBytes: components["schemas"]["Count"];
+            freshBlockCount: components["schemas"]["Count"];
+            damagedBlockCount: components["schemas"]["Count"];
+            damagedRecordCount: components["schemas"]["Count"];
+            logWasCut: boolean;
+            unsealedSpanCount: components["schemas"]["Count"];
+            oldestUnixNano: components["schemas"]["UnixNano"] | null;
+            newestUnixNano: components["schemas"]["UnixNano"] | null;
+            ingestSpansPerSecond: number;
+            limits: {
+                [key: string]: number | string;
+            };
+        };
+        Problem: {
+            type: string;
+            title: string;
+            status: number;
+            detail: string;
+            parameter?: string;
+            allowed?: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;
