@@ -10,6 +10,9 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const GRAVE = ["serious", "critical"];
 const STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
+const TRACES = 'role=table[name="Traces found"]';
+const SERVICES = 'role=table[name="Services"]';
+
 interface Violation {
   id: string;
   impact: string;
@@ -30,12 +33,12 @@ async function pagesToCheck(): Promise<{ path: string; ready: string }[]> {
   const { services } = await getApi<ServicesAnswer>("services");
   const trace = traces[0];
   return [
-    { path: "/", ready: ".trace-table" },
+    { path: "/", ready: TRACES },
     { path: `/?q=${encodeURIComponent('{ name = "nothing is called like this" }')}`, ready: ".state-block" },
     { path: `/?q=${encodeURIComponent("{ broken")}`, ready: "[role=alert]" },
-    { path: `/trace/${trace?.id}`, ready: ".waterfall-row" },
-    { path: `/trace/${trace?.id}?span=${trace?.matchedSpanIds[0]}`, ready: ".detail" },
-    { path: "/services", ready: ".red-table" },
+    { path: `/trace/${trace?.id}`, ready: "[data-segment]" },
+    { path: `/trace/${trace?.id}?span=${trace?.matchedSpanIds[0]}`, ready: "role=complementary" },
+    { path: "/services", ready: SERVICES },
     { path: `/services/${encodeURIComponent(services[0]?.name ?? "")}`, ready: "h2" },
     { path: "/no/such/page", ready: ".state-block" },
   ];

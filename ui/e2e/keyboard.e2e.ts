@@ -38,14 +38,14 @@ function activeRow(page: Page) {
 test("search to trace to details and back", async () => {
   const { page, errors } = await openPage(browser);
   await page.goto("/");
-  await page.locator(".trace-table tbody tr").first().waitFor();
+  await page.getByRole("table", { name: "Traces found" }).locator("tbody tr").first().waitFor();
 
   await page.keyboard.press("Tab");
   expect(await page.evaluate(() => document.activeElement?.textContent)).toContain("Skip to content");
   await page.keyboard.press("Enter");
   expect(await page.evaluate(() => document.activeElement?.id)).toBe("main");
 
-  await tabTo(page, ".row-link");
+  await tabTo(page, "tbody a");
   await page.keyboard.press("Enter");
   await page.getByRole("treegrid").waitFor();
   await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
@@ -78,7 +78,7 @@ test("search to trace to details and back", async () => {
   await page.getByRole("dialog").waitFor({ state: "detached" });
 
   await page.goBack();
-  await page.locator(".trace-table").waitFor();
+  await page.getByRole("table", { name: "Traces found" }).waitFor();
   expect(errors).toEqual([]);
 });
 
@@ -103,7 +103,7 @@ test("find and the next error", async () => {
   await page.keyboard.press("Enter");
   await page.getByText(/^1 of \d+|\d+ of \d+$/).waitFor();
   // Only rows in view are there: in a long trace the root comes into view with Enter.
-  await expect.poll(() => page.locator(".is-match").count()).toBeGreaterThan(0);
+  await expect.poll(() => page.locator("[data-match]").count()).toBeGreaterThan(0);
 });
 
 test("a trace ID typed into the header opens it, nonsense is refused", async () => {
@@ -111,7 +111,7 @@ test("a trace ID typed into the header opens it, nonsense is refused", async () 
   const id = found.traces[0]?.id ?? "";
   const { page } = await openPage(browser);
   await page.goto("/services");
-  await tabTo(page, ".trace-box input");
+  await tabTo(page, "input[aria-label='Trace ID']");
   await page.keyboard.type("not an id");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").waitFor();

@@ -13,7 +13,7 @@ afterAll(() => browser.close());
 
 /** Pixels of each canvas that are not transparent. */
 function paintedPixels(page: Page): Promise<number[]> {
-  return page.locator(".chart canvas").evaluateAll((canvases) =>
+  return page.locator("figure canvas").evaluateAll((canvases) =>
     canvases.map((element) => {
       const canvas = element as HTMLCanvasElement;
       const data = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
@@ -37,11 +37,11 @@ test("the table lists every service, and one leads to its charts and operations"
   const busiest = series.toSorted((a, b) => requests(b) - requests(a))[0]?.labels.service ?? "";
   await table.getByRole("link", { name: busiest, exact: true }).click();
   await page.getByRole("table", { name: `Operations of ${busiest}` }).waitFor();
-  await expect.poll(() => page.locator(".chart canvas").count()).toBe(3);
+  await expect.poll(() => page.locator("figure canvas").count()).toBe(3);
   for (const painted of await paintedPixels(page)) expect(painted).toBeGreaterThan(500);
 
-  await page.locator(".chart-table summary").first().click();
-  expect(await page.locator(".chart-table[open] tbody tr").count()).toBeGreaterThan(3);
+  await page.locator("figure summary").first().click();
+  expect(await page.locator("figure details[open] tbody tr").count()).toBeGreaterThan(3);
 
   await page
     .getByRole("table", { name: /^Operations/ })
@@ -51,7 +51,7 @@ test("the table lists every service, and one leads to its charts and operations"
   await page.waitForURL(/q=/);
   const query = new URL(page.url()).searchParams.get("q") ?? "";
   expect(query).toContain(`resource.service.name = ${JSON.stringify(busiest)} && name = `);
-  await page.locator(".trace-table tbody tr").first().waitFor();
+  await page.getByRole("table", { name: "Traces found" }).locator("tbody tr").first().waitFor();
   expect(errors).toEqual([]);
 });
 

@@ -30,7 +30,7 @@ async function readTree(page: Page): Promise<SeenRow[]> {
   await grid.focus();
   await page.keyboard.press("Home");
   for (let active = await activeIndex(page, 0); ; active = await activeIndex(page, active)) {
-    const rows = await grid.locator(".waterfall-row").evaluateAll((elements) =>
+    const rows = await grid.locator("[data-segment]").evaluateAll((elements) =>
       elements.map((element) => ({
         at: Number(element.getAttribute("aria-rowindex")),
         segment: element.getAttribute("data-segment") ?? "",
@@ -80,13 +80,13 @@ test("search finds traces, and a click opens one", async () => {
 
   const query = new URL(page.url()).searchParams.get("q");
   expect(query).toBe(`{ resource.service.name = ${JSON.stringify(service)} }`);
-  await page.locator(".results[aria-busy=false]").waitFor();
-  const rows = page.locator(".trace-table tbody tr");
+  await page.locator("section[aria-label=Results][aria-busy=false]").waitFor();
+  const rows = page.getByRole("table", { name: "Traces found" }).locator("tbody tr");
   await rows.first().waitFor();
   const answer = await getApi<SearchAnswer>(`traces?q=${encodeURIComponent(query ?? "")}`);
   expect(answer.traces.length).toBeGreaterThan(0);
   expect(await rows.count()).toBeGreaterThan(0);
-  expect(await page.locator(".scatter .mark").count()).toBe(await rows.count());
+  expect(await page.locator("[data-trace]").count()).toBe(await rows.count());
 
   await page.reload();
   await rows.first().waitFor();
@@ -104,7 +104,7 @@ test("search finds traces, and a click opens one", async () => {
 test("more results follow the first, none of them twice", async () => {
   const { page } = await openPage(browser);
   await page.goto("/?limit=5");
-  const links = page.locator(".trace-table .row-link");
+  const links = page.getByRole("table", { name: "Traces found" }).getByRole("link");
   await page.getByRole("button", { name: "Load 5 more" }).click();
   await expect.poll(() => links.count()).toBe(10);
   const paths = await links.evaluateAll((elements) =>

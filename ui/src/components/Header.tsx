@@ -4,13 +4,14 @@ import { navigate, usePath } from "../address/address";
 import { Link } from "../address/Link";
 import { servicesPath, tracePath } from "../address/routes";
 import { parseTraceId } from "../lib/ids";
+import styles from "./Header.module.css";
 import { THEMES, useTheme } from "./useTheme";
 
 export function Header() {
   const path = usePath();
   return (
-    <header className="topbar">
-      <Link to="/" className="brand">
+    <header className={styles.topbar}>
+      <Link to="/" className={styles.brand}>
         <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">
           <path d="M4 26V12A10 10 0 0 1 14 5h14" fill="none" stroke="currentColor" strokeWidth="3" />
           <path d="M12 13h16M12 19h9M17 25h11" stroke="var(--accent)" strokeWidth="3" />
@@ -46,7 +47,7 @@ function TraceBox() {
     navigate(tracePath(id));
   };
   return (
-    <search className="trace-box">
+    <search className={styles.traceBox}>
       <form aria-label="Go to trace" onSubmit={submit}>
         <input
           value={text}
@@ -62,7 +63,7 @@ function TraceBox() {
           autoComplete="off"
         />
         {error && (
-          <p id="trace-box-error" className="trace-box-error" role="alert">
+          <p id="trace-box-error" className={styles.traceBoxError} role="alert">
             {error}
           </p>
         )}

@@ -1,6 +1,7 @@
 /** Chooses a time range: presets first, exact bounds when they do not fit. */
 import { type FormEvent, useId, useState } from "react";
 import { msToNano, PRESETS, resolveRange, type TimeRange, toLocalInput } from "../lib/time";
+import styles from "./RangePicker.module.css";
 
 interface Props {
   range: TimeRange;
@@ -16,7 +17,7 @@ export function RangePicker({ range, onChange, label = "Time range" }: Props) {
   const preset = !range.end && PRESETS.some((candidate) => candidate.start === range.start);
   const custom = editing || !preset;
   return (
-    <div className="range-picker">
+    <div className={styles.rangePicker}>
       <label htmlFor={id}>{label}</label>
       <select
         id={id}
@@ -62,7 +63,7 @@ function CustomRange({ range, onChange }: { range: TimeRange; onChange: (range: 
     else onChange({ start: msToNano(startMs), end: msToNano(endMs) });
   };
   return (
-    <fieldset className="custom-range">
+    <fieldset className={styles.customRange}>
       <legend className="visually-hidden">Custom range</legend>
       <label>
         From

@@ -1,16 +1,17 @@
 /** What a newcomer sees while nothing is stored: where to send spans, and how to get some. */
+import styles from "./Landing.module.css";
 
 export function Landing() {
   const host = window.location.hostname || "127.0.0.1";
   const http = `http://${host}:4318`;
   return (
-    <div className="landing">
+    <div className={styles.landing}>
       <h1>Nothing is stored yet</h1>
       <p>
         Point an OpenTelemetry SDK, Collector or mesh proxy here. This page shows the first traces as soon as
         they arrive.
       </p>
-      <dl className="endpoints">
+      <dl className={styles.endpoints}>
         <dt>OTLP over gRPC</dt>
         <dd>
           <code>http://{host}:4317</code>
@@ -33,7 +34,7 @@ export function Landing() {
         These are the default ports. The server prints the ones it took as <code>listening otlp-grpc …</code>{" "}
         and <code>listening otlp-http …</code>
       </p>
-      <p className="waiting" role="status">
+      <p className={styles.waiting} role="status">
         <span className="spinner" aria-hidden="true" /> Waiting for the first span…
       </p>
     </div>

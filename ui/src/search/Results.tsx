@@ -12,6 +12,7 @@ import { formatCount } from "../lib/numbers";
 import { ceilingOf } from "../lib/outliers";
 import { formatAge, formatTimeShort } from "../lib/time";
 import type { SearchParams } from "./params";
+import styles from "./Results.module.css";
 
 const SHOWN_SERVICES = 4;
 
@@ -21,26 +22,26 @@ export function Results({ traces, search }: { traces: TraceSummary[]; search: Se
   const colours = useServiceColours();
   const plain = search.query === "{ }";
   return (
-    <table className="trace-table">
+    <table className={styles.traceTable}>
       <caption className="visually-hidden">Traces found</caption>
       <thead>
         <tr>
-          <th scope="col" className="cell-trace">
+          <th scope="col" className={styles.cellTrace}>
             Trace
           </th>
-          <th scope="col" className="cell-start">
+          <th scope="col" className={styles.cellStart}>
             Started
           </th>
-          <th scope="col" className="cell-duration">
+          <th scope="col" className={styles.cellDuration}>
             Duration
           </th>
-          <th scope="col" className="num cell-count">
+          <th scope="col" className={`num ${styles.cellCount}`}>
             Spans
           </th>
-          <th scope="col" className="num cell-count">
+          <th scope="col" className={`num ${styles.cellCount}`}>
             Errors
           </th>
-          <th scope="col" className="cell-services">
+          <th scope="col" className={styles.cellServices}>
             Services
           </th>
         </tr>
@@ -75,13 +76,13 @@ function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
   const first = trace.matchedSpanIds[0];
   const path = tracePath(trace.id, { span: plain ? undefined : first });
   return (
-    <tr className={trace.errorCount > 0 ? "has-errors" : undefined}>
-      <td className="cell-trace">
-        <Link to={path} className="row-link" title={trace.rootName}>
+    <tr className={trace.errorCount > 0 ? styles.hasErrors : undefined}>
+      <td className={styles.cellTrace}>
+        <Link to={path} className={styles.rowLink} title={trace.rootName}>
           <ServiceName name={root} colour={colours.get(root)} />{" "}
-          <span className="operation">{trace.rootName || "(no root)"}</span>
+          <span className={styles.operation}>{trace.rootName || "(no root)"}</span>
         </Link>
-        <span className="sub">
+        <span className={styles.sub}>
           {trace.status === "ERROR" || trace.errorCode ? <FailedMark code={trace.errorCode} /> : null}
           <code title={trace.id}>{shortId(trace.id)}</code>
           {!plain && trace.matchedSpanCount > 0 && (
@@ -89,11 +90,11 @@ function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
           )}
         </span>
       </td>
-      <td className="cell-start" data-label="Started">
+      <td className={styles.cellStart} data-label="Started">
         <span className="tnum">{formatTimeShort(trace.startUnixNano, now)}</span>
-        <span className="sub">{formatAge(trace.startUnixNano, now)}</span>
+        <span className={styles.sub}>{formatAge(trace.startUnixNano, now)}</span>
       </td>
-      <td className="cell-duration" data-label="Duration">
+      <td className={styles.cellDuration} data-label="Duration">
         <span className="tnum">{formatDuration(trace.durationNano)}</span>
         <span className="duration-bar" aria-hidden="true">
           <span style={{ width: `${Math.min(100, Math.max(0.5, (trace.durationNano / longest) * 100))}%` }} />
@@ -112,7 +113,7 @@ function ResultRow({ trace, longest, now, plain, colours }: RowProps) {
           <span className="muted">0</span>
         )}
       </td>
-      <td className="cell-services">
+      <td className={styles.cellServices}>
         <ServicePills services={trace.services} colours={colours} />
       </td>
     </tr>

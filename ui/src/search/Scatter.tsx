@@ -16,6 +16,7 @@ import { describeRange, formatTime, msToNano, resolveRange, type TimeRange } fro
 import { parseQuery } from "../lib/traceql";
 import { aggregatesUrl, chartStep, totals } from "../services/aggregates";
 import type { SearchParams } from "./params";
+import styles from "./Scatter.module.css";
 import { layoutScatter, type Mark, timeAt } from "./scatterLayout";
 
 const HEIGHT = 150;
@@ -54,8 +55,8 @@ export function Scatter({ traces, search, onRange }: Props) {
   };
 
   return (
-    <figure className="scatter-figure">
-      <div className="scatter" ref={box}>
+    <figure className={styles.scatterFigure}>
+      <div className={styles.scatter} ref={box}>
         {width > 0 && (
           // A convenience for the pointer: the table and the range picker do the same from the keyboard.
           <svg
@@ -73,14 +74,14 @@ export function Scatter({ traces, search, onRange }: Props) {
             {layout.bars.map((bar) => (
               <g key={bar.x}>
                 <rect
-                  className="requests-bar"
+                  className={styles.requestsBar}
                   x={bar.x}
                   y={layout.bottom - bar.height}
                   width={bar.width}
                   height={bar.height}
                 />
                 <rect
-                  className="errors-bar"
+                  className={styles.errorsBar}
                   x={bar.x}
                   y={layout.bottom - bar.failedHeight}
                   width={bar.width}
@@ -90,20 +91,26 @@ export function Scatter({ traces, search, onRange }: Props) {
             ))}
             {layout.yTicks.map((tick) => (
               <g key={tick.y}>
-                <line className="grid" x1={layout.left} x2={width - layout.right} y1={tick.y} y2={tick.y} />
-                <text className="axis" x={layout.left - 6} y={tick.y + 4} textAnchor="end">
+                <line
+                  className={styles.grid}
+                  x1={layout.left}
+                  x2={width - layout.right}
+                  y1={tick.y}
+                  y2={tick.y}
+                />
+                <text className={styles.axis} x={layout.left - 6} y={tick.y + 4} textAnchor="end">
                   {tick.label}
                 </text>
               </g>
             ))}
             {layout.xTicks.map((tick) => (
-              <text key={tick.x} className="axis" x={tick.x} y={HEIGHT - 4} textAnchor="middle">
+              <text key={tick.x} className={styles.axis} x={tick.x} y={HEIGHT - 4} textAnchor="middle">
                 {tick.label}
               </text>
             ))}
             {drag && Math.abs(drag.to - drag.from) >= DRAG_PIXELS && (
               <rect
-                className="brush"
+                className={styles.brush}
                 x={Math.min(drag.from, drag.to)}
                 width={Math.abs(drag.to - drag.from)}
                 y={0}
@@ -122,7 +129,7 @@ export function Scatter({ traces, search, onRange }: Props) {
         )}
         {hover && !drag && (
           <div
-            className="tooltip"
+            className={styles.tooltip}
             style={{ left: Math.min(Math.max(hover.x, 110), width - 110), top: hover.y + 12 }}
             aria-hidden="true"
           >
@@ -187,8 +194,12 @@ interface MarkProps {
 /** A circle, or a triangle when something in the trace failed. */
 function MarkShape({ mark, onHover, onOpen }: MarkProps) {
   const { x, y, r, failed } = mark;
+  const classes = [styles.mark];
+  if (failed) classes.push(styles.markFailed);
+  if (mark.outside) classes.push(styles.markOutside);
   const common = {
-    className: `mark${failed ? " mark-failed" : ""}${mark.outside ? " mark-outside" : ""}`,
+    className: classes.join(" "),
+    "data-trace": mark.trace.id,
     onPointerEnter: () => onHover(mark),
     onPointerLeave: () => onHover(null),
     onClick: onOpen,

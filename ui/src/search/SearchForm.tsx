@@ -7,6 +7,7 @@ import { useApi } from "../api/useApi";
 import { RangePicker } from "../components/RangePicker";
 import { buildQuery, EMPTY_FORM, type SearchForm as Form, parseQuery } from "../lib/traceql";
 import { LIMITS, ORDER_LABELS, type SearchParams } from "./params";
+import styles from "./SearchForm.module.css";
 
 interface Props {
   search: SearchParams;
@@ -40,13 +41,13 @@ export function SearchForm({ search, onSubmit }: Props) {
 
   return (
     <form
-      className={folded ? "search-form folded" : "search-form"}
+      className={folded ? `${styles.searchForm} ${styles.folded}` : styles.searchForm}
       onSubmit={submit}
       aria-label="Search traces"
     >
       <button
         type="button"
-        className="form-toggle"
+        className={styles.formToggle}
         aria-expanded={!folded}
         onClick={() => setFolded(!folded)}
       >
@@ -69,7 +70,7 @@ export function SearchForm({ search, onSubmit }: Props) {
         />
       )}
       <RangePicker range={rest.range} onChange={(range) => setRest({ ...rest, range })} />
-      <div className="field-pair">
+      <div className={styles.fieldPair}>
         <Select
           label="Order"
           value={rest.order}
@@ -85,7 +86,7 @@ export function SearchForm({ search, onSubmit }: Props) {
           onChange={(limit) => setRest({ ...rest, limit: Number(limit) })}
         />
       </div>
-      <div className="form-actions">
+      <div className={styles.formActions}>
         <button type="submit" className="primary" disabled={!("query" in built)}>
           Find traces
         </button>
@@ -140,7 +141,7 @@ function FormFields({ form, error, onChange, query, onEditText }: FieldsProps) {
         error={error?.field === "attributes" ? error.error : undefined}
         onChange={(attributes) => change({ attributes })}
       />
-      <div className="field-pair">
+      <div className={styles.fieldPair}>
         <TextInput
           label="Min duration"
           value={form.minDuration}
@@ -156,7 +157,7 @@ function FormFields({ form, error, onChange, query, onEditText }: FieldsProps) {
           onChange={(maxDuration) => change({ maxDuration })}
         />
       </div>
-      <label className="check">
+      <label className={styles.check}>
         <input
           type="checkbox"
           checked={form.failed}
@@ -164,9 +165,9 @@ function FormFields({ form, error, onChange, query, onEditText }: FieldsProps) {
         />
         Failed spans only
       </label>
-      <div className="query-preview">
-        <span className="label-row">
-          <span className="label">TraceQL</span>
+      <div className={styles.queryPreview}>
+        <span className={styles.labelRow}>
+          <span className={styles.label}>TraceQL</span>
           <button type="button" className="link-button" onClick={onEditText}>
             Edit as text
           </button>
@@ -187,8 +188,8 @@ interface TextFieldProps {
 function TextField({ text, fits, onChange, onForm }: TextFieldProps) {
   const id = useId();
   return (
-    <div className="field">
-      <span className="label-row">
+    <div className={styles.field}>
+      <span className={styles.labelRow}>
         <label htmlFor={id}>TraceQL</label>
         <button type="button" className="link-button" onClick={onForm}>
           {fits ? "Back to the form" : "Start over with the form"}
@@ -205,7 +206,7 @@ function TextField({ text, fits, onChange, onForm }: TextFieldProps) {
             event.currentTarget.form?.requestSubmit();
         }}
       />
-      <p className="hint">
+      <p className={styles.hint}>
         <code>{'{ resource.service.name = "cart" && duration > 100ms }'}</code> — Ctrl+Enter searches.
       </p>
     </div>
@@ -225,7 +226,7 @@ interface InputProps {
 function TextInput({ label, value, onChange, placeholder, list, hint, error }: InputProps) {
   const id = useId();
   return (
-    <div className="field">
+    <div className={styles.field}>
       <label htmlFor={id}>{label}</label>
       <input
         id={id}
@@ -239,7 +240,7 @@ function TextInput({ label, value, onChange, placeholder, list, hint, error }: I
         onChange={(event) => onChange(event.target.value)}
       />
       {(error || hint) && (
-        <p id={`${id}-note`} className={error ? "field-error" : "hint"}>
+        <p id={`${id}-note`} className={error ? "field-error" : styles.hint}>
           {error ?? hint}
         </p>
       )}
@@ -257,7 +258,7 @@ interface SelectProps {
 function Select({ label, value, options, onChange }: SelectProps) {
   const id = useId();
   return (
-    <div className="field">
+    <div className={styles.field}>
       <label htmlFor={id}>{label}</label>
       <select id={id} value={value} onChange={(event) => onChange(event.target.value)}>
         {options.map(([key, text]) => (

@@ -13,6 +13,7 @@ import { ORDER_LABELS, readSearch, type SearchParams, writeSearch } from "./para
 import { Results } from "./Results";
 import { Scatter } from "./Scatter";
 import { SearchForm } from "./SearchForm";
+import styles from "./SearchPage.module.css";
 import { useTraces } from "./useTraces";
 
 const EMPTY_STORE_POLL_MS = 3000;
@@ -44,9 +45,9 @@ export function SearchPage() {
   };
 
   return (
-    <div className="search-page">
+    <div className={styles.searchPage}>
       <SearchForm search={search} onSubmit={submit} />
-      <section className="results" aria-label="Results" aria-busy={found.loading}>
+      <section className={styles.results} aria-label="Results" aria-busy={found.loading}>
         {found.error ? (
           <Failure error={found.error} retry={found.reload} />
         ) : !found.traces ? (
@@ -72,7 +73,7 @@ function Found({ search, found, onSubmit }: FoundProps) {
   if (traces.length === 0) return <NothingFound search={search} partial={found.partial} />;
   return (
     <>
-      <div className="results-head">
+      <div className={styles.resultsHead}>
         <h1 aria-live="polite">
           {plural(traces.length, "trace")}
           {found.hasMore && " so far"}
@@ -85,7 +86,7 @@ function Found({ search, found, onSubmit }: FoundProps) {
       {found.partial && <PartialNotice />}
       <Scatter traces={traces} search={search} onRange={(range) => onSubmit({ ...search, range })} />
       <Results traces={traces} search={search} />
-      <div className="results-foot">
+      <div className={styles.resultsFoot}>
         {found.moreError && <Failure error={found.moreError} />}
         {found.hasMore ? (
           <button type="button" onClick={found.loadMore} disabled={found.loadingMore || found.loading}>

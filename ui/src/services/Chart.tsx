@@ -8,6 +8,7 @@ import "uplot/dist/uPlot.min.css";
 import { useSize } from "../components/useSize";
 import { resolveColour, useThemeVersion } from "../components/useTheme";
 import { formatMs, msToNano, type TimeRange } from "../lib/time";
+import styles from "./Chart.module.css";
 
 const HEIGHT = 180;
 const DRAG_PIXELS = 6;
@@ -48,7 +49,7 @@ export function Chart({ title, summary, times, lines, format, onRange }: Props) 
   }, [times, lines, format, width, theme]);
 
   return (
-    <figure className="chart">
+    <figure className={styles.chart}>
       <figcaption>
         <strong>{title}</strong> <span className="muted">{summary}</span>
       </figcaption>
@@ -140,10 +141,10 @@ function ChartTable({ title, times, lines, format }: Pick<Props, "title" | "time
     [times, lines],
   );
   return (
-    <details className="chart-table">
+    <details className={styles.chartTable}>
       <summary>Figures</summary>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it. */}
-      <section className="chart-table-scroll" tabIndex={0} aria-label={`Figures of ${title}`}>
+      <section className={styles.chartTableScroll} tabIndex={0} aria-label={`Figures of ${title}`}>
         <table>
           <thead>
             <tr>

@@ -4,6 +4,7 @@ import { formatDuration } from "../lib/duration";
 import { formatPercent, formatRate } from "../lib/numbers";
 import { ceilingOf } from "../lib/outliers";
 import type { Totals } from "./aggregates";
+import styles from "./RedTable.module.css";
 
 export interface RedRow {
   key: string;
@@ -44,7 +45,7 @@ export function RedTable({ caption, nameLabel, rows, rangeSeconds, withTrend = f
     >
       <button
         type="button"
-        className="sort-button"
+        className={styles.sortButton}
         onClick={() =>
           setSort((old) =>
             old.column === column ? { column, down: !old.down } : { column, down: column !== "name" },
@@ -57,13 +58,13 @@ export function RedTable({ caption, nameLabel, rows, rangeSeconds, withTrend = f
     </th>
   );
   return (
-    <table className="red-table">
+    <table className={styles.redTable}>
       <caption className="visually-hidden">{caption}</caption>
       <thead>
         <tr>
           {head("name", nameLabel)}
           {withTrend && (
-            <th scope="col" className="cell-trend">
+            <th scope="col" className={styles.cellTrend}>
               Trend
             </th>
           )}
@@ -75,7 +76,7 @@ export function RedTable({ caption, nameLabel, rows, rangeSeconds, withTrend = f
           <tr key={row.key}>
             <th scope="row">{row.name}</th>
             {withTrend && (
-              <td className="cell-trend">
+              <td className={styles.cellTrend}>
                 <Sparkline values={row.trend ?? []} />
               </td>
             )}
@@ -146,7 +147,7 @@ function Sparkline({ values }: { values: number[] }) {
     return `${x.toFixed(1)},${(height - 2 - (value / top) * (height - 4)).toFixed(1)}`;
   });
   return (
-    <svg className="sparkline" width={width} height={height} aria-hidden="true">
+    <svg className={styles.sparkline} width={width} height={height} aria-hidden="true">
       <polygon points={`0,${height} ${points.join(" ")} ${width},${height}`} />
       <polyline points={points.join(" ")} />
     </svg>

@@ -19,6 +19,7 @@ import { AheadNote } from "./AheadNote";
 import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { Chart } from "./Chart";
 import { type RedRow, RedTable } from "./RedTable";
+import styles from "./ServicePage.module.css";
 import { useCoveredSeconds } from "./useCoveredSeconds";
 import { useRange } from "./useRange";
 
@@ -84,7 +85,7 @@ function Charts({ service, range, onRange }: ChartsProps) {
     );
   }
   return (
-    <div className="charts">
+    <div className={styles.charts}>
       <Chart
         title="Requests"
         summary={`${all.requestCount.toLocaleString("en")} in total`}

@@ -4,6 +4,7 @@ import { Link } from "../address/Link";
 import type { AnyValue, KeyValue } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
 import { plainValue, valueText, valueType } from "../lib/attributes";
+import styles from "./AttributeTable.module.css";
 
 const LONG_TEXT = 1500;
 
@@ -16,7 +17,7 @@ interface Props {
 export function AttributeTable({ attributes, findPath }: Props) {
   if (attributes.length === 0) return null;
   return (
-    <table className="attributes">
+    <table className={styles.attributes}>
       <tbody>
         {attributes.map((entry, at) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: keys may repeat, and rows never move.
@@ -24,7 +25,7 @@ export function AttributeTable({ attributes, findPath }: Props) {
             <th scope="row">{entry.key}</th>
             <td>
               <Value value={entry.value} />
-              <span className="attribute-actions">
+              <span className={styles.attributeActions}>
                 <FindLink entry={entry} to={findPath?.(entry) ?? null} />
                 <CopyButton text={valueText(entry.value)} label={`Copy ${entry.key}`} />
               </span>
@@ -46,7 +47,7 @@ function Value({ value }: { value: AnyValue | undefined }) {
   const cut = !whole && text.length > LONG_TEXT;
   return (
     <>
-      <span className={`value value-${type}`} title={type}>
+      <span className={`${styles.value} ${styles[`value-${type}`] ?? ""}`} title={type}>
         {cut ? `${text.slice(0, LONG_TEXT)}…` : text}
       </span>
       {cut && (

@@ -12,6 +12,7 @@ import { formatDuration, formatOffset } from "../lib/duration";
 import { formatPercent, plural } from "../lib/numbers";
 import { formatTimeExact, nanoBetween } from "../lib/time";
 import { AttributeTable } from "./AttributeTable";
+import styles from "./DetailPanel.module.css";
 import { similarPath } from "./similar";
 import { type Row, spanFailed, type Tree } from "./tree";
 
@@ -35,12 +36,12 @@ export function DetailPanel({ trace, tree, index, colours, onClose, onGoTo }: Pr
   return (
     <aside
       ref={panel}
-      className="detail"
+      className={styles.detail}
       aria-label={span ? "Span details" : "Segment details"}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it.
       tabIndex={0}
     >
-      <div className="detail-head">
+      <div className={styles.detailHead}>
         <div>
           <ServiceName name={segment.service} colour={colours.get(segment.service)} expandable />
           {segment.instance && <span className="muted"> {segment.instance}</span>}
@@ -91,7 +92,7 @@ function SegmentDetail({ trace, row, segment }: { trace: Trace; row: Row; segmen
       </dl>
       {resource && entry && <ResourceSection resource={resource} span={entry} failed={spanFailed(entry)} />}
       <Section title="Identity" open>
-        <dl className="identity">
+        <dl className={styles.identity}>
           <Id name="Segment" id={segment.id} />
           {segment.parentSegmentId && <Id name="Parent segment" id={segment.parentSegmentId} />}
           {segment.parentSpanId && <Id name="Parent span" id={segment.parentSpanId} />}
@@ -119,7 +120,7 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
           )}
         </Fact>
       </dl>
-      {span.statusMessage && <p className="status-message">{span.statusMessage}</p>}
+      {span.statusMessage && <p className={styles.statusMessage}>{span.statusMessage}</p>}
       {span.warnings.map((warning) => (
         <Warning key={warning}>{warning}</Warning>
       ))}
@@ -145,7 +146,7 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
       {resource && <ResourceSection resource={resource} span={span} failed={row.failed} />}
       {scope && <ScopeSection scope={scope} />}
       <Section title="Identity" open>
-        <dl className="identity">
+        <dl className={styles.identity}>
           <Id name="Span" id={span.id} />
           {span.parentId && <Id name="Parent span" id={span.parentId} />}
           <Id name="Segment" id={row.segment.id} />
@@ -204,11 +205,11 @@ function ScopeSection({ scope }: { scope: Scope }) {
 
 function Events({ trace, span }: { trace: Trace; span: Span }) {
   return (
-    <ol className="events">
+    <ol className={styles.events}>
       {span.events.map((event: SpanEvent, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
         <li key={at}>
-          <span className="event-head">
+          <span className={styles.eventHead}>
             <strong>{event.name || "(no name)"}</strong>
             <EventTime trace={trace} span={span} event={event} />
           </span>
@@ -236,11 +237,11 @@ function EventTime({ trace, span, event }: { trace: Trace; span: Span; event: Sp
 
 function Links({ links }: { links: SpanLink[] }) {
   return (
-    <ol className="events">
+    <ol className={styles.events}>
       {links.map((link, at) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: links have no identity of their own and never move.
         <li key={at}>
-          <span className="event-head">
+          <span className={styles.eventHead}>
             <LinkTarget link={link} />
           </span>
           {link.traceState && <p className="muted">Trace state {link.traceState}</p>}
@@ -284,7 +285,7 @@ interface SectionProps {
 function Section({ title, count, open, children }: SectionProps) {
   if (count === 0) return null;
   return (
-    <details className="section" open={open}>
+    <details className={styles.section} open={open}>
       <summary>
         {title} {count !== undefined && <span className="muted">{count}</span>}
       </summary>

@@ -1,5 +1,6 @@
 /** The find-in-trace box with its count and its arrows. */
 import type { Ref } from "react";
+import styles from "./FindBar.module.css";
 import type { Find } from "./TraceView";
 
 interface Props {
@@ -13,7 +14,7 @@ export function FindBar({ ref, find, active, onMove }: Props) {
   const { query, matches } = find;
   const place = matches.indexOf(active);
   return (
-    <search className="find-bar">
+    <search className={styles.findBar}>
       <input
         ref={ref}
         type="search"
@@ -33,7 +34,7 @@ export function FindBar({ ref, find, active, onMove }: Props) {
           }
         }}
       />
-      <span className="find-count" role="status">
+      <span className={styles.findCount} role="status">
         {query.trim() &&
           (matches.length === 0 ? "none" : `${place >= 0 ? `${place + 1} of ` : ""}${matches.length}`)}
       </span>

@@ -7,6 +7,7 @@ import { useSize } from "../components/useSize";
 import { resolveColour, useThemeVersion } from "../components/useTheme";
 import { colourVar } from "../lib/colour";
 import { formatDuration } from "../lib/duration";
+import styles from "./Minimap.module.css";
 import { between, place, type View } from "./timeline";
 import type { Tree } from "./tree";
 
@@ -48,7 +49,7 @@ export function Minimap({ tree, colours, bounds, view, onView }: Props) {
   const right = place(bounds, bounds.from, shown.to - bounds.from).width;
   return (
     <div
-      className="minimap"
+      className={styles.minimap}
       ref={box}
       role="img"
       aria-label={
@@ -69,8 +70,8 @@ export function Minimap({ tree, colours, bounds, view, onView }: Props) {
       <canvas ref={canvas} style={{ width: "100%", height: HEIGHT }} />
       {!whole && (
         <>
-          <span className="minimap-shade" style={{ left: 0, width: `${left}%` }} />
-          <span className="minimap-shade" style={{ left: `${right}%`, right: 0 }} />
+          <span className={styles.minimapShade} style={{ left: 0, width: `${left}%` }} />
+          <span className={styles.minimapShade} style={{ left: `${right}%`, right: 0 }} />
         </>
       )}
     </div>

@@ -1,5 +1,6 @@
 /** The list of keys, as a dialog. */
 import { useEffect, useRef } from "react";
+import styles from "./Shortcuts.module.css";
 
 const KEYS: [string, string][] = [
   ["↑ ↓", "Previous, next row"],
@@ -23,7 +24,7 @@ export function Shortcuts({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => dialog.current?.showModal(), []);
   return (
-    <dialog ref={dialog} className="shortcuts" onClose={onClose} aria-labelledby="shortcuts-title">
+    <dialog ref={dialog} className={styles.shortcuts} onClose={onClose} aria-labelledby="shortcuts-title">
       <h2 id="shortcuts-title">Keyboard shortcuts</h2>
       <dl>
         {KEYS.map(([keys, meaning]) => (

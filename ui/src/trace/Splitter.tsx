@@ -1,5 +1,6 @@
 /** The line between names and timeline, to be dragged or moved with the arrow keys. */
 import { type RefObject, useEffect, useState } from "react";
+import styles from "./Splitter.module.css";
 
 const STORAGE_KEY = "spandrel.nameWidth";
 const NARROWEST = 15;
@@ -40,7 +41,7 @@ export function Splitter({ width, onWidth, container }: Props) {
   return (
     // biome-ignore lint/a11y/useSemanticElements: a focusable separator is a widget; <hr> is not.
     <div
-      className={dragging ? "splitter dragging" : "splitter"}
+      className={dragging ? `${styles.splitter} ${styles.dragging}` : styles.splitter}
       role="separator"
       tabIndex={0}
       aria-label="Width of the name column"

@@ -9,6 +9,7 @@ import { Warning } from "../components/States";
 import { formatDuration } from "../lib/duration";
 import { formatCount, plural } from "../lib/numbers";
 import { formatAge, formatTime } from "../lib/time";
+import styles from "./TraceHeader.module.css";
 
 interface Props {
   trace: Trace;
@@ -23,8 +24,11 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
   // Only small screens fold the header: there it would push the tree out of sight.
   const [folded, setFolded] = useState(true);
   return (
-    <section className={folded ? "trace-header folded" : "trace-header"} aria-label="Trace summary">
-      <div className="trace-title">
+    <section
+      className={folded ? `${styles.traceHeader} ${styles.folded}` : styles.traceHeader}
+      aria-label="Trace summary"
+    >
+      <div className={styles.traceTitle}>
         <h1>
           <span className="muted">
             <LongText text={trace.rootService ?? "unknown_service"} />
@@ -38,13 +42,13 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
         )}
         <button
           type="button"
-          className="fold-toggle"
+          className={styles.foldToggle}
           aria-expanded={!folded}
           onClick={() => setFolded(!folded)}
         >
           {folded ? "More" : "Less"}
         </button>
-        <span className="trace-actions secondary">
+        <span className={`${styles.traceActions} ${styles.secondary}`}>
           <button type="button" onClick={reload} disabled={reloading}>
             {reloading ? "Loading…" : "Reload"}
           </button>
@@ -82,7 +86,7 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
           {formatCount(trace.services.length)}
         </Fact>
       </dl>
-      <ul className="pills secondary" aria-label="Services in this trace">
+      <ul className={`pills ${styles.secondary}`} aria-label="Services in this trace">
         {trace.services.map((service) => (
           <li key={service.name}>
             <button
@@ -123,7 +127,7 @@ interface FactProps {
 
 function Fact({ name, secondary = false, children }: FactProps) {
   return (
-    <div className={secondary ? "secondary" : undefined}>
+    <div className={secondary ? styles.secondary : undefined}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>

@@ -13,6 +13,7 @@ import { findOutliers, type Outliers } from "./outliers";
 import { Shortcuts } from "./Shortcuts";
 import { isSame, NOTHING, readSelection, rowOf, type Selection, selectionOf } from "./selection";
 import { TraceHeader } from "./TraceHeader";
+import styles from "./TraceView.module.css";
 import { follow, type View, zoom } from "./timeline";
 import { buildTree, nextRow, type Row, reveal, type Tree, visibleRows } from "./tree";
 import { useShortcuts } from "./useShortcuts";
@@ -148,7 +149,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
   });
 
   return (
-    <div className={detailOpen ? "trace-page with-detail" : "trace-page"}>
+    <div className={styles.tracePage}>
       <TraceHeader
         trace={trace}
         colours={colours}
@@ -156,10 +157,10 @@ export function TraceView({ trace, reload, reloading }: Props) {
         reload={reload}
         reloading={reloading}
       />
-      <div className="trace-tools">
+      <div className={styles.traceTools}>
         <FindBar ref={findInput} find={find} active={active} onMove={goToMatch} />
         <ErrorJump tree={tree} onMove={goToError} />
-        <span className="tool-group">
+        <span className={styles.toolGroup}>
           <button type="button" onClick={() => setCollapsed(NONE)} title="Expand all ( ] )">
             <ToolName name="Expand all" sign="⊞" />
           </button>
@@ -195,7 +196,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
         />
       )}
       <Minimap tree={tree} colours={colours} bounds={home} view={view} onView={setView} />
-      <div className="trace-body">
+      <div className={styles.traceBody}>
         <Waterfall
           ref={waterfall}
           tree={tree}
@@ -238,7 +239,7 @@ function missingSpan(tree: Tree, selection: Selection): string | null {
 
 function MissingSpan({ id, trace, onClose }: { id: string; trace: Trace; onClose: () => void }) {
   return (
-    <div className="notice notice-warning trace-notice" role="alert">
+    <div className={`notice notice-warning ${styles.traceNotice}`} role="alert">
       <span>
         <span aria-hidden="true">⚠ </span>
         Span <code>{id}</code> is not{" "}
@@ -270,7 +271,7 @@ function OutlierNotice({ trace, tree, outliers, onGoTo, onShowAll }: OutlierProp
   const at = BigInt(trace.startUnixNano) + BigInt(Math.round(ends ? row.start + row.duration : row.start));
   const verb = `${ends ? "end" : "start"}${rows.length === 1 ? "s" : ""}`;
   return (
-    <div className="notice notice-warning trace-notice" role="status">
+    <div className={`notice notice-warning ${styles.traceNotice}`} role="status">
       <span>
         <span aria-hidden="true">⚠ </span>
         {plural(rows.length, "span")} {verb} far from the rest
@@ -306,12 +307,12 @@ function ErrorJump({ tree, onMove }: { tree: Tree; onMove: (direction: 1 | -1) =
   const count = useMemo(() => tree.rows.filter((row) => row.span && row.failed).length, [tree]);
   if (count === 0) return null;
   return (
-    <span className="tool-group">
+    <span className={styles.toolGroup}>
       <button type="button" onClick={() => onMove(1)} title="Next failed span (e)">
         <span className="error-count" aria-hidden="true">
           ▲
         </span>{" "}
-        <span className="tool-name">Next error</span> <span className="muted">{count}</span>
+        <span className={styles.toolName}>Next error</span> <span className="muted">{count}</span>
       </button>
     </span>
   );
@@ -321,8 +322,8 @@ function ErrorJump({ tree, onMove }: { tree: Tree; onMove: (direction: 1 | -1) =
 function ToolName({ name, sign }: { name: string; sign: string }) {
   return (
     <>
-      <span className="tool-name">{name}</span>
-      <span className="tool-sign" aria-hidden="true">
+      <span className={styles.toolName}>{name}</span>
+      <span className={styles.toolSign} aria-hidden="true">
         {sign}
       </span>
     </>

@@ -18,6 +18,7 @@ import { gridAction, placeOf } from "./gridKeys";
 import { Splitter, useNameWidth } from "./Splitter";
 import { place, scrollTo, ticks, type View, windowOf } from "./timeline";
 import type { Row, Tree } from "./tree";
+import styles from "./Waterfall.module.css";
 import { WaterfallRow } from "./WaterfallRow";
 
 export const ROW_HEIGHT = 26;
@@ -90,7 +91,7 @@ export function Waterfall(props: Props) {
   return (
     <div
       ref={grid}
-      className="waterfall"
+      className={styles.waterfall}
       role="treegrid"
       tabIndex={0}
       aria-label="Segments and spans"
@@ -101,18 +102,18 @@ export function Waterfall(props: Props) {
       onKeyDown={onKeyDown}
     >
       {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: part of the virtual grid; the grid holds the focus. */}
-      <div className="waterfall-head" role="row" aria-rowindex={1} style={{ height: HEADER_HEIGHT }}>
+      <div className={styles.waterfallHead} role="row" aria-rowindex={1} style={{ height: HEADER_HEIGHT }}>
         {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
-        <span role="columnheader" className="head-name">
+        <span role="columnheader" className={styles.headName}>
           Service and operation
           <Splitter width={nameWidth} onWidth={setNameWidth} container={grid} />
         </span>
         {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
-        <span role="columnheader" className="head-timeline" aria-label="Timeline">
+        <span role="columnheader" className={styles.headTimeline} aria-label="Timeline">
           {marks.map((at) => (
             <span
               key={at}
-              className="tick-label"
+              className={styles.tickLabel}
               style={{ left: `${place(view, at, 0).left}%` }}
               aria-hidden="true"
             >
@@ -122,8 +123,8 @@ export function Waterfall(props: Props) {
         </span>
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements: as above. */}
-      <div className="waterfall-rows" role="rowgroup" style={{ height: visible.length * ROW_HEIGHT }}>
-        <div className="tick-lines" role="presentation">
+      <div className={styles.waterfallRows} role="rowgroup" style={{ height: visible.length * ROW_HEIGHT }}>
+        <div className={styles.tickLines} role="presentation">
           {marks.map((at) => (
             <span key={at} style={{ left: `${place(view, at, 0).left}%` }} />
           ))}

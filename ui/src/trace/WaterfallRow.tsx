@@ -7,6 +7,7 @@ import { formatDuration, formatOffset } from "../lib/duration";
 import { nanoBetween } from "../lib/time";
 import { place, type View } from "./timeline";
 import { hasChildren, type Row, selfIntervals, type Tree } from "./tree";
+import styles from "./WaterfallRow.module.css";
 
 const KIND_LABELS: Record<string, string> = {
   SERVER: "server",
@@ -45,10 +46,11 @@ export const WaterfallRow = memo(function WaterfallRow(props: Props) {
     props;
   const { segment, span } = row;
   const branch = hasChildren(row, index);
-  const classes = ["waterfall-row", span ? "row-span" : "row-segment"];
-  if (active) classes.push("is-active");
-  if (match) classes.push("is-match");
-  if (row.failed && span) classes.push("is-failed");
+  const classes = [styles.waterfallRow];
+  if (!span) classes.push(styles.rowSegment);
+  if (active) classes.push(styles.isActive);
+  if (match) classes.push(styles.isMatch);
+  if (row.failed && span) classes.push(styles.isFailed);
   return (
     // biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive lint/a11y/useKeyWithClickEvents: part of the virtual grid, which holds the focus and the keys.
     <div
@@ -63,13 +65,14 @@ export const WaterfallRow = memo(function WaterfallRow(props: Props) {
       aria-rowindex={rowIndex}
       data-segment={segment.id}
       data-span={span?.id}
+      data-match={match || undefined}
       style={{ top, "--colour": colourVar(colour) } as React.CSSProperties}
       onClick={() => onOpen(index)}
     >
       {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
-      <div role="gridcell" className="cell-name" style={{ paddingLeft: 4 + row.depth * indent }}>
+      <div role="gridcell" className={styles.cellName} style={{ paddingLeft: 4 + row.depth * indent }}>
         <span
-          className={branch ? "caret" : "caret caret-none"}
+          className={branch ? styles.caret : `${styles.caret} ${styles.caretNone}`}
           aria-hidden="true"
           onClick={(event) => {
             if (!branch) return;
@@ -80,10 +83,10 @@ export const WaterfallRow = memo(function WaterfallRow(props: Props) {
           {branch ? (open ? "▾" : "▸") : ""}
         </span>
         {span ? <SpanName row={row} /> : <SegmentName row={row} />}
-        {branch && !open && <span className="hidden-count">+{row.end - index - 1}</span>}
+        {branch && !open && <span className={styles.hiddenCount}>+{row.end - index - 1}</span>}
       </div>
       {/* biome-ignore lint/a11y/useSemanticElements lint/a11y/useFocusableInteractive: as above. */}
-      <div role="gridcell" className="cell-bar">
+      <div role="gridcell" className={styles.cellBar}>
         <Bar {...props} />
       </div>
     </div>
@@ -95,10 +98,10 @@ function SegmentName({ row }: { row: Row }) {
   return (
     <>
       <span className="swatch" style={{ background: "var(--colour)" }} aria-hidden="true" />
-      <span className="segment-service" title={segment.service}>
+      <span className={styles.segmentService} title={segment.service}>
         {segment.service}
       </span>
-      {segment.instance && <span className="segment-instance">{segment.instance}</span>}
+      {segment.instance && <span className={styles.segmentInstance}>{segment.instance}</span>}
       {segment.errorCount > 0 && (
         <span className="error-count">
           <span aria-hidden="true">▲</span>
@@ -117,17 +120,17 @@ function SpanName({ row }: { row: Row }) {
   return (
     <>
       {row.failed && <FailedMark />}
-      <span className="span-name" title={`${segment.service}: ${span.name}`}>
+      <span className={styles.spanName} title={`${segment.service}: ${span.name}`}>
         {span.name || "(no name)"}
       </span>
       {row.failed && span.errorCode && (
-        <code className="row-code" title={span.errorCode}>
+        <code className={styles.rowCode} title={span.errorCode}>
           {span.errorCode}
         </code>
       )}
-      {kind && <span className="kind">{kind}</span>}
+      {kind && <span className={styles.kind}>{kind}</span>}
       {span.warnings.length > 0 && (
-        <span className="warning-mark" title={span.warnings.join("\n")}>
+        <span className={styles.warningMark} title={span.warnings.join("\n")}>
           <span aria-hidden="true">⚠</span>
           <span className="visually-hidden">Has warnings</span>
         </span>
@@ -144,7 +147,7 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
     const distance = before ? row.start + row.duration - view.from : row.start - view.to;
     const far = Math.abs(distance) > FAR_NANO ? ` (${formatOffset(distance)})` : "";
     return (
-      <span className={before ? "off-view off-before" : "off-view off-after"}>
+      <span className={`${styles.offView} ${before ? styles.offBefore : styles.offAfter}`}>
         {before ? "◂" : "▸"} {label}
         {far}
       </span>
@@ -154,7 +157,7 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
   return (
     <>
       <span
-        className={row.span ? "bar" : "bar bar-segment"}
+        className={row.span ? styles.bar : `${styles.bar} ${styles.barSegment}`}
         style={{ left: `${box.left}%`, width: `max(2px, ${box.width}%)` }}
       />
       {row.span &&
@@ -164,7 +167,7 @@ function Bar({ row, tree, index, view, timelineWidth }: Props) {
           return (
             <span
               key={from}
-              className="bar-self"
+              className={styles.barSelf}
               style={{ left: `${part.left}%`, width: `max(1px, ${part.width}%)` }}
             />
           );
@@ -181,7 +184,7 @@ function EventMarks({ row, span, view }: { row: Row; span: Span; view: View }) {
     const mark = place(view, row.start + nanoBetween(span.startUnixNano, timeUnixNano), 0);
     if (!mark.visible) return null;
     // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
-    return <span key={at} className="event-mark" style={{ left: `${mark.left}%` }} />;
+    return <span key={at} className={styles.eventMark} style={{ left: `${mark.left}%` }} />;
   });
 }
 
@@ -197,10 +200,10 @@ function BarLabel({ left, width, timelineWidth, label }: LabelProps) {
   const right = left + width;
   const room = (percent: number) => (percent / 100) * timelineWidth >= LABEL_PIXELS;
   const [className, style] = room(100 - right)
-    ? ["bar-label", { left: `calc(${right}% + 6px)` }]
+    ? [styles.barLabel, { left: `calc(${right}% + 6px)` }]
     : room(left)
-      ? ["bar-label", { right: `calc(${100 - left}% + 6px)` }]
-      : ["bar-label bar-label-inside", { right: `calc(${100 - right}% + 4px)` }];
+      ? [styles.barLabel, { right: `calc(${100 - left}% + 6px)` }]
+      : [`${styles.barLabel} ${styles.barLabelInside}`, { right: `calc(${100 - right}% + 4px)` }];
   return (
     <span className={className} style={style}>
       {label}
