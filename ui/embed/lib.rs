@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn the_start_page_names_what_a_headless_server_answers() {
-        for needed in ["make build", "/api/v1/traces", "/api/v1/openapi.json", ":4317", ":4318/v1/traces"] {
+        for needed in
+            ["make build", "/api/v1/traces", "/api/v1/openapi.json", "--otlp-grpc-addr", "/v1/traces"]
+        {
             assert!(START_PAGE.contains(needed), "{needed} is missing");
         }
     }

@@ -26,7 +26,8 @@ export type OperationsAnswer = Schemas["OperationsAnswer"];
 export type AggregatePoint = Schemas["Point"];
 export type AggregateSeries = Schemas["Series"];
 export type AggregatesAnswer = Schemas["AggregatesAnswer"];
-export type StatusAnswer = Schemas["Status"];
+/** A server that does not say where it listens is an older one. */
+export type StatusAnswer = Schemas["Status"] & { listen?: Record<string, string> };
 export type Problem = Schemas["Problem"];
 
 export const ORDERS = ["newest", "oldest", "longest", "shortest", "mostSpans", "mostErrors"] as const;

@@ -53,7 +53,7 @@ export function SearchPage() {
         ) : !found.traces ? (
           <Loading label="Searching" />
         ) : storeEmpty ? (
-          <Landing />
+          <Landing listen={status.data?.listen} />
         ) : (
           <Found search={search} found={found} onSubmit={submit} />
         )}
