@@ -1,7 +1,7 @@
 //! The text of a JSON body while it is decoded: decompressed as it is read, bounded, and hashed.
 //!
-//! The text of a compressed body is never in memory as a whole. The decoded spans take at most as many bytes as the text, so the
-//! request reserves that much of the memory budget until their real size is known.
+//! The text of a compressed body is never in memory as a whole. The decoded messages take at most as many bytes as
+//! the text, so the request reserves that much of the memory budget until their real size is known.
 
 use std::io::{self, Read};
 
