@@ -14,8 +14,9 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
-use crate::keep::{DiskBound, Rule};
 use crate::limits::{self, Setting};
+use crate::retention_flags::{self, DiskBound, Rule};
+use crate::units;
 
 /// What `spandrel serve` can be given. Everything is optional: the defaults are in [`Settings`].
 #[derive(Debug, Args)]
@@ -33,19 +34,19 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_http_addr: Option<SocketAddr>,
     /// Age, counted from arrival, at which data goes; whole hours go at once [default: 7d]
-    #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = retention)]
+    #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     retention: Option<Duration>,
     /// What the store may take on disk, as in 85% (of the file system), 200GB or 1TiB; above it the
     /// oldest hours go first [default: 85%]
-    #[arg(long, env = "SPANDREL_MAX_DISK", value_name = "SIZE", value_parser = crate::keep::disk_bound)]
+    #[arg(long, env = "SPANDREL_MAX_DISK", value_name = "SIZE", value_parser = retention_flags::disk_bound)]
     max_disk: Option<DiskBound>,
     /// Keeps traces for another time than --retention: a time, a colon, and a TraceQL selector, as in
     /// '30d: { failed }'. The first rule that a span satisfies gives its time; a trace lives as long as
     /// its longest-lived span, whole. In the file a list of mappings with `match` and `keep`
-    #[arg(long, env = "SPANDREL_RETENTION_RULES", value_name = "KEEP:TRACEQL", value_delimiter = '\n', value_parser = crate::keep::rule)]
+    #[arg(long, env = "SPANDREL_RETENTION_RULES", value_name = "KEEP:TRACEQL", value_delimiter = '\n', value_parser = retention_flags::rule)]
     retention_rules: Vec<Rule>,
     /// How long the counts of spans stay that a rule has let go [default: as --retention]
-    #[arg(long, env = "SPANDREL_ROLLUP_RETENTION", value_name = "DURATION", value_parser = retention)]
+    #[arg(long, env = "SPANDREL_ROLLUP_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     rollup_retention: Option<Duration>,
     /// What an acknowledgement survives: power loss (sync), SIGKILL (os), neither (none) [default: sync]
     #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
@@ -54,7 +55,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
     /// How long a resent request is recognised; 0s switches it off [default: 5m]
-    #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = units::parse_duration)]
     resend_window: Option<Duration>,
     /// Spans of one tree answer [default: 200000]
     #[arg(long, env = "SPANDREL_MAX_TREE_SPANS", value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
@@ -67,7 +68,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
     /// How long a shutdown may take to finish what was accepted [default: 10s]
-    #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = units::parse_duration)]
     shutdown_grace: Option<Duration>,
     /// A YAML file whose keys are the names of these flags
     #[arg(long, env = "SPANDREL_CONFIG", value_name = "FILE")]
@@ -116,11 +117,6 @@ pub(crate) enum LogFormat {
     /// One JSON object a line
     Json,
 }
-
-/// Windows are hours: a shorter retention would drop what has just arrived.
-const MIN_RETENTION: Duration = Duration::from_secs(3600);
-/// Longer is a typing mistake, and clocks cannot count that far: a hundred of humantime's years.
-const MAX_DURATION: Duration = Duration::from_secs(100 * 31_557_600);
 
 // === resolving ===
 
@@ -235,20 +231,6 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let allowed = "allowed is a number with a unit, like 30s, 5m, 12h or 7d, up to 100y";
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; {allowed}"))?;
-    if duration > MAX_DURATION { Err(allowed.to_owned()) } else { Ok(duration) }
-}
-
-pub(crate) fn retention(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if duration < MIN_RETENTION {
-        return Err("allowed is 1h and more: data goes by whole hours".to_owned());
-    }
-    Ok(duration)
-}
-
 fn origin(text: &str) -> Result<String, String> {
     let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match authority {
@@ -291,7 +273,6 @@ impl Settings {
 
 /// Writes the settings as the file that would give them.
 pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    let duration = |d: Duration| humantime::format_duration(d).to_string().replace(' ', "");
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|v| v.get_name().to_owned()).unwrap_or_default()
     };
@@ -300,17 +281,20 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("http-addr", settings.http_addr.to_string().into()),
         ("otlp-grpc-addr", settings.otlp_grpc_addr.to_string().into()),
         ("otlp-http-addr", settings.otlp_http_addr.to_string().into()),
-        ("retention", duration(settings.retention).into()),
+        ("retention", units::duration_word(settings.retention).into()),
         ("max-disk", settings.max_disk.to_string().into()),
         ("retention-rules", settings.retention_rules.iter().map(Rule::to_json).collect()),
-        ("rollup-retention", duration(settings.rollup_retention.unwrap_or(settings.retention)).into()),
+        (
+            "rollup-retention",
+            units::duration_word(settings.rollup_retention.unwrap_or(settings.retention)).into(),
+        ),
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
-        ("resend-window", duration(settings.resend_window).into()),
+        ("resend-window", units::duration_word(settings.resend_window).into()),
         ("max-tree-spans", settings.max_tree_spans.into()),
         ("limits", limits::to_json(&settings.limits).into()),
         ("log-format", name(settings.log_format.to_possible_value()).into()),
-        ("shutdown-grace", duration(settings.shutdown_grace).into()),
+        ("shutdown-grace", units::duration_word(settings.shutdown_grace).into()),
     ];
     let mut out = std::io::stdout().lock();
     for (key, value) in rows {

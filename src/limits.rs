@@ -1,7 +1,7 @@
 //! Limits that can be set, each by the name that `GET /api/v1/status` shows and that errors say.
 //!
-//! A limit belongs to the room that keeps it; here stands only which there are, in which unit they are
-//! written, and between which values they make sense.
+//! Each crate enforces its own limits. This table says which there are, in which unit people write them, and which
+//! values make sense.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use spandrel_collector::{CollectorConfig, IngestLimits};
 use spandrel_query::QueryConfig;
 use spandrel_storage::StoreConfig;
 
-use crate::{config, keep};
+use crate::units;
 
 /// A limit and the value that it is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +38,7 @@ enum Unit {
     Time,
 }
 
-/// The room that keeps a limit, and how it is told.
+/// The crate that enforces a limit, and how to set it there.
 enum Set {
     Store(fn(&mut StoreConfig, u64)),
     Ingest(fn(&mut IngestLimits, u64)),
@@ -112,11 +112,12 @@ pub(crate) fn setting(text: &str) -> Result<Setting, String> {
 pub(crate) fn check(settings: &[Setting]) -> Result<(), String> {
     let mut config = CollectorConfig::default();
     apply_to_collector(settings, &mut config);
-    let IngestLimits { max_request_bytes, max_decompressed_bytes, max_inflight_bytes, .. } = config.limits;
+    let IngestLimits { max_request_bytes, max_decompressed_bytes, max_inflight_bytes: given, .. } =
+        config.limits;
     let needed = max_request_bytes + max_decompressed_bytes;
-    if max_inflight_bytes < needed {
+    if given < needed {
         return Err(format!(
-            "maxInflightBytes is {max_inflight_bytes}; allowed is what maxRequestBytes and \
+            "maxInflightBytes is {given}; allowed is what maxRequestBytes and \
              maxDecompressedBytes are together, {needed}, and more"
         ));
     }
@@ -171,15 +172,15 @@ impl Unit {
     fn read(self, text: &str) -> Option<u64> {
         match self {
             Count => text.replace('_', "").parse().ok(),
-            Bytes => keep::bytes(text),
-            Time => config::duration(text).ok().and_then(|time| time.as_millis().try_into().ok()),
+            Bytes => units::parse_bytes(text),
+            Time => units::parse_duration(text).ok().and_then(|time| time.as_millis().try_into().ok()),
         }
     }
 
     fn show(self, value: u64) -> String {
         match self {
             Count | Bytes => value.to_string(),
-            Time => humantime::format_duration(Duration::from_millis(value)).to_string().replace(' ', ""),
+            Time => units::duration_word(Duration::from_millis(value)),
         }
     }
 
@@ -194,12 +195,15 @@ impl Unit {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use spandrel_storage::LimitValue;
 
     use super::*;
 
     #[test]
-    fn every_limit_reaches_its_room() {
+    fn every_limit_reaches_its_crate() {
         for Limit { name, unit, allowed, .. } in LIMITS {
             let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
             let mut query = QueryConfig::default();
@@ -239,6 +243,67 @@ mod tests {
                 changed.filter(|(now, before)| now != before).map(|(now, _)| now.0).collect();
             assert_eq!(changed, [*name]);
         }
+    }
+
+    /// A limit has one name everywhere: in settings, in the status, in errors and in logs.
+    #[test]
+    fn no_text_spells_a_limit_in_another_way() {
+        let mut names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
+        names.extend(StoreConfig::default().limits().iter().map(|(name, _)| *name));
+        names.extend(CollectorConfig::default().limits.list().iter().map(|(name, _)| *name));
+        let snake_case: Vec<String> = names.into_iter().map(snake_case).collect();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut waiting: Vec<_> = ["src", "proto/src", "storage", "collector/src", "query/src"]
+            .map(|folder| root.join(folder))
+            .into();
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+                for literal in string_literals(product) {
+                    let spelled = snake_case.iter().find(|name| words(literal).any(|word| word == **name));
+                    // The reason in a metric is no message.
+                    let is_label = literal == "body_timeout";
+                    assert!(spelled.is_none() || is_label, "{}: {literal:?}", path.display());
+                }
+            }
+        }
+    }
+
+    fn snake_case(name: &str) -> String {
+        let underscored =
+            |c: char| if c.is_uppercase() { format!("_{}", c.to_lowercase()) } else { c.into() };
+        name.chars().map(underscored).collect()
+    }
+
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.contains('_'))
+    }
+
+    /// The texts between double quotes, outside comments.
+    fn string_literals(source: &str) -> Vec<&str> {
+        let (mut literals, mut begin, mut at) = (Vec::new(), None, 0);
+        while at < source.len() {
+            let rest = &source.as_bytes()[at..];
+            at += match (begin, rest) {
+                (None, [b'/', b'/', ..]) => rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()),
+                (None, [b'\'', b'"', b'\'', ..]) => 3,
+                (Some(_), [b'\\', _, ..]) => 2,
+                (None, [b'"', ..]) => {
+                    begin = Some(at + 1);
+                    1
+                }
+                (Some(from), [b'"', ..]) => {
+                    literals.push(&source[from..at]);
+                    begin = None;
+                    1
+                }
+                _ => 1,
+            };
+        }
+        literals
     }
 
     #[test]

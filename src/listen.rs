@@ -40,8 +40,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 8192;
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Asks a silent HTTP/2 client whether it is still there.
 const PING_AFTER: Duration = Duration::from_secs(60);
-/// A client that has its answers gets so long to hang up when the server stops.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client whose requests are answered may take to close its connection when the server stops.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// After a failed accept (no file descriptors left, say), others get time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,8 +63,8 @@ impl Listener {
 
     /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets open requests end.
     ///
-    /// Who has no request open is not waited for: a client that says nothing, or never hangs up, must
-    /// not hold up the end.
+    /// The server waits for open requests only, so that a silent client, or one that never closes its connection,
+    /// does not delay the end.
     pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let (open, mut all_answered) = watch::channel(0usize);
@@ -109,7 +109,7 @@ impl Listener {
         drop(self.socket);
         let answered = async {
             let _ = all_answered.wait_for(|open| *open == 0).await;
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(CLOSE_GRACE).await;
         };
         tokio::select! {
             () = graceful.shutdown() => {}

@@ -7,14 +7,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// What is logged unless `SPANDREL_LOG` says something else. The SDK that the demo sends with is not:
-/// it calls every probe for a server lost data, and the demo itself tells what did not arrive.
-const USUAL: &str = "info,opentelemetry=off";
+/// The directives unless `SPANDREL_LOG` gives others. The SDK of the demo is left out: it reports every probe
+/// for a server as lost data, and the demo itself says what did not arrive.
+const DEFAULT_DIRECTIVES: &str = "info,opentelemetry=off";
 
-/// Starts logging. `SPANDREL_LOG` says what is logged; information and worse by default.
+/// Starts logging by the directives in `SPANDREL_LOG`.
 pub(crate) fn start(format: LogFormat) -> Result<(), Box<dyn Error>> {
-    let asked = env::var("SPANDREL_LOG").ok().filter(|asked| !asked.is_empty());
-    let filter = filter(asked.as_deref().unwrap_or(USUAL))?;
+    let directives = env::var("SPANDREL_LOG").ok().filter(|directives| !directives.is_empty());
+    let filter = filter(directives.as_deref().unwrap_or(DEFAULT_DIRECTIVES))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => logs.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
@@ -23,10 +23,10 @@ pub(crate) fn start(format: LogFormat) -> Result<(), Box<dyn Error>> {
     started.map_err(|error| -> Box<dyn Error> { error })
 }
 
-fn filter(asked: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(asked).map_err(|error| {
+fn filter(directives: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(directives).map_err(|error| {
         format!(
-            "SPANDREL_LOG has the value `{asked}` ({error}); allowed is a level (error, warn, info, debug, \
+            "SPANDREL_LOG has the value `{directives}` ({error}); allowed is a level (error, warn, info, debug, \
              trace, off), also for single modules, as in `info,spandrel_storage=debug`"
         )
     })
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn filters_are_understood_or_refused_with_what_is_allowed() {
-        for good in [USUAL, "debug", "info,spandrel_storage=debug"] {
+        for good in [DEFAULT_DIRECTIVES, "debug", "info,spandrel_storage=debug"] {
             assert!(filter(good).is_ok(), "{good}");
         }
         let error = filter("spandrel_storage=loud").unwrap_err();

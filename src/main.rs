@@ -3,18 +3,19 @@
 //! This crate is the composition root and nothing else: it reads the command line, builds the parts
 //! in start order, waits, and takes them apart again. What the parts do is in their own crates.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config;
 mod demo;
-mod guard;
-mod keep;
 mod limits;
 mod listen;
 mod logs;
-mod memory;
 mod metrics;
+mod origin_check;
+mod retention_flags;
 mod serve;
+mod units;
 mod web;
 
 use std::process::ExitCode;

@@ -4,13 +4,13 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use spandrel_collector::Collector;
 use spandrel_storage::TraceStore;
 
-/// Bounds of histograms in seconds: from a sync on a fast disk to a query that somebody complains about.
+/// Bounds of histograms in seconds: from a sync on a fast disk to a query that users find slow.
 const SECONDS: [f64; 14] =
     [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// Bounds of histograms of bytes and of spans.
 const SIZES: [f64; 9] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
-/// Installs the recorder. Comes before the parts are built: they ask for their meters then.
+/// Installs the recorder. Comes before the parts are built, since they register their metrics then.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
@@ -19,7 +19,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
-/// Brings the gauges up to date that nobody writes by himself.
+/// Sets the gauges that no part of the server sets when its value changes.
 pub(crate) fn refresh(store: &dyn TraceStore, collector: &Collector) {
     let status = store.status();
     let load = collector.load();

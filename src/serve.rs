@@ -17,14 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Durability, Settings};
-use crate::keep::Rule;
 use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
+use crate::retention_flags::Rule;
 use crate::web::{self, Opened, Web};
-use crate::{guard, limits, logs, metrics};
+use crate::{limits, logs, metrics, origin_check};
 
-/// Background work of the store: merges, retention, deleting what was replaced. One thread does it while others are
-/// served first, and one while senders would be sent away otherwise. They are two because a thread that has given
-/// its priority away does not get it back without a privilege.
+/// Background work of the store: merges, retention, garbage collection. One thread does it at low priority, and one
+/// at normal priority while senders would be refused otherwise. They are two because a thread that has lowered its
+/// priority needs a privilege to raise it again.
 struct Maintenance {
     stop: Arc<AtomicBool>,
     threads: [JoinHandle<()>; 2],
@@ -37,11 +37,11 @@ struct Ports {
     otlp_http: Listener,
 }
 
-/// How long background work rests when there was nothing to merge.
-const REST: Duration = Duration::from_millis(250);
-/// How much nicer than the rest of the server background work is that can wait: it gets a tenth of a core that
-/// others want, and all of one that nobody wants.
-const NICER: i32 = 10;
+/// How long background work sleeps when it found nothing to do.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
+/// The `nice` increment of the thread whose background work can wait: it gets a tenth of a core that other threads
+/// want, and all of an idle one.
+const NICE_INCREMENT: i32 = 10;
 /// The share of the shutdown's grace that clients may take.
 const ANSWERING_SHARE: f64 = 0.7;
 /// Histograms of the metrics are drained so often.
@@ -51,21 +51,21 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     logs::start(settings.log_format)?;
     let metrics = metrics::install()?;
-    // Ingest and questions have threads of their own: neither can starve the other, nor health.
-    let (ingest, asking) = (runtime("ingest")?, runtime("http")?);
+    // Ingest and queries have threads of their own, so that neither can starve the other or the health checks.
+    let (ingest_runtime, query_runtime) = (runtime("ingest")?, runtime("http")?);
     let disk = Disk::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
-    let stop_asked = asking.block_on(async { stop_signal() })?;
-    let ports = asking.block_on(Ports::bind(&settings))?;
+    let stop_asked = query_runtime.block_on(async { stop_signal() })?;
+    let ports = query_runtime.block_on(Ports::bind(&settings))?;
     ports.announce()?;
 
     let opened = Arc::new(OnceLock::new());
     let (stop_ingest, ingest_stopped) = watch::channel(false);
     let (stop_http, http_stopped) = watch::channel(false);
     let web = web::router(Web { opened: opened.clone(), metrics: metrics.clone() });
-    let http = guard::protect(web, ports.http.address(), &settings.cors_origin);
-    let http = guard::share(http, &settings.cors_origin);
-    let http = asking.spawn(ports.http.serve(http, http_stopped));
-    asking.spawn(async move {
+    let http = origin_check::require_loopback(web, ports.http.address(), &settings.cors_origin);
+    let http = origin_check::cors(http, &settings.cors_origin);
+    let http = query_runtime.spawn(ports.http.serve(http, http_stopped));
+    query_runtime.spawn(async move {
         loop {
             tokio::time::sleep(METRICS_UPKEEP).await;
             metrics.run_upkeep();
@@ -76,40 +76,49 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let maintenance = Maintenance::start(store.clone())?;
     let collector = Arc::new(start_collector(&settings, store.clone())?);
     let api = {
-        let _inside = asking.enter();
+        let _inside = query_runtime.enter();
         let state = QueryState::new(store.clone(), query_config(&settings, &store, &collector));
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
-    let grpc = guard::protect(collector.grpc_router(), ports.otlp_grpc.address(), &settings.cors_origin);
-    let grpc = ingest.spawn(ports.otlp_grpc.serve(grpc, ingest_stopped.clone()));
-    let otlp = guard::protect(collector.http_router(), ports.otlp_http.address(), &settings.cors_origin);
-    let otlp = ingest.spawn(ports.otlp_http.serve(otlp, ingest_stopped));
-    say("ready")?;
+    let grpc = origin_check::require_loopback(
+        collector.grpc_router(),
+        ports.otlp_grpc.address(),
+        &settings.cors_origin,
+    );
+    let grpc = ingest_runtime.spawn(ports.otlp_grpc.serve(grpc, ingest_stopped.clone()));
+    let otlp = origin_check::require_loopback(
+        collector.http_router(),
+        ports.otlp_http.address(),
+        &settings.cors_origin,
+    );
+    let otlp = ingest_runtime.spawn(ports.otlp_http.serve(otlp, ingest_stopped));
+    print_line("ready")?;
 
-    asking.block_on(stop_asked);
+    query_runtime.block_on(stop_asked);
     tracing::info!("stopping: no new requests; what was accepted is being finished");
     let deadline = Instant::now() + settings.shutdown_grace;
     // Closing the store takes its time, too.
     let answer_by = Instant::now() + settings.shutdown_grace.mul_f64(ANSWERING_SHARE);
-    let (drained, sent) = ingest.block_on(async {
+    let (drained, sent) = ingest_runtime.block_on(async {
         let _ = stop_ingest.send(true);
         let drained = collector.shutdown(remaining(answer_by)).await;
         let sent = tokio::time::timeout(remaining(answer_by), async { tokio::join!(grpc, otlp) }).await;
         (drained, sent.is_ok())
     });
     let _ = stop_http.send(true);
-    let asked = asking.block_on(async { tokio::time::timeout(remaining(answer_by), http).await.is_ok() });
+    let asked =
+        query_runtime.block_on(async { tokio::time::timeout(remaining(answer_by), http).await.is_ok() });
     maintenance.stop();
     store.close()?;
-    ingest.shutdown_timeout(remaining(deadline));
-    asking.shutdown_timeout(remaining(deadline));
+    ingest_runtime.shutdown_timeout(remaining(deadline));
+    query_runtime.shutdown_timeout(remaining(deadline));
     if !sent || !asked {
         tracing::warn!(
             "clients that were still sending or asking were cut off; nothing of theirs was acknowledged"
         );
     }
-    // Requests that had arrived: of those, none may be left behind.
+    // Requests that had arrived must all be stored.
     match drained {
         Err(error) if error.refused > 0 => return Err(error.into()),
         _ => {}
@@ -137,14 +146,14 @@ fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// A line on standard output, for whoever started the process.
-fn say(line: &str) -> std::io::Result<()> {
+/// Prints a line on standard output, for the process that started this one.
+fn print_line(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
 }
 
-/// What is set of the store, whatever disk it is on.
+/// The settings of the store that do not depend on its disk.
 fn store_config(settings: &Settings) -> Result<StoreConfig, String> {
     let mut config = StoreConfig {
         retention: settings.retention,
@@ -220,9 +229,9 @@ impl Ports {
     }
 
     fn announce(&self) -> std::io::Result<()> {
-        say(&format!("listening http {}", self.http.address()))?;
-        say(&format!("listening otlp-grpc {}", self.otlp_grpc.address()))?;
-        say(&format!("listening otlp-http {}", self.otlp_http.address()))
+        print_line(&format!("listening http {}", self.http.address()))?;
+        print_line(&format!("listening otlp-grpc {}", self.otlp_grpc.address()))?;
+        print_line(&format!("listening otlp-http {}", self.otlp_http.address()))
     }
 }
 
@@ -231,13 +240,18 @@ impl Ports {
 impl Maintenance {
     fn start(store: Arc<BlockTraceStore>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let (leisurely, urgent) = (store.clone(), store);
-        let at_leisure = Self::spawn("maintenance", &stop, move || leisurely.maintain_low_priority(), NICER)?;
-        let catching_up = Self::spawn("catching-up", &stop, move || urgent.maintain_urgent(), 0)?;
-        Ok(Self { stop, threads: [at_leisure, catching_up] })
+        let (for_low_priority, for_urgent) = (store.clone(), store);
+        let low_priority = Self::spawn(
+            "maintenance",
+            &stop,
+            move || for_low_priority.maintain_low_priority(),
+            NICE_INCREMENT,
+        )?;
+        let urgent = Self::spawn("catching-up", &stop, move || for_urgent.maintain_urgent(), 0)?;
+        Ok(Self { stop, threads: [low_priority, urgent] })
     }
 
-    /// A thread that works as long as there is something to do, and looks now and then whether there is.
+    /// Starts a thread that runs rounds while they find something to do, and one every `IDLE_INTERVAL` otherwise.
     fn spawn(
         name: &str,
         stop: &Arc<AtomicBool>,
@@ -246,15 +260,15 @@ impl Maintenance {
     ) -> std::io::Result<JoinHandle<()>> {
         let stopped = stop.clone();
         let work = move || {
-            // Of this thread alone on Linux; elsewhere it would be the whole server.
+            // On Linux this changes the thread; elsewhere it would change the whole server.
             if cfg!(target_os = "linux")
                 && let Err(error) = rustix::process::nice(nicer)
             {
-                tracing::warn!(%error, "background work does not give way to questions");
+                tracing::warn!(%error, "background work has the priority of queries");
             }
             while !stopped.load(Ordering::Relaxed) {
                 if !round() {
-                    thread::park_timeout(REST);
+                    thread::park_timeout(IDLE_INTERVAL);
                 }
             }
         };

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use spandrel_collector::Collector;
+use spandrel_query::answers::ProblemDocument;
 use spandrel_storage::TraceStore;
 use spandrel_ui::Asset;
 use tower::ServiceExt;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What the port needs once the store is open.
+/// The parts behind the port once the store is open.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn TraceStore>,
     pub(crate) collector: Arc<Collector>,
@@ -68,24 +69,36 @@ async fn api_or_page(State(web): State<Web>, request: Request) -> Response {
     match web.opened.get() {
         Some(opened) => opened.api.clone().oneshot(request).await.into_response(),
         None => {
-            let problem = serde_json::json!({
-                "type": "about:blank", "title": "Service Unavailable", "status": 503,
-                "detail": "the store is being opened; ask again in a moment"
-            });
-            let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
-            (StatusCode::SERVICE_UNAVAILABLE, headers, problem.to_string()).into_response()
+            let detail = "the store is being opened; ask again in a moment";
+            let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", detail);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response
         }
     }
 }
 
-/// What pages may do: nothing that does not come from here.
+/// A problem that is found before the JSON API is reached.
+pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
+    let document = ProblemDocument {
+        r#type: "about:blank".into(),
+        title: title.into(),
+        status: status.as_u16(),
+        detail: detail.into(),
+        parameter: None,
+        allowed: None,
+    };
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}
+
+/// The content security policy of pages: they load nothing from other origins.
 #[cfg(feature = "ui")]
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'none'";
 /// The start page of a headless build brings its few styles along.
 #[cfg(not(feature = "ui"))]
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-/// Files whose name holds a hash of their content never change.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// The caching of files whose name holds a hash of their content.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// A file of the UI, or its start page for every path that the UI's own router knows.
 fn page(request: &Request) -> Response {
@@ -93,14 +106,14 @@ fn page(request: &Request) -> Response {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
     }
     let Some(asset) = spandrel_ui::page(request.uri().path()) else {
-        return nothing_here(request);
+        return not_found(request);
     };
     file(asset, request.headers().get(header::IF_NONE_MATCH))
 }
 
-/// People get the app, which says that there is no such page; everybody else a line. Both get 404, so
-/// that an API to come is not mistaken for one that is there.
-fn nothing_here(request: &Request) -> Response {
+/// Browsers get the app, which says that there is no such page; other clients get a line. Both get 404, so that an API
+/// that is not built yet is not taken for one that is.
+fn not_found(request: &Request) -> Response {
     let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
     let mut response = match accept.windows(9).any(|kind| kind == b"text/html") {
         true => file(spandrel_ui::index(), None),
@@ -110,7 +123,7 @@ fn nothing_here(request: &Request) -> Response {
     response
 }
 
-/// `known` is the tag of what the browser has already.
+/// `known` is the ETag of the copy that the browser has.
 fn file(asset: Asset, known: Option<&HeaderValue>) -> Response {
     let tag = format!("\"{:016x}\"", xxh3_64(&asset.bytes));
     let mut response = match known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
@@ -119,7 +132,7 @@ fn file(asset: Asset, known: Option<&HeaderValue>) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
-    let caching = if asset.immutable { FOR_EVER } else { "no-cache" };
+    let caching = if asset.immutable { IMMUTABLE } else { "no-cache" };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,8 +1,7 @@
-//! Cursors: where the next page begins, and of which answer, as one opaque word.
+//! Cursors: where the next page begins, and of which query, as one opaque word.
 //!
-//! A record begins with a version and a kind, so that a cursor of another release or another
-//! endpoint is recognised as such. Times in it are resolved: `now-1h` stays where it was when the
-//! first page was asked for.
+//! A record begins with a version and a kind, so that a cursor of another release or endpoint is recognised. Times in
+//! it are resolved: `now-1h` stays where it was for the first page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -78,14 +77,14 @@ impl TreeCursor {
 }
 
 /// A number for a list of texts; the same for the same texts on every machine and in every release.
-pub(crate) fn fingerprint(parts: &[&str]) -> u64 {
+pub(crate) fn fingerprint_of(parts: &[&str]) -> u64 {
     // FNV-1a; each part is closed by a byte that no text contains.
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The refusal of a cursor that belongs to another question.
-pub(crate) fn wrong_question() -> Problem {
+/// The refusal of a cursor that was given for another query.
+pub(crate) fn other_query() -> Problem {
     Problem::parameter(
         "cursor",
         "this cursor was given for other parameters; repeat those, or leave the cursor out to begin again",
@@ -159,8 +158,8 @@ mod tests {
 
     #[test]
     fn fingerprints_tell_where_a_text_ends() {
-        assert_ne!(fingerprint(&["a", "b"]), fingerprint(&["ab", ""]));
-        assert_ne!(fingerprint(&["a", ""]), fingerprint(&["a"]));
-        assert_eq!(fingerprint(&[]), 0xcbf2_9ce4_8422_2325);
+        assert_ne!(fingerprint_of(&["a", "b"]), fingerprint_of(&["ab", ""]));
+        assert_ne!(fingerprint_of(&["a", ""]), fingerprint_of(&["a"]));
+        assert_eq!(fingerprint_of(&[]), 0xcbf2_9ce4_8422_2325);
     }
 }

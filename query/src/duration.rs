@@ -40,7 +40,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// A decimal number times a whole one, exactly; what is smaller than one is cut off.
+/// A decimal number times a whole one, exactly, rounded down.
 pub(crate) fn scaled_decimal(number: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());

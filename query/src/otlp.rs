@@ -8,8 +8,8 @@ use spandrel_proto::otlp::wire::{WireError, put_bytes};
 use spandrel_proto::otlp::{SpanRecord, write_request_json};
 use spandrel_storage::{ReadError, StoredSpan};
 
+use crate::executor::{Output, StreamError};
 use crate::problem::Problem;
-use crate::run::{Output, Stop};
 
 /// Spans that are grouped by resource and scope before they are written.
 const GROUP_SPANS: usize = 512;
@@ -49,7 +49,7 @@ impl OtlpFormat {
         self,
         out: &mut Output,
         mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, StreamError> {
         // What an empty document has around its list.
         let mut frame = Vec::new();
         write_request_json(&mut frame, []).map_err(unreadable)?;
@@ -82,7 +82,7 @@ impl OtlpFormat {
 pub(crate) fn write_lines(
     out: &mut Output,
     mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
-) -> Result<(), Stop> {
+) -> Result<(), StreamError> {
     loop {
         let chunk = next_chunk(&mut spans)?;
         if chunk.is_empty() {
@@ -143,7 +143,7 @@ fn records<'a>(groups: &'a [Group<'a>]) -> impl Iterator<Item = SpanRecord<'a>> 
     })
 }
 
-/// Appends the members of one document's list, without what is around it.
+/// Appends the members of one document's list, without the document around it.
 fn write_json_piece(out: &mut Vec<u8>, groups: &[Group<'_>], opening: usize) -> Result<(), WireError> {
     let mut document = Vec::new();
     write_request_json(&mut document, records(groups))?;

@@ -1,4 +1,4 @@
-//! Query parameters, read strictly: what is not known, or stands there twice, is refused.
+//! Query parameters, read strictly: an unknown or repeated parameter is refused.
 
 use std::str::FromStr;
 

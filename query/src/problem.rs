@@ -2,10 +2,11 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use spandrel_storage::ReadError;
 
-/// An answer that is not the one asked for.
+use crate::answers::ProblemDocument;
+
+/// Why a request gets no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -21,20 +22,9 @@ enum Kind {
     NotFound,
     MethodNotAllowed,
     Changed,
+    Conflict,
     Busy,
     Unreadable,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameter: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    allowed: Option<&'a str>,
 }
 
 // === impl Problem ===
@@ -69,6 +59,11 @@ impl Problem {
         Self::new(Kind::Changed, detail)
     }
 
+    /// A thing of this name exists already.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, detail)
+    }
+
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new(Kind::Busy, detail)
     }
@@ -85,7 +80,7 @@ impl Problem {
 
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
-        tracing::error!(%error, "a question was not answered");
+        tracing::error!(%error, "a query failed");
         Self::unreadable(format!("{error}; look at the log of the server, then ask again"))
     }
 }
@@ -93,13 +88,13 @@ impl From<ReadError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
-        let document = Document {
-            r#type: self.kind.urn(),
-            title: self.kind.title(),
+        let document = ProblemDocument {
+            r#type: self.kind.urn().into(),
+            title: self.kind.title().into(),
             status: status.as_u16(),
-            detail: &self.detail,
-            parameter: self.parameter.as_deref(),
-            allowed: self.allowed.as_deref(),
+            detail: self.detail.into(),
+            parameter: self.parameter.map(Into::into),
+            allowed: self.allowed.map(Into::into),
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response =
@@ -119,7 +114,7 @@ impl Kind {
             Self::BadParameter => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Changed => StatusCode::CONFLICT,
+            Self::Changed | Self::Conflict => StatusCode::CONFLICT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -131,6 +126,7 @@ impl Kind {
             Self::NotFound => "urn:spandrel:problem:not-found",
             Self::MethodNotAllowed => "urn:spandrel:problem:method-not-allowed",
             Self::Changed => "urn:spandrel:problem:changed",
+            Self::Conflict => "urn:spandrel:problem:conflict",
             Self::Busy => "urn:spandrel:problem:busy",
             Self::Unreadable => "urn:spandrel:problem:unreadable",
         }
@@ -142,6 +138,7 @@ impl Kind {
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Changed => "The trace has changed",
+            Self::Conflict => "It is there already",
             Self::Busy => "Busy",
             Self::Unreadable => "The store could not be read",
         }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use spandrel_proto::UnixNanos;
 use spandrel_storage::TraceStore;
 
+use crate::executor::QueryExecutor;
 use crate::problem::Problem;
 use crate::rate::RateWindow;
-use crate::run::Runner;
 
 /// How often the number of appended spans is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -26,9 +26,9 @@ pub struct QueryConfig {
     pub max_search_limit: usize,
     /// Points of one series of an aggregate at the most.
     pub max_aggregate_points: u64,
-    /// Questions that are answered at once; more wait.
+    /// Queries that run at once; more wait.
     pub max_concurrent_queries: usize,
-    /// How long a question waits for its turn before it is sent away.
+    /// How long a query waits for its permit before it is refused.
     pub queue_timeout: Duration,
     /// How long a client may take nothing of a streamed answer before it is cut off.
     pub stall_timeout: Duration,
@@ -47,7 +47,7 @@ pub struct QueryState(Arc<Shared>);
 struct Shared {
     store: Arc<dyn TraceStore>,
     config: QueryConfig,
-    runner: Runner,
+    executor: QueryExecutor,
     appended: Mutex<RateWindow>,
 }
 
@@ -81,8 +81,9 @@ fn system_clock() -> UnixNanos {
 impl QueryState {
     /// Everything that the router needs.
     pub fn new(store: Arc<dyn TraceStore>, config: QueryConfig) -> Self {
-        let runner = Runner::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
-        Self(Arc::new(Shared { store, config, runner, appended: Mutex::new(RateWindow::default()) }))
+        let executor =
+            QueryExecutor::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
+        Self(Arc::new(Shared { store, config, executor, appended: Mutex::new(RateWindow::default()) }))
     }
 
     pub(crate) fn store(&self) -> Arc<dyn TraceStore> {
@@ -93,21 +94,21 @@ impl QueryState {
         &self.0.config
     }
 
-    pub(crate) fn runner(&self) -> &Runner {
-        &self.0.runner
+    pub(crate) fn executor(&self) -> &QueryExecutor {
+        &self.0.executor
     }
 
     pub(crate) fn now(&self) -> UnixNanos {
         (self.0.config.clock)()
     }
 
-    /// Asks the store, as soon as there is a place.
-    pub(crate) async fn ask<T: Send + 'static>(
+    /// Runs a query against the store on a blocking thread, once a permit is free.
+    pub(crate) async fn run_query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&dyn TraceStore) -> Result<T, Problem> + Send + 'static,
+        query: impl FnOnce(&dyn TraceStore) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let store = self.store();
-        self.0.runner.run(move || question(&*store)).await
+        self.0.executor.run(move || query(&*store)).await
     }
 
     /// Spans appended per second, of late.

@@ -7,11 +7,14 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use parking_lot::Mutex;
 use prost::Message;
 use spandrel_proto::otlp::{Decoded, SpanKind, SpanView};
-use spandrel_proto::{TenantId, TimeRange, TraceId};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
+use spandrel_storage::backup::{BackupId, Manifest};
+use spandrel_storage::check::{CheckProgress, CheckReport};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::semantics::has_failed;
 use spandrel_storage::{
-    AggregateAnswer, AppendError, Dependency, DependencyAnswer, Operation, ReadError, SearchAnswer, Series,
+    AggregateAnswer, AppendError, BackupError, BackupReceiver, Cleaning, CleaningError, Deletion, DeletionId,
+    Dependency, DependencyAnswer, Operation, ReadError, ReceiverGone, Safekeeping, SearchAnswer, Series,
     StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 
@@ -102,7 +105,7 @@ fn status_of(word: &str) -> Status {
     Status { code: code.into(), ..Default::default() }
 }
 
-/// A store with one trace, which notes what it is asked and answers what it is told.
+/// A store with one trace that records the plans it gets and gives the answers it was made with.
 #[derive(Default)]
 pub(crate) struct FakeStore {
     /// The spans of the trace [`TRACE`].
@@ -119,6 +122,11 @@ pub(crate) struct FakeStore {
     pub(crate) damaging: bool,
     /// Every reading fails.
     pub(crate) broken: bool,
+    /// Whether the store deletes, pins, takes backups and checks.
+    pub(crate) maintains: bool,
+    pub(crate) deletions: Vec<Deletion>,
+    pub(crate) pins: Vec<(TraceId, UnixNanos)>,
+    pub(crate) backups: Vec<Manifest>,
 }
 
 impl FakeStore {
@@ -183,5 +191,69 @@ impl TraceStore for FakeStore {
 
     fn refusal(&self) -> Option<AppendError> {
         None
+    }
+
+    fn cleaning(&self) -> Option<&dyn Cleaning> {
+        self.maintains.then_some(self)
+    }
+
+    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+        self.maintains.then_some(self)
+    }
+}
+
+impl Cleaning for FakeStore {
+    fn delete(&self, _: &TenantId, _: &ScanPlan) -> Result<Deletion, CleaningError> {
+        self.readable()?;
+        Ok(self.deletions[0].clone())
+    }
+
+    fn deletion(&self, _: &TenantId, id: DeletionId) -> Result<Option<Deletion>, CleaningError> {
+        self.readable()?;
+        Ok(self.deletions.iter().find(|deletion| deletion.id == id).cloned())
+    }
+
+    fn deletions(&self, _: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+        self.readable()?;
+        Ok(self.deletions.clone())
+    }
+
+    fn pin(&self, _: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError> {
+        self.readable()?;
+        Ok((trace.to_string() == TRACE).then_some(UnixNanos(5)))
+    }
+
+    fn unpin(&self, _: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+        self.readable()?;
+        Ok(self.pins.iter().any(|(pinned, _)| *pinned == trace))
+    }
+
+    fn pins(&self, _: &TenantId) -> Vec<(TraceId, UnixNanos)> {
+        self.pins.clone()
+    }
+}
+
+impl Safekeeping for FakeStore {
+    fn back_up(&self, name: Option<BackupId>, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError> {
+        match (self.broken, name) {
+            (true, _) => Err(BackupError::Gone(ReceiverGone)),
+            (false, Some(id)) if self.backups.iter().any(|backup| backup.id == id) => {
+                Err(BackupError::Known(id))
+            }
+            (false, _) => Ok(receiver.begin(&self.backups[0])?),
+        }
+    }
+
+    fn backups(&self) -> Result<Vec<Manifest>, BackupError> {
+        if self.broken { Err(BackupError::Gone(ReceiverGone)) } else { Ok(self.backups.clone()) }
+    }
+
+    fn forget_backup(&self, id: BackupId) -> Result<bool, BackupError> {
+        Ok(self.backups()?.iter().any(|backup| backup.id == id))
+    }
+
+    fn check(&self, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
+        let goes_on = watch(&CheckProgress { bytes: 1, of_bytes: 2 });
+        goes_on.then(|| CheckReport::of_store("a file is gone".to_owned()))
     }
 }

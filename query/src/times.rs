@@ -6,14 +6,14 @@ use spandrel_proto::{TimeRange, UnixNanos};
 use crate::duration::{self, SECOND, parse_duration, scaled_decimal};
 use crate::problem::Problem;
 
-/// How far a question looks back when it does not say where it starts: an hour.
+/// The length of a range that names no start: an hour up to now.
 pub(crate) const DEFAULT_LOOKBACK: u64 = 3_600 * SECOND;
 
 /// What to write, for error texts.
 const ALLOWED: &str = "RFC 3339 like 2026-01-31T12:00:00Z, now, now-1h, Unix seconds (up to 11 digits) or Unix nanoseconds (18 digits or more)";
 
-/// Reads one point in time; the error says what is wrong and what is allowed. A time that no span can
-/// have (before 1970, after 2554) is the first or the last that one can: the range means the same.
+/// Parses one point in time. A time before 1970 or after 2554, which no span can have, becomes the first or the last
+/// possible one: the range means the same.
 pub(crate) fn parse_time(text: &str, now: UnixNanos) -> Result<UnixNanos, String> {
     if let Some(rest) = text.strip_prefix("now") {
         return relative_to(now, rest).ok_or_else(|| {
@@ -28,18 +28,18 @@ pub(crate) fn parse_time(text: &str, now: UnixNanos) -> Result<UnixNanos, String
 }
 
 /// The half-open range that `start` and `end` describe.
-pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> Result<TimeRange, TimeFlaw> {
-    let end = end.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeFlaw("end", e))?;
-    let given = start.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeFlaw("start", e))?;
+pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> Result<TimeRange, TimeError> {
+    let end = end.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeError("end", e))?;
+    let given = start.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeError("start", e))?;
     let start = given.unwrap_or(UnixNanos(now.0.saturating_sub(DEFAULT_LOOKBACK)));
     match end {
-        Some(end) if end < start && given.is_none() => Err(TimeFlaw(
+        Some(end) if end < start && given.is_none() => Err(TimeError(
             "start",
             "without start the range begins at now-1h, which is after end; give a start before end"
                 .to_owned(),
         )),
         Some(end) if end < start => {
-            Err(TimeFlaw("start", "start is after end; give a start before end".to_owned()))
+            Err(TimeError("start", "start is after end; give a start before end".to_owned()))
         }
         end => Ok(TimeRange { start, end }),
     }
@@ -47,11 +47,11 @@ pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> R
 
 /// Which of the two parameters is wrong, and why.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TimeFlaw(&'static str, String);
+pub(crate) struct TimeError(&'static str, String);
 
-impl From<TimeFlaw> for Problem {
-    fn from(flaw: TimeFlaw) -> Self {
-        Self::parameter(flaw.0, flaw.1).allowing(ALLOWED)
+impl From<TimeError> for Problem {
+    fn from(error: TimeError) -> Self {
+        Self::parameter(error.0, error.1).allowing(ALLOWED)
     }
 }
 

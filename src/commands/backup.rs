@@ -1,8 +1,8 @@
 //! `spandrel backup`: brings the blocks of a running server into a directory of backups.
 //!
 //! Incremental: what an earlier backup, or one that was killed, has brought is not fetched again. Each
-//! block is verified when it arrives; the manifest that makes it a backup comes last. What is kept and in
-//! which order it is written is decided in `spandrel_storage::backup`.
+//! block is verified when it arrives; the manifest that makes it a backup comes last. `spandrel_storage::backup` decides
+//! what is kept and in which order it is written.
 
 use std::error::Error;
 use std::io::BufReader;
@@ -10,13 +10,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use spandrel_query::answers::BackupRequest;
 use spandrel_storage::backup::{self, Arrived, BackupId, ContentHash, Manifest};
 use spandrel_storage::{Clock as _, SystemClock};
 use ureq::http::Method;
 
 use super::client::{Client, ClientError, ServerFlag};
-use super::progress::{self, Progress};
-use super::{backup_files, backup_view};
+use super::output;
+use super::progress::Progress;
+use super::{backup_dir, backup_inspect};
 
 /// What `spandrel backup` can be given.
 #[derive(Debug, Args)]
@@ -50,14 +52,21 @@ enum Action {
     },
 }
 
+/// What came from the server and was not there before.
+#[derive(Default)]
+struct Fetched {
+    blocks: usize,
+    bytes: u64,
+}
+
 /// Bytes of a block that are read at once.
-const PIECE: usize = 1 << 20;
+const READ_BYTES: usize = 1 << 20;
 
 /// Runs the command.
 pub(crate) fn run(flags: BackupFlags) -> Result<(), Box<dyn Error>> {
     match (flags.action, flags.directory) {
-        (Some(Action::List { directory }), _) => backup_view::list(&directory),
-        (Some(Action::Verify { directory }), _) => backup_view::verify(&directory),
+        (Some(Action::List { directory }), _) => backup_inspect::list(&directory),
+        (Some(Action::Verify { directory }), _) => backup_inspect::verify(&directory),
         (None, Some(directory)) => take(&directory, &flags.server, flags.keep.get()),
         (None, None) => Err("which directory?".into()),
     }
@@ -67,19 +76,20 @@ pub(crate) fn run(flags: BackupFlags) -> Result<(), Box<dyn Error>> {
 
 fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dyn Error>> {
     let client = Client::new(server)?;
-    let mut set = backup_files::open_to_write(directory)?;
+    let mut set = backup_dir::open_to_write(directory)?;
     let begun = set.begin(SystemClock.now())?;
-    let have: Vec<String> = begun.have.iter().map(ContentHash::to_string).collect();
-    let body = serde_json::to_vec(&serde_json::json!({ "id": begun.id.to_string(), "have": have }))?;
+    let have = begun.have.iter().map(ContentHash::to_string).collect();
+    let body = serde_json::to_vec(&BackupRequest { id: Some(begun.id.to_string()), have })?;
     let answer = client.send(Method::POST, "/api/v1/backups", &[], Some(body))?;
 
-    let (mut progress, mut fetched) = (Progress::hidden(), (0, 0));
-    let stream = BufReader::with_capacity(PIECE, answer.reader());
+    let (mut progress, mut fetched) = (Progress::hidden(), Fetched::default());
+    let stream = BufReader::with_capacity(READ_BYTES, answer.reader());
     let backup = backup::receive(&mut set, begun.id, stream, &mut |arrived| match arrived {
         Arrived::Begin(bytes) => progress = Progress::of_bytes("backup", bytes),
         Arrived::Kept(bytes) => progress.advance(bytes),
         Arrived::Fetched(bytes) => {
-            fetched = (fetched.0 + 1, fetched.1 + bytes);
+            fetched.blocks += 1;
+            fetched.bytes += bytes;
             progress.advance(bytes);
         }
     })?;
@@ -93,7 +103,7 @@ fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dy
         forget(&client, id);
     }
     set.end()?;
-    report(&backup, fetched, removed)
+    report(&backup, &fetched, removed)
 }
 
 /// Tells the server that a backup is no more: deletions need not report it.
@@ -104,15 +114,15 @@ fn forget(client: &Client, id: BackupId) {
     }
 }
 
-fn report(backup: &Manifest, fetched: (usize, u64), removed: usize) -> Result<(), Box<dyn Error>> {
-    let (blocks, bytes) = fetched;
-    progress::say(&format!(
+fn report(backup: &Manifest, fetched: &Fetched, removed: usize) -> Result<(), Box<dyn Error>> {
+    let Fetched { blocks, bytes } = *fetched;
+    output::print_line(&format!(
         "backup {}: {} spans in {} blocks, {}; fetched {blocks} blocks, {}, removed {removed} older backups",
         backup.id,
         backup.spans(),
         backup.blocks.len(),
-        progress::bytes(backup.bytes()),
-        progress::bytes(bytes),
+        output::bytes(backup.bytes()),
+        output::bytes(bytes),
     ))?;
     if backup.lost.is_empty() {
         return Ok(());

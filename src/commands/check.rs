@@ -7,16 +7,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use spandrel_query::answers::{CheckLine, CheckProgress};
 use spandrel_rocks::{Disk, Durability, RocksEngine};
 use spandrel_storage::StoreConfig;
 use spandrel_storage::check::{self, CheckReport, Finding, FindingKind};
 use ureq::http::Method;
 
 use super::Exit;
-use super::backup_view::time;
 use super::client::{Client, ClientError, ServerFlag};
-use super::progress::{self, Progress};
+use super::output;
+use super::progress::Progress;
 
 /// What `spandrel check` can be given.
 #[derive(Debug, Args)]
@@ -40,18 +40,6 @@ pub(crate) enum Format {
     Json,
 }
 
-/// A line of the server's answer.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Line {
-    #[serde(rename_all = "camelCase")]
-    Progress {
-        byte_count: u64,
-        of_byte_count: u64,
-    },
-    Report(CheckReport),
-}
-
 const DAMAGED: u8 = 1;
 const NOT_CHECKED: u8 = 2;
 
@@ -64,7 +52,7 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     let report = report.map_err(|error| Exit { code: NOT_CHECKED, message: error.to_string() })?;
     match flags.format {
         Format::Text => tell(&report)?,
-        Format::Json => progress::say(&serde_json::to_string_pretty(&report)?)?,
+        Format::Json => output::print_line(&serde_json::to_string_pretty(&report)?)?,
     }
     if report.is_fine() {
         return Ok(());
@@ -76,7 +64,7 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
 /// them may keep the store from opening, or from taking more.
 fn advice(report: &CheckReport) -> String {
     let count = report.findings.len() as u64 + report.more_findings;
-    // What is wrong with the store itself says so where a repair helps.
+    // Findings about the store itself say in their own text when a repair helps.
     let repair = if report.findings.iter().any(|finding| finding.kind == FindingKind::Index) {
         "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
     } else {
@@ -114,10 +102,10 @@ fn of_server(server: &str) -> Result<CheckReport, Box<dyn Error>> {
     for line in BufReader::new(answer.reader()).lines() {
         let line = line.map_err(|error| ClientError::Unusable(error.to_string()))?;
         match serde_json::from_str(&line).map_err(|error| ClientError::Unusable(error.to_string()))? {
-            Line::Progress { byte_count, of_byte_count } => {
+            CheckLine::Progress(CheckProgress { byte_count, of_byte_count }) => {
                 bar.get_or_insert_with(|| Progress::of_bytes("check", of_byte_count)).set(byte_count);
             }
-            Line::Report(report) => {
+            CheckLine::Report(report) => {
                 bar.iter().for_each(Progress::finish);
                 return Ok(report);
             }
@@ -127,28 +115,28 @@ fn of_server(server: &str) -> Result<CheckReport, Box<dyn Error>> {
 }
 
 fn tell(report: &CheckReport) -> std::io::Result<()> {
-    progress::say(&format!(
+    output::print_line(&format!(
         "checked {} spans in {} blocks, {}, and {} index rows ({} of them of blocks that are gone, which go \
          in time); {} replaced blocks wait to be deleted",
         report.span_count,
         report.block_count,
-        progress::bytes(report.byte_count),
+        output::bytes(report.byte_count),
         report.index_row_count,
         report.stale_index_row_count,
         report.replaced_block_count,
     ))?;
     for finding in &report.findings {
-        progress::say(&described(finding))?;
+        output::print_line(&described(finding))?;
     }
     if report.more_findings > 0 {
-        progress::say(&format!("and {} more", report.more_findings))?;
+        output::print_line(&format!("and {} more", report.more_findings))?;
     }
-    if report.is_fine() { progress::say("nothing is wrong") } else { Ok(()) }
+    if report.is_fine() { output::print_line("nothing is wrong") } else { Ok(()) }
 }
 
 /// Which block something is about.
 pub(crate) fn place(block: &str, tenant: &str, hour: u32) -> String {
-    let arrived = time(u64::from(hour) * 3_600_000_000_000);
+    let arrived = output::date_time(u64::from(hour) * 3_600_000_000_000);
     format!(" [block {block}, tenant {tenant}, arrived from {arrived}]")
 }
 

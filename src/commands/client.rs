@@ -1,12 +1,12 @@
-//! The HTTP client that all commands share: where the server is, how it is asked, and what its
-//! refusals say. What is asked, and how answers are shown, is each command's own business.
+//! The HTTP client that all commands share: finds the server, sends requests, and reads refusals. Each command makes
+//! its own requests and shows its own answers.
 
 use std::io::Read;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use spandrel_query::answers::ProblemDocument;
 use ureq::http::{Method, Request, Response, header};
 use ureq::{Agent, Body};
 
@@ -35,7 +35,7 @@ pub(crate) enum ClientError {
         "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686"
     )]
     Address { server: String, reason: String },
-    /// Nobody answers.
+    /// No server answers.
     #[error(
         "no server answers at {server} ({reason}); start one with `spandrel serve`, or say with --server where it is"
     )]
@@ -46,12 +46,6 @@ pub(crate) enum ClientError {
     /// The answer broke off, or is not what this command understands.
     #[error("the answer of the server cannot be used: {0}; is it a spandrel of the same version?")]
     Unusable(String),
-}
-
-/// The part of an RFC 9457 problem that people read.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
 }
 
 /// A server that does not even accept a connection for so long is not there.
@@ -158,8 +152,8 @@ fn refusal(response: Response<Body>) -> ClientError {
     let mut text = Vec::new();
     // What can be read of it is quoted; that reading fails changes nothing about the refusal.
     let _ = response.into_body().into_reader().take(64 << 10).read_to_end(&mut text);
-    let detail = match serde_json::from_slice::<Problem>(&text) {
-        Ok(problem) => problem.detail,
+    let detail = match serde_json::from_slice::<ProblemDocument<'_>>(&text) {
+        Ok(problem) => problem.detail.into_owned(),
         Err(_) => {
             let quoted: String = String::from_utf8_lossy(&text).chars().take(QUOTED as usize).collect();
             format!("{status} {quoted}").trim_end().to_owned()

@@ -5,7 +5,7 @@ use std::error::Error;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::show;
+use super::output;
 
 /// What `spandrel completions` can be given.
 #[derive(Debug, Args)]
@@ -19,5 +19,5 @@ pub(crate) struct CompletionsFlags {
 pub(crate) fn run(flags: &CompletionsFlags, mut commands: Command) -> Result<(), Box<dyn Error>> {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut commands, "spandrel", &mut script);
-    show::print(|out| Ok(out.write_all(&script)?))
+    output::print(|out| Ok(out.write_all(&script)?))
 }

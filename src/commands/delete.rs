@@ -3,12 +3,11 @@
 use std::error::Error;
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::json;
+use spandrel_query::answers::{DeleteRequest, DeletionDto, DeletionResponse, DeletionState};
 use ureq::http::Method;
 
 use super::client::{Client, ServerFlag};
-use super::show::{self, Format, count};
+use super::output::{self, Format, count};
 
 /// What `spandrel delete` can be given.
 #[derive(Debug, Args)]
@@ -31,51 +30,24 @@ pub(crate) struct DeleteFlags {
     format: Format,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    deletion: Deletion,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Deletion {
-    id: String,
-    state: String,
-    trace_count: u64,
-    span_count: u64,
-    damaged_block_count: u64,
-    backups: Vec<Backup>,
-    /// Older servers do not say.
-    #[serde(default)]
-    damaged_store_kept: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Backup {
-    id: String,
-    taken_unix_nano: String,
-}
-
 pub(crate) fn run(flags: DeleteFlags) -> Result<(), Box<dyn Error>> {
-    let question =
-        json!({ "q": flags.query, "start": flags.start, "end": flags.end, "wait": flags.wait }).to_string();
+    let request = DeleteRequest { q: flags.query, start: flags.start, end: flags.end, wait: flags.wait };
     let client = Client::new(&flags.server)?;
-    let answer = client.send(Method::POST, "/api/v1/delete", &[], Some(question.into_bytes()))?;
+    let answer = client.send(Method::POST, "/api/v1/delete", &[], Some(serde_json::to_vec(&request)?))?;
     if flags.format == Format::Json {
-        return show::pass_through(answer);
+        return output::pass_through(answer);
     }
-    let Answer { deletion } = answer.json()?;
+    let DeletionResponse { deletion } = answer.json()?;
     let lines = lines(&deletion);
-    show::print(|out| Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?))
+    output::print(|out| Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?))
 }
 
-fn lines(deletion: &Deletion) -> Vec<String> {
-    let Deletion { id, trace_count, span_count, damaged_block_count, .. } = deletion;
+fn lines(deletion: &DeletionDto) -> Vec<String> {
+    let DeletionDto { id, trace_count, span_count, damaged_block_count, .. } = deletion;
     let traces = count(*trace_count);
-    let mut lines = vec![match deletion.state.as_str() {
-        "done" => format!("deleted {traces} traces, {} spans", count(*span_count)),
-        _ => format!(
+    let mut lines = vec![match deletion.state {
+        DeletionState::Done => format!("deleted {traces} traces, {} spans", count(*span_count)),
+        DeletionState::Running => format!(
             "{traces} traces are hidden and being deleted; GET /api/v1/deletions/{id} tells how far it is"
         ),
     }];
@@ -86,7 +58,7 @@ fn lines(deletion: &Deletion) -> Vec<String> {
         ));
     }
     for backup in &deletion.backups {
-        let taken = show::time(&backup.taken_unix_nano);
+        let taken = output::time(&backup.taken_unix_nano);
         lines.push(format!("still in backup {} of {taken}", backup.id));
     }
     if deletion.damaged_store_kept {

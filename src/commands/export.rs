@@ -12,12 +12,12 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::{Answer, Client, ServerFlag};
-use super::show;
+use super::output;
 
 /// What `spandrel export` can be given.
 #[derive(Debug, Args)]
 pub(crate) struct ExportFlags {
-    /// What is written
+    /// The format of the file
     #[arg(long, value_enum, default_value = "otlp")]
     format: ExportFormat,
     /// The file; an existing one is replaced when the new one is whole [default: standard output]
@@ -47,13 +47,20 @@ enum ExportFormat {
     Parquet,
 }
 
-/// Counts what passes on its way.
+/// A reader that moves a progress bar.
 struct Watched<R> {
     inner: R,
     bar: ProgressBar,
-    /// Traces stand on lines of their own; without lines, bytes are counted.
-    by_line: bool,
+    unit: Unit,
     bytes: u64,
+}
+
+/// The unit in which progress is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    /// Each trace stands on a line of its own.
+    Lines,
+    Bytes,
 }
 
 const COPY_BYTES: usize = 256 << 10;
@@ -76,14 +83,15 @@ pub(crate) fn run(flags: ExportFlags) -> Result<(), Box<dyn Error>> {
     let answer = Client::new(&flags.server)?.get("/api/v1/export", &parameters)?;
     let traces = answer.number("spandrel-traces-at-most");
     let missing = answer.number("spandrel-damaged-blocks").unwrap_or(0);
-    let mut watched = Watched::new(answer, flags.format != ExportFormat::Parquet, traces.unwrap_or(0));
+    let unit = if flags.format == ExportFormat::Parquet { Unit::Bytes } else { Unit::Lines };
+    let mut watched = Watched::new(answer, unit, traces.unwrap_or(0));
     match &flags.output {
         Some(path) => write_file(&mut watched, path)?,
-        None => show::print(|out| Ok(copy(&mut watched, out)?))?,
+        None => output::print(|out| Ok(copy(&mut watched, out)?))?,
     }
     watched.bar.finish_and_clear();
     if let Some(path) = &flags.output {
-        eprintln!("wrote {} to {}", show::bytes(watched.bytes), path.display());
+        eprintln!("wrote {} to {}", output::bytes(watched.bytes), path.display());
     }
     if missing > 0 {
         return Err(format!(
@@ -124,18 +132,18 @@ fn copy(from: &mut impl Read, to: &mut (impl Write + ?Sized)) -> io::Result<()> 
 // === impl Watched ===
 
 impl Watched<Box<dyn Read>> {
-    fn new(answer: Answer, by_line: bool, traces: u64) -> Self {
-        // Drawn on standard error, and only where somebody looks.
-        let (bar, template) = match by_line {
-            true => (ProgressBar::new(traces), TRACES),
-            false => (ProgressBar::no_length(), BYTES),
+    fn new(answer: Answer, unit: Unit, traces: u64) -> Self {
+        // Indicatif draws it on standard error, and only if that is a terminal.
+        let (bar, template) = match unit {
+            Unit::Lines => (ProgressBar::new(traces), TRACES),
+            Unit::Bytes => (ProgressBar::no_length(), BYTES),
         };
         let bar = match ProgressStyle::with_template(template) {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         };
         let inner: Box<dyn Read> = Box::new(answer.reader());
-        Self { inner, bar: bar.with_message("exporting"), by_line, bytes: 0 }
+        Self { inner, bar: bar.with_message("exporting"), unit, bytes: 0 }
     }
 }
 
@@ -143,8 +151,10 @@ impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.bytes += read as u64;
-        let lines = || buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.bar.inc(if self.by_line { lines() } else { read as u64 });
+        self.bar.inc(match self.unit {
+            Unit::Lines => buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64,
+            Unit::Bytes => read as u64,
+        });
         Ok(read)
     }
 }

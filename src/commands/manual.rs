@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::show;
+use super::output;
 
 /// What `spandrel manual` can be given.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) fn run(flags: &ManualFlags, commands: Command) -> Result<(), Box<dyn 
         None => {
             let mut page = Vec::new();
             Man::new(commands).render(&mut page)?;
-            show::print(|out| Ok(out.write_all(&page)?))
+            output::print(|out| Ok(out.write_all(&page)?))
         }
     }
 }

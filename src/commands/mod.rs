@@ -1,20 +1,20 @@
 //! The commands that talk to a running server or look at a data directory; one file each.
 
 pub(crate) mod backup;
-mod backup_files;
-mod backup_view;
+mod backup_dir;
+mod backup_inspect;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod manual;
+mod output;
 mod progress;
 pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod services;
-mod show;
 pub(crate) mod stats;
 pub(crate) mod trace;
 

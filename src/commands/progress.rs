@@ -1,11 +1,8 @@
-//! How commands show how far they are, on standard error and only to people, and what they say.
+//! Progress bars on standard error.
 
-use std::io::{self, Write as _};
+use indicatif::{ProgressBar, ProgressStyle};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-
-/// A bar that moves while something long goes on. Nothing is shown where nobody watches: indicatif
-/// draws on standard error, and only if that is a terminal.
+/// A progress bar. Indicatif draws it on standard error, and only if that is a terminal.
 pub(crate) struct Progress(ProgressBar);
 
 // === impl Progress ===
@@ -40,14 +37,4 @@ impl Progress {
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }
-}
-
-/// A number of bytes as people read it.
-pub(crate) fn bytes(count: u64) -> String {
-    HumanBytes(count).to_string()
-}
-
-/// A line of the result, on standard output.
-pub(crate) fn say(line: &str) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{line}")
 }

@@ -13,7 +13,8 @@ use spandrel_storage::repair::{self, HurtBlock, RepairReport};
 
 use super::Exit;
 use super::check::{Format, place};
-use super::progress::{self, Progress};
+use super::output;
+use super::progress::Progress;
 
 /// What `spandrel repair` can be given.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ pub(crate) fn run(flags: &RepairFlags) -> Result<(), Box<dyn Error>> {
         .map_err(|error| Exit { code: NOT_REPAIRED, message: format!("nothing was repaired: {error}") })?;
     match flags.format {
         Format::Text => tell(&done)?,
-        Format::Json => progress::say(&serde_json::to_string_pretty(&done)?)?,
+        Format::Json => output::print_line(&serde_json::to_string_pretty(&done)?)?,
     }
     match done.report {
         Some(report) if report.is_whole() => Ok(()),
@@ -88,11 +89,11 @@ fn of_directory(directory: &Path) -> Result<Done, Box<dyn Error>> {
 fn tell(done: &Done) -> std::io::Result<()> {
     match &done.report {
         Some(report) => tell_report(report)?,
-        None => {
-            progress::say("a repair was interrupted when the new store was complete, and is finished now")?
-        }
+        None => output::print_line(
+            "a repair was interrupted when the new store was complete, and is finished now",
+        )?,
     }
-    progress::say(&format!(
+    output::print_line(&format!(
         "the new store is in use; the damaged one is kept in {}: remove it once it is no longer needed, since it \
          takes room, and holds also what is deleted from now on",
         done.damaged_store.display()
@@ -100,35 +101,35 @@ fn tell(done: &Done) -> std::io::Result<()> {
 }
 
 fn tell_report(report: &RepairReport) -> std::io::Result<()> {
-    progress::say(&format!(
+    output::print_line(&format!(
         "the new store has {} spans in {} blocks, {}; catalog and index are made anew",
         report.span_count,
         report.block_count,
-        progress::bytes(report.byte_count),
+        output::bytes(report.byte_count),
     ))?;
     let follows = "what can be read of it is served, and answers say that they are partial";
     tell_blocks("damaged", report.damaged_block_count, &report.damaged_blocks, follows)?;
     tell_blocks("lost", report.lost_block_count, &report.lost_blocks, "it is not in the new store")?;
     if report.more_may_be_lost {
-        progress::say("lost: perhaps more blocks, of which not even the names can be read")?;
+        output::print_line("lost: perhaps more blocks, of which not even the names can be read")?;
     }
     if report.log_was_cut {
-        progress::say(
+        output::print_line(
             "log: its end was damaged, and is cut off; after a power loss that is harmless, otherwise acknowledged \
              spans may be missing",
         )?;
     }
-    if report.is_whole() { progress::say("everything was read, and nothing is lost") } else { Ok(()) }
+    if report.is_whole() { output::print_line("everything was read, and nothing is lost") } else { Ok(()) }
 }
 
 fn tell_blocks(kind: &str, count: u64, blocks: &[HurtBlock], follows: &str) -> std::io::Result<()> {
     for HurtBlock { tenant, hour, block, span_count, detail } in blocks {
         let spans = span_count.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
         let place = place(block, tenant, *hour);
-        progress::say(&format!("{kind}: a block of {spans} spans{place}: {detail}; {follows}"))?;
+        output::print_line(&format!("{kind}: a block of {spans} spans{place}: {detail}; {follows}"))?;
     }
     match count - blocks.len() as u64 {
         0 => Ok(()),
-        more => progress::say(&format!("{kind}: and {more} more")),
+        more => output::print_line(&format!("{kind}: and {more} more")),
     }
 }

@@ -14,9 +14,10 @@ use spandrel_storage::StoreConfig;
 use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
 use spandrel_storage::restore::{self, Restore};
 
-use super::backup_files;
-use super::backup_view::{damaged, time};
-use super::progress::{self, Progress};
+use super::backup_dir;
+use super::backup_inspect::damaged;
+use super::output;
+use super::progress::Progress;
 
 /// What `spandrel restore` can be given.
 #[derive(Debug, Args)]
@@ -24,7 +25,7 @@ pub(crate) struct RestoreFlags {
     /// The directory of backups
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// Where the store shall be; no server may be using it
+    /// The directory of the store; no server may be using it
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
     /// Which backup, by its ID [default: the newest]
@@ -33,7 +34,7 @@ pub(crate) struct RestoreFlags {
     /// Drop what the store holds first
     #[arg(long)]
     replace: bool,
-    /// Restore what is left of a damaged backup
+    /// Restore the undamaged part of a damaged backup
     #[arg(long)]
     skip_damaged: bool,
 }
@@ -44,7 +45,7 @@ fn backup_id(text: &str) -> Result<BackupId, String> {
 
 /// Runs the command.
 pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
-    let set = backup_files::open_to_read(&flags.directory)?;
+    let set = backup_dir::open_to_read(&flags.directory)?;
     let backup = set.manifest(flags.backup)?;
     let disk = Disk::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
     let engine = RocksEngine::open(disk, Durability::Sync)?;
@@ -83,14 +84,14 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
 
     let spans: u64 = blocks.iter().map(|block| u64::from(block.spans)).sum();
     let oldest = blocks.iter().map(|block| u64::from(block.key.hour.0)).min().unwrap_or(0);
-    progress::say(&format!(
+    output::print_line(&format!(
         "restored backup {} of {}: {spans} spans in {} blocks; `spandrel serve --data-dir {}` serves them \
          (its --retention counts from their first arrival, {})",
         backup.id,
-        time(backup.taken.0),
+        output::date_time(backup.taken.0),
         blocks.len(),
         flags.data_dir.display(),
-        time(oldest * 3_600_000_000_000),
+        output::date_time(oldest * 3_600_000_000_000),
     ))?;
     let missing = skipped.len() + backup.lost.len();
     if missing > 0 {

@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
-use serde::Deserialize;
+use spandrel_query::answers::{SearchAnswer, TraceSummary};
 
 use super::client::{Client, ServerFlag};
-use super::show::{self, Format, plain};
+use super::output::{self, Format, plain};
 
 /// What `spandrel search` can be given.
 #[derive(Debug, Args)]
@@ -36,27 +36,6 @@ pub(crate) struct SearchFlags {
     format: Format,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Page {
-    traces: Vec<Trace>,
-    next_cursor: Option<String>,
-    partial: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Trace {
-    id: String,
-    root_service: String,
-    root_name: String,
-    start_unix_nano: String,
-    duration_nano: u64,
-    span_count: u64,
-    error_count: u64,
-    error_code: Option<String>,
-}
-
 pub(crate) fn run(flags: SearchFlags) -> Result<(), Box<dyn Error>> {
     let limit = flags.limit.to_string();
     let parameters = [
@@ -69,10 +48,10 @@ pub(crate) fn run(flags: SearchFlags) -> Result<(), Box<dyn Error>> {
     ];
     let answer = Client::new(&flags.server)?.get("/api/v1/traces", &parameters)?;
     if flags.format == Format::Json {
-        return show::pass_through(answer);
+        return output::pass_through(answer);
     }
-    let page: Page = answer.json()?;
-    show::print(|out| {
+    let page: SearchAnswer = answer.json()?;
+    output::print(|out| {
         if !page.traces.is_empty() {
             let titles = ("START", "DURATION", "SPANS", "ERRORS", "TRACE");
             let (start, duration, spans, errors, trace) = titles;
@@ -80,39 +59,35 @@ pub(crate) fn run(flags: SearchFlags) -> Result<(), Box<dyn Error>> {
         }
         Ok(page.traces.iter().try_for_each(|trace| writeln!(out, "{}", line(trace)))?)
     })?;
-    page.hints().iter().for_each(|hint| eprintln!("{hint}"));
+    hints(&page).iter().for_each(|hint| eprintln!("{hint}"));
     Ok(())
 }
 
-fn line(trace: &Trace) -> String {
+fn line(trace: &TraceSummary) -> String {
     let error = trace.error_code.as_deref().map(|code| format!("  {}", plain(code))).unwrap_or_default();
     format!(
         "{:<24}  {:>9}  {:>7}  {:>6}  {:<32}  {}: {}{error}",
-        show::time(&trace.start_unix_nano),
-        show::duration(trace.duration_nano),
+        output::time(&trace.start_unix_nano),
+        output::duration(trace.duration_nano),
         trace.span_count,
         trace.error_count,
         trace.id,
-        plain(&trace.root_service),
+        plain(trace.root_service.as_deref().unwrap_or("unknown service")),
         plain(&trace.root_name),
     )
 }
 
-// === impl Page ===
-
-impl Page {
-    /// What is to be known about the answer as a whole.
-    fn hints(&self) -> Vec<&'static str> {
-        let mut hints = Vec::new();
-        if self.traces.is_empty() {
-            hints.push("no trace matches in this range; look further back with --start, as in now-24h");
-        }
-        if self.next_cursor.is_some() {
-            hints.push("there are more; raise --limit, or take all of them with `spandrel export`");
-        }
-        if self.partial {
-            hints.push("the answer is partial: not everything in the range could be looked at");
-        }
-        hints
+/// Remarks about the page as a whole.
+fn hints(page: &SearchAnswer) -> Vec<&'static str> {
+    let mut hints = Vec::new();
+    if page.traces.is_empty() {
+        hints.push("no trace matches in this range; look further back with --start, as in now-24h");
     }
+    if page.next_cursor.is_some() {
+        hints.push("there are more; raise --limit, or take all of them with `spandrel export`");
+    }
+    if page.partial {
+        hints.push("the answer is partial: not everything in the range could be looked at");
+    }
+    hints
 }

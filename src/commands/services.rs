@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
-use serde::Deserialize;
+use spandrel_query::answers::{OperationsAnswer, ServicesAnswer};
 
 use super::client::{Client, ServerFlag, escape};
-use super::show::{self, Format, plain};
+use super::output::{self, Format, plain};
 
 /// What `spandrel services` can be given.
 #[derive(Debug, Args)]
@@ -20,27 +20,6 @@ pub(crate) struct ServicesFlags {
     format: Format,
 }
 
-#[derive(Deserialize)]
-struct Services {
-    services: Vec<Service>,
-}
-
-#[derive(Deserialize)]
-struct Service {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Operations {
-    operations: Vec<Operation>,
-}
-
-#[derive(Deserialize)]
-struct Operation {
-    name: String,
-    kind: String,
-}
-
 pub(crate) fn run(flags: ServicesFlags) -> Result<(), Box<dyn Error>> {
     let client = Client::new(&flags.server)?;
     let path = match &flags.service {
@@ -49,20 +28,20 @@ pub(crate) fn run(flags: ServicesFlags) -> Result<(), Box<dyn Error>> {
     };
     let answer = client.get(&path, &[])?;
     if flags.format == Format::Json {
-        return show::pass_through(answer);
+        return output::pass_through(answer);
     }
     let lines: Vec<String> = match flags.service {
         Some(_) => {
-            let Operations { operations } = answer.json()?;
+            let OperationsAnswer { operations } = answer.json()?;
             operations.iter().map(|one| format!("{:<11} {}", one.kind, plain(&one.name))).collect()
         }
         None => {
-            let Services { services } = answer.json()?;
+            let ServicesAnswer { services } = answer.json()?;
             services.iter().map(|service| plain(&service.name).into_owned()).collect()
         }
     };
     if lines.is_empty() {
         eprintln!("nothing is stored under this name yet");
     }
-    show::print(|out| Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?))
+    output::print(|out| Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?))
 }

@@ -3,10 +3,10 @@
 use std::error::Error;
 
 use clap::Args;
-use serde::Deserialize;
+use spandrel_query::answers::Status;
 
 use super::client::{Client, ServerFlag};
-use super::show::{self, Format, count};
+use super::output::{self, Format, count};
 
 /// What `spandrel stats` can be given.
 #[derive(Debug, Args)]
@@ -18,28 +18,13 @@ pub(crate) struct StatsFlags {
     format: Format,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    version: String,
-    span_count: u64,
-    trace_count: u64,
-    store_bytes: u64,
-    fresh_block_count: u64,
-    unsealed_span_count: u64,
-    damaged_block_count: u64,
-    oldest_unix_nano: Option<String>,
-    newest_unix_nano: Option<String>,
-    ingest_spans_per_second: f64,
-}
-
 pub(crate) fn run(flags: StatsFlags) -> Result<(), Box<dyn Error>> {
     let answer = Client::new(&flags.server)?.get("/api/v1/status", &[])?;
     if flags.format == Format::Json {
-        return show::pass_through(answer);
+        return output::pass_through(answer);
     }
     let lines = lines(&answer.json()?);
-    show::print(|out| Ok(lines.iter().try_for_each(|(name, value)| writeln!(out, "{name:<14}{value}"))?))
+    output::print(|out| Ok(lines.iter().try_for_each(|(name, value)| writeln!(out, "{name:<14}{value}"))?))
 }
 
 fn lines(status: &Status) -> Vec<(&'static str, String)> {
@@ -48,7 +33,7 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ("version", status.version.clone()),
         ("spans", count(status.span_count)),
         ("traces", format!("about {}", count(status.trace_count))),
-        ("on disk", format!("{}, {each:.1} bytes a span", show::bytes(status.store_bytes))),
+        ("on disk", format!("{}, {each:.1} bytes a span", output::bytes(status.store_bytes))),
         ("arriving", format!("{:.0} spans a second", status.ingest_spans_per_second)),
         (
             "to be merged",
@@ -60,8 +45,8 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ),
     ];
     if let (Some(oldest), Some(newest)) = (&status.oldest_unix_nano, &status.newest_unix_nano) {
-        lines.push(("oldest start", show::time(oldest)));
-        lines.push(("newest start", show::time(newest)));
+        lines.push(("oldest start", output::time(oldest)));
+        lines.push(("newest start", output::time(newest)));
     }
     if status.damaged_block_count > 0 {
         let blocks = count(status.damaged_block_count);

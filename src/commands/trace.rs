@@ -5,10 +5,11 @@ use std::error::Error;
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use spandrel_query::answers::{self, TraceAnswer};
 
 use super::client::{Client, ServerFlag, escape};
-use super::show::{self, duration, plain};
+use super::output::{self, duration, plain};
 
 /// What `spandrel trace` can be given.
 #[derive(Debug, Args)]
@@ -33,111 +34,67 @@ enum TraceFormat {
     Otlp,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    trace: Trace,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Trace {
-    id: String,
-    root_service: Option<String>,
-    root_name: String,
-    start_unix_nano: String,
-    duration_nano: u64,
-    span_count: u64,
-    error_count: u64,
-    segments: Vec<Segment>,
-    warnings: Vec<String>,
-    #[serde(default)]
-    truncated: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Segment {
-    parent_span_id: Option<String>,
-    service: String,
-    instance: Option<String>,
-    spans: Vec<Span>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Span {
-    id: String,
-    parent_id: Option<String>,
-    name: String,
-    kind: String,
-    start_unix_nano: String,
-    duration_nano: u64,
-    status: String,
-    error_code: Option<String>,
-    warnings: Vec<String>,
-}
+/// A tree whose attributes are not read.
+type Trace = answers::Trace<IgnoredAny>;
+type Span = answers::Span<IgnoredAny>;
 
 pub(crate) fn run(flags: TraceFlags) -> Result<(), Box<dyn Error>> {
     let format = (flags.format == TraceFormat::Otlp).then_some("otlp");
     let path = format!("/api/v1/traces/{}", escape(&flags.id));
     let answer = Client::new(&flags.server)?.get(&path, &[("format", format)])?;
     if flags.format != TraceFormat::Text {
-        return show::pass_through(answer);
+        return output::pass_through(answer);
     }
-    let Answer { trace } = answer.json()?;
-    show::print(|out| trace.print(out))
+    let TraceAnswer { trace } = answer.json()?;
+    output::print(|out| print_tree(&trace, out))
 }
 
-// === impl Trace ===
-
-impl Trace {
-    fn print(&self, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-        let service = self.root_service.as_deref().unwrap_or("unknown service");
-        writeln!(out, "{}  {}: {}", self.id, plain(service), plain(&self.root_name))?;
-        let (time, took) = (show::time(&self.start_unix_nano), duration(self.duration_nano));
-        let (spans, errors) = (show::count(self.span_count), show::count(self.error_count));
-        writeln!(out, "{time}, {took}, {spans} spans, {errors} failed")?;
-        self.warnings.iter().try_for_each(|warning| writeln!(out, "! {}", plain(warning)))?;
-        // How deep the spans stand that were printed so far.
-        let mut depths: HashMap<&str, usize> = HashMap::new();
-        for segment in &self.segments {
-            let above = segment.parent_span_id.as_deref().and_then(|id| depths.get(id));
-            let base = above.map_or(0, |depth| depth + 1);
-            let instance = segment.instance.as_deref().map(|name| format!(" ({})", plain(name)));
-            let margin = "  ".repeat(base);
-            writeln!(out, "\n{:21}{margin}{}{}", "", plain(&segment.service), instance.unwrap_or_default())?;
-            for span in &segment.spans {
-                let above = span.parent_id.as_deref().and_then(|id| depths.get(id));
-                let depth = above.map_or(base, |depth| depth + 1).max(base);
-                depths.entry(&span.id).or_insert(depth);
-                writeln!(out, "{}", self.line(span, depth))?;
-            }
+fn print_tree(trace: &Trace, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let service = trace.root_service.as_deref().unwrap_or("unknown service");
+    writeln!(out, "{}  {}: {}", trace.id, plain(service), plain(&trace.root_name))?;
+    let (time, took) = (output::time(&trace.start_unix_nano), duration(trace.duration_nano));
+    let (spans, errors) = (output::count(trace.span_count), output::count(trace.error_count));
+    writeln!(out, "{time}, {took}, {spans} spans, {errors} failed")?;
+    trace.warnings.iter().try_for_each(|warning| writeln!(out, "! {}", plain(warning)))?;
+    // How deep the spans stand that were printed so far.
+    let mut depths: HashMap<&str, usize> = HashMap::new();
+    for segment in &trace.segments {
+        let above = segment.parent_span_id.as_deref().and_then(|id| depths.get(id));
+        let base = above.map_or(0, |depth| depth + 1);
+        let instance = segment.instance.as_deref().map(|name| format!(" ({})", plain(name)));
+        let margin = "  ".repeat(base);
+        writeln!(out, "\n{:21}{margin}{}{}", "", plain(&segment.service), instance.unwrap_or_default())?;
+        for span in &segment.spans {
+            let above = span.parent_id.as_deref().and_then(|id| depths.get(id));
+            let depth = above.map_or(base, |depth| depth + 1).max(base);
+            depths.entry(&span.id).or_insert(depth);
+            writeln!(out, "{}", line(trace, span, depth))?;
         }
-        if self.truncated {
-            eprintln!("these are the first spans of many; --format otlp gives all of them");
-        }
-        Ok(())
     }
-
-    fn line(&self, span: &Span, depth: usize) -> String {
-        let nanos = |text: &str| text.parse::<u64>().unwrap_or_default();
-        let offset = nanos(&span.start_unix_nano).saturating_sub(nanos(&self.start_unix_nano));
-        let mut line = format!(
-            "{:>9} {:>9}  {}{}",
-            format!("+{}", duration(offset)),
-            duration(span.duration_nano),
-            "  ".repeat(depth),
-            plain(&span.name)
-        );
-        if span.kind != "INTERNAL" && span.kind != "UNSPECIFIED" {
-            line += &format!("  {}", span.kind.to_lowercase());
-        }
-        match &span.error_code {
-            Some(code) => line += &format!("  ERROR {}", plain(code)),
-            None if span.status == "ERROR" => line += "  ERROR",
-            None => {}
-        }
-        span.warnings.iter().for_each(|warning| line += &format!("  ! {}", plain(warning)));
-        line
+    if trace.truncated {
+        eprintln!("these are the first spans of many; --format otlp gives all of them");
     }
+    Ok(())
+}
+
+fn line(trace: &Trace, span: &Span, depth: usize) -> String {
+    let nanos = |text: &str| text.parse::<u64>().unwrap_or_default();
+    let offset = nanos(&span.start_unix_nano).saturating_sub(nanos(&trace.start_unix_nano));
+    let mut line = format!(
+        "{:>9} {:>9}  {}{}",
+        format!("+{}", duration(offset)),
+        duration(span.duration_nano),
+        "  ".repeat(depth),
+        plain(&span.name)
+    );
+    if span.kind != "INTERNAL" && span.kind != "UNSPECIFIED" {
+        line += &format!("  {}", span.kind.to_lowercase());
+    }
+    match &span.error_code {
+        Some(code) => line += &format!("  ERROR {}", plain(code)),
+        None if span.status == "ERROR" => line += "  ERROR",
+        None => {}
+    }
+    span.warnings.iter().for_each(|warning| line += &format!("  ! {}", plain(warning)));
+    line
 }

@@ -2,12 +2,11 @@
 
 use axum::extract::State;
 use axum::http::Uri;
-use serde::Serialize;
-use spandrel_proto::TenantId;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
 
-use super::{Answer, json};
+use super::handler::{Answer, Tenant, json};
+use crate::answers::{AggregatesAnswer, Labels, Point, Series};
 use crate::duration::{self, SECOND, parse_duration};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -26,7 +25,7 @@ const KINDS: [(&str, KindFilter); 7] = [
     ("unspecified", KindFilter::Only(SpanKind::Unspecified)),
 ];
 
-/// About so many points has a series whose question does not say how wide they are.
+/// About so many points cover the range of a query that names no step.
 const USUAL_POINTS: u64 = 60;
 
 /// Widths that people find easy to read, in seconds; above them whole days.
@@ -34,55 +33,14 @@ const USUAL_STEPS: [u64; 11] = [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_
 
 const DAY: u64 = 86_400 * SECOND;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Aggregates {
-    step_nano: u64,
-    series: Vec<Series>,
-    estimated: bool,
-    partial: bool,
-}
-
-#[derive(Serialize)]
-struct Series {
-    labels: Labels,
-    points: Vec<Point>,
-}
-
-#[derive(Serialize)]
-struct Labels {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    service: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Point {
-    time_unix_nano: String,
-    request_count: u64,
-    error_count: u64,
-    error_rate: f64,
-    success_rate: f64,
-    p50_nano: u64,
-    p75_nano: u64,
-    p90_nano: u64,
-    p95_nano: u64,
-    p99_nano: u64,
-    max_nano: u64,
-    exemplar_trace_ids: Vec<String>,
-}
-
-pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let now = state.now();
     let range = times::range(params.text("start"), params.text("end"), now)?;
-    // Clocks that go ahead count, too; but hardly anything is there.
-    let width = range.end.unwrap_or(now).since(range.start);
     let max_points = state.config().max_aggregate_points;
+    // Without an end the width counts up to now. Spans that start later, from clocks that run ahead, get points of
+    // their own and must not decide the step of all others.
+    let width = range.end.unwrap_or(now).since(range.start);
     let plan = AggregatePlan {
         service: params.text("service").map(str::to_owned),
         operation: params.text("operation").map(str::to_owned),
@@ -94,8 +52,8 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
         max_points: usize::try_from(max_points).unwrap_or(usize::MAX).saturating_add(1),
     };
     let step_nano = plan.step;
-    let answer = state.ask(move |store| Ok(store.aggregate(&TenantId::default(), &plan)?)).await?;
-    json(&Aggregates {
+    let answer = state.run_query(move |store| Ok(store.aggregate(&tenant, &plan)?)).await?;
+    json(&AggregatesAnswer {
         step_nano,
         series: answer.series.into_iter().map(Series::from).collect(),
         estimated: answer.estimated,
@@ -105,7 +63,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
 
 fn group_by(text: &str) -> Result<GroupBy, Problem> {
     let mut group_by = GroupBy::default();
-    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+    for word in text.split(',').map(|word| word.trim_matches(' ')).filter(|word| !word.is_empty()) {
         match word {
             "service" => group_by.service = true,
             "operation" => group_by.operation = true,
@@ -121,7 +79,7 @@ fn group_by(text: &str) -> Result<GroupBy, Problem> {
 }
 
 fn step(text: Option<&str>, width: u64, max_points: u64) -> Result<u64, Problem> {
-    let Some(text) = text else { return Ok(usual_step(width)) };
+    let Some(text) = text else { return Ok(usual_step(width, max_points)) };
     let seconds = text.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(SECOND));
     let Some(step) = seconds.or_else(|| parse_duration(text)).filter(|step| *step > 0) else {
         let allowed = format!("whole seconds, or {}", duration::ALLOWED);
@@ -131,7 +89,7 @@ fn step(text: Option<&str>, width: u64, max_points: u64) -> Result<u64, Problem>
     if width / step > max_points {
         let least = width.div_ceil(max_points).div_ceil(SECOND);
         let detail = format!(
-            "the range would have more than {max_points} points (max_aggregate_points); \
+            "the range would have more than {max_points} points (maxAggregatePoints); \
              use a step of {least}s or more, or a shorter range"
         );
         return Err(Problem::parameter("step", detail));
@@ -139,9 +97,9 @@ fn step(text: Option<&str>, width: u64, max_points: u64) -> Result<u64, Problem>
     Ok(step)
 }
 
-/// The first usual step of which about sixty cover the range.
-fn usual_step(width: u64) -> u64 {
-    let least = width.div_ceil(USUAL_POINTS);
+/// The first usual step of which about sixty cover the range, or fewer if the limit is lower.
+fn usual_step(width: u64, max_points: u64) -> u64 {
+    let least = width.div_ceil(USUAL_POINTS.min(max_points).max(1));
     let usual = USUAL_STEPS.iter().map(|seconds| seconds * SECOND).find(|step| *step >= least);
     usual.unwrap_or_else(|| least.div_ceil(DAY) * DAY)
 }
@@ -154,7 +112,7 @@ impl From<spandrel_storage::Series> for Series {
             labels: Labels {
                 service: series.service,
                 operation: series.operation,
-                kind: series.kind.map(SpanKind::name),
+                kind: series.kind.map(|kind| kind.name().into()),
             },
             points: series.points.iter().filter(|point| point.request_count > 0).map(Point::from).collect(),
         }
@@ -190,8 +148,9 @@ mod tests {
 
     #[test]
     fn the_usual_step_gives_about_sixty_points() {
-        let check =
-            |seconds: u64, step: u64| assert_eq!(usual_step(seconds * SECOND), step * SECOND, "{seconds}");
+        let check = |seconds: u64, step: u64| {
+            assert_eq!(usual_step(seconds * SECOND, 100), step * SECOND, "{seconds}")
+        };
         check(0, 60);
         check(900, 60);
         check(3_600, 60);
@@ -199,7 +158,8 @@ mod tests {
         check(86_400, 1_800);
         check(604_800, 10_800);
         check(365 * 86_400, 7 * 86_400);
-        assert!(usual_step(u64::MAX) >= u64::MAX / USUAL_POINTS);
+        assert!(usual_step(u64::MAX, 100) >= u64::MAX / USUAL_POINTS);
+        assert_eq!(usual_step(3_600 * SECOND, 10), 600 * SECOND);
     }
 
     #[test]

@@ -5,30 +5,19 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::routing::{MethodRouter, post};
-use serde::Serialize;
-use spandrel_storage::check::{CheckProgress, CheckReport};
+use spandrel_storage::check::CheckProgress;
 
-use super::Answer;
 use super::backup::safekeeping;
+use super::handler::Answer;
+use crate::answers::{self, CheckLine};
+use crate::executor::{Output, StreamError};
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::run::{Output, Stop};
 use crate::state::QueryState;
 
 const LINES: &str = "application/x-ndjson";
 /// Progress is told so often over the whole check.
 const STEPS: u64 = 100;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Line<'a> {
-    #[serde(rename_all = "camelCase")]
-    Progress {
-        byte_count: u64,
-        of_byte_count: u64,
-    },
-    Report(&'a CheckReport),
-}
 
 /// `/check`.
 pub(super) fn all() -> MethodRouter<QueryState> {
@@ -50,19 +39,20 @@ async fn run(State(state): State<QueryState>, uri: Uri) -> Answer {
             stop.is_none()
         });
         match (report, stop) {
-            (Some(report), None) => line(out, &Line::Report(&report)),
-            (_, stop) => Err(stop.unwrap_or(Stop::Gone)),
+            (Some(report), None) => line(out, &CheckLine::Report(report)),
+            (_, stop) => Err(stop.unwrap_or(StreamError::Gone)),
         }
     };
-    state.runner().stream(LINES, write).await
+    state.executor().stream(LINES, write).await
 }
 
-fn tell(out: &mut Output, progress: &CheckProgress) -> Result<(), Stop> {
-    line(out, &Line::Progress { byte_count: progress.bytes, of_byte_count: progress.of_bytes })?;
+fn tell(out: &mut Output, progress: &CheckProgress) -> Result<(), StreamError> {
+    let progress = answers::CheckProgress { byte_count: progress.bytes, of_byte_count: progress.of_bytes };
+    line(out, &CheckLine::Progress(progress))?;
     out.pass_on()
 }
 
-fn line(out: &mut Output, line: &Line<'_>) -> Result<(), Stop> {
+fn line(out: &mut Output, line: &CheckLine) -> Result<(), StreamError> {
     serde_json::to_writer(&mut out.buffer, line)
         .map_err(|error| Problem::unreadable(format!("the answer could not be written: {error}")))?;
     out.buffer.push(b'\n');

@@ -1,7 +1,7 @@
 //! `POST /api/v1/delete` deletes traces for good; `/api/v1/deletions` tells how far that is.
 //!
-//! The question comes as `application/json` and nothing else: a page of another site can post text
-//! without asking, but not JSON.
+//! A request is `application/json` and nothing else: browsers let a page of another site post text without a
+//! preflight request, but not JSON.
 
 use std::time::Duration;
 
@@ -10,124 +10,87 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use serde::{Deserialize, Serialize};
-use spandrel_proto::TenantId;
+use spandrel_proto::{TenantId, UnixNanos};
+use spandrel_storage::backup::BackupId;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Cleaning, CleaningError, Deletion, DeletionId, TraceStore};
 
-use super::{Answer, json, part};
+use super::handler::{Answer, Tenant, json, json_object, part};
+use crate::answers::{
+    DeleteRequest, DeletionBackup, DeletionDto, DeletionList, DeletionResponse, DeletionState,
+};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::state::QueryState;
 use crate::{times, traceql};
 
-/// How often a client that waits is looked after.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Without a start, all of time.
-const EVER: &str = "0";
-
-/// What is to be deleted.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    q: String,
-    start: Option<String>,
-    end: Option<String>,
-    #[serde(default)]
-    wait: bool,
-}
-
-#[derive(Serialize)]
-struct One {
-    deletion: Described,
-}
-
-#[derive(Serialize)]
-struct All {
-    deletions: Vec<Described>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Described {
-    id: String,
-    state: &'static str,
-    accepted_unix_nano: String,
-    finished_unix_nano: Option<String>,
-    trace_count: u64,
-    span_count: u64,
-    damaged_block_count: u64,
-    backups: Vec<Backup>,
-    damaged_store_kept: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Backup {
-    id: String,
-    taken_unix_nano: String,
-}
+/// How often the state of a deletion is read for a client that waits for its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Where the range of a deletion begins that names no start: 1970.
+const BEGINNING_OF_TIME: &str = "0";
 
 pub(super) async fn post(
     State(state): State<QueryState>,
+    Tenant(tenant): Tenant,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answer {
     Params::parse(&uri, &[])?;
     let body = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
-    let wanted = wanted(&headers, &body)?;
-    let predicate = traceql::parse(&wanted.q).map_err(|error| Problem::parameter("q", error))?;
-    let start = wanted.start.as_deref().unwrap_or(EVER);
-    let range = times::range(Some(start), wanted.end.as_deref(), state.now())?;
+    let request = delete_request(&headers, &body)?;
+    let predicate = traceql::parse(&request.q).map_err(|error| Problem::parameter("q", error))?;
+    let start = request.start.as_deref().unwrap_or(BEGINNING_OF_TIME);
+    let range = times::range(Some(start), request.end.as_deref(), state.now())?;
     let plan = ScanPlan { predicate, range };
-    let begin =
-        move |store: &dyn TraceStore| cleaning(store)?.delete(&TenantId::default(), &plan).map_err(refused);
-    let mut deletion = state.ask(begin).await?;
-    while wanted.wait && deletion.finished.is_none() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        deletion = look(&state, deletion.id).await?;
+    let owner = tenant.clone();
+    let begin = move |store: &dyn TraceStore| cleaning(store)?.delete(&owner, &plan).map_err(refused);
+    let mut deletion = state.run_query(begin).await?;
+    while request.wait && deletion.finished.is_none() {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        deletion = find_deletion(&state, tenant.clone(), deletion.id).await?;
     }
     let status = if deletion.finished.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, json(&One { deletion: described(&deletion) })?).into_response())
+    Ok((status, json(&DeletionResponse { deletion: DeletionDto::from(&deletion) })?).into_response())
 }
 
-fn wanted(headers: &HeaderMap, body: &[u8]) -> Result<Wanted, Problem> {
+fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let detail = format!("{kind:?} is not application/json; send the question as JSON");
         return Err(Problem::parameter("content-type", detail).allowing("application/json"));
     }
-    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
+    let request: DeleteRequest = json_object(body).map_err(|error| {
         let example = r#"{"q": "{ span.user.id = \"42\" }", "wait": true}"#;
         Problem::parameter("body", format!("{error}; send something like {example}"))
     })?;
-    if wanted.q.trim().is_empty() {
+    if request.q.trim().is_empty() {
         let detail = "nothing is asked for; `{ }` deletes everything in the range";
         return Err(Problem::parameter("q", detail));
     }
-    Ok(wanted)
+    Ok(request)
 }
 
-pub(super) async fn all(State(state): State<QueryState>, uri: Uri) -> Answer {
+pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let deletions = state.ask(|store| cleaning(store)?.deletions(&TenantId::default()).map_err(refused));
-    json(&All { deletions: deletions.await?.iter().map(described).collect() })
+    let deletions = state.run_query(move |store| cleaning(store)?.deletions(&tenant).map_err(refused));
+    json(&DeletionList { deletions: deletions.await?.iter().map(DeletionDto::from).collect() })
 }
 
 pub(super) async fn one(
     State(state): State<QueryState>,
+    Tenant(tenant): Tenant,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
     Params::parse(&uri, &[])?;
     let id = part("deletionId", path)?.parse().map_err(|error| Problem::parameter("deletionId", error))?;
-    json(&One { deletion: described(&look(&state, id).await?) })
+    json(&DeletionResponse { deletion: DeletionDto::from(&find_deletion(&state, tenant, id).await?) })
 }
 
-async fn look(state: &QueryState, id: DeletionId) -> Result<Deletion, Problem> {
-    let found = state.ask(move |store| cleaning(store)?.deletion(&TenantId::default(), id).map_err(refused));
+async fn find_deletion(state: &QueryState, tenant: TenantId, id: DeletionId) -> Result<Deletion, Problem> {
+    let found = state.run_query(move |store| cleaning(store)?.deletion(&tenant, id).map_err(refused));
     found.await?.ok_or_else(|| {
         Problem::not_found(format!(
             "no deletion {id} is remembered; GET /api/v1/deletions lists the last ones"
@@ -152,20 +115,25 @@ pub(super) fn refused(error: CleaningError) -> Problem {
     }
 }
 
-fn described(deletion: &Deletion) -> Described {
-    let backup = |(id, taken): &(_, spandrel_proto::UnixNanos)| Backup {
-        id: spandrel_storage::backup::BackupId::to_string(id),
-        taken_unix_nano: taken.to_string(),
-    };
-    Described {
-        id: deletion.id.to_string(),
-        state: if deletion.finished.is_some() { "done" } else { "running" },
-        accepted_unix_nano: deletion.accepted.to_string(),
-        finished_unix_nano: deletion.finished.map(|at| at.to_string()),
-        trace_count: deletion.traces,
-        span_count: deletion.spans,
-        damaged_block_count: deletion.damaged_blocks,
-        backups: deletion.backups.iter().map(backup).collect(),
-        damaged_store_kept: deletion.damaged_store,
+// === impl DeletionDto ===
+
+impl From<&Deletion> for DeletionDto {
+    fn from(deletion: &Deletion) -> Self {
+        let backup = |(id, taken): &(BackupId, UnixNanos)| DeletionBackup {
+            id: id.to_string(),
+            taken_unix_nano: taken.to_string(),
+        };
+        let is_done = deletion.finished.is_some();
+        Self {
+            id: deletion.id.to_string(),
+            state: if is_done { DeletionState::Done } else { DeletionState::Running },
+            accepted_unix_nano: deletion.accepted.to_string(),
+            finished_unix_nano: deletion.finished.map(|at| at.to_string()),
+            trace_count: deletion.traces,
+            span_count: deletion.spans,
+            damaged_block_count: deletion.damaged_blocks,
+            backups: deletion.backups.iter().map(backup).collect(),
+            damaged_store_kept: deletion.damaged_store,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! `GET /api/v1/export`: all traces of which a span matches, streamed in a format of other tools.
 //!
-//! An answer that ends without an error is whole, but for blocks that were known to be damaged before
-//! it began: their number stands in a header. Damage that is met on the way breaks the answer at its
-//! end, so that nobody takes a part for the whole; asked again, the damage is known.
+//! An answer that ends without an error is whole, except for blocks that were known to be damaged before it began: a
+//! header counts them. Damage that the export meets on its way breaks the answer at its end, so that a part is never
+//! taken for the whole; the next export knows of it.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_DISPOSITION;
@@ -11,7 +11,7 @@ use spandrel_proto::TenantId;
 use spandrel_storage::TraceStore;
 use spandrel_storage::plan::ScanPlan;
 
-use super::Answer;
+use super::handler::{Answer, Tenant};
 use crate::export::ExportFormat;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -32,7 +32,7 @@ const TRACES_AT_MOST: HeaderName = HeaderName::from_static("spandrel-traces-at-m
 /// Damaged blocks whose spans are missing.
 const DAMAGED_BLOCKS: HeaderName = HeaderName::from_static("spandrel-damaged-blocks");
 
-/// What is known before the first trace is read.
+/// Facts of the store before the first trace is read.
 #[derive(Clone, Copy)]
 struct Known {
     traces_at_most: u64,
@@ -42,25 +42,25 @@ struct Known {
     damaged_blocks: u64,
 }
 
-pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let format = params.choice("format", ExportFormat::Otlp, &FORMATS)?;
     let predicate = traceql::parse(params.text("q").unwrap_or_default())
         .map_err(|error| Problem::parameter("q", error))?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let plan = ScanPlan { predicate, range };
-    let known = state.ask({
-        let plan = plan.clone();
-        move |store| Known::before(store, &plan)
+    let known = state.run_query({
+        let (tenant, plan) = (tenant.clone(), plan.clone());
+        move |store| Known::before(store, &tenant, &plan)
     });
     let known = known.await?;
     let store = state.store();
     let write = move |out: &mut _| {
-        format.write(out, &mut store.scan(&TenantId::default(), &plan)?)?;
+        format.write(out, &mut store.scan(&tenant, &plan)?)?;
         let is_new = store.status().damaged_blocks > known.damaged_blocks;
         if is_new { Err(damaged().into()) } else { Ok(()) }
     };
-    let mut response = state.runner().stream(format.content_type(), write).await?;
+    let mut response = state.executor().stream(format.content_type(), write).await?;
     let headers = response.headers_mut();
     headers.insert(TRACES_AT_MOST, known.traces_at_most.into());
     headers.insert(DAMAGED_BLOCKS, known.missing_blocks.into());
@@ -74,9 +74,9 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
 // === impl Known ===
 
 impl Known {
-    fn before(store: &dyn TraceStore, plan: &ScanPlan) -> Result<Self, Problem> {
+    fn before(store: &dyn TraceStore, tenant: &TenantId, plan: &ScanPlan) -> Result<Self, Problem> {
         let damaged_blocks = store.status().damaged_blocks;
-        let scan = store.scan(&TenantId::default(), plan)?;
+        let scan = store.scan(tenant, plan)?;
         let (traces_at_most, missing_blocks) = (scan.traces_at_most, scan.damaged_blocks);
         Ok(Self { traces_at_most, missing_blocks, damaged_blocks })
     }

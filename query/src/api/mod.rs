@@ -1,4 +1,5 @@
-//! The native JSON API: routes, and what all of them have in common.
+//! The native JSON API: its routes, and what goes around every answer. The shapes of answers are in
+//! [`crate::answers`].
 
 mod aggregates;
 mod backup;
@@ -6,24 +7,23 @@ mod check;
 mod delete;
 mod dependencies;
 mod export;
-mod names;
+mod handler;
 mod openapi;
 mod pins;
 mod search;
+mod services;
 mod status;
 mod trace;
 
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{MatchedPath, Path, Request};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
-use serde::Serialize;
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::problem::Problem;
@@ -34,9 +34,6 @@ const PREFIX: &str = "/api/v1";
 
 /// Words that stand where a trace ID does, and have no answer yet.
 const RESERVED: [&str; 2] = ["/traces/compare", "/traces/live"];
-
-/// What a handler gives.
-type Answer = Result<Response, Problem>;
 
 /// The router of the JSON API: everything under `/api/v1`, and problems for the rest of `/api`.
 ///
@@ -72,8 +69,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/traces", get(search::get)),
         ("/traces/{traceId}", get(trace::get)),
         ("/export", get(export::get)),
-        ("/services", get(names::services)),
-        ("/services/{service}/operations", get(names::operations)),
+        ("/services", get(services::list)),
+        ("/services/{service}/operations", get(services::operations)),
         ("/aggregates", get(aggregates::get)),
         ("/dependencies", get(dependencies::get)),
         ("/delete", post(delete::post)),
@@ -103,7 +100,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     ))
 }
 
-/// Lets HEAD tell the length of the answer: compressing what is left of it would make it nothing.
+/// Keeps answers to HEAD uncompressed, so that they tell the length of the body.
 async fn plain_heads(mut request: Request, next: Next) -> Response {
     if request.method() == Method::HEAD {
         request.headers_mut().remove(ACCEPT_ENCODING);
@@ -122,18 +119,6 @@ async fn measured(request: Request, next: Next) -> Response {
     ];
     metrics::histogram!("spandrel_query_seconds", &labels).record(begun.elapsed());
     response
-}
-
-/// Writes an answer that is small enough to be made at once.
-fn json(answer: &impl Serialize) -> Answer {
-    let body = serde_json::to_vec(answer)
-        .map_err(|error| Problem::unreadable(format!("the answer could not be written: {error}")))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
-}
-
-/// A part of the path, decoded.
-fn part(name: &str, path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    path.map(|Path(text)| text).map_err(|error| Problem::parameter(name, error.body_text()))
 }
 
 #[cfg(test)]

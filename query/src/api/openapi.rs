@@ -4,7 +4,7 @@ use axum::http::Uri;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
-use super::Answer;
+use super::handler::Answer;
 use crate::params::Params;
 
 /// The document, as written.

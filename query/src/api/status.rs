@@ -2,37 +2,19 @@
 
 use axum::extract::State;
 use axum::http::Uri;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Answer, json};
+use super::handler::{Answer, json};
+use crate::answers::Status;
 use crate::params::Params;
 use crate::state::QueryState;
 use crate::traceql;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Status<'a> {
-    version: &'a str,
-    span_count: u64,
-    trace_count: u64,
-    store_bytes: u64,
-    fresh_block_count: u64,
-    damaged_block_count: u64,
-    damaged_record_count: u64,
-    log_was_cut: bool,
-    unsealed_span_count: u64,
-    oldest_unix_nano: Option<String>,
-    newest_unix_nano: Option<String>,
-    ingest_spans_per_second: f64,
-    limits: Map<String, Value>,
-}
-
 pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let status = state.ask(|store| Ok(store.status())).await?;
+    let status = state.run_query(|store| Ok(store.status())).await?;
     json(&Status {
-        version: &state.config().version,
+        version: state.config().version.clone(),
         span_count: status.span_count,
         trace_count: status.trace_count,
         store_bytes: status.store_bytes,
@@ -48,7 +30,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
     })
 }
 
-/// The limits of all rooms, ours included.
+/// The limits of all parts of the server, those of queries included.
 fn limits(state: &QueryState) -> Map<String, Value> {
     let config = state.config();
     let mut limits = config.limits.clone();

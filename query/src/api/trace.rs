@@ -8,9 +8,9 @@ use axum::http::Uri;
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::{TraceSpans, TraceStore};
 
-use super::{Answer, part};
+use super::handler::{Answer, Tenant, part};
 use crate::assemble::{Assembled, assemble};
-use crate::cursor::{TreeCursor, fingerprint, wrong_question};
+use crate::cursor::{TreeCursor, fingerprint_of, other_query};
 use crate::otlp::OtlpFormat;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -34,8 +34,8 @@ const FORMATS: [(&str, Format); 3] = [
 
 const STYLES: [(&str, AttributeStyle); 2] = [("otlp", AttributeStyle::Otlp), ("map", AttributeStyle::Map)];
 
-/// Which part of the tree is asked for.
-struct TreeQuestion {
+/// Which part of a tree a request asks for.
+struct TreeQuery {
     id: TraceId,
     style: AttributeStyle,
     segment: Option<String>,
@@ -45,6 +45,7 @@ struct TreeQuestion {
 
 pub(super) async fn get(
     State(state): State<QueryState>,
+    Tenant(tenant): Tenant,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
@@ -56,26 +57,26 @@ pub(super) async fn get(
         Format::Otlp(format) => {
             refuse_tree_parameters(&params)?;
             let write = move |out: &mut _| {
-                let found = format.write(out, stored(&*store, id)?)?;
+                let found = format.write(out, stored(&*store, &tenant, id)?)?;
                 if found { Ok(()) } else { Err(unknown(id).into()) }
             };
-            state.runner().stream(format.content_type(), write).await
+            state.executor().stream(format.content_type(), write).await
         }
         Format::Tree => {
-            let question = TreeQuestion::read(id, &params, state.config().max_tree_spans)?;
+            let query = TreeQuery::read(id, &params, state.config().max_tree_spans)?;
             let write = move |out: &mut _| {
-                let spans = stored(&*store, id)?;
+                let spans = stored(&*store, &tenant, id)?;
                 let damage = spans.damage();
                 let trace = assemble(spans, &damage)?.ok_or_else(|| unknown(id))?;
-                tree::write(out, id, &trace, &question.page(&trace)?)
+                tree::write(out, id, &trace, &query.page(&trace)?)
             };
-            state.runner().stream("application/json", write).await
+            state.executor().stream("application/json", write).await
         }
     }
 }
 
-fn stored(store: &dyn TraceStore, id: TraceId) -> Result<TraceSpans, Problem> {
-    store.trace(&TenantId::default(), id)?.ok_or_else(|| unknown(id))
+fn stored(store: &dyn TraceStore, tenant: &TenantId, id: TraceId) -> Result<TraceSpans, Problem> {
+    store.trace(tenant, id)?.ok_or_else(|| unknown(id))
 }
 
 fn unknown(id: TraceId) -> Problem {
@@ -93,9 +94,9 @@ fn refuse_tree_parameters(params: &Params) -> Result<(), Problem> {
     }
 }
 
-// === impl TreeQuestion ===
+// === impl TreeQuery ===
 
-impl TreeQuestion {
+impl TreeQuery {
     fn read(id: TraceId, params: &Params, max_spans: usize) -> Result<Self, Problem> {
         Ok(Self {
             id,
@@ -107,22 +108,22 @@ impl TreeQuestion {
     }
 
     fn fingerprint(&self) -> u64 {
-        fingerprint(&[&self.id.to_string(), self.segment.as_deref().unwrap_or_default()])
+        fingerprint_of(&[&self.id.to_string(), self.segment.as_deref().unwrap_or_default()])
     }
 
     fn page(&self, trace: &Assembled) -> Result<tree::Page, Problem> {
-        let wanted = self.wanted(trace)?;
-        let begin = wanted.start.saturating_add(self.offset(trace)?);
-        if begin > wanted.end {
-            return Err(wrong_question());
+        let requested = self.requested_spans(trace)?;
+        let begin = requested.start.saturating_add(self.offset(trace)?);
+        if begin > requested.end {
+            return Err(other_query());
         }
-        let end = begin.saturating_add(self.max_spans).min(wanted.end);
-        let next = (end < wanted.end).then(|| self.cursor(trace, end - wanted.start));
+        let end = begin.saturating_add(self.max_spans).min(requested.end);
+        let next = (end < requested.end).then(|| self.cursor(trace, end - requested.start));
         Ok(tree::Page { spans: begin..end, style: self.style, next })
     }
 
-    /// All spans that are asked for, over all pages.
-    fn wanted(&self, trace: &Assembled) -> Result<Range<usize>, Problem> {
+    /// The spans of all pages together.
+    fn requested_spans(&self, trace: &Assembled) -> Result<Range<usize>, Problem> {
         let Some(id) = &self.segment else { return Ok(0..trace.order.len()) };
         let segment = trace.segments.iter().find(|segment| trace.segment_id(segment) == *id);
         let segment = segment.ok_or_else(|| {
@@ -134,7 +135,7 @@ impl TreeQuestion {
     fn offset(&self, trace: &Assembled) -> Result<usize, Problem> {
         let Some(cursor) = self.cursor else { return Ok(0) };
         if cursor.fingerprint != self.fingerprint() {
-            return Err(wrong_question());
+            return Err(other_query());
         }
         if cursor.span_count != trace.spans.len() as u64 {
             return Err(Problem::changed(

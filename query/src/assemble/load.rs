@@ -8,7 +8,7 @@ use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanView};
 use spandrel_storage::semantics::{is_parentless, service_name};
 use spandrel_storage::{ReadError, StoredSpan};
 
-use super::{NamedParent, Resource, Span};
+use super::model::{NamedParent, Resource, Span};
 
 /// The spans of a trace before they have a place.
 pub(super) struct Loaded {

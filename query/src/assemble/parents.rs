@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::SpanKind;
 
-use super::{Detached, NamedParent, Resource, Span};
+use super::model::{Detached, NamedParent, Resource, Span};
 
 /// Gives every span its parent in the tree, or the reason why it has none.
 pub(super) fn resolve(spans: &mut [Span], resources: &[Resource]) {

@@ -3,8 +3,8 @@
 use spandrel_proto::otlp::{SpanKind, SpanView};
 
 use super::load::{pod_of, text_attribute};
+use super::model::{Resource, Segment, Span};
 use super::shape::Shape;
-use super::{Resource, Segment, Span};
 
 /// The segments in tree order, and the spans in the order of their segments.
 pub(super) struct Segmented {
@@ -29,7 +29,7 @@ pub(super) fn cut(spans: &[Span], resources: &[Resource], shape: &Shape) -> Segm
     Segmented { segments, order }
 }
 
-/// Walks down the tree; whoever is not in the parent's segment begins one.
+/// Walks down the tree; a span outside its parent's segment begins one.
 fn grow(spans: &[Span], resources: &[Resource], shape: &Shape) -> (Vec<Segment>, Vec<u32>) {
     let mut segments: Vec<Segment> = Vec::new();
     let mut segment_of = vec![0u32; spans.len()];

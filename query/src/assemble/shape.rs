@@ -1,6 +1,6 @@
 //! Children lists and the order of a walk over the tree.
 
-use super::Span;
+use super::model::Span;
 
 /// The tree's edges seen from above.
 pub(super) struct Shape {

@@ -1,5 +1,6 @@
 //! Spans as text in, trees as text out.
 
+use bytes::Bytes;
 use std::time::Instant;
 
 use proptest::prelude::*;

@@ -17,9 +17,9 @@ use spandrel_proto::otlp::{
 use spandrel_storage::semantics::{self, ERROR_ATTRIBUTE};
 use spandrel_storage::{StoredSpan, TraceScan, TraceSpans};
 
+use crate::executor::{Output, StreamError};
 use crate::json::Object;
 use crate::problem::Problem;
-use crate::run::{Output, Stop};
 use crate::tree::write_value;
 
 /// The processes of a trace by resource, in the order they were met.
@@ -40,25 +40,32 @@ const MICRO: u64 = 1_000;
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
 /// Writes all traces as one document.
-pub(super) fn write(out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), Stop> {
+pub(super) fn write(out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), StreamError> {
     out.buffer.extend_from_slice(b"{\"data\":[");
-    let mut empty = true;
+    let mut separator = "\n";
     for trace in scan {
         let (id, spans) = trace?;
-        empty &= !write_trace(out, id, spans, empty)?;
+        if write_trace(out, id, spans, separator)? {
+            separator = ",\n";
+        }
     }
     out.buffer.extend_from_slice(b"\n],\"total\":0,\"limit\":0,\"offset\":0,\"errors\":null}\n");
     Ok(())
 }
 
-/// Writes a trace on a line of its own, unless it has no spans that can be read.
-fn write_trace(out: &mut Output, id: TraceId, spans: TraceSpans, first: bool) -> Result<bool, Stop> {
+/// Writes a trace behind a separator, on a line of its own. Returns false for a trace without spans, which is left out.
+fn write_trace(
+    out: &mut Output,
+    id: TraceId,
+    spans: TraceSpans,
+    separator: &str,
+) -> Result<bool, StreamError> {
     let mut processes = Processes::default();
     let mut empty = true;
     for span in spans {
         let span = span?;
         if empty {
-            out.buffer.extend_from_slice(if first { b"\n" } else { b",\n" });
+            out.buffer.extend_from_slice(separator.as_bytes());
             out.buffer.extend_from_slice(format!("{{\"traceID\":\"{id}\",\"spans\":[").as_bytes());
         } else {
             out.buffer.push(b',');

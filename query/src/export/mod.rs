@@ -8,8 +8,8 @@ mod parquet;
 
 use spandrel_storage::TraceScan;
 
+use crate::executor::{Output, StreamError};
 use crate::otlp::write_lines;
-use crate::run::{Output, Stop};
 
 /// How traces are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl ExportFormat {
     }
 
     /// Writes all traces of a scan.
-    pub(crate) fn write(self, out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), Stop> {
+    pub(crate) fn write(self, out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), StreamError> {
         match self {
             Self::Otlp => scan.try_for_each(|trace| write_lines(out, trace?.1)),
             Self::Jaeger => jaeger::write(out, scan),

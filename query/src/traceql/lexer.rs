@@ -3,7 +3,7 @@
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_storage::plan::{AttributeScope, Field};
 
-use super::Flaw;
+use super::error::ParseError;
 use crate::duration::parse_duration;
 
 /// One word, and the byte it begins at.
@@ -156,7 +156,7 @@ const LATER: [&str; 31] = [
 
 /// Splits a query into words. The last one is [`Word::End`], or the first that is not supported:
 /// no parser gets past it.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Flaw> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
     let mut lexer = Lexer { text, at: 0 };
     let mut tokens = Vec::new();
     loop {
@@ -189,7 +189,7 @@ impl<'a> Lexer<'a> {
         &rest[..length]
     }
 
-    fn next_token(&mut self) -> Result<Token, Flaw> {
+    fn next_token(&mut self) -> Result<Token, ParseError> {
         self.take_while(char::is_whitespace);
         let at = self.at;
         let mut ahead = self.rest().chars();
@@ -208,23 +208,26 @@ impl<'a> Lexer<'a> {
         Ok(Token { at, word })
     }
 
-    fn symbol(&mut self) -> Result<Word, Flaw> {
+    fn symbol(&mut self) -> Result<Word, ParseError> {
         let at = self.at;
         let found = SYMBOLS.iter().find(|(text, _)| self.rest().starts_with(text));
         let Some((text, symbol)) = found else {
             let c = self.rest().chars().next().unwrap_or_default();
-            return Err(Flaw::syntax(at, format!("{c:?} has no meaning here; a string needs double quotes")));
+            return Err(ParseError::syntax(
+                at,
+                format!("{c:?} has no meaning here; a string needs double quotes"),
+            ));
         };
         self.at += text.len();
         match symbol.clone() {
             Symbol::Is(word) => Ok(word),
             Symbol::Lacks(what) => Ok(Word::Unsupported(what.to_owned())),
-            Symbol::Wrong(why) => Err(Flaw::syntax(at, why)),
+            Symbol::Wrong(why) => Err(ParseError::syntax(at, why)),
         }
     }
 
     /// A keyword, an intrinsic, or an attribute with its scope.
-    fn name(&mut self) -> Result<Word, Flaw> {
+    fn name(&mut self) -> Result<Word, ParseError> {
         let at = self.at;
         let name = self.take_while(|c| c.is_alphanumeric() || c == '_' || c == ':');
         if self.rest().starts_with('.')
@@ -236,7 +239,7 @@ impl<'a> Lexer<'a> {
         }
         if self.rest().starts_with('.') {
             let tail = self.take_while(is_attribute_char);
-            return Err(Flaw::syntax(
+            return Err(ParseError::syntax(
                 at,
                 format!(
                     "{name}{tail} has no scope: write .{name}{tail}, span.{name}{tail} or resource.{name}{tail}"
@@ -244,7 +247,7 @@ impl<'a> Lexer<'a> {
             ));
         }
         meaning(name).ok_or_else(|| {
-            Flaw::syntax(
+            ParseError::syntax(
                 at,
                 format!(
                     "{name} is not known; a field is name, duration, status, kind, failed, .key, span.key or \
@@ -255,7 +258,7 @@ impl<'a> Lexer<'a> {
     }
 
     /// The name of an attribute behind its scope: characters and quoted parts.
-    fn attribute(&mut self, scope: AttributeScope) -> Result<Word, Flaw> {
+    fn attribute(&mut self, scope: AttributeScope) -> Result<Word, ParseError> {
         let at = self.at;
         let mut name = String::new();
         loop {
@@ -266,13 +269,13 @@ impl<'a> Lexer<'a> {
             name.push_str(&self.quoted_name_part()?);
         }
         if name.is_empty() {
-            return Err(Flaw::syntax(at, "the name of an attribute is missing behind the dot"));
+            return Err(ParseError::syntax(at, "the name of an attribute is missing behind the dot"));
         }
         Ok(Word::Field(Field::Attribute(scope, name)))
     }
 
     /// In attribute names only `\"` and `\\` are escapes.
-    fn quoted_name_part(&mut self) -> Result<String, Flaw> {
+    fn quoted_name_part(&mut self) -> Result<String, ParseError> {
         let begin = self.at;
         let mut text = String::new();
         let mut chars = self.rest().char_indices().skip(1);
@@ -285,7 +288,7 @@ impl<'a> Lexer<'a> {
                 '\\' => match chars.next() {
                     Some((_, c @ ('"' | '\\'))) => text.push(c),
                     _ => {
-                        return Err(Flaw::syntax(
+                        return Err(ParseError::syntax(
                             begin + at,
                             "in an attribute's name only \\\" and \\\\ are escapes",
                         ));
@@ -294,21 +297,21 @@ impl<'a> Lexer<'a> {
                 c => text.push(c),
             }
         }
-        Err(Flaw::syntax(begin, "the closing double quote of this attribute's name is missing"))
+        Err(ParseError::syntax(begin, "the closing double quote of this attribute's name is missing"))
     }
 
-    fn raw_string(&mut self) -> Result<String, Flaw> {
+    fn raw_string(&mut self) -> Result<String, ParseError> {
         let begin = self.at;
         self.at += 1;
         let text = self.take_while(|c| c != '`');
         if self.rest().is_empty() {
-            return Err(Flaw::syntax(begin, "the closing backtick of this string is missing"));
+            return Err(ParseError::syntax(begin, "the closing backtick of this string is missing"));
         }
         self.at += 1;
         Ok(text.to_owned())
     }
 
-    fn quoted(&mut self) -> Result<String, Flaw> {
+    fn quoted(&mut self) -> Result<String, ParseError> {
         let begin = self.at;
         let mut text = String::new();
         self.at += 1;
@@ -325,12 +328,17 @@ impl<'a> Lexer<'a> {
                     self.at += 1 + escape.len_utf8();
                     text.push(self.unescape(at, escape)?);
                 }
-                _ => return Err(Flaw::syntax(begin, "the closing double quote of this string is missing")),
+                _ => {
+                    return Err(ParseError::syntax(
+                        begin,
+                        "the closing double quote of this string is missing",
+                    ));
+                }
             }
         }
     }
 
-    fn unescape(&mut self, at: usize, escape: char) -> Result<char, Flaw> {
+    fn unescape(&mut self, at: usize, escape: char) -> Result<char, ParseError> {
         let digits = match escape {
             'a' => return Ok('\u{7}'),
             'b' => return Ok('\u{8}'),
@@ -347,7 +355,7 @@ impl<'a> Lexer<'a> {
                 let message = format!(
                     "\\{other} is not an escape; for a backslash write \\\\, or put the string in backticks"
                 );
-                return Err(Flaw::syntax(at, message));
+                return Err(ParseError::syntax(at, message));
             }
         };
         let code = self.rest().get(..digits).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -355,11 +363,11 @@ impl<'a> Lexer<'a> {
         // A byte above 0x7f alone is not a character, and strings are characters here.
         let decoded = code.filter(|code| digits > 2 || *code < 0x80).and_then(char::from_u32);
         self.at += if decoded.is_some() { digits } else { 0 };
-        decoded.ok_or_else(|| Flaw::syntax(at, "this escape does not name a character"))
+        decoded.ok_or_else(|| ParseError::syntax(at, "this escape does not name a character"))
     }
 
     /// An integer, a float or a duration.
-    fn number(&mut self) -> Result<Word, Flaw> {
+    fn number(&mut self) -> Result<Word, ParseError> {
         let begin = self.at;
         self.at += usize::from(self.rest().starts_with('-'));
         let unsigned_begin = self.at;
@@ -375,7 +383,7 @@ impl<'a> Lexer<'a> {
             || {
                 let message =
                     format!("{text} is not a number of 64 bits or a duration ({})", crate::duration::ALLOWED);
-                Flaw::syntax(begin, message)
+                ParseError::syntax(begin, message)
             },
         )
     }

@@ -2,10 +2,14 @@
 
 use spandrel_storage::plan::{Field, Predicate};
 
+use super::error::{ParseError, QueryErrorKind};
 use super::lexer::{Constant, Operator, Token, Word};
-use super::{Flaw, MAX_DEPTH, QueryErrorKind, types};
+use super::types;
 
-/// A predicate that knows how deep it nests: whoever walks over it later may recurse.
+/// How deep parentheses and alternating `&&` and `||` may nest.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+/// A predicate that knows how deep it nests: code that walks over it may recurse.
 struct Tree {
     predicate: Predicate,
     depth: usize,
@@ -18,16 +22,16 @@ enum Operand {
 }
 
 /// Reads a whole query.
-pub(super) fn query(tokens: &[Token]) -> Result<Predicate, Flaw> {
+pub(super) fn query(tokens: &[Token]) -> Result<Predicate, ParseError> {
     let mut parser = Parser { tokens, next: 0, depth: 0 };
     let predicate = match parser.word() {
         Word::End => return Ok(Predicate::All),
         Word::OpenBrace => parser.selector()?,
-        Word::OpenParen => return Err(Flaw::unsupported(parser.at(), "a combination of selectors")),
-        Word::Unsupported(what) => return Err(Flaw::unsupported(parser.at(), what)),
+        Word::OpenParen => return Err(ParseError::unsupported(parser.at(), "a combination of selectors")),
+        Word::Unsupported(what) => return Err(ParseError::unsupported(parser.at(), what)),
         _ => {
             let message = "a query is written in braces, like { resource.service.name = \"cart\" }";
-            return Err(Flaw::syntax(parser.at(), message));
+            return Err(ParseError::syntax(parser.at(), message));
         }
     };
     let what = match parser.word() {
@@ -35,9 +39,9 @@ pub(super) fn query(tokens: &[Token]) -> Result<Predicate, Flaw> {
         Word::Unsupported(what) => what,
         Word::And | Word::Or => "a combination of selectors",
         Word::Compare(_) => "a structural operator",
-        _ => return Err(Flaw::syntax(parser.at(), "the query should end behind the closing brace")),
+        _ => return Err(ParseError::syntax(parser.at(), "the query should end behind the closing brace")),
     };
-    Err(Flaw::unsupported(parser.at(), what))
+    Err(ParseError::unsupported(parser.at(), what))
 }
 
 struct Parser<'a> {
@@ -66,7 +70,7 @@ impl<'a> Parser<'a> {
         self.next += 1;
     }
 
-    fn selector(&mut self) -> Result<Predicate, Flaw> {
+    fn selector(&mut self) -> Result<Predicate, ParseError> {
         self.advance();
         if *self.word() == Word::CloseBrace {
             self.advance();
@@ -77,22 +81,23 @@ impl<'a> Parser<'a> {
         Ok(tree.predicate)
     }
 
-    fn close(&mut self, wanted: &Word, allowed: &str) -> Result<(), Flaw> {
+    fn close(&mut self, wanted: &Word, allowed: &str) -> Result<(), ParseError> {
         if self.word() == wanted {
             self.advance();
             return Ok(());
         }
         Err(match self.word() {
-            Word::Unsupported(what) => Flaw::unsupported(self.at(), what),
-            Word::Compare(_) => {
-                Flaw::unsupported(self.at(), "a comparison of what is not a single field and a constant")
-            }
-            _ => Flaw::syntax(self.at(), format!("expected {allowed}")),
+            Word::Unsupported(what) => ParseError::unsupported(self.at(), what),
+            Word::Compare(_) => ParseError::unsupported(
+                self.at(),
+                "a comparison of what is not a single field and a constant",
+            ),
+            _ => ParseError::syntax(self.at(), format!("expected {allowed}")),
         })
     }
 
     /// Terms joined by `&&` and `||`, which bind equally and from the left.
-    fn expression(&mut self) -> Result<Tree, Flaw> {
+    fn expression(&mut self) -> Result<Tree, ParseError> {
         let mut left = self.term()?;
         loop {
             let join = match self.word() {
@@ -109,7 +114,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn term(&mut self) -> Result<Tree, Flaw> {
+    fn term(&mut self) -> Result<Tree, ParseError> {
         if *self.word() == Word::OpenParen {
             return self.parentheses();
         }
@@ -122,13 +127,13 @@ impl<'a> Parser<'a> {
                 let right = self.operand()?;
                 comparison(left, at, *operator, right, right_at)?
             }
-            Word::Unsupported(what) => return Err(Flaw::unsupported(self.at(), what)),
+            Word::Unsupported(what) => return Err(ParseError::unsupported(self.at(), what)),
             _ => alone(left, at)?,
         };
         Ok(Tree { predicate, depth: 1 })
     }
 
-    fn parentheses(&mut self) -> Result<Tree, Flaw> {
+    fn parentheses(&mut self) -> Result<Tree, ParseError> {
         if self.depth == MAX_DEPTH {
             return Err(too_deep(self.at()));
         }
@@ -140,16 +145,18 @@ impl<'a> Parser<'a> {
         Ok(tree)
     }
 
-    fn operand(&mut self) -> Result<Operand, Flaw> {
+    fn operand(&mut self) -> Result<Operand, ParseError> {
         let operand = match self.word() {
             Word::Field(field) => Operand::Field(field.clone()),
             Word::Constant(constant) => Operand::Constant(constant.clone()),
-            Word::Unsupported(what) => return Err(Flaw::unsupported(self.at(), what)),
-            Word::OpenParen => return Err(Flaw::unsupported(self.at(), "a comparison with parentheses")),
+            Word::Unsupported(what) => return Err(ParseError::unsupported(self.at(), what)),
+            Word::OpenParen => {
+                return Err(ParseError::unsupported(self.at(), "a comparison with parentheses"));
+            }
             _ => {
                 let message = "expected a field (name, duration, status, kind, failed, .key, span.key, \
                                resource.key), a constant or a parenthesis";
-                return Err(Flaw::syntax(self.at(), message));
+                return Err(ParseError::syntax(self.at(), message));
             }
         };
         self.advance();
@@ -163,33 +170,36 @@ fn comparison(
     operator: Operator,
     right: Operand,
     right_at: usize,
-) -> Result<Predicate, Flaw> {
+) -> Result<Predicate, ParseError> {
     let (field, operator, constant, at) = match (left, right) {
         (Operand::Field(field), Operand::Constant(constant)) => (field, operator, constant, right_at),
         (Operand::Constant(constant), Operand::Field(field)) => match mirrored(operator) {
             Some(operator) => (field, operator, constant, left_at),
             None => {
-                return Err(Flaw::syntax(left_at, "a regular expression stands to the right of =~ and !~"));
+                return Err(ParseError::syntax(
+                    left_at,
+                    "a regular expression stands to the right of =~ and !~",
+                ));
             }
         },
         (Operand::Field(_), Operand::Field(_)) => {
-            return Err(Flaw::unsupported(right_at, "a comparison of two fields"));
+            return Err(ParseError::unsupported(right_at, "a comparison of two fields"));
         }
         (Operand::Constant(_), Operand::Constant(_)) => {
-            return Err(Flaw::unsupported(right_at, "a comparison of two constants"));
+            return Err(ParseError::unsupported(right_at, "a comparison of two constants"));
         }
     };
-    types::compare(field, operator, constant).map_err(|message| Flaw::r#type(at, message))
+    types::compare(field, operator, constant).map_err(|message| ParseError::r#type(at, message))
 }
 
-fn alone(operand: Operand, at: usize) -> Result<Predicate, Flaw> {
+fn alone(operand: Operand, at: usize) -> Result<Predicate, ParseError> {
     match operand {
         Operand::Constant(Constant::Bool(true)) => Ok(Predicate::All),
         Operand::Constant(Constant::Bool(false)) => Ok(Predicate::Or(Vec::new())),
         Operand::Constant(_) => {
-            Err(Flaw::r#type(at, "a constant cannot stand alone; compare a field with it"))
+            Err(ParseError::r#type(at, "a constant cannot stand alone; compare a field with it"))
         }
-        Operand::Field(field) => types::is_true(field).map_err(|message| Flaw::r#type(at, message)),
+        Operand::Field(field) => types::is_true(field).map_err(|message| ParseError::r#type(at, message)),
     }
 }
 
@@ -232,8 +242,7 @@ fn or(left: Tree, right: Tree) -> Tree {
     }
 }
 
-fn too_deep(at: usize) -> Flaw {
-    let message =
-        format!("the query nests deeper than {MAX_DEPTH} levels (max_query_depth); make it flatter");
-    Flaw { kind: QueryErrorKind::Limit, at, message }
+fn too_deep(at: usize) -> ParseError {
+    let message = format!("the query nests deeper than {MAX_DEPTH} levels (maxQueryDepth); make it flatter");
+    ParseError { kind: QueryErrorKind::Limit, at, message }
 }

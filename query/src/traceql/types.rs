@@ -114,7 +114,7 @@ fn anchored(pattern: &str) -> Result<Regex, String> {
     let build = |text: &str| {
         RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES).build()
     };
-    // Alone first: a pattern like `a)(b` must not become valid by what is put around it.
+    // The pattern is compiled alone first: anchors around `a)(b` would make it valid.
     build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("the regular expression takes more than {limit} bytes when compiled; make it smaller")

@@ -16,8 +16,8 @@ use spandrel_storage::semantics::error_code;
 pub(crate) use attributes::{AttributeStyle, each_key_once, write_value};
 
 use crate::assemble::{Assembled, Detached, NamedParent, Segment, Span};
+use crate::executor::{Output, StreamError};
 use crate::json::{Object, hex, list};
-use crate::run::{Output, Stop};
 
 /// Which part of a tree is written, and how.
 pub(crate) struct Page {
@@ -30,7 +30,12 @@ pub(crate) struct Page {
 }
 
 /// Writes a page of the tree. Everything but `segments` describes the whole trace.
-pub(crate) fn write(out: &mut Output, id: TraceId, trace: &Assembled, page: &Page) -> Result<(), Stop> {
+pub(crate) fn write(
+    out: &mut Output,
+    id: TraceId,
+    trace: &Assembled,
+    page: &Page,
+) -> Result<(), StreamError> {
     out.buffer.extend_from_slice(b"{\"trace\":");
     write_head(&mut out.buffer, id, trace, page.style);
     out.buffer.extend_from_slice(b",\"segments\":[");
@@ -108,7 +113,12 @@ fn write_scope(out: &mut Vec<u8>, message: &[u8], style: AttributeStyle) -> Resu
     Ok(())
 }
 
-fn write_segment(out: &mut Output, trace: &Assembled, segment: &Segment, page: &Page) -> Result<(), Stop> {
+fn write_segment(
+    out: &mut Output,
+    trace: &Assembled,
+    segment: &Segment,
+    page: &Page,
+) -> Result<(), StreamError> {
     let entry = &trace.spans[segment.entry as usize];
     let above = segment.parent.map(|parent| trace.segment_id(&trace.segments[parent as usize]));
     let mut object = Object::begin(&mut out.buffer);

@@ -1,4 +1,4 @@
-//! Exports: what is asked of the store, and what every format says.
+//! Exports: the plans that reach the store, and the formats.
 
 use spandrel_storage::plan::Predicate;
 
@@ -33,7 +33,7 @@ async fn an_export_is_planned() {
     assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
 }
 
-/// What was known before is said in a header; what is met on the way ends the answer as a failure.
+/// A header counts the damaged blocks that are known before; damage that is met on the way breaks the answer.
 #[tokio::test]
 async fn damage_is_never_passed_over_in_silence() {
     for format in ["otlp", "jaeger", "parquet"] {

@@ -1,5 +1,6 @@
 //! Requests to the router over a store that holds one trace.
 
+mod conformance;
 mod dependencies;
 mod export;
 mod openapi;
@@ -106,7 +107,7 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
 }
 
-/// What is wrong with a request is said before anybody is asked for a backup.
+/// A bad request is refused before the store begins a backup.
 #[tokio::test]
 async fn backups_that_cannot_be_are_problems() {
     for (body, status, part) in [
@@ -203,7 +204,7 @@ async fn aggregates_are_planned_and_answered() {
     check_problem("/api/v1/aggregates?groupBy=service,host", 400, "service, operation and kind").await;
     check_problem("/api/v1/aggregates?kind=request", 400, "any, server").await;
     check_problem("/api/v1/aggregates?step=0s", 400, "not a step").await;
-    check_problem("/api/v1/aggregates?start=0&step=1s", 400, "max_aggregate_points").await;
+    check_problem("/api/v1/aggregates?start=0&step=1s", 400, "maxAggregatePoints").await;
 }
 
 #[tokio::test]

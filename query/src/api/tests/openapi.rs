@@ -1,4 +1,4 @@
-//! The description against what is served.
+//! The description against the routes.
 
 use super::*;
 use crate::api::openapi::DOCUMENT;

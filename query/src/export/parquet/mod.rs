@@ -19,8 +19,8 @@ use ::parquet::file::writer::SerializedFileWriter;
 use spandrel_storage::TraceScan;
 
 use self::rows::Rows;
+use crate::executor::{Output, StreamError};
 use crate::problem::Problem;
-use crate::run::{Output, Stop};
 
 /// Rows of one row group.
 const GROUP_ROWS: usize = 50_000;
@@ -36,7 +36,7 @@ struct Table {
 }
 
 /// Writes all traces as one file.
-pub(super) fn write(out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), Stop> {
+pub(super) fn write(out: &mut Output, scan: &mut TraceScan<'_>) -> Result<(), StreamError> {
     let mut table = Table::begin().map_err(unwritable)?;
     for trace in scan {
         let (id, spans) = trace?;
@@ -92,7 +92,7 @@ impl Table {
     }
 
     /// Hands over what is written so far.
-    fn pass_on(&mut self, out: &mut Output) -> Result<(), Stop> {
+    fn pass_on(&mut self, out: &mut Output) -> Result<(), StreamError> {
         self.writer.flush().map_err(|error| unwritable(error.into()))?;
         out.buffer.append(self.writer.inner_mut());
         out.spill()

@@ -252,7 +252,7 @@ impl Resource {
 
 // === values ===
 
-/// Unix nanoseconds as Parquet has them; what is after 2262 stays there.
+/// Unix nanoseconds as Parquet's signed 64 bits; a time after 2262 becomes the last one.
 fn timestamp(nanos: u64) -> i64 {
     i64::try_from(nanos).unwrap_or(i64::MAX)
 }

@@ -1,17 +1,15 @@
-//! `spandrel backup list` and `spandrel backup verify`: what is in a directory of backups, and whether
-//! it is what was put there.
+//! `spandrel backup list` and `spandrel backup verify`: shows the backups in a directory, and verifies their files.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use spandrel_storage::backup::{self, BackupSet, ContentHash, Files, Manifest, SetError, StoreRecord};
 
-use super::progress::{self, Progress};
-use super::{Exit, backup_files};
+use super::progress::Progress;
+use super::{Exit, backup_dir, output};
 
-/// What bytes have to be, beside being those that were put there.
+/// The format of a file, which is verified beside its hash.
 #[derive(Debug, Clone, Copy)]
 enum Content {
     Block,
@@ -20,13 +18,13 @@ enum Content {
 
 /// Shows the backups.
 pub(super) fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = backup_files::open_to_read(directory)?;
+    let set = backup_dir::open_to_read(directory)?;
     let ids = set.ids()?;
     if ids.is_empty() {
         return Err(SetError::Empty(set.place()).into());
     }
     let mut unreadable = 0;
-    progress::say(&format!(
+    output::print_line(&format!(
         "{:<16}  {:<20}  {:>8}  {:>12}  {:>10}",
         "ID", "TAKEN", "BLOCKS", "SPANS", "SIZE"
     ))?;
@@ -34,39 +32,33 @@ pub(super) fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
         match set.manifest(Some(id)) {
             Ok(backup) => {
                 let lost = if backup.lost.is_empty() { "" } else { "  (without damaged blocks)" };
-                progress::say(&format!(
+                output::print_line(&format!(
                     "{id}  {:<20}  {:>8}  {:>12}  {:>10}{lost}",
-                    time(backup.taken.0),
+                    output::date_time(backup.taken.0),
                     backup.blocks.len(),
                     backup.spans(),
-                    progress::bytes(backup.bytes()),
+                    output::bytes(backup.bytes()),
                 ))?;
             }
             Err(error) => {
                 unreadable += 1;
-                progress::say(&format!("{id}  {error}"))?;
+                output::print_line(&format!("{id}  {error}"))?;
             }
         }
     }
     if unreadable > 0 { Err(format!("{unreadable} backups cannot be read").into()) } else { Ok(()) }
 }
 
-/// A point in time as people read it.
-pub(super) fn time(nanos: u64) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
-    humantime::format_rfc3339_seconds(at).to_string()
-}
-
-/// Reads everything, and says what is damaged or missing.
+/// Reads every file, and names those that are damaged or missing.
 pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
-    let set = backup_files::open_to_read(directory)?;
+    let set = backup_dir::open_to_read(directory)?;
     let (mut wrong, mut backups) = (0, Vec::new());
     for id in set.ids()? {
         match set.manifest(Some(id)) {
             Ok(backup) => backups.push(backup),
             Err(error) => {
                 wrong += 1;
-                progress::say(&format!("backup {id}: {error}"))?;
+                output::print_line(&format!("backup {id}: {error}"))?;
             }
         }
     }
@@ -77,10 +69,10 @@ pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
     for (hash, reason) in &damaged {
         let concerned = backups.iter().filter(|backup| backup.hashes().any(|needed| needed == *hash));
         let ids: Vec<String> = concerned.map(|backup| backup.id.to_string()).collect();
-        progress::say(&format!("{reason} (needed by {})", ids.join(", ")))?;
+        output::print_line(&format!("{reason} (needed by {})", ids.join(", ")))?;
     }
     wrong += damaged.len();
-    progress::say(&format!("{} backups verified: {wrong} files damaged or missing", backups.len()))?;
+    output::print_line(&format!("{} backups verified: {wrong} files damaged or missing", backups.len()))?;
     if wrong == 0 {
         return Ok(());
     }
@@ -89,7 +81,7 @@ pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
     Err(Exit { code: 1, message: message.to_owned() }.into())
 }
 
-/// What backups need and what is missing or is not what it was, with the reason.
+/// The files of backups that are missing or damaged, each with the reason.
 pub(super) fn damaged(set: &BackupSet<impl Files>, backups: &[Manifest]) -> Vec<(ContentHash, String)> {
     let mut needed: HashMap<ContentHash, (u64, Content)> = HashMap::new();
     for backup in backups {

@@ -1,4 +1,4 @@
-//! What is kept, and for how long, as people write it: a bound of the disk, and rules of retention.
+//! The values of `--max-disk` and `--retention-rules`: parsed from flags and file, and written by `--print-config`.
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use spandrel_storage::RetentionRule;
 
-use crate::config;
+use crate::units;
 
 /// What the store may take on disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,18 +25,6 @@ pub(crate) struct Rule {
     keep: Duration,
 }
 
-const UNITS: [(&str, u64); 9] = [
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-    ("TiB", 1 << 40),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-    ("B", 1),
-];
-
 /// Reads `85%`, `200GB`, `1TiB` or a number of bytes.
 pub(crate) fn disk_bound(text: &str) -> Result<DiskBound, String> {
     let allowed = || {
@@ -47,21 +35,14 @@ pub(crate) fn disk_bound(text: &str) -> Result<DiskBound, String> {
         let share = share.trim().parse::<u8>().ok().filter(|share| (1..=100).contains(share));
         return share.map(DiskBound::Percent).ok_or_else(allowed);
     }
-    bytes(text).filter(|bytes| *bytes > 0).map(DiskBound::Bytes).ok_or_else(allowed)
-}
-
-/// Reads `200GB`, `64 KiB` or a number of bytes.
-pub(crate) fn bytes(text: &str) -> Option<u64> {
-    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
-    let (number, unit) = unit.unwrap_or((text, 1));
-    number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
+    units::parse_bytes(text).filter(|bytes| *bytes > 0).map(DiskBound::Bytes).ok_or_else(allowed)
 }
 
 /// Reads `30d: { failed }`.
 pub(crate) fn rule(text: &str) -> Result<Rule, String> {
     let (keep, selector) =
         text.split_once(':').ok_or_else(|| "allowed is KEEP:TRACEQL, like 30d: { failed }".to_owned())?;
-    let keep = config::retention(keep.trim()).map_err(|error| format!("{:?}: {error}", keep.trim()))?;
+    let keep = units::parse_retention(keep.trim()).map_err(|error| format!("{:?}: {error}", keep.trim()))?;
     let selector = selector.trim().to_owned();
     spandrel_query::selector(&selector)?;
     Ok(Rule { selector, keep })
@@ -104,8 +85,7 @@ impl Rule {
     }
 
     pub(crate) fn to_json(&self) -> Value {
-        let keep = humantime::format_duration(self.keep).to_string().replace(' ', "");
-        json!({ "match": self.selector, "keep": keep })
+        json!({ "match": self.selector, "keep": units::duration_word(self.keep) })
     }
 
     /// The rule in the store's words.

@@ -44,6 +44,11 @@ pub(crate) fn pass_through(answer: Answer) -> Result<(), Box<dyn Error>> {
     })
 }
 
+/// Prints a line of the result.
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
 /// A text from outside without what a terminal would obey.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
@@ -79,6 +84,11 @@ pub(crate) fn duration(nanos: u64) -> String {
 pub(crate) fn time(unix_nano: &str) -> String {
     let nanos = unix_nano.parse().map(Duration::from_nanos).unwrap_or_default();
     humantime::format_rfc3339_millis(UNIX_EPOCH + nanos).to_string()
+}
+
+/// Unix nanoseconds as a date and time in UTC, to the second.
+pub(crate) fn date_time(nanos: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(nanos)).to_string()
 }
 
 /// Bytes in the unit that people would say.

@@ -1,4 +1,4 @@
-//! The directory that backups are kept in, as a set of backups asks for it.
+//! A directory on disk as [`Files`], in which a set of backups lies.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};

@@ -1,5 +1,5 @@
-//! Keeps other web sites out while bound to loopback: a `Host` or `Origin` that is neither loopback
-//! nor listed is refused, so that DNS rebinding reaches nothing. Listed origins may ask (CORS).
+//! Protects a server on loopback from pages of other web sites: a request whose `Host` or `Origin` is neither
+//! loopback nor listed gets 403, so that DNS rebinding reaches nothing. Listed origins may ask (CORS).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,16 +8,18 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+use crate::web;
 
 /// Hosts and origins beyond loopback that may be named.
 struct Allowed {
     origins: Vec<String>,
 }
 
-/// Guards a router that is served at `address`; one that is not on loopback is left as it is.
-pub(crate) fn protect(router: Router, address: SocketAddr, cors_origins: &[String]) -> Router {
+/// Refuses requests with another host or origin than loopback, while `address` is on loopback.
+pub(crate) fn require_loopback(router: Router, address: SocketAddr, cors_origins: &[String]) -> Router {
     if !address.ip().is_loopback() {
         return router;
     }
@@ -25,8 +27,8 @@ pub(crate) fn protect(router: Router, address: SocketAddr, cors_origins: &[Strin
     router.layer(middleware::from_fn_with_state(allowed, check))
 }
 
-/// Lets pages of the listed origins ask.
-pub(crate) fn share(router: Router, cors_origins: &[String]) -> Router {
+/// Lets pages of the listed origins ask, by CORS headers.
+pub(crate) fn cors(router: Router, cors_origins: &[String]) -> Router {
     if cors_origins.is_empty() {
         return router;
     }
@@ -45,18 +47,14 @@ pub(crate) fn share(router: Router, cors_origins: &[String]) -> Router {
 }
 
 async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
-    match allowed.stranger(&request) {
+    match allowed.disallowed_origin(&request) {
         None => next.run(request).await,
         Some(name) => {
             let detail = format!(
                 "{name} is neither loopback nor listed; ask under localhost, list the origin with \
                  --cors-origin, or bind to another address than loopback"
             );
-            let problem = serde_json::json!({
-                "type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail
-            });
-            let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-            (StatusCode::FORBIDDEN, kind, problem.to_string()).into_response()
+            web::problem(StatusCode::FORBIDDEN, "Forbidden", &detail)
         }
     }
 }
@@ -65,7 +63,7 @@ async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next
 
 impl Allowed {
     /// The host or origin of a request that is not allowed.
-    fn stranger(&self, request: &Request) -> Option<String> {
+    fn disallowed_origin(&self, request: &Request) -> Option<String> {
         let headers = request.headers();
         let host =
             text(headers, header::HOST).or(request.uri().authority().map(|authority| authority.as_str()));
@@ -82,7 +80,7 @@ impl Allowed {
         self.origins.iter().any(|listed| listed == "*" || listed.eq_ignore_ascii_case(origin))
     }
 
-    /// A `*` opens origins, not hosts: it must not undo the guard against rebinding.
+    /// A `*` opens origins, not hosts: it must not undo the protection from rebinding.
     fn lists_host(&self, host: &str) -> bool {
         let hosts = self.origins.iter().filter_map(|origin| origin.split_once("://"));
         hosts.into_iter().any(|(_, listed)| listed.eq_ignore_ascii_case(host))
@@ -90,7 +88,7 @@ impl Allowed {
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    // A header that is not text is a stranger's.
+    // No allowed host or origin has a header that is not text.
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
@@ -119,13 +117,13 @@ mod tests {
 
     use super::*;
 
-    fn stranger(host: &str, origin: Option<&str>, listed: &[&str]) -> bool {
+    fn is_refused(host: &str, origin: Option<&str>, listed: &[&str]) -> bool {
         let allowed = Allowed { origins: listed.iter().map(|origin| (*origin).to_owned()).collect() };
         let mut request = Request::builder().header(header::HOST, host);
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }
-        allowed.stranger(&request.body(Body::empty()).unwrap()).is_some()
+        allowed.disallowed_origin(&request.body(Body::empty()).unwrap()).is_some()
     }
 
     #[test]
@@ -139,19 +137,19 @@ mod tests {
             "[::1]:80",
             "shop.localhost",
         ] {
-            assert!(!stranger(host, Some("http://localhost:5173"), &[]), "{host}");
+            assert!(!is_refused(host, Some("http://localhost:5173"), &[]), "{host}");
         }
     }
 
     #[test]
-    fn strangers_do_not() {
+    fn other_hosts_and_origins_are_refused() {
         for host in
             ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]", ""]
         {
-            assert!(stranger(host, None, &[]), "{host}");
+            assert!(is_refused(host, None, &[]), "{host}");
         }
         for origin in ["http://evil.example", "null", "https://localhost.evil.example"] {
-            assert!(stranger("localhost", Some(origin), &[]), "{origin}");
+            assert!(is_refused("localhost", Some(origin), &[]), "{origin}");
         }
     }
 
@@ -164,7 +162,7 @@ mod tests {
                 request = request.header(header::ORIGIN, origin);
             }
             let allowed = Allowed { origins: Vec::new() };
-            allowed.stranger(&request.body(Body::empty()).unwrap()).is_some()
+            allowed.disallowed_origin(&request.body(Body::empty()).unwrap()).is_some()
         };
         assert!(!refused(Version::HTTP_2, None));
         assert!(refused(Version::HTTP_2, Some("http://otel_cluster")));
@@ -174,9 +172,9 @@ mod tests {
     #[test]
     fn what_is_listed_passes_but_a_star_opens_no_host() {
         let listed = ["https://shop.example:8443"];
-        assert!(!stranger("shop.example:8443", Some("https://shop.example:8443"), &listed));
-        assert!(stranger("shop.example:8443", Some("http://shop.example:8443"), &listed));
-        assert!(!stranger("localhost", Some("https://any.example"), &["*"]));
-        assert!(stranger("any.example", None, &["*"]));
+        assert!(!is_refused("shop.example:8443", Some("https://shop.example:8443"), &listed));
+        assert!(is_refused("shop.example:8443", Some("http://shop.example:8443"), &listed));
+        assert!(!is_refused("localhost", Some("https://any.example"), &["*"]));
+        assert!(is_refused("any.example", None, &["*"]));
     }
 }

@@ -1,7 +1,7 @@
-//! Runs questions to the store on threads that may wait, few enough at once, and streams answers.
+//! Runs queries on blocking threads, a bounded number at once, and streams their answers.
 //!
-//! A query that finds no free place waits a bounded time and is then asked to come back: heavy
-//! queries cannot take the machine from ingest, and a crowd of them cannot take it from each other.
+//! A query that gets no permit within `queueTimeout` is refused and may be sent again: many or heavy queries take the
+//! machine neither from ingest nor from each other. What a query reads is the part of `crate::api`.
 
 use std::io;
 use std::pin::Pin;
@@ -25,103 +25,104 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that wait for a slow client; with the one being made, all that a stream keeps.
 const CHUNKS_WAITING: usize = 2;
 
-/// Runs questions.
+/// Runs queries, at most `maxConcurrentQueries` at once.
 #[derive(Clone)]
-pub(crate) struct Runner {
-    places: Arc<Semaphore>,
+pub(crate) struct QueryExecutor {
+    permits: Arc<Semaphore>,
     queue_timeout: Duration,
     stall_timeout: Duration,
 }
 
-/// Where a long answer is written to; what is complete goes to the client meanwhile.
+/// The buffer into which a query writes its answer; full chunks go to the client while the query goes on.
 pub(crate) struct Output {
     /// What was written and not passed on yet.
     pub(crate) buffer: Vec<u8>,
-    pieces: mpsc::Sender<Piece>,
+    frames: mpsc::Sender<Frame>,
     runtime: Handle,
     stall_timeout: Duration,
     begun: bool,
 }
 
-/// What passes from the one who writes an answer to the one who sends it.
-enum Piece {
+/// What the thread that writes an answer hands to the task that sends it.
+enum Frame {
     Chunk(Bytes),
-    /// The answer is whole. A writer that goes without saying so leaves a broken answer.
+    /// The answer is whole. Without this frame the client gets a broken answer.
     End,
 }
 
-/// The rest of an answer, which ends in an error unless it is whole.
-struct Rest(Option<mpsc::Receiver<Piece>>);
+/// The frames behind the first two, as a body; it ends in an error unless [`Frame::End`] came.
+struct BodyStream(Option<mpsc::Receiver<Frame>>);
 
 /// Why writing an answer ends early.
 #[derive(Debug)]
-pub(crate) enum Stop {
-    /// The client has gone, or takes nothing any more.
+pub(crate) enum StreamError {
+    /// The client has closed the connection, or has taken nothing for the stall timeout.
     Gone,
-    /// There is no (further) answer.
+    /// The query failed.
     Problem(Problem),
 }
 
-// === impl Runner ===
+// === impl QueryExecutor ===
 
-impl Runner {
-    /// At most `places` questions at once, each waiting for its place at most `queue_timeout`;
-    /// a client that takes nothing for `stall_timeout` loses its stream.
-    pub(crate) fn new(places: usize, queue_timeout: Duration, stall_timeout: Duration) -> Self {
-        Self { places: Arc::new(Semaphore::new(places.max(1))), queue_timeout, stall_timeout }
+impl QueryExecutor {
+    /// Runs at most `permits` queries at once. A query waits for its permit at most `queue_timeout`; a client that
+    /// takes nothing for `stall_timeout` loses its stream.
+    pub(crate) fn new(permits: usize, queue_timeout: Duration, stall_timeout: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(permits.max(1))), queue_timeout, stall_timeout }
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let place = tokio::time::timeout(self.queue_timeout, self.places.clone().acquire_owned()).await;
-        match place {
-            Ok(Ok(place)) => Ok(place),
+    /// Waits for a permit; the query runs for as long as it holds it.
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let permit = tokio::time::timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await;
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(Problem::busy(
-                "all places for queries are taken (max_concurrent_queries); ask again in a moment",
+                "as many queries run as may run at once (maxConcurrentQueries); ask again in a moment",
             )),
         }
     }
 
-    /// Answers a question as a whole.
+    /// Answers a query in one part.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        question: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+        query: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = self.place().await?;
+        let permit = self.permit().await?;
         let task = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            question()
+            let _permit = permit;
+            query()
         });
         task.await.unwrap_or_else(|_| Err(broken()))
     }
 
-    /// Answers a question in pieces, as they are made. A short answer is sent as a whole.
+    /// Answers a query in frames, as the query writes them. A short answer is sent as a whole.
     pub(crate) async fn stream(
         &self,
         content_type: &'static str,
-        question: impl FnOnce(&mut Output) -> Result<(), Stop> + Send + 'static,
+        query: impl FnOnce(&mut Output) -> Result<(), StreamError> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let place = self.place().await?;
-        let (pieces, mut received) = mpsc::channel(CHUNKS_WAITING);
+        let permit = self.permit().await?;
+        let (frames, mut received) = mpsc::channel(CHUNKS_WAITING);
         let mut output = Output {
             buffer: Vec::new(),
-            pieces,
+            frames,
             runtime: Handle::current(),
             stall_timeout: self.stall_timeout,
             begun: false,
         };
         let task = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            let end = question(&mut output);
+            let _permit = permit;
+            let end = query(&mut output);
             output.finish(end)
         });
-        let Some(Piece::Chunk(first)) = received.recv().await else {
+        let Some(Frame::Chunk(first)) = received.recv().await else {
             return Err(task.await.unwrap_or_else(|_| Err(broken())).err().unwrap_or_else(broken));
         };
         let body = match received.recv().await {
-            Some(Piece::End) => Body::from(first),
-            Some(Piece::Chunk(second)) => {
+            Some(Frame::End) => Body::from(first),
+            Some(Frame::Chunk(second)) => {
                 let begin = tokio_stream::iter([Ok(first), Ok(second)]);
-                Body::from_stream(begin.chain(Rest(Some(received))))
+                Body::from_stream(begin.chain(BodyStream(Some(received))))
             }
             None => Body::from_stream(tokio_stream::iter([Ok(first), Err(incomplete())])),
         };
@@ -141,45 +142,45 @@ fn broken() -> Problem {
 
 impl Output {
     /// Passes on what was written once it is enough. Call it often: this bounds the memory.
-    pub(crate) fn spill(&mut self) -> Result<(), Stop> {
+    pub(crate) fn spill(&mut self) -> Result<(), StreamError> {
         if self.buffer.len() < CHUNK_BYTES { Ok(()) } else { self.pass_on() }
     }
 
     /// Passes on what was written, however little.
-    pub(crate) fn pass_on(&mut self) -> Result<(), Stop> {
+    pub(crate) fn pass_on(&mut self) -> Result<(), StreamError> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES * 5 / 4));
         self.begun = true;
-        self.send(Piece::Chunk(chunk.into()))
+        self.send(Frame::Chunk(chunk.into()))
     }
 
-    fn send(&self, piece: Piece) -> Result<(), Stop> {
-        let sent = self.runtime.block_on(tokio::time::timeout(self.stall_timeout, self.pieces.send(piece)));
-        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Stop::Gone) }
+    fn send(&self, frame: Frame) -> Result<(), StreamError> {
+        let sent = self.runtime.block_on(tokio::time::timeout(self.stall_timeout, self.frames.send(frame)));
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(StreamError::Gone) }
     }
 
     /// Sends the rest and says that it is whole. What was begun and failed is left broken.
-    fn finish(mut self, end: Result<(), Stop>) -> Result<(), Problem> {
-        let whole = end.and_then(|()| self.pass_on()).and_then(|()| self.send(Piece::End));
+    fn finish(mut self, end: Result<(), StreamError>) -> Result<(), Problem> {
+        let whole = end.and_then(|()| self.pass_on()).and_then(|()| self.send(Frame::End));
         match whole {
-            Err(Stop::Problem(problem)) if !self.begun => Err(problem),
-            Err(Stop::Problem(problem)) => {
+            Err(StreamError::Problem(problem)) if !self.begun => Err(problem),
+            Err(StreamError::Problem(problem)) => {
                 tracing::warn!(detail = problem.detail(), "an answer was cut short");
                 Ok(())
             }
-            Ok(()) | Err(Stop::Gone) => Ok(()),
+            Ok(()) | Err(StreamError::Gone) => Ok(()),
         }
     }
 }
 
-impl Stream for Rest {
+impl Stream for BodyStream {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(received) = &mut self.0 else { return Poll::Ready(None) };
-        let piece = ready!(received.poll_recv(context));
-        Poll::Ready(match piece {
-            Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
-            Some(Piece::End) => {
+        let frame = ready!(received.poll_recv(context));
+        Poll::Ready(match frame {
+            Some(Frame::Chunk(chunk)) => Some(Ok(chunk)),
+            Some(Frame::End) => {
                 self.0 = None;
                 None
             }
@@ -191,7 +192,7 @@ impl Stream for Rest {
     }
 }
 
-impl<P: Into<Problem>> From<P> for Stop {
+impl<P: Into<Problem>> From<P> for StreamError {
     fn from(problem: P) -> Self {
         Self::Problem(problem.into())
     }
@@ -203,21 +204,21 @@ mod tests {
 
     use super::*;
 
-    fn runner(places: usize) -> Runner {
-        Runner::new(places, Duration::from_millis(20), Duration::from_secs(30))
+    fn executor(permits: usize) -> QueryExecutor {
+        QueryExecutor::new(permits, Duration::from_millis(20), Duration::from_secs(30))
     }
 
     #[tokio::test]
-    async fn a_question_too_many_is_sent_away() {
-        let runner = runner(1);
+    async fn a_query_too_many_is_refused() {
+        let executor = executor(1);
         let (release, wait) = std::sync::mpsc::sync_channel::<()>(0);
-        let busy = runner.clone();
+        let busy = executor.clone();
         let first = tokio::spawn(async move { busy.run(move || Ok(wait.recv().is_ok())).await });
-        while runner.places.available_permits() > 0 {
+        while executor.permits.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = runner.run(|| Ok(())).await.unwrap_err();
-        assert!(refused.detail().contains("max_concurrent_queries"));
+        let refused = executor.run(|| Ok(())).await.unwrap_err();
+        assert!(refused.detail().contains("maxConcurrentQueries"));
         let response = refused.into_response();
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()["retry-after"], "1");
@@ -227,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_answer_has_a_length_and_a_long_one_is_whole() {
-        let runner = runner(1);
+        let executor = executor(1);
         let write = |times: usize| {
             move |out: &mut Output| {
                 for _ in 0..times {
@@ -237,35 +238,35 @@ mod tests {
                 Ok(())
             }
         };
-        let short = runner.stream("text/plain", write(1)).await.unwrap();
+        let short = executor.stream("text/plain", write(1)).await.unwrap();
         assert_eq!(axum::body::HttpBody::size_hint(short.body()).exact(), Some(1000));
-        let long = runner.stream("text/plain", write(3000)).await.unwrap();
+        let long = executor.stream("text/plain", write(3000)).await.unwrap();
         assert_eq!(to_bytes(long.into_body(), usize::MAX).await.unwrap().len(), 3_000_000);
     }
 
     #[tokio::test]
     async fn a_failure_is_a_problem_before_the_first_byte_and_a_broken_stream_after_it() {
-        let runner = runner(1);
+        let executor = executor(1);
         let fail = |written: usize| {
             move |out: &mut Output| {
                 out.buffer.extend_from_slice(&vec![b'x'; written]);
                 out.spill()?;
-                Err(Stop::from(Problem::not_found("gone")))
+                Err(StreamError::from(Problem::not_found("gone")))
             }
         };
-        let early = runner.stream("text/plain", fail(10)).await;
+        let early = executor.stream("text/plain", fail(10)).await;
         assert_eq!(early.unwrap_err().detail(), "gone");
-        let late = runner.stream("text/plain", fail(CHUNK_BYTES)).await.unwrap();
+        let late = executor.stream("text/plain", fail(CHUNK_BYTES)).await.unwrap();
         assert!(to_bytes(late.into_body(), usize::MAX).await.is_err());
     }
 
     #[tokio::test]
     async fn a_panic_is_a_problem_or_a_broken_stream() {
-        let runner = runner(1);
-        assert!(runner.run::<()>(|| panic!("on purpose")).await.is_err());
-        assert!(runner.stream("text/plain", |_| panic!("on purpose")).await.is_err());
+        let executor = executor(1);
+        assert!(executor.run::<()>(|| panic!("on purpose")).await.is_err());
+        assert!(executor.stream("text/plain", |_| panic!("on purpose")).await.is_err());
         for chunks in [1, 5] {
-            let late = runner.stream("text/plain", move |out| {
+            let late = executor.stream("text/plain", move |out| {
                 for _ in 0..chunks {
                     out.buffer.resize(CHUNK_BYTES, b'x');
                     out.spill()?;
@@ -278,14 +279,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_cut_off_and_told() {
-        let runner = Runner::new(1, Duration::from_secs(30), Duration::from_millis(5));
+        let executor = QueryExecutor::new(1, Duration::from_secs(30), Duration::from_millis(5));
         let long = |out: &mut Output| loop {
             out.buffer.resize(CHUNK_BYTES, b'x');
             out.spill()?;
         };
-        let response = runner.stream("text/plain", long).await.unwrap();
-        // Its place is free again without anything being read.
-        assert_eq!(runner.run(|| Ok(1)).await, Ok(1));
+        let response = executor.stream("text/plain", long).await.unwrap();
+        // The permit is free again although the client has read nothing.
+        assert_eq!(executor.run(|| Ok(1)).await, Ok(1));
         assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     }
 }

@@ -1,0 +1,23 @@
+//! How much is stored, how fast it grows, and the limits.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub version: String,
+    pub span_count: u64,
+    pub trace_count: u64,
+    pub store_bytes: u64,
+    pub fresh_block_count: u64,
+    pub damaged_block_count: u64,
+    pub damaged_record_count: u64,
+    pub log_was_cut: bool,
+    pub unsealed_span_count: u64,
+    pub oldest_unix_nano: Option<String>,
+    pub newest_unix_nano: Option<String>,
+    pub ingest_spans_per_second: f64,
+    /// Numbers as they are, times as in `30s`.
+    pub limits: Map<String, Value>,
+}

@@ -1,0 +1,167 @@
+//! An assembled trace: spans with their parents, and the segments that they form.
+
+use bytes::Bytes;
+use spandrel_proto::SpanId;
+use spandrel_proto::otlp::{SpanKind, StatusCode};
+use spandrel_storage::ServiceCount;
+
+/// A trace, assembled.
+pub(crate) struct Assembled {
+    /// The different resources of its spans.
+    pub(crate) resources: Vec<Resource>,
+    /// The different scopes of its spans: `ScopeSpans` messages without spans.
+    pub(crate) scopes: Vec<Bytes>,
+    /// Its spans by (start, span ID).
+    pub(crate) spans: Vec<Span>,
+    /// Its segments, depth first.
+    pub(crate) segments: Vec<Segment>,
+    /// Places in `spans`, in tree order: segment by segment, depth first inside each.
+    pub(crate) order: Vec<u32>,
+    /// The place in `spans` of its root.
+    pub(crate) root: usize,
+    /// Earliest start.
+    pub(crate) start: u64,
+    /// Latest end.
+    pub(crate) end: u64,
+    /// Its services, sorted by name.
+    pub(crate) services: Vec<ServiceCount>,
+    /// Its oddities, for people.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where spans come from.
+pub(crate) struct Resource {
+    /// A `ResourceSpans` message without its scope spans.
+    pub(crate) message: Bytes,
+    /// The name of its service.
+    pub(crate) service: String,
+    /// Equal for resources that are the same service instance.
+    pub(crate) identity: u32,
+    /// `service.instance.id`.
+    pub(crate) instance_id: Option<String>,
+    /// The pod in Envoy's `node_id`, if the resource has it.
+    pub(crate) pod: Option<String>,
+    /// `k8s.pod.name`, else `host.name`.
+    pub(crate) host: Option<String>,
+}
+
+/// A span and its place in the tree.
+pub(crate) struct Span {
+    /// A `Span` message.
+    pub(crate) message: Bytes,
+    pub(crate) id: SpanId,
+    pub(crate) named_parent: NamedParent,
+    pub(crate) kind: SpanKind,
+    pub(crate) status: StatusCode,
+    pub(crate) failed: bool,
+    pub(crate) flags: u32,
+    pub(crate) start: u64,
+    /// As sent: may lie before the start.
+    pub(crate) sent_end: u64,
+    /// Index into [`Assembled::resources`].
+    pub(crate) resource: u32,
+    /// Index into [`Assembled::scopes`].
+    pub(crate) scope: u32,
+    /// The place of its parent in the tree.
+    pub(crate) parent: Option<u32>,
+    /// Duration minus the union of its children's intervals.
+    pub(crate) self_nanos: u64,
+    /// Why it stands at the top of the tree, if that is not because it names no parent.
+    pub(crate) detached: Option<Detached>,
+}
+
+/// What a span says about its parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedParent {
+    /// It has none.
+    None,
+    /// Its ID.
+    Id(SpanId),
+    /// Bytes that are no span ID.
+    Invalid,
+}
+
+/// Why a span that names a parent has none in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detached {
+    /// The parent is not in the trace.
+    Orphan,
+    /// As the only orphan it is the root: its caller is simply not traced here.
+    ExternalParent,
+    /// It would be its own ancestor.
+    Cycle,
+}
+
+/// The connected part of a trace inside one service instance.
+pub(crate) struct Segment {
+    /// The place in `spans` of the span it begins with.
+    pub(crate) entry: u32,
+    /// How many segments before it (by start) begin with the same span ID.
+    pub(crate) ordinal: u32,
+    /// The segment above it.
+    pub(crate) parent: Option<u32>,
+    /// The segment behind the last one below it.
+    pub(crate) subtree_end: u32,
+    /// Its spans, as a range of [`Assembled::order`].
+    pub(crate) spans: std::ops::Range<usize>,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) error_count: u64,
+    /// The name of the instance, for people.
+    pub(crate) instance: Option<String>,
+}
+
+// === impl Assembled ===
+
+impl Assembled {
+    /// The resource of a span.
+    pub(crate) fn resource_of(&self, span: &Span) -> &Resource {
+        &self.resources[span.resource as usize]
+    }
+
+    /// How many of its spans have failed.
+    pub(crate) fn error_count(&self) -> u64 {
+        self.spans.iter().filter(|span| span.failed).count() as u64
+    }
+
+    /// The ID of a segment: its entry's, with a number when that is not enough to tell it apart.
+    pub(crate) fn segment_id(&self, segment: &Segment) -> String {
+        let id = self.spans[segment.entry as usize].id;
+        if segment.ordinal == 0 { id.to_string() } else { format!("{id}-{}", segment.ordinal + 1) }
+    }
+
+    /// The spans of a segment and of all segments below it, as a range of [`Assembled::order`].
+    pub(crate) fn subtree(&self, segment: &Segment) -> std::ops::Range<usize> {
+        let last = &self.segments[segment.subtree_end as usize - 1];
+        segment.spans.start..last.spans.end
+    }
+}
+
+// === impl Span, NamedParent ===
+
+impl Span {
+    /// Its end, or its start when that is later.
+    pub(crate) fn end(&self) -> u64 {
+        self.sent_end.max(self.start)
+    }
+
+    /// Its end minus its start; zero when it ends before it starts.
+    pub(crate) fn duration(&self) -> u64 {
+        self.end() - self.start
+    }
+
+    pub(crate) fn ends_early(&self) -> bool {
+        self.sent_end < self.start
+    }
+}
+
+impl NamedParent {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Id(id) => id.as_bytes(),
+            // Not zero and not of a span ID's length: names a parent that cannot be there.
+            Self::Invalid => &[0xff],
+        }
+    }
+}
