@@ -74,6 +74,7 @@ everything() {
     else
         say "SKIPPED: fuzzing; tests/fuzz is not in this tree"
     fi
+    step "API document" scripts/checks/schemathesis.sh
     step "browser" scripts/browser.sh
 }
 

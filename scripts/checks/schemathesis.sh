@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The JSON API against its description: requests that query/openapi.json allows are answered as it says, and those
+# that it forbids are refused. Needs SPANDREL_BIN (see scripts/env.sh).
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+
+EXAMPLES=30  # for each operation
+PATIENCE=600 # seconds for all of them
+
+binary="${SPANDREL_BIN:?is not set; try: eval \"\$(make -s env)\"}"
+requirements="$ROOT/tests/schemathesis/requirements.txt"
+venv="$CACHE/schemathesis-$( { python3 --version; cat "$requirements"; } | short_hash)"
+
+if [[ ! -f "$venv/complete" ]]; then
+    say "Installing schemathesis into $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2
+    touch "$venv/complete"
+fi
+
+work="$(mktemp -d)"
+server=''
+trap 'stop "$server"; rm -rf "$work"' EXIT
+
+if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
+    --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
+    cat "$work/log" >&2
+    die "the server did not get ready (its log is above)"
+fi
+"$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 3s --seed 7 2>>"$work/log"
+
+# Schemathesis writes its own files into the folder that it runs in.
+cd "$work"
+export SCHEMATHESIS_HOOKS=hooks PYTHONPATH="$ROOT/tests/schemathesis" PYTHONDONTWRITEBYTECODE=1
+timeout "$PATIENCE" "$venv/bin/schemathesis" --config-file "$ROOT/tests/schemathesis/schemathesis.toml" \
+    run "http://${at[http]}/api/v1/openapi.json" --checks all --max-examples "$EXAMPLES" \
+    --generation-deterministic --request-timeout 30 --no-color
