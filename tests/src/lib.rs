@@ -30,6 +30,7 @@ pub mod memory_backup;
 pub mod normalize;
 pub mod oracle;
 pub mod otlp;
+pub mod rewrite;
 pub mod server;
 pub mod shim;
 pub mod spans;

@@ -173,11 +173,11 @@ fn is_ordered(literal: &Literal) -> bool {
 
 // === lists of spans ===
 
-/// Each span once: equal in resource, scope and every field.
+/// Each span once: equal in resource, scope and every field, whatever is written of what says nothing.
 pub fn distinct(spans: &[Sent]) -> Vec<Sent> {
     let mut kept: Vec<Sent> = Vec::new();
     for sent in spans {
-        if !kept.contains(sent) {
+        if !kept.iter().any(|known| known.says_only() == sent.says_only()) {
             kept.push(sent.clone());
         }
     }

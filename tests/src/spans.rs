@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
-use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
+use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_json_request, decode_request};
 use spandrel_proto::{SpanId, TraceId};
 use spandrel_storage::StoredSpan;
 
@@ -156,6 +156,21 @@ impl Sent {
         self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano)
     }
 
+    /// Without the messages that say nothing: what is the same span has the same then.
+    pub fn says_only(&self) -> Self {
+        let mut said = self.clone();
+        let Self { resource, scope, span } = &mut said;
+        resource.resource.iter_mut().for_each(|resource| drop_empty_values(&mut resource.attributes));
+        scope.scope.iter_mut().for_each(|scope| drop_empty_values(&mut scope.attributes));
+        resource.resource = resource.resource.take().filter(|resource| *resource != Resource::default());
+        scope.scope = scope.scope.take().filter(|scope| *scope != InstrumentationScope::default());
+        span.status = span.status.take().filter(|status| *status != Status::default());
+        drop_empty_values(&mut span.attributes);
+        span.events.iter_mut().for_each(|event| drop_empty_values(&mut event.attributes));
+        span.links.iter_mut().for_each(|link| drop_empty_values(&mut link.attributes));
+        said
+    }
+
     /// A stored span, read by the oracle.
     pub fn from_stored(stored: &StoredSpan) -> Self {
         Self {
@@ -163,6 +178,21 @@ impl Sent {
             scope: ScopeSpans::decode(stored.scope.clone()).unwrap(),
             span: Span::decode(stored.span.clone()).unwrap(),
         }
+    }
+}
+
+fn drop_empty_values(attributes: &mut [KeyValue]) {
+    for attribute in attributes {
+        attribute.value.iter_mut().for_each(drop_empty_values_of);
+        attribute.value = attribute.value.take().filter(|value| value.value.is_some());
+    }
+}
+
+fn drop_empty_values_of(value: &mut AnyValue) {
+    match &mut value.value {
+        Some(Value::KvlistValue(list)) => drop_empty_values(&mut list.values),
+        Some(Value::ArrayValue(array)) => array.values.iter_mut().for_each(drop_empty_values_of),
+        _ => {}
     }
 }
 
@@ -216,8 +246,20 @@ pub fn decoded(spans: &[Sent]) -> Decoded {
 
 /// A request as the collector hands it to the store; every span of it has to be valid.
 pub fn decode(request: &ExportTraceServiceRequest) -> Decoded {
-    let decoded = decode_request(Bytes::from(request.encode_to_vec()), &DecodeLimits::default()).unwrap();
+    read(request.encode_to_vec())
+}
+
+/// The same of bytes.
+pub fn read(request: Vec<u8>) -> Decoded {
+    let decoded = decode_request(Bytes::from(request), &DecodeLimits::default()).unwrap();
     assert_eq!(decoded.rejected.count, 0, "{}", decoded.rejected.message());
+    decoded
+}
+
+/// The same of OTLP/JSON.
+pub fn from_json(mut request: &[u8]) -> Decoded {
+    let decoded = decode_json_request(&mut request, &DecodeLimits::default()).unwrap();
+    assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     decoded
 }
 

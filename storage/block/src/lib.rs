@@ -9,6 +9,7 @@
 pub mod derive;
 mod dictionary;
 pub mod edges;
+mod equality;
 mod filter;
 mod flags;
 pub mod format;
@@ -30,6 +31,7 @@ mod zones;
 
 pub use dictionary::Dictionary;
 pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
+pub use equality::{Deduplicator, SpanParts};
 pub use filter::{FilterPart, TokenFilter};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};

@@ -3,10 +3,10 @@
 //! What a row refers to by index (slots, shapes, texts, resources) has other indices in the new block.
 //! They are looked up once for each distinct thing and page, not once for each row.
 
-use bytes::Bytes;
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::derive::calls_of;
+use crate::equality::SpanParts;
 use crate::format::FormatError;
 use crate::page::by_key::ByKey;
 use crate::page::rebuild::Position;
@@ -180,8 +180,22 @@ impl PageRows {
         Some((key, core.sequence[row]))
     }
 
-    /// The next row as wire bytes: resource, scope and span. For rows that have to be compared.
-    pub fn peek(&mut self) -> Result<(Bytes, Bytes, Bytes), FormatError> {
+    /// The key of the row behind the next one, where both are of one trace and page.
+    pub fn key_behind(&self) -> Option<RowKey> {
+        let row = match &self.by_key {
+            Some(run) => run.row_behind()?,
+            None => self.at.row + 1,
+        };
+        let trace = *self.traces.get(self.run)?;
+        if !self.page.run(self.run).contains(&row) {
+            return None;
+        }
+        let (start, span_id) = (self.page.core.start[row], self.page.ids.span_id[row]);
+        Some(RowKey { trace: u128::from_be_bytes(*trace.as_bytes()), start, span_id })
+    }
+
+    /// The next row as it was sent. For rows that have to be compared.
+    pub fn peek(&mut self) -> Result<SpanParts, FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let row = self.at.row;
         let first = self.by_key.as_ref().map_or(row, |run| run.rows().start);
@@ -194,7 +208,7 @@ impl PageRows {
         peeker.peek(trace, &mut out)?;
         let origin = *self.page.core.origin.get(row).ok_or(DAMAGED)?;
         let (resource, scope) = self.page.dictionary.records(origin);
-        Ok((resource.clone(), scope.clone(), out.into()))
+        Ok(SpanParts { resource: resource.clone(), scope: scope.clone(), span: out.into() })
     }
 
     /// Passes over the next row.
@@ -232,7 +246,7 @@ impl PageRows {
         let &mut Plan { flags, opaque, .. } = self.plan(writer, shape)?;
         self.flags = flags;
         // Before its values are behind.
-        let span = if opaque { Some(self.peek()?.2) } else { None };
+        let span = if opaque { Some(self.peek()?.span) } else { None };
         self.values = 0;
         self.peers.clear();
         self.copy_message(writer, shape)?;

@@ -11,7 +11,9 @@ use common::wire::{self, varint};
 use common::{CREATED, OpenBlock, Pushed, ReadRow, assert_same, merge, read_row, write, write_fresh};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use spandrel_block::{BlockWriter, Header, PageRows, Rebuilder, RowFlags, RowKey, Token, semantics, verify};
+use spandrel_block::{
+    BlockWriter, Header, PageRows, Rebuilder, RowFlags, RowKey, SpanParts, Token, semantics, verify,
+};
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
 
@@ -414,8 +416,8 @@ proptest! {
         let mut by_key = rows;
         by_key.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
         for row in &by_key {
-            let (resource, scope, span) = pages[0].peek().unwrap();
-            prop_assert_eq!((&resource, &scope, &span), (&row.pushed.resource, &row.pushed.scope, &row.pushed.span));
+            let Pushed { resource, scope, span, .. } = row.pushed.clone();
+            prop_assert_eq!(pages[0].peek().unwrap(), SpanParts { resource, scope, span });
             pages[0].skip();
         }
         prop_assert_eq!(pages[0].key(), None);

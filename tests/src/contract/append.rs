@@ -3,15 +3,19 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use prost::Message;
 use spandrel_proto::TenantId;
-use spandrel_storage::plan::Predicate;
+use spandrel_storage::plan::{Order, Predicate, SearchPlan};
 use spandrel_storage::{AppendError, TraceStore};
 
-use super::Open;
+use super::{Open, aggregate};
 use crate::engines::GatedEngine;
-use crate::harness::{Backend, Harness};
+use crate::harness::{Backend, Harness, plan};
 use crate::oracle;
-use crate::spans::{HOUR, Sent, decoded, sent, text, trace_id};
+use crate::rewrite::rewritten;
+use crate::spans::{HOUR, Sent, decoded, from_json, read, request, sent, text, trace_id};
 
 /// All spans of a trace, with resource and scope, in order; and no others.
 pub fn a_trace_is_found_by_its_id(open: Open) {
@@ -97,6 +101,43 @@ pub fn equal_spans_of_a_long_trace_are_shown_once(open: Open) {
     harness.clock.advance(HOUR);
     harness.append(&spans[31..]);
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), spans));
+}
+
+/// As protobuf, as JSON that spells out every default, and in bytes that no exporter writes; also in counts, once blocks
+/// are merged.
+pub fn a_span_that_is_written_in_many_ways_is_one(open: Open) {
+    let mut harness = open();
+    let mut full = sent(1, 2).parent(1).status(2).with("k", text("v")).with("n", Value::IntValue(0));
+    full.span.events = vec![Event { attributes: full.span.attributes.clone(), ..Event::default() }];
+    full.span.links = vec![Link { trace_id: vec![7; 16], span_id: vec![7; 8], ..Link::default() }];
+    let spans = [sent(1, 1), full];
+    let as_sent = request(&spans);
+    let body = as_sent.encode_to_vec();
+    let json = serde_json::to_string(&as_sent).unwrap();
+    for zero in
+        ["\"droppedAttributesCount\":0", "\"flags\":0", "\"parentSpanId\":\"\"", "\"traceState\":\"\""]
+    {
+        assert!(json.contains(zero), "{json}");
+    }
+    let mut decoded = vec![read(body.clone()), from_json(json.as_bytes())];
+    decoded.extend((0..8).map(|seed| read(rewritten(&body, seed))));
+    for way in &decoded {
+        harness.store().append(&TenantId::default(), std::slice::from_ref(way)).unwrap();
+    }
+    harness.store().append(&TenantId::default(), &decoded).unwrap();
+    harness.whatever_happens(|harness| {
+        assert_eq!(harness.trace(trace_id(1)), spans);
+        for order in [Order::Newest, Order::Longest, Order::MostSpans, Order::MostErrors] {
+            let found = harness.search(&SearchPlan { order, ..plan(Predicate::All) }).traces;
+            assert_eq!(
+                (found.len(), found[0].span_count, found[0].matched_span_count),
+                (1, 2, 2),
+                "{order:?}"
+            );
+        }
+    });
+    aggregate::check(&harness, &spans, &aggregate::plan());
+    assert_eq!(harness.store().status().span_count, 2);
 }
 
 /// Zipkin's shared IDs, and exporters that count from one.

@@ -33,6 +33,7 @@ macro_rules! contract_suite {
                 nothing_to_store_is_no_error,
                 equal_spans_are_shown_once,
                 equal_spans_of_a_long_trace_are_shown_once,
+                a_span_that_is_written_in_many_ways_is_one,
                 spans_that_share_an_id_are_all_kept,
                 the_same_span_of_two_resources_is_two_spans,
                 tenants_never_see_each_other,

@@ -71,6 +71,11 @@ impl ByKey {
         self.next - 1
     }
 
+    /// The row that comes behind it.
+    pub(crate) fn row_behind(&self) -> Option<usize> {
+        self.order.get(self.next).map(|row| *row as usize)
+    }
+
     /// Goes to a row by its place in the order.
     pub(crate) fn go_to(&mut self, nth: usize, at: &mut Position) {
         let Some(row) = self.order.get(nth) else { return };

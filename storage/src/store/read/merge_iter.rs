@@ -5,13 +5,12 @@
 
 use std::cmp::Ordering;
 use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
-use std::hash::Hash;
+use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use spandrel_block::{FormatError, Rebuilder, RowKey, RowRange, TraceTable};
+use spandrel_block::{Deduplicator, FormatError, Rebuilder, RowKey, RowRange, SpanParts, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::api::StoredSpan;
@@ -58,22 +57,12 @@ enum Traces {
 /// The spans of several blocks in one order, duplicates left out.
 pub(crate) struct MergedRows {
     heap: BinaryHeap<Head>,
-    /// Rows already given that have the key of the last one: what duplicates are compared with.
-    group: DedupSet<(Bytes, Bytes, Bytes)>,
-    group_key: Option<RowKey>,
+    known: Deduplicator,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,
     /// Whose deleted spans are compared with no others.
     deletes: Option<Arc<TenantState>>,
 }
 
-/// A set of the rows that share a key. Nearly always that is one row: a few are compared one by one, and hashing begins
-/// where a sender gives one key to thousands of spans.
-pub(crate) struct DedupSet<T> {
-    few: Vec<T>,
-    many: HashSet<T>,
-}
-
-const FEW: usize = 8;
 /// Rows that are put together ahead, at first and at the most: many ask for one, some for all.
 const LEAST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 32;
@@ -94,6 +83,10 @@ impl SpanRow {
     pub(crate) fn into_stored(self) -> StoredSpan {
         let Self { resource, scope, span, failed, .. } = self;
         StoredSpan { resource, scope, span, failed }
+    }
+
+    fn parts(&self) -> SpanParts {
+        SpanParts { resource: self.resource.clone(), scope: self.scope.clone(), span: self.span.clone() }
     }
 }
 
@@ -246,8 +239,8 @@ impl MergedRows {
     /// Merges the rows of several blocks.
     pub(crate) fn new(parts: impl IntoIterator<Item = BlockRows>) -> Self {
         let heap = BinaryHeap::new();
-        let (group, failed) = (DedupSet::default(), Vec::new());
-        let mut merged = Self { heap, group, group_key: None, failed, deletes: None };
+        let (known, failed) = (Deduplicator::default(), Vec::new());
+        let mut merged = Self { heap, known, failed, deletes: None };
         for rest in parts {
             merged.refill(rest);
         }
@@ -298,49 +291,11 @@ impl Iterator for MergedRows {
             if deletes.is_some_and(|state| state.deleted.contains(row.key.trace(), row.sequence)) {
                 return Some(row);
             }
-            let has_group = self.group_key == Some(row.key);
-            if !has_group && self.heap.peek().is_none_or(|next| next.row.key != row.key) {
-                return Some(row);
-            }
-            if !has_group {
-                self.group.clear();
-                self.group_key = Some(row.key);
-            }
-            if self.group.insert((row.span.clone(), row.resource.clone(), row.scope.clone())) {
+            let next = self.heap.peek().map(|next| next.row.key);
+            if self.known.is_first(row.key, next, || Some(row.parts())) {
                 return Some(row);
             }
         }
-    }
-}
-
-// === impl DedupSet ===
-
-impl<T: Eq + Hash> DedupSet<T> {
-    /// Whether this is the first of its kind.
-    pub(crate) fn insert(&mut self, item: T) -> bool {
-        if self.many.is_empty() && self.few.len() < FEW {
-            let is_new = !self.few.contains(&item);
-            if is_new {
-                self.few.push(item);
-            }
-            return is_new;
-        }
-        self.many.extend(self.few.drain(..));
-        self.many.insert(item)
-    }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.few.clear();
-        if !self.many.is_empty() {
-            self.many = HashSet::new();
-        }
-    }
-}
-
-impl<T> Default for DedupSet<T> {
-    fn default() -> Self {
-        Self { few: Vec::new(), many: HashSet::new() }
     }
 }
 

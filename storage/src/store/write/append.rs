@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spandrel_block::{BlockKey, BlockWriter, FinishedBlock, RowKey, WriteError};
+use spandrel_block::{BlockKey, BlockWriter, Deduplicator, FinishedBlock, RowKey, SpanParts, WriteError};
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{Decoded, SpanKey};
 
@@ -13,7 +13,6 @@ use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::config::Clock;
 use crate::store::core::tenant::TenantState;
-use crate::store::read::merge_iter::DedupSet;
 
 /// Appends the spans of several requests. They are durable, and can be found, when this returns.
 pub(crate) fn append(core: &Core, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
@@ -100,10 +99,9 @@ fn fresh_block(
     let mut resources: Vec<Vec<Option<u32>>> =
         requests.iter().map(|r| vec![None; r.resources.len()]).collect();
     let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
-    // Rows already written that have the key of the current one: what duplicates are compared with.
-    let mut group: DedupSet<(u32, u32, &[u8])> = DedupSet::default();
-    let mut group_key = None;
-    for (key, request, at) in order {
+    let mut known = Deduplicator::default();
+    let mut order = order.into_iter().peekable();
+    while let Some((key, request, at)) = order.next() {
         let decoded = &requests[request as usize];
         let span = &decoded.spans[at as usize];
         let resource = match &mut resources[request as usize][span.resource as usize] {
@@ -114,14 +112,14 @@ fn fresh_block(
             Some(known) => *known,
             slot => *slot.insert(writer.scope(&decoded.scopes[span.scope as usize])),
         };
-        if group_key != Some(key) {
-            group.clear();
-            group_key = Some(key);
-        }
-        let row = (resource, scope, &decoded.body[span.at.clone()]);
-        if group.insert(row) {
+        let parts = || SpanParts {
+            resource: decoded.resources[span.resource as usize].clone(),
+            scope: decoded.scopes[span.scope as usize].clone(),
+            span: decoded.body.slice(span.at.clone()),
+        };
+        if known.is_first(key, order.peek().map(|(next, ..)| *next), || Some(parts())) {
             let key = SpanKey { trace_id: span.trace_id, start: span.start.0, span_id: span.span_id };
-            writer.push_known(resource, scope, key, row.2, sequence)?;
+            writer.push_known(resource, scope, key, &decoded.body[span.at.clone()], sequence)?;
         }
     }
     writer.finish(0, clock.now()).map(Some)

@@ -130,15 +130,10 @@ impl<'s> ColumnSummary<'s> {
     /// The summary; `None` where a span may be there twice, or where there is none.
     pub(crate) fn finish(mut self) -> Result<Option<TraceSummary>, BlockError> {
         self.rows.sort_by_key(|row| (row.start, row.span_id));
-        if self.parts.len() > 1 {
-            // A block holds each span once.
-            let is_copy = |pair: &[Row]| {
-                (pair[0].start, pair[0].span_id) == (pair[1].start, pair[1].span_id)
-                    && pair[0].part != pair[1].part
-            };
-            if self.rows.windows(2).any(is_copy) {
-                return Ok(None);
-            }
+        // Within a block each span stands once, unless an earlier program wrote it, which compared bytes.
+        let is_copy = |pair: &[Row]| (pair[0].start, pair[0].span_id) == (pair[1].start, pair[1].span_id);
+        if self.rows.windows(2).any(is_copy) {
+            return Ok(None);
         }
         let Some(root) = self.root() else { return Ok(None) };
         let root = &self.rows[root];

@@ -5,13 +5,11 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use spandrel_block::{BlockWriter, CopyError, FormatError, PageRows, RowKey, TraceTable};
+use spandrel_block::{BlockWriter, CopyError, Deduplicator, FormatError, PageRows, RowKey, TraceTable};
 
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::core::deleted_traces::DeletedTraces;
 use crate::store::core::tenant::TenantState;
-use crate::store::read::merge_iter::DedupSet;
 
 /// A block that is being merged, at its next row.
 struct Input {
@@ -31,13 +29,12 @@ pub(super) struct Inputs {
     pub(super) damaged: Vec<(Arc<BlockEntry>, BlockError)>,
 }
 
-/// Tells spans that were there before, by everything that they consist of.
+/// Tells which spans came before (`docs/semantics.md#equality`).
 pub(super) struct Duplicates<'s> {
     /// Spans that a deletion takes are compared with no others: a copy that has arrived after the deletion was
     /// accepted is new, and stays.
     deleted: Option<&'s DeletedTraces>,
-    seen: DedupSet<(Bytes, Bytes, Bytes)>,
-    key: Option<RowKey>,
+    known: Deduplicator,
 }
 
 // === impl Inputs ===
@@ -69,9 +66,11 @@ impl Inputs {
         self.heap.peek().map_or(0, |Reverse((_, sequence, _))| *sequence)
     }
 
-    /// Whether another input is at a row with the smallest key, too: then it is a child of the heap's top.
-    fn has_tie(&self, key: RowKey) -> bool {
-        self.heap.as_slice().iter().skip(1).take(2).any(|Reverse((other, ..))| *other == key)
+    /// Whether another row has the smallest key, too: the row of another input, which is a child of the heap's top
+    /// then, or the next row of the same input.
+    fn has_tie(&self, key: RowKey, at: usize) -> bool {
+        let mut others = self.heap.as_slice().iter().skip(1).take(2);
+        others.any(|Reverse((other, ..))| *other == key) || self.inputs[at].rows.key_behind() == Some(key)
     }
 
     /// Goes on to the next row of the input with the smallest key; copies the row if it is told where to.
@@ -169,8 +168,7 @@ impl<'s> Duplicates<'s> {
     pub(super) fn new(state: &'s TenantState) -> Self {
         Self {
             deleted: Some(&state.deleted).filter(|deleted| !deleted.is_empty()),
-            seen: DedupSet::default(),
-            key: None,
+            known: Deduplicator::default(),
         }
     }
 
@@ -180,15 +178,8 @@ impl<'s> Duplicates<'s> {
         if self.deleted.is_some_and(|deleted| deleted.contains(key.trace(), inputs.sequence())) {
             return true;
         }
-        let again = self.key == Some(key);
-        if !again && !inputs.has_tie(key) {
-            return true;
-        }
-        if !again {
-            self.seen.clear();
-            self.key = Some(key);
-        }
+        let next = inputs.has_tie(key, at).then_some(key);
         // A row that cannot be read is noticed, and reported, when it is copied.
-        inputs.inputs[at].rows.peek().map_or(true, |row| self.seen.insert(row))
+        self.known.is_first(key, next, || inputs.inputs[at].rows.peek().ok())
     }
 }
