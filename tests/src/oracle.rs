@@ -99,39 +99,75 @@ pub fn matches(predicate: &Predicate, sent: &Sent) -> bool {
         Predicate::And(parts) => parts.iter().all(|part| matches(part, sent)),
         Predicate::Or(parts) => parts.iter().any(|part| matches(part, sent)),
         Predicate::Compare(field, comparison) => {
-            literals(field, sent).into_iter().flatten().any(|literal| holds(comparison, &literal))
+            found(field, sent).iter().any(|found| found.satisfies(comparison))
         }
-        Predicate::Exists(field) => !literals(field, sent).is_empty(),
-        Predicate::Absent(field) => literals(field, sent).is_empty(),
+        Predicate::Exists(field) => !found(field, sent).is_empty(),
+        Predicate::Absent(field) => found(field, sent).is_empty(),
     }
 }
 
-/// The values that a span has for a field; values that no literal can be compared with are `None`.
-fn literals(field: &Field, sent: &Sent) -> Vec<Option<Literal>> {
+/// What a span has for a field.
+enum Found {
+    One(Literal),
+    /// The elements of an array that a literal can be compared with.
+    Array(Vec<Literal>),
+    /// What no literal can be compared with.
+    Other,
+}
+
+impl Found {
+    fn satisfies(&self, comparison: &Comparison) -> bool {
+        match (self, comparison) {
+            (Self::One(literal), _) => holds(comparison, literal),
+            (Self::Array(elements), Comparison::Ne(unwanted)) => {
+                let unwanted = Comparison::Eq(unwanted.clone());
+                !elements.iter().any(|element| holds(&unwanted, element))
+            }
+            (Self::Array(elements), Comparison::MatchesNot(unwanted)) => {
+                let unwanted = Comparison::Matches(unwanted.clone());
+                !elements.iter().any(|element| holds(&unwanted, element))
+            }
+            (Self::Array(elements), _) => elements.iter().any(|element| holds(comparison, element)),
+            (Self::Other, _) => false,
+        }
+    }
+}
+
+fn found(field: &Field, sent: &Sent) -> Vec<Found> {
     match field {
-        Field::Name => vec![Some(Literal::String(sent.span.name.clone()))],
-        Field::Duration => vec![Some(Literal::Int(i64::try_from(sent.duration()).unwrap_or(i64::MAX)))],
-        Field::Status => vec![Some(Literal::Status(status(sent)))],
-        Field::Kind => vec![Some(Literal::Kind(kind(sent)))],
-        Field::Failed => vec![Some(Literal::Bool(failed(sent)))],
+        Field::Name => vec![Found::One(Literal::String(sent.span.name.clone()))],
+        Field::Duration => vec![Found::One(Literal::Int(i64::try_from(sent.duration()).unwrap_or(i64::MAX)))],
+        Field::Status => vec![Found::One(Literal::Status(status(sent)))],
+        Field::Kind => vec![Found::One(Literal::Kind(kind(sent)))],
+        Field::Failed => vec![Found::One(Literal::Bool(failed(sent)))],
         Field::Attribute(scope, key) => {
             let mut found = Vec::new();
             if *scope != AttributeScope::Resource {
-                found.extend(sent.span.attributes.iter().filter(|a| a.key == *key).map(literal));
+                found.extend(sent.span.attributes.iter().filter(|a| a.key == *key).map(found_in));
             }
             if *scope != AttributeScope::Span && key == "service.name" {
-                found.push(Some(Literal::String(service(sent).to_owned())));
+                found.push(Found::One(Literal::String(service(sent).to_owned())));
             } else if *scope != AttributeScope::Span {
                 let attributes = sent.resource.resource.iter().flat_map(|resource| &resource.attributes);
-                found.extend(attributes.filter(|a| a.key == *key).map(literal));
+                found.extend(attributes.filter(|a| a.key == *key).map(found_in));
             }
             found
         }
     }
 }
 
-fn literal(attribute: &KeyValue) -> Option<Literal> {
-    match value(attribute)? {
+fn found_in(attribute: &KeyValue) -> Found {
+    match value(attribute) {
+        Some(Value::ArrayValue(array)) => {
+            let elements = array.values.iter().filter_map(|element| element.value.as_ref());
+            Found::Array(elements.filter_map(literal).collect())
+        }
+        one => one.and_then(literal).map_or(Found::Other, Found::One),
+    }
+}
+
+fn literal(value: &Value) -> Option<Literal> {
+    match value {
         Value::StringValue(text) => Some(Literal::String(text.clone())),
         Value::BoolValue(flag) => Some(Literal::Bool(*flag)),
         Value::IntValue(int) => Some(Literal::Int(*int)),

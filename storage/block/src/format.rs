@@ -4,6 +4,7 @@
 //! header   magic "SPANBLK1" (8)                        all integers little endian
 //!          version (2) = 5, flags (2), sections (4)
 //!            flag 1: bare, without what follows from the columns
+//!            flag 2: filters, where there are some, have the elements of arrays
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
 //!            kind (2), codec (2): 0 as is, 1 zstd
@@ -44,7 +45,8 @@
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
 //! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and a bare block is one
 //! without those four sections: the flag was not there. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows
-//! of all pages by start and span ID. They are read as they are.
+//! of all pages by start and span ID. They are read as they are. Flag 2 came with 5 and is not in all of its blocks: it
+//! changes nothing for those who read filters without it.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -100,6 +102,7 @@ pub enum FormatError {
 pub struct Header {
     version: u16,
     is_bare: bool,
+    filters_have_elements: bool,
     /// By kind and first row.
     sections: Vec<Section>,
 }
@@ -130,6 +133,7 @@ const FLAGGED: u16 = 3;
 /// The first one whose sealed blocks have traces in the order of their trees.
 const IN_TREES: u16 = 5;
 const BARE: u16 = 1;
+const ELEMENTS: u16 = 2;
 const MAGIC: &[u8; 8] = b"SPANBLK1";
 const FIXED_HEADER: usize = 24;
 const ENTRY: usize = 32;
@@ -162,7 +166,8 @@ impl Header {
         // Kinds that later writers of the same format may add are passed over.
         let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
         sections.sort_by_key(|section| (section.kind, section.first_row));
-        let mut header = Self { version, is_bare: flags & BARE != 0, sections };
+        let (is_bare, filters_have_elements) = (flags & BARE != 0, flags & ELEMENTS != 0);
+        let mut header = Self { version, is_bare, filters_have_elements, sections };
         match version {
             FLAGGED.. => {}
             COLUMNAR => header.is_bare = header.has_none_derived(),
@@ -189,6 +194,11 @@ impl Header {
     /// Whether the sections that follow from the others were left out, as fresh blocks may.
     pub fn is_bare(&self) -> bool {
         self.is_bare
+    }
+
+    /// Whether filters have the elements of arrays: those of earlier programs do not.
+    pub fn filters_have_elements(&self) -> bool {
+        self.filters_have_elements
     }
 
     /// Whether the rows of a trace in a page may be in the order of their tree.
@@ -376,7 +386,7 @@ impl Assembler {
         let mut out = Vec::with_capacity(header + self.body.len());
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let flags = if is_bare { BARE } else { 0 };
+        let flags = if is_bare { BARE | ELEMENTS } else { ELEMENTS };
         out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&(self.count as u32).to_le_bytes());
         out.extend_from_slice(&header_checksum(FORMAT_VERSION, flags, &self.entries).to_le_bytes());

@@ -1,6 +1,6 @@
 //! Tokens: what attributes are hashed to, so that a filter can tell which blocks may hold them.
 //!
-//! An attribute gives two tokens, one for its key and one for key and value. Numbers are brought to
+//! An attribute gives a token for its key and one for key and value, an array one for key and each element. Numbers are brought to
 //! one form first, because a query compares numbers whatever their type. The hash is a part of the
 //! stored format: it must not change within a format version.
 
@@ -72,8 +72,17 @@ impl Token {
         Self(mix(self.0 ^ 3, u64::from(value)))
     }
 
-    /// The token of this key with a value; `None` for values that are not compared.
-    pub fn with_value(self, value: AnyValue<'_>) -> Option<Self> {
+    /// The tokens of this key with a value: none of a value that is not compared, one for each element of an array.
+    pub fn with_value(self, value: AnyValue<'_>) -> impl Iterator<Item = Self> {
+        let (one, elements) = match value {
+            AnyValue::Array(message) => (None, message),
+            one => (Some(one), &[][..]),
+        };
+        let elements = AnyValue::array_items(elements).map_while(Result::ok);
+        one.into_iter().chain(elements).filter_map(move |value| self.with_scalar(value))
+    }
+
+    fn with_scalar(self, value: AnyValue<'_>) -> Option<Self> {
         match value {
             AnyValue::String(text) => Some(self.with_string(text)),
             AnyValue::Bool(flag) => Some(self.with_bool(flag)),
@@ -96,15 +105,28 @@ mod tests {
     #[test]
     fn numbers_have_one_form() {
         let key = Token::of_key("n");
-        assert_eq!(key.with_value(AnyValue::Int(3)), key.with_value(AnyValue::Double(3.0)));
-        assert_ne!(key.with_value(AnyValue::Int(3)), key.with_value(AnyValue::Double(3.5)));
-        assert_ne!(key.with_value(AnyValue::Int(1)), key.with_value(AnyValue::Bool(true)));
+        assert_eq!(key.with_scalar(AnyValue::Int(3)), key.with_scalar(AnyValue::Double(3.0)));
+        assert_ne!(key.with_scalar(AnyValue::Int(3)), key.with_scalar(AnyValue::Double(3.5)));
+        assert_ne!(key.with_scalar(AnyValue::Int(1)), key.with_scalar(AnyValue::Bool(true)));
         assert_eq!(Number::of_double(f64::INFINITY), Number::Double(f64::INFINITY));
         assert_eq!(Number::of_double(-9_223_372_036_854_775_808.0), Number::Int(i64::MIN));
         assert_eq!(
             Number::of_double(9_223_372_036_854_775_808.0),
             Number::Double(9_223_372_036_854_775_808.0)
         );
+    }
+
+    #[test]
+    fn an_array_has_the_tokens_of_its_elements() {
+        let key = Token::of_key("tags");
+        let tokens = |value| key.with_value(value).collect::<Vec<_>>();
+        // A text, a number, nothing, an array of a text.
+        let array = [10, 3, 10, 1, b'a', 10, 2, 24, 7, 10, 0, 10, 7, 42, 5, 10, 3, 10, 1, b'b'];
+        let elements = [key.with_string("a"), key.with_number(Number::Int(7))];
+        assert_eq!(tokens(AnyValue::Array(&array)), elements);
+        assert_eq!(tokens(AnyValue::String("a")), elements[..1]);
+        assert_eq!(tokens(AnyValue::Array(&[])), []);
+        assert_eq!(tokens(AnyValue::Array(&[10, 9])), [], "damaged");
     }
 
     #[test]

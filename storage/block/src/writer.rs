@@ -460,7 +460,7 @@ fn resource_tokens(dictionary: &Dictionary) -> Result<Vec<Token>, WireError> {
             let attribute = attribute?;
             let key = Token::of_key(attribute.key);
             tokens.push(key);
-            tokens.extend(attribute.value.and_then(|value| key.with_value(value)));
+            tokens.extend(attribute.value.into_iter().flat_map(|value| key.with_value(value)));
         }
     }
     Ok(tokens)

@@ -349,7 +349,7 @@ proptest! {
             for attribute in SpanView::parse(span).unwrap().attributes() {
                 let attribute = attribute.unwrap();
                 let key = Token::of_key(attribute.key);
-                for token in attribute.value.and_then(|value| key.with_value(value)).into_iter().chain([key]) {
+                for token in attribute.value.into_iter().flat_map(|value| key.with_value(value)).chain([key]) {
                     prop_assert!(fresh.page_may_have(0, token), "fresh: {attribute:?}");
                     prop_assert!(whole.page_may_have(0, token), "merged: {attribute:?}");
                 }

@@ -18,10 +18,22 @@ use bytes::Bytes;
 use spandrel_block::record::{self, RecordError};
 use spandrel_block::{CatalogRow, FORMAT_VERSION, FormatError, Header, verify};
 
-/// Since format 2 also a block as it is written in haste, since 3 one whose filters have several parts.
-const VERSIONS: [&str; 12] = [
-    "v1", "v2", "v2-fresh", "v3", "v3-fresh", "v3-parts", "v4", "v4-fresh", "v4-parts", "v5", "v5-fresh",
+/// Since format 2 also a block as it is written in haste, since 3 one whose filters have several parts, of 5 also
+/// one whose filters have the elements of arrays.
+const VERSIONS: [&str; 13] = [
+    "v1",
+    "v2",
+    "v2-fresh",
+    "v3",
+    "v3-fresh",
+    "v3-parts",
+    "v4",
+    "v4-fresh",
+    "v4-parts",
+    "v5",
+    "v5-fresh",
     "v5-parts",
+    "v5-elements",
 ];
 /// Each byte of these is changed; of the others one in some.
 const SMALL: [&str; 8] = ["v2", "v2-fresh", "v3", "v3-fresh", "v4", "v4-fresh", "v5", "v5-fresh"];
@@ -42,7 +54,7 @@ fn what_would_be_written_today() {
     }
     std::fs::create_dir_all(folder()).unwrap();
     for (version, block) in [
-        ("v5", columnar::write()),
+        ("v5-elements", columnar::write()),
         ("v5-fresh", columnar::write_fresh()),
         ("v5-parts", columnar::write_parts()),
     ] {

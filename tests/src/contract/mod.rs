@@ -44,6 +44,7 @@ macro_rules! contract_suite {
             ],
             search: [
                 predicates_find_what_they_say,
+                arrays_are_found_by_their_elements,
                 ranges_are_half_open,
                 orders_hold_over_all_blocks,
                 equal_spans_count_once_in_every_order,

@@ -1,6 +1,7 @@
 //! What a search finds, in which order, and what it says of it: held against the oracle.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValueList};
 use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
@@ -10,7 +11,7 @@ use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, 
 use super::Open;
 use crate::harness::{Harness, plan};
 use crate::oracle;
-use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text, trace_id};
+use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, attribute, sent, text, trace_id};
 
 use AttributeScope::{Any, Resource, Span};
 use Comparison::{Eq, Ge, Gt, Le, Lt, Matches, MatchesNot, Ne};
@@ -191,6 +192,67 @@ pub fn predicates_find_what_they_say(open: Open) {
             let all = plan(predicate);
             check(harness, &spans, &all);
             check(harness, &spans, &SearchPlan { range: part, ..all });
+        }
+    });
+}
+
+/// By any of their elements, and by `!=` and `!~` where none is what is not wanted: of spans and of resources.
+pub fn arrays_are_found_by_their_elements(open: Open) {
+    let mut harness = open();
+    let array = |elements: Vec<Value>| {
+        let values = elements.into_iter().map(|value| AnyValue { value: Some(value) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let map = Value::KvlistValue(KeyValueList { values: vec![attribute("k", text("blue"))] });
+    let values = [
+        array(vec![text("red"), text("blue")]),
+        array(vec![text("red")]),
+        array(vec![Value::IntValue(3), Value::IntValue(70_000)]),
+        array(vec![Value::DoubleValue(2.5), Value::DoubleValue(f64::NAN)]),
+        array(vec![Value::BoolValue(true), Value::BoolValue(true)]),
+        array(vec![text("blue"), Value::IntValue(3), Value::BoolValue(false)]),
+        array(vec![]),
+        array(vec![array(vec![text("blue"), Value::IntValue(3)]), map]),
+        array(vec![Value::BytesValue(b"blue".to_vec())]),
+        text("blue"),
+        Value::IntValue(3),
+    ];
+    let mut spans = Vec::new();
+    for (n, value) in (1..).zip(values) {
+        let plain = || sent(n, 1).at(n, 1);
+        spans.push(plain().with("tags", value.clone()));
+        spans.push(Sent { span: sent(100 + n, 1).span, ..plain().on_resource("tags", value) });
+    }
+    // One attribute for each, and none.
+    spans.push(sent(201, 1).with("tags", array(vec![text("red")])).with("tags", text("blue")));
+    spans.push(sent(202, 1));
+    spans.chunks(5).for_each(|part| harness.append(part));
+    let string = |text: &str| Literal::String(text.to_owned());
+    let regex = |text: &str| Regex::new(text).unwrap();
+    let literals = [
+        string("blue"),
+        string("b"),
+        Literal::Int(3),
+        Literal::Float(2.5),
+        Literal::Int(60_000),
+        Literal::Bool(true),
+        Literal::Bool(false),
+    ];
+    let mut comparisons: Vec<Comparison> = Vec::new();
+    for literal in literals {
+        comparisons.extend([Eq, Ne, Lt, Le, Gt, Ge].map(|of: fn(Literal) -> Comparison| of(literal.clone())));
+    }
+    for pattern in ["^(blue|green)$", "^(.*)$", "^(nothing)$"] {
+        comparisons.extend([Matches(regex(pattern)), MatchesNot(regex(pattern))]);
+    }
+    harness.whatever_happens(|harness| {
+        for scope in [Any, Span, Resource] {
+            let tags = || Field::Attribute(scope, "tags".to_owned());
+            for comparison in &comparisons {
+                check(harness, &spans, &plan(Predicate::Compare(tags(), comparison.clone())));
+            }
+            check(harness, &spans, &plan(Predicate::Exists(tags())));
+            check(harness, &spans, &plan(Predicate::Absent(tags())));
         }
     });
 }
@@ -388,6 +450,8 @@ pub fn blocks_without_the_value_are_passed_over(open: Open) {
     let blocks = 5u64;
     for n in 1..=blocks {
         let span = sent(n, 1).with("size", Value::IntValue(n as i64)).with("user", text(&format!("u{n}")));
+        let tags = vec![AnyValue { value: Some(text(&format!("t{n}"))) }];
+        let span = span.with("tags", Value::ArrayValue(ArrayValue { values: tags }));
         harness.append(&[span.on_resource("host", text("h"))]);
     }
     let compare =
@@ -400,6 +464,8 @@ pub fn blocks_without_the_value_are_passed_over(open: Open) {
         (compare(Span, "size", Literal::Int(5)), 1),
         (compare(Span, "size", Literal::Int(50)), 0),
         (compare(Span, "nothing", string("u2")), 0),
+        (compare(Span, "tags", string("t4")), 1),
+        (compare(Span, "tags", string("none of them")), 0),
         (compare(Resource, "user", string("u2")), 0),
         (compare(Resource, "host", string("h")), blocks),
         (Predicate::Exists(Field::Attribute(Span, "nothing".to_owned())), 0),

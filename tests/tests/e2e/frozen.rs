@@ -72,6 +72,12 @@ fn questions() -> Vec<Question> {
         ("{ .user = \"gone\" }", |sent| is_text(sent, "user", GONE)),
         ("{ .user = \"nobody\" }", |_| false),
         ("{ .items > 40 }", |sent| matches!(value(sent, "items"), Some(Any::IntValue(items)) if *items > 40)),
+        ("{ span.list = \"täxt\" }", |sent| value(sent, "list").is_some()),
+        (
+            "{ .list >= 90 }",
+            |sent| matches!(value(sent, "items"), Some(Any::IntValue(items)) if *items >= 40),
+        ),
+        ("{ .list = \"elsewhere\" }", |_| false),
         ("{ .member = true }", |sent| value(sent, "member") == Some(&Any::BoolValue(true))),
         ("{ name = \"GET /cart/4\" }", |sent| sent.span.name == "GET /cart/4"),
         ("{ name = \"odd\" }", |sent| sent.span.name == "odd"),

@@ -185,7 +185,8 @@ fn old_blocks_answer_everything_and_are_taken_over() {
 /// Blocks of all columnar formats that hold the same are read as they are and answer the same.
 #[test]
 fn columnar_blocks_are_read_as_they_are() {
-    let text = |value: &str| Comparison::Eq(Literal::String(value.to_owned()));
+    let text_literal = |value: &str| Literal::String(value.to_owned());
+    let text = |value: &str| Comparison::Eq(text_literal(value));
     let key = |key: &str| Field::Attribute(AttributeScope::Span, key.to_owned());
     let number = Comparison::Ge(Literal::Int(404));
     let predicates = [
@@ -194,6 +195,13 @@ fn columnar_blocks_are_read_as_they_are() {
         Predicate::Compare(key("text"), text("no such text")),
         Predicate::Compare(key("int"), number),
         Predicate::Exists(key("flag")),
+        Predicate::Compare(key("array"), text("a")),
+        Predicate::Compare(key("array"), Comparison::Gt(Literal::Int(1))),
+        Predicate::Compare(key("array"), Comparison::Ne(text_literal("b"))),
+        Predicate::Exists(key("array")),
+        Predicate::Compare(key("array"), text("b")),
+        Predicate::Compare(key("array"), Comparison::Ne(text_literal("a"))),
+        Predicate::Compare(key("map"), text("a")),
     ];
     let answers = |version: &str, level: u8| {
         let backend = Backend::memory();
@@ -217,9 +225,12 @@ fn columnar_blocks_are_read_as_they_are() {
     };
     let first = answers("v2", 1);
     assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
-    let others =
-        [("v3", 1), ("v4", 1), ("v5", 1), ("v2-fresh", 0), ("v3-fresh", 0), ("v4-fresh", 0), ("v5-fresh", 0)];
-    for (version, level) in others {
+    // Also by elements of arrays, of which the filters of earlier programs know nothing.
+    let found = [true, true, true, true, false, false, false];
+    assert_eq!([5, 6, 7, 8, 9, 10, 11].map(|at| first[at].contains("TraceSummary")), found, "{first:#?}");
+    let fresh = ["v2-fresh", "v3-fresh", "v4-fresh", "v5-fresh"].map(|version| (version, 0));
+    let merged = ["v3", "v4", "v5", "v5-elements"].map(|version| (version, 1));
+    for (version, level) in merged.into_iter().chain(fresh) {
         assert_eq!(answers(version, level), first, "{version}");
     }
 }

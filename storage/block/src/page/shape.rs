@@ -241,6 +241,11 @@ impl Slot {
         self.level == Level::Span && self.form.is_attribute() && same(&self.name, key.as_bytes())
     }
 
+    /// Whether it is an attribute of the span with this key whose values are arrays.
+    pub fn is_array(&self, key: &str) -> bool {
+        self.form == Form::Array && self.is_attribute(key)
+    }
+
     /// What a number of the slot's column stands for.
     pub fn value_of_number(&self, number: u64) -> AnyValue<'_> {
         match self.form {
@@ -255,7 +260,8 @@ impl Slot {
         match self.form {
             Form::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
             Form::Blob => AnyValue::Bytes(text),
-            // Lists are not compared.
+            Form::Array => AnyValue::Array(text),
+            // Key-value lists are not compared.
             _ => AnyValue::Empty,
         }
     }

@@ -1,8 +1,8 @@
 //! Writes pages: gives every column its bytes, and decides which texts the whole block shares.
 
 use rustc_hash::FxHashSet;
-use spandrel_proto::otlp::RawValue;
 use spandrel_proto::otlp::wire::put_varint;
+use spandrel_proto::otlp::{AnyValue, RawValue};
 
 use super::columns::{NO_ROW, PageColumns, SlotColumn};
 use super::ints;
@@ -301,17 +301,14 @@ impl PageEncoder {
         tokens.insert(key.0);
         match slot.form {
             Form::String => {
-                let mut last = NONE;
-                for &text in &column.texts {
-                    let known = &mut self.uses[text as usize];
-                    // Once for each text of the column: those that it lists keep its mark.
-                    if text != last && known.place != NONE {
-                        known.place = NONE;
-                        tokens.insert(key.with_bytes(words.texts.get(text)).0);
-                    }
-                    last = text;
-                }
+                self.each_text(column, |text| {
+                    tokens.insert(key.with_bytes(words.texts.get(text)).0);
+                });
             }
+            Form::Array => self.each_text(column, |text| {
+                let array = AnyValue::Array(words.texts.get(text));
+                tokens.extend(key.with_value(array).map(|token| token.0));
+            }),
             Form::Int => {
                 tokens.extend(column.numbers.iter().map(|n| key.with_number(Number::Int(*n as i64)).0));
             }
@@ -320,6 +317,20 @@ impl PageEncoder {
                 tokens.extend(column.numbers.iter().map(|bits| key.with_number(number(bits)).0));
             }
             _ => {}
+        }
+    }
+
+    /// Visits each text of a column once. The column was written just now, and none since.
+    fn each_text(&mut self, column: &SlotColumn, mut visit: impl FnMut(u32)) {
+        let mut last = NONE;
+        for &text in &column.texts {
+            let known = &mut self.uses[text as usize];
+            // Texts that were not visited yet still have their place in the column.
+            if text != last && known.place != NONE {
+                known.place = NONE;
+                visit(text);
+            }
+            last = text;
         }
     }
 }

@@ -14,8 +14,8 @@ use super::common::{OpenBlock, Pushed};
 use super::{common, fixture};
 
 const START: u64 = 1_700_000_000_000_000_000;
-/// Whole ones.
-const PLAIN: [&str; 4] = ["v2", "v3", "v4", "v5"];
+/// Whole ones; filters of the last one have the elements of arrays.
+const PLAIN: [&str; 5] = ["v2", "v3", "v4", "v5", "v5-elements"];
 /// Such as are written in haste.
 const FRESH: [&str; 4] = ["v2-fresh", "v3-fresh", "v4-fresh", "v5-fresh"];
 const PARTS: [&str; 3] = ["v3-parts", "v4-parts", "v5-parts"];
@@ -390,9 +390,28 @@ fn filters_rollups_and_edges() {
     }
 }
 
+/// Filters of earlier programs know an array by its key alone, and the header says so.
+#[test]
+fn elements_of_arrays_are_in_filters_that_say_so() {
+    let key = Token::of_key("array");
+    let elements = [key.with_string("a"), key.with_number(Number::Int(2))];
+    for version in PLAIN {
+        let open = open(version);
+        let header = Header::parse(&fixture(&format!("block-{version}.bin"))).unwrap();
+        let says_so = version == "v5-elements";
+        assert_eq!(header.filters_have_elements(), says_so);
+        assert!(open.page_knows(0, key));
+        assert_eq!(elements.map(|element| open.page_knows(0, element)), [says_so; 2], "{version}");
+    }
+    let fresh = write_fresh();
+    assert!(Header::parse(&fresh.bytes).unwrap().filters_have_elements());
+    let filter = fresh.filter.unwrap();
+    assert!(elements.iter().all(|element| filter.page_knows(0, *element)));
+}
+
 #[test]
 fn what_is_written_today_reads_the_same() {
-    reads_the_same(&write(), "v5");
+    reads_the_same(&write(), "v5-elements");
     for version in BY_KEY {
         let frozen = fixture(&format!("block-{version}.bin"));
         assert!(

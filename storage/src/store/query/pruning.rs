@@ -33,7 +33,7 @@ pub(crate) enum FilterPredicate {
     /// Nothing.
     Open,
     /// An attribute has to be there that has a token.
-    Token(AttributeScope, Token),
+    Token(AttributeScope, AttributeToken),
     And(Vec<FilterPredicate>),
     Or(Vec<FilterPredicate>),
 }
@@ -62,7 +62,15 @@ pub(crate) struct AttributeTest {
     /// Whether the answer is turned around.
     negated: bool,
     /// What a page with such an attribute has in its filter.
+    token: AttributeToken,
+}
+
+/// What the filters of a block are asked for an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttributeToken {
     token: Token,
+    /// Filters of earlier programs know an array by its key alone: asked of those if they do not have the token.
+    of_arrays: Token,
 }
 
 /// What the columns of a row say, but for attributes.
@@ -95,9 +103,11 @@ impl FilterPredicate {
                 Self::Open
             }
             Predicate::Compare(Field::Attribute(scope, key), comparison) => {
-                Self::Token(*scope, comparison.token(key).unwrap_or_else(|| Token::of_key(key)))
+                Self::Token(*scope, AttributeToken::new(key, Some(comparison)))
             }
-            Predicate::Exists(Field::Attribute(scope, key)) => Self::Token(*scope, Token::of_key(key)),
+            Predicate::Exists(Field::Attribute(scope, key)) => {
+                Self::Token(*scope, AttributeToken::new(key, None))
+            }
             _ => Self::Open,
         }
     }
@@ -126,6 +136,21 @@ impl FilterPredicate {
     }
 }
 
+// === impl AttributeToken ===
+
+impl AttributeToken {
+    fn new(key: &str, comparison: Option<&Comparison>) -> Self {
+        let of_key = Token::of_key(key);
+        let token = comparison.and_then(|comparison| comparison.token(key)).unwrap_or(of_key);
+        Self { token, of_arrays: of_key }
+    }
+
+    /// For a block whose spans have no array of the key.
+    fn without_arrays(self) -> Self {
+        Self { of_arrays: self.token, ..self }
+    }
+}
+
 /// Whether something holds for all, as far as one has to look.
 fn all<T>(parts: &[T], mut holds: impl FnMut(&T) -> Result<bool, BlockError>) -> Result<bool, BlockError> {
     any(parts, |part| holds(part).map(|holds| !holds)).map(|any| !any)
@@ -148,12 +173,24 @@ impl<'r> BlockFilters<'r> {
         Self { reader, entry, parts: RefCell::default() }
     }
 
-    fn resources_may_have(&self, token: Token) -> Result<bool, BlockError> {
-        Ok(self.part(token)?.is_none_or(|part| part.resources_may_have(token)))
+    fn resources_may_have(&self, token: AttributeToken) -> Result<bool, BlockError> {
+        self.may_have(token, FilterPart::resources_may_have)
     }
 
-    fn page_may_have(&self, page: usize, token: Token) -> Result<bool, BlockError> {
-        Ok(self.part(token)?.is_none_or(|part| part.page_may_have(page, token)))
+    fn page_may_have(&self, page: usize, token: AttributeToken) -> Result<bool, BlockError> {
+        self.may_have(token, |part, token| part.page_may_have(page, token))
+    }
+
+    fn may_have(
+        &self,
+        AttributeToken { token, of_arrays }: AttributeToken,
+        has: impl Fn(&FilterPart, Token) -> bool,
+    ) -> Result<bool, BlockError> {
+        let has = |token| Ok(self.part(token)?.is_none_or(|part| has(&part, token)));
+        if has(token)? {
+            return Ok(true);
+        }
+        Ok(token != of_arrays && !self.reader.header(self.entry)?.filters_have_elements() && has(of_arrays)?)
     }
 
     /// A predicate asks for few tokens, and for each of them once a page.
@@ -202,13 +239,9 @@ impl BlockPredicate {
             Predicate::Or(parts) => Self::or(each(parts)?),
             Predicate::Compare(Field::Duration, comparison) => Self::Duration(comparison.clone()),
             Predicate::Compare(Field::Attribute(scope, key), comparison) => {
-                let token = comparison.token(key).unwrap_or_else(|| Token::of_key(key));
-                let test = AttributeTest {
-                    key: key.clone(),
-                    comparison: Some(comparison.clone()),
-                    negated: false,
-                    token,
-                };
+                let token = AttributeToken::new(key, Some(comparison));
+                let comparison = Some(comparison.clone());
+                let test = AttributeTest { key: key.clone(), comparison, negated: false, token };
                 Self::attribute(*scope, test, dictionary)?
             }
             Predicate::Exists(Field::Attribute(scope, key)) => {
@@ -251,7 +284,7 @@ impl BlockPredicate {
     /// An attribute is on the resource, on the span, or on any of the two.
     fn attribute(
         scope: AttributeScope,
-        test: AttributeTest,
+        mut test: AttributeTest,
         dictionary: &Dictionary,
     ) -> Result<Self, WireError> {
         let mut parts = Vec::new();
@@ -269,6 +302,9 @@ impl BlockPredicate {
             parts.push(Self::table(table.collect(), Self::Origin));
         }
         if scope != AttributeScope::Resource {
+            if !dictionary.slots.iter().any(|slot| slot.is_array(&test.key)) {
+                test.token = test.token.without_arrays();
+            }
             parts.push(Self::Attribute(test, 0));
         }
         Ok(if negated { Self::and(parts) } else { Self::or(parts) })
@@ -406,7 +442,7 @@ impl BlockPredicate {
 
 impl AttributeTest {
     fn exists(key: &str, negated: bool) -> Self {
-        Self { key: key.to_owned(), comparison: None, negated, token: Token::of_key(key) }
+        Self { key: key.to_owned(), comparison: None, negated, token: AttributeToken::new(key, None) }
     }
 
     fn holds_for(&self, value: AnyValue<'_>) -> bool {
@@ -434,10 +470,11 @@ impl AttributeTest {
         else {
             return true;
         };
-        // One that was not told apart may lie in any page.
+        // One that was not told apart may lie in any page, and arrays have no bounds.
         self.negated
             || dictionary.slots.iter().enumerate().any(|(number, slot)| {
                 slot.is_irregular()
+                    || slot.is_array(&self.key)
                     || slot.is_attribute(&self.key)
                         && zone
                             .numbers(number as u32, slot)

@@ -115,7 +115,23 @@ impl Comparison {
             AnyValue::Bool(flag) => self.holds_for_bool(flag),
             AnyValue::Int(int) => self.holds_for_number(Number::Int(int)),
             AnyValue::Double(double) => self.holds_for_number(Number::of_double(double)),
-            AnyValue::Array(_) | AnyValue::KeyValues(_) | AnyValue::Bytes(_) | AnyValue::Empty => false,
+            AnyValue::Array(message) => self.holds_for_elements(message),
+            AnyValue::KeyValues(_) | AnyValue::Bytes(_) | AnyValue::Empty => false,
+        }
+    }
+
+    /// It holds for an array if it holds for any element; `!=` and `!~` if no element equals or matches. Arrays in the
+    /// array are not looked into.
+    fn holds_for_elements(&self, message: &[u8]) -> bool {
+        let any = |comparison: &Self| {
+            let elements = AnyValue::array_items(message).map_while(Result::ok);
+            let mut scalars = elements.filter(|element| !matches!(element, AnyValue::Array(_)));
+            scalars.any(|element| comparison.holds_for_value(element))
+        };
+        match self {
+            Self::Ne(literal) => !any(&Self::Eq(literal.clone())),
+            Self::MatchesNot(regex) => !any(&Self::Matches(regex.clone())),
+            _ => any(self),
         }
     }
 
@@ -189,7 +205,7 @@ impl Comparison {
         }
     }
 
-    /// Whether it puts numbers in order: then nothing but a number satisfies it.
+    /// Whether it puts numbers in order: then nothing but a number, or an array with one, satisfies it.
     pub(crate) fn orders_numbers(&self) -> bool {
         let (Self::Lt(literal) | Self::Le(literal) | Self::Gt(literal) | Self::Ge(literal)) = self else {
             return false;
@@ -197,7 +213,7 @@ impl Comparison {
         matches!(literal, Literal::Int(_) | Literal::Float(_))
     }
 
-    /// The token that an attribute has if it equals the literal.
+    /// The token that an attribute has if it, or an element of it, equals the literal.
     pub(crate) fn token(&self, key: &str) -> Option<Token> {
         let key = Token::of_key(key);
         match self {
