@@ -335,7 +335,7 @@ fn difference(row: &CatalogRow, block: &CatalogRow) -> String {
         return format!("it says {} spans, the block has {}", row.meta.spans, block.meta.spans);
     }
     if row.meta != block.meta {
-        return "its zone data is not that of the block".to_owned();
+        return "its zone map is not that of the block".to_owned();
     }
     "the lengths that it gives are not those of the block".to_owned()
 }

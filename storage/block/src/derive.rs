@@ -1,5 +1,5 @@
-//! What follows from the columns of a block: its rollups and its edges, for blocks that were written
-//! without (fresh ones, which are merged before most questions come).
+//! Derives rollups and edges from the columns of a block, for blocks that were written without (fresh ones, which are
+//! merged before most questions come).
 //!
 //! Not for filters: those of a fresh block stay in memory, and a block without them is looked at.
 
@@ -13,10 +13,10 @@ use crate::dictionary::Dictionary;
 use crate::edges::{BlockEdges, EdgeBuilder, EdgeSpan, Exemplar, PeerCandidates, is_peer_key};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
-use crate::page::{Class, Column, CorePage, Form, OpenPage, Rebuilder};
+use crate::page::row::{Row, links_of};
+use crate::page::{Class, Column, CorePage, FieldEncoding, OpenPage, Rebuilder};
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::traces::TraceTable;
-use crate::writer::{Row, links_of};
 
 /// The rollups of a block, from the cores of all its pages.
 pub fn rollups(
@@ -55,7 +55,7 @@ pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, Form
 const TRACES: FormatError = FormatError::Damaged("trace table");
 const VALUES: FormatError = FormatError::Damaged("values of a page");
 
-/// Reads from the columns of a page what edges are made of, row by row from the first.
+/// Reads the parts of edges from the columns of a page, row by row from the first.
 struct Calls<'p> {
     page: &'p OpenPage,
     /// By shape.
@@ -72,7 +72,7 @@ struct Calls<'p> {
 struct CallPlan {
     /// The flags of the span, where the shape says them.
     flags: u32,
-    /// What edges are made of has to be sought in the span itself.
+    /// Whether the parts of an edge have to be read from the span itself.
     opaque: bool,
     /// The slots that matter, in their order.
     slots: Vec<u32>,
@@ -137,11 +137,11 @@ impl CallPlan {
             let slot = &known[number as usize];
             plan.opaque |= slot.is_opaque_call();
             plan.flags = slot.literal_span_flags().unwrap_or(plan.flags);
-            if slot.is_peer() || slot.form == Form::Fixed32 && slot.is_span_flags() {
+            if slot.is_peer() || slot.encoding == FieldEncoding::Fixed32 && slot.is_span_flags() {
                 plan.slots.push(number);
                 let column = &mut columns[number as usize];
                 if column.is_none() {
-                    *column = page.values.decode_column(number, slot.form)?;
+                    *column = page.values.decode_column(number, slot.encoding)?;
                 }
             }
         }
@@ -163,7 +163,7 @@ pub(crate) fn calls_of(span: &[u8]) -> Result<(u32, PeerCandidates<'_>), WireErr
     Ok((view.flags, peers))
 }
 
-/// What edges are made of, given the row, its service, its class and the span's flags as sent.
+/// The parts of an edge, given the row, its service, its class and the span's flags as sent.
 pub(crate) fn edge_span(row: &Row, service: u32, of_class: RowFlags, flags: u32) -> EdgeSpan {
     EdgeSpan {
         id: row.span_id,

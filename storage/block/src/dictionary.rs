@@ -1,7 +1,7 @@
 //! The dictionary of a block: what rows refer to by index.
 //!
 //! Layout, counts, indices and lengths as varints: services (name); operations (service, name);
-//! resources (service, bytes); scopes (bytes); origins (resource, scope); slots (level (1), form (1),
+//! resources (service, bytes); scopes (bytes); pairs of them (resource, scope); slots (level (1), form (1),
 //! field, name); shapes (flags (1), slots, and of each its index); classes (operation, shape).
 
 use bytes::Bytes;
@@ -9,9 +9,9 @@ use spandrel_proto::otlp::wire::put_varint;
 
 use crate::RowFlags;
 use crate::format::{FormatError, take_varint};
+use crate::page::row::Class;
 use crate::page::shape::EVENTS;
-use crate::page::shred::Class;
-use crate::page::{Form, Level, Shape, Slot};
+use crate::page::{FieldEncoding, Level, Shape, Slot};
 
 /// Every resource, scope, service, operation, slot and shape of a block, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Dictionary {
     /// `ScopeSpans` messages without their spans.
     pub scopes: Vec<Bytes>,
     /// Pairs of a resource and a scope: where a row comes from.
-    pub origins: Vec<(u32, u32)>,
+    pub resource_scopes: Vec<(u32, u32)>,
     /// Fields without their values.
     pub slots: Vec<Slot>,
     /// Messages without their values.
@@ -49,9 +49,9 @@ impl Dictionary {
         self.classes[class as usize].operation
     }
 
-    /// The resource and the scope of rows of an origin.
-    pub fn records(&self, origin: u32) -> (&Bytes, &Bytes) {
-        let (resource, scope) = self.origins[origin as usize];
+    /// The resource and the scope of rows that have this pair.
+    pub fn resource_and_scope(&self, resource_scope: u32) -> (&Bytes, &Bytes) {
+        let (resource, scope) = self.resource_scopes[resource_scope as usize];
         (&self.resources[resource as usize], &self.scopes[scope as usize])
     }
 
@@ -73,7 +73,7 @@ impl Dictionary {
     pub(crate) fn nested(&self, counts: &[u64]) -> [u64; 2] {
         let mut nested = [0, 0];
         for (slot, count) in self.slots.iter().zip(counts) {
-            if slot.form == Form::Nested && slot.level == Level::Span {
+            if slot.encoding == FieldEncoding::Nested && slot.level == Level::Span {
                 nested[usize::from(slot.field != EVENTS)] += count;
             }
         }
@@ -97,14 +97,14 @@ impl Dictionary {
         }
         count(&mut out, self.scopes.len());
         self.scopes.iter().for_each(|scope| put_slice(&mut out, scope));
-        count(&mut out, self.origins.len());
-        for (resource, scope) in &self.origins {
+        count(&mut out, self.resource_scopes.len());
+        for (resource, scope) in &self.resource_scopes {
             put_varint(&mut out, u64::from(*resource));
             put_varint(&mut out, u64::from(*scope));
         }
         count(&mut out, self.slots.len());
         for slot in &self.slots {
-            out.extend_from_slice(&[slot.level as u8, slot.form as u8]);
+            out.extend_from_slice(&[slot.level as u8, slot.encoding as u8]);
             put_varint(&mut out, u64::from(slot.field));
             put_slice(&mut out, &slot.name);
         }
@@ -141,11 +141,11 @@ impl Dictionary {
             resources,
             resource_services,
             scopes: take_list(bytes, |bytes| take_slice(bytes).map(record))?,
-            origins: take_list(bytes, |bytes| Some((take_index(bytes)?, take_index(bytes)?)))?,
+            resource_scopes: take_list(bytes, |bytes| Some((take_index(bytes)?, take_index(bytes)?)))?,
             slots: take_list(bytes, |bytes| {
                 let level = Level::from_raw(take_byte(bytes)?)?;
-                let form = Form::from_raw(take_byte(bytes)?)?;
-                Some(Slot { level, form, field: take_index(bytes)?, name: record(take_slice(bytes)?) })
+                let encoding = FieldEncoding::from_raw(take_byte(bytes)?)?;
+                Some(Slot { level, encoding, field: take_index(bytes)?, name: record(take_slice(bytes)?) })
             })?,
             shapes: take_list(bytes, |bytes| {
                 Some(Shape { flags: take_byte(bytes)?, slots: take_list(bytes, take_index)? })
@@ -162,7 +162,7 @@ impl Dictionary {
         let below = |index: &u32, count: usize| (*index as usize) < count;
         self.operations.iter().all(|(service, _)| below(service, self.services.len()))
             && self.resource_services.iter().all(|service| below(service, self.services.len()))
-            && self.origins.iter().all(|(resource, scope)| {
+            && self.resource_scopes.iter().all(|(resource, scope)| {
                 below(resource, self.resources.len()) && below(scope, self.scopes.len())
             })
             && self.shapes.iter().all(|shape| shape.slots.iter().all(|slot| below(slot, self.slots.len())))
@@ -229,8 +229,8 @@ mod tests {
             resources: vec![Bytes::from_static(b"r"), Bytes::new()],
             resource_services: vec![1, 0],
             scopes: vec![Bytes::from_static(b"s")],
-            origins: vec![(1, 0)],
-            slots: vec![Slot { level: Level::Span, form: Form::String, field: 9, name }],
+            resource_scopes: vec![(1, 0)],
+            slots: vec![Slot { level: Level::Span, encoding: FieldEncoding::String, field: 9, name }],
             shapes: vec![Shape { flags: 2, slots: vec![0, 0] }],
             classes: vec![Class { operation: 0, shape: 0 }],
         }
@@ -250,7 +250,7 @@ mod tests {
     fn an_index_behind_the_end_is_damage() {
         let damaged = [
             Dictionary { resource_services: vec![2, 0], ..small() },
-            Dictionary { origins: vec![(0, 1)], ..small() },
+            Dictionary { resource_scopes: vec![(0, 1)], ..small() },
             Dictionary { shapes: vec![Shape { flags: 0, slots: vec![1] }], ..small() },
             Dictionary { classes: vec![Class { operation: 0, shape: 1 }], ..small() },
         ];

@@ -1,4 +1,4 @@
-//! A filter over tokens: says "not here" for certain, or "perhaps".
+//! Bloom filters over tokens: they say "not here" for certain, or "perhaps".
 //!
 //! A split block Bloom filter: a token sets one bit in each of the eight 32-bit words of one 256-bit
 //! bucket, so that a question touches one cache line.
@@ -11,20 +11,19 @@ use crate::token::Token;
 
 /// Built over the distinct tokens of a block. Read in place: a question looks at one bucket of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenFilter {
+pub struct BloomFilter {
     /// Whole buckets, at least one.
     bytes: Bytes,
 }
 
-/// A part of the filters of a block: those tokens whose hash begins with the number of the part, of its
-/// resources, of all spans, and of the spans of each page. What says that attributes could not be told
-/// apart is in every part.
+/// One part of the Bloom filters of a block: filters of its resources, of all its spans, and of the spans of each page,
+/// over the tokens whose hash begins with the number of the part. [`Token::IRREGULAR`] is in every part.
 ///
-/// That of all spans is the sharp one: with pages by the thousand, filters of pages alone would let some
-/// through for a value that is nowhere. Those of pages, asked only if it says "perhaps", are coarse.
+/// The filter of all spans is the sharp one: with thousands of pages, their filters alone would let some pages
+/// through for a value that the block does not have. Those of pages, asked only after it, are coarse.
 ///
-/// Whoever asks for a token reads one part, a small share of the whole. How many parts there are, a power
-/// of two, follows from how much there is.
+/// A question for a token reads one part, a small share of the whole. The number of parts is a power of two that
+/// grows with the tokens.
 ///
 /// Layout: for the resources, for all spans (not in format 2), and for each page, the length (4, little
 /// endian) and the filter. Within part n of 2^k, tokens are rotated left by k bits.
@@ -33,11 +32,11 @@ pub struct FilterPart {
     /// k of 2^k parts.
     bits: u32,
     /// Over the tokens of all resources.
-    resources: TokenFilter,
+    resources: BloomFilter,
     /// Over the tokens of all span attributes.
-    spans: Option<TokenFilter>,
+    spans: Option<BloomFilter>,
     /// Over those of each page.
-    pages: Vec<TokenFilter>,
+    pages: Vec<BloomFilter>,
 }
 
 /// The tokens of a block, to be made into filters.
@@ -61,9 +60,9 @@ const LEAST_PART: usize = 8 << 10;
 const SALT: [u32; 8] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
 
-// === impl TokenFilter ===
+// === impl BloomFilter ===
 
-impl TokenFilter {
+impl BloomFilter {
     /// A filter that knows these tokens and takes so many bits for each.
     fn new(bits: usize, tokens: &[Token]) -> Self {
         let mut buckets = vec![[0u32; 8]; (tokens.len() * bits).div_ceil(BUCKET_BYTES * 8).max(1)];
@@ -145,7 +144,7 @@ impl FilterPart {
         while bytes.has_remaining() {
             let length = bytes.try_get_u32_le().ok()? as usize;
             let filter = (length <= bytes.len()).then(|| bytes.split_to(length))?;
-            filters.push(TokenFilter::decode(filter)?);
+            filters.push(BloomFilter::decode(filter)?);
         }
         let mut filters = filters.into_iter();
         let resources = filters.next()?;
@@ -157,7 +156,7 @@ impl FilterPart {
     /// Bytes that it takes.
     pub fn size(&self) -> usize {
         let filters = self.pages.iter().chain(&self.spans).chain([&self.resources]);
-        filters.map(|filter| filter.size() + size_of::<TokenFilter>()).sum()
+        filters.map(|filter| filter.size() + size_of::<BloomFilter>()).sum()
     }
 }
 
@@ -176,8 +175,8 @@ impl FilterBuilder {
 
     /// All of it as one part. Of a block with few pages, those are the sharp ones.
     pub(crate) fn whole(&self, resources: &[Token]) -> FilterPart {
-        let page = |tokens: &Vec<Token>| TokenFilter::new(SHARP, tokens);
-        let resources = TokenFilter::new(SHARP, &distinct(resources.to_vec()));
+        let page = |tokens: &Vec<Token>| BloomFilter::new(SHARP, tokens);
+        let resources = BloomFilter::new(SHARP, &distinct(resources.to_vec()));
         FilterPart { bits: 0, resources, spans: None, pages: self.pages.iter().map(page).collect() }
     }
 
@@ -192,9 +191,9 @@ impl FilterBuilder {
         let part = |number: usize| {
             let spans = distinct(pages.iter().flat_map(|page| page[number].iter().copied()).collect());
             let mut out = Vec::new();
-            put(&mut out, &TokenFilter::new(SHARP, &resources[number]));
-            put(&mut out, &TokenFilter::new(SHARP, &spans));
-            pages.iter().for_each(|page| put(&mut out, &TokenFilter::new(COARSE, &page[number])));
+            put(&mut out, &BloomFilter::new(SHARP, &resources[number]));
+            put(&mut out, &BloomFilter::new(SHARP, &spans));
+            pages.iter().for_each(|page| put(&mut out, &BloomFilter::new(COARSE, &page[number])));
             out
         };
         (0..1 << bits).map(part).collect()
@@ -207,13 +206,12 @@ fn distinct(mut tokens: Vec<Token>) -> Vec<Token> {
     tokens
 }
 
-fn put(out: &mut Vec<u8>, filter: &TokenFilter) {
+fn put(out: &mut Vec<u8>, filter: &BloomFilter) {
     out.extend_from_slice(&(filter.size() as u32).to_le_bytes());
     out.extend_from_slice(filter.encode());
 }
 
-/// The tokens of each of 2^`bits` parts, rotated. All of them have what says that a page could not tell
-/// attributes apart.
+/// The tokens of each of 2^`bits` parts, rotated. [`Token::IRREGULAR`] goes into all of them.
 fn split(tokens: &[Token], bits: u32) -> Vec<Vec<Token>> {
     let mut parts: Vec<Vec<Token>> = vec![Vec::new(); 1 << bits];
     for token in tokens {
@@ -247,7 +245,7 @@ mod tests {
     fn knows_what_it_was_given_and_little_else() {
         for (bits, most) in [(SHARP, 1_500), (COARSE, 5_000)] {
             let known: Vec<Token> = tokens(0, 10_000).collect();
-            let filter = TokenFilter::decode(TokenFilter::new(bits, &known).bytes).unwrap();
+            let filter = BloomFilter::decode(BloomFilter::new(bits, &known).bytes).unwrap();
             assert!(known.iter().all(|token| filter.may_contain(*token)));
             let wrong = tokens(10_000, 110_000).filter(|token| filter.may_contain(*token)).count();
             assert!(wrong < most, "{wrong} of 100,000 absent tokens were not told apart");
@@ -256,9 +254,9 @@ mod tests {
 
     #[test]
     fn empty_and_damaged() {
-        assert!(!TokenFilter::new(SHARP, &[]).may_contain(Token(7)));
-        assert_eq!(TokenFilter::decode(Bytes::new()), None);
-        assert_eq!(TokenFilter::decode(Bytes::from_static(&[0; 33])), None);
+        assert!(!BloomFilter::new(SHARP, &[]).may_contain(Token(7)));
+        assert_eq!(BloomFilter::decode(Bytes::new()), None);
+        assert_eq!(BloomFilter::decode(Bytes::from_static(&[0; 33])), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Small facts of a span in one byte, and the duration that people see.
+//! Kind, status, failure and parenthood of a span in one byte, and its duration as shown.
 
 use spandrel_proto::otlp::{SpanKind, SpanView, StatusCode};
 
 use crate::semantics;
 
-/// Small facts of a span in one byte: kind (bits 0 to 2), status (3 and 4), failed (5), has a parent (6).
+/// Flags of a span in one byte: kind (bits 0 to 2), status (3 and 4), failed (5), has a parent (6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowFlags(pub u8);
 

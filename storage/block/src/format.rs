@@ -3,7 +3,7 @@
 //! ```text
 //! header   magic "SPANBLK1" (8)                        all integers little endian
 //!          version (2) = 5, flags (2), sections (4)
-//!            flag 1: bare, without what follows from the columns
+//!            flag 1: without derived sections, those that follow from the columns
 //!            flag 2: filters, where there are some, have the elements of arrays
 //!          xxh3-64 of everything else in the header (8)
 //!          a directory entry (32) for each section:
@@ -17,15 +17,15 @@
 //!
 //! | kind | section | written in |
 //! | --- | --- | --- |
-//! | 1 | zone data, as in the catalog | `meta.rs` |
+//! | 1 | zone map of the block, as in the catalog | `meta.rs` |
 //! | 2 | dictionary: services, operations, resources, scopes, slots, shapes, classes | `dictionary.rs` |
 //! | 3 | traces: sorted IDs with their rows | `traces.rs` |
-//! | 9 | filters over attribute tokens, in 1, 2, 4, 8 or 16 parts | `filter.rs` |
+//! | 9 | Bloom filters over attribute tokens, in 1, 2, 4, 8 or 16 parts | `filter.rs` |
 //! | 10 | rollups | `rollup.rs` |
 //! | 12 | edges between services | `edges/section.rs` |
 //! | 13 | texts that several pages share | `page/write.rs` |
 //! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
-//! | 17 | zone data of pages: bounds on their columns | `zones.rs` |
+//! | 17 | zone maps of pages: bounds on their columns | `zone_map.rs` |
 //!
 //! Every format has this header with this checksum, so that a bit that flipped in the version is known for what it
 //! is, and not taken for a newer format.
@@ -38,20 +38,20 @@
 //! Sections are compressed and checksummed one by one, and the columns within the sections of a page
 //! once more one by one, so that a reader fetches and decodes only what a question needs.
 //!
-//! A fresh block (level 0), which is merged within seconds, is written in haste: its columns are not
-//! compressed, its sections as a whole are, and if it is bare, sections 9, 10, 12 and 17 are missing, all
-//! four. They follow from the others (`derive.rs`).
+//! A fresh block (level 0) is merged within seconds, so it is cheap to write: its sections are compressed as a whole and
+//! not column by column, and the derived sections 9, 10, 12 and 17 are left out, all four. They follow from the
+//! others (`derive.rs`).
 //!
 //! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
-//! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and a bare block is one
-//! without those four sections: the flag was not there. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows
+//! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and flag 1 is missing:
+//! a block is without derived sections if it has none of the four. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows
 //! of all pages by start and span ID. They are read as they are. Flag 2 came with 5 and is not in all of its blocks: it
 //! changes nothing for those who read filters without it.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::page::zstd::{Deflater, inflate_with};
+use crate::page::zstd::{Compressor, decompress_with_dictionary};
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +101,7 @@ pub enum FormatError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     version: u16,
-    is_bare: bool,
+    is_without_derived: bool,
     filters_have_elements: bool,
     /// By kind and first row.
     sections: Vec<Section>,
@@ -132,7 +132,7 @@ const COLUMNAR: u16 = 2;
 const FLAGGED: u16 = 3;
 /// The first one whose sealed blocks have traces in the order of their trees.
 const IN_TREES: u16 = 5;
-const BARE: u16 = 1;
+const WITHOUT_DERIVED: u16 = 1;
 const ELEMENTS: u16 = 2;
 const MAGIC: &[u8; 8] = b"SPANBLK1";
 const FIXED_HEADER: usize = 24;
@@ -166,12 +166,13 @@ impl Header {
         // Kinds that later writers of the same format may add are passed over.
         let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
         sections.sort_by_key(|section| (section.kind, section.first_row));
-        let (is_bare, filters_have_elements) = (flags & BARE != 0, flags & ELEMENTS != 0);
-        let mut header = Self { version, is_bare, filters_have_elements, sections };
+        let (is_without_derived, filters_have_elements) =
+            (flags & WITHOUT_DERIVED != 0, flags & ELEMENTS != 0);
+        let mut header = Self { version, is_without_derived, filters_have_elements, sections };
         match version {
             FLAGGED.. => {}
-            COLUMNAR => header.is_bare = header.has_none_derived(),
-            _ => header.is_bare = false,
+            COLUMNAR => header.is_without_derived = header.has_none_derived(),
+            _ => header.is_without_derived = false,
         }
         Ok(header)
     }
@@ -192,8 +193,8 @@ impl Header {
     }
 
     /// Whether the sections that follow from the others were left out, as fresh blocks may.
-    pub fn is_bare(&self) -> bool {
-        self.is_bare
+    pub fn is_without_derived(&self) -> bool {
+        self.is_without_derived
     }
 
     /// Whether filters have the elements of arrays: those of earlier programs do not.
@@ -203,7 +204,7 @@ impl Header {
 
     /// Whether the rows of a trace in a page may be in the order of their tree.
     pub(crate) fn is_in_trees(&self) -> bool {
-        self.version >= IN_TREES && !self.is_bare
+        self.version >= IN_TREES && !self.is_without_derived
     }
 
     fn has_none_derived(&self) -> bool {
@@ -271,8 +272,8 @@ impl Section {
             (2, Some(first_chunk)) => first_chunk,
             _ => return Err(FormatError::Damaged(self.kind.name())),
         };
-        let inflated = inflate_with(&stored, self.decoded as usize, dictionary);
-        inflated.map(Bytes::from).ok_or(FormatError::Damaged(self.kind.name()))
+        let decompressed = decompress_with_dictionary(&stored, self.decoded as usize, dictionary);
+        decompressed.map(Bytes::from).ok_or(FormatError::Damaged(self.kind.name()))
     }
 
     /// Whether these are the bytes that were stored.
@@ -297,11 +298,11 @@ impl SectionKind {
     /// For messages.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Meta => "zone data",
+            Self::Meta => "zone map",
             Self::Dictionary => "dictionary",
             Self::Traces => "trace table",
             Self::Start | Self::Duration | Self::Flags | Self::Operation | Self::Sequence => "column",
-            Self::Filter => "token filter",
+            Self::Filter => "Bloom filter",
             Self::Rollups => "rollups",
             Self::Body => "body chunk",
             Self::Edges => "edges",
@@ -309,7 +310,7 @@ impl SectionKind {
             Self::Core => "core of a page",
             Self::Ids => "IDs of a page",
             Self::Values => "values of a page",
-            Self::Zones => "zone data of a page",
+            Self::Zones => "zone map of a page",
         }
     }
 }
@@ -339,6 +340,14 @@ pub(crate) struct Assembler {
     count: usize,
 }
 
+/// Which sections a block has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Whole,
+    /// Those that follow from the columns are left out.
+    WithoutDerived,
+}
+
 /// Sections that are smaller compressed are stored so.
 const AS_IS: u16 = 0;
 const ZSTD: u16 = 1;
@@ -349,9 +358,15 @@ impl Assembler {
     }
 
     /// Adds a section, compressed.
-    pub(crate) fn add(&mut self, kind: SectionKind, first_row: u32, bytes: &[u8], deflater: &mut Deflater) {
-        match deflater.deflate(bytes) {
-            Some(deflated) => self.add_stored(kind, ZSTD, first_row, &deflated, bytes.len()),
+    pub(crate) fn add(
+        &mut self,
+        kind: SectionKind,
+        first_row: u32,
+        bytes: &[u8],
+        compressor: &mut Compressor,
+    ) {
+        match compressor.compress(bytes) {
+            Some(compressed) => self.add_stored(kind, ZSTD, first_row, &compressed, bytes.len()),
             None => self.add_as_is(kind, first_row, bytes),
         }
     }
@@ -375,7 +390,7 @@ impl Assembler {
     }
 
     /// The block, and the length of its header.
-    pub(crate) fn finish(mut self, is_bare: bool) -> (Vec<u8>, u32) {
+    pub(crate) fn finish(mut self, contents: Contents) -> (Vec<u8>, u32) {
         let header = FIXED_HEADER + self.entries.len();
         for entry in self.entries.chunks_exact_mut(ENTRY) {
             // Kind, codec and first row take the first eight bytes.
@@ -386,7 +401,10 @@ impl Assembler {
         let mut out = Vec::with_capacity(header + self.body.len());
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        let flags = if is_bare { BARE | ELEMENTS } else { ELEMENTS };
+        let flags = match contents {
+            Contents::Whole => ELEMENTS,
+            Contents::WithoutDerived => ELEMENTS | WITHOUT_DERIVED,
+        };
         out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&(self.count as u32).to_le_bytes());
         out.extend_from_slice(&header_checksum(FORMAT_VERSION, flags, &self.entries).to_le_bytes());

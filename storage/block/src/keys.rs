@@ -128,7 +128,7 @@ impl TraceKey {
         out
     }
 
-    /// The part of a key that all rows of a trace begin with; all of what is no such key.
+    /// The prefix that the keys of all rows of a trace share; the whole key if it is none of those.
     pub fn prefix_of(key: &[u8]) -> &[u8] {
         let end = key.iter().position(|byte| *byte == 0).map(|terminator| terminator + 1 + 16);
         end.and_then(|end| key.get(..end)).unwrap_or(key)

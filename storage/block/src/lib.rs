@@ -18,7 +18,7 @@ mod merge;
 mod meta;
 mod page;
 pub mod record;
-mod records;
+mod resources;
 mod rollup;
 pub mod semantics;
 mod sketch;
@@ -27,20 +27,20 @@ mod traces;
 mod v1;
 mod verify;
 mod writer;
-mod zones;
+mod zone_map;
 
 pub use dictionary::Dictionary;
 pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
 pub use equality::{Deduplicator, SpanParts};
-pub use filter::{FilterPart, TokenFilter};
+pub use filter::{BloomFilter, FilterPart};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
 pub use merge::{CopyError, PageRows, RowKey};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 pub use page::{
-    Class, Column, CorePage, Form, IdsPage, Level, OpenPage, PackedColumn, Rebuilder, Shape, Slot, TextTable,
-    ValueKind, ValuesPage,
+    Class, Column, CorePage, FieldEncoding, IdsPage, Level, OpenPage, PackedColumn, Rebuilder, Shape, Slot,
+    TextTable, ValueKind, ValuesPage,
 };
 pub use rollup::{MINUTE, RollupRow};
 pub use sketch::LatencySketch;
@@ -49,4 +49,4 @@ pub use traces::TraceTable;
 pub use v1::{UpgradeError, upgrade};
 pub use verify::{BlockReport, catalog_row, trace_table, verify};
 pub use writer::{BlockWriter, FinishedBlock, WriteError};
-pub use zones::PageZone;
+pub use zone_map::ZoneMap;

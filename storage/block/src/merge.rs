@@ -1,21 +1,22 @@
 //! Copies rows of blocks into a block in the making, as columns: no span is put together on the way.
 //!
-//! What a row refers to by index (slots, shapes, texts, resources) has other indices in the new block.
-//! They are looked up once for each distinct thing and page, not once for each row.
+//! The indices by which a row refers to slots, shapes, texts and resources differ in the new block. Each is looked up
+//! once for each page, not once for each row.
 
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
 use crate::format::FormatError;
-use crate::page::by_key::ByKey;
-use crate::page::rebuild::Position;
+use crate::page::key_order::KeyOrder;
+use crate::page::rebuild::RowCursor;
+use crate::page::row::Class;
+use crate::page::row::{Row, links_of};
 use crate::page::shape::EVENTS;
-use crate::page::shred::Class;
-use crate::page::{Column, Form, Level, OpenPage, Rebuilder, ValueKind};
-use crate::writer::{BlockWriter, Row, WriteError, links_of};
+use crate::page::{Column, FieldEncoding, Level, OpenPage, Rebuilder, ValueKind};
+use crate::writer::{BlockWriter, WriteError};
 
-/// What rows are sorted by: trace, start, span ID. Big-endian numbers compare faster than bytes.
+/// The sort key of rows: trace, start, span ID. Big-endian numbers compare faster than bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
     trace: u128,
@@ -30,14 +31,14 @@ pub struct PageRows {
     /// The trace of each run of rows.
     traces: Vec<TraceId>,
     run: usize,
-    at: Position,
+    at: RowCursor,
     /// The run in hand, where its rows do not stand by their keys.
-    by_key: Option<ByKey>,
+    key_order: Option<KeyOrder>,
     /// The values of each slot that was asked for.
-    columns: Vec<Loaded>,
-    maps: Maps,
-    /// Those for another block: rows of one page may go into two by turns.
-    other: Maps,
+    columns: Vec<LoadedColumn>,
+    maps: IndexMaps,
+    /// The maps of another block in the making: rows of one page may go into two by turns.
+    other: IndexMaps,
     /// Stands at the row that was looked at last.
     peeker: Option<Rebuilder>,
     /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
@@ -47,21 +48,21 @@ pub struct PageRows {
     peers: Vec<(u32, u32)>,
 }
 
-/// Where things of a page's block are in the block that is being written.
+/// Translates the indices of a page's block into those of the block that is being written.
 #[derive(Debug, Default)]
-struct Maps {
-    /// Which block in the making these are for.
+struct IndexMaps {
+    /// The serial number of the block that is being written.
     writer: u64,
     classes: Vec<u32>,
-    origins: Vec<u32>,
+    resource_scopes: Vec<u32>,
     /// By reference.
     texts: Vec<u32>,
-    plans: Vec<Option<Plan>>,
+    plans: Vec<Option<CopyPlan>>,
 }
 
 /// The values of a slot: numbers, or references to texts.
 #[derive(Debug, Default)]
-struct Loaded {
+struct LoadedColumn {
     loaded: bool,
     numbers: Vec<u64>,
     /// The distinct ones, then each.
@@ -69,26 +70,26 @@ struct Loaded {
     texts: Vec<u32>,
 }
 
-/// What to copy for a message of one shape.
+/// How a message of one shape is copied.
 #[derive(Debug)]
-struct Plan {
+struct CopyPlan {
     shape: u32,
     /// The flags of the span, where the shape says them.
     flags: u32,
-    /// What edges are made of has to be sought in the span itself.
+    /// Whether the parts of an edge have to be read from the span itself.
     opaque: bool,
-    steps: Vec<Step>,
+    steps: Vec<CopyStep>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct CopyStep {
     from: u32,
     to: u32,
-    what: What,
+    what: CopyKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum CopyKind {
     Number,
     /// The span's flags.
     Flags,
@@ -151,14 +152,14 @@ impl PageRows {
         }
         let slots = page.dictionary.slots.len();
         let mut rows = Self {
-            at: Position { taken: vec![0; slots], ..Position::default() },
-            by_key: None,
-            columns: std::iter::repeat_with(Loaded::default).take(slots).collect(),
+            at: RowCursor { taken: vec![0; slots], ..RowCursor::default() },
+            key_order: None,
+            columns: std::iter::repeat_with(LoadedColumn::default).take(slots).collect(),
             page,
             traces,
             run: 0,
-            maps: Maps::default(),
-            other: Maps::default(),
+            maps: IndexMaps::default(),
+            other: IndexMaps::default(),
             peeker: None,
             flags: 0,
             values: 0,
@@ -182,7 +183,7 @@ impl PageRows {
 
     /// The key of the row behind the next one, where both are of one trace and page.
     pub fn key_behind(&self) -> Option<RowKey> {
-        let row = match &self.by_key {
+        let row = match &self.key_order {
             Some(run) => run.row_behind()?,
             None => self.at.row + 1,
         };
@@ -198,16 +199,16 @@ impl PageRows {
     pub fn peek(&mut self) -> Result<SpanParts, FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let row = self.at.row;
-        let first = self.by_key.as_ref().map_or(row, |run| run.rows().start);
+        let first = self.key_order.as_ref().map_or(row, |run| run.rows().start);
         let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(self.page.clone(), first));
-        match &self.by_key {
+        match &self.key_order {
             Some(run) => peeker.seek_by_key(run.rows(), run.at()),
             None => peeker.seek(row),
         }
         let mut out = Vec::new();
         peeker.peek(trace, &mut out)?;
-        let origin = *self.page.core.origin.get(row).ok_or(DAMAGED)?;
-        let (resource, scope) = self.page.dictionary.records(origin);
+        let resource_scope = *self.page.core.resource_scope.get(row).ok_or(DAMAGED)?;
+        let (resource, scope) = self.page.dictionary.resource_and_scope(resource_scope);
         Ok(SpanParts { resource: resource.clone(), scope: scope.clone(), span: out.into() })
     }
 
@@ -219,11 +220,11 @@ impl PageRows {
 
     /// Goes on behind a row that was passed over.
     fn step(&mut self) {
-        if let Some(run) = &mut self.by_key {
+        if let Some(run) = &mut self.key_order {
             if run.advance(&mut self.at) {
                 return;
             }
-            self.by_key = None;
+            self.key_order = None;
         }
         if self.page.core.traces.get(self.run + 1).is_some_and(|begin| *begin as usize <= self.at.row) {
             self.run += 1;
@@ -232,18 +233,18 @@ impl PageRows {
     }
 
     fn begin_run(&mut self) {
-        self.by_key = ByKey::begin(&self.page, self.page.run(self.run), &mut self.at);
+        self.key_order = KeyOrder::begin(&self.page, self.page.run(self.run), &mut self.at);
     }
 
     /// Copies the next row.
     pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
         let (Some((key, _)), row) = (self.key(), self.at.row) else { return Err(DAMAGED.into()) };
         self.prepare(writer);
-        let (class, origin) = (self.page.core.class[row], self.page.core.origin[row]);
-        let texts = writer.words.texts.bytes();
+        let (class, resource_scope) = (self.page.core.class[row], self.page.core.resource_scope[row]);
+        let texts = writer.schema.texts.bytes();
         writer.begin_row(key.trace());
         let shape = self.page.dictionary.classes[class as usize].shape;
-        let &mut Plan { flags, opaque, .. } = self.plan(writer, shape)?;
+        let &mut CopyPlan { flags, opaque, .. } = self.plan(writer, shape)?;
         self.flags = flags;
         // Before its values are behind.
         let span = if opaque { Some(self.peek()?.span) } else { None };
@@ -252,11 +253,11 @@ impl PageRows {
         self.copy_message(writer, shape)?;
         let copied = Row {
             class: self.class(writer, class)?,
-            origin: self.origin(writer, origin)?,
+            resource_scope: self.resource_scope(writer, resource_scope)?,
             ..self.page.row(row)
         };
         match &span {
-            // The shape does not tell enough.
+            // The shape does not say enough of the call.
             Some(span) => {
                 let (flags, peers) = calls_of(span).map_err(WriteError::from)?;
                 let links = links_of(span).map_err(WriteError::from)?;
@@ -264,14 +265,14 @@ impl PageRows {
             }
             None => writer.push_known_edge(&copied, self.flags, &self.peers),
         }
-        let texts = writer.words.texts.bytes() - texts;
+        let texts = writer.schema.texts.bytes() - texts;
         writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * self.values) + texts);
         self.at.row += 1;
         self.step();
         Ok(())
     }
 
-    /// Looks things up anew when the block in the making is neither of the last two.
+    /// Starts new maps when the block that is being written is neither of the last two.
     fn prepare(&mut self, writer: &BlockWriter) {
         if self.maps.writer == writer.serial() {
             return;
@@ -283,10 +284,10 @@ impl PageRows {
         let page = &self.page;
         let unknown = |count: usize| vec![UNKNOWN; count];
         let local = page.values.local_texts().map_or(0, |texts| texts.len());
-        self.maps = Maps {
+        self.maps = IndexMaps {
             writer: writer.serial(),
             classes: unknown(page.dictionary.classes.len()),
-            origins: unknown(page.dictionary.origins.len()),
+            resource_scopes: unknown(page.dictionary.resource_scopes.len()),
             texts: unknown(2 * local.max(page.texts.len())),
             plans: std::iter::repeat_with(|| None).take(page.dictionary.shapes.len()).collect(),
         };
@@ -302,18 +303,18 @@ impl PageRows {
         result.map(|()| copied)
     }
 
-    fn copy_values(&mut self, writer: &mut BlockWriter, steps: &[Step]) -> Result<(), CopyError> {
+    fn copy_values(&mut self, writer: &mut BlockWriter, steps: &[CopyStep]) -> Result<(), CopyError> {
         self.values += steps.len();
         for step in steps {
             match step.what {
-                What::Event => {
+                CopyKind::Event => {
                     let shape = *self.page.values.events.get(self.at.events).ok_or(DAMAGED)?;
                     self.at.events += 1;
                     let copied = self.copy_message(writer, shape)?;
                     writer.columns.events.push(copied);
                     continue;
                 }
-                What::Link => {
+                CopyKind::Link => {
                     let shape = *self.page.values.links.get(self.at.links).ok_or(DAMAGED)?;
                     self.at.links += 1;
                     let copied = self.copy_message(writer, shape)?;
@@ -326,9 +327,9 @@ impl PageRows {
             let taken = &mut self.at.taken[step.from as usize];
             let at = *taken as usize;
             *taken += 1;
-            if matches!(step.what, What::Number | What::Flags) {
+            if matches!(step.what, CopyKind::Number | CopyKind::Flags) {
                 let number = *column.numbers.get(at).ok_or(DAMAGED)?;
-                if step.what == What::Flags {
+                if step.what == CopyKind::Flags {
                     self.flags = number as u32;
                 }
                 writer.columns.push_number(step.to, number);
@@ -338,7 +339,7 @@ impl PageRows {
                     Some(&known) if known != UNKNOWN => known,
                     _ => self.text(writer, reference)?,
                 };
-                if step.what == What::Peer {
+                if step.what == CopyKind::Peer {
                     self.peers.push((step.to, text));
                 }
                 writer.columns.texts(step.to).push(text);
@@ -348,7 +349,7 @@ impl PageRows {
     }
 
     #[inline]
-    fn plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<&mut Plan, CopyError> {
+    fn plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<&mut CopyPlan, CopyError> {
         if self.maps.plans[shape as usize].is_none() {
             let plan = self.make_plan(writer, shape)?;
             self.maps.plans[shape as usize] = Some(plan);
@@ -356,7 +357,7 @@ impl PageRows {
         self.maps.plans[shape as usize].as_mut().ok_or_else(|| DAMAGED.into())
     }
 
-    fn make_plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<Plan, CopyError> {
+    fn make_plan(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<CopyPlan, CopyError> {
         let dictionary = self.page.dictionary.clone();
         let known = &dictionary.shapes[shape as usize];
         let (mut slots, mut steps) = (Vec::with_capacity(known.slots.len()), Vec::new());
@@ -364,40 +365,45 @@ impl PageRows {
         let mut before = UNKNOWN;
         for &from in &known.slots {
             let slot = &dictionary.slots[from as usize];
-            let words = &mut writer.words.slots;
-            let to = words.intern(words.after(before), slot.level, slot.form, slot.field, &slot.name);
-            words.follows(before, to);
+            let schema = &mut writer.schema.slots;
+            let to = schema.intern(schema.after(before), slot.level, slot.encoding, slot.field, &slot.name);
+            schema.follows(before, to);
             before = to;
             slots.push(to);
             opaque |= slot.is_opaque_call();
             flags = slot.literal_span_flags().unwrap_or(flags);
-            let what = match slot.form.value_kind() {
-                ValueKind::Number if slot.form == Form::Fixed32 && slot.is_span_flags() => What::Flags,
-                ValueKind::Number | ValueKind::Double => What::Number,
-                ValueKind::Text if writer.words.slots.is_peer(to) => What::Peer,
-                ValueKind::Text => What::Text,
-                ValueKind::None if slot.form == Form::Nested && slot.level == Level::Span => {
-                    if slot.field == EVENTS { What::Event } else { What::Link }
-                }
-                ValueKind::None => continue,
-            };
-            if !matches!(what, What::Event | What::Link) {
-                self.load(from, slot.form)?;
+            let what =
+                match slot.encoding.value_kind() {
+                    ValueKind::Number if slot.encoding == FieldEncoding::Fixed32 && slot.is_span_flags() => {
+                        CopyKind::Flags
+                    }
+                    ValueKind::Number | ValueKind::Double => CopyKind::Number,
+                    ValueKind::Text if writer.schema.slots.is_peer(to) => CopyKind::Peer,
+                    ValueKind::Text => CopyKind::Text,
+                    ValueKind::None
+                        if slot.encoding == FieldEncoding::Nested && slot.level == Level::Span =>
+                    {
+                        if slot.field == EVENTS { CopyKind::Event } else { CopyKind::Link }
+                    }
+                    ValueKind::None => continue,
+                };
+            if !matches!(what, CopyKind::Event | CopyKind::Link) {
+                self.load(from, slot.encoding)?;
                 self.name_texts(writer, from)?;
             }
-            steps.push(Step { from, to, what });
+            steps.push(CopyStep { from, to, what });
         }
-        let shape = writer.words.shapes.intern(known.flags, &slots);
-        Ok(Plan { shape, flags, opaque, steps })
+        let shape = writer.schema.shapes.intern(known.flags, &slots);
+        Ok(CopyPlan { shape, flags, opaque, steps })
     }
 
     /// Decodes the values of a slot.
-    fn load(&mut self, slot: u32, form: Form) -> Result<(), CopyError> {
+    fn load(&mut self, slot: u32, encoding: FieldEncoding) -> Result<(), CopyError> {
         if self.columns[slot as usize].loaded {
             return Ok(());
         }
-        let mut column = Loaded { loaded: true, ..Loaded::default() };
-        match self.page.values.decode_column(slot, form)?.ok_or(DAMAGED)? {
+        let mut column = LoadedColumn { loaded: true, ..LoadedColumn::default() };
+        match self.page.values.decode_column(slot, encoding)?.ok_or(DAMAGED)? {
             Column::Numbers(numbers) => column.numbers = numbers,
             Column::Texts { references, mut index } => {
                 index.iter_mut().for_each(|index| *index = references[*index as usize]);
@@ -415,7 +421,7 @@ impl PageRows {
             return Ok(());
         }
         let references = std::mem::take(&mut self.columns[slot as usize].references);
-        let unknown = |maps: &Maps, reference: u32| maps.texts.get(reference as usize) == Some(&UNKNOWN);
+        let unknown = |maps: &IndexMaps, reference: u32| maps.texts.get(reference as usize) == Some(&UNKNOWN);
         for &reference in &references {
             if unknown(&self.maps, reference) {
                 self.text(writer, reference)?;
@@ -427,7 +433,7 @@ impl PageRows {
 
     fn text(&mut self, writer: &mut BlockWriter, reference: u32) -> Result<u32, CopyError> {
         let known = self.maps.texts.get_mut(reference as usize).ok_or(DAMAGED)?;
-        *known = writer.words.texts.intern(self.page.values.text(reference, &self.page.texts)?);
+        *known = writer.schema.texts.intern(self.page.values.text(reference, &self.page.texts)?);
         Ok(*known)
     }
 
@@ -445,19 +451,21 @@ impl PageRows {
         Ok(known)
     }
 
-    fn origin(&mut self, writer: &mut BlockWriter, origin: u32) -> Result<u32, CopyError> {
-        if let Some(&known) = self.maps.origins.get(origin as usize).filter(|known| **known != UNKNOWN) {
+    fn resource_scope(&mut self, writer: &mut BlockWriter, resource_scope: u32) -> Result<u32, CopyError> {
+        if let Some(&known) =
+            self.maps.resource_scopes.get(resource_scope as usize).filter(|known| **known != UNKNOWN)
+        {
             return Ok(known);
         }
-        let (resource, scope) = self.page.dictionary.records(origin);
+        let (resource, scope) = self.page.dictionary.resource_and_scope(resource_scope);
         let (resource, scope) = (writer.resource(resource)?, writer.scope(scope));
-        let known = writer.origin(resource, scope);
-        self.maps.origins[origin as usize] = known;
+        let known = writer.resource_scope(resource, scope);
+        self.maps.resource_scopes[resource_scope as usize] = known;
         Ok(known)
     }
 }
 
-/// What a row counts for beside its new texts when pages and blocks are cut by size, and a row of very
-/// many values for each of them: thousands of such rows would be a page that nobody can hold.
+/// The size of a row, beside its new texts, by which pages and blocks are cut; and that of a row of very
+/// many values for each of them: thousands of such rows would be a page that fits in no memory.
 const ROW_BYTES: usize = 128;
 const VALUE_BYTES: usize = 4;

@@ -6,7 +6,7 @@ use spandrel_proto::{TimeRange, UnixNanos};
 
 use crate::record::{self, RecordError};
 
-/// Facts about a block's spans.
+/// Bounds and counts of a block's spans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockMeta {
     /// 0 for fresh blocks, one more for each merge.
@@ -64,7 +64,7 @@ pub struct CatalogRow {
     pub bytes: u64,
     /// Bytes of its header.
     pub header_bytes: u32,
-    /// Its zone data.
+    /// Its zone map.
     pub meta: BlockMeta,
 }
 

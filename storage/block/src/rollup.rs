@@ -56,7 +56,7 @@ pub(crate) struct RollupBuilder {
     rows: Vec<Gathered>,
 }
 
-/// A row in the making. Durations are kept as bare buckets and counted at the end, all at once.
+/// A row in the making. Durations are kept as numbers of buckets and counted at the end, all at once.
 #[derive(Debug)]
 struct Gathered {
     key: RollupKey,

@@ -113,7 +113,7 @@ fn rpc_code(value: AnyValue<'_>) -> Option<String> {
     text(value).filter(|code| code != "0" && code != "OK")
 }
 
-/// What is known of a span when a root is chosen.
+/// The fields of a span by which a root is chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct RootCandidate<'a> {
     /// Its start.

@@ -1,4 +1,4 @@
-//! Tokens: what attributes are hashed to, so that a filter can tell which blocks may hold them.
+//! Tokens: hashes of attributes, from which Bloom filters tell which blocks may hold an attribute.
 //!
 //! An attribute gives a token for its key and one for key and value, an array one for key and each element. Numbers are brought to
 //! one form first, because a query compares numbers whatever their type. The hash is a part of the
@@ -47,7 +47,7 @@ impl Token {
         Self(xxh3_64(key))
     }
 
-    /// Stands for attributes that a page could not tell apart: any key, any value.
+    /// The token of pages with attributes that are kept as bytes, which may have any key and value.
     pub const IRREGULAR: Self = Self(0x1b7e_5c0d_93a8_f246);
 
     /// The token of this key with a text.

@@ -2,7 +2,7 @@
 //! the sections say of each other.
 //!
 //! For backups, restores and checks, which have to know that a block is sound before they rely on
-//! it, and for whoever has to make a catalog row or index rows anew. Not for answering questions:
+//! it, and for rebuilding a catalog row or index rows. Not for answering questions:
 //! readers fetch and decode only the sections that they need.
 
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::page::{CorePage, IdsPage, OpenPage, Rebuilder, TextTable, ValuesPage}
 use crate::rollup::RollupRow;
 use crate::traces::TraceTable;
 use crate::v1;
-use crate::writer::{Zone, service_metas};
-use crate::zones::PageZone;
+use crate::writer::{BlockBounds, service_metas};
+use crate::zone_map::ZoneMap;
 
 /// What a sound block says of itself: enough to put it into a catalog and an index.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let row = row(&bytes, &header)?;
     let traces = traces(&bytes, &header, &row.meta)?;
     if !header.is_columnar() {
-        // What its columns say follows from its spans, and the spans are what is read of it.
+        // Its columns follow from its spans, and readers take the spans only.
         let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
         let same = upgraded.row.meta == row.meta && upgraded.traces == traces;
         return if same { Ok(BlockReport { row, traces }) } else { Err(damaged_meta()) };
@@ -74,7 +74,7 @@ fn row(bytes: &Bytes, header: &Header) -> Result<CatalogRow, FormatError> {
 }
 
 fn damaged_meta() -> FormatError {
-    FormatError::Damaged("zone data")
+    FormatError::Damaged("zone map")
 }
 
 fn section(bytes: &Bytes, header: &Header, kind: SectionKind) -> Result<Bytes, FormatError> {
@@ -131,7 +131,7 @@ fn check_filters(bytes: &Bytes, header: &Header, pages: usize) -> Result<(), For
             pages,
             header.version(),
         );
-        filters.ok_or(FormatError::Damaged("token filter"))?;
+        filters.ok_or(FormatError::Damaged("Bloom filter"))?;
         if part.first_row as usize != number {
             return Err(FormatError::Damaged("header"));
         }
@@ -155,13 +155,13 @@ fn check_pages(
     }
     // Only fresh blocks are written without.
     let mut zones = None;
-    if meta.level > 0 || !header.is_bare() {
+    if meta.level > 0 || !header.is_without_derived() {
         check_extras(bytes, header, meta, &dictionary, cores.len())?;
         let said = section(bytes, header, SectionKind::Zones)?;
-        zones = Some(PageZone::decode_all(&said, cores.len(), &dictionary)?.into_iter());
+        zones = Some(ZoneMap::decode_all(&said, cores.len(), &dictionary)?.into_iter());
     }
     let mut ids_of_rows = traces.of_rows();
-    let (in_trees, zone) = (header.is_in_trees(), Zone::default());
+    let (in_trees, zone) = (header.is_in_trees(), BlockBounds::default());
     let mut check = RowCheck { rows: 0, last: None, in_trees, zone };
     for ((core, ids), values) in cores.iter().zip(ids).zip(values) {
         if [core, ids, values].iter().any(|page| page.first_row != check.rows) {
@@ -176,7 +176,7 @@ fn check_pages(
         if let Some(zones) = &mut zones
             && zones.next() != Some(page.zone()?)
         {
-            return Err(FormatError::Damaged("zone data of a page"));
+            return Err(FormatError::Damaged("zone map of a page"));
         }
         check.page(page, &mut ids_of_rows)?;
     }
@@ -194,7 +194,7 @@ struct RowCheck {
     last: Option<RowKey>,
     /// Rows of a trace in a page may come in any order.
     in_trees: bool,
-    zone: Zone,
+    zone: BlockBounds,
 }
 
 // === impl RowCheck ===
@@ -239,9 +239,9 @@ impl RowCheck {
 fn agrees(page: &OpenPage, row: usize, key: RowKey, span: &[u8]) -> bool {
     let Ok(span) = SpanView::parse(span) else { return false };
     let dictionary = &page.dictionary;
-    let (class, origin) = (page.core.class[row], page.core.origin[row]);
+    let (class, resource_scope) = (page.core.class[row], page.core.resource_scope[row]);
     let (service, name) = &dictionary.operations[dictionary.operation(class) as usize];
-    let (resource, _) = dictionary.origins[origin as usize];
+    let (resource, _) = dictionary.resource_scopes[resource_scope as usize];
     let flags = dictionary.flags(class);
     let id = |bytes: &[u8]| TraceId::from_wire(bytes).unwrap_or_default();
     key == RowKey::new(id(span.trace_id), span.start, SpanId::from_wire(span.span_id).unwrap_or_default())

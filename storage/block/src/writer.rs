@@ -1,9 +1,9 @@
 //! Writes blocks: takes spans in order, fills a page, encodes it, and puts the block together.
 //!
 //! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
-//! are columns already (`merge.rs`). A fresh block, which lives for seconds, is columns and nothing
-//! else: what follows from them (rollups, edges) is found out when it is merged, or by whoever asks before
-//! (`derive.rs`). Its filter is handed out, to be kept in memory.
+//! are columns already (`merge.rs`). A fresh block, which lives for seconds, has no derived sections: rollups and edges
+//! are derived when it is merged, or when a question comes before (`derive.rs`). Its filter is returned, to be
+//! kept in memory.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, SpanKey, SpanView, StatusCode};
+use spandrel_proto::otlp::{ResourceView, SpanKey, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
 use crate::derive::edge_span;
@@ -19,30 +19,31 @@ use crate::dictionary::Dictionary;
 use crate::edges::{EdgeBuilder, Exemplar, PeerCandidates};
 use crate::filter::{FilterBuilder, FilterPart};
 use crate::flags::{RowFlags, shown_duration};
-use crate::format::{Assembler, SectionKind};
+use crate::format::{Assembler, Contents, SectionKind};
 use crate::keys::RowRange;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::interner::Interner;
-use crate::page::shred::{Class, Facts, MAX_SHAPES, MAX_SLOTS, Shredder, Vocabulary};
+use crate::page::row::{Class, Row, links_of};
+use crate::page::shred::{MAX_SHAPES, MAX_SLOTS, Shredder, SpanFields, SpanSchema};
 use crate::page::tree::TreeOrder;
-use crate::page::zstd::{Deflater, Unit};
+use crate::page::zstd::{Compressor, Unit};
 use crate::page::{EncodedPage, PageEncoder};
 use crate::record::RecordError;
-use crate::records::Records;
+use crate::resources::ResourceTable;
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
 use crate::token::Token;
 use crate::traces::TraceTable;
-use crate::zones::PageZone;
+use crate::zone_map::ZoneMap;
 
 /// A block in the making.
 pub struct BlockWriter {
     shredder: Shredder,
-    pub(crate) words: Vocabulary,
+    pub(crate) schema: SpanSchema,
     pub(crate) columns: PageColumns,
     encoder: PageEncoder,
-    records: Records,
+    resources: ResourceTable,
     operation_index: FxHashMap<(u32, u32), u32>,
     class_index: FxHashMap<Class, u32>,
     /// The last row's trace, and how many bytes its page holds.
@@ -52,28 +53,28 @@ pub struct BlockWriter {
     rows: u32,
     pages: Vec<(u32, EncodedPage)>,
     traces: TraceTable,
-    zone: Zone,
+    bounds: BlockBounds,
     /// Tokens of the page in hand; lent from page to page.
     tokens: FxHashSet<u64>,
     filters: FilterBuilder,
-    extras: Option<Extras>,
+    derived: Option<DerivedSections>,
     tree: TreeOrder,
     serial: u64,
 }
 
-/// What follows from the columns and is kept beside them.
+/// The sections that follow from the columns.
 #[derive(Default)]
-struct Extras {
+struct DerivedSections {
     rollups: RollupBuilder,
     edges: EdgeBuilder,
-    zones: Vec<PageZone>,
+    zone_maps: Vec<ZoneMap>,
     /// For each row in the order in which rows came, where it is now; shorter where the last ones are where they were.
     places: Vec<u32>,
 }
 
-/// The bounds of what was pushed.
+/// The bounds of the rows so far.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Zone {
+pub(crate) struct BlockBounds {
     failed: u32,
     start: (u64, u64),
     duration: (u64, u64),
@@ -91,8 +92,7 @@ pub struct FinishedBlock {
     pub row: CatalogRow,
     /// Its traces, for the index.
     pub traces: TraceTable,
-    /// What the block would have in its filters: of a fresh one, which is stored without, to be kept in
-    /// memory for as long as it lives.
+    /// The filter of a fresh block, which is stored without one: it is kept in memory until the block is merged.
     pub filter: Option<FilterPart>,
 }
 
@@ -134,22 +134,22 @@ const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 impl BlockWriter {
     /// An empty block whose columns are compressed at a zstd level.
     pub fn new(zstd_level: i32) -> Result<Self, WriteError> {
-        Ok(Self::with(Deflater::new(zstd_level, Unit::Column)?, Some(Extras::default())))
+        Ok(Self::with(Compressor::new(zstd_level, Unit::Column)?, Some(DerivedSections::default())))
     }
 
-    /// An empty block that is written in haste and soon merged: columns and nothing else.
+    /// An empty fresh block, without derived sections: it is merged soon.
     pub fn fresh() -> Result<Self, WriteError> {
-        Ok(Self::with(Deflater::new(FRESH_ZSTD_LEVEL, Unit::Section)?, None))
+        Ok(Self::with(Compressor::new(FRESH_ZSTD_LEVEL, Unit::Section)?, None))
     }
 
-    fn with(deflater: Deflater, extras: Option<Extras>) -> Self {
+    fn with(compressor: Compressor, derived: Option<DerivedSections>) -> Self {
         let (columns, texts) = SPARE.take();
         Self {
-            shredder: Shredder::new(extras.is_some()),
-            words: Vocabulary { texts, ..Vocabulary::default() },
+            shredder: if derived.is_some() { Shredder::with_peers() } else { Shredder::default() },
+            schema: SpanSchema { texts, ..SpanSchema::default() },
             columns,
-            encoder: PageEncoder::new(deflater),
-            records: Records::default(),
+            encoder: PageEncoder::new(compressor),
+            resources: ResourceTable::default(),
             operation_index: FxHashMap::default(),
             class_index: FxHashMap::default(),
             last_trace: TraceId::default(),
@@ -158,21 +158,21 @@ impl BlockWriter {
             rows: 0,
             pages: Vec::new(),
             traces: TraceTable::default(),
-            zone: Zone::default(),
+            bounds: BlockBounds::default(),
             tokens: FxHashSet::default(),
             filters: FilterBuilder::default(),
-            extras,
+            derived,
             tree: TreeOrder::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
         }
     }
 
-    /// Whether it is written in haste.
+    /// Whether it is a fresh block.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.extras.is_none()
+        self.derived.is_none()
     }
 
-    /// Tells blocks in the making apart.
+    /// A number that tells blocks in the making apart.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
     }
@@ -182,22 +182,22 @@ impl BlockWriter {
         self.rows
     }
 
-    /// Bytes of what is kept so far, before it is compressed.
+    /// Bytes of the rows so far, before compression.
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// What it knows by number (slots and shapes), as a share of what one block should know, in percent.
-    /// Spans that are pushed keep to the limit by themselves; merged blocks bring what they know.
-    pub fn vocabulary(&self) -> usize {
+    /// How full its schema (slots and shapes) is, in percent. Pushing spans keeps to the limit; merged blocks bring
+    /// their own slots and shapes.
+    pub fn schema_percent(&self) -> usize {
         let share = |known: usize, limit: usize| known * 100 / limit;
-        share(self.words.slots.len(), MAX_SLOTS).max(share(self.words.shapes.len(), MAX_SHAPES))
+        share(self.schema.slots.len(), MAX_SLOTS).max(share(self.schema.shapes.len(), MAX_SHAPES))
     }
 
     /// The index of a resource in this block.
     pub fn resource(&mut self, record: &Bytes) -> Result<u32, WriteError> {
-        let known = self.records.dictionary.resources.len();
-        let index = self.records.resource(record)?;
+        let known = self.resources.dictionary.resources.len();
+        let index = self.resources.resource(record)?;
         if index as usize == known {
             self.body_bytes += record.len();
         }
@@ -206,11 +206,11 @@ impl BlockWriter {
 
     /// The index of a scope in this block.
     pub fn scope(&mut self, record: &Bytes) -> u32 {
-        self.records.scope(record)
+        self.resources.scope(record)
     }
 
-    pub(crate) fn origin(&mut self, resource: u32, scope: u32) -> u32 {
-        self.records.origin(resource, scope)
+    pub(crate) fn resource_scope(&mut self, resource: u32, scope: u32) -> u32 {
+        self.resources.resource_scope(resource, scope)
     }
 
     /// Adds a span. Spans come sorted by (trace ID, start, span ID); a sealed block puts those of a page that are of
@@ -235,25 +235,25 @@ impl BlockWriter {
         sequence: u64,
     ) -> Result<(), WriteError> {
         self.begin_row(key.trace_id);
-        let (shape, facts) =
-            self.shredder.span(&mut self.words, &mut self.columns, message, key.start, flags_of)?;
+        let (shape, fields) =
+            self.shredder.span(&mut self.schema, &mut self.columns, message, key.start, flags_of)?;
         let operation =
-            self.operation(self.records.dictionary.resource_services[resource as usize], facts.name);
+            self.operation(self.resources.dictionary.resource_services[resource as usize], fields.name);
         let class = self.class(Class { operation, shape });
-        let origin = self.origin(resource, scope);
-        let parent = facts.parent_id.try_into().map_or(0, u64::from_be_bytes);
+        let resource_scope = self.resource_scope(resource, scope);
+        let parent = fields.parent_id.try_into().map_or(0, u64::from_be_bytes);
         let row = Row {
             class,
-            origin,
+            resource_scope,
             start: key.start,
-            duration: facts.end.wrapping_sub(key.start),
+            duration: fields.end.wrapping_sub(key.start),
             sequence,
             span_id: key.span_id,
             parent,
         };
-        if self.extras.is_some() {
-            let links = if facts.has_links { links_of(message)? } else { Vec::new() };
-            self.push_edge(&row, facts.flags, &facts.peers, links);
+        if self.derived.is_some() {
+            let links = if fields.has_links { links_of(message)? } else { Vec::new() };
+            self.push_edge(&row, fields.flags, &fields.peers, links);
         }
         self.push_row(row, message.len());
         Ok(())
@@ -266,7 +266,7 @@ impl BlockWriter {
         let full =
             self.page_bytes >= PAGE_BYTES || if is_new { rows >= PAGE_ROWS } else { rows >= MAX_PAGE_ROWS };
         if full && rows > 0 {
-            self.finish_page(false);
+            self.cut_page();
         }
         if is_new || self.columns.rows() == 0 {
             self.columns.traces.push(self.columns.rows() as u32);
@@ -279,17 +279,17 @@ impl BlockWriter {
     pub(crate) fn push_row(&mut self, row: Row, bytes: usize) {
         self.page_bytes += bytes;
         self.body_bytes += bytes;
-        let class = self.words.classes[row.class as usize];
-        let flags = RowFlags(self.words.shapes.get(class.shape).flags);
+        let class = self.schema.classes[row.class as usize];
+        let flags = RowFlags(self.schema.shapes.get(class.shape).flags);
         let shown = shown_duration(row.start, row.duration);
-        if let Some(extras) = &mut self.extras {
+        if let Some(derived) = &mut self.derived {
             let span = Exemplar { failed: flags.failed(), duration: shown, trace: self.last_trace };
-            extras.rollups.add(row.start, class.operation, flags, span);
+            derived.rollups.add(row.start, class.operation, flags, span);
         }
-        self.zone.see(row.start, row.sequence, shown, flags);
+        self.bounds.see(row.start, row.sequence, shown, flags);
         let columns = &mut self.columns;
         columns.class.push(row.class);
-        columns.origin.push(row.origin);
+        columns.resource_scope.push(row.resource_scope);
         columns.start.push(row.start);
         columns.duration.push(row.duration);
         columns.sequence.push(row.sequence);
@@ -306,30 +306,30 @@ impl BlockWriter {
         peers: &PeerCandidates<'_>,
         links: Vec<(TraceId, SpanId)>,
     ) {
-        let Some(extras) = &mut self.extras else { return };
+        let Some(derived) = &mut self.derived else { return };
         let (service, of_class) =
-            self.words.service_and_flags(row.class, &self.records.dictionary.operations);
+            self.schema.service_and_flags(row.class, &self.resources.dictionary.operations);
         let span = edge_span(row, service, of_class, flags);
-        extras.edges.push(self.last_trace, span, peers, || links.into_iter());
+        derived.edges.push(self.last_trace, span, peers, || links.into_iter());
     }
 
     /// The same, given the texts that may name the other side of a call, with their slots.
     pub(crate) fn push_known_edge(&mut self, row: &Row, flags: u32, texts: &[(u32, u32)]) {
-        let Some(extras) = &mut self.extras else { return };
+        let Some(derived) = &mut self.derived else { return };
         let mut peers = PeerCandidates::default();
         for (slot, text) in texts {
-            peers.see(&self.words.slots.get(*slot).name, self.words.texts.get(*text));
+            peers.see(&self.schema.slots.get(*slot).name, self.schema.texts.get(*text));
         }
         let (service, of_class) =
-            self.words.service_and_flags(row.class, &self.records.dictionary.operations);
+            self.schema.service_and_flags(row.class, &self.resources.dictionary.operations);
         let span = edge_span(row, service, of_class, flags);
-        extras.edges.push(self.last_trace, span, &peers, std::iter::empty);
+        derived.edges.push(self.last_trace, span, &peers, std::iter::empty);
     }
 
     /// The index of an operation: a service's span name.
     pub(crate) fn operation(&mut self, service: u32, name: &[u8]) -> u32 {
-        let text = self.words.texts.intern(name);
-        let operations = &mut self.records.dictionary.operations;
+        let text = self.schema.texts.intern(name);
+        let operations = &mut self.resources.dictionary.operations;
         *self.operation_index.entry((service, text)).or_insert_with(|| {
             operations.push((service, String::from_utf8_lossy(name).into_owned()));
             operations.len() as u32 - 1
@@ -338,7 +338,7 @@ impl BlockWriter {
 
     /// The index of a class.
     pub(crate) fn class(&mut self, class: Class) -> u32 {
-        let classes = &mut self.words.classes;
+        let classes = &mut self.schema.classes;
         *self.class_index.entry(class).or_insert_with(|| {
             classes.push(class);
             classes.len() as u32 - 1
@@ -347,49 +347,57 @@ impl BlockWriter {
 
     /// The index of a service.
     pub(crate) fn service(&mut self, name: &str) -> u32 {
-        self.records.service(name)
+        self.resources.service(name)
     }
 
-    fn finish_page(&mut self, is_last: bool) {
-        let rows = self.columns.rows() as u32;
-        if rows > 0 {
-            let first = self.rows - rows;
-            self.tree.find_parents(&mut self.columns);
-            if let Some(extras) = &mut self.extras
-                && let Some(order) = self.tree.apply(&mut self.columns, &self.words)
-            {
-                extras.note_order(first, order);
-            }
-            let page = self.encoder.encode(&self.columns, &self.words, &mut self.tokens, is_last);
-            self.pages.push((first, page));
-            self.filters.push_page(self.tokens.drain().map(Token));
-            if let Some(Extras { zones, .. }) = &mut self.extras {
-                zones.push(self.columns.zone(&self.words.slots));
-            }
-            self.columns.clear();
-        }
+    /// Encodes a full page and begins the next one.
+    fn cut_page(&mut self) {
+        self.encode_page();
+        self.encoder.share_texts(&self.columns, &self.schema);
+        self.columns.clear();
         self.page_bytes = 0;
+    }
+
+    fn encode_page(&mut self) {
+        let rows = self.columns.rows() as u32;
+        let first = self.rows - rows;
+        self.tree.find_parents(&mut self.columns);
+        if let Some(derived) = &mut self.derived
+            && let Some(order) = self.tree.apply(&mut self.columns, &self.schema)
+        {
+            derived.note_order(first, order);
+        }
+        let page = self.encoder.encode(&self.columns, &self.schema, &mut self.tokens);
+        self.pages.push((first, page));
+        self.filters.push_page(self.tokens.drain().map(Token));
+        if let Some(DerivedSections { zone_maps, .. }) = &mut self.derived {
+            zone_maps.push(self.columns.zone_map(&self.schema.slots));
+        }
     }
 
     /// The block. It has at least one span.
     pub fn finish(mut self, level: u8, created: UnixNanos) -> Result<FinishedBlock, WriteError> {
-        self.finish_page(true);
-        let mut dictionary = std::mem::take(&mut self.records.dictionary);
-        dictionary.slots = self.words.slots.slots().to_vec();
-        dictionary.shapes = self.words.shapes.shapes().to_vec();
-        dictionary.classes = std::mem::take(&mut self.words.classes);
+        if self.columns.rows() > 0 {
+            self.encode_page();
+            self.columns.clear();
+        }
+        let mut dictionary = std::mem::take(&mut self.resources.dictionary);
+        dictionary.slots = self.schema.slots.slots().to_vec();
+        dictionary.shapes = self.schema.shapes.shapes().to_vec();
+        dictionary.classes = std::mem::take(&mut self.schema.classes);
         let traces = self.traces.entries().len() as u32;
-        let meta = self.zone.meta(level, created, self.rows, traces, service_metas(&dictionary));
+        let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
         let mut out = Assembler::new();
         // First what every reader needs: together with the header it is one read.
-        out.add(SectionKind::Meta, 0, &meta.encode()?, self.encoder.deflater());
-        out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.deflater());
+        out.add(SectionKind::Meta, 0, &meta.encode()?, self.encoder.compressor());
+        out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.compressor());
         self.add_texts(&mut out);
-        out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.deflater());
-        let (tokens, is_bare) = (resource_tokens(&dictionary)?, self.extras.is_none());
-        let filter = match self.extras.take() {
-            Some(extras) => {
-                extras.add_to(&mut out, self.encoder.deflater())?;
+        out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.compressor());
+        let tokens = resource_tokens(&dictionary)?;
+        let contents = if self.derived.is_some() { Contents::Whole } else { Contents::WithoutDerived };
+        let filter = match self.derived.take() {
+            Some(derived) => {
+                derived.add_to(&mut out, self.encoder.compressor())?;
                 for (part, filter) in self.filters.finish(&tokens).iter().enumerate() {
                     out.add_as_is(SectionKind::Filter, part as u32, filter);
                 }
@@ -398,12 +406,12 @@ impl BlockWriter {
             None => Some(self.filters.whole(&tokens)),
         };
         self.add_pages(&mut out);
-        let (bytes, header_bytes) = out.finish(is_bare);
+        let (bytes, header_bytes) = out.finish(contents);
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
         self.encoder.keep();
-        if self.words.texts.bytes() <= MAX_SPARE_TEXTS {
-            self.words.texts.clear();
-            SPARE.set((self.columns, self.words.texts));
+        if self.schema.texts.bytes() <= MAX_SPARE_TEXTS {
+            self.schema.texts.clear();
+            SPARE.set((self.columns, self.schema.texts));
         }
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces, filter })
     }
@@ -411,28 +419,28 @@ impl BlockWriter {
     fn add_texts(&mut self, out: &mut Assembler) {
         let mut texts = Vec::new();
         let shared = self.encoder.shared_texts().to_vec();
-        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.words.texts.get(*text)));
+        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.schema.texts.get(*text)));
         out.add_as_is(SectionKind::Texts, 0, &texts);
     }
 
     fn add_pages(&mut self, out: &mut Assembler) {
-        let deflater = self.encoder.deflater();
+        let compressor = self.encoder.compressor();
         for (first_row, page) in &self.pages {
             // IDs are noise.
             out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
             for (kind, bytes) in [(SectionKind::Core, &page.core), (SectionKind::Values, &page.values)] {
-                match deflater.unit() {
+                match compressor.unit() {
                     Unit::Column => out.add_as_is(kind, *first_row, bytes),
-                    Unit::Section => out.add(kind, *first_row, bytes, deflater),
+                    Unit::Section => out.add(kind, *first_row, bytes, compressor),
                 }
             }
         }
     }
 }
 
-// === impl Extras ===
+// === impl DerivedSections ===
 
-impl Extras {
+impl DerivedSections {
     /// Notes in which order the rows of a page are from its first one on.
     fn note_order(&mut self, first: u32, order: &[u32]) {
         self.places.extend(self.places.len() as u32..first + order.len() as u32);
@@ -441,13 +449,13 @@ impl Extras {
         }
     }
 
-    fn add_to(self, out: &mut Assembler, deflater: &mut Deflater) -> Result<(), WriteError> {
+    fn add_to(self, out: &mut Assembler, compressor: &mut Compressor) -> Result<(), WriteError> {
         let rollups = RollupRow::encode_all(&self.rollups.finish())?;
-        out.add(SectionKind::Rollups, 0, &rollups, deflater);
+        out.add(SectionKind::Rollups, 0, &rollups, compressor);
         let mut edges = self.edges.into_edges();
         edges.put_rows(|row| self.places.get(row as usize).copied().unwrap_or(row));
-        out.add(SectionKind::Edges, 0, &edges.encode()?, deflater);
-        out.add(SectionKind::Zones, 0, &PageZone::encode_all(&self.zones), deflater);
+        out.add(SectionKind::Edges, 0, &edges.encode()?, compressor);
+        out.add(SectionKind::Zones, 0, &ZoneMap::encode_all(&self.zone_maps), compressor);
         Ok(())
     }
 }
@@ -466,33 +474,11 @@ fn resource_tokens(dictionary: &Dictionary) -> Result<Vec<Token>, WireError> {
     Ok(tokens)
 }
 
-/// What every row has.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Row {
-    pub(crate) class: u32,
-    pub(crate) origin: u32,
-    pub(crate) start: u64,
-    pub(crate) duration: u64,
-    pub(crate) sequence: u64,
-    pub(crate) span_id: SpanId,
-    pub(crate) parent: u64,
-}
-
-/// The spans that a span links to, as far as they have IDs.
-pub(crate) fn links_of(span: &[u8]) -> Result<Vec<(TraceId, SpanId)>, WireError> {
-    let mut links = Vec::new();
-    for link in SpanView::parse(span)?.links() {
-        let link = link?;
-        links.extend(TraceId::from_wire(link.trace_id).zip(SpanId::from_wire(link.span_id)));
-    }
-    Ok(links)
-}
-
-fn flags_of(facts: &Facts<'_>) -> u8 {
-    let status = StatusCode::from_raw(facts.status);
-    let failed = semantics::failed(status, facts.error);
-    let has_parent = !semantics::is_parentless(facts.parent_id);
-    RowFlags::of_parts(facts.kind, status, failed, has_parent).0
+fn flags_of(fields: &SpanFields<'_>) -> u8 {
+    let status = StatusCode::from_raw(fields.status);
+    let failed = semantics::failed(status, fields.error);
+    let has_parent = !semantics::is_parentless(fields.parent_id);
+    RowFlags::of_parts(fields.kind, status, failed, has_parent).0
 }
 
 /// Services by name, their operations by name, and the kinds that rows of each have.
@@ -516,16 +502,16 @@ pub(crate) fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
     services.into_iter().map(service).collect()
 }
 
-// === impl Zone ===
+// === impl BlockBounds ===
 
-impl Default for Zone {
+impl Default for BlockBounds {
     fn default() -> Self {
         let nothing = (u64::MAX, 0);
         Self { failed: 0, start: nothing, duration: nothing, sequence: nothing, kinds: 0, statuses: 0 }
     }
 }
 
-impl Zone {
+impl BlockBounds {
     pub(crate) fn see(&mut self, start: u64, sequence: u64, shown_duration: u64, flags: RowFlags) {
         let widen = |(min, max): (u64, u64), value: u64| (min.min(value), max.max(value));
         self.failed += u32::from(flags.failed());

@@ -248,7 +248,7 @@ fn is_accepted(span: &[u8]) -> bool {
 /// What rows and columns say of a span has to be what the span says.
 fn check_rows(block: &Bytes, spans: &[Pushed]) {
     let open = OpenBlock::new(block);
-    check_order(&open, Header::parse(block).unwrap().is_bare());
+    check_order(&open, Header::parse(block).unwrap().is_without_derived());
     let rows = open.rows_by_key();
     let mut spans: Vec<&Pushed> = spans.iter().collect();
     spans.sort_by_cached_key(|pushed| (pushed.key(), pushed.sequence));
@@ -339,7 +339,7 @@ proptest! {
     #[test]
     fn a_block_written_in_haste_says_the_same(spans in vec(pushed(), 1..20)) {
         let (fresh, whole) = (write_fresh(&spans), write(&spans));
-        prop_assert!(Header::parse(&fresh.bytes).unwrap().is_bare());
+        prop_assert!(Header::parse(&fresh.bytes).unwrap().is_without_derived());
         check_rows(&fresh.bytes, &spans);
         // Rollups and edges are derived on the one side and stored on the other.
         assert_same(&fresh.bytes, &whole.bytes);

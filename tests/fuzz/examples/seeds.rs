@@ -106,7 +106,7 @@ fn old_block(block: &[u8]) -> Vec<u8> {
         row
     };
     let sections: [(SectionKind, Vec<u8>); 5] = [
-        (SectionKind::Meta, section(block, SectionKind::Meta).expect("zone data").to_vec()),
+        (SectionKind::Meta, section(block, SectionKind::Meta).expect("zone map").to_vec()),
         (SectionKind::Dictionary, dictionary.concat()),
         (SectionKind::Traces, section(block, SectionKind::Traces).expect("traces").to_vec()),
         (SectionKind::Sequence, vec![1, 0, 0, 0, 0, 0, 0, 0, 0]),

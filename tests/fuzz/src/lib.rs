@@ -91,7 +91,7 @@ fn stored(block: &[u8], section: &Section) -> Option<Bytes> {
     block.get(range).map(Bytes::copy_from_slice)
 }
 
-/// The catalog row that a block would have, taken from its own zone data.
+/// The catalog row that a block would have, taken from its own zone map.
 pub fn row_of(block: &[u8]) -> Option<CatalogRow> {
     let meta = BlockMeta::decode(&section(block, SectionKind::Meta)?).ok()?;
     let count = field(block, 12, 4)? as usize;

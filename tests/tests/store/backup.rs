@@ -462,9 +462,9 @@ fn catalog_rows_that_do_not_fit_are_found() {
         });
     };
     change(&|row| row.meta.max_start.0 += 1);
-    check_finds(&engine, &harness, FindingKind::CatalogRow, Some(&keys[0]), "zone data");
+    check_finds(&engine, &harness, FindingKind::CatalogRow, Some(&keys[0]), "zone map");
     change(&|row| row.meta.services[0].name.push('x'));
-    check_finds(&engine, &harness, FindingKind::CatalogRow, Some(&keys[0]), "zone data");
+    check_finds(&engine, &harness, FindingKind::CatalogRow, Some(&keys[0]), "zone map");
     change(&|row| row.meta.spans += 1);
     check_finds(
         &engine,

@@ -85,7 +85,7 @@ fn places(engine: &MemoryEngine, key: &BlockKey) -> Vec<(String, usize)> {
     }
     assert_eq!([Core, Ids, Values].map(|kind| count[kind as usize]), [6; 3], "pages");
     // Filters, rollups, edges and zones of fresh blocks are not stored.
-    let others = if header.is_bare() { 4 } else { 8 };
+    let others = if header.is_without_derived() { 4 } else { 8 };
     assert_eq!(places.len(), 7 + others + 18, "a section is new, or gone: {places:?}");
     places
 }

@@ -15,7 +15,7 @@
 //!
 //! Calls of a service to itself are no edges. A SERVER that shares its span ID with a CLIENT of
 //! another service (Zipkin) is that client's callee. A span that is neither SERVER nor CONSUMER and
-//! whose flags say that its parent is local is nobody's callee.
+//! whose flags say that its parent is local is no callee.
 //!
 //! A block sees a part of a trace. It keeps edges whose two sides it holds, summed up by minute, and
 //! what is open: callees whose caller lies elsewhere ([`OpenCallee`]), callers that nobody has

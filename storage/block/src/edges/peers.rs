@@ -2,7 +2,7 @@
 
 use spandrel_proto::otlp::SpanKind;
 
-/// Gathers names of the other side while a span's attributes are walked. Whoever walks leaves out
+/// Collects names of the other side while a span's attributes are walked. The walker leaves out
 /// attributes whose key is none of [`is_peer_key`].
 #[derive(Debug, Default)]
 pub struct PeerCandidates<'a> {
@@ -28,7 +28,7 @@ pub(super) enum Peer<'a> {
     Other(&'a str),
 }
 
-/// What is longer is no name.
+/// Longer texts are not taken for names.
 const MAX_NAME: usize = 256;
 
 // === impl PeerCandidates ===

@@ -67,7 +67,7 @@ pub struct OpenCallee {
 
 const VERSION: u8 = 1;
 
-/// What is written: columns, because they compress better than rows.
+/// The edges as they are stored: columns, because they compress better than rows.
 #[derive(Default, Serialize, Deserialize)]
 struct Stored {
     peers: Vec<String>,

@@ -1,4 +1,4 @@
-//! What is counted of an edge, and the traces that show it best.
+//! The counts of an edge, and the traces that show it best.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::TraceId;

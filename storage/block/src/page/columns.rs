@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::shape::SlotTable;
-use crate::zones::PageZone;
+use crate::zone_map::ZoneMap;
 
 /// The columns of some rows, sorted by trace ID and within a trace by start and span ID or, once the page of a sealed
 /// block is full, in the order of their tree.
@@ -11,8 +11,8 @@ use crate::zones::PageZone;
 pub(crate) struct PageColumns {
     /// Index into the block's classes.
     pub(crate) class: Vec<u32>,
-    /// Index into the block's origins.
-    pub(crate) origin: Vec<u32>,
+    /// Index into the block's pairs of resource and scope.
+    pub(crate) resource_scope: Vec<u32>,
     /// Nanoseconds.
     pub(crate) start: Vec<u64>,
     /// End minus start, wrapping.
@@ -61,13 +61,13 @@ impl PageColumns {
         &self.slots
     }
 
-    /// The bounds of what they hold.
-    pub(crate) fn zone(&self, slots: &SlotTable) -> PageZone {
+    /// The bounds of these columns.
+    pub(crate) fn zone_map(&self, slots: &SlotTable) -> ZoneMap {
         let numbers = self.slots.iter().enumerate().filter_map(|(at, column)| {
             let slot = (!column.numbers.is_empty()).then(|| slots.get(at as u32))?;
-            PageZone::is_bounded(slot).then_some((at as u32, slot.form, column.numbers.as_slice()))
+            ZoneMap::is_bounded(slot).then_some((at as u32, slot.encoding, column.numbers.as_slice()))
         });
-        PageZone::of(&self.class, &self.start, &self.duration, numbers)
+        ZoneMap::of(&self.class, &self.start, &self.duration, numbers)
     }
 
     #[inline]
@@ -101,7 +101,7 @@ impl PageColumns {
     pub(crate) fn clear(&mut self) {
         for column in [
             &mut self.class,
-            &mut self.origin,
+            &mut self.resource_scope,
             &mut self.parent_row,
             &mut self.traces,
             &mut self.events,

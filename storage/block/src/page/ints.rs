@@ -3,7 +3,7 @@
 //! ```text
 //! encoding (1), then
 //!   0 constant     value (varint)
-//!   1 planes       smallest value (varint), width in bytes (1), mask of planes stored as they are (1),
+//!   1 byte planes  smallest value (varint), width in bytes (1), mask of planes stored as they are (1),
 //!                  those planes; unless the mask holds all: length (varint), zstd frame of the others
 //!   2 deltas       first value (varint), the zigzag differences, encoded as a column again
 //!   3 dictionary   number of values (varint), the values in order, the indices: two columns
@@ -12,10 +12,10 @@
 //!                  so many bits, the lowest first, one value behind the other; since format 4
 //! ```
 //!
-//! A plane is one byte of every value: first the lowest byte of all, then the next. Planes of high
-//! bytes are nearly constant and cost next to nothing once compressed; planes that are noise are kept
-//! as they are, so that nobody inflates them. Bits are never inflated at all, so they are chosen where
-//! frames of planes would save little. Which encoding is chosen follows from the values alone.
+//! A byte plane is one byte of every value: first the lowest byte of all values, then the next (Parquet calls this
+//! BYTE_STREAM_SPLIT). Planes of high bytes are nearly constant and compress to almost nothing. Planes that look like
+//! noise are stored as they are, which saves readers a decompression. Packed bits need none either, so the encoder
+//! chooses them where compressed planes would save little. The choice depends on the values alone.
 
 mod decode;
 
@@ -23,7 +23,7 @@ use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::put_varint;
 
 use super::bits;
-use super::zstd::{Deflater, Unit};
+use super::zstd::{Compressor, Unit};
 
 pub(crate) use decode::{Packed, decode, decode_u32, take_slice, take_varint};
 
@@ -43,48 +43,46 @@ const FRAME_SHARE: usize = 10;
 const MAX_EXPONENT: u8 = 6;
 
 /// Appends a column.
-pub(crate) fn encode(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater) {
-    encode_at(out, values, deflater, true);
+pub(crate) fn encode(out: &mut Vec<u8>, values: &[u64], compressor: &mut Compressor) {
+    let Some((min, max)) = bounds(values) else {
+        return encode_planes_or_constant(out, values, compressor);
+    };
+    let width = width_of(max - min);
+    if width < 2 {
+        return encode_planes_or_constant(out, values, compressor);
+    }
+    let differences = || values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0])));
+    if width_of(differences().max().unwrap_or(0)) < width {
+        out.push(DELTAS);
+        put_varint(out, values[0]);
+        let deltas: Vec<u64> = differences().collect();
+        return encode_planes_or_constant(out, &deltas, compressor);
+    }
+    let may_have_dictionary = compressor.unit() == Unit::Column;
+    if let Some((known, indices)) = may_have_dictionary.then(|| dictionary(values, width)).flatten() {
+        out.push(DICTIONARY);
+        put_varint(out, known.len() as u64);
+        encode_planes_or_constant(out, &known, compressor);
+        return encode_planes_or_constant(out, &indices, compressor);
+    }
+    encode_planes_or_constant(out, values, compressor);
 }
 
 /// Appends a column of 32-bit values.
-pub(crate) fn encode_u32(out: &mut Vec<u8>, values: &[u32], deflater: &mut Deflater) {
+pub(crate) fn encode_u32(out: &mut Vec<u8>, values: &[u32], compressor: &mut Compressor) {
     let wide: Vec<u64> = values.iter().map(|value| u64::from(*value)).collect();
-    encode_planes_or_constant(out, &wide, deflater);
+    encode_planes_or_constant(out, &wide, compressor);
 }
 
 /// Appends a column of the bits of doubles.
-pub(crate) fn encode_doubles(out: &mut Vec<u8>, bits: &[u64], deflater: &mut Deflater) {
+pub(crate) fn encode_doubles(out: &mut Vec<u8>, bits: &[u64], compressor: &mut Compressor) {
     match decimals(bits) {
         Some((exponent, scaled)) => {
             out.extend_from_slice(&[DECIMALS, exponent]);
-            encode(out, &scaled, deflater);
+            encode(out, &scaled, compressor);
         }
-        None => encode(out, bits, deflater),
+        None => encode(out, bits, compressor),
     }
-}
-
-fn encode_at(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater, may_split: bool) {
-    let Some((min, max)) = bounds(values) else { return encode_planes_or_constant(out, values, deflater) };
-    let width = width_of(max - min);
-    if !may_split || width < 2 {
-        return encode_planes_or_constant(out, values, deflater);
-    }
-    let largest = values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).max().unwrap_or(0);
-    if width_of(largest) < width {
-        out.push(DELTAS);
-        put_varint(out, values[0]);
-        let deltas: Vec<u64> = values.windows(2).map(|pair| zigzag(pair[1].wrapping_sub(pair[0]))).collect();
-        return encode_at(out, &deltas, deflater, false);
-    }
-    let tries = deflater.unit() == Unit::Column;
-    if let Some((known, indices)) = tries.then(|| dictionary(values, width)).flatten() {
-        out.push(DICTIONARY);
-        put_varint(out, known.len() as u64);
-        encode_at(out, &known, deflater, false);
-        return encode_at(out, &indices, deflater, false);
-    }
-    encode_planes_or_constant(out, values, deflater);
 }
 
 fn bounds(values: &[u64]) -> Option<(u64, u64)> {
@@ -96,7 +94,7 @@ pub(crate) fn width_of(value: u64) -> usize {
     (64 - value.leading_zeros()).div_ceil(8) as usize
 }
 
-fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], deflater: &mut Deflater) {
+fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], compressor: &mut Compressor) {
     let (min, max) = bounds(values).unwrap_or((0, 0));
     let width = width_of(max - min);
     if width == 0 {
@@ -106,18 +104,18 @@ fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], deflater: &mut D
     // Columns that are compressed together later stay bytes, which compress better.
     let bits = (64 - (max - min).leading_zeros()) as usize;
     let packed = bits::packed_length(values.len(), bits)
-        .filter(|_| deflater.unit() == Unit::Column && bits <= bits::MAX_WIDTH);
+        .filter(|_| compressor.unit() == Unit::Column && bits <= bits::MAX_WIDTH);
     if packed.is_some_and(|packed| packed <= FRAME_BYTES) {
         return put_bits(out, values, min, bits);
     }
     let begin = out.len();
-    let mut planes = std::mem::take(&mut deflater.planes);
+    let mut planes = std::mem::take(&mut compressor.planes);
     transpose(&mut planes, values, min, width);
     out.push(PLANES);
     put_varint(out, min);
     out.push(width as u8);
-    let framed = put_planes(out, &planes, values.len(), deflater);
-    deflater.planes = planes;
+    let framed = put_planes(out, &planes, values.len(), compressor);
+    compressor.planes = planes;
     let length = out.len() - begin;
     let worth = if framed { length + FRAME_BYTES + length / FRAME_SHARE } else { length };
     if packed.is_some_and(|packed| packed <= worth) {
@@ -140,10 +138,11 @@ fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
     }
 }
 
-/// The mask, the planes that are noise, and the frame of the others, if there is one.
-fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Deflater) -> bool {
+/// Appends the mask, the byte planes that look like noise, and a frame of the others if there are some. Returns
+/// whether there is a frame.
+fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, compressor: &mut Compressor) -> bool {
     let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
-    let mut raw = if deflater.unit() == Unit::Section { all } else { 0 };
+    let mut raw = if compressor.unit() == Unit::Section { all } else { 0 };
     if raw == 0 {
         for (at, plane) in planes.chunks_exact(rows).enumerate() {
             raw |= u8::from(is_noise(plane)) << at;
@@ -159,8 +158,8 @@ fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, deflater: &mut Defl
     let mut frame = Vec::new();
     if raw != all {
         let rest: Vec<u8> = chosen(all & !raw).flatten().copied().collect();
-        match deflater.deflate_column(&rest) {
-            Some(deflated) => frame = deflated,
+        match compressor.compress_column(&rest) {
+            Some(compressed) => frame = compressed,
             None => raw = all,
         }
     }
@@ -255,11 +254,11 @@ mod tests {
         // The second is what is returned.
         for unit in [Unit::Section, Unit::Column] {
             out.clear();
-            let mut deflater = Deflater::new(1, unit).unwrap();
+            let mut compressor = Compressor::new(1, unit).unwrap();
             if doubles {
-                encode_doubles(&mut out, values, &mut deflater);
+                encode_doubles(&mut out, values, &mut compressor);
             } else {
-                encode(&mut out, values, &mut deflater);
+                encode(&mut out, values, &mut compressor);
             }
             let source = Bytes::copy_from_slice(&out);
             let mut rest = &*source;
@@ -272,7 +271,7 @@ mod tests {
                 _ => 0,
             };
             if let Packed::Planes(_, _, planes) = &packed {
-                assert!(unit == Unit::Column || is_shared(planes), "copied, though nothing is inflated");
+                assert!(unit == Unit::Column || is_shared(planes), "copied, though nothing is decompressed");
             }
             assert_eq!(decode(&mut &*out, values.len()).as_deref(), Some(values));
             assert!(Packed::estimate(&out, values.len()) >= takes);
@@ -353,9 +352,9 @@ mod tests {
         }
         let mut frame = vec![1, 0, 1, 0];
         let planes: Vec<u8> = (0..4096).map(|n| u8::from(n % 512 == 0)).collect();
-        let deflated = Deflater::new(1, Unit::Column).unwrap().deflate(&planes).unwrap();
-        put_varint(&mut frame, deflated.len() as u64);
-        frame.extend_from_slice(&deflated);
+        let compressed = Compressor::new(1, Unit::Column).unwrap().compress(&planes).unwrap();
+        put_varint(&mut frame, compressed.len() as u64);
+        frame.extend_from_slice(&compressed);
         let read = decode(&mut frame.as_slice(), 4096).unwrap();
         assert!(read.into_iter().eq(planes.into_iter().map(u64::from)));
     }

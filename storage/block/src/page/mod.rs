@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! core    rows (varint, 16,384 at the most), traces (varint)
-//!         columns of integers (`ints.rs`): class, origin; length of each trace in rows; start of each
+//!         columns of integers (`ints.rs`): class, resource and scope; length of each trace in rows; start of each
 //!         trace's first row; start of every other row minus that of the row before; duration; sequence
 //! ids     span IDs (8 each, big endian), a column of parent codes, the parents that are coded raw (8 each)
 //!         code 0: zero or none; 1: raw; otherwise zigzag(row - parent's row) + 2, within the trace
@@ -25,16 +25,17 @@
 //! Since format 5, the rows of a trace are within a page of a sealed block in the order of their tree (`tree.rs`).
 
 mod bits;
-pub(crate) mod by_key;
 pub(crate) mod columns;
-mod guess;
 pub(crate) mod interner;
 pub(crate) mod ints;
+pub(crate) mod key_order;
 mod packed;
 mod read;
 pub(crate) mod rebuild;
 mod regular;
+pub(crate) mod row;
 pub(crate) mod shape;
+mod shape_predictor;
 pub(crate) mod shred;
 pub(crate) mod tree;
 mod write;
@@ -46,6 +47,6 @@ pub(crate) const MAX_ROWS: usize = 16_384;
 pub use packed::{Column, PackedColumn};
 pub use read::{CorePage, IdsPage, TextTable, ValuesPage};
 pub use rebuild::{OpenPage, Rebuilder};
-pub use shape::{Form, Level, Shape, Slot, ValueKind};
-pub use shred::Class;
+pub use row::Class;
+pub use shape::{FieldEncoding, Level, Shape, Slot, ValueKind};
 pub(crate) use write::{EncodedPage, PageEncoder};

@@ -1,11 +1,11 @@
-//! The values of one slot in one page: packed for whoever reads a few of them, or written out.
+//! The values of one slot in one page: packed, to read a few of them, or written out as a whole.
 
 use bytes::Bytes;
 
 use super::ints::{self, Packed, take_varint};
-use super::shape::{Form, ValueKind};
+use super::shape::{FieldEncoding, ValueKind};
 
-/// The values of one slot as they are kept: for whoever reads a few of them.
+/// The values of one slot as the cache keeps them. Reading a few does not unpack the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackedColumn(PackedValues);
 
@@ -45,10 +45,10 @@ pub enum Column {
 
 impl PackedColumn {
     /// Back from its bytes, parts of which it may keep.
-    pub(crate) fn decode(source: &Bytes, values: usize, form: Form) -> Option<Self> {
+    pub(crate) fn decode(source: &Bytes, values: usize, encoding: FieldEncoding) -> Option<Self> {
         let mut bytes: &[u8] = source;
         let bytes = &mut bytes;
-        let column = match form.value_kind() {
+        let column = match encoding.value_kind() {
             ValueKind::Number | ValueKind::Double => {
                 PackedValues::Numbers(Packed::decode(source, bytes, values)?)
             }
@@ -64,8 +64,8 @@ impl PackedColumn {
     }
 
     /// Bytes that it takes once it is decoded; an estimate.
-    pub(crate) fn estimate(mut bytes: &[u8], values: usize, form: Form) -> usize {
-        match form.value_kind() {
+    pub(crate) fn estimate(mut bytes: &[u8], values: usize, encoding: FieldEncoding) -> usize {
+        match encoding.value_kind() {
             ValueKind::None => 0,
             ValueKind::Number | ValueKind::Double => Packed::estimate(bytes, values),
             ValueKind::Text => {
@@ -169,7 +169,7 @@ mod tests {
     fn texts_are_listed_in_the_order_in_which_they_come() {
         // Two distinct ones, listed at first sight and referred to by how far back they stand.
         let codes = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 1, 2];
-        let column = PackedColumn::decode(&Bytes::copy_from_slice(&codes), 4, Form::String).unwrap();
+        let column = PackedColumn::decode(&Bytes::copy_from_slice(&codes), 4, FieldEncoding::String).unwrap();
         let mut listed = 0;
         let each: Vec<_> = (0..5).map(|at| column.reference(at, &mut listed)).collect();
         assert_eq!(each, [Some(2), Some(0), Some(0), Some(2), None]);
@@ -178,10 +178,12 @@ mod tests {
         assert_eq!(column.into_column(4), Some(texts));
         let before_the_first = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 1, 0, 0, 2];
         let column =
-            PackedColumn::decode(&Bytes::copy_from_slice(&before_the_first), 4, Form::String).unwrap();
+            PackedColumn::decode(&Bytes::copy_from_slice(&before_the_first), 4, FieldEncoding::String)
+                .unwrap();
         assert_eq!((column.reference(0, &mut 0), column.into_column(4)), (None, None));
         let three_for_two = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 0, 2];
-        let column = PackedColumn::decode(&Bytes::copy_from_slice(&three_for_two), 4, Form::String).unwrap();
+        let column =
+            PackedColumn::decode(&Bytes::copy_from_slice(&three_for_two), 4, FieldEncoding::String).unwrap();
         let (mut listed, third) = (column.listed_before(2), 2);
         assert_eq!(
             (column.reference(third, &mut listed), column.into_column(4)),
@@ -189,7 +191,7 @@ mod tests {
             "more than are listed"
         );
         assert_eq!(
-            PackedColumn::decode(&Bytes::from_static(&[3, 0, 0, 0, 0]), 2, Form::String),
+            PackedColumn::decode(&Bytes::from_static(&[3, 0, 0, 0, 0]), 2, FieldEncoding::String),
             None,
             "more texts than values"
         );

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::ints::{self, take_slice, take_varint};
 use super::packed::{Column, PackedColumn};
-use super::shape::{Form, ValueKind};
-use super::zstd::inflate;
+use super::shape::{FieldEncoding, ValueKind};
+use super::zstd::decompress;
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 
@@ -16,8 +16,8 @@ use crate::format::FormatError;
 pub struct CorePage {
     /// Index into the dictionary's classes.
     pub class: Vec<u32>,
-    /// Index into the dictionary's origins.
-    pub origin: Vec<u32>,
+    /// Index into the dictionary's pairs of resource and scope.
+    pub resource_scope: Vec<u32>,
     /// Nanoseconds.
     pub start: Vec<u64>,
     /// End minus start, wrapping.
@@ -71,8 +71,8 @@ pub struct TextTable {
 /// No page has more values: pages are cut by size long before, and a damaged shape must not make a
 /// reader allocate without bound.
 const MAX_VALUES: u64 = 1 << 24;
-/// How many times as long the texts of a page are that were inflated; six on our corpora.
-const TEXTS_INFLATE: usize = 8;
+/// How many times as long the texts of a page are that were decompressed; six on our corpora.
+const TEXT_EXPANSION: usize = 8;
 
 // === impl CorePage ===
 
@@ -87,13 +87,13 @@ impl CorePage {
         let rows = count(bytes)?;
         let traces = count(bytes).filter(|traces| *traces <= rows)?;
         let class = ints::decode_u32(bytes, rows, dictionary.classes.len())?;
-        let origin = ints::decode_u32(bytes, rows, dictionary.origins.len())?;
+        let resource_scope = ints::decode_u32(bytes, rows, dictionary.resource_scopes.len())?;
         let lengths = ints::decode(bytes, traces)?;
         let firsts = ints::decode(bytes, traces)?;
         let deltas = ints::decode(bytes, rows - traces)?;
         let mut page = Self {
             class,
-            origin,
+            resource_scope,
             start: Vec::with_capacity(rows),
             duration: Vec::new(),
             sequence: Vec::new(),
@@ -222,14 +222,14 @@ impl ValuesPage {
         }
         let (mut all, mut decoded) = (0, 0usize);
         for ((place, slot), values) in places.iter().zip(&dictionary.slots).zip(counts) {
-            let has_column = slot.form.value_kind() != ValueKind::None && values > 0;
+            let has_column = slot.encoding.value_kind() != ValueKind::None && values > 0;
             all += if has_column { values } else { 0 };
             if all > MAX_VALUES || has_column != (*place > 0) {
                 return None;
             }
             if let Some(column) = (*place as usize).checked_sub(1).and_then(|at| columns.get(at)) {
                 let stored = &bytes[column.range.clone()];
-                let estimate = PackedColumn::estimate(stored, values as usize, slot.form);
+                let estimate = PackedColumn::estimate(stored, values as usize, slot.encoding);
                 decoded = decoded.saturating_add(estimate);
             }
         }
@@ -244,28 +244,30 @@ impl ValuesPage {
     }
 
     /// The values of a slot; `None` if the page has none.
-    pub fn column(&self, slot: u32, form: Form) -> Result<Option<&PackedColumn>, FormatError> {
+    pub fn column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<&PackedColumn>, FormatError> {
         let Some(column) = self.lazy(slot) else { return Ok(None) };
-        let decoded = column.decoded.get_or_init(|| self.packed(column, form));
+        let decoded = column.decoded.get_or_init(|| self.packed(column, encoding));
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    /// The same, written out; what was inflated for it is kept for the next one.
-    pub fn whole_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
-        let (Some(packed), Some(lazy)) = (self.column(slot, form)?, self.lazy(slot)) else { return Ok(None) };
+    /// The same, written out; what was decompressed for it is kept for the next one.
+    pub fn whole_column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<Column>, FormatError> {
+        let (Some(packed), Some(lazy)) = (self.column(slot, encoding)?, self.lazy(slot)) else {
+            return Ok(None);
+        };
         let column = packed.clone().into_column(lazy.values);
         column.map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    /// The same for whoever reads a page once: nothing is kept.
-    pub fn decode_column(&self, slot: u32, form: Form) -> Result<Option<Column>, FormatError> {
+    /// The same without keeping anything, for readers that pass a page once.
+    pub fn decode_column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<Column>, FormatError> {
         let Some(column) = self.lazy(slot) else { return Ok(None) };
-        let decoded = self.packed(column, form).and_then(|packed| packed.into_column(column.values));
+        let decoded = self.packed(column, encoding).and_then(|packed| packed.into_column(column.values));
         decoded.map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    fn packed(&self, column: &LazyColumn, form: Form) -> Option<PackedColumn> {
-        PackedColumn::decode(&self.bytes.slice(column.range.clone()), column.values as usize, form)
+    fn packed(&self, column: &LazyColumn, encoding: FieldEncoding) -> Option<PackedColumn> {
+        PackedColumn::decode(&self.bytes.slice(column.range.clone()), column.values as usize, encoding)
     }
 
     /// Texts that only this page has.
@@ -285,7 +287,7 @@ impl ValuesPage {
 
     /// Bytes that it takes in memory once every column and text is decoded: an estimate.
     pub fn size(&self) -> usize {
-        let texts = self.texts.len() * TEXTS_INFLATE;
+        let texts = self.texts.len() * TEXT_EXPANSION;
         let columns = self.places.len() * 4 + self.columns.len() * size_of::<LazyColumn>() + self.decoded;
         self.bytes.len() + columns + texts + (self.events.len() + self.links.len()) * 4
     }
@@ -306,7 +308,7 @@ impl TextTable {
         let length = usize::try_from(take_varint(bytes)?).ok()?;
         let stored = usize::try_from(take_varint(bytes)?).ok()?;
         let stored = take_slice(bytes, stored)?;
-        let bytes = if stored.len() == length { stored.to_vec() } else { inflate(stored, length)? };
+        let bytes = if stored.len() == length { stored.to_vec() } else { decompress(stored, length)? };
         let mut end = 0u64;
         let mut ends = Vec::with_capacity(count);
         for length in lengths {
@@ -346,13 +348,17 @@ mod tests {
     use spandrel_proto::otlp::wire::put_varint;
 
     use super::*;
-    use crate::page::shred::Class;
+    use crate::page::row::Class;
     use crate::page::{Level, Shape, Slot};
 
-    /// One operation, one origin, and classes of shapes with these slots.
-    fn dictionary(forms: &[Form], shapes: &[&[u32]]) -> Dictionary {
-        let slot =
-            |form: &Form| Slot { level: Level::Span, form: *form, field: 11, name: Bytes::from_static(b"k") };
+    /// One operation, one pair of resource and scope, and classes of shapes with these slots.
+    fn dictionary(encodings: &[FieldEncoding], shapes: &[&[u32]]) -> Dictionary {
+        let slot = |encoding: &FieldEncoding| Slot {
+            level: Level::Span,
+            encoding: *encoding,
+            field: 11,
+            name: Bytes::from_static(b"k"),
+        };
         let shape = |slots: &&[u32]| Shape { flags: 0, slots: slots.to_vec() };
         Dictionary {
             services: vec!["s".to_owned()],
@@ -360,8 +366,8 @@ mod tests {
             resources: vec![Bytes::new()],
             resource_services: vec![0],
             scopes: vec![Bytes::new()],
-            origins: vec![(0, 0)],
-            slots: forms.iter().map(slot).collect(),
+            resource_scopes: vec![(0, 0)],
+            slots: encodings.iter().map(slot).collect(),
             shapes: shapes.iter().map(shape).collect(),
             classes: (0..shapes.len() as u32).map(|shape| Class { operation: 0, shape }).collect(),
         }
@@ -372,7 +378,7 @@ mod tests {
         let mut out = Vec::new();
         put_varint(&mut out, rows);
         put_varint(&mut out, 1);
-        // Class, origin, length of the one trace, its first start, differences, duration, sequence.
+        // Class, resource and scope, length of the one trace, its first start, differences, duration, sequence.
         for value in [0, 0, rows, 7, 1, 2, 3] {
             out.push(0);
             put_varint(&mut out, value);
@@ -395,12 +401,15 @@ mod tests {
 
     #[test]
     fn few_bytes_stand_for_many_equal_values() {
-        let dictionary = dictionary(&[Form::Varint, Form::Varint], &[&[1, 1, 1]]);
+        let dictionary = dictionary(&[FieldEncoding::Varint, FieldEncoding::Varint], &[&[1, 1, 1]]);
         let core = CorePage::decode(&core(16_384), &dictionary).unwrap();
         assert_eq!((core.rows(), core.start[0], core.start[2]), (16_384, 7, 9));
         let page = ValuesPage::open(values(&[(1, &[0, 9])]), &core, &dictionary).unwrap();
-        assert_eq!(page.column(0, Form::Varint), Ok(None));
-        assert_eq!(page.decode_column(1, Form::Varint), Ok(Some(Column::Numbers(vec![9; 3 * 16_384]))));
+        assert_eq!(page.column(0, FieldEncoding::Varint), Ok(None));
+        assert_eq!(
+            page.decode_column(1, FieldEncoding::Varint),
+            Ok(Some(Column::Numbers(vec![9; 3 * 16_384])))
+        );
         assert!(page.local_texts().unwrap().is_empty());
     }
 
@@ -408,15 +417,15 @@ mod tests {
     fn but_not_for_more_than_a_page_has() {
         assert!(CorePage::decode(&core(16_385), &dictionary(&[], &[&[]])).is_err());
         // 2,000 values of one slot in each of 16,384 rows; then as many of two slots together.
-        for forms in [&[Form::Varint][..], &[Form::Varint, Form::Fixed64]] {
-            let slots: Vec<u32> = (0..2_000).map(|at| at % forms.len() as u32).collect();
-            let dictionary = dictionary(forms, &[&slots]);
+        for encodings in [&[FieldEncoding::Varint][..], &[FieldEncoding::Varint, FieldEncoding::Fixed64]] {
+            let slots: Vec<u32> = (0..2_000).map(|at| at % encodings.len() as u32).collect();
+            let dictionary = dictionary(encodings, &[&slots]);
             let core = CorePage::decode(&core(16_384), &dictionary).unwrap();
             let columns = [(0, &[0, 9][..]), (1, &[0, 9])];
-            assert!(ValuesPage::open(values(&columns[..forms.len()]), &core, &dictionary).is_err());
+            assert!(ValuesPage::open(values(&columns[..encodings.len()]), &core, &dictionary).is_err());
         }
         // Events that no row has, or not so many.
-        let dictionary = dictionary(&[Form::Nested], &[&[0], &[]]);
+        let dictionary = dictionary(&[FieldEncoding::Nested], &[&[0], &[]]);
         let core = CorePage::decode(&core(2), &dictionary).unwrap();
         let with = |events: u8, shape: u8| {
             ValuesPage::open(vec![events, 0, shape, 0, 0, 0, 0, 0, 0, 0, 0, 0].into(), &core, &dictionary)
@@ -428,7 +437,7 @@ mod tests {
 
     #[test]
     fn columns_and_slots_have_to_agree() {
-        let dictionary = dictionary(&[Form::Varint, Form::Literal], &[&[0, 1]]);
+        let dictionary = dictionary(&[FieldEncoding::Varint, FieldEncoding::Literal], &[&[0, 1]]);
         let core = CorePage::decode(&core(2), &dictionary).unwrap();
         let open = |columns: &[(u64, &[u8])]| ValuesPage::open(values(columns), &core, &dictionary);
         assert!(open(&[(0, &[0, 9])]).is_ok());
@@ -437,7 +446,7 @@ mod tests {
         assert!(open(&[(0, &[0, 9]), (9, &[0, 9])]).is_err(), "a column of no slot");
         assert!(open(&[(0, &[0, 9]), (0, &[0, 9])]).is_err(), "a column twice");
         let trailing = open(&[(0, &[0, 9, 0])]).unwrap();
-        assert_eq!(trailing.column(0, Form::Varint), Err(FormatError::Damaged("column")));
+        assert_eq!(trailing.column(0, FieldEncoding::Varint), Err(FormatError::Damaged("column")));
     }
 
     #[test]
@@ -456,15 +465,15 @@ mod tests {
     proptest! {
         #[test]
         fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..120), rows in 0usize..4) {
-            let dictionary = dictionary(&[Form::Varint, Form::String, Form::Nested], &[&[0, 1], &[1, 2]]);
+            let dictionary = dictionary(&[FieldEncoding::Varint, FieldEncoding::String, FieldEncoding::Nested], &[&[0, 1], &[1, 2]]);
             let _ = (TextTable::decode(&bytes), IdsPage::decode(&bytes, rows));
             if let Ok(core) = CorePage::decode(&bytes, &dictionary) {
                 prop_assert_eq!((core.start.len(), core.sequence.len()), (core.rows(), core.rows()));
             }
             let core = CorePage::decode(&core(3), &dictionary).unwrap();
             if let Ok(page) = ValuesPage::open(bytes.into(), &core, &dictionary) {
-                for (slot, form) in [(0, Form::Varint), (1, Form::String)] {
-                    let (packed, column) = (page.column(slot, form), page.decode_column(slot, form));
+                for (slot, encoding) in [(0, FieldEncoding::Varint), (1, FieldEncoding::String)] {
+                    let (packed, column) = (page.column(slot, encoding), page.decode_column(slot, encoding));
                     if let (Ok(Some(packed)), Ok(Some(column))) = (packed, column) {
                         let mut listed = 0;
                         let mut same = |at: usize| match &column {

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use spandrel_proto::otlp::wire::put_varint;
 use spandrel_proto::{SpanId, TraceId};
 
-use super::by_key::{ByKey, Place};
+use super::key_order::{KeyOrder, ValuePlace};
 use super::packed::Column;
 use super::read::{CorePage, IdsPage, TextTable, ValuesPage};
-use super::shape::{EVENTS, Form, Level, Slot, ValueKind};
+use super::row::Row;
+use super::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
-use crate::writer::Row;
-use crate::zones::PageZone;
+use crate::zone_map::ZoneMap;
 
 /// A page with everything that its rows are made of.
 #[derive(Debug, Clone)]
@@ -34,9 +34,9 @@ pub struct OpenPage {
 #[derive(Debug, Clone)]
 pub struct Rebuilder {
     page: OpenPage,
-    at: Position,
+    at: RowCursor,
     /// Rows that are read by their keys.
-    run: Option<ByKey>,
+    run: Option<KeyOrder>,
     nested: Vec<u8>,
 }
 
@@ -47,12 +47,12 @@ const NEAR: usize = 64;
 
 /// A row, and how much lies in front of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Position {
+pub(crate) struct RowCursor {
     pub(crate) row: usize,
     /// For each slot, its values.
     pub(crate) taken: Vec<u32>,
-    /// For each slot of texts, how many of its column are listed; `UNKNOWN` until it is read. Empty for whoever
-    /// reads whole columns.
+    /// For each slot of texts, how many of its column are listed; `UNKNOWN` until the column is read. Empty in a
+    /// reader of whole columns.
     pub(crate) listed: Vec<u32>,
     pub(crate) events: usize,
     pub(crate) links: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Position {
 impl Rebuilder {
     /// Begins at a row of the page.
     pub fn new(page: OpenPage, row: usize) -> Self {
-        let at = Position::of(&page, row);
+        let at = RowCursor::of(&page, row);
         Self { page, at, run: None, nested: Vec::new() }
     }
 
@@ -87,14 +87,14 @@ impl Rebuilder {
             self.at.pass(&self.page, &mut |_| {});
         }
         if row != self.at.row {
-            self.at = Position::of(&self.page, row);
+            self.at = RowCursor::of(&self.page, row);
         }
     }
 
     /// Goes to rows of one trace, and gives them by their keys until all were given.
     pub fn order_by_key(&mut self, rows: Range<usize>) {
         self.seek(rows.start);
-        self.run = ByKey::begin(&self.page, rows, &mut self.at);
+        self.run = KeyOrder::begin(&self.page, rows, &mut self.at);
     }
 
     /// Goes to one of the rows of a trace, which do not stand by their keys, by its place among the keys.
@@ -135,16 +135,16 @@ impl Rebuilder {
         let start = core.start[row];
         for &number in &shape.slots {
             let slot = dictionary.slots.get(number as usize)?;
-            match slot.form {
-                Form::TraceId => put_field(out, slot, trace.as_bytes()),
-                Form::SpanId => put_field(out, slot, &ids.span_id.get(row)?.to_be_bytes()),
-                Form::Parent => put_field(out, slot, &ids.parent.get(row)?.to_be_bytes()),
-                Form::Name => {
+            match slot.encoding {
+                FieldEncoding::TraceId => put_field(out, slot, trace.as_bytes()),
+                FieldEncoding::SpanId => put_field(out, slot, &ids.span_id.get(row)?.to_be_bytes()),
+                FieldEncoding::Parent => put_field(out, slot, &ids.parent.get(row)?.to_be_bytes()),
+                FieldEncoding::Name => {
                     put_field(out, slot, dictionary.operations.get(class.operation as usize)?.1.as_bytes());
                 }
-                Form::Start => put_fixed64(out, slot, start),
-                Form::End => put_fixed64(out, slot, start.wrapping_add(core.duration[row])),
-                Form::Nested => {
+                FieldEncoding::Start => put_fixed64(out, slot, start),
+                FieldEncoding::End => put_fixed64(out, slot, start.wrapping_add(core.duration[row])),
+                FieldEncoding::Nested => {
                     let (shapes, behind) = match slot.field {
                         EVENTS => (&values.events, &mut at.events),
                         _ => (&values.links, &mut at.links),
@@ -166,9 +166,9 @@ impl Rebuilder {
     }
 }
 
-// === impl Position ===
+// === impl RowCursor ===
 
-impl Position {
+impl RowCursor {
     /// Counts the values of all rows in front of one.
     pub(crate) fn of(page: &OpenPage, row: usize) -> Self {
         let OpenPage { dictionary, core, values, .. } = page;
@@ -188,21 +188,21 @@ impl Position {
     }
 
     /// Passes over the row; tells where each of its values is.
-    pub(crate) fn pass(&mut self, page: &OpenPage, tell: &mut impl FnMut(Place)) {
+    pub(crate) fn pass(&mut self, page: &OpenPage, tell: &mut impl FnMut(ValuePlace)) {
         if let Some(class) = page.core.class.get(self.row) {
             self.pass_message(page, page.dictionary.classes[*class as usize].shape, tell);
         }
         self.row += 1;
     }
 
-    fn pass_message(&mut self, page: &OpenPage, shape: u32, tell: &mut impl FnMut(Place)) {
+    fn pass_message(&mut self, page: &OpenPage, shape: u32, tell: &mut impl FnMut(ValuePlace)) {
         for &number in &page.dictionary.shapes[shape as usize].slots {
             let slot = &page.dictionary.slots[number as usize];
-            if slot.form.value_kind() != ValueKind::None {
+            if slot.encoding.value_kind() != ValueKind::None {
                 let taken = self.taken[number as usize];
                 self.taken[number as usize] += 1;
-                tell(Place { slot: number, taken, listed: self.pass_text(page, slot, number, taken) });
-            } else if slot.form == Form::Nested && slot.level == Level::Span {
+                tell(ValuePlace { slot: number, taken, listed: self.pass_text(page, slot, number, taken) });
+            } else if slot.encoding == FieldEncoding::Nested && slot.level == Level::Span {
                 let (shapes, behind) = match slot.field {
                     EVENTS => (&page.values.events, &mut self.events),
                     _ => (&page.values.links, &mut self.links),
@@ -217,11 +217,11 @@ impl Position {
     /// How many texts are listed in front of one, and behind.
     fn pass_text(&mut self, page: &OpenPage, slot: &Slot, number: u32, taken: u32) -> (u32, u32) {
         let Some(listed) = self.listed.get_mut(number as usize) else { return (UNKNOWN, UNKNOWN) };
-        if slot.form.value_kind() != ValueKind::Text {
+        if slot.encoding.value_kind() != ValueKind::Text {
             return (UNKNOWN, UNKNOWN);
         }
-        // What is damaged is noticed by whoever reads it.
-        let Ok(Some(column)) = page.values.column(number, slot.form) else { return (UNKNOWN, UNKNOWN) };
+        // Damage is reported when the value itself is read.
+        let Ok(Some(column)) = page.values.column(number, slot.encoding) else { return (UNKNOWN, UNKNOWN) };
         if *listed == UNKNOWN {
             *listed = column.listed_before(taken as usize);
         }
@@ -247,7 +247,7 @@ impl OpenPage {
         let Self { core, ids, .. } = self;
         Row {
             class: core.class[at],
-            origin: core.origin[at],
+            resource_scope: core.resource_scope[at],
             start: core.start[at],
             duration: core.duration[at],
             sequence: core.sequence[at],
@@ -285,16 +285,16 @@ impl OpenPage {
     }
 
     /// The bounds of what it holds.
-    pub(crate) fn zone(&self) -> Result<PageZone, FormatError> {
+    pub(crate) fn zone(&self) -> Result<ZoneMap, FormatError> {
         let Self { core, dictionary, values, .. } = self;
         let mut numbers = Vec::new();
-        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| PageZone::is_bounded(slot)) {
-            if let Some(Column::Numbers(column)) = values.decode_column(at as u32, slot.form)? {
-                numbers.push((at as u32, slot.form, column));
+        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| ZoneMap::is_bounded(slot)) {
+            if let Some(Column::Numbers(column)) = values.decode_column(at as u32, slot.encoding)? {
+                numbers.push((at as u32, slot.encoding, column));
             }
         }
-        let numbers = numbers.iter().map(|(at, form, column)| (*at, *form, column.as_slice()));
-        Ok(PageZone::of(&core.class, &core.start, &core.duration, numbers))
+        let numbers = numbers.iter().map(|(at, encoding, column)| (*at, *encoding, column.as_slice()));
+        Ok(ZoneMap::of(&core.class, &core.start, &core.duration, numbers))
     }
 
     /// Appends a field with the slot's next value.
@@ -303,17 +303,17 @@ impl OpenPage {
         out: &mut Vec<u8>,
         slot: &Slot,
         number: u32,
-        at: &mut Position,
+        at: &mut RowCursor,
         start: u64,
     ) -> Option<()> {
-        if slot.form == Form::Literal {
+        if slot.encoding == FieldEncoding::Literal {
             out.extend_from_slice(&slot.name);
             return Some(());
         }
-        let column = self.values.column(number, slot.form).ok()??;
+        let column = self.values.column(number, slot.encoding).ok()??;
         let place = at.taken[number as usize] as usize;
         at.taken[number as usize] += 1;
-        if slot.form.value_kind() != ValueKind::Text {
+        if slot.encoding.value_kind() != ValueKind::Text {
             return put_number(out, slot, column.number(place)?, start);
         }
         let listed = &mut at.listed[number as usize];
@@ -326,24 +326,24 @@ impl OpenPage {
 }
 
 fn put_number(out: &mut Vec<u8>, slot: &Slot, value: u64, start: u64) -> Option<()> {
-    match slot.form {
-        Form::Varint => {
+    match slot.encoding {
+        FieldEncoding::Varint => {
             put_varint(out, u64::from(slot.field) << 3);
             put_varint(out, value);
         }
-        Form::Fixed64 => put_fixed64(out, slot, value),
-        Form::Since => put_fixed64(out, slot, start.wrapping_add(value)),
-        Form::Fixed32 => {
+        FieldEncoding::Fixed64 => put_fixed64(out, slot, value),
+        FieldEncoding::Since => put_fixed64(out, slot, start.wrapping_add(value)),
+        FieldEncoding::Fixed32 => {
             put_varint(out, u64::from(slot.field) << 3 | 5);
             out.extend_from_slice(&u32::try_from(value).ok()?.to_le_bytes());
         }
-        Form::Int => {
+        FieldEncoding::Int => {
             let length = varint_length(value);
             put_attribute(out, slot, 1 + length);
             out.push(0x18);
             put_varint(out, value);
         }
-        Form::Double => {
+        FieldEncoding::Double => {
             put_attribute(out, slot, 9);
             out.push(0x21);
             out.extend_from_slice(&value.to_le_bytes());
@@ -354,10 +354,10 @@ fn put_number(out: &mut Vec<u8>, slot: &Slot, value: u64, start: u64) -> Option<
 }
 
 fn put_text(out: &mut Vec<u8>, slot: &Slot, text: &[u8]) {
-    let tag = match slot.form {
-        Form::Verbatim => return out.extend_from_slice(text),
-        Form::Bytes => return put_field(out, slot, text),
-        Form::Status => {
+    let tag = match slot.encoding {
+        FieldEncoding::Verbatim => return out.extend_from_slice(text),
+        FieldEncoding::Bytes => return put_field(out, slot, text),
+        FieldEncoding::Status => {
             let length = 1 + varint_length(text.len() as u64) + text.len() + slot.name.len();
             put_varint(out, u64::from(slot.field) << 3 | 2);
             put_varint(out, length as u64);
@@ -366,9 +366,9 @@ fn put_text(out: &mut Vec<u8>, slot: &Slot, text: &[u8]) {
             out.extend_from_slice(text);
             return out.extend_from_slice(&slot.name);
         }
-        Form::String => 0x0a,
-        Form::Array => 0x2a,
-        Form::KeyValues => 0x32,
+        FieldEncoding::String => 0x0a,
+        FieldEncoding::Array => 0x2a,
+        FieldEncoding::KeyValues => 0x32,
         _ => 0x3a,
     };
     put_attribute(out, slot, 1 + varint_length(text.len() as u64) + text.len());

@@ -1,10 +1,10 @@
-//! Fields in the form that exporters write: minimal varints, each part of an attribute once and in order.
-//! What is written in another way is kept as the bytes it came as (`shred.rs`).
+//! Recognises fields as exporters write them: minimal varints, each part of an attribute once and in order. Fields
+//! written in another way are kept as their bytes (`shred.rs`).
 
 use spandrel_proto::otlp::wire::Value;
 
 use super::rebuild::varint_length;
-use super::shape::{Form, Level};
+use super::shape::{FieldEncoding, Level};
 
 /// The parts of a field as they stand on the wire.
 pub(super) struct RawField<'a> {
@@ -22,8 +22,8 @@ pub(super) struct RegularAttribute<'a> {
 pub(super) enum RegularValue<'a> {
     Bool(bool),
     Empty,
-    Number(Form, u64),
-    Text(Form, &'a [u8]),
+    Number(FieldEncoding, u64),
+    Text(FieldEncoding, &'a [u8]),
 }
 
 impl<'a> RegularAttribute<'a> {
@@ -39,7 +39,7 @@ impl<'a> RegularAttribute<'a> {
         }
         let Some(&tag) = value.first() else { return Some(Self { key, value: RegularValue::Empty }) };
         let value = match tag {
-            0x0a => RegularValue::Text(Form::String, last_delimited(&mut value, tag)?),
+            0x0a => RegularValue::Text(FieldEncoding::String, last_delimited(&mut value, tag)?),
             0x10 => match value {
                 [_, flag @ 0..=1] => RegularValue::Bool(*flag == 1),
                 _ => return None,
@@ -49,12 +49,14 @@ impl<'a> RegularAttribute<'a> {
                 if length + 1 != value.len() {
                     return None;
                 }
-                RegularValue::Number(Form::Int, number)
+                RegularValue::Number(FieldEncoding::Int, number)
             }
-            0x21 => RegularValue::Number(Form::Double, u64::from_le_bytes(value[1..].try_into().ok()?)),
-            0x2a => RegularValue::Text(Form::Array, last_delimited(&mut value, tag)?),
-            0x32 => RegularValue::Text(Form::KeyValues, last_delimited(&mut value, tag)?),
-            0x3a => RegularValue::Text(Form::Blob, last_delimited(&mut value, tag)?),
+            0x21 => {
+                RegularValue::Number(FieldEncoding::Double, u64::from_le_bytes(value[1..].try_into().ok()?))
+            }
+            0x2a => RegularValue::Text(FieldEncoding::Array, last_delimited(&mut value, tag)?),
+            0x32 => RegularValue::Text(FieldEncoding::KeyValues, last_delimited(&mut value, tag)?),
+            0x3a => RegularValue::Text(FieldEncoding::Blob, last_delimited(&mut value, tag)?),
             _ => return None,
         };
         Some(Self { key, value })

@@ -1,10 +1,10 @@
 //! Slots and shapes: how a message is taken apart so that equal parts are stored once.
 //!
-//! A message (span, event, link) is a sequence of fields. Everything of a field but its value is its
-//! *slot*: which level it stands on, how it is written, its number, the attribute's key. The slots of
+//! A message (span, event, link) is a sequence of fields. A *slot* is everything of a field but its value: the message
+//! it belongs to, its encoding, its number, an attribute's key. The slots of
 //! a message in their order are its *shape*. A block knows a few hundred slots and shapes; a span
-//! is then the number of its shape and one value for each slot that has one, and comes back byte for
-//! byte, in the order and the form in which it was sent.
+//! is then the number of its shape and one value for each slot that has one. It comes back byte for byte, with its
+//! fields in the order and the encoding in which they were sent.
 
 use bytes::Bytes;
 use rustc_hash::FxHasher;
@@ -27,10 +27,10 @@ pub enum Level {
     Link = 2,
 }
 
-/// How the field of a slot is written, and where its value is kept. The numbers are stored.
+/// How the field of a slot is encoded on the wire, and where its value is kept. The numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Form {
+pub enum FieldEncoding {
     /// The bytes of the field are the slot's name: tag, length and all. No value.
     Literal = 0,
     /// A varint field; a number.
@@ -81,7 +81,7 @@ pub struct Slot {
     /// Whose field it is.
     pub level: Level,
     /// How it is written.
-    pub form: Form,
+    pub encoding: FieldEncoding,
     /// The number of the field.
     pub field: u32,
     /// The key of an attribute; the bytes of a literal.
@@ -139,7 +139,7 @@ pub(crate) struct ShapeTable {
     table: Vec<u32>,
 }
 
-// === impl Form, Level ===
+// === impl FieldEncoding, Level ===
 
 impl Level {
     pub(crate) fn from_raw(raw: u8) -> Option<Self> {
@@ -147,17 +147,17 @@ impl Level {
     }
 }
 
-impl Form {
+impl FieldEncoding {
     pub(crate) fn from_raw(raw: u8) -> Option<Self> {
-        use Form::*;
-        const ALL: [Form; 21] = [
+        use FieldEncoding::*;
+        const ALL: [FieldEncoding; 21] = [
             Literal, Varint, Fixed64, Fixed32, Bytes, Verbatim, String, Int, Double, Array, KeyValues, Blob,
             TraceId, SpanId, Parent, Name, Start, End, Status, Nested, Since,
         ];
         ALL.get(usize::from(raw)).copied()
     }
 
-    /// What is kept for each field of the form.
+    /// The kind of value that is kept for each field.
     pub fn value_kind(self) -> ValueKind {
         match self {
             Self::Varint | Self::Fixed64 | Self::Fixed32 | Self::Int | Self::Since => ValueKind::Number,
@@ -202,7 +202,7 @@ impl Slot {
 
     /// The same of a span's attribute, as a value that can be compared.
     pub fn span_literal(&self) -> Option<(&[u8], AnyValue<'_>)> {
-        if (self.level, self.form, self.field) != (Level::Span, Form::Literal, ATTRIBUTES) {
+        if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, ATTRIBUTES) {
             return None;
         }
         let (key, value) = self.literal_attribute()?;
@@ -212,7 +212,7 @@ impl Slot {
 
     /// The flags of a span, where they are a part of the shape.
     pub(crate) fn literal_span_flags(&self) -> Option<u32> {
-        if (self.level, self.form, self.field) != (Level::Span, Form::Literal, FLAGS) {
+        if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, FLAGS) {
             return None;
         }
         match Reader::new(&self.name).next_field().ok()??.value {
@@ -223,12 +223,12 @@ impl Slot {
 
     /// Whether a span has to be looked at to know its call: it may hold attributes of any key, or links.
     pub(crate) fn is_opaque_call(&self) -> bool {
-        self.is_irregular() || self.form == Form::Nested && self.field != EVENTS
+        self.is_irregular() || self.encoding == FieldEncoding::Nested && self.field != EVENTS
     }
 
     /// Whether its texts may name the other side of a call.
     pub(crate) fn is_peer(&self) -> bool {
-        (self.level, self.form) == (Level::Span, Form::String) && is_peer_key(&self.name)
+        (self.level, self.encoding) == (Level::Span, FieldEncoding::String) && is_peer_key(&self.name)
     }
 
     /// Whether its numbers are the flags of spans.
@@ -238,29 +238,29 @@ impl Slot {
 
     /// Whether it is an attribute of the span with this key.
     pub fn is_attribute(&self, key: &str) -> bool {
-        self.level == Level::Span && self.form.is_attribute() && same(&self.name, key.as_bytes())
+        self.level == Level::Span && self.encoding.is_attribute() && same(&self.name, key.as_bytes())
     }
 
     /// Whether it is an attribute of the span with this key whose values are arrays.
     pub fn is_array(&self, key: &str) -> bool {
-        self.form == Form::Array && self.is_attribute(key)
+        self.encoding == FieldEncoding::Array && self.is_attribute(key)
     }
 
     /// What a number of the slot's column stands for.
     pub fn value_of_number(&self, number: u64) -> AnyValue<'_> {
-        match self.form {
-            Form::Int => AnyValue::Int(number as i64),
-            Form::Double => AnyValue::Double(f64::from_bits(number)),
+        match self.encoding {
+            FieldEncoding::Int => AnyValue::Int(number as i64),
+            FieldEncoding::Double => AnyValue::Double(f64::from_bits(number)),
             _ => AnyValue::Empty,
         }
     }
 
     /// What a text of the slot's column stands for.
     pub fn value_of_text<'t>(&self, text: &'t [u8]) -> AnyValue<'t> {
-        match self.form {
-            Form::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
-            Form::Blob => AnyValue::Bytes(text),
-            Form::Array => AnyValue::Array(text),
+        match self.encoding {
+            FieldEncoding::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
+            FieldEncoding::Blob => AnyValue::Bytes(text),
+            FieldEncoding::Array => AnyValue::Array(text),
             // Key-value lists are not compared.
             _ => AnyValue::Empty,
         }
@@ -269,7 +269,8 @@ impl Slot {
     /// Whether it may hold attributes of any key: they are found by looking at the span.
     pub fn is_irregular(&self) -> bool {
         self.level == Level::Span
-            && (self.form == Form::Verbatim || self.form == Form::Bytes && self.field == ATTRIBUTES)
+            && (self.encoding == FieldEncoding::Verbatim
+                || self.encoding == FieldEncoding::Bytes && self.field == ATTRIBUTES)
     }
 }
 
@@ -305,8 +306,8 @@ impl SlotTable {
     #[inline]
     pub(crate) fn recognise<'b>(&self, slot: u32, bytes: &'b [u8]) -> Option<(usize, SlotValue<'b>)> {
         let prefix = self.prefixes.get(slot as usize).filter(|prefix| !prefix.is_empty())?;
-        let Slot { form, field, name, .. } = &self.slots[slot as usize];
-        if *form == Form::Literal {
+        let Slot { encoding, field, name, .. } = &self.slots[slot as usize];
+        if *encoding == FieldEncoding::Literal {
             let begin = bytes.get(..name.len())?;
             return same(begin, name).then_some((name.len(), SlotValue::None));
         }
@@ -320,15 +321,17 @@ impl SlotTable {
         if usize::from(*outer) != value.len() + 1 {
             return None;
         }
-        let value = match (form, tag, value) {
-            (Form::String, 0x0a, [length, text @ ..]) if usize::from(*length) == text.len() => {
+        let value = match (encoding, tag, value) {
+            (FieldEncoding::String, 0x0a, [length, text @ ..]) if usize::from(*length) == text.len() => {
                 SlotValue::Text(text)
             }
-            (Form::Int, 0x18, [number @ 0..0x80]) => SlotValue::Number(u64::from(*number)),
-            (Form::Int, 0x18, [low @ 0x80..=0xff, high @ 1..0x80]) => {
+            (FieldEncoding::Int, 0x18, [number @ 0..0x80]) => SlotValue::Number(u64::from(*number)),
+            (FieldEncoding::Int, 0x18, [low @ 0x80..=0xff, high @ 1..0x80]) => {
                 SlotValue::Number(u64::from(low & 0x7f) | u64::from(*high) << 7)
             }
-            (Form::Double, 0x21, bits) => SlotValue::Number(u64::from_le_bytes(bits.try_into().ok()?)),
+            (FieldEncoding::Double, 0x21, bits) => {
+                SlotValue::Number(u64::from_le_bytes(bits.try_into().ok()?))
+            }
             _ => return None,
         };
         Some((2 + attribute.len(), value))
@@ -342,35 +345,42 @@ impl SlotTable {
         }
     }
 
-    /// The number of a slot; the guess is tried first.
+    /// The number of a slot; the predicted one is tried first.
     #[inline]
-    pub(crate) fn intern(&mut self, guess: u32, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
-        if let Some(slot) = self.slots.get(guess as usize)
-            && slot.form == form
+    pub(crate) fn intern(
+        &mut self,
+        predicted: u32,
+        level: Level,
+        encoding: FieldEncoding,
+        field: u32,
+        name: &[u8],
+    ) -> u32 {
+        if let Some(slot) = self.slots.get(predicted as usize)
+            && slot.encoding == encoding
             && same(&slot.name, name)
             && slot.level == level
             && slot.field == field
         {
-            return guess;
+            return predicted;
         }
-        self.look_up(level, form, field, name)
+        self.look_up(level, encoding, field, name)
     }
 
-    fn look_up(&mut self, level: Level, form: Form, field: u32, name: &[u8]) -> u32 {
+    fn look_up(&mut self, level: Level, encoding: FieldEncoding, field: u32, name: &[u8]) -> u32 {
         if self.slots.len() * 2 >= self.table.len() {
             self.grow();
         }
         let mask = self.table.len() - 1;
-        let mut at = slot_hash(level, form, field, name) as usize & mask;
+        let mut at = slot_hash(level, encoding, field, name) as usize & mask;
         while let Some(slot) = self.slots.get(self.table[at] as usize) {
-            if slot.form == form && slot.level == level && slot.field == field && slot.name == name {
+            if slot.encoding == encoding && slot.level == level && slot.field == field && slot.name == name {
                 return self.table[at];
             }
             at = (at + 1) & mask;
         }
         let number = self.slots.len() as u32;
         self.table[at] = number;
-        let slot = Slot { level, form, field, name: Bytes::copy_from_slice(name) };
+        let slot = Slot { level, encoding, field, name: Bytes::copy_from_slice(name) };
         self.after.push(FREE);
         self.peers.push(slot.is_peer());
         self.prefixes.push(prefix_of(&slot));
@@ -382,7 +392,7 @@ impl SlotTable {
         let size = (self.table.len() * 2).max(1024);
         self.table = vec![FREE; size];
         for (number, slot) in self.slots.iter().enumerate() {
-            let mut at = slot_hash(slot.level, slot.form, slot.field, &slot.name) as usize & (size - 1);
+            let mut at = slot_hash(slot.level, slot.encoding, slot.field, &slot.name) as usize & (size - 1);
             while self.table[at] != FREE {
                 at = (at + 1) & (size - 1);
             }
@@ -395,9 +405,9 @@ impl SlotTable {
 /// say something of their span are looked at in full.
 fn prefix_of(slot: &Slot) -> Box<[u8]> {
     const LONGEST: usize = 100;
-    let key: &[u8] = match slot.form {
-        Form::String | Form::Int | Form::Double => &slot.name,
-        Form::Literal if slot.field == ATTRIBUTES => match slot.literal_attribute() {
+    let key: &[u8] = match slot.encoding {
+        FieldEncoding::String | FieldEncoding::Int | FieldEncoding::Double => &slot.name,
+        FieldEncoding::Literal if slot.field == ATTRIBUTES => match slot.literal_attribute() {
             Some((key, _)) if slot.level == Level::Span => key,
             _ => return Box::default(),
         },
@@ -409,8 +419,8 @@ fn prefix_of(slot: &Slot) -> Box<[u8]> {
     [&[0x0a, key.len() as u8], key, &[0x12]].concat().into()
 }
 
-fn slot_hash(level: Level, form: Form, field: u32, name: &[u8]) -> u64 {
-    let seed = u64::from(field) << 16 | (form as u64) << 8 | level as u64;
+fn slot_hash(level: Level, encoding: FieldEncoding, field: u32, name: &[u8]) -> u64 {
+    let seed = u64::from(field) << 16 | (encoding as u64) << 8 | level as u64;
     let hash = xxhash_rust::xxh3::xxh3_64_with_seed(name, seed);
     hash ^ hash >> 32
 }
@@ -485,17 +495,17 @@ mod tests {
         let mut shapes = ShapeTable::default();
         let name = |n: u32| format!("key.{n}").into_bytes();
         for _ in 0..2 {
-            let mut guess = FREE;
+            let mut predicted = FREE;
             for n in 0..3000 {
-                assert_eq!(slots.intern(guess, Level::Span, Form::String, 9, &name(n)), n);
+                assert_eq!(slots.intern(predicted, Level::Span, FieldEncoding::String, 9, &name(n)), n);
                 slots.follows(n.wrapping_sub(1), n);
-                guess = slots.after(n);
+                predicted = slots.after(n);
                 assert_eq!(shapes.intern(2, &[n, n + 1]), n);
             }
         }
-        let of = |slots: &mut SlotTable, level, form| slots.intern(0, level, form, 9, b"key.0");
-        assert_eq!(of(&mut slots, Level::Span, Form::Int), 3000);
-        assert_eq!(of(&mut slots, Level::Event, Form::String), 3001);
+        let of = |slots: &mut SlotTable, level, encoding| slots.intern(0, level, encoding, 9, b"key.0");
+        assert_eq!(of(&mut slots, Level::Span, FieldEncoding::Int), 3000);
+        assert_eq!(of(&mut slots, Level::Event, FieldEncoding::String), 3001);
         assert_eq!(shapes.intern(3, &[0, 1]), 3000);
         assert_eq!((slots.len(), shapes.len()), (3002, 3001));
     }
@@ -503,8 +513,8 @@ mod tests {
     #[test]
     fn forms_are_numbered_as_they_are_stored() {
         for raw in 0..=20 {
-            assert_eq!(Form::from_raw(raw).map(|form| form as u8), Some(raw));
+            assert_eq!(FieldEncoding::from_raw(raw).map(|encoding| encoding as u8), Some(raw));
         }
-        assert_eq!(Form::from_raw(21), None);
+        assert_eq!(FieldEncoding::from_raw(21), None);
     }
 }

@@ -1,36 +1,28 @@
-//! From the wire bytes of a span to slots and values: one walk, nothing copied but new texts.
+//! Takes the wire bytes of a span apart into slots and values, in one walk that copies new texts only.
 //!
-//! Fields in the form that exporters write (minimal varints, each part of an attribute once and in
-//! order) go into slots of their kind. Whatever else protobuf allows is kept as the bytes it came as,
-//! field by field: nothing is normalised, nothing is lost.
+//! Fields written as exporters write them (minimal varints, each part of an attribute once and in order) go into
+//! slots of their kind. Everything else that protobuf allows is kept as its bytes, field by field. Nothing is
+//! normalised: a span comes back byte for byte (spans are compared by `equality.rs`).
 
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 use spandrel_proto::otlp::{RawValue, SpanHead, raw_attribute};
 
 use super::columns::PageColumns;
-use super::guess::Guess;
 use super::interner::{Interner, same};
 use super::regular::{RawField, RegularAttribute, RegularValue, is_literal, regular_status};
-use super::shape::{ERROR, Form, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
+use super::row::Class;
+use super::shape::{ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
+use super::shape_predictor::ShapePredictor;
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
 
-/// What a block knows of spans so far.
+/// The slots, shapes, texts and classes that a block in the making has met so far.
 #[derive(Debug, Default)]
-pub(crate) struct Vocabulary {
+pub(crate) struct SpanSchema {
     pub(crate) slots: SlotTable,
     pub(crate) shapes: ShapeTable,
     pub(crate) texts: Interner,
     pub(crate) classes: Vec<Class>,
-}
-
-/// What a row is: its operation and its shape. The two go together so often that one number says both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Class {
-    /// Index into the dictionary's operations.
-    pub operation: u32,
-    /// Index into the dictionary's shapes.
-    pub shape: u32,
 }
 
 /// Takes spans apart into the columns of a page.
@@ -42,7 +34,7 @@ pub(crate) struct Shredder {
     nested: Vec<u32>,
     /// Slots whose columns got a value from the span in hand, to take it back.
     pushed: Vec<u32>,
-    guess: Guess,
+    predictor: ShapePredictor,
     heads: Heads,
     /// Events and links of the span in hand.
     events: usize,
@@ -53,17 +45,17 @@ pub(crate) struct Shredder {
     peers: bool,
 }
 
-/// The slots of the front of a span that is written as nearly all are, by its kind and whether it names a
-/// parent. Empty until one was taken apart field by field, and where a block that knows too much already
-/// kept a field of it as a text: all that a head says has to be in the columns of its row, or in its slots.
+/// The slots of a span's first fields where they are written as nearly all are (`SpanHead`), by kind and by whether
+/// there is a parent. An entry is empty until one such span was taken apart field by field, and where a full schema
+/// kept a field of it as text: all of a head has to be in the columns of its row or in its slots.
 #[derive(Debug, Default)]
 struct Heads([[Vec<u32>; 2]; 6]);
 
-/// More slots are not told apart: further attributes are kept as bytes, whatever an attacker sends.
+/// The most slots of a block. Further attributes are kept as bytes, so that an attacker's keys do not fill it.
 pub(crate) const MAX_SLOTS: usize = 8192;
 /// Longer messages are kept as bytes.
 const MAX_SHAPE: usize = 1024;
-/// More shapes are not told apart.
+/// The most shapes of a block.
 pub(crate) const MAX_SHAPES: usize = 65_536;
 
 const START: u32 = u32::MAX;
@@ -72,9 +64,9 @@ const LEAST_HEAD: usize = 6;
 /// The numbers of the fields that each head has, as bits.
 const HEAD_FIELDS: u32 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
-/// What a row shows of a span, met on the walk.
+/// The fields of a span that its row needs, collected on the walk.
 #[derive(Debug, Default)]
-pub(crate) struct Facts<'a> {
+pub(crate) struct SpanFields<'a> {
     pub(crate) trace_id: &'a [u8],
     pub(crate) span_id: &'a [u8],
     pub(crate) parent_id: &'a [u8],
@@ -91,9 +83,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) peers: PeerCandidates<'a>,
 }
 
-// === impl Vocabulary ===
+// === impl SpanSchema ===
 
-impl Vocabulary {
+impl SpanSchema {
     /// The service of a class, given all operations, and what its shape says of a span.
     pub(crate) fn service_and_flags(&self, class: u32, operations: &[(u32, String)]) -> (u32, RowFlags) {
         let Class { operation, shape } = self.classes[class as usize];
@@ -104,52 +96,52 @@ impl Vocabulary {
 // === impl Shredder ===
 
 impl Shredder {
-    /// `peers` says whether the facts shall have names of the other side.
-    pub(crate) fn new(peers: bool) -> Self {
-        Self { peers, ..Self::default() }
+    /// One that also collects the names of the other side of calls.
+    pub(crate) fn with_peers() -> Self {
+        Self { peers: true, ..Self::default() }
     }
 
-    /// Takes a span apart; gives the number of its shape, and what its row shows. `start` is the span's
-    /// start; `flags` tells the shape's flags from the facts.
+    /// Takes a span apart and returns the number of its shape and the fields that its row needs. `start` is the span's
+    /// start; `flags` derives the shape's flags from the fields.
     pub(crate) fn span<'a>(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         span: &'a [u8],
         start: u64,
-        flags: impl FnOnce(&Facts<'a>) -> u8,
-    ) -> Result<(u32, Facts<'a>), WireError> {
+        flags: impl FnOnce(&SpanFields<'a>) -> u8,
+    ) -> Result<(u32, SpanFields<'a>), WireError> {
         self.span.clear();
         self.pushed.clear();
-        self.guess.begin();
+        self.predictor.begin();
         (self.events, self.links, self.error) = (0, 0, false);
-        let mut facts = Facts::default();
-        let regular = self.fields(words, columns, span, start, &mut facts)?;
-        facts.error = self.error;
-        if !regular || self.span.len() > MAX_SHAPE || words.shapes.len() >= MAX_SHAPES {
+        let mut fields = SpanFields::default();
+        let regular = self.fields(schema, columns, span, start, &mut fields)?;
+        fields.error = self.error;
+        if !regular || self.span.len() > MAX_SHAPE || schema.shapes.len() >= MAX_SHAPES {
             self.take_back(columns);
             self.span.clear();
-            let slot = words.slots.intern(START, Level::Span, Form::Verbatim, 0, b"");
-            self.push_text(words, columns, slot, span);
+            let slot = schema.slots.intern(START, Level::Span, FieldEncoding::Verbatim, 0, b"");
+            self.push_text(schema, columns, slot, span);
             self.span.push(slot);
         }
-        let shape = words.shapes.intern(flags(&facts), &self.span);
-        self.guess.learn(shape);
-        Ok((shape, facts))
+        let shape = schema.shapes.intern(flags(&fields), &self.span);
+        self.predictor.learn(shape);
+        Ok((shape, fields))
     }
 
-    /// Whether the span could be taken apart: not if a field of a row is there twice, because the last
-    /// of them counts and the first one stands in front.
+    /// Returns whether the span can be kept in slots. It cannot if a field that rows have is there twice: the last one
+    /// counts, and both would come back with its value.
     fn fields<'a>(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         span: &'a [u8],
         start: u64,
-        facts: &mut Facts<'a>,
+        fields: &mut SpanFields<'a>,
     ) -> Result<bool, WireError> {
         let head = SpanHead::parse(span);
-        let mut at = head.as_ref().map_or(0, |head| self.head(words, head, facts));
+        let mut at = head.as_ref().map_or(0, |head| self.head(schema, head, fields));
         let known = self.span.len();
         let mut before = self.span.last().copied().unwrap_or(START);
         let (mut seen, mut twice) = (0u32, false);
@@ -157,10 +149,10 @@ impl Shredder {
             seen = HEAD_FIELDS | u32::from(head.parent_id.is_some()) << 4;
         }
         while at < span.len() {
-            let likely = self.guess.slot(words.slots.after(before));
-            if let Some((length, value)) = words.slots.recognise(likely, &span[at..]) {
-                self.push_value(words, columns, likely, value, facts);
-                self.guess.met(likely);
+            let likely = self.predictor.next_slot(schema.slots.after(before));
+            if let Some((length, value)) = schema.slots.recognise(likely, &span[at..]) {
+                self.push_value(schema, columns, likely, value, fields);
+                self.predictor.advance(likely);
                 self.span.push(likely);
                 (before, at) = (likely, at + length);
                 continue;
@@ -172,127 +164,126 @@ impl Shredder {
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (field.number, field.value) {
                 (9, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, likely, Level::Span, &field, attribute, facts)
+                    self.attribute(schema, columns, likely, Level::Span, &field, attribute, fields)
                 }
                 (11, Value::Bytes(event)) if field.is_minimal() => {
-                    self.nested(words, columns, Level::Event, event, start)?;
-                    words.slots.intern(likely, Level::Span, Form::Nested, 11, b"")
+                    self.nested(schema, columns, Level::Event, event, start)?;
+                    schema.slots.intern(likely, Level::Span, FieldEncoding::Nested, 11, b"")
                 }
                 (13, Value::Bytes(link)) if field.is_minimal() => {
-                    facts.has_links = true;
-                    self.nested(words, columns, Level::Link, link, start)?;
-                    words.slots.intern(likely, Level::Span, Form::Nested, 13, b"")
+                    fields.has_links = true;
+                    self.nested(schema, columns, Level::Link, link, start)?;
+                    schema.slots.intern(likely, Level::Span, FieldEncoding::Nested, 13, b"")
                 }
                 (number, _) => {
                     if matches!(number, 1 | 2 | 4..=8 | 15 | 16) {
                         twice |= seen & 1 << number != 0;
                         seen |= 1 << number;
                     }
-                    match facts.see(&field)? {
-                        Some(form) if field.is_minimal() => {
-                            let slot = words.slots.intern(likely, Level::Span, form, number, b"");
-                            if form == Form::Name {
-                                self.guess.named(facts.name, slot, &words.shapes);
+                    match fields.see(&field)? {
+                        Some(encoding) if field.is_minimal() => {
+                            let slot = schema.slots.intern(likely, Level::Span, encoding, number, b"");
+                            if encoding == FieldEncoding::Name {
+                                self.predictor.predict(fields.name, slot, &schema.shapes);
                             }
                             slot
                         }
-                        _ => self.other(words, columns, likely, Level::Span, &field),
+                        _ => self.other(schema, columns, likely, Level::Span, &field),
                     }
                 }
             };
-            words.slots.follows(before, slot);
-            self.guess.met(slot);
+            schema.slots.follows(before, slot);
+            self.predictor.advance(slot);
             self.span.push(slot);
             before = slot;
         }
         if let Some(head) = head.filter(|_| known == 0) {
-            self.heads.learn(&head, &self.span, &words.slots);
+            self.heads.learn(&head, &self.span, &schema.slots);
         }
         Ok(!twice)
     }
 
-    /// Takes the front of a span, if its slots are known; returns how many bytes that were.
+    /// Takes a span's head if its slots are known. Returns the number of bytes taken.
     #[inline]
-    fn head<'a>(&mut self, words: &Vocabulary, head: &SpanHead<'a>, facts: &mut Facts<'a>) -> usize {
+    fn head<'a>(&mut self, schema: &SpanSchema, head: &SpanHead<'a>, fields: &mut SpanFields<'a>) -> usize {
         let Some(&last) = self.heads.slots(head).last() else { return 0 };
         self.span.extend_from_slice(self.heads.slots(head));
-        (facts.trace_id, facts.span_id, facts.name) = (head.trace_id, head.span_id, head.name);
-        facts.parent_id = head.parent_id.map_or(&[], |parent| &parent[..]);
-        (facts.kind, facts.end) = (head.kind.into(), head.end);
-        self.guess.named(head.name, last, &words.shapes);
+        (fields.trace_id, fields.span_id, fields.name) = (head.trace_id, head.span_id, head.name);
+        fields.parent_id = head.parent_id.map_or(&[], |parent| &parent[..]);
+        (fields.kind, fields.end) = (head.kind.into(), head.end);
+        self.predictor.predict(head.name, last, &schema.shapes);
         head.length
     }
 
-    /// The value of an attribute that was recognised by its slot.
+    /// Adds the value of an attribute that was recognised by its slot.
     #[inline]
     fn push_value<'a>(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         slot: u32,
         value: SlotValue<'a>,
-        facts: &mut Facts<'a>,
+        fields: &mut SpanFields<'a>,
     ) {
         match value {
             SlotValue::None => {}
             SlotValue::Number(number) => self.push_number(columns, slot, number),
             SlotValue::Text(text) => {
-                if self.peers && words.slots.is_peer(slot) {
-                    facts.peers.see(&words.slots.get(slot).name, text);
+                if self.peers && schema.slots.is_peer(slot) {
+                    fields.peers.see(&schema.slots.get(slot).name, text);
                 }
-                self.push_text(words, columns, slot, text);
+                self.push_text(schema, columns, slot, text);
             }
         }
     }
 
     fn nested(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         level: Level,
         message: &[u8],
         start: u64,
     ) -> Result<(), WireError> {
         self.nested.clear();
-        let mut nobody = Facts::default();
+        let mut ignored = SpanFields::default();
         let mut reader = Reader::new(message);
         let mut before = START;
         while let Some(field) = reader.next_field()? {
             let bytes = &message[field.begin..field.end];
-            let likely = words.slots.after(before);
+            let likely = schema.slots.after(before);
             let field = RawField { number: field.number, value: field.value, bytes };
             let slot = match (level, field.number, field.value) {
                 (Level::Event, 3, Value::Bytes(attribute)) | (Level::Link, 4, Value::Bytes(attribute)) => {
-                    self.attribute(words, columns, likely, level, &field, attribute, &mut nobody)
+                    self.attribute(schema, columns, likely, level, &field, attribute, &mut ignored)
                 }
                 (Level::Event, 1, Value::Fixed64(time)) if field.is_minimal() => {
-                    let slot = words.slots.intern(likely, level, Form::Since, 1, b"");
+                    let slot = schema.slots.intern(likely, level, FieldEncoding::Since, 1, b"");
                     self.push_number(columns, slot, time.wrapping_sub(start));
                     slot
                 }
-                _ => self.other(words, columns, likely, level, &field),
+                _ => self.other(schema, columns, likely, level, &field),
             };
-            words.slots.follows(before, slot);
+            schema.slots.follows(before, slot);
             self.nested.push(slot);
             before = slot;
         }
         if self.nested.len() > MAX_SHAPE {
-            // Too long to be told apart: as one text. Its values leave the columns again.
-            let values = self
-                .nested
-                .iter()
-                .filter(|slot| words.slots.get(**slot).form.value_kind() != super::shape::ValueKind::None);
+            // Too long for a shape: it is kept as one text, and its values leave the columns again.
+            let values = self.nested.iter().filter(|slot| {
+                schema.slots.get(**slot).encoding.value_kind() != super::shape::ValueKind::None
+            });
             for _ in 0..values.count() {
                 if let Some(slot) = self.pushed.pop() {
                     columns.pop(slot);
                 }
             }
-            let slot = words.slots.intern(START, level, Form::Verbatim, 0, b"");
-            self.push_text(words, columns, slot, message);
+            let slot = schema.slots.intern(START, level, FieldEncoding::Verbatim, 0, b"");
+            self.push_text(schema, columns, slot, message);
             self.nested.clear();
             self.nested.push(slot);
         }
-        let shape = words.shapes.intern(0, &self.nested);
+        let shape = schema.shapes.intern(0, &self.nested);
         match level {
             Level::Link => {
                 columns.links.push(shape);
@@ -311,48 +302,50 @@ impl Shredder {
     #[allow(clippy::too_many_arguments)]
     fn attribute<'a>(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         likely: u32,
         level: Level,
         field: &RawField<'a>,
         attribute: &'a [u8],
-        facts: &mut Facts<'a>,
+        fields: &mut SpanFields<'a>,
     ) -> u32 {
         let parsed = RegularAttribute::parse(attribute);
-        let room = field.is_minimal() && words.slots.len() < MAX_SLOTS;
+        let room = field.is_minimal() && schema.slots.len() < MAX_SLOTS;
         let Some(RegularAttribute { key, value }) = parsed.filter(|_| room) else {
             if level == Level::Span {
-                self.see_irregular(attribute, facts);
+                self.see_irregular(attribute, fields);
             }
-            return self.other(words, columns, likely, level, field);
+            return self.other(schema, columns, likely, level, field);
         };
         if level == Level::Span && key == ERROR {
-            self.error =
-                matches!(value, RegularValue::Bool(true) | RegularValue::Text(Form::String, b"true"));
+            self.error = matches!(
+                value,
+                RegularValue::Bool(true) | RegularValue::Text(FieldEncoding::String, b"true")
+            );
         }
         match value {
             RegularValue::Bool(_) | RegularValue::Empty => {
-                words.slots.intern(likely, level, Form::Literal, field.number, field.bytes)
+                schema.slots.intern(likely, level, FieldEncoding::Literal, field.number, field.bytes)
             }
-            RegularValue::Number(form, number) => {
-                let slot = words.slots.intern(likely, level, form, field.number, key);
+            RegularValue::Number(encoding, number) => {
+                let slot = schema.slots.intern(likely, level, encoding, field.number, key);
                 self.push_number(columns, slot, number);
                 slot
             }
-            RegularValue::Text(form, text) => {
-                let slot = words.slots.intern(likely, level, form, field.number, key);
-                if self.peers && words.slots.is_peer(slot) {
-                    facts.peers.see(key, text);
+            RegularValue::Text(encoding, text) => {
+                let slot = schema.slots.intern(likely, level, encoding, field.number, key);
+                if self.peers && schema.slots.is_peer(slot) {
+                    fields.peers.see(key, text);
                 }
-                self.push_text(words, columns, slot, text);
+                self.push_text(schema, columns, slot, text);
                 slot
             }
         }
     }
 
-    /// Takes note of an attribute that is kept as bytes.
-    fn see_irregular<'a>(&mut self, attribute: &'a [u8], facts: &mut Facts<'a>) {
+    /// Reads what matters from an attribute that is kept as bytes.
+    fn see_irregular<'a>(&mut self, attribute: &'a [u8], fields: &mut SpanFields<'a>) {
         let Ok((key, value)) = raw_attribute(attribute) else { return };
         if key == ERROR {
             self.error = matches!(value, RawValue::Bool(true) | RawValue::String(b"true"));
@@ -361,14 +354,14 @@ impl Shredder {
             && self.peers
             && is_peer_key(key)
         {
-            facts.peers.see(key, text);
+            fields.peers.see(key, text);
         }
     }
 
-    /// A field that is nothing special.
+    /// Any other field.
     fn other(
         &mut self,
-        words: &mut Vocabulary,
+        schema: &mut SpanSchema,
         columns: &mut PageColumns,
         likely: u32,
         level: Level,
@@ -376,35 +369,35 @@ impl Shredder {
     ) -> u32 {
         let number = field.number;
         // Field numbers that OTLP does not have are not told apart: there may be millions.
-        if !field.is_minimal() || number > 31 || words.slots.len() >= MAX_SLOTS + 1024 {
-            let slot = words.slots.intern(likely, level, Form::Verbatim, 0, b"");
-            self.push_text(words, columns, slot, field.bytes);
+        if !field.is_minimal() || number > 31 || schema.slots.len() >= MAX_SLOTS + 1024 {
+            let slot = schema.slots.intern(likely, level, FieldEncoding::Verbatim, 0, b"");
+            self.push_text(schema, columns, slot, field.bytes);
             return slot;
         }
         if is_literal(level, field) {
-            return words.slots.intern(likely, level, Form::Literal, number, field.bytes);
+            return schema.slots.intern(likely, level, FieldEncoding::Literal, number, field.bytes);
         }
         if let (Level::Span, 15, Value::Bytes(status)) = (level, number, field.value)
             && let Some((message, code)) = regular_status(status)
         {
-            let slot = words.slots.intern(likely, level, Form::Status, number, code);
-            self.push_text(words, columns, slot, message);
+            let slot = schema.slots.intern(likely, level, FieldEncoding::Status, number, code);
+            self.push_text(schema, columns, slot, message);
             return slot;
         }
-        let form = match field.value {
-            Value::Varint(_) => Form::Varint,
-            Value::Fixed64(_) => Form::Fixed64,
-            Value::Fixed32(_) => Form::Fixed32,
-            Value::Bytes(_) => Form::Bytes,
-            Value::Group => Form::Verbatim,
+        let encoding = match field.value {
+            Value::Varint(_) => FieldEncoding::Varint,
+            Value::Fixed64(_) => FieldEncoding::Fixed64,
+            Value::Fixed32(_) => FieldEncoding::Fixed32,
+            Value::Bytes(_) => FieldEncoding::Bytes,
+            Value::Group => FieldEncoding::Verbatim,
         };
-        let field_number = if form == Form::Verbatim { 0 } else { number };
-        let slot = words.slots.intern(likely, level, form, field_number, b"");
+        let field_number = if encoding == FieldEncoding::Verbatim { 0 } else { number };
+        let slot = schema.slots.intern(likely, level, encoding, field_number, b"");
         match field.value {
             Value::Varint(value) | Value::Fixed64(value) => self.push_number(columns, slot, value),
             Value::Fixed32(value) => self.push_number(columns, slot, u64::from(value)),
-            Value::Bytes(text) => self.push_text(words, columns, slot, text),
-            Value::Group => self.push_text(words, columns, slot, field.bytes),
+            Value::Bytes(text) => self.push_text(schema, columns, slot, text),
+            Value::Group => self.push_text(schema, columns, slot, field.bytes),
         }
         slot
     }
@@ -416,12 +409,12 @@ impl Shredder {
     }
 
     #[inline]
-    fn push_text(&mut self, words: &mut Vocabulary, columns: &mut PageColumns, slot: u32, text: &[u8]) {
+    fn push_text(&mut self, schema: &mut SpanSchema, columns: &mut PageColumns, slot: u32, text: &[u8]) {
         let column = columns.texts(slot);
         // Rows of one trace follow each other and say the same again and again.
         let number = match column.last() {
-            Some(last) if same(words.texts.get(*last), text) => *last,
-            _ => words.texts.intern(text),
+            Some(last) if same(schema.texts.get(*last), text) => *last,
+            _ => schema.texts.intern(text),
         };
         column.push(number);
         self.pushed.push(slot);
@@ -448,18 +441,18 @@ impl Heads {
     fn learn(&mut self, head: &SpanHead<'_>, span: &[u32], known: &SlotTable) {
         let has_parent = usize::from(head.parent_id.is_some());
         let slots = span.get(..LEAST_HEAD + has_parent).unwrap_or_default();
-        if slots.iter().all(|slot| known.get(*slot).form.value_kind() == ValueKind::None) {
+        if slots.iter().all(|slot| known.get(*slot).encoding.value_kind() == ValueKind::None) {
             self.0[usize::from(head.kind)][has_parent] = slots.to_vec();
         }
     }
 }
 
-// === impl Facts ===
+// === impl SpanFields ===
 
-impl<'a> Facts<'a> {
-    /// Takes note of a field; gives the form of fields whose value is a column of every row.
+impl<'a> SpanFields<'a> {
+    /// Reads a field. Returns its encoding if its value is in a column that every row has.
     #[inline]
-    fn see(&mut self, field: &RawField<'a>) -> Result<Option<Form>, WireError> {
+    fn see(&mut self, field: &RawField<'a>) -> Result<Option<FieldEncoding>, WireError> {
         match (field.number, field.value) {
             (1, Value::Bytes(id)) => self.trace_id = id,
             (2, Value::Bytes(id)) => self.span_id = id,
@@ -473,12 +466,12 @@ impl<'a> Facts<'a> {
             _ => {}
         }
         Ok(match (field.number, field.value) {
-            (1, Value::Bytes(id)) if id.len() == 16 => Some(Form::TraceId),
-            (2, Value::Bytes(id)) if id.len() == 8 => Some(Form::SpanId),
-            (4, Value::Bytes(id)) if id.len() == 8 => Some(Form::Parent),
-            (5, Value::Bytes(_)) => Some(Form::Name),
-            (7, Value::Fixed64(_)) => Some(Form::Start),
-            (8, Value::Fixed64(_)) => Some(Form::End),
+            (1, Value::Bytes(id)) if id.len() == 16 => Some(FieldEncoding::TraceId),
+            (2, Value::Bytes(id)) if id.len() == 8 => Some(FieldEncoding::SpanId),
+            (4, Value::Bytes(id)) if id.len() == 8 => Some(FieldEncoding::Parent),
+            (5, Value::Bytes(_)) => Some(FieldEncoding::Name),
+            (7, Value::Fixed64(_)) => Some(FieldEncoding::Start),
+            (8, Value::Fixed64(_)) => Some(FieldEncoding::End),
             _ => None,
         })
     }

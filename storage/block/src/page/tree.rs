@@ -10,8 +10,8 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::columns::{NO_ROW, PageColumns};
-use super::shape::{EVENTS, Form, Level, ValueKind};
-use super::shred::Vocabulary;
+use super::shape::{EVENTS, FieldEncoding, Level, ValueKind};
+use super::shred::SpanSchema;
 
 /// Finds parents and the order, and puts columns into it. Keeps its memory from page to page.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct Forest {
 #[derive(Debug, Default)]
 struct Values {
     /// By shape: which columns have values of it.
-    steps: Vec<Vec<Step>>,
+    steps: Vec<Vec<ColumnStep>>,
     /// By column.
     cursors: Vec<Cursor>,
     /// The values of a trace row by row, and where each row begins.
@@ -63,13 +63,13 @@ struct Cursor {
 
 /// A column: that of events, of links, or of a slot. And what it has for a message.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct ColumnStep {
     column: u32,
-    kind: Kind,
+    kind: ColumnKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ColumnKind {
     Event,
     Link,
     Number,
@@ -119,9 +119,9 @@ impl TreeOrder {
 
     /// Puts the rows of a page into the order of their trees, given their parents. Returns the row that came to each
     /// place; nothing where each row has its place already.
-    pub(crate) fn apply(&mut self, columns: &mut PageColumns, words: &Vocabulary) -> Option<&[u32]> {
+    pub(crate) fn apply(&mut self, columns: &mut PageColumns, schema: &SpanSchema) -> Option<&[u32]> {
         self.order.clear();
-        self.values.begin_page(words);
+        self.values.begin_page(schema);
         let mut any = false;
         for run in 0..columns.traces.len() {
             let rows = columns.run(run);
@@ -130,10 +130,10 @@ impl TreeOrder {
             self.forest.visit(begin, &columns.parent_row[rows.clone()], &mut |span| order.push(begin + span));
             self.find_places(columns, rows.clone());
             if self.order[rows.clone()].iter().zip(begin..).all(|(row, place)| *row == place) {
-                self.values.pass(columns, words, rows);
+                self.values.pass(columns, schema, rows);
             } else {
                 any = true;
-                self.values.apply(columns, words, rows.clone(), &self.order[rows.clone()]);
+                self.values.apply(columns, schema, rows.clone(), &self.order[rows.clone()]);
                 self.apply_to_rows(columns, rows);
             }
         }
@@ -166,7 +166,7 @@ impl TreeOrder {
         for row in &mut columns.parent_row[rows.clone()] {
             *row = if *row == NO_ROW { NO_ROW } else { self.places[*row as usize - rows.start] };
         }
-        for column in [&mut columns.class, &mut columns.origin, &mut columns.parent_row] {
+        for column in [&mut columns.class, &mut columns.resource_scope, &mut columns.parent_row] {
             self.narrow.clear();
             self.narrow.extend(order.iter().map(|row| column[*row as usize]));
             column[rows.clone()].copy_from_slice(&self.narrow);
@@ -188,36 +188,40 @@ impl TreeOrder {
 // === impl Values ===
 
 impl Values {
-    fn begin_page(&mut self, words: &Vocabulary) {
-        let slots = words.slots.slots();
+    fn begin_page(&mut self, schema: &SpanSchema) {
+        let slots = schema.slots.slots();
         let step = |slot: &u32| {
             let column = FIRST_SLOT + slot;
             let slot = &slots[*slot as usize];
-            match slot.form.value_kind() {
-                ValueKind::Number | ValueKind::Double => Some(Step { column, kind: Kind::Number }),
-                ValueKind::Text => Some(Step { column, kind: Kind::Text }),
-                ValueKind::None if slot.form != Form::Nested || slot.level != Level::Span => None,
-                ValueKind::None if slot.field == EVENTS => {
-                    Some(Step { column: EVENT_COLUMN, kind: Kind::Event })
+            match slot.encoding.value_kind() {
+                ValueKind::Number | ValueKind::Double => {
+                    Some(ColumnStep { column, kind: ColumnKind::Number })
                 }
-                ValueKind::None => Some(Step { column: LINK_COLUMN, kind: Kind::Link }),
+                ValueKind::Text => Some(ColumnStep { column, kind: ColumnKind::Text }),
+                ValueKind::None if slot.encoding != FieldEncoding::Nested || slot.level != Level::Span => {
+                    None
+                }
+                ValueKind::None if slot.field == EVENTS => {
+                    Some(ColumnStep { column: EVENT_COLUMN, kind: ColumnKind::Event })
+                }
+                ValueKind::None => Some(ColumnStep { column: LINK_COLUMN, kind: ColumnKind::Link }),
             }
         };
-        let shapes = &words.shapes.shapes()[self.steps.len()..];
+        let shapes = &schema.shapes.shapes()[self.steps.len()..];
         self.steps.extend(shapes.iter().map(|shape| shape.slots.iter().filter_map(step).collect()));
         self.cursors.clear();
         self.cursors.resize(FIRST_SLOT as usize + slots.len(), Cursor::default());
     }
 
     /// Leaves the rows of a trace as they are.
-    fn pass(&mut self, columns: &PageColumns, words: &Vocabulary, rows: Range<usize>) {
+    fn pass(&mut self, columns: &PageColumns, schema: &SpanSchema, rows: Range<usize>) {
         for class in &columns.class[rows] {
-            count(&self.steps, &mut self.cursors, columns, words.classes[*class as usize].shape);
+            count(&self.steps, &mut self.cursors, columns, schema.classes[*class as usize].shape);
         }
     }
 
     /// Puts the rows of a trace into an order.
-    fn apply(&mut self, columns: &mut PageColumns, words: &Vocabulary, rows: Range<usize>, order: &[u32]) {
+    fn apply(&mut self, columns: &mut PageColumns, schema: &SpanSchema, rows: Range<usize>, order: &[u32]) {
         let Self { steps, cursors, lifted, rows: begins } = self;
         lifted.clear();
         begins.clear();
@@ -225,38 +229,38 @@ impl Values {
         let trace = rows.start as u32 + 1;
         for class in &columns.class[rows.clone()] {
             begins.push(lifted.len());
-            lift(steps, cursors, columns, words.classes[*class as usize].shape, trace, lifted);
+            lift(steps, cursors, columns, schema.classes[*class as usize].shape, trace, lifted);
         }
         for row in order.iter().map(|row| *row as usize) {
             let mut values = &lifted[begins[row - rows.start]..];
-            put(steps, cursors, columns, words.classes[columns.class[row] as usize].shape, &mut values);
+            put(steps, cursors, columns, schema.classes[columns.class[row] as usize].shape, &mut values);
         }
     }
 }
 
 /// Counts the values of a message of a shape.
-fn count(steps: &[Vec<Step>], cursors: &mut [Cursor], columns: &PageColumns, shape: u32) {
-    for Step { column, kind } in &steps[shape as usize] {
+fn count(steps: &[Vec<ColumnStep>], cursors: &mut [Cursor], columns: &PageColumns, shape: u32) {
+    for ColumnStep { column, kind } in &steps[shape as usize] {
         let place = cursors[*column as usize].taken as usize;
         cursors[*column as usize].taken += 1;
         match kind {
-            Kind::Number | Kind::Text => {}
-            Kind::Event => count(steps, cursors, columns, columns.events[place]),
-            Kind::Link => count(steps, cursors, columns, columns.links[place]),
+            ColumnKind::Number | ColumnKind::Text => {}
+            ColumnKind::Event => count(steps, cursors, columns, columns.events[place]),
+            ColumnKind::Link => count(steps, cursors, columns, columns.links[place]),
         }
     }
 }
 
 /// Lifts them from their columns.
 fn lift(
-    steps: &[Vec<Step>],
+    steps: &[Vec<ColumnStep>],
     cursors: &mut [Cursor],
     columns: &PageColumns,
     shape: u32,
     trace: u32,
     lifted: &mut Vec<u64>,
 ) {
-    for &Step { column, kind } in &steps[shape as usize] {
+    for &ColumnStep { column, kind } in &steps[shape as usize] {
         let cursor = &mut cursors[column as usize];
         let place = cursor.taken as usize;
         if cursor.met != trace {
@@ -264,16 +268,16 @@ fn lift(
         }
         cursor.taken += 1;
         let nested = match kind {
-            Kind::Number => {
+            ColumnKind::Number => {
                 lifted.push(columns.slots()[(column - FIRST_SLOT) as usize].numbers[place]);
                 continue;
             }
-            Kind::Text => {
+            ColumnKind::Text => {
                 lifted.push(u64::from(columns.slots()[(column - FIRST_SLOT) as usize].texts[place]));
                 continue;
             }
-            Kind::Event => columns.events[place],
-            Kind::Link => columns.links[place],
+            ColumnKind::Event => columns.events[place],
+            ColumnKind::Link => columns.links[place],
         };
         lifted.push(u64::from(nested));
         lift(steps, cursors, columns, nested, trace, lifted);
@@ -282,26 +286,26 @@ fn lift(
 
 /// Puts them where the next ones of their trace go.
 fn put(
-    steps: &[Vec<Step>],
+    steps: &[Vec<ColumnStep>],
     cursors: &mut [Cursor],
     columns: &mut PageColumns,
     shape: u32,
     values: &mut &[u64],
 ) {
-    for &Step { column, kind } in &steps[shape as usize] {
+    for &ColumnStep { column, kind } in &steps[shape as usize] {
         let Some((value, rest)) = values.split_first() else { return };
         *values = rest;
         let cursor = &mut cursors[column as usize];
         let place = cursor.filled as usize;
         cursor.filled += 1;
         match kind {
-            Kind::Number => columns.slot(column - FIRST_SLOT).numbers[place] = *value,
-            Kind::Text => columns.slot(column - FIRST_SLOT).texts[place] = *value as u32,
-            Kind::Event => {
+            ColumnKind::Number => columns.slot(column - FIRST_SLOT).numbers[place] = *value,
+            ColumnKind::Text => columns.slot(column - FIRST_SLOT).texts[place] = *value as u32,
+            ColumnKind::Event => {
                 columns.events[place] = *value as u32;
                 put(steps, cursors, columns, *value as u32, values);
             }
-            Kind::Link => {
+            ColumnKind::Link => {
                 columns.links[place] = *value as u32;
                 put(steps, cursors, columns, *value as u32, values);
             }
@@ -348,7 +352,7 @@ impl Forest {
         }
     }
 
-    /// The last one first: what is put aside last is visited next.
+    /// Pushes the last child first, so that the first one is visited next.
     fn push_children(&mut self, parent: u32) {
         let mut child = self.last_child[parent as usize];
         while child != NONE {

@@ -6,9 +6,9 @@ use spandrel_proto::otlp::{AnyValue, RawValue};
 
 use super::columns::{NO_ROW, PageColumns, SlotColumn};
 use super::ints;
-use super::shape::{ATTRIBUTES, Form, Level, Slot, ValueKind};
-use super::shred::Vocabulary;
-use super::zstd::Deflater;
+use super::shape::{ATTRIBUTES, FieldEncoding, Level, Slot, ValueKind};
+use super::shred::SpanSchema;
+use super::zstd::Compressor;
 use crate::token::{Number, Token};
 
 /// The sections of a page.
@@ -21,7 +21,7 @@ pub(crate) struct EncodedPage {
 
 /// Encodes the pages of one block.
 pub(crate) struct PageEncoder {
-    deflater: Deflater,
+    compressor: Compressor,
     /// For each text of the block, what has become of it.
     uses: Vec<TextUse>,
     /// Texts that pages share, by their number in the block's table.
@@ -60,9 +60,9 @@ const UNUSED: TextUse = TextUse { shared: NONE, pages: 0, page: NONE, local: 0, 
 // === impl PageEncoder ===
 
 impl PageEncoder {
-    pub(crate) fn new(deflater: Deflater) -> Self {
+    pub(crate) fn new(compressor: Compressor) -> Self {
         Self {
-            deflater,
+            compressor,
             uses: Vec::new(),
             shared: Vec::new(),
             page: 0,
@@ -72,13 +72,13 @@ impl PageEncoder {
         }
     }
 
-    pub(crate) fn deflater(&mut self) -> &mut Deflater {
-        &mut self.deflater
+    pub(crate) fn compressor(&mut self) -> &mut Compressor {
+        &mut self.compressor
     }
 
     /// Keeps what the next block can use.
     pub(crate) fn keep(self) {
-        self.deflater.keep();
+        self.compressor.keep();
     }
 
     /// The texts of the block's table, in order.
@@ -90,17 +90,13 @@ impl PageEncoder {
     pub(crate) fn encode(
         &mut self,
         columns: &PageColumns,
-        words: &Vocabulary,
+        schema: &SpanSchema,
         tokens: &mut FxHashSet<u64>,
-        is_last: bool,
     ) -> EncodedPage {
         let core = self.core(columns);
         let ids = self.ids(columns);
-        let values = self.values(columns, words, tokens);
-        if !is_last {
-            self.share(columns, words);
-        }
-        self.add_literal_tokens(columns, words, tokens);
+        let values = self.values(columns, schema, tokens);
+        self.add_literal_tokens(columns, schema, tokens);
         EncodedPage { core, ids, values }
     }
 
@@ -109,12 +105,12 @@ impl PageEncoder {
         let mut out = Vec::with_capacity(rows * 10);
         put_varint(&mut out, rows as u64);
         put_varint(&mut out, columns.traces.len() as u64);
-        ints::encode_u32(&mut out, &columns.class, &mut self.deflater);
-        ints::encode_u32(&mut out, &columns.origin, &mut self.deflater);
+        ints::encode_u32(&mut out, &columns.class, &mut self.compressor);
+        ints::encode_u32(&mut out, &columns.resource_scope, &mut self.compressor);
         let ends = columns.traces.iter().skip(1).copied().chain([rows as u32]);
         let lengths: Vec<u64> =
             columns.traces.iter().zip(ends).map(|(begin, end)| u64::from(end - begin)).collect();
-        ints::encode(&mut out, &lengths, &mut self.deflater);
+        ints::encode(&mut out, &lengths, &mut self.compressor);
         let mut firsts = Vec::with_capacity(lengths.len());
         let mut deltas = Vec::with_capacity(rows);
         let mut row = 0;
@@ -124,10 +120,10 @@ impl PageEncoder {
             deltas.extend(starts.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])));
             row += starts.len();
         }
-        ints::encode(&mut out, &firsts, &mut self.deflater);
-        ints::encode(&mut out, &deltas, &mut self.deflater);
-        ints::encode(&mut out, &columns.duration, &mut self.deflater);
-        ints::encode(&mut out, &columns.sequence, &mut self.deflater);
+        ints::encode(&mut out, &firsts, &mut self.compressor);
+        ints::encode(&mut out, &deltas, &mut self.compressor);
+        ints::encode(&mut out, &columns.duration, &mut self.compressor);
+        ints::encode(&mut out, &columns.sequence, &mut self.compressor);
         out
     }
 
@@ -150,19 +146,19 @@ impl PageEncoder {
                 }
             });
         }
-        ints::encode(&mut out, &codes, &mut self.deflater);
+        ints::encode(&mut out, &codes, &mut self.compressor);
         out.extend_from_slice(&raw);
         out
     }
 
-    fn values(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) -> Vec<u8> {
+    fn values(&mut self, columns: &PageColumns, schema: &SpanSchema, tokens: &mut FxHashSet<u64>) -> Vec<u8> {
         self.page += 1;
-        self.uses.resize(words.texts.len(), UNUSED);
-        self.key_tokens.resize(words.slots.len(), None);
+        self.uses.resize(schema.texts.len(), UNUSED);
+        self.key_tokens.resize(schema.slots.len(), None);
         let mut out = Vec::new();
         for shapes in [&columns.events, &columns.links] {
             put_varint(&mut out, shapes.len() as u64);
-            ints::encode_u32(&mut out, shapes, &mut self.deflater);
+            ints::encode_u32(&mut out, shapes, &mut self.compressor);
         }
         let mut locals = Vec::new();
         let mut directory = Vec::new();
@@ -172,14 +168,16 @@ impl PageEncoder {
             if column.numbers.is_empty() && column.texts.is_empty() {
                 continue;
             }
-            let slot = words.slots.get(at as u32);
+            let slot = schema.slots.get(at as u32);
             let begin = payload.len();
-            match slot.form.value_kind() {
-                ValueKind::Number => ints::encode(&mut payload, &column.numbers, &mut self.deflater),
-                ValueKind::Double => ints::encode_doubles(&mut payload, &column.numbers, &mut self.deflater),
+            match slot.encoding.value_kind() {
+                ValueKind::Number => ints::encode(&mut payload, &column.numbers, &mut self.compressor),
+                ValueKind::Double => {
+                    ints::encode_doubles(&mut payload, &column.numbers, &mut self.compressor)
+                }
                 _ => self.texts(&mut payload, column, &mut locals),
             }
-            self.add_tokens(at, slot, column, words, tokens);
+            self.add_tokens(at, slot, column, schema, tokens);
             put_varint(&mut directory, (at - last) as u64);
             put_varint(&mut directory, (payload.len() - begin) as u64);
             (last, count) = (at, count + 1);
@@ -187,7 +185,7 @@ impl PageEncoder {
         put_varint(&mut out, count);
         out.append(&mut directory);
         out.append(&mut payload);
-        self.put_texts(&mut out, locals.iter().map(|text| words.texts.get(*text)));
+        self.put_texts(&mut out, locals.iter().map(|text| schema.texts.get(*text)));
         out
     }
 
@@ -218,9 +216,9 @@ impl PageEncoder {
         }
         put_varint(out, references.len() as u64);
         let wide: Vec<u64> = references.iter().map(|reference| u64::from(*reference)).collect();
-        ints::encode(out, &wide, &mut self.deflater);
+        ints::encode(out, &wide, &mut self.compressor);
         if references.len() > 1 && references.len() < column.texts.len() {
-            ints::encode_u32(out, &codes, &mut self.deflater);
+            ints::encode_u32(out, &codes, &mut self.compressor);
         }
     }
 
@@ -232,16 +230,17 @@ impl PageEncoder {
             bytes.extend_from_slice(text);
         }
         put_varint(out, lengths.len() as u64);
-        ints::encode(out, &lengths, &mut self.deflater);
-        let deflated = self.deflater.deflate_column(&bytes);
-        let stored = deflated.as_deref().unwrap_or(&bytes);
+        ints::encode(out, &lengths, &mut self.compressor);
+        let compressed = self.compressor.compress_column(&bytes);
+        let stored = compressed.as_deref().unwrap_or(&bytes);
         put_varint(out, bytes.len() as u64);
         put_varint(out, stored.len() as u64);
         out.extend_from_slice(stored);
     }
 
-    /// Texts that come again and again move to the block's table, for the pages that follow.
-    fn share(&mut self, columns: &PageColumns, words: &Vocabulary) {
+    /// Moves texts of the page that was encoded last, and that come again and again, to the block's table for the
+    /// pages that follow.
+    pub(crate) fn share_texts(&mut self, columns: &PageColumns, schema: &SpanSchema) {
         for text in columns.slots().iter().flat_map(|column| &column.texts) {
             let known = &mut self.uses[*text as usize];
             // Whether it was counted for this page is kept in `column`, which is free by now.
@@ -250,7 +249,7 @@ impl PageEncoder {
             }
             known.column = NONE;
             known.pages = known.pages.saturating_add(1);
-            let is_small = words.texts.get(*text).len() <= MAX_SHARED_TEXT;
+            let is_small = schema.texts.get(*text).len() <= MAX_SHARED_TEXT;
             if known.pages >= PAGES_BEFORE_SHARED && is_small && self.shared.len() < MAX_SHARED_TEXTS {
                 known.shared = self.shared.len() as u32;
                 self.shared.push(*text);
@@ -259,13 +258,20 @@ impl PageEncoder {
     }
 
     /// The tokens of attributes that are a part of shapes.
-    fn add_literal_tokens(&mut self, columns: &PageColumns, words: &Vocabulary, tokens: &mut FxHashSet<u64>) {
+    fn add_literal_tokens(
+        &mut self,
+        columns: &PageColumns,
+        schema: &SpanSchema,
+        tokens: &mut FxHashSet<u64>,
+    ) {
         let mut classes = std::mem::take(&mut self.classes);
         classes.extend(&columns.class);
         for class in classes.drain() {
-            let shape = words.shapes.get(words.classes[class as usize].shape);
-            let slots = shape.slots.iter().map(|slot| words.slots.get(*slot));
-            for slot in slots.filter(|slot| slot.form == Form::Literal && slot.field == ATTRIBUTES) {
+            let shape = schema.shapes.get(schema.classes[class as usize].shape);
+            let slots = shape.slots.iter().map(|slot| schema.slots.get(*slot));
+            for slot in
+                slots.filter(|slot| slot.encoding == FieldEncoding::Literal && slot.field == ATTRIBUTES)
+            {
                 if let Some((key, value)) = slot.literal_attribute() {
                     let key = Token::of_key_bytes(key);
                     tokens.insert(key.0);
@@ -284,35 +290,37 @@ impl PageEncoder {
         at: usize,
         slot: &Slot,
         column: &SlotColumn,
-        words: &Vocabulary,
+        schema: &SpanSchema,
         tokens: &mut FxHashSet<u64>,
     ) {
         if slot.level != Level::Span {
             return;
         }
-        if slot.form == Form::Bytes && slot.field == ATTRIBUTES || slot.form == Form::Verbatim {
+        if slot.encoding == FieldEncoding::Bytes && slot.field == ATTRIBUTES
+            || slot.encoding == FieldEncoding::Verbatim
+        {
             // Attributes that were not told apart: a token that says "look at the spans".
             tokens.insert(Token::IRREGULAR.0);
         }
-        if !slot.form.is_attribute() {
+        if !slot.encoding.is_attribute() {
             return;
         }
         let key = *self.key_tokens[at].get_or_insert_with(|| Token::of_key_bytes(&slot.name));
         tokens.insert(key.0);
-        match slot.form {
-            Form::String => {
+        match slot.encoding {
+            FieldEncoding::String => {
                 self.each_text(column, |text| {
-                    tokens.insert(key.with_bytes(words.texts.get(text)).0);
+                    tokens.insert(key.with_bytes(schema.texts.get(text)).0);
                 });
             }
-            Form::Array => self.each_text(column, |text| {
-                let array = AnyValue::Array(words.texts.get(text));
+            FieldEncoding::Array => self.each_text(column, |text| {
+                let array = AnyValue::Array(schema.texts.get(text));
                 tokens.extend(key.with_value(array).map(|token| token.0));
             }),
-            Form::Int => {
+            FieldEncoding::Int => {
                 tokens.extend(column.numbers.iter().map(|n| key.with_number(Number::Int(*n as i64)).0));
             }
-            Form::Double => {
+            FieldEncoding::Double => {
                 let number = |bits: &u64| Number::of_double(f64::from_bits(*bits));
                 tokens.extend(column.numbers.iter().map(|bits| key.with_number(number(bits)).0));
             }

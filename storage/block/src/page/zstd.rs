@@ -1,13 +1,13 @@
-//! zstd for parts of a page: many small frames, so contexts are kept.
+//! zstd for parts of a page. Pages have many small frames, so contexts and buffers are kept between them.
 
 use std::cell::RefCell;
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx};
 
 /// Compresses, with a context and buffers that are used again.
-pub(crate) struct Deflater {
+pub(crate) struct Compressor {
     context: CCtx<'static>,
-    /// Lent to whoever lays out what is compressed next.
+    /// A buffer that encoders of columns borrow for the byte planes of one column.
     pub(crate) planes: Vec<u8>,
     level: i32,
     unit: Unit,
@@ -15,13 +15,13 @@ pub(crate) struct Deflater {
 
 thread_local! {
     /// The compressor that the thread has used last: making one takes as long as compressing a little.
-    static SPARE: RefCell<Option<Deflater>> = const { RefCell::new(None) };
+    static SPARE: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
 /// What gets frames of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Each column, so that a reader inflates those that it needs.
+    /// Each column, so that a reader decompresses those that it needs.
     Column,
     /// Each section as a whole: a frame costs some microseconds however small it is, and a small page
     /// has a hundred columns.
@@ -31,12 +31,12 @@ pub(crate) enum Unit {
 /// Fewer bytes are not worth a frame.
 const LEAST: usize = 48;
 
-/// No part of a page inflates to more: a damaged length must not make a reader allocate without bound.
-const MAX_INFLATED: usize = 1 << 30;
+/// The most bytes of one part of a page: a damaged length must not make a reader allocate without bound.
+const MAX_DECOMPRESSED: usize = 1 << 30;
 
-// === impl Deflater ===
+// === impl Compressor ===
 
-impl Deflater {
+impl Compressor {
     /// A compressor of one level.
     pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::WriteError> {
         if let Some(spare) = SPARE.take().filter(|spare| (spare.level, spare.unit) == (level, unit)) {
@@ -62,12 +62,12 @@ impl Deflater {
     }
 
     /// A part of a page in a frame of its own, where that is wanted and pays.
-    pub(crate) fn deflate_column(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.unit == Unit::Column { self.deflate(bytes) } else { None }
+    pub(crate) fn compress_column(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        if self.unit == Unit::Column { self.compress(bytes) } else { None }
     }
 
     /// One frame, if it is smaller; otherwise the caller stores the bytes as they are.
-    pub(crate) fn deflate(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if bytes.len() < LEAST {
             return None;
         }
@@ -77,19 +77,19 @@ impl Deflater {
     }
 }
 
-/// Inflates a frame that holds `length` bytes.
-pub(crate) fn inflate(frame: &[u8], length: usize) -> Option<Vec<u8>> {
-    inflate_with(frame, length, &[])
+/// Decompresses a frame that holds `length` bytes.
+pub(crate) fn decompress(frame: &[u8], length: usize) -> Option<Vec<u8>> {
+    decompress_with_dictionary(frame, length, &[])
 }
 
-/// Inflates a frame that was compressed with a dictionary, with a context that each thread keeps.
-pub(crate) fn inflate_with(frame: &[u8], length: usize, dictionary: &[u8]) -> Option<Vec<u8>> {
+/// Decompresses a frame that was compressed with a dictionary, with a context that each thread keeps.
+pub(crate) fn decompress_with_dictionary(frame: &[u8], length: usize, dictionary: &[u8]) -> Option<Vec<u8>> {
     thread_local! {
         static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
-    // What is allocated is bounded by what zstd itself says, not by a length in front of it alone.
+    // The length in front of the frame may be damaged: allocate only what the frame itself says as well.
     let says = zstd::zstd_safe::get_frame_content_size(frame).ok()??;
-    if says != length as u64 || length > MAX_INFLATED {
+    if says != length as u64 || length > MAX_DECOMPRESSED {
         return None;
     }
     let mut out = Vec::with_capacity(length);

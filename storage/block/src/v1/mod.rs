@@ -1,7 +1,7 @@
 //! Blocks of format 1, for reading only: their spans are taken over into a block of today's format.
 //!
 //! Format 1 kept the spans' wire bytes in compressed chunks; the header is that of today's format.
-//! Its sections: 1 zone data, 2 dictionary (resources, scopes, services, operations), 3 traces, 4 to 8
+//! Its sections: 1 zone map, 2 dictionary (resources, scopes, services, operations), 3 traces, 4 to 8
 //! columns (start, duration, flags, operation, sequence), 9 filter, 10 rollups, 11 body chunks. Only
 //! what cannot be had from the spans is read: dictionary, sequences, body.
 //!
@@ -25,7 +25,7 @@ pub enum UpgradeError {
     /// It is damaged.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// Its zone data are damaged.
+    /// Its zone map is damaged.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A span of it cannot be written.

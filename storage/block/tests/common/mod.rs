@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FilterPart, FinishedBlock, Header, IdsPage,
-    OpenPage, PageRows, PageZone, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, Token,
-    TraceTable, ValuesPage, derive,
+    OpenPage, PageRows, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, Token, TraceTable,
+    ValuesPage, ZoneMap, derive,
 };
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
@@ -51,7 +51,7 @@ pub struct OpenBlock {
     pub rollups: Vec<RollupRow>,
     pub edges: BlockEdges,
     /// Of blocks that have them.
-    pub zones: Vec<PageZone>,
+    pub zones: Vec<ZoneMap>,
     pub pages: Vec<OpenPage>,
 }
 
@@ -107,14 +107,14 @@ impl OpenBlock {
             OpenPage { dictionary, texts, core, ids, values: Arc::new(values) }
         });
         let pages: Vec<OpenPage> = pages.collect();
-        let (filters, rollups, edges, zones) = if header.is_bare() {
+        let (filters, rollups, edges, zones) = if header.is_without_derived() {
             let cores: Vec<_> = pages.iter().map(|page| page.core.clone()).collect();
             let rollups = derive::rollups(&dictionary, &cores, &traces).unwrap();
             (Vec::new(), rollups, derive::edges(&pages, &traces).unwrap(), Vec::new())
         } else {
             let rollups = RollupRow::decode_all(&one(SectionKind::Rollups)).unwrap();
             let edges = BlockEdges::decode(&one(SectionKind::Edges), meta.spans, services).unwrap();
-            let zones = PageZone::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
+            let zones = ZoneMap::decode_all(&one(SectionKind::Zones), pages.len(), &dictionary).unwrap();
             let parts = header.pages(SectionKind::Filter);
             let part = |at| {
                 FilterPart::decode(section(block, at), parts.len(), pages.len(), header.version()).unwrap()
@@ -199,7 +199,7 @@ pub fn read_row(spans: &mut Rebuilder, row: usize, trace: TraceId) -> ReadRow {
     let mut span = Vec::new();
     spans.next(trace, &mut span).unwrap();
     let OpenPage { dictionary, core, ids, .. } = spans.page();
-    let (resource, scope) = dictionary.records(core.origin[row]);
+    let (resource, scope) = dictionary.resource_and_scope(core.resource_scope[row]);
     let (service, operation) = &dictionary.operations[dictionary.operation(core.class[row]) as usize];
     ReadRow {
         trace,

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use spandrel_block::{
-    CatalogRow, Column, FinishedBlock, Form, Header, Level, Number, OpenPage, RowFlags, Section, SectionKind,
-    Slot, Token, ValueKind, verify,
+    CatalogRow, Column, FieldEncoding, FinishedBlock, Header, Level, Number, OpenPage, RowFlags, Section,
+    SectionKind, Slot, Token, ValueKind, verify,
 };
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
@@ -287,14 +287,14 @@ fn parts_of_filters_know_every_value() {
 fn zones_bound_what_pages_hold() {
     for open in PLAIN.map(open) {
         let [zone] = &open.zones[..] else { panic!("one page") };
-        let bounds = |key: &str, form: Form| {
-            let of = |(_, slot): &(usize, &Slot)| slot.is_attribute(key) && slot.form == form;
+        let bounds = |key: &str, encoding: FieldEncoding| {
+            let of = |(_, slot): &(usize, &Slot)| slot.is_attribute(key) && slot.encoding == encoding;
             let (number, slot) = open.dictionary.slots.iter().enumerate().find(of).unwrap();
             zone.numbers(number as u32, slot)
         };
-        assert_eq!(bounds("int", Form::Int), Some((Number::Int(i64::MIN), Number::Int(404))));
-        assert_eq!(bounds("double", Form::Double), Some((Number::Int(0), Number::Double(0.25))));
-        assert_eq!(bounds("nan", Form::Double), None);
+        assert_eq!(bounds("int", FieldEncoding::Int), Some((Number::Int(i64::MIN), Number::Int(404))));
+        assert_eq!(bounds("double", FieldEncoding::Double), Some((Number::Int(0), Number::Double(0.25))));
+        assert_eq!(bounds("nan", FieldEncoding::Double), None);
         assert!((0..open.dictionary.classes.len() as u32).all(|class| zone.has_class(class)));
         assert_eq!(zone.durations().0, 0);
     }
@@ -305,35 +305,38 @@ fn zones_bound_what_pages_hold() {
 fn every_form_is_in_the_fixture() {
     for open in PLAIN.map(open) {
         let slots = &open.dictionary.slots;
-        for form in [
-            Form::Literal,
-            Form::Varint,
-            Form::Fixed64,
-            Form::Fixed32,
-            Form::Bytes,
-            Form::Verbatim,
-            Form::String,
-            Form::Int,
-            Form::Double,
-            Form::Array,
-            Form::KeyValues,
-            Form::Blob,
-            Form::TraceId,
-            Form::SpanId,
-            Form::Parent,
-            Form::Name,
-            Form::Start,
-            Form::End,
-            Form::Status,
-            Form::Nested,
-            Form::Since,
+        for encoding in [
+            FieldEncoding::Literal,
+            FieldEncoding::Varint,
+            FieldEncoding::Fixed64,
+            FieldEncoding::Fixed32,
+            FieldEncoding::Bytes,
+            FieldEncoding::Verbatim,
+            FieldEncoding::String,
+            FieldEncoding::Int,
+            FieldEncoding::Double,
+            FieldEncoding::Array,
+            FieldEncoding::KeyValues,
+            FieldEncoding::Blob,
+            FieldEncoding::TraceId,
+            FieldEncoding::SpanId,
+            FieldEncoding::Parent,
+            FieldEncoding::Name,
+            FieldEncoding::Start,
+            FieldEncoding::End,
+            FieldEncoding::Status,
+            FieldEncoding::Nested,
+            FieldEncoding::Since,
         ] {
-            assert!(slots.iter().any(|slot| slot.form == form), "no slot is {form:?}");
+            assert!(slots.iter().any(|slot| slot.encoding == encoding), "no slot is {encoding:?}");
         }
         for level in [Level::Span, Level::Event, Level::Link] {
-            for form in [Form::Literal, Form::Varint, Form::Bytes] {
-                let has = slots.iter().any(|slot| (slot.level, slot.form) == (level, form));
-                assert!(has || (level, form) == (Level::Link, Form::Bytes), "no slot is {level:?} {form:?}");
+            for encoding in [FieldEncoding::Literal, FieldEncoding::Varint, FieldEncoding::Bytes] {
+                let has = slots.iter().any(|slot| (slot.level, slot.encoding) == (level, encoding));
+                assert!(
+                    has || (level, encoding) == (Level::Link, FieldEncoding::Bytes),
+                    "no slot is {level:?} {encoding:?}"
+                );
             }
         }
     }
@@ -435,7 +438,7 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
     assert_eq!(a.traces.entries(), b.traces.entries(), "the trace table {different}");
     // Format 2 had other filters; what they know is asked above.
     assert!(version.starts_with("v2") || a.filters == b.filters, "the filter {different}");
-    assert_eq!(a.zones, b.zones, "the zone data of pages {different}");
+    assert_eq!(a.zones, b.zones, "the zone maps of pages {different}");
     assert_eq!(a.rollups, b.rollups, "the rollups {different}");
     assert_eq!(a.edges, b.edges, "the edges {different}");
     assert_eq!(a.pages.len(), b.pages.len());
@@ -458,6 +461,8 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
 
 fn columns(page: &OpenPage) -> Vec<Column> {
     let slots = page.dictionary.slots.iter().enumerate();
-    let with_values = slots.filter(|(_, slot)| slot.form.value_kind() != ValueKind::None);
-    with_values.filter_map(|(at, slot)| page.values.decode_column(at as u32, slot.form).unwrap()).collect()
+    let with_values = slots.filter(|(_, slot)| slot.encoding.value_kind() != ValueKind::None);
+    with_values
+        .filter_map(|(at, slot)| page.values.decode_column(at as u32, slot.encoding).unwrap())
+        .collect()
 }

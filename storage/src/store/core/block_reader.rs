@@ -12,8 +12,8 @@ use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
     BlockEdges, BlockId, BlockKey, CatalogRow, CorePage, Dictionary, FilterPart, FormatError, Header,
-    IdsPage, OpenPage, PageZone, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
-    ValuesPage, derive,
+    IdsPage, OpenPage, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
+    ValuesPage, ZoneMap, derive,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -95,7 +95,7 @@ enum Part {
     Dictionary(Arc<Dictionary>),
     Traces(Arc<TraceTable>),
     Filters(Arc<FilterPart>),
-    Zones(Arc<Vec<PageZone>>),
+    Zones(Arc<Vec<ZoneMap>>),
     Rollups(Arc<Vec<RollupRow>>),
     Edges(Arc<BlockEdges>),
     Texts(Arc<TextTable>),
@@ -199,7 +199,7 @@ impl BlockReader {
             return Ok(Some(filter.clone()));
         }
         let header = self.header(entry)?;
-        if header.is_bare() {
+        if header.is_without_derived() {
             return Ok(None);
         }
         let number = FilterPart::of_token(token, header.pages(SectionKind::Filter).len()) as u32;
@@ -223,18 +223,18 @@ impl BlockReader {
     }
 
     /// The zone maps of its pages; `None` for a block that was written without.
-    pub(crate) fn zones(&self, entry: &BlockEntry) -> Result<Option<Arc<Vec<PageZone>>>, BlockError> {
+    pub(crate) fn zones(&self, entry: &BlockEntry) -> Result<Option<Arc<Vec<ZoneMap>>>, BlockError> {
         let header = self.header(entry)?;
-        if header.is_bare() {
+        if header.is_without_derived() {
             return Ok(None);
         }
         self.stored_zones(entry, header.pages(SectionKind::Core).len()).map(Some)
     }
 
-    fn stored_zones(&self, entry: &BlockEntry, pages: usize) -> Result<Arc<Vec<PageZone>>, BlockError> {
+    fn stored_zones(&self, entry: &BlockEntry, pages: usize) -> Result<Arc<Vec<ZoneMap>>, BlockError> {
         let kind = SectionKind::Zones;
-        let read = || -> Result<Vec<PageZone>, BlockError> {
-            Ok(PageZone::decode_all(&self.section(entry, kind, 0)?, pages, &*self.dictionary(entry)?)?)
+        let read = || -> Result<Vec<ZoneMap>, BlockError> {
+            Ok(ZoneMap::decode_all(&self.section(entry, kind, 0)?, pages, &*self.dictionary(entry)?)?)
         };
         part!(self, entry, kind, 0, true, Zones, read()?)
     }
@@ -243,7 +243,7 @@ impl BlockReader {
         let kind = SectionKind::Rollups;
         let read = || -> Result<Vec<RollupRow>, BlockError> {
             let dictionary = self.dictionary(entry)?;
-            if self.header(entry)?.is_bare() {
+            if self.header(entry)?.is_without_derived() {
                 let cores: Result<Vec<_>, BlockError> =
                     (0..self.pages(entry)? as u32).map(|page| self.core(entry, page)).collect();
                 return Ok(derive::rollups(&dictionary, &cores?, &*self.traces(entry)?)?);
@@ -260,7 +260,7 @@ impl BlockReader {
     pub(crate) fn edges(&self, entry: &BlockEntry) -> Result<Arc<BlockEdges>, BlockError> {
         let kind = SectionKind::Edges;
         let read = || -> Result<BlockEdges, BlockError> {
-            if self.header(entry)?.is_bare() {
+            if self.header(entry)?.is_without_derived() {
                 let pages: Result<Vec<_>, BlockError> = (0..self.pages(entry)? as u32)
                     .map(|page| self.page(entry, page, Caching::Skip))
                     .collect();
@@ -460,7 +460,7 @@ impl Weighter<PartKey, Part> for PartWeighter {
             Part::Dictionary(dictionary) => dictionary.size(),
             Part::Traces(traces) => traces.entries().len() * 24,
             Part::Filters(filters) => filters.size(),
-            Part::Zones(zones) => zones.iter().map(PageZone::size).sum(),
+            Part::Zones(zones) => zones.iter().map(ZoneMap::size).sum(),
             Part::Rollups(rows) => rows.len() * 512,
             Part::Edges(edges) => edges.size(),
             Part::Texts(texts) => texts.size(),

@@ -1,14 +1,14 @@
-//! What filters, zone data and columns say of a predicate: an upper bound, so that few spans have to be
+//! What filters, zone maps and columns say of a predicate: an upper bound, so that few spans have to be
 //! looked at (`read/matcher.rs`).
 //!
 //! Predicates have no negation above comparisons, so a comparison that columns cannot decide may be
 //! taken as true: rows that fall through the columns are then looked at in full.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use spandrel_block::{
-    Column, Dictionary, FilterPart, FormatError, Number, OpenPage, PageZone, RowFlags, Slot, Token,
+    Column, Dictionary, FilterPart, FormatError, Number, OpenPage, RowFlags, Slot, Token, ZoneMap,
 };
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, ResourceView};
@@ -44,8 +44,8 @@ pub(crate) enum BlockPredicate {
     Constant(bool),
     /// By class: whatever name, kind, status, failure and service decide.
     Class(Vec<bool>),
-    /// By origin: whatever the resource decides.
-    Origin(Vec<bool>),
+    /// By resource_scope: whatever the resource decides.
+    ResourceScope(Vec<bool>),
     Duration(Comparison),
     /// An attribute of the span. The number is its place among those of the predicate.
     Attribute(AttributeTest, usize),
@@ -77,7 +77,7 @@ pub(crate) struct AttributeToken {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ColumnRow {
     pub(crate) class: u32,
-    pub(crate) origin: u32,
+    pub(crate) resource_scope: u32,
     pub(crate) duration: u64,
 }
 
@@ -86,6 +86,7 @@ pub(crate) struct BlockFilters<'r> {
     reader: &'r BlockReader,
     entry: &'r BlockEntry,
     parts: RefCell<Vec<(Token, Option<Arc<FilterPart>>)>>,
+    have_elements: Cell<Option<bool>>,
 }
 
 /// For each attribute test of a predicate, what it says of each row of a page; empty while unknown.
@@ -170,7 +171,7 @@ fn any<T>(parts: &[T], mut holds: impl FnMut(&T) -> Result<bool, BlockError>) ->
 
 impl<'r> BlockFilters<'r> {
     pub(crate) fn new(reader: &'r BlockReader, entry: &'r BlockEntry) -> Self {
-        Self { reader, entry, parts: RefCell::default() }
+        Self { reader, entry, parts: RefCell::default(), have_elements: Cell::default() }
     }
 
     fn resources_may_have(&self, token: AttributeToken) -> Result<bool, BlockError> {
@@ -186,11 +187,23 @@ impl<'r> BlockFilters<'r> {
         AttributeToken { token, of_arrays }: AttributeToken,
         has: impl Fn(&FilterPart, Token) -> bool,
     ) -> Result<bool, BlockError> {
-        let has = |token| Ok(self.part(token)?.is_none_or(|part| has(&part, token)));
+        let has = |token: Token| -> Result<bool, BlockError> {
+            Ok(self.part(token)?.is_none_or(|part| has(&part, token)))
+        };
         if has(token)? {
             return Ok(true);
         }
-        Ok(token != of_arrays && !self.reader.header(self.entry)?.filters_have_elements() && has(of_arrays)?)
+        Ok(token != of_arrays && !self.have_elements()? && has(of_arrays)?)
+    }
+
+    /// Whether they have the elements of arrays. Asked for each page, so it is kept.
+    fn have_elements(&self) -> Result<bool, BlockError> {
+        if let Some(known) = self.have_elements.get() {
+            return Ok(known);
+        }
+        let have = self.reader.header(self.entry)?.filters_have_elements();
+        self.have_elements.set(Some(have));
+        Ok(have)
     }
 
     /// A predicate asks for few tokens, and for each of them once a page.
@@ -298,8 +311,9 @@ impl BlockPredicate {
             for resource in &dictionary.resources {
                 by_resource.push(test.holds_for_resource(&ResourceView::parse(resource)?)? != negated);
             }
-            let table = dictionary.origins.iter().map(|(resource, _)| by_resource[*resource as usize]);
-            parts.push(Self::table(table.collect(), Self::Origin));
+            let table =
+                dictionary.resource_scopes.iter().map(|(resource, _)| by_resource[*resource as usize]);
+            parts.push(Self::table(table.collect(), Self::ResourceScope));
         }
         if scope != AttributeScope::Resource {
             if !dictionary.slots.iter().any(|slot| slot.is_array(&test.key)) {
@@ -341,7 +355,7 @@ impl BlockPredicate {
         neutral: bool,
         of: fn(Vec<Self>) -> Self,
     ) -> Self {
-        let (mut classes, mut origins, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut classes, mut resource_scopes, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         let merge = |known: &mut Vec<bool>, table: Vec<bool>| {
             known.resize(table.len(), neutral);
             for (known, holds) in known.iter_mut().zip(table) {
@@ -351,11 +365,12 @@ impl BlockPredicate {
         for part in parts {
             match part {
                 Self::Class(table) => merge(&mut classes, table),
-                Self::Origin(table) => merge(&mut origins, table),
+                Self::ResourceScope(table) => merge(&mut resource_scopes, table),
                 part => rest.push(part),
             }
         }
-        let tables = [(classes, Self::Class as fn(Vec<bool>) -> Self), (origins, Self::Origin)];
+        let tables =
+            [(classes, Self::Class as fn(Vec<bool>) -> Self), (resource_scopes, Self::ResourceScope)];
         let tables = tables.into_iter().filter(|(table, _)| !table.is_empty());
         let mut all: Vec<Self> = tables.map(|(table, of)| Self::table(table, of)).chain(rest).collect();
         if all.iter().any(|part| matches!(part, Self::Constant(value) if *value != neutral)) {
@@ -379,7 +394,7 @@ impl BlockPredicate {
     }
 
     /// Whether a page of which only the zone is known may have a matching row.
-    pub(crate) fn may_match_zone(&self, zone: &PageZone, dictionary: &Dictionary) -> bool {
+    pub(crate) fn may_match_zone(&self, zone: &ZoneMap, dictionary: &Dictionary) -> bool {
         match self {
             Self::Constant(value) => *value,
             Self::Class(table) => {
@@ -392,7 +407,7 @@ impl BlockPredicate {
             Self::Attribute(test, _) => test.may_be_in_zone(zone, dictionary),
             Self::And(parts) => parts.iter().all(|part| part.may_match_zone(zone, dictionary)),
             Self::Or(parts) => parts.iter().any(|part| part.may_match_zone(zone, dictionary)),
-            Self::Origin(_) => true,
+            Self::ResourceScope(_) => true,
         }
     }
 
@@ -416,7 +431,7 @@ impl BlockPredicate {
         match self {
             Self::Constant(value) => Verdict::of(*value),
             Self::Class(table) => Verdict::of(table[row.class as usize]),
-            Self::Origin(table) => Verdict::of(table[row.origin as usize]),
+            Self::ResourceScope(table) => Verdict::of(table[row.resource_scope as usize]),
             Self::Duration(comparison) => {
                 Verdict::of(comparison.holds_for_number(Number::Int(clamp(row.duration))))
             }
@@ -465,7 +480,7 @@ impl AttributeTest {
     }
 
     /// By the bounds of its columns of numbers.
-    fn may_be_in_zone(&self, zone: &PageZone, dictionary: &Dictionary) -> bool {
+    fn may_be_in_zone(&self, zone: &ZoneMap, dictionary: &Dictionary) -> bool {
         let Some(comparison) = self.comparison.as_ref().filter(|comparison| comparison.orders_numbers())
         else {
             return true;
@@ -525,7 +540,7 @@ impl AttributeTest {
         slot: &Slot,
         verdicts: &mut [Verdict],
     ) -> Result<(), FormatError> {
-        let Some(column) = page.values.whole_column(number, slot.form)? else { return Ok(()) };
+        let Some(column) = page.values.whole_column(number, slot.encoding)? else { return Ok(()) };
         let holds = self.column_holds(page, slot, &column)?;
         let counts = page.dictionary.slot_counts(number);
         let mut values = holds.into_iter();

@@ -290,7 +290,11 @@ impl<'s> Search<'s> {
                 return Verdict::No;
             }
             let duration = shown_duration(columns.start[row], columns.duration[row]);
-            let row_columns = ColumnRow { class: columns.class[row], origin: columns.origin[row], duration };
+            let row_columns = ColumnRow {
+                class: columns.class[row],
+                resource_scope: columns.resource_scope[row],
+                duration,
+            };
             predicate.verdict(row_columns, attributes)
         };
         // The columns that every row has decide most pages.

@@ -61,7 +61,7 @@ pub(crate) fn row_matches(
     spans.seek(row);
     spans.next(trace, &mut span)?;
     let page = spans.page();
-    let (resource, _) = page.dictionary.records(page.core.origin[row]);
+    let (resource, _) = page.dictionary.resource_and_scope(page.core.resource_scope[row]);
     let (span, resource) = (SpanView::parse(&span)?, ResourceView::parse(resource)?);
     Ok(matches(predicate, &span, &resource)?)
 }

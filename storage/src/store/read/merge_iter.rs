@@ -187,7 +187,7 @@ impl BlockRows {
         let page = spans.page();
         let start = *page.core.start.get(at).ok_or_else(damaged)?;
         let span_id = SpanId::from_bytes(page.ids.span_id[at].to_be_bytes());
-        let (resource, scope) = page.dictionary.records(page.core.origin[at]);
+        let (resource, scope) = page.dictionary.resource_and_scope(page.core.resource_scope[at]);
         let (resource, scope) = (resource.clone(), scope.clone());
         let failed = page.dictionary.flags(page.core.class[at]).failed();
         let sequence = page.core.sequence[at];

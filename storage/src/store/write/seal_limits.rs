@@ -39,7 +39,7 @@ impl SealLimits {
         };
         writer.rows() >= self.rows * factor
             || writer.body_bytes() >= self.bytes * factor as usize
-            || writer.vocabulary() >= VOCABULARY_PERCENT * factor as usize
+            || writer.schema_percent() >= VOCABULARY_PERCENT * factor as usize
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage,
-    OpenPage, PageRows, PageZone, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
+    OpenPage, PageRows, ZoneMap, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
     ValuesPage,
 };
 use spandrel_fuzz::{repair_record, section};
@@ -86,7 +86,7 @@ fn open(block: &[u8], instead: &[(SectionKind, Bytes)]) -> Option<OpenPage> {
     let dictionary = Arc::new(Dictionary::decode(of(SectionKind::Dictionary)?).ok()?);
     let texts = Arc::new(TextTable::decode(&of(SectionKind::Texts)?).ok()?);
     let core = Arc::new(CorePage::decode(&of(SectionKind::Core)?, &dictionary).ok()?);
-    assert!([core.class.len(), core.origin.len(), core.start.len()].iter().all(|n| *n == core.rows()));
+    assert!([core.class.len(), core.resource_scope.len(), core.start.len()].iter().all(|n| *n == core.rows()));
     assert!([core.duration.len(), core.sequence.len()].iter().all(|n| *n == core.rows()));
     let ids = Arc::new(IdsPage::decode(&of(SectionKind::Ids)?, core.rows()).ok()?);
     assert_eq!((ids.span_id.len(), ids.parent.len()), (core.rows(), core.rows()));
@@ -98,8 +98,8 @@ fn look_up(dictionary: &Dictionary) {
     for class in 0..dictionary.classes.len() as u32 {
         let _ = (dictionary.flags(class), dictionary.operation(class));
     }
-    for origin in 0..dictionary.origins.len() as u32 {
-        let _ = dictionary.records(origin);
+    for resource_scope in 0..dictionary.resource_scopes.len() as u32 {
+        let _ = dictionary.resource_and_scope(resource_scope);
     }
     for slot in &dictionary.slots {
         let _ = (slot.literal_attribute(), slot.span_literal(), slot.is_irregular(), slot.is_attribute("k"));
@@ -161,7 +161,7 @@ fn read(page: &OpenPage) {
 /// Zones of pages with the frozen dictionary, looked at as a search does.
 fn read_zones(bytes: &[u8], pages: usize) {
     let page = open(FROZEN, &[]).expect("what was frozen");
-    for zone in PageZone::decode_all(bytes, pages, &page.dictionary).into_iter().flatten() {
+    for zone in ZoneMap::decode_all(bytes, pages, &page.dictionary).into_iter().flatten() {
         let _ = (zone.durations(), zone.has_class(7), zone.size(), zone.touches(&TimeRange::ALL));
         for (number, slot) in page.dictionary.slots.iter().enumerate() {
             let _ = zone.numbers(number as u32, slot);

@@ -1,4 +1,4 @@
-//! Columns of integers back from their bytes: as they are kept for whoever reads a few values, or written out.
+//! Decodes columns of integers: packed, to read a few values, or written out as a whole.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -7,14 +7,14 @@ use bytes::Bytes;
 
 use super::{BITS, CONSTANT, DECIMALS, DELTAS, DICTIONARY, MAX_EXPONENT, PLANES, width_of};
 use crate::page::bits::{self, Bits};
-use crate::page::zstd::inflate;
+use crate::page::zstd::decompress;
 
 /// Encodings nest: deltas of a dictionary of decimals, and no deeper.
 const MAX_DEPTH: u8 = 4;
 
-/// A column that is read at some places only: planes stay planes, so that nobody writes out thousands of
-/// numbers for the twenty that are asked for. Bytes that need not be inflated are shared with the page
-/// (`Bytes`), or borrowed by whoever unpacks at once (`Cow`).
+/// A packed column. A lookup reads some twenty of two thousand values, so byte planes and bits stay packed. Bytes
+/// that need no decompression are shared with the page (`Bytes`), or borrowed where the column is unpacked at
+/// once (`Cow`).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Packed<B> {
     /// Numbers that follow from those before them.
@@ -204,14 +204,14 @@ fn decode_planes<'b, B: From<Vec<u8>>>(
         return Some(Packed::Planes(count, min, keep(kept)));
     }
     let length = usize::try_from(take_varint(bytes)?).ok()?;
-    let inflated = inflate(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
+    let decompressed = decompress(take_slice(bytes, length)?, (width - as_they_are).checked_mul(count)?)?;
     if raw == 0 {
-        return Some(Packed::Planes(count, min, inflated.into()));
+        return Some(Packed::Planes(count, min, decompressed.into()));
     }
-    let (mut kept, mut inflated): (&[u8], &[u8]) = (kept, &inflated);
+    let (mut kept, mut decompressed): (&[u8], &[u8]) = (kept, &decompressed);
     let mut planes = Vec::with_capacity(width * count);
     for plane in 0..width {
-        let source = if raw & 1 << plane != 0 { &mut kept } else { &mut inflated };
+        let source = if raw & 1 << plane != 0 { &mut kept } else { &mut decompressed };
         planes.extend_from_slice(take_slice(source, count)?);
     }
     Some(Packed::Planes(count, min, planes.into()))

@@ -101,7 +101,7 @@ impl<'s> ColumnSummary<'s> {
             let (start, duration) = (core.start[at], core.duration[at]);
             let columns = ColumnRow {
                 class: core.class[at],
-                origin: core.origin[at],
+                resource_scope: core.resource_scope[at],
                 duration: shown_duration(start, duration),
             };
             let matches = self.plan.range.contains(UnixNanos(start))

@@ -6,23 +6,23 @@
 
 use std::ops::Range;
 
-use super::rebuild::{OpenPage, Position};
+use super::rebuild::{OpenPage, RowCursor};
 
 /// Some rows of one trace that do not stand by their keys.
 #[derive(Debug, Clone)]
-pub(crate) struct ByKey {
+pub(crate) struct KeyOrder {
     rows: Range<usize>,
     /// By key, and which of them comes next.
     order: Vec<u32>,
     next: usize,
     /// As the rows stand, and once more for what is behind the last one.
-    begins: Vec<Begin>,
-    values: Vec<Place>,
+    begins: Vec<RowStart>,
+    values: Vec<ValuePlace>,
 }
 
 /// What lies in front of a row.
 #[derive(Debug, Clone, Copy)]
-struct Begin {
+struct RowStart {
     /// Of `values`.
     values: usize,
     events: usize,
@@ -31,7 +31,7 @@ struct Begin {
 
 /// Where a value is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct ValuePlace {
     pub(crate) slot: u32,
     /// Values of its slot in front of it.
     pub(crate) taken: u32,
@@ -39,12 +39,12 @@ pub(crate) struct Place {
     pub(crate) listed: (u32, u32),
 }
 
-// === impl ByKey ===
+// === impl KeyOrder ===
 
-impl ByKey {
+impl KeyOrder {
     /// Walks over rows of one trace, the first of which is at hand, and goes to the one that comes first. Nothing
     /// where they stand by their keys: then the first is still at hand.
-    pub(crate) fn begin(page: &OpenPage, rows: Range<usize>, at: &mut Position) -> Option<Self> {
+    pub(crate) fn begin(page: &OpenPage, rows: Range<usize>, at: &mut RowCursor) -> Option<Self> {
         let order = page.order_by_key(rows.clone())?;
         let (begins, values) = (Vec::with_capacity(rows.len() + 1), Vec::new());
         let mut this = Self { rows, order, next: 0, begins, values };
@@ -57,8 +57,8 @@ impl ByKey {
         Some(this)
     }
 
-    fn note_begin(&mut self, at: &Position) {
-        self.begins.push(Begin { values: self.values.len(), events: at.events, links: at.links });
+    fn note_begin(&mut self, at: &RowCursor) {
+        self.begins.push(RowStart { values: self.values.len(), events: at.events, links: at.links });
     }
 
     /// The rows as they stand.
@@ -77,7 +77,7 @@ impl ByKey {
     }
 
     /// Goes to a row by its place in the order.
-    pub(crate) fn go_to(&mut self, nth: usize, at: &mut Position) {
+    pub(crate) fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
         let Some(row) = self.order.get(nth) else { return };
         self.next = nth + 1;
         at.row = *row as usize;
@@ -90,7 +90,7 @@ impl ByKey {
     }
 
     /// Goes to the next row; behind the last one, to the row behind all of them. Tells whether there was one.
-    pub(crate) fn advance(&mut self, at: &mut Position) -> bool {
+    pub(crate) fn advance(&mut self, at: &mut RowCursor) -> bool {
         if self.next < self.order.len() {
             self.go_to(self.next, at);
             return true;
@@ -100,7 +100,7 @@ impl ByKey {
     }
 
     /// Goes to the row behind all of them.
-    pub(crate) fn leave(&self, at: &mut Position) {
+    pub(crate) fn leave(&self, at: &mut RowCursor) {
         at.row = self.rows.end;
         let end = self.begins[self.rows.len()];
         (at.events, at.links) = (end.events, end.links);

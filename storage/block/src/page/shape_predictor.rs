@@ -1,4 +1,5 @@
-//! What the fields of the span in hand are likely to be: guessed right, a slot costs one comparison.
+//! Predicts the fields of a span from the last span of the same name. A slot that was predicted right costs one
+//! comparison instead of a lookup.
 
 use std::hash::Hasher;
 
@@ -6,9 +7,9 @@ use rustc_hash::FxHasher;
 
 use super::shape::ShapeTable;
 
-/// What the slots of a span are likely to be: those of the last span of the same name.
+/// Predicts the slots of a span: those of the last span of the same name.
 #[derive(Debug)]
-pub(super) struct Guess {
+pub(super) struct ShapePredictor {
     slots: Vec<u32>,
     /// The slot that comes next.
     at: usize,
@@ -20,19 +21,19 @@ pub(super) struct Guess {
 
 /// Names that are told apart by their hash.
 const NAMES: usize = 1024;
-/// So many slots that were guessed may be missing at once.
+/// So many predicted slots may be missing at once before the prediction is of no use.
 const LOOKAHEAD: usize = 4;
 
-// === impl Guess ===
+// === impl ShapePredictor ===
 
-impl Guess {
+impl ShapePredictor {
     pub(super) fn begin(&mut self) {
         self.slots.clear();
         (self.at, self.name) = (0, 0);
     }
 
-    /// The name of the span in hand, and its slot: what follows can be guessed.
-    pub(super) fn named(&mut self, name: &[u8], slot: u32, shapes: &ShapeTable) {
+    /// Predicts the slots behind a span's name, which has this slot.
+    pub(super) fn predict(&mut self, name: &[u8], slot: u32, shapes: &ShapeTable) {
         let mut hasher = FxHasher::default();
         hasher.write(name);
         self.name = (hasher.finish() % NAMES as u64) as usize;
@@ -43,28 +44,29 @@ impl Guess {
         }
     }
 
-    /// The slot that comes next, or this one if nothing is known.
+    /// The slot that probably comes next; `otherwise` without a prediction.
     #[inline]
-    pub(super) fn slot(&self, otherwise: u32) -> u32 {
+    pub(super) fn next_slot(&self, otherwise: u32) -> u32 {
         self.slots.get(self.at).copied().unwrap_or(otherwise)
     }
 
-    /// Goes on behind a slot; one that is missing or that came in between does not matter.
+    /// Notes which slot came. The prediction goes on behind it, also where a predicted slot is missing or another one
+    /// came in between.
     #[inline]
-    pub(super) fn met(&mut self, slot: u32) {
+    pub(super) fn advance(&mut self, slot: u32) {
         let ahead = self.slots.iter().skip(self.at).take(LOOKAHEAD);
         if let Some(skipped) = ahead.into_iter().position(|known| *known == slot) {
             self.at += skipped + 1;
         }
     }
 
-    /// What the span in hand turned out to be.
+    /// Remembers the shape of the span for the next one of its name.
     pub(super) fn learn(&mut self, shape: u32) {
         self.shapes[self.name] = shape;
     }
 }
 
-impl Default for Guess {
+impl Default for ShapePredictor {
     fn default() -> Self {
         Self { slots: Vec::new(), at: 0, shapes: Box::new([u32::MAX; NAMES]), name: 0 }
     }

@@ -1,5 +1,5 @@
-//! Resources and scopes of a block in the making, each of them once, with the services that they name. Not
-//! what spans consist of: that is the vocabulary's (`page/shred.rs`).
+//! Interns the resources and scopes of a block in the making, with the services that they name. Spans are interned by
+//! the schema (`page/shred.rs`).
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -10,20 +10,20 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::dictionary::Dictionary;
 use crate::semantics;
 
-/// Resources, scopes, and what is known of them.
+/// Resources, scopes, pairs of them, and services, each once.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
-    /// What it becomes: only what is listed here is filled.
+pub(crate) struct ResourceTable {
+    /// Where they are listed. The other fields of the dictionary stay empty.
     pub(crate) dictionary: Dictionary,
     resource_index: FxHashMap<u128, u32>,
     scope_index: FxHashMap<u128, u32>,
     service_index: FxHashMap<String, u32>,
-    origin_index: FxHashMap<(u32, u32), u32>,
+    resource_scope_index: FxHashMap<(u32, u32), u32>,
 }
 
-// === impl Records ===
+// === impl ResourceTable ===
 
-impl Records {
+impl ResourceTable {
     /// The index of a resource.
     pub(crate) fn resource(&mut self, record: &Bytes) -> Result<u32, WireError> {
         let hash = xxh3_128(record);
@@ -60,11 +60,11 @@ impl Records {
     }
 
     /// The index of a pair of them.
-    pub(crate) fn origin(&mut self, resource: u32, scope: u32) -> u32 {
-        let origins = &mut self.dictionary.origins;
-        *self.origin_index.entry((resource, scope)).or_insert_with(|| {
-            origins.push((resource, scope));
-            origins.len() as u32 - 1
+    pub(crate) fn resource_scope(&mut self, resource: u32, scope: u32) -> u32 {
+        let resource_scopes = &mut self.dictionary.resource_scopes;
+        *self.resource_scope_index.entry((resource, scope)).or_insert_with(|| {
+            resource_scopes.push((resource, scope));
+            resource_scopes.len() as u32 - 1
         })
     }
 }

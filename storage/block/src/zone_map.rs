@@ -1,5 +1,5 @@
-//! Zone data of pages: bounds on what their columns hold, so that a reader passes over pages that
-//! cannot match without decoding them. What the catalog knows of whole blocks is in `meta.rs`.
+//! Zone maps of pages: bounds on their columns, by which readers skip pages that cannot match without decoding
+//! them. The zone map of a whole block is in `meta.rs`.
 //!
 //! Layout, for each page: earliest start, latest minus earliest, shortest duration as it is shown, longest
 //! minus shortest (varints); bytes (varint) of the set of its classes, and the set (bit n of byte n / 8 for
@@ -14,12 +14,12 @@ use spandrel_proto::otlp::wire::put_varint;
 use crate::dictionary::Dictionary;
 use crate::flags::shown_duration;
 use crate::format::{FormatError, take_varint};
-use crate::page::{Form, Level, Slot};
+use crate::page::{FieldEncoding, Level, Slot};
 use crate::token::Number;
 
-/// What a page holds at the least and at the most.
+/// The bounds of the columns of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageZone {
+pub struct ZoneMap {
     /// Starts.
     start: (u64, u64),
     /// Durations as they are shown.
@@ -30,17 +30,17 @@ pub struct PageZone {
     numbers: Vec<(u32, u64, u64)>,
 }
 
-const DAMAGED: FormatError = FormatError::Damaged("zone data of a page");
+const DAMAGED: FormatError = FormatError::Damaged("zone map of a page");
 
-// === impl PageZone ===
+// === impl ZoneMap ===
 
-impl PageZone {
-    /// The zone of a page, given its columns; of slots those that [are bounded](PageZone::is_bounded).
+impl ZoneMap {
+    /// The zone of a page, given its columns; of slots those that [are bounded](ZoneMap::is_bounded).
     pub(crate) fn of<'a>(
         class: &[u32],
         start: &[u64],
         duration: &[u64],
-        numbers: impl Iterator<Item = (u32, Form, &'a [u64])>,
+        numbers: impl Iterator<Item = (u32, FieldEncoding, &'a [u64])>,
     ) -> Self {
         let widen = |(min, max): (u64, u64), value: u64| (min.min(value), max.max(value));
         let mut zone =
@@ -55,8 +55,8 @@ impl PageZone {
             zone.classes[byte] |= 1 << (class % 8);
         }
         zone.numbers = numbers
-            .filter_map(|(slot, form, values)| {
-                let (min, max) = bounds_of(form, values)?;
+            .filter_map(|(slot, encoding, values)| {
+                let (min, max) = bounds_of(encoding, values)?;
                 Some((slot, min, max))
             })
             .collect();
@@ -65,7 +65,7 @@ impl PageZone {
 
     /// Whether columns of a slot are bounded.
     pub(crate) fn is_bounded(slot: &Slot) -> bool {
-        slot.level == Level::Span && matches!(slot.form, Form::Int | Form::Double)
+        slot.level == Level::Span && matches!(slot.encoding, FieldEncoding::Int | FieldEncoding::Double)
     }
 
     /// Whether a row of it may start in the range.
@@ -87,8 +87,8 @@ impl PageZone {
     pub fn numbers(&self, number: u32, slot: &Slot) -> Option<(Number, Number)> {
         let at = self.numbers.binary_search_by_key(&number, |known| known.0).ok()?;
         let (_, min, max) = self.numbers[at];
-        let number = |value: u64| match slot.form {
-            Form::Double => Number::of_double(f64::from_bits(value)),
+        let number = |value: u64| match slot.encoding {
+            FieldEncoding::Double => Number::of_double(f64::from_bits(value)),
             _ => Number::Int(value as i64),
         };
         Some((number(min), number(max)))
@@ -159,9 +159,9 @@ impl PageZone {
 }
 
 /// The smallest and the largest value, as the column has them.
-fn bounds_of(form: Form, values: &[u64]) -> Option<(u64, u64)> {
-    match form {
-        Form::Double => {
+fn bounds_of(encoding: FieldEncoding, values: &[u64]) -> Option<(u64, u64)> {
+    match encoding {
+        FieldEncoding::Double => {
             let doubles = || values.iter().map(|bits| f64::from_bits(*bits)).filter(|value| !value.is_nan());
             let min = doubles().min_by(f64::total_cmp)?;
             Some((min.to_bits(), doubles().max_by(f64::total_cmp)?.to_bits()))
@@ -179,35 +179,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::page::Class;
     use crate::page::Shape;
-    use crate::page::shred::Class;
 
-    fn slot(form: Form) -> Slot {
-        Slot { level: Level::Span, form, field: 9, name: Bytes::from_static(b"k") }
+    fn slot(encoding: FieldEncoding) -> Slot {
+        Slot { level: Level::Span, encoding, field: 9, name: Bytes::from_static(b"k") }
     }
 
     fn dictionary() -> Dictionary {
         Dictionary {
             services: vec!["s".to_owned()],
             operations: vec![(0, "o".to_owned())],
-            slots: vec![slot(Form::Int), slot(Form::Double)],
+            slots: vec![slot(FieldEncoding::Int), slot(FieldEncoding::Double)],
             shapes: vec![Shape { flags: 0, slots: vec![0] }],
             classes: vec![Class { operation: 0, shape: 0 }; 20],
             ..Dictionary::default()
         }
     }
 
-    fn zone(class: &[u32], integers: &[i64], doubles: &[f64]) -> PageZone {
+    fn zone(class: &[u32], integers: &[i64], doubles: &[f64]) -> ZoneMap {
         let integers: Vec<u64> = integers.iter().map(|n| *n as u64).collect();
         let doubles: Vec<u64> = doubles.iter().map(|n| n.to_bits()).collect();
         let times = vec![5; class.len()];
-        let numbers = [(0, Form::Int, &integers[..]), (1, Form::Double, &doubles[..])];
-        PageZone::of(class, &times, &times, numbers.into_iter())
+        let numbers = [(0, FieldEncoding::Int, &integers[..]), (1, FieldEncoding::Double, &doubles[..])];
+        ZoneMap::of(class, &times, &times, numbers.into_iter())
     }
 
     #[test]
     fn frozen_version_2() {
-        let bytes = PageZone::encode_all(&[zone(&[0, 9], &[-1, 3], &[]), zone(&[2], &[], &[0.5])]);
+        let bytes = ZoneMap::encode_all(&[zone(&[0, 9], &[-1, 3], &[]), zone(&[2], &[], &[0.5])]);
         let expected = [
             &[5, 0, 5, 0, 2, 1, 2, 1, 0][..],
             &[0xff; 8],
@@ -221,32 +221,32 @@ mod tests {
 
     #[test]
     fn nan_is_in_no_order() {
-        let bounds = |doubles: &[f64]| zone(&[1], &[], doubles).numbers(1, &slot(Form::Double));
+        let bounds = |doubles: &[f64]| zone(&[1], &[], doubles).numbers(1, &slot(FieldEncoding::Double));
         assert_eq!(bounds(&[f64::NAN, 2.0, -0.5]), Some((Number::Double(-0.5), Number::Int(2))));
         assert_eq!(bounds(&[f64::NAN]), None);
     }
 
     #[test]
     fn damage_is_noticed() {
-        let bytes = PageZone::encode_all(&[zone(&[0, 19], &[7], &[])]);
-        assert!(PageZone::decode_all(&bytes, 1, &dictionary()).is_ok());
-        assert!(PageZone::decode_all(&bytes, 2, &dictionary()).is_err());
-        assert!(PageZone::decode_all(&bytes, 0, &dictionary()).is_err());
+        let bytes = ZoneMap::encode_all(&[zone(&[0, 19], &[7], &[])]);
+        assert!(ZoneMap::decode_all(&bytes, 1, &dictionary()).is_ok());
+        assert!(ZoneMap::decode_all(&bytes, 2, &dictionary()).is_err());
+        assert!(ZoneMap::decode_all(&bytes, 0, &dictionary()).is_err());
         for cut in 0..bytes.len() {
-            assert!(PageZone::decode_all(&bytes[..cut], 1, &dictionary()).is_err(), "{cut}");
+            assert!(ZoneMap::decode_all(&bytes[..cut], 1, &dictionary()).is_err(), "{cut}");
         }
-        let of_many = PageZone::encode_all(&[zone(&[24], &[7], &[])]);
-        assert!(PageZone::decode_all(&of_many, 1, &dictionary()).is_err(), "a class that is none");
+        let of_many = ZoneMap::encode_all(&[zone(&[24], &[7], &[])]);
+        assert!(ZoneMap::decode_all(&of_many, 1, &dictionary()).is_err(), "a class that is none");
     }
 
     proptest! {
         #[test]
         fn holds_what_the_columns_hold(class in prop::collection::vec(0u32..20, 1..50), integers in prop::collection::vec(any::<i64>(), 0..20), doubles in prop::collection::vec(any::<f64>(), 0..20)) {
             let zone = zone(&class, &integers, &doubles);
-            let decoded = PageZone::decode_all(&PageZone::encode_all(&[zone.clone(), zone.clone()]), 2, &dictionary());
+            let decoded = ZoneMap::decode_all(&ZoneMap::encode_all(&[zone.clone(), zone.clone()]), 2, &dictionary());
             prop_assert_eq!(decoded.as_ref(), Ok(&vec![zone.clone(), zone.clone()]));
             prop_assert!((0..30).all(|n| zone.has_class(n) == class.contains(&n)));
-            if let Some((Number::Int(min), Number::Int(max))) = zone.numbers(0, &slot(Form::Int)) {
+            if let Some((Number::Int(min), Number::Int(max))) = zone.numbers(0, &slot(FieldEncoding::Int)) {
                 prop_assert!(integers.iter().all(|n| (min..=max).contains(n)));
             } else {
                 prop_assert!(integers.is_empty());
@@ -255,7 +255,7 @@ mod tests {
 
         #[test]
         fn foreign_bytes_are_refused_not_followed(bytes in prop::collection::vec(any::<u8>(), 0..80), pages in 0usize..4) {
-            let _ = PageZone::decode_all(&bytes, pages, &dictionary());
+            let _ = ZoneMap::decode_all(&bytes, pages, &dictionary());
         }
     }
 }

@@ -1,0 +1,36 @@
+//! What a page knows of a row beside the values of its slots.
+
+use spandrel_proto::otlp::SpanView;
+use spandrel_proto::otlp::wire::WireError;
+use spandrel_proto::{SpanId, TraceId};
+
+/// What a row is: its operation and its shape. The two go together so often that one number says both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Index into the dictionary's operations.
+    pub operation: u32,
+    /// Index into the dictionary's shapes.
+    pub shape: u32,
+}
+
+/// The columns that every row has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) class: u32,
+    pub(crate) resource_scope: u32,
+    pub(crate) start: u64,
+    pub(crate) duration: u64,
+    pub(crate) sequence: u64,
+    pub(crate) span_id: SpanId,
+    pub(crate) parent: u64,
+}
+
+/// The spans that a span links to, as far as the links have valid IDs.
+pub(crate) fn links_of(span: &[u8]) -> Result<Vec<(TraceId, SpanId)>, WireError> {
+    let mut links = Vec::new();
+    for link in SpanView::parse(span)?.links() {
+        let link = link?;
+        links.extend(TraceId::from_wire(link.trace_id).zip(SpanId::from_wire(link.span_id)));
+    }
+    Ok(links)
+}
