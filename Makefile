@@ -5,10 +5,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check fuzz bench picture env fmt clean
+.PHONY: help run demo build package test check fuzz bench picture env fmt clean
 
 help: ## List these commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-8s %s\n' "$$name" "$${text/\$$\$$/\$$}"; done
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: build ## Set up, build and serve everything on ./data (DEMO=1: with a live workload)
 	@scripts/run.sh serve $(ARGS)
@@ -18,6 +18,9 @@ demo: build ## Let a live e-commerce workload flow into a running server
 
 build: ## Build the release binary, web UI included
 	@scripts/build.sh
+
+package: ## Pack the release binary: tarball, Debian package, folder for docker build
+	@scripts/package.sh
 
 test: ## Set up and run every check and test; this is what CI runs
 	@scripts/test.sh
@@ -30,7 +33,7 @@ fmt: ## Format Rust and TypeScript
 	@scripts/ui.sh packages ui
 	@cd ui && npm run --silent format
 
-fuzz: ## Fuzz the decoders for SECONDS each (default 60)
+fuzz: ## Fuzz the decoders for SECONDS_EACH per target (default 60)
 	@scripts/fuzz.sh $${SECONDS_EACH:-60}
 
 bench: ## Measure a real server against its targets, at 1M and 5M spans (PROFILE=0: without a flame graph)
@@ -39,7 +42,7 @@ bench: ## Measure a real server against its targets, at 1M and 5M spans (PROFILE
 picture: build ## Take the README's picture again: a trace of the demo in the web UI
 	@scripts/picture.sh
 
-env: ## Print the environment of the tests, for: eval "$$(make -s env)"
+env: ## Print the environment of the tests, as exports for eval
 	@scripts/env.sh
 
 clean: ## Remove what the build made in this clone (the cache outside it stays)

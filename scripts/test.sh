@@ -76,6 +76,7 @@ everything() {
     fi
     step "API document" scripts/checks/schemathesis.sh
     step "browser" scripts/browser.sh
+    step "package" scripts/checks/package.sh
 }
 
 case "${1:-}" in
