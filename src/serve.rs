@@ -1,7 +1,9 @@
 //! `spandrel serve`: builds the parts in start order, waits, and takes them apart in reverse.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -57,6 +59,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let stop_asked = query_runtime.block_on(async { stop_signal() })?;
     let ports = query_runtime.block_on(Ports::bind(&settings))?;
     ports.announce()?;
+    let listen = ports.for_status();
 
     let opened = Arc::new(OnceLock::new());
     let (stop_ingest, ingest_stopped) = watch::channel(false);
@@ -77,7 +80,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let collector = Arc::new(start_collector(&settings, store.clone())?);
     let api = {
         let _inside = query_runtime.enter();
-        let state = QueryState::new(store.clone(), query_config(&settings, &store, &collector));
+        let state = QueryState::new(store.clone(), query_config(&settings, &store, &collector, listen));
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
@@ -194,7 +197,12 @@ fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<C
     Ok(Collector::start(config, store)?)
 }
 
-fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collector) -> QueryConfig {
+fn query_config(
+    settings: &Settings,
+    store: &BlockTraceStore,
+    collector: &Collector,
+    listen: BTreeMap<String, SocketAddr>,
+) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
     limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -203,6 +211,7 @@ fn query_config(settings: &Settings, store: &BlockTraceStore, collector: &Collec
     let mut config = QueryConfig {
         max_tree_spans: settings.max_tree_spans as usize,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        listen,
         limits,
         ..QueryConfig::default()
     };
@@ -232,6 +241,13 @@ impl Ports {
         print_line(&format!("listening http {}", self.http.address()))?;
         print_line(&format!("listening otlp-grpc {}", self.otlp_grpc.address()))?;
         print_line(&format!("listening otlp-http {}", self.otlp_http.address()))
+    }
+
+    /// The addresses taken, by the names that the status has for them.
+    fn for_status(&self) -> BTreeMap<String, SocketAddr> {
+        [("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)]
+            .map(|(name, listener)| (name.to_owned(), listener.address()))
+            .into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What all handlers share: the store, the limits, the clock.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,6 +36,8 @@ pub struct QueryConfig {
     pub stall_timeout: Duration,
     /// What `GET /api/v1/status` gives as the version.
     pub version: String,
+    /// The addresses that the server listens on by the name of their port, repeated by `GET /api/v1/status`.
+    pub listen: BTreeMap<String, SocketAddr>,
     /// Limits of other rooms, repeated by `GET /api/v1/status`.
     pub limits: Map<String, Value>,
     /// The time of day; replaced in tests.
@@ -64,6 +68,7 @@ impl Default for QueryConfig {
             queue_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen: BTreeMap::new(),
             limits: Map::new(),
             clock: system_clock,
         }

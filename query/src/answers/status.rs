@@ -1,5 +1,8 @@
 //! How much is stored, how fast it grows, and the limits.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,6 +21,9 @@ pub struct Status {
     pub oldest_unix_nano: Option<String>,
     pub newest_unix_nano: Option<String>,
     pub ingest_spans_per_second: f64,
+    /// Addresses by the names of their ports; empty from a server that does not say.
+    #[serde(default)]
+    pub listen: BTreeMap<String, SocketAddr>,
     /// Numbers as they are, times as in `30s`.
     pub limits: Map<String, Value>,
 }

@@ -450,6 +450,8 @@ fn status_counts_and_says_what_the_limits_are() {
     for field in ["oldestUnixNano", "newestUnixNano"] {
         assert!(status[field].as_str().unwrap().parse::<u64>().unwrap() > 0, "{field}: {status}");
     }
+    assert_eq!(status["listen"]["otlpHttp"], server.otlp_http().to_string());
+    assert_eq!(status["listen"].as_object().unwrap().len(), 3, "{status}");
     let limits = &status["limits"];
     assert!(limits.as_object().unwrap().len() > 10, "{status}");
     assert_eq!((&limits["cacheBytes"], &limits["mergeAge"]), (&(2 << 20).into(), &"3s".into()), "{limits}");

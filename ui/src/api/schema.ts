@@ -1,6 +1,6 @@
 // Generated from query/openapi.json by `npm run types`; edits are lost.
-// source b86a70f05e89aa74
-// body dab0f314db78bc34
+// source 2640eda0786629c5
+// body 60ae546d09e64cec
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -372,6 +372,9 @@ export interface components {
             oldestUnixNano: components["schemas"]["UnixNano"] | null;
             newestUnixNano: components["schemas"]["UnixNano"] | null;
             ingestSpansPerSecond: number;
+            listen: {
+                [key: string]: string;
+            };
             limits: {
                 [key: string]: number | string;
             };

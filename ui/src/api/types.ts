@@ -26,8 +26,7 @@ export type OperationsAnswer = Schemas["OperationsAnswer"];
 export type AggregatePoint = Schemas["Point"];
 export type AggregateSeries = Schemas["Series"];
 export type AggregatesAnswer = Schemas["AggregatesAnswer"];
-/** A server that does not say where it listens is an older one. */
-export type StatusAnswer = Schemas["Status"] & { listen?: Record<string, string> };
+export type StatusAnswer = Schemas["Status"];
 export type Problem = Schemas["Problem"];
 
 export const ORDERS = ["newest", "oldest", "longest", "shortest", "mostSpans", "mostErrors"] as const;

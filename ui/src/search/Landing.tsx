@@ -3,7 +3,7 @@ import type { StatusAnswer } from "../api/types";
 import { endpointUrl } from "../lib/endpoints";
 import styles from "./Landing.module.css";
 
-export function Landing({ listen = {} }: { listen: StatusAnswer["listen"] }) {
+export function Landing({ listen = {} }: { listen?: StatusAnswer["listen"] }) {
   const host = window.location.hostname;
   const grpc = listen.otlpGrpc && endpointUrl(listen.otlpGrpc, host);
   const http = listen.otlpHttp && endpointUrl(listen.otlpHttp, host);
