@@ -86,3 +86,36 @@ fn halves_from_many_requests_are_edges_at_once() {
     assert_eq!(edges(&server, "start=now-1h"), expected);
     server.stop();
 }
+
+/// An edge belongs to the minute of its consumer, however long before that its message was sent and wherever the
+/// producer is stored.
+#[test]
+fn a_message_read_late_is_an_edge_of_the_readers_minute() {
+    const MINUTE: u64 = 60_000_000_000;
+    let data = tempfile::tempdir().unwrap();
+    let server = Settings::on(data.path()).start();
+    let (trace, other_trace) = (trace_id(), trace_id());
+    let at = |span: Span, minutes: u64, kind: i32| {
+        let start = now() - minutes * MINUTE;
+        Span { kind, start_time_unix_nano: start, end_time_unix_nano: start + 1_000_000, ..span }
+    };
+    let publish = at(span(&trace, "send orders"), 55, 4);
+    let child = Span { parent_span_id: publish.span_id.clone(), ..at(span(&trace, "process orders"), 10, 5) };
+    let link = Link { trace_id: trace.clone(), span_id: publish.span_id.clone(), ..Link::default() };
+    let linked = Span { links: vec![link], ..at(span(&other_trace, "process orders"), 5, 5) };
+    let check = |when: &str| {
+        let edge = |callee: &str| json!(["shop", callee, "messaging", 1, 0]);
+        assert_eq!(edges(&server, "start=now-20m"), [edge("mail"), edge("stock")], "{when}");
+        assert_eq!(edges(&server, "start=now-7m"), [edge("stock")], "{when}");
+        assert_eq!(edges(&server, "start=now-1h&end=now-30m"), [] as [Value; 0], "{when}");
+    };
+    send(&server, "shop", &publish);
+    let mut api = server.api();
+    eventually("the producer is merged", || (api.status("unsealedSpanCount") == 0).then_some(()));
+    send(&server, "mail", &child);
+    send(&server, "stock", &linked);
+    check("consumers fresh, producer merged");
+    eventually("all is merged", || (api.status("unsealedSpanCount") == 0).then_some(()));
+    check("all merged");
+    server.stop();
+}

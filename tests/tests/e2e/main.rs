@@ -7,13 +7,16 @@
     reason = "tests may stop at the first surprise"
 )]
 
+mod array_attributes;
 mod backup;
 mod bad_input;
 mod commands;
 mod deletion;
+mod duplicates;
 mod durability;
 mod edges;
 mod export;
+mod fast_clock;
 mod frozen;
 mod full_disk;
 #[cfg(target_os = "linux")]
