@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use spandrel_collector::{Collector, CollectorConfig};
 use spandrel_query::{QueryConfig, QueryState};
-use spandrel_rocks::{Disk, RocksEngine};
+use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +55,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let metrics = metrics::install()?;
     // Ingest and queries have threads of their own, so that neither can starve the other or the health checks.
     let (ingest_runtime, query_runtime) = (runtime("ingest")?, runtime("http")?);
-    let disk = Disk::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
+    let disk = DataDir::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
     let stop_asked = query_runtime.block_on(async { stop_signal() })?;
     let ports = query_runtime.block_on(Ports::bind(&settings))?;
     ports.announce()?;
@@ -168,7 +168,7 @@ fn store_config(settings: &Settings) -> Result<StoreConfig, String> {
     Ok(config)
 }
 
-fn open_store(settings: &Settings, disk: Disk) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
+fn open_store(settings: &Settings, disk: DataDir) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
     let started = Instant::now();
     let config = StoreConfig {
         max_disk_bytes: settings.max_disk.bytes(disk.capacity()),

@@ -144,6 +144,7 @@ mod tests {
             AppendError::Overloaded { unsealed_spans: 0 }.into(),
             AppendError::DiskFull { free: 0, needed: 0 }.into(),
             AppendError::Poisoned(String::new()).into(),
+            AppendError::Encode(String::new()).into(),
             AppendError::Closed.into(),
         ];
         for refusal in refusals {

@@ -53,9 +53,12 @@ never_links spandrel-query rocksdb
 never_links spandrel-rocks axum tonic hyper
 
 # What tests may do to a store, no binary carries.
-if cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-storage | grep -q failpoints; then
-    complain "spandrel is built with the feature failpoints of spandrel-storage, which is for tests alone"
-fi
+features="$(cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-storage)"
+for feature in failpoints memory-engine; do
+    if grep -q "feature \"$feature\"" <<<"$features"; then
+        complain "spandrel is built with the feature $feature of spandrel-storage, which is for tests alone"
+    fi
+done
 
 # Dependencies that no source file of their crate names.
 for manifest in $(git -C "$ROOT" ls-files '*Cargo.toml'); do

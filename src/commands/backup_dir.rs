@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use spandrel_storage::backup::{BackupSet, Files, SetError};
+use spandrel_storage::backup::{BackupSet, FileLock, Files, SetError};
 
 /// A directory.
 pub(super) struct Directory {
@@ -88,9 +88,13 @@ impl Files for Directory {
         File::open(self.path(folder))?.sync_all()
     }
 
-    fn hold(&mut self, name: &str, shared: bool) -> io::Result<bool> {
+    fn lock(&mut self, name: &str, lock: FileLock) -> io::Result<bool> {
         let file = File::open(self.path(name))?;
-        match if shared { file.try_lock_shared() } else { file.try_lock() } {
+        let locked = match lock {
+            FileLock::Exclusive => file.try_lock(),
+            FileLock::Shared => file.try_lock_shared(),
+        };
+        match locked {
             Ok(()) => {
                 self.held = Some(file);
                 Ok(true)

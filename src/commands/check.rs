@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use spandrel_query::answers::{CheckLine, CheckProgress};
-use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_rocks::{DataDir, Durability, RocksEngine};
 use spandrel_storage::StoreConfig;
 use spandrel_storage::check::{self, CheckReport, Finding, FindingKind};
 use ureq::http::Method;
@@ -80,7 +80,7 @@ fn of_directory(directory: &Path) -> Result<CheckReport, Box<dyn Error>> {
     if !RocksEngine::exists(directory) {
         return Err(format!("there is no store in {}; name it with --data-dir", directory.display()).into());
     }
-    let disk = Disk::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let disk = DataDir::lock(directory, StoreConfig::default().reserve_bytes)?;
     let engine = match RocksEngine::open(disk, Durability::Sync) {
         Ok(engine) => engine,
         Err(error) if error.is_damage() => return Ok(CheckReport::of_store(error.to_string())),

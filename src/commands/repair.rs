@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use spandrel_rocks::{Begun, Disk, Repair, RepairError, RocksEngine};
+use spandrel_rocks::{DataDir, RepairStart, RocksEngine, RocksRepair, RocksRepairError};
 use spandrel_storage::StoreConfig;
-use spandrel_storage::repair::{self, HurtBlock, RepairReport};
+use spandrel_storage::repair::{self, DamagedBlock, RepairReport};
 
 use super::Exit;
 use super::check::{Format, place};
@@ -65,12 +65,12 @@ fn not_whole(message: &str) -> Box<dyn Error> {
 
 fn of_directory(directory: &Path) -> Result<Done, Box<dyn Error>> {
     if !RocksEngine::exists(directory) {
-        return Err(RepairError::NoStore(directory.to_owned()).into());
+        return Err(RocksRepairError::NoStore(directory.to_owned()).into());
     }
-    let disk = Disk::lock(directory, StoreConfig::default().reserve_bytes)?;
-    let repair = match Repair::begin(disk)? {
-        Begun::Repair(repair) => repair,
-        Begun::Finished(damaged_store) => return Ok(Done { report: None, damaged_store }),
+    let disk = DataDir::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let repair = match RocksRepair::begin(disk)? {
+        RepairStart::Repair(repair) => repair,
+        RepairStart::Finished(damaged_store) => return Ok(Done { report: None, damaged_store }),
     };
     let mut bar = None;
     let filled = repair::repair(&repair.source, &repair.target, repair.reserve_bytes(), &mut |now| {
@@ -113,7 +113,7 @@ fn tell_report(report: &RepairReport) -> std::io::Result<()> {
     if report.more_may_be_lost {
         output::print_line("lost: perhaps more blocks, of which not even the names can be read")?;
     }
-    if report.log_was_cut {
+    if report.wal_truncated {
         output::print_line(
             "log: its end was damaged, and is cut off; after a power loss that is harmless, otherwise acknowledged \
              spans may be missing",
@@ -122,8 +122,8 @@ fn tell_report(report: &RepairReport) -> std::io::Result<()> {
     if report.is_whole() { output::print_line("everything was read, and nothing is lost") } else { Ok(()) }
 }
 
-fn tell_blocks(kind: &str, count: u64, blocks: &[HurtBlock], follows: &str) -> std::io::Result<()> {
-    for HurtBlock { tenant, hour, block, span_count, detail } in blocks {
+fn tell_blocks(kind: &str, count: u64, blocks: &[DamagedBlock], follows: &str) -> std::io::Result<()> {
+    for DamagedBlock { tenant, hour, block, span_count, detail } in blocks {
         let spans = span_count.map_or_else(|| "an unknown number of".to_owned(), |count| count.to_string());
         let place = place(block, tenant, *hour);
         output::print_line(&format!("{kind}: a block of {spans} spans{place}: {detail}; {follows}"))?;

@@ -9,10 +9,10 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Args;
-use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_rocks::{DataDir, Durability, RocksEngine};
 use spandrel_storage::StoreConfig;
 use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
-use spandrel_storage::restore::{self, Restore};
+use spandrel_storage::restore::{self, Existing, Restore};
 
 use super::backup_dir;
 use super::backup_inspect::damaged;
@@ -47,9 +47,10 @@ fn backup_id(text: &str) -> Result<BackupId, String> {
 pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let set = backup_dir::open_to_read(&flags.directory)?;
     let backup = set.manifest(flags.backup)?;
-    let disk = Disk::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
+    let disk = DataDir::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
     let engine = RocksEngine::open(disk, Durability::Sync)?;
-    restore::admit(&engine, backup.id, flags.replace)?;
+    let existing = if flags.replace { Existing::Replace } else { Existing::Keep };
+    restore::admit(&engine, backup.id, existing)?;
 
     let damaged = damaged(&set, std::slice::from_ref(&backup));
     damaged.iter().for_each(|(_, reason)| eprintln!("spandrel: {reason}"));
@@ -68,7 +69,7 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let blocks: Vec<&BackupBlock> = backup.blocks.iter().filter(sound).collect();
 
     let progress = Progress::of_bytes("restore", blocks.iter().map(|block| block.bytes).sum());
-    let restore = Restore::begin(&engine, backup.id, flags.replace)?;
+    let restore = Restore::begin(&engine, backup.id, existing)?;
     if let Some(records) = backup.records.filter(|records| !skipped.contains(&records.hash)) {
         restore.put_records(&set.read(records.hash)?)?;
     }

@@ -1,4 +1,4 @@
-//! The trace store as the other rooms see it: one trait with its contract, and what it answers with.
+//! The trace store as collector and query see it: one trait with its contract, and its answers.
 
 use bytes::Bytes;
 use spandrel_block::edges::Exemplar;
@@ -71,7 +71,7 @@ pub trait TraceStore: Send + Sync {
 /// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
-    /// The disk is full; ingest resumes by itself when there is room.
+    /// The disk is full; ingest resumes once there is room.
     #[error("the disk is full: {free} bytes free, {needed} needed; free some space and send again")]
     DiskFull {
         /// Bytes free.
@@ -276,7 +276,7 @@ impl Point {
 pub struct DependencyAnswer {
     /// By caller, callee and kind, each once.
     pub edges: Vec<Dependency>,
-    /// Damaged blocks were left out: calls may be missing.
+    /// Calls may be missing: damaged blocks were left out, or more callers lie outside the range than are looked up.
     pub partial: bool,
 }
 
@@ -314,9 +314,9 @@ pub struct StoreStatus {
     pub appended_spans: u64,
     /// Blocks set aside because they are damaged.
     pub damaged_blocks: u64,
-    /// The log was damaged when the store was opened, and cut off there, or it was given up: acknowledged spans may
-    /// be missing.
-    pub log_was_cut: bool,
+    /// The write-ahead log was damaged when the store was opened, and was truncated there, or it was abandoned:
+    /// acknowledged spans may be missing.
+    pub wal_truncated: bool,
     /// Small records beside the blocks (catalog rows, pins, counts, deletions that are done) that were damaged.
     pub damaged_records: u64,
 }

@@ -55,7 +55,7 @@ use spandrel_block::record::{self, RecordError};
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::manifest::{BackupBlock, LostBlock, Manifest, ManifestError};
-pub use self::set::{BackupSet, Begun, Files, SetError};
+pub use self::set::{BackupSet, BackupStart, FileLock, Files, SetError};
 pub use self::stream::{Arrived, IncomingError, StreamLine, StreamWriter, receive};
 pub use spandrel_block::{BlockReport, verify};
 
@@ -63,16 +63,16 @@ pub use spandrel_block::{BlockReport, verify};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId(pub u64);
 
-/// What bytes are told apart by.
+/// The hash of contents, which names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(u128);
 
-/// Bytes that are not a block.
+/// The length and hash of contents that are no block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub struct Blob {
     /// How many.
     pub bytes: u64,
-    /// What they are told apart by.
+    /// Their hash.
     pub hash: ContentHash,
 }
 
@@ -134,22 +134,22 @@ fn exact_hex(text: &str, digits: usize) -> Option<&str> {
     (text.len() == digits && plain).then_some(text)
 }
 
-// === impl Piece, StoreRecord ===
+// === impl Blob, StoreRecord ===
 
-impl Piece {
+impl Blob {
     /// Of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, hash: ContentHash::of(bytes) }
     }
 }
 
-impl Display for Piece {
+impl Display for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.bytes, self.hash)
     }
 }
 
-impl FromStr for Piece {
+impl FromStr for Blob {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {

@@ -2,8 +2,8 @@
 //!
 //! Every checksum of every section of every block, what the sections say of each other, catalog rows
 //! against their blocks, index rows against the blocks that they point into and the other way round,
-//! records beside the blocks (pins, deletions, counts, numbers, backups), and data that nothing refers to. Only
-//! reads: what to do about damage is somebody else's decision.
+//! records beside the blocks (pins, deletions, expired rollups, block IDs, backups), and data that nothing refers to.
+//! Changes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -110,7 +110,7 @@ struct Check<'e> {
 /// So many findings are listed; beyond that they are counted.
 const MAX_FINDINGS: usize = 1_000;
 
-/// Checks what an engine holds while nobody else uses it.
+/// Checks what an engine holds while no store uses it.
 pub fn check(engine: &dyn Engine, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
     check_among(engine, None, watch)
 }
@@ -123,7 +123,7 @@ pub(crate) fn check_among(
     watch: &mut dyn FnMut(&CheckProgress) -> bool,
 ) -> Option<CheckReport> {
     let mut check = Check { engine, report: CheckReport::default(), checked: BTreeMap::new() };
-    match engine.read() {
+    match engine.catalog_rows() {
         Ok(rows) => {
             let rows = rows.into_iter().filter(|(key, _)| held.is_none_or(|held| held.contains(key)));
             check.blocks(rows.collect(), watch)?;
@@ -171,7 +171,7 @@ impl Check<'_> {
         self.find(FindingKind::Store, None, format!("{what}: {error}{}", error.advice()));
     }
 
-    /// Every block with its catalog row. `None` when nobody waits for the report any more.
+    /// Every block with its catalog row. `None` when `watch` ends the check.
     fn blocks(
         &mut self,
         rows: Vec<(BlockKey, Vec<u8>)>,
@@ -265,7 +265,7 @@ impl Check<'_> {
             return;
         }
         // Rows of a block that was replaced meanwhile may be gone, and rightly so.
-        let current: HashSet<BlockKey> = match self.engine.read() {
+        let current: HashSet<BlockKey> = match self.engine.catalog_rows() {
             Ok(rows) => rows.into_iter().map(|(key, _)| key).collect(),
             Err(error) => return self.broken("the catalog cannot be read", &error),
         };
@@ -281,7 +281,7 @@ impl Check<'_> {
         let report = bytes.and_then(|bytes| verify(bytes).ok());
         let traces = report.map(|report| report.traces).unwrap_or_default();
         let mut wrong = traces.entries().iter().filter(|(trace, range)| {
-            let rows = self.engine.find(&key.tenant, *trace).unwrap_or_default();
+            let rows = self.engine.find_trace(&key.tenant, *trace).unwrap_or_default();
             !rows.iter().any(|(block, rows)| *block == key.block && rows == range)
         });
         let count = checked.rows.count;
@@ -303,7 +303,7 @@ impl Check<'_> {
             Err(error) => return self.broken("the stored blocks cannot be listed", &error),
         };
         // Read after the list was made: what came meanwhile is named by now.
-        let (rows, replaced) = match (self.engine.read(), self.engine.unreferenced()) {
+        let (rows, replaced) = match (self.engine.catalog_rows(), self.engine.unreferenced()) {
             (Ok(rows), Ok(replaced)) => (rows, replaced),
             (Err(error), _) | (_, Err(error)) => return self.broken("the catalog cannot be read", &error),
         };

@@ -2,9 +2,11 @@
 //!
 //! The traits ask for nothing that an object store with a relational catalog beside it could not
 //! give: no transaction across partitions, no merge operators, no counters, no global scans in order.
-//! `spandrel-rocks` implements them on RocksDB for one machine; [`MemoryEngine`] for tests.
+//! `spandrel-rocks` implements them on RocksDB for one machine; `MemoryEngine` in memory, for tests and benchmarks.
 
+mod error;
 mod inspect;
+#[cfg(any(test, feature = "memory-engine"))]
 mod memory;
 mod salvage;
 
@@ -14,9 +16,11 @@ use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, Hour, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
+pub use error::{Cause, EngineError};
 pub use inspect::{IndexRow, Inspect, Records};
+#[cfg(any(test, feature = "memory-engine"))]
 pub use memory::MemoryEngine;
-pub use salvage::{LeftBlock, LeftBlocks, LeftBytes, Salvage, SalvageError};
+pub use salvage::{Salvage, SalvageError, SalvagedBlock, SalvagedBlocks, SalvagedBytes};
 
 /// Everything that a store needs below it.
 pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
@@ -26,32 +30,49 @@ pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
     /// Bytes taken on disk.
     fn stored_bytes(&self) -> u64;
 
-    /// Whether opening found its log damaged and cut it off there: acknowledged spans may be missing. After
-    /// a power loss they are not.
-    fn log_was_cut(&self) -> bool {
+    /// Whether opening found the write-ahead log damaged and truncated it there: acknowledged spans may be missing.
+    /// After a power loss none is.
+    fn wal_truncated(&self) -> bool {
         false
     }
 
-    /// Whether a damaged store that a repair has replaced is still beside it: what is deleted is not deleted there.
+    /// Whether the damaged store that a repair has replaced still lies beside this one. Deletions do not reach it.
     fn keeps_damaged_store(&self) -> bool {
         false
     }
 
-    /// Gives back space that deleted blocks took, without rewriting live data. Called after every
-    /// deletion, and with `quiet` once nothing was written for a while: the engine decides when it
-    /// is worth the work.
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError>;
+    /// Gives back space that deleted blocks took, if so much was deleted that it is worth the work. Live data is
+    /// not rewritten. Called after every deletion.
+    fn reclaim(&self) -> Result<(), EngineError>;
+
+    /// Gives back all space that deleted blocks took, without rewriting live data. Called once nothing was written
+    /// for a while.
+    fn compact(&self) -> Result<(), EngineError>;
 
     /// Writes out everything that is buffered.
     fn flush(&self) -> Result<(), EngineError>;
 
-    /// One step towards files without a byte of what was deleted, removed or replaced before `begin`,
-    /// however much live data has to be moved for it. Returns whether it is done. Engines whose
-    /// deletions leave nothing behind need not do anything.
-    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
-        let _ = begin;
-        self.reclaim(true).map(|()| true)
+    /// Begins to rewrite files until they hold no byte of what was deleted, removed or replaced before this call,
+    /// however much live data has to be moved for it. Rows of the trace index whose blocks are gone are removed
+    /// before it returns; [`Engine::continue_purge`] does the rest. Engines whose deletions leave nothing behind
+    /// need not do anything.
+    fn begin_purge(&self) -> Result<(), EngineError> {
+        self.compact()
     }
+
+    /// The next step of the purge that was begun last.
+    fn continue_purge(&self) -> Result<PurgeProgress, EngineError> {
+        Ok(PurgeProgress::Done)
+    }
+}
+
+/// How far a purge is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PurgeProgress {
+    /// Files may still hold deleted bytes.
+    Pending,
+    /// No file does.
+    Done,
 }
 
 /// Immutable blocks of bytes.
@@ -65,9 +86,9 @@ pub trait BlockStore: Send + Sync {
         Ok(parts.pop().unwrap_or_default())
     }
 
-    /// Removes blocks that no catalog row names any more. Unknown blocks are no error. One that fails may be tried
-    /// again, and may have removed some.
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError>;
+    /// Removes blocks that no catalog row names any more. Unknown blocks are no error. A call that fails may have
+    /// removed some of them, and may be repeated.
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError>;
 
     /// Blocks that a commit has removed from the catalog but that were not deleted yet.
     fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError>;
@@ -76,21 +97,21 @@ pub trait BlockStore: Send + Sync {
 /// Which blocks exist.
 pub trait Catalog: Send + Sync {
     /// Every row of every partition.
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError>;
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError>;
 
     /// Makes a change durable as a whole, or not at all. It succeeds if and only if every removed
     /// row is still there; adds never conflict. Blocks and index rows of the change are stored
     /// before, or together with, its catalog rows.
     fn commit(&self, change: &Change) -> Result<(), EngineError>;
 
-    /// Puts a row into the place of one that cannot be read. Durable like a commit.
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError>;
+    /// Replaces a row that cannot be read. Durable like a commit.
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError>;
 }
 
 /// Where the parts of a trace lie. A hint: rows may name blocks that left the catalog.
 pub trait TraceIndex: Send + Sync {
     /// Blocks that hold a part of the trace, and which rows.
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError>;
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError>;
 }
 
 /// A change of one partition.
@@ -119,38 +140,6 @@ pub struct NewBlock {
     pub short_lived: bool,
     /// Its rows for the trace index; fresh blocks have none, they are found through memory.
     pub index: Vec<(TraceId, RowRange)>,
-}
-
-/// What an engine could not do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EngineError {
-    /// A removed row was not there: somebody else changed the partition.
-    #[error("the catalog changed meanwhile")]
-    Conflict,
-    /// The disk is full. Nothing of the change is there, and the engine stays usable.
-    #[error("no space left on the device: {0}")]
-    NoSpace(String),
-    /// A write or sync failed: what it was about is uncertain.
-    #[error("{0}")]
-    Io(String),
-    /// What is stored cannot be read any more, and what is not written out yet may depend on it.
-    #[error("{0}")]
-    Damaged(String),
-    /// The block is not there.
-    #[error("block {0:?} is not in the store")]
-    NotFound(BlockKey),
-}
-
-impl EngineError {
-    /// What the operator can do about it, to be put behind it; nothing where there is nothing to say.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::Damaged(_) => {
-                "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
-            }
-            Self::Conflict | Self::NoSpace(_) | Self::Io(_) | Self::NotFound(_) => "",
-        }
-    }
 }
 
 impl Change {

@@ -17,10 +17,10 @@ macro_rules! failpoints {
         }
 
         impl Failpoint {
-            /// Every place there is.
+            /// Every failpoint.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// What people call it.
+            /// Its name.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -68,17 +68,17 @@ failpoints! {
     /// A pin is taken away; the store in memory does not know.
     UnpinWritten,
 
-    /// Traces that somebody wants deleted are listed; no deletion is noted that has the list.
+    /// The traces of a deletion are listed; the deletion itself is not recorded.
     DeletionListed,
     /// The deletion is noted: it goes to its end from now on. Its traces can still be found.
     DeletionNoted,
-    /// They cannot be found any more; whoever asked has no answer.
+    /// They cannot be found any more; the client has no answer.
     DeletionHidden,
     /// It is noted what is about to leave a window, for those who look for it in backups.
     DeletionNamed,
     /// Spans have left some blocks of a window; perhaps more follow.
     DeletionRewritten,
-    /// No block holds the spans, and nobody reads what did; their bytes are in files.
+    /// No block holds the spans, and no reader the replaced blocks; their bytes are in files.
     DeletionUnread,
     /// No file holds them; the deletion is not noted as done.
     DeletionPurged,
@@ -91,7 +91,7 @@ failpoints! {
     /// What is alive of a window has moved away from what is dead; perhaps more follow.
     PurgeMoved,
 
-    /// Memory has forgotten blocks that nobody reads; their bytes are there.
+    /// Memory has forgotten blocks without a reader; their bytes are there.
     GarbageChosen,
     /// Their bytes are deleted; the space is not given back.
     GarbageDeleted,
@@ -117,7 +117,7 @@ failpoints! {
     OpenBegun,
     /// The catalog is read; what it replaced is not deleted.
     OpenAdopted,
-    /// That is deleted; nobody can use the store yet.
+    /// That is deleted; the store is not in use yet.
     OpenTidied,
 
     /// It is remembered what a backup will hold; nothing is passed on.

@@ -7,7 +7,6 @@
 //! clock, threads and disk are reached only through what was injected.
 #![warn(missing_docs)]
 
-mod anew;
 mod api;
 pub mod backup;
 pub mod check;
@@ -15,6 +14,7 @@ mod cleaning;
 pub mod engine;
 pub mod failpoint;
 pub mod plan;
+mod rebuild;
 mod records;
 pub mod repair;
 pub mod restore;

@@ -1,28 +1,27 @@
-//! Puts all that can be read of a damaged store into a new one, with catalog and index made anew.
+//! Puts everything that can be read of a damaged store into a new one, and rebuilds its catalog and index.
 //!
-//! Blocks keep their numbers, and the records beside them are carried over as they are: pins, deletions under way,
-//! counts, the list of backups, and which numbers were taken. What is durable and names blocks by number are
-//! counts (the blocks that they stand for) and the list of backups (the hash of each block). Those numbers were given
-//! before the damage, and the record of numbers is behind all of them: so none is given again, whether its block is
-//! in the new store or was replaced, deleted or lost. Where that record is missing or damaged, the clock has to do, as
-//! it does when a store is opened. Numbers of commits begin behind those of the blocks and of deletions under way;
-//! nothing else that lasts relies on them.
+//! Blocks keep their IDs, and the records beside them are copied unchanged: pins, deletions in progress, expired
+//! rollups, the list of backups, and the range of block IDs in use. Two kinds of records name blocks by ID: expired
+//! rollups (the blocks that they stand for) and the list of backups (the hash of each block). The range of IDs in use
+//! lies beyond all of them, so no ID is given again, whether its block is in the new store or was replaced, deleted or
+//! lost. If that record is missing or damaged, IDs begin at the current time, as when a store is opened. Commit
+//! sequences begin after those of the blocks and of deletions in progress; no other durable record relies on them.
 //!
-//! A block of which a part cannot be read is put as it is, so that the rest of it is served. One whose header
-//! cannot be read is lost: nothing can be found in it. What the new store lacks is in the report. Nothing here knows
-//! folders: whoever calls puts the new store into the place of the old one, or drops it when this fails.
+//! A block that can be read in part is put as it is, so that the rest of it is served. A block whose header cannot be
+//! read is lost. The report says what the new store lacks. Nothing here knows directories: the caller swaps the stores,
+//! or removes the new one when this fails.
 
 use serde::{Deserialize, Serialize};
 use spandrel_block::record::RecordError;
 use spandrel_block::{BlockKey, CatalogRow, FormatError, Header, catalog_row, trace_table};
 
-use crate::anew::{self, AnewError};
-use crate::engine::{Engine, EngineError, LeftBlock, LeftBytes, Salvage, SalvageError};
+use crate::engine::{Engine, EngineError, Salvage, SalvageError, SalvagedBlock, SalvagedBytes};
+use crate::rebuild::{self, RebuildError};
 use crate::records::newer;
 use crate::restore::unfinished;
 use crate::store::OpenError;
 
-/// What a new store holds, and what it lacks of the old one.
+/// What a repair has put into the new store, and what that lacks of the old one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepairReport {
@@ -37,19 +36,20 @@ pub struct RepairReport {
     /// Blocks that are not in the new store.
     pub lost_block_count: u64,
     /// The damaged ones; the first of many.
-    pub damaged_blocks: Vec<HurtBlock>,
+    pub damaged_blocks: Vec<DamagedBlock>,
     /// The lost ones; the first of many.
-    pub lost_blocks: Vec<HurtBlock>,
+    pub lost_blocks: Vec<DamagedBlock>,
     /// There may be more lost ones, of which not even the keys could be read.
     pub more_may_be_lost: bool,
-    /// The end of the log was damaged: after a power loss nothing acknowledged was in it.
-    pub log_was_cut: bool,
+    /// The end of the write-ahead log was damaged. After a power loss it held nothing acknowledged.
+    #[serde(rename = "logWasCut")]
+    pub wal_truncated: bool,
 }
 
 /// A block that could not be read as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct HurtBlock {
+pub struct DamagedBlock {
     /// Whose.
     pub tenant: String,
     /// Its window, in hours since 1970.
@@ -72,10 +72,10 @@ pub struct RepairProgress {
     pub of_bytes: u64,
 }
 
-/// Why there is no new store.
+/// Why a store was not repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// What was deleted could come back.
+    /// Deleted data could come back.
     #[error(transparent)]
     Salvage(#[from] SalvageError),
     /// The store does not open for another reason than damage.
@@ -87,9 +87,9 @@ pub enum RepairError {
          directory to a larger disk"
     )]
     NoRoom {
-        /// What it takes, with what has to stay free.
+        /// Bytes needed, the reserve included.
         needed: u64,
-        /// What there is.
+        /// Bytes free.
         free: u64,
     },
     /// A catalog row cannot be written.
@@ -109,8 +109,7 @@ struct Repair<'e> {
 /// So many blocks are listed of each kind; beyond that they are counted.
 const MAX_LISTED: usize = 1_000;
 
-/// Puts what can be read of a damaged store into an engine that is empty, and writes it out. `reserve_bytes` is what
-/// stays free.
+/// Puts what can be read of a damaged store into an empty engine, and flushes it. `reserve_bytes` stay free.
 pub fn repair(
     source: &dyn Salvage,
     target: &dyn Engine,
@@ -127,7 +126,7 @@ pub fn repair(
     }
     let report = RepairReport {
         more_may_be_lost: left.are_more_missing,
-        log_was_cut: source.log_is_cut(),
+        wal_truncated: source.wal_truncated(),
         ..RepairReport::default()
     };
     let mut repair = Repair { source, target, report };
@@ -141,10 +140,10 @@ pub fn repair(
     Ok(repair.report)
 }
 
-/// What keeps a store from opening though its records can be read keeps it from being repaired.
+/// Refuses a store that would not open though it can be read: one with an unfinished restore, or a newer one.
 fn admit(records: &dyn Engine) -> Result<(), RepairError> {
     if let Some(backup) = unfinished(records)? {
-        return Err(OpenError::HalfRestored(backup).into());
+        return Err(OpenError::RestoreInProgress(backup).into());
     }
     match newer(records)? {
         Some(record) => Err(OpenError::NewerRecord(record).into()),
@@ -155,7 +154,7 @@ fn admit(records: &dyn Engine) -> Result<(), RepairError> {
 // === impl Repair ===
 
 impl Repair<'_> {
-    fn block(&mut self, left: &LeftBlock) -> Result<(), RepairError> {
+    fn block(&mut self, left: &SalvagedBlock) -> Result<(), RepairError> {
         let key = &left.key;
         let row = match left.row.as_deref().map(|row| (row, CatalogRow::decode(row))) {
             Some((_, Ok(row))) => Some(row),
@@ -164,37 +163,41 @@ impl Repair<'_> {
             }
             _ => None,
         };
-        let LeftBytes { bytes, damage: unread } = self.bytes(left);
-        match anew::sound(key, bytes.clone()) {
+        let SalvagedBytes { bytes, damage: unread } = self.bytes(left);
+        match rebuild::from_bytes(key, bytes.clone()) {
             Ok((change, row)) => {
                 self.target.commit(&change)?;
                 self.count(&row);
                 Ok(())
             }
-            Err(AnewError::Row(error)) => Err(error.into()),
-            Err(AnewError::Block(error @ FormatError::Version(_))) => {
+            Err(RebuildError::Row(error)) => Err(error.into()),
+            Err(RebuildError::Block(error @ FormatError::Version(_))) => {
                 Err(OpenError::newer_block(key, error).into())
             }
-            Err(AnewError::Block(error)) => {
+            Err(RebuildError::Block(error)) => {
                 let detail = unread.unwrap_or_else(|| error.to_string());
                 self.damaged_block(left, row, bytes, detail)
             }
         }
     }
 
-    /// What can be read of a block, of which its header may know best how long it is.
-    fn bytes(&self, left: &LeftBlock) -> LeftBytes {
-        let found = self.source.read(&left.key, left.bytes);
+    /// What can be read of a block. Its header may say that it is longer than is known.
+    fn bytes(&self, left: &SalvagedBlock) -> SalvagedBytes {
+        let found = self.source.read_block(&left.key, left.bytes);
         let sections =
             Header::parse(&found.bytes).map(|header| header.sections().to_vec()).unwrap_or_default();
         let end = sections.iter().map(|section| section.range().end).max().unwrap_or(0);
-        if end > left.bytes.max(found.bytes.len() as u64) { self.source.read(&left.key, end) } else { found }
+        if end > left.bytes.max(found.bytes.len() as u64) {
+            self.source.read_block(&left.key, end)
+        } else {
+            found
+        }
     }
 
-    /// Puts a damaged block as it is, if anything can be found in it.
+    /// Puts a damaged block as it is, if its header can be read.
     fn damaged_block(
         &mut self,
-        left: &LeftBlock,
+        left: &SalvagedBlock,
         row: Option<CatalogRow>,
         bytes: bytes::Bytes,
         detail: String,
@@ -203,14 +206,14 @@ impl Repair<'_> {
         let is_readable = Header::parse(&bytes).is_ok();
         let Some(row) = row.or_else(|| catalog_row(&bytes).ok()).filter(|_| is_readable) else {
             self.report.lost_block_count += 1;
-            list(&mut self.report.lost_blocks, HurtBlock::new(&left.key, spans, detail));
+            list(&mut self.report.lost_blocks, DamagedBlock::new(&left.key, spans, detail));
             return Ok(());
         };
         let traces = trace_table(&bytes, &row).unwrap_or_default();
-        self.target.commit(&anew::change(&left.key, bytes, &row, &traces)?)?;
+        self.target.commit(&rebuild::change(&left.key, bytes, &row, &traces)?)?;
         self.count(&row);
         self.report.damaged_block_count += 1;
-        list(&mut self.report.damaged_blocks, HurtBlock::new(&left.key, Some(row.meta.spans), detail));
+        list(&mut self.report.damaged_blocks, DamagedBlock::new(&left.key, Some(row.meta.spans), detail));
         Ok(())
     }
 
@@ -221,15 +224,15 @@ impl Repair<'_> {
     }
 }
 
-fn list(listed: &mut Vec<HurtBlock>, block: HurtBlock) {
+fn list(listed: &mut Vec<DamagedBlock>, block: DamagedBlock) {
     if listed.len() < MAX_LISTED {
         listed.push(block);
     }
 }
 
-// === impl HurtBlock, RepairReport ===
+// === impl DamagedBlock, RepairReport ===
 
-impl HurtBlock {
+impl DamagedBlock {
     fn new(key: &BlockKey, span_count: Option<u32>, detail: String) -> Self {
         let (tenant, block) = (key.tenant.to_string(), key.block.0.to_string());
         Self { tenant, hour: key.hour.0, block, span_count, detail }
@@ -242,6 +245,6 @@ impl RepairReport {
         self.damaged_block_count == 0
             && self.lost_block_count == 0
             && !self.more_may_be_lost
-            && !self.log_was_cut
+            && !self.wal_truncated
     }
 }

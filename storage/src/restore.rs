@@ -1,7 +1,7 @@
-//! Puts the blocks of a backup into an engine, and makes catalog and index rows from them.
+//! Puts the blocks of a backup into an engine, and rebuilds their catalog and index rows.
 //!
-//! A restore that was begun and not finished is remembered by the engine: a store does not open over
-//! it, and the same restore goes on where it stopped. Nothing here reads files.
+//! The engine records a restore in progress: until it is finished the store does not open, and the same restore
+//! resumes where it stopped. Nothing here reads files.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,20 +10,29 @@ use spandrel_block::record::RecordError;
 use spandrel_block::{BlockKey, FormatError, Hour};
 use spandrel_proto::TenantId;
 
-use crate::anew::{self, AnewError};
 use crate::backup::{BackupId, Manifest, StoreRecord};
 use crate::engine::{Change, Engine, EngineError, Records};
+use crate::rebuild::{self, RebuildError};
 use crate::records::backups::{clear_deletion_claims, remember};
 use crate::records::carried_kinds;
 
-/// A restore under way.
+/// What a restore does with data that the store already holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It refuses to restore over them.
+    Keep,
+    /// It removes them first.
+    Replace,
+}
+
+/// A restore in progress.
 pub struct Restore<'e> {
     engine: &'e dyn Engine,
     present: HashSet<BlockKey>,
 }
 
 /// Why a backup is not restored.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RestoreError {
     /// There is data already.
     #[error(
@@ -51,21 +60,21 @@ pub enum RestoreError {
     Engine(#[from] EngineError),
 }
 
-impl From<AnewError> for RestoreError {
-    fn from(error: AnewError) -> Self {
+impl From<RebuildError> for RestoreError {
+    fn from(error: RebuildError) -> Self {
         match error {
-            AnewError::Block(error) => Self::Block(error),
-            AnewError::Row(error) => Self::Row(error),
+            RebuildError::Block(error) => Self::Block(error),
+            RebuildError::Row(error) => Self::Row(error),
         }
     }
 }
 
-/// How far a restore is, as the engine remembers it.
+/// The progress of a restore, as the engine records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// What was there before is being dropped.
+    /// The previous content is being removed.
     Clearing,
-    /// Everything that is there comes from the backup.
+    /// Everything in the store comes from the backup.
     Filling,
 }
 
@@ -74,17 +83,18 @@ const RECORD_NAME: &str = "unfinished";
 /// Blocks that are removed in one commit.
 const REMOVED_AT_ONCE: usize = 256;
 
-/// The backup whose restore was begun and not finished.
+/// The backup whose restore is not finished.
 pub fn unfinished(engine: &dyn Records) -> Result<Option<BackupId>, EngineError> {
     Ok(state(engine)?.map(|(id, _)| id))
 }
 
 /// Whether a backup may be restored here. Changes nothing.
-pub fn admit(engine: &dyn Engine, id: BackupId, replace: bool) -> Result<(), RestoreError> {
-    let blocks = engine.read()?.len();
+pub fn admit(engine: &dyn Engine, id: BackupId, existing: Existing) -> Result<(), RestoreError> {
+    let blocks = engine.catalog_rows()?.len();
+    let keeps = existing == Existing::Keep;
     match state(engine)? {
-        Some((other, _)) if other != id && !replace => Err(RestoreError::Unfinished(other)),
-        None if blocks > 0 && !replace => Err(RestoreError::NotEmpty { blocks }),
+        Some((other, _)) if other != id && keeps => Err(RestoreError::Unfinished(other)),
+        None if blocks > 0 && keeps => Err(RestoreError::NotEmpty { blocks }),
         _ => Ok(()),
     }
 }
@@ -94,7 +104,8 @@ fn state(engine: &dyn Records) -> Result<Option<(BackupId, Phase)>, EngineError>
     else {
         return Ok(None);
     };
-    let damaged = || EngineError::Io("the record of an unfinished restore is damaged".to_owned());
+    let damaged =
+        || EngineError::damaged_record(RECORD_KIND, RECORD_NAME, "it does not say phase and backup");
     let text = String::from_utf8(value).map_err(|_| damaged())?;
     let (phase, id) = text.split_once(' ').ok_or_else(damaged)?;
     let phase = match phase {
@@ -105,7 +116,7 @@ fn state(engine: &dyn Records) -> Result<Option<(BackupId, Phase)>, EngineError>
     Ok(Some((id.parse().map_err(|()| damaged())?, phase)))
 }
 
-fn note(engine: &dyn Records, id: BackupId, phase: Phase) -> Result<(), EngineError> {
+fn put_state(engine: &dyn Records, id: BackupId, phase: Phase) -> Result<(), EngineError> {
     let phase = match phase {
         Phase::Clearing => "clearing",
         Phase::Filling => "filling",
@@ -116,15 +127,15 @@ fn note(engine: &dyn Records, id: BackupId, phase: Phase) -> Result<(), EngineEr
 // === impl Restore ===
 
 impl<'e> Restore<'e> {
-    /// Begins the restore of a backup, or goes on with it. `replace` drops what is there.
-    pub fn begin(engine: &'e dyn Engine, id: BackupId, replace: bool) -> Result<Self, RestoreError> {
-        admit(engine, id, replace)?;
+    /// Begins the restore of a backup, or resumes it.
+    pub fn begin(engine: &'e dyn Engine, id: BackupId, existing: Existing) -> Result<Self, RestoreError> {
+        admit(engine, id, existing)?;
         if state(engine)? != Some((id, Phase::Filling)) {
-            note(engine, id, Phase::Clearing)?;
+            put_state(engine, id, Phase::Clearing)?;
             clear(engine)?;
-            note(engine, id, Phase::Filling)?;
+            put_state(engine, id, Phase::Filling)?;
         }
-        let present = engine.read()?.into_iter().map(|(key, _)| key).collect();
+        let present = engine.catalog_rows()?.into_iter().map(|(key, _)| key).collect();
         Ok(Self { engine, present })
     }
 
@@ -133,9 +144,9 @@ impl<'e> Restore<'e> {
         self.present.contains(key)
     }
 
-    /// Puts a block with its catalog row and index rows, made anew from its bytes.
+    /// Puts a block, with catalog and index rows rebuilt from its bytes.
     pub fn put(&self, key: &BlockKey, bytes: Bytes) -> Result<(), RestoreError> {
-        let (change, _) = anew::sound(key, bytes)?;
+        let (change, _) = rebuild::from_bytes(key, bytes)?;
         Ok(self.engine.commit(&change)?)
     }
 
@@ -147,8 +158,8 @@ impl<'e> Restore<'e> {
         Ok(())
     }
 
-    /// Ends the restore: from now on the store opens. It remembers the backups that it is told of, and
-    /// takes none of them for later than a deletion.
+    /// Finishes the restore: from now on the store opens. The store knows the given backups, and takes none of them
+    /// for later than a deletion.
     pub fn finish(self, backups: &[Manifest]) -> Result<(), RestoreError> {
         for backup in backups {
             remember(self.engine, backup)?;
@@ -161,14 +172,14 @@ impl<'e> Restore<'e> {
 
 /// Removes every block, and the records that go with them.
 fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
-    // Those that lead to others last: whoever is killed here finds the others again.
+    // Records that lead to others go last: after a kill the next run finds the others through them.
     for kind in carried_kinds(engine)?.into_iter().rev() {
         for (name, _) in engine.records(&kind)? {
             engine.put_record(&kind, &name, None)?;
         }
     }
     let mut windows: BTreeMap<(TenantId, Hour), Vec<BlockKey>> = BTreeMap::new();
-    for (key, _) in engine.read()? {
+    for (key, _) in engine.catalog_rows()? {
         windows.entry((key.tenant.clone(), key.hour)).or_default().push(key);
     }
     for ((tenant, hour), keys) in windows {
@@ -177,8 +188,8 @@ fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
             engine.commit(&Change { tenant: tenant.clone(), hour, adds: Vec::new(), removes })?;
         }
     }
-    engine.delete(&engine.unreferenced()?)?;
-    // Numbers of blocks may come again with the backup: index rows that name them must be gone, not
-    // only passed over. The first step of a purge sees to all rows.
-    engine.purge(true).map(drop)
+    engine.delete_blocks(&engine.unreferenced()?)?;
+    // The backup may reuse block IDs, so index rows that name them must be removed, not only skipped. The beginning
+    // of a purge removes them.
+    engine.begin_purge()
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece};
+use crate::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest};
 use crate::check::{CheckProgress, CheckReport};
 use crate::engine::EngineError;
 
@@ -36,7 +36,7 @@ pub trait BackupReceiver {
     fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone>;
 
     /// The store's own records.
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone>;
+    fn records(&mut self, piece: Blob, bytes: Bytes) -> Result<(), ReceiverGone>;
 
     /// Whether these bytes need not be sent.
     fn has(&self, hash: ContentHash) -> bool;
@@ -54,7 +54,7 @@ pub trait BackupReceiver {
 pub struct ReceiverGone;
 
 /// Why there is no backup.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BackupError {
     /// The store's list of backups cannot be read or written.
     #[error("the list of backups: {0}")]

@@ -65,7 +65,7 @@ impl CountingEngine {
     }
 
     fn header(&self, key: &BlockKey) -> (Header, u64) {
-        let rows = self.inner.read().unwrap();
+        let rows = self.inner.catalog_rows().unwrap();
         let (_, row) = rows.iter().find(|(known, _)| known == key).unwrap();
         let header_bytes = u64::from(CatalogRow::decode(row).unwrap().header_bytes);
         let bytes = self.inner.get_range(key, 0..header_bytes).unwrap();
@@ -80,8 +80,8 @@ impl BlockStore for CountingEngine {
         self.inner.get_ranges(key, ranges)
     }
 
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
-        self.inner.delete(keys)
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.inner.delete_blocks(keys)
     }
 
     fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
@@ -90,23 +90,23 @@ impl BlockStore for CountingEngine {
 }
 
 impl TraceIndex for CountingEngine {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
         self.asked.lock().seeks += 1;
-        self.inner.find(tenant, trace)
+        self.inner.find_trace(tenant, trace)
     }
 }
 
 impl Catalog for CountingEngine {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
-        self.inner.read()
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.catalog_rows()
     }
 
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         self.inner.commit(change)
     }
 
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
-        self.inner.mend(key, row)
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.put_catalog_row(key, row)
     }
 }
 

@@ -76,21 +76,21 @@ impl CrashingEngine {
         if last == LastChange::Made {
             make()?;
         }
-        Err(EngineError::Io("the engine has crashed".to_owned()))
+        Err(EngineError::io("the engine has crashed"))
     }
 }
 
 impl Catalog for CrashingEngine {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
-        self.inner.read()
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.catalog_rows()
     }
 
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
         self.change(|| self.inner.commit(change))
     }
 
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
-        self.inner.mend(key, row)
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.put_catalog_row(key, row)
     }
 }
 
@@ -99,8 +99,8 @@ impl BlockStore for CrashingEngine {
         self.inner.get_ranges(key, ranges)
     }
 
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
-        self.change(|| self.inner.delete(keys))
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.change(|| self.inner.delete_blocks(keys))
     }
 
     fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
@@ -109,8 +109,8 @@ impl BlockStore for CrashingEngine {
 }
 
 impl TraceIndex for CrashingEngine {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
-        self.inner.find(tenant, trace)
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        self.inner.find_trace(tenant, trace)
     }
 }
 

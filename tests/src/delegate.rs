@@ -11,8 +11,8 @@ macro_rules! delegate {
                 self.inner.stored_blocks()
             }
 
-            fn beginning(&self, key: &BlockKey) -> Result<bytes::Bytes, EngineError> {
-                self.inner.beginning(key)
+            fn read_prefix(&self, key: &BlockKey) -> Result<bytes::Bytes, EngineError> {
+                self.inner.read_prefix(key)
             }
 
             fn each_index_row(
@@ -32,24 +32,32 @@ macro_rules! delegate {
                 self.inner.stored_bytes()
             }
 
-            fn log_was_cut(&self) -> bool {
-                self.inner.log_was_cut()
+            fn wal_truncated(&self) -> bool {
+                self.inner.wal_truncated()
             }
 
             fn keeps_damaged_store(&self) -> bool {
                 self.inner.keeps_damaged_store()
             }
 
-            fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-                self.inner.reclaim(quiet)
+            fn reclaim(&self) -> Result<(), EngineError> {
+                self.inner.reclaim()
+            }
+
+            fn compact(&self) -> Result<(), EngineError> {
+                self.inner.compact()
             }
 
             fn flush(&self) -> Result<(), EngineError> {
                 self.inner.flush()
             }
 
-            fn purge(&self, begin: bool) -> Result<bool, EngineError> {
-                self.inner.purge(begin)
+            fn begin_purge(&self) -> Result<(), EngineError> {
+                self.inner.begin_purge()
+            }
+
+            fn continue_purge(&self) -> Result<spandrel_storage::engine::PurgeProgress, EngineError> {
+                self.inner.continue_purge()
             }
         }
     };

@@ -48,8 +48,8 @@ impl GatedEngine {
 }
 
 impl Catalog for GatedEngine {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
-        self.inner.read()
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.catalog_rows()
     }
 
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
@@ -62,8 +62,8 @@ impl Catalog for GatedEngine {
         self.inner.commit(change)
     }
 
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
-        self.inner.mend(key, row)
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.put_catalog_row(key, row)
     }
 }
 
@@ -72,8 +72,8 @@ impl BlockStore for GatedEngine {
         self.inner.get_ranges(key, ranges)
     }
 
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
-        self.inner.delete(keys)
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.inner.delete_blocks(keys)
     }
 
     fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
@@ -82,8 +82,8 @@ impl BlockStore for GatedEngine {
 }
 
 impl TraceIndex for GatedEngine {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
-        self.inner.find(tenant, trace)
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        self.inner.find_trace(tenant, trace)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use spandrel_storage::backup::Files;
+use spandrel_storage::backup::{FileLock, Files};
 
 /// A directory in memory that ends after some steps, and forgets names that were not synced.
 #[derive(Clone, Default)]
@@ -156,7 +156,7 @@ impl Files for Disk {
         Ok(())
     }
 
-    fn hold(&mut self, _: &str, _: bool) -> io::Result<bool> {
+    fn lock(&mut self, _: &str, _: FileLock) -> io::Result<bool> {
         Ok(true)
     }
 }

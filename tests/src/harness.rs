@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
-use spandrel_rocks::{Disk, Durability, LockError, RocksEngine};
+use spandrel_rocks::{DataDir, Durability, LockError, RocksEngine};
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::{Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
@@ -165,7 +165,7 @@ fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, St
     // A process that another thread starts right now has all our locks for a moment, until it becomes
     // what it will be.
     let locked =
-        eventually("the lock of a directory that was let go", || match Disk::lock(directory, 1 << 20) {
+        eventually("the lock of a directory that was let go", || match DataDir::lock(directory, 1 << 20) {
             Err(LockError::Taken(_)) => None,
             locked => Some(locked),
         });

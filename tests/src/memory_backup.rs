@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, verify};
-use spandrel_storage::restore::{Restore, RestoreError};
+use spandrel_storage::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, verify};
+use spandrel_storage::restore::{Existing, Restore, RestoreError};
 use spandrel_storage::{BackupReceiver, BlockTraceStore, Engine, ReceiverGone, Safekeeping};
 
 /// A backup in memory.
@@ -32,8 +32,8 @@ impl BackupReceiver for MemoryBackup {
         Ok(())
     }
 
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
-        assert_eq!(Piece::of(&bytes), piece);
+    fn records(&mut self, piece: Blob, bytes: Bytes) -> Result<(), ReceiverGone> {
+        assert_eq!(Blob::of(&bytes), piece);
         self.records = bytes;
         Ok(())
     }
@@ -88,7 +88,7 @@ impl MemoryBackup {
 
     /// Puts everything into an engine.
     pub fn restore(&self, engine: &dyn Engine) -> Result<(), RestoreError> {
-        let restore = Restore::begin(engine, self.id(), false)?;
+        let restore = Restore::begin(engine, self.id(), Existing::Keep)?;
         restore.put_records(&self.records)?;
         for block in &self.blocks {
             if !restore.has(&block.key) {

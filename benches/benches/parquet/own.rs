@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use spandrel_block::BlockWriter;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
-use spandrel_rocks::{Disk, Durability, RocksEngine};
+use spandrel_rocks::{DataDir, Durability, RocksEngine};
 use spandrel_storage::plan::{
     AttributeScope, Comparison, Field, Literal, Order, Predicate, ScanPlan, SearchPlan,
 };
@@ -59,7 +59,7 @@ fn write_blocks(input: &Input) -> u64 {
 }
 
 fn open(folder: &Path) -> BlockTraceStore {
-    let disk = Disk::lock(folder, 1 << 20).expect("the folder");
+    let disk = DataDir::lock(folder, 1 << 20).expect("the folder");
     let engine = RocksEngine::open(disk, Durability::Os).expect("an engine");
     BlockTraceStore::open(Arc::new(engine), Arc::new(SystemClock), StoreConfig::default()).expect("a store")
 }

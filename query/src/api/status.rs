@@ -21,7 +21,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
         fresh_block_count: status.fresh_block_count,
         damaged_block_count: status.damaged_blocks,
         damaged_record_count: status.damaged_records,
-        log_was_cut: status.log_was_cut,
+        log_was_cut: status.wal_truncated,
         unsealed_span_count: status.unsealed_span_count,
         oldest_unix_nano: status.oldest.map(|at| at.to_string()),
         newest_unix_nano: status.newest.map(|at| at.to_string()),

@@ -4,30 +4,31 @@ mod inspect;
 mod purge;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rocksdb::{
-    BoundColumnFamily, DBPinnableSlice, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch,
-    WriteOptions,
+    BoundColumnFamily, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
 };
-use spandrel_block::record::{self, RecordError};
-use spandrel_block::{BlockId, BlockKey, CatalogRow, RowRange, TraceKey};
+use spandrel_block::record;
+use spandrel_block::{BlockId, BlockKey, CatalogRow, KeyError, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
-use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, TraceIndex};
+use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, PurgeProgress, TraceIndex};
 use spandrel_storage::failpoint::{self, Failpoint};
 
-use crate::disk::Disk;
-use crate::folders::{Folders, State};
-use crate::live::LiveBlocks;
-use crate::mark::LogMark;
+use crate::data_dir::DataDir;
+use crate::database::{Database, failure, family};
+use crate::error::RocksOpenError;
+use crate::layout::{Layout, LayoutState};
+use crate::live_blocks::LiveBlocks;
 use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
 use crate::recovery::{self, Opened};
+use crate::wal_marker::WalMarker;
 
-/// What survives when `commit` has returned.
+/// What a write survives once `commit` has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Power loss and SIGKILL: the log is fsynced.
@@ -38,148 +39,28 @@ pub enum Durability {
     None,
 }
 
-pub(crate) use self::inspect::{block_of_page, pages_of, record_of};
-
-pub(crate) type Database = rocksdb::DBWithThreadMode<rocksdb::MultiThreaded>;
+pub(crate) use self::inspect::{block_of_page, hex, pages_of, record_of};
 
 /// Blocks, catalog and index in one RocksDB.
 pub struct RocksEngine {
     db: Database,
-    disk: Arc<Disk>,
+    data_dir: Arc<DataDir>,
     durability: Durability,
-    log_was_cut: bool,
-    mark: LogMark,
-    live: LiveBlocks,
-    /// Commits that remove rows check them first, and so go one by one.
+    wal_truncated: bool,
+    marker: WalMarker,
+    live_blocks: LiveBlocks,
+    /// Commits that remove rows check them first, so they run one at a time.
     removing: Mutex<()>,
     dead_bytes: AtomicU64,
     purge: Mutex<purge::Purge>,
-}
-
-/// Why the store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// RocksDB does not open.
-    #[error("cannot open the store in {path}: {error}")]
-    Rocks {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: rocksdb::Error,
-    },
-    /// The folder does not say what is in it.
-    #[error("the files of the store in {path} cannot be listed: {error}")]
-    Folder {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// A file is damaged or gone.
-    #[error(
-        "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or run `spandrel repair`, \
-         which puts all that can be read into a new store, or restore a backup into another directory"
-    )]
-    Damaged {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        error: rocksdb::Error,
-    },
-    /// So much is damaged or gone that nothing can be read.
-    #[error(
-        "the store in {path} cannot be read ({error}); put back the file if it is elsewhere, or restore a backup \
-         into another directory"
-    )]
-    Unreadable {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        error: rocksdb::Error,
-    },
-    /// A table is damaged or gone, and a log or the end of the manifest as well.
-    #[error(
-        "the store in {path} is damaged ({error}), and so is its write-ahead log or its manifest: nobody can tell what \
-         they would have changed, and what was deleted could come back; restore a backup into another directory"
-    )]
-    LogAsWell {
-        /// Where.
-        path: PathBuf,
-        /// What else is wrong.
-        error: rocksdb::Error,
-    },
-    /// The log is gone, or the newest of its files.
-    #[error(
-        "the store in {path} has lost its write-ahead log ({missing}), and with it the spans that were acknowledged \
-         last; put it back, or restore a backup into another directory. To go on without what it held, put an \
-         empty file 000000.log there"
-    )]
-    Logless {
-        /// Where.
-        path: PathBuf,
-        /// The file, or all of them.
-        missing: String,
-    },
-    /// There are data, and nothing that leads to them.
-    #[error(
-        "the store in {path} has lost its file CURRENT, and with it what its other files are; put that file \
-         back, or restore a backup into another directory"
-    )]
-    Headless {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A repair was interrupted, and cannot be ended.
-    #[error(
-        "{path} holds a repaired store that cannot be put at its place: {error}; see to that and start again"
-    )]
-    Swap {
-        /// The data directory.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// There is half of a store that a repair was making, and not the one that it was to be made of.
-    #[error(
-        "there is no store in {path}, but half of one that an interrupted repair has left in {repaired}. If the \
-         damaged store was moved away, put it back as {store} and repair again; to begin with an empty store, remove \
-         {repaired}"
-    )]
-    Doubtful {
-        /// The data directory.
-        path: PathBuf,
-        /// What there is.
-        repaired: PathBuf,
-        /// What is missing.
-        store: PathBuf,
-    },
-    /// Log files were given up, and something else is damaged.
-    #[error(
-        "log files of the store in {path} were given up (000000.log): start the server once, which goes on without \
-         them. If it does not open, nobody can tell what they would have changed, and what was deleted could come \
-         back: restore a backup into another directory"
-    )]
-    LogGivenUp {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The disk is too full to open it.
-    #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
-    NoSpace {
-        /// Where.
-        path: PathBuf,
-        /// What did not fit.
-        error: rocksdb::Error,
-    },
-    /// The catalog cannot be read.
-    #[error("{0}{advice}", advice = .0.advice())]
-    Engine(#[from] EngineError),
 }
 
 /// Bytes of a block in one value.
 pub(crate) const PAGE: u64 = 64 << 10;
 /// Deleted bytes that are worth a flush and a compaction of keys.
 const DEAD_BYTES: u64 = 64 << 20;
+/// What errors call the index family.
+const INDEX_TABLE: &str = "trace index";
 /// Of the rows of replaced blocks: the number of their pages.
 const REPLACED_VERSION: u8 = 1;
 
@@ -187,60 +68,65 @@ const REPLACED_VERSION: u8 = 1;
 
 impl RocksEngine {
     /// Opens the store in a directory that this process has locked.
-    pub fn open(disk: Disk, durability: Durability) -> Result<Self, OpenError> {
-        let folders = Folders(disk.directory());
-        if folders.keep_a_damaged_one() {
+    pub fn open(data_dir: DataDir, durability: Durability) -> Result<Self, RocksOpenError> {
+        let layout = Layout(data_dir.directory());
+        if layout.has_damaged_store() {
             tracing::warn!(
-                folder = %folders.damaged().display(),
+                folder = %layout.damaged().display(),
                 "the damaged store of a repair is still there: it takes room, and holds also what is deleted from now on"
             );
         }
-        match folders.state() {
-            State::Plain => {}
-            State::HalfMade => tracing::warn!(
-                folder = %folders.repaired().display(),
+        match layout.state() {
+            LayoutState::Plain => {}
+            LayoutState::RepairIncomplete => tracing::warn!(
+                folder = %layout.repaired().display(),
                 "an interrupted repair has left half of a store, which is not used; repair again, or remove it"
             ),
-            // It is complete, as a file in it says (`folders.rs`). Without it, a new and empty store would be made.
-            State::HalfSwapped => {
-                let path = disk.directory().to_owned();
-                folders.finish_swap().map_err(|error| OpenError::Swap { path, error })?;
+            // The repaired store is complete (`layout.rs`). Unless it is renamed, a new, empty store would be created.
+            LayoutState::SwapPending => {
+                let path = data_dir.directory().to_owned();
+                layout.finish_swap().map_err(|error| RocksOpenError::Swap { path, error })?;
                 tracing::info!("a repair was interrupted at its end, and is finished");
             }
-            State::Doubtful => return Err(OpenError::doubtful(folders)),
+            LayoutState::StoreMissing => return Err(RocksOpenError::incomplete_repair(layout)),
         }
-        Self::open_in(&folders.in_use(), Arc::new(disk), durability)
+        Self::open_in(&layout.in_use(), Arc::new(data_dir), durability)
     }
 
     /// Opens a store in any folder of a directory.
-    pub(crate) fn open_in(path: &Path, disk: Arc<Disk>, durability: Durability) -> Result<Self, OpenError> {
+    pub(crate) fn open_in(
+        path: &Path,
+        data_dir: Arc<DataDir>,
+        durability: Durability,
+    ) -> Result<Self, RocksOpenError> {
         let live = LiveBlocks::default();
-        let Opened { db, mark, log_was_cut } = recovery::open(path, &disk, &live)?;
-        disk.sync_entries()
-            .map_err(|error| EngineError::Io(format!("syncing {}: {error}", path.display())))?;
+        let Opened { db, marker, wal_truncated } = recovery::open(path, &data_dir, &live)?;
+        data_dir
+            .sync_entries()
+            .map_err(|error| EngineError::io(format!("syncing {}: {error}", path.display())))?;
         let engine = Self {
             db,
-            disk,
+            data_dir,
             durability,
-            log_was_cut,
-            mark,
-            live,
+            wal_truncated,
+            marker,
+            live_blocks: live,
             removing: Mutex::default(),
             dead_bytes: AtomicU64::new(0),
             purge: Mutex::default(),
         };
-        engine.live.know(engine.read()?.into_iter().map(|(key, _)| key.block));
+        engine.live_blocks.initialise(engine.catalog_rows()?.into_iter().map(|(key, _)| key.block));
         Ok(engine)
     }
 
     /// Whether there is a store in a data directory.
     pub fn exists(data_dir: &Path) -> bool {
-        Folders(data_dir).have_a_store()
+        Layout(data_dir).has_store()
     }
 
     /// The data directory.
-    pub fn disk(&self) -> &Disk {
-        &self.disk
+    pub fn data_dir(&self) -> &DataDir {
+        &self.data_dir
     }
 
     fn family(&self, name: &str) -> Result<Arc<BoundColumnFamily<'_>>, EngineError> {
@@ -262,11 +148,11 @@ impl RocksEngine {
         let result = self.db.write_opt(batch, &self.write_options()).map_err(failure);
         metrics::histogram!("spandrel_store_fsync_seconds").record(started.elapsed().as_secs_f64());
         if let Err(EngineError::NoSpace(_)) = result {
-            self.disk.release_reserve();
+            self.data_dir.release_reserve();
         }
         result?;
-        self.mark.keep(&self.db).unwrap_or_else(|error| {
-            tracing::warn!(%error, "which log is the newest cannot be noted; should it get lost, nobody may notice");
+        self.marker.keep(&self.db).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the newest log file cannot be marked: if it gets lost, the store may open without it");
         });
         Ok(())
     }
@@ -283,7 +169,7 @@ impl RocksEngine {
                 Err(_) => pages_of(&self.db, &change.key(*block))?,
             };
             let pages = record::encode(REPLACED_VERSION, &pages);
-            batch.put_cf(&replaced, &key, pages.map_err(damaged)?);
+            batch.put_cf(&replaced, &key, pages?);
         }
         Ok(())
     }
@@ -306,7 +192,7 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Deletes a block of any length.
+    /// Stages the deletion of a block of unknown length.
     fn stage_whole(&self, batch: &mut WriteBatch, key: &BlockKey) -> Result<(), EngineError> {
         for family in [FRESH, SEALED] {
             batch.delete_range_cf(&self.family(family)?, key.encode_page(0), key.encode_page(u32::MAX));
@@ -314,7 +200,7 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// A page of a block, in whichever family it is.
+    /// A page of a block, from the family that has it.
     fn page(&self, key: &BlockKey, page: u32) -> Result<Option<DBPinnableSlice<'_>>, EngineError> {
         let encoded = key.encode_page(page);
         for family in [SEALED, FRESH] {
@@ -338,8 +224,9 @@ impl RocksEngine {
         Ok(out.freeze())
     }
 
-    /// Writes out memtables and merges keys, so that blob files without a live page go.
+    /// Flushes memtables and compacts keys, so that RocksDB drops blob files without a live page.
     fn drop_dead_files(&self) -> Result<(), EngineError> {
+        self.dead_bytes.store(0, Ordering::Relaxed);
         for name in [FRESH, SEALED] {
             let family = self.family(name)?;
             self.db.flush_cf(&family).map_err(failure)?;
@@ -351,86 +238,46 @@ impl RocksEngine {
 }
 
 impl Drop for RocksEngine {
-    /// Closing RocksDB waits for its recovery from a full disk, which may wait for a flush that nobody
-    /// begins any more. Told of the shutdown first, the recovery gives up.
+    /// Closing RocksDB waits for its recovery from a full disk, which may wait for a flush that no thread starts any
+    /// more. Told of the shutdown first, the recovery gives up.
     fn drop(&mut self) {
         self.db.cancel_all_background_work(false);
     }
 }
 
-// === impl OpenError ===
-
-impl OpenError {
-    pub(crate) fn doubtful(folders: Folders<'_>) -> Self {
-        let [repaired, store] = [folders.repaired(), folders.in_use()];
-        Self::Doubtful { path: folders.0.to_owned(), repaired, store }
-    }
-
-    /// Whether the store itself is damaged, and not what it stands on.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Engine(_) | Self::Damaged { .. } | Self::Headless { .. } | Self::Logless { .. } => true,
-            Self::Unreadable { .. } | Self::LogAsWell { .. } | Self::LogGivenUp { .. } => true,
-            Self::Rocks { .. } | Self::NoSpace { .. } | Self::Folder { .. } => false,
-            Self::Swap { .. } | Self::Doubtful { .. } => false,
-        }
-    }
-}
-
-fn damaged(error: RecordError) -> EngineError {
-    EngineError::Io(error.to_string())
-}
-
-pub(crate) fn family<'d>(db: &'d Database, name: &str) -> Result<Arc<BoundColumnFamily<'d>>, EngineError> {
-    db.cf_handle(name).ok_or_else(|| EngineError::Io(format!("column family {name} is missing")))
-}
-
-pub(crate) fn failure(error: rocksdb::Error) -> EngineError {
-    if is_no_space(&error) {
-        EngineError::NoSpace(error.to_string())
-    } else if recovery::is_damage(&error) {
-        EngineError::Damaged(error.to_string())
-    } else {
-        EngineError::Io(error.to_string())
-    }
-}
-
-pub(crate) fn is_no_space(error: &rocksdb::Error) -> bool {
-    let said = |text: &str| error.as_ref().contains(text);
-    error.kind() == ErrorKind::IOError && (said("No space left") || said("quota exceeded"))
-}
-
 impl Engine for RocksEngine {
     fn free_bytes(&self) -> Option<u64> {
-        self.disk.free_bytes()
+        self.data_dir.free_bytes()
     }
 
     fn stored_bytes(&self) -> u64 {
-        self.disk.stored_bytes()
+        self.data_dir.stored_bytes()
     }
 
-    fn log_was_cut(&self) -> bool {
-        self.log_was_cut
+    fn wal_truncated(&self) -> bool {
+        self.wal_truncated
     }
 
     fn keeps_damaged_store(&self) -> bool {
-        Folders(self.disk.directory()).keep_a_damaged_one()
+        Layout(self.data_dir.directory()).has_damaged_store()
     }
 
-    fn reclaim(&self, quiet: bool) -> Result<(), EngineError> {
-        self.disk.keep_reserve();
-        if quiet {
-            self.flush()?;
-        }
-        if quiet || self.dead_bytes.load(Ordering::Relaxed) >= DEAD_BYTES {
-            self.dead_bytes.store(0, Ordering::Relaxed);
+    fn reclaim(&self) -> Result<(), EngineError> {
+        self.data_dir.keep_reserve();
+        if self.dead_bytes.load(Ordering::Relaxed) >= DEAD_BYTES {
             self.drop_dead_files()?;
         }
         Ok(())
     }
 
+    fn compact(&self) -> Result<(), EngineError> {
+        self.data_dir.keep_reserve();
+        self.flush()?;
+        self.drop_dead_files()
+    }
+
     fn flush(&self) -> Result<(), EngineError> {
-        // The store's own records as well: one that is not written out would keep every log since.
+        // All families: one with unflushed records would keep every log file since.
         for name in ALL {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
             failpoint::reach(Failpoint::Flushed);
@@ -438,8 +285,15 @@ impl Engine for RocksEngine {
         Ok(())
     }
 
-    fn purge(&self, begin: bool) -> Result<bool, EngineError> {
-        self.purge_step(begin)
+    fn begin_purge(&self) -> Result<(), EngineError> {
+        let mut purge = self.purge.lock();
+        *purge = self.new_purge()?;
+        failpoint::reach(Failpoint::PurgeBegun);
+        Ok(())
+    }
+
+    fn continue_purge(&self) -> Result<PurgeProgress, EngineError> {
+        self.move_one_window(&mut self.purge.lock())
     }
 }
 
@@ -448,7 +302,7 @@ impl BlockStore for RocksEngine {
         ranges.iter().map(|range| self.read_range(key, range)).collect()
     }
 
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
         let replaced = self.family(REPLACED)?;
         let (mut batch, mut dead_bytes) = (WriteBatch::default(), 0);
         for key in keys {
@@ -458,13 +312,13 @@ impl BlockStore for RocksEngine {
             let pages = match record::decode::<u32>(REPLACED_VERSION, &pages) {
                 Ok(pages) => pages,
                 Err(error) => {
-                    tracing::error!(block = ?key, %error, "how long a replaced block is was damaged; all of it goes");
+                    tracing::error!(block = ?key, %error, "the length of a replaced block is damaged; its whole key range is deleted");
                     self.stage_whole(&mut batch, key)?;
                     0
                 }
             };
             for page in 0..pages {
-                // Which of the two families it is in does not matter: a delete of nothing costs a key.
+                // A page is in one of the two families. Deleting an absent key costs little.
                 batch.delete_cf(&self.family(FRESH)?, key.encode_page(page));
                 batch.delete_cf(&self.family(SEALED)?, key.encode_page(page));
             }
@@ -482,18 +336,22 @@ impl BlockStore for RocksEngine {
         let mut keys = Vec::new();
         for row in self.db.iterator_cf(&self.family(REPLACED)?, IteratorMode::Start) {
             let (key, _) = row.map_err(failure)?;
-            keys.push(BlockKey::decode(&key).map_err(|error| EngineError::Io(error.to_string()))?);
+            keys.push(
+                BlockKey::decode(&key)
+                    .map_err(|error| EngineError::damaged_row(REPLACED, hex(&key), error))?,
+            );
         }
         Ok(keys)
     }
 }
 
 impl Catalog for RocksEngine {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
         let mut rows = Vec::new();
         for row in self.db.iterator_cf(&self.family(CATALOG)?, IteratorMode::Start) {
             let (key, value) = row.map_err(failure)?;
-            let key = BlockKey::decode(&key).map_err(|error| EngineError::Io(error.to_string()))?;
+            let key = BlockKey::decode(&key)
+                .map_err(|error| EngineError::damaged_row(CATALOG, hex(&key), error))?;
             rows.push((key, value.into_vec()));
         }
         Ok(rows)
@@ -504,7 +362,7 @@ impl Catalog for RocksEngine {
         self.stage_adds(&mut batch, change)?;
         let added: Vec<BlockId> = change.adds.iter().map(|block| block.id).collect();
         // Before their rows are there, so that no compaction takes the new index rows for old ones.
-        self.live.add(&added);
+        self.live_blocks.add(&added);
         failpoint::reach(Failpoint::CommitStaged);
         let result = if change.removes.is_empty() {
             self.write(batch)
@@ -514,11 +372,11 @@ impl Catalog for RocksEngine {
         };
         failpoint::reach(Failpoint::CommitWritten);
         let gone = if result.is_ok() { &change.removes } else { &added };
-        self.live.remove(gone);
+        self.live_blocks.remove(gone);
         result
     }
 
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
         let mut batch = WriteBatch::default();
         batch.put_cf(&self.family(CATALOG)?, key.encode(), row);
         self.write(batch)
@@ -526,7 +384,7 @@ impl Catalog for RocksEngine {
 }
 
 impl TraceIndex for RocksEngine {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
         let prefix = TraceKey::prefix(tenant, trace);
         let mut read = ReadOptions::default();
         if let Some(end) = successor(&prefix) {
@@ -536,7 +394,7 @@ impl TraceIndex for RocksEngine {
         let mut found = Vec::new();
         for row in self.db.iterator_cf_opt(&self.family(INDEX)?, read, mode) {
             let (key, value) = row.map_err(failure)?;
-            let damaged = |error: spandrel_block::KeyError| EngineError::Io(error.to_string());
+            let damaged = |error: KeyError| EngineError::damaged_row(INDEX_TABLE, trace.to_string(), error);
             found.push((
                 TraceKey::decode(&key).map_err(damaged)?.block,
                 RowRange::decode(&value).map_err(damaged)?,

@@ -17,19 +17,22 @@
 //!
 //! Nothing above knows RocksDB; this crate knows nothing of spans.
 
-mod disk;
+mod data_dir;
+mod database;
 mod engine;
-mod folders;
-mod live;
-mod mark;
+mod error;
+mod layout;
+mod live_blocks;
+mod open_read_only;
 mod options;
 mod orphans;
-mod reading;
 mod recovery;
 mod repair;
 mod salvage;
+mod wal_marker;
 
-pub use disk::{Disk, LockError};
-pub use engine::{Durability, OpenError, RocksEngine};
-pub use repair::{Begun, Repair, RepairError};
+pub use data_dir::{DataDir, LockError};
+pub use engine::{Durability, RocksEngine};
+pub use error::RocksOpenError;
+pub use repair::{RepairStart, RocksRepair, RocksRepairError};
 pub use salvage::DamagedStore;

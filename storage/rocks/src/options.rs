@@ -8,7 +8,7 @@ use rocksdb::{
 
 use spandrel_block::TraceKey;
 
-use crate::live::LiveBlocks;
+use crate::live_blocks::LiveBlocks;
 
 pub(crate) const FRESH: &str = "fresh";
 pub(crate) const SEALED: &str = "sealed";
@@ -36,7 +36,7 @@ const BLOCK_CACHE: usize = 32 << 20;
 /// 2^3 shards of the block cache. Left to itself RocksDB makes so many that a shard is smaller than the
 /// larger of the things that it is to hold, which are then read again for each question.
 const CACHE_SHARD_BITS: i32 = 3;
-/// Pages as they were read: whoever reads a trace comes to each of them several times.
+/// Caches whole pages, because reading a trace reads each of its pages several times.
 const BLOB_CACHE: usize = 16 << 20;
 
 pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
@@ -58,8 +58,8 @@ pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
     options
 }
 
-/// A memtable is no larger than what stays free: RocksDB resumes after a full disk only once there is
-/// room for one, and until then the store must not say that there is room.
+/// A memtable is no larger than the reserve that stays free: RocksDB resumes after a full disk only once there is
+/// room for one, and until then the store must refuse writes.
 pub(crate) fn families(live: &LiveBlocks, reserve_bytes: u64) -> Vec<ColumnFamilyDescriptor> {
     let mut shards = LruCacheOptions::default();
     shards.set_capacity(BLOCK_CACHE);
@@ -99,8 +99,8 @@ fn small(cache: &Cache, memtable: usize) -> Options {
     options
 }
 
-/// Rows whose block left the catalog go when a compaction meets them. A question asks for all rows of a
-/// trace: filters know traces, so that tables without that trace are not looked into.
+/// Compactions remove rows whose block has left the catalog. A question asks for all rows of a trace, so Bloom filters
+/// hold trace prefixes and skip tables without that trace.
 fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
     let mut table = table(cache);
     table.set_whole_key_filtering(false);
@@ -123,8 +123,8 @@ fn family(cache: &Cache, memtable: usize) -> Options {
     with_table(&table(cache), memtable)
 }
 
-/// Indices and filters are cut into blocks that are cached one by one: a question needs one of each, and
-/// those of a large table as a whole are megabytes.
+/// Indices and filters are partitioned, and the partitions cached one by one: a question needs one of each, and the
+/// whole index of a large table takes megabytes.
 fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);

@@ -1,19 +1,19 @@
-//! Blob files that a killed process was writing, and that no table came to point at.
+//! Orphans: blob files that a killed process was writing and that no table refers to.
 //!
-//! RocksDB (seen in 11.8) removes files that nothing points at when it opens a database, but not blob
-//! files without a footer: it takes them for files that are being written. A process that is killed while
-//! it writes out a memtable leaves one, and it would stay for ever: up to a blob file of disk for each
-//! kill, with spans in it that somebody may have deleted. What was there before the database was opened
-//! and is not of its state is not being written by anybody.
+//! RocksDB (seen in 11.8) removes unreferenced files when it opens a database, except blob files without a
+//! footer, which it takes for files that are being written. A process that is killed during a flush leaves
+//! one, and it would stay for ever: up to a blob file of disk for each kill, holding spans that a user may
+//! have deleted since. A file that existed before the database was opened and that its state does not name
+//! is not being written, so it is removed.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::Database;
+use crate::database::Database;
 
-/// Blob files in a database's directory.
+/// The blob files in a database's directory.
 pub(crate) struct BlobFiles(BTreeSet<PathBuf>);
 
 /// What tells of the current state of a family, its blob files included.
@@ -24,7 +24,7 @@ const LOOKS: usize = 10;
 // === impl BlobFiles ===
 
 impl BlobFiles {
-    /// Those that are there. Comes before the database is opened.
+    /// Lists them. Call it before the database is opened.
     pub(crate) fn list(path: &Path) -> io::Result<Self> {
         let mut found = BTreeSet::new();
         if path.exists() {
@@ -38,14 +38,14 @@ impl BlobFiles {
         Ok(Self(found))
     }
 
-    /// Removes those that are not of the state that was opened, and are not gone either. If it cannot be
-    /// told what that state is, everything stays.
+    /// Removes those that the opened state does not name. Keeps all of them if RocksDB does not say what that
+    /// state is.
     pub(crate) fn remove_orphans(self, db: &Database, families: &[&str]) {
         let left: Vec<PathBuf> = self.0.into_iter().filter(|file| file.exists()).collect();
         if left.is_empty() {
             return;
         }
-        // Should a compaction end between the count and the list, another look tells.
+        // A compaction may end between the count and the list; then the next attempt succeeds.
         let Some(live) = (0..LOOKS).find_map(|_| live(db, families)) else {
             tracing::warn!("RocksDB does not say which blob files it has; those of a killed process stay");
             return;
@@ -53,7 +53,7 @@ impl BlobFiles {
         for file in left.iter().filter(|file| number_of(file).is_some_and(|number| !live.contains(&number))) {
             match fs::remove_file(file) {
                 Ok(()) => tracing::info!(file = %file.display(), "removed what a killed process was writing"),
-                // It went by itself in the meantime.
+                // RocksDB has removed it in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::warn!(file = %file.display(), %error, "what a killed process was writing stays");
@@ -96,10 +96,10 @@ mod tests {
     use spandrel_storage::engine::{BlockStore as _, Catalog as _, Change, Engine as _, NewBlock};
 
     use super::*;
-    use crate::{Disk, Durability, RocksEngine};
+    use crate::{DataDir, Durability, RocksEngine};
 
     fn open(directory: &Path) -> RocksEngine {
-        RocksEngine::open(Disk::lock(directory, 1 << 20).unwrap(), Durability::Sync).unwrap()
+        RocksEngine::open(DataDir::lock(directory, 1 << 20).unwrap(), Durability::Sync).unwrap()
     }
 
     fn blobs(directory: &Path) -> BTreeSet<PathBuf> {

@@ -1,16 +1,15 @@
-//! Opening what a power loss, a full disk or a broken file left.
+//! Opening a store after a power loss, a full disk or a damaged file.
 //!
-//! Every acknowledged write was synced before the next one began, so a power loss can tear only the
-//! log's last group of writes, which nobody was told about. What of that group reached the disk is the
-//! disk's choice: its end may be missing, and with it this is over before anybody notices, or its middle,
-//! which looks like damage. So damage in the log is first taken seriously, and then, if nothing else is
-//! wrong, cut off with all that follows it: what is left is what the store was at one moment, where
-//! skipping over the damage could keep a deletion without the merge that made it harmless. It is told
-//! aloud, because a bit that flipped in the log looks the same.
+//! Every acknowledged write was synced before the next one began, so a power loss can tear only the log's last group
+//! of writes, which was not acknowledged. The disk decides what of that group it kept. If the end is missing, RocksDB
+//! ignores the rest. If the middle is missing, that looks like damage. So damage in the log first fails the strict
+//! open. Then, if nothing else is wrong, the log is truncated at the damage: the store is what it was at one moment,
+//! where skipping over the damage could keep a deletion without the merge that made it harmless. Truncation is logged
+//! as an error, because a torn write and a flipped bit in the log look the same.
 //!
-//! What RocksDB does not notice is that the log is gone that it wrote to last, or all of it: it opens with what the
-//! others hold and with what was written out, as if nothing had come after that. Names that end in `.log` invite to
-//! be tidied up, so the store has a mark of its newest log (`mark.rs`), and does not open without it.
+//! RocksDB does not notice that the newest log file, or all of them, are gone: it opens with what the other files hold,
+//! as if nothing had been written after that. Operators tidy up files that end in `.log`, so the store marks its newest
+//! log file (`wal_marker.rs`) and does not open without it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,79 +18,80 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DBRecoveryMode, ErrorKind};
 
-use crate::disk::Disk;
-use crate::engine::{Database, OpenError, is_no_space};
-use crate::live::LiveBlocks;
-use crate::mark::{self, LogMark};
+use crate::data_dir::DataDir;
+use crate::database::{Database, is_damage, is_no_space};
+use crate::error::RocksOpenError;
+use crate::live_blocks::LiveBlocks;
 use crate::options;
 use crate::orphans::BlobFiles;
+use crate::wal_marker::{self, WalMarker};
 
-/// An empty file of this name says that log files are gone for good, and to go on without what they held.
+/// An empty file of this name abandons lost log files: the store opens without what they held.
 pub(crate) const NO_LOG: &str = "000000.log";
 
-/// Only the torn end of the last log may be missing.
+/// Tolerates only a torn end of the last log file.
 pub(crate) const STRICT: DBRecoveryMode = DBRecoveryMode::TolerateCorruptedTailRecords;
 
-/// A database that is open.
+/// An open database.
 pub(crate) struct Opened {
     pub(crate) db: Database,
-    pub(crate) mark: LogMark,
-    /// The end of its log was damaged and is cut off, or all of it was given up.
-    pub(crate) log_was_cut: bool,
+    pub(crate) marker: WalMarker,
+    /// The log was truncated at damage, or abandoned.
+    pub(crate) wal_truncated: bool,
 }
 
-/// The files of a store, as far as they say whether something is missing.
+/// What the files of a store say about missing ones.
 #[derive(Debug, Default)]
 struct Files {
-    head: bool,
-    data: bool,
+    has_current: bool,
+    has_data: bool,
     /// The number of the newest log.
     log: Option<u64>,
-    no_log: bool,
-    mark: bool,
-    /// The number of the log that has to be there, or a later one.
-    noted: Option<u64>,
+    is_abandoned: bool,
+    has_marker: bool,
+    /// The number in the marker: this log file, or a later one, has to be there.
+    marked: Option<u64>,
 }
 
-/// Looks for what RocksDB does not notice. Returns whether log files were given up.
-pub(crate) fn admit(path: &Path) -> Result<bool, OpenError> {
-    let files = Files::list(path).map_err(|error| OpenError::Folder { path: path.to_owned(), error })?;
-    if files.have_lost_their_head() {
-        return Err(OpenError::Headless { path: path.to_owned() });
+/// Fails where files are missing that RocksDB does not miss. Returns whether log files were abandoned.
+pub(crate) fn admit(path: &Path) -> Result<bool, RocksOpenError> {
+    let files = Files::list(path).map_err(|error| RocksOpenError::Folder { path: path.to_owned(), error })?;
+    if files.lack_current() {
+        return Err(RocksOpenError::MissingCurrent { path: path.to_owned() });
     }
-    if files.have_lost_their_log() && !files.no_log {
-        let missing = files.noted.map_or_else(|| "*.log".to_owned(), mark::log_name);
-        return Err(OpenError::Logless { path: path.to_owned(), missing });
+    if files.lack_log() && !files.is_abandoned {
+        let missing = files.marked.map_or_else(|| "*.log".to_owned(), wal_marker::log_name);
+        return Err(RocksOpenError::MissingWal { path: path.to_owned(), missing });
     }
-    Ok(files.have_lost_their_log())
+    Ok(files.lack_log())
 }
 
 /// Opens the database of a data directory.
-pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened, OpenError> {
-    let given_up = admit(path)?;
+pub(crate) fn open(path: &Path, data_dir: &DataDir, live: &LiveBlocks) -> Result<Opened, RocksOpenError> {
+    let is_abandoned = admit(path)?;
     let open = |recovery| {
-        let families = options::families(live, disk.reserve_bytes());
+        let families = options::families(live, data_dir.reserve_bytes());
         let mut database = options::database(recovery);
-        // What RocksDB has noted of logs goes with this one start.
-        database.set_track_and_verify_wals_in_manifest(!given_up);
+        // This one start makes RocksDB forget the log files that it recorded.
+        database.set_track_and_verify_wals_in_manifest(!is_abandoned);
         Database::open_cf_descriptors(&database, path, families)
     };
     let blobs = BlobFiles::list(path);
     let mut opened = open(STRICT);
-    // Opening may write out what the log of a killed process holds, which takes room.
+    // Opening may flush what the log of a killed process holds, which takes room.
     if opened.as_ref().is_err_and(is_no_space) {
-        disk.release_reserve();
+        data_dir.release_reserve();
         opened = open(STRICT);
     }
-    let mut log_was_cut = false;
+    let mut wal_truncated = false;
     opened
         .or_else(|error| match error.kind() {
             ErrorKind::Corruption => open(DBRecoveryMode::PointInTime).inspect(|_| {
-                log_was_cut = true;
+                wal_truncated = true;
                 metrics::counter!("spandrel_store_log_cut_total").increment(1);
                 tracing::error!(
                     %error,
-                    "the end of the write-ahead log was damaged, and is cut off. After a power loss that is \
+                    "the end of the write-ahead log was damaged, and was truncated. After a power loss that is \
                      harmless: it was not acknowledged. If there was none, check the disk: acknowledged spans \
                      may be missing"
                 );
@@ -101,47 +101,42 @@ pub(crate) fn open(path: &Path, disk: &Disk, live: &LiveBlocks) -> Result<Opened
         .map_err(|error| failed_to_open(path, error))
         .inspect(|db| match blobs {
             Ok(blobs) => blobs.remove_orphans(db, &options::ALL),
-            Err(error) => tracing::warn!(%error, "what a killed process was writing is not looked for"),
+            Err(error) => tracing::warn!(%error, "blob files that a killed process left are not looked for"),
         })
         .map(|db| {
-            let mark = LogMark::new(path.to_owned());
-            let marked = mark.keep(&db);
+            let marker = WalMarker::new(path.to_owned());
+            let marked = marker.keep(&db);
             match marked {
-                // On a full disk there may be no room for it. It is one more line of defence.
-                Err(error) => tracing::warn!(%error, "which log is the newest cannot be noted"),
-                // It was said for this time, and a mark of what is there now is in the place of the old one. Left
-                // alone it would give up what is lost the next time.
+                // A full disk may have no room for it. The marker is one more line of defence, not the only one.
+                Err(error) => tracing::warn!(%error, "the newest log file cannot be marked"),
+                // The operator abandoned the log for this start, and the marker names what is there now. Left in
+                // place, the file would abandon what is lost the next time.
                 Ok(()) => drop(fs::remove_file(path.join(NO_LOG))),
             }
-            if given_up {
-                tracing::error!("log files were given up: what they held is missing");
+            if is_abandoned {
+                tracing::error!("log files were abandoned: what they held is missing");
             }
-            Opened { db, mark, log_was_cut: log_was_cut || given_up }
+            Opened { db, marker, wal_truncated: wal_truncated || is_abandoned }
         })
 }
 
-/// Whether a file is damaged or gone.
-pub(crate) fn is_damage(error: &rocksdb::Error) -> bool {
-    error.kind() == ErrorKind::Corruption || error.as_ref().contains("No such file")
-}
-
-fn failed_to_open(path: &Path, error: rocksdb::Error) -> OpenError {
+fn failed_to_open(path: &Path, error: rocksdb::Error) -> RocksOpenError {
     let path = path.to_owned();
     if is_no_space(&error) {
-        OpenError::NoSpace { path, error }
+        RocksOpenError::NoSpace { path, error }
     } else if is_damage(&error) {
-        OpenError::Damaged { path, error }
+        RocksOpenError::Damaged { path, error }
     } else {
-        OpenError::Rocks { path, error }
+        RocksOpenError::Rocks { path, error }
     }
 }
 
 // === impl Files ===
 
 impl Files {
-    /// What is there; nothing in a folder that is not there yet.
+    /// Lists a folder; one that does not exist yet has no files.
     fn list(path: &Path) -> io::Result<Self> {
-        let mut files = Self { noted: mark::read(path), ..Self::default() };
+        let mut files = Self { marked: wal_marker::read(path), ..Self::default() };
         let entries = match fs::read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
             entries => entries?,
@@ -149,26 +144,26 @@ impl Files {
         for entry in entries {
             let name = PathBuf::from(entry?.file_name());
             match name.extension().and_then(OsStr::to_str) {
-                Some("sst" | "blob") => files.data = true,
-                Some("log") if name.as_os_str() == NO_LOG => files.no_log = true,
-                Some("log") => files.log = files.log.max(mark::log_number(&name)),
-                _ if name.as_os_str() == mark::MARK => files.mark = true,
-                _ if name.as_os_str() == "CURRENT" => files.head = true,
+                Some("sst" | "blob") => files.has_data = true,
+                Some("log") if name.as_os_str() == NO_LOG => files.is_abandoned = true,
+                Some("log") => files.log = files.log.max(wal_marker::log_number(&name)),
+                _ if name.as_os_str() == wal_marker::MARKER => files.has_marker = true,
+                _ if name.as_os_str() == "CURRENT" => files.has_current = true,
                 _ => {}
             }
         }
         Ok(files)
     }
 
-    /// Whether there are data, and the file that leads to them is gone: RocksDB would take that for a new
-    /// store, and remove the data. A store that is being made has that file before it has data.
-    fn have_lost_their_head(&self) -> bool {
-        !self.head && (self.data || self.log.is_some())
+    /// Whether there are data, and `CURRENT`, which leads to them, is missing. RocksDB would take that for a new store
+    /// and remove the data. RocksDB creates `CURRENT` before it writes data.
+    fn lack_current(&self) -> bool {
+        !self.has_current && (self.has_data || self.log.is_some())
     }
 
-    /// Whether there has been a log that is not there any more: any at all, or the newest. A store that is being
-    /// made has one before it has data, and an old one goes after a new one has come.
-    fn have_lost_their_log(&self) -> bool {
-        (self.mark || self.data) && (self.log.is_none() || self.log < self.noted)
+    /// Whether all log files are missing, or the newest. RocksDB creates a log file before it writes data, and
+    /// removes an old one only after it has created a new one.
+    fn lack_log(&self) -> bool {
+        (self.has_marker || self.has_data) && (self.log.is_none() || self.log < self.marked)
     }
 }

@@ -1,5 +1,5 @@
-//! A repair of a data directory: which stores it reads and writes, and how the new one gets into the place of the
-//! damaged one. What is put into it is decided by `spandrel_storage::repair`.
+//! Repairs a data directory: opens the damaged store and a new one, and swaps them when the new one is complete.
+//! `spandrel_storage::repair` decides what is put into the new store.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,41 +7,42 @@ use std::sync::Arc;
 
 use spandrel_storage::EngineError;
 
-use crate::disk::Disk;
-use crate::engine::{Durability, OpenError, RocksEngine};
-use crate::folders::{Folders, State};
+use crate::data_dir::DataDir;
+use crate::engine::{Durability, RocksEngine};
+use crate::error::RocksOpenError;
+use crate::layout::{Layout, LayoutState};
 use crate::salvage::DamagedStore;
 
-/// A repair under way. Dropped before its end, it leaves the store in use as it is.
-pub struct Repair {
+/// A repair in progress. Dropping it leaves the store in use as it is.
+pub struct RocksRepair {
     /// What can be read of the damaged store.
     pub source: DamagedStore,
     /// The new store, empty at first.
     pub target: RocksEngine,
-    disk: Arc<Disk>,
+    data_dir: Arc<DataDir>,
 }
 
-/// What was found to be done.
-pub enum Begun {
-    /// A repair.
-    Repair(Box<Repair>),
-    /// Only the end of an earlier one, and that is done: the damaged store is kept here.
+/// How a repair begins.
+pub enum RepairStart {
+    /// The damaged store has to be read.
+    Repair(Box<RocksRepair>),
+    /// An earlier repair was interrupted during its swap, which is finished now. The damaged store is kept here.
     Finished(PathBuf),
 }
 
-/// Why a store is not repaired.
+/// Why a store cannot be repaired.
 #[derive(Debug, thiserror::Error)]
-pub enum RepairError {
-    /// There is none.
+pub enum RocksRepairError {
+    /// There is no store.
     #[error("there is no store in {0}; name it with --data-dir")]
     NoStore(PathBuf),
-    /// The damaged store of an earlier repair is there.
+    /// The damaged store of an earlier repair is still there.
     #[error(
         "{0} holds the damaged store of an earlier repair; remove it, or move it away if it may still be needed, and \
          repair again"
     )]
     Kept(PathBuf),
-    /// It could not be renamed, and the new one would be on another disk.
+    /// The store is on another file system, so it cannot be swapped by renames.
     #[error(
         "{0} is on another disk than the data directory around it (a mount, or a link), where the new store would be \
          made; put both on one disk, and repair again"
@@ -49,7 +50,7 @@ pub enum RepairError {
     Apart(PathBuf),
     /// One of the two stores does not open.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] RocksOpenError),
     /// The new one cannot be written.
     #[error("the new store cannot be written: {0}")]
     Engine(#[from] EngineError),
@@ -65,62 +66,64 @@ pub enum RepairError {
     },
 }
 
-// === impl Repair ===
+// === impl RocksRepair ===
 
-impl Repair {
+impl RocksRepair {
     /// Begins a repair of the store in a directory, or ends one that was interrupted at its very end.
-    pub fn begin(disk: Disk) -> Result<Begun, RepairError> {
-        let disk = Arc::new(disk);
-        let folders = Folders(disk.directory());
-        if !folders.have_a_store() {
-            return Err(RepairError::NoStore(disk.directory().to_owned()));
+    pub fn begin(data_dir: DataDir) -> Result<RepairStart, RocksRepairError> {
+        let data_dir = Arc::new(data_dir);
+        let layout = Layout(data_dir.directory());
+        if !layout.has_store() {
+            return Err(RocksRepairError::NoStore(data_dir.directory().to_owned()));
         }
-        let changing = |error| RepairError::Folders { path: disk.directory().to_owned(), error };
-        match folders.state() {
-            State::HalfSwapped => {
-                folders.finish_swap().map_err(changing)?;
-                return Ok(Begun::Finished(folders.damaged()));
+        let changing = |error| RocksRepairError::Folders { path: data_dir.directory().to_owned(), error };
+        match layout.state() {
+            LayoutState::SwapPending => {
+                layout.finish_swap().map_err(changing)?;
+                return Ok(RepairStart::Finished(layout.damaged()));
             }
-            State::Doubtful => return Err(OpenError::doubtful(folders).into()),
-            State::Plain | State::HalfMade => {}
+            LayoutState::StoreMissing => return Err(RocksOpenError::incomplete_repair(layout).into()),
+            LayoutState::Plain | LayoutState::RepairIncomplete => {}
         }
-        if folders.keep_a_damaged_one() {
-            return Err(RepairError::Kept(folders.damaged()));
+        if layout.has_damaged_store() {
+            return Err(RocksRepairError::Kept(layout.damaged()));
         }
-        if folders.are_apart().map_err(changing)? {
-            return Err(RepairError::Apart(folders.in_use()));
+        if layout.is_on_another_file_system().map_err(changing)? {
+            return Err(RocksRepairError::Apart(layout.in_use()));
         }
-        folders.clear().map_err(changing)?;
-        let source = DamagedStore::open(&folders.in_use(), &folders.repaired(), disk.reserve_bytes())?;
-        folders.clear().map_err(changing)?;
-        // Written out as a whole in the end, before anything relies on it: without a log.
-        let target = RocksEngine::open_in(&folders.repaired(), disk.clone(), Durability::None)?;
-        Ok(Begun::Repair(Box::new(Self { source, target, disk })))
+        layout.clear().map_err(changing)?;
+        let source = DamagedStore::open(&layout.in_use(), &layout.repaired(), data_dir.reserve_bytes())?;
+        layout.clear().map_err(changing)?;
+        // The new store is flushed as a whole before it is used, so it needs no log.
+        let target = RocksEngine::open_in(&layout.repaired(), data_dir.clone(), Durability::None)?;
+        Ok(RepairStart::Repair(Box::new(Self { source, target, data_dir })))
     }
 
     /// What has to stay free.
     pub fn reserve_bytes(&self) -> u64 {
-        self.disk.reserve_bytes()
+        self.data_dir.reserve_bytes()
     }
 
     /// Puts the new store into the place of the damaged one. Returns where that is kept.
-    pub fn finish(self) -> Result<PathBuf, RepairError> {
+    pub fn finish(self) -> Result<PathBuf, RocksRepairError> {
         use spandrel_storage::Engine as _;
 
-        let Self { source, target, disk } = self;
+        let Self { source, target, data_dir } = self;
         target.flush()?;
-        // Both are closed before they get other names.
+        // Both are closed before they are renamed.
         drop((source, target));
-        let folders = Folders(disk.directory());
-        folders.swap().map_err(|error| RepairError::Folders { path: disk.directory().to_owned(), error })?;
-        Ok(folders.damaged())
+        let layout = Layout(data_dir.directory());
+        layout
+            .swap()
+            .map_err(|error| RocksRepairError::Folders { path: data_dir.directory().to_owned(), error })?;
+        Ok(layout.damaged())
     }
 
-    /// Removes the new store: nothing was done.
+    /// Removes the new store, and leaves the damaged one in use.
     pub fn give_up(self) {
-        let Self { source, target, disk } = self;
+        let Self { source, target, data_dir } = self;
         drop((source, target));
         // If it stays, the next repair removes it.
-        let _ = Folders(disk.directory()).clear();
+        let _ = Layout(data_dir.directory()).clear();
     }
 }

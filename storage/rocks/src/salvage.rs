@@ -1,18 +1,19 @@
-//! Reads what is left of a damaged store, and changes nothing in it: RocksDB opens it for reading only, so that no
-//! compaction meets the damage, and logs are replayed in memory.
+//! Reads what a damaged store still holds, and changes nothing in it: RocksDB opens it for reading only, so no
+//! compaction meets the damage, and the log is replayed in memory.
 //!
-//! RocksDB gives a row only if it can read all that may know of it: a deletion in a part that is damaged is an error,
-//! and never an older row that comes back. So each row that is read here is right, and only that some are missing
-//! has to be dealt with. A walk over a family ends where a table is damaged, and goes on behind that with the next
-//! key that is known from elsewhere: from another family, or as the bound of a file.
+//! RocksDB returns a row only if it can read every table that may hold a newer version of it: a deletion in a damaged
+//! table is an error, and never an older row that comes back. So each row that is read here is right, and only missing
+//! rows have to be dealt with. A scan of a family stops where a table is damaged, and continues with the next key that
+//! is known from elsewhere: from another family, or as the bound of a file.
 //!
-//! Which blocks there are, the catalog says. Where it cannot be read, it follows from the others: every commit
-//! writes the pages of a block together with its catalog row, every removal notes the block as replaced together with
-//! taking the row away, and every deletion takes the pages together with that note. So at each moment the catalog
-//! names what is stored and not replaced. (Not so after a kill without a log, under `--durability none`, where families
-//! are written out one by one: a replaced block may have no note then, and be served once more.) Where the list of replaced blocks cannot be read either, nobody knows.
+//! The catalog says which blocks exist. Where it cannot be read, that follows from the other families: every commit
+//! writes the pages of a block together with its catalog row, every removal writes a `replaced` row as it removes the
+//! catalog row, and every deletion removes the pages together with the `replaced` row. So at each moment the catalog
+//! names the blocks that are stored and not replaced. (Not so after a kill under `--durability none`, where families
+//! are flushed one by one: a replaced block may have no `replaced` row then, and be served once more.) Where the
+//! `replaced` family cannot be read either, it is unknown which blocks exist.
 //!
-//! How it is opened, `reading.rs` decides. Not for a store in use.
+//! Not for a store in use. `open_read_only.rs` decides how it is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,32 +22,36 @@ use bytes::BytesMut;
 use rocksdb::{DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, ReadOptions};
 use spandrel_block::{BlockKey, CatalogRow};
 use spandrel_storage::backup::StoreRecord;
-use spandrel_storage::engine::{EngineError, LeftBlock, LeftBlocks, LeftBytes, Salvage, SalvageError};
+use spandrel_storage::engine::{
+    EngineError, Salvage, SalvageError, SalvagedBlock, SalvagedBlocks, SalvagedBytes,
+};
 
-use crate::engine::{Database, OpenError, PAGE, block_of_page, failure, family, pages_of, record_of};
+use crate::database::{Database, failure, family};
+use crate::engine::{PAGE, block_of_page, hex, pages_of, record_of};
+use crate::error::RocksOpenError;
+use crate::open_read_only;
 use crate::options::{CATALOG, FRESH, REPLACED, SEALED};
-use crate::reading;
 
 /// A damaged store.
 pub struct DamagedStore {
     db: Database,
-    log_is_cut: bool,
+    wal_truncated: bool,
 }
 
-/// What a walk over a family does at a row.
-enum Step {
+/// Where a scan of a family continues after a row.
+enum ScanStep {
     /// Goes on with the next row.
     Next,
     /// Goes on with this key, or the first one behind it.
     To(Vec<u8>),
 }
 
-/// What becomes of a block whose catalog row was not met in a walk.
-enum Fate {
-    /// It is in the catalog, with this row if it can be read.
-    Lives(Option<Vec<u8>>),
-    /// It was replaced, or nothing refers to it.
-    Gone,
+/// What the other families say of a block whose catalog row a scan has not met.
+enum BlockState {
+    /// The catalog names it; with its row, if that can be read.
+    Live(Option<Vec<u8>>),
+    /// It was replaced, or the catalog does not name it.
+    Removed,
 }
 
 type Row<'r> = (&'r [u8], &'r [u8]);
@@ -55,17 +60,17 @@ type Row<'r> = (&'r [u8], &'r [u8]);
 
 impl DamagedStore {
     /// Opens the store in a folder. `scratch` is a folder that is not there.
-    pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<Self, OpenError> {
-        let (db, log_is_cut) = reading::open(path, scratch, reserve_bytes)?;
-        Ok(Self { db, log_is_cut })
+    pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<Self, RocksOpenError> {
+        let (db, wal_truncated) = open_read_only::open(path, scratch, reserve_bytes)?;
+        Ok(Self { db, wal_truncated })
     }
 
     /// Shows what can be read of a family in order. Returns the first thing that was passed over.
-    fn walk(
+    fn scan(
         &self,
         name: &str,
         known: &BTreeSet<Vec<u8>>,
-        show: &mut dyn FnMut(Row<'_>) -> Step,
+        show: &mut dyn FnMut(Row<'_>) -> ScanStep,
     ) -> Result<Option<EngineError>, EngineError> {
         let known: BTreeSet<Vec<u8>> = known.iter().cloned().chain(self.bounds(name)?).collect();
         let (mut damage, mut reached) = (None, Vec::new());
@@ -75,8 +80,8 @@ impl DamagedStore {
             while let Some(row) = rows.item() {
                 reached = row.0.to_vec();
                 match show(row) {
-                    Step::Next => rows.next(),
-                    Step::To(key) => {
+                    ScanStep::Next => rows.next(),
+                    ScanStep::To(key) => {
                         rows.seek(&key);
                         reached = key;
                     }
@@ -123,48 +128,48 @@ impl DamagedStore {
         let first_pages =
             known.iter().filter_map(|key| Some(BlockKey::decode(key).ok()?.encode_page(0))).collect();
         for name in [FRESH, SEALED] {
-            let damage = self.walk(name, &first_pages, &mut |(key, _)| match block_of_page(key) {
+            let damage = self.scan(name, &first_pages, &mut |(key, _)| match block_of_page(key) {
                 Ok((block, behind)) => {
                     found.insert(block.encode());
-                    Step::To(behind)
+                    ScanStep::To(behind)
                 }
-                Err(_) => Step::Next,
+                Err(_) => ScanStep::Next,
             })?;
             all &= damage.is_none();
         }
         Ok((found, all))
     }
 
-    fn fate(&self, key: &[u8], damage: &EngineError) -> Result<Fate, SalvageError> {
+    fn state_of(&self, key: &[u8], damage: &EngineError) -> Result<BlockState, SalvageError> {
         match self.get(CATALOG, key) {
-            Ok(Some(row)) => Ok(Fate::Lives(Some(row))),
-            Ok(None) => Ok(Fate::Gone),
+            Ok(Some(row)) => Ok(BlockState::Live(Some(row))),
+            Ok(None) => Ok(BlockState::Removed),
             Err(_) => match self.get(REPLACED, key) {
-                Ok(Some(_)) => Ok(Fate::Gone),
-                Ok(None) => Ok(Fate::Lives(None)),
+                Ok(Some(_)) => Ok(BlockState::Removed),
+                Ok(None) => Ok(BlockState::Live(None)),
                 Err(error) => Err(SalvageError::Doubt(format!("{damage}; {error}"))),
             },
         }
     }
 
-    fn left(&self, key: BlockKey, row: Option<Vec<u8>>) -> LeftBlock {
+    fn left(&self, key: BlockKey, row: Option<Vec<u8>>) -> SalvagedBlock {
         let said = row.as_deref().and_then(|row| CatalogRow::decode(row).ok()).map(|row| row.bytes);
         let by_pages = || pages_of(&self.db, &key).map_or(0, |pages| u64::from(pages) * PAGE);
         let bytes = said.unwrap_or_else(by_pages);
-        LeftBlock { key, row, bytes }
+        SalvagedBlock { key, row, bytes }
     }
 }
 
 fn key_of(key: &[u8]) -> Result<BlockKey, SalvageError> {
-    BlockKey::decode(key).map_err(|error| EngineError::Io(error.to_string()).into())
+    BlockKey::decode(key).map_err(|error| EngineError::damaged_row(CATALOG, hex(key), error).into())
 }
 
 impl Salvage for DamagedStore {
-    fn blocks(&self) -> Result<LeftBlocks, SalvageError> {
+    fn blocks(&self) -> Result<SalvagedBlocks, SalvageError> {
         let mut rows: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        let damage = self.walk(CATALOG, &BTreeSet::new(), &mut |(key, row)| {
+        let damage = self.scan(CATALOG, &BTreeSet::new(), &mut |(key, row)| {
             rows.insert(key.to_vec(), Some(row.to_vec()));
-            Step::Next
+            ScanStep::Next
         })?;
         let mut are_more_missing = false;
         if let Some(damage) = damage {
@@ -174,16 +179,16 @@ impl Salvage for DamagedStore {
                 if rows.contains_key(&key) {
                     continue;
                 }
-                if let Fate::Lives(row) = self.fate(&key, &damage)? {
+                if let BlockState::Live(row) = self.state_of(&key, &damage)? {
                     rows.insert(key, row);
                 }
             }
         }
         let left = rows.into_iter().map(|(key, row)| Ok(self.left(key_of(&key)?, row)));
-        Ok(LeftBlocks { blocks: left.collect::<Result<_, SalvageError>>()?, are_more_missing })
+        Ok(SalvagedBlocks { blocks: left.collect::<Result<_, SalvageError>>()?, are_more_missing })
     }
 
-    fn read(&self, key: &BlockKey, bytes: u64) -> LeftBytes {
+    fn read_block(&self, key: &BlockKey, bytes: u64) -> SalvagedBytes {
         let known = pages_of(&self.db, key).unwrap_or(0);
         let pages = known.max(u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX));
         let (mut out, mut damage) = (BytesMut::new(), None);
@@ -208,7 +213,7 @@ impl Salvage for DamagedStore {
                 break;
             }
         }
-        LeftBytes { bytes: out.freeze(), damage }
+        SalvagedBytes { bytes: out.freeze(), damage }
     }
 
     fn all_records(&self) -> Result<Vec<StoreRecord>, SalvageError> {
@@ -223,7 +228,7 @@ impl Salvage for DamagedStore {
         Ok(records)
     }
 
-    fn log_is_cut(&self) -> bool {
-        self.log_is_cut
+    fn wal_truncated(&self) -> bool {
+        self.wal_truncated
     }
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
 
-use super::{BackupId, ContentHash, FORMAT_VERSION, Piece, number};
+use super::{BackupId, Blob, ContentHash, FORMAT_VERSION, number};
 use crate::cleaning::DeletionId;
 
 /// One backup.
@@ -18,7 +18,7 @@ pub struct Manifest {
     /// When it was taken: every span acknowledged before is in it.
     pub taken: UnixNanos,
     /// The store's own records, once they were read.
-    pub records: Option<Piece>,
+    pub records: Option<Blob>,
     /// Its blocks.
     pub blocks: Vec<BackupBlock>,
     /// Blocks that could not be read.
@@ -235,7 +235,7 @@ mod tests {
         Manifest {
             id: BackupId(0x18ea_5f3c_2b1d_4e00),
             taken: UnixNanos(1_795_460_000_000_000_000),
-            records: Some(Piece::of(b"records")),
+            records: Some(Blob::of(b"records")),
             blocks: vec![
                 block(500_000, 7, (1, 9), Some(ContentHash::of(b"seven"))),
                 block(500_001, u64::MAX, (10, 12), None),

@@ -1,7 +1,7 @@
-//! A set of backups in a directory: which files there are, and in which order they are written.
+//! A set of backups in a directory: which files it has, and in which order they are written.
 //!
-//! Whenever the process is killed or the power fails, what has a name is whole, and a manifest that is
-//! there has all its blocks. How files are written is the business of [`Files`].
+//! Whenever the process is killed or the power fails, every file that has its final name is complete, and every
+//! manifest has all its blocks. [`Files`] does the writing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
@@ -43,26 +43,34 @@ pub trait Files {
     /// Makes the names in a folder durable.
     fn sync_folder(&mut self, folder: &str) -> io::Result<()>;
 
-    /// Holds a file against other processes, or shares it with others that share it, for as long as
-    /// this lives. Returns whether nobody else has it.
-    fn hold(&mut self, name: &str, shared: bool) -> io::Result<bool>;
+    /// Locks a file for as long as this lives. Returns whether no other process has a lock in the way.
+    fn lock(&mut self, name: &str, lock: FileLock) -> io::Result<bool>;
 }
 
-/// A directory of backups that is held against others: by its one writer, or by readers.
+/// How a file is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileLock {
+    /// Against every other process.
+    Exclusive,
+    /// Shared with other readers.
+    Shared,
+}
+
+/// A directory of backups, locked by its one writer or shared by readers.
 pub struct BackupSet<F> {
     files: F,
-    /// What is here by its hash, with its length.
+    /// The stored contents by hash, with their lengths.
     here: BTreeMap<ContentHash, u64>,
-    /// Folders with names that were given since they were last synced.
+    /// Folders whose entries have changed since they were last synced.
     unsynced: BTreeSet<String>,
 }
 
-/// A backup that may come in.
+/// The beginning of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Begun {
-    /// What it is called.
+pub struct BackupStart {
+    /// Its ID.
     pub id: BackupId,
-    /// What need not be sent.
+    /// Contents that the set already has: they need not be sent.
     pub have: Vec<ContentHash>,
 }
 
@@ -77,7 +85,7 @@ pub enum SetError {
         /// Why.
         error: io::Error,
     },
-    /// There are other things in it.
+    /// The directory holds something else.
     #[error(
         "{0} is no directory of backups; name one that `spandrel backup` made, or a new one to begin there"
     )]
@@ -85,7 +93,7 @@ pub enum SetError {
     /// Its layout is not known.
     #[error("{0} was made by a newer Spandrel; use that one")]
     Newer(String),
-    /// Somebody else is at it.
+    /// Another process uses it.
     #[error("{0} is in use by another backup or restore; wait for it")]
     Taken(String),
     /// There is no backup in it.
@@ -119,12 +127,11 @@ const ROOT: &str = "";
 const MARKER: &str = "SPANDREL-BACKUPS";
 const MARKER_TITLE: &str = "spandrel-backups ";
 const LAYOUT_VERSION: u32 = 1;
-/// Names the backup under way and others that came to nothing or are about to be removed: the store
-/// that they were taken of has to be told.
+/// Lists backups that are in progress, failed or about to be removed. Their store has to be told.
 const PENDING: &str = "PENDING";
 const BLOCKS: &str = "blocks";
 const BACKUPS: &str = "backups";
-/// How the names of files end that are not whole yet.
+/// The suffix of incomplete files.
 const UNFINISHED: &str = ".unfinished";
 
 fn manifest_name(id: BackupId) -> String {
@@ -157,7 +164,7 @@ impl<F: Files> BackupSet<F> {
             set.write_whole(MARKER, format!("{MARKER_TITLE}{LAYOUT_VERSION}\n").as_bytes())?;
             set.sync(ROOT)?;
         }
-        set.admit(false)?;
+        set.admit(FileLock::Exclusive)?;
         for folder in [BLOCKS, BACKUPS] {
             set.files.make_folder(folder).map_err(set.failed(folder))?;
         }
@@ -170,12 +177,12 @@ impl<F: Files> BackupSet<F> {
     /// Opens a directory of backups to read from it.
     pub fn open_to_read(files: F) -> Result<Self, SetError> {
         let mut set = Self { files, here: BTreeMap::new(), unsynced: BTreeSet::new() };
-        set.admit(true)?;
+        set.admit(FileLock::Shared)?;
         set.look_around()?;
         Ok(set)
     }
 
-    fn admit(&mut self, shared: bool) -> Result<(), SetError> {
+    fn admit(&mut self, lock: FileLock) -> Result<(), SetError> {
         let here = self.files.place(ROOT);
         let title = match self.files.read(MARKER) {
             Ok(title) => String::from_utf8_lossy(&title).into_owned(),
@@ -187,11 +194,11 @@ impl<F: Files> BackupSet<F> {
             Some(newer) if newer > LAYOUT_VERSION => return Err(SetError::Newer(here)),
             _ => return Err(SetError::Foreign(here)),
         }
-        let held = self.files.hold(MARKER, shared).map_err(self.failed(MARKER))?;
+        let held = self.files.lock(MARKER, lock).map_err(self.failed(MARKER))?;
         if held { Ok(()) } else { Err(SetError::Taken(here)) }
     }
 
-    /// What a killed run has not finished goes.
+    /// Removes the unfinished files of a killed run.
     fn remove_leftovers(&mut self) -> Result<(), SetError> {
         let mut folders = vec![ROOT.to_owned(), BACKUPS.to_owned()];
         folders.extend(self.block_folders()?);
@@ -330,9 +337,9 @@ impl<F: Files> BackupSet<F> {
 // === bringing a backup in ===
 
 impl<F: Files> BackupSet<F> {
-    /// Names a backup, later than every other here, before anybody else knows of it: whenever the
-    /// process is killed, the store can be told that the backup came to nothing.
-    pub fn begin(&mut self, now: UnixNanos) -> Result<Begun, SetError> {
+    /// Gives a backup an ID later than every other one here, and records it as pending before the store learns of it.
+    /// If the process is killed, the next run can tell the store that the backup failed.
+    pub fn begin(&mut self, now: UnixNanos) -> Result<BackupStart, SetError> {
         let mut pending = self.pending();
         let latest = self.ids()?.into_iter().chain(pending.iter().copied()).max();
         let id = BackupId(now.0.max(latest.map_or(0, |id| id.0.saturating_add(1))));
@@ -341,7 +348,7 @@ impl<F: Files> BackupSet<F> {
         // A file of another length than a manifest says is damaged: it is fetched again.
         let known = self.lengths();
         self.here.retain(|hash, length| known.get(hash).is_none_or(|known| known == length));
-        Ok(Begun { id, have: self.here.keys().copied().collect() })
+        Ok(BackupStart { id, have: self.here.keys().copied().collect() })
     }
 
     /// How long blocks are, as far as the manifests can be read.
@@ -352,7 +359,7 @@ impl<F: Files> BackupSet<F> {
         blocks.filter_map(|block| Some((block.hash?, block.bytes))).collect()
     }
 
-    /// Keeps bytes under their hash. They are durable once a backup was completed after it.
+    /// Stores contents under their hash. They are durable once a backup is completed.
     pub fn put(&mut self, hash: ContentHash, bytes: &[u8]) -> Result<(), SetError> {
         let folder = folder_of(hash);
         if self.unsynced.insert(folder.clone()) {
@@ -364,7 +371,7 @@ impl<F: Files> BackupSet<F> {
         Ok(())
     }
 
-    /// Completes a backup: from now on it is there, whatever happens.
+    /// Completes a backup: it is durable when this returns.
     pub fn complete(&mut self, backup: &Manifest) -> Result<(), SetError> {
         for folder in std::mem::take(&mut self.unsynced) {
             self.sync(&folder)?;
@@ -373,8 +380,8 @@ impl<F: Files> BackupSet<F> {
         self.sync(BACKUPS)
     }
 
-    /// Removes all but the newest backups, and what none has any more. Returns how many backups. Nothing
-    /// goes when a backup cannot be read, since nobody knows what it has.
+    /// Removes all but the newest backups, and the contents that no remaining backup needs. Returns how many backups
+    /// it removed. Removes nothing if a manifest cannot be read, since it is unknown which contents that one needs.
     pub fn keep(&mut self, count: usize) -> Result<usize, SetError> {
         let ids = self.ids()?;
         let (old, kept) = ids.split_at(ids.len().saturating_sub(count));
@@ -387,7 +394,7 @@ impl<F: Files> BackupSet<F> {
             for id in old {
                 self.remove(&manifest_name(*id))?;
             }
-            // Before its blocks go, a backup must be gone for good.
+            // The removal of a manifest must be durable before its blocks are removed.
             self.sync(BACKUPS)?;
         }
         let gone: Vec<ContentHash> =
@@ -399,7 +406,7 @@ impl<F: Files> BackupSet<F> {
         Ok(old.len())
     }
 
-    /// Ends a run: everybody who had to be told was told.
+    /// Ends a run: the store knows which pending backups failed.
     pub fn end(&mut self) -> Result<(), SetError> {
         self.set_pending(&[])
     }

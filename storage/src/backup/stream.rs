@@ -11,7 +11,7 @@ use spandrel_proto::UnixNanos;
 
 use super::set::{BackupSet, Files, SetError};
 use super::{
-    BackupBlock, BackupId, ContentHash, FORMAT_VERSION, LostBlock, Manifest, ManifestError, Piece, number,
+    BackupBlock, BackupId, Blob, ContentHash, FORMAT_VERSION, LostBlock, Manifest, ManifestError, number,
 };
 use crate::safekeeping::{BackupReceiver, ReceiverGone};
 
@@ -27,7 +27,7 @@ pub enum StreamLine {
     /// Blocks, bytes and spans that are to come at the most.
     Expect(u64, u64, u64),
     /// The store's own records, whose bytes follow.
-    Records(Piece),
+    Records(Blob),
     /// A block that the receiver has already.
     Have(BackupBlock),
     /// A block whose bytes follow.
@@ -182,7 +182,7 @@ where
         self.line(&StreamLine::Expect(backup.blocks.len() as u64, backup.bytes(), backup.spans()))
     }
 
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
+    fn records(&mut self, piece: Blob, bytes: Bytes) -> Result<(), ReceiverGone> {
         self.line(&StreamLine::Records(piece))?;
         (self.write)(&bytes)
     }
@@ -240,7 +240,7 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
         }
     }
 
-    fn fetch_records(&mut self, piece: Piece) -> Result<(), IncomingError> {
+    fn fetch_records(&mut self, piece: Blob) -> Result<(), IncomingError> {
         let bytes = self.bytes(piece)?;
         self.set.put(piece.hash, &bytes)?;
         self.manifest.records = Some(piece);
@@ -258,7 +258,7 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
 
     fn fetch(&mut self, block: BackupBlock) -> Result<(), IncomingError> {
         let hash = block.hash.ok_or_else(|| IncomingError::Nonsense("a block without hash".to_owned()))?;
-        let bytes = self.bytes(Piece { bytes: block.bytes, hash })?;
+        let bytes = self.bytes(Blob { bytes: block.bytes, hash })?;
         // The bytes are those that the server has; whether they are a block is another question.
         match verify(bytes.clone().into()) {
             Ok(_) => {
@@ -274,14 +274,14 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
     }
 
     /// Memory grows with what arrives, not with what was announced.
-    fn bytes(&mut self, piece: Piece) -> Result<Vec<u8>, IncomingError> {
+    fn bytes(&mut self, piece: Blob) -> Result<Vec<u8>, IncomingError> {
         let mut bytes = Vec::new();
         let read: io::Result<usize> = self.stream.by_ref().take(piece.bytes).read_to_end(&mut bytes);
         match read {
             Ok(read) if read as u64 != piece.bytes => {
                 Err(IncomingError::CutShort("in the middle of a block".to_owned()))
             }
-            Ok(_) if Piece::of(&bytes) != piece => Err(IncomingError::Altered(piece.hash)),
+            Ok(_) if Blob::of(&bytes) != piece => Err(IncomingError::Altered(piece.hash)),
             Ok(_) => Ok(bytes),
             Err(error) => Err(IncomingError::CutShort(error.to_string())),
         }
@@ -310,7 +310,7 @@ mod tests {
             StreamLine::Id(BackupId(1)),
             StreamLine::Taken(UnixNanos(3)),
             StreamLine::Expect(1, 2, 3),
-            StreamLine::Records(Piece::of(b"")),
+            StreamLine::Records(Blob::of(b"")),
             StreamLine::Have(block.clone()),
             StreamLine::Send(BackupBlock { hash: None, ..block }),
             StreamLine::Lost(lost),

@@ -84,7 +84,11 @@ impl Engine for MemoryEngine {
         self.state.lock().blocks.values().map(|block| block.len() as u64).sum()
     }
 
-    fn reclaim(&self, _quiet: bool) -> Result<(), EngineError> {
+    fn reclaim(&self) -> Result<(), EngineError> {
+        self.compact()
+    }
+
+    fn compact(&self) -> Result<(), EngineError> {
         let state = &mut *self.state.lock();
         state.index.retain(|key, _| {
             let block = BlockKey { tenant: key.tenant.clone(), hour: key.hour, block: key.block };
@@ -106,7 +110,7 @@ impl BlockStore for MemoryEngine {
         Ok(ranges.iter().map(|range| block.slice(clamp(range.start)..clamp(range.end))).collect())
     }
 
-    fn delete(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
         let mut state = self.state.lock();
         if let Some(failure) = &state.failure_of_deletes {
             return Err(failure.clone());
@@ -124,7 +128,7 @@ impl BlockStore for MemoryEngine {
 }
 
 impl Catalog for MemoryEngine {
-    fn read(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
         Ok(self.state.lock().catalog.iter().map(|(key, row)| (key.clone(), row.clone())).collect())
     }
 
@@ -153,14 +157,14 @@ impl Catalog for MemoryEngine {
         Ok(())
     }
 
-    fn mend(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
         self.state.lock().catalog.insert(key.clone(), row.to_vec());
         Ok(())
     }
 }
 
 impl TraceIndex for MemoryEngine {
-    fn find(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
         let state = self.state.lock();
         let first = TraceKey { tenant: tenant.clone(), trace, hour: Hour(0), block: BlockId(0) };
         let rows =
@@ -174,7 +178,7 @@ impl Inspect for MemoryEngine {
         Ok(self.block_keys())
     }
 
-    fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
+    fn read_prefix(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
         Ok(self.state.lock().blocks.get(key).cloned().unwrap_or_default())
     }
 

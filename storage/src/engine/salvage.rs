@@ -1,6 +1,6 @@
-//! What can still be read of a store whose engine is damaged, for whoever makes it anew (`repair.rs`).
+//! Reads what is left of a store whose engine is damaged, for a repair (`repair.rs`).
 //!
-//! Only reads. Not for questions: those see the engine as it is, and are told what they miss.
+//! Changes nothing. Not for questions: those read the engine as it is, and their answers say what is missing.
 
 use bytes::Bytes;
 use spandrel_block::BlockKey;
@@ -10,51 +10,51 @@ use crate::backup::StoreRecord;
 
 /// A store that is damaged.
 pub trait Salvage {
-    /// The blocks that it has, as far as that can be told. None among them was replaced or deleted: what may
-    /// have been is an error.
-    fn blocks(&self) -> Result<LeftBlocks, SalvageError>;
+    /// The blocks that can still be found. None of them was replaced or deleted: where that is unknown, this is an
+    /// error.
+    fn blocks(&self) -> Result<SalvagedBlocks, SalvageError>;
 
-    /// As much of a block as can be read, each part at its place. It is at least so long, as far as is known.
-    fn read(&self, key: &BlockKey, bytes: u64) -> LeftBytes;
+    /// As much of a block as can be read, each part at its offset. `bytes` is the least length that is known.
+    fn read_block(&self, key: &BlockKey, bytes: u64) -> SalvagedBytes;
 
-    /// Every record beside the blocks. That one of them cannot be read is an error.
+    /// Every record beside the blocks. If one of them cannot be read, this is an error.
     fn all_records(&self) -> Result<Vec<StoreRecord>, SalvageError>;
 
-    /// Whether the end of its log is damaged: what was written last is missing.
-    fn log_is_cut(&self) -> bool;
+    /// Whether the end of the write-ahead log is damaged: the last writes are missing.
+    fn wal_truncated(&self) -> bool;
 }
 
-/// The blocks that are left.
+/// The blocks that can still be found.
 #[derive(Debug, Default)]
-pub struct LeftBlocks {
+pub struct SalvagedBlocks {
     /// In the order of their keys.
-    pub blocks: Vec<LeftBlock>,
-    /// There may be others, of which not even the keys can be read.
+    pub blocks: Vec<SalvagedBlock>,
+    /// There may be more, of which not even the keys can be read.
     pub are_more_missing: bool,
 }
 
-/// A block that is left, or something of it.
+/// A block of which something can still be read.
 #[derive(Debug)]
-pub struct LeftBlock {
+pub struct SalvagedBlock {
     /// Its key.
     pub key: BlockKey,
     /// Its catalog row as it is stored, if that can be read.
     pub row: Option<Vec<u8>>,
-    /// About how long it is; zero if nobody knows.
+    /// About how long it is; zero if that is unknown.
     pub bytes: u64,
 }
 
-/// What is left of the bytes of a block.
+/// What can still be read of the bytes of a block.
 #[derive(Debug, Default)]
-pub struct LeftBytes {
-    /// From its first byte on. Zeros stand for what cannot be read, but for its end, which is not there then.
+pub struct SalvagedBytes {
+    /// Its bytes from the first one. Zeros stand for unreadable parts; an unreadable end is cut off.
     pub bytes: Bytes,
     /// Why something of it cannot be read.
     pub damage: Option<String>,
 }
 
-/// Why a store is not made anew: something could come back that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a store cannot be salvaged: deleted data could come back.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SalvageError {
     /// Neither the catalog nor the list of replaced blocks.
     #[error(

@@ -10,8 +10,7 @@ const RECORD: &str = "backup";
 pub(crate) fn remembered(engine: &dyn Records) -> Result<Vec<Manifest>, EngineError> {
     let decode = |(name, bytes): (String, Vec<u8>)| {
         let text = String::from_utf8_lossy(&bytes);
-        Manifest::decode(&text)
-            .map_err(|error| EngineError::Io(format!("the record of backup {name}: {error}")))
+        Manifest::decode(&text).map_err(|error| EngineError::damaged_record(RECORD, name, error))
     };
     engine.records(RECORD)?.into_iter().map(decode).collect()
 }

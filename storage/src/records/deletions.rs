@@ -37,8 +37,7 @@ pub(crate) const VERSION: u8 = 1;
 
 /// Reads a deletion, or a list of traces.
 pub(crate) fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
-    record::decode(VERSION, bytes)
-        .map_err(|error| EngineError::Io(format!("the record of deletion {name}: {error}")))
+    record::decode(VERSION, bytes).map_err(|error| EngineError::damaged_record(RECORD, name, error))
 }
 
 /// Whether a deletion can be read.
@@ -53,7 +52,7 @@ pub(crate) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> 
 
 /// The error about a deletion under way that has no list.
 pub(crate) fn no_traces(name: &str) -> EngineError {
-    EngineError::Io(format!("the record of deletion {name}: the list of its traces is missing"))
+    EngineError::damaged_record(RECORD, name, "the list of its traces is missing")
 }
 
 /// The deletions under way that have no list, also while others begin and end.
@@ -100,7 +99,7 @@ pub(crate) fn write_traces(engine: &dyn Records, id: u64, traces: &[TraceId]) ->
 }
 
 fn put(engine: &dyn Records, kind: &str, id: u64, value: &impl Serialize) -> Result<(), EngineError> {
-    let value = record::encode(VERSION, value).map_err(|error| EngineError::Io(error.to_string()))?;
+    let value = record::encode(VERSION, value)?;
     engine.put_record(kind, &DeletionId(id).to_string(), Some(&value))
 }
 

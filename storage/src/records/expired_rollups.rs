@@ -119,9 +119,8 @@ impl ExpiredRollup {
 
     /// Makes it durable with its rows.
     pub(crate) fn write(&self, engine: &dyn Records, rows: &[ExpiredRollupRow]) -> Result<(), EngineError> {
-        let unwritable = |error: record::RecordError| EngineError::Io(error.to_string());
-        let listed = record::encode(VERSION, self).map_err(unwritable)?;
-        let rows = record::encode(VERSION, &rows).map_err(unwritable)?;
+        let listed = record::encode(VERSION, self)?;
+        let rows = record::encode(VERSION, &rows)?;
         // The list first: what is listed is removed, whatever a kill leaves of it.
         engine.put_record(RECORD, &self.name(), Some(&listed))?;
         failpoint::reach(Failpoint::CountsListed);
@@ -197,6 +196,5 @@ fn rows_kind(name: &str) -> String {
 }
 
 fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, EngineError> {
-    record::decode(VERSION, bytes)
-        .map_err(|error| EngineError::Io(format!("the record of counts {name}: {error}")))
+    record::decode(VERSION, bytes).map_err(|error| EngineError::damaged_record("counts", name, error))
 }

@@ -1,6 +1,6 @@
 //! The record of each pinned trace: its name says which trace, its value since when.
 
-use std::fmt::Display;
+use std::error::Error;
 
 use spandrel_block::record;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
@@ -34,7 +34,7 @@ pub(crate) fn write(
     trace: TraceId,
     since: UnixNanos,
 ) -> Result<(), EngineError> {
-    let value = record::encode(VERSION, &since.0).map_err(|error| EngineError::Io(error.to_string()))?;
+    let value = record::encode(VERSION, &since.0)?;
     engine.put_record(RECORD, &name(tenant, trace), Some(&value))
 }
 
@@ -46,6 +46,6 @@ fn name(tenant: &TenantId, trace: TraceId) -> String {
     format!("{tenant}{SEPARATOR}{trace}")
 }
 
-fn unreadable(name: &str, error: impl Display) -> EngineError {
-    EngineError::Io(format!("the record of pin {name}: {error}"))
+fn unreadable(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> EngineError {
+    EngineError::damaged_record(RECORD, name, error)
 }

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::core::block_reader::{BlockEntry, BlockError};
 use super::lifecycle::Lifecycle;
 use crate::api::Damage;
-use crate::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
+use crate::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, StoreRecord};
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::engine::{Engine, EngineError};
 use crate::failpoint::{self, Failpoint};
@@ -79,7 +79,7 @@ impl Backups {
             let of_kind = self.core.engine.records(&kind)?.into_iter();
             all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
         }
-        let bytes = StoreRecord::encode_all(&all).map_err(|error| EngineError::Io(error.to_string()))?;
+        let bytes = StoreRecord::encode_all(&all)?;
         Ok(bytes.into())
     }
 
@@ -122,7 +122,7 @@ impl Backups {
         let hash = ContentHash::of(&bytes);
         let changed = bytes.len() as u64 != entry.row.bytes || known.is_some_and(|known| known != hash);
         if changed {
-            return Err(EngineError::Io("its bytes are not those that were stored".to_owned()).into());
+            return Err(EngineError::damaged("its bytes are not those that were stored").into());
         }
         Ok((bytes, hash))
     }
@@ -151,7 +151,7 @@ impl Backups {
         // Taken after the view: rollups of spans that have left the view are there by now, and rollups of spans that
         // are about to leave do not count in a restored store that still has their blocks.
         let records = self.carried()?;
-        let piece = Piece::of(&records);
+        let piece = Blob::of(&records);
         let hashes = self.hashes_of(&held, &known);
         let hash_of = |entry: &BlockEntry| hashes.get(&entry.key.block).copied();
         let blocks = held.iter().map(|entry| described(entry, hash_of(entry))).collect();

@@ -98,7 +98,7 @@ pub fn merged_blocks_are_cut_and_traces_stay_whole(open: Open) {
         }
         aggregate::check(harness, &spans, &aggregate::plan());
     });
-    assert!(harness.engine().read().unwrap().len() > 5);
+    assert!(harness.engine().catalog_rows().unwrap().len() > 5);
 }
 
 /// A million, or `SPANDREL_TRACE_SPANS`, in requests of 5,000 as collectors send them; all of them come back, once.
@@ -148,7 +148,7 @@ pub fn many_keys_do_not_add_up_in_merges(open: Open) {
     }
     harness.store().seal_all();
     let (mut slots, mut blocks) = (Vec::new(), 0);
-    for (key, row) in harness.engine().read().unwrap() {
+    for (key, row) in harness.engine().catalog_rows().unwrap() {
         let row = CatalogRow::decode(&row).unwrap();
         let block = harness.engine().get_range(&key, 0..row.bytes).unwrap();
         let section = *Header::parse(&block).unwrap().section(SectionKind::Dictionary).unwrap();

@@ -12,7 +12,8 @@ use crate::spans::{BEGIN, HOUR, Sent, sent, text, trace_id};
 const DAY: u64 = 24 * HOUR;
 
 fn hours(harness: &Harness) -> Vec<u64> {
-    let mut keys: Vec<BlockKey> = harness.engine().read().unwrap().into_iter().map(|(key, _)| key).collect();
+    let mut keys: Vec<BlockKey> =
+        harness.engine().catalog_rows().unwrap().into_iter().map(|(key, _)| key).collect();
     keys.sort();
     keys.into_iter().map(|key| u64::from(key.hour.0)).collect()
 }

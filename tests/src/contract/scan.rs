@@ -141,7 +141,7 @@ pub fn merges_and_retention_take_nothing_from_a_scan(open: Open) {
             _ => {
                 harness.clock.advance(30 * 24 * HOUR);
                 harness.maintain(3);
-                harness.engine().reclaim(true).unwrap();
+                harness.engine().compact().unwrap();
             }
         }
     }

@@ -6,7 +6,7 @@ use std::thread;
 use bytes::Bytes;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
-use spandrel_storage::backup::{BackupBlock, ContentHash, LostBlock, Manifest, Piece};
+use spandrel_storage::backup::{BackupBlock, Blob, ContentHash, LostBlock, Manifest};
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{
     BackupReceiver, Cleaning as _, Clock as _, ReceiverGone, Safekeeping as _, TraceStore as _,
@@ -63,7 +63,7 @@ impl BackupReceiver for DiscardedBackup {
         Ok(())
     }
 
-    fn records(&mut self, _: Piece, _: Bytes) -> Result<(), ReceiverGone> {
+    fn records(&mut self, _: Blob, _: Bytes) -> Result<(), ReceiverGone> {
         Ok(())
     }
 

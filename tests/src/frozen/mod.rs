@@ -65,7 +65,7 @@ pub fn levels_and_formats(engine: &dyn Engine) -> Vec<(u8, u16)> {
         let header = engine.get_range(key, 0..u64::from(row.header_bytes)).unwrap();
         (row.meta.level, Header::parse(&header).unwrap().version())
     };
-    engine.read().unwrap().iter().map(of).collect()
+    engine.catalog_rows().unwrap().iter().map(of).collect()
 }
 
 /// The same for a data directory that no process uses.

@@ -105,12 +105,12 @@ fn without_any_of_several_logs_a_store_goes_on_when_told_so() {
     let given_up = folder.path().join("store/000000.log");
     File::create(&given_up).unwrap();
     let harness = open(folder.path()).unwrap();
-    assert!(harness.store().status().log_was_cut, "it is told");
+    assert!(harness.store().status().wal_truncated, "it is told");
     assert!(!given_up.exists(), "it was said for that time");
     append(&harness, 41..=41, 10);
     drop(harness);
     let harness = open(folder.path()).unwrap();
-    assert_eq!((found(&harness, 41..=41), harness.store().status().log_was_cut), (1, false));
+    assert_eq!((found(&harness, 41..=41), harness.store().status().wal_truncated), (1, false));
 }
 
 /// Everything that it has is in the log.
@@ -157,14 +157,14 @@ fn without_the_newest_of_several_logs_a_store_does_not_open() {
     // or given up, with all that follows what is left. A number that was given up may be given again.
     File::create(folder.path().join("store/000000.log")).unwrap();
     let harness = open(folder.path()).unwrap();
-    assert!(harness.store().status().log_was_cut, "it is told");
+    assert!(harness.store().status().wal_truncated, "it is told");
     let after = found(&harness, 41..=80);
     assert_eq!((found(&harness, 1..=40), found(&harness, 41..=40 + after as u64)), (40, after));
     assert!(after < 40);
     append(&harness, 81..=81, 10);
     drop(harness);
     let harness = open(folder.path()).unwrap();
-    assert_eq!((found(&harness, 81..=81), harness.store().status().log_was_cut), (1, false));
+    assert_eq!((found(&harness, 81..=81), harness.store().status().wal_truncated), (1, false));
 }
 
 #[test]

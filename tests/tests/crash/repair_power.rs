@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 
-use spandrel_rocks::{Begun, Disk, Durability, Repair, RepairError};
+use spandrel_rocks::{DataDir, Durability, RepairStart, RocksRepair, RocksRepairError};
 use spandrel_storage::repair::repair;
 use spandrel_tests::corruption::{damage, tables};
 use spandrel_tests::crash;
@@ -45,11 +45,11 @@ fn damaged(data: &Path) {
 
 /// Goes on with an interrupted repair, as an operator does.
 fn go_on(data: &Path) -> Result<(), String> {
-    let disk = eventually("the lock of a directory that was let go", || Disk::lock(data, 1 << 20).ok());
-    let begun = match Repair::begin(disk) {
-        Ok(Begun::Repair(begun)) => begun,
+    let disk = eventually("the lock of a directory that was let go", || DataDir::lock(data, 1 << 20).ok());
+    let begun = match RocksRepair::begin(disk) {
+        Ok(RepairStart::Repair(begun)) => begun,
         // The new store had its place already, or gets it now.
-        Ok(Begun::Finished(_)) | Err(RepairError::Kept(_)) => return Ok(()),
+        Ok(RepairStart::Finished(_)) | Err(RocksRepairError::Kept(_)) => return Ok(()),
         Err(error) => return Err(error.to_string()),
     };
     repair(&begun.source, &begun.target, begun.reserve_bytes(), &mut |_| {})

@@ -10,13 +10,12 @@ use bytes::Bytes;
 use spandrel_block::{BlockKey, CatalogRow};
 use spandrel_proto::{TenantId, UnixNanos};
 use spandrel_storage::backup::{
-    BackupBlock, BackupId, BackupSet, ContentHash, LostBlock, Manifest, Piece, SetError, StreamWriter,
-    receive,
+    BackupBlock, BackupId, BackupSet, Blob, ContentHash, LostBlock, Manifest, SetError, StreamWriter, receive,
 };
 use spandrel_storage::check::{CheckReport, FindingKind, check};
 use spandrel_storage::engine::{BlockStore, Catalog, Inspect, MemoryEngine};
 use spandrel_storage::plan::Predicate;
-use spandrel_storage::restore::{Restore, RestoreError, admit};
+use spandrel_storage::restore::{Existing, Restore, RestoreError, admit};
 use spandrel_storage::{
     BackupError, BackupReceiver, BlockTraceStore, Engine, OpenError, ReceiverGone, RetentionRule,
     Safekeeping, StoreConfig, TraceStore,
@@ -102,7 +101,7 @@ fn catalog_and_index_rows_are_made_anew_as_they_were() {
     let rows = |engine: &MemoryEngine| {
         let mut rows = Vec::new();
         Inspect::each_index_row(engine, &mut |row| rows.push(row.unwrap())).unwrap();
-        (Catalog::read(engine).unwrap(), rows)
+        (Catalog::catalog_rows(engine).unwrap(), rows)
     };
     // Rows of blocks that were merged away since are the index's own business.
     let (catalog, index) = rows(&source);
@@ -158,7 +157,7 @@ fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
         // A restore over it drops them, and brings them back.
         let engine = restored.engine().clone();
         drop(restored);
-        let again = Restore::begin(&*engine, kept.id(), true).unwrap();
+        let again = Restore::begin(&*engine, kept.id(), Existing::Replace).unwrap();
         assert!(engine.records("counted").unwrap().is_empty());
         again.put_records(&kept.records).unwrap();
         assert_eq!(engine.records("counted").unwrap().len(), 1);
@@ -175,11 +174,14 @@ fn only_what_is_new_is_sent_and_read() {
         // The store knows the hashes of earlier backups after a restart, too.
         harness.restart();
         let second = first.again(harness.store());
-        assert_eq!((second.fetched, second.blocks.len()), (1, harness.engine().read().unwrap().len()));
+        assert_eq!(
+            (second.fetched, second.blocks.len()),
+            (1, harness.engine().catalog_rows().unwrap().len())
+        );
         let third = second.again(harness.store());
         assert_eq!(third.fetched, 0);
         let named = harness.store().back_up(Some(third.id()), &mut MemoryBackup::default());
-        assert_eq!(named, Err(BackupError::Known(third.id())));
+        assert!(matches!(named, Err(BackupError::Known(id)) if id == third.id()), "{named:?}");
         let ids: Vec<BackupId> = harness.store().backups().unwrap().iter().map(|backup| backup.id).collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.is_sorted() && ids[2] == third.id());
@@ -206,7 +208,7 @@ fn blocks_of_a_backup_outlive_merges_and_retention() {
             self.1.begin(backup)
         }
 
-        fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
+        fn records(&mut self, piece: Blob, bytes: Bytes) -> Result<(), ReceiverGone> {
             self.1.records(piece, bytes)
         }
 
@@ -294,7 +296,8 @@ fn a_damaged_block_costs_a_backup_that_block_alone() {
 fn a_receiver_that_goes_ends_the_backup_which_stays_on_the_list() {
     let harness = filled(Backend::memory(), 9);
     let mut kept = MemoryBackup { patience: Some(2), ..MemoryBackup::default() };
-    assert_eq!(harness.store().back_up(None, &mut kept), Err(BackupError::Gone(ReceiverGone)));
+    let ended = harness.store().back_up(None, &mut kept);
+    assert!(matches!(ended, Err(BackupError::Gone(ReceiverGone))), "{ended:?}");
     // Somebody may have kept what was sent.
     let listed = harness.store().backups().unwrap();
     assert_eq!((listed.len(), listed[0].id), (1, kept.id()));
@@ -307,7 +310,7 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
         let other = MemoryBackup::of(filled(Backend::memory(), 3).store());
         {
             let engine = target.engine().unwrap();
-            let restore = Restore::begin(&*engine, kept.id(), false).unwrap();
+            let restore = Restore::begin(&*engine, kept.id(), Existing::Keep).unwrap();
             for block in &kept.blocks[..2] {
                 restore.put(&block.key, kept.bytes[&block.hash.unwrap()].clone()).unwrap();
             }
@@ -315,12 +318,13 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
         let engine = target.engine().unwrap();
         let harness = Harness::new(Backend::memory());
         let opened = BlockTraceStore::open(engine.clone(), harness.clock.clone(), harness.config.clone());
-        assert!(matches!(opened, Err(OpenError::HalfRestored(id)) if id == kept.id()));
+        assert!(matches!(opened, Err(OpenError::RestoreInProgress(id)) if id == kept.id()));
         assert_eq!(kinds(&check(&*engine, &mut |_| true).unwrap()), [FindingKind::Store]);
 
         let another = BackupId(kept.id().0 + 1);
-        assert_eq!(admit(&*engine, another, false), Err(RestoreError::Unfinished(kept.id())));
-        let again = Restore::begin(&*engine, kept.id(), false).unwrap();
+        let refused = admit(&*engine, another, Existing::Keep);
+        assert!(matches!(refused, Err(RestoreError::Unfinished(id)) if id == kept.id()), "{refused:?}");
+        let again = Restore::begin(&*engine, kept.id(), Existing::Keep).unwrap();
         let there = kept.blocks.iter().filter(|block| again.has(&block.key)).count();
         assert_eq!(there, 2, "what was put is still there");
         kept.restore(&*engine).unwrap();
@@ -329,9 +333,9 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
 
         // A store that has something is left alone, unless it shall be replaced.
         let engine = target.engine().unwrap();
-        let refused = RestoreError::NotEmpty { blocks: kept.blocks.len() };
-        assert_eq!(other.restore(&*engine), Err(refused));
-        let restore = Restore::begin(&*engine, other.id(), true).unwrap();
+        let (refused, there) = (other.restore(&*engine), kept.blocks.len());
+        assert!(matches!(refused, Err(RestoreError::NotEmpty { blocks }) if blocks == there), "{refused:?}");
+        let restore = Restore::begin(&*engine, other.id(), Existing::Replace).unwrap();
         for block in &other.blocks {
             restore.put(&block.key, other.bytes[&block.hash.unwrap()].clone()).unwrap();
         }
@@ -347,7 +351,7 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
 fn a_block_that_is_damaged_is_not_restored() {
     let kept = MemoryBackup::of(filled(Backend::memory(), 3).store());
     let engine = MemoryEngine::default();
-    let restore = Restore::begin(&engine, kept.id(), false).unwrap();
+    let restore = Restore::begin(&engine, kept.id(), Existing::Keep).unwrap();
     let mut bytes = kept.bytes[&kept.blocks[0].hash.unwrap()].to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -370,7 +374,7 @@ fn three_blocks() -> (MemoryEngine, Harness, Vec<BlockKey>) {
         }
     }
     harness.maintain(3);
-    let mut rows: Vec<_> = harness.engine().read().unwrap();
+    let mut rows: Vec<_> = harness.engine().catalog_rows().unwrap();
     let level = |row: &[u8]| CatalogRow::decode(row).unwrap().meta.level;
     rows.sort_by_key(|(key, row)| (level(row) == 0, key.block));
     assert_eq!(rows.iter().map(|(_, row)| level(row) > 0).collect::<Vec<_>>(), [true, true, false, false]);
@@ -400,7 +404,7 @@ fn a_sound_store_is_found_sound_and_counted() {
         let report = report(&harness);
         assert_eq!(report.findings, []);
         assert_eq!(report.span_count, 120);
-        assert_eq!(report.block_count as usize, harness.engine().read().unwrap().len());
+        assert_eq!(report.block_count as usize, harness.engine().catalog_rows().unwrap().len());
         assert_eq!(report.index_row_count - report.stale_index_row_count, 20);
         let offline = check(&**harness.engine(), &mut |_| true).unwrap();
         assert_eq!(offline, report);
@@ -411,7 +415,8 @@ fn a_sound_store_is_found_sound_and_counted() {
 fn every_flipped_bit_of_a_block_is_found() {
     let (engine, harness, keys) = three_blocks();
     for key in [&keys[0], &keys[3]] {
-        let rows: BTreeMap<BlockKey, Vec<u8>> = harness.engine().read().unwrap().into_iter().collect();
+        let rows: BTreeMap<BlockKey, Vec<u8>> =
+            harness.engine().catalog_rows().unwrap().into_iter().collect();
         let length = CatalogRow::decode(&rows[key]).unwrap().bytes as usize;
         for at in 0..length {
             engine.damage(key, at);
@@ -449,7 +454,8 @@ fn index_rows_that_are_missing_wrong_or_too_many_are_found() {
 #[test]
 fn catalog_rows_that_do_not_fit_are_found() {
     let (engine, harness, keys) = three_blocks();
-    let original: BTreeMap<BlockKey, Vec<u8>> = harness.engine().read().unwrap().into_iter().collect();
+    let original: BTreeMap<BlockKey, Vec<u8>> =
+        harness.engine().catalog_rows().unwrap().into_iter().collect();
     let change = |change: &dyn Fn(&mut CatalogRow)| {
         engine.damage_catalog(|key, row| {
             *row = original[key].clone();
@@ -487,7 +493,7 @@ fn catalog_rows_that_do_not_fit_are_found() {
 #[test]
 fn a_block_that_is_gone_and_one_that_nobody_names_are_found() {
     let (engine, harness, keys) = three_blocks();
-    BlockStore::delete(&engine, &keys[1..2]).unwrap();
+    BlockStore::delete_blocks(&engine, &keys[1..2]).unwrap();
     check_finds(&engine, &harness, FindingKind::Block, Some(&keys[1]), "missing");
 
     let (engine, harness, keys) = three_blocks();
@@ -594,7 +600,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
 
             let (target, set) = (Backend::memory(), BackupSet::open_to_read(left).unwrap());
             let engine = target.engine().unwrap();
-            let restore = Restore::begin(&*engine, newest(&there).id, false).unwrap();
+            let restore = Restore::begin(&*engine, newest(&there).id, Existing::Keep).unwrap();
             for block in &newest(&there).blocks {
                 restore.put(&block.key, set.read(block.hash.unwrap()).unwrap().into()).unwrap();
             }
@@ -615,7 +621,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
     source.store().cleaning().unwrap().pin(&TenantId::default(), trace_id(2)).unwrap();
     let kept = MemoryBackup::of(source.store());
     let restore = |engine: &dyn Engine| -> Result<(), RestoreError> {
-        let restore = Restore::begin(engine, kept.id(), true)?;
+        let restore = Restore::begin(engine, kept.id(), Existing::Replace)?;
         restore.put_records(&kept.records)?;
         for block in kept.blocks.iter().filter(|block| !restore.has(&block.key)) {
             restore.put(&block.key, kept.bytes[&block.hash.unwrap()].clone())?;
@@ -636,7 +642,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
         match BlockTraceStore::open(Arc::new(engine.clone()), clock, harness.config.clone()) {
             // Nothing was done yet, or everything.
             Ok(store) => assert_eq!(store.status().span_count, if done { 32 } else { 12 }, "{steps} steps"),
-            Err(OpenError::HalfRestored(id)) => assert_eq!((id, done), (kept.id(), false)),
+            Err(OpenError::RestoreInProgress(id)) => assert_eq!((id, done), (kept.id(), false)),
             Err(error) => panic!("after {steps} steps: {error}"),
         }
         restore(&engine).unwrap();

@@ -35,7 +35,7 @@ fn unsealed(harness: &Harness) -> u64 {
 
 /// In how many sealed blocks a trace lies.
 fn parts(harness: &Harness, trace: u64) -> usize {
-    harness.engine().find(&TenantId::default(), trace_id(trace)).unwrap().len()
+    harness.engine().find_trace(&TenantId::default(), trace_id(trace)).unwrap().len()
 }
 
 fn check_spans(harness: &Harness, long: u64) {
@@ -50,7 +50,7 @@ fn check_spans(harness: &Harness, long: u64) {
 
 /// The commits of what the last merge has left: fresh blocks that are not among those that were appended.
 fn left(harness: &Harness, appended: &[BlockId]) -> Option<(u64, u64)> {
-    let rows = harness.engine().read().unwrap().into_iter();
+    let rows = harness.engine().catalog_rows().unwrap().into_iter();
     let metas = rows.filter(|(key, _)| !appended.contains(&key.block));
     let metas = metas.map(|(_, row)| CatalogRow::decode(&row).unwrap().meta).filter(|meta| meta.level == 0);
     let commits: Vec<_> = metas.map(|meta| (meta.min_sequence, meta.max_sequence)).collect();
@@ -59,7 +59,7 @@ fn left(harness: &Harness, appended: &[BlockId]) -> Option<(u64, u64)> {
 }
 
 fn blocks(harness: &Harness) -> Vec<BlockId> {
-    harness.engine().read().unwrap().into_iter().map(|(key, _)| key.block).collect()
+    harness.engine().catalog_rows().unwrap().into_iter().map(|(key, _)| key.block).collect()
 }
 
 /// Merges one by one, until nothing is left; what is left by one is never left by the next. Returns how many
@@ -171,7 +171,12 @@ fn what_is_left_is_cut_by_its_size() {
     }
     let appended = blocks(&harness);
     assert!(harness.store().maintain());
-    let rows = harness.engine().read().unwrap().into_iter().filter(|(key, _)| !appended.contains(&key.block));
+    let rows = harness
+        .engine()
+        .catalog_rows()
+        .unwrap()
+        .into_iter()
+        .filter(|(key, _)| !appended.contains(&key.block));
     let spans = rows.map(|(_, row)| CatalogRow::decode(&row).unwrap().meta).filter(|meta| meta.level == 0);
     let spans: Vec<u32> = spans.map(|meta| meta.spans).collect();
     // A trace is cut at four times the bound.

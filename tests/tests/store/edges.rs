@@ -46,7 +46,7 @@ fn damage_is_told_or_does_not_matter() {
     let engine = MemoryEngine::default();
     drop(two_blocks(&engine));
     let key = engine.block_keys().into_iter().min_by_key(|key| key.block).unwrap();
-    let row = engine.read().unwrap().into_iter().find(|(known, _)| *known == key).unwrap().1;
+    let row = engine.catalog_rows().unwrap().into_iter().find(|(known, _)| *known == key).unwrap().1;
     let bytes = CatalogRow::decode(&row).unwrap().bytes as usize;
     let (mut partial, mut whole) = (0, 0);
     for at in (0..bytes).step_by(13) {

@@ -57,11 +57,11 @@ fn changes(engine: &MemoryEngine) -> Vec<Change> {
         let add = NewBlock { id: key.block, row, bytes, short_lived: false, index };
         Change { tenant: key.tenant, hour: key.hour, adds: vec![add], removes: vec![] }
     };
-    engine.read().unwrap().into_iter().map(change).collect()
+    engine.catalog_rows().unwrap().into_iter().map(change).collect()
 }
 
 fn block(engine: &MemoryEngine, key: &BlockKey) -> Bytes {
-    let row = engine.read().unwrap().into_iter().find(|(known, _)| known == key).unwrap().1;
+    let row = engine.catalog_rows().unwrap().into_iter().find(|(known, _)| known == key).unwrap().1;
     let row = CatalogRow::decode(&row).unwrap();
     engine.get_ranges(key, std::slice::from_ref(&(0..row.bytes))).unwrap().remove(0)
 }
@@ -206,7 +206,7 @@ fn a_full_disk_refuses_and_recovers() {
     let engine = MemoryEngine::default();
     let mut harness = on(&engine);
     harness.append(&[sent(1, 1)]);
-    engine.fail_commits(Some(EngineError::NoSpace("No space left on device".to_owned())));
+    engine.fail_commits(Some(EngineError::no_space("No space left on device")));
     for _ in 0..3 {
         let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
         assert!(matches!(refused, Err(AppendError::DiskFull { .. })), "{refused:?}");
@@ -230,7 +230,7 @@ fn a_failed_write_poisons_until_restart() {
     let engine = MemoryEngine::default();
     let mut harness = on(&engine);
     harness.append(&[sent(1, 1)]);
-    engine.fail_commits(Some(EngineError::Io("fsync: input/output error".to_owned())));
+    engine.fail_commits(Some(EngineError::io("fsync: input/output error")));
     let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
     assert!(matches!(&refused, Err(AppendError::Poisoned(why)) if why.contains("fsync")), "{refused:?}");
     engine.fail_commits(None);
@@ -250,7 +250,7 @@ fn a_merge_whose_write_fails_poisons_too() {
     let engine = MemoryEngine::default();
     let mut harness = on(&engine);
     harness.append(&[sent(1, 1)]);
-    engine.fail_commits(Some(EngineError::Io("fsync: input/output error".to_owned())));
+    engine.fail_commits(Some(EngineError::io("fsync: input/output error")));
     harness.store().seal_all();
     engine.fail_commits(None);
     let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(3, 1)])]);
@@ -265,11 +265,11 @@ fn another_writer_does_not_break_a_merge() {
     let harness = on(&engine);
     (1..=3).for_each(|n| harness.append(&[sent(n, 1)]));
     // Somebody else takes a block out of the catalog that this store is about to merge.
-    let (key, _) = engine.read().unwrap().remove(1);
+    let (key, _) = engine.catalog_rows().unwrap().remove(1);
     let gone = Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![], removes: vec![key.block] };
     engine.commit(&gone).unwrap();
     harness.store().seal_all();
-    assert_eq!(engine.read().unwrap().len(), 2, "a merge that met a conflict changed the catalog");
+    assert_eq!(engine.catalog_rows().unwrap().len(), 2, "a merge that met a conflict changed the catalog");
     harness.append(&[sent(4, 1)]);
     assert_eq!(harness.trace(trace_id(1)).len(), 1);
 }

@@ -12,6 +12,7 @@ use spandrel_block::{BlockKey, CatalogRow, FilterPart, Header, Number, Section, 
 use spandrel_proto::otlp::{DecodeLimits, decode_request};
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
+use spandrel_storage::engine::PurgeProgress;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Cleaning, Engine, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
@@ -110,10 +111,8 @@ fn put_merged(harness: &Harness) {
     harness.store().seal_all();
     assert_eq!(harness.store().status().unsealed_span_count, 0);
     harness.maintain(3);
-    let mut begin = true;
-    while !harness.engine().purge(begin).unwrap() {
-        begin = false;
-    }
+    harness.engine().begin_purge().unwrap();
+    while harness.engine().continue_purge().unwrap() == PurgeProgress::Pending {}
 }
 
 fn put_fresh(harness: &Harness) {
@@ -150,7 +149,7 @@ fn section(engine: &dyn Engine, key: &BlockKey, section: &Section) -> Bytes {
 /// How many blocks have filters that say "perhaps" of a token, of how many that have filters.
 fn perhaps(engine: &dyn Engine, token: Token) -> (usize, usize) {
     let (mut yes, mut all) = (0, 0);
-    for (key, row) in engine.read().unwrap() {
+    for (key, row) in engine.catalog_rows().unwrap() {
         let bytes = u64::from(CatalogRow::decode(&row).unwrap().header_bytes);
         let header = Header::parse(&engine.get_range(&key, 0..bytes).unwrap()).unwrap();
         let (parts, pages) = (header.pages(SectionKind::Filter), header.pages(SectionKind::Core).len());

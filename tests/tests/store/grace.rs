@@ -115,7 +115,7 @@ fn a_rewrite_without_room_makes_some() {
 fn a_write_without_room_makes_some() {
     let engine = MemoryEngine::default();
     let harness = waiting(&engine, harness::config());
-    engine.fail_commits(Some(EngineError::NoSpace("on purpose".to_owned())));
+    engine.fail_commits(Some(EngineError::no_space("on purpose")));
     let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
     assert!(matches!(refused, Err(AppendError::DiskFull { .. })), "{refused:?}");
     harness.maintain(1);
@@ -146,7 +146,7 @@ fn no_window_goes_for_what_is_replaced() {
 fn a_delete_that_fails_is_tried_again() {
     let engine = MemoryEngine::default();
     let harness = waiting(&engine, harness::config());
-    engine.fail_deletes(Some(EngineError::NoSpace("full".into())));
+    engine.fail_deletes(Some(EngineError::no_space("full")));
     let plan = ScanPlan { predicate: with("k", "nothing"), range: TimeRange::ALL };
     let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
     harness.clock.advance(GRACE.as_nanos() as u64);
@@ -170,7 +170,7 @@ fn the_bound_of_the_disk_does_not_wait_for_a_delete_that_fails() {
     let config = StoreConfig { max_disk_bytes: Some(window * 3 / 2), ..harness::config() };
     let harness = on(&engine, config);
     harness.clock.advance(2 * HOUR);
-    engine.fail_deletes(Some(EngineError::Damaged("a table".into())));
+    engine.fail_deletes(Some(EngineError::damaged("a table")));
     fill(&harness, 2);
     harness.store().seal_all();
     for _ in 0..10 {

@@ -43,7 +43,7 @@ impl Counted {
     fn sealed(windows: u64) -> Self {
         let mut counted = Self::new();
         (0..windows).for_each(|window| counted.fill(window));
-        let blocks = counted.harness.engine().read().unwrap().len() as u64;
+        let blocks = counted.harness.engine().catalog_rows().unwrap().len() as u64;
         assert_eq!(blocks, windows, "one block for each window");
         counted.engine.take();
         counted
@@ -218,7 +218,7 @@ fn newest_first_reads_the_newest_windows_alone() {
         Predicate::Compare(Field::Duration, Comparison::Gt(Literal::Int(0))),
     ];
     let asked = |counted: &Counted, predicate: &Predicate| {
-        let last = counted.harness.engine().read().unwrap().iter().map(|(key, _)| key.hour).max();
+        let last = counted.harness.engine().catalog_rows().unwrap().iter().map(|(key, _)| key.hour).max();
         let (found, asked) = counted.search(&SearchPlan { limit: 20, ..plan(predicate.clone()) });
         assert_eq!(found, 20);
         assert!(asked.reads.iter().all(|(key, _)| Some(key.hour) == last), "{predicate:?}: {asked:?}");

@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use spandrel_proto::{TenantId, TimeRange};
-use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash, LostBlock, Manifest, Piece, StoreRecord};
+use spandrel_storage::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, StoreRecord};
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::restore::Restore;
+use spandrel_storage::restore::{Existing, Restore};
 use spandrel_storage::{BackupReceiver, Cleaning, Deletion, Engine, ReceiverGone, Safekeeping, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::harness::{Backend, Harness};
@@ -122,7 +122,7 @@ impl<F: FnMut(&BackupBlock)> BackupReceiver for Meddler<F> {
         self.kept.begin(backup)
     }
 
-    fn records(&mut self, piece: Piece, bytes: Bytes) -> Result<(), ReceiverGone> {
+    fn records(&mut self, piece: Blob, bytes: Bytes) -> Result<(), ReceiverGone> {
         self.kept.records(piece, bytes)
     }
 
@@ -149,7 +149,8 @@ fn what_began_before_and_ended_after_is_named() {
         harness.store().seal_all();
         harness.clock.advance(HOUR);
         harness.append(&[sent(6, 1)]);
-        let first = harness.engine().read().unwrap().into_iter().map(|(key, _)| key.hour).min().unwrap();
+        let first =
+            harness.engine().catalog_rows().unwrap().into_iter().map(|(key, _)| key.hour).min().unwrap();
         let mut deletion = None;
         let meddle = |block: &BackupBlock| {
             if block.key.hour > first && deletion.is_none() {
@@ -263,14 +264,14 @@ fn a_restored_store_takes_no_other_backup_for_a_later_one() {
             }
             restore.finish(&known[..2]).unwrap();
         };
-        restore(&*target.engine().unwrap(), false);
+        restore(&*target.engine().unwrap(), Existing::Keep);
         let restored = Harness::new(target);
         back_up(&restored);
         assert_eq!(named(&restored, &deletion), [before, kept.id()]);
         // Those that are known here already are doubted, too.
         let engine = harness.engine().clone();
         drop(harness);
-        restore(&*engine, true);
+        restore(&*engine, Existing::Replace);
         let replaced = Harness::new(Backend::Own(engine));
         assert_eq!(named(&replaced, &deletion), [before, kept.id(), after]);
     }

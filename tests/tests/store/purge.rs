@@ -38,7 +38,7 @@ fn neighbours_in_a_file_are_moved_away() {
         match window {
             0 => harness.engine().flush().unwrap(),
             1 => harness.restart(),
-            2 => harness.engine().reclaim(true).unwrap(),
+            2 => harness.engine().compact().unwrap(),
             _ => {}
         }
         harness.clock.advance(HOUR);

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spandrel_proto::TenantId;
-use spandrel_rocks::{Begun, Disk, Durability, Repair, RocksEngine};
+use spandrel_rocks::{DataDir, Durability, RepairStart, RocksEngine, RocksRepair};
 use spandrel_storage::check::{FindingKind, check};
+use spandrel_storage::engine::PurgeProgress;
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::repair::{RepairReport, repair};
 use spandrel_storage::{
@@ -30,6 +31,14 @@ const NEW: u64 = 1_000;
 
 fn open(folder: &Path) -> Result<Harness, String> {
     Harness::at(Backend::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
+}
+
+/// Rewrites files until nothing that was deleted or replaced is left in them.
+fn purge(harness: &Harness) {
+    harness.engine().begin_purge().unwrap();
+    eventually("the end of a purge", || {
+        (harness.engine().continue_purge().unwrap() == PurgeProgress::Done).then_some(())
+    });
 }
 
 fn trace(n: u64) -> Vec<Sent> {
@@ -77,14 +86,14 @@ fn flip_largest(folder: &Path, kind: &str) {
     flip(&largest, length(&largest) as usize / 2);
 }
 
-fn lock(folder: &Path) -> Disk {
-    eventually("the lock of a directory that was let go", || Disk::lock(folder, 1 << 20).ok())
+fn lock(folder: &Path) -> DataDir {
+    eventually("the lock of a directory that was let go", || DataDir::lock(folder, 1 << 20).ok())
 }
 
-fn begin(folder: &Path) -> Result<Box<Repair>, String> {
-    match Repair::begin(lock(folder)).map_err(|error| error.to_string())? {
-        Begun::Repair(repair) => Ok(repair),
-        Begun::Finished(_) => panic!("it was only to be finished"),
+fn begin(folder: &Path) -> Result<Box<RocksRepair>, String> {
+    match RocksRepair::begin(lock(folder)).map_err(|error| error.to_string())? {
+        RepairStart::Repair(repair) => Ok(repair),
+        RepairStart::Finished(_) => panic!("it was only to be finished"),
     }
 }
 
@@ -131,10 +140,7 @@ fn check_works(folder: &Path, there: &BTreeSet<u64>) {
     append(&harness, NEW + 1..=NEW + 3);
     harness.store().seal_all();
     harness.engine().flush().unwrap();
-    let mut begin = true;
-    eventually("the end of a purge", || {
-        harness.engine().purge(std::mem::take(&mut begin)).unwrap().then_some(())
-    });
+    purge(&harness);
     append(&harness, NEW + 4..=NEW + 4);
     assert_eq!(found(&harness, NEW + 1..=NEW + 4).len(), 4);
     harness.store().close().unwrap();
@@ -152,7 +158,7 @@ fn complaint(folder: &Path) -> String {
     append(&harness, NEW + 1..=NEW + 1);
     harness.store().seal_all();
     let _ = harness.engine().flush();
-    let _ = harness.engine().purge(true);
+    let _ = harness.engine().begin_purge();
     match harness.store().append(&TenantId::default(), &[decoded(&trace(NEW + 2))]) {
         Err(AppendError::Poisoned(why)) => {
             let refused = harness.store().refusal();
@@ -339,7 +345,7 @@ fn a_log_that_is_cut_is_told() {
     append(&open(folder.path()).unwrap(), NEW + 1..=NEW + 20);
     flip_largest(folder.path(), "log");
     let report = repaired(folder.path()).unwrap();
-    assert!(report.log_was_cut && !report.is_whole());
+    assert!(report.wal_truncated && !report.is_whole());
     let harness = open(folder.path()).unwrap();
     let kept = found(&harness, NEW + 1..=NEW + 20);
     assert!(
@@ -401,10 +407,7 @@ fn what_can_be_read_of_a_damaged_block_is_served_as_before() {
     // The rest of the store works on, and a check knows of that block alone.
     harness.append(&trace(NEW));
     harness.store().seal_all();
-    let mut begin = true;
-    eventually("the end of a purge", || {
-        harness.engine().purge(std::mem::take(&mut begin)).unwrap().then_some(())
-    });
+    purge(&harness);
     harness.append(&trace(NEW + 1));
     assert_eq!(found(&harness, NEW..=NEW + 1).len(), 2);
     let checked = check(&**harness.engine(), &mut |_| true).unwrap();
@@ -542,7 +545,7 @@ fn a_manifest_that_has_lost_its_end_is_no_ground_for_a_repair() {
         .unwrap();
     let length = manifest.metadata().unwrap().len();
     harness.store().seal_all();
-    eventually("all to be moved", || harness.engine().purge(true).unwrap().then_some(()));
+    purge(&harness);
     harness.store().close().unwrap();
     drop(harness);
     assert!(manifest.metadata().unwrap().len() > length);
@@ -609,7 +612,9 @@ fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
     type Finish = fn(&Path);
     let by_opening: Finish = |folder| drop(open(folder).unwrap());
     let by_repairing: Finish = |folder| {
-        let Begun::Finished(kept) = Repair::begin(lock(folder)).unwrap() else { panic!("it begins anew") };
+        let RepairStart::Finished(kept) = RocksRepair::begin(lock(folder)).unwrap() else {
+            panic!("it begins anew")
+        };
         assert_eq!(kept, folder.join("store.damaged"));
     };
     for finish in [by_opening, by_repairing] {

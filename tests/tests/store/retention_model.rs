@@ -237,7 +237,7 @@ fn what_did_not_go_is_counted_once() {
     let plan = aggregate::plan();
     let before = aggregate::answer(&harness, &plan);
     harness.clock.advance(4 * HOUR);
-    engine.fail_commits(Some(EngineError::Io("on purpose".to_owned())));
+    engine.fail_commits(Some(EngineError::io("on purpose")));
     harness.maintain(1);
     assert_eq!(harness.trace(trace_id(1)).len(), 1, "this test lets nothing fail");
     assert_eq!(aggregate::answer(&harness, &plan), before);

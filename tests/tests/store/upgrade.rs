@@ -170,13 +170,13 @@ fn old_blocks_answer_everything_and_are_taken_over() {
         assert_eq!(formats(&harness), [FORMAT_VERSION]);
         assert_eq!(ask(&harness), before);
         // Once: there is nothing left to take over.
-        let block = harness.engine().read().unwrap();
+        let block = harness.engine().catalog_rows().unwrap();
         harness.maintain(2);
-        assert_eq!(harness.engine().read().unwrap(), block);
+        assert_eq!(harness.engine().catalog_rows().unwrap(), block);
         harness.whatever_happens(|harness| assert_eq!(ask(harness), before));
         // The old block is gone for good, and its level did not rise.
         assert_eq!(harness.engine().stored_blocks().unwrap().len(), 1);
-        let row = CatalogRow::decode(&harness.engine().read().unwrap()[0].1).unwrap();
+        let row = CatalogRow::decode(&harness.engine().catalog_rows().unwrap()[0].1).unwrap();
         assert_eq!((row.meta.level, row.meta.spans), (1, SPANS as u32));
         assert_eq!(harness.store().status().damaged_blocks, 0);
     }
@@ -271,7 +271,7 @@ fn several_old_blocks_are_taken_over_one_by_one() {
     }
     let levels: Vec<u8> = harness
         .engine()
-        .read()
+        .catalog_rows()
         .unwrap()
         .iter()
         .map(|(_, row)| CatalogRow::decode(row).unwrap().meta.level)
@@ -293,7 +293,7 @@ fn a_store_with_a_newer_block_does_not_open() {
             let add = NewBlock { id: BlockId(7), row, bytes, short_lived: level == 0, index: vec![] };
             let (tenant, hour) = (TenantId::default(), Hour::of(UnixNanos(ARRIVED)));
             engine.commit(&Change { tenant, hour, adds: vec![add], removes: vec![] }).unwrap();
-            let before = engine.read().unwrap();
+            let before = engine.catalog_rows().unwrap();
             drop(engine);
             let Err(error) = Harness::at(backend.clone(), config(), ARRIVED + MINUTE) else {
                 panic!("it opened")
@@ -303,7 +303,7 @@ fn a_store_with_a_newer_block_does_not_open() {
                 "block 7 of tenant default: block format 65535 is newer than this program (format 5); use a newer Spandrel"
             );
             let engine = backend.engine().unwrap();
-            assert_eq!(engine.read().unwrap(), before);
+            assert_eq!(engine.catalog_rows().unwrap(), before);
             let report = spandrel_storage::check::check(&*engine, &mut |_| true).unwrap();
             assert!(
                 report.findings.iter().any(|finding| finding.detail.contains("use a newer Spandrel")),

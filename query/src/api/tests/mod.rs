@@ -220,7 +220,7 @@ async fn status_has_every_member_of_the_contract() {
         newest: None,
         appended_spans: 5,
         damaged_blocks: 0,
-        log_was_cut: true,
+        wal_truncated: true,
         damaged_records: 6,
     };
     let limits = [("retention".to_owned(), json!("7d"))].into_iter().collect();

@@ -1,4 +1,4 @@
-//! Looking at everything that is stored, and the store's own small records.
+//! Full scans for checks and backups, and the store's small records.
 
 use bytes::{Bytes, BytesMut};
 use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions, WriteBatch};
@@ -6,12 +6,13 @@ use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
 use spandrel_storage::backup::StoreRecord;
 use spandrel_storage::engine::{EngineError, IndexRow, Inspect, Records};
 
-use super::{Database, Durability, RocksEngine, failure, family};
+use super::{Durability, RocksEngine};
+use crate::database::{Database, failure, family};
 use crate::options::{FRESH, INDEX, SEALED};
 
 /// Bytes of a page's number behind the key of its block.
 const PAGE_NUMBER: usize = 4;
-/// A walk over a whole family must not push out of the cache what questions need.
+/// A scan of a whole family reads ahead, and must not evict from the cache what questions need.
 const READ_AHEAD: usize = 1 << 20;
 
 fn walk() -> ReadOptions {
@@ -23,19 +24,25 @@ fn walk() -> ReadOptions {
     options
 }
 
-fn unreadable(error: KeyError) -> EngineError {
-    EngineError::Io(error.to_string())
+/// A key that does not decode, in hexadecimal.
+pub(crate) fn hex(key: &[u8]) -> String {
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 // === impl RocksEngine ===
 
 impl RocksEngine {
-    /// The blocks that have pages in a family. Jumps from block to block: a page is a large value.
-    pub(super) fn blocks_of(&self, family: &str, found: &mut Vec<BlockKey>) -> Result<(), EngineError> {
+    /// The blocks that have pages in a family. Seeks from block to block, because pages are large values.
+    pub(super) fn blocks_of(
+        &self,
+        family: &'static str,
+        found: &mut Vec<BlockKey>,
+    ) -> Result<(), EngineError> {
         let mut rows = self.db.raw_iterator_cf_opt(&self.family(family)?, ReadOptions::default());
         rows.seek_to_first();
         while let Some(key) = rows.key() {
-            let (block, behind) = block_of_page(key).map_err(unreadable)?;
+            let (block, behind) =
+                block_of_page(key).map_err(|error| EngineError::damaged_row(family, hex(key), error))?;
             found.push(block);
             rows.seek(behind);
         }
@@ -52,7 +59,7 @@ pub(crate) fn block_of_page(key: &[u8]) -> Result<(BlockKey, Vec<u8>), KeyError>
     Ok((block, behind))
 }
 
-/// How many pages of a block there are by their keys, whatever its catalog row says.
+/// The number of pages that a block has by their keys, whatever its catalog row says.
 pub(crate) fn pages_of(db: &Database, key: &BlockKey) -> Result<u32, EngineError> {
     let (begin, mut pages) = (key.encode(), 0);
     for name in [FRESH, SEALED] {
@@ -87,12 +94,12 @@ impl Inspect for RocksEngine {
         Ok(found)
     }
 
-    fn beginning(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
+    fn read_prefix(&self, key: &BlockKey) -> Result<Bytes, EngineError> {
         let mut out = BytesMut::new();
         for page in 0..pages_of(&self.db, key)? {
             match self.page(key, page) {
                 Ok(Some(bytes)) => out.extend_from_slice(&bytes),
-                // What is damaged now is damaged the next time, too; other errors may be over by then.
+                // Damage stays; other errors may have passed at the next attempt.
                 Ok(None) | Err(EngineError::Damaged(_)) => break,
                 Err(error) => return Err(error),
             }

@@ -1,31 +1,31 @@
-//! Getting rid of what was deleted, down to the last byte in any file.
+//! Purge: removes deleted data from every file, down to the last byte.
 //!
-//! Day by day a deleted page only loses its key: its bytes stay in a blob file until everything in
-//! that file is dead, and in the log until the memtables are written out. That is cheap, and enough
-//! where disk space is all that matters. A purge goes further: it writes out memtables, so that the
-//! logs go; merges all keys, so that no older version of a row is left; and then moves what is alive
-//! out of every blob file that holds something dead. Moving goes window by window: the room it takes
-//! is that of one window, and ingest and merges get their turn in between.
+//! A deletion normally removes only the key of a page. Its bytes stay in a blob file until all of that file is dead,
+//! and in the log until the memtables are flushed. That is cheap, and enough for reclaiming disk space. A purge goes
+//! further: it flushes memtables, so that RocksDB removes the logs; it compacts all keys, so that no older version of
+//! a row is left; and then it moves live pages out of every blob file that holds a dead one. It moves one window at a
+//! time, so it needs free space for one window, and ingest and merges run in between.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
 use spandrel_block::{BlockKey, CatalogRow};
-use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError};
+use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError, PurgeProgress};
 use spandrel_storage::failpoint::{self, Failpoint};
 
-use super::{RocksEngine, failure, successor};
+use super::{RocksEngine, successor};
+use crate::database::failure;
 use crate::options::{ALL, CATALOG, FRESH, SEALED};
 
 /// How far a purge is.
 #[derive(Debug, Default)]
 pub(super) struct Purge {
-    /// What is still to be moved.
+    /// Windows whose live pages are still to be moved.
     windows: VecDeque<Window>,
-    /// Logs that were there when it began.
+    /// The log files at its beginning.
     logs: BTreeSet<PathBuf>,
-    /// What RocksDB had failed at by then: moving says nothing of its own failures.
+    /// RocksDB's count of background errors at its beginning: a compaction does not report its own.
     failures: u64,
 }
 
@@ -43,7 +43,7 @@ struct Window {
 const GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
 const FAILURES: &str = "rocksdb.background-errors";
-/// What a log begins with before anything is written to it; a row of any block is longer.
+/// The size of a log file before anything is written to it. Any row is longer.
 const EMPTY_LOG: u64 = 32;
 /// Blocks' pages: the families with blob files.
 const PAGES: [&str; 2] = [FRESH, SEALED];
@@ -51,13 +51,8 @@ const PAGES: [&str; 2] = [FRESH, SEALED];
 // === impl RocksEngine ===
 
 impl RocksEngine {
-    /// One step of a purge; `begin` begins anew. Returns whether it is done.
-    pub(super) fn purge_step(&self, begin: bool) -> Result<bool, EngineError> {
-        let mut purge = self.purge.lock();
-        if begin {
-            *purge = self.begin_purge()?;
-            failpoint::reach(Failpoint::PurgeBegun);
-        }
+    /// Moves live data out of the next window that has dead data beside it.
+    pub(super) fn move_one_window(&self, purge: &mut Purge) -> Result<PurgeProgress, EngineError> {
         while let Some(window) = purge.windows.pop_front() {
             if self.number(window.family, GARBAGE)? == 0 {
                 purge.windows.retain(|other| other.family != window.family);
@@ -69,12 +64,12 @@ impl RocksEngine {
                 return Err(error);
             }
             failpoint::reach(Failpoint::PurgeMoved);
-            return Ok(false);
+            return Ok(PurgeProgress::Pending);
         }
-        self.is_settled(&purge.logs)
+        Ok(if self.is_settled(&purge.logs)? { PurgeProgress::Done } else { PurgeProgress::Pending })
     }
 
-    fn begin_purge(&self) -> Result<Purge, EngineError> {
+    pub(super) fn new_purge(&self) -> Result<Purge, EngineError> {
         let failures = self.number(CATALOG, FAILURES)?;
         let logs = self.files("log")?;
         for name in ALL {
@@ -85,8 +80,8 @@ impl RocksEngine {
         }
         self.check_failures(failures)?;
         let mut sizes: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        for (key, row) in self.read()? {
-            // What does not decode is damage, and other people's business.
+        for (key, row) in self.catalog_rows()? {
+            // A row that does not decode is damage, which a check reports.
             let bytes = CatalogRow::decode(&row).map_or(0, |row| row.bytes);
             *sizes.entry(key.encode_window()).or_default() += bytes;
         }
@@ -106,16 +101,15 @@ impl RocksEngine {
         if self.number(CATALOG, FAILURES)? == before {
             return Ok(());
         }
-        let what = "moving live data away from deleted data failed; RocksDB's LOG file says why";
-        Err(EngineError::Io(what.to_owned()))
+        Err(EngineError::io("moving live data away from deleted data failed; RocksDB's LOG file says why"))
     }
 
-    /// Moves the live pages of a window into new blob files; old ones without a live page go.
+    /// Moves the live pages of a window into new blob files, so that the old ones become dead.
     fn move_live(&self, window: &Window, failures: u64) -> Result<(), EngineError> {
-        // Both copies are there until the old files go.
-        let needed = window.bytes.saturating_add(self.disk.reserve_bytes());
+        // Both copies exist until RocksDB removes the old files.
+        let needed = window.bytes.saturating_add(self.data_dir.reserve_bytes());
         if self.free_bytes().is_some_and(|free| free < needed) {
-            return Err(EngineError::NoSpace(format!("{needed} bytes are needed to move a window")));
+            return Err(EngineError::no_space(format!("{needed} bytes are needed to move a window")));
         }
         let family = self.family(window.family)?;
         let set = |on: &str| {
@@ -139,9 +133,9 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Whether files that are no longer needed are really gone: RocksDB removes them a little later.
+    /// Whether RocksDB has removed the files that it no longer needs. It does so with a delay.
     fn is_settled(&self, logs: &BTreeSet<PathBuf>) -> Result<bool, EngineError> {
-        // An empty log stays, to be written to.
+        // An empty log stays: RocksDB writes to it next.
         let is_empty = |log: &PathBuf| log.metadata().is_ok_and(|meta| meta.len() <= EMPTY_LOG);
         let old_logs = self.files("log")?.into_iter().filter(|log| logs.contains(log) && !is_empty(log));
         let live_tables = self.db.live_files().map_err(failure)?.len();
@@ -161,10 +155,9 @@ impl RocksEngine {
 
     /// The files of a kind in RocksDB's directory.
     fn files(&self, extension: &str) -> Result<BTreeSet<PathBuf>, EngineError> {
-        let unreadable = |error: std::io::Error| EngineError::Io(error.to_string());
         let mut found = BTreeSet::new();
-        for entry in std::fs::read_dir(self.db.path()).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
+        for entry in std::fs::read_dir(self.db.path()).map_err(EngineError::io)? {
+            let path = entry.map_err(EngineError::io)?.path();
             if path.extension().is_some_and(|known| known == extension) {
                 found.insert(path);
             }

@@ -506,7 +506,7 @@ mod tests {
         let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
         let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
         let merge = reader.page(&entry, 0, Caching::Skip).unwrap();
-        engine.delete(std::slice::from_ref(&entry.key)).unwrap();
+        engine.delete_blocks(std::slice::from_ref(&entry.key)).unwrap();
         assert!(!block.is_unique(), "a reader that reads a page once borrows it");
         drop(merge);
         let engine = Arc::new(MemoryEngine::default());
@@ -514,7 +514,7 @@ mod tests {
         let entry = put_written(&engine, 1, BlockWriter::new(1).unwrap());
         let block = engine.get_range(&entry.key, 0..entry.row.bytes).unwrap();
         drop(reader.page(&entry, 0, Caching::Keep).unwrap());
-        engine.delete(std::slice::from_ref(&entry.key)).unwrap();
+        engine.delete_blocks(std::slice::from_ref(&entry.key)).unwrap();
         assert!(block.is_unique());
     }
 

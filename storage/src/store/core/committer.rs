@@ -92,8 +92,8 @@ impl Core {
         if let Err(EngineError::NoSpace(_)) = &result {
             self.garbage.end_grace();
         }
-        if let Err(error @ (EngineError::Io(_) | EngineError::Damaged(_) | EngineError::NotFound(_))) =
-            &result
+        if let Err(error) = &result
+            && error.leaves_doubt()
         {
             let reason = format!("{error}{}", error.advice());
             tracing::error!(error = %reason, "a write failed; the store takes no more writes until a restart");

@@ -10,7 +10,7 @@ impl Core {
             store_bytes: self.engine.stored_bytes(),
             appended_spans: self.backlog.appended_spans(),
             damaged_blocks: self.quarantine.blocks.count(),
-            log_was_cut: self.engine.log_was_cut(),
+            wal_truncated: self.engine.wal_truncated(),
             damaged_records: self.quarantine.records.count(),
             ..StoreStatus::default()
         };

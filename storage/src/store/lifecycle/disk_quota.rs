@@ -86,7 +86,7 @@ impl Lifecycle {
         }
         // Engines remove files a little later: the next round sees what that brings.
         if !quota.compacted.swap(true, Ordering::Relaxed) {
-            core.engine.reclaim(true)?;
+            core.engine.compact()?;
             return Ok(false);
         }
         quota.compacted.store(false, Ordering::Relaxed);

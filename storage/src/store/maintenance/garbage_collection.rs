@@ -25,7 +25,7 @@ pub(super) fn collect(core: &Core, retry: RetryFailed) -> Result<(), EngineError
         failpoint::reach(Failpoint::GarbageChosen);
         delete_pages(core, keys)?;
         failpoint::reach(Failpoint::GarbageDeleted);
-        core.engine.reclaim(false)?;
+        core.engine.reclaim()?;
     }
     match retry {
         RetryFailed::Yes => delete_failed(core),
@@ -34,7 +34,7 @@ pub(super) fn collect(core: &Core, retry: RetryFailed) -> Result<(), EngineError
 }
 
 fn delete_pages(core: &Core, keys: Vec<BlockKey>) -> Result<(), EngineError> {
-    if let Err(error) = core.engine.delete(&keys) {
+    if let Err(error) = core.engine.delete_blocks(&keys) {
         core.garbage.add_failed(keys);
         return Err(error);
     }
@@ -123,7 +123,7 @@ mod tests {
         let store = filled(&engine, &clock, TraceId::from_bytes([7; 16]));
         store.seal_all();
         clock.advance(GRACE);
-        engine.fail_deletes(Some(EngineError::NoSpace("full".to_owned())));
+        engine.fail_deletes(Some(EngineError::no_space("full")));
         for _ in 0..3 {
             store.maintain();
             assert!(store.core.garbage.any_failed() && !store.maintenance.may_collect_garbage());

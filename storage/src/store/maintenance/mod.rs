@@ -119,7 +119,7 @@ impl Maintenance {
             && core.garbage.is_empty()
             && core.backlog.last_append() < core.clock.now().minus(IDLE);
         if idle && core.garbage.take_mark() {
-            core.engine.reclaim(true)?;
+            core.engine.compact()?;
         }
         Ok(())
     }

@@ -36,10 +36,10 @@ pub enum OpenError {
     Engine(#[from] EngineError),
     /// The store is a part of a backup.
     #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
-    HalfRestored(BackupId),
+    RestoreInProgress(BackupId),
     /// A block is of a newer format. Setting it aside would be to drop it in the end.
     #[error("block {block} of tenant {tenant}: {error}")]
-    Newer {
+    UnsupportedFormat {
         /// Whose block.
         tenant: TenantId,
         /// Its number.
@@ -61,7 +61,7 @@ pub enum OpenError {
         "{damage}, and the block itself is damaged as well ({error}): nobody knows what is missing without it; stop the \
          server and run `spandrel repair`, which makes a new store without it, or restore a backup into a new directory"
     )]
-    Lost {
+    CatalogRowLost {
         /// The damage of its row.
         damage: EngineError,
         /// The damage of the block.
@@ -79,7 +79,7 @@ pub(super) fn open(
     config: StoreConfig,
 ) -> Result<Opened, OpenError> {
     if let Some(backup) = crate::restore::unfinished(&*engine)? {
-        return Err(OpenError::HalfRestored(backup));
+        return Err(OpenError::RestoreInProgress(backup));
     }
     if let Some(record) = records::newer(&*engine)? {
         return Err(OpenError::NewerRecord(record));
@@ -87,7 +87,7 @@ pub(super) fn open(
     let core = Arc::new(Core::new(engine, clock, config));
     let upgrades = FormatUpgrades::default();
     failpoint::reach(Failpoint::OpenBegun);
-    for (key, row) in core.engine.read()? {
+    for (key, row) in core.engine.catalog_rows()? {
         let row = readable_row(&core, &key, &row)?;
         adopt(&core, &upgrades, BlockEntry::new(key, row))?;
     }
@@ -98,7 +98,7 @@ pub(super) fn open(
     }
     core.reserve_block_ids()?;
     failpoint::reach(Failpoint::OpenAdopted);
-    core.engine.delete(&unreferenced)?;
+    core.engine.delete_blocks(&unreferenced)?;
     let lifecycle = Arc::new(Lifecycle::new(core.clone()));
     lifecycle.load_pins()?;
     core.load_expired_rollups()?;
@@ -145,7 +145,7 @@ fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Resul
 
 impl OpenError {
     pub(crate) fn newer_block(key: &BlockKey, error: FormatError) -> Self {
-        Self::Newer { tenant: key.tenant.clone(), block: key.block.0, error }
+        Self::UnsupportedFormat { tenant: key.tenant.clone(), block: key.block.0, error }
     }
 }
 

@@ -14,17 +14,17 @@ pub(super) fn readable_row(core: &Core, key: &BlockKey, stored: &[u8]) -> Result
     let damage = match CatalogRow::decode(stored) {
         Ok(row) => return Ok(row),
         Err(_) if CatalogRow::is_newer(stored) => return Err(OpenError::NewerRow(key.block.0)),
-        Err(damage) => EngineError::Io(format!("catalog row of block {}: {damage}", key.block.0)),
+        Err(damage) => EngineError::damaged_row("catalog", key.block.0.to_string(), damage),
     };
-    let bytes = core.engine.beginning(key)?;
+    let bytes = core.engine.read_prefix(key)?;
     let row = match catalog_row(&bytes) {
         Err(error @ FormatError::Version(_)) => return Err(OpenError::newer_block(key, error)),
-        Err(error) => return Err(OpenError::Lost { damage, error }),
+        Err(error) => return Err(OpenError::CatalogRowLost { damage, error }),
         Ok(row) => row,
     };
     core.quarantine.records.report(&damage, "it is made anew from its block, and nothing is missing");
-    let encoded = row.encode().map_err(|error| EngineError::Io(error.to_string()))?;
-    match core.engine.mend(key, &encoded) {
+    let encoded = row.encode().map_err(EngineError::Encode)?;
+    match core.engine.put_catalog_row(key, &encoded) {
         // A store on a full disk can be read and cleaned: the row is rebuilt again the next time.
         Ok(()) | Err(EngineError::NoSpace(_)) => Ok(row),
         Err(error) => Err(error.into()),

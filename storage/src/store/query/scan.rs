@@ -117,7 +117,7 @@ impl Scan<'_> {
     /// Where the trace lies in the view.
     fn parts(&mut self, trace: TraceId) -> Result<Vec<Part>, ReadError> {
         let mut parts = self.state.fresh_parts(trace);
-        parts.extend(self.core.engine.find(&self.tenant, trace)?);
+        parts.extend(self.core.engine.find_trace(&self.tenant, trace)?);
         let mut parts = self.view.resolve(parts);
         self.removed.update(&self.view, &self.state);
         // The block just looked at holds the trace, whatever the index says.

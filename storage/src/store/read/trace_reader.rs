@@ -46,7 +46,7 @@ impl TraceReader<'_> {
     /// no longer knows is not in the view, and what the view does not know yet is left out.
     pub(crate) fn parts(&self, trace: TraceId) -> Vec<Part> {
         let mut parts = self.state.fresh_parts(trace);
-        match self.core.engine.find(self.tenant, trace) {
+        match self.core.engine.find_trace(self.tenant, trace) {
             Ok(found) => parts.extend(found),
             Err(error) => {
                 tracing::error!(%trace, %error, "the trace index cannot be read; blocks are asked one by one");

@@ -8,6 +8,7 @@ use spandrel_block::{BlockId, Hour, RowRange};
 use super::Job;
 use crate::api::Damage;
 use crate::cleaning::DeletionId;
+use crate::engine::PurgeProgress;
 use crate::failpoint::{self, Failpoint};
 use crate::records::deletions;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
@@ -54,10 +55,10 @@ impl Lifecycle {
         }
         if !ending.begun {
             failpoint::reach(Failpoint::DeletionUnread);
+            self.core.engine.begin_purge()?;
+            ending.begun = true;
         }
-        let done = self.core.engine.purge(!ending.begun)?;
-        ending.begun = true;
-        if !done {
+        if self.core.engine.continue_purge()? == PurgeProgress::Pending {
             return Ok(false);
         }
         failpoint::reach(Failpoint::DeletionPurged);

@@ -1,10 +1,9 @@
-//! Opening the database of a damaged store to read what is there: nothing in its files is changed.
+//! Opens the database of a damaged store for reading. Changes none of its files.
 //!
-//! RocksDB opens the first tables with the database, and does not open it if one of them is damaged at its frame, or
-//! gone. Told to be less strict it opens, and each read that meets that table is an error. But then it is less strict
-//! with the log, too: it passes over what is damaged there, which could keep a deletion without the merge that made it
-//! harmless (`recovery.rs`). So the log is looked at first, by RocksDB itself: its files are put beside a
-//! new and empty database, which has no tables that could be damaged.
+//! RocksDB opens the first tables together with the database, and fails if the frame of one is damaged or the file is
+//! missing. Without paranoid checks it opens, and each read that meets that table fails. But then it also skips damage
+//! in the log, which could keep a deletion without the merge that made it harmless (`recovery.rs`). So RocksDB itself
+//! checks the log first: its files are linked beside a new, empty database, which has no tables that could be damaged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,22 +12,27 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DBRecoveryMode, ErrorKind, Options};
 
-use crate::engine::{Database, OpenError};
-use crate::live::LiveBlocks;
-use crate::mark;
+use crate::database::{Database, is_damage};
+use crate::error::RocksOpenError;
+use crate::live_blocks::LiveBlocks;
 use crate::options;
 use crate::recovery::{self, NO_LOG, STRICT};
+use crate::wal_marker;
 
-/// Behind the logs that a new database has itself.
+/// Higher than the numbers of the logs that a new database has itself.
 const FIRST_LOG: u64 = 1_000;
 
 /// Opens a database, and says whether the end of its log is missing. `scratch` is a folder that is not there; it may
 /// be there afterwards.
-pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<(Database, bool), OpenError> {
-    // What a log would have changed nobody could tell from what else is missing. (And RocksDB, opening for reading only,
-    // does not survive being told to forget what it has noted of logs.)
+pub(crate) fn open(
+    path: &Path,
+    scratch: &Path,
+    reserve_bytes: u64,
+) -> Result<(Database, bool), RocksOpenError> {
+    // Where something else is damaged, it is unknown what an abandoned log would have changed. (And RocksDB crashes
+    // when it is opened for reading only and told to forget the log files that it recorded.)
     if recovery::admit(path)? {
-        return Err(OpenError::LogGivenUp { path: path.to_owned() });
+        return Err(RocksOpenError::WalAbandoned { path: path.to_owned() });
     }
     let open = |recovery, is_paranoid| {
         let mut database = options::database(recovery);
@@ -40,28 +44,29 @@ pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<(D
         Ok(db) => return Ok((db, false)),
         Err(error) => error,
     };
-    // As whoever opens it to use it: the end of the log is all that is damaged.
+    // As when the store is opened for use: only the end of the log is damaged.
     if error.kind() == ErrorKind::Corruption
         && let Ok(db) = open(DBRecoveryMode::PointInTime, true)
     {
         return Ok((db, true));
     }
-    if !recovery::is_damage(&error) {
-        return Err(OpenError::Rocks { path: path.to_owned(), error });
+    if !is_damage(&error) {
+        return Err(RocksOpenError::Rocks { path: path.to_owned(), error });
     }
-    let folder = |error| OpenError::Folder { path: path.to_owned(), error };
+    let folder = |error| RocksOpenError::Folder { path: path.to_owned(), error };
     if !logs_are_sound(path, scratch).map_err(folder)? {
-        return Err(OpenError::LogAsWell { path: path.to_owned(), error });
+        return Err(RocksOpenError::WalAlsoDamaged { path: path.to_owned(), error });
     }
-    let db = open(STRICT, false).map_err(|error| OpenError::Unreadable { path: path.to_owned(), error })?;
+    let db =
+        open(STRICT, false).map_err(|error| RocksOpenError::Unreadable { path: path.to_owned(), error })?;
     if is_of_an_earlier_moment(&db, path).map_err(folder)? {
-        return Err(OpenError::LogAsWell { path: path.to_owned(), error });
+        return Err(RocksOpenError::WalAlsoDamaged { path: path.to_owned(), error });
     }
     Ok((db, false))
 }
 
-/// Whether the manifest has lost its end: then it names tables that are gone, since later ones have taken their place,
-/// and not the later ones. What those say was deleted would come back.
+/// Whether the manifest has lost its end. Then it names tables that compactions have replaced, and not the tables that
+/// replaced them, and what was deleted since would come back.
 fn is_of_an_earlier_moment(db: &Database, path: &Path) -> io::Result<bool> {
     let named: BTreeSet<u64> = db
         .live_files()
@@ -86,7 +91,7 @@ fn logs_are_sound(path: &Path, scratch: &Path) -> io::Result<bool> {
     options.create_if_missing(true);
     drop(Database::open(&options, scratch).map_err(io::Error::other)?);
     for (log, number) in logs(path)?.into_iter().zip(FIRST_LOG..) {
-        let link = scratch.join(mark::log_name(number));
+        let link = scratch.join(wal_marker::log_name(number));
         // The store may be on another disk.
         fs::hard_link(&log, &link).or_else(|_| fs::copy(&log, &link).map(drop))?;
     }
@@ -104,7 +109,7 @@ fn logs(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
         let name = PathBuf::from(entry?.file_name());
-        if let Some(number) = mark::log_number(&name).filter(|_| name.as_os_str() != NO_LOG) {
+        if let Some(number) = wal_marker::log_number(&name).filter(|_| name.as_os_str() != NO_LOG) {
             found.push((number, path.join(name)));
         }
     }

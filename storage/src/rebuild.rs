@@ -1,4 +1,4 @@
-//! Blocks with catalog and index rows that are made anew from their bytes, as restore and repair put them.
+//! Rebuilds the catalog and index rows of a block from its bytes, for restore and repair.
 
 use bytes::Bytes;
 use spandrel_block::record::RecordError;
@@ -6,9 +6,9 @@ use spandrel_block::{BlockKey, BlockReport, CatalogRow, FormatError, TraceTable,
 
 use crate::engine::{Change, NewBlock};
 
-/// Why it cannot be done.
+/// Why a row cannot be rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AnewError {
+pub(crate) enum RebuildError {
     /// The block is damaged.
     #[error(transparent)]
     Block(#[from] FormatError),
@@ -17,13 +17,13 @@ pub(crate) enum AnewError {
     Row(#[from] RecordError),
 }
 
-/// What puts a block that is sound, and the row that it gets.
-pub(crate) fn sound(key: &BlockKey, bytes: Bytes) -> Result<(Change, CatalogRow), AnewError> {
+/// The change that puts an undamaged block, and its catalog row.
+pub(crate) fn from_bytes(key: &BlockKey, bytes: Bytes) -> Result<(Change, CatalogRow), RebuildError> {
     let BlockReport { row, traces } = verify(bytes.clone())?;
     Ok((change(key, bytes, &row, &traces)?, row))
 }
 
-/// What puts a block of which this is known.
+/// The change that puts a block whose catalog row and traces are known.
 pub(crate) fn change(
     key: &BlockKey,
     bytes: Bytes,

@@ -1,5 +1,4 @@
-//! Which blocks the catalog names. The index may point at those; rows of all others go when a
-//! compaction meets them.
+//! The blocks that the catalog names. A compaction removes index rows of all other blocks.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,34 +6,34 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use spandrel_block::BlockId;
 
-/// The blocks of the catalog, as far as they are known. Clones share what they know.
+/// The blocks of the catalog, once the catalog was read. Clones share the set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LiveBlocks(Arc<RwLock<Option<HashSet<BlockId>>>>);
 
 // === impl LiveBlocks ===
 
 impl LiveBlocks {
-    /// The catalog was read. Compactions may run before: they must neither take a block for gone nor
-    /// wait, since a database that fails to open waits for them.
-    pub(crate) fn know(&self, blocks: impl IntoIterator<Item = BlockId>) {
+    /// Adds the blocks of the catalog when it was read. Compactions may run before that. They must not take a block
+    /// for gone then, and must not wait either, since a database that fails to open waits for them.
+    pub(crate) fn initialise(&self, blocks: impl IntoIterator<Item = BlockId>) {
         self.0.write().get_or_insert_default().extend(blocks);
     }
 
-    /// Blocks come.
+    /// Adds blocks that were committed.
     pub(crate) fn add(&self, blocks: &[BlockId]) {
         if let Some(known) = &mut *self.0.write() {
             known.extend(blocks);
         }
     }
 
-    /// Blocks go.
+    /// Removes blocks that left the catalog.
     pub(crate) fn remove(&self, blocks: &[BlockId]) {
         if let Some(known) = &mut *self.0.write() {
             known.retain(|block| !blocks.contains(block));
         }
     }
 
-    /// Whether a block is certainly not in the catalog.
+    /// Whether the catalog certainly does not name a block.
     pub(crate) fn is_gone(&self, block: BlockId) -> bool {
         self.0.read().as_ref().is_some_and(|known| !known.contains(&block))
     }
@@ -48,7 +47,7 @@ mod tests {
     fn nothing_is_gone_before_the_catalog_is_known() {
         let live = LiveBlocks::default();
         assert!(!live.is_gone(BlockId(1)));
-        live.know([BlockId(2)]);
+        live.initialise([BlockId(2)]);
         assert!(live.is_gone(BlockId(1)) && !live.is_gone(BlockId(2)));
         live.add(&[BlockId(1)]);
         live.remove(&[BlockId(2)]);

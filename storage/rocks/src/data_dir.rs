@@ -1,14 +1,14 @@
-//! The data directory: one process at a time, how much room there is, and a reserve for hard times.
+//! The data directory: its lock, its free space, and a reserve file that makes deletion possible on a full disk.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::folders::Folders;
+use crate::layout::Layout;
 
 /// A data directory that this process holds the lock of.
 #[derive(Debug)]
-pub struct Disk {
+pub struct DataDir {
     directory: PathBuf,
     reserve_bytes: u64,
     _lock: File,
@@ -32,15 +32,15 @@ pub enum LockError {
 
 const LOCK_FILE: &str = "LOCK";
 const RESERVE_FILE: &str = "RESERVE";
-/// What deleting a window takes: a few log records and a manifest.
+/// Deleting a window writes a few log records and a manifest.
 const RESERVE_FILE_BYTES: u64 = 2 << 20;
-/// What stays free is this share of a small disk, at most.
+/// The reserve is at most this fraction of the file system.
 const RESERVE_SHARE: u64 = 16;
 
-// === impl Disk ===
+// === impl DataDir ===
 
-impl Disk {
-    /// Takes a directory, which is made if it is missing. `reserve_bytes` is what stays free.
+impl DataDir {
+    /// Locks a directory, which is created if it is missing. `reserve_bytes` is what stays free.
     pub fn lock(directory: &Path, reserve_bytes: u64) -> Result<Self, LockError> {
         let io = |error| LockError::Io { path: directory.to_owned(), error };
         make_durable(directory).map_err(io)?;
@@ -50,16 +50,15 @@ impl Disk {
             Err(TryLockError::WouldBlock) => return Err(LockError::Taken(directory.to_owned())),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let mut disk = Self { directory: directory.to_owned(), reserve_bytes, _lock: lock };
-        if let Some(capacity) = disk.capacity() {
-            disk.reserve_bytes = reserve_bytes.min(capacity / RESERVE_SHARE);
+        let mut data_dir = Self { directory: directory.to_owned(), reserve_bytes, _lock: lock };
+        if let Some(capacity) = data_dir.capacity() {
+            data_dir.reserve_bytes = reserve_bytes.min(capacity / RESERVE_SHARE);
         }
-        disk.keep_reserve();
-        Ok(disk)
+        data_dir.keep_reserve();
+        Ok(data_dir)
     }
 
-    /// Makes what was created in the directory outlive power loss: a synced file is lost all the same
-    /// when the entry that leads to it is.
+    /// Syncs the directory's entries. Without that a power loss may lose a synced file together with its entry.
     pub(crate) fn sync_entries(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
     }
@@ -86,14 +85,14 @@ impl Disk {
         Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 
-    /// Bytes that the store in use takes on disk. Whoever keeps to a bound lets windows go until this is below it, and
-    /// so it counts only what comes back with them: neither the reserve nor the damaged store that a repair has
-    /// replaced, which is kept until somebody removes it.
+    /// Bytes that the store in use takes on disk. The disk quota removes windows until this is below its bound, so it
+    /// counts only what their removal frees: neither the reserve nor the damaged store that a repair has replaced,
+    /// which stays until the operator removes it.
     pub fn stored_bytes(&self) -> u64 {
-        tree_bytes(&Folders(&self.directory).in_use())
+        tree_bytes(&Layout(&self.directory).in_use())
     }
 
-    /// Sets room aside while there is plenty, so that deleting stays possible when there is none.
+    /// Creates the reserve file while there is plenty of room, so that deleting stays possible when there is none.
     pub fn keep_reserve(&self) {
         let path = self.directory.join(RESERVE_FILE);
         let plenty = self.free_bytes().is_some_and(|free| free > self.reserve_bytes.saturating_mul(4));
@@ -109,13 +108,13 @@ impl Disk {
         }
     }
 
-    /// Gives the room that was set aside to those that make more of it.
+    /// Removes the reserve file, so that deleting has room to begin.
     pub fn release_reserve(&self) {
         let _ = fs::remove_file(self.directory.join(RESERVE_FILE));
     }
 }
 
-/// Makes a directory and those above it, if they are missing, so that power loss does not take them.
+/// Creates a directory and its missing parents, and syncs their entries.
 fn make_durable(directory: &Path) -> io::Result<()> {
     let missing: Vec<PathBuf> =
         directory.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
@@ -144,29 +143,29 @@ mod tests {
     #[test]
     fn one_process_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let held = Disk::lock(directory.path(), 1 << 20).unwrap();
-        let error = Disk::lock(directory.path(), 1 << 20).unwrap_err();
+        let held = DataDir::lock(directory.path(), 1 << 20).unwrap();
+        let error = DataDir::lock(directory.path(), 1 << 20).unwrap_err();
         assert!(error.to_string().contains("used by another process"), "{error}");
         drop(held);
-        Disk::lock(directory.path(), 1 << 20).unwrap();
+        DataDir::lock(directory.path(), 1 << 20).unwrap();
     }
 
     #[test]
     fn a_file_in_the_way_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Disk::lock(file.path(), 0).unwrap_err().to_string();
+        let error = DataDir::lock(file.path(), 0).unwrap_err().to_string();
         assert!(error.contains(&file.path().display().to_string()), "{error}");
     }
 
     #[test]
     fn counts_what_the_store_can_give_back() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::lock(directory.path(), 1 << 20).unwrap();
-        assert_eq!(disk.stored_bytes(), 0, "the reserve does not count");
+        let data_dir = DataDir::lock(directory.path(), 1 << 20).unwrap();
+        assert_eq!(data_dir.stored_bytes(), 0, "the reserve does not count");
         for name in ["store", "store/sub", "store.damaged", "store.repaired"] {
             fs::create_dir(directory.path().join(name)).unwrap();
             fs::write(directory.path().join(name).join("file"), [0; 1000]).unwrap();
         }
-        assert_eq!(disk.stored_bytes(), 2000);
+        assert_eq!(data_dir.stored_bytes(), 2000);
     }
 }

@@ -1,8 +1,8 @@
-//! The mark that a store has a write-ahead log, and which of its files is the newest.
+//! The marker file `HAS-LOG`: it says that a store has a write-ahead log, and which log file is the newest.
 //!
-//! RocksDB notes the log files that it has closed and asks for them again. Of the one that it writes to it notes
-//! nothing: without that file it opens as if nothing had come after the others. So its number is noted here,
-//! before what it holds is acknowledged. What follows from a log that is gone is decided in `recovery.rs`.
+//! RocksDB records the log files that it has closed, and misses one that is gone. It does not record the file that it
+//! is writing to: without that file it opens as if nothing had been written after the others. The marker records its
+//! number before anything in it is acknowledged. `recovery.rs` decides what happens when a log file is missing.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,26 +13,26 @@ use parking_lot::Mutex;
 use rocksdb::properties::CURRENT_SUPER_VERSION_NUMBER;
 use spandrel_storage::failpoint::{self, Failpoint};
 
-use crate::engine::Database;
+use crate::database::Database;
 use crate::options;
 
-/// A file beside the log, which says to people what it means.
-pub(crate) const MARK: &str = "HAS-LOG";
+/// The name of the marker file. Its text explains itself to an operator who finds it.
+pub(crate) const MARKER: &str = "HAS-LOG";
 const UNFINISHED: &str = "HAS-LOG.tmp";
 const TEXT: &str = "\
     This store has a write-ahead log: files whose names end in .log. They hold acknowledged spans, and without\n\
     them the store does not open. The newest of them, or a later one, has to be there:\n";
 
-/// The mark of a store that is open.
-pub(crate) struct LogMark {
+/// The marker of an open store.
+pub(crate) struct WalMarker {
     folder: PathBuf,
-    /// The state of the database for which the mark is right, as [`state`] counts it; zero at first.
+    /// The state of the database, as [`state`] counts it, for which the marker was last checked; zero at first.
     right_for: AtomicU64,
     /// The number in the file.
     noted: Mutex<u64>,
 }
 
-/// Of a file of the log, from its name; zero of a log that somebody has given up.
+/// The number of a log file, from its name. Zero is the file by which an operator abandons a log.
 pub(crate) fn log_number(name: &Path) -> Option<u64> {
     let is_log = name.extension().is_some_and(|extension| extension == "log");
     name.file_stem()?.to_str()?.parse().ok().filter(|_| is_log)
@@ -43,14 +43,14 @@ pub(crate) fn log_name(number: u64) -> String {
     format!("{number:06}.log")
 }
 
-/// The number in a mark. One of an older version has none, and so has one that cannot be read: it says no more
-/// than that there is a log.
+/// The number in a marker. A marker of an older version has none, and so has one that cannot be read: both say only
+/// that there is a log.
 pub(crate) fn read(folder: &Path) -> Option<u64> {
-    let text = fs::read_to_string(folder.join(MARK)).ok()?;
+    let text = fs::read_to_string(folder.join(MARKER)).ok()?;
     log_number(Path::new(text.lines().last()?))
 }
 
-/// Changes whenever a memtable takes the place of another one, and with it, maybe, a log that of another one.
+/// A number that changes whenever RocksDB switches a memtable, and with it perhaps the log file.
 fn state(db: &Database) -> u64 {
     let versions = options::ALL.iter().filter_map(|name| {
         let family = db.cf_handle(name)?;
@@ -59,23 +59,23 @@ fn state(db: &Database) -> u64 {
     versions.sum()
 }
 
-// === impl LogMark ===
+// === impl WalMarker ===
 
-impl LogMark {
-    /// Of a store in a folder; nothing is noted yet.
+impl WalMarker {
+    /// For the store in a folder. Nothing is recorded yet.
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, right_for: AtomicU64::new(0), noted: Mutex::new(0) }
     }
 
-    /// Notes the newest log if there is another one than before. Called after every write and before it is
-    /// acknowledged; costs a look into the folder only when RocksDB has changed its files.
+    /// Records the newest log file if it has changed. Called after every write and before the write is acknowledged.
+    /// Lists the folder only when RocksDB has changed its files.
     pub(crate) fn keep(&self, db: &Database) -> io::Result<()> {
         let state = state(db);
         if self.right_for.load(Ordering::Acquire) == state {
             return Ok(());
         }
         let mut noted = self.noted.lock();
-        // What changes from here on is seen the next time: the state was read before the folder.
+        // The state was read before the folder, so the next call sees what changes from here on.
         let newest = self.newest()?;
         if newest != *noted {
             failpoint::reach(Failpoint::LogSwitched);
@@ -95,14 +95,14 @@ impl LogMark {
         Ok(newest)
     }
 
-    /// The folder is synced before the mark as well, so that no power loss leaves the mark without its log.
+    /// Syncs the folder before the marker as well, so that no power loss leaves a marker without its log file.
     fn write(&self, newest: u64) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()?;
         let unfinished = self.folder.join(UNFINISHED);
         let mut file = File::create(&unfinished)?;
         file.write_all(format!("{TEXT}{}\n", log_name(newest)).as_bytes())?;
         file.sync_all()?;
-        fs::rename(unfinished, self.folder.join(MARK))?;
+        fs::rename(unfinished, self.folder.join(MARKER))?;
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -112,18 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_gives_its_number_back() {
+    fn a_marker_gives_its_number_back() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()), None, "there is none");
         for number in [7, 1_234_567] {
-            LogMark::new(folder.path().to_owned()).write(number).unwrap();
+            WalMarker::new(folder.path().to_owned()).write(number).unwrap();
             assert_eq!(read(folder.path()), Some(number));
             assert!(!folder.path().join(UNFINISHED).exists());
         }
-        // As an older version has written it, and as a disk may make of it.
+        // What an older version wrote, and what a damaged disk may return.
         for text in [&b"This store has a write-ahead log"[..], b"", b"\xff\xfe", b"x\n00.log.log\n", b"12\n"]
         {
-            fs::write(folder.path().join(MARK), text).unwrap();
+            fs::write(folder.path().join(MARKER), text).unwrap();
             assert_eq!(read(folder.path()), None, "{text:?}");
         }
     }
