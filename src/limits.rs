@@ -70,6 +70,7 @@ const LIMITS: &[Limit] = &[
     limit("cacheBytes", Bytes, MIB..=1024 * GIB, Store(|c, v| c.cache_bytes = v)),
     limit("reserveBytes", Bytes, MIB..=1024 * GIB, Store(|c, v| c.reserve_bytes = v)),
     limit("maxCandidates", Count, 1_000..=100_000_000, Store(|c, v| c.max_candidates = v as usize)),
+    limit("maxCallerLookups", Count, 0..=100_000_000, Store(|c, v| c.max_caller_lookups = v as usize)),
     limit("maxRequestBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.max_request_bytes = v as usize)),
     limit("maxDecompressedBytes", Bytes, KIB..=GIB, Ingest(|c, v| c.max_decompressed_bytes = v as usize)),
     limit("maxInflightBytes", Bytes, MIB..=64 * GIB, Ingest(|c, v| c.max_inflight_bytes = v as usize)),

@@ -44,7 +44,7 @@ async fn every_failure_of_the_store_has_its_status() {
         (AppendError::DiskFull { free: 1, needed: 2 }, 507, Code::Unavailable, "disk is full"),
         (AppendError::Overloaded { unsealed_spans: 9 }, 429, Code::ResourceExhausted, "behind with merging"),
         (AppendError::Poisoned("sync failed".to_owned()), 503, Code::Unavailable, "sync failed"),
-        (AppendError::Encode("no".to_owned()), 503, Code::Unavailable, "smaller requests"),
+        (AppendError::Encode("no".to_owned()), 503, Code::Unavailable, "none of them is stored"),
         (AppendError::Closed, 503, Code::Unavailable, "closing"),
     ];
     for (error, status, code, part) in cases {

@@ -394,7 +394,8 @@ impl TraceIndex for RocksEngine {
         let mut found = Vec::new();
         for row in self.db.iterator_cf_opt(&self.family(INDEX)?, read, mode) {
             let (key, value) = row.map_err(failure)?;
-            let damaged = |error: KeyError| EngineError::damaged_row(INDEX_TABLE, trace.to_string(), error);
+            let damaged =
+                |error: KeyError| EngineError::damaged_row(INDEX_TABLE, format!("trace {trace}"), error);
             found.push((
                 TraceKey::decode(&key).map_err(damaged)?.block,
                 RowRange::decode(&value).map_err(damaged)?,

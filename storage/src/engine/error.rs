@@ -35,11 +35,11 @@ pub enum EngineError {
         source: Cause,
     },
     /// A row of the catalog or of the trace index does not decode.
-    #[error("row {key} of the {table}: {source}")]
+    #[error("{table} row of {key}: {source}")]
     DamagedRow {
         /// The table that the row is in.
         table: &'static str,
-        /// The row's key, readable.
+        /// What the row is about, or its key in hexadecimal.
         key: String,
         /// What is wrong with it.
         source: Cause,

@@ -226,6 +226,183 @@ pub fn a_long_call_finds_its_late_callees(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, range), expected));
 }
 
+/// How a consumer refers to a message, and what it is.
+#[derive(Debug, Clone, Copy)]
+enum Taken {
+    /// CONSUMER, child of the PRODUCER.
+    AsChild,
+    /// CONSUMER of the same trace, by a link.
+    ByLink,
+    /// CONSUMER of another trace, by a link.
+    ByLinkFromElsewhere,
+    /// CLIENT that receives, of another trace, by a link.
+    Received,
+}
+
+const TAKEN: [Taken; 4] = [Taken::AsChild, Taken::ByLink, Taken::ByLinkFromElsewhere, Taken::Received];
+
+/// A message that the shop sends at the beginning.
+fn message(trace: u64) -> Sent {
+    let span = sent(trace, 1).service("shop").kind(PRODUCER);
+    span.with("messaging.destination.name", text("orders"))
+}
+
+/// Takes the message of a trace so much later.
+fn taken(trace: u64, how: Taken, later: u64) -> Sent {
+    let consumer = |trace, kind| sent(trace, 2).service("mail").kind(kind).at(later, SECOND);
+    match how {
+        Taken::AsChild => consumer(trace, CONSUMER).parent(1),
+        Taken::ByLink => linked(consumer(trace, CONSUMER), &[(trace, 1)]),
+        Taken::ByLinkFromElsewhere => linked(consumer(trace + 1_000, CONSUMER), &[(trace, 1)]),
+        Taken::Received => {
+            let receives = consumer(trace + 1_000, CLIENT).with("messaging.operation.type", text("receive"));
+            linked(receives, &[(trace, 1)])
+        }
+    }
+}
+
+fn from(offset: u64) -> TimeRange {
+    TimeRange { start: UnixNanos(BEGIN + offset), end: None }
+}
+
+fn until(offset: u64) -> TimeRange {
+    TimeRange { end: Some(UnixNanos(BEGIN + offset)), ..from(0) }
+}
+
+fn shop_to_mail(count: u64) -> BTreeMap<Edge, (u64, u64)> {
+    BTreeMap::from([(edge("shop", "mail", EdgeKind::Messaging), (count, 0))])
+}
+
+/// The edge of a message belongs to the minute in which it is taken, however long ago it was sent: in one block or in
+/// two, and whichever comes first.
+pub fn a_message_makes_its_edge_however_old_it_is(open: Open) {
+    for (how, later) in TAKEN.into_iter().flat_map(|how| [(how, 40 * MINUTE), (how, 5 * HOUR)]) {
+        for arrival in ["together", "message first", "consumer first", "message sealed first"] {
+            let mut harness = open();
+            let (message, consumer) = (message(1), taken(1, how, later));
+            match arrival {
+                "together" => harness.append(&[message, consumer]),
+                "consumer first" => {
+                    harness.append(&[consumer]);
+                    harness.append(&[message]);
+                }
+                _ => {
+                    harness.append(&[message]);
+                    if arrival == "message sealed first" {
+                        harness.store().seal_all();
+                    }
+                    harness.clock.advance(later);
+                    harness.append(&[consumer]);
+                }
+            }
+            harness.clock.set(BEGIN + later + LONG);
+            harness.whatever_happens(|harness| {
+                let told = format!("{how:?}, {later} later, {arrival}");
+                assert_eq!(answer(harness, from(later)), shop_to_mail(1), "{told}");
+                assert_eq!(answer(harness, from(later - HOUR / 2)), shop_to_mail(1), "{told}");
+                assert_eq!(answer(harness, from(later + MINUTE)), BTreeMap::new(), "{told}");
+                assert_eq!(answer(harness, TimeRange::ALL), shop_to_mail(1), "{told}");
+                // Who has sent it is no virtual edge either, however much later it was taken.
+                assert_eq!(answer(harness, until(MINUTE)), BTreeMap::new(), "{told}");
+            });
+        }
+    }
+}
+
+/// One message, taken by very many.
+pub fn one_old_message_has_many_consumers(open: Open) {
+    let mut harness = open();
+    const CONSUMERS: u64 = 500;
+    harness.append(&[message(1)]);
+    harness.store().seal_all();
+    harness.clock.advance(HOUR);
+    let consumer = |n| linked(sent(1 + n, 2).service("mail").kind(CONSUMER).at(HOUR + n, 1), &[(1, 1)]);
+    let consumers: Vec<Sent> = (1..=CONSUMERS).map(consumer).collect();
+    consumers.chunks(100).for_each(|part| harness.append(part));
+    harness.whatever_happens(|harness| {
+        assert_eq!(answer(harness, from(HOUR)), shop_to_mail(CONSUMERS));
+    });
+}
+
+/// Callers from before the range are looked for in bounded work, and an answer that lacks some says so.
+pub fn lookups_of_old_callers_are_bounded(open: Open) {
+    let mut harness = open();
+    harness.append(&(1..=3).map(message).collect::<Vec<_>>());
+    harness.clock.advance(HOUR);
+    // Orphans of other traces wait for consumers to be looked up.
+    let orphan = |n| sent(n, 9).service("stray").parent(8).at(HOUR, 1);
+    harness.append(&(100..110).map(orphan).collect::<Vec<_>>());
+    harness.append(&(1..=3).map(|n| taken(n, Taken::ByLinkFromElsewhere, HOUR)).collect::<Vec<_>>());
+    for (most, edges, is_partial) in [(0, 0, true), (2, 2, true), (3, 3, true), (13, 3, false)] {
+        harness.config.max_caller_lookups = most;
+        harness.restart();
+        harness.whatever_happens(|harness| {
+            let answer = harness.store().dependencies(&TenantId::default(), from(HOUR)).unwrap();
+            let calls: u64 = answer.edges.iter().map(|edge| edge.totals.count).sum();
+            assert_eq!((calls, answer.partial), (edges, is_partial), "{most} lookups");
+            // Nothing is looked up where every block is read.
+            assert!(!harness.store().dependencies(&TenantId::default(), TimeRange::ALL).unwrap().partial);
+        });
+    }
+}
+
+/// Of a message that has expired nobody knows any more who sent it: it has no edge, and the answer is whole.
+pub fn an_expired_message_has_no_edge(open: Open) {
+    let mut harness = open();
+    harness.config.retention = std::time::Duration::from_secs(2 * 3600);
+    harness.restart();
+    harness.append(&[message(1)]);
+    harness.store().seal_all();
+    harness.clock.advance(5 * HOUR / 2);
+    harness.append(&[taken(1, Taken::ByLinkFromElsewhere, 5 * HOUR / 2)]);
+    assert_eq!(answer(&harness, from(2 * HOUR)), shop_to_mail(1));
+    harness.clock.advance(HOUR);
+    harness.maintain(3);
+    assert!(harness.trace(trace_id(1)).is_empty(), "it has expired");
+    harness.whatever_happens(|harness| assert_eq!(answer(harness, from(2 * HOUR)), BTreeMap::new()));
+}
+
+/// A CLIENT that receives is a consumer; one that sends or settles talks to a broker, which is no callee.
+pub fn clients_that_handle_messages_are_told_apart(open: Open) {
+    let client = |id: u64, operation| {
+        let span = sent(1, id).service("shop").kind(CLIENT).at(id * SECOND, 1);
+        span.with("messaging.operation.type", text(operation))
+            .with("messaging.system", text("kafka"))
+            .with("server.address", text("broker"))
+    };
+    let create = sent(1, 1).service("shop").kind(PRODUCER).with("messaging.destination.name", text("orders"));
+    let spans = [
+        create,
+        client(2, "send").parent(1),
+        client(3, "settle").parent(1),
+        client(4, "receive").service("mail").parent(1),
+        linked(client(5, "receive").service("ledger"), &[(1, 1)]),
+        // Its parent is of another service, but sends nothing.
+        client(6, "receive").service("stats").parent(7),
+        sent(1, 7).service("cron").kind(1),
+        client(8, "receive").service("poller").with("messaging.destination.name", text("orders")),
+        sent(1, 9)
+            .service("old")
+            .kind(CLIENT)
+            .with("messaging.operation", text("publish"))
+            .with("server.address", text("broker")),
+        client(10, "process").parent(1),
+    ];
+    let expected = BTreeMap::from([
+        (edge("shop", "mail", EdgeKind::Messaging), (1, 0)),
+        (edge("shop", "ledger", EdgeKind::Messaging), (1, 0)),
+        (edge("orders", "poller", EdgeKind::Virtual), (1, 0)),
+        (edge("shop", "kafka", EdgeKind::Virtual), (1, 0)),
+    ]);
+    for size in [spans.len(), 1] {
+        let mut harness = open();
+        spans.chunks(size).rev().for_each(|part| harness.append(part));
+        harness.clock.advance(LONG);
+        assert_eq!(answer(&harness, TimeRange::ALL), expected, "{size} in a block");
+        harness.whatever_happens(|harness| check(harness, &spans));
+    }
+}
+
 /// Duplicates count once after the merge.
 pub fn duplicates_leave_with_the_merge(open: Open) {
     let mut harness = open();
@@ -294,6 +471,9 @@ pub fn check_history(mut harness: Harness, seed: u64) {
     harness.restart();
     let mut chance = Chance(seed);
     let mut spans = random_spans(&mut chance);
+    if spans.iter().any(|span| span.start() > BEGIN + HOUR / 2) {
+        harness.clock.advance(10 * HOUR);
+    }
     let batches = 1 + chance.below(12) as usize;
     for n in (1..spans.len()).rev() {
         spans.swap(n, chance.below(n as u64 + 1) as usize);
@@ -311,10 +491,34 @@ pub fn check_history(mut harness: Harness, seed: u64) {
     check(&harness, &spans);
     harness.clock.advance(LONG);
     check(&harness, &spans);
+    check_parts(&harness, &spans);
     harness.store().seal_all();
     check(&harness, &spans);
+    check_parts(&harness, &spans);
     harness.restart();
     check(&harness, &spans);
+}
+
+/// The edges between services, whatever part of time is asked for.
+fn check_parts(harness: &Harness, spans: &[Sent]) {
+    let now = spandrel_storage::Clock::now(&*harness.clock).0;
+    let at = |offset: u64| UnixNanos(BEGIN + offset);
+    for (start, end) in [(0, HOUR), (HOUR, 3 * HOUR), (2 * HOUR, 10 * HOUR), (50 * MINUTE, 70 * MINUTE)] {
+        for range in
+            [TimeRange { start: at(start), end: None }, TimeRange { start: at(start), end: Some(at(end)) }]
+        {
+            // What nobody has answered is told by services alone where the answer came before the call.
+            let of_services = |kind: EdgeKind| matches!(kind, EdgeKind::Rpc | EdgeKind::Messaging);
+            let expected = edges(spans, range, now).into_iter();
+            let expected: BTreeMap<Edge, (u64, u64)> = expected
+                .filter(|(edge, _)| of_services(edge.2))
+                .map(|(edge, calls)| (edge, calls.counts()))
+                .collect();
+            let mut found = answer(harness, range);
+            found.retain(|edge, _| of_services(edge.2));
+            assert_eq!(found, expected, "{range:?}");
+        }
+    }
 }
 
 /// Numbers without a pattern.
@@ -335,15 +539,18 @@ impl Chance {
 fn random_spans(chance: &mut Chance) -> Vec<Sent> {
     let services = ["a", "b", "c", "d"];
     let mut spans = Vec::new();
+    let is_wide = chance.below(3) == 0;
     for trace in 1..=1 + chance.below(5) {
         // One that is longer than what is compared one by one.
         let count = if chance.below(6) == 0 { 60 } else { 1 + chance.below(9) };
         for id in 1..=count {
+            // Now and then the two sides of a call lie hours apart.
+            let apart = if is_wide { chance.of(&[0, 0, 0, 40 * MINUTE, 3 * HOUR]) } else { 0 };
             let mut span = sent(trace, id)
                 .service(chance.of(&services))
                 .kind(chance.below(6) as i32)
                 .status(chance.of(&[0, 0, 1, 2]))
-                .at(chance.below(200) * SECOND, chance.below(50) * SECOND);
+                .at(apart + chance.below(200) * SECOND, chance.below(50) * SECOND);
             if chance.below(8) > 0 {
                 // Its own ID, and those of spans that are not there, too.
                 span = span.parent(1 + chance.below(count + 2));
@@ -354,6 +561,11 @@ fn random_spans(chance: &mut Chance) -> Vec<Sent> {
                 let key = chance.of(&peers);
                 span.span.attributes.retain(|attribute| attribute.key != key);
                 span = span.with(key, text(chance.of(&["x", "y", "a"])));
+            }
+            if chance.below(4) == 0 {
+                let key = chance.of(&["messaging.operation.type", "messaging.operation"]);
+                let said = chance.of(&["send", "publish", "receive", "receive", "process", "settle"]);
+                span = span.with(key, text(said));
             }
             let links: Vec<(u64, u64)> =
                 (0..chance.below(4)).map(|_| (1 + chance.below(5), 1 + chance.below(count))).collect();

@@ -78,6 +78,11 @@ macro_rules! contract_suite {
                 status_counts,
             ],
             dependencies: [
+                a_message_makes_its_edge_however_old_it_is,
+                one_old_message_has_many_consumers,
+                lookups_of_old_callers_are_bounded,
+                an_expired_message_has_no_edge,
+                clients_that_handle_messages_are_told_apart,
                 edges_are_those_of_the_spans,
                 halves_that_arrive_seconds_apart_are_joined,
                 a_late_callee_makes_a_virtual_edge_real,

@@ -61,20 +61,22 @@ pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls
         }
     };
     for callee in spans {
-        let is_entry = matches!(callee.span.kind, SERVER | CONSUMER);
-        let is_local = callee.span.flags & 0x300 == 0x100;
+        let receives = operation(callee) == Some("receive");
+        let consumes = callee.span.kind == CONSUMER || receives;
+        let is_entry = callee.span.kind == SERVER || consumes;
+        let is_local = callee.span.flags & 0x300 == 0x100 && (!is_entry || receives);
         for (at, caller) in spans.iter().enumerate() {
             let is_parent = caller.trace() == callee.trace()
                 && caller.span.span_id == callee.span.parent_span_id
                 && caller.id() != callee.id()
-                && (is_entry || !is_local);
+                && !is_local;
             let links = callee.span.links.iter();
             let is_linked = links
                 .into_iter()
                 .any(|link| (&link.trace_id, &link.span_id) == (&caller.span.trace_id, &caller.span.span_id));
             let is_producer = caller.span.kind == PRODUCER;
-            let by_link = is_linked && is_producer && callee.span.kind == CONSUMER && !is_parent;
-            if !is_parent && !by_link {
+            let by_link = is_linked && is_producer && consumes && !is_parent;
+            if !is_parent && !by_link || receives && !is_producer {
                 continue;
             }
             let (from, to) = (service(caller), service(callee));
@@ -88,10 +90,10 @@ pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls
             }
         }
         if is_entry && callee.span.parent_span_id.is_empty() {
-            let is_linked = callee.span.kind == CONSUMER && !callee.span.links.is_empty();
-            let keys: &[&str] = match callee.span.kind {
-                CONSUMER => &["peer.service", "messaging.destination.name", "messaging.system"],
-                _ => &["peer.service"],
+            let is_linked = consumes && !callee.span.links.is_empty();
+            let keys: &[&str] = match consumes {
+                true => &["peer.service", "messaging.destination.name", "messaging.system"],
+                false => &["peer.service"],
             };
             if !is_linked {
                 let caller = first(callee, keys).unwrap_or("user");
@@ -101,6 +103,9 @@ pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls
     }
     for (at, caller) in spans.iter().enumerate() {
         if answered.contains(&at) || !matches!(caller.span.kind, CLIENT | PRODUCER) {
+            continue;
+        }
+        if matches!(operation(caller), Some("receive" | "send" | "settle" | "publish")) {
             continue;
         }
         let database = ["db.namespace", "db.name", "db.system.name", "db.system"];
@@ -117,6 +122,12 @@ pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls
         }
     }
     edges
+}
+
+/// What a CLIENT does with messages, if it says so.
+fn operation(sent: &Sent) -> Option<&str> {
+    let said = first(sent, &["messaging.operation.type", "messaging.operation"]);
+    said.filter(|_| sent.span.kind == CLIENT)
 }
 
 /// The first of these attributes that a span has.

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{SpanId, TraceId};
 
-use super::peers::{Peer, PeerCandidates};
+use super::peers::{MessagingOperation, Peer, PeerCandidates};
 use super::section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
 use super::{Candidate, EdgeKind, EdgeTotals, Exemplar, Reference, Relation, USER, choose, may_be_called};
 use crate::rollup::MINUTE;
@@ -70,6 +70,8 @@ struct PartSpan {
     kind: SpanKind,
     failed: bool,
     may_be_called: bool,
+    /// It takes messages: a CONSUMER, or a CLIENT that receives.
+    consumes: bool,
     answered: bool,
 }
 
@@ -114,17 +116,24 @@ impl EdgeBuilder {
             kind,
             failed,
             may_be_called,
+            consumes: false,
             answered: false,
         };
-        match kind {
-            SpanKind::Client | SpanKind::Producer => added.peer = self.callee(peers),
-            SpanKind::Server | SpanKind::Consumer => {
-                let has_links = kind == SpanKind::Consumer && self.take_links(parent, links());
-                if !has_links && !span.has_parent {
-                    let name = peers.caller(kind).unwrap_or(USER);
-                    added.peer = Some((self.peers.node(name), EdgeKind::Virtual));
+        let operation = (kind == SpanKind::Client).then(|| peers.messaging_operation()).flatten();
+        match (kind, operation) {
+            (SpanKind::Client, Some(MessagingOperation::SendOrSettle)) => {}
+            (SpanKind::Consumer, _) | (SpanKind::Client, Some(MessagingOperation::Receive)) => {
+                added.consumes = true;
+                added.may_be_called |= !span.has_parent;
+                let parent = if may_be_called { parent } else { SpanId::default() };
+                if !self.take_links(parent, links()) && !span.has_parent {
+                    added.peer = Some(self.caller(SpanKind::Consumer, peers));
                 }
             }
+            (SpanKind::Server, _) if !span.has_parent => {
+                added.peer = Some(self.caller(SpanKind::Server, peers));
+            }
+            (SpanKind::Client | SpanKind::Producer, _) => added.peer = self.callee(peers),
             _ => {}
         }
         self.part.push(added);
@@ -149,6 +158,10 @@ impl EdgeBuilder {
             Peer::Database(name) => (self.peers.node(name), EdgeKind::Database),
             Peer::Other(name) => (self.peers.node(name), EdgeKind::Virtual),
         })
+    }
+
+    fn caller(&mut self, kind: SpanKind, peers: &PeerCandidates<'_>) -> (Node, EdgeKind) {
+        (self.peers.node(peers.caller(kind).unwrap_or(USER)), EdgeKind::Virtual)
     }
 
     /// Notes the links of a consumer, each once and without its parent; tells whether it has any.
@@ -184,7 +197,7 @@ impl EdgeBuilder {
         self.find_linked();
         let first_row = self.rows - self.part.len() as u32;
         for (at, span) in self.part.iter().enumerate() {
-            let caller = matches!(span.kind, SpanKind::Client | SpanKind::Producer);
+            let caller = matches!(span.kind, SpanKind::Client | SpanKind::Producer) && !span.consumes;
             if let Some((callee, kind)) = span.peer.filter(|_| caller && !span.answered) {
                 let key = (Node::service(span.service), callee, kind, minute(span.start));
                 self.tentative.entry(key).or_default().add(span.call(self.trace, false));
@@ -203,13 +216,18 @@ impl EdgeBuilder {
         if let Some(client) = self.shared_client(at) {
             return self.relate(Reference::Parent, client, at);
         }
-        let is_entry = matches!(child.kind, SpanKind::Server | SpanKind::Consumer);
+        let is_entry = child.kind == SpanKind::Server || child.consumes;
+        let by = if child.consumes && child.kind == SpanKind::Client {
+            Reference::Link
+        } else {
+            Reference::Parent
+        };
         match self.find(child.parent, at) {
-            Some(parent) => self.relate(Reference::Parent, parent, at),
+            Some(parent) => self.relate(by, parent, at),
             None if child.parent != SpanId::default() => {
                 self.open_callees.push(OpenCallee {
                     row: self.row(at),
-                    by: Reference::Parent,
+                    by,
                     trace: None,
                     caller: child.parent,
                 });

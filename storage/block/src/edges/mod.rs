@@ -8,18 +8,24 @@
 //! | what | kind | as in |
 //! | --- | --- | --- |
 //! | a span whose parent is of another service, whatever the kinds | rpc; messaging when PRODUCER or CONSUMER takes part | Jaeger's dependencies; kinds of Tempo's service graph |
-//! | a CONSUMER with a link to a PRODUCER of another service | messaging | OpenTelemetry's messaging conventions |
+//! | a CONSUMER, or a CLIENT that receives, with a link to a PRODUCER of another service | messaging | OpenTelemetry's messaging conventions |
+//! | a CLIENT that receives, whose parent is a PRODUCER of another service | messaging | the same |
 //! | a CLIENT with `db.*` that no service answers | database, at once | Tempo |
 //! | another CLIENT or PRODUCER that no service answers and that names its peer | virtual, when it has waited long enough | Tempo |
-//! | a parentless SERVER or CONSUMER without links | virtual, from its peer or from `user` | Tempo |
+//! | a parentless SERVER, CONSUMER or CLIENT that receives, without links | virtual, from its peer or from `user` | Tempo |
+//!
+//! A CLIENT says by `messaging.operation.type` that it receives, sends or settles. One that sends or
+//! settles talks to a broker, which is no callee, so it makes no virtual edge. One that receives counts
+//! as a consumer. Whether an open half received is not kept: a receiver refers to its parent as if by a
+//! link ([`Reference::Link`]), so that the rules are the same within a block and across blocks.
 //!
 //! Calls of a service to itself are no edges. A SERVER that shares its span ID with a CLIENT of
 //! another service (Zipkin) is that client's callee. A span that is neither SERVER nor CONSUMER and
 //! whose flags say that its parent is local is no callee.
 //!
 //! A block sees a part of a trace. It keeps edges whose two sides it holds, summed up by minute, and
-//! what is open: callees whose caller lies elsewhere ([`OpenCallee`]), callers that nobody has
-//! answered here ([`OpenCaller`]). Everything else about an open half stands in the columns of its
+//! what is open: callees whose caller lies elsewhere ([`OpenCallee`]), callers that no span
+//! answers here ([`OpenCaller`]). Everything else about an open half stands in the columns of its
 //! row. Readers join halves across blocks with the same rules ([`Relation`]); a merge that brings the
 //! halves together computes them again. Spans that share an ID are told apart within a block only.
 //!
@@ -57,7 +63,7 @@ pub enum EdgeKind {
 pub enum Reference {
     /// As its parent.
     Parent,
-    /// By a link.
+    /// By a link, or as the parent of a CLIENT that receives.
     Link,
 }
 
@@ -92,13 +98,15 @@ impl EdgeKind {
 // === impl Relation ===
 
 impl Relation {
-    /// The rules for a caller, a callee that refers to it, and whether both are of one service.
+    /// The rules for a caller, a callee that refers to it, and whether both are of one service. Only consumers refer
+    /// by a link, whatever their kind is.
     pub fn of(by: Reference, caller: SpanKind, callee: SpanKind, same_service: bool) -> Self {
         let messaging = caller == SpanKind::Producer || callee == SpanKind::Consumer;
         match by {
             Reference::Link if caller != SpanKind::Producer => NEITHER,
             _ if same_service => {
-                let answers = matches!(callee, SpanKind::Server | SpanKind::Consumer);
+                let answers =
+                    by == Reference::Link || matches!(callee, SpanKind::Server | SpanKind::Consumer);
                 Self { edge: None, answers }
             }
             _ => {
@@ -154,6 +162,9 @@ mod tests {
         assert_eq!(edge(Reference::Parent, Internal, Consumer), Some(EdgeKind::Messaging));
         assert_eq!(edge(Reference::Link, Producer, Consumer), Some(EdgeKind::Messaging));
         assert_eq!(edge(Reference::Link, Server, Consumer), None);
+        assert_eq!(edge(Reference::Link, Producer, Client), Some(EdgeKind::Messaging), "it receives");
+        let received = Relation::of(Reference::Link, Producer, Client, true);
+        assert_eq!(received, Relation { edge: None, answers: true });
         let within = |caller, callee| Relation::of(Reference::Parent, caller, callee, true);
         assert_eq!(within(Client, Server), Relation { edge: None, answers: true });
         assert_eq!(within(Client, Client), Relation { edge: None, answers: false });

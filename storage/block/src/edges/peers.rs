@@ -12,6 +12,7 @@ pub struct PeerCandidates<'a> {
     address: Best<'a>,
     database: Best<'a>,
     database_system: Best<'a>,
+    messaging_operation: Best<'a>,
 }
 
 /// The best value of several attributes that mean the same.
@@ -26,6 +27,15 @@ struct Best<'a> {
 pub(super) enum Peer<'a> {
     Database(&'a str),
     Other(&'a str),
+}
+
+/// What a CLIENT does with messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MessagingOperation {
+    /// It takes messages: it stands for a CONSUMER.
+    Receive,
+    /// It hands messages over, or says what became of them: the broker is not its callee.
+    SendOrSettle,
 }
 
 /// Longer texts are not taken for names.
@@ -47,10 +57,21 @@ impl<'a> PeerCandidates<'a> {
             b"db.name" => (&mut self.database, 1),
             b"db.system.name" => (&mut self.database_system, 2),
             b"db.system" => (&mut self.database_system, 1),
+            b"messaging.operation.type" => (&mut self.messaging_operation, 2),
+            b"messaging.operation" => (&mut self.messaging_operation, 1),
             _ => return,
         };
         if rank >= best.rank && !text.is_empty() && text.len() <= MAX_NAME {
             *best = Best { rank, text };
+        }
+    }
+
+    /// What a span does with messages, by the names of today and those before (`publish`).
+    pub(super) fn messaging_operation(&self) -> Option<MessagingOperation> {
+        match self.messaging_operation.text {
+            b"receive" => Some(MessagingOperation::Receive),
+            b"send" | b"publish" | b"settle" => Some(MessagingOperation::SendOrSettle),
+            _ => None,
         }
     }
 
@@ -77,7 +98,7 @@ impl<'a> PeerCandidates<'a> {
     }
 }
 
-/// Whether attributes of a key can name the other side.
+/// Whether attributes of a key can name the other side, or say what a span does with messages.
 pub(crate) fn is_peer_key(key: &[u8]) -> bool {
     matches!(
         key,
@@ -91,6 +112,8 @@ pub(crate) fn is_peer_key(key: &[u8]) -> bool {
             | b"db.name"
             | b"db.system.name"
             | b"db.system"
+            | b"messaging.operation.type"
+            | b"messaging.operation"
     )
 }
 
@@ -146,6 +169,23 @@ mod tests {
         assert_eq!(seen(&[("server.address", "me")]).caller(SpanKind::Server), None);
         let topic = [("messaging.destination.name", "orders")];
         assert_eq!(seen(&topic).caller(SpanKind::Consumer), Some("orders"));
+    }
+
+    #[test]
+    fn messaging_operations_have_names_of_today_and_before() {
+        let check = |attributes: &[(&'static str, &'static str)], operation| {
+            assert_eq!(seen(attributes).messaging_operation(), operation, "{attributes:?}")
+        };
+        let (now, before) = ("messaging.operation.type", "messaging.operation");
+        check(&[], None);
+        check(&[(now, "receive")], Some(MessagingOperation::Receive));
+        check(&[(now, "send")], Some(MessagingOperation::SendOrSettle));
+        check(&[(now, "settle")], Some(MessagingOperation::SendOrSettle));
+        check(&[(now, "process")], None);
+        check(&[(before, "receive")], Some(MessagingOperation::Receive));
+        check(&[(before, "publish")], Some(MessagingOperation::SendOrSettle));
+        check(&[(now, "process"), (before, "receive")], None);
+        check(&[(before, "receive"), (now, "process")], None);
     }
 
     #[test]

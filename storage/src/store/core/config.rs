@@ -52,6 +52,9 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Traces that a search other than newest-first compares before it says that it is partial.
     pub max_candidates: usize,
+    /// Traces that a service map looks up for callers that began long before its range, and pages that it reads for
+    /// them, before it says that it is partial.
+    pub max_caller_lookups: usize,
 }
 
 /// How long traces live that have a certain span.
@@ -105,6 +108,7 @@ impl Default for StoreConfig {
             cache_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
             max_candidates: 200_000,
+            max_caller_lookups: 100_000,
         }
     }
 }
@@ -137,6 +141,7 @@ impl StoreConfig {
             ("cacheBytes", Number(self.cache_bytes)),
             ("reserveBytes", Number(self.reserve_bytes)),
             ("maxCandidates", Number(self.max_candidates as u64)),
+            ("maxCallerLookups", Number(self.max_caller_lookups as u64)),
         ];
         always.into_iter().chain(max_disk).collect()
     }

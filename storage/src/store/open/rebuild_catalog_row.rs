@@ -14,7 +14,7 @@ pub(super) fn readable_row(core: &Core, key: &BlockKey, stored: &[u8]) -> Result
     let damage = match CatalogRow::decode(stored) {
         Ok(row) => return Ok(row),
         Err(_) if CatalogRow::is_newer(stored) => return Err(OpenError::NewerRow(key.block.0)),
-        Err(damage) => EngineError::damaged_row("catalog", key.block.0.to_string(), damage),
+        Err(damage) => EngineError::damaged_row("catalog", format!("block {}", key.block.0), damage),
     };
     let bytes = core.engine.read_prefix(key)?;
     let row = match catalog_row(&bytes) {

@@ -22,16 +22,19 @@ pub(super) struct Halves {
     /// For the first callee that refers to a span: how many spans with its ID were met.
     met: Vec<u8>,
     found: Vec<Found>,
+    /// For each callee: whether the answer's blocks hold a span that it may mean. Known once all were looked through.
+    is_paired: Vec<bool>,
 }
 
 /// A callee, by what it refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Open {
-    trace: TraceId,
+pub(super) struct Open {
+    /// The trace that its caller is in.
+    pub(super) trace: TraceId,
     caller: SpanId,
-    block: u32,
-    row: u32,
-    by: Reference,
+    pub(super) block: u32,
+    pub(super) row: u32,
+    pub(super) by: Reference,
     /// It looks for its caller in its own trace: its own block has been looked through.
     is_own_trace: bool,
 }
@@ -40,7 +43,8 @@ struct Open {
 #[derive(Debug, Clone, Copy)]
 struct Found {
     callee: u32,
-    block: u32,
+    /// Its block, unless that is none of the answer's.
+    block: Option<u32>,
     row: u32,
     side: Side,
 }
@@ -48,7 +52,7 @@ struct Found {
 /// Of more spans that share an ID some are looked at: all for each callee would be too many.
 const MAX_CALLERS: u8 = 32;
 
-/// Callers that have found an answer: block and row, sorted.
+/// Callers in the answer's blocks that have found a callee: block and row, sorted.
 pub(super) struct Answered(Vec<(u32, u32)>);
 
 // === impl Halves ===
@@ -114,10 +118,49 @@ impl Halves {
                             none => none.insert(Facts::read(reader, entry, graph)?),
                         };
                         let side = facts.side(row)?;
-                        self.found.push(Found { callee: at as u32, block: block as u32, row, side });
+                        self.found.push(Found { callee: at as u32, block: Some(block as u32), row, side });
                     }
                     at += 1;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The callees without a caller, by block and row.
+    pub(super) fn unpaired(&mut self) -> Vec<Open> {
+        self.is_paired = vec![false; self.callees.len()];
+        self.found.iter().for_each(|found| self.is_paired[found.callee as usize] = true);
+        let callees = self.callees.iter().zip(&self.is_paired);
+        let mut unpaired: Vec<Open> =
+            callees.filter(|(_, paired)| !**paired).map(|(open, _)| *open).collect();
+        unpaired.sort_unstable_by_key(|open| (open.block, open.row));
+        unpaired
+    }
+
+    /// Looks for the callers of unpaired callees in parts of traces, in a block that is none of the answer's.
+    pub(super) fn find_in_parts(
+        &mut self,
+        reader: &BlockReader,
+        graph: &mut Graph,
+        entry: &BlockEntry,
+        mut parts: Vec<(TraceId, RowRange)>,
+    ) -> Result<(), BlockError> {
+        let facts = Facts::read(reader, entry, graph)?;
+        parts.sort_unstable_by_key(|(_, rows)| rows.first);
+        for (trace, rows) in parts {
+            let from = self.callees.partition_point(|open| open.trace < trace);
+            let end = from + self.callees[from..].partition_point(|open| open.trace == trace);
+            for (row, id) in span_ids(reader, entry, rows)? {
+                let first = from + self.callees[from..end].partition_point(|open| open.caller < id);
+                let same = self.callees[first..end].partition_point(|open| open.caller == id);
+                if same == 0 || self.met[first] == MAX_CALLERS {
+                    continue;
+                }
+                self.met[first] += 1;
+                let side = facts.side(row)?;
+                let unpaired = (first..first + same).filter(|callee| !self.is_paired[*callee]);
+                self.found.extend(unpaired.map(|at| Found { callee: at as u32, block: None, row, side }));
             }
         }
         Ok(())
@@ -144,9 +187,9 @@ impl Halves {
             }
             Ok(())
         });
-        answered.sort_unstable();
-        answered.dedup();
-        Answered(answered)
+        let mut answered = Answered(answered);
+        answered.sort();
+        answered
     }
 }
 
@@ -166,12 +209,12 @@ fn pair(open: &Open, callee: &Side, candidates: &[Found], graph: &mut Graph, ans
     if relation.answers {
         // The same span may lie in several blocks until they are merged.
         let same = candidates.iter().filter(|found| found.side == caller);
-        answered.extend(same.map(|found| (found.block, found.row)));
+        answered.extend(same.filter_map(|found| Some((found.block?, found.row))));
     }
 }
 
 /// The IDs of some rows.
-fn span_ids(
+pub(super) fn span_ids(
     reader: &BlockReader,
     entry: &BlockEntry,
     rows: RowRange,
@@ -197,6 +240,20 @@ fn span_ids(
 // === impl Answered ===
 
 impl Answered {
+    /// Adds one more; [`Self::sort`] comes before the next look.
+    pub(super) fn add(&mut self, block: usize, row: u32) {
+        self.0.push((block as u32, row));
+    }
+
+    pub(super) fn sort(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
+    pub(super) fn contains(&self, block: usize, row: u32) -> bool {
+        self.0.binary_search(&(block as u32, row)).is_ok()
+    }
+
     /// The rows of one block.
     pub(super) fn rows(&self, block: usize) -> &[(u32, u32)] {
         let from = self.0.partition_point(|(known, _)| (*known as usize) < block);

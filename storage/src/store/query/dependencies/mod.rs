@@ -3,11 +3,14 @@
 //! Blocks keep edges by minute, so a range counts every minute that it touches. What a block holds
 //! whole is added up as it stands. Its open halves are joined here with those of other blocks, up to
 //! [`PAIRING_WINDOW`] beyond the range; a caller that stays unanswered for [`UNPAIRED_TIMEOUT`] counts as a virtual
-//! edge until its callee turns up. The rules are those of [`spandrel_block::edges`].
+//! edge until its callee turns up. Halves that lie further apart find each other by ID ([`lookup`]), so
+//! that edges do not depend on which spans share a block. A caller that was deleted or has expired leaves
+//! no edge: nothing says any more which service it was. The rules are those of [`spandrel_block::edges`].
 
 mod facts;
 mod graph;
 mod halves;
+mod lookup;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,7 @@ use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use self::facts::Facts;
 use self::graph::Graph;
 use self::halves::Halves;
+use self::lookup::Lookup;
 use crate::api::{Damage, DependencyAnswer, ReadError};
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
@@ -48,9 +52,12 @@ pub(crate) fn dependencies(
     steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut halves));
     halves.sort();
     steps.each(|steps, at, entry| halves.find_callers(&core.reader, &mut steps.graph, at, entry));
-    let answered = halves.join(&core.reader, &mut steps);
+    let mut lookup = Lookup::new(tenant, &state, &view, &steps);
+    lookup.find_callers(&mut steps, &mut halves);
+    let mut answered = halves.join(&core.reader, &mut steps);
+    lookup.find_consumers(&mut steps, &mut answered);
     steps.each(|steps, at, entry| steps.add_unanswered(entry, answered.rows(at)));
-    Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 })
+    Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 || !lookup.is_whole() })
 }
 
 /// Every minute that a range touches.
