@@ -116,7 +116,9 @@ fn merge(blocks: &[Block]) -> FinishedBlock {
 fn decode_columns(page: &OpenPage) -> usize {
     page.values.local_texts().expect("texts");
     let slots = page.dictionary.slots.iter().enumerate();
-    slots.filter(|(at, slot)| page.values.column(*at as u32, slot.form).expect("a column").is_some()).count()
+    slots
+        .filter(|(at, slot)| page.values.column(*at as u32, slot.encoding).expect("a column").is_some())
+        .count()
 }
 
 /// Puts the spans of a block's first page together; returns their bytes.

@@ -355,7 +355,7 @@ fn texts_cut_inside_an_emoji_are_kept() {
     let kept: ExportTraceServiceRequest = serde_json::from_str(&body.replace("CUT", "\u{fffd}")).unwrap();
     let mut api = target.server.api();
     let span = &kept.resource_spans[0].scope_spans[0].spans[0];
-    assert_eq!(spans_by_id(&api.otlp(&hex(&span.trace_id)).unwrap()), [span.clone()]);
+    assert_eq!(spans_by_id(&api.otlp(&hex(&span.trace_id)).unwrap()), std::slice::from_ref(span));
     let found = api.search("{ name = \"party \u{fffd}\" && resource.service.name = \"service \u{fffd}\" }");
     assert_eq!(found.len(), 1);
     target.is_well();
