@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use spandrel_block::{BlockKey, RowRange, Token, TokenFilter, TraceKey};
+use spandrel_block::{BlockKey, BloomFilter, RowRange, Token, TraceKey};
 use spandrel_proto::{SpanId, TenantId, TraceId};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(rows) = RowRange::decode(bytes) {
         assert_eq!(rows.encode(), bytes);
     }
-    if let Some(filter) = TokenFilter::decode(Bytes::copy_from_slice(bytes)) {
+    if let Some(filter) = BloomFilter::decode(Bytes::copy_from_slice(bytes)) {
         assert_eq!(filter.encode(), bytes);
         let last = bytes.last_chunk::<8>().map_or(0, |last| u64::from_le_bytes(*last));
         for token in [0, u64::MAX, last] {
