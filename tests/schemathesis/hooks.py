@@ -8,6 +8,7 @@ description go out as they were generated.
 import json
 import re
 import time
+import urllib.parse
 import urllib.request
 from datetime import datetime, timezone
 from functools import cache
@@ -121,7 +122,9 @@ def in_order(members):
 
 @cache
 def stored(base_url):
-    """IDs of traces and names of services that the server has."""
+    """IDs of traces and names of services that the server has. Where the description lies says nothing about paths."""
+    scheme, host = urllib.parse.urlsplit(base_url)[:2]
+    base_url = f"{scheme}://{host}"
     with urllib.request.urlopen(f"{base_url}/api/v1/traces?start=0&limit=50") as answer:
         traces = [trace["id"] for trace in json.load(answer)["traces"]]
     with urllib.request.urlopen(f"{base_url}/api/v1/services") as answer:

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage,
-    OpenPage, PageRows, ZoneMap, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable,
-    ValuesPage,
+    OpenPage, PageRows, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable, ValuesPage, ZoneMap,
 };
 use spandrel_fuzz::{repair_record, section};
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView};
@@ -86,7 +85,9 @@ fn open(block: &[u8], instead: &[(SectionKind, Bytes)]) -> Option<OpenPage> {
     let dictionary = Arc::new(Dictionary::decode(of(SectionKind::Dictionary)?).ok()?);
     let texts = Arc::new(TextTable::decode(&of(SectionKind::Texts)?).ok()?);
     let core = Arc::new(CorePage::decode(&of(SectionKind::Core)?, &dictionary).ok()?);
-    assert!([core.class.len(), core.resource_scope.len(), core.start.len()].iter().all(|n| *n == core.rows()));
+    assert!(
+        [core.class.len(), core.resource_scope.len(), core.start.len()].iter().all(|n| *n == core.rows())
+    );
     assert!([core.duration.len(), core.sequence.len()].iter().all(|n| *n == core.rows()));
     let ids = Arc::new(IdsPage::decode(&of(SectionKind::Ids)?, core.rows()).ok()?);
     assert_eq!((ids.span_id.len(), ids.parent.len()), (core.rows(), core.rows()));
