@@ -21,7 +21,7 @@ COPY --from=ui /build/ui/dist ui/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/root/.cache/spandrel \
     --mount=type=cache,target=/build/target \
-    scripts/rocksdb.sh \
+    SPANDREL_PROFILE=release scripts/rocksdb.sh \
     && cargo build --locked --release \
     && install -D target/release/spandrel /out/spandrel
 

@@ -122,15 +122,15 @@ compile_units() { # WORK
 }
 
 compile() { # FACTS FOLDER
-    local facts="$1" dir="$2" work
+    local facts="$1" dir="$2"
     say "Compiling RocksDB, once for this machine: 5 to 10 minutes on two cores, less on more"
     note "kept in $dir"
     work="$(mktemp -d "$CACHE/rocksdb-build.XXXXXX")"
+    trap 'rm -rf "$work"' EXIT # also when a compiler fails, or Ctrl-C ends this
     record "$work"
     (cd "$(sources_folder)" && compile_units "$work") || die "RocksDB did not compile (see above). \`scripts/setup.sh run\` installs what it needs."
     ar crs "$work/librocksdb.a" "$work"/unit-*.o
     keep "$work/librocksdb.a" "$facts" "$dir"
-    rm -rf "$work"
 }
 
 # The folder appears whole or not at all.

@@ -2,7 +2,7 @@
 //!
 //! Incremental: what an earlier backup, or one that was killed, has brought is not fetched again. Each
 //! block is verified when it arrives; the manifest that makes it a backup comes last. `spandrel_storage::backup` decides
-//! what is kept and in which order it is written.
+//! which files it keeps, and writes them in an order that a kill cannot harm.
 
 use std::error::Error;
 use std::io::BufReader;

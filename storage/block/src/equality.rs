@@ -230,7 +230,7 @@ static KEY_VALUE_LIST: Message = message(&[(1, Kind::Each(&KEY_VALUE))]);
 
 // === the canonical form ===
 
-/// A message in canonical form; what is no message at all, as it is.
+/// A message in canonical form. Bytes that are no message are returned as they are.
 fn canonical(bytes: &[u8], of: &'static Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     put_message(&mut out, bytes, of, MAX_DEPTH).map_or_else(|_| bytes.to_vec(), |()| out)

@@ -17,7 +17,7 @@ pub enum RocksOpenError {
         /// Why.
         error: rocksdb::Error,
     },
-    /// The folder does not say what is in it.
+    /// The file system does not list the files of the store's folder.
     #[error("the files of the store in {path} cannot be listed: {error}")]
     Folder {
         /// Where.

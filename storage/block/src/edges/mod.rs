@@ -24,7 +24,7 @@
 //! whose flags say that its parent is local is no callee.
 //!
 //! A block sees a part of a trace. It keeps edges whose two sides it holds, summed up by minute, and
-//! what is open: callees whose caller lies elsewhere ([`OpenCallee`]), callers that no span
+//! the open halves: callees whose caller lies elsewhere ([`OpenCallee`]), callers that no span
 //! answers here ([`OpenCaller`]). Everything else about an open half stands in the columns of its
 //! row. Readers join halves across blocks with the same rules ([`Relation`]); a merge that brings the
 //! halves together computes them again. Spans that share an ID are told apart within a block only.
