@@ -1,7 +1,7 @@
-//! Cursors: where the next page begins, and of which query, as one opaque word.
+//! Cursors: where the next page begins, and a fingerprint of the query, as one opaque word.
 //!
-//! A record begins with a version and a kind, so that a cursor of another release or endpoint is recognised. Times in
-//! it are resolved: `now-1h` stays where it was for the first page.
+//! A record begins with a version and a kind, so that a cursor of another release or endpoint is refused. Times in it
+//! are resolved: `now-1h` means the same moment for every page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,23 +14,23 @@ const VERSION: u8 = 1;
 const SEARCH: u8 = 1;
 const TREE: u8 = 2;
 
-/// Where a search goes on.
+/// The position in a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SearchCursor {
-    /// Of the parameters that have to stay the same.
+    /// Hash of the parameters that must not change.
     pub(crate) fingerprint: u64,
     pub(crate) range: TimeRange,
     pub(crate) position: Position,
 }
 
-/// Where a tree goes on.
+/// The position in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TreeCursor {
-    /// Of the trace and the parameters that have to stay the same.
+    /// Hash of the trace ID and of the parameters that must not change.
     pub(crate) fingerprint: u64,
-    /// Spans of the whole trace: another number means another tree order.
+    /// Spans of the whole trace. If their number has changed, the order of the tree may have changed.
     pub(crate) span_count: u64,
-    /// Spans given so far.
+    /// Spans of the pages so far.
     pub(crate) offset: u64,
 }
 
@@ -78,7 +78,7 @@ impl TreeCursor {
 
 /// A number for a list of texts; the same for the same texts on every machine and in every release.
 pub(crate) fn fingerprint_of(parts: &[&str]) -> u64 {
-    // FNV-1a; each part is closed by a byte that no text contains.
+    // FNV-1a. The byte 0xff, which no UTF-8 text contains, separates the parts.
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -109,7 +109,7 @@ impl Record {
     }
 }
 
-/// The numbers of a record of this kind, and the bytes behind them.
+/// Decodes the numbers of a record of this kind, and the bytes that follow them.
 fn fields<const NUMBERS: usize, const BYTES: usize>(
     text: &str,
     kind: u8,

@@ -3,7 +3,7 @@
 //! Shared by TraceQL literals, `now-1h` and the `step` of aggregates. Points in time are in
 //! [`crate::times`].
 
-/// What a unit is worth in nanoseconds.
+/// The length of each unit in nanoseconds.
 const UNITS: [(&str, u64); 11] = [
     ("ns", 1),
     ("us", 1_000),
@@ -21,7 +21,7 @@ const UNITS: [(&str, u64); 11] = [
 /// One second in nanoseconds.
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
-/// What to write, for error texts.
+/// The allowed notation, for error texts.
 pub(crate) const ALLOWED: &str = "a number with one of the units ns us ms s m h d w y, like 250ms or 1h30m";
 
 /// Reads one or more numbers with units; `None` when the text is anything else or too long for 64 bits.
@@ -57,7 +57,7 @@ pub(crate) fn scaled_decimal(number: &str, scale: u64) -> Option<u64> {
     whole.checked_add(u64::try_from(part / FINEST).ok()?)
 }
 
-/// Eighteen decimal places are kept while a fraction is scaled.
+/// Fractions are scaled with eighteen decimal places; further digits are ignored.
 const FINEST: u128 = 1_000_000_000_000_000_000;
 
 #[cfg(test)]

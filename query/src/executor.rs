@@ -1,7 +1,7 @@
 //! Runs queries on blocking threads, a bounded number at once, and streams their answers.
 //!
-//! A query that gets no permit within `queueTimeout` is refused and may be sent again: many or heavy queries take the
-//! machine neither from ingest nor from each other. What a query reads is the part of `crate::api`.
+//! A query that gets no permit within `queueTimeout` is refused and may be sent again, so that many or heavy queries
+//! leave CPU and memory for ingest and for each other. The handlers in `crate::api` say what a query reads.
 
 use std::io;
 use std::pin::Pin;
@@ -19,10 +19,10 @@ use tokio_stream::{Stream, StreamExt};
 
 use crate::problem::Problem;
 
-/// Bytes that are collected before they are passed on.
+/// The size at which the buffer is passed on.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Chunks that wait for a slow client; with the one being made, all that a stream keeps.
+/// Chunks that wait for a slow client. A stream keeps these and the one being written.
 const CHUNKS_WAITING: usize = 2;
 
 /// Runs queries, at most `maxConcurrentQueries` at once.
@@ -35,7 +35,7 @@ pub(crate) struct QueryExecutor {
 
 /// The buffer into which a query writes its answer; full chunks go to the client while the query goes on.
 pub(crate) struct Output {
-    /// What was written and not passed on yet.
+    /// Bytes that are written but not yet sent.
     pub(crate) buffer: Vec<u8>,
     frames: mpsc::Sender<Frame>,
     runtime: Handle,
@@ -43,20 +43,19 @@ pub(crate) struct Output {
     begun: bool,
 }
 
-/// What the thread that writes an answer hands to the task that sends it.
+/// Sent by the thread that writes a response to the task that streams it.
 enum Frame {
     Chunk(Bytes),
     /// The answer is whole. Without this frame the client gets a broken answer.
     End,
 }
 
-/// The frames behind the first two, as a body; it ends in an error unless [`Frame::End`] came.
+/// The frames after the first two, as a body; it ends in an error unless [`Frame::End`] came.
 struct BodyStream(Option<mpsc::Receiver<Frame>>);
 
-/// Why writing an answer ends early.
 #[derive(Debug)]
 pub(crate) enum StreamError {
-    /// The client has closed the connection, or has taken nothing for the stall timeout.
+    /// The client has closed the connection, or has read nothing for the stall timeout.
     Gone,
     /// The query failed.
     Problem(Problem),
@@ -65,13 +64,13 @@ pub(crate) enum StreamError {
 // === impl QueryExecutor ===
 
 impl QueryExecutor {
-    /// Runs at most `permits` queries at once. A query waits for its permit at most `queue_timeout`; a client that
-    /// takes nothing for `stall_timeout` loses its stream.
+    /// Runs at most `permits` queries at once. A query waits for its permit at most `queue_timeout`; the stream of a
+    /// client that reads nothing for `stall_timeout` is broken off.
     pub(crate) fn new(permits: usize, queue_timeout: Duration, stall_timeout: Duration) -> Self {
         Self { permits: Arc::new(Semaphore::new(permits.max(1))), queue_timeout, stall_timeout }
     }
 
-    /// Waits for a permit; the query runs for as long as it holds it.
+    /// Waits for a permit; the query holds it until it ends.
     pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let permit = tokio::time::timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await;
         match permit {
@@ -95,7 +94,7 @@ impl QueryExecutor {
         task.await.unwrap_or_else(|_| Err(broken()))
     }
 
-    /// Answers a query in frames, as the query writes them. A short answer is sent as a whole.
+    /// Streams the response while the query writes it. A response of one chunk is sent with its length.
     pub(crate) async fn stream(
         &self,
         content_type: &'static str,
@@ -141,12 +140,12 @@ fn broken() -> Problem {
 // === impl Output ===
 
 impl Output {
-    /// Passes on what was written once it is enough. Call it often: this bounds the memory.
+    /// Passes on the buffer once it is full. Call it often: this bounds the memory.
     pub(crate) fn spill(&mut self) -> Result<(), StreamError> {
         if self.buffer.len() < CHUNK_BYTES { Ok(()) } else { self.pass_on() }
     }
 
-    /// Passes on what was written, however little.
+    /// Passes on the buffer, even if it is nearly empty.
     pub(crate) fn pass_on(&mut self) -> Result<(), StreamError> {
         let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES * 5 / 4));
         self.begun = true;
@@ -158,7 +157,8 @@ impl Output {
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(StreamError::Gone) }
     }
 
-    /// Sends the rest and says that it is whole. What was begun and failed is left broken.
+    /// Sends the rest and marks the response as complete. If the query failed after its first chunk, the response stays
+    /// without that mark, so the client sees a broken transfer.
     fn finish(mut self, end: Result<(), StreamError>) -> Result<(), Problem> {
         let whole = end.and_then(|()| self.pass_on()).and_then(|()| self.send(Frame::End));
         match whole {

@@ -2,7 +2,7 @@
 
 use spandrel_proto::otlp::write_string;
 
-/// An object that is being written. Members stand in the order they are given.
+/// An object that is being written. Members are written in the order of the calls.
 pub(crate) struct Object<'o> {
     out: &'o mut Vec<u8>,
     empty: bool,
@@ -34,7 +34,7 @@ pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
 }
 
-/// Writes a number; a tree has ten of them for each span, too many for the formatter.
+/// Writes a number. A tree has ten numbers per span, and `itoa` is faster than `core::fmt`.
 fn decimal(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
@@ -47,7 +47,7 @@ impl<'o> Object<'o> {
         Self { out, empty: true }
     }
 
-    /// Writes a member's name; its value has to follow.
+    /// Writes a member's name. The caller writes the value next.
     pub(crate) fn name(&mut self, name: &str) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');

@@ -1,7 +1,7 @@
 //! Parses queries, assembles trees, and serves the JSON API under `/api/v1`.
 //!
-//! This crate reaches stored spans through [`spandrel_storage::TraceStore`] alone. It knows neither how they are
-//! stored nor which ports listen.
+//! This crate reaches stored spans through [`spandrel_storage::TraceStore`] alone. It depends neither on how they are
+//! stored nor on which ports listen.
 
 pub mod answers;
 mod api;
@@ -26,7 +26,8 @@ mod testing;
 pub use api::router;
 pub use state::{QueryConfig, QueryState};
 
-/// Parses a TraceQL selector, also for configuration files. The error says what is wrong, where, and what is allowed.
+/// Parses a TraceQL selector, also for configuration files. The error names the mistake, its place, and what is
+/// allowed.
 pub fn selector(text: &str) -> Result<spandrel_storage::plan::Predicate, String> {
     traceql::parse(text).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Streams a trace as OTLP, JSON or protobuf: lossless, any size, a few hundred spans in memory.
+//! Streams a trace as OTLP, JSON or protobuf: lossless, any size, with at most a few hundred spans in memory.
 
 use std::ops::ControlFlow;
 
@@ -11,18 +11,17 @@ use spandrel_storage::{ReadError, StoredSpan};
 use crate::executor::{Output, StreamError};
 use crate::problem::Problem;
 
-/// Spans that are grouped by resource and scope before they are written.
+/// Spans that are read before they are grouped by resource and scope and written.
 const GROUP_SPANS: usize = 512;
 
-/// Bytes at which a group is written though it has fewer spans.
+/// Bytes at which spans are written though they are fewer.
 const GROUP_BYTES: usize = 1 << 20;
 
-/// How OTLP is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OtlpFormat {
     /// One JSON document `{"resourceSpans":[…]}`.
     Json,
-    /// One protobuf message `TracesData`; pieces of it may follow each other.
+    /// One protobuf message `TracesData`. Concatenated messages are one message, so it is written in pieces.
     Protobuf,
 }
 
@@ -36,7 +35,7 @@ struct Group<'a> {
 // === impl OtlpFormat ===
 
 impl OtlpFormat {
-    /// What the answer says it is.
+    /// The `Content-Type` of the response.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -44,13 +43,13 @@ impl OtlpFormat {
         }
     }
 
-    /// Writes all spans, and says whether there were any.
+    /// Writes all spans. Returns false if there were none.
     pub(crate) fn write(
         self,
         out: &mut Output,
         mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
     ) -> Result<bool, StreamError> {
-        // What an empty document has around its list.
+        // An empty document, to be split around its list.
         let mut frame = Vec::new();
         write_request_json(&mut frame, []).map_err(unreadable)?;
         let (opening, closing) = frame.split_at(frame.len() - 2);
@@ -78,7 +77,7 @@ impl OtlpFormat {
     }
 }
 
-/// Writes all spans as documents, each a line of its own: what file exporters of collectors write.
+/// Writes all spans as documents, one a line, as the file exporter of OpenTelemetry's collector does.
 pub(crate) fn write_lines(
     out: &mut Output,
     mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,

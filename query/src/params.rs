@@ -7,13 +7,13 @@ use axum::http::Uri;
 
 use crate::problem::Problem;
 
-/// The parameters of one request. A parameter with an empty value counts as absent.
+/// The query parameters of one request. A parameter with an empty value counts as absent.
 pub(crate) struct Params(Vec<(String, String)>);
 
 // === impl Params ===
 
 impl Params {
-    /// Reads the query of a URI in which only `known` parameters may stand.
+    /// Parses the query of a URI and refuses parameters other than `known`.
     pub(crate) fn parse(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| Problem::parameter("query", error.body_text()))?;
@@ -38,7 +38,6 @@ impl Params {
         value.filter(|value| !value.is_empty())
     }
 
-    /// A whole number between bounds.
     pub(crate) fn number<T>(&self, name: &str, default: T, min: T, max: T) -> Result<T, Problem>
     where
         T: FromStr + PartialOrd + std::fmt::Display,
@@ -53,7 +52,6 @@ impl Params {
         }
     }
 
-    /// One of several words.
     pub(crate) fn choice<T: Copy>(&self, name: &str, default: T, words: &[(&str, T)]) -> Result<T, Problem> {
         let Some(text) = self.text(name) else { return Ok(default) };
         words.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Errors of the JSON API as RFC 9457 problem documents, whose detail says what to do.
+//! Errors of the JSON API as RFC 9457 problem documents, whose detail tells the user how to go on.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use spandrel_storage::ReadError;
 
 use crate::answers::ProblemDocument;
 
-/// Why a request gets no answer.
+/// Why a request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     kind: Kind,
@@ -15,7 +15,7 @@ pub(crate) struct Problem {
     allowed: Option<String>,
 }
 
-/// What went wrong, in classes that a client can tell apart.
+/// Classes of errors that a client can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     BadParameter,
@@ -40,7 +40,7 @@ impl Problem {
         Self { parameter: Some(name.to_owned()), ..Self::new(Kind::BadParameter, detail) }
     }
 
-    /// Says what the parameter may be.
+    /// Adds the allowed values.
     pub(crate) fn allowing(mut self, allowed: impl Into<String>) -> Self {
         self.allowed = Some(allowed.into());
         self
@@ -54,7 +54,7 @@ impl Problem {
         Self::new(Kind::MethodNotAllowed, detail)
     }
 
-    /// What a cursor points into is no longer what it was.
+    /// The trace has changed since the cursor was made.
     pub(crate) fn changed(detail: impl Into<String>) -> Self {
         Self::new(Kind::Changed, detail)
     }
@@ -72,7 +72,6 @@ impl Problem {
         Self::new(Kind::Unreadable, detail)
     }
 
-    /// What to do about it.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

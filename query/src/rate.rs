@@ -1,9 +1,8 @@
-//! How fast a count grows, over a short window.
+//! The rate at which a count grows, over a short window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How far back the rate looks.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Samples of a growing count.
@@ -13,10 +12,10 @@ pub(crate) struct RateWindow(VecDeque<(Duration, u64)>);
 // === impl RateWindow ===
 
 impl RateWindow {
-    /// Notes the count at a moment, given as the time since any fixed one.
+    /// Records the count at a moment, given as the time since any fixed one.
     pub(crate) fn note(&mut self, at: Duration, count: u64) {
         self.0.push_back((at, count));
-        // One sample as old as the window stays, so that the rate covers all of it.
+        // One sample as old as the window stays, so that the rate covers the whole window.
         while self.0.get(1).is_some_and(|(second, _)| at.saturating_sub(*second) >= WINDOW) {
             self.0.pop_front();
         }

@@ -1,4 +1,4 @@
-//! What all handlers share: the store, the limits, the clock.
+//! State shared by all handlers: the store, the limits, the clock.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,31 +14,31 @@ use crate::executor::QueryExecutor;
 use crate::problem::Problem;
 use crate::rate::RateWindow;
 
-/// How often the number of appended spans is looked at.
+/// The interval between two samples of the number of appended spans.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// The limits of the query side, and what its status answer repeats of others.
+/// The limits of queries, and the values that the status endpoint repeats for other parts of the server.
 #[derive(Debug, Clone)]
 pub struct QueryConfig {
     /// Spans of one tree answer; the rest follows by cursor.
     pub max_tree_spans: usize,
-    /// Traces of a search that does not say how many.
+    /// Traces of a search that names no limit.
     pub default_search_limit: usize,
-    /// Traces of one page of a search at the most.
+    /// The largest limit of a search.
     pub max_search_limit: usize,
-    /// Points of one series of an aggregate at the most.
+    /// Points in one series of an aggregate at the most.
     pub max_aggregate_points: u64,
     /// Queries that run at once; more wait.
     pub max_concurrent_queries: usize,
     /// How long a query waits for its permit before it is refused.
     pub queue_timeout: Duration,
-    /// How long a client may take nothing of a streamed answer before it is cut off.
+    /// How long a client may read nothing of a streamed response before it is cut off.
     pub stall_timeout: Duration,
-    /// What `GET /api/v1/status` gives as the version.
+    /// The server's version, repeated by `GET /api/v1/status`.
     pub version: String,
     /// The addresses that the server listens on by the name of their port, repeated by `GET /api/v1/status`.
     pub listen: BTreeMap<String, SocketAddr>,
-    /// Limits of other rooms, repeated by `GET /api/v1/status`.
+    /// Limits of other parts of the server, repeated by `GET /api/v1/status`.
     pub limits: Map<String, Value>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
@@ -75,7 +75,7 @@ impl Default for QueryConfig {
     }
 }
 
-/// The machine's clock; before 1970 it is 1970.
+/// The machine's clock; a time before 1970 becomes 1970.
 fn system_clock() -> UnixNanos {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixNanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -84,7 +84,6 @@ fn system_clock() -> UnixNanos {
 // === impl QueryState ===
 
 impl QueryState {
-    /// Everything that the router needs.
     pub fn new(store: Arc<dyn TraceStore>, config: QueryConfig) -> Self {
         let executor =
             QueryExecutor::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
@@ -116,12 +115,12 @@ impl QueryState {
         self.0.executor.run(move || query(&*store)).await
     }
 
-    /// Spans appended per second, of late.
+    /// Spans appended per second, over the last few seconds.
     pub(crate) fn ingest_spans_per_second(&self) -> f64 {
         self.0.appended.lock().per_second()
     }
 
-    /// Watches how fast spans are appended for as long as the state lives.
+    /// Samples the number of appended spans until the state is dropped.
     pub(crate) fn watch_ingest(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(watch(Arc::downgrade(&self.0)));

@@ -1,4 +1,4 @@
-//! What tests are written with: spans from compact text, and a store that holds them.
+//! Fixtures for tests: spans from compact text, and a store that holds them.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
@@ -105,7 +105,7 @@ fn status_of(word: &str) -> Status {
     Status { code: code.into(), ..Default::default() }
 }
 
-/// A store with one trace that records the plans it gets and gives the answers it was made with.
+/// A store with one trace that records the plans it gets and returns the prepared answers.
 #[derive(Default)]
 pub(crate) struct FakeStore {
     /// The spans of the trace [`TRACE`].
@@ -118,9 +118,9 @@ pub(crate) struct FakeStore {
     pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
     pub(crate) edges: Vec<Dependency>,
     pub(crate) edge_ranges: Mutex<Vec<TimeRange>>,
-    /// Every scan meets one more damaged block.
+    /// Every scan finds one more damaged block.
     pub(crate) damaging: bool,
-    /// Every reading fails.
+    /// Every read fails.
     pub(crate) broken: bool,
     /// Whether the store deletes, pins, takes backups and checks.
     pub(crate) maintains: bool,

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 /// The length of a range that names no start: an hour up to now.
 pub(crate) const DEFAULT_LOOKBACK: u64 = 3_600 * SECOND;
 
-/// What to write, for error texts.
+/// The allowed notations, for error texts.
 const ALLOWED: &str = "RFC 3339 like 2026-01-31T12:00:00Z, now, now-1h, Unix seconds (up to 11 digits) or Unix nanoseconds (18 digits or more)";
 
 /// Parses one point in time. A time before 1970 or after 2554, which no span can have, becomes the first or the last
@@ -27,7 +27,7 @@ pub(crate) fn parse_time(text: &str, now: UnixNanos) -> Result<UnixNanos, String
     rfc3339(text).ok_or_else(|| format!("{text:?} is not a time; allowed: {ALLOWED}"))
 }
 
-/// The half-open range that `start` and `end` describe.
+/// The half-open range from `start` to `end`.
 pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> Result<TimeRange, TimeError> {
     let end = end.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeError("end", e))?;
     let given = start.map(|text| parse_time(text, now)).transpose().map_err(|e| TimeError("start", e))?;
@@ -45,7 +45,7 @@ pub(crate) fn range(start: Option<&str>, end: Option<&str>, now: UnixNanos) -> R
     }
 }
 
-/// Which of the two parameters is wrong, and why.
+/// The name of the wrong parameter, and the error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TimeError(&'static str, String);
 
@@ -75,7 +75,7 @@ fn parse_number(text: &str, digits: usize) -> Result<UnixNanos, String> {
     }
 }
 
-/// Milliseconds and microseconds are refused, since a wrong guess would search the wrong century.
+/// The error for milliseconds and microseconds: a wrong guess would search the wrong century.
 fn ambiguous(text: &str) -> String {
     let whole = text.split('.').next().unwrap_or(text);
     let number: i128 = whole.parse().unwrap_or(i128::MAX);

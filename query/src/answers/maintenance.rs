@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use spandrel_storage::check::CheckReport;
 
-/// What a client says of the backup that it asks for.
+/// The body of a request for a backup; every member may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BackupRequest {
     /// The ID that the backup gets; the server chooses one if there is none.
     pub id: Option<String>,
-    /// Hashes of blocks that need not be sent.
+    /// Content hashes of the blocks that the client has already: the server names them and does not send them.
     pub have: Vec<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct BackupSummary {
     pub lost_block_count: u64,
 }
 
-/// A line of the answer to a check: progress, and at last the report.
+/// A line of the response to a check: progress, and at last the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckLine {

@@ -1,8 +1,7 @@
-//! The shapes of the JSON API: what it is sent and what it answers.
+//! The types of requests and responses of the JSON API.
 //!
-//! The server writes these types and the command line reads them, so that both agree. `query/openapi.json`
-//! describes the same shapes to everybody else, and tests validate real answers against it. Finding an answer is the
-//! part of `crate::api`.
+//! The server writes these types and the command line reads them, so that both agree. `query/openapi.json` describes
+//! the same types to other clients, and tests validate real responses against it. `crate::api` computes the responses.
 #![allow(missing_docs, reason = "query/openapi.json describes each member")]
 
 mod aggregates;
@@ -30,5 +29,5 @@ pub use services::{Operation, OperationsAnswer, Service, ServicesAnswer};
 pub use status::Status;
 pub use trace::{Segment, Span, Trace, TraceAnswer};
 
-/// One of a few words, such as `SERVER` or `ERROR`: borrowed where it is written, owned where it is read.
+/// One of a few fixed words, such as `SERVER` or `ERROR`: borrowed where it is written, owned where it is read.
 pub type Word = Cow<'static, str>;

@@ -9,7 +9,7 @@ pub struct ProblemDocument<'a> {
     pub r#type: Cow<'a, str>,
     pub title: Cow<'a, str>,
     pub status: u16,
-    /// What is wrong, and what to do about it.
+    /// The error, and how to avoid it.
     pub detail: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameter: Option<Cow<'a, str>>,

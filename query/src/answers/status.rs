@@ -21,9 +21,9 @@ pub struct Status {
     pub oldest_unix_nano: Option<String>,
     pub newest_unix_nano: Option<String>,
     pub ingest_spans_per_second: f64,
-    /// Addresses by the names of their ports; empty from a server that does not say.
+    /// Addresses by the names of their ports; empty if the server is of a version that does not send them.
     #[serde(default)]
     pub listen: BTreeMap<String, SocketAddr>,
-    /// Numbers as they are, times as in `30s`.
+    /// Counts and sizes are numbers; durations are strings such as `30s`.
     pub limits: Map<String, Value>,
 }

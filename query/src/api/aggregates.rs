@@ -25,10 +25,10 @@ const KINDS: [(&str, KindFilter); 7] = [
     ("unspecified", KindFilter::Only(SpanKind::Unspecified)),
 ];
 
-/// About so many points cover the range of a query that names no step.
+/// A query that names no step gets about this many points.
 const USUAL_POINTS: u64 = 60;
 
-/// Widths that people find easy to read, in seconds; above them whole days.
+/// Steps that are easy to read on an axis, in seconds. Longer steps are whole days.
 const USUAL_STEPS: [u64; 11] = [60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200];
 
 const DAY: u64 = 86_400 * SECOND;
@@ -97,7 +97,7 @@ fn step(text: Option<&str>, width: u64, max_points: u64) -> Result<u64, Problem>
     Ok(step)
 }
 
-/// The first usual step of which about sixty cover the range, or fewer if the limit is lower.
+/// The first usual step that covers the range with at most sixty points, or fewer if the limit is lower.
 fn usual_step(width: u64, max_points: u64) -> u64 {
     let least = width.div_ceil(USUAL_POINTS.min(max_points).max(1));
     let usual = USUAL_STEPS.iter().map(|seconds| seconds * SECOND).find(|step| *step >= least);

@@ -1,7 +1,7 @@
-//! `/api/v1/backups`: takes a backup and streams it to the client, lists those taken, forgets one.
+//! `/api/v1/backups`: takes a backup and streams it to the client, lists the remembered backups, forgets one.
 //!
-//! The stream is described in `spandrel_storage::backup`. What the client keeps, and where, is its own
-//! business; it says which blocks it has, and those are named and not sent.
+//! `spandrel_storage::backup` describes the stream. The client decides what it keeps and where: it sends the hashes of
+//! the blocks that it has, and the stream names those without their bytes.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -23,9 +23,9 @@ use crate::problem::Problem;
 use crate::state::QueryState;
 
 const STREAM: &str = "application/vnd.spandrel.backup";
-/// Hashes of half a million blocks.
+/// Room for the hashes of half a million blocks.
 const MAX_BODY: usize = 32 << 20;
-/// Bytes of a block that are written at once.
+/// Blocks are written in pieces of this size, so that a large block does not fill the buffer.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// `/backups`.

@@ -1,6 +1,6 @@
 //! `POST /api/v1/check`: checks everything that is stored while it is in use.
 //!
-//! The answer is a stream of JSON objects, one a line: how far the check is, and at last its report.
+//! The response is a stream of JSON objects, one a line: progress, and at last the report.
 
 use axum::extract::State;
 use axum::http::Uri;
@@ -16,7 +16,7 @@ use crate::problem::Problem;
 use crate::state::QueryState;
 
 const LINES: &str = "application/x-ndjson";
-/// Progress is told so often over the whole check.
+/// Lines of progress in a whole check.
 const STEPS: u64 = 100;
 
 /// `/check`.

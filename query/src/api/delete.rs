@@ -1,7 +1,7 @@
-//! `POST /api/v1/delete` deletes traces for good; `/api/v1/deletions` tells how far that is.
+//! `POST /api/v1/delete` deletes traces for good; `/api/v1/deletions` reports the progress.
 //!
-//! A request is `application/json` and nothing else: browsers let a page of another site post text without a
-//! preflight request, but not JSON.
+//! A request has to be `application/json`: browsers let a page of another site post text without a preflight request,
+//! but not JSON.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::{times, traceql};
 
 /// How often the state of a deletion is read for a client that waits for its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Where the range of a deletion begins that names no start: 1970.
+/// The start of the range of a deletion that names none: 1970.
 const BEGINNING_OF_TIME: &str = "0";
 
 pub(super) async fn post(

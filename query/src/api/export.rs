@@ -1,8 +1,8 @@
 //! `GET /api/v1/export`: all traces of which a span matches, streamed in a format of other tools.
 //!
-//! An answer that ends without an error is whole, except for blocks that were known to be damaged before it began: a
-//! header counts them. Damage that the export meets on its way breaks the answer at its end, so that a part is never
-//! taken for the whole; the next export knows of it.
+//! A response that ends without an error is complete, except for blocks that were known to be damaged before it began:
+//! a header counts them. If the export finds further damage, it breaks the response at the end, so that no client takes
+//! a part for the whole. The next export counts that block in its header.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_DISPOSITION;
@@ -27,12 +27,12 @@ const FORMATS: [(&str, ExportFormat); 4] = [
     ("parquet", ExportFormat::Parquet),
 ];
 
-/// Traces that the export has at the most: what progress is measured by.
+/// An upper bound on the number of traces, by which clients show progress.
 const TRACES_AT_MOST: HeaderName = HeaderName::from_static("spandrel-traces-at-most");
 /// Damaged blocks whose spans are missing.
 const DAMAGED_BLOCKS: HeaderName = HeaderName::from_static("spandrel-damaged-blocks");
 
-/// Facts of the store before the first trace is read.
+/// State of the store before the first trace is read.
 #[derive(Clone, Copy)]
 struct Known {
     traces_at_most: u64,

@@ -1,4 +1,4 @@
-//! What the handlers share: the tenant of a request, parts of its path and body, and answers in JSON.
+//! Shared by the handlers: the tenant of a request, parts of its path and body, and responses in JSON.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,6 @@ use spandrel_proto::TenantId;
 
 use crate::problem::Problem;
 
-/// What a handler returns.
 pub(super) type Answer = Result<Response, Problem>;
 
 /// The tenant of a request. Until tenancy can be switched on, headers that name one are ignored.
@@ -27,13 +26,13 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     }
 }
 
-/// Reads a JSON object. Serde would also take an array of the members' values in order.
+/// Reads a JSON object. Serde alone would also accept an array of the members' values in order.
 pub(super) fn json_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
     if body.trim_ascii_start().starts_with(b"{") {
         return serde_json::from_slice(body);
     }
     let not_an_object = <serde_json::Error as serde::de::Error>::custom("this is not a JSON object");
-    // The error of a body that is not JSON says where.
+    // For a body that is not JSON, the parser's own error names the place.
     Err(serde_json::from_slice::<serde::de::IgnoredAny>(body).err().unwrap_or(not_an_object))
 }
 

@@ -1,5 +1,4 @@
-//! The native JSON API: its routes, and what goes around every answer. The shapes of answers are in
-//! [`crate::answers`].
+//! The native JSON API: its routes and middleware. The types of responses are in [`crate::answers`].
 
 mod aggregates;
 mod backup;
@@ -29,15 +28,14 @@ use tower_http::compression::{CompressionLayer, CompressionLevel};
 use crate::problem::Problem;
 use crate::state::QueryState;
 
-/// Where all routes of this API begin.
 const PREFIX: &str = "/api/v1";
 
-/// Words that stand where a trace ID does, and have no answer yet.
+/// Routes reserved for later. Without this list the last part would be read as a trace ID.
 const RESERVED: [&str; 2] = ["/traces/compare", "/traces/live"];
 
 /// The router of the JSON API: everything under `/api/v1`, and problems for the rest of `/api`.
 ///
-/// Called inside a tokio runtime, it also begins to watch the rate of ingest for `/api/v1/status`.
+/// Called inside a tokio runtime, it also starts the task that samples the rate of ingest for `/api/v1/status`.
 pub fn router(state: QueryState) -> Router {
     metrics::describe_histogram!(
         "spandrel_query_seconds",
@@ -100,7 +98,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     ))
 }
 
-/// Keeps answers to HEAD uncompressed, so that they tell the length of the body.
+/// Keeps responses to HEAD uncompressed, so that their headers give the length of the body.
 async fn plain_heads(mut request: Request, next: Next) -> Response {
     if request.method() == Method::HEAD {
         request.headers_mut().remove(ACCEPT_ENCODING);
@@ -108,7 +106,7 @@ async fn plain_heads(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Notes how long an answer takes to begin, by route and status.
+/// Records the time to the first byte of a response, by route and status.
 async fn measured(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());

@@ -7,7 +7,6 @@ use axum::response::IntoResponse;
 use super::handler::Answer;
 use crate::params::Params;
 
-/// The document, as written.
 pub(super) const DOCUMENT: &str = include_str!("../../openapi.json");
 
 pub(super) async fn get(uri: Uri) -> Answer {

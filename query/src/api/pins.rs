@@ -1,4 +1,4 @@
-//! `/api/v1/pins`: traces that stay whatever retention says.
+//! `/api/v1/pins`: traces that retention must not remove.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};

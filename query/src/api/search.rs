@@ -38,13 +38,13 @@ pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant,
     json(&page(found, range, fingerprint))
 }
 
-/// What has to stay the same from page to page; `limit` may change.
+/// A hash of the parameters that must not change from page to page; `limit` may change.
 fn query_fingerprint(params: &Params) -> u64 {
     let text = |name| params.text(name).unwrap_or_default();
     fingerprint_of(&[text("q"), text("order"), text("start"), text("end")])
 }
 
-/// The range in time, and behind which trace the page begins.
+/// The range in time, and the last trace of the page before.
 fn range_and_position(
     params: &Params,
     fingerprint: u64,

@@ -1,4 +1,4 @@
-//! `GET /api/v1/status`: how much there is, how fast it grows, and the limits.
+//! `GET /api/v1/status`: the size of the store, the rate of ingest, and the limits.
 
 use axum::extract::State;
 use axum::http::Uri;

@@ -19,7 +19,6 @@ use crate::tree::{self, AttributeStyle};
 
 const PARAMETERS: [&str; 4] = ["format", "attributes", "segment", "cursor"];
 
-/// How a trace is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Tree,
@@ -34,7 +33,7 @@ const FORMATS: [(&str, Format); 3] = [
 
 const STYLES: [(&str, AttributeStyle); 2] = [("otlp", AttributeStyle::Otlp), ("map", AttributeStyle::Map)];
 
-/// Which part of a tree a request asks for.
+/// The part of a tree that a request selects.
 struct TreeQuery {
     id: TraceId,
     style: AttributeStyle,
@@ -122,7 +121,7 @@ impl TreeQuery {
         Ok(tree::Page { spans: begin..end, style: self.style, next })
     }
 
-    /// The spans of all pages together.
+    /// The spans of the whole trace or of the requested segment, over all pages.
     fn requested_spans(&self, trace: &Assembled) -> Result<Range<usize>, Problem> {
         let Some(id) = &self.segment else { return Ok(0..trace.order.len()) };
         let segment = trace.segments.iter().find(|segment| trace.segment_id(segment) == *id);

@@ -1,4 +1,4 @@
-//! Reads stored spans into what assembly works with: resources and scopes once, spans in order.
+//! Parses stored spans for assembly: each resource and scope once, spans in order.
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -10,17 +10,17 @@ use spandrel_storage::{ReadError, StoredSpan};
 
 use super::model::{NamedParent, Resource, Span};
 
-/// The spans of a trace before they have a place.
+/// The spans of a trace before their parents are resolved.
 pub(super) struct Loaded {
     pub(super) resources: Vec<Resource>,
     pub(super) scopes: Vec<Bytes>,
     /// By (start, span ID); the store's order where both are equal.
     pub(super) spans: Vec<Span>,
-    /// Spans whose bytes are not what was stored.
+    /// Spans that were left out because their bytes could not be parsed.
     pub(super) unreadable: u64,
 }
 
-/// The three names that make a service instance.
+/// `service.namespace`, `service.name` and `service.instance.id`: the service instance.
 type Identity = [Option<String>; 3];
 
 #[derive(Default)]
@@ -32,7 +32,6 @@ struct Loader {
     scope_places: FxHashMap<Bytes, u32>,
 }
 
-/// Reads everything that the store gives.
 pub(super) fn load(stored: impl Iterator<Item = Result<StoredSpan, ReadError>>) -> Result<Loaded, ReadError> {
     let mut loader = Loader::default();
     let mut spans = Vec::new();
@@ -110,7 +109,7 @@ impl Loader {
     }
 }
 
-/// Ingest took only IDs of eight bytes; were one not, it would still need a place.
+/// Ingest accepts only IDs of eight bytes. Zero stands for any other, so that the span still gets a place in the tree.
 fn span_id(bytes: &[u8]) -> SpanId {
     SpanId::from_wire(bytes).unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! From the spans of a trace to its tree: trace, segments, spans (`docs/semantics.md#trace`, `#tree`, `#segment`).
 //!
 //! Stored spans have any number and shape: parents missing, shared, in cycles, clocks anywhere between 1970 and 2554.
-//! Every span gets exactly one place in the tree, every oddity becomes a warning, and no function recurses, so that a
-//! chain of a million spans is as safe as one of ten. How the tree is written is in [`crate::tree`].
+//! Every span gets exactly one place in the tree and every oddity becomes a warning. No function recurses, so a chain
+//! of a million spans cannot overflow the stack. [`crate::tree`] writes the tree.
 
 mod load;
 mod model;
@@ -44,7 +44,7 @@ pub(crate) fn assemble(
     Ok(Some(assembled))
 }
 
-/// One rule for store and tree: which span is the root is decided where both can see it.
+/// The store chooses the root by the same rule, so the rule is in a crate that both depend on.
 fn root_candidates(spans: &[Span]) -> Vec<RootCandidate<'_>> {
     let mut candidates = Vec::with_capacity(spans.len());
     for span in spans {

@@ -5,7 +5,6 @@ use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_storage::ServiceCount;
 
-/// A trace, assembled.
 pub(crate) struct Assembled {
     /// The different resources of its spans.
     pub(crate) resources: Vec<Resource>,
@@ -25,11 +24,10 @@ pub(crate) struct Assembled {
     pub(crate) end: u64,
     /// Its services, sorted by name.
     pub(crate) services: Vec<ServiceCount>,
-    /// Its oddities, for people.
+    /// Oddities, in sentences for users.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Where spans come from.
 pub(crate) struct Resource {
     /// A `ResourceSpans` message without its scope spans.
     pub(crate) message: Bytes,
@@ -56,7 +54,7 @@ pub(crate) struct Span {
     pub(crate) failed: bool,
     pub(crate) flags: u32,
     pub(crate) start: u64,
-    /// As sent: may lie before the start.
+    /// The end as sent, which may lie before the start.
     pub(crate) sent_end: u64,
     /// Index into [`Assembled::resources`].
     pub(crate) resource: u32,
@@ -66,11 +64,11 @@ pub(crate) struct Span {
     pub(crate) parent: Option<u32>,
     /// Duration minus the union of its children's intervals.
     pub(crate) self_nanos: u64,
-    /// Why it stands at the top of the tree, if that is not because it names no parent.
+    /// Why a span that names a parent stands at the top of the tree.
     pub(crate) detached: Option<Detached>,
 }
 
-/// What a span says about its parent.
+/// The parent ID of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamedParent {
     /// It has none.
@@ -86,9 +84,9 @@ pub(crate) enum NamedParent {
 pub(crate) enum Detached {
     /// The parent is not in the trace.
     Orphan,
-    /// As the only orphan it is the root: its caller is simply not traced here.
+    /// The only orphan of a trace is its root: the caller exists but is not traced here.
     ExternalParent,
-    /// It would be its own ancestor.
+    /// Following the parents leads back to the span.
     Cycle,
 }
 
@@ -107,7 +105,7 @@ pub(crate) struct Segment {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) error_count: u64,
-    /// The name of the instance, for people.
+    /// The name of the service instance, for display.
     pub(crate) instance: Option<String>,
 }
 
@@ -124,7 +122,7 @@ impl Assembled {
         self.spans.iter().filter(|span| span.failed).count() as u64
     }
 
-    /// The ID of a segment: its entry's, with a number when that is not enough to tell it apart.
+    /// The span ID of the entry; a number is added if other segments begin with the same ID.
     pub(crate) fn segment_id(&self, segment: &Segment) -> String {
         let id = self.spans[segment.entry as usize].id;
         if segment.ordinal == 0 { id.to_string() } else { format!("{id}-{}", segment.ordinal + 1) }
@@ -160,7 +158,7 @@ impl NamedParent {
         match self {
             Self::None => &[],
             Self::Id(id) => id.as_bytes(),
-            // Not zero and not of a span ID's length: names a parent that cannot be there.
+            // Neither a zero ID nor one of eight bytes: stands for a parent that cannot be in the trace.
             Self::Invalid => &[0xff],
         }
     }

@@ -1,4 +1,4 @@
-//! Which span is whose parent: shared IDs, missing parents, cycles.
+//! Resolves parents: shared IDs, missing parents, cycles.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::SpanId;
@@ -26,11 +26,11 @@ enum Place {
     Detached(Detached),
 }
 
-/// Spans by what a child may know of its parent.
+/// Indexes spans by the parent ID that a child names, alone or with the child's service instance.
 struct Index {
     /// The earliest span of each ID.
     by_id: FxHashMap<SpanId, u32>,
-    /// The IDs that several spans have: the two halves of a Zipkin call, or worse.
+    /// IDs that several spans have: client and server of a Zipkin call, or a mistake of the sender.
     shared: FxHashSet<SpanId>,
     /// Those spans by ID.
     candidates: FxHashMap<SpanId, Candidates>,
@@ -40,11 +40,11 @@ struct Index {
     clients: FxHashMap<SpanId, Candidates>,
 }
 
-/// Spans of which one is to be chosen, by start.
+/// Spans with the same ID, by start; a child gets one of them as its parent.
 #[derive(Default)]
 struct Candidates {
     places: Vec<u32>,
-    /// A binary tree of the latest ends: that of the whole at 1, those of node `n` at `2n`, `2n + 1`.
+    /// A binary tree of the latest ends: the root's at 1, the children of node `n` at `2n` and `2n + 1`.
     latest_ends: Vec<u64>,
 }
 
@@ -88,7 +88,8 @@ impl Index {
     }
 
     fn place_of(&self, span: &Span, spans: &[Span], resources: &[Resource]) -> Place {
-        // The server's half of a shared ID is the child of the client's, whatever parent it names.
+        // Where client and server share an ID, the server's span is the child of the client's, whatever parent it
+        // names.
         if span.kind == SpanKind::Server
             && let Some(clients) = self.clients.get(&span.id)
         {
@@ -113,9 +114,9 @@ impl Index {
 // === impl Candidates ===
 
 impl Candidates {
-    /// Prepares for choosing; everything is pushed by now.
+    /// Builds the tree of ends. Call it after the last span is pushed.
     fn finish(&mut self, spans: &[Span]) {
-        // One leaf is spare, so that no range to search ends at the tree's own end.
+        // One leaf is spare, so that the range to search never ends at the tree's own end.
         let leaves = (self.places.len() + 1).next_power_of_two();
         self.latest_ends = vec![0; 2 * leaves];
         for (leaf, place) in self.places.iter().enumerate() {
@@ -151,9 +152,9 @@ impl Candidates {
     }
 }
 
-/// Makes the earliest span of every cycle a top.
+/// Cuts every cycle at its earliest span, which moves to the top.
 fn cut_cycles(spans: &mut [Span]) {
-    /// Which walk came by here first; zero is none.
+    /// `walks` holds the number of the walk that visited a span first; zero is none.
     const NEVER: u32 = 0;
     let mut walks = vec![NEVER; spans.len()];
     let mut path = Vec::new();
@@ -165,7 +166,7 @@ fn cut_cycles(spans: &mut [Span]) {
             path.push(place);
             at = spans[place].parent.map(|parent| parent as usize);
         }
-        // Meeting one's own track is a cycle; meeting an older one is a known way up.
+        // A span of the same walk closes a cycle. A span of an earlier walk leads up to a top that is known.
         let Some(meeting) = at.filter(|place| walks[*place] == walk) else { continue };
         let cycle = path.iter().skip_while(|place| **place != meeting);
         if let Some(earliest) = cycle.min() {

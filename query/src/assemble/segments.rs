@@ -12,12 +12,11 @@ pub(super) struct Segmented {
     pub(super) order: Vec<u32>,
 }
 
-/// Bit of a span's flags: whether the parent is remote is known.
+/// Bit of a span's flags: [`IS_REMOTE`] is valid.
 const HAS_IS_REMOTE: u32 = 0x100;
 /// Bit of a span's flags: the parent is remote.
 const IS_REMOTE: u32 = 0x200;
 
-/// Cuts the tree.
 pub(super) fn cut(spans: &[Span], resources: &[Resource], shape: &Shape) -> Segmented {
     let (mut segments, segment_of) = grow(spans, resources, shape);
     number_equal_ids(&mut segments, spans);
@@ -29,7 +28,7 @@ pub(super) fn cut(spans: &[Span], resources: &[Resource], shape: &Shape) -> Segm
     Segmented { segments, order }
 }
 
-/// Walks down the tree; a span outside its parent's segment begins one.
+/// Walks down the tree; a span outside its parent's segment begins a new one.
 fn grow(spans: &[Span], resources: &[Resource], shape: &Shape) -> (Vec<Segment>, Vec<u32>) {
     let mut segments: Vec<Segment> = Vec::new();
     let mut segment_of = vec![0u32; spans.len()];
@@ -58,7 +57,7 @@ fn continues(span: &Span, parent: &Span, resources: &[Resource]) -> bool {
     identity(span) == identity(parent) && (!enters || parent_is_local)
 }
 
-/// Segments that begin with the same span ID are told apart by number, in the order they start.
+/// Numbers the segments that begin with the same span ID, by start, so that their IDs differ.
 fn number_equal_ids(segments: &mut [Segment], spans: &[Span]) {
     let id = |segment: &Segment| spans[segment.entry as usize].id;
     let mut by_id: Vec<usize> = (0..segments.len()).collect();
@@ -74,7 +73,7 @@ fn number_equal_ids(segments: &mut [Segment], spans: &[Span]) {
     }
 }
 
-/// Segments stand depth first: those below one follow it without a gap.
+/// Sets where each subtree ends. Segments stand depth first, so those below one follow it without a gap.
 fn close_subtrees(segments: &mut [Segment]) {
     for place in (0..segments.len()).rev() {
         let end = segments[place].subtree_end.max(place as u32 + 1);
@@ -107,7 +106,7 @@ fn order_by_segment(segments: &mut [Segment], segment_of: &[u32], shape: &Shape)
 fn instance(segment: &Segment, order: &[u32], spans: &[Span], resources: &[Resource]) -> Option<String> {
     let resource = &resources[spans[segment.entry as usize].resource as usize];
     let known = resource.instance_id.clone().or_else(|| resource.pod.clone());
-    // Envoy writes its node on some of its spans, not on the resource.
+    // Envoy sets `node_id` on some of its spans, not on the resource.
     let on_a_span =
         || order[segment.spans.clone()].iter().find_map(|place| node_pod(&spans[*place as usize]));
     known.or_else(on_a_span).or_else(|| resource.host.clone())

@@ -2,7 +2,7 @@
 
 use super::model::Span;
 
-/// The tree's edges seen from above.
+/// The tree from parents to children.
 pub(super) struct Shape {
     /// Where each span's children begin in `children`; one more entry marks the end.
     begins: Vec<u32>,
@@ -15,7 +15,7 @@ pub(super) struct Shape {
 // === impl Shape ===
 
 impl Shape {
-    /// Turns parents into children. Parents must not run in circles.
+    /// Builds the lists of children. The parents must have no cycle.
     pub(super) fn of(spans: &[Span], root: usize) -> Self {
         let mut begins = vec![0u32; spans.len() + 1];
         for parent in spans.iter().filter_map(|span| span.parent) {
@@ -69,7 +69,7 @@ impl Shape {
     }
 }
 
-/// Spans without a parent by start, but first the one above the root.
+/// Spans without a parent by start; the one that leads to the root comes first.
 fn tops(spans: &[Span], root: usize) -> Vec<u32> {
     let mut above_root = root as u32;
     while let Some(parent) = spans[above_root as usize].parent {

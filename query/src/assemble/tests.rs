@@ -13,7 +13,7 @@ fn assembled(text: &str) -> Assembled {
     assemble(spans, &Damage::default()).unwrap().expect("a trace")
 }
 
-/// The tree: a line per segment, below it a line per span, then the trace's root and warnings.
+/// The tree as text: a line per segment, below it a line per span, then the trace's root and warnings.
 fn render(trace: &Assembled) -> String {
     let mut depths = vec![0usize; trace.segments.len()];
     let mut lines = Vec::new();
@@ -125,7 +125,7 @@ fn a_server_in_the_same_service_begins_a_segment_unless_its_parent_is_known_to_b
 
 #[test]
 fn a_shared_server_is_the_child_of_its_client() {
-    // Zipkin: both halves have the ID 2, and both name the parent 1. Envoy retried once.
+    // Zipkin: client and server share the ID 2, and both name the parent 1. Envoy retried once.
     check(
         "1 - server gateway 0..100
          2 1 client gateway 10..90
@@ -343,7 +343,7 @@ fn what_cannot_be_read_is_left_out_aloud() {
     assert_eq!(trace.warnings, ["1 stored span could not be read and is left out"]);
 }
 
-/// Far above what it takes, and far below what anything quadratic would.
+/// So many spans that a quadratic algorithm would hold up the tests.
 const LARGE: usize = 200_000;
 
 fn large(parent: impl Fn(usize) -> usize, kind: &str) -> Vec<StoredSpan> {

@@ -1,9 +1,8 @@
 //! Jaeger's JSON of traces, which its UI reads from files.
 //!
-//! Times are cut to microseconds. A resource becomes a process and its attributes the process's tags;
-//! kind, status, scope and trace state become tags under the names that OpenTelemetry's mapping to
-//! Jaeger gives them; links become references. Schema URLs, scope attributes, flags, dropped counts
-//! and attributes of links have no place.
+//! Times are cut to microseconds. A resource becomes a process and its attributes the process's tags; kind, status,
+//! scope and trace state become tags under the names of OpenTelemetry's mapping to Jaeger; links become references.
+//! Schema URLs, scope attributes, flags, dropped counts and attributes of links are lost.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +21,7 @@ use crate::json::Object;
 use crate::problem::Problem;
 use crate::tree::write_value;
 
-/// The processes of a trace by resource, in the order they were met.
+/// The processes of a trace by resource, in the order in which their spans come.
 #[derive(Default)]
 struct Processes {
     known: FxHashMap<Bytes, usize>,
@@ -36,7 +35,7 @@ struct Tags<'o> {
 }
 
 const MICRO: u64 = 1_000;
-/// Integers beyond this are rounded by JavaScript; Jaeger writes them as strings, too.
+/// JavaScript rounds larger integers; Jaeger writes them as strings, too.
 const MAX_SAFE: u64 = (1 << 53) - 1;
 
 /// Writes all traces as one document.
@@ -224,12 +223,12 @@ impl<'o> Tags<'o> {
         Self { out, empty: true }
     }
 
-    /// A text that is left out when there is none.
+    /// Adds a text unless it is empty.
     fn text(&mut self, key: &str, text: &str) -> Result<(), WireError> {
         if text.is_empty() { Ok(()) } else { self.add(key, AnyValue::String(text)) }
     }
 
-    /// All attributes but those of a key that stands elsewhere.
+    /// Adds all attributes but `elsewhere`, which has a field of its own.
     fn add_all(&mut self, attributes: Attributes<'_>, elsewhere: &str) -> Result<(), WireError> {
         for attribute in attributes {
             let attribute = attribute?;
@@ -272,7 +271,7 @@ fn type_name(value: AnyValue<'_>) -> &'static str {
     match value {
         AnyValue::Bool(_) => "bool",
         AnyValue::Int(_) => "int64",
-        // JSON has no other numbers; the rest is text.
+        // JSON has no number for infinity and NaN; they become text.
         AnyValue::Double(double) if double.is_finite() => "float64",
         AnyValue::Bytes(_) => "binary",
         _ => "string",

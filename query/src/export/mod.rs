@@ -1,7 +1,7 @@
 //! Traces in the formats of other tools: OTLP JSON lines, Jaeger's JSON, Parquet.
 //!
-//! Every format is written as the traces come, in bounded memory. OTLP loses nothing; what the
-//! others cannot say is told where they are written. Which traces are exported is decided elsewhere.
+//! Every format is written as the traces come, in bounded memory. OTLP loses nothing; the module of each other format
+//! lists what it loses. The caller decides which traces are exported.
 
 mod jaeger;
 mod parquet;
@@ -11,7 +11,6 @@ use spandrel_storage::TraceScan;
 use crate::executor::{Output, StreamError};
 use crate::otlp::write_lines;
 
-/// How traces are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ExportFormat {
     /// One OTLP JSON document a line, as the file exporter of OpenTelemetry's collector writes it.
@@ -25,7 +24,7 @@ pub(crate) enum ExportFormat {
 // === impl ExportFormat ===
 
 impl ExportFormat {
-    /// What the answer says it is.
+    /// The `Content-Type` of the response.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Otlp => "application/x-ndjson",
@@ -34,7 +33,7 @@ impl ExportFormat {
         }
     }
 
-    /// What a browser calls the file.
+    /// The file name that a browser suggests.
     pub(crate) fn file_name(self) -> &'static str {
         match self {
             Self::Otlp => "traces.otlp.jsonl",

@@ -1,31 +1,29 @@
-//! Why a query is refused: what users are told, and what lexer and parser know of the place.
+//! Errors of TraceQL: the text for users, and the place that lexer and parser record.
 
-/// Why a query was not understood, and where.
+/// Why a query is refused, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at character {position}: {message}")]
 pub(crate) struct QueryError {
-    /// What kind of mistake it is.
     pub(crate) kind: QueryErrorKind,
-    /// Which character it is about, counted from 1.
+    /// The place of the mistake in characters, counted from 1.
     pub(crate) position: usize,
     /// The mistake, and what is allowed instead.
     pub(crate) message: String,
 }
 
-/// The kinds of mistakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueryErrorKind {
     /// Not TraceQL.
     Syntax,
     /// TraceQL that can never match: a field compared with a value of another type.
     Type,
-    /// TraceQL that this server does not answer yet.
+    /// TraceQL that this server does not support yet.
     Unsupported,
-    /// Longer or deeper than is allowed.
+    /// Longer or deeper than the limits allow.
     Limit,
 }
 
-/// An error that knows the byte it is about.
+/// An error with the byte offset of its place.
 pub(super) struct ParseError {
     pub(super) kind: QueryErrorKind,
     pub(super) at: usize,

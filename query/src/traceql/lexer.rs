@@ -1,4 +1,4 @@
-//! From characters to words of TraceQL. Knows spelling, not grammar.
+//! Splits TraceQL into words. The grammar is in the parser.
 
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_storage::plan::{AttributeScope, Field};
@@ -6,14 +6,13 @@ use spandrel_storage::plan::{AttributeScope, Field};
 use super::error::ParseError;
 use crate::duration::parse_duration;
 
-/// One word, and the byte it begins at.
+/// One word, and the byte offset of its beginning.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) at: usize,
     pub(super) word: Word,
 }
 
-/// What a word is.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Word {
     OpenBrace,
@@ -25,7 +24,7 @@ pub(super) enum Word {
     Compare(Operator),
     Field(Field),
     Constant(Constant),
-    /// Known to TraceQL, not to us; the text names it.
+    /// Part of TraceQL, but not supported here; the text names it.
     Unsupported(String),
     End,
 }
@@ -43,7 +42,7 @@ pub(super) enum Operator {
     MatchesNot,
 }
 
-/// A literal, its type still told apart.
+/// A literal with its type.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Constant {
     String(String),
@@ -57,7 +56,7 @@ pub(super) enum Constant {
     Nil,
 }
 
-/// Symbols, a longer one before its beginnings.
+/// Symbols. A longer one comes before its prefixes.
 const SYMBOLS: [(&str, Symbol); 41] = [
     ("&&", Symbol::Is(Word::And)),
     ("||", Symbol::Is(Word::Or)),
@@ -109,7 +108,7 @@ enum Symbol {
     Wrong(&'static str),
 }
 
-/// Scopes that attribute names may be prefixed with; those of `None` are not answered yet.
+/// Scopes that attribute names may be prefixed with; those with `None` are not supported yet.
 const SCOPES: [(&str, Option<AttributeScope>); 6] = [
     ("span", Some(AttributeScope::Span)),
     ("resource", Some(AttributeScope::Resource)),
@@ -119,7 +118,7 @@ const SCOPES: [(&str, Option<AttributeScope>); 6] = [
     ("parent", None),
 ];
 
-/// Names that TraceQL gives a meaning which is not answered yet.
+/// Names that have a meaning in TraceQL and are not supported yet.
 const LATER: [&str; 31] = [
     "childCount",
     "statusMessage",
@@ -154,8 +153,8 @@ const LATER: [&str; 31] = [
     "with",
 ];
 
-/// Splits a query into words. The last one is [`Word::End`], or the first that is not supported:
-/// no parser gets past it.
+/// Splits a query into words. The list ends with [`Word::End`] or with the first unsupported word, because the parser
+/// stops at either.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
     let mut lexer = Lexer { text, at: 0 };
     let mut tokens = Vec::new();
@@ -257,7 +256,7 @@ impl<'a> Lexer<'a> {
         })
     }
 
-    /// The name of an attribute behind its scope: characters and quoted parts.
+    /// The name of an attribute after its scope: characters and quoted parts.
     fn attribute(&mut self, scope: AttributeScope) -> Result<Word, ParseError> {
         let at = self.at;
         let mut name = String::new();
@@ -360,7 +359,7 @@ impl<'a> Lexer<'a> {
         };
         let code = self.rest().get(..digits).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
         let code = code.and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        // A byte above 0x7f alone is not a character, and strings are characters here.
+        // Strings are characters: one byte above 0x7f is not a character.
         let decoded = code.filter(|code| digits > 2 || *code < 0x80).and_then(char::from_u32);
         self.at += if decoded.is_some() { digits } else { 0 };
         decoded.ok_or_else(|| ParseError::syntax(at, "this escape does not name a character"))

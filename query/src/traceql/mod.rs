@@ -1,9 +1,9 @@
-//! TraceQL, so far as it selects single spans: `{ resource.service.name = "cart" && duration > 100ms }`.
+//! TraceQL for single spans: `{ resource.service.name = "cart" && duration > 100ms }`.
 //!
-//! Text in, [`Predicate`] out. The grammar and its precedence (`&&` and `||` bind equally, from the
-//! left) are those of Grafana Tempo, plus our own intrinsic `failed`. What TraceQL has and this
-//! module does not (pipelines, structural operators, other scopes, arithmetic) is refused by name,
-//! so that users do not look for a typing mistake. Planning and execution are parts of the store.
+//! Parses a text into a [`Predicate`]. The grammar and its precedence (`&&` and `||` bind equally, from the left) are
+//! those of Grafana Tempo, plus the intrinsic `failed`. Parts of TraceQL that are not supported (pipelines, structural
+//! operators, other scopes, arithmetic) are refused by name, so that users do not look for a typing mistake. The store
+//! plans and runs queries.
 
 mod error;
 mod lexer;
@@ -15,10 +15,10 @@ use spandrel_storage::plan::Predicate;
 pub(crate) use error::{QueryError, QueryErrorKind};
 pub(crate) use parser::MAX_DEPTH;
 
-/// Bytes of one query at the most: a longer one is a mistake of a program.
+/// Longer queries are most likely a mistake of a program.
 pub(crate) const MAX_QUERY_BYTES: usize = 128 << 10;
 
-/// Reads a query. An empty one selects every span, like `{ }`.
+/// Parses a query. An empty one selects every span, like `{ }`.
 pub(crate) fn parse(text: &str) -> Result<Predicate, QueryError> {
     if text.len() > MAX_QUERY_BYTES {
         let message = format!("a query has at most {MAX_QUERY_BYTES} bytes (maxQueryBytes)");

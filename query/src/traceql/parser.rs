@@ -1,4 +1,4 @@
-//! From words to a predicate.
+//! Parses words into a predicate.
 
 use spandrel_storage::plan::{Field, Predicate};
 
@@ -6,22 +6,21 @@ use super::error::{ParseError, QueryErrorKind};
 use super::lexer::{Constant, Operator, Token, Word};
 use super::types;
 
-/// How deep parentheses and alternating `&&` and `||` may nest.
+/// How deep parentheses and alternating `&&` and `||` may nest, so that code that walks a predicate may recurse.
 pub(crate) const MAX_DEPTH: usize = 64;
 
-/// A predicate that knows how deep it nests: code that walks over it may recurse.
+/// A predicate and its depth, which is bounded so that code that walks it may recurse.
 struct Tree {
     predicate: Predicate,
     depth: usize,
 }
 
-/// What a comparison is made of.
+/// One side of a comparison.
 enum Operand {
     Field(Field),
     Constant(Constant),
 }
 
-/// Reads a whole query.
 pub(super) fn query(tokens: &[Token]) -> Result<Predicate, ParseError> {
     let mut parser = Parser { tokens, next: 0, depth: 0 };
     let predicate = match parser.word() {
@@ -203,7 +202,7 @@ fn alone(operand: Operand, at: usize) -> Result<Predicate, ParseError> {
     }
 }
 
-/// The operator that says the same with its sides swapped.
+/// The operator for the same comparison with its sides swapped.
 fn mirrored(operator: Operator) -> Option<Operator> {
     match operator {
         Operator::Eq | Operator::Ne => Some(operator),
@@ -230,7 +229,7 @@ fn and(left: Tree, right: Tree) -> Tree {
 
 fn or(left: Tree, right: Tree) -> Tree {
     match left.predicate {
-        // An empty list is `false`, which stands for itself.
+        // An empty list means `false` and must not become part of a longer list.
         Predicate::Or(mut list) if !list.is_empty() => {
             list.push(right.predicate);
             Tree { predicate: Predicate::Or(list), depth: left.depth.max(right.depth + 1) }

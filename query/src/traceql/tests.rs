@@ -1,4 +1,4 @@
-//! Text to predicate, and text to error.
+//! Tests of the parser: predicates and errors.
 
 use proptest::prelude::*;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal};
@@ -16,7 +16,7 @@ fn check_error(text: &str, kind: QueryErrorKind, position: usize, part: &str) {
     assert!(error.message.contains(part), "{text}: {error}");
 }
 
-/// A predicate in a notation of its own, with every grouping shown.
+/// A predicate as text, with every grouping shown.
 fn render(predicate: &Predicate) -> String {
     let all = |word: &str, list: &[Predicate]| {
         format!("{word}({})", list.iter().map(render).collect::<Vec<_>>().join(", "))

@@ -1,4 +1,4 @@
-//! Which fields may be compared with what, and how.
+//! Type rules of comparisons: which operators and literals a field allows.
 
 use regex::{Regex, RegexBuilder};
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate};
@@ -8,7 +8,7 @@ use super::lexer::{Constant, Operator};
 /// Bytes that a compiled regular expression may take.
 const MAX_REGEX_BYTES: usize = 1 << 20;
 
-/// A comparison, or why it makes no sense.
+/// Builds a comparison. The error says which types do not fit.
 pub(super) fn compare(field: Field, operator: Operator, constant: Constant) -> Result<Predicate, String> {
     if constant == Constant::Nil {
         return compare_with_nil(field, operator);
@@ -22,7 +22,7 @@ pub(super) fn compare(field: Field, operator: Operator, constant: Constant) -> R
     Ok(Predicate::Compare(field, comparison))
 }
 
-/// A field that stands alone has to be true.
+/// A field without a comparison has to be true.
 pub(super) fn is_true(field: Field) -> Result<Predicate, String> {
     match field {
         Field::Failed | Field::Attribute(..) => {

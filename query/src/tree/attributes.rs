@@ -13,7 +13,6 @@ use spandrel_proto::otlp::{
 
 use crate::json::Object;
 
-/// How attributes are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AttributeStyle {
     /// `[{"key":"a","value":{"intValue":"1"}}]`: loses nothing.
@@ -67,7 +66,7 @@ impl AttributeStyle {
     }
 }
 
-/// Attributes of which each key stands once: the last of several values wins.
+/// Attributes with unique keys: the last of several values wins.
 pub(crate) fn each_key_once(attributes: Attributes<'_>) -> Result<Vec<KeyValueView<'_>>, WireError> {
     let mut attributes: Vec<KeyValueView<'_>> = attributes.collect::<Result<_, _>>()?;
     let last: FxHashMap<&str, usize> = (0..).zip(&attributes).map(|(place, a)| (a.key, place)).collect();
@@ -92,7 +91,7 @@ fn write_map(out: &mut Vec<u8>, attributes: Attributes<'_>) -> Result<(), WireEr
     Ok(())
 }
 
-/// Writes a value as the JSON that a script expects. Nesting was bounded when it was accepted.
+/// Writes a value as plain JSON. It may recurse, since ingest bounds the nesting.
 pub(crate) fn write_value(out: &mut Vec<u8>, value: AnyValue<'_>) -> Result<(), WireError> {
     match value {
         AnyValue::Empty => out.extend_from_slice(b"null"),

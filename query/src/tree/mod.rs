@@ -1,8 +1,7 @@
 //! Writes an assembled trace as the JSON of `docs/api.md#traces`.
 //!
-//! The document goes straight into the answer's buffer, span by span, and leaves it as it fills:
-//! a trace of 200,000 spans is never held as text. What a tree *is*, is decided in
-//! [`crate::assemble`].
+//! The document goes straight into the response's buffer, span by span, and is sent as the buffer fills: a trace of
+//! 200,000 spans is never held as text. [`crate::assemble`] decides where spans stand.
 
 mod attributes;
 
@@ -19,13 +18,12 @@ use crate::assemble::{Assembled, Detached, NamedParent, Segment, Span};
 use crate::executor::{Output, StreamError};
 use crate::json::{Object, hex, list};
 
-/// Which part of a tree is written, and how.
+/// The part of a tree that a response contains.
 pub(crate) struct Page {
     /// Places in [`Assembled::order`].
     pub(crate) spans: Range<usize>,
-    /// How attributes are written.
     pub(crate) style: AttributeStyle,
-    /// Where the next page begins, when this is not the last.
+    /// The cursor of the next page; `None` on the last.
     pub(crate) next: Option<String>,
 }
 
@@ -59,7 +57,7 @@ fn overlap(segment: &Segment, page: &Page) -> Range<usize> {
     segment.spans.start.max(page.spans.start)..segment.spans.end.min(page.spans.end)
 }
 
-/// The trace's own members, its object left open.
+/// Writes the trace's own members and leaves its object open.
 fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: AttributeStyle) {
     let root = &trace.spans[trace.root];
     let mut object = Object::begin(out);
@@ -181,7 +179,7 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
     object.end();
 }
 
-/// The ID of the parent in the tree; of a parent that is not there, its ID as sent.
+/// Writes the ID of the parent in the tree; if the parent is missing, its ID as sent.
 fn write_parent(out: &mut Vec<u8>, trace: &Assembled, span: &Span, view: &SpanView<'_>) {
     match (span.parent, span.detached) {
         (Some(parent), _) => hex(out, trace.spans[parent as usize].id.as_bytes()),
@@ -216,19 +214,18 @@ fn warnings(span: &Span, view: &SpanView<'_>, whole: bool) -> Vec<String> {
 }
 
 fn code_of(span: &Span, view: &SpanView<'_>) -> Option<String> {
-    // Most spans have not failed: that is known, and saves a walk over the attributes.
+    // Only failed spans have an error code; the check spares a walk over the attributes of the others.
     if span.failed { error_code(view).unwrap_or_default() } else { None }
 }
 
-/// Reads a span that was read before.
 fn with_view(span: &Span, write: impl FnOnce(&SpanView<'_>)) {
-    // It was parsed when it was loaded, and bytes do not change; an error here cannot occur.
+    // Loading has parsed the same bytes, so this cannot fail.
     if let Ok(view) = SpanView::parse(&span.message) {
         write(&view);
     }
 }
 
-/// Writes something that may turn out to be damaged; then `instead` is written. Says if all is well.
+/// Runs `write`; if it meets damage, replaces its output by `instead` and returns false.
 fn readable(
     out: &mut Vec<u8>,
     instead: &[u8],

@@ -1,5 +1,5 @@
-//! Answers against the description: each operation gives every status that it documents and no other, with a body
-//! that the schema describes to the last member.
+//! Checks responses against the OpenAPI document: each operation gives every status that it documents and no other,
+//! with a body that the schema describes completely.
 
 use std::collections::BTreeSet;
 
@@ -14,22 +14,22 @@ use super::*;
 use crate::api::openapi::DOCUMENT;
 use crate::cursor::TreeCursor;
 
-/// Which server answers.
+/// The server that a request goes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
-    /// One that has everything.
+    /// A store with every feature.
     Full,
-    /// One whose deletions are still running.
+    /// Deletions never finish.
     Deleting,
-    /// One whose store cannot be read.
+    /// Every read of the store fails.
     Broken,
-    /// One whose store neither deletes nor takes backups.
+    /// The store has neither deletions nor backups.
     ReadOnly,
-    /// One that runs as many queries as it may.
+    /// All permits for queries are taken.
     Busy,
 }
 
-/// A request that its description allows, and the status of its answer.
+/// A request that the OpenAPI document allows, and the status of its response.
 struct Exchange {
     server: Server,
     method: &'static str,
@@ -76,7 +76,7 @@ async fn every_documented_status_is_given_and_no_other() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let statuses = operation["responses"].as_object().unwrap().keys();
-            // The HTTP listener refuses addresses that are too long, before there is a request.
+            // The HTTP listener refuses addresses that are too long before the router sees the request.
             for status in statuses.filter(|status| !["414", "431"].contains(&status.as_str())) {
                 documented.insert(format!("{method} {path} {status}"));
             }
@@ -271,8 +271,8 @@ fn resolved<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     }
 }
 
-/// A validator that also refuses members which the schema does not describe: clients shall ignore what they do not
-/// know, but the description shall be complete.
+/// A validator that also refuses members which the schema does not describe: clients have to ignore unknown members,
+/// but the schema has to be complete.
 fn validator(document: &Value, schema: &Value) -> Validator {
     let mut schema = json!({ "allOf": [schema], "components": document["components"] });
     close(&mut schema);
@@ -304,7 +304,7 @@ fn an_undescribed_member_is_noticed() {
     assert!(!validator.is_valid(&json!({ "name": 7 })));
 }
 
-/// The command line reads the tree by types that the server does not write it with.
+/// The server writes the tree by hand; the command line reads it with these types.
 #[tokio::test]
 async fn the_tree_is_what_its_types_say() {
     for path in ["/api/v1/traces/aa", "/api/v1/traces/aa?attributes=map"] {

@@ -33,7 +33,7 @@ async fn an_export_is_planned() {
     assert_eq!((got.status, got.content_type()), (500, "application/problem+json"));
 }
 
-/// A header counts the damaged blocks that are known before; damage that is met on the way breaks the answer.
+/// A header counts the damaged blocks that are known before; damage found during the export breaks the response.
 #[tokio::test]
 async fn damage_is_never_passed_over_in_silence() {
     for format in ["otlp", "jaeger", "parquet"] {

@@ -63,7 +63,7 @@ async fn get(store: FakeStore, path: &str) -> Got {
     get_with(Arc::new(store), config(), request(path)).await
 }
 
-/// A problem: its status, and a part of what it tells.
+/// Expects a problem with this status, whose detail contains `part`.
 async fn check_problem(path: &str, status: u16, part: &str) {
     let got = get(shop(), path).await;
     assert_eq!((got.status, got.content_type()), (status, "application/problem+json"), "{path}");

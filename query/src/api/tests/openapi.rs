@@ -1,4 +1,4 @@
-//! The description against the routes.
+//! Checks the OpenAPI document against the routes.
 
 use super::*;
 use crate::api::openapi::DOCUMENT;
@@ -17,7 +17,7 @@ async fn the_openapi_document_describes_every_route_and_no_other() {
     assert_eq!(sorted, served);
 }
 
-/// The document's parameters against the refusal of one that is not known, which lists the others.
+/// The refusal of an unknown parameter lists the known ones; the document has to list the same.
 #[tokio::test]
 async fn the_openapi_document_describes_every_parameter_and_no_other() {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();
@@ -50,7 +50,7 @@ async fn the_openapi_document_describes_every_parameter_and_no_other() {
     }
 }
 
-/// Every reference leads somewhere, and every schema's required members are described.
+/// Every `$ref` resolves, and every required member has a property.
 #[test]
 fn the_openapi_document_is_coherent() {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();

@@ -251,10 +251,10 @@ fn flat(data: &TracesData) -> Vec<(Vec<u8>, Vec<u8>)> {
 #[tokio::test]
 async fn otlp_gives_back_what_came_in() {
     let mut span = rich();
-    // The oracle cannot read what OTLP JSON writes for infinity; the tests of the writer can.
+    // The oracle cannot read how OTLP JSON writes infinity; the tests of the writer cover it.
     span.attributes.retain(|attribute| attribute.key != "nan");
     let mut store = FakeStore { spans: vec![testing::stored(Vec::new(), &span)], ..shop() };
-    // Enough for several groups, with resources that alternate.
+    // Enough spans for several groups, with alternating resources.
     let lines: Vec<String> = (16..2000)
         .map(|i| format!("{i:x} - internal s{} {i}..{} k={}", i % 3, i + 1, "v".repeat(300)))
         .collect();

@@ -1,12 +1,11 @@
-//! Columns of a row group: values with the levels that say where in nested groups they stand.
+//! Columns of a row group: values, with Parquet's levels for nested groups.
 
 use bytes::BytesMut;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
 
-/// One leaf of the schema. Levels are kept as far as the leaf has them: definition for what may be
-/// missing, repetition for what stands in a list.
+/// One leaf of the schema. Definition levels are kept for optional leaves, repetition levels for leaves in lists.
 pub(super) struct Column<T> {
     values: Vec<T>,
     definition: Vec<i16>,
@@ -16,7 +15,7 @@ pub(super) struct Column<T> {
 /// A column of texts.
 pub(super) type Texts = Column<ByteArray>;
 
-/// A key and its value, ready for a map.
+/// A key and its value, copied for a map.
 pub(super) type Entry = (ByteArray, Option<ByteArray>);
 
 /// The two leaves of a map.
@@ -26,24 +25,24 @@ pub(super) struct Map {
     pub(super) values: Texts,
 }
 
-/// A leaf of any type, for writing.
+/// A leaf of any type.
 pub(super) enum Leaf<'c> {
     Text(&'c mut Texts),
     Int(&'c mut Column<i64>),
     Bool(&'c mut Column<bool>),
 }
 
-/// Where texts are copied to: values do not keep the blocks alive that they were read from.
+/// Copies of texts: a slice would keep the whole block in memory that it was read from.
 #[derive(Default)]
 pub(super) struct Arena {
     free: BytesMut,
-    /// Memory taken since this was last set to zero, the places in columns included.
+    /// Bytes in use since the last reset, places in columns included.
     pub(super) used: usize,
 }
 
-/// Texts are cut from pieces of this size.
+/// Texts share allocations of this size.
 const ARENA_BYTES: usize = 64 << 10;
-/// What a text's place in a column takes, its levels included.
+/// The memory of a text's place in a column, levels included.
 pub(super) const PLACE_BYTES: usize = size_of::<ByteArray>() + 4;
 
 // === impl Column ===
@@ -55,18 +54,18 @@ impl<T> Default for Column<T> {
 }
 
 impl<T> Column<T> {
-    /// The value of a row that always has one.
+    /// Adds a value to a required column.
     pub(super) fn put(&mut self, value: T) {
         self.values.push(value);
     }
 
-    /// The value of a row that may have one.
+    /// Adds a value to an optional column.
     pub(super) fn put_optional(&mut self, value: Option<T>) {
         self.definition.push(i16::from(value.is_some()));
         self.values.extend(value);
     }
 
-    /// A place in a list: how deep a list goes on here, how deep something is there, and what.
+    /// Adds an element of a list, with its repetition and definition levels.
     pub(super) fn put_at(&mut self, repetition: i16, definition: i16, value: Option<T>) {
         self.repetition.push(repetition);
         self.definition.push(definition);
@@ -91,7 +90,7 @@ impl<T> Column<T> {
 // === impl Map ===
 
 impl Map {
-    /// The map of something that stands at `repetition`, below `lists` lists.
+    /// Adds a map at `repetition`, nested in `lists` lists.
     pub(super) fn put(&mut self, repetition: i16, lists: i16, entries: impl IntoIterator<Item = Entry>) {
         let mut at = repetition;
         let mut empty = true;
@@ -107,7 +106,7 @@ impl Map {
         }
     }
 
-    /// There is nothing that could have a map: the list above is empty.
+    /// Adds the place of a map that is not there because the list above it is empty.
     pub(super) fn put_nothing(&mut self) {
         self.keys.put_at(0, 0, None);
         self.values.put_at(0, 0, None);
@@ -147,7 +146,6 @@ impl Leaf<'_> {
 // === impl Arena ===
 
 impl Arena {
-    /// A copy of some bytes.
     pub(super) fn copy(&mut self, bytes: &[u8]) -> ByteArray {
         if self.free.capacity() < bytes.len() {
             self.free = BytesMut::with_capacity(ARENA_BYTES.max(bytes.len()));

@@ -1,9 +1,9 @@
-//! Spans as a Parquet file: one row a span, for DuckDB, pandas and whatever else reads Parquet.
+//! Spans as a Parquet file: one row a span, for DuckDB, pandas and other readers of Parquet.
 //!
-//! Rows are collected up to a bound and written as a row group, column by column; the spans of a trace
-//! stand together. The crate is used without its Arrow half: the columns are few and known, and
-//! filling them by hand spares dozens of crates. The schema is in [`schema`]; what it cannot say
-//! (types of attributes in maps, scope attributes, schema URLs, dropped counts) the OTLP export can.
+//! Rows are collected up to a bound and written as a row group, column by column; the spans of a trace stand together.
+//! The `parquet` crate is used without Arrow: the columns are few and known, and filling them by hand spares dozens of
+//! dependencies. [`schema`] has the columns. Types of attributes in maps, scope attributes, schema URLs and dropped
+//! counts are lost; the OTLP export keeps them.
 
 mod column;
 mod rows;
@@ -22,11 +22,10 @@ use self::rows::Rows;
 use crate::executor::{Output, StreamError};
 use crate::problem::Problem;
 
-/// Rows of one row group.
 const GROUP_ROWS: usize = 50_000;
-/// Memory at which a row group ends early: nearly all that an export holds.
+/// Memory at which a row group ends early. An export holds little else.
 const GROUP_BYTES: usize = 48 << 20;
-/// What compression costs here is little beside filling the columns.
+/// At this level compression takes little time compared with filling the columns.
 const ZSTD_LEVEL: i32 = 3;
 
 /// A file that is being written into a buffer.
@@ -91,7 +90,7 @@ impl Table {
         Ok(())
     }
 
-    /// Hands over what is written so far.
+    /// Passes on the bytes that are written so far.
     fn pass_on(&mut self, out: &mut Output) -> Result<(), StreamError> {
         self.writer.flush().map_err(|error| unwritable(error.into()))?;
         out.buffer.append(self.writer.inner_mut());

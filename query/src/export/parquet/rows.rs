@@ -1,4 +1,4 @@
-//! The rows of one row group: spans taken apart into the columns of the schema.
+//! The rows of one row group: writes each span into the columns of the schema.
 
 use std::io::Write as _;
 
@@ -17,14 +17,13 @@ use super::column::{Arena, Column, Entry, Leaf, Map, PLACE_BYTES, Texts};
 use super::schema::{Common, RESOURCE, SPAN, STATUS_CODE};
 use crate::tree::{each_key_once, write_value};
 
-/// Columns that are being filled.
 #[derive(Default)]
 pub(super) struct Rows {
     count: usize,
     arena: Arena,
-    /// The trace of the spans that come.
+    /// The trace ID of the spans that follow.
     trace: ByteArray,
-    /// What resources say, which many spans share.
+    /// Columns of each resource, parsed once: many spans share a resource.
     resources: FxHashMap<Bytes, Resource>,
 
     trace_id: Texts,
@@ -68,7 +67,7 @@ struct Links {
     attributes: Map,
 }
 
-/// A resource, ready for its columns.
+/// The values of a resource, copied for its columns.
 #[derive(Clone)]
 struct Resource {
     service: ByteArray,
@@ -76,35 +75,33 @@ struct Resource {
     attributes: Vec<Entry>,
 }
 
-/// What a row takes besides its texts: numbers, texts that rows share, and the levels of every column.
+/// Memory of a row besides its own texts: numbers, shared texts, and the levels of every column.
 const ROW_BYTES: usize = 8 * PLACE_BYTES + 120;
 
 // === impl Rows ===
 
 impl Rows {
-    /// Rows so far.
     pub(super) fn len(&self) -> usize {
         self.count
     }
 
-    /// About how much memory they take.
+    /// An estimate of the memory in use.
     pub(super) fn bytes(&self) -> usize {
         self.arena.used + self.count * ROW_BYTES
     }
 
-    /// Begins anew; the columns are empty, since they were written.
+    /// Starts the next row group. Writing the columns has emptied them.
     pub(super) fn clear(&mut self) {
         self.count = 0;
         self.arena.used = 0;
         self.resources.clear();
     }
 
-    /// Whose spans come next.
+    /// Sets the trace ID of the spans that follow.
     pub(super) fn begin_trace(&mut self, id: TraceId) {
         self.trace = self.arena.copy(id.to_string().as_bytes());
     }
 
-    /// Adds a span.
     pub(super) fn push(&mut self, stored: &StoredSpan) -> Result<(), WireError> {
         let span = SpanView::parse(&stored.span)?;
         let attributes = each_key_once(span.attributes())?;
@@ -146,7 +143,7 @@ impl Rows {
     fn push_resource(&mut self, record: &Bytes) -> Result<(), WireError> {
         if !self.resources.contains_key(record) {
             let resource = Resource::read(&mut self.arena, record)?;
-            // A key of its own: the record is a slice of a block.
+            // The key is a copy: a slice would keep the block in memory.
             self.resources.insert(Bytes::copy_from_slice(record), resource);
         }
         if let Some(Resource { service, common, attributes }) = self.resources.get(record) {
@@ -199,7 +196,7 @@ impl Rows {
         Ok(())
     }
 
-    /// All columns, in the order of the schema.
+    /// All columns, in the order of the schema, for writing.
     pub(super) fn leaves(&mut self) -> Vec<Leaf<'_>> {
         use Leaf::{Bool, Int, Text};
         let mut leaves = vec![
@@ -279,7 +276,7 @@ fn entries(arena: &mut Arena, attributes: &[KeyValueView<'_>]) -> Result<Vec<Ent
     attributes.iter().map(entry).collect()
 }
 
-/// A value as text; `None` for none.
+/// A value as text; `None` for an empty value.
 fn text(arena: &mut Arena, value: AnyValue<'_>) -> Result<Option<ByteArray>, WireError> {
     let mut written = Vec::new();
     match value {
@@ -297,7 +294,7 @@ fn text(arena: &mut Arena, value: AnyValue<'_>) -> Result<Option<ByteArray>, Wir
     Ok(Some(arena.copy(&written)))
 }
 
-/// The value that fills a column of its own, under the best of its names.
+/// The value for a common column, from the best of the keys that are present.
 fn best<'a>(common: &Common, attributes: &[KeyValueView<'a>]) -> Option<AnyValue<'a>> {
     let ranked = attributes.iter().filter_map(|one| Some((common.rank(one.key)?, one.value?)));
     ranked.min_by_key(|(rank, _)| *rank).map(|(_, value)| value)

@@ -1,18 +1,17 @@
 //! The columns of an exported span.
 //!
-//! Users query these by name: columns may be added, and none may change or go. Times are UTC and not
-//! marked as such: readers would turn marked ones into their own zone, and DuckDB for Python would ask
-//! for one more package. An end before its start has `duration_nano` 0. Attributes are maps of texts:
-//! numbers as decimals, bytes as base64, arrays and nested maps as JSON, an attribute without a value
-//! as null; of a key that stands several times, the last value. The attributes that most questions are
-//! about have columns of their own besides, filled from the present and from the former names of
+//! Users query these by name: columns may be added, and none may change or go. Times are UTC and not marked as such:
+//! readers would convert marked ones into their own zone, and DuckDB for Python would need one more package. An end
+//! before its start has `duration_nano` 0. Attributes are maps of texts: numbers as decimals, bytes as base64, arrays
+//! and nested maps as JSON, an attribute without a value as null; the last value of a repeated key. Attributes that
+//! queries use most also have columns of their own, filled from the present and from the former names of
 //! OpenTelemetry's semantic conventions. `failed` and `error_code` are as everywhere in Spandrel.
 
 use parquet::errors::ParquetError;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
-/// The version of this schema, noted in every file as `spandrel.schema`.
+/// The version of this schema, written to every file as `spandrel.schema`.
 pub(super) const VERSION: &str = "1";
 
 /// An attribute that has a column of its own: the column, and the keys that fill it, best first.
@@ -21,7 +20,7 @@ pub(super) struct Common {
     pub(super) keys: &'static [&'static str],
 }
 
-/// Of resources.
+/// Common attributes of resources.
 pub(super) const RESOURCE: [Common; 4] = [
     Common { column: "service_namespace", keys: &["service.namespace"] },
     Common { column: "service_instance_id", keys: &["service.instance.id"] },
@@ -32,7 +31,7 @@ pub(super) const RESOURCE: [Common; 4] = [
     },
 ];
 
-/// Of spans.
+/// Common attributes of spans.
 pub(super) const SPAN: [Common; 10] = [
     Common { column: "http_request_method", keys: &["http.request.method", "http.method"] },
     Common { column: "http_route", keys: &["http.route"] },
@@ -111,7 +110,7 @@ pub(super) fn spans() -> Result<Type, ParquetError> {
 // === impl Common ===
 
 impl Common {
-    /// How good a key is for this column: lower is better, `None` is not at all.
+    /// The rank of a key for this column: lower is better, `None` if the key does not fill it.
     pub(super) fn rank(&self, key: &str) -> Option<usize> {
         self.keys.iter().position(|known| *known == key)
     }
