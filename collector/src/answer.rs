@@ -1,4 +1,4 @@
-//! What a sender gets back, in protobuf and in JSON.
+//! The responses to a sender, in protobuf and in JSON.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -60,7 +60,7 @@ pub(crate) fn success(rejected: &Rejections) -> Bytes {
     ExportTraceServiceResponse { partial_success }.encode_to_vec().into()
 }
 
-/// The same in OTLP's JSON.
+/// The same in OTLP's JSON mapping.
 pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
     if rejected.is_empty() {
         return Bytes::from_static(b"{}");
@@ -69,7 +69,7 @@ pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
     json!({ "partialSuccess": partial }).to_string().into()
 }
 
-/// `google.rpc.Status`, with `RetryInfo` when sending again makes sense.
+/// `google.rpc.Status`, with `RetryInfo` if the sender should send again.
 pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
     let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let retry = retry_after.map(|after| {
@@ -81,7 +81,7 @@ pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
     RpcStatus { code: grpc as i32, message: refusal.to_string(), details: retry.into_iter().collect() }
 }
 
-/// The same in protobuf's JSON.
+/// The same in protobuf's JSON mapping.
 pub(crate) fn status_json(refusal: &Refusal) -> Bytes {
     let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let mut status = json!({ "code": grpc as i32, "message": refusal.to_string() });

@@ -1,4 +1,4 @@
-//! The batcher: threads that join what all connections sent into few durable appends.
+//! The batcher: threads that combine the requests of all connections into few durable appends.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ pub(crate) type ThreadExit = oneshot::Receiver<()>;
 // === impl Batcher ===
 
 impl Batcher {
-    /// Starts a thread of its own: appends block, and must not hold up the connections.
+    /// Starts a thread: appends block, and must not hold up the connections.
     pub(crate) fn spawn(self) -> io::Result<ThreadExit> {
         let (guard, ended) = oneshot::channel();
         thread::Builder::new().name("batcher".to_owned()).spawn(move || {
@@ -44,7 +44,7 @@ impl Batcher {
         Ok(ended)
     }
 
-    /// One append for each tenant; all whose request is in it share the outcome.
+    /// One append for each tenant. All its requests share the outcome.
     fn commit(&self, mut batch: Vec<Pending>) {
         batch.sort_by(|a, b| a.tenant.cmp(&b.tenant));
         let mut rest = batch.into_iter().peekable();
@@ -66,7 +66,7 @@ impl Batcher {
             .batch_spans
             .record(requests.iter().map(|request| request.spans.len()).sum::<usize>() as f64);
         let began = Instant::now();
-        // A panic in the store must not end this thread: requests would wait for it without an end.
+        // A panic in the store must not end this thread, or later requests would wait for ever.
         let result = catch_unwind(AssertUnwindSafe(|| self.store.append(tenant, requests)));
         self.metrics.append_seconds.record(began.elapsed());
         let outcome = match result {
@@ -77,7 +77,7 @@ impl Batcher {
         outcome
     }
 
-    /// Says that storing fails or works again, not each of the thousand batches in between.
+    /// Logs when appends begin to fail and when they work again, but not every failed batch in between.
     fn log_change(&self, outcome: &Outcome) {
         let failed_before = self.failing.swap(outcome.is_err(), Ordering::Relaxed);
         match outcome {

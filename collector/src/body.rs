@@ -11,10 +11,10 @@ use crate::budget::Reservation;
 use crate::config::IngestLimits;
 use crate::refusal::Refusal;
 
-/// Believed of a body's declared length; more is taken as it comes.
+/// Memory reserved on a body's declared length alone; a longer body has to arrive first.
 const MAX_BELIEVED: usize = 1 << 20;
 
-/// The whole body. One that came in one piece is not copied.
+/// Reads the whole body. A body of one piece is not copied.
 pub(crate) async fn read(
     body: &mut Body,
     declared: Option<usize>,
@@ -49,11 +49,11 @@ pub(crate) async fn read(
     timeout(limits.body_timeout, read).await.unwrap_or(Err(Refusal::BodyTimeout(limits.body_timeout)))
 }
 
-/// Reads on without keeping anything, for a sender that reads no answer before it has sent all;
-/// not for ever.
+/// Reads the rest of a body and drops it, for senders that read no response before they have sent everything. Stops
+/// after `within`.
 pub(crate) async fn discard(mut body: Body, within: Duration) {
     let read = async { while let Ok(Some(_)) = next_piece(&mut body).await {} };
-    // An answer is due either way.
+    // The response is sent even if the body did not end.
     let _ = timeout(within, read).await;
 }
 

@@ -12,7 +12,7 @@ pub(crate) struct Budget {
     max: usize,
 }
 
-/// One request's share; given back when dropped.
+/// One request's share of the budget; dropping it returns the bytes.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
@@ -31,7 +31,7 @@ impl Budget {
         Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    /// What all requests hold together.
+    /// The bytes that all requests hold together.
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl Budget {
 // === impl Reservation ===
 
 impl Reservation {
-    /// Takes more, or refuses: waiting would keep what this request holds already.
+    /// Reserves more, or refuses: waiting would keep the bytes that this request holds already.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let Budget { used, max } = &*self.budget;
         if used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *max {
@@ -51,14 +51,14 @@ impl Reservation {
         Ok(())
     }
 
-    /// Gives a part back.
+    /// Returns a part to the budget.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
         self.bytes -= bytes;
     }
 
-    /// Takes more or gives a part back, so that it holds so many.
+    /// Grows or shrinks the share to `bytes`.
     pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Refusal> {
         match bytes.checked_sub(self.bytes) {
             Some(more) => self.grow(more),

@@ -23,14 +23,14 @@ use crate::queue::Queue;
 use crate::refusal::Refusal;
 use crate::{grpc, http};
 
-/// Receives traces and answers when they are durable.
+/// Receives traces and responds when they are durable.
 pub struct Collector {
     intake: Arc<Intake>,
     cors: Option<CorsLayer>,
     batchers: Mutex<Vec<ThreadExit>>,
 }
 
-/// What a collector has at hand at this moment.
+/// The work in progress at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// Requests that are being received or decoded.
@@ -39,38 +39,38 @@ pub struct Load {
     pub queued_requests: usize,
     /// Bytes that count towards `max_inflight_bytes`.
     pub inflight_bytes: usize,
-    /// New requests are refused, because it is shutting down.
+    /// New requests are refused, because the collector is shutting down.
     pub is_draining: bool,
 }
 
 /// Why a collector does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An origin is not one.
+    /// A configured origin is not valid.
     #[error("{0:?} is not an origin; write it as in https://shop.example, or * for any")]
     Origin(String),
-    /// The system gives no thread.
+    /// The operating system could not start a thread.
     #[error("starting the batcher's thread failed: {0}")]
     Thread(#[from] io::Error),
 }
 
-/// Not everything was stored when the time was up; none of that was acknowledged.
+/// Shutting down took too long. The requests that were not stored were refused, not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the time was up before everything was stored; {refused} requests were told to send again")]
 pub struct DrainError {
-    /// Requests that waited and were refused.
+    /// Requests that waited in the queue and were refused.
     pub refused: usize,
 }
 
 // === impl Collector ===
 
 impl Collector {
-    /// Starts the batcher. A metrics recorder has to be installed before.
+    /// Starts the batchers. Install a metrics recorder before.
     pub fn start(config: CollectorConfig, store: Arc<dyn TraceStore>) -> Result<Self, StartError> {
         Self::start_with_clock(config, store, Arc::new(Instant::now))
     }
 
-    /// The same, with the clock that the resend window goes by.
+    /// The same, with a clock for the resend window.
     pub fn start_with_clock(
         config: CollectorConfig,
         store: Arc<dyn TraceStore>,
@@ -109,12 +109,11 @@ impl Collector {
         http::router(self.intake.clone(), self.cors.clone())
     }
 
-    /// Every limit by its name, with its value.
+    /// Every limit by its name.
     pub fn limits(&self) -> Vec<(&'static str, Value)> {
         self.intake.limits.list()
     }
 
-    /// How busy it is.
     pub fn load(&self) -> Load {
         let Intake { queue, budget, draining, .. } = &*self.intake;
         Load {
@@ -125,10 +124,10 @@ impl Collector {
         }
     }
 
-    /// Refuses new requests, stores what was accepted, and ends the batcher; within a time.
+    /// Refuses new requests, stores the accepted ones, and ends the batchers; stops after `within`.
     ///
-    /// Requests that are still being read then are refused as soon as they have arrived. Answers
-    /// still have to leave: close the listeners' connections gracefully, after this or meanwhile.
+    /// Requests whose body is still being read at that time are refused when it has arrived. Responses still have to be
+    /// sent: close the listeners' connections gracefully, after this or meanwhile.
     pub async fn shutdown(&self, within: Duration) -> Result<(), DrainError> {
         let deadline = tokio::time::Instant::now() + within;
         let Intake { draining, queue, .. } = &*self.intake;
@@ -138,7 +137,7 @@ impl Collector {
         let batchers = std::mem::take(&mut *self.batchers.lock());
         let stored = timeout_at(deadline, async {
             for ended in batchers {
-                // An error is what a thread that ended leaves behind.
+                // The thread drops its sender when it ends, which is an error here.
                 let _ = ended.await;
             }
         })

@@ -1,14 +1,14 @@
-//! What can be set, and the limits that answers name.
+//! The settings of the collector, and the limits that refusals name.
 //!
-//! Every bound of this crate is a field here. Errors, documents, settings and the status endpoint use the same
-//! name in camelCase. Nothing here reads flags or files: that is the binary's part.
+//! Every bound of this crate is a field here. Errors, documents, settings and the status endpoint use the same name in
+//! camelCase. The binary reads flags and files.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use spandrel_proto::otlp::DecodeLimits;
 
-/// How a collector behaves. The defaults fit one machine.
+/// Settings of a collector. The defaults fit one machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectorConfig {
     /// Bounds on time and memory.
@@ -17,8 +17,8 @@ pub struct CollectorConfig {
     pub cors_origins: Vec<String>,
     /// How long a resent request is recognised; zero switches that off.
     pub resend_window: Duration,
-    /// How long a batch waits, after its first request, for others that are still arriving; and for senders
-    /// that were just answered, who are likely to send again.
+    /// How long a batch waits, after its first request, for requests that are still arriving and for senders that just
+    /// got a response and are likely to send again.
     pub batch_linger: Duration,
     /// Threads that append batches to the store.
     pub ingest_threads: usize,
@@ -43,8 +43,8 @@ pub struct IngestLimits {
     pub max_batch_bytes: usize,
     /// Spans at which a batch is closed.
     pub max_batch_spans: usize,
-    /// Requests that are remembered to recognise resends. At 2,000 requests a second the default
-    /// reaches back 50 s, which is longer than exporters go on resending.
+    /// Stored requests that are remembered to recognise resends. At 2,000 requests a second the default reaches back 50
+    /// s, which is longer than exporters keep resending.
     pub max_resend_entries: usize,
     /// Bounds on the parts of one request.
     pub decode: DecodeLimits,
@@ -67,7 +67,7 @@ impl Default for CollectorConfig {
 // === impl IngestLimits ===
 
 impl IngestLimits {
-    /// Every limit by its name: numbers as they are, times as in `30s`.
+    /// Every limit by its name: counts and sizes as numbers, durations as in `30s`.
     pub fn list(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("maxRequestBytes", json!(self.max_request_bytes)),

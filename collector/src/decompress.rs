@@ -1,4 +1,4 @@
-//! Decompression that stops at a limit: a decompression bomb costs what the limit allows.
+//! Decompression with a limit: a decompression bomb costs no more than the limit allows.
 
 use std::io::{self, BufRead as _, Read};
 
@@ -10,11 +10,11 @@ use crate::budget::Reservation;
 use crate::encoding::Encoding;
 use crate::refusal::Refusal;
 
-/// Reads the bytes of a body as they were before they were compressed.
+/// Reads a body and decompresses it.
 pub(crate) struct Decompress {
     source: Source,
     encoding: Encoding,
-    /// Bytes read.
+    /// Decompressed bytes so far.
     passed: usize,
     max: usize,
 }
@@ -26,7 +26,7 @@ enum Source {
     Deflate(ZlibDecoder<Reader<Bytes>>),
 }
 
-/// A body of which all decompressed bytes are kept.
+/// A body whose decompressed bytes are collected.
 pub(crate) struct Decompressed {
     body: Decompress,
     out: Vec<u8>,
@@ -39,9 +39,9 @@ pub(crate) enum Progress {
     Finished,
 }
 
-/// 8 MiB, the window that RFC 9659 allows on the web; a frame could ask for gigabytes.
+/// 8 MiB, the largest window that RFC 9659 allows on the web; a frame could request gigabytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-/// Read at a time, between looks at the limits.
+/// Bytes between two checks of the limits.
 const CHUNK: usize = 128 << 10;
 
 // === impl Decompress ===
@@ -64,7 +64,7 @@ impl Decompress {
         Ok(Self { source, encoding, passed: 0, max })
     }
 
-    /// Bytes read so far.
+    /// Decompressed bytes so far.
     pub(crate) fn passed(&self) -> usize {
         self.passed
     }
@@ -87,7 +87,7 @@ impl Decompress {
         Ok(read)
     }
 
-    /// The other decoders look for more frames themselves.
+    /// Refuses bytes after the end of a deflate stream. The other decoders look for further frames themselves.
     fn check_end(&mut self) -> Result<(), Refusal> {
         let Source::Deflate(source) = &mut self.source else { return Ok(()) };
         match source.get_mut().fill_buf() {
@@ -98,7 +98,7 @@ impl Decompress {
 }
 
 impl Read for Decompress {
-    /// An error is a [`Refusal`]: [`refusal_of`] gets it back.
+    /// Errors wrap a [`Refusal`]; [`refusal_of`] unwraps it.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_checked(buffer).map_err(io::Error::other)
     }
@@ -107,14 +107,13 @@ impl Read for Decompress {
 // === impl Decompressed ===
 
 impl Decompressed {
-    /// Nothing is decompressed yet.
     pub(crate) fn new(body: &Bytes, encoding: Encoding, max: usize) -> Result<Self, Refusal> {
-        // Usual bodies shrink to a fifth or less. The size that a body claims is not trusted.
+        // Usual bodies shrink to a fifth or less. A size that the body declares is not trusted.
         let out = Vec::with_capacity((body.len() * 4).min(CHUNK));
         Ok(Self { body: Decompress::new(body.clone(), encoding, max)?, out })
     }
 
-    /// Goes on until about `pause` bytes are there, or all of them.
+    /// Decompresses until about `pause` bytes are there, or all of them.
     pub(crate) fn run(&mut self, pause: usize, held: &mut Reservation) -> Result<Progress, Refusal> {
         while self.out.len() < pause {
             let chunk = self.body.by_ref().take(CHUNK as u64).read_to_end(&mut self.out);
@@ -127,13 +126,13 @@ impl Decompressed {
         Ok(Progress::Paused)
     }
 
-    /// What came out.
+    /// The decompressed bytes.
     pub(crate) fn finish(self) -> Bytes {
         self.out.into()
     }
 }
 
-/// Why reading a body failed.
+/// The refusal that an error of [`Decompress`] wraps; any other error means that the body broke off.
 pub(crate) fn refusal_of(error: io::Error) -> Refusal {
     error.downcast().unwrap_or_else(|error| Refusal::BrokenOff(error.to_string()))
 }

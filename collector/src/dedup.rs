@@ -1,8 +1,8 @@
-//! Recognises requests that were sent before, so that resending does not store twice.
+//! Recognises requests that were sent before, so that resending does not store spans twice.
 //!
-//! An exporter that never saw its answer sends the same bytes again. For a while the outcome of
-//! each stored request is remembered by the hash of its bytes; while the first is still under way
-//! a resend waits for its outcome. Failures are not remembered: a resend after one is a new attempt.
+//! An exporter that never got its response sends the same bytes again. The collector remembers stored requests by the
+//! hash of their bytes for the resend window. While the first of equal requests is being stored, a resend waits for its
+//! outcome. Failures are not remembered: a resend after one is a new attempt.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use crate::refusal::Refusal;
 
-/// Tells the time; tests move it by hand.
+/// The current time; tests set it by hand.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// How storing a request ended. What was left out of it is no part of this: that follows from the
-/// bytes alone, so that a resend finds the same when it is decoded.
+/// Whether storing a request succeeded. Rejected spans are not part of it: they follow from the bytes alone, so
+/// decoding a resend rejects the same spans.
 pub(crate) type Outcome = Result<(), Refusal>;
 
-/// Remembers requests for a time and up to a number.
+/// Remembers stored requests for a time and up to a number.
 pub(crate) struct RequestDedup {
     requests: DashMap<Key, State>,
-    /// Settled requests, the oldest first.
+    /// Stored requests, the oldest first.
     order: Mutex<VecDeque<(Instant, Key)>>,
     window: Duration,
     max_entries: usize,
     clock: Clock,
 }
 
-/// What a request is recognised by: a hash of its bytes, after decompression.
+/// A hash of a request's decompressed bytes, by which resends are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u128);
 
-/// Makes the fingerprint of bytes that come in pieces.
+/// Computes a fingerprint of bytes that come in pieces.
 #[derive(Default)]
 pub(crate) struct Fingerprinter(Xxh3Default);
 
@@ -48,7 +48,7 @@ struct Key {
 }
 
 enum State {
-    /// Under way, with the resends that wait for its outcome.
+    /// Being stored; the senders are resends that wait for the outcome.
     Pending(Vec<oneshot::Sender<Outcome>>),
     Stored {
         at: Instant,
@@ -57,15 +57,15 @@ enum State {
 
 /// Whether a request has to be stored.
 pub(crate) enum Lookup {
-    /// It has; the ticket wants to know how it ends.
+    /// It has; the ticket takes the outcome.
     First(Ticket),
     /// It is stored.
     Stored,
-    /// It is under way.
+    /// An equal request is being stored; the receiver gets its outcome.
     Pending(oneshot::Receiver<Outcome>),
 }
 
-/// Stands for the first of equal requests.
+/// Belongs to the first of equal requests. Dropping it without an outcome counts as a failure.
 pub(crate) struct Ticket {
     dedup: Arc<RequestDedup>,
     key: Option<Key>,
@@ -92,7 +92,7 @@ impl Fingerprinter {
 // === impl RequestDedup ===
 
 impl RequestDedup {
-    /// `None` when the window is zero: nothing is recognised then.
+    /// `None` when the window is zero or no entry may be kept: resends are not recognised then.
     pub(crate) fn new(window: Duration, max_entries: usize, clock: Clock) -> Option<Arc<Self>> {
         if window.is_zero() || max_entries == 0 {
             return None;
@@ -101,7 +101,7 @@ impl RequestDedup {
         Some(Arc::new(Self { requests: DashMap::new(), order, window, max_entries, clock }))
     }
 
-    /// Looks a request up, and notes it as under way when it is new.
+    /// Looks a request up, and records it as pending if it is new.
     pub(crate) fn check(self: &Arc<Self>, tenant: &TenantId, body: Fingerprint) -> Lookup {
         let key = Key { tenant: tenant.clone(), body };
         match self.requests.entry(key) {
@@ -137,7 +137,7 @@ impl RequestDedup {
         };
         if let Some(State::Pending(waiting)) = before {
             for sender in waiting {
-                // A sender that went away needs no answer.
+                // The connection of a waiting resend may be closed.
                 let _ = sender.send(outcome.clone());
             }
         }
@@ -153,7 +153,7 @@ impl RequestDedup {
             if order.len() <= self.max_entries && self.is_recent(*at, now) {
                 break;
             }
-            // An entry that was stored anew meanwhile has a later place in line.
+            // If the request was stored again meanwhile, a later entry in `order` belongs to it.
             self.requests.remove_if(oldest, |_, state| matches!(state, State::Stored { at: of } if of == at));
             order.pop_front();
         }
@@ -163,7 +163,7 @@ impl RequestDedup {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Answers the requests that wait for the same outcome, and remembers a success.
+    /// Passes the outcome to the resends that wait for it, and remembers a success.
     pub(crate) fn settle(mut self, outcome: &Outcome) {
         if let Some(key) = self.key.take() {
             self.dedup.settle(key, outcome);

@@ -1,24 +1,23 @@
-//! What a body is compressed with, as headers say it.
+//! Compression of bodies, from their headers.
 
 use axum::http::HeaderMap;
 
-/// For `Accept-Encoding` and `grpc-accept-encoding`.
+/// The value of `Accept-Encoding` and `grpc-accept-encoding`.
 pub(crate) const SUPPORTED: &str = "gzip, zstd, deflate, identity";
 
-/// What a body is compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Identity,
     Gzip,
     Zstd,
-    /// The zlib format, which is what HTTP and gRPC mean by the word.
+    /// The zlib format: HTTP and gRPC call it deflate.
     Deflate,
 }
 
 // === impl Encoding ===
 
 impl Encoding {
-    /// From a header such as `Content-Encoding`. An error is what the header asks for instead.
+    /// Reads a header such as `Content-Encoding`. The error is the header's value.
     pub(crate) fn from_headers(headers: &HeaderMap, name: &'static str) -> Result<Self, String> {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next() else { return Ok(Self::Identity) };

@@ -1,8 +1,8 @@
 //! OTLP/gRPC: `TraceService/Export` as a tonic service that never builds the request's messages.
 //!
-//! The one message of a unary call is taken out of its frame here instead of by a tonic codec:
-//! so the same limits, in the same words, hold as over HTTP. Codecs answer a frame that is too long
-//! with OUT_OF_RANGE, a broken compression with INTERNAL, and know no bound over all requests.
+//! This module takes the one message of a unary call out of its frame itself instead of using a tonic codec, so that
+//! the same limits and error texts hold as over HTTP. Codecs answer a frame that is too long with OUT_OF_RANGE, a
+//! broken compression with INTERNAL, and have no bound over all requests.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,21 +30,21 @@ use crate::metrics::Route;
 use crate::refusal::Refusal;
 use crate::{answer, body};
 
-/// What a server that carries this service should set for HTTP/2. With the usual 64 KiB a large
-/// request waits for a window update every few frames; measured, it costs a third more CPU.
+/// HTTP/2 settings for a server that carries this service. With the usual window of 64 KiB a large request waits for a
+/// window update every few frames; measured, it costs a third more CPU.
 pub mod http2 {
-    /// Bytes that one request may send ahead.
+    /// Bytes that one request may send before a window update.
     pub const STREAM_WINDOW: u32 = 4 << 20;
-    /// Bytes that one connection may send ahead.
+    /// Bytes that one connection may send before a window update.
     pub const CONNECTION_WINDOW: u32 = 16 << 20;
     /// Bytes of one frame.
     pub const MAX_FRAME: u32 = 1 << 20;
-    /// Requests of one connection that wait for their answer; those that wait share a batch, so the
-    /// usual 200 would bound batches for a gateway that sends everything over one connection.
+    /// Requests of one connection that wait for their response. Waiting requests share a batch, so the usual 200 would
+    /// keep batches small for a gateway that sends everything over one connection.
     pub const MAX_STREAMS: u32 = 4096;
 }
 
-/// Compressed flag and length, before each message.
+/// The length of the compressed flag and of the message length before each message.
 const PREFIX: usize = 5;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const GRPC_ENCODING: &str = "grpc-encoding";
@@ -60,8 +60,8 @@ pub(crate) struct TraceService {
 /// The routes of an OTLP/gRPC listener.
 pub(crate) fn router(intake: Arc<Intake>) -> Router {
     let routes = Routes::new(TraceService { intake: intake.clone() }).prepare().into_axum_router();
-    // What gRPC says of an unknown method has HTTP status 200: to an OTLP/HTTP sender that has the
-    // wrong port it would read as "all stored".
+    // gRPC's response to an unknown method has HTTP status 200. An OTLP/HTTP sender with the wrong port would take it
+    // for success.
     routes.fallback(move |request: Request| {
         let response = match is_grpc(request.headers()) {
             true => refused(&intake, &Refusal::UnknownPath(request.uri().path().to_owned())),
@@ -71,16 +71,16 @@ pub(crate) fn router(intake: Arc<Intake>) -> Router {
     })
 }
 
-/// Whether a request means to be gRPC.
+/// Whether a request has a content type of gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
-/// A trailers-only answer.
+/// A trailers-only response.
 pub(crate) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
     intake.metrics.refused(refusal);
     let status = answer::status(refusal);
-    // Details repeat the whole status; an answer without them needs none.
+    // The details repeat the whole status; a status without details needs no such header.
     let details = if status.details.is_empty() { Vec::new() } else { status.encode_to_vec() };
     let mut response: Response =
         Status::with_details(refusal.mapping().grpc, status.message, details.into()).into_http();
@@ -88,7 +88,7 @@ pub(crate) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
     response
 }
 
-/// An answer for a client that does not speak gRPC.
+/// A response for a client that does not speak gRPC.
 fn refused_plainly(intake: &Intake, refusal: &Refusal) -> Response {
     intake.metrics.refused(refusal);
     (refusal.mapping().http, refusal.to_string()).into_response()
@@ -121,7 +121,7 @@ async fn receive(intake: &Intake, headers: &HeaderMap, body: &mut Body) -> Resul
     intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, held }).await
 }
 
-/// The one message, and how it is compressed.
+/// Takes the one message out of its frame, with its compression.
 fn unframe(mut frame: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), Refusal> {
     let malformed = |why: String| Err(Refusal::Malformed(format!("not a unary gRPC request: {why}")));
     if frame.len() < PREFIX {

@@ -22,7 +22,7 @@ use crate::metrics::Route;
 use crate::refusal::Refusal;
 use crate::{answer, body};
 
-/// The media type of a request, and so of its answer.
+/// The media type of a request and of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Format {
     media: &'static str,
@@ -33,7 +33,7 @@ const PROTOBUF: Format = Format { media: "application/x-protobuf", route: Route:
 const PROTOBUF_REGISTERED: Format = Format { media: "application/protobuf", route: Route::HttpProtobuf };
 const JSON: Format = Format { media: "application/json", route: Route::HttpJson };
 
-/// Browsers ask again after this.
+/// How long browsers may reuse the response to a preflight request.
 const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// The routes of an OTLP/HTTP listener.
@@ -48,7 +48,7 @@ pub(crate) fn router(intake: Arc<Intake>, cors: Option<CorsLayer>) -> Router {
     }
 }
 
-/// What a browser at these origins may do: send traces. The offending origin when one is none.
+/// The CORS policy by which pages of these origins may send traces. The error is the origin that is not valid.
 pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
     if origins.is_empty() {
         return Ok(None);
@@ -69,7 +69,7 @@ pub(crate) fn cors(origins: &[String]) -> Result<Option<CorsLayer>, String> {
     ))
 }
 
-/// Scheme, host and perhaps port, which is all that a browser sends; a path would never match.
+/// A header for scheme, host and optional port, which is all that a browser sends; a path would never match.
 fn origin_header(origin: &str) -> Option<HeaderValue> {
     let (scheme, host) = origin.split_once("://")?;
     let is_origin = !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' ']);
@@ -79,7 +79,7 @@ fn origin_header(origin: &str) -> Option<HeaderValue> {
 async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response {
     let (parts, mut body) = request.into_parts();
     let format = Format::of(&parts.headers);
-    // A refusal of the format itself is written as JSON, which people can read.
+    // If the format itself is refused, the response is JSON, which people can read.
     let answer_in = format.as_ref().copied().unwrap_or(JSON);
     let result = match format {
         Ok(format) => receive(&intake, &parts.headers, &mut body, format).await,
@@ -88,8 +88,9 @@ async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response
     match result {
         Ok(rejected) => accepted(answer_in, &rejected),
         Err(refusal) => {
-            // Over HTTP/1 an answer amid the body would reach many senders as a broken connection.
-            // One that expects a 100 first has not begun to send; one that was too slow had its time.
+            // Over HTTP/1 many senders take a response in the middle of the body for a broken connection, so the rest
+            // of the body is read first. A sender that expects a 100 has not begun to send; one that hit the timeout
+            // had its time already.
             let may_send = parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT);
             if may_send && !matches!(refusal, Refusal::BodyTimeout(_)) {
                 body::discard(body, intake.limits.body_timeout).await;

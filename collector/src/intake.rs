@@ -21,7 +21,7 @@ use crate::metrics::{IngestMetrics, Route};
 use crate::queue::{Arrival, Queue, Waiter, size_of_decoded};
 use crate::refusal::Refusal;
 
-/// What all connections share.
+/// State that all connections share.
 pub(crate) struct Intake {
     pub limits: IngestLimits,
     pub budget: Arc<Budget>,
@@ -33,7 +33,7 @@ pub(crate) struct Intake {
     pub tenant: TenantId,
 }
 
-/// A body as it came in, with the share of memory that it holds.
+/// A body as received, with the share of memory that it holds.
 pub(crate) struct Payload {
     pub bytes: Bytes,
     pub encoding: Encoding,
@@ -41,7 +41,7 @@ pub(crate) struct Payload {
     pub held: Reservation,
 }
 
-/// A request that was decoded, with the share of memory that it holds.
+/// A decoded request, with the share of memory that it holds.
 struct Request {
     decoded: Decoded,
     fingerprint: Fingerprint,
@@ -49,31 +49,32 @@ struct Request {
     held: Reservation,
 }
 
-/// Where work on a body is done.
+/// The thread that works on a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Thread {
-    /// On the one that serves the connection.
+    /// The thread that serves the connection.
     Connection,
-    /// On one that may block for a while.
+    /// A thread that may block for a while.
     Blocking,
 }
 
-/// Work above this many bytes (some milliseconds) leaves the threads that serve connections.
+/// Larger bodies (some milliseconds of work) move to a blocking thread, so that other connections do not wait.
 const INLINE_BYTES: usize = 1 << 20;
-/// The same for JSON, of which a byte takes about four times as long.
+/// The same for JSON, which takes about four times as long a byte.
 const INLINE_JSON_BYTES: usize = INLINE_BYTES / 4;
 
 // === impl Intake ===
 
 impl Intake {
-    /// Lets a request in, before its body is read.
+    /// Admits a request before its body is read.
     pub(crate) fn admit(&self) -> Result<Arrival, Refusal> {
-        // Announced first: a shutdown that does not see this request is seen by it.
+        // The arrival is counted before the flag is read: a shutdown that does not wait for this request has set the
+        // flag.
         let arrival = self.queue.arrive();
         if self.draining.load(Ordering::SeqCst) { Err(Refusal::Draining) } else { Ok(arrival) }
     }
 
-    /// Returns when the request is durable, with the spans that were left out; or why it never will be.
+    /// Returns when the request is durable, with the rejected spans; or the reason for a refusal.
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Rejections, Refusal> {
         let mut request = match payload.route {
             Route::HttpJson => self.decode_json(payload).await?,
@@ -144,7 +145,7 @@ impl Intake {
         Ok(Request { decoded, fingerprint, route, held })
     }
 
-    /// JSON is decoded while it is decompressed: how long that takes, its size over the wire does not tell.
+    /// Decodes JSON while decompressing it, on a blocking thread: the compressed size does not tell how long it takes.
     async fn decode_json(&self, payload: Payload) -> Result<Request, Refusal> {
         let Payload { bytes, encoding, route, held } = payload;
         let is_short = encoding == Encoding::Identity && bytes.len() <= INLINE_JSON_BYTES;
@@ -158,7 +159,7 @@ impl Intake {
     }
 }
 
-/// Runs work on a body. A panic refuses this request alone, not the others of the connection.
+/// Runs work on a body. A panic refuses this request alone, and the connection keeps its others.
 async fn run<T: Send + 'static>(
     thread: Thread,
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,

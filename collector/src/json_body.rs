@@ -1,4 +1,4 @@
-//! The text of a JSON body while it is decoded: decompressed as it is read, bounded, and hashed.
+//! The text of a JSON body, decompressed, counted and hashed while it is decoded.
 //!
 //! The text of a compressed body is never in memory as a whole. The decoded messages take at most as many bytes as
 //! the text, so the request reserves that much of the memory budget until their real size is known.
@@ -21,12 +21,12 @@ pub(crate) struct JsonBody {
     held: Reservation,
 }
 
-/// A request that was read to its end.
+/// The result of decoding a body.
 pub(crate) struct DecodedJson {
     pub request: Decoded,
     pub fingerprint: Fingerprint,
     pub held: Reservation,
-    /// Its length as text.
+    /// The length of the text.
     pub text_bytes: usize,
 }
 
@@ -54,8 +54,8 @@ impl JsonBody {
         Ok(DecodedJson { request, fingerprint: fingerprinter.finish(), held, text_bytes: text.passed() })
     }
 
-    /// Reads the rest of the body before blaming the text: a body over a limit or with broken compression is
-    /// refused for that reason, although its first bytes are not JSON either.
+    /// Reads the rest of the body before blaming the JSON: for a body over a limit or with broken compression, that is
+    /// the better reason.
     fn explain(mut self, error: &JsonError) -> Refusal {
         match io::copy(&mut self.text, &mut io::sink()) {
             Ok(_) => Refusal::Malformed(error.to_string()),

@@ -1,13 +1,13 @@
-//! The collector: receives OTLP, checks it span by span, joins small requests into batches, and
-//! answers each when its batch is durable.
+//! The collector: receives OTLP, checks it span by span, combines small requests into batches, and responds to each
+//! request when its batch is durable.
 //!
 //! ```text
 //! OTLP/gRPC, OTLP/HTTP -> receive -> decompress -> decode -> dedup resends -> queue -> batcher -> TraceStore
 //! ```
 //!
-//! Everything is bounded, and what does not fit is refused with a hint when to send again: nothing is
-//! dropped in silence. It does not listen (the binary owns sockets and gives them the routers), does
-//! not know what a span means, and does not know where the store keeps it.
+//! Everything is bounded. A request that does not fit is refused with a hint when to send again, never dropped
+//! silently. The binary owns the sockets and serves the routers of this crate; the store decides what a span means and
+//! where it lies.
 //!
 //! # Metrics
 //!

@@ -1,4 +1,4 @@
-//! The collector's own metrics, looked up once.
+//! The collector's own metrics, with handles that are looked up once.
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -19,7 +19,7 @@ pub(crate) struct IngestMetrics {
     pub resends: Counter,
 }
 
-/// How a request came in.
+/// The transport and format of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
     Grpc,
@@ -49,7 +49,7 @@ impl IngestMetrics {
         }
     }
 
-    /// Spans that are durable.
+    /// Counts durable spans.
     pub(crate) fn stored(&self, route: Route, spans: usize) {
         let counter = match route {
             Route::Grpc => &self.grpc_spans,
@@ -59,7 +59,7 @@ impl IngestMetrics {
         counter.increment(spans as u64);
     }
 
-    /// A request refused as a whole.
+    /// Counts a request that is refused as a whole.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         let reason = refusal.mapping().reason;
         if let Some((_, counter)) = self.refused.iter().find(|(known, _)| *known == reason) {

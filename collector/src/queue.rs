@@ -1,8 +1,8 @@
 //! The bounded queue between the connections and the batcher.
 //!
-//! It knows how many requests are still arriving, and how many senders were just answered, so that a
-//! batch waits only while there is somebody to wait for. Few senders who each wait for their answers
-//! would else get a block for every request: twice the work to write, and again to merge.
+//! The queue counts the requests that are still arriving and the senders that just got a response, so that a batch
+//! waits only if more requests are likely. Otherwise few senders, each waiting for its response, would cause one block
+//! for every request: twice the work to write, and again to merge.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::dedup::{Outcome, Ticket};
 use crate::metrics::{IngestMetrics, Route};
 use crate::refusal::Refusal;
 
-/// Requests on their way to the store.
+/// The queue, with counts of the requests around it.
 pub(crate) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -37,7 +37,7 @@ struct QueueLimits {
     batch_bytes: usize,
     batch_spans: usize,
     linger: Duration,
-    /// Senders that were answered send again within this, or not soon.
+    /// Senders that got a response send again within this time, or not soon.
     return_time: Duration,
 }
 
@@ -46,31 +46,31 @@ struct State {
     waiting: VecDeque<Pending>,
     bytes: usize,
     spans: usize,
-    /// Batchers without anything to do.
+    /// Batchers that wait for a first request.
     idle: usize,
-    /// Batchers that wait for a batch to be worth it.
+    /// Batchers that wait for a larger batch.
     lingering: usize,
-    /// Requests that were handed out and are not answered yet.
+    /// Requests that batchers have taken and that have no response yet.
     under_way: usize,
     returning: Returning,
     closed: bool,
 }
 
-/// Senders that were just answered and may send again at once.
+/// Senders that just got a response and may send again at once.
 #[derive(Default)]
 struct Returning {
-    /// Since when so many are expected, those included that wait already.
+    /// The time of the last responses, and the number of requests expected since, those in the queue included.
     expected: Option<(Instant, usize)>,
-    /// How often in a row they did not come, and for how many answers none are expected because of that.
+    /// How often in a row fewer requests came than expected, and after how many responses the next ones are expected.
     failures: u32,
     skip: u32,
 }
 
-/// A batch of fewer spans waits for those that are likely to come: larger ones gain little.
+/// Smaller batches wait for requests that are likely to come. A larger batch gains little by waiting.
 const SMALL_BATCH: usize = 2_000;
 const RETURN_TIME: Duration = Duration::from_millis(5);
 
-/// A request that waits to be durable.
+/// A request in the queue.
 pub(crate) struct Pending {
     pub tenant: TenantId,
     pub request: Decoded,
@@ -83,13 +83,13 @@ pub(crate) struct Pending {
 pub(crate) struct Waiter {
     pub route: Route,
     pub spans: usize,
-    /// Absent when resends are not recognised.
+    /// Absent if resends are not recognised.
     pub ticket: Option<Ticket>,
     pub reply: oneshot::Sender<Outcome>,
     pub held: Reservation,
 }
 
-/// A request that was admitted; batches may wait for it a little.
+/// A request that was admitted; batches may wait for it briefly.
 pub(crate) struct Arrival {
     queue: Arc<Queue>,
     is_over: bool,
@@ -116,13 +116,13 @@ impl Queue {
         })
     }
 
-    /// Announces a request.
+    /// Counts a request as arriving.
     pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
         self.arriving.fetch_add(1, Ordering::SeqCst);
         Arrival { queue: self.clone(), is_over: false }
     }
 
-    /// The next batch, in the order of arrival; blocks. `None` once closed and empty.
+    /// Waits for the next batch, in the order of arrival. `None` once the queue is closed and empty.
     pub(crate) fn next_batch(&self) -> Option<Vec<Pending>> {
         let mut state = self.state.lock();
         loop {
@@ -150,7 +150,7 @@ impl Queue {
         }
     }
 
-    /// So many requests that were handed out are about to be answered; their senders may send again.
+    /// Reports that so many requests of a batch are about to get their response; their senders may send again.
     pub(crate) fn answering(&self, requests: usize) {
         let mut state = self.state.lock();
         state.under_way -= requests;
@@ -161,13 +161,13 @@ impl Queue {
         }
     }
 
-    /// Takes no more; what waits is still handed out.
+    /// Refuses further requests; batchers still take the waiting ones.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Hands out nothing more either: what waits is given back, to be refused.
+    /// Closes the queue and returns the waiting requests, for the caller to refuse.
     pub(crate) fn abandon(&self) -> Vec<Pending> {
         let mut state = self.state.lock();
         state.closed = true;
@@ -187,7 +187,7 @@ impl Queue {
         self.state.lock().waiting.len()
     }
 
-    /// Until every admitted request is queued or refused.
+    /// Waits until every admitted request is queued or refused.
     pub(crate) async fn all_arrived(&self) {
         loop {
             let notified = self.all_arrived.notified();
@@ -198,7 +198,7 @@ impl Queue {
         }
     }
 
-    /// Queues a request, or refuses it through its waiter; either way it has arrived.
+    /// Queues a request or refuses it through its waiter. In both cases it has arrived.
     fn push(&self, pending: Pending) {
         let mut state = self.state.lock();
         let refused = match self.no_room(&state, pending.bytes) {
@@ -211,7 +211,7 @@ impl Queue {
                 None
             }
         };
-        // A lingering batcher is woken by the last arrival; waking it for each would cost a switch each.
+        // Only the last arrival wakes a lingering batcher: a wake-up for each would cost a context switch each.
         let was_last = self.has_arrived();
         if was_last && self.is_ready(&state) || state.lingering == 0 && state.idle > 0 || self.is_full(&state)
         {
@@ -236,7 +236,7 @@ impl Queue {
         }
     }
 
-    /// One request less to wait for; whether it was the last.
+    /// Counts a request as arrived. Returns true if no other is still arriving.
     fn has_arrived(&self) -> bool {
         let last = self.arriving.fetch_sub(1, Ordering::SeqCst) == 1;
         if last {
@@ -272,7 +272,7 @@ impl Queue {
         state.closed || self.is_full(state) || self.arriving() == 0 && !self.is_awaited(state)
     }
 
-    /// When a batch is handed out at the latest, given when its first request was queued.
+    /// When a batch is taken at the latest, if its first request was queued at `queued_at`.
     fn deadline(&self, state: &State, queued_at: Instant) -> Instant {
         let until = queued_at + self.limits.linger;
         let waits_for_others = self.arriving() > 0 || state.waiting.len() < state.under_way;
@@ -282,7 +282,7 @@ impl Queue {
         }
     }
 
-    /// Whether more may come soon to a batch that is small.
+    /// Whether a small batch should wait for further requests.
     fn is_awaited(&self, state: &State) -> bool {
         let (waiting, return_time) = (state.waiting.len(), self.limits.return_time);
         state.spans < SMALL_BATCH
@@ -301,7 +301,7 @@ impl Queue {
 
 // === impl Returning ===
 
-/// Answers without expectations, after so many disappointments in a row: two to that power at the most.
+/// Bounds the pause after failures: expectations pause for two to the power of `failures` responses.
 const MOST_FAILURES: u32 = 6;
 
 impl Returning {
@@ -310,13 +310,13 @@ impl Returning {
         self.skip = self.skip.saturating_sub(1);
     }
 
-    /// Whether there are more to come than wait.
+    /// Whether more requests are expected than wait.
     fn should_wait(&self, waiting: usize, time: Duration) -> bool {
         self.expected.is_some_and(|(since, count)| waiting < count && since.elapsed() < time)
     }
 
-    /// Compares the requests and spans of a batch that is handed out with the expectation. After waiting in vain
-    /// for senders that send now and then, batches wait ever more rarely.
+    /// Compares the requests and spans of a taken batch with the expectation. After each failure in a row batches wait
+    /// more rarely, since these senders send only now and then.
     fn observe(&mut self, waiting: usize, spans: usize) {
         let Some((_, count)) = self.expected.take() else { return };
         if waiting >= count {
@@ -331,7 +331,7 @@ impl Returning {
 // === impl Arrival ===
 
 impl Arrival {
-    /// Queues the request that arrived. One that finds no room is refused through its waiter.
+    /// Queues the request. If the queue has no room, it refuses the request through the waiter.
     pub(crate) fn submit(mut self, tenant: TenantId, request: Decoded, waiter: Waiter) {
         let bytes = size_of_decoded(&request) + request.body.len();
         let pending = Pending { tenant, request, waiter, queued_at: Instant::now(), bytes };
@@ -343,7 +343,8 @@ impl Arrival {
 impl Drop for Arrival {
     fn drop(&mut self) {
         if !self.is_over && self.queue.has_arrived() {
-            // Under the lock: a batcher that just looked is waiting by now.
+            // Taking the lock ensures that a batcher which has just checked the count is waiting, so the wake-up
+            // reaches it.
             let _state = self.queue.state.lock();
             self.queue.changed.notify_one();
         }
@@ -353,13 +354,13 @@ impl Drop for Arrival {
 // === impl Waiter ===
 
 impl Waiter {
-    /// Ends the wait.
+    /// Reports the outcome to the sender.
     pub(crate) fn settle(self, outcome: &Outcome) {
         drop(self.held);
         if let Some(ticket) = self.ticket {
             ticket.settle(outcome);
         }
-        // A sender that went away needs no answer; its spans are stored all the same.
+        // The connection may be closed; the spans are stored all the same.
         let _ = self.reply.send(outcome.clone());
     }
 }
@@ -379,7 +380,7 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
 
-    /// A queue whose batches wait as good as for ever for those they wait for.
+    /// A queue whose batches wait practically for ever for the requests that they expect.
     fn queue() -> Arc<Queue> {
         let long = Duration::from_secs(3600);
         let config = CollectorConfig { batch_linger: long, ..CollectorConfig::default() };
@@ -406,7 +407,7 @@ mod tests {
         }
     }
 
-    /// The requests of the next batch, unless it waits for more.
+    /// The size of the next batch; `None` if it waits for more.
     fn taken(queue: &Arc<Queue>) -> Option<usize> {
         let is_ready = queue.is_ready(&queue.state.lock());
         is_ready.then(|| queue.next_batch().unwrap().len())

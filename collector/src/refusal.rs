@@ -1,6 +1,6 @@
-//! Why a request is refused, and the one table that says what each transport makes of it.
+//! The reasons for refusing a request, and one table of the status codes that each transport answers with.
 //!
-//! Inner code names causes only; status codes appear in [`Refusal::mapping`] and nowhere else.
+//! Other code names causes only; status codes appear in [`Refusal::mapping`] alone.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tonic::Code;
 /// Why a request as a whole is refused. The text tells the sender the reason and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Not the wire format: where and why.
+    /// Not the wire format; the text says where and why.
     #[error("{0}")]
     Malformed(String),
-    /// Over a named limit, and would be again: the sender has to split it.
+    /// Over a named limit. Sending the same again would not help: the sender has to split it.
     #[error("the request is over {limit} = {max} bytes; send fewer spans in one request")]
     TooLarge { limit: &'static str, max: usize },
     #[error("content type {0:?} is not supported; send application/x-protobuf or application/json")]
@@ -48,17 +48,17 @@ pub(crate) enum Refusal {
 /// The status codes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StatusMapping {
-    /// As a label of metrics.
+    /// The label in metrics.
     pub reason: &'static str,
     pub http: StatusCode,
     pub grpc: Code,
-    /// When sending the same again makes sense.
+    /// Set if the sender should send the same again.
     pub retry_after: Option<Duration>,
 }
 
-/// Room comes back within a batch or two.
+/// A batch or two later there is room again.
 const SOON: Option<Duration> = Some(Duration::from_secs(1));
-/// An operator has to act first.
+/// An operator has to act first, so an earlier attempt would fail as well.
 const LATER: Option<Duration> = Some(Duration::from_secs(30));
 
 // === impl Refusal ===
