@@ -1,4 +1,4 @@
-//! The way out: OTLP exporters of the SDK on one shared channel, counted so that no failure is silent.
+//! OTLP exporters of the SDK on one shared channel. They count spans, so that every failure is reported.
 
 use crate::DemoError;
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithTonicConfig};
@@ -11,19 +11,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-/// Spans leave at least once a second: a newcomer is watching.
+/// Spans are sent at least once a second, so that a first-time user sees them at once.
 const SCHEDULE_DELAY: Duration = Duration::from_secs(1);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 
-/// Where all exporters of the process send to.
+/// The OTLP endpoint that all exporters share.
 pub(crate) struct Destination {
     channel: Channel,
     tally: Arc<Tally>,
 }
 
-/// What became of the spans that were handed to exporters.
+/// Counts of the spans that were given to exporters.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     exported: AtomicU64,
@@ -32,7 +32,7 @@ pub(crate) struct Tally {
     last_failure: Mutex<Option<String>>,
 }
 
-/// A moment's copy of the counts.
+/// A copy of the counts at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) exported: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Counts {
     pub(crate) failed_exports: u64,
 }
 
-/// An exporter which counts what the one inside does.
+/// Wraps an exporter and counts its results.
 #[derive(Debug)]
 struct Counted<E> {
     inner: E,
@@ -48,7 +48,7 @@ struct Counted<E> {
 }
 
 impl Destination {
-    /// Waits until an OTLP/gRPC receiver answers at `endpoint`, at most for `patience`.
+    /// Waits until an OTLP/gRPC server responds at `endpoint`, at most for `patience`.
     pub(crate) async fn connect(endpoint: &str, patience: Duration) -> Result<Self, DemoError> {
         let invalid = |reason: String| DemoError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
         if !endpoint.starts_with("http://") {
@@ -64,7 +64,7 @@ impl Destination {
         Ok(destination)
     }
 
-    /// A batch processor with an exporter of its own, as each process of a fleet has it.
+    /// A batch processor with its own exporter, like that of a separate process.
     pub(crate) fn processor(&self) -> Result<BatchSpanProcessor, DemoError> {
         let inner = self.exporter(EXPORT_TIMEOUT, RetryPolicy::recommended())?;
         let config = BatchConfigBuilder::default().with_scheduled_delay(SCHEDULE_DELAY).build();
@@ -76,7 +76,7 @@ impl Destination {
         Arc::clone(&self.tally)
     }
 
-    /// Sends a request without spans until it is answered: only then somebody there understands OTLP.
+    /// Repeats a request without spans until it succeeds, which shows that the server accepts OTLP.
     async fn wait(&self, endpoint: &str, patience: Duration) -> Result<(), DemoError> {
         let probe = self.exporter(PROBE_TIMEOUT, RetryPolicy::disabled())?;
         let started = Instant::now();
@@ -122,7 +122,7 @@ impl Tally {
         }
     }
 
-    /// Why the last export failed, if any has since this was last asked.
+    /// Returns the error of the last failed export and clears it; `None` if no export has failed since the last call.
     pub(crate) fn take_failure(&self) -> Option<String> {
         self.last_failure.lock().ok()?.take()
     }

@@ -1,27 +1,24 @@
-//! How requests fail in the shop, and how each failure looks as an HTTP status, as a gRPC code and as
-//! an exception.
+//! Failures of requests in the shop, each with its HTTP status, gRPC code and exception.
 
-/// The outcome of a request.
 pub(crate) type Answer = Result<(), Failure>;
 
-/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// There is no such product.
     NotFound,
-    /// The bank says no.
+    /// The bank declined the payment.
     Declined,
     /// The stock ran out meanwhile.
     OutOfStock,
-    /// Too busy; worth another try elsewhere.
+    /// The instance is overloaded; another one may succeed.
     Unavailable,
     /// The caller's deadline passed first.
     Timeout,
-    /// The bank's answer made no sense.
+    /// The bank's response could not be parsed.
     BadAnswer,
     /// A page could not be rendered.
     BadTemplate,
-    /// The caller went away.
+    /// The caller closed the connection.
     Cancelled,
 }
 
@@ -57,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// Whether this is the server's fault: only then the SERVER span of a gRPC request is an error.
+    /// Whether the server is at fault: only then the SERVER span of a gRPC request is an error.
     pub(crate) fn is_servers_fault(self) -> bool {
         matches!(self, Failure::Unavailable | Failure::Timeout | Failure::BadAnswer | Failure::BadTemplate)
     }

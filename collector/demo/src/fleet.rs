@@ -1,7 +1,7 @@
-//! The running shop: one SDK tracer provider per service instance, as if each were a process of its
-//! own, with its own resource and its own exporter.
+//! The running shop: one SDK tracer provider per service instance, as if each were a process of its own, with its own
+//! resource and its own exporter.
 //!
-//! Not for where the spans go: the caller brings the span processors.
+//! The caller provides the span processors, which decide where spans go.
 
 use crate::rng::Rng;
 use crate::topology::{Instance, SCHEMA_URL, Service};
@@ -19,7 +19,7 @@ pub(crate) enum Scope {
     Messaging,
 }
 
-/// An instance that runs, named by its place in the fleet.
+/// The index of an instance in the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member(usize);
 
@@ -72,7 +72,7 @@ impl Fleet {
         &self.processes[member.0].tracers[scope as usize]
     }
 
-    /// An instance of the service, as a load balancer chooses it; never `not`, if there is another.
+    /// A random instance of the service, as a load balancer chooses it. If there are several, never `not`.
     pub(crate) fn choose(&self, service: Service, not: Option<Member>, rng: &mut Rng) -> Member {
         let candidates: Vec<Member> = (0..self.processes.len())
             .filter(|place| self.processes[*place].instance.service == service)
@@ -85,7 +85,7 @@ impl Fleet {
         }
     }
 
-    /// The providers, to be shut down.
+    /// The providers, for shutting them down.
     pub(crate) fn into_providers(self) -> Vec<SdkTracerProvider> {
         self.processes.into_iter().map(|process| process.provider).collect()
     }
@@ -94,7 +94,7 @@ impl Fleet {
 impl Process {
     fn start(processor: impl SpanProcessor + 'static, instance: Instance) -> Self {
         let provider = SdkTracerProvider::builder()
-            // Said here, or the environment of whoever starts the demo could switch spans off.
+            // Set explicitly, because a sampler in the environment of the demo could drop all spans.
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
             .with_resource(instance.resource())
             .with_span_processor(processor)

@@ -19,7 +19,7 @@ impl Incidents {
         Self { epoch }
     }
 
-    /// Which of `instances` payment instances fails at this time; another one each period.
+    /// The payment instance that fails at this time, if any; another one each period.
     pub(crate) fn failing_payment_instance(&self, at: SystemTime, instances: usize) -> Option<usize> {
         let seconds = self.elapsed(at).as_secs();
         PAYMENT_FAILS.contains(&(seconds % PERIOD)).then_some((seconds / PERIOD) as usize % instances)

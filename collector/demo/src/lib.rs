@@ -1,15 +1,15 @@
 //! `spandrel demo`: a live e-commerce workload, sent over OTLP/gRPC by the real OpenTelemetry SDK.
 //!
-//! A dozen services in two dozen instances (gateway, frontend, catalogue, checkout, payment, ...), each
-//! with a tracer provider, a resource and a batch exporter of its own, serve simulated customers: pages
-//! with parallel calls, N+1 queries, retries at another instance, late recommendations, searches that
-//! the customer does not wait for, orders whose messages are consumed later, and a batch job. Once every
-//! two minutes a payment instance fails for 20 seconds, and the database has a slow spell.
+//! A dozen services in two dozen instances (gateway, frontend, catalogue, checkout, payment, ...), each with a tracer
+//! provider, a resource and a batch exporter of its own, serve simulated customers: pages with parallel calls, N+1
+//! queries, retries at another instance, late recommendations, searches that the customer does not wait for, orders
+//! whose messages are consumed later, and a batch job. Once every two minutes a payment instance fails for 20 seconds,
+//! and the database is slow for a while.
 //!
-//! It begins with the last minute at once, so that there is something to see; after that nothing is
-//! sent before it has happened. With a seed the story repeats; IDs and times never do.
+//! The demo first sends the last minute at once, so that the UI has data to show. After that every span is sent when it
+//! ends. A seed repeats all decisions; IDs and times still differ.
 //!
-//! Not a load generator: it is made to be looked at, not to find limits.
+//! The demo is made for looking at traces, not for load tests.
 
 mod export;
 mod failure;
@@ -34,10 +34,9 @@ use std::time::Duration;
 
 /// How long `run` waits for a server at the endpoint.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Above this the SDK's queues of one process could not keep up.
+/// At higher rates the SDK's queue of one process would overflow.
 const HIGHEST_RATE: f64 = 200.0;
 
-/// What to send, where to, and for how long.
 #[derive(Clone, Debug)]
 pub struct DemoConfig {
     /// The OTLP/gRPC endpoint, as `http://HOST:PORT`.
@@ -46,19 +45,18 @@ pub struct DemoConfig {
     pub rate: f64,
     /// When to stop; without it, the workload flows until it is shut down.
     pub duration: Option<Duration>,
-    /// Repeats the story of another run with the same seed.
+    /// Repeats the decisions of another run with the same seed.
     pub seed: Option<u64>,
 }
 
-/// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DemoReport {
     /// Traces that were started.
     pub traces: u64,
     /// Spans that were started.
     pub spans: u64,
-    /// Spans that the server accepted. Of these it may have refused some one by one (OTLP's partial
-    /// success), which the SDK only logs, as a warning.
+    /// Spans that the server accepted. It may have refused some of them one by one (OTLP's partial success), which the
+    /// SDK only logs, as a warning.
     pub exported: u64,
     /// Spans in exports that failed.
     pub failed: u64,
@@ -68,10 +66,9 @@ pub struct DemoReport {
     pub failed_exports: u64,
 }
 
-/// Why the demo could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// The rate makes no sense, or is too high.
+    /// The rate is not a number, not above 0, or too high.
     #[error("a rate of {0} traces per second is not possible; give one above 0 and up to {HIGHEST_RATE}")]
     InvalidRate(f64),
     /// The endpoint is not a URL that the demo can send to.
@@ -81,20 +78,20 @@ pub enum DemoError {
     InvalidEndpoint {
         /// The endpoint as it was given.
         endpoint: String,
-        /// What is wrong with it.
+        /// The mistake in it.
         reason: String,
     },
-    /// No server has answered in time.
+    /// No server has responded in time.
     #[error(
         "no OTLP/gRPC server answered at {endpoint} within {waited:?} ({reason}); start one with \
          `spandrel serve`, and give the HOST:PORT of its `listening otlp-grpc` line if it is not the default"
     )]
     NothingListens {
-        /// The endpoint that was tried.
+        /// The address of the attempts.
         endpoint: String,
-        /// How long it was tried.
+        /// The time of all attempts.
         waited: Duration,
-        /// How the last try failed.
+        /// The error of the last attempt.
         reason: String,
     },
     /// The SDK refused to build an exporter.
@@ -110,8 +107,8 @@ impl Default for DemoConfig {
 
 /// Sends the workload until the duration is over or `shutdown` completes, then flushes.
 ///
-/// Waits up to ten seconds for a server at the endpoint. After that, failed exports are counted and
-/// logged but end nothing: the server may come back. Needs a Tokio runtime.
+/// Waits up to ten seconds for a server at the endpoint. After that, failed exports are counted and logged but do not
+/// end the run: the server may come back. Needs a Tokio runtime.
 pub async fn run(config: DemoConfig, shutdown: impl Future<Output = ()>) -> Result<DemoReport, DemoError> {
     run_with_patience(config, PATIENCE, shutdown).await
 }

@@ -1,5 +1,5 @@
-//! The shop on the wall clock: plays what is due, releases the spans that have ended, tells how it
-//! goes, and flushes everything in the end.
+//! Runs the shop on the wall clock: plays scenes when they are due, exports the spans that have ended, logs progress,
+//! and flushes everything at the end.
 
 use crate::export::{Counts, Destination, Tally};
 use crate::fleet::Fleet;
@@ -17,11 +17,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 const TICK: Duration = Duration::from_millis(50);
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// A gap between two ticks beyond which the missed visits are left out.
+/// After a longer gap between two ticks, the missed visits are left out.
 const LONGEST_LAG: Duration = Duration::from_secs(5);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The shop, open for visitors.
+/// The workload of one run.
 struct Shop {
     stage: Stage,
     schedule: Schedule,
@@ -30,7 +30,7 @@ struct Shop {
     ticked: SystemTime,
 }
 
-/// Lets the workload flow to `destination` until the time is up or `shutdown` completes.
+/// Sends the workload to `destination` until the time is up or `shutdown` completes.
 pub(crate) async fn flow(
     config: &DemoConfig,
     destination: Destination,
@@ -112,7 +112,7 @@ impl Shop {
     }
 }
 
-/// Shuts all providers down side by side: each blocks until its exporter is done.
+/// Shuts all providers down in parallel, because each blocks until its exporter is done.
 async fn flush(providers: Vec<SdkTracerProvider>) {
     let mut shutdowns = JoinSet::new();
     for provider in providers {

@@ -1,11 +1,10 @@
-//! A message in Kafka: what its consumers read from its headers. How it is sent and processed is
-//! `protocol/messaging.rs`.
+//! A message in Kafka, with the headers that its consumers read. `protocol/messaging.rs` sends and processes messages.
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Link, SpanContext};
 use std::time::SystemTime;
 
-/// A message that was published.
+/// A published message.
 #[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) topic: &'static str,

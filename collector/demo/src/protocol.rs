@@ -1,7 +1,6 @@
-//! How services talk: each protocol with the attributes, names and statuses that the semantic
-//! conventions give it.
+//! The protocols between services, with the attributes, names and statuses of the semantic conventions.
 //!
-//! Not for what they say to each other: that is a scenario's.
+//! Scenarios decide which requests are sent.
 
 pub(crate) mod database;
 mod exchange;

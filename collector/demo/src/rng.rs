@@ -1,15 +1,14 @@
-//! The demo's random number generator. All random decisions are drawn from it, so that a seed repeats a run.
+//! The demo's random number generator. It makes all random decisions, so that a seed repeats a run.
 //!
-//! Not for IDs: trace and span IDs come from the SDK's own generator, or two runs with the same seed
-//! would send different spans under the same IDs.
+//! Trace and span IDs come from the SDK's own generator; otherwise two runs with the same seed would send different
+//! spans with the same IDs.
 
 use std::time::Duration;
 
-/// A source of decisions.
 pub(crate) struct Rng(fastrand::Rng);
 
 impl Rng {
-    /// Repeats the decisions of every other source with this seed; without one, no two are alike.
+    /// The same seed gives the same decisions; without a seed every run differs.
     pub(crate) fn new(seed: Option<u64>) -> Self {
         Self(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed))
     }
@@ -29,12 +28,12 @@ impl Rng {
         format!("{:016x}", self.0.u64(..))
     }
 
-    /// One of the choices, all as likely.
+    /// One of the choices, with equal probability.
     pub(crate) fn one_of<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
         choices[self.0.usize(..N)]
     }
 
-    /// One of the choices, each as likely as its weight says.
+    /// One of the choices, by weight.
     pub(crate) fn weighted<T: Copy, const N: usize>(&mut self, choices: [(u32, T); N]) -> T {
         let total: u32 = choices.iter().map(|(weight, _)| weight).sum();
         let mut drawn = self.0.u32(..total);
@@ -46,13 +45,13 @@ impl Rng {
         choices[place].1
     }
 
-    /// A time as real services take it: most are near `median_ms`, one in fifty is far above it.
+    /// A random time as in real services: most are near `median_ms`, one in fifty is far above it.
     pub(crate) fn around(&mut self, median_ms: f64) -> Duration {
         let tail = if self.likely(0.02) { 3.0 + 5.0 * self.0.f64() } else { 1.0 };
         millis(median_ms * (0.35 * self.normal()).exp() * tail)
     }
 
-    /// The time until the next of events that happen `per_second` times on average.
+    /// The time until the next event, if events happen `per_second` times on average.
     pub(crate) fn until_next(&mut self, per_second: f64) -> Duration {
         Duration::from_secs_f64(-(1.0 - self.0.f64()).ln() / per_second)
     }
@@ -64,7 +63,6 @@ impl Rng {
     }
 }
 
-/// A duration of so many milliseconds.
 pub(crate) fn millis(value: f64) -> Duration {
     Duration::from_secs_f64(value / 1000.0)
 }

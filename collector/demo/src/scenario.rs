@@ -1,7 +1,6 @@
-//! The stories that the shop lives through, from a visit to the home page to the nightly batch that
-//! here runs every minute.
+//! The scenes of the shop, from a visit to the home page to a settlement batch, which runs every minute here.
 //!
-//! Not for when they happen: that is the schedule's.
+//! The schedule decides when they happen.
 
 mod analytics;
 mod browse;
@@ -11,12 +10,12 @@ mod settlement;
 use crate::stage::Stage;
 use std::time::SystemTime;
 
-/// A story.
+/// A scene: one visit or one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scene {
     /// The home page: a fan-out, with recommendations that may be left out.
     Home,
-    /// A product's page, sometimes of a product that is gone.
+    /// A product's page, sometimes of a product that was removed.
     Product,
     /// A search, sometimes with N+1 queries.
     Search,
@@ -33,7 +32,7 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    /// What customers do, and how often.
+    /// The scenes of customers, with their weights.
     pub(crate) const VISITS: [(u32, Scene); 6] = [
         (30, Scene::Home),
         (28, Scene::Product),
@@ -43,7 +42,7 @@ impl Scene {
         (12, Scene::Checkout),
     ];
 
-    /// Plays the story, which begins at this time.
+    /// Plays the scene, which begins at this time.
     pub(crate) fn play(self, stage: &mut Stage, at: SystemTime) {
         match self {
             Scene::Home => browse::home(stage, at),

@@ -1,12 +1,12 @@
-//! When what happens in the shop: visits at a rate that swings and bursts, and jobs by the clock.
+//! Schedules the scenes: visits at a rate with swings and bursts, and jobs at fixed times.
 //!
-//! Knows no clock itself: it is asked what is due at a given time, so a test needs no waiting.
+//! The caller passes the time, so tests need not wait.
 
 use crate::rng::Rng;
 use crate::scenario::Scene;
 use std::time::{Duration, SystemTime};
 
-/// The time before the start that the demo tells about at once, so that charts are not empty.
+/// The time before the start that the demo plays at once, so that charts are not empty.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(60);
 const WARM_UP_VISITS: f64 = 50.0;
 
@@ -32,14 +32,14 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// A schedule that begins with the warm-up before `start`, and then has `rate` visits per second.
+    /// A schedule that begins with the warm-up before `start`, and has `rate` visits per second after it.
     pub(crate) fn starting(start: SystemTime, rate: f64) -> Self {
         let epoch = start - WARM_UP;
         let (analytics, settlement) = (epoch + ANALYTICS_EVERY, epoch + FIRST_SETTLEMENT);
         Self { epoch, rate, visit: epoch, analytics, settlement }
     }
 
-    /// What the shop does next and when, if that is before `now`. Everything in the order of time.
+    /// The next scene and its time, if it is due by `now`; scenes come in order of time.
     pub(crate) fn due(&mut self, now: SystemTime, rng: &mut Rng) -> Option<(SystemTime, Scene)> {
         let at = self.visit.min(self.analytics).min(self.settlement);
         if at > now {
@@ -58,7 +58,7 @@ impl Schedule {
         Some((at, scene))
     }
 
-    /// Leaves out everything before `now`: the computer slept, or its clock was set.
+    /// Skips everything before `now`: the computer slept, or its clock was set.
     pub(crate) fn skip_to(&mut self, now: SystemTime) {
         self.visit = now;
         self.analytics = now + ANALYTICS_EVERY;
@@ -74,7 +74,7 @@ impl Schedule {
     }
 }
 
-/// How busy the shop is after so many seconds; 1 on average.
+/// The factor on the rate of visits after so many seconds; 1 on average.
 fn intensity(seconds: f64) -> f64 {
     let swing = 1.0 + SWING * (std::f64::consts::TAU * seconds / SWING_PERIOD).sin();
     let burst = if seconds % BURST_EVERY >= BURST_EVERY - BURST_LENGTH { BURST_FACTOR } else { 1.0 };

@@ -1,6 +1,6 @@
-//! What each service does when it is called.
+//! The work of each service for each request.
 //!
-//! Not for why it is called: that is a scenario's.
+//! Scenarios send the requests.
 
 pub(crate) mod cart;
 pub(crate) mod catalogue;

@@ -1,4 +1,4 @@
-//! Who uses the shop: a customer with a session, and the identifiers that spans carry.
+//! The customers of the shop, and the identifiers that their spans carry.
 
 use crate::rng::Rng;
 use crate::stage::Work;
@@ -12,14 +12,14 @@ pub(crate) struct Shopper {
 }
 
 impl Shopper {
-    /// Somebody who may or may not have signed in.
+    /// A customer who may have signed in.
     pub(crate) fn passing_by(rng: &mut Rng) -> Self {
         let signed_in = rng.likely(0.7);
         let shopper = Self::signed_in(rng);
         if signed_in { shopper } else { Self { user: None, ..shopper } }
     }
 
-    /// Somebody with an account.
+    /// A customer with an account.
     pub(crate) fn signed_in(rng: &mut Rng) -> Self {
         let currency = rng.weighted([(6, "EUR"), (3, "USD"), (1, "GBP")]);
         let user = Some(format!("user-{:04}", rng.between(1, 2_000)));
@@ -31,7 +31,7 @@ impl Shopper {
         format!("cart:{}", self.user.as_deref().unwrap_or(&self.session))
     }
 
-    /// Tells a span whose request it is.
+    /// Sets the shopper's attributes on a span.
     pub(crate) fn describe(&self, work: &mut Work) {
         if let Some(user) = &self.user {
             work.set("user.id", user.clone());

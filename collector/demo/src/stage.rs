@@ -1,9 +1,8 @@
 //! The stage that scenarios play on: spans of the real SDK on simulated time.
 //!
-//! A request that takes 400 ms is played in microseconds: each piece of work has a clock of its own,
-//! its span starts at once and ends, with an explicit time stamp, when the wall clock gets there (see
-//! [`Stage::release`]). So spans leave as they do in life: children before parents, each from its own
-//! instance, and none from the future.
+//! A request that takes 400 ms is played in microseconds: each piece of work has a clock of its own. Its span starts at
+//! once and ends, with an explicit time stamp, when the wall clock reaches its end (see [`Stage::release`]). So spans
+//! are exported as by real services: children before parents, each from its own instance, and none from the future.
 
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Member, Scope};
@@ -32,7 +31,7 @@ pub(crate) struct Stage {
     closed: u64,
 }
 
-/// What a span is told at its start.
+/// The properties of a span at its start.
 pub(crate) struct Opening {
     pub(crate) scope: Scope,
     pub(crate) kind: SpanKind,
@@ -41,7 +40,7 @@ pub(crate) struct Opening {
     pub(crate) links: Vec<Link>,
 }
 
-/// Where a span hangs.
+/// The parent of a span.
 pub(crate) enum Parent<'a> {
     None,
     Local(&'a SpanContext),
@@ -66,7 +65,7 @@ pub(crate) struct FanOut {
 /// A span whose end is known but not yet reached.
 struct Closing {
     end: SystemTime,
-    /// Spans that end together leave in the order in which they were closed.
+    /// Spans with the same end are exported in the order in which they were closed.
     order: u64,
     span: Span,
 }
@@ -77,22 +76,21 @@ impl Stage {
         Self { fleet, rng, incidents, mailbox: Vec::new(), open, traces: 0, spans: 0, closed: 0 }
     }
 
-    /// How many traces and spans were started.
+    /// The numbers of traces and spans that were started.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.traces, self.spans)
     }
 
-    /// An instance of the service.
     pub(crate) fn choose(&mut self, service: Service) -> Member {
         self.fleet.choose(service, None, &mut self.rng)
     }
 
-    /// An instance of the service that is not `not`.
+    /// An instance of the service other than `not`.
     pub(crate) fn choose_other(&mut self, service: Service, not: Member) -> Member {
         self.fleet.choose(service, Some(not), &mut self.rng)
     }
 
-    /// A time near this median.
+    /// A random time near this median.
     pub(crate) fn around(&mut self, median_ms: f64) -> Duration {
         self.rng.around(median_ms)
     }
@@ -122,14 +120,14 @@ impl Stage {
         self.open(work.member, Parent::Local(work.context()), opening, work.now)
     }
 
-    /// Ends the span at the time that its work has reached, which is returned.
+    /// Schedules the end of the span at the time that its work has reached, and returns that time.
     pub(crate) fn close(&mut self, work: Work) -> SystemTime {
         self.closed += 1;
         self.open.push(Reverse(Closing { end: work.now, order: self.closed, span: work.span }));
         work.now
     }
 
-    /// A step inside an instance: an INTERNAL span around what `play` does.
+    /// A step inside an instance: an INTERNAL span around `play`.
     pub(crate) fn step<T>(
         &mut self,
         work: &mut Work,
@@ -142,7 +140,7 @@ impl Stage {
         outcome
     }
 
-    /// Hands every span that has ended by `now` to its exporter.
+    /// Ends every span whose end is not after `now`, which passes it to its exporter.
     pub(crate) fn release(&mut self, now: SystemTime) {
         while self.open.peek().is_some_and(|Reverse(closing)| closing.end <= now) {
             if let Some(Reverse(mut closing)) = self.open.pop() {
@@ -151,8 +149,7 @@ impl Stage {
         }
     }
 
-    /// Hands over every span, also those that end a little later than now, and gives back the
-    /// providers to be shut down.
+    /// Ends every span, also those that end a little later than now, and returns the providers for shutting them down.
     pub(crate) fn finish(mut self) -> Vec<SdkTracerProvider> {
         while let Some(Reverse(mut closing)) = self.open.pop() {
             closing.span.end_with_timestamp(closing.end);
@@ -198,7 +195,6 @@ impl Work {
         self.span.span_context()
     }
 
-    /// Time goes by.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now += time;
     }
@@ -211,13 +207,13 @@ impl Work {
         self.span.add_event_with_timestamp(name, self.now, attributes);
     }
 
-    /// The work has failed: status ERROR and the type of the error.
+    /// Marks the work as failed: status ERROR and the type of the error.
     pub(crate) fn fail(&mut self, error_type: impl Into<Value>, message: impl Into<Cow<'static, str>>) {
         self.set("error.type", error_type);
         self.span.set_status(Status::error(message));
     }
 
-    /// Records the exception by which the failure showed itself here.
+    /// Records the exception of the failure on this span.
     pub(crate) fn exception(&mut self, failure: &Failure) {
         let exception = failure.exception();
         self.event(
@@ -236,13 +232,13 @@ impl FanOut {
         Self { start: work.now, latest: work.now }
     }
 
-    /// Call this after each branch: the next one starts where the first did.
+    /// Call this after each branch: the next branch starts where the first did.
     pub(crate) fn branch_done(&mut self, work: &mut Work) {
         self.latest = self.latest.max(work.now);
         work.now = self.start;
     }
 
-    /// Waits for the last branch.
+    /// Moves `work` to the end of the last branch.
     pub(crate) fn join(self, work: &mut Work) {
         work.now = self.latest;
     }

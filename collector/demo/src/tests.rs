@@ -22,7 +22,7 @@ struct Rehearsal {
     exporters: Vec<(Instance, InMemorySpanExporter)>,
 }
 
-/// A span and who sent it.
+/// A span and the instance that sent it.
 struct Recorded {
     instance: Instance,
     span: SpanData,
@@ -78,7 +78,7 @@ fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
 }
 
-/// Everything that the shop does in the warm-up and four minutes after it.
+/// All spans of the warm-up and of four minutes after it.
 fn five_minutes(seed: u64) -> Vec<Recorded> {
     let mut rehearsal = Rehearsal::new(seed);
     rehearsal.play_until(start() + Duration::from_secs(240));
@@ -212,7 +212,7 @@ fn a_payment_instance_fails_and_others_are_tried() {
     let instances: HashSet<_> = charges.iter().map(|charge| charge.instance.pod()).collect();
     assert_eq!(instances.len(), Service::Payment.instance_count());
 
-    // The second period begins 60 s after the start, the illness of its instance 20 s later.
+    // The second period begins 60 s after the start; its incident begins 20 s later.
     let ill_from = start() + Duration::from_secs(80);
     let in_incident = |charge: &&&Recorded| {
         (ill_from..ill_from + Duration::from_secs(20)).contains(&charge.span.start_time)
@@ -342,7 +342,7 @@ fn a_seed_tells_one_story() {
     assert_ne!(story(&five_minutes(10)), story(&five_minutes(11)));
 }
 
-/// Everything but the IDs, which are replaced by the places of the spans that they name.
+/// Everything but the IDs, which are replaced by the indexes of the spans that they name.
 fn story(recorded: &[Recorded]) -> Vec<String> {
     let places: HashMap<_, _> =
         recorded.iter().enumerate().map(|(place, span)| ((span.trace(), span.id()), place)).collect();

@@ -1,6 +1,6 @@
-//! The shop on paper: its services, their instances, and the resource that describes each.
+//! The plan of the shop: its services, their instances, and the resource that describes each.
 //!
-//! Not for what they do (`scenario`) nor for what sends their spans (`fleet`).
+//! `scenario` has the work of the services; `fleet` sends their spans.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -11,25 +11,25 @@ pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.45.0";
 /// A service of the shop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Service {
-    /// The way in: terminates the user's connection.
+    /// The entry point: terminates the user's connection.
     Gateway,
     /// Renders pages.
     Frontend,
-    /// Knows the products.
+    /// Has the products.
     Catalogue,
-    /// Suggests products, and is not always in time.
+    /// Suggests products, sometimes too late.
     Recommendation,
     /// Keeps carts in Redis.
     Cart,
     /// Turns carts into orders.
     Checkout,
-    /// Talks to the bank; one of its instances fails now and then.
+    /// Calls the bank; one of its instances fails now and then.
     Payment,
-    /// Counts the stock.
+    /// Keeps the stock.
     Inventory,
-    /// Ships what was ordered.
+    /// Packs and ships orders.
     Shipping,
-    /// Tells customers about their orders.
+    /// Notifies customers about their orders.
     Notification,
     /// Reads orders in batches.
     Analytics,
@@ -120,7 +120,7 @@ impl Instance {
         format!("10.42.{}.{}", self.node(), 10 + 8 * self.service as usize + self.index)
     }
 
-    /// The name of the pod, the same in every run.
+    /// The name of the pod; a function of the instance, so the same in every run.
     pub(crate) fn pod(&self) -> String {
         let service = self.service.name();
         let replica_set = suffix(&format!("{service} {}", self.version()), 9);
@@ -128,7 +128,7 @@ impl Instance {
         format!("{service}-{replica_set}-{pod}")
     }
 
-    /// What the SDK reports about this instance besides its own `telemetry.sdk.*`.
+    /// The attributes of this instance; the SDK adds its own `telemetry.sdk.*`.
     pub(crate) fn resource(&self) -> Resource {
         let node = format!("shop-node-{}", self.node());
         let zone = ["eu-central-1a", "eu-central-1b", "eu-central-1c"][self.node() % 3];
@@ -146,11 +146,12 @@ impl Instance {
             KeyValue::new("k8s.pod.name", self.pod()),
             KeyValue::new("k8s.node.name", node),
         ];
-        // In this order: attributes given along with the URL would yield to what the SDK detects.
+        // In this order, because attributes given along with the URL have lower precedence than those that the SDK
+        // detects.
         Resource::builder().with_attributes(attributes).with_schema_url([], SCHEMA_URL).build()
     }
 
-    /// The newest payment instance tries the next version.
+    /// The newest payment instance runs a release candidate.
     fn version(&self) -> &'static str {
         let newest = self.index + 1 == self.service.instance_count();
         if self.service == Service::Payment && newest { "2.8.0-rc.1" } else { self.service.version() }
@@ -161,7 +162,7 @@ impl Instance {
     }
 }
 
-/// A made-up suffix as Kubernetes gives it, always the same for the same text.
+/// A suffix in the style of Kubernetes; the same text gives the same suffix.
 fn suffix(text: &str, length: usize) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     // FNV-1a.

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status};
 
-/// Keeps what it is sent, until it begins to refuse.
+/// Stores the spans that it receives, until it begins to refuse.
 #[derive(Clone)]
 struct Receiver {
     received: Arc<Mutex<Vec<ResourceSpans>>>,
@@ -27,7 +27,7 @@ struct Receiver {
     refusal: Option<Refusal>,
 }
 
-/// How spans are refused, and how many are taken before.
+/// The code of refusals, and the number of spans that are accepted before.
 #[derive(Clone, Copy)]
 struct Refusal {
     after: usize,
@@ -47,7 +47,7 @@ impl TraceService for Receiver {
         if let Some(refusal) = self.refusal.filter(|refusal| count > 0 && total > refusal.after) {
             return Err(Status::new(refusal.code, "refused by the test"));
         }
-        // The demo's first request asks whether anybody is there, without a span.
+        // The demo's first request, which has no spans, only probes the server.
         self.received.lock().unwrap().extend(spans.into_iter().filter(|spans| !spans.scope_spans.is_empty()));
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }

@@ -12,14 +12,14 @@ pub(crate) struct Statement {
     pub(crate) operation: &'static str,
     pub(crate) table: &'static str,
     pub(crate) text: &'static str,
-    /// How long it takes on a good day.
+    /// The usual time; incidents make statements slower.
     pub(crate) median_ms: f64,
 }
 
 /// PostgreSQL stopped a transaction because of a deadlock; it may be tried again.
 pub(crate) struct Deadlock;
 
-/// Runs a statement that returns or changes so many rows.
+/// Runs a statement that returns or changes `rows` rows.
 pub(crate) fn sql(stage: &mut Stage, work: &mut Work, statement: &Statement, rows: usize) {
     let mut query = stage.child(work, postgresql_span(statement));
     let slow = stage.rng.likely(if stage.incidents.database_is_slow(query.now) { 0.25 } else { 0.002 });
@@ -41,7 +41,7 @@ pub(crate) fn locking_sql(
         return Ok(());
     }
     let mut query = stage.child(work, postgresql_span(statement));
-    // PostgreSQL looks for deadlocks after one second of waiting.
+    // PostgreSQL checks for deadlocks after one second of waiting.
     query.pass(stage.around(1000.0));
     query.event(
         "exception",

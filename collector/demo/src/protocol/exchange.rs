@@ -1,17 +1,16 @@
-//! What HTTP and gRPC have in common: a CLIENT span here, a SERVER span in another instance, the
-//! network between them, and a deadline that the server does not hear about in time.
+//! The common part of HTTP and gRPC: a CLIENT span, a SERVER span in another instance, the network between them, and a
+//! deadline that only the client knows.
 
 use crate::failure::{Answer, Failure};
 use crate::fleet::Member;
 use crate::stage::{Opening, Parent, Stage, Work};
 use std::time::Duration;
 
-/// A request and where it goes.
 pub(crate) struct Exchange {
     pub(crate) to: Member,
     pub(crate) client: Opening,
     pub(crate) server: Opening,
-    /// After this time the client gives up; the server goes on and does not know.
+    /// After this time the client gives up; the server works on without noticing.
     pub(crate) deadline: Option<Duration>,
 }
 
@@ -22,7 +21,7 @@ pub(crate) enum Side {
     Server,
 }
 
-/// Plays the request and leaves `caller` at the time of the answer. `finish` marks each end's outcome.
+/// Plays the request and moves `caller` to the time of the response. `finish` sets the outcome on each side's span.
 pub(crate) fn play(
     stage: &mut Stage,
     caller: &mut Work,

@@ -15,7 +15,7 @@ const PORT: i64 = 8080;
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) method: &'static str,
-    /// The path with placeholders, as the server's router knows it.
+    /// The path with placeholders, as in the server's router.
     pub(crate) route: &'static str,
     pub(crate) path: &'a str,
 }
@@ -129,7 +129,7 @@ fn finish(work: &mut Work, side: Side, answer: Answer) {
     }
 }
 
-/// A client that gave up never saw a status.
+/// The status as this side saw it: a client that gave up has none.
 fn sent_status(failure: Failure, side: Side) -> Option<u16> {
     match (failure, side) {
         (Failure::Timeout, Side::Client) => None,

@@ -26,13 +26,13 @@ impl Request {
         Self { method, service, to: None, deadline: None, previous_attempts: 0 }
     }
 
-    /// The client gives up after this time.
+    /// Sets the time after which the client gives up.
     pub(crate) fn within(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Sends it to this instance, and says how often it was tried elsewhere.
+    /// Sends the request to this instance, with the number of attempts before.
     pub(crate) fn attempt(mut self, to: Member, previous_attempts: usize) -> Self {
         self.to = Some(to);
         self.previous_attempts = previous_attempts;
@@ -73,7 +73,7 @@ pub(crate) fn call(
     exchange::play(stage, caller, exchange, finish, handle)
 }
 
-/// Every code but OK is the client's error; the server's only when the fault is its own.
+/// Every code but OK is an error of the CLIENT span; of the SERVER span only if the server is at fault.
 fn finish(work: &mut Work, side: Side, answer: Answer) {
     let code = answer.map_or_else(|failure| failure.rpc_code(), |()| "OK");
     work.set("rpc.response.status_code", code);

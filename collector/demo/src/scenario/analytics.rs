@@ -9,7 +9,7 @@ use crate::stage::Stage;
 use crate::topology::Service;
 use std::time::SystemTime;
 
-/// As many as the SDK allows links on a span, with room to spare.
+/// The SDK allows 128 links on a span.
 const BATCH: usize = 100;
 const UPSERT: Statement = Statement {
     database: "analytics",

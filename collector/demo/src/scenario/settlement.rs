@@ -1,5 +1,5 @@
-//! A batch job as cron would start it: reads the payments of the last minute, captures each of them
-//! in parallel lanes, and writes down the result. A few hundred spans in one trace.
+//! A batch job as cron would start it: reads the payments of the last minute, captures each of them in parallel lanes,
+//! and stores the result. A few hundred spans in one trace.
 
 use crate::failure::Failure;
 use crate::fleet::Scope;
@@ -56,7 +56,7 @@ pub(super) fn play(stage: &mut Stage, at: SystemTime) {
     stage.close(job);
 }
 
-/// Captures one payment after the other; returns how many failed.
+/// Captures one payment after the other; returns the number of failures.
 fn lane(stage: &mut Stage, lane: &mut Work) -> usize {
     (0..PAYMENTS_PER_LANE).filter(|_| stage.step(lane, "settle payment", settle).is_err()).count()
 }

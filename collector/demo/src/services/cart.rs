@@ -7,7 +7,6 @@ use crate::shopper::Shopper;
 use crate::stage::{Stage, Work};
 use crate::topology::Service;
 
-/// What is in a cart.
 #[derive(Clone, Copy)]
 pub(crate) struct Contents {
     pub(crate) items: usize,
@@ -15,7 +14,7 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// Tells a span about the cart.
+    /// Sets the cart's attributes on a span.
     pub(crate) fn describe(self, work: &mut Work, currency: &'static str) {
         work.set("cart.items", self.items as i64);
         work.set("cart.total", self.total);

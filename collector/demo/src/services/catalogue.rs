@@ -55,7 +55,7 @@ pub(crate) fn featured(stage: &mut Stage, caller: &mut Work) -> Answer {
     })
 }
 
-/// One product; a few links in the world point to products that are gone.
+/// One product; some requests are for products that were removed.
 pub(crate) fn product(stage: &mut Stage, caller: &mut Work, id: &str) -> Answer {
     let path = format!("/products/{id}");
     let request = Request { method: "GET", route: "/products/{id}", path: &path };
@@ -76,7 +76,7 @@ pub(crate) fn product(stage: &mut Stage, caller: &mut Work, id: &str) -> Answer 
     })
 }
 
-/// A search. One code path still asks for the price of each result by itself (N+1 queries).
+/// A search. One code path still queries the price of each result by itself (N+1 queries).
 pub(crate) fn search(stage: &mut Stage, caller: &mut Work, query: &str) -> Answer {
     let path = format!("/products?q={query}");
     let request = Request { method: "GET", route: "/products", path: &path };
@@ -97,7 +97,7 @@ pub(crate) fn search(stage: &mut Stage, caller: &mut Work, query: &str) -> Answe
     })
 }
 
-/// A search that takes too long: the customer closes the page, and everybody stops.
+/// A search that takes too long: the customer closes the page, and every service cancels its work.
 pub(crate) fn cancelled_search(stage: &mut Stage, caller: &mut Work, query: &str) -> Answer {
     let path = format!("/products?q={query}");
     let request = Request { method: "GET", route: "/products", path: &path };
@@ -108,7 +108,7 @@ pub(crate) fn cancelled_search(stage: &mut Stage, caller: &mut Work, query: &str
     })
 }
 
-/// Looks into the cache, which knows most of what it is asked for.
+/// Reads the cache, which has most keys.
 fn cached(stage: &mut Stage, work: &mut Work, key: &str) -> bool {
     redis(stage, work, "GET", format!("GET {key}"));
     let hit = stage.rng.likely(0.7);

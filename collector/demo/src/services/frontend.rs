@@ -7,7 +7,7 @@ use crate::stage::{Stage, Work};
 use crate::topology::Service;
 use std::time::SystemTime;
 
-/// A shopper asks for a page: browser, gateway, frontend. `gather` fetches what the page shows.
+/// A shopper opens a page: browser, gateway, frontend. `gather` fetches the content of the page.
 pub(crate) fn page(
     stage: &mut Stage,
     shopper: &Shopper,

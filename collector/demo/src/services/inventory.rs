@@ -37,7 +37,7 @@ const GIVE_BACK: Statement = Statement {
 };
 const ATTEMPTS: usize = 3;
 
-/// How many are left of one product.
+/// The stock of one product.
 pub(crate) fn stock(stage: &mut Stage, caller: &mut Work) -> Answer {
     let request = Request::new(Service::Inventory, "shop.inventory.v1.Stock/GetStock");
     rpc::call(stage, caller, request, |stage, work| {
@@ -46,7 +46,7 @@ pub(crate) fn stock(stage: &mut Stage, caller: &mut Work) -> Answer {
     })
 }
 
-/// Reserves so many products for an order.
+/// Reserves `products` products for an order.
 pub(crate) fn reserve(stage: &mut Stage, caller: &mut Work, products: usize) -> Answer {
     let request = Request::new(Service::Inventory, "shop.inventory.v1.Stock/Reserve");
     rpc::call(stage, caller, request, |stage, work| {
@@ -63,7 +63,7 @@ pub(crate) fn reserve(stage: &mut Stage, caller: &mut Work, products: usize) -> 
     })
 }
 
-/// Gives back what a failed order had reserved.
+/// Releases the reservations of a failed order.
 pub(crate) fn release(stage: &mut Stage, caller: &mut Work) -> Answer {
     let request = Request::new(Service::Inventory, "shop.inventory.v1.Stock/Release");
     rpc::call(stage, caller, request, |stage, work| {

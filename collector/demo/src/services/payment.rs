@@ -1,5 +1,5 @@
-//! Payment: several instances that talk to a bank. When one of them fails it loses its connections
-//! to the bank, and its callers try another instance.
+//! Payment: several instances that call a bank. When one of them fails it loses its connections to the bank, and its
+//! callers try another instance.
 
 use crate::failure::{Answer, Failure};
 use crate::protocol::database::{Statement, sql};
@@ -29,7 +29,7 @@ const UPDATE: Statement = Statement {
     median_ms: 2.5,
 };
 
-/// Charges an order; when an instance is unavailable, another one is tried after a short while.
+/// Charges an order. If an instance is unavailable, another one is tried after a short pause.
 pub(crate) fn charge(stage: &mut Stage, caller: &mut Work, order: &str, amount: f64) -> Answer {
     let mut instance = stage.choose(Service::Payment);
     let mut attempt = 1;
@@ -59,7 +59,7 @@ pub(crate) fn charge(stage: &mut Stage, caller: &mut Work, order: &str, amount: 
     }
 }
 
-/// Captures what was authorised before.
+/// Captures an authorised payment.
 pub(crate) fn capture(stage: &mut Stage, caller: &mut Work) -> Answer {
     let request = Request::new(Service::Payment, "shop.payment.v1.Payments/Capture");
     rpc::call(stage, caller, request, |stage, work| {
@@ -84,7 +84,7 @@ fn authorise(stage: &mut Stage, work: &mut Work) -> Answer {
     answer
 }
 
-/// A failing instance hardly ever gets a connection, and sometimes chokes on half an answer.
+/// A failing instance rarely gets a connection, and sometimes an incomplete response.
 fn reach_the_bank(stage: &mut Stage, work: &mut Work) -> Answer {
     let failing = stage.incidents.failing_payment_instance(work.now, Service::Payment.instance_count());
     let fails = failing == Some(stage.fleet.instance(work.member).index);

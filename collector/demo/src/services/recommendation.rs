@@ -1,4 +1,4 @@
-//! Recommendations: nice to have, and not always in time. Pages are shown without them.
+//! Recommendations, which are sometimes late. Pages are shown without them then.
 
 use crate::protocol::database::{Statement, sql};
 use crate::protocol::rpc::{self, Request};
@@ -16,7 +16,7 @@ const BOUGHT_TOGETHER: Statement = Statement {
     median_ms: 9.0,
 };
 
-/// Asks for suggestions; goes on without them when they are late.
+/// Requests suggestions, and goes on without them after a deadline.
 pub(crate) fn suggest(stage: &mut Stage, caller: &mut Work) {
     let request = Request::new(Service::Recommendation, "shop.recommendation.v1.Recommendations/Suggest")
         .within(millis(DEADLINE_MS));

@@ -25,7 +25,7 @@ const PARCEL: Statement = Statement {
     median_ms: 3.0,
 };
 
-/// What it costs to ship an order.
+/// Requests the price of shipping an order.
 pub(crate) fn quote(stage: &mut Stage, caller: &mut Work) -> Answer {
     let request = Request::new(Service::Shipping, "shop.shipping.v1.Shipping/GetQuote");
     rpc::call(stage, caller, request, |stage, work| {
@@ -35,7 +35,6 @@ pub(crate) fn quote(stage: &mut Stage, caller: &mut Work) -> Answer {
     })
 }
 
-/// Packs what was ordered.
 pub(crate) fn pack(stage: &mut Stage, work: &mut Work) -> Answer {
     stage.step(work, "pack parcel", |stage, step| step.pass(stage.around(25.0)));
     let carrier_is_down = stage.rng.likely(0.03);
