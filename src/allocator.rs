@@ -7,10 +7,10 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Free memory goes back to the system after a tenth of a second instead of ten. Appends, merges and queries free
-/// hundreds of megabytes a second, each on threads of its own: during a burst that is searched, the peak was 477 MB
-/// with a decay of a second and is 351 MB with this one; no decay would be 296 MB, for half as much CPU time again.
-/// `MALLOC_CONF` in the environment takes precedence.
+/// Free memory goes back to the operating system after a tenth of a second instead of ten. Appends, merges and queries
+/// free hundreds of megabytes a second, each on threads of its own. During a burst with searches the peak was 477 MB
+/// with a decay of a second and is 351 MB with this one; without decay it would be 296 MB, for half as much CPU time
+/// again. `MALLOC_CONF` in the environment takes precedence.
 #[cfg(not(target_env = "msvc"))]
 #[allow(
     unsafe_code,

@@ -1,4 +1,4 @@
-//! The command line: which commands there are, and what they are called with.
+//! The command line: the commands and their help.
 
 use std::error::Error;
 
@@ -20,7 +20,8 @@ use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
 
-/// What `--version` prints behind the name: version, commit, profile and date of the commit. `-V` prints the version.
+/// `--version` prints this after the name: version, commit, profile and date of the commit. `-V` prints the version
+/// alone.
 const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (commit ",

@@ -1,7 +1,7 @@
 //! The settings of `spandrel serve`: flags over environment over file over defaults, checked at start.
 //!
-//! The file is a flat YAML mapping whose keys are the names of the flags. Its values go through the
-//! very parser of the flags, so that a bad value is refused with the same words wherever it stands.
+//! The file is a flat YAML mapping whose keys are the names of the flags. Its values go through the parser of the
+//! flags, so that a bad value gives the same error wherever it is set.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -78,7 +78,6 @@ pub(crate) struct ServeFlags {
     pub(crate) print_config: bool,
 }
 
-/// The settings that a server runs with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
@@ -144,7 +143,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
-        // Those of the flags, or of the environment, come last, and so prevail over the file one by one.
+        // Limits from flags or the environment come last, because a later value of the same limit wins.
         limits: [file.limits, flags.limits].concat(),
         log_format: flags.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
         shutdown_grace: flags.shutdown_grace.or(file.shutdown_grace).unwrap_or(Duration::from_secs(10)),
@@ -180,7 +179,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
     parse_as_flags(words).map_err(|error| format!("{place}: {error}").into())
 }
 
-/// The values that a flag would be given.
+/// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Object(members) if key == "limits" => {
@@ -208,21 +207,21 @@ fn scalars(value: &Value) -> Option<Vec<String>> {
 }
 
 fn parse_as_flags(words: Vec<String>) -> Result<ServeFlags, Box<dyn Error>> {
-    // Without the environment, which stands above the file.
+    // The environment is not read here: it takes precedence over the file.
     let command = ServeFlags::augment_args(Command::new("config").no_binary_name(true))
         .mut_args(|arg| arg.env(Resettable::<OsStr>::Reset));
     let matches = command.try_get_matches_from(words)?;
     Ok(ServeFlags::from_arg_matches(&matches)?)
 }
 
-/// The keys of the file: the flags, but for those that are about the file itself.
+/// The keys of the file: all flags but `config` and `print-config`.
 fn known_keys() -> Vec<String> {
     let command = ServeFlags::augment_args(Command::new("config"));
     let names = command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned));
     names.filter(|name| name != "config" && name != "print-config").collect()
 }
 
-/// A port of this machine; names are not looked up, but for the one that everybody writes.
+/// An address to listen on. Names are not resolved, except `localhost`, which is common.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
@@ -243,7 +242,7 @@ fn origin(text: &str) -> Result<String, String> {
 // === impl Settings ===
 
 impl Settings {
-    /// The ports, by the name of their flag.
+    /// The addresses to listen on, by the name of their flag.
     fn addresses(&self) -> [(&'static str, SocketAddr); 3] {
         [
             ("http-addr", self.http_addr),
@@ -271,7 +270,7 @@ impl Settings {
     }
 }
 
-/// Writes the settings as the file that would give them.
+/// Prints the settings as a configuration file with the same values.
 pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|v| v.get_name().to_owned()).unwrap_or_default()

@@ -26,7 +26,7 @@ pub(crate) struct DemoFlags {
     seed: Option<u64>,
 }
 
-/// Runs the workload until its time is up or the process is told to stop.
+/// Runs the workload until its time is up or the process is asked to stop.
 pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
     logs::start(LogFormat::Text)?;
     let DemoFlags { endpoint, rate, duration, seed } = flags;

@@ -1,7 +1,7 @@
-//! Limits that can be set, each by the name that `GET /api/v1/status` shows and that errors say.
+//! Limits that can be set, by the names that `GET /api/v1/status` and errors use.
 //!
-//! Each crate enforces its own limits. This table says which there are, in which unit people write them, and which
-//! values make sense.
+//! Each crate enforces its own limits. This table has their names, the units in which people write them, and the values
+//! that are allowed.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -17,12 +17,11 @@ use crate::units;
 /// A limit and the value that it is given.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Setting {
-    /// Its place in [`LIMITS`].
+    /// Index into [`LIMITS`].
     limit: usize,
     value: u64,
 }
 
-/// A limit that can be set.
 struct Limit {
     name: &'static str,
     unit: Unit,
@@ -38,7 +37,7 @@ enum Unit {
     Time,
 }
 
-/// The crate that enforces a limit, and how to set it there.
+/// The crate that enforces a limit, and the function that sets it there.
 enum Set {
     Store(fn(&mut StoreConfig, u64)),
     Ingest(fn(&mut IngestLimits, u64)),
@@ -108,8 +107,8 @@ pub(crate) fn setting(text: &str) -> Result<Setting, String> {
     Ok(Setting { limit, value })
 }
 
-/// Whether limits go together: one request must fit into what all of them may hold, or its sender would be
-/// told to come back for ever.
+/// Checks limits that depend on each other: the largest request must fit into `maxInflightBytes`, or its sender would
+/// be told to retry for ever.
 pub(crate) fn check(settings: &[Setting]) -> Result<(), String> {
     let mut config = CollectorConfig::default();
     apply_to_collector(settings, &mut config);
@@ -125,12 +124,12 @@ pub(crate) fn check(settings: &[Setting]) -> Result<(), String> {
     Ok(())
 }
 
-/// A name without what sets the spellings of flags, JSON and messages apart.
+/// A name in one spelling: flags, JSON and messages differ in case and separators.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The settings as the file has them.
+/// The settings in the notation of the file.
 pub(crate) fn to_json(settings: &[Setting]) -> Map<String, Value> {
     let row = |s: &Setting| (LIMITS[s.limit].name.to_owned(), LIMITS[s.limit].unit.show(s.value).into());
     settings.iter().map(row).collect()
@@ -265,7 +264,7 @@ mod tests {
                 let product = text.split("#[cfg(test)]").next().unwrap_or_default();
                 for literal in string_literals(product) {
                     let spelled = snake_case.iter().find(|name| words(literal).any(|word| word == **name));
-                    // The reason in a metric is no message.
+                    // The label of a metric is not a message.
                     let is_label = literal == "body_timeout";
                     assert!(spelled.is_none() || is_label, "{}: {literal:?}", path.display());
                 }

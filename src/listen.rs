@@ -1,4 +1,4 @@
-//! Listeners: take a port, accept connections under limits, serve a router, end gracefully.
+//! Listeners: bind a port, accept connections under limits, serve a router, stop gracefully.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,13 +17,13 @@ use spandrel_collector::http2;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-/// A port that was taken, not yet served.
+/// A port that is bound but not yet served.
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
 }
 
-/// Why a port cannot be had.
+/// Why a port cannot be bound.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "cannot listen on --{name}-addr {address}: {error}; give it another address, or port 0 for any free one"
@@ -34,21 +34,20 @@ pub(crate) struct ListenError {
     error: io::Error,
 }
 
-/// Connections of one port; more wait in the system's queue.
+/// Connections of one port; further ones wait in the operating system's queue.
 pub(crate) const MAX_CONNECTIONS: usize = 8192;
-/// A client that takes longer to send the head of a request, or stays idle longer, is let go.
+/// A client that takes longer to send the head of a request, or stays idle longer, is disconnected.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Asks a silent HTTP/2 client whether it is still there.
+/// An idle HTTP/2 client gets a ping after this time, and is disconnected if it does not respond.
 const PING_AFTER: Duration = Duration::from_secs(60);
 /// How long a client whose requests are answered may take to close its connection when the server stops.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-/// After a failed accept (no file descriptors left, say), others get time to end.
+/// A pause after a failed accept, in which other connections may end and free file descriptors, for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 // === impl Listener ===
 
 impl Listener {
-    /// Takes a port.
     pub(crate) async fn bind(name: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
         let error = |error| ListenError { name, address, error };
         let socket = TcpListener::bind(address).await.map_err(error)?;
@@ -56,15 +55,15 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
-    /// The address that was taken.
+    /// The address that is bound, with its real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then lets open requests end.
+    /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then finishes open requests.
     ///
-    /// The server waits for open requests only, so that a silent client, or one that never closes its connection,
-    /// does not delay the end.
+    /// The server waits for open requests only, so that an idle client, or one that never closes its connection, does
+    /// not delay the end.
     pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
         let (open, mut all_answered) = watch::channel(0usize);
@@ -118,13 +117,13 @@ impl Listener {
     }
 }
 
-/// Counts the requests that wait for their answer.
+/// Counts the requests that wait for their response.
 async fn counted(State(open): State<Arc<watch::Sender<usize>>>, request: Request, next: Next) -> Response {
     let _one = Open::new(&open);
     next.run(request).await
 }
 
-/// One request, for as long as it lives: clients that go away drop it in the middle.
+/// Counts one request until it is dropped, which happens also when the client disconnects.
 struct Open<'c>(&'c watch::Sender<usize>);
 
 impl<'c> Open<'c> {
@@ -140,7 +139,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// Whether the client says anything in time; until it does, the protocol is not known.
+/// Whether the client sends a byte in time; until then the protocol is not known.
 async fn speaks(stream: &TcpStream) -> bool {
     let _ = stream.set_nodelay(true);
     matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut [0])).await, Ok(Ok(read)) if read > 0)

@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// The directives unless `SPANDREL_LOG` gives others. The SDK of the demo is left out: it reports every probe
-/// for a server as lost data, and the demo itself says what did not arrive.
+/// The directives unless `SPANDREL_LOG` gives others. The SDK of the demo is silenced: it reports every probe for a
+/// server as lost data, and the demo itself reports what did not arrive.
 const DEFAULT_DIRECTIVES: &str = "info,opentelemetry=off";
 
 /// Starts logging by the directives in `SPANDREL_LOG`.

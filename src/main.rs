@@ -1,7 +1,7 @@
 //! Spandrel: collector, store, query and web UI in one binary.
 //!
-//! This crate is the composition root and nothing else: it reads the command line, builds the parts
-//! in start order, waits, and takes them apart again. What the parts do is in their own crates.
+//! This crate only composes the others: it reads the command line, starts the parts in order, waits, and stops them
+//! again. The parts are in crates of their own.
 
 mod allocator;
 mod cli;

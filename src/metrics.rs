@@ -1,4 +1,4 @@
-//! Own health in numbers: installs the recorder that the parts write to, and renders it for Prometheus.
+//! The server's own metrics: installs the recorder that all parts use, and renders it for Prometheus.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use spandrel_collector::Collector;
@@ -10,7 +10,7 @@ const SECONDS: [f64; 14] =
 /// Bounds of histograms of bytes and of spans.
 const SIZES: [f64; 9] = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
-/// Installs the recorder. Comes before the parts are built, since they register their metrics then.
+/// Installs the recorder. Call it before the parts are built, because they register their metrics then.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?

@@ -1,5 +1,5 @@
-//! Protects a server on loopback from pages of other web sites: a request whose `Host` or `Origin` is neither
-//! loopback nor listed gets 403, so that DNS rebinding reaches nothing. Listed origins may ask (CORS).
+//! Protects a server on loopback from pages of other web sites: a request whose `Host` or `Origin` is neither loopback
+//! nor listed gets 403, so that DNS rebinding reaches nothing. Listed origins may send requests (CORS).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::web;
 
-/// Hosts and origins beyond loopback that may be named.
+/// Origins beyond loopback that are allowed, also as hosts.
 struct Allowed {
     origins: Vec<String>,
 }
 
-/// Refuses requests with another host or origin than loopback, while `address` is on loopback.
+/// While `address` is on loopback, refuses requests with another host or origin that is not listed.
 pub(crate) fn require_loopback(router: Router, address: SocketAddr, cors_origins: &[String]) -> Router {
     if !address.ip().is_loopback() {
         return router;
@@ -27,7 +27,7 @@ pub(crate) fn require_loopback(router: Router, address: SocketAddr, cors_origins
     router.layer(middleware::from_fn_with_state(allowed, check))
 }
 
-/// Lets pages of the listed origins ask, by CORS headers.
+/// Lets pages of the listed origins send requests, by CORS headers.
 pub(crate) fn cors(router: Router, cors_origins: &[String]) -> Router {
     if cors_origins.is_empty() {
         return router;
@@ -88,12 +88,12 @@ impl Allowed {
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    // No allowed host or origin has a header that is not text.
+    // A header that is not text becomes `?`, which no allowed host or origin equals.
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Proxies that speak gRPC name their cluster as the host. No browser can send this: without TLS they
-/// speak HTTP/1 only.
+/// Proxies for gRPC send the name of their cluster as the host. No browser can send such a request: without TLS
+/// browsers speak HTTP/1 only.
 fn is_grpc(request: &Request) -> bool {
     let content_type = text(request.headers(), header::CONTENT_TYPE);
     request.version() == Version::HTTP_2

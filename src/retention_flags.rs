@@ -8,19 +8,18 @@ use spandrel_storage::RetentionRule;
 
 use crate::units;
 
-/// What the store may take on disk.
+/// The bound on the store's size on disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum DiskBound {
     /// A share of the file system.
     Percent(u8),
-    /// So much.
     Bytes(u64),
 }
 
-/// How long traces live that have a certain span.
+/// A retention rule of a flag or of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rule {
-    /// A TraceQL selector, known to be one.
+    /// A valid TraceQL selector.
     selector: String,
     keep: Duration,
 }
@@ -51,7 +50,7 @@ pub(crate) fn rule(text: &str) -> Result<Rule, String> {
 // === impl DiskBound ===
 
 impl DiskBound {
-    /// In bytes, given the size of the file system if that is known.
+    /// The bound in bytes; `None` if it is a share and `capacity` is not known.
     pub(crate) fn bytes(self, capacity: Option<u64>) -> Option<u64> {
         match self {
             Self::Percent(share) => capacity.map(|all| all / 100 * u64::from(share)),
@@ -78,7 +77,7 @@ impl Display for DiskBound {
 // === impl Rule ===
 
 impl Rule {
-    /// The flag's spelling of a mapping of the file.
+    /// Writes a mapping of the file in the notation of the flag.
     pub(crate) fn words(mapping: &Map<String, Value>) -> Option<String> {
         let (selector, keep) = (mapping.get("match")?.as_str()?, mapping.get("keep")?.as_str()?);
         (mapping.len() == 2).then(|| format!("{keep}: {selector}"))
@@ -88,7 +87,7 @@ impl Rule {
         json!({ "match": self.selector, "keep": units::duration_word(self.keep) })
     }
 
-    /// The rule in the store's words.
+    /// The rule as the store expects it.
     pub(crate) fn for_store(&self) -> Result<RetentionRule, String> {
         Ok(RetentionRule { predicate: spandrel_query::selector(&self.selector)?, keep: self.keep })
     }

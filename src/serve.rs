@@ -1,4 +1,4 @@
-//! `spandrel serve`: builds the parts in start order, waits, and takes them apart in reverse.
+//! `spandrel serve`: starts the parts in order, waits, and stops them in reverse.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -24,15 +24,15 @@ use crate::retention_flags::Rule;
 use crate::web::{self, Opened, Web};
 use crate::{limits, logs, metrics, origin_check};
 
-/// Background work of the store: merges, retention, garbage collection. One thread does it at low priority, and one
-/// at normal priority while senders would be refused otherwise. They are two because a thread that has lowered its
-/// priority needs a privilege to raise it again.
+/// Background work of the store: merges, retention, garbage collection. One thread runs it at low priority; another
+/// runs urgent work at normal priority, while senders would be refused otherwise. They are two because a thread that
+/// has lowered its priority needs a privilege to raise it again.
 struct Maintenance {
     stop: Arc<AtomicBool>,
     threads: [JoinHandle<()>; 2],
 }
 
-/// The ports, taken but not yet served.
+/// The ports, bound but not yet served.
 struct Ports {
     http: Listener,
     otlp_grpc: Listener,
@@ -41,15 +41,15 @@ struct Ports {
 
 /// How long background work sleeps when it found nothing to do.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
-/// The `nice` increment of the thread whose background work can wait: it gets a tenth of a core that other threads
-/// want, and all of an idle one.
+/// The `nice` increment of the thread for low priority: it gets a tenth of a core that other threads want, and all of
+/// an idle one.
 const NICE_INCREMENT: i32 = 10;
-/// The share of the shutdown's grace that clients may take.
+/// The share of the shutdown's grace that goes to open requests.
 const ANSWERING_SHARE: f64 = 0.7;
-/// Histograms of the metrics are drained so often.
+/// The interval at which histograms of the metrics are drained.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it is asked to stop.
 pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     logs::start(settings.log_format)?;
     let metrics = metrics::install()?;
@@ -101,7 +101,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     query_runtime.block_on(stop_asked);
     tracing::info!("stopping: no new requests; what was accepted is being finished");
     let deadline = Instant::now() + settings.shutdown_grace;
-    // Closing the store takes its time, too.
+    // The rest of the grace is for closing the store.
     let answer_by = Instant::now() + settings.shutdown_grace.mul_f64(ANSWERING_SHARE);
     let (drained, sent) = ingest_runtime.block_on(async {
         let _ = stop_ingest.send(true);
@@ -121,7 +121,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             "clients that were still sending or asking were cut off; nothing of theirs was acknowledged"
         );
     }
-    // Requests that had arrived must all be stored.
+    // The shutdown has failed if accepted requests were refused.
     match drained {
         Err(error) if error.refused > 0 => return Err(error.into()),
         _ => {}
@@ -130,7 +130,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Completes when the process is told to stop.
+/// Completes when the process gets SIGTERM or SIGINT.
 pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + use<>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
@@ -149,7 +149,7 @@ fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// Prints a line on standard output, for the process that started this one.
+/// Prints a line on standard output, for the parent process.
 fn print_line(line: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
@@ -243,7 +243,7 @@ impl Ports {
         print_line(&format!("listening otlp-http {}", self.otlp_http.address()))
     }
 
-    /// The addresses taken, by the names that the status has for them.
+    /// The bound addresses, by the names that the status uses.
     fn for_status(&self) -> BTreeMap<String, SocketAddr> {
         [("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)]
             .map(|(name, listener)| (name.to_owned(), listener.address()))
@@ -276,7 +276,7 @@ impl Maintenance {
     ) -> std::io::Result<JoinHandle<()>> {
         let stopped = stop.clone();
         let work = move || {
-            // On Linux this changes the thread; elsewhere it would change the whole server.
+            // On Linux this changes one thread; elsewhere it would change the whole server.
             if cfg!(target_os = "linux")
                 && let Err(error) = rustix::process::nice(nicer)
             {

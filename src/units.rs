@@ -1,10 +1,10 @@
-//! Durations and sizes as people write them in flags and in the configuration file: `30s`, `7d`, `64MiB`.
+//! Durations and sizes in flags and in the configuration file: `30s`, `7d`, `64MiB`.
 
 use std::time::Duration;
 
-/// Windows are hours: a shorter retention would drop what has just arrived.
+/// Windows are hours, so a shorter retention would remove spans that have just arrived.
 const MIN_RETENTION: Duration = Duration::from_secs(3600);
-/// A longer duration is a typing mistake, and clocks cannot count that far: a hundred of humantime's years.
+/// A longer duration is a typing mistake, and adding it to a time may overflow: a hundred of humantime's years.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 31_557_600);
 
 const SIZE_UNITS: [(&str, u64); 9] = [
@@ -26,7 +26,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if duration > MAX_DURATION { Err(allowed.to_owned()) } else { Ok(duration) }
 }
 
-/// Parses a duration of an hour and more.
+/// Parses a duration of at least an hour.
 pub(crate) fn parse_retention(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text)?;
     if duration < MIN_RETENTION {

@@ -1,4 +1,4 @@
-//! The HTTP port: health and metrics from the first moment, API and UI once the store is open.
+//! The HTTP port: health and metrics from the start, API and UI once the store is open.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,7 +15,7 @@ use spandrel_ui::Asset;
 use tower::ServiceExt;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The parts behind the port once the store is open.
+/// The parts behind the port, which exist once the store is open.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn TraceStore>,
     pub(crate) collector: Arc<Collector>,
@@ -77,7 +77,7 @@ async fn api_or_page(State(web): State<Web>, request: Request) -> Response {
     }
 }
 
-/// A problem that is found before the JSON API is reached.
+/// A problem document for errors outside the JSON API.
 pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
     let document = ProblemDocument {
         r#type: "about:blank".into(),
@@ -94,13 +94,13 @@ pub(crate) fn problem(status: StatusCode, title: &str, detail: &str) -> Response
 /// The content security policy of pages: they load nothing from other origins.
 #[cfg(feature = "ui")]
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'none'";
-/// The start page of a headless build brings its few styles along.
+/// The start page of a headless build has inline styles.
 #[cfg(not(feature = "ui"))]
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 /// The caching of files whose name holds a hash of their content.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// A file of the UI, or its start page for every path that the UI's own router knows.
+/// A file of the UI, or its start page for every path that the UI's own router handles.
 fn page(request: &Request) -> Response {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
@@ -111,8 +111,8 @@ fn page(request: &Request) -> Response {
     file(asset, request.headers().get(header::IF_NONE_MATCH))
 }
 
-/// Browsers get the app, which says that there is no such page; other clients get a line. Both get 404, so that an API
-/// that is not built yet is not taken for one that is.
+/// Browsers get the app, which shows that there is no such page; other clients get a line of text. Both get 404, so
+/// that clients notice an API that does not exist.
 fn not_found(request: &Request) -> Response {
     let accept = request.headers().get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
     let mut response = match accept.windows(9).any(|kind| kind == b"text/html") {

@@ -1,8 +1,8 @@
-//! `spandrel backup`: brings the blocks of a running server into a directory of backups.
+//! `spandrel backup`: fetches the blocks of a running server into a directory of backups.
 //!
-//! Incremental: what an earlier backup, or one that was killed, has brought is not fetched again. Each
-//! block is verified when it arrives; the manifest that makes it a backup comes last. `spandrel_storage::backup` decides
-//! which files it keeps, and writes them in an order that a kill cannot harm.
+//! Backups are incremental: blocks that an earlier backup or an interrupted one has fetched are not fetched again. Each
+//! block is verified when it arrives; the manifest that makes it a backup comes last. `spandrel_storage::backup`
+//! decides which files it keeps, and writes them in an order that a kill cannot harm.
 
 use std::error::Error;
 use std::io::BufReader;
@@ -52,17 +52,16 @@ enum Action {
     },
 }
 
-/// What came from the server and was not there before.
+/// Blocks that the directory did not have yet.
 #[derive(Default)]
 struct Fetched {
     blocks: usize,
     bytes: u64,
 }
 
-/// Bytes of a block that are read at once.
+/// The buffer of the stream from the server.
 const READ_BYTES: usize = 1 << 20;
 
-/// Runs the command.
 pub(crate) fn run(flags: BackupFlags) -> Result<(), Box<dyn Error>> {
     match (flags.action, flags.directory) {
         (Some(Action::List { directory }), _) => backup_inspect::list(&directory),
@@ -106,7 +105,7 @@ fn take(directory: &Path, server: &ServerFlag, keep: usize) -> Result<(), Box<dy
     report(&backup, &fetched, removed)
 }
 
-/// Tells the server that a backup is no more: deletions need not report it.
+/// Tells the server that a backup is removed, so that deletions do not report it any more.
 fn forget(client: &Client, id: BackupId) {
     match client.send(Method::DELETE, &format!("/api/v1/backups/{id}"), &[], None) {
         Ok(_) | Err(ClientError::Refused { status: 404, .. }) => {}

@@ -1,4 +1,4 @@
-//! A directory on disk as [`Files`], in which a set of backups lies.
+//! A directory on disk as [`Files`], for a set of backups.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -6,21 +6,20 @@ use std::path::{Path, PathBuf};
 
 use spandrel_storage::backup::{BackupSet, FileLock, Files, SetError};
 
-/// A directory.
 pub(super) struct Directory {
     path: PathBuf,
-    /// Held for as long as this lives.
+    /// The locked file; the lock lasts as long as this value.
     held: Option<File>,
 }
 
-/// Opens a directory to bring a backup into it; made if it is missing.
+/// Opens a directory for writing a backup; creates it if it is missing.
 pub(super) fn open_to_write(path: &Path) -> Result<BackupSet<Directory>, SetError> {
     let failed = |error| SetError::Io { place: path.display().to_string(), error };
     fs::create_dir_all(path).map_err(failed)?;
     BackupSet::open_to_write(Directory { path: path.to_owned(), held: None })
 }
 
-/// Opens a directory of backups to read from it.
+/// Opens a directory of backups for reading.
 pub(super) fn open_to_read(path: &Path) -> Result<BackupSet<Directory>, SetError> {
     BackupSet::open_to_read(Directory { path: path.to_owned(), held: None })
 }

@@ -9,14 +9,13 @@ use spandrel_storage::backup::{self, BackupSet, ContentHash, Files, Manifest, Se
 use super::progress::Progress;
 use super::{Exit, backup_dir, output};
 
-/// The format of a file, which is verified beside its hash.
+/// The format of a file, which is verified as well as its hash.
 #[derive(Debug, Clone, Copy)]
 enum Content {
     Block,
     Records,
 }
 
-/// Shows the backups.
 pub(super) fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
     let set = backup_dir::open_to_read(directory)?;
     let ids = set.ids()?;
@@ -49,7 +48,7 @@ pub(super) fn list(directory: &Path) -> Result<(), Box<dyn Error>> {
     if unreadable > 0 { Err(format!("{unreadable} backups cannot be read").into()) } else { Ok(()) }
 }
 
-/// Reads every file, and names those that are damaged or missing.
+/// Reads every file and reports those that are damaged or missing.
 pub(super) fn verify(directory: &Path) -> Result<(), Box<dyn Error>> {
     let set = backup_dir::open_to_read(directory)?;
     let (mut wrong, mut backups) = (0, Vec::new());

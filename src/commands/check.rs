@@ -1,6 +1,6 @@
-//! `spandrel check`: says whether everything that is stored is what it was.
+//! `spandrel check`: compares everything that is stored with its checksums and its index.
 //!
-//! Exit code 0: nothing is wrong. 1: damage was found, and is described. 2: there was no check.
+//! Exit code 0: nothing is wrong. 1: damage was found and is described. 2: the check did not run.
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
@@ -43,7 +43,6 @@ pub(crate) enum Format {
 const DAMAGED: u8 = 1;
 const NOT_CHECKED: u8 = 2;
 
-/// Runs the command.
 pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     let report = match &flags.server {
         Some(server) => of_server(server),
@@ -60,8 +59,8 @@ pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     Err(Exit { code: DAMAGED, message: advice(&report) }.into())
 }
 
-/// What can be done about damage. Damaged blocks alone are served as far as they can be read; what lies around
-/// them may keep the store from opening, or from taking more.
+/// What users can do about the damage. Damaged blocks alone are served as far as they can be read; damage of other
+/// files may keep the store from opening or from accepting spans.
 fn advice(report: &CheckReport) -> String {
     let count = report.findings.len() as u64 + report.more_findings;
     // Findings about the store itself say in their own text when a repair helps.
@@ -134,7 +133,7 @@ fn tell(report: &CheckReport) -> std::io::Result<()> {
     if report.is_fine() { output::print_line("nothing is wrong") } else { Ok(()) }
 }
 
-/// Which block something is about.
+/// The block of a finding, as text.
 pub(crate) fn place(block: &str, tenant: &str, hour: u32) -> String {
     let arrived = output::date_time(u64::from(hour) * 3_600_000_000_000);
     format!(" [block {block}, tenant {tenant}, arrived from {arrived}]")

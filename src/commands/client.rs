@@ -1,5 +1,5 @@
-//! The HTTP client that all commands share: finds the server, sends requests, and reads refusals. Each command makes
-//! its own requests and shows its own answers.
+//! The HTTP client that all commands share: finds the server, sends requests, and reads refusals. Each command builds
+//! its own requests and prints its own responses.
 
 use std::io::Read;
 use std::time::Duration;
@@ -18,45 +18,45 @@ pub(crate) struct ServerFlag {
     server: String,
 }
 
-/// Asks one server.
+/// Sends requests to one server.
 pub(crate) struct Client {
     agent: Agent,
     server: String,
 }
 
-/// An answer that the server has begun to give.
+/// A response whose body is still arriving.
 pub(crate) struct Answer(Response<Body>);
 
-/// Why there is no answer. The text says what to do.
+/// Why there is no response. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// The address cannot be one.
+    /// The address is not valid.
     #[error(
         "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686"
     )]
     Address { server: String, reason: String },
-    /// No server answers.
+    /// The server does not respond.
     #[error(
         "no server answers at {server} ({reason}); start one with `spandrel serve`, or say with --server where it is"
     )]
     Unreachable { server: String, reason: String },
-    /// The server understood and refused; its words say why.
+    /// The server refused the request; its problem document gives the reason.
     #[error("the server refused: {detail}")]
     Refused { status: u16, detail: String },
-    /// The answer broke off, or is not what this command understands.
+    /// The response broke off, or this command cannot parse it.
     #[error("the answer of the server cannot be used: {0}; is it a spandrel of the same version?")]
     Unusable(String),
 }
 
-/// A server that does not even accept a connection for so long is not there.
+/// A server that accepts no connection in this time counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A refusal that is no problem document is quoted up to here.
+/// Characters that are quoted from a refusal that is not a problem document.
 const QUOTED: u64 = 300;
 
 // === impl ServerFlag ===
 
 impl ServerFlag {
-    /// For commands that need not have a server.
+    /// For commands whose server is optional.
     pub(crate) fn at(server: &str) -> Self {
         Self { server: server.to_owned() }
     }
@@ -65,7 +65,6 @@ impl ServerFlag {
 // === impl Client ===
 
 impl Client {
-    /// A client of the server that the flag names.
     pub(crate) fn new(flag: &ServerFlag) -> Result<Self, ClientError> {
         let server = flag.server.trim_end_matches('/').to_owned();
         if !server.starts_with("http://") {
@@ -76,7 +75,7 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("spandrel/", env!("CARGO_PKG_VERSION")))
-            // The server stands on this machine or near it; a proxy set for the web knows it not.
+            // The server is on this machine or near it; a proxy for the web would not reach it.
             .proxy(None)
             .build();
         Ok(Self { agent: config.new_agent(), server })
@@ -150,7 +149,7 @@ fn root_cause(error: &ureq::Error) -> String {
 fn refusal(response: Response<Body>) -> ClientError {
     let status = response.status();
     let mut text = Vec::new();
-    // What can be read of it is quoted; that reading fails changes nothing about the refusal.
+    // The part that could be read is quoted; a failed read does not change the refusal.
     let _ = response.into_body().into_reader().take(64 << 10).read_to_end(&mut text);
     let detail = match serde_json::from_slice::<ProblemDocument<'_>>(&text) {
         Ok(problem) => problem.detail.into_owned(),
@@ -171,12 +170,12 @@ impl Answer {
             .map_err(|error| ClientError::Unusable(error.to_string()))
     }
 
-    /// A header that is a number.
+    /// The value of a numeric header.
     pub(crate) fn number(&self, header: &str) -> Option<u64> {
         self.0.headers().get(header)?.to_str().ok()?.parse().ok()
     }
 
-    /// The answer as it comes in. What ends before its end is an error there.
+    /// The body as it arrives. Reading a body that breaks off ends in an error.
     pub(crate) fn reader(self) -> impl Read {
         self.0.into_body().into_reader()
     }

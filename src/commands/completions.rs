@@ -1,4 +1,4 @@
-//! `spandrel completions`: what a shell needs to complete commands and flags.
+//! `spandrel completions`: scripts by which shells complete commands and flags.
 
 use std::error::Error;
 
@@ -15,7 +15,7 @@ pub(crate) struct CompletionsFlags {
     shell: Shell,
 }
 
-/// Prints the script for a shell, made of the command line itself.
+/// Prints the script for a shell, generated from the command line's definition.
 pub(crate) fn run(flags: &CompletionsFlags, mut commands: Command) -> Result<(), Box<dyn Error>> {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut commands, "spandrel", &mut script);

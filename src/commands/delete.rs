@@ -1,4 +1,4 @@
-//! `spandrel delete`: takes traces out of a running server for good.
+//! `spandrel delete`: deletes traces from a running server for good.
 
 use std::error::Error;
 

@@ -1,7 +1,6 @@
-//! `spandrel export`: traces into a file, in a format of other tools.
+//! `spandrel export`: writes traces into a file, in a format of other tools.
 //!
-//! The file gets its name when it is whole: until then, and when the export breaks off, it is called
-//! `FILE.partial`.
+//! The file is called `FILE.partial` until it is complete, and stays so if the export breaks off.
 
 use std::error::Error;
 use std::fs::File;
@@ -47,7 +46,7 @@ enum ExportFormat {
     Parquet,
 }
 
-/// A reader that moves a progress bar.
+/// A reader that advances a progress bar.
 struct Watched<R> {
     inner: R,
     bar: ProgressBar,
@@ -64,9 +63,9 @@ enum Unit {
 }
 
 const COPY_BYTES: usize = 256 << 10;
-/// A bar against the traces that there are at the most.
+/// For formats with a line for each trace: the length is the largest possible number of traces.
 const TRACES: &str = "{msg} {wide_bar} {human_pos}/{human_len} traces, {per_sec}, {eta} left";
-/// A table comes in row groups, which say nothing of how many follow.
+/// For Parquet: a row group does not tell how many follow.
 const BYTES: &str = "{msg} {spinner} {binary_bytes}, {binary_bytes_per_sec}, {elapsed}";
 
 pub(crate) fn run(flags: ExportFlags) -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,4 @@
-//! `spandrel manual`: the manual pages, made of the command line itself.
+//! `spandrel manual`: the manual pages, generated from the command line's definition.
 
 use std::error::Error;
 use std::path::PathBuf;

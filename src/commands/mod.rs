@@ -1,4 +1,4 @@
-//! The commands that talk to a running server or look at a data directory; one file each.
+//! The commands that talk to a running server or read a data directory, each in its own file.
 
 pub(crate) mod backup;
 mod backup_dir;
@@ -18,7 +18,7 @@ pub(crate) mod services;
 pub(crate) mod stats;
 pub(crate) mod trace;
 
-/// An end with an exit code of its own.
+/// An error with its own exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Exit {

@@ -1,5 +1,5 @@
-//! What commands print: for people, or the server's answer as it is. Colour and width are left to
-//! the terminal; what came from spans is made harmless first.
+//! Output of commands: text for people, or the server's response unchanged. The terminal decides on colour and width;
+//! control characters in text from spans are escaped.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -20,7 +20,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints what a closure writes. A reader that has seen enough (`| head`) is no error.
+/// Prints the output of a closure. A reader that closes the pipe early (`| head`) is no error.
 pub(crate) fn print(
     write: impl FnOnce(&mut dyn Write) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
@@ -36,7 +36,7 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
-/// Prints the server's answer as it is, and ends its last line.
+/// Prints the server's response unchanged, and ends its last line.
 pub(crate) fn pass_through(answer: Answer) -> Result<(), Box<dyn Error>> {
     print(|out| {
         io::copy(&mut answer.reader(), out)?;
@@ -49,7 +49,7 @@ pub(crate) fn print_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{line}")
 }
 
-/// A text from outside without what a terminal would obey.
+/// Escapes control characters in a text from outside, which a terminal would obey.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
@@ -64,7 +64,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A duration with three digits that matter: `1.25ms`, `3m 20s`.
+/// A duration with three significant digits: `1.25ms`, `3m 20s`.
 pub(crate) fn duration(nanos: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
     if nanos >= 60 * 1_000_000_000 {
@@ -91,12 +91,12 @@ pub(crate) fn date_time(nanos: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(nanos)).to_string()
 }
 
-/// Bytes in the unit that people would say.
+/// Bytes in the largest fitting unit.
 pub(crate) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
-/// A number with its thousands set apart.
+/// A number with separators of thousands.
 pub(crate) fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }

@@ -8,7 +8,7 @@ pub(crate) struct Progress(ProgressBar);
 // === impl Progress ===
 
 impl Progress {
-    /// Counts bytes of something.
+    /// A bar that counts bytes.
     pub(crate) fn of_bytes(what: &'static str, all: u64) -> Self {
         let bar = ProgressBar::new(all).with_message(what);
         let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
@@ -18,22 +18,20 @@ impl Progress {
         })
     }
 
-    /// Shows nothing.
+    /// A bar that is not shown.
     pub(crate) fn hidden() -> Self {
         Self(ProgressBar::hidden())
     }
 
-    /// So much more is done.
     pub(crate) fn advance(&self, by: u64) {
         self.0.inc(by);
     }
 
-    /// So much is done in all.
     pub(crate) fn set(&self, to: u64) {
         self.0.set_position(to);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.0.finish_and_clear();
     }

@@ -1,6 +1,6 @@
 //! `spandrel repair`: puts all that can be read of a damaged store into a new one, which takes its place.
 //!
-//! Exit code 0: everything was read. 1: something of it is damaged or lost, and is named. 2: nothing was done.
+//! Exit code 0: everything was read. 1: something is damaged or lost, and is named. 2: nothing was done.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -27,11 +27,10 @@ pub(crate) struct RepairFlags {
     format: Format,
 }
 
-/// What was done.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Done {
-    /// `None`: only the end of an earlier repair was left to do.
+    /// `None` if an earlier repair was interrupted and only its last step was left.
     #[serde(flatten)]
     report: Option<RepairReport>,
     damaged_store: PathBuf,
@@ -40,7 +39,6 @@ struct Done {
 const NOT_WHOLE: u8 = 1;
 const NOT_REPAIRED: u8 = 2;
 
-/// Runs the command.
 pub(crate) fn run(flags: &RepairFlags) -> Result<(), Box<dyn Error>> {
     let done = of_directory(&flags.data_dir)
         .map_err(|error| Exit { code: NOT_REPAIRED, message: format!("nothing was repaired: {error}") })?;

@@ -1,8 +1,7 @@
 //! `spandrel restore`: puts a backup into a data directory, ready to be served.
 //!
-//! Every block is verified before the first one is written, and catalog and index are made anew from
-//! the blocks. A restore that is killed goes on where it stopped when it is run again; until then no
-//! server opens the directory.
+//! Every block is verified before the first one is written, and catalog and index are rebuilt from the blocks. A
+//! restore that was killed goes on where it stopped when it is run again; until then no server opens the directory.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -43,7 +42,6 @@ fn backup_id(text: &str) -> Result<BackupId, String> {
     text.parse().map_err(|()| "an ID is 16 hex digits; `spandrel backup list DIR` shows them".to_owned())
 }
 
-/// Runs the command.
 pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let set = backup_dir::open_to_read(&flags.directory)?;
     let backup = set.manifest(flags.backup)?;

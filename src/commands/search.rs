@@ -1,4 +1,4 @@
-//! `spandrel search`: traces of which a span matches, one a line.
+//! `spandrel search`: lists traces of which a span matches, one a line.
 
 use std::error::Error;
 
@@ -77,7 +77,7 @@ fn line(trace: &TraceSummary) -> String {
     )
 }
 
-/// Remarks about the page as a whole.
+/// Hints below the results.
 fn hints(page: &SearchAnswer) -> Vec<&'static str> {
     let mut hints = Vec::new();
     if page.traces.is_empty() {

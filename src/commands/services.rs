@@ -1,4 +1,4 @@
-//! `spandrel services`: which services there are, or what one of them does.
+//! `spandrel services`: lists the services, or the operations of one.
 
 use std::error::Error;
 

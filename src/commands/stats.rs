@@ -1,4 +1,4 @@
-//! `spandrel stats`: how much is stored, and how the store is.
+//! `spandrel stats`: the size and the state of the store.
 
 use std::error::Error;
 

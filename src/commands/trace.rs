@@ -34,7 +34,7 @@ enum TraceFormat {
     Otlp,
 }
 
-/// A tree whose attributes are not read.
+/// A tree without attributes, which this output does not show.
 type Trace = answers::Trace<IgnoredAny>;
 type Span = answers::Span<IgnoredAny>;
 
@@ -56,7 +56,7 @@ fn print_tree(trace: &Trace, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
     let (spans, errors) = (output::count(trace.span_count), output::count(trace.error_count));
     writeln!(out, "{time}, {took}, {spans} spans, {errors} failed")?;
     trace.warnings.iter().try_for_each(|warning| writeln!(out, "! {}", plain(warning)))?;
-    // How deep the spans stand that were printed so far.
+    // The depths of the spans that are printed already.
     let mut depths: HashMap<&str, usize> = HashMap::new();
     for segment in &trace.segments {
         let above = segment.parent_span_id.as_deref().and_then(|id| depths.get(id));
