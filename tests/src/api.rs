@@ -1,4 +1,4 @@
-//! Questions to the JSON API of a running server.
+//! A client of the JSON API of a running server.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::http::{self, Body, Connection, Reply, percent_encoded};
 
-/// Long before anything that a test sends.
+/// A time before every span of a test.
 pub const EVER: &str = "1970-01-01T00:00:00Z";
 
-/// How many traces one page of a search may hold.
+/// The limit of a page of a search.
 const PAGE: usize = 1_000;
 
-/// The API of one server, asked over one connection that is kept.
+/// The API of one server, over one persistent connection.
 pub struct Api {
     address: SocketAddr,
     connection: Option<Connection>,
@@ -28,7 +28,7 @@ impl Api {
         Self { address, connection: None }
     }
 
-    /// Any answer to a GET below `/api/v1`.
+    /// The response to a GET below `/api/v1`, whatever its status.
     pub fn get(&mut self, path: &str) -> Reply {
         let path = format!("/api/v1/{path}");
         if let Some(connection) = &mut self.connection
@@ -42,7 +42,7 @@ impl Api {
         reply
     }
 
-    /// The JSON of a good answer.
+    /// The JSON of a successful response.
     pub fn json(&mut self, path: &str) -> Value {
         let reply = self.get(path);
         assert_eq!(reply.status, 200, "GET {path}: {}", reply.text());
@@ -54,7 +54,7 @@ impl Api {
         self.json(&format!("traces/{trace}"))["trace"].take()
     }
 
-    /// A trace as it was sent, if it is there.
+    /// A trace as OTLP, or `None` if it is not found.
     pub fn otlp(&mut self, trace: &str) -> Option<TracesData> {
         let reply = self.get(&format!("traces/{trace}?format=otlp-proto"));
         match reply.status {
@@ -64,7 +64,7 @@ impl Api {
         }
     }
 
-    /// Every trace that a query finds at any time, page by page.
+    /// Every trace that matches a query, over all time and all pages.
     pub fn search(&mut self, query: &str) -> Vec<Value> {
         let mut found: Vec<Value> = Vec::new();
         let mut cursor = String::new();
@@ -85,13 +85,13 @@ impl Api {
         }
     }
 
-    /// A number of the status.
+    /// A numeric field of the status.
     pub fn status(&mut self, field: &str) -> u64 {
         let status = self.json("status");
         status[field].as_u64().unwrap_or_else(|| panic!("no {field} in {status}"))
     }
 
-    /// Whether the server says that it is ready.
+    /// Whether the readiness probe succeeds.
     pub fn is_ready(&self) -> bool {
         http::get(self.address, "/readyz").status == 200
     }

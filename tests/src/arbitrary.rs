@@ -1,4 +1,4 @@
-//! Arbitrary requests for property tests: everything that OTLP can say, small and strange.
+//! Arbitrary requests for property tests: small, and with everything that OTLP allows.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// Any request whose spans have valid IDs. Doubles are never NaN, which equals nothing.
+/// Any request whose spans have valid IDs. Doubles are never NaN, which does not equal itself.
 pub fn requests() -> impl Strategy<Value = ExportTraceServiceRequest> {
     vec(resource_spans(), 0..4).prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
@@ -122,7 +122,7 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     vec(key_value(option::of(any_value())), 0..4)
 }
 
-/// Keys that mean something, repeat, or are strange.
+/// Keys that are semantic conventions, repeat, or are unusual.
 fn key_value(value: impl Strategy<Value = Option<AnyValue>>) -> impl Strategy<Value = KeyValue> {
     let key = prop_oneof![
         3 => prop::sample::select(vec!["service.name", "error", "error.type", "k", "http.route"]).prop_map(str::to_owned),
@@ -162,7 +162,7 @@ fn double() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// Empty, ASCII, with what JSON escapes, with what UTF-8 makes long.
+/// Empty text, ASCII, text that JSON escapes, and text with long UTF-8 sequences.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => Just(String::new()),
@@ -172,7 +172,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Few traces, so that requests share them.
+/// Few trace IDs, so that requests share traces.
 fn trace_id() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![3 => (1u8..4).prop_map(|n| vec![n; 16]), 1 => id(16)]
 }
@@ -190,7 +190,7 @@ fn time() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// Enum values, known and not.
+/// Known and unknown enum values.
 fn code() -> impl Strategy<Value = i32> {
     prop_oneof![4 => 0i32..7, 1 => any::<i32>()]
 }
@@ -203,12 +203,12 @@ fn small() -> impl Strategy<Value = u32> {
     prop_oneof![3 => Just(0), 1 => any::<u32>()]
 }
 
-/// A grace of replaced blocks: none, one that a step of the clock may end, one that several may be shorter than.
+/// A grace period for replaced blocks: none, shorter than one step of the clock, or longer than several.
 pub fn grace() -> impl Strategy<Value = Duration> {
     prop::sample::select(vec![0, 5, 60]).prop_map(Duration::from_secs)
 }
 
-/// How often a property is tried: so often, or as `PROPTEST_CASES` says.
+/// The number of cases of a property: `usually`, or `PROPTEST_CASES` from the environment.
 pub fn cases(usually: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig { cases: asked.unwrap_or(usually), max_shrink_iters: 2000, ..ProptestConfig::default() }

@@ -1,8 +1,7 @@
-//! The time of day of a real server, moved by a test: windows are hours of arrival and retention is days,
-//! and no test waits for them.
+//! Moves the clock of a real server: windows are hours of arrival and retention is days, and no test waits for them.
 //!
-//! A small library (`tests/shim/clock.c`) is preloaded into the server. The product knows nothing of it, so
-//! that the tested binary is the one that users run, with its own clock.
+//! A small library (`tests/shim/clock.c`) is preloaded into the server. The product has no hook for it, so the tests
+//! run the binary that users run, with its own clock.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 use crate::server::Settings;
 use crate::shim;
 
-/// A clock that any number of servers share, one after the other.
+/// A clock for several servers, one after the other.
 pub struct MovedClock {
     library: PathBuf,
     moved: File,
@@ -24,7 +23,7 @@ pub struct MovedClock {
 // === impl MovedClock ===
 
 impl MovedClock {
-    /// A clock that says what the kernel says.
+    /// A clock that shows the real time.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let library = shim::compile("clock", folder.path());
@@ -34,7 +33,7 @@ impl MovedClock {
         clock
     }
 
-    /// Lets a server live by it.
+    /// Settings for a server that uses this clock.
     #[must_use]
     pub fn of(&self, settings: Settings) -> Settings {
         let path = |path: PathBuf| path.display().to_string();
@@ -42,12 +41,12 @@ impl MovedClock {
         settings.env("SHIM_CLOCK", &path(self.folder.path().join("moved")))
     }
 
-    /// So long after now.
+    /// Sets the clock ahead of the real time.
     pub fn ahead(&self, by: Duration) {
         self.set(i64::try_from(by.as_nanos()).unwrap());
     }
 
-    /// So long before now.
+    /// Sets the clock behind the real time.
     pub fn behind(&self, by: Duration) {
         self.set(-i64::try_from(by.as_nanos()).unwrap());
     }

@@ -1,17 +1,17 @@
-//! What a command of the binary ended with, and said.
+//! Exit code and output of a command of the binary.
 #![allow(clippy::expect_used, clippy::panic, reason = "tests may stop at the first surprise")]
 
 use std::process::Output;
 
 use crate::server::command;
 
-/// What a command ended with.
+/// The result of a command.
 pub struct CommandOutput {
     /// Its exit code; `None` if it was killed.
     pub code: Option<i32>,
-    /// What it wrote for scripts.
+    /// Standard output, for scripts.
     pub stdout: String,
-    /// What it wrote for people.
+    /// Standard error, for people.
     pub stderr: String,
 }
 
@@ -28,7 +28,7 @@ impl CommandOutput {
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// It succeeded, in silence; gives what it wrote for scripts.
+    /// Asserts success without any output on standard error; returns standard output.
     #[track_caller]
     pub fn assert_ok(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.stdout, self.stderr);
@@ -36,7 +36,7 @@ impl CommandOutput {
         self.stdout
     }
 
-    /// It failed with this code and said this, among other things.
+    /// Asserts failure with this exit code, and that the output contains `part`.
     #[track_caller]
     pub fn assert_err(self, code: i32, part: &str) -> Self {
         assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
@@ -45,7 +45,7 @@ impl CommandOutput {
         self
     }
 
-    /// All that it wrote.
+    /// Standard output and standard error together.
     pub fn said(&self) -> String {
         self.stdout.clone() + &self.stderr
     }

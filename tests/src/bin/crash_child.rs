@@ -1,7 +1,7 @@
-//! The child process of crash tests: it runs a workload on a store until it ends or is ended.
+//! The child process of crash tests: it runs a workload on a store until the workload ends or the process is killed.
 //!
-//! `crash_child FOLDER SEED SENDERS OPS DURABILITY [FAILPOINT NTH]` ends at the NTH pass of a failpoint. If the workload
-//! ends before, it prints how often it passed each failpoint.
+//! `crash_child FOLDER SEED SENDERS OPS DURABILITY [FAILPOINT NTH]` ends at the NTH pass of a failpoint. If the
+//! workload ends before, it prints how often it passed each failpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Counts and latencies: the oracle's, whatever they are computed from.
+//! Aggregates equal the oracle's, whether they are computed from rollups or from columns.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::harness::Harness;
 use crate::oracle::{self, Counted, PointKey};
 use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent};
 
-/// All spans of all time, by minute.
+/// All spans over all time, by minute.
 pub fn plan() -> AggregatePlan {
     AggregatePlan {
         service: None,
@@ -26,14 +26,14 @@ pub fn plan() -> AggregatePlan {
     }
 }
 
-/// What the store answers, by series and point. Every series and point comes once, in order.
+/// The store's answer, by series and point. Asserts that every series and point comes once, in order.
 pub fn answer(harness: &Harness, plan: &AggregatePlan) -> BTreeMap<PointKey, (u64, u64, LatencySketch)> {
     let answer = harness.store().aggregate(&TenantId::default(), plan).unwrap();
     assert!(!answer.partial);
     points(answer)
 }
 
-/// The points of an answer, by series and time.
+/// The points of an answer by series and time.
 pub fn points(answer: AggregateAnswer) -> BTreeMap<PointKey, (u64, u64, LatencySketch)> {
     let mut points = BTreeMap::new();
     for series in answer.series {
@@ -48,7 +48,7 @@ pub fn points(answer: AggregateAnswer) -> BTreeMap<PointKey, (u64, u64, LatencyS
     points
 }
 
-/// Asserts that an answer is the oracle's.
+/// Asserts that the answer equals the oracle's.
 pub fn check(harness: &Harness, spans: &[Sent], plan: &AggregatePlan) {
     let answer = answer(harness, plan);
     let expected = oracle::aggregate(spans, plan);
@@ -62,7 +62,7 @@ pub fn check(harness: &Harness, spans: &[Sent], plan: &AggregatePlan) {
     }
 }
 
-/// Asserts that a sketch knows these durations.
+/// Asserts that a sketch holds these durations.
 pub fn check_latency(sketch: &LatencySketch, mut durations: Vec<u64>) {
     durations.sort_unstable();
     assert_eq!(sketch.max(), durations[durations.len() - 1]);
@@ -75,7 +75,7 @@ pub fn check_latency(sketch: &LatencySketch, mut durations: Vec<u64>) {
 
 fn fill(harness: &Harness) -> Vec<Sent> {
     let mut batches = shop();
-    // Spans spread over seconds, minutes and an hour, and at the ends of time.
+    // Spans over seconds, minutes and an hour, and at the limits of time.
     batches.push(
         (0..200).map(|n| sent(500 + n, 1).at(n * 17 * SECOND, n * n * 1000).status((n % 3) as i32)).collect(),
     );
@@ -91,7 +91,7 @@ fn fill(harness: &Harness) -> Vec<Sent> {
     batches.concat()
 }
 
-/// Every filter and grouping.
+/// Counts equal the oracle's for every filter and grouping.
 pub fn counts_are_those_of_the_spans(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -115,7 +115,7 @@ pub fn counts_are_those_of_the_spans(open: Open) {
     harness.whatever_happens(|harness| plans.iter().for_each(|plan| check(harness, &spans, plan)));
 }
 
-/// From whole minutes, from single spans, and from both.
+/// Rollups answer whole minutes, and single spans the rest of a range.
 pub fn ranges_and_steps_need_no_alignment(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -143,7 +143,7 @@ pub fn ranges_and_steps_need_no_alignment(open: Open) {
     });
 }
 
-/// A failed span before others, then the longest: from rollups and from columns.
+/// The worst span is a failed one if there is any, then the longest; rollups and columns agree.
 pub fn the_worst_span_is_shown(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -160,7 +160,7 @@ pub fn the_worst_span_is_shown(open: Open) {
     });
 }
 
-/// Duplicates within a batch never count, those of other batches until their blocks are merged.
+/// Duplicates in one batch are never counted; duplicates in other batches count until their blocks are merged.
 pub fn duplicates_leave_with_the_merge(open: Open) {
     let mut harness = open();
     let spans = [sent(1, 1), sent(1, 2).parent(1), sent(2, 1).at(2 * MINUTE, 5)];
@@ -174,12 +174,12 @@ pub fn duplicates_leave_with_the_merge(open: Open) {
     assert_eq!(harness.store().status().span_count, 3);
 }
 
-/// Within 1.2 % of a value that was there, the largest exactly.
+/// Percentiles are within 1.2 % of a real value; the largest value is exact.
 pub fn percentiles_are_close(open: Open) {
     let mut harness = open();
     let mut spans = Vec::new();
     for n in 0..5000u64 {
-        // From nanoseconds to hours, without a pattern.
+        // Durations from nanoseconds to hours, without a pattern.
         let duration = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (20 + n % 40);
         spans.push(sent(n + 1, 1).at(n * 100_000_000, duration));
     }
@@ -190,7 +190,7 @@ pub fn percentiles_are_close(open: Open) {
     });
 }
 
-/// A range without an end stays bounded whatever clocks say: the last point also counts what starts after it.
+/// A range without an end stays bounded although clocks run ahead: the last point also counts all later spans.
 pub fn clocks_far_ahead_cost_no_more_than_the_limit(open: Open) {
     let mut harness = open();
     let spans: Vec<Sent> = (0..40).map(|n: u64| sent(n + 1, 1).at(n * n * n * HOUR, 5)).collect();
@@ -206,7 +206,7 @@ pub fn clocks_far_ahead_cost_no_more_than_the_limit(open: Open) {
     });
 }
 
-/// Spans and traces exactly; what waits for a merge goes to zero.
+/// The status counts spans and traces exactly, and nothing is unsealed after a merge.
 pub fn status_counts(open: Open) {
     let mut harness = open();
     assert_eq!(harness.store().status().oldest, None);

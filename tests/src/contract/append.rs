@@ -1,4 +1,4 @@
-//! What goes in comes out by trace ID, once, for its tenant alone, and at once.
+//! Appended spans are found by trace ID, once, for their tenant alone, and at once.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::oracle;
 use crate::rewrite::rewritten;
 use crate::spans::{HOUR, Sent, decoded, from_json, read, request, sent, text, trace_id};
 
-/// All spans of a trace, with resource and scope, in order; and no others.
+/// A lookup returns all spans of the trace, with resource and scope, in order, and no others.
 pub fn a_trace_is_found_by_its_id(open: Open) {
     let mut harness = open();
     let mut scoped = sent(1, 3).parent(1).service("cart").at(5, 10);
@@ -31,7 +31,7 @@ pub fn a_trace_is_found_by_its_id(open: Open) {
     });
 }
 
-/// Different spans of one ID, start and commit stand as they came, whatever their places in the tree are.
+/// Different spans with the same ID, start and commit keep the order of arrival, wherever they stand in the tree.
 pub fn spans_of_one_key_keep_their_order(open: Open) {
     let mut harness = open();
     let spans = [
@@ -45,7 +45,7 @@ pub fn spans_of_one_key_keep_their_order(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), spans));
 }
 
-/// Neither in an empty store, nor beside others, nor for a tenant that is not there.
+/// Lookups find nothing in an empty store, beside other traces, and for an unknown tenant.
 pub fn what_was_never_sent_is_not_found(open: Open) {
     let mut harness = open();
     let nobody = TenantId::new("nobody").unwrap();
@@ -59,7 +59,7 @@ pub fn what_was_never_sent_is_not_found(open: Open) {
     harness.whatever_happens(check);
 }
 
-/// An append without requests, or with requests without spans.
+/// The store accepts an append without requests, and requests without spans.
 pub fn nothing_to_store_is_no_error(open: Open) {
     let mut harness = open();
     harness.store().append(&TenantId::default(), &[]).unwrap();
@@ -70,7 +70,7 @@ pub fn nothing_to_store_is_no_error(open: Open) {
     });
 }
 
-/// In one request, in two requests of one append, in two appends, in two windows.
+/// Duplicates come in one request, in two requests of one append, in two appends, and in two windows.
 pub fn equal_spans_are_shown_once(open: Open) {
     let mut harness = open();
     let (a, b) = (sent(1, 1), sent(1, 2).with("k", text("v")));
@@ -86,15 +86,15 @@ pub fn equal_spans_are_shown_once(open: Open) {
         assert_eq!((found.len(), found[0].span_count, found[0].matched_span_count), (1, 2, 2));
     };
     harness.whatever_happens(check);
-    // Blocks that are merged meet duplicates again.
+    // A duplicate may also arrive after the first copies are merged.
     harness.append(&expected);
     harness.whatever_happens(check);
 }
 
-/// The same of more spans than are put together at once.
+/// The same for a trace with more spans than the store deduplicates at a time.
 pub fn equal_spans_of_a_long_trace_are_shown_once(open: Open) {
     let mut harness = open();
-    // Spans are put together some at a time: what is equal stands at each place of such a run.
+    // The store deduplicates in runs; these ranges put duplicates at every place of a run.
     let spans: Vec<Sent> = (1..=200).map(|id| sent(1, id).at(id, 1)).collect();
     harness.append(&spans[..150]);
     harness.append(&spans[30..170]);
@@ -103,8 +103,8 @@ pub fn equal_spans_of_a_long_trace_are_shown_once(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), spans));
 }
 
-/// As protobuf, as JSON that spells out every default, and in bytes that no exporter writes; also in counts, once blocks
-/// are merged.
+/// The same span as protobuf, as JSON that spells out every default, and in bytes that no exporter writes. Aggregates
+/// count it once after the merge.
 pub fn a_span_that_is_written_in_many_ways_is_one(open: Open) {
     let mut harness = open();
     let mut full = sent(1, 2).parent(1).status(2).with("k", text("v")).with("n", Value::IntValue(0));
@@ -140,7 +140,7 @@ pub fn a_span_that_is_written_in_many_ways_is_one(open: Open) {
     assert_eq!(harness.store().status().span_count, 2);
 }
 
-/// Zipkin's shared IDs, and exporters that count from one.
+/// Zipkin shares an ID between client and server, and some exporters count from one.
 pub fn spans_that_share_an_id_are_all_kept(open: Open) {
     let mut harness = open();
     let client = sent(1, 1).kind(3);
@@ -160,7 +160,7 @@ pub fn spans_that_share_an_id_are_all_kept(open: Open) {
     });
 }
 
-/// Resource and scope are a part of what makes spans equal.
+/// Spans of different resources or scopes are not equal.
 pub fn the_same_span_of_two_resources_is_two_spans(open: Open) {
     let mut harness = open();
     let one = sent(1, 1);
@@ -172,10 +172,10 @@ pub fn the_same_span_of_two_resources_is_two_spans(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)).len(), 3));
 }
 
-/// By ID, by search, by names, by counts; with the same trace IDs.
+/// Tenants use the same trace IDs; lookups, searches and names stay apart.
 pub fn tenants_never_see_each_other(open: Open) {
     let mut harness = open();
-    // One name is the beginning of the other: keys have to tell them apart.
+    // One name is a prefix of another, so keys have to separate them.
     let tenants = ["a", "aa", "default"].map(|name| TenantId::new(name).unwrap());
     for (n, tenant) in tenants.iter().enumerate() {
         let own = sent(1, n as u64 + 1).service(tenant.as_str());
@@ -196,7 +196,7 @@ pub fn tenants_never_see_each_other(open: Open) {
     });
 }
 
-/// Parts of a trace that arrive hours apart are one trace.
+/// Parts of a trace that arrive hours apart are found as one trace.
 pub fn a_trace_lies_in_many_windows(open: Open) {
     let mut harness = open();
     let spans: Vec<Sent> = (1..=12).map(|n| sent(1, n).at(100 - n, n)).collect();
@@ -214,7 +214,7 @@ pub fn a_trace_lies_in_many_windows(open: Open) {
     });
 }
 
-/// A sender that gives all its spans one ID and one start must not cost everybody's time.
+/// A sender that gives all its spans one ID and one start must not slow down other users.
 pub fn many_spans_of_one_key_are_told_apart_in_time(open: Open) {
     const SPANS: u64 = 40_000;
     let harness = open();
@@ -226,11 +226,11 @@ pub fn many_spans_of_one_key_are_told_apart_in_time(open: Open) {
     harness.store().seal_all();
     let found = harness.store().trace(&TenantId::default(), trace_id(1)).unwrap().unwrap();
     assert_eq!(found.count() as u64, SPANS);
-    // Comparing each with each takes minutes, telling them apart well a second.
+    // Comparing all pairs takes minutes; the store needs about a second.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
-/// Acknowledged spans are found, also while an earlier append is still running.
+/// Acknowledged spans are found while an earlier append is still running.
 pub fn a_slow_append_hides_no_other(open: Open) {
     let engine = open().engine().clone();
     let slow = TenantId::new("slow").unwrap();
@@ -245,7 +245,7 @@ pub fn a_slow_append_hides_no_other(open: Open) {
             harness_append_and_find(store);
             done.send(()).unwrap();
         });
-        // Either the append is acknowledged and its span found, or it waits for its turn.
+        // Either the append is acknowledged and its span found, or it waits for the earlier one.
         let early = acknowledged.recv_timeout(Duration::from_millis(200));
         gated.open();
         if early.is_err() {
@@ -262,7 +262,7 @@ fn harness_append_and_find(store: &spandrel_storage::BlockTraceStore) {
     assert!(store.trace(&tenant, trace_id(2)).unwrap().is_some());
 }
 
-/// Shutting down refuses what comes, and keeps what came.
+/// A closed store refuses appends and keeps its spans.
 pub fn a_closed_store_takes_nothing(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1)]);

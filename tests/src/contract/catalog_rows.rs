@@ -1,4 +1,4 @@
-//! Unreadable rows of the catalog: they are rebuilt from their blocks, or keep the store closed.
+//! Unreadable rows of the catalog are rebuilt from their blocks, or keep the store from opening.
 
 use spandrel_block::{BlockKey, CatalogRow, record};
 use spandrel_proto::TenantId;
@@ -11,7 +11,7 @@ use super::Open;
 use crate::harness::Harness;
 use crate::spans::{HOUR, Sent, sent, trace_id};
 
-/// A sealed block and a fresh one, each of a trace, in two windows.
+/// A sealed block and a fresh one, each with one trace, in two windows.
 fn two_blocks(open: Open) -> Harness {
     let harness = open();
     harness.append(&spans(1));
@@ -29,7 +29,7 @@ fn rows(harness: &Harness) -> Vec<(BlockKey, Vec<u8>)> {
     harness.engine().catalog_rows().unwrap()
 }
 
-/// Some bit of every row, one row after the other.
+/// The test damages every row in several ways, one after the other.
 pub fn a_row_follows_from_its_block(open: Open) {
     let mut harness = two_blocks(open);
     for (at, (key, row)) in rows(&harness).into_iter().enumerate() {
@@ -61,7 +61,7 @@ fn flipped(row: &[u8], at: usize) -> Vec<u8> {
     row
 }
 
-/// Without the block it is unknown which answers lack spans, and which spans a deletion would have to take.
+/// Without the block the store cannot tell which answers lack spans, nor which spans a deletion has to remove.
 pub fn a_row_whose_block_is_gone_keeps_the_store_closed(open: Open) {
     let mut harness = two_blocks(open);
     let (key, row) = rows(&harness).pop().unwrap();
@@ -74,7 +74,7 @@ pub fn a_row_whose_block_is_gone_keeps_the_store_closed(open: Open) {
     assert!(why.contains("`spandrel repair`") && why.contains(&format!("block {}:", key.block.0)), "{why}");
 }
 
-/// A restore replaces blocks without reading their rows.
+/// Removing must not need the row: a restore replaces blocks without reading their rows.
 pub fn a_block_without_a_readable_row_can_be_removed(open: Open) {
     let harness = two_blocks(open);
     let engine = harness.engine();
@@ -96,7 +96,7 @@ pub fn a_block_without_a_readable_row_can_be_removed(open: Open) {
     assert!(!engine.stored_blocks().unwrap().iter().any(|key| removed.contains(key)));
 }
 
-/// It is no damage, and what it says is not overwritten.
+/// A newer row is not damage, and must not be overwritten.
 pub fn a_newer_row_is_refused(open: Open) {
     let mut harness = two_blocks(open);
     let (key, row) = rows(&harness).pop().unwrap();

@@ -1,5 +1,5 @@
-//! What is deleted is gone from every answer at once and from every block in the end; what is pinned
-//! and what a rule keeps stays.
+//! Deleted traces disappear from every answer at once and from every block in the end; pinned traces and traces that a
+//! rule keeps stay.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::spans::{HOUR, MINUTE, Sent, sent, text, trace_id};
 const DAY: u64 = 24 * HOUR;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Spans whose attribute `key` is `value`.
+/// Selects the spans whose attribute `key` is `value`.
 pub fn with(key: &str, value: &str) -> Predicate {
     let field = Field::Attribute(AttributeScope::Any, key.to_owned());
     Predicate::Compare(field, Comparison::Eq(Literal::String(value.to_owned())))
@@ -34,7 +34,7 @@ fn begin(harness: &Harness, predicate: Predicate) -> Deletion {
     harness.store().delete(&TenantId::default(), &everything(predicate)).unwrap()
 }
 
-/// Background work until a deletion is done.
+/// Runs background work until a deletion is finished.
 pub fn finish(harness: &Harness, deletion: &Deletion) -> Deletion {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -57,7 +57,7 @@ fn ids(harness: &Harness) -> Vec<u64> {
     ids
 }
 
-/// Of a trace with one matching span everything goes, wherever it lies; of all others nothing.
+/// A trace with one matching span is deleted in all windows; every other trace is complete.
 pub fn whole_traces_are_deleted(open: Open) {
     let mut harness = open();
     for window in 0..3 {
@@ -89,7 +89,7 @@ pub fn whole_traces_are_deleted(open: Open) {
     assert_eq!(remembered, [done]);
 }
 
-/// Names and counts go with their spans.
+/// Names and counts of the deleted spans disappear.
 pub fn names_are_deleted_with_their_spans(open: Open) {
     let harness = open();
     harness.append(&[sent(1, 1).service("secret").name("GET /mallory"), sent(2, 1)]);
@@ -106,19 +106,19 @@ pub fn names_are_deleted_with_their_spans(open: Open) {
     assert_eq!(counted, 1);
 }
 
-/// A span that is sent again after it was deleted is a new one.
+/// A deleted span that is sent again is a new span.
 pub fn spans_that_arrive_again_stay(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
     let deletion = begin(&harness, with("user", "mallory"));
     harness.append(&[sent(1, 1).with("user", text("mallory"))]);
-    // They meet in a merge before the deletion comes to them.
+    // A merge sees both copies before the deletion reaches the block.
     harness.store().seal_all();
     assert_eq!(finish(&harness, &deletion).spans, 1);
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)).len(), 1));
 }
 
-/// Spans under deletion are not found, even if their trace continues: the same deletion again takes nothing more.
+/// Spans under deletion are not found although their trace has new spans, and a second deletion matches none of them.
 pub fn what_is_being_deleted_finds_nothing(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
@@ -132,7 +132,7 @@ pub fn what_is_being_deleted_finds_nothing(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(1)), [sent(1, 2)]));
 }
 
-/// A rule that expires spans under deletion leaves nothing of them, in shrunk blocks or removed ones.
+/// A rule that expires spans under deletion keeps no counts of them, whether it shrinks the block or removes it.
 pub fn what_is_being_deleted_is_not_counted(open: Open) {
     let mut harness = open();
     harness.config.retention_rules =
@@ -150,7 +150,7 @@ pub fn what_is_being_deleted_is_not_counted(open: Open) {
     assert_eq!(counted, 1);
 }
 
-/// A pin that was answered holds: none is given for a trace whose pin a deletion would take.
+/// The store refuses to pin a trace under deletion, because the deletion would remove an acknowledged pin.
 pub fn what_is_being_deleted_is_not_pinned(open: Open) {
     let harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory"))]);
@@ -162,7 +162,7 @@ pub fn what_is_being_deleted_is_not_pinned(open: Open) {
     assert!(pin().is_some() && harness.store().pins(&TenantId::default()).len() == 1);
 }
 
-/// A deletion takes the spans that were stored when it began.
+/// A deletion covers only the spans that were stored when it began.
 pub fn spans_that_arrive_later_stay(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).with("user", text("mallory")), sent(2, 1)]);
@@ -177,7 +177,7 @@ pub fn spans_that_arrive_later_stay(open: Open) {
     });
 }
 
-/// Also when the store goes down again and again, between any two steps.
+/// The store restarts after every round of background work.
 pub fn a_deletion_survives_restarts(open: Open) {
     let mut harness = open();
     for window in 1..5 {
@@ -204,7 +204,7 @@ pub fn a_deletion_survives_restarts(open: Open) {
     });
 }
 
-/// Nothing matches: nothing goes, and that is done soon.
+/// A deletion that matches nothing removes nothing and finishes.
 pub fn nothing_to_delete_is_no_error(open: Open) {
     let harness = open();
     let nothing = begin(&harness, with("user", "mallory"));
@@ -217,7 +217,7 @@ pub fn nothing_to_delete_is_no_error(open: Open) {
     assert_eq!(harness.store().deletions(&other).unwrap().len(), 1);
 }
 
-/// Retention takes the rest of a window, the bound of the disk as well; a deletion takes them, too.
+/// Retention removes only the rest of a pinned trace's windows. A deletion also removes pinned traces.
 pub fn pinned_traces_stay(open: Open) {
     let mut harness = open();
     let tenant = TenantId::default();
@@ -260,7 +260,7 @@ fn with_rules(open: Open, rules: Vec<RetentionRule>) -> Harness {
     harness
 }
 
-/// The first rule decides about a span, the longest-lived span about its trace.
+/// The first matching rule decides about a span, and the longest-lived span about its trace.
 pub fn rules_keep_whole_traces(open: Open) {
     let chatty = with("service.name", "chatty");
     let mut harness = with_rules(open, vec![rule(failed(), 30 * DAY), rule(chatty, DAY)]);
@@ -268,7 +268,7 @@ pub fn rules_keep_whole_traces(open: Open) {
     harness.append(&[sent(1, 1), sent(2, 1), sent(2, 2).status(2), chatty(3, 1), chatty(4, 1)]);
     harness.append(&[sent(4, 2), chatty(5, 1).status(2)]);
     harness.clock.advance(HOUR);
-    // What a trace has in another window is kept by it, too.
+    // A span with a long lifetime also keeps the spans of its trace in other windows.
     harness.append(&[sent(6, 1), sent(7, 1)]);
     harness.clock.advance(HOUR);
     harness.append(&[sent(6, 2).status(2)]);
@@ -291,12 +291,12 @@ pub fn rules_keep_whole_traces(open: Open) {
     assert_eq!(harness.store().status().span_count, 0);
 }
 
-/// Aggregates add up spans that a rule has let go until the counts' own time is over.
+/// Aggregates include the spans that a rule has removed until the rollups expire themselves.
 pub fn counts_outlive_their_spans(open: Open) {
     let mut harness = with_rules(open, vec![rule(with("service.name", "chatty"), DAY)]);
     let chatty = |trace, span, at| sent(trace, span).service("chatty").at(at, 1_000 * span);
     harness.append(&[chatty(1, 1, 0), chatty(1, 2, MINUTE + 1).status(2), sent(2, 1).at(5, 7)]);
-    // Parts of a trace that goes and of one that stays share a block, sealed and fresh ones a window.
+    // An expired and a kept trace share a block; sealed and fresh blocks share a window.
     harness.store().seal_all();
     harness.append(&[chatty(3, 3, 2 * MINUTE), sent(4, 1), chatty(4, 2, 3)]);
     let plan = super::aggregate::plan();
@@ -320,7 +320,7 @@ pub fn counts_outlive_their_spans(open: Open) {
     assert!(super::aggregate::answer(&harness, &plan).is_empty(), "the counts go, too");
 }
 
-/// Above the bound the oldest windows of all tenants go, and no more than necessary.
+/// Above the bound the store removes the oldest windows of all tenants, and no more than necessary.
 pub fn the_oldest_windows_go_first(open: Open) {
     let mut harness = open();
     let other = TenantId::new("other").unwrap();
@@ -349,7 +349,7 @@ pub fn the_oldest_windows_go_first(open: Open) {
     assert!(harness.store().refusal().is_none());
 }
 
-/// The window that is being written cannot go: without another one, ingest has to wait.
+/// The window that receives spans cannot be removed: if it is the only one, ingest is refused.
 pub fn ingest_waits_only_when_nothing_can_go(open: Open) {
     let mut harness = open();
     fill(&harness, &TenantId::default(), 0);
@@ -375,7 +375,7 @@ pub fn ingest_waits_only_when_nothing_can_go(open: Open) {
     assert_eq!(harness.trace(trace_id(2)).len(), 1);
 }
 
-/// Spans of a window: several megabytes that do not compress.
+/// Appends several megabytes of incompressible spans to one window.
 fn fill(harness: &Harness, tenant: &TenantId, window: u64) {
     for part in 0..4 {
         let spans: Vec<Sent> = (0..250)
@@ -397,11 +397,11 @@ fn noise(n: u64) -> String {
     (0..500).map(word).collect()
 }
 
-/// The stored bytes after all background work is done.
+/// The stored bytes once background work has nothing left to do.
 fn settled(harness: &Harness) -> u64 {
     harness.clock.advance(MINUTE);
     let (mut bytes, mut same) = (0, 0);
-    // Engines remove files a little later than they are asked to.
+    // Engines delete files with a delay.
     while same < 50 {
         harness.maintain(1);
         let now = harness.store().status().store_bytes;

@@ -1,4 +1,4 @@
-//! Who calls whom: the oracle's edges, however the halves arrive.
+//! Edges of the service map equal the oracle's, in whatever blocks caller and callee arrive.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ const CLIENT: i32 = 3;
 const PRODUCER: i32 = 4;
 const CONSUMER: i32 = 5;
 
-/// Longer than a caller waits for its callee.
+/// Longer than a caller waits for its callee before its edge is virtual.
 const LONG: u64 = 2 * MINUTE;
 
-/// What the store answers, with durations as buckets know them.
+/// The store's answer: calls and failed calls of each edge. Asserts the order and the exemplars.
 fn answer(harness: &Harness, range: TimeRange) -> BTreeMap<Edge, (u64, u64)> {
     let answer = harness.store().dependencies(&TenantId::default(), range).unwrap();
     assert!(!answer.partial);
@@ -36,7 +36,7 @@ fn answer(harness: &Harness, range: TimeRange) -> BTreeMap<Edge, (u64, u64)> {
     found
 }
 
-/// Asserts that an answer is the oracle's, latencies and exemplars included.
+/// Asserts that the answer equals the oracle's, latencies and exemplars included.
 fn check_range(harness: &Harness, spans: &[Sent], range: TimeRange) {
     let now = spandrel_storage::Clock::now(&*harness.clock).0;
     let expected = edges(spans, range, now);
@@ -69,8 +69,8 @@ fn linked(mut sent: Sent, to: &[(u64, u64)]) -> Sent {
     sent
 }
 
-/// An order: the gateway asks the shop, which reads its database, calls a bank outside and tells
-/// mail and ledger.
+/// An order: the gateway calls the shop, which reads its database, calls an external bank, and sends a message to mail
+/// and ledger.
 fn order(trace: u64) -> Vec<Sent> {
     let span = |id, service, kind| sent(trace, id).service(service).kind(kind).at(id * SECOND, id * 1_000);
     vec![
@@ -90,7 +90,7 @@ fn order(trace: u64) -> Vec<Sent> {
     ]
 }
 
-/// Every kind of edge, in one block.
+/// An order in one block has every kind of edge.
 pub fn edges_are_those_of_the_spans(open: Open) {
     let mut harness = open();
     harness.append(&order(1));
@@ -109,7 +109,7 @@ pub fn edges_are_those_of_the_spans(open: Open) {
     harness.whatever_happens(|harness| check(harness, &order(1)));
 }
 
-/// Each span in a batch of its own, seconds apart, callees first.
+/// Each span arrives in its own batch, seconds apart, callees first.
 pub fn halves_that_arrive_seconds_apart_are_joined(open: Open) {
     let mut harness = open();
     let mut spans = order(1);
@@ -123,8 +123,8 @@ pub fn halves_that_arrive_seconds_apart_are_joined(open: Open) {
     harness.whatever_happens(|harness| check(harness, &spans));
 }
 
-/// A call without a callee is virtual after a minute, and real once its callee has arrived: fresh or
-/// sealed, in the same window or in another.
+/// A call without a callee becomes a virtual edge after a minute, and a real one when its callee arrives: in a fresh or
+/// a sealed block, in the same window or another.
 pub fn a_late_callee_makes_a_virtual_edge_real(open: Open) {
     for (is_sealed, late) in [(false, MINUTE), (true, MINUTE), (false, 3 * HOUR), (true, 3 * HOUR)] {
         let mut harness = open();
@@ -147,7 +147,7 @@ pub fn a_late_callee_makes_a_virtual_edge_real(open: Open) {
     }
 }
 
-/// However wrong a service's clock is, its calls do not wait for ever.
+/// A wrong clock must not keep a call unpaired for ever: after its window of arrival it becomes a virtual edge.
 pub fn a_call_from_the_future_waits_for_its_window(open: Open) {
     let mut harness = open();
     let call = sent(1, 1).kind(CLIENT).at(500 * HOUR, 1).with("peer.service", text("bank"));
@@ -159,7 +159,7 @@ pub fn a_call_from_the_future_waits_for_its_window(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
 }
 
-/// A consumer that works off a batch is linked to messages of other traces.
+/// A batch consumer has links to messages of other traces.
 pub fn links_join_across_traces(open: Open) {
     let mut harness = open();
     let produced = |trace, service: &str| {
@@ -188,14 +188,14 @@ pub fn links_join_across_traces(open: Open) {
     harness.whatever_happens(|harness| check(harness, &spans));
 }
 
-/// A range counts the minutes that it touches, by the start of the callee.
+/// A range covers every minute that it touches; a call belongs to the minute in which the callee starts.
 pub fn ranges_count_every_minute_that_they_touch(open: Open) {
     let mut harness = open();
     let mut spans = Vec::new();
     for n in 0..40 {
         let at = n * 17 * SECOND;
         spans.push(sent(n + 1, 1).kind(CLIENT).at(at, 90 * SECOND).with("peer.service", text("gone")));
-        // The callee starts later, now and then in another minute.
+        // The callee starts later than the caller, sometimes in another minute.
         spans.push(sent(n + 1, 2).service("cart").parent(1).at(at + n * SECOND, SECOND));
         spans.push(sent(n + 1, 3).kind(CLIENT).at(at, SECOND).with("db.system", text("redis")));
     }
@@ -212,7 +212,7 @@ pub fn ranges_count_every_minute_that_they_touch(open: Open) {
     });
 }
 
-/// A caller that began long before the range is found.
+/// The caller is found although it began long before the range.
 pub fn a_long_call_finds_its_late_callees(open: Open) {
     let mut harness = open();
     let spans = [
@@ -226,7 +226,7 @@ pub fn a_long_call_finds_its_late_callees(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, range), expected));
 }
 
-/// How a consumer refers to a message, and what it is.
+/// How the span that consumes a message refers to it.
 #[derive(Debug, Clone, Copy)]
 enum Taken {
     /// CONSUMER, child of the PRODUCER.
@@ -241,13 +241,13 @@ enum Taken {
 
 const TAKEN: [Taken; 4] = [Taken::AsChild, Taken::ByLink, Taken::ByLinkFromElsewhere, Taken::Received];
 
-/// A message that the shop sends at the beginning.
+/// A message that the shop sends at `BEGIN`.
 fn message(trace: u64) -> Sent {
     let span = sent(trace, 1).service("shop").kind(PRODUCER);
     span.with("messaging.destination.name", text("orders"))
 }
 
-/// Takes the message of a trace so much later.
+/// A span that consumes the message of a trace, `later` after it was sent.
 fn taken(trace: u64, how: Taken, later: u64) -> Sent {
     let consumer = |trace, kind| sent(trace, 2).service("mail").kind(kind).at(later, SECOND);
     match how {
@@ -273,8 +273,8 @@ fn shop_to_mail(count: u64) -> BTreeMap<Edge, (u64, u64)> {
     BTreeMap::from([(edge("shop", "mail", EdgeKind::Messaging), (count, 0))])
 }
 
-/// The edge of a message belongs to the minute in which it is taken, however long ago it was sent: in one block or in
-/// two, and whichever comes first.
+/// The edge of a message belongs to the minute in which it is consumed, however long ago it was sent: in one block or
+/// two, in either order.
 pub fn a_message_makes_its_edge_however_old_it_is(open: Open) {
     for (how, later) in TAKEN.into_iter().flat_map(|how| [(how, 40 * MINUTE), (how, 5 * HOUR)]) {
         for arrival in ["together", "message first", "consumer first", "message sealed first"] {
@@ -302,14 +302,14 @@ pub fn a_message_makes_its_edge_however_old_it_is(open: Open) {
                 assert_eq!(answer(harness, from(later - HOUR / 2)), shop_to_mail(1), "{told}");
                 assert_eq!(answer(harness, from(later + MINUTE)), BTreeMap::new(), "{told}");
                 assert_eq!(answer(harness, TimeRange::ALL), shop_to_mail(1), "{told}");
-                // Who has sent it is no virtual edge either, however much later it was taken.
+                // The producer has no virtual edge either, although the message is consumed much later.
                 assert_eq!(answer(harness, until(MINUTE)), BTreeMap::new(), "{told}");
             });
         }
     }
 }
 
-/// One message, taken by very many.
+/// Many spans consume one message.
 pub fn one_old_message_has_many_consumers(open: Open) {
     let mut harness = open();
     const CONSUMERS: u64 = 500;
@@ -324,12 +324,12 @@ pub fn one_old_message_has_many_consumers(open: Open) {
     });
 }
 
-/// Callers from before the range are looked for in bounded work, and an answer that lacks some says so.
+/// The lookups of callers before the range are bounded, and an answer that lacks some is marked as partial.
 pub fn lookups_of_old_callers_are_bounded(open: Open) {
     let mut harness = open();
     harness.append(&(1..=3).map(message).collect::<Vec<_>>());
     harness.clock.advance(HOUR);
-    // Orphans of other traces wait for consumers to be looked up.
+    // Orphans of other traces also wait for a lookup, and come before the consumers.
     let orphan = |n| sent(n, 9).service("stray").parent(8).at(HOUR, 1);
     harness.append(&(100..110).map(orphan).collect::<Vec<_>>());
     harness.append(&(1..=3).map(|n| taken(n, Taken::ByLinkFromElsewhere, HOUR)).collect::<Vec<_>>());
@@ -340,13 +340,13 @@ pub fn lookups_of_old_callers_are_bounded(open: Open) {
             let answer = harness.store().dependencies(&TenantId::default(), from(HOUR)).unwrap();
             let calls: u64 = answer.edges.iter().map(|edge| edge.totals.count).sum();
             assert_eq!((calls, answer.partial), (edges, is_partial), "{most} lookups");
-            // Nothing is looked up where every block is read.
+            // A query that reads every block needs no lookups.
             assert!(!harness.store().dependencies(&TenantId::default(), TimeRange::ALL).unwrap().partial);
         });
     }
 }
 
-/// Of a message that has expired nobody knows any more who sent it: it has no edge, and the answer is whole.
+/// The producer of an expired message is unknown: its consumer has no edge, and the answer is not partial.
 pub fn an_expired_message_has_no_edge(open: Open) {
     let mut harness = open();
     harness.config.retention = std::time::Duration::from_secs(2 * 3600);
@@ -362,7 +362,7 @@ pub fn an_expired_message_has_no_edge(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, from(2 * HOUR)), BTreeMap::new()));
 }
 
-/// A CLIENT that receives is a consumer; one that sends or settles talks to a broker, which is no callee.
+/// A CLIENT that receives is a consumer. One that sends or settles calls the broker, which is not the consumer.
 pub fn clients_that_handle_messages_are_told_apart(open: Open) {
     let client = |id: u64, operation| {
         let span = sent(1, id).service("shop").kind(CLIENT).at(id * SECOND, 1);
@@ -377,7 +377,7 @@ pub fn clients_that_handle_messages_are_told_apart(open: Open) {
         client(3, "settle").parent(1),
         client(4, "receive").service("mail").parent(1),
         linked(client(5, "receive").service("ledger"), &[(1, 1)]),
-        // Its parent is of another service, but sends nothing.
+        // Its parent belongs to another service, but is no producer.
         client(6, "receive").service("stats").parent(7),
         sent(1, 7).service("cron").kind(1),
         client(8, "receive").service("poller").with("messaging.destination.name", text("orders")),
@@ -417,7 +417,7 @@ pub fn duplicates_leave_with_the_merge(open: Open) {
     check(&harness, &spans);
 }
 
-/// A SERVER that shares its ID with its CLIENT, as Zipkin has it.
+/// In Zipkin a SERVER shares its ID with its CLIENT.
 pub fn spans_that_share_an_id_are_caller_and_callee(open: Open) {
     let mut harness = open();
     harness.append(&[
@@ -430,7 +430,7 @@ pub fn spans_that_share_an_id_are_caller_and_callee(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
 }
 
-/// One ID for very many spans makes edges, in whichever blocks the two sides are, and holds nothing up.
+/// Many spans share one ID. Their edges are found across blocks, and the lookups are bounded.
 pub fn one_id_for_very_many_spans_is_looked_up_in_bounds(open: Open) {
     let mut harness = open();
     const CALLS: u64 = 1_000;
@@ -443,20 +443,20 @@ pub fn one_id_for_very_many_spans_is_looked_up_in_bounds(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(answer(harness, TimeRange::ALL), expected));
 }
 
-/// Tenants never see each other's edges, and nothing stored is no edge.
+/// Edges never cross tenants, and an empty store has none.
 pub fn tenants_have_graphs_of_their_own(open: Open) {
     let harness = open();
     let other = TenantId::new("other").unwrap();
     assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
-    // One half each.
+    // The caller belongs to one tenant, the callee to the other.
     harness.append(&[sent(1, 1).service("shop").kind(CLIENT)]);
     harness.append_for(&other, &[sent(1, 2).service("bank").parent(1)]);
     assert_eq!(answer(&harness, TimeRange::ALL), BTreeMap::new());
     assert_eq!(harness.store().dependencies(&other, TimeRange::ALL).unwrap().edges, []);
 }
 
-/// Traces of random shape, torn into random batches that arrive in random order, merged now and then
-/// into blocks that cut them again: the same edges as from all spans at once.
+/// Random traces are split into random batches that arrive in random order, and are merged into blocks that split them
+/// again. The edges equal those of all spans at once.
 pub fn any_split_gives_the_same_edges(open: Open) {
     for seed in 0..12 {
         let shown = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check_history(open(), seed)));
@@ -464,7 +464,7 @@ pub fn any_split_gives_the_same_edges(open: Open) {
     }
 }
 
-/// One such history.
+/// Checks one random history.
 pub fn check_history(mut harness: Harness, seed: u64) {
     harness.config.sealed_rows = 16;
     harness.config.merge_blocks = 3;
@@ -499,7 +499,7 @@ pub fn check_history(mut harness: Harness, seed: u64) {
     check(&harness, &spans);
 }
 
-/// The edges between services, whatever part of time is asked for.
+/// Compares edges between services over several ranges of time.
 fn check_parts(harness: &Harness, spans: &[Sent]) {
     let now = spandrel_storage::Clock::now(&*harness.clock).0;
     let at = |offset: u64| UnixNanos(BEGIN + offset);
@@ -507,7 +507,7 @@ fn check_parts(harness: &Harness, spans: &[Sent]) {
         for range in
             [TimeRange { start: at(start), end: None }, TimeRange { start: at(start), end: Some(at(end)) }]
         {
-            // What nobody has answered is told by services alone where the answer came before the call.
+            // Virtual edges are left out: with a callee that starts before its caller they depend on the range.
             let of_services = |kind: EdgeKind| matches!(kind, EdgeKind::Rpc | EdgeKind::Messaging);
             let expected = edges(spans, range, now).into_iter();
             let expected: BTreeMap<Edge, (u64, u64)> = expected
@@ -521,7 +521,7 @@ fn check_parts(harness: &Harness, spans: &[Sent]) {
     }
 }
 
-/// Numbers without a pattern.
+/// A reproducible random generator.
 struct Chance(u64);
 
 impl Chance {
@@ -541,10 +541,10 @@ fn random_spans(chance: &mut Chance) -> Vec<Sent> {
     let mut spans = Vec::new();
     let is_wide = chance.below(3) == 0;
     for trace in 1..=1 + chance.below(5) {
-        // One that is longer than what is compared one by one.
+        // Some traces are longer than the limit up to which spans are compared in pairs.
         let count = if chance.below(6) == 0 { 60 } else { 1 + chance.below(9) };
         for id in 1..=count {
-            // Now and then the two sides of a call lie hours apart.
+            // In some traces caller and callee are hours apart.
             let apart = if is_wide { chance.of(&[0, 0, 0, 40 * MINUTE, 3 * HOUR]) } else { 0 };
             let mut span = sent(trace, id)
                 .service(chance.of(&services))
@@ -552,7 +552,7 @@ fn random_spans(chance: &mut Chance) -> Vec<Sent> {
                 .status(chance.of(&[0, 0, 1, 2]))
                 .at(apart + chance.below(200) * SECOND, chance.below(50) * SECOND);
             if chance.below(8) > 0 {
-                // Its own ID, and those of spans that are not there, too.
+                // The parent may be the span itself, or missing.
                 span = span.parent(1 + chance.below(count + 2));
             }
             span.span.flags = chance.of(&[0, 0, 0x101, 0x301]);

@@ -1,5 +1,5 @@
-//! What every engine owes the store above it.
-// One range is what is asked for.
+//! The contract of every engine with the store above it.
+// Clippy takes a list of one range for a mistake.
 #![allow(clippy::single_range_in_vec_init)]
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use spandrel_storage::engine::{Change, EngineError, NewBlock};
 use super::Open;
 use crate::spans::{sent, trace_id};
 
-/// A harness with one stored block, the block, and a change of its partition that does nothing yet.
+/// A harness with one stored block, the block, and an empty change of its window.
 fn one_block(open: Open) -> (crate::harness::Harness, BlockKey, Vec<u8>, Change) {
     let harness = open();
     harness.append(&[sent(1, 1)]);
@@ -31,7 +31,7 @@ fn block(id: u64, row: &[u8]) -> NewBlock {
     }
 }
 
-/// Adds never conflict; removes do when the row is gone, or was never there.
+/// Adds never conflict. Removes conflict if the row is already removed or was never there.
 pub fn a_commit_needs_the_rows_that_it_removes(open: Open) {
     let (harness, key, row, change) = one_block(open);
     let engine: &Arc<dyn Engine> = harness.engine();
@@ -52,7 +52,7 @@ pub fn a_commit_needs_the_rows_that_it_removes(open: Open) {
     engine.commit(&replace(100, 105)).unwrap();
 }
 
-/// Not one of several removes, no block, no index row.
+/// A failed commit has applied none of its removes, blocks and index rows.
 pub fn a_failed_commit_leaves_nothing(open: Open) {
     let (harness, key, row, change) = one_block(open);
     let engine = harness.engine();
@@ -66,7 +66,7 @@ pub fn a_failed_commit_leaves_nothing(open: Open) {
     assert!(matches!(engine.get_ranges(&missing, &[0..10]), Err(EngineError::NotFound(_))));
 }
 
-/// Readers hold blocks that a merge has replaced.
+/// Readers may still use blocks that a merge has replaced.
 pub fn removed_blocks_stay_readable_until_they_are_deleted(open: Open) {
     let (harness, key, row, change) = one_block(open);
     let engine = harness.engine();
@@ -82,12 +82,12 @@ pub fn removed_blocks_stay_readable_until_they_are_deleted(open: Open) {
     engine.delete_blocks(&waiting).unwrap();
     engine.delete_blocks(&waiting).unwrap();
     assert_eq!(engine.unreferenced().unwrap(), []);
-    // How many bytes a catalog row names is what is deleted: here fewer than were written.
+    // A block is deleted as a whole, although its catalog row names fewer bytes than were written.
     assert!(matches!(engine.get_ranges(&removed, &[0..10]), Err(EngineError::NotFound(_))));
     assert_eq!(engine.get_ranges(&change.key(BlockId(101)), &[0..10]).unwrap()[0], vec![101; 10]);
 }
 
-/// Reading an absent block is an error that names it; deleting it is none.
+/// Reading an unknown block is an error with its key; deleting one is no error.
 pub fn unknown_blocks_are_named(open: Open) {
     let (harness, key, _, _) = one_block(open);
     let unknown = BlockKey { block: BlockId(999), ..key };

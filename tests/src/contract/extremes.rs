@@ -1,4 +1,4 @@
-//! Extreme sizes and times, and bounds that hold.
+//! Extreme sizes and times, and limits.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::oracle;
 use crate::server::number;
 use crate::spans::{Sent, decoded, sent, text, trace_id};
 
-/// 1970, 2200, the end of time, and ends before starts.
+/// Starts in 1970, in 2200 and at the end of time, and ends before starts.
 pub fn any_time_is_kept(open: Open) {
     const IN_2200: u64 = 7_258_118_400_000_000_000;
     let times = [
@@ -49,7 +49,7 @@ pub fn any_time_is_kept(open: Open) {
     });
 }
 
-/// A megabyte in an attribute, in a resource, and as a name.
+/// A value of a megabyte in an attribute, in a resource, and as a name.
 pub fn large_values_are_kept(open: Open) {
     let large: String =
         (0..150_000u64).map(|n| format!("{:07x}", n.wrapping_mul(2_654_435_761) % (1 << 28))).collect();
@@ -72,7 +72,7 @@ pub fn large_values_are_kept(open: Open) {
     });
 }
 
-/// Blocks have bounds; a trace may have more spans than one block.
+/// Merged blocks have a limit, and a trace may have more spans than one block.
 pub fn merged_blocks_are_cut_and_traces_stay_whole(open: Open) {
     let mut harness = open();
     harness.config.sealed_rows = 50;
@@ -101,7 +101,7 @@ pub fn merged_blocks_are_cut_and_traces_stay_whole(open: Open) {
     assert!(harness.engine().catalog_rows().unwrap().len() > 5);
 }
 
-/// A million, or `SPANDREL_TRACE_SPANS`, in requests of 5,000 as collectors send them; all of them come back, once.
+/// A million spans, or `SPANDREL_TRACE_SPANS`, in requests of 5,000 as collectors send them. Each is found once.
 pub fn a_trace_of_very_many_spans(open: Open) {
     let spans = number("SPANDREL_TRACE_SPANS").unwrap_or(1_000_000);
     let mut harness = open();
@@ -134,11 +134,11 @@ pub fn a_trace_of_very_many_spans(open: Open) {
     assert!(found.iter().any(|trace| trace.span_count == spans && trace.matched_span_ids.len() == 20));
 }
 
-/// Keys of attributes without number: a block tells some thousands apart, and merges do not add them up.
+/// A block stores at most some thousands of different attribute keys. Merges must keep to that limit.
 pub fn many_keys_do_not_add_up_in_merges(open: Open) {
     const KEYS: u64 = 300;
     let harness = open();
-    // Every trace has keys of its own, in parts that lie in different blocks.
+    // Every trace has its own keys, and its parts lie in different blocks.
     for part in 0..4 {
         let span = |trace: u64| {
             let with = |span: Sent, n: u64| span.with(&format!("key.{trace}.{n}"), Value::IntValue(1));
@@ -167,7 +167,7 @@ pub fn many_keys_do_not_add_up_in_merges(open: Open) {
     assert_eq!(harness.find(Predicate::Exists(last)).len(), 1);
 }
 
-/// Until a merge makes room; nothing of a refused request is stored.
+/// The store refuses spans until a merge makes room, and stores nothing of a refused request.
 pub fn too_many_unsealed_spans_press_back(open: Open) {
     let mut harness = open();
     harness.config.max_unsealed_spans = 10;
@@ -184,7 +184,7 @@ pub fn too_many_unsealed_spans_press_back(open: Open) {
     assert_eq!(harness.trace(trace_id(50)).len(), 1);
 }
 
-/// Memory knows of each trace and each value until the merge: few spans can take much of it.
+/// Until the merge, memory holds an entry for each trace and each value, so few spans can fill it.
 pub fn too_much_memory_for_unsealed_spans_presses_back(open: Open) {
     let mut harness = open();
     harness.config.max_unsealed_bytes = 20_000;
@@ -197,7 +197,7 @@ pub fn too_much_memory_for_unsealed_spans_presses_back(open: Open) {
     assert!(matches!(harness.store().refusal(), Some(AppendError::Overloaded { unsealed_spans: 300 })));
     harness.restart();
     assert!(matches!(harness.store().refusal(), Some(AppendError::Overloaded { .. })));
-    // What fills it is merged without waiting for more.
+    // Memory pressure starts a merge at once.
     harness.maintain(1);
     assert!(harness.store().refusal().is_none());
     let value = |n| sent(400, n).with("value", text(&format!("{n} of very many")));

@@ -1,5 +1,5 @@
-//! A block that a merge has replaced can be read by its number until its grace is over, and by whoever
-//! reads it already for as long as that takes. Room and privacy do not wait for the grace.
+//! A block that a merge has replaced stays readable by its ID for the grace period, and longer for readers that have
+//! opened it. The disk bound and deletions do not wait for the grace period.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn with_grace(open: Open) -> Harness {
     harness
 }
 
-/// Merges a few blocks, and says which.
+/// Merges a few blocks and returns the replaced ones.
 fn merged(harness: &Harness) -> Vec<BlockKey> {
     (1..=3).for_each(|n| harness.append(&[sent(n, 1), sent(4, n).with("user", text("mallory"))]));
     let mut replaced: Vec<BlockKey> =
@@ -35,7 +35,7 @@ fn merged(harness: &Harness) -> Vec<BlockKey> {
     replaced
 }
 
-/// The blocks that can still be read by their number. All others are gone.
+/// The replaced blocks that are still stored. Asserts that all others are deleted.
 fn kept(harness: &Harness, replaced: &[BlockKey]) -> Vec<BlockKey> {
     let mut kept = harness.engine().unreferenced().unwrap();
     kept.sort();
@@ -49,7 +49,7 @@ fn kept(harness: &Harness, replaced: &[BlockKey]) -> Vec<BlockKey> {
     kept
 }
 
-/// Not a moment less, however much background work is done, and no more.
+/// Replaced blocks stay exactly as long as the grace period, however many rounds of background work run.
 pub fn replaced_blocks_stay_for_their_grace(open: Open) {
     let mut harness = with_grace(open);
     let replaced = merged(&harness);
@@ -63,7 +63,7 @@ pub fn replaced_blocks_stay_for_their_grace(open: Open) {
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(4)).len(), 3));
 }
 
-/// It is not made durable: a store that is opened deletes what no catalog row names.
+/// The grace period is not durable: a store that opens deletes every block without a catalog row.
 pub fn no_grace_outlives_the_process(open: Open) {
     let mut harness = with_grace(open);
     let replaced = merged(&harness);
@@ -72,7 +72,7 @@ pub fn no_grace_outlives_the_process(open: Open) {
     assert_eq!(harness.trace(trace_id(4)).len(), 3);
 }
 
-/// Readers are counted: one that takes longer than the grace reads to its end, and nothing stays after it.
+/// A slow reader keeps its blocks beyond the grace period; they are deleted when it ends.
 pub fn a_reader_outlives_the_grace(open: Open) {
     let harness = with_grace(open);
     let spans: Vec<Sent> =
@@ -90,7 +90,8 @@ pub fn a_reader_outlives_the_grace(open: Open) {
     assert_eq!(harness.engine().unreferenced().unwrap(), []);
 }
 
-/// A deletion is done when no file has what it deletes: it does not wait for a time, while the clock stands still.
+/// A deletion deletes replaced blocks at once, because it is finished only when no file holds the spans. The clock
+/// stands still here.
 pub fn a_deletion_ends_the_grace(open: Open) {
     let mut harness = with_grace(open);
     let replaced = merged(&harness);
@@ -99,13 +100,13 @@ pub fn a_deletion_ends_the_grace(open: Open) {
     let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();
     assert_eq!(finish(&harness, &deletion).spans, 3);
     assert_eq!(kept(&harness, &replaced), []);
-    // Later merges have their grace again.
+    // Later merges have a grace period again.
     let replaced = merged_again(&harness);
     assert_eq!(kept(&harness, &replaced), replaced);
     harness.whatever_happens(|harness| assert_eq!(harness.trace(trace_id(4)), []));
 }
 
-/// Merges a few blocks beside the merged ones, and returns their keys.
+/// Merges a few more blocks and returns the replaced ones.
 fn merged_again(harness: &Harness) -> Vec<BlockKey> {
     let known = harness.engine().catalog_rows().unwrap();
     (11..=13).for_each(|n| harness.append(&[sent(n, 1)]));
@@ -117,7 +118,7 @@ fn merged_again(harness: &Harness) -> Vec<BlockKey> {
     replaced
 }
 
-/// What a deletion waits for goes when it is read no more, in either order.
+/// A deletion waits for the readers of its blocks, whether they or their grace period end first.
 pub fn a_deletion_waits_for_readers_and_not_for_the_grace(open: Open) {
     let harness = with_grace(open);
     (1..=3).for_each(|n| harness.append(&[sent(1, n).with("user", text("mallory"))]));
@@ -133,7 +134,7 @@ pub fn a_deletion_waits_for_readers_and_not_for_the_grace(open: Open) {
     assert_eq!(harness.engine().unreferenced().unwrap(), []);
 }
 
-/// Retention is no merge: what it takes goes in the same round.
+/// Blocks that retention removes were not merged, so they are deleted in the same round.
 pub fn what_retention_takes_has_no_grace(open: Open) {
     let harness = with_grace(open);
     merged(&harness);
@@ -145,7 +146,7 @@ pub fn what_retention_takes_has_no_grace(open: Open) {
     assert_eq!(harness.engine().unreferenced().unwrap(), []);
 }
 
-/// Above the bound replaced blocks go before anything else does, at once.
+/// Above the disk bound replaced blocks are deleted at once, before anything else is removed.
 pub fn the_bound_of_the_disk_ends_the_grace(open: Open) {
     let mut harness = with_grace(open);
     harness.config.max_disk_bytes = Some(1);
@@ -155,7 +156,7 @@ pub fn the_bound_of_the_disk_ends_the_grace(open: Open) {
     assert_eq!(harness.trace(trace_id(4)).len(), 3);
 }
 
-/// A grace ends also when the clock never comes to its end.
+/// The grace period also ends if the clock jumps back by at least its length.
 pub fn a_clock_that_jumps_back_ends_the_grace(open: Open) {
     let harness = with_grace(open);
     let replaced = merged(&harness);

@@ -1,7 +1,7 @@
 //! The store's contract, as tests that run on any engine.
 //!
-//! Every function takes a way to open an empty store. `contract_suite!` makes tests of all of them
-//! for one engine, so that none can be forgotten for another.
+//! Every function takes a function that opens an empty store. `contract_suite!` generates a test of each of them for
+//! one engine, so that every engine runs the whole contract.
 
 pub mod aggregate;
 pub mod append;
@@ -21,7 +21,7 @@ use crate::harness::Harness;
 /// Opens an empty store.
 pub type Open<'a> = &'a dyn Fn() -> Harness;
 
-/// Makes the tests of one engine: a module of its name.
+/// Generates the tests of one engine, in a module of its name.
 #[macro_export]
 macro_rules! contract_suite {
     ($engine:ident, $open:expr) => {
@@ -154,7 +154,7 @@ macro_rules! contract_suite {
     };
 }
 
-/// The work of `contract_suite!`.
+/// Used by `contract_suite!`.
 #[macro_export]
 macro_rules! contract_tests {
     ($engine:ident, $open:expr, $($section:ident: [$($name:ident,)*],)*) => {

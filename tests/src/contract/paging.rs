@@ -1,4 +1,4 @@
-//! Results in pages: nothing is skipped, nothing comes twice, whatever happens in between.
+//! Pages of search results neither skip nor repeat a trace, whatever happens between two pages.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ fn trace_part(n: u64, span: u64) -> Sent {
     if n.is_multiple_of(4) { part.status(2) } else { part }
 }
 
-/// All pages, `between` them whatever the test likes.
+/// Reads all pages and calls `between` after each.
 fn pages(harness: &mut Harness, plan: &SearchPlan, mut between: impl FnMut(&mut Harness)) -> Vec<TraceId> {
     let mut plan = plan.clone();
     let mut found = Vec::new();
@@ -46,7 +46,7 @@ fn expected(spans: &[Sent], plan: &SearchPlan) -> Vec<TraceId> {
     oracle::search(spans, plan).into_iter().map(|trace| trace.id).collect()
 }
 
-/// Every order, pages of every size.
+/// Every order is read in pages of several sizes.
 pub fn pages_neither_skip_nor_repeat(open: Open) {
     let mut harness = open();
     let spans = traces();
@@ -70,8 +70,8 @@ pub fn pages_neither_skip_nor_repeat(open: Open) {
     }
 }
 
-/// New traces, new spans of old traces, merges and restarts between pages: the result is that of
-/// the moment at which the first page was given.
+/// Traces and spans arrive, merges run and the store restarts between pages. The result is that of the moment of the
+/// first page.
 pub fn pages_hold_still_while_spans_arrive(open: Open) {
     for order in ORDERS {
         let mut harness = open();
@@ -82,11 +82,11 @@ pub fn pages_hold_still_while_spans_arrive(open: Open) {
         let found = pages(&mut harness, &plan, |harness| {
             page += 1;
             harness.append(&[
-                // A new trace in the middle of everything, and one at each end.
+                // A new trace in the middle of all orders, and one at each end.
                 sent(100 + page, 1).at(3 * SECOND, 2 * SECOND),
                 sent(200 + page, 1).at(100 * SECOND, 100 * SECOND).status(2),
                 sent(300 + page, 1).times(1, 1),
-                // Old traces that would move: later end, more spans, more failures.
+                // Old traces that would move: a later end, more spans, more failures.
                 sent(page * 3, 50 + page).at(6 * SECOND, 100 * SECOND).status(2),
                 sent(page * 3, 60 + page).at(6 * SECOND, 100 * SECOND).status(2),
             ]);
@@ -100,7 +100,7 @@ pub fn pages_hold_still_while_spans_arrive(open: Open) {
     }
 }
 
-/// A span that starts before all others of its trace, stored and merged between two pages.
+/// A span that starts before all others of its trace is stored and merged between two pages.
 pub fn an_early_span_that_arrives_late_moves_nothing(open: Open) {
     for order in ORDERS {
         let mut harness = open();
@@ -116,7 +116,7 @@ pub fn an_early_span_that_arrives_late_moves_nothing(open: Open) {
     }
 }
 
-/// Orders that have to compare everything say so when they do not.
+/// Orders that have to compare all candidates report a partial answer if there are too many.
 pub fn too_many_candidates_are_a_partial_answer(open: Open) {
     let mut harness = open();
     harness.config.max_candidates = 10;
@@ -126,7 +126,7 @@ pub fn too_many_candidates_are_a_partial_answer(open: Open) {
     }
     let longest = SearchPlan { order: Order::Longest, limit: 5, ..plan(Predicate::All) };
     assert!(harness.search(&longest).partial);
-    // Newest first needs no bound: it stops by itself.
+    // Newest first stops early, so it never reaches the limit.
     let newest = harness.search(&SearchPlan { limit: 5, ..plan(Predicate::All) });
     assert!(!newest.partial);
     let ids: HashSet<TraceId> = newest.traces.iter().map(|trace| trace.id).collect();

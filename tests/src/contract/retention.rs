@@ -1,4 +1,4 @@
-//! Windows come with the clock and go whole, and their space comes back.
+//! Windows follow the clock and are removed as a whole, and their space on disk is freed.
 
 use spandrel_block::{BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
@@ -18,17 +18,17 @@ fn hours(harness: &Harness) -> Vec<u64> {
     keys.into_iter().map(|key| u64::from(key.hour.0)).collect()
 }
 
-/// By the hour of arrival, not by what spans say of their time.
+/// The age of a window counts from the hour of arrival; times of spans do not matter.
 pub fn windows_go_by_arrival(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1).times(u64::MAX - 5, u64::MAX), sent(2, 1)]);
     harness.clock.advance(HOUR);
     harness.append(&[sent(3, 1).times(1, 2), sent(2, 2)]);
-    // The first window's last nanosecond is not old enough yet...
+    // The last nanosecond of the first window is not old enough yet.
     harness.clock.set(BEGIN + HOUR + 7 * DAY - 1);
     harness.store().seal_all();
     assert_eq!(harness.store().status().trace_count, 3);
-    // ...and now it is.
+    // One nanosecond later the window expires.
     harness.clock.advance(1);
     harness.maintain(1);
     for _ in 0..2 {
@@ -47,10 +47,10 @@ pub fn windows_go_by_arrival(open: Open) {
     assert!(harness.store().services(&TenantId::default()).is_empty());
 }
 
-/// Really: the engine's bytes, and the directory's where there is one.
+/// Checks the stored bytes that the engine reports.
 pub fn dropped_windows_give_their_space_back(open: Open) {
     let mut harness = open();
-    // Text that does not compress, so that bytes on disk are bytes of spans.
+    // Incompressible text, so that the bytes on disk are those of spans.
     let noise = |n: u64| {
         let mut x = n + 1;
         let word = |_| {
@@ -65,14 +65,14 @@ pub fn dropped_windows_give_their_space_back(open: Open) {
     for window in 0..4 {
         (0..4).for_each(|part| harness.append(&batch(window * 10_000 + part * 500)));
         harness.clock.advance(HOUR);
-        // A quiet moment: engines write out what they hold, so that windows do not share a file.
+        // A round between windows: engines flush, so that windows do not share a file.
         harness.store().seal_all();
         harness.maintain(1);
     }
     let full = harness.store().status().store_bytes;
     assert!(full > 8_000_000, "{full}");
     harness.clock.set(BEGIN + 7 * DAY + 3 * HOUR);
-    // One round drops, a later one deletes what nobody reads any more.
+    // One round drops the window; a later one deletes the blocks that have no reader.
     harness.maintain(3);
     let left = harness.store().status().store_bytes;
     assert!(left < full / 2, "{left} of {full} bytes are still taken with one window of four left");
@@ -85,7 +85,7 @@ pub fn dropped_windows_give_their_space_back(open: Open) {
     assert!(empty < full / 20, "{empty} of {full} bytes are taken by nothing");
 }
 
-/// Neither while the store runs nor after a restart.
+/// Holds while the store runs and after a restart.
 pub fn a_clock_that_runs_backwards_opens_no_older_window(open: Open) {
     let mut harness = open();
     harness.append(&[sent(1, 1)]);
@@ -103,7 +103,7 @@ pub fn a_clock_that_runs_backwards_opens_no_older_window(open: Open) {
     (1..=4).for_each(|n| assert_eq!(harness.trace(trace_id(n)).len(), 1));
 }
 
-/// Index rows outlive their block: a later block, whatever its number, must not be taken for it.
+/// Index rows outlive their block, and must not lead to a later one, whatever its ID.
 pub fn what_was_dropped_stays_away(open: Open) {
     let mut harness = open();
     for restart in [false, true] {
@@ -133,7 +133,7 @@ pub fn what_was_dropped_stays_away(open: Open) {
     }
 }
 
-/// Who reads a trace reads it to its end.
+/// A reader that has begun reads the trace to its end.
 pub fn a_window_goes_while_it_is_read(open: Open) {
     let harness = open();
     let spans: Vec<Sent> =
@@ -148,7 +148,7 @@ pub fn a_window_goes_while_it_is_read(open: Open) {
     assert!(harness.trace(trace_id(1)).is_empty());
     let damage = reading.damage();
     assert_eq!((reading.count(), damage.blocks()), (4999, 0));
-    // Now that nobody reads them, the blocks are deleted.
+    // Once the readers have ended, the blocks are deleted.
     harness.maintain(3);
     assert_eq!(harness.engine().unreferenced().unwrap(), []);
 }

@@ -1,4 +1,4 @@
-//! A scan gives every matching trace, whole and once, as of the moment it began.
+//! A scan returns every matching trace, whole and once, as of the moment it began.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, sent, text, trace_id};
 
 const EVERYTHING: ScanPlan = ScanPlan { predicate: Predicate::All, range: TimeRange::ALL };
 
-/// Traces, each with its spans as text, in an order of their own.
+/// Traces by ID, each with its spans as text, for comparison.
 type Traces = BTreeMap<TraceId, BTreeSet<String>>;
 
 fn scan<'h>(harness: &'h Harness, plan: &ScanPlan) -> TraceScan<'h> {
     harness.store().scan(&TenantId::default(), plan).unwrap()
 }
 
-/// Reads a scan to its end; a trace that comes twice, or a span that does, is an error.
+/// Reads a scan to its end, and fails if a trace or a span comes twice.
 fn collect(scan: TraceScan<'_>) -> Traces {
     let (at_most, damage) = (scan.traces_at_most, scan.damage());
     let mut traces = Traces::new();
@@ -41,14 +41,14 @@ fn add(traces: &mut Traces, (id, spans): ScannedTrace) {
     assert!(traces.insert(id, distinct).is_none(), "{id} came twice");
 }
 
-/// What a scan has to give, by the oracle.
+/// The expected result, by the oracle.
 fn expected(spans: &[Sent], scan: &ScanPlan) -> Traces {
     let search = spandrel_storage::plan::SearchPlan { range: scan.range, ..plan(scan.predicate.clone()) };
     let whole = |id| spans.iter().filter(|span| span.trace() == id).map(|span| format!("{span:?}")).collect();
     oracle::search(spans, &search).iter().map(|trace| (trace.id, whole(trace.id))).collect()
 }
 
-/// Of every predicate, over all of time and over a part, with duplicates, before and after merges.
+/// Scans of every predicate, over all time and over a part, with duplicates, before and after merges.
 pub fn every_matching_trace_is_given_whole_and_once(open: Open) {
     let mut harness = open();
     let batches = shop();
@@ -70,7 +70,7 @@ pub fn every_matching_trace_is_given_whole_and_once(open: Open) {
     assert!(scan(&harness, &ScanPlan { range: nothing, ..EVERYTHING }).next().is_none());
 }
 
-/// Whichever of its parts match: all, the first, the last, one between.
+/// The matching spans are in all parts of a trace, in the first, in the last, or between.
 pub fn a_trace_across_windows_is_given_once(open: Open) {
     let mut harness = open();
     let mut spans = Vec::new();
@@ -101,7 +101,7 @@ pub fn a_trace_across_windows_is_given_once(open: Open) {
     });
 }
 
-/// As stored when it began: later spans, of new traces and of known ones, belong to later scans.
+/// Spans that arrive during a scan, of new or known traces, are not part of it.
 pub fn what_arrives_during_a_scan_is_left_out(open: Open) {
     let harness = open();
     let before: Vec<Sent> = (1..=20).map(|trace| sent(trace, 1)).collect();
@@ -117,7 +117,7 @@ pub fn what_arrives_during_a_scan_is_left_out(open: Open) {
     assert_eq!(collect(scan(&harness, &EVERYTHING)), expected(&all, &EVERYTHING));
 }
 
-/// A scan that is slow sees the blocks that it began with, replaced, dropped or not.
+/// A slow scan reads the blocks that it began with, although they are replaced or dropped meanwhile.
 pub fn merges_and_retention_take_nothing_from_a_scan(open: Open) {
     let harness = open();
     let mut spans = Vec::new();
@@ -156,7 +156,7 @@ pub fn merges_and_retention_take_nothing_from_a_scan(open: Open) {
     assert!(scan(&harness, &plan).next().is_none());
 }
 
-/// Also when they use the same IDs.
+/// Tenants use the same IDs.
 pub fn tenants_are_scanned_alone(open: Open) {
     let harness = open();
     let other = TenantId::new("other").unwrap();

@@ -1,4 +1,4 @@
-//! What a search finds, in which order, and what it says of it: held against the oracle.
+//! Results, order and summaries of searches equal the oracle's.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValueList};
@@ -19,7 +19,7 @@ use Comparison::{Eq, Ge, Gt, Le, Lt, Matches, MatchesNot, Ne};
 const ORDERS: [Order; 6] =
     [Order::Newest, Order::Oldest, Order::Longest, Order::Shortest, Order::MostSpans, Order::MostErrors];
 
-/// A small shop: every kind, status and type of attribute, over several windows.
+/// Traces of a small shop: every kind, status and type of attribute, over several windows.
 pub fn shop() -> Vec<Vec<Sent>> {
     let order = |trace: u64| {
         let at = trace * 7 * SECOND;
@@ -45,7 +45,7 @@ pub fn shop() -> Vec<Vec<Sent>> {
         ]
     };
     let mut batches: Vec<Vec<Sent>> = (1..=8).map(order).collect();
-    // Parts of earlier traces that come late, and traces that are odd.
+    // Late parts of earlier traces, and unusual traces.
     batches.push(vec![
         sent(3, 4).parent(3).kind(4).service("queue").at(20 * SECOND, 1).with("error", text("true")),
         sent(3, 5)
@@ -84,7 +84,7 @@ fn fill(harness: &Harness) -> Vec<Sent> {
     batches.concat()
 }
 
-/// Predicates of every kind of field, operator and type.
+/// Predicates with every kind of field, operator and type.
 pub fn predicates() -> Vec<Predicate> {
     let string = |text: &str| Literal::String(text.to_owned());
     let attribute = |scope, key: &str| Field::Attribute(scope, key.to_owned());
@@ -182,7 +182,7 @@ fn check(harness: &Harness, spans: &[Sent], plan: &SearchPlan) {
     }
 }
 
-/// Over all of time and over a part, before and after merges.
+/// Each predicate searches all time and a part of it, before and after merges.
 pub fn predicates_find_what_they_say(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -196,7 +196,7 @@ pub fn predicates_find_what_they_say(open: Open) {
     });
 }
 
-/// By any of their elements, and by `!=` and `!~` where none is what is not wanted: of spans and of resources.
+/// An array matches if any element does, and `!=` and `!~` if none is equal or matches: on spans and on resources.
 pub fn arrays_are_found_by_their_elements(open: Open) {
     let mut harness = open();
     let array = |elements: Vec<Value>| {
@@ -223,7 +223,7 @@ pub fn arrays_are_found_by_their_elements(open: Open) {
         spans.push(plain().with("tags", value.clone()));
         spans.push(Sent { span: sent(100 + n, 1).span, ..plain().on_resource("tags", value) });
     }
-    // One attribute for each, and none.
+    // One span has both an array and a text, another has no such attribute.
     spans.push(sent(201, 1).with("tags", array(vec![text("red")])).with("tags", text("blue")));
     spans.push(sent(202, 1));
     spans.chunks(5).for_each(|part| harness.append(part));
@@ -257,7 +257,7 @@ pub fn arrays_are_found_by_their_elements(open: Open) {
     });
 }
 
-/// The first nanosecond is in, the last is not, and a range may be empty.
+/// A range includes its start and excludes its end; it may be empty.
 pub fn ranges_are_half_open(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -274,7 +274,7 @@ pub fn ranges_are_half_open(open: Open) {
     });
 }
 
-/// Every order, also of traces whose parts lie in different blocks and windows.
+/// Every order holds, also for traces with parts in different blocks and windows.
 pub fn orders_hold_over_all_blocks(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -287,7 +287,7 @@ pub fn orders_hold_over_all_blocks(open: Open) {
     });
 }
 
-/// A trace is not longer or worse for being sent twice.
+/// Duplicates make a trace neither longer nor worse.
 pub fn equal_spans_count_once_in_every_order(open: Open) {
     let mut harness = open();
     let twice = [sent(1, 1).status(2), sent(1, 2).parent(1).at(1, 1)];
@@ -305,7 +305,7 @@ pub fn equal_spans_count_once_in_every_order(open: Open) {
     });
 }
 
-/// Though one span alone is in range, the summary is of all.
+/// The summary covers all spans, although only one is in the range.
 pub fn a_summary_describes_the_whole_trace(open: Open) {
     let mut harness = open();
     let root = sent(1, 1).at(0, HOUR).name("root").status(2).with("error.type", text("timeout"));
@@ -328,7 +328,7 @@ pub fn a_summary_describes_the_whole_trace(open: Open) {
     });
 }
 
-/// The earliest of them; all are counted.
+/// The earliest twenty are listed; all are counted.
 pub fn at_most_twenty_matching_spans_are_listed(open: Open) {
     let mut harness = open();
     let spans: Vec<Sent> = (1..=50).map(|n| sent(1, n).at(1000 - n, 1)).collect();
@@ -341,7 +341,7 @@ pub fn at_most_twenty_matching_spans_are_listed(open: Open) {
     });
 }
 
-/// Services sorted; operations of each, by name and kind.
+/// Services are sorted by name, and the operations of each by name and kind.
 pub fn names_are_those_of_the_spans(open: Open) {
     let mut harness = open();
     let spans = fill(&harness);
@@ -356,10 +356,11 @@ pub fn names_are_those_of_the_spans(open: Open) {
     });
 }
 
-/// Whatever bounds are known of pages: what lies in them is found, and what cannot lie in them costs nothing.
+/// Zone maps skip the pages that cannot match and lose no span.
 pub fn pages_that_cannot_match_are_passed_over(open: Open) {
     let harness = open();
-    // Enough for several pages. The second half is later, slower, of another name, and has larger numbers.
+    // Enough spans for several pages. The second half has later starts, longer durations, another name and larger
+    // numbers.
     let (traces, each) = (20u64, 1_000u64);
     for trace in 1..=traces {
         let odd = u64::from(trace > traces / 2);
@@ -415,7 +416,7 @@ pub fn pages_that_cannot_match_are_passed_over(open: Open) {
     }
 }
 
-/// Newest first stops where the remaining blocks cannot come first any more. Other orders read all.
+/// Newest first stops when the remaining blocks cannot come first any more. Other orders read all blocks.
 pub fn a_page_that_is_full_ends_the_search(open: Open) {
     let mut harness = open();
     for window in 0..6 {
@@ -427,7 +428,7 @@ pub fn a_page_that_is_full_ends_the_search(open: Open) {
     harness.whatever_happens(|harness| {
         for (order, limit, read) in [
             (Order::Newest, 3, 1),
-            // Whether there is another page, the next block says.
+            // The next block is read to find out whether there is another page.
             (Order::Newest, 10, 2),
             (Order::Newest, 15, 2),
             (Order::Newest, 100, 6),
@@ -444,7 +445,7 @@ pub fn a_page_that_is_full_ends_the_search(open: Open) {
     });
 }
 
-/// Blocks that do not have a value are left alone, fresh ones like those that were merged.
+/// Filters skip blocks without the value, fresh ones as well as merged ones.
 pub fn blocks_without_the_value_are_passed_over(open: Open) {
     let mut harness = open();
     let blocks = 5u64;
@@ -470,7 +471,7 @@ pub fn blocks_without_the_value_are_passed_over(open: Open) {
         (compare(Resource, "host", string("h")), blocks),
         (Predicate::Exists(Field::Attribute(Span, "nothing".to_owned())), 0),
     ];
-    // A server that starts does not know of its fresh blocks what it knew when it wrote them.
+    // A restart loses the values of fresh blocks that the store kept in memory when it wrote them.
     for (step, knows) in [("fresh", true), ("after a restart", false), ("merged", true)] {
         match step {
             "after a restart" => harness.restart(),
