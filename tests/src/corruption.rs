@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, IteratorMode, Options};
 
-/// A byte in the first block of data of a table.
+/// An offset inside the first block of data of a table.
 const IN_THE_FIRST_BLOCK: usize = 20;
 
 /// Rows of a column family by their keys.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Opens the database in a folder with RocksDB itself, to look.
+/// Opens the database in a folder with RocksDB itself, for reading.
 fn look(store: &Path) -> DB {
     let families = DB::list_cf(&Options::default(), store).unwrap();
     DB::open_cf_for_read_only(&Options::default(), store, families, false).unwrap()

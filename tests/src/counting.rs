@@ -1,5 +1,5 @@
-//! An engine that counts what a question costs: how often the index of traces is asked, and which parts of
-//! blocks are read. A store on a slow disk is as fast as it asks for little.
+//! An engine that counts the cost of a query: seeks in the trace index, and the parts of blocks that are read. On a
+//! slow disk these decide how fast the store is.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,42 +14,42 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records
 
 use crate::delegate::delegate;
 
-/// Passes everything on and counts questions.
+/// Delegates every call to an engine and counts the reads.
 pub struct CountingEngine {
     inner: Arc<dyn Engine>,
     asked: Mutex<Asked>,
 }
 
-/// What an engine was asked.
+/// The reads of an engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Seeks in the index of traces.
+    /// Seeks in the trace index.
     pub seeks: usize,
-    /// Parts of blocks that were read, one by one.
+    /// Parts of blocks that were read, in order.
     pub reads: Vec<(BlockKey, Range<u64>)>,
 }
 
 // === impl CountingEngine ===
 
 impl CountingEngine {
-    /// An engine that was asked nothing yet.
+    /// An engine with no reads yet.
     pub fn new(inner: Arc<dyn Engine>) -> Arc<Self> {
         Arc::new(Self { inner, asked: Mutex::default() })
     }
 
-    /// The requests that `question` makes of the engine; no other thread may use it meanwhile.
+    /// The result of `question` and its reads; no other thread may use the engine meanwhile.
     pub fn during<T>(&self, question: impl FnOnce() -> T) -> (T, Asked) {
         self.take();
         let answer = question();
         (answer, self.take())
     }
 
-    /// What it was asked since this was last called.
+    /// The reads since the last call.
     pub fn take(&self) -> Asked {
         std::mem::take(&mut self.asked.lock())
     }
 
-    /// Which sections these reads have touched, and how often; `None` stands for the header.
+    /// How many of these reads touched each section; `None` stands for the header.
     pub fn sections(&self, asked: &Asked) -> BTreeMap<Option<SectionKind>, usize> {
         let mut touched = BTreeMap::new();
         for (key, range) in &asked.reads {

@@ -1,5 +1,5 @@
-//! An engine that crashes in a chosen change, makes that change or loses it, and refuses all later ones. It leaves
-//! what a killed process leaves, without a process.
+//! An engine that crashes in a chosen change, applies that change or loses it, and refuses all later ones. It leaves
+//! the same state as a killed process, without a process.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::delegate::delegate;
 #[derive(Debug, Clone, Default)]
 pub struct CrashPlan(Arc<Mutex<State>>);
 
-/// What becomes of the change that an engine crashes in.
+/// Whether the change in which the engine crashes is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastChange {
-    /// It takes place; the caller gets an error all the same.
+    /// The change is applied, but the caller gets an error.
     Made,
-    /// It does not take place.
+    /// The change is not applied.
     Lost,
 }
 

@@ -1,5 +1,5 @@
-//! The decoder against the generated types: on any bytes whatever, the same bodies are valid and the
-//! same spans are found. Shared by the property test and by the fuzz target, so it knows no store.
+//! Compares the decoder with the generated types: for any bytes, both accept the same bodies and find the same spans.
+//! The property test and the fuzz target share it, so it uses no store.
 //!
 //! The decoder may differ from the oracle by these rules alone:
 //! - a string that is not UTF-8, or a value over a named limit, refuses its spans and not the request;
@@ -32,7 +32,7 @@ pub fn check(body: &[u8]) {
     }
 }
 
-/// Where we are kinder than the oracle, it is by a documented rule, and what we keep is in order.
+/// If only the decoder accepts a body, a documented rule allows it, and the spans that it keeps are valid.
 fn check_lenient(ours: &Decoded, theirs: &str) {
     let kind = ["UTF-8", "max_"].iter().any(|rule| ours.rejected.message().contains(rule));
     let nothing_to_refuse = ours.spans.is_empty() && ours.rejected.count == 0 && theirs.contains("UTF-8");
@@ -47,7 +47,7 @@ fn check_lenient(ours: &Decoded, theirs: &str) {
     }
 }
 
-/// The spans that have valid IDs are kept, in order, each with its resource and scope.
+/// Spans with valid IDs are kept in order, each with its resource and scope.
 fn check_spans(ours: &Decoded, theirs: &ExportTraceServiceRequest) {
     let mut kept = ours.spans.iter().peekable();
     let mut refused = 0;
@@ -150,8 +150,8 @@ fn check_view(bytes: &[u8], span: &Span) {
     assert!(events.next().is_none() && links.next().is_none());
 }
 
-/// Written as any library writes it: no field twice, none unknown. Views do not merge values that
-/// were sent in pieces, which no sender does.
+/// Whether a message is encoded as every library does: no field twice, none unknown. Views do not merge values that
+/// were sent in parts, which no sender does.
 fn is_plain<M: Message>(bytes: &[u8], message: &Result<M, prost::DecodeError>) -> bool {
     message.as_ref().is_ok_and(|message| message.encoded_len() == bytes.len())
 }

@@ -1,4 +1,4 @@
-//! Engines that do to a store what no healthy engine does.
+//! An engine whose commits a test holds back.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records
 
 use crate::delegate::delegate;
 
-/// Passes everything on, but commits of one tenant wait at a gate.
+/// Delegates every call, but commits of one tenant wait at a gate.
 pub struct GatedEngine {
     inner: Arc<dyn Engine>,
     tenant: TenantId,
@@ -34,13 +34,13 @@ impl GatedEngine {
         Arc::new(Self { inner, tenant, gate: Mutex::default(), moved: Condvar::new() })
     }
 
-    /// Waits until a commit stands at the gate.
+    /// Waits until a commit waits at the gate.
     pub fn await_arrival(&self) {
         let mut gate = self.gate.lock();
         self.moved.wait_while(&mut gate, |gate| gate.waiting == 0);
     }
 
-    /// Lets all commits pass from now on.
+    /// Opens the gate for all commits.
     pub fn open(&self) {
         self.gate.lock().open = true;
         self.moved.notify_all();

@@ -1,5 +1,5 @@
-//! A directory of files in memory, for tests of who writes to one: it ends the process after any step,
-//! and forgets names that were not synced.
+//! A directory of files in memory, for tests of code that writes backups: it ends the process after any step, and loses
+//! names that were not synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use spandrel_storage::backup::{FileLock, Files};
 
-/// A directory in memory that ends after some steps, and forgets names that were not synced.
+/// A directory in memory that ends the process after some steps.
 #[derive(Clone, Default)]
 pub struct Disk {
     state: Arc<Mutex<DiskState>>,
@@ -28,12 +28,12 @@ struct Names {
     folders: BTreeSet<String>,
 }
 
-/// What is left when the process ends.
+/// How the process ends.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Ending {
-    /// Everything: it was SIGKILL.
+    /// By SIGKILL: every name stays.
     Killed,
-    /// Everything synced: the power failed.
+    /// By power loss: only synced names stay.
     PowerLost,
 }
 
@@ -57,12 +57,12 @@ impl Disk {
         }
     }
 
-    /// The process ends after so many steps; then what it left is started with anew.
+    /// Ends the process after so many steps.
     pub fn end_after(&self, steps: Option<usize>) {
         *self.steps.lock().unwrap() = steps;
     }
 
-    /// What a new start finds once the process has ended so.
+    /// The directory that a new process finds after this ending.
     pub fn after(&self, ending: Ending) -> Self {
         let mut state = self.state.lock().unwrap().clone();
         if ending == Ending::PowerLost {
@@ -108,7 +108,7 @@ impl Files for Disk {
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // Half of it is there before the whole is.
+        // A kill between the two steps leaves half of the file.
         let half = bytes[..bytes.len() / 2].to_vec();
         self.change(|names| {
             assert!(parent(name).is_empty() || names.folders.contains(parent(name)), "no folder for {name}");
@@ -149,7 +149,7 @@ impl Files for Disk {
         let files = state.now.files.iter().filter(|(name, _)| here(name));
         state.durable.files.extend(files.map(|(name, bytes)| (name.clone(), bytes.clone())));
         state.durable.folders.extend(state.now.folders.iter().filter(|name| here(name)).cloned());
-        // What lies in a folder without a name cannot be found.
+        // Files in a folder whose own name was not synced cannot be reached.
         let DiskState { durable, .. } = state;
         let Names { files, folders } = durable;
         files.retain(|name, _| parent(name).is_empty() || folders.contains(parent(name)));

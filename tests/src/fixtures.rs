@@ -1,5 +1,5 @@
-//! Recorded traffic that is too large for the repository: `$SPANDREL_FIXTURES`, else the folder
-//! `shared/fixtures` beside the clone. Tests that need it skip, aloud, where it is absent.
+//! Recorded traffic that is too large for the repository: `$SPANDREL_FIXTURES`, else the folder `shared/fixtures`
+//! beside the clone. Tests that need it are skipped, with a message, if it is missing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::server::{skipped, workspace_root};
 
-/// Unpacks `FOLDER/NAME.tar.gz` into a folder, or says that a test is skipped.
+/// Unpacks `FOLDER/NAME.tar.gz` into a folder, or reports that a test is skipped.
 pub fn unpack(test: &str, archive: &str, into: &Path) -> Option<PathBuf> {
     let root = std::env::var_os("SPANDREL_FIXTURES")
         .map_or_else(|| workspace_root().join("../shared/fixtures"), PathBuf::from);

@@ -1,4 +1,4 @@
-//! OTLP/gRPC by a real channel, in raw bytes, which need not be a message.
+//! OTLP/gRPC over a real channel, with raw bytes, which need not be a valid message.
 
 use std::net::SocketAddr;
 
@@ -15,21 +15,20 @@ use crate::server::PATIENCE;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
-/// A connection that sends one request after the other.
+/// A connection that sends one request after another.
 pub struct Grpc {
     runtime: Runtime,
     channel: Channel,
     compression: Option<CompressionEncoding>,
 }
 
-/// Hands bytes through as they are.
+/// A codec that passes bytes through.
 #[derive(Default)]
 struct Raw;
 
 // === impl Grpc ===
 
 impl Grpc {
-    /// Connects.
     pub fn connect(address: SocketAddr) -> Result<Self, Status> {
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -45,7 +44,7 @@ impl Grpc {
         Ok(Self { runtime, channel, compression: None })
     }
 
-    /// Compresses all later requests.
+    /// The same connection, compressing its requests.
     #[must_use]
     pub fn compressed(mut self, encoding: CompressionEncoding) -> Self {
         self.compression = Some(encoding);

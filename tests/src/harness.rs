@@ -1,4 +1,4 @@
-//! A store on some engine, with a clock of its own, that can be shut down and opened again.
+//! A store on any engine, with a manual clock, that can be shut down and opened again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,26 +22,26 @@ use crate::spans::{BEGIN, HOUR, Sent, decoded};
 #[derive(Debug)]
 pub struct ManualClock(AtomicU64);
 
-/// Where a store keeps its blocks.
+/// Where the blocks of a store are.
 #[derive(Clone)]
 pub enum Backend {
-    /// In memory: contents are shared by the stores that are opened on it.
+    /// In memory; all stores that are opened on it share the contents.
     Memory(MemoryEngine),
-    /// In a directory.
+    /// In a temporary directory.
     Rocks(Arc<TempDir>, Durability),
-    /// In a directory that outlives the test, or the process.
+    /// In a directory that outlives the test or the process.
     Folder(PathBuf, Durability),
-    /// On one of the others, until it crashes.
+    /// On another backend, until it crashes.
     Crashing(Box<Backend>, CrashPlan),
-    /// On an engine of the test's own.
+    /// On an engine that the test provides.
     Own(Arc<dyn Engine>),
 }
 
 /// A store under test.
 pub struct Harness {
-    /// What the store takes for the time.
+    /// The clock of the store.
     pub clock: Arc<ManualClock>,
-    /// What it was opened with.
+    /// The configuration for the next start.
     pub config: StoreConfig,
     backend: Backend,
     open: Option<Open>,
@@ -55,12 +55,11 @@ struct Open {
 // === impl ManualClock ===
 
 impl ManualClock {
-    /// Sets the time; backwards is fine.
+    /// Sets the time, also backwards.
     pub fn set(&self, nanos: u64) {
         self.0.store(nanos, Ordering::Relaxed);
     }
 
-    /// Moves the time on.
     pub fn advance(&self, nanos: u64) {
         self.0.fetch_add(nanos, Ordering::Relaxed);
     }
@@ -75,7 +74,6 @@ impl Clock for ManualClock {
 // === impl Backend ===
 
 impl Backend {
-    /// In memory.
     pub fn memory() -> Self {
         Self::Memory(MemoryEngine::default())
     }
@@ -85,12 +83,12 @@ impl Backend {
         Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Sync)
     }
 
-    /// RocksDB without fsync, where many stores come and go.
+    /// RocksDB without fsync, for tests that open many stores.
     pub fn quick_rocks() -> Self {
         Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Os)
     }
 
-    /// Opens the engine, or says why not.
+    /// Opens the engine; the error says why it does not open.
     pub fn engine(&self) -> Result<Arc<dyn Engine>, String> {
         match self {
             Self::Memory(engine) => Ok(Arc::new(engine.clone())),
@@ -103,7 +101,7 @@ impl Backend {
         }
     }
 
-    /// The backend as SIGKILL would leave it right now. Opening it does not need the old one closed.
+    /// The backend as SIGKILL would leave it now. The old store need not be closed.
     fn image(&self) -> Self {
         match self {
             Self::Rocks(directory, durability) => {
@@ -117,8 +115,7 @@ impl Backend {
     }
 }
 
-/// Copies a folder and all that is in it, as it is at one moment: RocksDB's own threads go on, and
-/// what changed meanwhile is copied again.
+/// Copies a folder as of one moment. RocksDB's threads may change files meanwhile; then the copy starts again.
 pub fn copy(from: &Path, to: &Path) {
     eventually("a moment in which nothing changes", || {
         fs::remove_dir_all(to).or_else(absent).unwrap();
@@ -128,7 +125,7 @@ pub fn copy(from: &Path, to: &Path) {
     });
 }
 
-/// Every file below a folder, with its length and when it changed last.
+/// Every file below a folder, with its length and time of modification.
 fn contents(folder: &Path) -> io::Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -162,8 +159,7 @@ fn absent(error: io::Error) -> io::Result<()> {
 }
 
 fn rocks(directory: &Path, durability: Durability) -> Result<Arc<dyn Engine>, String> {
-    // A process that another thread starts right now has all our locks for a moment, until it becomes
-    // what it will be.
+    // A child process that another thread starts inherits the locks, and holds them from fork to exec.
     let locked =
         eventually("the lock of a directory that was let go", || match DataDir::lock(directory, 1 << 20) {
             Err(LockError::Taken(_)) => None,
@@ -182,12 +178,12 @@ impl Harness {
         Self::with(backend, config())
     }
 
-    /// An empty store with settings of the test's own.
+    /// An empty store with this configuration.
     pub fn with(backend: Backend, config: StoreConfig) -> Self {
         Self::at(backend, config, BEGIN).unwrap()
     }
 
-    /// A store that may be there already, at this time; or why it does not open.
+    /// A new or existing store at this time; the error says why it does not open.
     pub fn at(backend: Backend, config: StoreConfig, now: u64) -> Result<Self, String> {
         let clock = Arc::new(ManualClock(AtomicU64::new(now)));
         let mut harness = Self { clock, config, backend, open: None };
@@ -195,14 +191,14 @@ impl Harness {
         Ok(harness)
     }
 
-    /// Shuts the store down, whatever it was doing, and opens it again.
+    /// Drops the store, whatever it is doing, and opens it again.
     pub fn restart(&mut self) {
         self.try_restart().unwrap();
     }
 
-    /// The same, where it may be that it does not open.
+    /// The same; the error says why the store does not open.
     pub fn try_restart(&mut self) -> Result<(), String> {
-        // RocksDB has to be closed before it can be opened again.
+        // RocksDB must release the directory before it can be opened again.
         self.open = None;
         let engine = self.backend.engine()?;
         let store = BlockTraceStore::open(engine.clone(), self.clock.clone(), self.config.clone())
@@ -222,7 +218,7 @@ impl Harness {
         &self.open.as_ref().unwrap().store
     }
 
-    /// What the store stands on.
+    /// The engine under the store.
     pub fn engine(&self) -> &Arc<dyn Engine> {
         &self.open.as_ref().unwrap().engine
     }
@@ -251,7 +247,6 @@ impl Harness {
         found
     }
 
-    /// Answers a search.
     pub fn search(&self, plan: &SearchPlan) -> SearchAnswer {
         self.store().search(&TenantId::default(), plan).unwrap()
     }
@@ -263,14 +258,14 @@ impl Harness {
         answer.traces
     }
 
-    /// Rounds of background work.
+    /// Runs rounds of background work.
     pub fn maintain(&self, rounds: usize) {
         for _ in 0..rounds {
             self.store().maintain();
         }
     }
 
-    /// Checks something now, after a restart, after a merge, and after both.
+    /// Runs a check now, after a restart, after a merge, and after another restart.
     pub fn whatever_happens(&mut self, check: impl Fn(&Self)) {
         check(self);
         self.restart();
@@ -279,15 +274,15 @@ impl Harness {
         check(self);
         self.restart();
         check(self);
-        // Replaced blocks are deleted now, if they were not before.
+        // The remaining replaced blocks are deleted here.
         self.clock.advance(HOUR / 60);
         self.maintain(1);
         check(self);
     }
 }
 
-/// Small bounds, so that small tests meet them. Nothing that was replaced stays for a while: a block that goes too
-/// early, while somebody reads it, is missed at once, and clocks may stand still.
+/// Small limits, which small tests reach. Replaced blocks have no grace period: so tests notice a block that is deleted
+/// too early, and may stop the clock.
 pub fn config() -> StoreConfig {
     StoreConfig {
         reserve_bytes: 1 << 20,

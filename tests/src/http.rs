@@ -1,6 +1,5 @@
-//! An HTTP/1.1 client that can misbehave: it writes the given bytes and reads any answer.
-//!
-//! Not a client for anything but tests: no TLS, no redirects, no pool.
+//! An HTTP/1.1 client for tests: it can send malformed requests and reads any response. It has no TLS, no redirects and
+//! no pool.
 
 use std::io::{self, BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -16,11 +15,11 @@ pub enum Body<'a> {
     None,
     /// With its length.
     Sized(&'a [u8]),
-    /// In pieces of this many bytes, without saying how long it will be, as Envoy sends.
+    /// In chunks of this many bytes, without a length, as Envoy sends.
     Chunked(&'a [u8], usize),
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// Its status code.
@@ -31,13 +30,13 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// A connection that is kept between requests.
+/// A persistent connection.
 pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
-/// One request on a connection of its own. Panics when no answer comes.
+/// One request on its own connection. Panics if there is no response.
 pub fn request(
     address: SocketAddr,
     method: &str,
@@ -50,12 +49,12 @@ pub fn request(
         .unwrap_or_else(|error| panic!("{method} {path} got no answer: {error}"))
 }
 
-/// One GET on a connection of its own.
+/// One GET on its own connection.
 pub fn get(address: SocketAddr, path: &str) -> Reply {
     request(address, "GET", path, &[], Body::None)
 }
 
-/// Posts a protobuf body to `/v1/traces` on a connection of its own.
+/// Posts a protobuf body to `/v1/traces` on its own connection.
 pub fn post_traces(address: SocketAddr, body: &[u8]) -> Reply {
     request(address, "POST", "/v1/traces", PROTOBUF, Body::Sized(body))
 }
@@ -66,7 +65,7 @@ pub const PROTOBUF: &[(&str, &str)] = &[("content-type", "application/x-protobuf
 /// The header of a JSON body.
 pub const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
-/// Writes a text so that it can stand in a query parameter.
+/// Escapes a text for a query parameter.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -79,7 +78,6 @@ pub fn percent_encoded(text: &str) -> String {
 // === impl Connection ===
 
 impl Connection {
-    /// Connects.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -88,7 +86,7 @@ impl Connection {
         Ok(Self { address, stream: BufReader::new(stream) })
     }
 
-    /// Sends a request and reads its answer. A `host` among the headers replaces the usual one.
+    /// Sends a request and reads its response. A `host` among the headers replaces the default.
     pub fn request(
         &mut self,
         method: &str,
@@ -120,17 +118,17 @@ impl Connection {
                 message.extend(b"0\r\n\r\n");
             }
         }
-        // A server may answer, and hang up, before it has read a body that it refuses.
+        // A server may respond and close the connection before it has read a body that it refuses.
         let written = self.write(&message);
         self.read_reply().or_else(|error| written.and(Err(error)))
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
     }
 
-    /// Reads one answer.
+    /// Reads one response.
     pub fn read_reply(&mut self) -> io::Result<Reply> {
         loop {
             let (status, headers) = self.read_head()?;
@@ -212,7 +210,7 @@ impl Reply {
             .unwrap_or_else(|error| panic!("{error} in an answer {}: {}", self.status, self.text()))
     }
 
-    /// The `detail` of an error; panics when it is not `application/problem+json`.
+    /// The `detail` of an error; panics if the body is not `application/problem+json`.
     #[track_caller]
     pub fn problem(&self) -> String {
         let kind = self.header("content-type").unwrap_or_default();

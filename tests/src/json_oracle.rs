@@ -1,5 +1,4 @@
-//! OTLP/JSON held against protobuf: what is written of a request as JSON, and read again, is the same request
-//! byte for byte.
+//! Compares OTLP/JSON with protobuf: a request that is written as JSON and read again is the same, byte for byte.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -10,7 +9,7 @@ use spandrel_proto::otlp::{
     DecodeLimits, Decoded, SpanRecord, decode_json_request, decode_request, write_request_json,
 };
 
-/// Panics where both ways differ.
+/// Panics if the request changes on the way through JSON.
 pub fn check_round_trip(mut request: ExportTraceServiceRequest) {
     keep_what_json_says(&mut request);
     let Ok(sent) = decode_request(request.encode_to_vec().into(), &DecodeLimits::default()) else {
@@ -36,7 +35,7 @@ pub fn check_round_trip(mut request: ExportTraceServiceRequest) {
     }
 }
 
-/// Panics where what was kept of a JSON text is no protobuf request, or another one.
+/// Panics if the spans of a JSON text are not valid protobuf, or decode differently.
 pub fn check_text(text: &[u8]) {
     let Ok(read) = decode_json_request(&mut &*text, &DecodeLimits::default()) else { return };
     assert!(read.body.len() <= text.len());
@@ -70,7 +69,7 @@ fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// String tables belong to profiles, and JSON knows one NaN.
+/// Removes string tables, which belong to profiles, and unifies NaN, of which JSON has only one.
 fn keep_what_json_says(request: &mut ExportTraceServiceRequest) {
     for resource in &mut request.resource_spans {
         resource.resource.iter_mut().for_each(|resource| plain_attributes(&mut resource.attributes));

@@ -1,8 +1,6 @@
-//! What the tests share: the store's contract as a suite over any engine, a naive oracle that says
-//! what the answers have to be, and generators of spans. The tests themselves stand in `tests/`.
-//!
-//! Nothing here is used by the product.
-// Test code may stop at the first surprise, wherever it stands.
+//! Code that the tests share: the store's contract as a suite for any engine, a naive oracle that computes the expected
+//! answers, and generators of spans. The tests themselves are in `tests/`. The product uses nothing of it.
+// Test code may panic at the first unexpected result.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! A backup that is kept in memory, checked as it comes, and can be restored from there.
+//! A backup in memory, checked while it arrives, for restoring.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use spandrel_storage::{BackupReceiver, BlockTraceStore, Engine, ReceiverGone, Sa
 /// A backup in memory.
 #[derive(Default)]
 pub struct MemoryBackup {
-    /// What it was said to be of when it began.
+    /// The manifest with which it began.
     pub planned: Option<Manifest>,
     /// The store's own records.
     pub records: Bytes,
@@ -18,11 +18,11 @@ pub struct MemoryBackup {
     pub blocks: Vec<BackupBlock>,
     /// Blocks that could not be read.
     pub lost: Vec<LostBlock>,
-    /// Bytes by their hash, of earlier backups, too.
+    /// Bytes by their hash, also those of earlier backups.
     pub bytes: BTreeMap<ContentHash, Bytes>,
-    /// Blocks that were sent.
+    /// The number of blocks that were sent.
     pub fetched: usize,
-    /// Goes after so many blocks.
+    /// Breaks the backup off after so many blocks.
     pub patience: Option<usize>,
 }
 
@@ -67,26 +67,25 @@ impl BackupReceiver for MemoryBackup {
 }
 
 impl MemoryBackup {
-    /// Of what a store has now.
+    /// A backup of a store.
     pub fn of(store: &BlockTraceStore) -> Self {
         let mut kept = Self::default();
         store.back_up(None, &mut kept).unwrap();
         kept
     }
 
-    /// Once more, with everything of last time here.
+    /// The next backup of a store, which need not send the blocks of this one.
     pub fn again(self, store: &BlockTraceStore) -> Self {
         let mut kept = Self { bytes: self.bytes, ..Self::default() };
         store.back_up(None, &mut kept).unwrap();
         kept
     }
 
-    /// Its name.
     pub fn id(&self) -> BackupId {
         self.planned.as_ref().unwrap().id
     }
 
-    /// Puts everything into an engine.
+    /// Restores the backup into an engine.
     pub fn restore(&self, engine: &dyn Engine) -> Result<(), RestoreError> {
         let restore = Restore::begin(engine, self.id(), Existing::Keep)?;
         restore.put_records(&self.records)?;

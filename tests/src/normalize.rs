@@ -1,8 +1,8 @@
-//! One span, one shape: what an SDK says it sent and what the API's three formats answer, brought to
-//! the same JSON so that they can be compared field by field.
+//! Brings spans into one JSON form: those that an SDK reports as sent and those of the API's three formats, so that
+//! they can be compared field by field.
 //!
-//! Attributes are sorted by key, 64-bit integers are strings, doubles are doubles, kinds and status
-//! codes are names, and absent fields have their defaults.
+//! Attributes are sorted by key, 64-bit integers are strings, doubles are doubles, kinds and status codes are names,
+//! and absent fields have their defaults.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub type Spans = BTreeMap<String, Value>;
 const KINDS: [&str; 6] = ["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"];
 const STATUS_CODES: [&str; 3] = ["UNSET", "OK", "ERROR"];
 
-/// Bits of a span's flags: it is known, and true, that its parent is in another process.
+/// Bits of a span's flags: whether the parent is remote is known; the parent is remote.
 const PARENT_KNOWN: u64 = 0x100;
 const PARENT_REMOTE: u64 = 0x200;
 
@@ -61,7 +61,7 @@ pub fn of_otlp_json(document: &Value) -> Spans {
     spans
 }
 
-/// The spans of a tree answer, which has no counts of what a span's SDK dropped.
+/// The spans of a tree, which has no dropped counts.
 pub fn of_tree(trace: &Value) -> Spans {
     let mut spans = Spans::new();
     for sent in list(&trace["segments"]).iter().flat_map(|segment| list(&segment["spans"])) {
@@ -83,7 +83,7 @@ pub fn of_tree(trace: &Value) -> Spans {
     spans
 }
 
-/// The same spans without the counts that a tree does not have.
+/// The same spans without dropped counts, which a tree does not have.
 pub fn without_dropped(spans: &Spans) -> Spans {
     let mut spans = spans.clone();
     for span in spans.values_mut() {
@@ -92,7 +92,7 @@ pub fn without_dropped(spans: &Spans) -> Spans {
     spans
 }
 
-/// Panics with the first span and field that differ.
+/// Panics at the first span and field that differ.
 pub fn assert_same(what: &str, seen: &Spans, expected: &Spans) {
     let ids = |spans: &Spans| spans.keys().cloned().collect::<Vec<_>>();
     assert_eq!(ids(seen), ids(expected), "{what}: other spans");
@@ -176,7 +176,7 @@ fn any_value(sent: &Value) -> Value {
     match (kind.as_str(), value) {
         ("intValue", Value::Number(number)) => json!({ kind: number.to_string() }),
         ("doubleValue", Value::Number(number)) => json!({ kind: number.as_f64() }),
-        // What serde_json makes of the one number that the stories have and JSON has not.
+        // serde_json writes infinity as null; it is the only number of the test spans that JSON lacks.
         ("doubleValue", Value::Null) => json!({ kind: "Infinity" }),
         ("arrayValue", array) => {
             json!({ kind: list(&array["values"]).iter().map(any_value).collect::<Vec<_>>() })

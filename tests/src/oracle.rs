@@ -1,6 +1,6 @@
-//! What the answers have to be: the contract's words applied to plain lists of spans, one by one.
+//! Computes the expected answers: the rules of the contract, applied to plain lists of spans, one by one.
 //!
-//! Written for being obviously right; shares nothing with the store but the plans and the answers.
+//! The code is meant to be obviously right. It shares nothing with the store but the plans and the answers.
 
 pub mod edges;
 
@@ -16,7 +16,7 @@ use spandrel_storage::{Operation, ServiceCount};
 
 use crate::spans::Sent;
 
-/// One trace of an answer, as far as the oracle says something about it.
+/// One trace of an answer, with the fields that the oracle computes.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct Summary {
@@ -106,12 +106,12 @@ pub fn matches(predicate: &Predicate, sent: &Sent) -> bool {
     }
 }
 
-/// What a span has for a field.
+/// A value that a span has for a field.
 enum Found {
     One(Literal),
-    /// The elements of an array that a literal can be compared with.
+    /// The elements of an array that can be compared with a literal.
     Array(Vec<Literal>),
-    /// What no literal can be compared with.
+    /// A value that cannot be compared with a literal.
     Other,
 }
 
@@ -185,7 +185,7 @@ fn holds(comparison: &Comparison, found: &Literal) -> bool {
         (Literal::Float(a), Literal::Int(b)) => a.partial_cmp(&(*b as f64)),
         (Literal::Float(a), Literal::Float(b)) => a.partial_cmp(b),
         (a, b) if std::mem::discriminant(a) == std::mem::discriminant(b) => {
-            // Without an order: equal, or merely different.
+            // Values without an order are equal or not.
             (a == b).then_some(Equal).or(matches!(comparison, Comparison::Ne(_)).then_some(Less))
         }
         _ => None,
@@ -209,7 +209,7 @@ fn is_ordered(literal: &Literal) -> bool {
 
 // === lists of spans ===
 
-/// Each span once: equal in resource, scope and every field, whatever is written of what says nothing.
+/// The spans without duplicates: equal in resource, scope and every field, whatever defaults are spelled out.
 pub fn distinct(spans: &[Sent]) -> Vec<Sent> {
     let mut kept: Vec<Sent> = Vec::new();
     for sent in spans {
@@ -220,7 +220,7 @@ pub fn distinct(spans: &[Sent]) -> Vec<Sent> {
     kept
 }
 
-/// The spans of one trace, each once, by (start, span ID).
+/// The spans of one trace without duplicates, by (start, span ID).
 pub fn trace(spans: &[Sent], id: TraceId) -> Vec<Sent> {
     let own: Vec<Sent> = spans.iter().filter(|sent| sent.trace() == id).cloned().collect();
     let mut own = distinct(&own);
@@ -228,7 +228,7 @@ pub fn trace(spans: &[Sent], id: TraceId) -> Vec<Sent> {
     own
 }
 
-/// All traces with a matching span in range, in the order asked for; limit and cursor do not count.
+/// All traces with a matching span in range, in the order of the plan; limit and cursor are ignored.
 pub fn search(spans: &[Sent], plan: &SearchPlan) -> Vec<Summary> {
     let ids: BTreeSet<TraceId> = spans.iter().map(Sent::trace).collect();
     let summaries = ids.into_iter().map(|id| summarise(id, &trace(spans, id), plan));
@@ -325,7 +325,7 @@ pub fn operations(spans: &[Sent], of: &str) -> Vec<Operation> {
     found.into_iter().collect()
 }
 
-/// Stands against an answer of the store.
+/// Compares with a summary of the store.
 impl PartialEq<spandrel_storage::TraceSummary> for Summary {
     fn eq(&self, other: &spandrel_storage::TraceSummary) -> bool {
         let known = Self {

@@ -1,4 +1,4 @@
-//! Spans made by hand, with IDs that never repeat.
+//! OTLP requests with random IDs.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Tra
 
 /// A random trace ID.
 pub fn trace_id() -> Vec<u8> {
-    // One bit set for sure: an ID that is all zero is none.
+    // One bit is always set, because an ID of zeros is invalid.
     (fastrand::u128(..) | 1).to_be_bytes().to_vec()
 }
 
@@ -17,7 +17,6 @@ pub fn span_id() -> Vec<u8> {
     (fastrand::u64(..) | 1).to_be_bytes().to_vec()
 }
 
-/// Lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -38,7 +37,7 @@ pub fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
-/// A span of a millisecond that starts now.
+/// A span of one millisecond that starts now.
 pub fn span(trace: &[u8], name: &str) -> Span {
     let start = now();
     Span {
@@ -62,7 +61,7 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans }
 }
 
-/// Every span with its resource and scope, the latter without their spans.
+/// Every span with its resource and scope, whose lists of spans are empty.
 pub fn flat(data: &[ResourceSpans]) -> Vec<(ResourceSpans, ScopeSpans, Span)> {
     let mut all = Vec::new();
     for resource in data {
@@ -77,7 +76,7 @@ pub fn flat(data: &[ResourceSpans]) -> Vec<(ResourceSpans, ScopeSpans, Span)> {
     all
 }
 
-/// The spans of an answer, by ID.
+/// The spans of a response, sorted by ID.
 pub fn spans_by_id(data: &TracesData) -> Vec<Span> {
     let mut spans: Vec<Span> = flat(&data.resource_spans).into_iter().map(|(_, _, span)| span).collect();
     spans.sort_by(|a, b| a.span_id.cmp(&b.span_id));

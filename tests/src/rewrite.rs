@@ -1,10 +1,10 @@
-//! The same request in other bytes: fields in another order, defaults spelled out, values that are overwritten,
-//! messages in two parts, varints longer than they need to be. Generated code reads the same in it.
+//! Encodes the same request in other bytes: fields in another order, defaults spelled out, values that are overwritten,
+//! messages in two parts, varints longer than necessary. Generated code decodes it to the same request.
 
 use prost::encoding::encode_varint;
 use spandrel_proto::otlp::wire::{Reader, Value};
 
-/// A message of OTLP.
+/// The type of a message.
 #[derive(Clone, Copy, PartialEq)]
 enum Of {
     Request,
@@ -23,7 +23,7 @@ enum Of {
     List,
 }
 
-/// What a field is.
+/// The type of a field.
 #[derive(Clone, Copy, PartialEq)]
 enum Is {
     Bytes,
@@ -35,13 +35,13 @@ enum Is {
     EachText,
 }
 
-/// Draws numbers: the same ones for a seed.
+/// A random generator with a seed.
 struct Dice(u64);
 
-/// A field that is to be written: its number and its bytes.
+/// The number and the bytes of a field.
 type Written = (u32, Vec<u8>);
 
-/// A request in other bytes, one way for each seed.
+/// The request in other bytes, which depend on the seed.
 pub fn rewritten(request: &[u8], seed: u64) -> Vec<u8> {
     let mut dice = Dice(seed.wrapping_mul(2).wrapping_add(1));
     message(request, Of::Request, &mut dice)
@@ -56,7 +56,7 @@ fn message(bytes: &[u8], of: Of, dice: &mut Dice) -> Vec<u8> {
             (Some(Is::One(inner) | Is::Each(inner)), Value::Bytes(payload)) => {
                 let payload = message(payload, inner, dice);
                 match is {
-                    // Halves of a list would be two lists, of which the last one counts.
+                    // A list in two parts would be two lists, of which the last one counts.
                     Some(Is::One(_)) if of != Of::AnyValue && inner != Of::AnyValue && dice.in_two() => {
                         let (front, back) = halves(&payload, dice);
                         fields.extend([front, back].map(|half| (number, delimited(number, &half, dice))));
@@ -70,18 +70,18 @@ fn message(bytes: &[u8], of: Of, dice: &mut Dice) -> Vec<u8> {
         }
     }
     add_what_says_nothing(&mut fields, of, dice);
-    // By number in any order: fields of one number stay as they are.
+    // The order by number is random, but fields of one number keep theirs.
     let order: Vec<u64> = (0..1024).map(|_| dice.roll()).collect();
     fields.sort_by_key(|(number, _)| order[*number as usize % order.len()]);
     fields.into_iter().flat_map(|(_, bytes)| bytes).collect()
 }
 
-/// Defaults of what is missing, and other values in front of what is there.
+/// Adds defaults for missing fields, and values that later ones overwrite.
 fn add_what_says_nothing(fields: &mut Vec<Written>, of: Of, dice: &mut Dice) {
     if of == Of::AnyValue {
         return add_other_member(fields, dice);
     }
-    // Of these, two are refused.
+    // The decoder refuses these if they are sent twice.
     let once = |number: u32| of == Of::Span && matches!(number, 1 | 2 | 7);
     for &(number, is) in of.fields() {
         let is_there = fields.iter().any(|(known, _)| *known == number);
@@ -101,7 +101,7 @@ fn add_what_says_nothing(fields: &mut Vec<Written>, of: Of, dice: &mut Dice) {
     }
 }
 
-/// A value of another type in front of the one that counts.
+/// Adds a value of another type, which the later one overwrites.
 fn add_other_member(fields: &mut Vec<Written>, dice: &mut Dice) {
     let Some((last, _)) = fields.last().cloned().filter(|_| dice.in_two()) else { return };
     let other = if last == 2 { varint_field(3, 7, dice) } else { varint_field(2, 1, dice) };
@@ -109,7 +109,7 @@ fn add_other_member(fields: &mut Vec<Written>, dice: &mut Dice) {
     fields.insert(0, (last, other));
 }
 
-/// The fields of a message, cut between two of them.
+/// Splits the fields of a message into two parts.
 fn halves(bytes: &[u8], dice: &mut Dice) -> (Vec<u8>, Vec<u8>) {
     let mut ends = vec![0];
     let mut reader = Reader::new(bytes);
@@ -132,7 +132,7 @@ fn varint_field(number: u32, value: u64, dice: &mut Dice) -> Vec<u8> {
     [tag(number, 0, dice), varint(value, dice)].concat()
 }
 
-/// Now and then in more bytes than it needs.
+/// A varint, sometimes longer than necessary.
 fn varint(value: u64, dice: &mut Dice) -> Vec<u8> {
     let mut out = Vec::new();
     encode_varint(value, &mut out);

@@ -1,7 +1,7 @@
-//! Starts the real binary as a user would and stops it in every way there is.
+//! Starts the real binary as a user would, and stops it in several ways.
 //!
-//! Ports are free ones, the data directory is the test's, and only the process that was started here
-//! is ever signalled. What the server logs is kept: a panic in it fails the test that used the server.
+//! Ports are free ones, the data directory is the test's, and only processes that were started here get signals. The
+//! server's log is kept: a panic in it fails the test that used the server.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read};
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use crate::api::Api;
 use crate::http;
 
-/// How long anything may take before a test gives up on it. Only failures wait for so long.
+/// The time after which a test fails. Successful tests never wait so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lines of standard output that may wait to be read.
+/// Lines of standard output that may wait in the channel.
 const STDOUT_LINES: usize = 1_000;
 
-/// How to start a server; everything unsaid is a free port or a default.
+/// How to start a server. Ports are free ones, and everything else has its default.
 #[derive(Debug, Clone)]
 pub struct Settings {
     data_dir: PathBuf,
@@ -36,10 +36,9 @@ pub struct Server {
     listening: BTreeMap<String, SocketAddr>,
 }
 
-/// A server that ended instead of getting ready.
+/// A server that ended before it was ready.
 #[derive(Debug)]
 pub struct Refused {
-    /// What it ended with.
     pub status: ExitStatus,
     /// What it wrote to standard error.
     pub stderr: String,
@@ -47,7 +46,7 @@ pub struct Refused {
     pub stdout: String,
 }
 
-/// A child and what it writes.
+/// A child process and its output.
 struct Process {
     child: Child,
     stdout: Receiver<String>,
@@ -78,7 +77,7 @@ pub fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_owned()
 }
 
-/// The binary with these arguments, free of what the environment might configure.
+/// The binary with these arguments, without variables of the environment that configure it.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.args(arguments).stdin(Stdio::null());
@@ -91,7 +90,7 @@ pub fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// Polls until the answer is there; panics with `what` when it does not come.
+/// Polls until there is a result; panics with `what` after [`PATIENCE`].
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -103,13 +102,13 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A number that the environment asks for.
+/// A number from the environment.
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))
 }
 
-/// Says aloud that a test did nothing, past the capture of the test runner.
+/// Reports that a test was skipped, also if the test runner captures output.
 pub fn skipped(test: &str, why: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
@@ -142,7 +141,7 @@ impl Settings {
         self.try_start().unwrap_or_else(|refused| panic!("the server did not start: {refused:#?}"))
     }
 
-    /// Starts it and waits until it is ready, or gone.
+    /// Starts the server and waits until it is ready or has ended.
     pub fn try_start(&self) -> Result<Server, Refused> {
         let mut process = self.spawn();
         let mut listening = BTreeMap::new();
@@ -172,7 +171,7 @@ impl Settings {
         }
     }
 
-    /// Starts it and kills it after so long, ready or not.
+    /// Starts the server and kills it after this time, ready or not.
     pub fn start_and_kill(&self, after: Duration) {
         let mut process = self.spawn();
         thread::sleep(after);
@@ -204,7 +203,7 @@ impl Settings {
 // === impl Server ===
 
 impl Server {
-    /// Where a port is, by its name in the `listening` line.
+    /// The address of a port, by its name in the `listening` line.
     pub fn address(&self, name: &str) -> SocketAddr {
         *self.listening.get(name).unwrap_or_else(|| panic!("no port {name} among {:?}", self.listening))
     }
@@ -229,23 +228,22 @@ impl Server {
         self.address("otlp-http")
     }
 
-    /// Questions to its JSON API.
+    /// A client of the JSON API.
     pub fn api(&self) -> Api {
         Api::at(self.http())
     }
 
-    /// One of its own numbers, if it was ever counted.
+    /// A value of `/metrics`, if the server exports it.
     pub fn metric(&self, name: &str) -> Option<f64> {
         let text = http::get(self.http(), "/metrics").text();
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// What it logged so far.
+    /// The log so far.
     pub fn stderr(&self) -> String {
         self.process.stderr()
     }
 
-    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.process.child.id()
     }
@@ -255,7 +253,7 @@ impl Server {
         self.process.child.try_wait().expect("the child's state").is_none()
     }
 
-    /// SIGKILL: no chance to write anything.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -266,12 +264,12 @@ impl Server {
         assert!(sent.expect("the command kill").success(), "SIG{name} was not sent");
     }
 
-    /// Waits for the end and returns how it ended.
+    /// Waits until the server has ended.
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait(Instant::now() + PATIENCE)
     }
 
-    /// SIGTERM, and the end that has to follow.
+    /// Sends SIGTERM and asserts that the server ends properly.
     pub fn stop(mut self) {
         self.signal("TERM");
         let status = self.wait();
@@ -345,9 +343,9 @@ impl Process {
         }
     }
 
-    /// The pipes end with the process, so that the log is whole afterwards.
+    /// Reads the rest of the output; the pipes end with the process.
     fn finish_reading(&mut self) {
-        // A full channel would hold its reader back.
+        // A full channel would block its writer.
         while self.stdout.try_recv().is_ok() {}
         for reader in self.readers.drain(..) {
             let _ = reader.join();

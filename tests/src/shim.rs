@@ -1,5 +1,5 @@
-//! Compiles the small C libraries of `tests/shim` that are preloaded into a process under test. What
-//! each of them does, the module says that uses it.
+//! Compiles the small C libraries of `tests/shim` that are preloaded into a process under test. The modules that use
+//! them describe them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

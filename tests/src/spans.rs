@@ -1,4 +1,4 @@
-//! Spans as tests write them down: generated types, the contract's words for them, and requests.
+//! Spans in a short notation for tests, and requests of them.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -10,7 +10,7 @@ use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_json_request, decode_re
 use spandrel_proto::{SpanId, TraceId};
 use spandrel_storage::StoredSpan;
 
-/// One span with where it came from, in the types of the oracle.
+/// One span with its resource and scope, in the types of the oracle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sent {
     /// Its resource, without scopes.
@@ -27,7 +27,7 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const MINUTE: u64 = 60 * SECOND;
 /// An hour in nanoseconds.
 pub const HOUR: u64 = 60 * MINUTE;
-/// When tests begin: a whole hour in 2023.
+/// The time at which tests begin: a whole hour in 2023.
 pub const BEGIN: u64 = 472_222 * HOUR;
 
 /// A trace ID that ends in `n`.
@@ -76,57 +76,57 @@ pub fn sent(trace: u64, span: u64) -> Sent {
 // === impl Sent ===
 
 impl Sent {
-    /// Of another service.
+    /// Sets the service.
     pub fn service(mut self, name: &str) -> Self {
         self.resource_attributes().retain(|attribute| attribute.key != "service.name");
         self.on_resource("service.name", text(name))
     }
 
-    /// Of another name.
+    /// Sets the name.
     pub fn name(mut self, name: &str) -> Self {
         self.span.name = name.to_owned();
         self
     }
 
-    /// Of another kind, as on the wire.
+    /// Sets the kind, as on the wire.
     pub fn kind(mut self, kind: i32) -> Self {
         self.span.kind = kind;
         self
     }
 
-    /// Below another span.
+    /// Sets the parent.
     pub fn parent(mut self, n: u64) -> Self {
         self.span.parent_span_id = span_id(n).as_bytes().to_vec();
         self
     }
 
-    /// So long after `BEGIN`, and so long.
+    /// Sets the start, as an offset to `BEGIN`, and the duration.
     pub fn at(mut self, offset: u64, duration: u64) -> Self {
         self.span.start_time_unix_nano = BEGIN + offset;
         self.span.end_time_unix_nano = BEGIN + offset + duration;
         self
     }
 
-    /// With exactly these times.
+    /// Sets start and end.
     pub fn times(mut self, start: u64, end: u64) -> Self {
         self.span.start_time_unix_nano = start;
         self.span.end_time_unix_nano = end;
         self
     }
 
-    /// With a status, as on the wire.
+    /// Sets the status, as on the wire.
     pub fn status(mut self, code: i32) -> Self {
         self.span.status = Some(Status { code, message: String::new() });
         self
     }
 
-    /// With one more attribute.
+    /// Adds an attribute.
     pub fn with(mut self, key: &str, value: Value) -> Self {
         self.span.attributes.push(attribute(key, value));
         self
     }
 
-    /// With one more attribute of its resource.
+    /// Adds an attribute to the resource.
     pub fn on_resource(mut self, key: &str, value: Value) -> Self {
         self.resource_attributes().push(attribute(key, value));
         self
@@ -136,27 +136,24 @@ impl Sent {
         &mut self.resource.resource.get_or_insert_default().attributes
     }
 
-    /// Its trace.
     pub fn trace(&self) -> TraceId {
         TraceId::from_wire(&self.span.trace_id).unwrap()
     }
 
-    /// Its ID.
     pub fn id(&self) -> SpanId {
         SpanId::from_wire(&self.span.span_id).unwrap()
     }
 
-    /// When it starts.
     pub fn start(&self) -> u64 {
         self.span.start_time_unix_nano
     }
 
-    /// How long it takes; nothing when it ends before it starts.
+    /// The duration; zero if it ends before it starts.
     pub fn duration(&self) -> u64 {
         self.span.end_time_unix_nano.saturating_sub(self.span.start_time_unix_nano)
     }
 
-    /// Without the messages that say nothing: what is the same span has the same then.
+    /// The span without empty messages and values, so that equal spans have equal fields.
     pub fn says_only(&self) -> Self {
         let mut said = self.clone();
         let Self { resource, scope, span } = &mut said;
@@ -171,7 +168,7 @@ impl Sent {
         said
     }
 
-    /// A stored span, read by the oracle.
+    /// A stored span, decoded with the generated types.
     pub fn from_stored(stored: &StoredSpan) -> Self {
         Self {
             resource: ResourceSpans::decode(stored.resource.clone()).unwrap(),
@@ -196,7 +193,7 @@ fn drop_empty_values_of(value: &mut AnyValue) {
     }
 }
 
-/// A request with these spans, neighbours of one resource and scope joined.
+/// A request with these spans; neighbours with the same resource and scope share a group.
 pub fn request(spans: &[Sent]) -> ExportTraceServiceRequest {
     let mut resource_spans: Vec<ResourceSpans> = Vec::new();
     for (at, sent) in spans.iter().enumerate() {
@@ -239,32 +236,32 @@ pub fn flatten(request: &ExportTraceServiceRequest) -> Vec<Sent> {
     spans
 }
 
-/// Spans as the collector hands them to the store.
+/// Spans as the collector passes them to the store.
 pub fn decoded(spans: &[Sent]) -> Decoded {
     decode(&request(spans))
 }
 
-/// A request as the collector hands it to the store; every span of it has to be valid.
+/// A request as the collector passes it to the store; every span has to be valid.
 pub fn decode(request: &ExportTraceServiceRequest) -> Decoded {
     read(request.encode_to_vec())
 }
 
-/// The same of bytes.
+/// The same for an encoded request.
 pub fn read(request: Vec<u8>) -> Decoded {
     let decoded = decode_request(Bytes::from(request), &DecodeLimits::default()).unwrap();
     assert_eq!(decoded.rejected.count, 0, "{}", decoded.rejected.message());
     decoded
 }
 
-/// The same of OTLP/JSON.
+/// The same for OTLP/JSON.
 pub fn from_json(mut request: &[u8]) -> Decoded {
     let decoded = decode_json_request(&mut request, &DecodeLimits::default()).unwrap();
     assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     decoded
 }
 
-/// A request with one span that has a field which the generated types do not know, and so has its scope: what
-/// they would drop is put together by hand.
+/// A request with one span that has an unknown field, and so has its scope. Generated types would drop the fields, so
+/// the messages are joined by hand.
 pub fn with_unknown_fields(one: &Sent, value: &str) -> Vec<u8> {
     let field = |number: u64, bytes: &[u8]| {
         let mut out = Vec::new();

@@ -40,13 +40,13 @@ pub enum DamageReport {
 /// The first number of batches beyond every workload.
 const LATER: u64 = 1_000_000;
 
-/// Opens what a child left and compares it with its history.
+/// Opens the store that a child left and compares it with the child's history.
 pub fn check(folder: &Path, workload: &Workload, history: &History) -> Result<(), String> {
     compare(&open(folder, workload, history)?, &Model::of(workload, &with_reopening(history))?)
 }
 
-/// The same, and goes on with the store: it appends, merges, expires, ends its deletions, closes and opens, and loses
-/// nothing and brings nothing back meanwhile.
+/// The same, and works on with the store: it appends, merges, expires, ends its deletions, closes and opens. Nothing
+/// may be lost or come back meanwhile.
 pub fn check_still_works(folder: &Path, workload: &Workload, history: &History) -> Result<(), String> {
     let mut harness = open(folder, workload, history)?;
     let mut history = with_reopening(history);
@@ -81,7 +81,7 @@ fn pass_a_minute(harness: &Harness, history: &mut History) {
 }
 
 fn open(folder: &Path, workload: &Workload, history: &History) -> Result<Harness, String> {
-    // The checker needs no sync, whatever the child ran with.
+    // The checker needs no sync, whatever durability the child had.
     let backend = Backend::Folder(super::data(folder), Durability::Os);
     Harness::at(backend, workload.config(), history.now() + MINUTE)
         .map_err(|error| format!("it does not open: {error}"))
@@ -94,7 +94,7 @@ fn with_reopening(history: &History) -> History {
     history
 }
 
-/// Background work until nothing is being deleted.
+/// Runs background work until all deletions are finished.
 fn end_deletions(harness: &Harness) {
     eventually("the end of all deletions", || {
         let ended = are_ended(harness);
@@ -137,7 +137,7 @@ fn compare(harness: &Harness, model: &Model) -> Result<(), String> {
     check_counts(harness, model, ended)
 }
 
-/// Every span that must be there is there, once and as it was sent, and no span that must be gone.
+/// Every span that must be stored is found once and unchanged, and no span that must be gone.
 fn check_spans(found: &BTreeMap<SpanId, Sent>, model: &Model, ended: bool) -> Result<(), String> {
     let most: BTreeMap<SpanId, &Sent> = model.possible().map(|span| (span.id(), span)).collect();
     for (id, span) in found {

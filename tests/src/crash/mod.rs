@@ -26,11 +26,11 @@ use tempfile::TempDir;
 
 use crate::server::PATIENCE;
 
-/// Free space from which a folder may lie in memory.
+/// Free space that a file system in memory needs for these tests.
 const PLENTY: u64 = 1 << 30;
 
-/// A folder for a child or for what it left. In memory if there is room: these tests do not depend on a real disk,
-/// and its syncs would take most of their time.
+/// A folder for a child, or for what a child leaves. It is in memory if there is room: these tests do not depend on a
+/// real disk, and its syncs would take most of their time.
 pub fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let free = rustix::fs::statvfs(memory).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
@@ -58,7 +58,7 @@ pub fn data(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-/// The file of a child's history: beside the data, not among them.
+/// The file of a child's history, beside its data directory.
 pub fn history_file(folder: &Path) -> PathBuf {
     folder.join("history")
 }

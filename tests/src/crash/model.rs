@@ -1,8 +1,8 @@
 //! The model of a child's store: it replays the history and derives which spans must, may and must not be there.
 //!
-//! The spans that one batch holds of one trace come and go together: a [`BatchPart`]. Background work may run at any
-//! moment, and after a clock jump the window of a part is uncertain, so the model tells certain from possible. It
-//! shares no code with the store.
+//! The spans of one trace in one batch come and go together: a [`BatchPart`]. Background work may run at any moment,
+//! and after a clock jump the window of a part is uncertain, so the model separates certain from possible. It shares no
+//! code with the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ pub(super) struct Model {
     pub(super) perhaps_pinned: BTreeSet<u64>,
     /// Traces that a deletion took or may have taken.
     pub(super) deleted: BTreeSet<u64>,
-    /// Those that a deletion certainly took.
+    /// Traces that a deletion certainly took.
     pub(super) surely_deleted: BTreeSet<u64>,
     now: u64,
     latest: u64,
@@ -65,12 +65,12 @@ pub(super) enum Unanswered {
 /// The least and the most of a count.
 pub(super) type Bounds = (u64, u64);
 
-/// Whether an hour ended so long ago.
+/// Whether an hour ended at least `time` ago.
 fn is_over(hour: u64, time: u64, now: u64) -> bool {
     (hour + 1) * HOUR + time <= now
 }
 
-/// The longest lifetime that ended for all spans of a window.
+/// The longest lifetime that is over for all spans of a window.
 fn longest_over(hour: u64, now: u64) -> Option<u64> {
     LIFETIMES.into_iter().filter(|time| is_over(hour, *time, now)).max()
 }

@@ -14,7 +14,7 @@ use crate::{harness, oracle};
 /// An operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// Batches arrive at the same time, beside background work if there are several.
+    /// Batches arrive at the same time; if there are several, background work runs as well.
     Append(Vec<u64>),
     /// A round of background work.
     Maintain,
@@ -30,9 +30,9 @@ pub enum Op {
     Delete(u64),
     /// The clock jumps to this time.
     Clock(u64),
-    /// The store is closed in order and opened again.
+    /// The store is closed properly and opened again.
     Reopen,
-    /// The store is dropped as it is and opened again.
+    /// The store is dropped without closing and opened again.
     Drop,
 }
 
@@ -47,14 +47,14 @@ pub struct Workload {
 
 /// The age at which a window expires, except for spans that a rule keeps.
 pub(super) const RETENTION: u64 = 24 * HOUR;
-/// The age at which chatty spans go, in hours, and failed ones.
+/// The ages in hours at which chatty and failed spans expire.
 const CHATTY: u64 = 4 * HOUR;
 const FAILED: u64 = 30 * HOUR;
-/// How long expired spans still count: longer than any of them is kept.
+/// How long expired spans still count: longer than any span is kept.
 pub(super) const ROLLUP_RETENTION: u64 = 40 * HOUR;
 /// All spans belong to so few traces that each trace has spans in many batches.
 pub(super) const TRACES: u64 = 9;
-/// One span in so many has a mark, one of a few, so that a deletion takes some traces and not all.
+/// One span in so many has a mark. There are few marks, so that a deletion takes some traces and not all.
 const MARKED: u64 = 8;
 const MARKS: u64 = 6;
 /// Names of spans: so many that most names have one span.
@@ -64,7 +64,7 @@ const SPANS: u64 = 8;
 /// One batch in so many is an earlier one, sent again.
 const RESENT: u64 = 8;
 
-/// The lifetimes of spans: the ages at which a window loses some.
+/// The lifetimes of spans: the ages at which spans of a window expire.
 pub(super) const LIFETIMES: [u64; 3] = [CHATTY, RETENTION, FAILED];
 
 pub(super) fn lifetime_of(span: &Sent) -> u64 {
@@ -115,7 +115,7 @@ impl Workload {
         let (mut sent, mut now) = (0, BEGIN);
         let mut jump = |random: &mut fastrand::Rng| {
             let far = *random.choice(&[20 * SECOND, MINUTE, HOUR, 5 * HOUR, 5 * HOUR, 26 * HOUR]).unwrap();
-            // No clock shows one nanosecond twice, wherever it jumps; block numbers rely on that.
+            // No clock shows the same nanosecond twice, wherever it jumps, because block numbers come from it.
             let far = far + random.u64(..SECOND);
             now = if random.u8(..) < 64 { now.saturating_sub(far) } else { now + far };
             Op::Clock(now)
@@ -156,11 +156,11 @@ fn span(random: &mut fastrand::Rng, id: u64) -> Sent {
         1 => BEGIN - random.u64(..30 * HOUR),
         _ => BEGIN + random.u64(..10 * MINUTE),
     };
-    // Text that does not compress: some blocks are of several pages, and memtables fill.
+    // Incompressible text: some blocks have several pages, and memtables fill.
     let filling = *random.choice(&[0, 20, 200, 2_000, 60_000]).unwrap();
     let filling: String = std::iter::repeat_with(|| random.alphanumeric()).take(filling).collect();
     let trace = random.u64(1..=TRACES);
-    // Some traces are chatty and some fail: a rule lets whole traces go, or keeps them.
+    // Some traces are chatty and some fail, so that rules expire or keep whole traces.
     let (services, failures): (&[&str], u64) = match trace % 3 {
         0 => (&["chatty"], 16),
         1 => (&["shop", "till"], u64::MAX),

@@ -1,36 +1,35 @@
-//! What the shim wrote down: every change of a folder, in order.
+//! The journal of the shim: every change of a folder, in order.
 
 use std::ops::Range;
 use std::path::Path;
 
-/// A change. Paths are relative to the folder; data are places in the journal's bytes.
+/// A change. Paths are relative to the folder; data are ranges of the journal's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Event {
-    /// A process begins: no descriptor is open.
+    /// A process starts, with no open descriptor.
     Start,
-    /// A descriptor of a file or folder.
+    /// A file or folder is opened.
     Open { fd: i32, path: String, flags: u64 },
-    /// Bytes at an offset.
+    /// Bytes are written at an offset.
     Write { fd: i32, offset: u64, data: Range<usize> },
-    /// The length of a file.
+    /// A file gets another length.
     Truncate { fd: i32, size: u64 },
-    /// A sync of a file or folder.
+    /// A file or folder is synced.
     Sync { fd: i32, failed: bool },
-    /// An entry that moves.
+    /// An entry is renamed.
     Rename { from: String, to: String },
-    /// An entry that goes, of a file or a folder.
+    /// A file or folder is removed.
     Remove { path: String },
-    /// A folder that comes.
+    /// A folder is created.
     MakeFolder { path: String },
-    /// A descriptor that is closed.
+    /// A descriptor is closed.
     Close { fd: i32 },
 }
 
-/// All events of a run, and the bytes they speak of.
+/// All events of a run, and the bytes that their ranges refer to.
 pub struct Journal {
     pub(super) bytes: Vec<u8>,
-    /// In the order in which they happened.
     pub events: Vec<Event>,
 }
 
@@ -39,11 +38,11 @@ const HEAD: usize = 22;
 // === impl Journal ===
 
 impl Journal {
-    /// Reads what the shim wrote. Panics when it met something that it could not follow.
+    /// Reads a journal. Panics if the shim met a call that it cannot record.
     pub fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).expect("the shim writes a journal");
         let (mut events, mut at) = (Vec::new(), 0);
-        // A process that is killed may leave half a record: the last one, of a change that nobody saw.
+        // A killed process may leave a part of its last record. Its change had not returned yet.
         while at + HEAD <= bytes.len() {
             let number = |from: usize, length: usize| -> u64 {
                 let field = &bytes[at + from..at + from + length];
@@ -77,7 +76,7 @@ impl Journal {
         Self { bytes, events }
     }
 
-    /// How many events are of a kind, to choose one that fails.
+    /// The number of events of a kind, for choosing one that fails.
     pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
         self.events.iter().filter(|event| which(event)).count()
     }

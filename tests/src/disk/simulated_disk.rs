@@ -7,18 +7,18 @@ use std::path::Path;
 
 use super::journal::{Event, Journal};
 
-/// How much a power loss takes of the unsynced changes.
+/// The unsynced changes that a power loss takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// All of it.
+    /// All of them.
     Everything,
     /// The bytes, but not the entries: the files exist and are too short.
     Bytes,
-    /// All after a random moment, another one for each file and folder; the last write may be torn.
+    /// All after a random moment for each file and folder; the last write may be torn.
     Ends,
-    /// The same of entries, and random pages of the bytes, which read as zeros.
+    /// All entries after a random moment, and random pages of the bytes, which read as zeros.
     Pages,
-    /// None of it, as when only the process is killed.
+    /// None, as when only the process is killed.
     Nothing,
 }
 
@@ -40,7 +40,7 @@ enum Node {
 #[derive(Clone)]
 struct Change {
     what: Edit,
-    /// A sync of it failed. No later sync makes it durable; a power loss may take it at any time.
+    /// A sync of the change failed. No later sync makes it durable; a power loss may take it at any time.
     never_durable: bool,
 }
 
@@ -79,7 +79,7 @@ impl<'j> SimulatedDisk<'j> {
         disk
     }
 
-    /// Makes a node of what lies at a path, and returns its number.
+    /// Adds a node for the file or folder at a path, and returns its number.
     fn load(&mut self, path: &Path) -> usize {
         let number = self.nodes.len();
         if path.is_file() {
@@ -96,12 +96,12 @@ impl<'j> SimulatedDisk<'j> {
         number
     }
 
-    /// The same, but its syncs do nothing.
+    /// The same disk, but syncs do nothing.
     pub fn that_ignores_syncs(self) -> Self {
         Self { ignores_syncs: true, ..self }
     }
 
-    /// Plays until so many events have happened.
+    /// Plays events until this number of them has happened.
     pub fn play_to(&mut self, events: usize) {
         while self.played < events {
             self.play(&self.journal.events[self.played].clone());
@@ -200,7 +200,7 @@ impl<'j> SimulatedDisk<'j> {
         })
     }
 
-    /// The folder of a path, and its last name.
+    /// The number of the folder of a path, and the last name.
     fn place(&self, path: &str) -> (usize, String) {
         let path = path.trim_end_matches('/');
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -211,7 +211,7 @@ impl<'j> SimulatedDisk<'j> {
 // === impl SimulatedDisk: power loss ===
 
 impl SimulatedDisk<'_> {
-    /// The text of a file before the power goes.
+    /// The text of a file at this moment, without a power loss.
     pub fn text(&self, path: &str) -> String {
         let Some(Node::File { durable, pending }) = self.find(path).map(|node| &self.nodes[node]) else {
             return String::new();
@@ -221,9 +221,9 @@ impl SimulatedDisk<'_> {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// The power goes now: writes the remains of `path` to `folder`.
+    /// Writes what a power loss at this moment leaves of `path` to `folder`.
     pub fn lose_power(&self, loss: Loss, random: &mut fastrand::Rng, path: &str, folder: &Path) {
-        // Only durable or surviving entries lead there.
+        // The file can be reached only through entries that are durable or survive.
         let names = path.split('/');
         let node =
             names.into_iter().try_fold(ROOT, |node, name| self.entries(node, loss, random).remove(name));
@@ -304,7 +304,7 @@ impl Edit {
         }
     }
 
-    /// A write, cut where pages of the file end.
+    /// Splits a write at the pages of the file.
     fn pages(self) -> Vec<Self> {
         let Self::Write { mut offset, mut data } = self else { return vec![self] };
         let mut pages = Vec::new();

@@ -1,5 +1,4 @@
-//! What a block says, whatever its columns are packed in: its spans as they were sent, and the resources and
-//! scopes they came from.
+//! The content of a block, in any format and encoding: its spans as they were sent, with their resources and scopes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use spandrel_block::{
     ValuesPage, upgrade, verify,
 };
 
-/// All of it in a row; `None` unless the bytes are a whole block.
+/// The content as one run of bytes; `None` unless the bytes are a whole block.
 pub(super) fn says(bytes: Vec<u8>) -> Option<Vec<u8>> {
     let mut bytes = Bytes::from(bytes);
     if !Header::parse(&bytes).ok()?.is_columnar() {

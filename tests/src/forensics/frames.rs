@@ -1,14 +1,14 @@
-//! Frames of zstd, wherever they begin.
+//! Zstd frames at any offset.
 
 use std::io::Read as _;
 
 /// The magic number that every zstd frame begins with.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// What one frame may hold.
+/// The largest content of a frame.
 const MOST_DECODED: u64 = 64 << 20;
 
-/// Whether something is true of any frame: inflated as it is, or with the content of the last large frame
-/// before it as its dictionary.
+/// Whether a condition holds for any frame, decompressed alone or with the content of the last large frame before it as
+/// its dictionary.
 pub(super) fn any(bytes: &[u8], is_true: impl Fn(&[u8]) -> bool) -> bool {
     let frames = (0..bytes.len().saturating_sub(ZSTD.len())).filter(|at| bytes[*at..].starts_with(&ZSTD));
     let mut dictionary: Vec<u8> = Vec::new();
@@ -24,7 +24,7 @@ pub(super) fn any(bytes: &[u8], is_true: impl Fn(&[u8]) -> bool) -> bool {
     false
 }
 
-/// What can be inflated of a frame; what comes behind it does not matter.
+/// The part of a frame that can be decompressed; bytes after it are ignored.
 fn inflated(bytes: &[u8], dictionary: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if let Ok(decoder) = zstd::stream::read::Decoder::with_dictionary(bytes, dictionary) {

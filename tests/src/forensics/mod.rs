@@ -1,6 +1,5 @@
-//! Looks for something in files as somebody would who must not find it: in the bytes as they are, in
-//! everything among them that zstd can inflate, whatever wrote it, and in the spans of every block that can be
-//! put together from what lies in the files of RocksDB, alive or not.
+//! Searches files for bytes that must not be there: in the raw bytes, in everything among them that zstd can
+//! decompress, and in the spans of every block that can be put together from live or dead data of RocksDB.
 
 mod blocks;
 mod frames;
@@ -10,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How something was seen.
+/// Where a match was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
-    /// In the bytes of a file as they are.
+    /// In the raw bytes of a file.
     Plain,
-    /// In a frame of zstd.
+    /// In a decompressed zstd frame.
     Inflated,
-    /// In what a block says, once its columns are spans again.
+    /// In the spans of a block that was put together.
     Rebuilt,
 }
 
@@ -26,17 +25,17 @@ pub fn files_with(directory: &Path, text: &str) -> Vec<PathBuf> {
     sightings(directory, text.as_bytes()).into_keys().collect()
 }
 
-/// The files below a directory that hold something, and how it was seen in each.
+/// The files below a directory that hold some bytes, and where in each.
 pub fn sightings(directory: &Path, sought: &[u8]) -> BTreeMap<PathBuf, BTreeSet<How>> {
     let mut seen: BTreeMap<PathBuf, BTreeSet<How>> = BTreeMap::new();
     let mut pieces = rocks::Pieces::default();
     for path in files(directory) {
-        // Files come and go under a running store.
+        // A running store deletes files meanwhile.
         let bytes = fs::read(&path).unwrap_or_default();
         look(&bytes, sought, &path, &mut seen);
         pieces.collect(&path, &bytes);
     }
-    // What a file cuts into pieces, headers between them, is looked at as a whole once more.
+    // Values that a file splits, with headers between, are searched once more as a whole.
     for (path, whole) in pieces.wholes() {
         look(&whole, sought, &path, &mut seen);
         if blocks::says(whole).is_some_and(|said| holds(&said, sought)) {

@@ -1,28 +1,28 @@
-//! Keys and values in the logs and blob files of RocksDB, also of those that nothing points at any more.
+//! Keys and values in the logs and blob files of RocksDB, including dead ones.
 //!
-//! Written from the description of the formats, and not with RocksDB, which shows only live data. A log is
-//! cut into blocks and a block of spans into pages, each with a header between: a frame of zstd that lies
-//! across such a place can be read only once the parts are put together.
+//! Written from the description of the formats and without RocksDB, which shows only live data. A log is split into
+//! blocks and a block of spans into pages, with headers between: a zstd frame across such a boundary can be read only
+//! when the parts are joined.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Buf;
 
-/// Values by key, and in which file each was seen.
+/// Values by key, with the file of each.
 #[derive(Default)]
 pub(super) struct Pieces(BTreeMap<Vec<u8>, (PathBuf, Vec<u8>)>);
 
-/// Bytes that keys of the pages of one block differ in.
+/// The length of the page number at the end of a key.
 const PAGE_NUMBER: usize = 4;
 
-/// A log is cut into blocks of so many bytes.
+/// The size of a block of a log.
 const LOG_BLOCK: usize = 32 << 10;
 const LOG_HEADER: usize = 7;
-/// Headers of logs that are used again have the number of the log, too.
+/// Kinds of records in a recycled log; their headers also have the number of the log.
 const RECYCLED: std::ops::RangeInclusive<u8> = 5..=8;
 const LOG_NUMBER: usize = 4;
-/// A batch begins with a sequence number and a count.
+/// The length of a batch's header: sequence number and count.
 const BATCH_HEADER: usize = 12;
 
 const BLOB_MAGIC: u32 = 0x0024_8f37;
@@ -32,7 +32,7 @@ const BLOB_HEADER: usize = 32;
 // === impl Pieces ===
 
 impl Pieces {
-    /// Notes what a file holds.
+    /// Adds the keys and values in a file.
     pub(super) fn collect(&mut self, path: &Path, bytes: &[u8]) {
         let found = match path.extension().and_then(|extension| extension.to_str()) {
             Some("log") => batches(bytes).iter().flat_map(|batch| of_batch(batch)).collect(),
@@ -42,7 +42,7 @@ impl Pieces {
         self.0.extend(found.into_iter().map(|(key, value)| (key, (path.to_owned(), value))));
     }
 
-    /// Values whose keys differ only in the number of the page, one after the other.
+    /// The values whose keys differ only in the page number, joined in order.
     pub(super) fn wholes(self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut wholes: BTreeMap<Vec<u8>, (PathBuf, Vec<u8>)> = BTreeMap::new();
         for (mut key, (path, value)) in self.0 {
@@ -53,14 +53,14 @@ impl Pieces {
     }
 }
 
-/// The records of a log, their parts joined. A torn record at the end is left out.
+/// The records of a log, with their parts joined. A torn record at the end is left out.
 fn batches(log: &[u8]) -> Vec<Vec<u8>> {
     let (mut whole, mut part) = (Vec::new(), Vec::new());
     for mut block in log.chunks(LOG_BLOCK) {
         while let Some((kind, bytes)) = log_record(&mut block) {
             let kind = if RECYCLED.contains(&kind) { kind - 4 } else { kind };
             match kind {
-                // Full, first, middle, last.
+                // Kinds of parts: full, first, middle, last.
                 1 => whole.push(bytes.to_vec()),
                 2 => part = bytes.to_vec(),
                 3 => part.extend(bytes),
@@ -75,7 +75,7 @@ fn batches(log: &[u8]) -> Vec<Vec<u8>> {
     whole
 }
 
-/// Takes a record off a block of a log: checksum (4), length (2), kind (1), bytes.
+/// Reads the next record of a log block: checksum (4), length (2), kind (1), bytes.
 fn log_record<'b>(block: &mut &'b [u8]) -> Option<(u8, &'b [u8])> {
     let (mut header, rest) = block.split_at_checked(LOG_HEADER)?;
     header.advance(4);
@@ -86,7 +86,7 @@ fn log_record<'b>(block: &mut &'b [u8]) -> Option<(u8, &'b [u8])> {
     (kind != 0).then_some((kind, bytes))
 }
 
-/// What a batch of writes puts, up to the first thing that is not known here.
+/// The keys and values that a batch puts, up to the first unknown operation.
 fn of_batch(batch: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     let mut rest = batch.get(BATCH_HEADER..).unwrap_or_default();
@@ -99,7 +99,7 @@ fn of_batch(batch: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 type Put = (Vec<u8>, Vec<u8>);
 
-/// One operation: its kind, its family unless that is the default one, and its strings.
+/// One operation: its kind, its column family unless that is the default, and its strings.
 fn operation(batch: &[u8]) -> Option<(Option<Put>, &[u8])> {
     let (kind, mut rest) = batch.split_first()?;
     let (has_family, strings) = match kind {

@@ -1,9 +1,9 @@
-//! Whole data directories and backups as the program of each format wrote them, frozen: what a new version
-//! has to open, answer from, take over and restore.
+//! Whole data directories and backups, frozen as the program of each format wrote them. A new version has to open,
+//! query, upgrade and restore them.
 //!
-//! An archive in `tests/fixtures/frozen/` holds `data` (as SIGKILL left it), `backups`, the request bodies
-//! that were `sent`, and `facts.json`: their fate by then. `tests/fixtures/frozen/README.md` tells how to make one, and
-//! [`workload`] makes it.
+//! An archive in `tests/fixtures/frozen/` holds `data` (as SIGKILL left it), `backups`, the request bodies that were
+//! `sent`, and `facts.json`: which of their traces were kept, expired or deleted. `tests/fixtures/frozen/README.md`
+//! explains how to make one, and [`workload`] makes it.
 
 pub mod workload;
 
@@ -33,10 +33,10 @@ pub struct Frozen {
     facts: Value,
 }
 
-/// The bytes of a span's resource, of its scope, and of itself.
+/// The bytes of a span's resource, scope and own message.
 pub type Raw = (Bytes, Bytes, Bytes);
 
-/// Where the archives lie.
+/// The folder of the archives.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/frozen")
 }
@@ -102,7 +102,7 @@ impl Frozen {
         self.folder.path().join("backups")
     }
 
-    /// What the program that wrote it said.
+    /// A fact that was recorded when the archive was made.
     pub fn fact(&self, name: &str) -> &Value {
         &self.facts[name]
     }
@@ -112,7 +112,7 @@ impl Frozen {
         listed(&self.facts[fact])
     }
 
-    /// The backups, first taken first, and the traces in each.
+    /// The backups, oldest first, with the traces in each.
     pub fn each_backup(&self) -> Vec<(String, BTreeSet<String>)> {
         let all = self.facts["backups"].as_array().unwrap().iter();
         all.map(|backup| (backup["id"].as_str().unwrap().to_owned(), listed(&backup["traces"]))).collect()
@@ -123,19 +123,19 @@ impl Frozen {
         fixtures::bodies(&self.folder.path().join("sent"))
     }
 
-    /// Every span that was sent, of traces that are wanted, as the generated types have it.
+    /// The sent spans of the traces that are wanted, as generated types.
     pub fn sent(&self, wanted: impl Fn(&str) -> bool) -> Vec<Sent> {
         let request = |body: Vec<u8>| flatten(&ExportTraceServiceRequest::decode(&*body).unwrap());
         let all = self.requests().into_iter().flat_map(request);
         all.filter(|sent| wanted(&sent.trace().to_string())).collect()
     }
 
-    /// That a server has every span of some traces, byte for byte, and each once.
+    /// Asserts that a server returns every span of these traces, byte for byte, and each once.
     pub fn assert_spans(&self, api: &mut Api, traces: &BTreeSet<String>) {
         let sent: Vec<(TraceId, Raw)> = self.requests().into_iter().flat_map(raw).collect();
         for trace in traces {
             let of_trace = sent.iter().filter(|(id, _)| id.to_string() == *trace);
-            // What was sent twice is there once.
+            // Resent spans are returned once.
             let expected: BTreeSet<&Raw> = of_trace.map(|(_, raw)| raw).collect();
             assert!(!expected.is_empty(), "trace {trace} was never sent");
             let reply = api.get(&format!("traces/{trace}?format=otlp-proto"));

@@ -33,13 +33,13 @@ pub const GONE: &str = "gone";
 const EARLY: std::ops::Range<u64> = 1..31;
 const LATER: std::ops::Range<u64> = 31..101;
 const LAST: std::ops::Range<u64> = 101..109;
-/// Traces that do not.
+/// Traces that expire and traces that are deleted.
 const LET_GO: std::ops::Range<u64> = 1_000..1_020;
 const DELETED: std::ops::Range<u64> = 2_000..2_005;
-/// A trace with what generated types would drop.
+/// A trace with fields that generated types would drop.
 const ODD: u64 = 3_000;
 
-/// A folder with everything that is to be frozen, and the format of the server that has written it.
+/// A folder with everything to be frozen, and the format of the server that wrote it.
 pub struct Written {
     folder: TempDir,
     format: u16,
@@ -54,7 +54,7 @@ struct Driver {
 
 // === what is sent ===
 
-/// A request through two services, with values of every type: a tree whose order is not that of starts.
+/// A request through two services, with values of every type. The order of the tree differs from that of the starts.
 pub fn visit(n: u64) -> Vec<Sent> {
     let at = n * SECOND;
     let list = vec![attribute("inner", text("täxt")), attribute("count", Any::IntValue(n as i64))];
@@ -85,17 +85,17 @@ pub fn visit(n: u64) -> Vec<Sent> {
     }];
     let other = Link { trace_id: vec![7; 16], span_id: vec![7; 8], ..Link::default() };
     pay.span.links = vec![Link { trace_state: "a=b".to_owned(), ..other }];
-    // While it is waited for.
+    // Starts between its siblings, while the call is running.
     let draw = sent(n, 10 * n + 3).name("draw").kind(1).parent(10 * n).at(at + 1_500, 1_000_000);
     vec![root, call, pay, draw]
 }
 
-/// A span of the service that a rule is about.
+/// A span that the rule expires.
 fn chatter(n: u64) -> Vec<Sent> {
     vec![sent(n, 10 * n).service(CHATTY).at(n * SECOND, 1_000_000)]
 }
 
-/// A trace that is to be deleted.
+/// A trace that the workload deletes.
 fn secret(n: u64) -> Vec<Sent> {
     let mut spans = visit(n);
     spans[0].span.attributes[0] = attribute("user", text(GONE));
@@ -134,7 +134,7 @@ impl Driver {
         }
     }
 
-    /// Takes a backup and says its ID.
+    /// Takes a backup and returns its ID.
     fn back_up(&self, server: &Server) -> String {
         let url = format!("http://{}", server.http());
         let set = self.folder.path().join("backups");
@@ -145,7 +145,7 @@ impl Driver {
         id.unwrap_or_else(|| panic!("no backup in {said}")).0.to_owned()
     }
 
-    /// Before the other parts: what only a clock brings about.
+    /// The first part, with a clock that is hours behind, so that the rule expires spans later.
     fn hours_ago(&mut self) {
         self.clock.behind(Duration::from_nanos(5 * HOUR));
         let server = self.server(&[]);
@@ -156,7 +156,7 @@ impl Driver {
         self.clock.ahead(Duration::ZERO);
     }
 
-    /// Everything else; the server is killed at the end.
+    /// The second part; the server is killed at its end.
     fn today(&mut self) -> Value {
         let rule = format!("1h: {{ resource.service.name = \"{CHATTY}\" }}");
         let mut server = self.server(&["--retention-rules", &rule]);
@@ -165,7 +165,7 @@ impl Driver {
         self.send_all(&server, DELETED, secret);
         self.send(&server, &odd());
         self.send_all(&server, LATER, visit);
-        // Once more, in another request.
+        // A resend of spans, in another request.
         self.send(&server, &request(&visit(LATER.start)[..2]).encode_to_vec());
         sealed(&server);
         let first = self.back_up(&server);
@@ -224,7 +224,7 @@ impl Written {
         self.format
     }
 
-    /// Packs it, without what says more of the machine than of the store: logs for people, and room.
+    /// Packs the folder without files that describe the machine: RocksDB's text logs and the reserve.
     pub fn pack(&self, archive: &Path) {
         let mut tar = Command::new("tar");
         tar.args(["--create", "--sparse", "--sort=name", "--mtime=@0"]);
@@ -235,8 +235,8 @@ impl Written {
     }
 }
 
-/// The one format of all blocks of a directory, fresh ones and merged ones. Looks at a copy: who opens a
-/// store writes to it.
+/// The one format of all blocks of a directory, fresh and merged. Works on a copy, because opening a store writes to
+/// it.
 fn format_of(data: &Path) -> u16 {
     let copy = tempfile::tempdir().unwrap();
     crate::harness::copy(data, copy.path());

@@ -1,4 +1,4 @@
-//! Which edges a list of spans has: the rules, applied to every pair of spans.
+//! The expected edges of a list of spans: the rules, applied to every pair of spans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::spans::{HOUR, MINUTE, Sent};
 /// Caller, callee, kind.
 pub type Edge = (String, String, EdgeKind);
 
-/// The calls of an edge: failed, duration, trace.
+/// The calls of an edge: whether each failed, its duration and its trace.
 #[derive(Debug, Default)]
 pub struct Calls(Vec<(bool, u64, Vec<u8>)>);
 
@@ -27,12 +27,11 @@ impl Calls {
         (self.0.len() as u64, self.0.iter().filter(|call| call.0).count() as u64)
     }
 
-    /// How long each took.
     pub fn durations(&self) -> Vec<u64> {
         self.0.iter().map(|call| call.1).collect()
     }
 
-    /// The worst calls, one of each trace.
+    /// The worst calls, at most one of each trace.
     pub fn worst(&self, n: usize) -> Vec<(bool, u64)> {
         let mut by_trace: BTreeMap<&[u8], (bool, u64)> = BTreeMap::new();
         for (failed, duration, trace) in &self.0 {
@@ -46,7 +45,7 @@ impl Calls {
     }
 }
 
-/// The edges of spans whose IDs differ, as far as they are in the minutes of a range, at a time.
+/// The edges of spans with different IDs, in the minutes of a range, as of a time.
 pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls> {
     let mut edges: BTreeMap<Edge, Calls> = BTreeMap::new();
     let mut answered = BTreeSet::new();
@@ -124,13 +123,13 @@ pub fn edges(spans: &[Sent], range: TimeRange, now: u64) -> BTreeMap<Edge, Calls
     edges
 }
 
-/// What a CLIENT does with messages, if it says so.
+/// The messaging operation of a CLIENT, if it has one.
 fn operation(sent: &Sent) -> Option<&str> {
     let said = first(sent, &["messaging.operation.type", "messaging.operation"]);
     said.filter(|_| sent.span.kind == CLIENT)
 }
 
-/// The first of these attributes that a span has.
+/// The first of these attributes that the span has as a text that is not empty.
 fn first<'a>(sent: &'a Sent, keys: &[&str]) -> Option<&'a str> {
     keys.iter().find_map(|key| {
         let attribute = sent.span.attributes.iter().rfind(|attribute| attribute.key == *key)?;
