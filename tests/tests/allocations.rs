@@ -15,7 +15,7 @@ use spandrel_storage::TraceStore as _;
 use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{Sent, request, sent, text, trace_id};
 
-/// The system's allocator, and a count of what this thread asks of it.
+/// The system's allocator, which counts the allocations of this thread.
 struct Counting;
 
 /// Allocations and their bytes.
@@ -62,8 +62,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What it takes to store a request, from its bytes to the answer, once the thread has stored another: what a
-/// batcher does all day.
+/// Allocations for storing a request, from its bytes to the acknowledgement. The thread has stored another request
+/// before, as a batcher has.
 fn taken_for(spans: &[Sent]) -> (Taken, usize) {
     let harness = Harness::with(Backend::memory(), config());
     let body = Bytes::from(request(spans).encode_to_vec());
@@ -80,7 +80,7 @@ fn taken_for(spans: &[Sent]) -> (Taken, usize) {
     (taken, body.len())
 }
 
-/// Spans with so many attributes each: texts that some spans share, texts of each span's own, and numbers.
+/// Spans with so many attributes each: texts that some spans share, texts of one span alone, and numbers.
 fn spans(attributes: u64) -> Vec<Sent> {
     let value = |span: u64, n: u64| match n % 5 {
         0 => text(&format!("one of very few {}", span % 7)),
@@ -105,20 +105,20 @@ fn nothing_is_allocated_for_each_attribute() {
     assert!(more < SPANS / 5, "{more} allocations for {} attributes more", 30 * SPANS);
 }
 
-/// All that is taken on the way and given back, the block and what memory knows of it included.
+/// Counts all bytes allocated on the way, the block and its entries in memory included.
 #[test]
 fn memory_that_is_taken_follows_the_bytes_that_came() {
     let (taken, wire) = taken_for(&spans(10));
     assert!(taken.bytes < 3 * wire as u64, "{} bytes for {wire} on the wire", taken.bytes);
 }
 
-/// A quarter of a gigabyte in one text: reading one span of a large trace builds no other span,
-/// though its rows do not stand by start.
+/// The trace shares one text, which is a quarter of a gigabyte in all its spans. Reading one span builds no other span,
+/// although rows are not in the order of starts.
 #[test]
 fn one_span_of_a_large_trace_takes_no_more_than_its_page() {
     let harness = Harness::with(Backend::memory(), config());
     let long = "what all of them say ".repeat(3_000);
-    // Grandchildren start behind all children: in no order of a tree.
+    // Grandchildren start after all children, so the order of starts is not that of the tree.
     let span = |n: u64| sent(1, n).at(n, 1).parent(n / 2).with("shared", text(&long));
     for some in (1..=4_000).collect::<Vec<u64>>().chunks(250) {
         harness.append(&some.iter().map(|n| span(*n)).collect::<Vec<_>>());
@@ -132,7 +132,7 @@ fn one_span_of_a_large_trace_takes_no_more_than_its_page() {
     assert!(taken < 8 << 20, "{taken} bytes for one span of {}", first.span.len());
 }
 
-/// Ten megabytes that are one text.
+/// The spans share one text, which is ten megabytes in all of them.
 #[test]
 fn a_text_that_spans_share_is_not_copied_for_each() {
     let long = "what all of them say ".repeat(50);

@@ -41,7 +41,7 @@ impl Run {
         Self { workload, journal: Journal::read(&journal), history: crash::read_history(folder.path()) }
     }
 
-    /// Loses power at the end, and all unsynced changes with it.
+    /// Loses power at the end, with all unsynced changes.
     fn lose_power(&self) -> Result<(), String> {
         let mut disk = SimulatedDisk::new(&self.journal);
         disk.play_to(self.journal.events.len());
@@ -60,7 +60,7 @@ impl Run {
     }
 }
 
-/// Lets random calls fail, one in each run, and checks the remains.
+/// Makes random calls fail, one in each run, and checks the remains.
 fn each_fails(
     what: &str,
     error: &str,
@@ -86,7 +86,7 @@ fn each_fails(
         writeln!(std::io::stderr(), "{what} that fail with {error}: {refused} runs refused, {gone} ended");
 }
 
-/// After a failure the store takes nothing until a restart, and tells every sender why.
+/// After a failure the store refuses everything until a restart, with a reason.
 fn poisoned(run: &Run) -> Result<(), String> {
     let history = &run.history;
     if !history.after_refusal.is_empty() {

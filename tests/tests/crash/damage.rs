@@ -2,8 +2,8 @@
 //! changed before RocksDB computed their checksums. The store refuses to open and says why, or serves the rest and
 //! reports that something is missing. It never panics, returns a span that was not sent, or stays silent.
 //!
-//! One kind of damage cannot be told: a newest log without its end, because a power loss leaves the same, except that
-//! it takes nothing acknowledged.
+//! One kind of damage cannot be detected: a newest log without its end. A power loss leaves the same, except that it
+//! takes nothing acknowledged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use spandrel_tests::harness::copy;
 
 const WORKLOAD: Workload = Workload { seed: 11, senders: 1 };
 const OPS: usize = 90;
-/// Values of each column family that are damaged, one at a time.
+/// Values of each column family that are damaged, one in each run.
 const VALUES: usize = 10;
 
-/// The same of small records: there are several kinds.
+/// The same for small records, of which there are several kinds.
 const RECORDS: usize = 30;
 
 /// A store whose process was killed while replaced blocks waited for garbage collection, so that it holds a value of
@@ -34,7 +34,7 @@ fn killed() -> (tempfile::TempDir, History) {
     (folder, history)
 }
 
-/// What the store reports after a copy of its directory was damaged.
+/// The report of the store after a copy of its directory was damaged.
 fn after(folder: &Path, history: &History, what: &str, damage: impl FnOnce(&Path)) -> DamageReport {
     let copied = crash::scratch();
     copy(&crash::data(folder), &crash::data(copied.path()));
@@ -45,7 +45,7 @@ fn after(folder: &Path, history: &History, what: &str, damage: impl FnOnce(&Path
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(crash::data(folder).join("store")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    // What RocksDB says to people, and its lock.
+    // RocksDB's text logs and its lock file.
     files.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with("LO"));
     files.sort();
     files
@@ -80,7 +80,7 @@ fn a_file_that_is_gone_cut_or_changed_is_told() {
                 fs::write(store.join(&name), bytes).unwrap();
             };
             if is_log {
-                // Cut off where it is damaged, and told to the operator: no panic, nothing invented.
+                // The log is cut at the damage and the loss is reported: no panic, and no span that was not sent.
                 let copied = crash::scratch();
                 copy(&crash::data(folder.path()), &crash::data(copied.path()));
                 let mut flip = flip;
@@ -124,11 +124,11 @@ fn a_value_of_any_kind_that_is_changed_is_told() {
                 db.put_cf(db.cf_handle(family).unwrap(), &key, &value).unwrap();
             });
             match (family.as_str(), said) {
-                // Nothing is missing without a row either: it is made anew, and that is told.
+                // The row is rebuilt from its block and the damage is reported; nothing is missing.
                 ("catalog", said) => assert_eq!(said, DamageReport::Damaged, "{what}"),
-                // Index and list of replaced blocks are hints: nothing is missing without them.
+                // Index rows and the list of replaced blocks are hints: nothing is missing without them.
                 ("index" | "replaced", said) => assert_eq!(said, DamageReport::Nothing, "{what}"),
-                // What is being deleted must not come back: a store that cannot tell what stays closed.
+                // Spans under deletion must not come back, so a store that cannot read which they are does not open.
                 ("default", DamageReport::Refused(why)) => {
                     assert!(
                         why.contains("the record of deletion") && why.contains("restore"),

@@ -1,5 +1,5 @@
-//! Crashes at every failpoint: a child process ends at each of them, and the checker finds every acknowledged span,
-//! nothing twice, nothing deleted, every pin, the counts of expired spans, and a store that goes on working.
+//! Crashes at every failpoint: a child process ends at each of them, and the checker finds every acknowledged span, no
+//! span twice, no deleted span, every pin, the counts of expired spans, and a store that works on.
 //!
 //! SPANDREL_FAILPOINT_SEEDS is the number of workloads (1 by default), SPANDREL_FAILPOINT_SEED the seed of the first;
 //! the same seed ends the same way.
@@ -17,13 +17,13 @@ use spandrel_tests::server::number;
 
 /// Operations of a workload: enough to pass every failpoint.
 const OPS: usize = 120;
-/// The seed of the first workload by default: any will do.
+/// The default seed of the first workload. Any other works as well.
 const SEED: u64 = 3;
-/// Further workloads, for failpoints that none has passed.
+/// Further workloads for failpoints that no earlier one passes.
 const MORE: u64 = 8;
 
-/// Runs a workload in a child process and returns its output, or `None` if it ended at the failpoint. The child dies
-/// alone, not the system, so that its writes need no sync.
+/// Runs a workload in a child process and returns its output, or `None` if it ended at the failpoint. Only the child is
+/// killed, not the system, so its writes need no sync.
 fn run(folder: &Path, workload: &Workload, failpoint: Option<(Failpoint, u64)>) -> Option<String> {
     run_with("os", folder, workload, failpoint)
 }
@@ -57,9 +57,9 @@ fn passed(workload: &Workload) -> BTreeMap<String, u64> {
     lines.map(|(name, count)| (name.to_owned(), count.parse().unwrap())).collect()
 }
 
-/// Whether the number of passes depends on the timing of RocksDB's compactions: they decide how often a purge is looked
-/// after, how many purges come before a restart, how many deletions share one, and whether a pin finds its trace while
-/// it is being deleted.
+/// Whether the number of passes depends on the timing of RocksDB's compactions. They decide how often a purge is
+/// checked, how many purges come before a restart, how many deletions share one, and whether a pin finds its trace
+/// while the trace is being deleted.
 fn depends_on_compactions(point: Failpoint) -> bool {
     use Failpoint::{DeletionPurged, DeletionUnread, PinWritten, PurgeBegun, PurgeMoved, UnpinWritten};
     matches!(point, PurgeBegun | PurgeMoved | DeletionUnread | DeletionPurged | PinWritten | UnpinWritten)
@@ -73,7 +73,7 @@ fn walk(seed: u64, places: &BTreeSet<Failpoint>) -> BTreeSet<Failpoint> {
     let is_passed = |point: &&Failpoint| passed[point.name()] > 0;
     for point in places.iter().filter(is_passed) {
         let (name, most) = (point.name(), passed[point.name()]);
-        // At the first pass, when little is stored, and at a random one.
+        // The first pass, with little data, and a random one.
         let mut times = vec![1, random.u64(1..=most)];
         times.dedup();
         for nth in times {
@@ -97,7 +97,7 @@ fn a_kill_at_every_step_loses_nothing_acknowledged() {
     let seeds = number("SPANDREL_FAILPOINT_SEEDS").unwrap_or(1);
     let first = number("SPANDREL_FAILPOINT_SEED").unwrap_or(SEED);
     let mut missed: BTreeSet<Failpoint> = Failpoint::ALL.iter().copied().collect();
-    // Failpoints that none of these workloads passes, such as expiring rollups, are left to the next.
+    // Later seeds try only the failpoints that no workload has passed, such as expiring rollups.
     for seed in first..first + seeds + MORE {
         let places =
             if seed < first + seeds { Failpoint::ALL.iter().copied().collect() } else { missed.clone() };
@@ -111,7 +111,7 @@ fn a_kill_at_every_step_loses_nothing_acknowledged() {
     assert!(missed.is_empty(), "no workload passes {missed:?}: these failpoints are not tested");
 }
 
-/// The checker finds losses: without a log, a kill loses the memtables.
+/// Proves that the checker finds losses: without a log, a kill loses the memtables.
 #[test]
 fn the_checker_finds_a_store_without_a_log() {
     let workload = Workload { seed: SEED, senders: 1 };
@@ -125,7 +125,7 @@ fn the_checker_finds_a_store_without_a_log() {
 }
 
 /// Ends the workload at the first passes of a failpoint, removes records of these kinds each time, and returns whether
-/// the checker complains about it in these words.
+/// the checker's complaint contains this text.
 fn checker_finds(point: Failpoint, removed: &[&str], complaint: &str) -> bool {
     let workload = Workload { seed: SEED, senders: 1 };
     let is_found = |nth: u64| {
@@ -144,7 +144,7 @@ fn checker_finds(point: Failpoint, removed: &[&str], complaint: &str) -> bool {
     (1..6).any(is_found)
 }
 
-/// The checker finds every kind of record that is missing.
+/// Proves that the checker finds every kind of record that is missing.
 #[test]
 fn the_checker_finds_missing_records() {
     assert!(checker_finds(Failpoint::UnpinWritten, &["pin"], "pins of"), "pins are never missed");
@@ -152,7 +152,7 @@ fn the_checker_finds_missing_records() {
         checker_finds(Failpoint::DeletionNamed, &["deletion-traces", "deletion"], "must be gone"),
         "what was deleted may come back"
     );
-    // The record of the deletion tells that there was a list.
+    // The record of the deletion says that there was a list.
     assert!(
         checker_finds(Failpoint::DeletionNamed, &["deletion-traces"], "the list of its traces is missing"),
         "a list is never missed"

@@ -1,5 +1,5 @@
-//! Missing files of RocksDB, one of each kind, and a log damaged in its middle: the exact report of each.
-//! `damage` damages any file and asks only that it is reported.
+//! Files of RocksDB that are missing, one of each kind, and a log damaged in its middle, with the exact report of each.
+//! `damage` damages any file and only checks that the store reports it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use spandrel_tests::otlp;
 use spandrel_tests::server::{Server, Settings, command};
 use spandrel_tests::spans::{BEGIN, Sent, sent, text, trace_id};
 
-/// Traces of one span that are in files.
+/// Traces of one span each, in tables and blob files.
 const OLD: u64 = 30;
-/// Traces of one span that are in the log alone.
+/// Traces of one span each, in the log alone.
 const NEW: u64 = 20;
 
 fn open(folder: &Path) -> Result<Harness, String> {
     Harness::at(Backend::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
 }
 
-/// Of some kilobytes that do not compress.
+/// A span with some kilobytes of incompressible text.
 fn span(random: &mut fastrand::Rng, n: u64, bytes: usize) -> Sent {
     let filling: String = std::iter::repeat_with(|| random.alphanumeric()).take(bytes).collect();
     sent(n, 1).with("filling", text(&filling))
@@ -35,7 +35,7 @@ fn append(harness: &Harness, traces: std::ops::RangeInclusive<u64>, bytes: usize
     traces.for_each(|n| harness.append(&[span(&mut random, n, bytes)]));
 }
 
-/// A store with traces in files and in the log, as a process leaves it that ends at once.
+/// A store with traces in files and in the log, as a killed process leaves it.
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = open(folder.path()).unwrap();
@@ -63,7 +63,7 @@ fn remove(files: &[PathBuf]) {
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
 }
 
-/// Why it does not open, from the store and from the command that checks it.
+/// Why the store does not open. Asserts that `spandrel check` fails as well.
 fn refusal(folder: &Path) -> String {
     let Err(why) = open(folder) else { panic!("it opens") };
     let checked = command(&["check", "--data-dir", folder.to_str().unwrap()]).output().unwrap();
@@ -84,7 +84,7 @@ fn without_its_log_a_store_does_not_open() {
     remove(&files(folder.path(), "", ".log"));
     let why = refusal(folder.path());
     assert!(why.contains("has lost its write-ahead log"), "{why}");
-    // Whoever knows what he does goes on without.
+    // An operator gives the log up by creating this file.
     File::create(folder.path().join("store/000000.log")).unwrap();
     let harness = open(folder.path()).unwrap();
     assert_eq!((found(&harness, 1..=OLD), found(&harness, OLD + 1..=OLD + NEW)), (OLD as usize, 0));
@@ -93,7 +93,7 @@ fn without_its_log_a_store_does_not_open() {
     assert_eq!(found(&open(folder.path()).unwrap(), 1..=OLD + 1), OLD as usize + 1);
 }
 
-/// RocksDB notes those that are not written to any more, and asks for them.
+/// RocksDB lists the older logs, and misses them when it opens.
 #[test]
 fn without_any_of_several_logs_a_store_goes_on_when_told_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn without_any_of_several_logs_a_store_goes_on_when_told_so() {
     assert_eq!((found(&harness, 41..=41), harness.store().status().wal_truncated), (1, false));
 }
 
-/// Everything that it has is in the log.
+/// A young store has all its data in the log.
 #[test]
 fn without_its_log_a_young_store_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn without_its_log_a_young_store_does_not_open() {
     assert!(why.contains("has lost its write-ahead log"), "{why}");
 }
 
-/// RocksDB begins a new log when a memtable is full; the older ones stay until all that is in them is written out.
+/// RocksDB begins a new log when a memtable is full; the older ones stay until their data is flushed.
 #[test]
 fn without_one_of_several_logs_a_store_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
@@ -136,7 +136,7 @@ fn without_one_of_several_logs_a_store_does_not_open() {
     assert!(why.contains("Missing WAL"), "{why}");
 }
 
-/// RocksDB has noted all but this one.
+/// RocksDB lists all logs but the newest.
 #[test]
 fn without_the_newest_of_several_logs_a_store_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
@@ -148,13 +148,13 @@ fn without_the_newest_of_several_logs_a_store_does_not_open() {
     remove(newest);
     let why = refusal(folder.path());
     assert!(why.contains("has lost its write-ahead log") && why.contains(its_name), "{why}");
-    // It may be put back,
+    // An operator may put the log back,
     fs::write(&newest[0], kept).unwrap();
     assert_eq!(found(&open(folder.path()).unwrap(), 1..=40), 40);
     append(&open(folder.path()).unwrap(), 41..=80, 100_000);
     remove(&files(folder.path(), "", ".log").split_off(2));
     refusal(folder.path());
-    // or given up, with all that follows what is left. A number that was given up may be given again.
+    // or give it up, with all logs after it. Their numbers may be used again.
     File::create(folder.path().join("store/000000.log")).unwrap();
     let harness = open(folder.path()).unwrap();
     assert!(harness.store().status().wal_truncated, "it is told");
@@ -177,7 +177,7 @@ fn without_a_table_or_its_manifest_a_store_does_not_open() {
     }
 }
 
-/// Blob files are opened when they are read: the rest is served, and the damage is reported.
+/// Blob files are opened when they are read: the rest of the store is served, and the damage is reported.
 #[test]
 fn without_a_blob_file_the_rest_is_served() {
     let folder = filled();
@@ -191,7 +191,7 @@ fn without_a_blob_file_the_rest_is_served() {
     assert!(harness.store().status().damaged_blocks > 0);
 }
 
-/// Records before the damage are served, later ones are gone, and that is reported.
+/// Records before the damage are served. Later ones are lost, which the store reports.
 #[test]
 fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     const CUT: &str = "spandrel_store_log_cut_total";
@@ -229,7 +229,7 @@ fn a_log_that_is_damaged_in_its_middle_is_cut_aloud() {
     let kept = before.iter().filter(|is_there| **is_there).count();
     assert!((1..traces.len()).contains(&kept), "{kept} of {} are left", traces.len());
     assert!(before[..kept].iter().all(|is_there| *is_there), "nothing is skipped over: {before:?}");
-    // It was told once, and is over.
+    // The next start reports nothing: the log was cut only once.
     server.kill();
     let server = settings.start();
     assert_eq!((server.metric(CUT).unwrap_or_default(), status(&server)), (0.0, false));

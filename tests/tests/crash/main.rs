@@ -1,5 +1,5 @@
-//! Tests of what a store leaves when its process is killed, the power goes, the disk fails or files are damaged.
-//! The store lives in a child process (`src/bin/crash_child.rs`); the kit that they share is `spandrel_tests::crash`.
+//! Tests of the state that a store leaves when its process is killed, the power goes, the disk fails or files are
+//! damaged. The store runs in a child process (`src/bin/crash_child.rs`); their shared code is `spandrel_tests::crash`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
 //! Power loss at random moments: whatever part of the unsynced writes survives, every acknowledged span is there, and
-//! the store goes on working.
+//! the store works on.
 //!
 //! SPANDREL_POWER_RUNS is the number of recorded workloads (2 by default), SPANDREL_POWER_POINTS the number of power
 //! losses in each (25 by default), SPANDREL_POWER_SEED the first seed. Threads make each recording a little different:
@@ -40,10 +40,10 @@ impl Run {
         Self { workload, journal: Journal::read(&path), path }
     }
 
-    /// Loses power at random moments, and returns what the checker found, and where.
+    /// Loses power at random moments, and returns the complaints of the checker with their moments.
     fn lose_power(&self, mut disk: SimulatedDisk<'_>, points: usize, losses: &[Loss]) -> Vec<String> {
         let mut random = fastrand::Rng::with_seed(self.workload.seed);
-        // Half of them just before a sync, when most writes are pending.
+        // Half of the moments are just before a sync, when most writes are pending.
         let events = &self.journal.events;
         let syncs: Vec<usize> =
             (0..events.len()).filter(|at| matches!(events[*at], Event::Sync { .. })).collect();
@@ -79,7 +79,7 @@ fn power_loss_takes_nothing_that_was_acknowledged() {
     let first = number("SPANDREL_POWER_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let shim = Shim::compile();
     for seed in first..first + runs {
-        // In every other workload several senders share a sync, and the background works meanwhile.
+        // In every other workload several senders share a sync, and background work runs as well.
         let workload = Workload { seed, senders: 1 + seed % 2 * 3 };
         let folder = crash::scratch();
         let run = match std::env::var_os("SPANDREL_POWER_JOURNAL").map(PathBuf::from) {
@@ -100,7 +100,7 @@ fn power_loss_takes_nothing_that_was_acknowledged() {
     }
 }
 
-/// The simulation finds losses: of a store that does not sync, and of one whose disk ignores syncs.
+/// Proves that the simulation finds losses: of a store that does not sync, and of a disk that ignores syncs.
 #[test]
 fn without_syncs_power_loss_is_noticed() {
     let shim = Shim::compile();

@@ -43,12 +43,12 @@ fn damaged(data: &Path) {
     damage(&tables(&data.join("store"), "index"));
 }
 
-/// Goes on with an interrupted repair, as an operator does.
+/// Goes on with an interrupted repair, as an operator would.
 fn go_on(data: &Path) -> Result<(), String> {
     let disk = eventually("the lock of a directory that was let go", || DataDir::lock(data, 1 << 20).ok());
     let begun = match RocksRepair::begin(disk) {
         Ok(RepairStart::Repair(begun)) => begun,
-        // The new store had its place already, or gets it now.
+        // The new store is in place already, or is moved there now.
         Ok(RepairStart::Finished(_)) | Err(RocksRepairError::Kept(_)) => return Ok(()),
         Err(error) => return Err(error.to_string()),
     };
@@ -59,7 +59,7 @@ fn go_on(data: &Path) -> Result<(), String> {
 
 /// Checks what a power loss has left.
 fn check(data: &Path, opens_first: bool) -> Result<(), String> {
-    // Starting the server first must not make it worse.
+    // Starting the server first must do no harm.
     let _ = opens_first.then(|| open(data).map(drop));
     go_on(data)?;
     if !data.join("store.damaged").is_dir() {
@@ -73,7 +73,7 @@ fn check(data: &Path, opens_first: bool) -> Result<(), String> {
     }
 }
 
-/// The moments of power loss: random ones, and those around every sync and rename at the end.
+/// The moments of power loss: random ones, and those around every sync and rename of the swap.
 fn moments(events: &[Event], points: usize, random: &mut fastrand::Rng) -> Vec<usize> {
     let of_store = |event: &Event| matches!(event, Event::Rename { from, .. } if from.ends_with("/store"));
     let swap = events.iter().position(of_store).expect("the new store takes the place of the damaged one");
@@ -86,7 +86,7 @@ fn moments(events: &[Event], points: usize, random: &mut fastrand::Rng) -> Vec<u
     moments
 }
 
-/// Records a repair, with the disk as it was before.
+/// Records a repair; the folder also gets a copy of the disk before it.
 fn recorded(folder: &Path) -> Journal {
     let shim = Shim::compile();
     let [before, disk, journal] = ["before", "disk", "journal"].map(|name| folder.join(name));
@@ -123,7 +123,7 @@ fn power_loss_during_a_repair_leaves_a_store_that_is_repaired_or_can_be() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The simulation finds losses: on a disk that ignores syncs, the new store takes its place without its bytes.
+/// Proves that the simulation finds losses: on a disk that ignores syncs, the new store is in place without its bytes.
 #[test]
 fn without_syncs_it_is_noticed() {
     let folder = crash::scratch();

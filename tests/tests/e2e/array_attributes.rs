@@ -1,5 +1,5 @@
 //! TraceQL on attributes that are arrays: any element satisfies `=`, `=~`, `<` and `>`, no element may for `!=` and
-//! `!~`. Asked of fresh blocks and of merged ones.
+//! `!~`. Queries run over fresh blocks and over merged ones.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};

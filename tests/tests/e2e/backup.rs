@@ -22,7 +22,7 @@ use spandrel_tests::otlp::{hex, request, span, spans_by_id, text, trace_id};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
 
-/// A request that was acknowledged: one trace of its own.
+/// An acknowledged request with one trace.
 #[derive(Clone)]
 struct Sent {
     trace: String,
@@ -51,7 +51,7 @@ fn verify(set: &Path) -> CommandOutput {
     run(&["backup", "verify", &set.display().to_string()])
 }
 
-/// Sends one trace. Text that hardly compresses makes its block as large as a block of many.
+/// Sends one trace. Text that hardly compresses makes its block as large as one of many spans.
 fn send(server: &Server) -> Sent {
     send_to(server.otlp_http())
 }
@@ -81,7 +81,7 @@ fn check_all_there(server: &Server, sent: &[Sent]) {
     }
 }
 
-/// The block files of a set by name, with what tells that they were left alone.
+/// The block files of a set by name, with their size and time of modification.
 fn files(set: &Path) -> BTreeMap<PathBuf, (u64, i64)> {
     let directories = fs::read_dir(set.join("blocks")).unwrap().map(|entry| entry.unwrap().path());
     let entries = directories.flat_map(|directory| fs::read_dir(directory).unwrap());
@@ -100,7 +100,7 @@ fn manifests(set: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The hashes that a manifest names in lines that begin with a word.
+/// The hashes in the lines of a manifest that begin with `word`.
 fn hashes(manifest: &Path, word: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(manifest).unwrap();
     let lines = text.lines().filter(|line| line.starts_with(word));
@@ -129,7 +129,7 @@ fn listed(server: &Server) -> BTreeSet<String> {
     backups.iter().map(|backup| backup["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// What a check found, by kind.
+/// The findings of a check, each with its kind.
 fn findings(report: &str) -> Vec<(String, String)> {
     let report: Value = serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {report}"));
     let word = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
@@ -137,12 +137,12 @@ fn findings(report: &str) -> Vec<(String, String)> {
     all.iter().map(|finding| (word(finding, "kind"), word(finding, "detail"))).collect()
 }
 
-/// A data directory with sealed and fresh blocks that no server uses, made once and copied.
+/// A data directory with sealed and fresh blocks and without a server; built once and copied.
 fn stored() -> (TempDir, Vec<Sent>) {
     static MADE: OnceLock<(TempDir, Vec<Sent>)> = OnceLock::new();
     let (made, sent) = MADE.get_or_init(|| {
         let data = tempfile::tempdir().unwrap();
-        // Nothing is beside them that a merge has replaced.
+        // Without a grace period, so that no replaced blocks are left.
         let server = Settings::on(data.path()).with(&["--limits", "replacedGrace=0s"]).start();
         let mut sent: Vec<Sent> = (0..100).map(|_| send(&server)).collect();
         eventually("a merge", || (server.api().status("unsealedSpanCount") == 0).then_some(()));
@@ -186,7 +186,7 @@ fn what_was_acknowledged_before_a_backup_is_restored_whatever_came_meanwhile() {
         known
     });
     verify(set.path()).assert_ok();
-    // Each of them, and none of it is needed to be there: the server is gone.
+    // Each backup is restored, although the server and its data are gone.
     server.stop();
     drop(data);
     for (backup, known) in manifests(set.path()).iter().zip(known) {
@@ -194,7 +194,7 @@ fn what_was_acknowledged_before_a_backup_is_restored_whatever_came_meanwhile() {
         assert!(findings(&check(target.path()).assert_ok()).is_empty());
         let restored = Settings::on(target.path()).start();
         check_all_there(&restored, &known);
-        // It is a store like any other.
+        // The restored store works like any other.
         let more = send(&restored);
         check_all_there(&restored, &[more]);
         assert!(run(&["check", "--server", &url(&restored)]).assert_ok().contains("nothing is wrong"));
@@ -212,7 +212,7 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
         let before = files(set.path());
         sent.push(send(&server));
         if round == 2 {
-            // What the server knows of earlier backups, it knows after a restart.
+            // The server remembers earlier backups after a restart.
             server.stop();
             server = Settings::on(data.path()).start();
         }
@@ -242,7 +242,7 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
     restore(set.path(), target.path(), &[]).assert_ok();
     let restored = Settings::on(target.path()).start();
     check_all_there(&restored, &sent);
-    // The next backup of the restored store needs nothing of what is here.
+    // The next backup of the restored store fetches no block that the set has.
     let before = files(set.path());
     backup(&restored, set.path(), &[]).assert_ok();
     let newest = manifests(set.path()).pop().unwrap();
@@ -255,7 +255,7 @@ fn only_new_blocks_are_fetched_and_old_backups_go() {
 fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
     let (data, set) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
-    // Those that are not killed in time count, too: the first one must not be too old to keep.
+    // Backups that end before the kill count, too, and must not remove the first one.
     let keep_all = ["--keep", "20"];
     let first: Vec<Sent> = (0..20).map(|_| send(&server)).collect();
     backup(&server, set.path(), &keep_all).assert_ok();
@@ -273,7 +273,7 @@ fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
         thread::sleep(Duration::from_micros(random.u64(0..80_000)));
         let _ = killed.kill();
         killed.wait().unwrap();
-        // What was there is there, and whole.
+        // The earlier backups are still complete.
         assert!(manifests(set.path()).starts_with(&complete));
         verify(set.path()).assert_ok();
     }
@@ -283,7 +283,7 @@ fn a_killed_backup_harms_nothing_and_the_next_goes_on() {
     let unfinished = |path: &PathBuf| path.extension().is_some_and(|end| end == "unfinished");
     assert!(!files(set.path()).keys().any(unfinished));
     assert!(!hashes(&newest, "block").is_disjoint(&before));
-    // The server does not list what came to nothing.
+    // The server does not list backups that were not completed.
     assert_eq!(listed(&server), manifests(set.path()).iter().map(|kept| id(kept)).collect());
     server.stop();
 
@@ -311,7 +311,7 @@ fn two_at_once_and_foreign_directories_are_refused() {
     backup(&server, set.path(), &[]).assert_err(1, "in use");
     restore(set.path(), data.path(), &[]).assert_err(1, "in use");
     drop(held);
-    // The data directory of a server that runs is not restored into.
+    // A restore into the data directory of a running server is refused.
     restore(set.path(), data.path(), &[]).assert_err(1, "used by another process");
     restore(set.path(), data.path(), &["--backup", "0000000000000001"])
         .assert_err(1, "no backup 0000000000000001");
@@ -342,7 +342,7 @@ fn damage_in_a_backup_is_found_named_and_healed() {
     assert!(said.contains(&gone.display().to_string()) && said.contains(&id(&manifest)), "{said}");
     let said = restore(set.path(), target.path(), &[]).assert_err(1, &flipped.display().to_string()).said();
     assert!(said.contains("--skip-damaged") && said.contains("nothing was restored"), "{said}");
-    // Nothing was: the directory is as good as new, for what is left as well.
+    // Nothing was restored, so the directory is still empty and takes the undamaged part.
     restore(set.path(), target.path(), &["--skip-damaged"]).assert_err(1, "2 files that were damaged");
     let restored = Settings::on(target.path()).start();
     let there = sent.iter().filter(|one| restored.api().otlp(&one.trace).is_some()).count();
@@ -350,7 +350,7 @@ fn damage_in_a_backup_is_found_named_and_healed() {
     assert_eq!(there, 4);
     restored.stop();
 
-    // The server still has the blocks: the next backup brings them again.
+    // The server still has the block, so the next backup fetches it again.
     fs::remove_file(flipped).unwrap();
     backup(&server, set.path(), &[]).assert_ok();
     flip(&manifest);
@@ -390,7 +390,7 @@ fn a_killed_restore_is_no_store_and_is_gone_on_with() {
                 assert!(unfinished.stderr.contains("spandrel restore"), "{}", unfinished.stderr);
             }
             Ok(server) => {
-                // Before the first block, or after the last one.
+                // The store is as before the restore, or completely restored.
                 let spans = server.api().status("spanCount");
                 assert!(spans == 0 || spans == 3 * sent.len() as u64, "{spans} spans of half a restore");
                 server.stop();
@@ -403,7 +403,7 @@ fn a_killed_restore_is_no_store_and_is_gone_on_with() {
     let _ = writeln!(std::io::stderr(), "{refused} restores were killed with half a store");
     let last = restore(set.path(), target.path(), &[]);
     if last.code != Some(0) {
-        // The last one that was killed had done everything.
+        // The last killed restore had finished its work.
         last.assert_err(1, "not empty");
     }
     let restored = Settings::on(target.path()).start();
@@ -414,7 +414,7 @@ fn a_killed_restore_is_no_store_and_is_gone_on_with() {
 
 // === checks ===
 
-/// Opens the store with RocksDB itself, to take things away behind its back.
+/// Opens the store with RocksDB itself, to remove rows behind the store's back.
 fn rocks(data: &Path) -> DB {
     let path = data.join("store");
     let names = DB::list_cf(&Options::default(), &path).unwrap();

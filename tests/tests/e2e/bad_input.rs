@@ -1,5 +1,5 @@
-//! Bad input over real sockets: the server answers with a clear error or keeps the span, and never panics, hangs or
-//! stops taking spans. After every group of inputs it is alive, ready, and takes a sound trace.
+//! Bad input over real sockets: the server responds with a clear error or keeps the span, and never panics, hangs or
+//! stops accepting spans. After every group of inputs it is alive and ready, and accepts a valid trace.
 //!
 //! SPANDREL_MUTATION_SEED repeats the mutations of an earlier run.
 
@@ -21,7 +21,7 @@ use spandrel_tests::otlp::{attribute, hex, now, request, span, span_id, spans_by
 use spandrel_tests::server::{Server, Settings};
 use tonic::Code;
 
-/// The longest time that an answer may take, however others misbehave.
+/// The longest time that a response may take while other clients misbehave.
 const PROMPT: Duration = Duration::from_secs(10);
 
 struct Target {
@@ -35,7 +35,7 @@ impl Target {
         Self { server: Settings::on(data.path()).start(), _data: data }
     }
 
-    /// The server is alive and ready, and a sound trace goes in and comes out, by both ways.
+    /// Asserts that the server is alive and ready, and that a valid trace sent by HTTP and by gRPC is found.
     fn is_well(&mut self) {
         assert!(self.server.is_alive(), "the server is gone: {}", self.server.stderr());
         let began = Instant::now();
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// A span that has everything.
+/// A span with every field.
 fn rich_span() -> Span {
     let mut rich = span(&trace_id(), "rich");
     let list =
@@ -102,7 +102,7 @@ fn json_of(request: &ExportTraceServiceRequest) -> Json {
     serde_json::to_value(request).unwrap()
 }
 
-/// An error that a sender can act on: protobuf's Status for protobuf, the same in JSON for JSON.
+/// Asserts an error that a sender can act on: protobuf's Status, as protobuf or as JSON.
 #[track_caller]
 fn is_refusal(reply: &Reply, status: u16) {
     assert_eq!(reply.status, status, "{}", reply.text());
@@ -145,7 +145,7 @@ fn bytes_that_are_no_request() {
             mutate(&mut body, &mut random);
         }
         if place % 5 == 0 {
-            // Whatever it says: it says something.
+            // The body may be valid or not; if it is refused, the code is INVALID_ARGUMENT.
             if let Err(status) = grpc.export(&body) {
                 assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
             }
@@ -155,7 +155,7 @@ fn bytes_that_are_no_request() {
             assert!([200, 400].contains(&reply.status), "{}: {}", reply.status, reply.text());
         }
     }
-    // What was taken can be asked for.
+    // Every accepted trace can be read.
     let mut api = target.server.api();
     for trace in api.search("{ }") {
         let id = trace["id"].as_str().unwrap();
@@ -226,7 +226,7 @@ fn types_and_encodings_that_are_not_supported() {
     let status =
         grpc.call("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", &body).unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
-    // The wrong port, with either protocol.
+    // A client of OTLP/HTTP uses the gRPC port.
     let reply = post_traces(target.server.otlp_grpc(), &body);
     is_refusal(&reply, 415);
     assert!(reply.text().contains("4318"), "{}", reply.text());
@@ -260,7 +260,7 @@ fn ids_that_are_none_are_refused_one_by_one() {
     assert_eq!(spans_by_id(&api.otlp(&hex(&sound.trace_id)).unwrap()), std::slice::from_ref(&sound));
     assert_eq!(api.search("{ resource.service.name = \"ids\" }").len(), 1, "only the sound one is kept");
 
-    // A parent or a link that is odd is no reason to lose a span.
+    // An invalid parent or link must not cost the span.
     for parent in [vec![1; 3], vec![0; 8], vec![9; 16]] {
         let mut odd = span(&trace_id(), "odd parent");
         odd.parent_span_id = parent;
@@ -296,7 +296,7 @@ fn ids_that_are_none_are_refused_one_by_one() {
     target.is_well();
 }
 
-/// JSON, whose flaws cost no more than those of protobuf do.
+/// The same for JSON: a mistake costs its span and no other.
 #[test]
 fn a_flaw_in_json_costs_that_span() {
     let mut target = Target::start();
@@ -334,7 +334,7 @@ fn a_flaw_in_json_costs_that_span() {
     target.is_well();
 }
 
-/// What JavaScript writes of a text that it cuts by UTF-16 units, in every kind of string.
+/// JavaScript may cut a text inside a surrogate pair; the test does so in every kind of string.
 #[test]
 fn texts_cut_inside_an_emoji_are_kept() {
     let mut target = Target::start();
@@ -462,7 +462,7 @@ fn bodies_that_are_too_large_or_blow_up() {
     let status = grpc.export(&zeros).unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.details().is_empty(), "RetryInfo would ask for the same again");
-    // Too large as it is: told at the head where it says so, else as soon as it is.
+    // Too large without compression: refused at once if the length is declared, else when the limit is reached.
     let reply = ask(otlp, "POST", "/v1/traces", PROTOBUF, Body::Sized(&zeros));
     is_refusal(&reply, 413);
     let reply = ask(otlp, "POST", "/v1/traces", PROTOBUF, Body::Chunked(&zeros, 1 << 20));
@@ -484,7 +484,7 @@ fn a_trace_of_200_000_spans() {
     let root = Span { kind: 2, ..span(&trace, "root") };
     let mut spans = vec![root.clone()];
     for place in 1..SPANS {
-        // A mixture of a wide fan and chains of a thousand.
+        // One wide fan, with chains of a thousand spans.
         let parent = if place % 1_000 == 1 { root.span_id.clone() } else { spans[place - 1].span_id.clone() };
         let start = root.start_time_unix_nano + place as u64;
         let name = format!("step {}", place % 50);
@@ -504,7 +504,7 @@ fn a_trace_of_200_000_spans() {
     let json = api.json(&format!("traces/{id}?format=otlp"));
     assert_eq!(spandrel_tests::normalize::of_otlp_json(&json).len(), SPANS);
 
-    // The tree comes in pages, which together have every span once.
+    // The pages of the tree have every span exactly once.
     let (mut seen, mut cursor, mut pages) = (std::collections::HashSet::new(), String::new(), 0);
     loop {
         let path = if cursor.is_empty() {
@@ -560,7 +560,7 @@ fn slow_clients_hold_nobody_up() {
     }
     for round in 0..5 {
         for connection in &mut slow {
-            // The server may have let it go; then the write fails, which is as good.
+            // The server may have closed the connection; then the write fails.
             let _ = connection.write(if round % 2 == 0 { b"a" } else { b"\n" });
         }
         let began = Instant::now();
@@ -587,7 +587,7 @@ fn many_connections_at_once() {
             body.len()
         );
         connection.write(head.as_bytes()).unwrap();
-        // Every other one goes away in the middle.
+        // Every other client disconnects in the middle of the body.
         connection.write(&body[..if place % 2 == 0 { body.len() } else { body.len() / 2 }]).unwrap();
     }
     for (place, mut connection) in all.into_iter().enumerate() {

@@ -20,7 +20,7 @@ struct Shop {
     _folder: TempDir,
 }
 
-/// What a command ended with.
+/// The result of a command.
 struct CommandOutput {
     code: i32,
     stdout: String,
@@ -53,7 +53,7 @@ impl Shop {
         run(arguments, &format!("http://{}", self.server.http()))
     }
 
-    /// What a command prints when all is well.
+    /// The output of a command that succeeds.
     fn print(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.code, 0, "{arguments:?}: {}", output.stderr);
@@ -88,7 +88,7 @@ fn a_trace_is_a_tree_for_people_and_json_for_scripts() {
     assert!(line(&shop.trace).ends_with("shop: GET /checkout"));
     assert!(line("2 spans").ends_with("12.3ms, 2 spans, 1 failed"));
     assert_eq!(line("  server"), "     +0ns    12.3ms  GET /checkout  server");
-    // What a terminal would obey is shown instead.
+    // Control characters are escaped, so that the terminal does not obey them.
     assert_eq!(line("charge"), "  +1.00ms    1.50ms    charge \\u{1b}[31m card  ERROR declined");
     let json: Value = serde_json::from_str(&shop.print(&["trace", &shop.trace, "--format", "json"])).unwrap();
     assert_eq!(json, shop.server.api().json(&format!("traces/{}", shop.trace)));
@@ -179,7 +179,7 @@ fn errors_say_what_to_do() {
     assert_eq!(shop.run(&["export", "--format", "csv"]).code, 2);
 }
 
-/// An interrupted export is not taken for a complete one, and does not replace an earlier file.
+/// An interrupted export is not taken for a complete one, and leaves an earlier file as it is.
 #[test]
 fn a_broken_export_leaves_the_file_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,5 +1,5 @@
-//! Deletions, pins and the bound of the disk, from outside. Deleted values are in no file any more: not compressed, not
-//! in a log, not in a file name.
+//! Deletions, pins and the disk bound of a running server. Deleted values are in no file any more: not in compressed
+//! data, not in a log, not in a file name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,10 +14,9 @@ use spandrel_tests::http::{Body, JSON, Reply, percent_encoded, post_traces, requ
 use spandrel_tests::otlp::{hex, request, span, text, trace_id};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 
-/// In everything that is to be deleted, and in nothing else.
+/// A text in all traces that are deleted, and in no other.
 const MARKER: &str = "mallory-7Kq2xW";
 
-/// No file at all.
 const NOTHING: [PathBuf; 0] = [];
 
 fn send(server: &Server, request: &ExportTraceServiceRequest) {
@@ -25,7 +24,7 @@ fn send(server: &Server, request: &ExportTraceServiceRequest) {
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
-/// The marker wherever a sender can write something.
+/// A trace with the marker in every field that a sender can fill.
 fn marked(trace: &[u8]) -> ExportTraceServiceRequest {
     let mut root = span(trace, &format!("GET /{MARKER}"));
     root.attributes = vec![text("user", MARKER), text(&format!("key-{MARKER}"), "value")];
@@ -64,7 +63,7 @@ fn no_file_holds_what_was_deleted() {
     let (gone, fresh, stays) = (trace_id(), trace_id(), trace_id());
     let innocent = |trace: &[u8], name: &str| request("shop", vec![span(trace, name)]);
     send(&server, &marked(&gone));
-    // A part of the trace that says nothing by itself.
+    // A part of the trace without the marker.
     send(&server, &innocent(&gone, "checkout"));
     for n in 0..200 {
         send(&server, &innocent(&trace_id(), &format!("GET /{n}")));
@@ -73,7 +72,7 @@ fn no_file_holds_what_was_deleted() {
     sealed(&server);
     send(&server, &marked(&fresh));
     assert!(!files_with_the_marker(data.path()).is_empty(), "this test would not find it anyway");
-    // Also in what a closed server leaves.
+    // Files of a server that was stopped are searched as well.
     server.signal("TERM");
     server.wait();
     let mut server = Settings::on(data.path()).start();
@@ -124,7 +123,7 @@ fn a_deletion_goes_on_after_a_kill() {
     assert_eq!(deletion["traceCount"], 50);
     assert_eq!(server.api().search("{ }").len(), 1, "hidden at once");
     server.kill();
-    // Again and again, wherever it is by then.
+    // The server is killed several times during the deletion.
     for milliseconds in [10, 60, 120, 250, 500] {
         Settings::on(data.path()).start_and_kill(Duration::from_millis(milliseconds));
     }
@@ -145,7 +144,7 @@ fn a_deletion_goes_on_after_a_kill() {
 fn backups_that_still_hold_it_are_named() {
     let (data, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let server = Settings::on(data.path()).start();
-    // With a neighbour in the same block, which stays, and is of the same commit.
+    // A trace in the same block and the same commit stays.
     let mut both = marked(&trace_id());
     both.resource_spans.extend(request("shop", vec![span(&trace_id(), "GET /")]).resource_spans);
     send(&server, &both);
@@ -165,7 +164,7 @@ fn backups_that_still_hold_it_are_named() {
     let named = reply.json()["deletion"]["backups"].take();
     assert_eq!(named.as_array().unwrap().len(), 1);
     assert_eq!(named[0]["id"], known);
-    // What was taken afterwards holds nothing of it.
+    // A backup taken after the deletion contains nothing of it.
     send(&server, &request("shop", vec![span(&trace_id(), "GET /")]));
     back_up("without");
     let deletions = server.api().json("deletions");
@@ -188,7 +187,7 @@ fn the_command_names_backups_that_still_hold_it() {
         let said = run(&["backup", &kept.path().display().to_string()]);
         said.split([' ', ':']).nth(1).unwrap().to_owned()
     };
-    // One without, two with it.
+    // One backup before the trace, and two after it.
     back_up();
     send(&server, &marked(&trace_id()));
     let with: Vec<String> = (0..2).map(|_| back_up()).collect();
@@ -204,7 +203,7 @@ fn the_command_names_backups_that_still_hold_it() {
         let taken = of_list.split_whitespace().find_map(|word| word.strip_suffix('Z')).unwrap();
         assert!(line.starts_with(&format!("still in backup {id} of {taken}")), "{line}, listed as {of_list}");
     }
-    // Nothing is left of it to delete, and so no backup to name.
+    // Nothing is left to delete, so no backup is named.
     assert_eq!(run(&["delete", &question, "--wait"]).trim(), "deleted 0 traces, 0 spans");
     server.stop();
 }
@@ -226,14 +225,14 @@ fn questions_that_delete_too_easily_are_refused() {
         assert_eq!(reply.status, 400, "{question}: {}", reply.text());
         assert!(reply.problem().contains(part), "{question}: {}", reply.problem());
     }
-    // As a page of another site could send it without being asked about it.
+    // A page of another site can send this without a preflight request.
     let body = json!({ "q": "{ }" }).to_string();
     let plain = &[("content-type", "text/plain")];
     let reply = ask(server.http(), "POST", "/api/v1/delete", plain, Body::Sized(body.as_bytes()));
     assert_eq!(reply.status, 400);
     assert!(reply.problem().contains("application/json"), "{}", reply.problem());
     assert!(server.api().otlp(&hex(&trace)).is_some());
-    // What is older than the range stays.
+    // The range ends before the trace, which stays.
     let reply = post(&server, &json!({ "q": "{ }", "end": "1999-01-01T00:00:00Z", "wait": true }));
     assert_eq!((reply.status, reply.json()["deletion"]["traceCount"].as_u64()), (200, Some(0)));
     assert!(server.api().otlp(&hex(&trace)).is_some());
@@ -263,7 +262,7 @@ fn pins_are_set_listed_and_taken_away() {
     server.stop();
 }
 
-/// The bound counts bytes on disk: with one window nothing may go, and ingest is refused.
+/// The bound counts bytes on disk. The only window cannot be removed, so ingest is refused.
 #[test]
 fn the_bound_of_the_disk_is_kept() {
     let data = tempfile::tempdir().unwrap();

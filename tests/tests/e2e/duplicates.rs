@@ -1,5 +1,5 @@
-//! Resends in another encoding, or with defaults written out: spans that are equal in OTLP are one, by ID, by search and
-//! in aggregates.
+//! Resends in another encoding, or with explicit defaults: spans that are equal in OTLP are stored as one, for lookups,
+//! searches and aggregates.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
@@ -22,7 +22,7 @@ fn body(span: &Value) -> Vec<u8> {
     serde_json::to_vec(&body).unwrap()
 }
 
-/// Requests that say the same in other bytes: explicit defaults, members in another order, protobuf.
+/// Equal requests in other bytes: explicit defaults, members in another order, protobuf.
 #[test]
 fn a_resend_in_other_words_is_a_duplicate() {
     let data = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn a_resend_in_other_words_is_a_duplicate() {
     for span in [&explicit, &span] {
         post(&server, &body(span));
     }
-    // What the server gives out, sent back: as JSON and as protobuf.
+    // The exported trace is sent back, as JSON and as protobuf.
     let exported = server.api().get(&format!("traces/{trace}?format=otlp"));
     post(&server, &exported.body);
     let stored = server.api().otlp(&trace).unwrap();

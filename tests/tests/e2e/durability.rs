@@ -1,5 +1,5 @@
-//! Acknowledged spans survive: SIGKILL at random moments, again and again on one data directory, and the orderly end
-//! by SIGTERM.
+//! Acknowledged spans survive SIGKILL at random moments, again and again on one data directory, and a shutdown by
+//! SIGTERM.
 //!
 //! SPANDREL_KILL_ROUNDS is the number of kills (5 by default; 200 is the target and takes some minutes),
 //! SPANDREL_KILL_SEED repeats the moments of an earlier run, though the machine decides what runs between them. The
@@ -23,32 +23,32 @@ use spandrel_tests::server::{Server, Settings, eventually, number};
 const ROUNDS: usize = 5;
 const SENDERS: usize = 6;
 const MOST_SPANS: usize = 12;
-/// Requests whose own key is searched for, each; all others are found by the key of their round.
+/// Requests that are searched by their own key; the others are searched by the key of their round.
 const SEARCHED: usize = 10;
 
-/// A request that was sent: one trace of its own.
+/// A request with one trace.
 struct Sent {
     key: String,
     trace: String,
     spans: Vec<Span>,
 }
 
-/// What one sender knows when its server is gone.
+/// The requests of one sender when its server is gone.
 #[derive(Default)]
 struct Sender {
     acknowledged: Vec<Sent>,
-    /// The one that was on its way.
+    /// The request without a response.
     unanswered: Option<Sent>,
 }
 
-/// One of the ways in.
+/// A connection for sending.
 enum Way {
     Http(Connection),
     Grpc(Grpc),
 }
 
 impl Way {
-    /// Even senders speak HTTP, odd ones gRPC. None when the server does not take connections.
+    /// Even senders use HTTP, odd ones gRPC. `None` if the server does not accept the connection.
     fn open(server: &Server, number: usize) -> Option<Self> {
         if number.is_multiple_of(2) {
             Connection::open(server.otlp_http()).ok().map(Self::Http)
@@ -57,7 +57,7 @@ impl Way {
         }
     }
 
-    /// Whether the request was acknowledged; after an error that is unknown.
+    /// Whether the request was acknowledged. After an error that is unknown.
     fn send(&mut self, body: &[u8]) -> Result<bool, String> {
         match self {
             Self::Http(connection) => {
@@ -98,7 +98,7 @@ impl Sent {
 }
 
 impl Sender {
-    /// Sends as fast as it is answered, until the server is gone.
+    /// Sends requests, one after another, until the server is gone.
     fn run(way: &mut Way, round: &str, number: usize, seed: u64, acknowledged: &AtomicUsize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut known = Self::default();
@@ -109,7 +109,7 @@ impl Sender {
                     acknowledged.fetch_add(1, Ordering::Relaxed);
                     known.acknowledged.push(sent);
                 }
-                // Refused: certainly not acknowledged, perhaps the server is going down.
+                // The request was refused and is not stored; the server may be shutting down.
                 Ok(false) => {}
                 Err(_) => {
                     known.unanswered = Some(sent);
@@ -121,7 +121,7 @@ impl Sender {
     }
 }
 
-/// Sends from all sides while `meanwhile` runs, which has to end the server.
+/// Sends from all senders while `meanwhile` runs, which has to end the server.
 fn send_until_the_end(
     server: &mut Server,
     round: &str,
@@ -157,7 +157,7 @@ fn check_by_id(api: &mut Api, acknowledged: &[Sent]) {
     }
 }
 
-/// Every acknowledged span is found by search, and nothing that was not sent.
+/// Every acknowledged span is found by search, and no span that was not sent.
 fn check_by_search(api: &mut Api, round: &str, acknowledged: &[Sent], unanswered: &[Sent]) {
     let found = api.search(&format!("{{ span.test.round = \"{round}\" }}"));
     for sent in acknowledged {
@@ -223,7 +223,7 @@ fn sigkill_loses_nothing_acknowledged() {
             server.kill();
         });
         if random.bool() {
-            // Once more while it recovers.
+            // Another kill during recovery.
             Settings::on(data.path()).start_and_kill(Duration::from_micros(random.u64(0..150_000)));
         }
         let killed = Instant::now();
@@ -243,7 +243,7 @@ fn sigkill_loses_nothing_acknowledged() {
         acknowledged.extend(of_round);
         unanswered.extend(open);
     }
-    // The first round is still there after the last, whatever was merged meanwhile.
+    // The spans of the first round are still there after the last, in spite of merges.
     let mut api = server.api();
     check_by_id(&mut api, &acknowledged);
     let extra = check_unanswered(&mut api, &unanswered);
@@ -256,7 +256,7 @@ fn sigkill_loses_nothing_acknowledged() {
 fn sigterm_finishes_what_was_accepted() {
     let data = tempfile::tempdir().unwrap();
     let mut server = start(data.path());
-    // Connections that say nothing, or only half of something, hold nobody up.
+    // Connections that are idle or have sent half a request do not delay the shutdown.
     let mut silent = Connection::open(server.http()).unwrap();
     let mut half = Connection::open(server.otlp_http()).unwrap();
     half.write(b"POST /v1/traces HTT").unwrap();
@@ -317,7 +317,7 @@ fn a_request_in_flight_is_answered_while_draining() {
     server.stop();
 }
 
-/// Whether the server holds a body that is still arriving.
+/// Whether the server is receiving a body.
 fn in_flight(http: SocketAddr) -> bool {
     let metrics = get(http, "/metrics").text();
     let bytes = metrics.lines().find_map(|line| line.strip_prefix("spandrel_ingest_inflight_bytes "));

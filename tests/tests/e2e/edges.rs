@@ -1,5 +1,5 @@
-//! `GET /api/v1/dependencies` of a running server: the two halves of a call arrive in separate requests, before and
-//! after a restart.
+//! `GET /api/v1/dependencies` of a running server: caller and callee arrive in separate requests, before and after a
+//! restart.
 
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, span::Link};
 use prost::Message as _;
@@ -29,7 +29,7 @@ fn halves_from_many_requests_are_edges_at_once() {
     let trace = trace_id();
     let of_kind =
         |kind: i32, parent: &[u8]| Span { kind, parent_span_id: parent.to_vec(), ..span(&trace, "op") };
-    // It ended two minutes ago, so nobody waits for an answer to what was not answered.
+    // The trace ended two minutes ago, so its unpaired callers have become virtual edges.
     let ago = now() - 120_000_000_000;
     let begun = |span: Span, millis: u64| Span {
         start_time_unix_nano: ago,
@@ -71,7 +71,7 @@ fn halves_from_many_requests_are_edges_at_once() {
     assert_eq!(edges(&server, "start=now-1h&end=now-30m"), [] as [Value; 0]);
     let answer = server.api().json("dependencies");
     let call = answer["edges"].as_array().unwrap().iter().find(|edge| edge["kind"] == "rpc").unwrap();
-    // One call: every quantile is its duration, the callee's.
+    // With one call, every quantile is the duration of the callee.
     let nanos = [&call["p50Nano"], &call["p95Nano"], &call["p99Nano"]];
     assert_eq!(nanos, [500_000_000; 3]);
     assert_eq!(call["exemplarTraceIds"], json!([hex(&trace)]));
@@ -87,8 +87,8 @@ fn halves_from_many_requests_are_edges_at_once() {
     server.stop();
 }
 
-/// An edge belongs to the minute of its consumer, however long before that its message was sent and wherever the
-/// producer is stored.
+/// An edge belongs to the minute of its consumer, however long before that the message was sent and in whatever block
+/// the producer is.
 #[test]
 fn a_message_read_late_is_an_edge_of_the_readers_minute() {
     const MINUTE: u64 = 60_000_000_000;

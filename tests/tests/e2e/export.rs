@@ -1,5 +1,5 @@
-//! Exports from outside: every format holds the spans that came in, and the tools of the formats read them. DuckDB and
-//! pandas come from the package index into a folder of their own.
+//! Exports of a running server: every format has the spans that were sent, and the tools of the formats read them.
+//! DuckDB and pandas are installed into a folder of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ type Sent = (ResourceSpans, ScopeSpans, Span);
 
 const TRACES: usize = 120;
 
-/// A server, what it was sent, and a folder for files.
+/// A server, the spans that were sent to it, and a folder for files.
 struct World {
     server: Server,
     sent: Vec<Sent>,
@@ -49,7 +49,7 @@ impl World {
         server::command(arguments).args(["--server", &server]).output().unwrap()
     }
 
-    /// Exports into a file and returns where it is.
+    /// Exports into a file and returns its path.
     fn export(&self, format: &str, more: &[&str]) -> PathBuf {
         let path = self.folder.path().join(format!("export.{format}"));
         let arguments = ["export", "--format", format, "--output", path.to_str().unwrap()];
@@ -123,7 +123,7 @@ fn string(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-/// Spans in an order of their own, to be compared.
+/// Spans in a fixed order, for comparison.
 fn sorted(mut spans: Vec<Sent>) -> Vec<Sent> {
     spans.sort_by(|a, b| a.2.span_id.cmp(&b.2.span_id));
     spans
@@ -142,7 +142,7 @@ fn otlp_lines_give_back_what_came_in() {
     let path = world.export("otlp", &[]);
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(sorted(read_lines(&text)), sorted(world.sent.clone()));
-    // Each trace stands on a line of its own, and the same goes to standard output.
+    // Each trace is one line, and standard output gets the same text.
     assert_eq!(text.lines().count(), TRACES);
     let output = world.spandrel(&["export"]);
     assert!(output.status.success());
@@ -150,7 +150,7 @@ fn otlp_lines_give_back_what_came_in() {
     assert_eq!(lines(&String::from_utf8(output.stdout).unwrap()), lines(&text));
 }
 
-/// What a file says is what another server stores.
+/// Another server that receives the exported file stores the same spans.
 #[test]
 fn otlp_lines_can_be_sent_again() {
     let world = World::new();
@@ -221,7 +221,7 @@ fn jaeger_files_hold_every_trace_and_span() {
 
 // === Parquet ===
 
-/// A Python with the packages that read tables; made once and kept beside what cargo builds.
+/// A Python with the packages that read tables; installed once and kept in Cargo's target directory.
 fn python() -> Result<PathBuf, String> {
     let requirements = workspace_root().join("tests/parquet/requirements.txt");
     let wanted = std::fs::read_to_string(&requirements).unwrap();
@@ -232,7 +232,7 @@ fn python() -> Result<PathBuf, String> {
     if interpreter.exists() {
         return Ok(interpreter);
     }
-    // Under another name until it is whole, so that nobody takes half of it.
+    // Installed under another name and then renamed, so that no other test uses half of it.
     let building = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).map_err(|error| error.to_string())?;
     let venv = building.path().join("venv");
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
@@ -333,15 +333,15 @@ fn row(world: &World, sent: &Sent) -> Value {
 
 // === memory ===
 
-/// The most memory that a process ever had, in MiB.
+/// The peak memory of a process, in MiB.
 fn peak(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
-/// A client that takes nothing for a while keeps nothing in the server's memory, and one that takes
-/// all of it gets many times what the server ever held.
+/// An export to a client that does not read takes no memory of the server. Afterwards the client reads many times as
+/// much as the server ever held.
 #[test]
 fn an_export_is_never_held_in_memory() {
     let data = tempfile::tempdir().unwrap();
@@ -362,7 +362,7 @@ fn an_export_is_never_held_in_memory() {
         let head =
             format!("GET /api/v1/export?start=0&format={format} HTTP/1.1\r\nhost: {}\r\n\r\n", server.http());
         slow.write(head.as_bytes()).unwrap();
-        // Long enough to fill memory, were it not bounded: other questions are answered meanwhile.
+        // Other queries are answered for a time in which an unbounded export would fill the memory.
         for _ in 0..500 {
             api.status("spanCount");
         }

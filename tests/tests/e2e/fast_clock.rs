@@ -1,5 +1,5 @@
-//! A host whose clock is a year or centuries ahead: its spans are kept and shown for what they are, and no answer
-//! grows with the distance between two points of time.
+//! A host whose clock is a year or centuries ahead: its spans are kept with their times, and no answer grows with the
+//! distance between two times.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
@@ -41,7 +41,7 @@ fn a_fast_clock_takes_no_answer_from_others() {
     let fast = [send(&server, "fast", now() + YEAR), send(&server, "faster", YEAR_2262)];
 
     let mut api = server.api();
-    // The ranges that pages ask for, without and with an end.
+    // The ranges that pages of the UI use, without and with an end.
     for range in ["start=now-1h", "start=now-1h&end=now", "start=now-15m&end=now"] {
         let reply = api.get(&format!("aggregates?{range}&groupBy=service"));
         assert_eq!(reply.status, 200, "{range}: {}", reply.text());

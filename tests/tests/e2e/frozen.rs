@@ -1,7 +1,7 @@
 //! Frozen directories and backups of older formats: today's binary opens them, answers every query from them, upgrades
 //! them, and restores the backups.
 //!
-//! `tests/fixtures/frozen/README.md` describes how one test of this file makes an archive.
+//! `tests/fixtures/frozen/README.md` describes how a test of this file makes an archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,19 +16,19 @@ use spandrel_tests::frozen::{Frozen, archive, of_directory};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use spandrel_tests::spans::Sent;
 
-/// Formats of which a directory was frozen.
+/// Formats with a frozen directory.
 const FORMATS: std::ops::RangeInclusive<u16> = 1..=FORMAT_VERSION;
 
-/// Merged blocks of this format and of later ones need not be taken over.
+/// Merged blocks since this format need no upgrade.
 const COLUMNAR: u16 = 2;
 
-/// The hours in which spans start, in whole steps.
+/// A range in whole hours around the starts of all spans.
 const RANGE: &str = "start=2023-11-14T22:00:00Z&end=2023-11-15T00:00:00Z";
 
-/// A question, and whether a span answers to it.
+/// A query, and a function that says whether a span matches it.
 type Question = (&'static str, fn(&Sent) -> bool);
 
-/// Answers that must not change, whatever the store does with its blocks.
+/// Answers that must stay the same while blocks are upgraded.
 #[derive(Debug, PartialEq)]
 struct Answers {
     searches: BTreeMap<&'static str, BTreeSet<String>>,
@@ -62,7 +62,7 @@ fn is_text(sent: &Sent, key: &str, text: &str) -> bool {
     matches!(value(sent, key), Some(Any::StringValue(found)) if found == text)
 }
 
-/// Questions, and which spans answer to them, said without the store.
+/// Queries, each with its condition in plain code, as the oracle.
 fn questions() -> Vec<Question> {
     vec![
         ("{ }", |_| true),
@@ -86,7 +86,7 @@ fn questions() -> Vec<Question> {
     ]
 }
 
-/// Asserts that a server has the sent spans of some traces and no others; returns its answers.
+/// Asserts that a server has exactly the sent spans of some traces; returns its answers.
 fn answers(frozen: &Frozen, server: &Server, traces: &BTreeSet<String>) -> Answers {
     let mut api: Api = server.api();
     frozen.assert_spans(&mut api, traces);
@@ -109,13 +109,13 @@ fn answers(frozen: &Frozen, server: &Server, traces: &BTreeSet<String>) -> Answe
         format!("traces?q=%7B%7D&start={EVER}&order=longest&limit=5"),
     ];
     let mut others: BTreeMap<String, Value> = paths.map(|path| (path.clone(), api.json(&path))).into();
-    // How much work it was may change.
+    // The cost of a query may change.
     others.values_mut().filter_map(Value::as_object_mut).for_each(|answer| _ = answer.remove("scanned"));
     assert!(others.values().all(|answer| answer["partial"] != true), "{others:#?}");
     Answers { searches, others }
 }
 
-/// The requests that aggregates count of each service.
+/// The requests of each service in the aggregates.
 fn requests(answers: &Answers) -> BTreeMap<String, u64> {
     let (_, answer) = answers.others.iter().find(|(path, _)| path.starts_with("aggregates")).unwrap();
     let count = |series: &Value| {
@@ -126,7 +126,7 @@ fn requests(answers: &Answers) -> BTreeMap<String, u64> {
     answer["series"].as_array().unwrap().iter().map(count).collect()
 }
 
-/// The calls from service to service.
+/// The calls between services in the dependencies.
 fn calls(answers: &Answers) -> Vec<(String, String, u64)> {
     let (_, answer) = answers.others.iter().find(|(path, _)| path.starts_with("dependencies")).unwrap();
     let word = |edge: &Value, name: &str| edge[name].as_str().unwrap().to_owned();
@@ -154,20 +154,20 @@ fn assert_counts(answers: &Answers, frozen: &Frozen, traces: &BTreeSet<String>, 
     assert_eq!(calls(answers), [call("shop", "payment", named("charge")), call("user", "shop", roots)]);
 }
 
-/// Asserts that the records beside the blocks keep their meaning.
+/// Asserts that the records beside the blocks are read as before.
 fn assert_records(frozen: &Frozen, server: &Server) {
     let mut api = server.api();
     assert_eq!(api.json("pins")["pins"], *frozen.fact("pins"));
     assert_eq!(frozen.fact("pins").as_array().unwrap().len(), 2);
     let [mut now, mut then] = [api.json("deletions")["deletions"].take(), frozen.fact("deletions").clone()]
         .map(|mut all| all[0].take());
-    // Taken before the deletion, and so with what is gone. Of later ones it cannot always be told.
+    // The first backup was taken before the deletion, so it has the deleted traces. Later backups may be named or not.
     let first = &frozen.each_backup()[0].0;
     for said in [&mut now, &mut then] {
         let named = said["backups"].take();
         assert!(named.as_array().unwrap().iter().any(|backup| backup["id"] == **first), "{named}");
     }
-    // What is said of a deletion since then.
+    // A field that deletions got later.
     then["damagedStoreKept"] = false.into();
     assert_eq!(now, then);
     assert_eq!((&now["state"], &now["traceCount"]), (&"done".into(), &frozen.traces("deleted").len().into()));
@@ -191,7 +191,7 @@ fn frozen_directories_answer_and_are_taken_over() {
             assert!(server.api().otlp(gone).is_none(), "{gone} is back");
         }
         server.stop();
-        // Merged blocks are read as they are since format 2; there is nothing to do but to merge fresh ones.
+        // Merged blocks are readable as they are since format 2, so only fresh blocks have to be merged.
         let is_settled = |(level, of): &(u8, u16)| *level > 0 && *of >= COLUMNAR;
         eventually("everything is taken over", || {
             let server = serve(&data).with(&["--limits", "mergeAge=0s"]).start();
@@ -210,7 +210,7 @@ fn frozen_directories_answer_and_are_taken_over() {
     }
 }
 
-/// Also before anything was done to it; and it is what it says it is.
+/// The directory is checked before any upgrade, and has the format of its name.
 #[test]
 fn frozen_directories_are_sound_and_of_their_format() {
     for format in FORMATS {
@@ -238,7 +238,7 @@ fn frozen_backups_are_restored() {
             check(data.path());
             let server = serve(data.path()).start();
             let restored = answers(&frozen, &server, &traces);
-            // Backups had no counts of what rules let go yet.
+            // Backups of format 1 had no counts of expired spans yet.
             let let_go = if format == 1 { 0 } else { frozen.traces("letGo").len() };
             assert_counts(&restored, &frozen, &traces, let_go);
             server.stop();
@@ -246,14 +246,14 @@ fn frozen_backups_are_restored() {
     }
 }
 
-/// A new format gets a directory of its own before it is released.
+/// A new format needs a frozen directory before its release.
 #[test]
 fn the_format_of_today_is_frozen() {
     let path = archive(FORMAT_VERSION);
     assert!(path.is_file(), "{} is missing; the README beside it tells how it is made", path.display());
 }
 
-/// Does nothing unless it is asked to: writes what would be frozen beside the archives.
+/// Writes a new archive beside the others, if the environment variable is set.
 #[test]
 fn what_the_binary_would_freeze() {
     if std::env::var_os("SPANDREL_PROPOSE_FIXTURES").is_some() {

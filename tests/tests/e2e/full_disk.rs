@@ -19,14 +19,14 @@ use spandrel_tests::server::{Server, Settings, eventually, skipped};
 use tonic::Code;
 
 const DISK_BYTES: u64 = 96 << 20;
-/// What somebody else has on the disk, and may delete.
+/// A file of another program, which a test can delete to make room.
 const BALLAST_BYTES: usize = 32 << 20;
-/// Of every request, and not to be compressed away.
+/// Incompressible text in each request.
 const FILLING_BYTES: usize = 200 << 10;
-/// Requests that fill the disk many times over.
+/// Enough requests to fill the disk several times.
 const MOST_REQUESTS: u64 = 4 * DISK_BYTES / FILLING_BYTES as u64;
 
-/// A file system of its own; unmounted whatever happens.
+/// A small file system, which is unmounted when the test ends.
 struct SmallDisk {
     folder: tempfile::TempDir,
 }
@@ -58,13 +58,13 @@ impl SmallDisk {
         self.folder.path().join(name)
     }
 
-    /// Writes a file until it is long enough or nothing more fits.
+    /// Writes a file until it is long enough or the disk is full.
     fn fill(&self, name: &str, most: usize) {
         let mut file = File::create(self.ballast(name)).unwrap();
         let zeros = vec![0; 64 << 10];
         for _ in 0..most / zeros.len() {
             if file.write_all(&zeros).is_err() {
-                // The last few kilobytes, too.
+                // Smaller writes fill the last few kilobytes.
                 while file.write_all(&zeros[..512]).is_ok() {}
                 break;
             }
@@ -74,13 +74,13 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: after a failure the server may still be going down.
+        // Lazily, because after a failure the server may still be running.
         let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
     }
 }
 
 impl Acknowledged {
-    /// Sends one request that takes room; keeps it when it was acknowledged.
+    /// Sends one large request, and remembers it if it is acknowledged.
     fn send(&mut self, server: &Server) -> Reply {
         let (span, body) = filling();
         let reply = post_traces(server.otlp_http(), &body);
@@ -90,13 +90,13 @@ impl Acknowledged {
         reply
     }
 
-    /// Sends until the server says that it is full.
+    /// Sends until the server says that the disk is full.
     fn send_until_full(&mut self, server: &Server) -> Reply {
         for _ in 0..MOST_REQUESTS {
             let reply = self.send(server);
             match reply.status {
                 200 => {}
-                // Merging may be behind; that is no full disk.
+                // The request was refused because merges are behind, not because the disk is full.
                 429 | 503 => assert!(reply.header("retry-after").is_some(), "{}", reply.text()),
                 _ => return reply,
             }
@@ -104,7 +104,7 @@ impl Acknowledged {
         panic!("the disk never got full");
     }
 
-    /// Waits until the server takes spans again.
+    /// Waits until the server accepts spans again.
     fn send_until_taken(&mut self, server: &Server) {
         eventually("ingest to resume", || {
             let reply = self.send(server);
@@ -140,8 +140,7 @@ fn start(data: &Path) -> Server {
     Settings::on(data).start()
 }
 
-/// Sends until every way in is closed, and checks what senders are told: that the disk is full, and
-/// what to do.
+/// Sends until every port refuses spans, and checks that the refusals say that the disk is full and how to make room.
 fn fill_up(server: &Server, acknowledged: &mut Acknowledged) {
     eventually("every way in to be closed", || {
         let reply = acknowledged.send_until_full(server);
@@ -149,7 +148,7 @@ fn fill_up(server: &Server, acknowledged: &mut Acknowledged) {
         assert!(reply.header("retry-after").is_some(), "{:?}", reply.headers);
         let said = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(said.contains("disk is full") && said.contains("free some space"), "{said}");
-        // A log that was just deleted makes a little room, so that the next request may fit again.
+        // Deleting a log makes a little room, so that the next request may fit again.
         let (span, body) = filling();
         let mut grpc = Grpc::connect(server.otlp_grpc()).unwrap();
         let Err(status) = grpc.export(&body) else {
@@ -176,8 +175,8 @@ fn ingest_is_refused_and_resumes() {
     assert!(!acknowledged.0.is_empty(), "nothing fitted");
     acknowledged.check(&mut server.api());
 
-    // Killed while full, it opens again while full, answers and goes on refusing; or, where the
-    // others left not even the room to open, it says so.
+    // After a kill on the full disk the server opens, answers and refuses spans; if there is no room to open the store,
+    // it says so.
     server.kill();
     let opened = Settings::on(&disk.data()).try_start();
     if let Ok(server) = &opened {
@@ -205,7 +204,7 @@ fn others_that_take_the_last_byte_under_load_do_no_harm() {
     for number in 0..3 {
         let name = format!("ballast {number}");
         let reply = std::thread::scope(|scope| {
-            // Writes and the fill race each other: the reserve is gone between a check and a write.
+            // Writes race with the fill, so that the reserve may vanish between a check and a write.
             let fill = scope.spawn(|| disk.fill(&name, DISK_BYTES as usize));
             let reply = acknowledged.send_until_full(&server);
             fill.join().unwrap();

@@ -1,5 +1,5 @@
-//! Requests that arrive while the disk is busy share its next sync. The disk is held in its first sync, so that later
-//! requests have to wait together on every machine, and none is answered before its sync.
+//! Requests that arrive while the disk is busy share its next sync. The first sync is held back, so that later requests
+//! wait together on every machine, and none is acknowledged before its sync.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -13,12 +13,12 @@ use spandrel_tests::http::post_traces;
 use spandrel_tests::otlp::{hex, request, span, spans_by_id, trace_id};
 use spandrel_tests::server::{Settings, eventually};
 
-/// Requests that come while the first one is synced.
+/// Requests that arrive during the first sync.
 const OTHERS: usize = 64;
-/// A merge after the last append may sync once more, where the machine stands still for seconds.
+/// Merges may sync too if the machine stalls for seconds.
 const SYNCS_OF_MERGES: usize = 2;
 
-/// Syncs of the write-ahead log, as far as the journal goes.
+/// The number of syncs of the write-ahead log in the journal.
 fn log_syncs(journal: &Path) -> usize {
     let mut logs = HashMap::new();
     let mut syncs = 0;
@@ -78,7 +78,7 @@ fn requests_that_come_during_a_sync_share_the_next() {
 
     let syncs = log_syncs(&journal) - before;
     assert!((2..=2 + SYNCS_OF_MERGES).contains(&syncs), "{syncs} syncs for {} requests", OTHERS + 1);
-    // What was answered is there, whatever happens to the process.
+    // Acknowledged spans survive a kill.
     server.kill();
     let server = Settings::on(&root.join("data")).start();
     for (trace, sent) in traces.iter().zip(sent) {

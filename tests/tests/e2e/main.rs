@@ -1,5 +1,5 @@
-//! Tests of the binary as users, SDKs and scripts meet it: each starts a server (`SPANDREL_BIN`) on ports and a
-//! folder of its own.
+//! Tests of the binary from the side of users, SDKs and scripts: each starts a server (`SPANDREL_BIN`) with its own
+//! ports and folder.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

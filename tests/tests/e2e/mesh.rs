@@ -1,6 +1,6 @@
 //! Traffic of a real Envoy mesh, over gRPC and HTTP as Envoy frames it, read back by ID, by search, in trees and in
-//! counts. The expected answers are computed here, from the recorded bodies and from `truth.json`, which was made of
-//! the proxies' own logs.
+//! counts. The expected answers are computed here, from the recorded bodies and from `truth.json`, which comes from the
+//! proxies' logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ use spandrel_tests::http::{Body, Connection, PROTOBUF};
 use spandrel_tests::otlp::{flat, hex};
 use spandrel_tests::server::{Server, Settings};
 
-/// Envoy writes bodies as they fill, in pieces of about this size.
+/// Envoy sends bodies in pieces of about this size.
 const CHUNK: usize = 4_096;
 
 const SERVER: i32 = 2;
@@ -53,7 +53,7 @@ impl Mesh {
         self.traces.values().flatten()
     }
 
-    /// How many spans of each trace are chosen, for the traces that have any.
+    /// The number of chosen spans of each trace that has any.
     fn counts(&self, chosen: impl Fn(&Sent) -> bool) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for (trace, spans) in &self.traces {
@@ -79,13 +79,13 @@ fn service(resource: &ResourceSpans) -> &str {
     text
 }
 
-/// Contract section 4: failed is ERROR, or UNSET with the tag.
+/// Contract section 4: failed is ERROR, or UNSET with the attribute.
 fn failed(span: &Span) -> bool {
     let code = span.status.as_ref().map_or(0, |status| status.code);
     code == 2 || code == 0 && tag(span, "error") == Some("true")
 }
 
-/// Contract section 4: the HTTP status from 400, else Envoy's flags. Envoy sends none of the others.
+/// Contract section 4: the HTTP status if it is 400 or more, else Envoy's flags. Envoy sends no other error attributes.
 fn error_code(span: &Span) -> Option<&str> {
     if !failed(span) {
         return None;
@@ -144,7 +144,7 @@ fn check_tree(trace: &Value, sent: &[Sent]) {
         (&entries.into(), entries),
         "{id}"
     );
-    // Every request came through the gateway, which is the root even where its parent is outside.
+    // Every request came through the gateway, whose span is the root even if it has a parent outside the mesh.
     let root = &by_id[trace["segments"][0]["id"].as_str().unwrap()];
     assert_eq!((service(&root.0), root.2.kind), ("istio-ingressgateway.istio-system", SERVER), "{id}");
     assert_eq!(
@@ -153,7 +153,7 @@ fn check_tree(trace: &Value, sent: &[Sent]) {
         "{id}"
     );
     assert_eq!(trace["errorCode"].as_str(), error_code(&root.2), "{id}");
-    // A caller outside the mesh is noted; nothing else about these traces is odd.
+    // The only warning of these traces is about a caller outside the mesh.
     let outside = trace["warnings"].as_array().unwrap();
     assert_eq!(outside.len(), usize::from(!root.2.parent_span_id.is_empty()), "{id}: {outside:?}");
     assert!(
@@ -187,7 +187,7 @@ fn check_segment(
     let entry = by_id[segment["id"].as_str().unwrap()];
     assert_eq!(segment["spans"][0]["id"], segment["id"]);
     assert_eq!(segment["errorCode"].as_str(), error_code(&entry.2));
-    // The parent is named even where nobody reported it; only one that is stored has a segment.
+    // The tree names the parent even if it was never sent; only a stored parent has a segment.
     let parent = hex(&entry.2.parent_span_id);
     let named = (!parent.is_empty()).then_some(&*parent);
     assert_eq!(segment["parentSpanId"].as_str(), named, "{}: {}", trace["id"], segment["id"]);
@@ -203,7 +203,7 @@ fn begins_segment(sent: &Sent, by_id: &BTreeMap<String, &Sent>) -> bool {
     service(&parent.0) != service(&sent.0) || enters
 }
 
-/// What a search has to find: traces, and how many spans of each.
+/// Compares a search with the expected traces and their numbers of matching spans.
 fn check_search(api: &mut Api, query: &str, expected: &BTreeMap<String, u64>) {
     let found = api.search(query);
     let ids = |trace: &Value| trace["id"].as_str().unwrap().to_owned();
@@ -337,7 +337,7 @@ fn over_grpc() {
     }
     check(&server, &mesh);
     server.stop();
-    // What was checked is on disk, not only in memory.
+    // The same checks after a restart, when nothing is in memory.
     let server = Settings::on(data.path()).start();
     check(&server, &mesh);
     server.stop();

@@ -1,4 +1,4 @@
-//! Progress of long commands: people see it on their terminal, scripts do not find it in the output.
+//! Progress of long commands: a terminal shows it, and the output for scripts does not contain it.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use spandrel_tests::otlp::{request, span, trace_id};
 use spandrel_tests::server::{Server, Settings, command, skipped};
 use tempfile::TempDir;
 
-/// Runs its arguments on a terminal of 100 columns, and passes on what they write there.
+/// A Python program that runs a command on a terminal of 100 columns and prints what the command writes there.
 const ON_A_TERMINAL: &str = "
 import fcntl, os, pty, struct, sys, termios
 child, terminal = pty.fork()
@@ -27,18 +27,18 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 ";
 
-/// What bars are made of.
+/// The characters of progress bars.
 const BAR: [char; 2] = ['█', '░'];
 /// The text behind the bytes of a transfer of unknown length.
 const PACE: &str = "B/s";
 
-/// Behind the last time that something said how far it is.
+/// The text after the last update of progress.
 fn behind_progress(seen: &str) -> Option<&str> {
     let bar = seen.rfind(BAR).max(seen.rfind(PACE));
     bar.map(|at| &seen[at..])
 }
 
-/// A server with some spans, and room for what commands write.
+/// A server with some spans, and a folder for the files of commands.
 struct Place {
     server: Server,
     folder: TempDir,
@@ -62,7 +62,7 @@ impl Place {
         self.folder.path().join(name).display().to_string()
     }
 
-    /// Each command, with the word that stands before its bar. `run` tells two runs apart.
+    /// Each command, with the text before its bar. `run` makes the paths of each run differ.
     fn commands(&self, run: &str) -> Vec<(&'static str, Vec<String>)> {
         let server = format!("http://{}", self.server.http());
         let (set, target) = (self.path(&format!("backups-{run}")), self.path(&format!("restored-{run}")));
@@ -85,7 +85,7 @@ impl Place {
     }
 }
 
-/// The Python that stands between a command and its terminal.
+/// The Python that emulates the terminal.
 fn python() -> Option<PathBuf> {
     std::env::var_os("SPANDREL_PYTHON").map(PathBuf::from).filter(|path| path.is_file())
 }
@@ -104,7 +104,7 @@ fn a_terminal_shows_how_far_a_command_is() {
     };
     let place = Place::new();
     for (word, arguments) in place.commands("watched") {
-        // The environment of the command, which reads no configuration from that of the tests.
+        // The environment for commands, without variables that configure them.
         let bare = command(&[]);
         let mut watched = Command::new(&python);
         watched.args(["-c", ON_A_TERMINAL]).arg(bare.get_program()).args(&arguments).env("TERM", "xterm");
@@ -116,7 +116,7 @@ fn a_terminal_shows_how_far_a_command_is() {
         let mut lines = seen.split(['\r', '\n']);
         let bar = |line: &str| line.contains(&format!("{word} ")) && behind_progress(line).is_some();
         assert!(lines.any(bar), "{arguments:?}: {seen:?}");
-        // It is taken away in the end: the last thing that is drawn over it is nothing.
+        // The bar is removed in the end: its last update is an empty line.
         let last = behind_progress(&seen).unwrap();
         assert!(
             last.contains("\u{1b}[2K") || last.contains("\u{1b}[K"),

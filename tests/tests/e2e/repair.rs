@@ -1,5 +1,5 @@
-//! `spandrel repair` as a user comes to it: a server or a check reports damage and says what to do, the repair runs,
-//! and the server goes on with everything readable; also after the repair was killed.
+//! `spandrel repair` from the side of a user: a server or a check reports damage and names the command, the repair
+//! runs, and the server works on with everything readable. The same after the repair was killed.
 
 use std::fs;
 use std::io::Write as _;
@@ -38,7 +38,7 @@ fn send(server: &Server) -> String {
     hex(&trace)
 }
 
-/// A data directory with sealed and fresh blocks that no server uses, made once and copied, and its traces.
+/// A data directory with sealed and fresh blocks and without a server, built once and copied, and its traces.
 fn stored() -> (TempDir, Vec<String>) {
     static MADE: OnceLock<(TempDir, Vec<String>)> = OnceLock::new();
     let (made, sent) = MADE.get_or_init(|| {
@@ -64,7 +64,7 @@ fn there(server: &Server, sent: &[String]) -> usize {
     sent.iter().filter(|trace| api.otlp(trace).is_some()).count()
 }
 
-/// A server takes the directory, has so many of the traces, and is a server like any other.
+/// Asserts that a server opens the directory, finds so many of the traces, and accepts more.
 fn check_serves(data: &Path, sent: &[String], expected: usize) {
     let server = Settings::on(data).with(&["--limits", "mergeAge=0s"]).start();
     assert_eq!(there(&server, sent), expected);
@@ -74,7 +74,7 @@ fn check_serves(data: &Path, sent: &[String], expected: usize) {
     server.stop();
 }
 
-/// Whether a deletion says that the damaged store may hold what it has deleted.
+/// Asserts whether a deletion warns that the damaged store may hold the deleted spans.
 fn check_deletion_names_it(data: &Path, is_kept: bool) {
     let server = Settings::on(data).start();
     let address = format!("http://{}", server.http());
@@ -117,7 +117,7 @@ fn a_store_that_does_not_open_says_what_to_do_and_is_whole_afterwards() {
     assert_eq!((&report["spanCount"], &report["lostBlockCount"]), (&(sent.len() + 1).into(), &0.into()));
 }
 
-/// That is found by a check at the latest; a server serves the rest until it is to merge.
+/// A check finds lost blocks; a server serves the rest until it has to merge.
 #[test]
 fn what_is_lost_is_named() {
     let (data, sent) = stored();
@@ -206,7 +206,7 @@ fn a_killed_repair_loses_nothing() {
     let (data, sent) = stored();
     damage(&tables(&store(data.path()), "index"));
     let (mut killed, mut half_made) = (0, 0);
-    // Each time a little later, until it is done.
+    // Each kill comes a little later, until the repair is finished.
     for round in 0..200 {
         let mut repair = command(&["repair"])
             .args([Path::new("--data-dir"), data.path()])

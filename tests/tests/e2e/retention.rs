@@ -1,5 +1,5 @@
-//! Retention rules, from the configuration file to the traces that a user finds, while a clock that the test moves
-//! passes days.
+//! Retention rules, from the configuration file to the traces that users find, over days of a clock that the test
+//! moves.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn serve(clock: &MovedClock, folder: &Path) -> Server {
     clock.of(Settings::on(&folder.join("data"))).with(&["--config", &config]).start()
 }
 
-/// Sends one trace with a span of each service; those that begin with `!` fail.
+/// Sends one trace with a span of each service; a name that begins with `!` marks a failed span.
 fn send(server: &Server, services: &[&str]) -> String {
     let trace = trace_id();
     for service in services {
@@ -47,7 +47,7 @@ fn send(server: &Server, services: &[&str]) -> String {
     hex(&trace)
 }
 
-/// Waits until exactly these are left, by ID and by search.
+/// Waits until exactly these traces are found, by ID and by search.
 fn left(server: &Server, traces: &[&String]) {
     let mut expected: Vec<&String> = traces.to_vec();
     expected.sort();
@@ -86,19 +86,19 @@ fn rules_of_the_file_decide_what_stays_and_for_how_long() {
     left(&server, &[&failed, &usual, &chatty, &chatty_and_failed, &chatty_and_usual, &pinned]);
     assert_eq!(requests(&server, "chatty"), 5);
 
-    // The hour of arrival has to end first.
+    // Retention counts from the end of the hour of arrival.
     clock.ahead(2 * HOUR + HOUR / 60);
     left(&server, &[&failed, &usual, &chatty_and_failed, &chatty_and_usual, &pinned]);
     assert!(server.api().otlp(&chatty).is_none());
     assert_eq!(requests(&server, "chatty"), 5, "what a rule lets go is counted");
 
-    // As a whole: also the spans that no rule is about.
+    // Whole traces expire, also their spans that match no rule.
     clock.ahead(7 * HOUR + HOUR / 60);
     left(&server, &[&failed, &chatty_and_failed, &pinned]);
     assert_eq!(server.api().status("spanCount"), 5);
     server.stop();
 
-    // A restart changes nothing, and time goes on without a server.
+    // Retention goes on after a restart, and time also passes while no server runs.
     let server = serve(&clock, folder.path());
     left(&server, &[&failed, &chatty_and_failed, &pinned]);
     server.stop();
@@ -106,7 +106,7 @@ fn rules_of_the_file_decide_what_stays_and_for_how_long() {
     let server = serve(&clock, folder.path());
     left(&server, &[&pinned]);
     assert_eq!(requests(&server, "chatty"), 5);
-    // What arrives now has its own time.
+    // Retention of new spans counts from their own arrival.
     let late = send(&server, &["shop"]);
     left(&server, &[&pinned, &late]);
 

@@ -112,7 +112,7 @@ fn tell_story(tracer: &SdkTracer, orders: &SdkTracer) {
     fan.span().end();
 }
 
-// What was sent, in the words of sdk/README.md.
+// The sent spans in the JSON of sdk/README.md.
 
 fn any(value: &Any) -> Value {
     let list =
@@ -179,7 +179,7 @@ fn expected(span: &SpanData, resource: &Resource) -> Value {
     })
 }
 
-/// Sends the spans as a batch processor would, and returns them.
+/// Exports the spans as a batch processor would, and returns them.
 async fn emit(mut exporter: SpanExporter, instance: &str) -> Value {
     let memory = InMemorySpanExporter::default();
     let resource = resource(instance);
@@ -224,7 +224,7 @@ fn rust() {
     let data = tempfile::tempdir().unwrap();
     let server = Settings::on(data.path()).start();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // The exporters' clients belong to this runtime, as in an application.
+    // The exporters' clients use this runtime, as in an application.
     let entered = runtime.enter();
     let exporters = [
         ("gRPC", grpc_exporter(server.otlp_grpc(), None)),

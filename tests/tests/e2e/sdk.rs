@@ -1,4 +1,4 @@
-//! Real SDKs of other languages over real sockets: the spans that they sent are compared with the spans that come back.
+//! SDKs of other languages over real sockets: the sent spans are compared with the spans that the API returns.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use spandrel_tests::normalize::{self, assert_same};
 use spandrel_tests::server::{Server, Settings, workspace_root};
 
-/// Spans of the story that every script tells, at least.
+/// The least number of spans that a script sends.
 const STORY: usize = 200;
 
 fn script(path: &str) -> PathBuf {
@@ -22,7 +22,7 @@ fn run(command: &mut Command) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{command:?}: {error}\n{stderr}"))
 }
 
-/// Everything that was sent, in each of the API's formats.
+/// Compares all sent spans with each of the API's formats.
 fn compare(server: &Server, what: &str, printed: &Value) {
     let traces = normalize::of_sdk(printed);
     assert!(traces.values().map(|spans| spans.len()).sum::<usize>() >= STORY, "{what} sent too little");
@@ -42,7 +42,7 @@ fn compare(server: &Server, what: &str, printed: &Value) {
     }
 }
 
-/// What the tree and the search say about a trace as a whole.
+/// Compares the fields of the whole trace in tree and search.
 fn check_summary(api: &mut spandrel_tests::api::Api, what: &str, tree: &Value, expected: &normalize::Spans) {
     let failed = expected.values().filter(|span| span["status"]["code"] == "ERROR").count();
     assert_eq!((&tree["spanCount"], &tree["errorCount"]), (&expected.len().into(), &failed.into()), "{what}");
@@ -81,7 +81,7 @@ fn check_summary(api: &mut spandrel_tests::api::Api, what: &str, tree: &Value, e
     }
 }
 
-/// The words of the contract's section 4, on the spans of the story.
+/// The rules of the contract's section 4, on spans of the script.
 fn check_story(server: &Server, printed: &Value, exception: &str) {
     let named = |name: &str| {
         let spans = printed.as_array().unwrap();

@@ -17,7 +17,7 @@ fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// A refusal: not zero, and every one of these words on standard error.
+/// Asserts a failure with every one of these words on standard error.
 fn refuses(arguments: &[&str], words: &[&str]) {
     let output = run(arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -56,7 +56,7 @@ fn a_data_directory_has_one_master() {
         assert!(refused.stderr.contains(word), "{}", refused.stderr);
     }
     assert!(!refused.stdout.contains("ready"), "{}", refused.stdout);
-    // The first is none the worse for it, and leaves the directory to the next.
+    // The first server works on, and leaves the directory usable.
     assert_eq!(get(server.http(), "/readyz").status, 200);
     server.stop();
     Settings::on(data.path()).start().stop();
@@ -81,7 +81,7 @@ fn what_is_not_known_is_refused() {
     refuses(&["serve", "--max-tree-spans", "0"], &["--max-tree-spans", "0"]);
     refuses(&["serve", "--shutdown-grace", "soon"], &["--shutdown-grace", "soon"]);
     refuses(&["serve", "--cors-origin", "not an origin"], &["--cors-origin", "not an origin"]);
-    // What later issues build is unknown until then, not a stub.
+    // Flags of later issues are unknown, not stubs.
     for flag in ["--query-grpc-addr", "--zipkin-addr", "--remote-storage-addr", "--max-disk", "--base-path"] {
         refuses(&["serve", flag, "x"], &[flag]);
     }
@@ -93,7 +93,7 @@ fn what_is_not_known_is_refused() {
     };
     let version = format!("spandrel {}", env!("CARGO_PKG_VERSION"));
     assert_eq!(stdout("-V"), version);
-    // The commit that the binary was built from, its date, and the profile.
+    // The long version has the commit, its date, and the profile.
     let long = stdout("--version");
     assert!(long.starts_with(&format!("{version} (commit ")) && long.ends_with(" build)"), "{long}");
 }
@@ -177,7 +177,7 @@ fn flags_stand_above_environment_above_file_above_defaults() {
     assert_eq!(values["otlp-http-addr"], "127.0.0.1:4318");
     assert_eq!(values["max-tree-spans"], "200000");
 
-    // What is printed is a file that gives the same again.
+    // The printed settings are a valid file with the same settings.
     let again = folder.path().join("again.yaml");
     fs::write(&again, &printed).unwrap();
     let output = run(&["serve", "--print-config", "--config", again.to_str().unwrap()]);
@@ -221,7 +221,7 @@ fn strangers_are_kept_out_on_loopback() {
         let reply = ask(server.otlp_http(), "POST", "/v1/traces", &headers, Body::Sized(&body));
         assert_eq!(reply.status, expected, "{headers:?}: {}", reply.text());
     }
-    // A browser reaches the gRPC port by HTTP/1, too.
+    // A browser can reach the gRPC port by HTTP/1.
     let headers = [("host", "evil.example"), ("content-type", "application/grpc")];
     let export = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     let reply = ask(server.otlp_grpc(), "POST", export, &headers, Body::Sized(&[0; 5]));
@@ -376,7 +376,7 @@ fn metrics_tell_what_happened() {
     server.stop();
 }
 
-/// That the allocator found its settings shows in a thread that they ask for.
+/// The allocator starts this thread only if it has read its settings.
 #[test]
 fn what_is_free_goes_back_in_the_background() {
     let data = tempfile::tempdir().unwrap();
@@ -386,7 +386,7 @@ fn what_is_free_goes_back_in_the_background() {
     server.stop();
 }
 
-/// Merges that can wait have less of a priority than everything else; those that cannot, have not.
+/// Low-priority merges run at a lower priority than all other threads; urgent ones do not.
 #[test]
 fn background_work_gives_way() {
     let data = tempfile::tempdir().unwrap();
@@ -402,13 +402,13 @@ fn background_work_gives_way() {
     server.stop();
 }
 
-/// The threads of a process, with how nice each is.
+/// The threads of a process, with their nice values.
 fn threads(pid: u32) -> Vec<(String, i32)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let about = |task: fs::DirEntry| {
         let stat = fs::read_to_string(task.path().join("stat")).ok()?;
         let (before, behind) = stat.split_once('(')?.1.rsplit_once(')')?;
-        // The 19th value in all, of which two are before.
+        // The 19th field of the line; two fields are before the split.
         Some((before.to_owned(), behind.split_whitespace().nth(16)?.parse().ok()?))
     };
     tasks.filter_map(|task| about(task.ok()?)).collect()
@@ -439,7 +439,7 @@ fn status_counts_and_says_what_the_limits_are() {
     let trace = trace_id();
     let body = request("status", vec![span(&trace, "a"), span(&trace, "b")]).encode_to_vec();
     assert_eq!(post_traces(server.otlp_http(), &body).status, 200);
-    // The same request again is recognised, and acknowledged without being stored again.
+    // The resend is recognised, and acknowledged without being stored again.
     assert_eq!(post_traces(server.otlp_http(), &body).status, 200);
     let status = server.api().json("status");
     assert_eq!((&status["spanCount"], &status["traceCount"]), (&2.into(), &1.into()), "{status}");

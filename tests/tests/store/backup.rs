@@ -36,7 +36,7 @@ fn trace(n: u64) -> Vec<Sent> {
     (1..=4).map(|span| sent(n, span).at(n * 1_000 + span, 50).with("n", text(&n.to_string()))).collect()
 }
 
-/// Traces 1 to `count`: two blocks sealed, the rest fresh.
+/// Traces 1 to `count`, in two sealed blocks and fresh ones.
 fn filled(backend: Backend, count: u64) -> Harness {
     let harness = Harness::new(backend);
     for n in 1..=count {
@@ -74,7 +74,7 @@ fn a_backup_restored_is_the_store_that_it_was_taken_of() {
         let manifest = &harness.store().backups().unwrap()[0];
         assert_eq!((manifest.spans(), manifest.blocks.len()), (120, kept.blocks.len()));
         assert_eq!(manifest.blocks, kept.blocks);
-        // What comes later is not in it.
+        // Later spans are not in the backup.
         harness.append(&trace(31));
 
         for target in backends() {
@@ -82,7 +82,7 @@ fn a_backup_restored_is_the_store_that_it_was_taken_of() {
             let mut restored = Harness::new(target);
             check_all_there(&restored, 30);
             assert!(report(&restored).is_fine(), "{:?}", report(&restored));
-            // It is a store like any other: it takes more, merges, and opens again.
+            // The restored store accepts spans, merges, and opens again.
             restored.append(&trace(31));
             restored.store().seal_all();
             restored.restart();
@@ -103,7 +103,7 @@ fn catalog_and_index_rows_are_made_anew_as_they_were() {
         Inspect::each_index_row(engine, &mut |row| rows.push(row.unwrap())).unwrap();
         (Catalog::catalog_rows(engine).unwrap(), rows)
     };
-    // Rows of blocks that were merged away since are the index's own business.
+    // Rows of blocks that are gone do not matter: the index removes them later.
     let (catalog, index) = rows(&source);
     let alive: HashSet<BlockKey> = catalog.iter().map(|(key, _)| key.clone()).collect();
     let index = index.into_iter().filter(|(key, _)| {
@@ -154,7 +154,7 @@ fn counts_of_what_a_rule_has_let_go_go_with_the_blocks() {
         rule(&mut restored.config);
         restored.restart();
         assert_eq!(aggregate::answer(&restored, &plan), before);
-        // A restore over it drops them, and brings them back.
+        // Another restore replaces the spans that were added.
         let engine = restored.engine().clone();
         drop(restored);
         let again = Restore::begin(&*engine, kept.id(), Existing::Replace).unwrap();
@@ -171,7 +171,7 @@ fn only_what_is_new_is_sent_and_read() {
         let first = MemoryBackup::of(harness.store());
         assert_eq!(first.fetched, first.blocks.len());
         harness.append(&trace(10));
-        // The store knows the hashes of earlier backups after a restart, too.
+        // The store remembers the hashes of earlier backups after a restart.
         harness.restart();
         let second = first.again(harness.store());
         assert_eq!(
@@ -193,7 +193,7 @@ fn only_what_is_new_is_sent_and_read() {
     }
 }
 
-/// Counts on a receiver that merges, drops and deletes in the middle of the backup.
+/// The receiver merges, drops and deletes during the backup.
 #[test]
 fn blocks_of_a_backup_outlive_merges_and_retention() {
     struct Meddler<'h>(&'h Harness, MemoryBackup);
@@ -233,7 +233,7 @@ fn blocks_of_a_backup_outlive_merges_and_retention() {
         let target = Backend::memory();
         meddler.1.restore(&*target.engine().unwrap()).unwrap();
         check_all_there(&Harness::new(target), 20);
-        // Afterwards nothing is held any more.
+        // After the backup the blocks are no longer held.
         harness.maintain(2);
         assert!(harness.engine().stored_blocks().unwrap().is_empty());
     }
@@ -284,7 +284,7 @@ fn a_damaged_block_costs_a_backup_that_block_alone() {
     let first = MemoryBackup::of(harness.store());
     let key = first.blocks[1].key.clone();
     engine.damage(&key, 3_000.min(first.blocks[1].bytes as usize / 2));
-    // Who has it already keeps it; who has not gets the rest, and is told.
+    // A client that has the block keeps it; another gets the rest, and learns what is lost.
     assert!(first.again(harness.store()).lost.is_empty());
     let fresh = MemoryBackup::of(harness.store());
     assert_eq!(fresh.lost.len(), 1);
@@ -298,7 +298,7 @@ fn a_receiver_that_goes_ends_the_backup_which_stays_on_the_list() {
     let mut kept = MemoryBackup { patience: Some(2), ..MemoryBackup::default() };
     let ended = harness.store().back_up(None, &mut kept);
     assert!(matches!(ended, Err(BackupError::Gone(ReceiverGone))), "{ended:?}");
-    // Somebody may have kept what was sent.
+    // The store remembers the backup, because the client may have kept a part of it.
     let listed = harness.store().backups().unwrap();
     assert_eq!((listed.len(), listed[0].id), (1, kept.id()));
 }
@@ -331,7 +331,7 @@ fn half_a_restore_is_no_store_and_is_gone_on_with() {
         drop(engine);
         check_all_there(&Harness::new(target.clone()), 12);
 
-        // A store that has something is left alone, unless it shall be replaced.
+        // A restore into a store with blocks is refused unless it shall replace them.
         let engine = target.engine().unwrap();
         let (refused, there) = (other.restore(&*engine), kept.blocks.len());
         assert!(matches!(refused, Err(RestoreError::NotEmpty { blocks }) if blocks == there), "{refused:?}");
@@ -388,7 +388,7 @@ fn check_finds(
     key: Option<&BlockKey>,
     part: &str,
 ) {
-    // The store that works, and the engine by itself.
+    // Both the running store and the engine alone are checked.
     for report in [report(harness), check(engine, &mut |_| true).unwrap()] {
         assert_eq!(kinds(&report), [kind], "{report:?}");
         let finding = &report.findings[0];
@@ -501,7 +501,7 @@ fn a_block_that_is_gone_and_one_that_nobody_names_are_found() {
     let found = check(&engine, &mut |_| true).unwrap();
     assert_eq!(kinds(&found), [FindingKind::Unreferenced]);
     assert_eq!(found.findings[0].block, Some(keys[1].block.0.to_string()));
-    // Its index rows are hints to a block that is gone: no damage.
+    // Index rows of a block that is gone are no damage.
     assert_eq!(found.stale_index_row_count, 2);
     drop(harness);
 }
@@ -549,7 +549,7 @@ fn bring_in(disk: Disk, store: &BlockTraceStore, keep: usize) -> Result<(), Box<
     Ok(set.end()?)
 }
 
-/// What a set has: each of its backups is whole.
+/// The backups of a set; asserts that each is complete.
 fn whole_backups(disk: &Disk) -> Vec<Manifest> {
     let set = match BackupSet::open_to_read(disk.clone()) {
         Ok(set) => set,
@@ -577,7 +577,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
             }
             let before = whole_backups(&disk);
             assert_eq!(before.len(), 2);
-            // The third lets the first one go: this is what ends after so many steps.
+            // The third backup makes the first one expire; it is cut off after so many steps.
             disk.end_after(Some(steps));
             let done = bring_in(disk.clone(), harness.store(), 2).is_ok();
             let left = disk.after(ending);
@@ -586,7 +586,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
             assert!(there.contains(&newest(&before)), "after {steps} steps the newest backup is gone");
             assert!(there.len() >= 2, "after {steps} steps there are fewer than were to be kept");
 
-            // The next goes on, and puts everything in order.
+            // The next backup completes the set.
             harness.append(&trace(6));
             bring_in(left.clone(), harness.store(), 2).unwrap();
             let there = whole_backups(&left);
@@ -630,7 +630,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
     };
     let mut steps = 0u64;
     loop {
-        // There is something else before, which has to go.
+        // The engine has other blocks before, which the restore has to remove.
         let engine = MemoryEngine::default();
         drop(filled(Backend::Memory(engine.clone()), 3));
         let plan = CrashPlan::default();
@@ -640,7 +640,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
         let harness = Harness::new(Backend::memory());
         let clock = harness.clock.clone();
         match BlockTraceStore::open(Arc::new(engine.clone()), clock, harness.config.clone()) {
-            // Nothing was done yet, or everything.
+            // The restore has not begun, or is complete.
             Ok(store) => assert_eq!(store.status().span_count, if done { 32 } else { 12 }, "{steps} steps"),
             Err(OpenError::RestoreInProgress(id)) => assert_eq!((id, done), (kept.id(), false)),
             Err(error) => panic!("after {steps} steps: {error}"),

@@ -1,4 +1,4 @@
-//! Traces that continue past a merge are carried over whole, so that a trace ends in one sealed block.
+//! Traces that continue past a merge are carried over as a whole, so that each trace ends up in one sealed block.
 
 use spandrel_block::{BlockId, CatalogRow};
 use spandrel_proto::TenantId;
@@ -14,12 +14,12 @@ const HALF: u64 = 6;
 /// A trace that is in every block.
 const LONG: u64 = 9_999;
 
-/// Merges are due at once, and take a few blocks each.
+/// Merges start at once and take a few blocks each.
 fn eager() -> StoreConfig {
     StoreConfig { merge_spans: 1, sealed_rows: 100, ..config() }
 }
 
-/// A trace's first half in one block, its second in the next, and something of the long one in both.
+/// The first half of a trace is in one block and the second in the next; the long trace has spans in both.
 fn fill(harness: &Harness, long: u64) {
     for block in 1..=BLOCKS {
         let half = |trace: u64, first: u64| (first..first + HALF).map(move |span| sent(trace, span));
@@ -33,7 +33,7 @@ fn unsealed(harness: &Harness) -> u64 {
     harness.store().status().unsealed_span_count
 }
 
-/// In how many sealed blocks a trace lies.
+/// The number of sealed blocks that have spans of a trace.
 fn parts(harness: &Harness, trace: u64) -> usize {
     harness.engine().find_trace(&TenantId::default(), trace_id(trace)).unwrap().len()
 }
@@ -48,7 +48,7 @@ fn check_spans(harness: &Harness, long: u64) {
     assert_eq!(harness.store().status().span_count, BLOCKS * (2 * HALF + long));
 }
 
-/// The commits of what the last merge has left: fresh blocks that are not among those that were appended.
+/// The range of commits of the rows that the last merge carried over: fresh blocks other than the appended ones.
 fn left(harness: &Harness, appended: &[BlockId]) -> Option<(u64, u64)> {
     let rows = harness.engine().catalog_rows().unwrap().into_iter();
     let metas = rows.filter(|(key, _)| !appended.contains(&key.block));
@@ -62,8 +62,8 @@ fn blocks(harness: &Harness) -> Vec<BlockId> {
     harness.engine().catalog_rows().unwrap().into_iter().map(|(key, _)| key.block).collect()
 }
 
-/// Merges one by one, until nothing is left; what is left by one is never left by the next. Returns how many
-/// merges have left something.
+/// Merges step by step until no span is unsealed, and asserts that no row is carried over twice. Returns how many
+/// merges have carried rows over.
 fn merge_all(harness: &mut Harness, check: impl Fn(&mut Harness)) -> usize {
     let (appended, mut last, mut some) = (blocks(harness), 0, 0);
     while unsealed(harness) > 0 {
@@ -93,7 +93,7 @@ fn traces_lie_in_one_sealed_block() {
     }
 }
 
-/// A carried-over block is like any other: it survives, and is merged with the blocks it waits for.
+/// A carried-over block survives a restart, and is merged with the blocks that arrived after it.
 #[test]
 fn what_was_left_survives_a_restart() {
     let mut harness = Harness::with(Backend::quick_rocks(), eager());
@@ -106,13 +106,13 @@ fn what_was_left_survives_a_restart() {
     assert!((2..=BLOCKS).all(|trace| parts(&harness, trace) == 1));
 }
 
-/// An append is one commit: rows of a single one are not carried over twice, either.
+/// An append is one commit; the rows of a single commit are carried over only once as well.
 #[test]
 fn rows_of_one_commit_are_left_once() {
     let mut harness = Harness::with(Backend::memory(), eager());
     for block in 1..=BLOCKS {
         let mut spans: Vec<_> = (1..=30).map(|span| sent(block, span)).collect();
-        // In the last block of each merge.
+        // The long trace has a span in the last block of each merge.
         spans.extend((block % 4 == 0).then(|| sent(LONG, block)));
         harness.append(&spans);
     }
@@ -121,7 +121,7 @@ fn rows_of_one_commit_are_left_once() {
     assert_eq!(harness.trace(trace_id(LONG)).len() as u64, BLOCKS / 4);
 }
 
-/// Duplicates are removed from carried-over rows as from sealed ones, and carried-over rows are found.
+/// Carried-over rows have no duplicates, and are found like fresh ones.
 #[test]
 fn what_is_left_is_like_what_is_fresh() {
     let mut harness = Harness::with(Backend::memory(), eager());
@@ -147,7 +147,7 @@ fn what_is_left_is_like_what_is_fresh() {
     harness.whatever_happens(check);
 }
 
-/// A trace of more rows than a merge may leave is cut; the others are not.
+/// A trace with more rows than a merge may carry over is split; the others are not.
 #[test]
 fn most_of_a_merge_is_sealed() {
     let mut harness = Harness::with(Backend::memory(), eager());
@@ -159,7 +159,7 @@ fn most_of_a_merge_is_sealed() {
     assert!((2..=BLOCKS).all(|trace| parts(&harness, trace) == 1));
 }
 
-/// Large spans are left as several blocks, none larger than it may be.
+/// Large spans are carried over in several blocks, each within its limit.
 #[test]
 fn what_is_left_is_cut_by_its_size() {
     let mut harness = Harness::with(Backend::memory(), StoreConfig { sealed_bytes: 10_000, ..eager() });
@@ -179,7 +179,7 @@ fn what_is_left_is_cut_by_its_size() {
         .filter(|(key, _)| !appended.contains(&key.block));
     let spans = rows.map(|(_, row)| CatalogRow::decode(&row).unwrap().meta).filter(|meta| meta.level == 0);
     let spans: Vec<u32> = spans.map(|meta| meta.spans).collect();
-    // A trace is cut at four times the bound.
+    // The carried-over rows are split at four times the limit.
     assert!(spans.len() == 2 && spans.iter().sum::<u32>() == 12, "{spans:?}");
     harness.store().seal_all();
     assert_eq!((unsealed(&harness), harness.trace(trace_id(LONG)).len()), (0, 36));

@@ -66,7 +66,7 @@ proptest! {
         check_round_trip(request);
     }
 
-    /// Whatever is left of it is judged, and what is kept is sound.
+    /// The decoder refuses or accepts what is left; accepted spans are valid.
     #[test]
     fn broken_json_is_judged(request in requests(), damage in vec(damage(), 1..4)) {
         let mut text = serde_json::to_vec(&request).unwrap();
@@ -84,7 +84,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(100))]
 
-    /// At every single byte.
+    /// The body is cut at every byte.
     #[test]
     fn truncated_bodies_are_judged_as_the_oracle_does(request in requests()) {
         let body = request.encode_to_vec();

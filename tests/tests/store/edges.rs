@@ -1,5 +1,5 @@
-//! The service map with failing engines, over blocks of older formats, and over many random histories. In memory,
-//! because many runs have to be fast.
+//! The service map with failing engines, over blocks of older formats, and over many random histories. In memory, so
+//! that many runs are fast.
 
 use spandrel_block::{BlockId, CatalogRow};
 use spandrel_proto::{TenantId, TimeRange};
@@ -10,7 +10,7 @@ use spandrel_tests::harness::{Backend, Harness};
 use spandrel_tests::server::{number, workspace_root};
 use spandrel_tests::spans::{HOUR, Sent, sent, text};
 
-/// `SPANDREL_SEED=n` tries one history; `SPANDREL_HISTORIES=n` so many.
+/// `SPANDREL_SEED=n` runs one history, `SPANDREL_HISTORIES=n` that many.
 #[test]
 fn every_history_gives_the_edges_of_its_spans() {
     let seeds = match number("SPANDREL_SEED") {
@@ -40,7 +40,7 @@ fn two_blocks(engine: &MemoryEngine) -> Harness {
     harness
 }
 
-/// Wherever a block is damaged, its edges are there or the answer says that it is partial.
+/// At every place of the damage the edges are complete or the answer is partial.
 #[test]
 fn damage_is_told_or_does_not_matter() {
     let engine = MemoryEngine::default();
@@ -71,7 +71,7 @@ fn damage_is_told_or_does_not_matter() {
     );
 }
 
-/// A block of format 1 as it was before edges were stored.
+/// A block of format 1, from before edges were stored.
 #[test]
 fn blocks_without_edges_have_those_of_their_spans() {
     let fixture =

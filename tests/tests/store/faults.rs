@@ -1,5 +1,5 @@
-//! The store on an engine that fails: damaged blocks, full disks, failed writes. In memory, because that engine
-//! can be told to fail.
+//! The store on a failing engine: damaged blocks, full disks, failed writes. In memory, because that engine can inject
+//! failures.
 
 use bytes::Bytes;
 use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, verify};
@@ -18,11 +18,11 @@ fn on(engine: &MemoryEngine) -> Harness {
 
 /// Spans of each trace in each of the two blocks: a page for each trace.
 const SPANS: u64 = 4_100;
-/// Where the span IDs of the second block begin.
+/// The first span ID of the second block.
 const SECOND_BLOCK: u64 = 10_000;
 
-/// Parts of traces 1 to 5 in one block and parts of 4 to 8 in another, each of several pages. Every
-/// second span is a call to another service. Returns the key of the first block.
+/// Parts of traces 1 to 5 in one block and parts of 4 to 8 in another, each of several pages. Every second span is a
+/// call to another service. Returns the key of the first block.
 fn two_blocks(engine: &MemoryEngine, sealed: bool) -> BlockKey {
     let harness = on(engine);
     let spans = |traces: std::ops::RangeInclusive<u64>, before: u64| -> Vec<Sent> {
@@ -49,7 +49,7 @@ fn two_blocks(engine: &MemoryEngine, sealed: bool) -> BlockKey {
     first
 }
 
-/// What it takes to have the same blocks on other engines.
+/// The changes that put the same blocks into other engines.
 fn changes(engine: &MemoryEngine) -> Vec<Change> {
     let change = |(key, row): (BlockKey, Vec<u8>)| {
         let bytes = block(engine, &key);
@@ -66,7 +66,7 @@ fn block(engine: &MemoryEngine, key: &BlockKey) -> Bytes {
     engine.get_ranges(key, std::slice::from_ref(&(0..row.bytes))).unwrap().remove(0)
 }
 
-/// One place in each section of a block, the header first.
+/// An offset in each section of a block, the header first.
 fn places(engine: &MemoryEngine, key: &BlockKey) -> Vec<(String, usize)> {
     let header = Header::parse(&block(engine, key)).unwrap();
     let mut places: Vec<(String, usize)> =
@@ -95,8 +95,8 @@ fn span_id(stored: &StoredSpan) -> u64 {
     u64::from_be_bytes(*id.as_bytes())
 }
 
-/// Asks everything; nothing may panic or fail, and the undamaged block has to be served. Returns
-/// whether some answer said that it is partial.
+/// Runs queries of every kind. None may panic or fail, and the undamaged block has to be served. Returns whether an
+/// answer was partial.
 fn ask_everything(harness: &Harness, what: &str) -> bool {
     let tenant = TenantId::default();
     let mut said = false;
@@ -163,7 +163,7 @@ fn damage_costs_one_block_and_is_told() {
         let key = two_blocks(&sound, sealed);
         let changes = changes(&sound);
         for (at, (name, place)) in places(&sound, &key).into_iter().enumerate() {
-            // The first page and the last one stand for those between.
+            // The first and the last page stand for those between.
             if (1..=3).any(|page| name.ends_with(&format!("page {page}"))) {
                 continue;
             }
@@ -173,7 +173,7 @@ fn damage_costs_one_block_and_is_told() {
             let mut harness = on(&engine);
             harness.clock.advance(HOUR);
             if at % 4 == 0 {
-                // Open stores have parts in their cache; new ones meet the damage at once.
+                // The open store has parts in its cache; a new one reads the damage at once.
                 assert!(!ask_everything(&harness, &what), "{what}: partial before it is damaged");
                 engine.damage(&key, place);
                 ask_everything(&harness, &what);
@@ -183,11 +183,11 @@ fn damage_costs_one_block_and_is_told() {
             assert!(verify(block(&engine, &key)).is_err(), "{what}: a check finds nothing");
             harness.restart();
             let said = ask_everything(&harness, &what);
-            // What rollups say, columns say too, and zone data stand in the catalog: nothing is missing.
+            // Columns replace rollups, and zone maps are also in the catalog: nothing is missing.
             assert!(said || name == "Rollups" || name == "Meta", "{what}: no answer said that it is partial");
             let damaged = harness.store().status().damaged_blocks;
             assert!(damaged > 0 || name == "Meta", "{what}: damage is not counted");
-            // Nothing is lost by a merge that cannot read everything, and the rest is merged.
+            // A merge that cannot read a block leaves it as it is, and merges the rest.
             harness.store().seal_all();
             ask_everything(&harness, &what);
             let is_there = engine.block_keys().contains(&key);
@@ -210,10 +210,10 @@ fn a_full_disk_refuses_and_recovers() {
     for _ in 0..3 {
         let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
         assert!(matches!(refused, Err(AppendError::DiskFull { .. })), "{refused:?}");
-        // Reads go on, and nothing of the refused batch is there.
+        // Reads work, and the refused batch has left nothing.
         assert_eq!((harness.trace(trace_id(1)).len(), harness.trace(trace_id(2)).len()), (1, 0));
         assert_eq!(harness.find(Predicate::All).len(), 1);
-        // Merging needs room: it waits.
+        // Merges need room, so they wait.
         harness.store().seal_all();
     }
     engine.fail_commits(None);
@@ -234,7 +234,7 @@ fn a_failed_write_poisons_until_restart() {
     let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(2, 1)])]);
     assert!(matches!(&refused, Err(AppendError::Poisoned(why)) if why.contains("fsync")), "{refused:?}");
     engine.fail_commits(None);
-    // A lost sync is never tried again: also not when the disk seems to work.
+    // A failed sync is never tried again, even if the disk seems to work.
     let refused = harness.store().append(&TenantId::default(), &[decoded(&[sent(3, 1)])]);
     assert!(matches!(refused, Err(AppendError::Poisoned(_))), "{refused:?}");
     let told = harness.store().refusal().unwrap().to_string();
@@ -264,7 +264,7 @@ fn another_writer_does_not_break_a_merge() {
     let engine = MemoryEngine::default();
     let harness = on(&engine);
     (1..=3).for_each(|n| harness.append(&[sent(n, 1)]));
-    // Somebody else takes a block out of the catalog that this store is about to merge.
+    // Another user of the engine removes a block that this store is about to merge.
     let (key, _) = engine.catalog_rows().unwrap().remove(1);
     let gone = Change { tenant: key.tenant.clone(), hour: key.hour, adds: vec![], removes: vec![key.block] };
     engine.commit(&gone).unwrap();
@@ -274,8 +274,8 @@ fn another_writer_does_not_break_a_merge() {
     assert_eq!(harness.trace(trace_id(1)).len(), 1);
 }
 
-/// Rows of the index outlive their block. A later block that had its number would show one trace's
-/// spans as another's, and a clock that always starts at the same time would give it that number.
+/// Rows of the index outlive their block. A later block with its ID would show spans of one trace in another. A clock
+/// that always starts at the same time must not give that ID.
 #[test]
 fn a_clock_that_stands_still_gives_no_number_twice() {
     let mut harness = Harness::new(Backend::quick_rocks());

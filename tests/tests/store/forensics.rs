@@ -1,5 +1,5 @@
-//! Proof that the searches for deleted values in files can find them: in each kind of section, however it is packed.
-//! And filters of purged blocks no longer contain deleted values.
+//! Proves that the search for deleted values in files can find them: in each kind of section, in every encoding. After
+//! a purge, filters no longer contain deleted values.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,9 +20,9 @@ use spandrel_tests::forensics::{How, sightings};
 use spandrel_tests::harness::{Backend, Harness};
 use spandrel_tests::spans::{SECOND, Sent, sent, text, with_unknown_fields};
 
-/// The user whose traces go.
+/// The user whose traces are deleted.
 const USER: &str = "mallory";
-/// A word that stands in one place only, by the place.
+/// Words that each occur in one place only, named by the place.
 const TEXT: &str = "eton-quill";
 const SHARED: &str = "lenient-osier";
 const NAME: &str = "stolen-rite";
@@ -30,13 +30,13 @@ const RESOURCE: &str = "inlet-stone";
 const SERVICE: &str = "resin-toil";
 const OPAQUE: &str = "ornate-sill";
 const FRESH: &str = "silent-tenor";
-/// A number that is packed among others.
+/// A number that is packed together with others.
 const NUMBER: i64 = 4_111_111_111_111_111;
 
 const TRACES: u64 = 12_000;
 const FRESH_TRACES: std::ops::Range<u64> = 20_001..20_400;
 
-/// A span like thousands of others, with enough text of its own that zstd has something to do.
+/// A span like thousands of others, with enough text for zstd to compress.
 fn plain(n: u64) -> Sent {
     let note =
         format!("note {} to order {}: letters are sent to the listed stores, line {n}", n % 97, n * 7919);
@@ -49,7 +49,7 @@ fn plain(n: u64) -> Sent {
         .with("region", text(&format!("the stores listed in region {}", n % 61)))
 }
 
-/// With another region.
+/// The same with another region, of the deleted user.
 fn in_region(n: u64, region: &str) -> Sent {
     let mut sent = plain(n);
     sent.span.attributes[2].value = any(text(&format!("the stores listed in region {region}")));
@@ -60,12 +60,12 @@ fn any(value: Any) -> Option<AnyValue> {
     Some(AnyValue { value: Some(value) })
 }
 
-/// Adds the user, so that the trace goes.
+/// Adds the user, so that the trace is deleted.
 fn marked(sent: Sent) -> Sent {
     sent.with("user", text(USER))
 }
 
-/// The same with a word where its note has the number of the line.
+/// The same with a word instead of the line number in its note, of the deleted user.
 fn with_note(n: u64, word: &str) -> Sent {
     let mut sent = plain(n);
     let note =
@@ -74,7 +74,7 @@ fn with_note(n: u64, word: &str) -> Sent {
     marked(sent)
 }
 
-/// The trace of a number: one with a word, and so of the user, or one of the others.
+/// The trace of this number: one of the deleted user with a word, or a plain one.
 fn trace(n: u64) -> Sent {
     match n {
         55 => with_note(n, TEXT),
@@ -87,13 +87,13 @@ fn trace(n: u64) -> Sent {
             marked(sent)
         }
         20_111 => with_note(n, FRESH),
-        // In each page, so that they share it.
+        // In each page, so that the pages share the text.
         n if n % 300 == 1 && n < TRACES => in_region(n, SHARED),
         n => plain(n),
     }
 }
 
-/// The trace with what the generated types would drop.
+/// Appends a trace with fields that generated types would drop.
 fn put_opaque(harness: &Harness) {
     let opaque = format!("letters sent to the listed stores of {OPAQUE}");
     let request = with_unknown_fields(&marked(plain(TRACES + 1)), &opaque);
@@ -101,7 +101,7 @@ fn put_opaque(harness: &Harness) {
     harness.store().append(&TenantId::default(), &[decoded]).unwrap();
 }
 
-/// What lies in a merged block, and in nothing else: fresh blocks and logs, which had it first, are gone.
+/// Appends traces and merges them. The purge removes the fresh blocks and logs, so that only the merged block has them.
 fn put_merged(harness: &Harness) {
     for part in 0..6 {
         let spans: Vec<Sent> = (1..=TRACES).filter(|n| n % 6 == part).map(trace).collect();
@@ -119,7 +119,7 @@ fn put_fresh(harness: &Harness) {
     harness.append(&FRESH_TRACES.map(trace).collect::<Vec<Sent>>());
 }
 
-/// How something is seen in the files of a kind.
+/// Where the files with this extension contain the bytes.
 fn seen(directory: &Path, extension: &str, sought: &[u8]) -> BTreeSet<How> {
     let of_kind = |path: &Path| path.extension().is_some_and(|found| found == extension);
     sightings(directory, sought)
@@ -129,14 +129,14 @@ fn seen(directory: &Path, extension: &str, sought: &[u8]) -> BTreeSet<How> {
         .collect()
 }
 
-/// A number as it stands in an attribute on the wire.
+/// A number in the encoding of an attribute's value.
 fn on_the_wire(number: i64) -> Vec<u8> {
     let mut out = vec![3 << 3];
     prost::encoding::encode_varint(number as u64, &mut out);
     out
 }
 
-/// Everything that is sought.
+/// All words, and the number.
 fn all() -> Vec<Vec<u8>> {
     let texts = [TEXT, SHARED, NAME, RESOURCE, SERVICE, OPAQUE, FRESH, USER];
     texts.iter().map(|text| text.as_bytes().to_vec()).chain([on_the_wire(NUMBER)]).collect()
@@ -146,7 +146,7 @@ fn section(engine: &dyn Engine, key: &BlockKey, section: &Section) -> Bytes {
     section.decode(engine.get_range(key, section.range()).unwrap()).unwrap()
 }
 
-/// How many blocks have filters that say "perhaps" of a token, of how many that have filters.
+/// The number of blocks whose filters may have a token, and of blocks with filters.
 fn perhaps(engine: &dyn Engine, token: Token) -> (usize, usize) {
     let (mut yes, mut all) = (0, 0);
     for (key, row) in engine.catalog_rows().unwrap() {
@@ -176,8 +176,8 @@ fn tokens() -> Vec<Token> {
     ]
 }
 
-/// Where each word is, once its block is merged and nothing else is left: how it is seen among the blocks, and
-/// whether RocksDB has it in what it compresses itself.
+/// Asserts where each word of a merged block is found: how in the blocks, and whether in tables, which RocksDB
+/// compresses itself.
 fn assert_merged_is_seen(directory: &Path) {
     let hidden = BTreeSet::from([How::Inflated, How::Rebuilt]);
     for (word, in_tables) in
@@ -187,11 +187,11 @@ fn assert_merged_is_seen(directory: &Path) {
         let tables = if in_tables { BTreeSet::from([How::Inflated]) } else { BTreeSet::new() };
         assert_eq!(seen(directory, "sst", word.as_bytes()), tables, "{word}");
     }
-    // No frame has it as a sender wrote it.
+    // No frame has the number in the encoding of the wire.
     assert_eq!(seen(directory, "blob", &on_the_wire(NUMBER)), BTreeSet::from([How::Rebuilt]));
 }
 
-/// Unmerged spans, in the log alone and then in a file of blocks.
+/// Asserts that unmerged spans are found in the log, and after a flush in a blob file.
 fn assert_fresh_is_seen(harness: &Harness, directory: &Path) {
     for extension in ["log", "blob"] {
         let seen = seen(directory, extension, FRESH.as_bytes());
@@ -228,7 +228,7 @@ fn every_section_is_seen_through_and_nothing_is_left_in_any() {
             assert!(yes == 0 && all > 0, "{yes} of {all} filters say \"perhaps\" of {token:?}");
         }
         assert!(harness.find(with("user", USER)).is_empty());
-        // What stays is still found, also by what was beside it.
+        // The other traces are still found by values that they shared.
         assert_eq!(harness.find(with("region", region)).len(), neighbours);
         harness.restart();
         harness.store().seal_all();

@@ -1,5 +1,5 @@
-//! Replaced blocks lose their grace period when the disk is full. In memory, where bytes are gone as soon as they are
-//! deleted and a test says how full the disk is.
+//! Replaced blocks lose their grace period when the disk is full. In memory, where deleted blocks free their bytes at
+//! once and a test sets the free space.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ fn fill(harness: &Harness, trace: u64) {
     }
 }
 
-/// A store whose clock stands still, with replaced blocks that wait for their grace.
+/// A store with replaced blocks in their grace period; its clock stands still.
 fn waiting(engine: &MemoryEngine, config: StoreConfig) -> Harness {
     let harness = on(engine, config);
     fill(&harness, 1);
@@ -38,7 +38,7 @@ fn waiting(engine: &MemoryEngine, config: StoreConfig) -> Harness {
     harness
 }
 
-/// A store with one window from which all that was replaced is gone, and its bytes.
+/// A store with one window and without replaced blocks, and its size.
 fn one_window() -> (MemoryEngine, u64) {
     let engine = MemoryEngine::default();
     let harness = waiting(&engine, harness::config());
@@ -90,7 +90,7 @@ fn a_merge_without_room_makes_some() {
     assert_eq!(engine.unreferenced().unwrap().len(), BLOCKS, "later ones have their grace again");
 }
 
-/// A deletion comes to the replaced blocks after it has rewritten the others, for which it needs room.
+/// A deletion first rewrites blocks, for which it needs room, and then deletes the replaced ones.
 #[test]
 fn a_rewrite_without_room_makes_some() {
     let engine = MemoryEngine::default();
@@ -106,7 +106,7 @@ fn a_rewrite_without_room_makes_some() {
     assert_eq!(harness.store().status().span_count, 99 * BLOCKS as u64 + 1, "the deletion had room");
     assert_eq!(engine.unreferenced().unwrap(), []);
     engine.leave_free(None);
-    // What has failed rests for a moment.
+    // A failed job pauses before it is tried again.
     harness.clock.advance(10 * SECOND);
     finish(&harness, &deletion);
 }
@@ -122,11 +122,11 @@ fn a_write_without_room_makes_some() {
     assert_eq!(engine.unreferenced().unwrap(), []);
 }
 
-/// Replaced blocks count as stored. Before a window goes they do, and it stays where that is enough.
+/// Replaced blocks count as stored. They are deleted before any window, which stays if that makes enough room.
 #[test]
 fn no_window_goes_for_what_is_replaced() {
     let (engine, window) = one_window();
-    // Room for both windows, but not for the replaced blocks of one beside them.
+    // Room for both windows, but not also for the replaced blocks of one.
     let config = StoreConfig { max_disk_bytes: Some(window * 5 / 2), ..harness::config() };
     let mut harness = on(&engine, config);
     harness.clock.advance(2 * HOUR);
@@ -141,7 +141,7 @@ fn no_window_goes_for_what_is_replaced() {
     });
 }
 
-/// Space and privacy: what could not be deleted is tried again, and a deletion is not done before.
+/// A failed delete is tried again, for space and privacy, and a deletion does not finish before it succeeds.
 #[test]
 fn a_delete_that_fails_is_tried_again() {
     let engine = MemoryEngine::default();
@@ -163,7 +163,7 @@ fn a_delete_that_fails_is_tried_again() {
     assert_eq!((engine.unreferenced().unwrap().len(), is_done()), (0, true));
 }
 
-/// What cannot be deleted keeps no window: the oldest goes, and once nothing else may go, appends are refused.
+/// Blocks that cannot be deleted do not protect windows: the oldest is removed, and then appends are refused.
 #[test]
 fn the_bound_of_the_disk_does_not_wait_for_a_delete_that_fails() {
     let (engine, window) = one_window();

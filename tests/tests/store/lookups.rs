@@ -1,7 +1,7 @@
 //! The cost of queries, counted at the engine: a trace by ID takes one seek in the index and one read of a page,
 //! whatever else is stored; an absent value takes one read of a filter for each block; *newest first* stops at the
-//! blocks that decide the answer. The numbers are exact: one more read slows lookups on every disk, and no test of
-//! answers would notice.
+//! blocks that decide the answer. The numbers are exact: one more read slows lookups on every disk, and tests of
+//! answers do not notice it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ const WINDOWS: u64 = 12;
 /// Enough for several pages of a block.
 const TRACES: u64 = 1_000;
 const SPANS: u64 = 5;
-/// In the first, the sixth and the last window.
+/// The ID of a trace in the first, the sixth and the last window.
 const LONG: u64 = 500_001;
-/// The same spans in two windows.
+/// The ID of a trace whose spans are stored in two windows.
 const RESENT: u64 = 500_002;
 
-/// A store and the engine that counts what it asks for.
+/// A store and the engine that counts its reads.
 struct Counted {
     harness: Harness,
     engine: Arc<CountingEngine>,
@@ -62,7 +62,7 @@ impl Counted {
         self.harness.clock.advance(HOUR);
     }
 
-    /// A trace by ID: how many spans it has, the seeks, and the sections that were read.
+    /// Looks a trace up: its number of spans, the seeks, and the reads.
     fn lookup(&self, trace: TraceId) -> (usize, usize, Asked) {
         let (spans, asked) = self.engine.during(|| self.harness.trace(trace));
         (spans.len(), asked.seeks, asked)
@@ -75,7 +75,7 @@ impl Counted {
     }
 }
 
-/// The spans of a trace, with values of its window's own and one that all have.
+/// The spans of a trace, with values of its window alone and one value that all spans have.
 fn trace_of(window: u64, n: u64) -> impl Iterator<Item = Sent> {
     (1..=SPANS).map(move |span| {
         sent(id(window, n), span)
@@ -90,7 +90,7 @@ fn id(window: u64, n: u64) -> u64 {
     1 + window * TRACES + n
 }
 
-/// The sections of one page; they lie side by side and are one read.
+/// The sections of one page. They are adjacent and read at once.
 const PAGE: [Option<SectionKind>; 3] =
     [Some(SectionKind::Core), Some(SectionKind::Ids), Some(SectionKind::Values)];
 
@@ -146,8 +146,8 @@ fn a_trace_in_several_blocks_takes_one_seek_and_a_read_for_each() {
     }
 }
 
-/// Where fresh parts lie, memory knows: no table of traces is read. The index, which has no rows of fresh
-/// blocks, is asked once all the same: older parts may be sealed.
+/// Memory has the places of fresh spans, so no trace table is read. The index has no rows of fresh blocks, but is read
+/// once because older parts of the trace may be sealed.
 #[test]
 fn a_fresh_trace_is_found_without_reading_tables() {
     let mut counted = Counted::sealed(2);
@@ -185,7 +185,7 @@ fn an_absent_value_takes_one_read_of_a_filter_for_each_block() {
         assert_eq!(touched, [Some(SectionKind::Filter)]);
         let (_, asked) = counted.search(&absent);
         assert_eq!(asked, Asked::default(), "filters are kept");
-        // What no operation is called, not even that is asked for: the catalog knows.
+        // For an unknown operation the catalog alone is enough.
         let name = Comparison::Eq(Literal::String("nothing".to_owned()));
         let (found, asked) = counted.search(&plan(Predicate::Compare(Field::Name, name)));
         assert_eq!((found, asked), (0, Asked::default()));
@@ -209,7 +209,7 @@ fn a_value_of_one_block_reads_pages_of_that_block_alone() {
     assert_eq!((with_pages.len(), blocks(&asked).len() as u64), (1, WINDOWS), "{asked:?}");
 }
 
-/// However many older windows there are.
+/// The cost does not depend on the number of older windows.
 #[test]
 fn newest_first_reads_the_newest_windows_alone() {
     let everybody = [

@@ -1,5 +1,5 @@
-//! Spans come out as they went in, field for field: random requests through the decoder, the store and OTLP's JSON,
-//! compared with the generated types.
+//! Spans are returned as they were sent, field for field: random requests through the decoder, the store and OTLP's
+//! JSON, compared with the generated types.
 
 use std::collections::BTreeSet;
 
@@ -19,13 +19,13 @@ use spandrel_tests::oracle;
 use spandrel_tests::rewrite::rewritten;
 use spandrel_tests::spans::{Sent, decode, flatten, from_json, read};
 
-/// Every trace of the store equals the spans that were sent of it.
+/// Asserts that every trace of the store equals the sent spans.
 fn check(harness: &Harness, sent: &[Sent]) -> Result<(), TestCaseError> {
     for id in sent.iter().map(Sent::trace).collect::<BTreeSet<_>>() {
         let expected = oracle::trace(sent, id);
         let found = harness.trace(id);
         prop_assert_eq!(found.len(), expected.len());
-        // Spans of one start and ID have no order among them.
+        // Spans with the same start and ID have no fixed order.
         for span in &expected {
             prop_assert!(found.contains(span), "{:?} is not among {:?}", span, found);
         }
@@ -51,7 +51,7 @@ fn comes_back(backend: Backend, requests: &[ExportTraceServiceRequest]) -> Resul
     check(&harness, &sent)
 }
 
-/// What JSON makes of spans as they are stored.
+/// Stored spans written as JSON and read again.
 fn through_json(spans: &[StoredSpan]) -> (String, Vec<StoredSpan>) {
     let mut json = Vec::new();
     let records = spans.iter().map(|stored| SpanRecord {
@@ -79,7 +79,7 @@ fn stored(decoded: &Decoded) -> Vec<StoredSpan> {
     decoded.spans.iter().map(stored).collect()
 }
 
-/// What is sent again in other bytes is there once, and counts once when its blocks are merged.
+/// A resend in other bytes is stored once, and counts once after the merge.
 fn other_bytes_change_nothing(request: &ExportTraceServiceRequest, seed: u64) -> Result<(), TestCaseError> {
     let harness = Harness::new(Backend::memory());
     let body = request.encode_to_vec();
@@ -102,7 +102,7 @@ fn other_bytes_change_nothing(request: &ExportTraceServiceRequest, seed: u64) ->
     Ok(())
 }
 
-/// A summary is made from columns, and from spans where one is stored twice: both have to say the same.
+/// The store builds summaries from columns, or from spans if a duplicate is stored. Both have to be equal.
 fn is_summarised_the_same(requests: &[ExportTraceServiceRequest]) -> Result<(), TestCaseError> {
     let decoded: Vec<_> = requests.iter().map(decode).collect();
     let (columns, spans) = (Harness::new(Backend::memory()), Harness::new(Backend::memory()));
@@ -169,8 +169,8 @@ proptest! {
         prop_assert_eq!(back.iter().map(Sent::from_stored).collect::<Vec<_>>(), flatten(&request), "{}", json);
     }
 
-    /// The JSON that we write is the JSON that the generated types read. They insist on every field of
-    /// an entity reference, and know no infinity.
+    /// Generated types read the JSON that we write. They require every field of an entity reference, and have no
+    /// infinity.
     #[test]
     fn others_read_our_json(mut request in requests()) {
         for resource in request.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {

@@ -1,6 +1,5 @@
-//! Tests of the store inside this process: its contract on every engine, models of it, what it costs, and
-//! what backups, repairs and upgrades make of it. Those that end a process or lose power are in `crash`,
-//! those of a running server in `e2e`.
+//! Tests of the store inside this process: its contract on every engine, models of it, its cost, backups, repairs and
+//! upgrades. Tests that kill a process or lose power are in `crash`, those of a running server in `e2e`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -9,7 +9,7 @@ use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
 use spandrel_tests::spans::{BEGIN, decoded, sent};
 
-/// Time passes with each look at the clock, so that a thread that looks often seems busy.
+/// A clock that advances with each reading, so that a store with many appends seems busy.
 struct Ticking(AtomicU64);
 
 const TICK: u64 = 10_000_000;
@@ -21,19 +21,19 @@ impl Clock for Ticking {
     }
 }
 
-/// A store that was just busy with as many fresh blocks as are merged at other times.
+/// A store with recent appends and more fresh blocks than an idle store would merge.
 fn busy(config: StoreConfig) -> BlockTraceStore {
     let clock = Arc::new(Ticking(AtomicU64::new(BEGIN)));
     let store = BlockTraceStore::open(Arc::new(MemoryEngine::default()), clock, config).unwrap();
     for n in 1..=BLOCKS {
         store.append(&TenantId::default(), &[decoded(&[sent(n, 1)])]).unwrap();
-        // Which begins to count with the first one.
+        // The age of a block counts from the first one.
         assert!(n > 1 || !store.maintain(), "a merge of one block");
     }
     store
 }
 
-/// Nothing is ever too old.
+/// Blocks are never old enough to be merged because of their age.
 fn patient() -> StoreConfig {
     StoreConfig { merge_age: Duration::from_secs(3600), ..StoreConfig::default() }
 }
@@ -47,7 +47,7 @@ fn merges_wait_while_ingest_is_busy_and_no_longer() {
     let store = busy(patient());
     assert!(!store.maintain());
     assert_eq!(unsealed(&store), BLOCKS);
-    // Some rounds later nobody has appended anything for a while.
+    // Some rounds later the last append is old enough.
     let rounds = (0..1000).take_while(|_| !store.maintain()).count();
     assert!(rounds < 1000);
     assert_eq!(unsealed(&store), 0);
@@ -116,7 +116,7 @@ fn merges_of_large_spans_take_fewer_of_them() {
     assert_eq!(unsealed(&store), 0);
 }
 
-/// Of the two threads that do background work, one at a time has something to do.
+/// The low-priority thread and the urgent one never have the same work.
 #[test]
 fn work_that_can_wait_is_left_alone_when_senders_would_be_sent_away() {
     let store = busy(StoreConfig { max_unsealed_spans: BLOCKS / 3 * 4, ..patient() });

@@ -1,5 +1,5 @@
-//! The store against a model: random sequences of all operations, with crashes in the middle of them, and after every
-//! step the answers of a plain list of spans.
+//! The store against a model: random sequences of all operations, with crashes in the middle of them. After every step
+//! the answers have to equal those of a plain list of spans.
 //!
 //! A failing sequence is shrunk and printed with its seed; add the seed to `seeds_that_failed_once`.
 //! SPANDREL_MODEL_SEED is the first seed, PROPTEST_CASES the number of sequences.
@@ -30,22 +30,22 @@ use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, decoded, sent, te
 const TRACES: u64 = 6;
 const RETENTION: u64 = 24 * HOUR;
 
-/// Something that happens to a store.
+/// A step of a sequence.
 #[derive(Debug, Clone)]
 enum ModelStep {
     Append(Vec<Sent>),
-    /// The spans appended so many steps ago arrive again.
+    /// Resends the spans that were appended so many steps ago.
     Again(usize),
     Maintain,
     SealAll,
     Restart,
     /// SIGKILL between two steps.
     Crash,
-    /// SIGKILL in the middle: after so many changes of the engine, before or after the next.
+    /// SIGKILL during a step: after so many changes of the engine, before or after the next.
     CrashIn(Doing, u64, LastChange),
     Forward(u64),
     Backward(u64),
-    /// To this time, however far.
+    /// Sets the clock to this time, however far away.
     Jump(u64),
     Search(SearchPlan),
     /// Pages of a search, with appends between them.
@@ -53,7 +53,7 @@ enum ModelStep {
     Aggregate(AggregatePlan),
 }
 
-/// What a store is doing when it crashes.
+/// The operation during which the store crashes.
 #[derive(Debug, Clone)]
 enum Doing {
     Append(Vec<Sent>),
@@ -61,7 +61,7 @@ enum Doing {
     SealAll,
 }
 
-/// What the store has to know.
+/// The expected state of the store.
 #[derive(Default)]
 struct Model {
     stored: Vec<(u64, Sent)>,
@@ -78,14 +78,14 @@ impl Model {
         self.appends.push(spans.to_vec());
     }
 
-    /// A round of background work. It looks at the time, and windows never go back behind that.
+    /// A round of background work. It reads the clock, and no later window is older than that time.
     fn drop_expired(&mut self, now: u64) {
         self.last_hour = self.last_hour.max(now / HOUR);
         let horizon = now.saturating_sub(RETENTION);
         self.stored.retain(|(hour, _)| (hour + 1) * HOUR > horizon);
     }
 
-    /// A store that is opened again knows of the windows that it has.
+    /// A store that opens takes its newest window from its blocks.
     fn restart(&mut self) {
         self.last_hour = self.stored.iter().map(|(hour, _)| *hour).max().unwrap_or(0);
     }
@@ -158,8 +158,8 @@ fn run(backend: Backend, replaced_grace: Duration, steps: Vec<ModelStep>) -> Res
     Ok(())
 }
 
-/// Does something until the engine crashes, and opens the remains. An append is one change: `is_stored` says whether
-/// it took place.
+/// Runs an operation until the engine crashes, and opens the remains. An append is one change: `is_stored` says whether
+/// it was applied.
 fn crash_in(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: bool) {
     match doing {
         Doing::Append(spans) => {
@@ -176,7 +176,7 @@ fn crash_in(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: b
         Doing::SealAll => harness.store().seal_all(),
     }
     harness.crash();
-    // Which windows were dropped before it died, only the store knows: those that are due go now.
+    // The store may have dropped some expired windows before the crash; this round drops the rest.
     harness.maintain(1);
     model.drop_expired(harness.clock.now().0);
     harness.restart();
@@ -186,7 +186,7 @@ fn crash_in(harness: &mut Harness, model: &mut Model, doing: Doing, is_stored: b
 fn append(harness: &Harness, model: &mut Model, spans: &[Sent]) {
     harness.append(spans);
     let now = harness.clock.now().0;
-    // It looks at the time also when there is nothing to append.
+    // An append reads the clock even if it has no spans.
     model.last_hour = model.last_hour.max(now / HOUR);
     if !spans.is_empty() {
         model.append(now, spans);
@@ -226,7 +226,7 @@ fn check_search(harness: &Harness, spans: &[Sent], plan: &SearchPlan) -> Result<
     let ids: Vec<TraceId> = answer.traces.iter().map(|trace| trace.id).collect();
     prop_assert_eq!(ids, expected.iter().map(|trace| trace.id).collect::<Vec<_>>(), "{:?}", plan);
     for (expected, found) in expected.iter().zip(&answer.traces) {
-        // Which of several spans of one start and ID is the root, nobody can say.
+        // If several spans have the same start and ID, any of them may be the root.
         let mut expected = expected.clone();
         expected.root_service.clone_from(&found.root_service);
         expected.root_name.clone_from(&found.root_name);
@@ -242,7 +242,7 @@ fn check_pages(
     mut plan: SearchPlan,
     between: Vec<Vec<Sent>>,
 ) -> Result<(), TestCaseError> {
-    // What is due to go has to go before the first page.
+    // Expired windows are dropped before the first page.
     harness.maintain(1);
     model.drop_expired(harness.clock.now().0);
     let expected: Vec<TraceId> =
@@ -296,7 +296,7 @@ fn check_aggregate(harness: &Harness, model: &Model, plan: &AggregatePlan) -> Re
 
 // === strategies ===
 
-/// Small pools, so that traces, IDs, times and values collide.
+/// Values come from small pools, so that traces, IDs, times and values collide.
 fn span() -> impl Strategy<Value = Sent> {
     let ids = (1..=TRACES, 1u64..4, 0u64..4);
     let words = (prop::sample::select(vec!["a", "b", ""]), prop::sample::select(vec!["x", "y", ""]));
@@ -461,7 +461,7 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
 
 // === the tests ===
 
-/// Tries as many seeds as usual, or as the environment says.
+/// Tries `usually` seeds, or as many as the environment sets.
 fn try_seeds(usually: u32, backend: fn() -> Backend) {
     let first = number("SPANDREL_MODEL_SEED").unwrap_or_else(|| u64::from(fastrand::u32(..)));
     (first..).take(cases(usually).cases as usize).for_each(|seed| one_seed(seed, backend));
@@ -488,7 +488,7 @@ fn rocksdb_does_what_the_model_does() {
 
 #[test]
 fn seeds_that_failed_once() {
-    // The last one has an append of nothing before the clock goes back. The others show that one can be pasted here.
+    // The last seed has an empty append before the clock goes back. The others show where to add a seed.
     for seed in [1, 7, 3_584_740_486] {
         one_seed(seed, Backend::memory);
         one_seed(seed, Backend::quick_rocks);

@@ -1,5 +1,5 @@
-//! The backups that a deletion names: all that may hold deleted spans, and none that began after it was done, though
-//! later merges span the same commits and the store is closed, merged or restored in between.
+//! The backups that a deletion names: all that may hold deleted spans, and none that began after the deletion was done,
+//! although later merges span the same commits and the store is closed, merged or restored in between.
 
 use bytes::Bytes;
 use spandrel_proto::{TenantId, TimeRange};
@@ -44,7 +44,7 @@ fn merge_all(harness: &Harness) {
     }
 }
 
-/// A store of one window with commits before, of and after the deleted spans.
+/// A store of one window with commits before and after that of the deleted spans.
 fn filled(backend: Backend) -> Harness {
     let harness = Harness::new(backend);
     harness.append(&[sent(1, 1)]);
@@ -61,14 +61,14 @@ fn what_began_when_it_was_done_is_not_named() {
         let before = [back_up(&harness), back_up(&harness)];
         let deletion = delete(&harness);
         assert_eq!(finish(&harness, &deletion).backups.len(), 2);
-        // What stays of the block, and what it is merged into, spans the commits of what is gone.
+        // The rewritten block, and the blocks it is merged into, span the commits of the deleted spans.
         back_up(&harness);
         merge_all(&harness);
         back_up(&harness);
         assert_eq!(named(&harness, &deletion), before);
         harness.restart();
         back_up(&harness);
-        // Behind all others by its number, and by the clock before all of them.
+        // The next backup has a higher ID, but an earlier time than all others.
         harness.clock.set(BEGIN - 20 * HOUR);
         harness.restart();
         merge_all(&harness);
@@ -76,7 +76,7 @@ fn what_began_when_it_was_done_is_not_named() {
         assert_eq!(named(&harness, &deletion), before);
         harness.restart();
         assert_eq!(named(&harness, &deletion), before);
-        // The next one finds both kinds, and all of them.
+        // A later deletion names its own backups, and the first deletion still names those that are not forgotten.
         harness.append(&[marked(5, 1)]);
         back_up(&harness);
         harness.store().forget_backup(before[0]).unwrap();
@@ -87,7 +87,7 @@ fn what_began_when_it_was_done_is_not_named() {
     }
 }
 
-/// Somebody reads what goes, so that the deletion waits.
+/// A reader of the deleted traces makes the deletion wait.
 #[test]
 fn what_began_before_it_was_done_is_named() {
     for backend in backends() {
@@ -111,7 +111,7 @@ fn everything() -> ScanPlan {
     ScanPlan { predicate: spandrel_storage::plan::Predicate::All, range: TimeRange::ALL }
 }
 
-/// Does something at each block that it is given.
+/// Runs a function at each block that the backup sends.
 struct Meddler<F> {
     kept: MemoryBackup,
     meddle: F,
@@ -141,7 +141,8 @@ impl<F: FnMut(&BackupBlock)> BackupReceiver for Meddler<F> {
     }
 }
 
-/// A deletion begins and ends between the first block of a backup, which holds what it takes, and the last.
+/// A deletion runs from beginning to end while a backup is between its first block, which has the deleted spans, and
+/// its last.
 #[test]
 fn what_began_before_and_ended_after_is_named() {
     for backend in backends() {
@@ -173,7 +174,7 @@ fn what_began_before_and_ended_after_is_named() {
     }
 }
 
-/// What a deletion could not look into may be in a later backup, from an earlier one that had it whole.
+/// A damaged block may hold deleted spans. A later backup has it if an earlier one in the same set had it whole.
 #[test]
 fn where_a_block_was_damaged_all_are_named() {
     let engine = MemoryEngine::default();
@@ -194,7 +195,7 @@ fn where_a_block_was_damaged_all_are_named() {
     assert_eq!(named(&harness, &deletion), [before, second.id()]);
 }
 
-/// It has all of a trace: no block that can be read says which commits it came with.
+/// The backup has the whole trace, although no readable block covers its commits.
 #[test]
 fn a_backup_from_before_the_damage_is_named() {
     let engine = MemoryEngine::default();
@@ -213,7 +214,7 @@ fn a_backup_from_before_the_damage_is_named() {
     assert_eq!(named(&harness, &deletion), [first.id()]);
 }
 
-/// Backups of earlier programs do not say when they began.
+/// Manifests of earlier programs do not record the deletions that were done when they began.
 #[test]
 fn what_does_not_say_when_it_began_is_named() {
     let mut harness = filled(Backend::memory());
@@ -230,7 +231,7 @@ fn what_does_not_say_when_it_began_is_named() {
     assert_eq!(named(&harness, &deletion), [id]);
 }
 
-/// What leaves by its age while a deletion would take it is deleted, too.
+/// Spans that expire during their deletion count as deleted.
 #[test]
 fn what_has_expired_meanwhile_is_named() {
     for backend in backends() {
@@ -245,7 +246,7 @@ fn what_has_expired_meanwhile_is_named() {
     }
 }
 
-/// A restored store knows backups that were not compared with its deletions; its own later ones are.
+/// The restore did not compare the backups of the set with the deletion, so they are named; later backups are not.
 #[test]
 fn a_restored_store_takes_no_other_backup_for_a_later_one() {
     for target in backends() {
@@ -268,7 +269,7 @@ fn a_restored_store_takes_no_other_backup_for_a_later_one() {
         let restored = Harness::new(target);
         back_up(&restored);
         assert_eq!(named(&restored, &deletion), [before, kept.id()]);
-        // Those that are known here already are doubted, too.
+        // This also holds if the store already knew them.
         let engine = harness.engine().clone();
         drop(harness);
         restore(&*engine, Existing::Replace);
@@ -277,7 +278,7 @@ fn a_restored_store_takes_no_other_backup_for_a_later_one() {
     }
 }
 
-/// A deletion that ends meanwhile removes its list last: read first, it is there for a note that needs it.
+/// A deletion removes its list last, so a backup that reads lists first has the list for every unfinished deletion.
 #[test]
 fn a_backup_reads_lists_of_traces_before_deletions() {
     for backend in backends() {

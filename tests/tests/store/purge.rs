@@ -1,4 +1,4 @@
-//! A purged deletion leaves nothing in RocksDB's files, also where deleted rows lie beside others.
+//! After a purge RocksDB's files contain nothing of a deletion, even if its rows share files with others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ fn marked(trace: u64, span: u64) -> Sent {
     sent(trace, span).name(MARKER).with("user", text(MARKER)).service(&format!("of {MARKER}"))
 }
 
-/// Blocks of another tenant and of other windows share the files of the deleted ones, some of them
-/// written out, some not, and with rows of older blocks in lower levels.
+/// Blocks of other tenants and windows share files with the deleted ones. Some of them are flushed, some are not, and
+/// some rows are in lower levels.
 #[test]
 fn neighbours_in_a_file_are_moved_away() {
     let directory = Arc::new(tempfile::tempdir().unwrap());
-    // No grace of replaced blocks is waited for.
+    // A grace period far longer than the test: a purge must not wait for it.
     let config = StoreConfig { replaced_grace: Duration::from_secs(30 * 24 * 3600), ..config() };
     let mut harness = Harness::with(Backend::Rocks(directory.clone(), Durability::Sync), config);
     let others: Vec<TenantId> = (0..3).map(|n| TenantId::new(&format!("other-{n}")).unwrap()).collect();
@@ -44,7 +44,7 @@ fn neighbours_in_a_file_are_moved_away() {
         harness.clock.advance(HOUR);
     }
     assert!(!files_with(directory.path(), MARKER).is_empty(), "this test would not find it anyway");
-    // Somebody reads a trace that goes: it is read to its end, and the deletion waits.
+    // A reader of a deleted trace reads it to its end, and the deletion waits.
     let mut reading = harness.store().trace(&TenantId::default(), trace_id(200)).unwrap().unwrap();
     let plan = ScanPlan { predicate: with("user", MARKER), range: TimeRange::ALL };
     let deletion = harness.store().delete(&TenantId::default(), &plan).unwrap();

@@ -45,8 +45,7 @@ fn with_a_rule() -> StoreConfig {
     StoreConfig { retention_rules: vec![rule], ..config() }
 }
 
-/// A store that has every kind of record: counts of what a rule has let go, a pin, a deletion that is done and one
-/// that is not.
+/// A store with every kind of record: counts of expired spans, a pin, a finished deletion and an unfinished one.
 fn write() -> Harness {
     let harness = Harness::with(Backend::memory(), with_a_rule());
     let chatty = |trace, span| sent(trace, span).service("chatty").at(MINUTE * span, 1_000 * span);
@@ -86,7 +85,7 @@ fn records(engine: &dyn Engine) -> Vec<Record> {
     others.chain(counted).chain(rows).collect()
 }
 
-/// What stands before a name of its own.
+/// The kinds of the records, without the window in the name of counts.
 fn kinds(records: &[Record]) -> BTreeSet<&str> {
     records
         .iter()
@@ -94,7 +93,7 @@ fn kinds(records: &[Record]) -> BTreeSet<&str> {
         .collect()
 }
 
-/// An engine with nothing but these.
+/// An engine with these records alone.
 fn engine_with(records: &[Record]) -> (Backend, std::sync::Arc<dyn Engine>) {
     let backend = Backend::memory();
     let engine = backend.engine().unwrap();
@@ -126,7 +125,7 @@ fn frozen_records_mean_what_they_meant() {
     let deletions = harness.store().deletions(&tenant).unwrap();
     let said: Vec<_> =
         deletions.iter().map(|deletion| (deletion.traces, deletion.spans, deletion.finished)).collect();
-    // The second one found nothing left to do, of traces that are not here.
+    // The second deletion ends at once, because the engine has no blocks.
     assert_eq!(said.iter().map(|(traces, spans, _)| (*traces, *spans)).collect::<Vec<_>>(), [(1, 0), (1, 1)]);
     assert_eq!((said[0].2.is_some(), said[1].2.is_some()), (false, true));
     let counts = aggregate::answer(&harness, &aggregate::plan());
@@ -151,8 +150,8 @@ fn a_check_reads_every_record() {
     }
 }
 
-/// Whatever bit of a record flips: a pin holds, counts are set aside and answers say so, of a deletion that is done
-/// only the memory is lost, and over one that is not no store opens.
+/// Flips a bit of each byte of each record. Pins hold. Damaged counts are set aside and answers are partial. A damaged
+/// record of a finished deletion is forgotten. With one of an unfinished deletion the store does not open.
 #[test]
 fn a_damaged_record_costs_nothing_but_itself() {
     let all = frozen();
@@ -176,7 +175,8 @@ fn a_damaged_record_costs_nothing_but_itself() {
     }
 }
 
-/// Also without its list it is known that a deletion is under way: what it deletes must not come back.
+/// The record says that the deletion is unfinished. Without its list the store cannot tell which spans must not come
+/// back.
 #[test]
 fn a_deletion_without_its_list_keeps_a_store_closed() {
     let mut left = frozen();
@@ -189,14 +189,14 @@ fn a_deletion_without_its_list_keeps_a_store_closed() {
         assert!(why.contains("the record of deletion 1797ee1eb47a6001: the list of its traces"), "{why}");
     }
     assert!(why.contains("spandrel restore"), "{why}");
-    // Those that are done need none.
+    // Finished deletions need no list.
     left.retain(|(kind, name, _)| kind != "deletion" || name == "1797ee1eb47a6000");
     let (backend, engine) = engine_with(&left);
     assert_eq!(check(&*engine, &mut |_| true).unwrap().findings, []);
     assert!(Harness::at(backend, with_a_rule(), BEGIN + DAY + 2 * HOUR).is_ok());
 }
 
-/// All but a damaged record of a kind is served.
+/// Asserts that everything but a damaged record of this kind is served.
 fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
     let (store, tenant) = (harness.store(), TenantId::default());
     let pins = store.pins(&tenant);
@@ -214,7 +214,7 @@ fn check_the_rest(harness: &Harness, kind: &str, what: &str) {
     assert_eq!(harness.trace(trace_id(9)).len(), 1, "{what}");
 }
 
-/// Not for damage: it would be set aside, and lost in the end.
+/// A newer record is not damage, which would be set aside and lost in the end.
 #[test]
 fn a_record_of_a_newer_version_keeps_a_store_closed() {
     for at in 0..frozen().len() {

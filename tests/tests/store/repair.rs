@@ -1,5 +1,5 @@
-//! Repairs: a store with a damaged table does not open; after a repair it holds all that could be read, takes spans,
-//! merges and collects garbage. Deleted and replaced blocks stay away, and no interruption loses a store.
+//! Repairs: a store with a damaged table does not open. After a repair it has everything that could be read, accepts
+//! spans, merges and collects garbage. Deleted and replaced blocks stay away, and no interruption loses a store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,8 +24,8 @@ use spandrel_tests::server::{eventually, number};
 use spandrel_tests::spans::{BEGIN, HOUR, Sent, decoded, sent, text, trace_id};
 use tempfile::TempDir;
 
-/// Traces of the store that most tests begin with. A third of them each is in one sealed block, in another one of
-/// another file, and in fresh ones of two files.
+/// Traces of the store that most tests begin with. A third of them is in one sealed block, a third in another one in
+/// another file, and a third in fresh blocks in two files.
 const TRACES: u64 = 30;
 const NEW: u64 = 1_000;
 
@@ -33,7 +33,7 @@ fn open(folder: &Path) -> Result<Harness, String> {
     Harness::at(Backend::Folder(folder.to_owned(), Durability::Sync), config(), BEGIN)
 }
 
-/// Rewrites files until nothing that was deleted or replaced is left in them.
+/// Runs a purge, which rewrites files until no deleted or replaced data is left.
 fn purge(harness: &Harness) {
     harness.engine().begin_purge().unwrap();
     eventually("the end of a purge", || {
@@ -49,7 +49,7 @@ fn append(harness: &Harness, traces: std::ops::RangeInclusive<u64>) {
     traces.for_each(|n| harness.append(&trace(n)));
 }
 
-/// A store with something in a file of each family, also of replaced blocks that wait to be deleted.
+/// A store with rows of each column family in files, also of replaced blocks that wait for garbage collection.
 fn filled() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let harness = open(folder.path()).unwrap();
@@ -58,7 +58,7 @@ fn filled() -> TempDir {
     harness.store().seal_all();
     harness.engine().flush().unwrap();
     append(&harness, third + 1..=2 * third);
-    // Somebody reads the fresh blocks while they are merged.
+    // Readers hold the fresh blocks while they are merged.
     let held: Vec<_> = (third + 1..=2 * third)
         .map(|n| harness.store().trace(&TenantId::default(), trace_id(n)).unwrap().unwrap())
         .collect();
@@ -113,7 +113,7 @@ fn repaired(folder: &Path) -> Result<RepairReport, String> {
     }
 }
 
-/// The traces that are found as they were sent; others are not found at all.
+/// The traces that are found, all of them complete. Others must not be found at all.
 fn found(harness: &Harness, traces: std::ops::RangeInclusive<u64>) -> BTreeSet<u64> {
     let is_there = |n: &u64| match harness.trace(trace_id(*n)) {
         spans if spans.is_empty() => false,
@@ -125,7 +125,7 @@ fn found(harness: &Harness, traces: std::ops::RangeInclusive<u64>) -> BTreeSet<u
     traces.filter(is_there).collect()
 }
 
-/// By ID and by search, and nothing twice.
+/// Asserts that exactly these traces are found, by ID and by search, without duplicates.
 fn check_serves(harness: &Harness, there: &BTreeSet<u64>) {
     assert_eq!(found(harness, 1..=TRACES), *there);
     let by_search: BTreeSet<_> = harness.find(Predicate::All).iter().map(|trace| trace.id).collect();
@@ -133,7 +133,7 @@ fn check_serves(harness: &Harness, there: &BTreeSet<u64>) {
     assert_eq!(harness.store().status().span_count, 4 * there.len() as u64);
 }
 
-/// All that a store does in its days.
+/// Runs every operation of a store's life, and asserts that it works.
 fn check_works(folder: &Path, there: &BTreeSet<u64>) {
     let harness = open(folder).unwrap();
     check_serves(&harness, there);
@@ -149,7 +149,7 @@ fn check_works(folder: &Path, there: &BTreeSet<u64>) {
     assert_eq!(found(&open(folder).unwrap(), 1..=TRACES), *there, "after another start");
 }
 
-/// What a damaged store says when somebody uses it. None goes on as if nothing were.
+/// The error of a damaged store when it is used. It must not work on silently.
 fn complaint(folder: &Path) -> String {
     let harness = match open(folder) {
         Ok(harness) => harness,
@@ -181,7 +181,8 @@ fn whatever_can_be_read_beside_a_damaged_table_is_in_the_new_store() {
         let folder = filled();
         let harmed = tables(&store(folder.path()), family);
         let pages = ["fresh", "sealed"].contains(&family);
-        // Of pages some are left: of sealed ones those of the later file, of fresh ones those of the earlier files.
+        // Some pages are undamaged: of sealed blocks those in the later file, of fresh blocks those in the earlier
+        // files.
         damage(match family {
             "sealed" => &harmed[..1],
             "fresh" => &harmed[harmed.len() - 1..],
@@ -218,7 +219,7 @@ fn whatever_can_be_read_beside_a_damaged_table_is_in_the_new_store() {
     }
 }
 
-/// After what was done to it: the store that used it goes on from there, too.
+/// The damaged store has accepted spans before the repair; the new one has them.
 #[test]
 fn a_store_that_met_its_damage_is_repaired_with_what_it_took_until_then() {
     let folder = filled();
@@ -241,7 +242,7 @@ fn a_damaged_table_of_records_is_not_repaired() {
     assert!(store(folder.path()).exists() && !folder.path().join("store.damaged").exists());
 }
 
-/// A block whose name is in neither was there or was not.
+/// If neither names a block, it may be live or replaced.
 #[test]
 fn without_catalog_and_list_of_replaced_blocks_nothing_is_repaired() {
     let folder = filled();
@@ -253,7 +254,7 @@ fn without_catalog_and_list_of_replaced_blocks_nothing_is_repaired() {
     assert!(store(folder.path()).exists());
 }
 
-/// What the catalog does not say, pages that cannot be read do not say either.
+/// Blocks whose catalog rows and pages are both unreadable cannot be named.
 #[test]
 fn blocks_that_nobody_can_name_are_told() {
     let folder = filled();
@@ -267,7 +268,7 @@ fn blocks_that_nobody_can_name_are_told() {
     check_works(folder.path(), &there);
 }
 
-/// RocksDB does not even open a store when a table is damaged anywhere but at its data, or is gone.
+/// RocksDB does not open a store if a table is missing, or damaged outside its data.
 #[test]
 fn wherever_a_table_is_damaged_the_rest_is_in_the_new_store() {
     let folder = filled();
@@ -316,7 +317,7 @@ fn wherever_a_table_is_damaged_the_rest_is_in_the_new_store() {
     }
 }
 
-/// RocksDB skips damaged log records when it is to open a store without one of its tables.
+/// RocksDB skips damaged log records if it opens a store that lacks a table.
 #[test]
 fn the_log_is_read_whole_beside_a_table_that_is_gone_or_nothing_is_done() {
     let folder = filled();
@@ -338,7 +339,7 @@ fn the_log_is_read_whole_beside_a_table_that_is_gone_or_nothing_is_done() {
     );
 }
 
-/// Where nothing else is damaged, a log is cut as it is when a store opens.
+/// If nothing else is damaged, a repair cuts the log like a normal start.
 #[test]
 fn a_log_that_is_cut_is_told() {
     let folder = filled();
@@ -404,7 +405,7 @@ fn what_can_be_read_of_a_damaged_block_is_served_as_before() {
     assert!(report.damaged_blocks[0].detail.contains("Corruption"), "{report:?}");
     let harness = open(folder.path()).unwrap();
     assert_eq!((readable(&harness), searched(&harness)), (before, answer));
-    // The rest of the store works on, and a check knows of that block alone.
+    // The rest of the store works, and a check finds that block alone.
     harness.append(&trace(NEW));
     harness.store().seal_all();
     purge(&harness);
@@ -433,14 +434,14 @@ fn a_sound_store_stays_the_same() {
         harness.store().seal_all();
         let counted = aggregate::answer(&harness, &aggregate::plan());
         harness.clock.advance(3 * HOUR);
-        // What the rule lets go, it counts.
+        // The store keeps counts of the spans that the rule expires.
         harness.maintain(3);
         assert_eq!(harness.engine().records("counted").unwrap().len(), 1);
         append(&harness, NEW..=NEW);
         let cleaning = harness.store().cleaning().unwrap();
         cleaning.pin(&tenant, trace_id(2)).unwrap().unwrap();
         MemoryBackup::of(harness.store());
-        // Nobody goes on with it before the store is closed.
+        // No background work runs before the store is closed.
         let scan = spandrel_storage::plan::ScanPlan {
             predicate: with("n", "3"),
             range: spandrel_proto::TimeRange::ALL,
@@ -477,11 +478,11 @@ fn a_sound_store_stays_the_same() {
     let mut there = all();
     there.remove(&3);
     assert_eq!(found(&harness, 1..=TRACES), there);
-    // What the rule let go is counted as ever; four spans went for good, and four like them came later.
+    // Counts of expired spans are unchanged; four spans were deleted, and four equal ones were added later.
     assert_eq!(aggregate::answer(&harness, &aggregate::plan()), counted);
 }
 
-/// Hashes of blocks are remembered under their numbers: another block must not get one of them.
+/// Backups remember hashes of blocks by their IDs, so a lost block's ID must not be used again.
 #[test]
 fn numbers_of_blocks_do_not_come_again() {
     let folder = filled();
@@ -490,7 +491,7 @@ fn numbers_of_blocks_do_not_come_again() {
     damage(&tables(&store(folder.path()), "fresh"));
     let report = repaired(folder.path()).unwrap();
     assert_eq!(report.lost_block_count, TRACES / 3, "the newest ones");
-    // Also where the clock stands before all of them.
+    // Even if the clock is before all of them.
     let backend = Backend::Folder(folder.path().to_owned(), Durability::Sync);
     let harness = Harness::at(backend, config(), BEGIN - HOUR / 2).unwrap();
     append(&harness, NEW..=NEW);
@@ -499,7 +500,7 @@ fn numbers_of_blocks_do_not_come_again() {
     assert!(highest(&store(folder.path())) > before);
 }
 
-// === what keeps it from being done ===
+// === reasons to refuse a repair ===
 
 #[test]
 fn half_a_restore_is_not_repaired() {
@@ -512,7 +513,7 @@ fn half_a_restore_is_not_repaired() {
     assert!(refused.contains("restore of backup 0000000000000001 was not finished"), "{refused}");
 }
 
-/// A damaged table does not tell what they would have changed.
+/// The store cannot tell which rows of a damaged table the logs would have changed.
 #[test]
 fn a_log_that_was_given_up_is_no_ground_for_a_repair() {
     let folder = filled();
@@ -528,12 +529,12 @@ fn a_log_that_was_given_up_is_no_ground_for_a_repair() {
     fs::write(store(folder.path()).join("000000.log"), "").unwrap();
     let refused = repaired(folder.path()).unwrap_err();
     assert!(refused.contains("were given up") && refused.contains("start the server once"), "{refused}");
-    // Which is what there is to do.
+    // The refusal asks to start the server once.
     drop(open(folder.path()).unwrap());
     assert!(repaired(folder.path()).unwrap().is_whole());
 }
 
-/// It names tables whose rows are in later ones, where some of them are deleted.
+/// The shortened manifest names tables whose rows were rewritten, and some of them deleted, since then.
 #[test]
 fn a_manifest_that_has_lost_its_end_is_no_ground_for_a_repair() {
     let folder = filled();
@@ -575,7 +576,8 @@ fn without_room_for_a_second_copy_nothing_is_written() {
 
 // === interruptions ===
 
-/// Half of a new store is no store, and the next repair begins anew: blocks of the first one may be gone by then.
+/// Half of a new store is never used. The next repair begins again, because the store may have dropped some of its
+/// blocks meanwhile.
 #[test]
 fn a_repair_that_is_interrupted_changes_nothing() {
     let folder = filled();
@@ -589,7 +591,7 @@ fn a_repair_that_is_interrupted_changes_nothing() {
         })
     }));
     assert!(interrupted.is_err());
-    // What it wrote is in files.
+    // The blocks that it wrote are flushed to files.
     begun.target.flush().unwrap();
     drop(begun);
     assert!(folder.path().join("store.repaired/CURRENT").exists());
@@ -606,7 +608,7 @@ fn a_repair_that_is_interrupted_changes_nothing() {
     check_works(folder.path(), &all());
 }
 
-/// After the first of two renames, the next open or repair does the second.
+/// After the first of two renames, the next start or repair does the second.
 #[test]
 fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
     type Finish = fn(&Path);
@@ -630,7 +632,8 @@ fn a_swap_that_is_interrupted_is_finished_by_whoever_opens_the_store() {
     }
 }
 
-/// What a swap leaves between its two renames; or a repair that is killed before, and somebody who moves folders then.
+/// Restores the state between the two renames; without the mark, that of a repair that was killed before and whose
+/// folders were moved by hand.
 fn take_back(folder: &Path, is_complete: bool) {
     let repaired = folder.join("store.repaired");
     fs::rename(store(folder), &repaired).unwrap();
@@ -639,7 +642,7 @@ fn take_back(folder: &Path, is_complete: bool) {
     }
 }
 
-/// It is not taken for a complete store, whatever the folders are called, and no empty one is made in its place.
+/// Half of a store is not taken for a complete one, whatever the folders are called, and no empty store is created.
 #[test]
 fn half_of_a_new_store_is_not_used() {
     for kept in ["store.damaged", "elsewhere"] {
@@ -662,7 +665,7 @@ fn half_of_a_new_store_is_not_used() {
     }
 }
 
-/// It needs nothing of the damaged one.
+/// A complete new store needs no file of the damaged one.
 #[test]
 fn a_complete_new_store_is_used_without_the_old_one() {
     let folder = filled();

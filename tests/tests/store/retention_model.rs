@@ -1,7 +1,8 @@
 //! Retention, its rules, pins and deletions against a model: the store loses no span that a rule or a pin keeps, and
-//! keeps no span that nothing keeps.
+//! keeps no other span.
 //!
 //! The model leaves open the spans whose keeper has expired itself: rules look at the stored spans, and the moment when
+//! they look is not specified. A failing sequence is shrunk, and its seed is kept in `proptest-regressions`.
 //! they look is not specified. A failing sequence is shrunk, and its seed is kept in `proptest-regressions`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use spandrel_tests::spans::{HOUR, MINUTE, Sent, sent, trace_id};
 const TRACES: u64 = 6;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a span is to the rules, and how many hours it lives for it.
+/// The kinds of spans that the rules distinguish, with their lifetimes in hours.
 const KINDS: [(Kind, u64); 4] =
     [(Kind::Failed, 9), (Kind::Chatty, 2), (Kind::FailedAndChatty, 9), (Kind::Plain, 5)];
 
@@ -45,7 +46,7 @@ enum RetentionStep {
     Delete(Kind, Vec<(u64, Kind)>),
 }
 
-/// A span that was stored: in which hour, and what the rules say of it.
+/// A stored span: its hour, and its kind for the rules.
 #[derive(Debug, Clone)]
 struct Stored {
     hour: u64,
@@ -56,11 +57,11 @@ struct Stored {
 
 #[derive(Default)]
 struct Model {
-    /// Spans that have to be there.
+    /// Spans that must be stored.
     least: Vec<Stored>,
-    /// Spans that may be there.
+    /// Spans that may be stored.
     most: Vec<Stored>,
-    /// How long the longest-lived span of a trace lives, be it stored or not.
+    /// The lifetime of each trace's longest-lived span, even if that span has expired.
     ever: BTreeMap<u64, u64>,
     pins: BTreeSet<u64>,
     spans: u64,
@@ -227,7 +228,7 @@ fn check(harness: &Harness, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Counts are noted down before the spans go: when they then do not go, nothing is counted twice.
+/// Counts are recorded before the spans are removed. If the removal fails, they must not count twice.
 #[test]
 fn what_did_not_go_is_counted_once() {
     let engine = MemoryEngine::default();

@@ -1,4 +1,4 @@
-//! Blocks of older formats: they answer every query, and background work rewrites them in today's format meanwhile.
+//! Blocks of older formats: they answer every query, and background work rewrites them in today's format.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ use spandrel_tests::frozen::levels_and_formats;
 use spandrel_tests::harness::{Backend, Harness, config, plan};
 use spandrel_tests::spans::{HOUR, MINUTE, sent, trace_id};
 
-/// What the frozen block of format 1 holds: see `storage/block/tests/frozen/version_1.rs`.
+/// Spans of the frozen block of format 1: see `storage/block/tests/frozen/version_1.rs`.
 const SPANS: u64 = 402;
 const START: u64 = 1_700_000_000_000_000_000;
-/// When its spans arrived.
+/// The hour of their arrival.
 const ARRIVED: u64 = START / HOUR * HOUR;
 
 fn fixture(name: &str) -> Bytes {
@@ -26,13 +26,13 @@ fn fixture(name: &str) -> Bytes {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).into()
 }
 
-/// Puts the frozen block of format 1 into an engine; `level` is that of its catalog row: 0 for a block
-/// that was never merged.
+/// Puts the frozen block of format 1 into an engine. `level` is that of its catalog row: 0 for a block that was never
+/// merged.
 fn put_old_block(engine: &dyn Engine, id: u64, level: u8) -> BlockKey {
     put_frozen(engine, "v1", id, level)
 }
 
-/// Puts a frozen block into an engine, as the program that wrote it did.
+/// Puts a frozen block into an engine with the catalog row of its time.
 fn put_frozen(engine: &dyn Engine, version: &str, id: u64, level: u8) -> BlockKey {
     let bytes = fixture(&format!("block-{version}.bin"));
     let mut row = CatalogRow::decode(&fixture(&format!("row-{version}.bin"))).unwrap();
@@ -46,7 +46,7 @@ fn put_frozen(engine: &dyn Engine, version: &str, id: u64, level: u8) -> BlockKe
     key
 }
 
-/// A store that finds such blocks when it opens.
+/// A store that opens over frozen blocks of format 1 with these levels.
 fn store_with(backend: Backend, levels: &[u8]) -> Harness {
     let engine = backend.engine().unwrap();
     for (id, level) in levels.iter().enumerate() {
@@ -65,7 +65,7 @@ fn id(n: u8) -> TraceId {
     TraceId::from_bytes([n; 16])
 }
 
-/// Everything that somebody may ask, in a form that can be compared.
+/// Answers to queries of every kind, for comparison.
 #[derive(Debug, PartialEq)]
 struct Answers {
     traces: Vec<Vec<(Bytes, Bytes, Bytes)>>,
@@ -129,7 +129,7 @@ fn ask(harness: &Harness) -> Answers {
     }
 }
 
-/// That the answers are those of the fixture's spans, and not only the same every time.
+/// Asserts that the answers come from the fixture's spans.
 fn check(answers: &Answers) {
     assert_eq!(answers.traces.iter().map(Vec::len).collect::<Vec<_>>(), [2, SPANS as usize - 2]);
     let found = |at: usize| answers.searches[3 * at].matches("TraceSummary").count();
@@ -144,7 +144,7 @@ fn check(answers: &Answers) {
     assert_eq!(answers.spans, SPANS);
 }
 
-/// As one that a merge has replaced.
+/// An upgraded block has a grace period like a merged one.
 #[test]
 fn a_block_that_was_taken_over_stays_for_its_grace() {
     let mut harness = store_with(Backend::memory(), &[1]);
@@ -169,12 +169,12 @@ fn old_blocks_answer_everything_and_are_taken_over() {
         harness.maintain(1);
         assert_eq!(formats(&harness), [FORMAT_VERSION]);
         assert_eq!(ask(&harness), before);
-        // Once: there is nothing left to take over.
+        // Nothing is left to upgrade.
         let block = harness.engine().catalog_rows().unwrap();
         harness.maintain(2);
         assert_eq!(harness.engine().catalog_rows().unwrap(), block);
         harness.whatever_happens(|harness| assert_eq!(ask(harness), before));
-        // The old block is gone for good, and its level did not rise.
+        // The old block is deleted, and the level of the new one did not rise.
         assert_eq!(harness.engine().stored_blocks().unwrap().len(), 1);
         let row = CatalogRow::decode(&harness.engine().catalog_rows().unwrap()[0].1).unwrap();
         assert_eq!((row.meta.level, row.meta.spans), (1, SPANS as u32));
@@ -182,7 +182,7 @@ fn old_blocks_answer_everything_and_are_taken_over() {
     }
 }
 
-/// Blocks of all columnar formats that hold the same are read as they are and answer the same.
+/// Blocks of all columnar formats with the same spans need no upgrade and give the same answers.
 #[test]
 fn columnar_blocks_are_read_as_they_are() {
     let text_literal = |value: &str| Literal::String(value.to_owned());
@@ -225,7 +225,7 @@ fn columnar_blocks_are_read_as_they_are() {
     };
     let first = answers("v2", 1);
     assert_eq!([0, 1, 2].map(|at| first[at].contains("TraceSummary")), [true, true, false], "{first:#?}");
-    // Also by elements of arrays, of which the filters of earlier programs know nothing.
+    // Elements of arrays are found, although filters of earlier programs lack them.
     let found = [true, true, true, true, false, false, false];
     assert_eq!([5, 6, 7, 8, 9, 10, 11].map(|at| first[at].contains("TraceSummary")), found, "{first:#?}");
     let fresh = ["v2-fresh", "v3-fresh", "v4-fresh", "v5-fresh"].map(|version| (version, 0));
@@ -235,7 +235,7 @@ fn columnar_blocks_are_read_as_they_are() {
     }
 }
 
-/// Blocks that were never merged are merged with what arrives now.
+/// Old blocks that were never merged are merged with new ones.
 #[test]
 fn old_fresh_blocks_are_merged_with_new_ones() {
     for backend in [Backend::memory(), Backend::quick_rocks()] {
@@ -256,7 +256,7 @@ fn old_fresh_blocks_are_merged_with_new_ones() {
     }
 }
 
-/// The same spans twice, in an old block and an old fresh one: each is shown once.
+/// Three old blocks have the same spans. Each span is shown once while they are upgraded, and levels stay.
 #[test]
 fn several_old_blocks_are_taken_over_one_by_one() {
     let mut harness = store_with(Backend::memory(), &[1, 1, 2]);
@@ -279,8 +279,8 @@ fn several_old_blocks_are_taken_over_one_by_one() {
     assert_eq!(levels, [1, 1, 2]);
 }
 
-/// A block of a newer format, put there by a program that knew it. Nothing is set aside, or taken for damage, and
-/// dropped in the end: the store does not open, and says why.
+/// A newer program may have written such a block. The store does not open and says why: a block that is taken for
+/// damage would be dropped in the end.
 #[test]
 fn a_store_with_a_newer_block_does_not_open() {
     for level in [0, 1] {
@@ -313,7 +313,7 @@ fn a_store_with_a_newer_block_does_not_open() {
     }
 }
 
-/// A damaged block of format 1 is reported, left out of answers, and never rewritten.
+/// A damaged block of format 1 is reported, missing in answers, and never rewritten.
 #[test]
 fn a_damaged_old_block_stays() {
     let Backend::Memory(engine) = Backend::memory() else { panic!("memory") };
