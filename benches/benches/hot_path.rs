@@ -1,8 +1,8 @@
-//! The hot path, step by step and in process: what a span costs on its way in, at rest, and out.
+//! The hot path, step by step and in process: the cost of a span on its way in, at rest, and out.
 //!
-//! Throughput is in spans. The store is the real one over an engine in memory, so that nothing here
-//! waits for a disk; a real server under load is what `src/load` drives. What a block looks like inside
-//! is known to `hot_path/block.rs` alone: that changes with its format.
+//! Throughput is in spans. The store is the real one over an engine in memory, so that no measurement waits for a disk;
+//! `src/load` drives a real server. Only `hot_path/block.rs` depends on the sections of a block, which change with its
+//! format.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot set itself up has nothing to measure")]
 
@@ -29,17 +29,17 @@ use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, 
 use spandrel_storage::{BlockTraceStore, Clock, LatencySketch, StoreConfig, TraceStore};
 use tower::ServiceExt as _;
 
-/// A clock that stands still: nothing ages while it is measured.
+/// A clock that stands still, so that no block ages during a measurement.
 struct Frozen;
 
 const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
 const SEED: u64 = 20_260_401;
-/// What is written to a store before it is asked: some blocks, each of a few requests.
+/// The spans of a store that is queried, in blocks of a few requests each.
 const STORED_SPANS: u64 = 40_000;
 const REQUESTS_PER_BLOCK: usize = 4;
 
 fn main() {
-    // A quarter of criterion's own times: the whole is over in two minutes.
+    // A quarter of criterion's default times, so that the whole run takes two minutes.
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
@@ -57,7 +57,7 @@ fn main() {
 
 // === what is measured ===
 
-/// What the corpus itself costs: far less than what is done with it.
+/// The corpus itself, which must cost far less than the work on it.
 fn corpus(criterion: &mut Criterion) {
     let mut group = group_of(criterion, "corpus", 10_000);
     group.bench_function("make requests", |b| {
@@ -118,7 +118,7 @@ fn questions(criterion: &mut Criterion) {
     }
 }
 
-/// A trace as the API answers it: read, assembled into segments and spans, written as JSON.
+/// A trace from the store to the API's JSON: read, assembled into segments and spans, written.
 fn tree(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let (store, known) = filled_store();
@@ -135,7 +135,7 @@ fn tree(criterion: &mut Criterion) {
 
 fn sketch(criterion: &mut Criterion) {
     let mut rng = fastrand::Rng::with_seed(SEED);
-    // From a microsecond to a second, evenly on a logarithmic scale.
+    // Durations from a microsecond to a second, evenly on a logarithmic scale.
     let durations: Vec<u64> = (0..1_000).map(|_| (1e3 * 10f64.powf(rng.f64() * 6.0)) as u64).collect();
     let mut group = group_of(criterion, "sketch", durations.len() as u64);
     let mut sketch = LatencySketch::default();
@@ -221,7 +221,7 @@ fn predicates(known: &Known) -> [(&'static str, Predicate); 6] {
             ]),
         ),
         ("failed spans", Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))),
-        // No filter and no zone data help: every span that has the attribute is looked at.
+        // Neither filters nor zone maps help: every span with the attribute is read.
         (
             "verdict on every span",
             Predicate::And(vec![

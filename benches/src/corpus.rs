@@ -1,10 +1,9 @@
 //! A corpus: OTLP requests of an e-commerce shop, as its instances export them.
 //!
-//! Deterministic: the same seed and beginning give the same bytes, whatever sends them and how fast.
-//! 25 services with some 110 operations, failures with stack traces, and long traces of jobs, one of
-//! them of 20,000 spans. The spans of a trace are scattered over many requests, among those of many
-//! other traces. What is needed to ask for them later ([`Known`]) is kept; nothing here sends or
-//! measures anything.
+//! Deterministic: the same seed and beginning give the same bytes, whatever sends them and how fast. 25 services with
+//! some 110 operations, failures with stack traces, and long traces of jobs, one of them of 20,000 spans. The spans of
+//! a trace are scattered over many requests, among those of many other traces. [`Known`] has the facts that queries
+//! need later; other modules send and measure.
 
 mod encode;
 mod exports;
@@ -30,7 +29,6 @@ use spandrel_proto::{TraceId, UnixNanos};
 use self::exports::Exports;
 use self::walk::Walker;
 
-/// What a corpus is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct CorpusConfig {
     /// The same seed gives the same corpus; another one gives other IDs.
@@ -39,16 +37,16 @@ pub struct CorpusConfig {
     pub spans: u64,
     /// Spans of one request; some have fewer.
     pub request_spans: usize,
-    /// Who sends.
+    /// How spans are grouped into requests.
     pub batching: Batching,
     /// When the first trace begins; the last one does so [`CorpusConfig::covers`] later.
     pub begins: UnixNanos,
 }
 
-/// What goes into a request together.
+/// How spans are grouped into requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// What some instances export: a collector in front of the shop.
+    /// Spans of some instances: a collector in front of the shop.
     Collector,
     /// Spans of one instance: a sidecar beside each.
     Sidecar,
@@ -60,7 +58,7 @@ pub struct Corpus {
     walker: Walker,
     exports: Exports,
     ready: VecDeque<Request>,
-    /// Long traces that are still to come: after how many spans of short ones, and how long.
+    /// Long traces to come: after how many spans of short ones, and how long.
     long: VecDeque<(u64, u32)>,
     short_spans: u64,
     short_spans_wanted: u64,
@@ -77,7 +75,7 @@ pub struct Request {
     pub spans: u64,
 }
 
-/// What is known of a corpus once all its requests were made.
+/// Facts about a corpus, complete once all its requests are made.
 #[derive(Debug, Default)]
 pub struct Known {
     /// All traces, in the order in which they began.
@@ -88,7 +86,7 @@ pub struct Known {
     pub failed_spans: u64,
 }
 
-/// What is known of a trace.
+/// Facts about a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownTrace {
     /// Its ID.
@@ -115,10 +113,10 @@ pub struct KnownOperation {
 pub struct OrderId(NonZeroU64);
 
 const SPANS_PER_SECOND: u64 = 2_000;
-/// Traces are made so many at a time, before what has ended is sent.
+/// Traces that are made before ended spans are sent.
 const ROUND: usize = 64;
 const LONGEST: u32 = 20_000;
-/// A million spans have so many traces of 2,000 to 5,000.
+/// Traces of 2,000 to 5,000 spans in a million spans.
 const LONG_PER_MILLION: u64 = 5;
 
 // === impl CorpusConfig ===
@@ -156,7 +154,7 @@ impl Corpus {
         }
     }
 
-    /// What is known of the requests made so far.
+    /// The facts about the requests so far.
     pub fn into_known(self) -> Known {
         let mut operations: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for (side, spans) in self.walker.shop.sides().iter().zip(&self.walker.counts) {
@@ -196,7 +194,7 @@ impl Corpus {
         }
     }
 
-    /// Traces begin evenly.
+    /// Traces begin at even intervals.
     fn now(&self) -> u64 {
         let share = self.short_spans as f64 / self.short_spans_wanted.max(1) as f64;
         let since = CorpusConfig::covers(self.config.spans).as_nanos() as f64 * share.min(1.0);
@@ -204,7 +202,7 @@ impl Corpus {
     }
 }
 
-/// How long the long traces are; a small corpus has none of the longest, a tiny one none at all.
+/// The lengths of the long traces; a small corpus has none of the longest, a tiny one none at all.
 fn long_traces(spans: u64, rng: &mut Rng) -> Vec<u32> {
     match spans {
         0..20_000 => Vec::new(),
@@ -237,7 +235,7 @@ impl KnownTrace {
 // === impl OrderId ===
 
 impl OrderId {
-    /// The number makes it unique in a corpus and the one of the next seed, the mark among others, nearly.
+    /// The number makes the order unique in this corpus and the next seed's; the mark, most likely, among others.
     fn new(number: u32, mark: u16) -> Self {
         Self(NonZeroU64::MIN.saturating_add(u64::from(number) << 16 | u64::from(mark)))
     }

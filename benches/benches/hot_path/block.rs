@@ -1,4 +1,4 @@
-//! A block by itself: written, merged, decoded and read. The one place here that knows its sections.
+//! A block by itself: written, merged, decoded and read. The only benchmark that depends on its sections.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use spandrel_proto::otlp::{Decoded, SpanView};
 
 use super::{NOW, decoded, group_of, requests};
 
-/// Requests that a fresh block holds, and blocks that are merged.
+/// Requests of a fresh block, and blocks of a merge.
 const REQUESTS_PER_BLOCK: usize = 4;
 const BLOCKS: usize = 8;
 const LEVEL: i32 = 1;
 
-/// A span with what it belongs to, as a block takes it.
+/// A span with its resource and scope, as the block writer takes it.
 struct Row<'a> {
     resource: &'a Bytes,
     scope: &'a Bytes,
     span: &'a [u8],
 }
 
-/// A block, and what every page of it needs.
+/// A block, with the decoded parts that every page needs.
 struct Block {
     bytes: Bytes,
     header: Header,
@@ -95,7 +95,7 @@ fn write_block(rows: &[Row<'_>]) -> FinishedBlock {
     writer.finish(0, NOW).expect("a block")
 }
 
-/// As the background merge does it, duplicates aside: the smallest key of all blocks comes next.
+/// Merges like the background merge, without removing duplicates: the smallest key of all blocks comes next.
 fn merge(blocks: &[Block]) -> FinishedBlock {
     let mut inputs: Vec<_> = blocks.iter().map(Block::rows).collect();
     let mut heads: Vec<Option<PageRows>> = inputs.iter_mut().map(Iterator::next).collect();
@@ -121,7 +121,7 @@ fn decode_columns(page: &OpenPage) -> usize {
         .count()
 }
 
-/// Puts the spans of a block's first page together; returns their bytes.
+/// Rebuilds the spans of a block's first page; returns their bytes.
 fn rebuild(page: &OpenPage, traces: &[TraceId]) -> usize {
     let mut spans = Rebuilder::new(page.clone(), 0);
     let (mut span, mut bytes) = (Vec::new(), 0);

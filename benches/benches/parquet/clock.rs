@@ -1,19 +1,19 @@
-//! What something takes. Long work is measured by the CPU time of this thread, which a busy machine
-//! does not change; what is over before the scheduler counts it, by the quickest of a few times.
+//! Measures times. Long work is measured by the CPU time of this thread, which other load does not change; work that is
+//! too short for the scheduler's counter is repeated, and the quickest time counts.
 
 use std::time::{Duration, Instant};
 
-/// A question is asked so often; each time it finds everything unread.
+/// Each query is repeated this often, with nothing read before.
 const TIMES: usize = 3;
 
-/// Runs something and gives the CPU time that it took.
+/// Runs work and returns its CPU time.
 pub fn measured<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let begun = cpu();
     let result = work();
     (result, cpu().saturating_sub(begun))
 }
 
-/// Asks questions, and gives the median of what they take; `prepare` is not part of it.
+/// Runs queries and returns the median of their times, without `prepare`.
 pub fn asked<Q, P>(questions: &[Q], prepare: impl Fn() -> P, ask: impl Fn(&P, &Q)) -> Duration {
     let quickest = |question: &Q| {
         let lap = |_| {
@@ -29,7 +29,7 @@ pub fn asked<Q, P>(questions: &[Q], prepare: impl Fn() -> P, ask: impl Fn(&P, &Q
     all.get(all.len() / 2).copied().unwrap_or_default()
 }
 
-/// What this thread has run so far, as the scheduler counts it.
+/// The CPU time of this thread so far, as the scheduler counts it.
 fn cpu() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a Linux that counts");
     let nanos = text.split(' ').next().and_then(|word| word.parse().ok());

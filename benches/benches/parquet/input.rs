@@ -1,11 +1,11 @@
-//! What is stored and asked for: the corpus of the other benchmarks, sorted as a merge would.
+//! The spans and queries of the benchmark: the corpus of the other benchmarks, in the order of a merge.
 
 use bytes::Bytes;
 use spandrel_benches::corpus::{Batching, Corpus, CorpusConfig, KnownTrace};
 use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
 use spandrel_proto::{TraceId, UnixNanos};
 
-/// A span with what it belongs to.
+/// A span with its keys.
 pub struct Span {
     pub trace: TraceId,
     pub start: u64,
@@ -14,12 +14,12 @@ pub struct Span {
     pub bytes: Bytes,
 }
 
-/// Everything that is measured with.
+/// All spans and queries.
 pub struct Input {
     pub spans: Vec<Span>,
     pub traces: usize,
     pub requests: Vec<Decoded>,
-    /// Traces to ask for by their ID, and by the order that only one of them has.
+    /// Traces to query by ID, each with the ID of its order, by which only this trace is found.
     pub wanted: Vec<(TraceId, String)>,
 }
 
@@ -54,7 +54,7 @@ impl Input {
         self.spans.iter().map(|span| span.bytes.len()).sum()
     }
 
-    /// Values that nobody has, but that look like those that somebody has.
+    /// Values that no span has, and that look like existing ones.
     pub fn absent(&self) -> Vec<String> {
         self.wanted.iter().map(|(_, order)| format!("{order}-no")).collect()
     }

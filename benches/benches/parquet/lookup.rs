@@ -1,4 +1,4 @@
-//! Questions to a Parquet file: each opens it, and reads as little as the format lets it.
+//! Queries to a Parquet file: each opens it, and reads as little as the format allows.
 
 use std::fs::File;
 use std::ops::Range;
@@ -20,7 +20,7 @@ fn open(path: &Path) -> (File, SerializedFileReader<File>) {
     (again, SerializedFileReader::new_with_options(file, options).expect("a table"))
 }
 
-/// Reads all columns of a trace; gives how many values they have.
+/// Reads all columns of a trace; returns the number of values.
 pub fn by_id(path: &Path, id: TraceId) -> usize {
     let (file, reader) = open(path);
     groups_with(&file, &reader, 0, id.as_bytes()).find_map(|group| trace_in(&reader, group, id)).unwrap_or(0)
@@ -38,7 +38,7 @@ pub fn by_value(path: &Path, column: usize, value: &str) -> Option<TraceId> {
     })
 }
 
-/// Decodes every value of every column; gives how many rows there were.
+/// Decodes every value of every column; returns the number of rows.
 pub fn read_all(path: &Path) -> usize {
     let (_, reader) = open(path);
     let groups = reader.metadata().num_row_groups();
@@ -52,7 +52,7 @@ pub fn read_all(path: &Path) -> usize {
     (0..groups).map(read).sum()
 }
 
-/// Row groups whose bloom filter does not rule a value out.
+/// Row groups whose bloom filter does not exclude a value.
 fn groups_with<'r>(
     file: &'r File,
     reader: &'r SerializedFileReader<File>,
@@ -66,7 +66,7 @@ fn groups_with<'r>(
     })
 }
 
-/// Rows are sorted by trace: its rows are found in the first column, and only their pages are read.
+/// Finds the rows of a trace in the first column, by which rows are sorted, and reads only their pages.
 fn trace_in(reader: &SerializedFileReader<File>, number: usize, id: TraceId) -> Option<usize> {
     let group = reader.get_row_group(number).expect("a row group");
     let pages = pages_of(reader, number, id);

@@ -1,13 +1,12 @@
-//! Own layout, or Parquet underneath? The same sealed spans both ways, with the same questions.
+//! Compares the block format with Parquet: the same sealed spans and the same queries.
 //!
 //!     cargo bench -p spandrel-benches --bench parquet -- --spans 500000
 //!
-//! Both sides get spans sorted by trace and start, as a merge has them, and neither may lose anything.
-//! The Parquet side ([`table`]) is as good as its format lets it be: typed columns for the attributes
-//! that the corpus has, dictionaries, delta encodings, page index, bloom filters. The own side is the
-//! block writer and the real store over RocksDB, whose answers are whole ones: spans each once, full
-//! summaries. Files are in the page cache, and nothing was read or decoded before a question is asked
-//! ([`clock`] says how time is taken).
+//! Both sides get spans sorted by trace and start, as a merge has them, and neither may lose anything. The Parquet side
+//! ([`table`]) uses all that its format offers: typed columns for the attributes that the corpus has, dictionaries,
+//! delta encodings, page index, bloom filters. The other side is the block writer and the real store over RocksDB, with
+//! complete answers: spans without duplicates, full summaries. Files are in the page cache, and nothing is read or
+//! decoded before a query ([`clock`] measures the times).
 
 #![allow(
     clippy::expect_used,
@@ -43,13 +42,13 @@ struct Flags {
     bench: bool,
 }
 
-/// What one way of storing costs.
+/// The cost of one way of storing spans.
 pub struct Costs {
     name: String,
     bytes: u64,
     encode: Duration,
     decode: Duration,
-    /// Each of a file that was just opened.
+    /// The time of each query to a file that was just opened.
     by_id: Duration,
     by_value: Duration,
     absent_value: Duration,

@@ -1,4 +1,4 @@
-//! The own side: blocks by the block writer for what they cost, the real store for questions.
+//! The block format: the block writer for sizes and CPU time, the real store for queries.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const ZSTD_LEVEL: i32 = 1;
 
 pub fn measure(input: &Input) -> Costs {
     let (mut bytes, encode) = measured(|| write_blocks(input));
-    // Each trace has a row in the index: its key of 33 bytes or so, and where it lies.
+    // The index row of each trace: a key of about 33 bytes, and the rows of the block.
     bytes += input.traces as u64 * 40;
     let folder = tempfile::tempdir().expect("a folder");
     fill(folder.path(), input);
@@ -43,7 +43,7 @@ pub fn measure(input: &Input) -> Costs {
     Costs { name: "own blocks, zstd 1".to_owned(), bytes, encode, decode, by_id, by_value, absent_value }
 }
 
-/// Writes all spans as sealed blocks and gives their bytes, catalog rows included.
+/// Writes all spans as sealed blocks; returns the bytes with catalog rows.
 fn write_blocks(input: &Input) -> u64 {
     let write = |spans: &[super::input::Span]| {
         let mut writer = BlockWriter::new(ZSTD_LEVEL).expect("a writer");

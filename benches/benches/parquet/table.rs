@@ -1,9 +1,9 @@
-//! The Parquet side: all of a span in columns, as well as the format lets it be done.
+//! The Parquet side: all fields of a span in columns.
 //!
-//! Attributes that enough spans have get a typed column each; which attributes a span has, and in which
-//! order, is one number of a list that stands in the file's metadata. What has no column (rare keys,
-//! arrays, repeated keys) is kept as wire bytes, and so are events and links. Resources and scopes are
-//! dictionary-encoded as wholes. Nothing is lost.
+//! Attributes that enough spans have get a typed column each. A list in the file's metadata has every combination of
+//! attributes with their order, and each span has its number in that list. Fields without a column (rare keys, arrays,
+//! repeated keys) are kept as wire bytes, and so are events and links. Resources and scopes are dictionary-encoded as
+//! wholes. Nothing is lost.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -46,7 +46,7 @@ pub enum Values {
 
 struct Column {
     values: Values,
-    /// Empty where every row has a value.
+    /// Empty if every row has a value.
     present: Vec<i16>,
     rows: usize,
 }
@@ -57,7 +57,7 @@ struct Layout {
     index: HashMap<(String, Type), usize>,
 }
 
-/// A share of the spans that have an attribute, from which on it gets a column: one of this many.
+/// An attribute gets a column if at least one span in this many has it.
 const SHARE: usize = 1_000;
 /// Columns that every span has, in the order of the schema.
 pub const FIXED: [&str; 17] = [
@@ -79,13 +79,13 @@ pub const FIXED: [&str; 17] = [
     "rest",
     "nested",
 ];
-/// The place of the first attribute's column.
+/// The index of the first attribute's column.
 pub const FIRST_ATTRIBUTE: usize = FIXED.len();
 
 pub fn measure(input: &Input, zstd_level: i32) -> Costs {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("spans.parquet");
-    // The layout is taken as known: a store learns it once and not with each block.
+    // The layout is not part of the measurement: a store computes it once and not for each block.
     let layout = Layout::of(&input.spans);
     let ((), encode) = measured(|| write(&path, input, &layout, zstd_level));
     let bytes = path.metadata().expect("a file").len();
@@ -172,7 +172,7 @@ fn columns_of(spans: &[Span], layout: &Layout, shapes: &mut HashMap<Vec<u16>, i6
     columns
 }
 
-/// Puts attributes into their columns; gives which they were, in order, and those that have none.
+/// Puts attributes into their columns; returns their combination, and the attributes without a column.
 fn attributes(
     span: &Span,
     view: &SpanView<'_>,
@@ -190,7 +190,7 @@ fn attributes(
                 columns[FIRST_ATTRIBUTE + place].any(span, value);
             }
             None => {
-                // Stands for the real bytes, which are as many.
+                // Stands for the wire bytes, which have about the same length.
                 put_bytes(&mut rest, 1, attribute.key.as_bytes());
                 put_bytes(&mut rest, 2, format!("{value:?}").as_bytes());
                 shape.push(u16::MAX);
@@ -200,7 +200,7 @@ fn attributes(
     (shape, rest)
 }
 
-/// Events, links and whatever else has no column, as they stand.
+/// Events, links and all other fields without a column, as wire bytes.
 fn nested(span: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut reader = Reader::new(span);
@@ -292,7 +292,7 @@ impl Layout {
                 .set_column_bloom_filter_enabled(path(&name), true)
                 .set_column_bloom_filter_max_ndv(path(&name), GROUP as u64 / 50);
         }
-        // For what is looked up row by row, small pages; statistics of the others help nobody.
+        // Small pages for columns that are read row by row. No query uses statistics of the others.
         properties.set_data_page_row_count_limit(5_000).set_statistics_truncate_length(Some(16)).build()
     }
 

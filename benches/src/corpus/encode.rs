@@ -1,5 +1,5 @@
-//! Writes the OTLP messages that a corpus is made of. No generated types: making a request must cost
-//! far less than what the server does with it.
+//! Writes the OTLP messages of a corpus without generated types, because making a request must cost far less than the
+//! server's work on it.
 
 use spandrel_proto::otlp::StatusCode;
 use spandrel_proto::otlp::wire::{put_bytes, put_fixed64, put_uint, put_varint};
@@ -110,12 +110,12 @@ pub(super) fn attribute(out: &mut Vec<u8>, number: u32, key: &str, value: Value<
     });
 }
 
-/// Appends a message within a message. Its length stands before it but is known only behind it.
+/// Appends a nested message. Its length comes before it but is known only after it.
 pub(super) fn nested(out: &mut Vec<u8>, number: u32, write: impl FnOnce(&mut Vec<u8>)) {
     const LENGTH_DELIMITED: u64 = 2;
     put_varint(out, u64::from(number) << 3 | LENGTH_DELIMITED);
     let at = out.len();
-    // One byte is enough for most lengths; the others push the message a little further.
+    // One byte is enough for most lengths; a longer one moves the message.
     out.push(0);
     write(out);
     let length = out.len() - at - 1;

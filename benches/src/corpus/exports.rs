@@ -1,5 +1,5 @@
-//! Spans on their way from the instances to a request: each instance sends what has ended every few
-//! seconds, so that the spans of a trace arrive scattered over many requests, among those of others.
+//! Exports of the instances: each sends its ended spans every few seconds, so that the spans of a trace are scattered
+//! over many requests, among those of others.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,27 +10,27 @@ use super::encode;
 use super::shop::Shop;
 use super::{Batching, Request};
 
-/// What was not sent yet.
+/// Spans that were not sent yet.
 pub(super) struct Exports {
     batching: Batching,
     request_spans: usize,
-    /// By when they will be sent.
+    /// The spans of each export, by its time.
     rounds: BTreeMap<u64, Round>,
 }
 
-/// What all instances send at the same time, by instance and scope.
+/// The spans that all instances send at the same time, by instance and scope.
 type Round = BTreeMap<(u16, u16), Ended>;
 
 /// Spans of one instance and scope.
 #[derive(Default)]
 struct Ended {
-    /// As `ScopeSpans` has them, one after the other.
+    /// Fields of `ScopeSpans`, one after the other.
     bytes: Vec<u8>,
-    /// Where each of them ends.
+    /// The end of each span.
     ends: Vec<usize>,
 }
 
-/// How often an instance exports.
+/// The interval between two exports of an instance.
 const EVERY_NANOS: u64 = 5_000_000_000;
 const SCOPE_SPANS_SPAN: u32 = 2;
 
@@ -41,7 +41,7 @@ impl Exports {
         Self { batching, request_spans: request_spans.max(1), rounds: BTreeMap::new() }
     }
 
-    /// A span that ended then.
+    /// Adds a span that ended at `end`.
     pub(super) fn add(&mut self, end: u64, instance: u16, scope: u16, message: &[u8]) {
         let round = self.rounds.entry(end / EVERY_NANOS).or_default();
         let ended = round.entry((instance, scope)).or_default();
@@ -49,7 +49,7 @@ impl Exports {
         ended.ends.push(ended.bytes.len());
     }
 
-    /// Makes the requests of what is complete: nothing ends before this time any more.
+    /// Makes the requests of complete exports: no span ends before this time any more.
     pub(super) fn flush(&mut self, before: u64, shop: &Shop, rng: &mut Rng, out: &mut VecDeque<Request>) {
         let later = self.rounds.split_off(&(before / EVERY_NANOS));
         for (_, round) in std::mem::replace(&mut self.rounds, later) {
@@ -85,7 +85,7 @@ struct Draft<'a> {
     full: usize,
     spans: usize,
     body: Vec<u8>,
-    /// The `ResourceSpans` message that is being filled: whose, and its bytes.
+    /// The `ResourceSpans` message that is being filled: its instance and its bytes.
     of_instance: Option<(u16, Vec<u8>)>,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Draft<'a> {
         Self { shop, full, spans: 0, body: Vec::new(), of_instance: None }
     }
 
-    /// Adds spans, and sends whenever there are enough of them.
+    /// Adds spans, and finishes a request when it is full.
     fn add(&mut self, instance: u16, scope: u16, ended: &Ended, out: &mut VecDeque<Request>) {
         let mut from = 0;
         while from < ended.ends.len() {

@@ -1,4 +1,4 @@
-//! How failures read, by the language of the service that they happen in.
+//! Texts of failures, by the language of the service.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::services::Language;
 
-/// An exception, in the words of a language.
+/// An exception in the style of a language.
 pub(super) struct Failure {
     pub(super) kind: &'static str,
     pub(super) message: String,
@@ -16,13 +16,13 @@ pub(super) struct Failure {
 /// Kind, message, frame and number of frames. `{n}` is a number, `{l}` a line, `{s}` the service.
 type Template = (&'static str, &'static str, &'static str, u32);
 
-/// The different stack traces that a service has.
+/// The number of stack traces that a service has.
 const VARIANTS: u32 = 90;
 
 // === impl Failure ===
 
 impl Failure {
-    /// One of those that a service has.
+    /// One of the failures that a service has.
     pub(super) fn draw(language: Language, service: &str, rng: &mut Rng) -> Self {
         let (kind, message, frame, frames) = template(language);
         let n = rng.u32(0..VARIANTS);

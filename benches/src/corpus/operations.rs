@@ -1,7 +1,7 @@
-//! What the services of the shop do, and whom they call for it: about 110 operations, and as many
-//! client sides again as there are callers.
+//! The operations of the shop's services and their calls: about 110 operations, and as many client sides again as there
+//! are callers.
 //!
-//! Data only. How long things take and what fails is drawn in `walk.rs`; attributes are in `recipe.rs`.
+//! Only data. `walk.rs` draws durations and failures; attributes are in `recipe.rs`.
 
 mod goods;
 mod jobs;
@@ -13,38 +13,38 @@ pub(super) use self::jobs::{EXPORT, REPRICE, REPRICE_CHUNK};
 use self::pages::*;
 use super::services::Service;
 
-/// Something that a service does.
+/// An operation of a service.
 pub(super) struct Operation {
     pub(super) service: Service,
     pub(super) name: &'static str,
     pub(super) via: Via,
-    /// What it typically takes itself, calls not counted.
+    /// The typical duration, without calls.
     pub(super) micros: u32,
-    /// How often it fails of itself.
+    /// The share of executions that fail without a failed call.
     pub(super) failure: f64,
     pub(super) calls: &'static [Call],
 }
 
-/// How an operation is reached, which decides kind and attributes of its spans.
+/// How an operation is called, which decides kind and attributes of its spans.
 #[derive(Clone, Copy)]
 pub(super) enum Via {
-    /// A request; the name is method and route. Paths, keys and texts have places to fill: `{user}`.
+    /// A request; the name is method and route. Paths, keys and texts have placeholders: `{user}`.
     Http { path: &'static str },
     /// A remote call; the name is service and method.
     Rpc,
-    /// A message that a group of consumers takes from a topic.
+    /// A message that a consumer group takes from a topic.
     Message { topic: &'static str, group: &'static str },
-    /// A statement, as the caller tells it; the name is verb, namespace and collection.
+    /// A statement, of which only the caller has a span; the name is verb, namespace and collection.
     Statement { system: &'static str, text: &'static str },
-    /// A look into a cache, as the caller tells it; the name is the verb.
+    /// A read of a cache, of which only the caller has a span; the name is the verb.
     Cache { key: &'static str },
-    /// A request to somebody outside, as the caller tells it; the name ends with the method.
+    /// A request to an external host, of which only the caller has a span; the name ends with the method.
     Outside { host: &'static str, path: &'static str },
     /// A step inside a service.
     Step { file: &'static str },
 }
 
-/// An operation calls another, in this share of cases and so many times.
+/// A call to another operation, with its probability and number.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
     pub(super) operation: &'static Operation,
@@ -54,7 +54,7 @@ pub(super) struct Call {
     pub(super) parallel: bool,
 }
 
-/// What shoppers do, all of it through the edge, with how often they do it.
+/// The operations of shoppers, all through the edge, with their weights.
 pub(super) static ENTRIES: [(f64, &Operation); 15] = [
     (16.0, &HOME_PAGE),
     (24.0, &PRODUCT_PAGE),
@@ -73,10 +73,10 @@ pub(super) static ENTRIES: [(f64, &Operation); 15] = [
     (9.0, &IMAGE),
 ];
 
-/// How often the export of the catalogue runs, on the scale of [`ENTRIES`].
+/// The weight of the export of the catalogue, on the scale of [`ENTRIES`].
 pub(super) const EXPORT_SHARE: f64 = 0.15;
 
-// === how operations are written down ===
+// === constructors of operations ===
 
 const fn operation(service: Service, name: &'static str, via: Via, micros: u32) -> Operation {
     Operation { service, name, via, micros, failure: 0.0, calls: &[] }
@@ -126,7 +126,7 @@ const fn repeated(least: u32, most: u32, operation: &'static Operation) -> Call 
     Call { times: (least, most), ..always(operation) }
 }
 
-/// A call beside others: front ends ask for all parts of a page at once.
+/// A parallel call: front ends request all parts of a page at once.
 const fn part(chance: f64, operation: &'static Operation) -> Call {
     Call { chance, parallel: true, ..always(operation) }
 }

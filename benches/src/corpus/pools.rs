@@ -1,5 +1,5 @@
-//! Values that many spans share: shoppers, products, addresses. How often each of them comes is what
-//! dictionaries and filters live on.
+//! Values that many spans share: shoppers, products, addresses. Their frequencies decide how well dictionaries and
+//! filters work.
 
 use fastrand::Rng;
 
@@ -21,7 +21,7 @@ pub(super) struct Pools {
     pub(super) partitions: Pool,
     products: Vec<String>,
     categories: Vec<String>,
-    /// How often shoppers come, summed up.
+    /// The cumulative popularity of shoppers.
     popularity: Vec<f64>,
 }
 
@@ -75,14 +75,14 @@ impl Pools {
         }
     }
 
-    /// The place of a shopper among all, the most popular first: few of them make most of the traffic.
+    /// The index of a shopper, the most popular first: few of them cause most of the traffic.
     pub(super) fn shopper(&self, rng: &mut Rng) -> usize {
         let total = self.popularity.last().copied().unwrap_or_default();
         let place = rng.f64() * total;
         self.popularity.partition_point(|sum| *sum < place)
     }
 
-    /// A product; some sell much better than others.
+    /// A product; popular ones are more likely.
     pub(super) fn product(&self, rng: &mut Rng) -> &str {
         let place = rng.f64().powi(2) * self.products.len() as f64;
         &self.products[place as usize]
@@ -104,7 +104,7 @@ impl Pool {
         &self.0[rng.usize(0..self.0.len())]
     }
 
-    /// Always the same one for the same place, however large that is.
+    /// The value for an index, which may exceed the length.
     pub(super) fn at(&self, place: usize) -> &[u8] {
         &self.0[place % self.0.len()]
     }

@@ -1,5 +1,5 @@
-//! How the attributes of an operation's spans are made, named as OpenTelemetry's conventions do: what
-//! is the same in all of them is encoded once, the rest is drawn or taken from the shopper.
+//! Makes the attributes of an operation's spans, named by OpenTelemetry's conventions. Constant attributes are encoded
+//! once; the others are drawn or taken from the shopper.
 
 use std::fmt::Write as _;
 
@@ -11,13 +11,13 @@ use super::pools::Pools;
 use super::services::Service;
 use super::shopper::Shopper;
 
-/// The attributes of one operation's spans, or of those of its callers.
+/// Attributes of the spans of one operation, or of its callers.
 pub(super) struct Recipe {
     constant: Vec<u8>,
     varying: Varying,
 }
 
-/// What differs from span to span.
+/// Attributes that differ from span to span.
 enum Varying {
     Request { path: Text, is_search: bool },
     InnerCall { url: Text },
@@ -29,7 +29,7 @@ enum Varying {
     Step,
 }
 
-/// A text with places to fill.
+/// A text with placeholders.
 struct Text(Vec<Piece>);
 
 enum Piece {
@@ -48,7 +48,7 @@ const DATABASE_PORTS: [(&str, i64); 4] =
 // === impl Recipe ===
 
 impl Recipe {
-    /// For the side that does the work.
+    /// For the side that serves the operation.
     pub(super) fn of(operation: &Operation) -> Self {
         let owner = operation.service.facts().name;
         match operation.via {
@@ -66,7 +66,7 @@ impl Recipe {
         }
     }
 
-    /// For the side that waits for it.
+    /// For the side that calls the operation.
     pub(super) fn of_call(caller: Service, target: &Operation) -> Self {
         let owner = target.service.facts().name;
         match target.via {
@@ -92,7 +92,7 @@ impl Recipe {
         }
     }
 
-    /// For a request as the edge takes it from outside.
+    /// For a request from outside at the edge.
     pub(super) fn of_ingress(target: &Operation) -> Self {
         let path = if let Via::Http { path } = target.via { path } else { "/" };
         Self::request(Service::Edge, &format!("{} /*", method(target.name)), path)
@@ -289,7 +289,7 @@ impl Recipe {
     }
 }
 
-/// The method of a request's name.
+/// The method in the name of a request.
 pub(super) fn method(name: &str) -> &str {
     name.split(' ').next().unwrap_or_default()
 }

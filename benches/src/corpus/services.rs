@@ -1,6 +1,6 @@
-//! The services of the shop: who runs what, in which language, and on how many instances.
+//! The services of the shop: owners, languages, and numbers of instances.
 //!
-//! Data only; what they do is in `operations.rs`.
+//! Only data; their operations are in `operations.rs`.
 
 /// The services, in the order of [`SERVICES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +32,17 @@ pub(super) enum Service {
     Batch,
 }
 
-/// What a service's resources and scopes say about it.
+/// Facts for the resources and scopes of a service.
 pub(super) struct ServiceFacts {
     pub(super) name: &'static str,
     pub(super) language: Language,
     pub(super) instances: u16,
     pub(super) namespace: &'static str,
-    /// The instrumentation that writes the spans of its requests, and its version.
+    /// The instrumentation library of its request spans, and its version.
     pub(super) scope: (&'static str, &'static str),
 }
 
-/// What a service is written in, which decides how its failures read.
+/// The programming language of a service, which decides the texts of its failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     Cpp,
@@ -120,7 +120,7 @@ impl Service {
 // === impl Language ===
 
 impl Language {
-    /// As `telemetry.sdk.language` has it.
+    /// The value of `telemetry.sdk.language`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Cpp => "cpp",

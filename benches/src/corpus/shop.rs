@@ -1,5 +1,5 @@
-//! The shop made ready to be walked: every operation and every client side of a call with what is the
-//! same in all its spans, and every instance with its resource.
+//! The shop compiled for walking: every operation and every client side of a call with the constant part of its spans,
+//! and every instance with its resource.
 
 use std::collections::HashMap;
 
@@ -11,25 +11,24 @@ use super::operations::{Call, ENTRIES, EXPORT, EXPORT_SHARE, Operation, REPRICE,
 use super::recipe::{self, Recipe};
 use super::services::{SERVICES, Service};
 
-/// Services, instances, operations.
 pub(super) struct Shop {
     sides: Vec<Side>,
-    /// What shoppers do: how often, summed up, and where it is handled first.
+    /// The operations of shoppers with cumulative weights, each by the side that handles it first.
     entries: Vec<(f64, SideId)>,
     pub(super) export: SideId,
     pub(super) reprice: SideId,
     pub(super) reprice_chunk: SideId,
     /// The `Resource` message of each instance.
     resources: Vec<Vec<u8>>,
-    /// Where the instances of each service begin.
+    /// The number of the first instance of each service.
     first_instance: Vec<u16>,
     scopes: Vec<Vec<u8>>,
 }
 
-/// Where a [`Side`] stands.
+/// Index of a [`Side`].
 pub(super) type SideId = usize;
 
-/// One kind of span: an operation as its service sees it, or as one of its callers does.
+/// One kind of span: an operation on the side of its service, or of one of its callers.
 pub(super) struct Side {
     pub(super) service: Service,
     pub(super) name: String,
@@ -42,7 +41,7 @@ pub(super) struct Side {
     pub(super) nanos: f64,
     pub(super) failure: f64,
     pub(super) calls: Vec<SideCall>,
-    /// A checkout runs through it: the trace has an order.
+    /// A checkout leads through it, so the trace has an order.
     pub(super) has_order: bool,
 }
 
@@ -50,14 +49,14 @@ pub(super) struct Side {
 #[derive(Clone, Copy)]
 pub(super) struct SideCall {
     pub(super) target: SideId,
-    /// The side that waits, when that is not the same service.
+    /// The client's side, unless the service is the same.
     pub(super) client: Option<SideId>,
     pub(super) chance: f64,
     pub(super) times: (u32, u32),
     pub(super) parallel: bool,
 }
 
-/// Finds out which operations there are by following the calls.
+/// Collects all operations by following the calls.
 #[derive(Default)]
 struct Compiler {
     sides: Vec<Side>,
@@ -103,7 +102,7 @@ impl Shop {
         &self.sides[id]
     }
 
-    /// What the next shopper does.
+    /// The operation of the next shopper.
     pub(super) fn entry(&self, rng: &mut Rng) -> SideId {
         let total = self.entries.last().map_or(0.0, |(sum, _)| *sum);
         let place = rng.f64() * total;
@@ -127,7 +126,7 @@ impl Shop {
 // === impl Compiler ===
 
 impl Compiler {
-    /// A request from outside, which the edge hands on.
+    /// A request from outside, which the edge forwards.
     fn ingress(&mut self, target: &'static Operation) -> SideId {
         let call = Call { operation: target, chance: 1.0, times: (1, 1), parallel: false };
         let call = self.call(Service::Edge, &call);
@@ -185,7 +184,7 @@ impl Compiler {
         SideCall { target, client, chance: call.chance, times: call.times, parallel: call.parallel }
     }
 
-    /// The caller's side, where there is one: statements and steps are told by the caller alone.
+    /// The caller's side, if there is one: statements and steps have a span of the caller alone.
     fn client(&mut self, caller: Service, target: &'static Operation) -> Option<SideId> {
         let (kind, name) = match target.via {
             Via::Http { .. } if caller == Service::Edge => {

@@ -1,4 +1,4 @@
-//! What the spans of one trace have in common: who it was, from where, and what about.
+//! Attributes that the spans of one trace share: the shopper, the address, and the order.
 
 use fastrand::Rng;
 
@@ -6,7 +6,7 @@ use super::KnownTrace;
 use super::encode::{Value, span_attribute};
 use super::pools::Pools;
 
-/// A shopper on the way through the shop; fields that end a span's attributes are encoded already.
+/// A shopper's visit. Fields with complete attributes are encoded already.
 pub(super) struct Shopper {
     pub(super) user_id: String,
     pub(super) session_id: String,
@@ -27,7 +27,7 @@ pub(super) struct Shopper {
 impl Shopper {
     pub(super) fn new(pools: &Pools, order_id: Option<String>, rng: &mut Rng) -> Self {
         let rank = pools.shopper(rng);
-        // Neither in order nor equally long in decimals: IDs do not tell who is popular.
+        // Neither ordered by popularity nor of different lengths, so that IDs do not reveal it.
         let user_id = format!("u-{:08x}", (rank as u32).wrapping_mul(2_654_435_761));
         let session_id = format!("{:024x}", rng.u128(..) >> 32);
         let text = |key, value: &str| span_attribute(key, Value::Text(value));
@@ -46,7 +46,7 @@ impl Shopper {
         }
     }
 
-    /// For what runs by itself: all of it is one user's.
+    /// For scheduled jobs, which all have the same user.
     pub(super) fn system(mut self) -> Self {
         self.user = span_attribute("user.id", Value::Text("system"));
         self

@@ -1,4 +1,4 @@
-//! Walks through the shop: from what somebody does to the spans of all services involved.
+//! Walks through the shop: turns an operation of a shopper into the spans of all services involved.
 
 use std::collections::VecDeque;
 
@@ -16,30 +16,30 @@ use super::shop::{Shop, SideCall, SideId};
 use super::shopper::Shopper;
 use super::{KnownTrace, OrderId};
 
-/// What makes traces, one after the other.
+/// Makes traces, one after the other.
 pub(super) struct Walker {
     pub(super) rng: Rng,
     pub(super) shop: Shop,
     pools: Pools,
-    /// How much longer or shorter than usual things take.
+    /// Factors on the usual durations.
     factors: Vec<f64>,
     orders: u32,
-    /// Traces that placed an order a short time ago: what jobs link to.
+    /// Traces that placed an order recently, for the links of jobs.
     recent: VecDeque<TraceId>,
-    /// Spans made so far, of each side.
+    /// The number of spans of each side.
     pub(super) counts: Vec<u64>,
     pub(super) failed: u64,
     message: Vec<u8>,
 }
 
-/// One trace under way.
+/// One trace in the making.
 struct Walk<'a> {
     walker: &'a mut Walker,
     exports: &'a mut Exports,
     trace: TraceId,
     shopper: Shopper,
     spans: u32,
-    /// From here on only what has to happen still happens.
+    /// From this number of spans on, only necessary calls are made.
     enough: u32,
 }
 
@@ -52,29 +52,29 @@ struct Span<'a> {
     start: u64,
     end: u64,
     failed: bool,
-    /// It failed of itself, not because of a call.
+    /// The span failed itself, not because of a call.
     is_origin: bool,
     links: &'a [(TraceId, SpanId)],
 }
 
-/// How something ended.
+/// The outcome of an operation.
 #[derive(Clone, Copy)]
 struct Ended {
     at: u64,
     failed: bool,
 }
 
-/// How often the failure of a call becomes that of the caller.
+/// How often a failed call makes the caller fail.
 const PASSED_ON: f64 = 0.62;
 const MILLISECOND: u64 = 1_000_000;
 const FACTORS: usize = 8_192;
-/// More orders than a corpus has.
+/// More than the orders of a corpus.
 const ORDERS: u32 = 50_000_000;
 const RECENT: usize = 64;
 const SPAN_FLAGS: u32 = 16;
-/// W3C's "sampled", and OTLP's "it is known whether the parent is remote".
+/// W3C's "sampled", and OTLP's bit that says that it is known whether the parent is remote.
 const SAMPLED_PARENT_KNOWN: u32 = 0x101;
-/// Most traces end about here; those that do not have too much to do.
+/// The length at which most traces end, unless necessary calls remain.
 const USUAL_SPANS: u32 = 26;
 
 // === impl Walker ===
@@ -91,12 +91,12 @@ impl Walker {
         let factors = (0..FACTORS).map(factor).collect();
         let counts = vec![0; shop.sides().len()];
         let (recent, message) = (VecDeque::new(), Vec::new());
-        // What is sent beside questions has the next seed, and shall not have the orders that are asked for.
+        // The next seed makes the spans that are sent during queries. It must not repeat the orders that are queried.
         let orders = ORDERS * (seed % 2) as u32;
         Self { rng, shop, pools, factors, orders, recent, counts, failed: 0, message }
     }
 
-    /// What some shopper does, or now and then a job.
+    /// Makes the trace of a shopper, or sometimes of a job.
     pub(super) fn walk(&mut self, exports: &mut Exports, start: u64) -> KnownTrace {
         let entry = self.shop.entry(&mut self.rng);
         let order = self.shop.side(entry).has_order.then(|| self.place_order());
@@ -116,7 +116,7 @@ impl Walker {
         known
     }
 
-    /// A job of many steps, one after the other, until there are enough spans.
+    /// Makes the trace of a job with many steps in sequence, until there are enough spans.
     pub(super) fn walk_long(&mut self, exports: &mut Exports, start: u64, spans: u32) -> KnownTrace {
         let (job, step) = (self.shop.reprice, self.shop.reprice_chunk);
         let mut walk = Walk::new(self, exports, None, u32::MAX);
@@ -171,7 +171,7 @@ impl<'a> Walk<'a> {
         traces.into_iter().map(|trace| (trace, self.span_id())).collect()
     }
 
-    /// The side that does the work.
+    /// The server's side of an operation.
     fn run(
         &mut self,
         side: SideId,
@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
         rng.u32(call.times.0..=call.times.1)
     }
 
-    /// The side that waits, where there is one, and what it waits for.
+    /// The client's side of a call, if there is one, and the call.
     fn call(&mut self, call: &SideCall, now: u64, parent: SpanId, instance: u16) -> Ended {
         let start = now + 20_000;
         let Some(side) = call.client else {
@@ -221,7 +221,7 @@ impl<'a> Walk<'a> {
         let there = self.instance_of(call.target);
         let network = self.walker.rng.u64(120_000..1_020_000);
         let ended = if self.walker.shop.side(side).kind == Kind::Producer {
-            // Who consumes it does so later, when the producer has long gone on.
+            // The consumer runs later, when the producer has continued.
             let lag = self.walker.rng.u64(4 * MILLISECOND..64 * MILLISECOND);
             self.run(call.target, start + network + lag, Some(id), there, &[]);
             Ended { at: start + network, failed: false }

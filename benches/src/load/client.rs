@@ -1,7 +1,7 @@
-//! A kept connection: one request at a time, its answer whole, nothing retried or followed.
+//! A persistent connection: one request at a time, with its whole response, without retries or redirects.
 //!
-//! HTTP/1.1 for OTLP/HTTP and questions, HTTP/2 without TLS for gRPC. The client must cost little
-//! next to the server, with which it shares the machine.
+//! HTTP/1.1 for OTLP/HTTP and queries, HTTP/2 without TLS for gRPC. The client must cost little compared with the
+//! server, with which it shares the machine.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -23,13 +23,13 @@ pub(crate) struct Connection {
     sender: Sender,
 }
 
-/// An answer, read to its end.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// What stands behind the body: a gRPC status.
+    /// The trailers after the body, with the gRPC status.
     pub(crate) trailers: HeaderMap,
 }
 
@@ -40,10 +40,10 @@ enum Sender {
 
 type Payload = BoxBody<Bytes, Infallible>;
 
-/// A server that does not answer for so long is not going to.
+/// A server that has not responded in this time has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A body whose length is told beforehand.
+/// A body with a declared length.
 pub(crate) fn whole(bytes: Bytes) -> Payload {
     Full::new(bytes).boxed()
 }
@@ -59,12 +59,12 @@ impl Connection {
     /// A connection that speaks HTTP/1.1.
     pub(crate) async fn http1(authority: &str) -> Result<Self, Failure> {
         let (sender, connection) = http1::handshake(TokioIo::new(connect(authority).await?)).await?;
-        // Ends when the sender is dropped; errors reach whoever waits for an answer.
+        // The task ends when the sender is dropped; errors reach the request that waits for a response.
         tokio::spawn(connection);
         Ok(Self { authority: authority.to_owned(), sender: Sender::Http1(sender) })
     }
 
-    /// A connection that speaks HTTP/2, as gRPC wants it.
+    /// A connection that speaks HTTP/2, for gRPC.
     pub(crate) async fn http2(authority: &str) -> Result<Self, Failure> {
         let io = TokioIo::new(connect(authority).await?);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
@@ -72,13 +72,13 @@ impl Connection {
         Ok(Self { authority: authority.to_owned(), sender: Sender::Http2(sender) })
     }
 
-    /// Asks for a path and its query.
+    /// Sends a GET request.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
         let request = Request::get(path).header("host", &self.authority).body(Empty::new().boxed())?;
         self.send(request).await
     }
 
-    /// Sends a body.
+    /// Sends a POST request.
     pub(crate) async fn post(
         &mut self,
         path: &str,

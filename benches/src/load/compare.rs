@@ -1,4 +1,4 @@
-//! Two reports beside each other: what has become of each measurement.
+//! Two reports side by side: how each measurement has changed.
 
 use std::fmt::Write as _;
 use std::fs;

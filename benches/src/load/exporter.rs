@@ -1,4 +1,4 @@
-//! Sends requests as an OTLP exporter does: over HTTP or gRPC, again when the server asks for that.
+//! Sends requests as an OTLP exporter does: over HTTP or gRPC, with retries when the server asks for them.
 
 use std::time::{Duration, Instant};
 
@@ -16,20 +16,20 @@ pub(crate) struct Exporter {
     chunked: bool,
 }
 
-/// What the server says to a request.
+/// The server's response to a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// All of it is stored.
     Accepted,
-    /// Not now; again after a while.
+    /// The server asks for a retry after this time.
     Later(Duration),
-    /// No, or only in part.
+    /// The request is refused, or some of its spans.
     Refused(String),
 }
 
-/// For how long a request is sent again before the measurement is given up.
+/// The time of retries after which the measurement fails.
 const GIVE_UP: Duration = Duration::from_secs(60);
-/// How long to wait when the server does not say.
+/// The pause before a retry if the server names none.
 const PAUSE: Duration = Duration::from_millis(100);
 
 const GRPC_RESOURCE_EXHAUSTED: &str = "8";
@@ -38,7 +38,7 @@ const GRPC_UNAVAILABLE: &str = "14";
 // === impl Exporter ===
 
 impl Exporter {
-    /// Connects. `chunked`: send HTTP bodies without telling their length.
+    /// Connects. If `chunked`, HTTP bodies have no declared length.
     pub(crate) async fn connect(authority: &str, protocol: Protocol, chunked: bool) -> Result<Self, Failure> {
         let connection = match protocol {
             Protocol::Http => Connection::http1(authority).await?,
@@ -47,7 +47,7 @@ impl Exporter {
         Ok(Self { connection, protocol, chunked })
     }
 
-    /// Returns once the request is acknowledged, with how often it had to be sent again.
+    /// Returns once the request is acknowledged, with the number of retries.
     pub(crate) async fn export(&mut self, body: &Bytes) -> Result<u64, Failure> {
         let began = Instant::now();
         let mut retries = 0;
@@ -81,7 +81,7 @@ impl Exporter {
     }
 }
 
-/// A message as gRPC frames it: not compressed, then its length.
+/// A message in gRPC's frame: the flag "not compressed", then its length.
 fn grpc_message(body: &Bytes) -> Bytes {
     let mut framed = BytesMut::with_capacity(GRPC_PREFIX + body.len());
     framed.put_u8(0);
@@ -105,7 +105,7 @@ fn http_verdict(answer: &Answer) -> Verdict {
 }
 
 fn grpc_verdict(answer: &Answer) -> Verdict {
-    // A refusal has no body: its status stands in the headers.
+    // A refusal has no body, and its status is in the headers.
     let field = |name| {
         let value = answer.trailers.get(name).or_else(|| answer.headers.get(name));
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -117,7 +117,7 @@ fn grpc_verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// The answer to a request is empty unless some of its spans were left out.
+/// The response is empty unless some spans were refused.
 fn accepted(message: &[u8]) -> Verdict {
     if message.is_empty() {
         return Verdict::Accepted;

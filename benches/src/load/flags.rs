@@ -1,4 +1,4 @@
-//! What the driver can be told.
+//! The flags of the driver.
 
 use std::path::PathBuf;
 
@@ -72,7 +72,7 @@ pub(crate) enum Protocol {
     Grpc,
 }
 
-/// A number of spans, with k or M for thousands and millions.
+/// Parses a number of spans; `k` stands for thousands and `M` for millions.
 fn count(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.strip_suffix(['k', 'K']) {
         Some(digits) => (digits, 1_000),

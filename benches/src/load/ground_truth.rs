@@ -1,4 +1,4 @@
-//! The ground truth of the corpus that was sent: traces, values and operations to ask for, and the right answers.
+//! The ground truth of the corpus that was sent: traces, values and operations to query, and the right answers.
 
 use fastrand::Rng;
 use spandrel_benches::corpus::{Known, KnownOperation, KnownTrace};
@@ -6,19 +6,19 @@ use spandrel_proto::TraceId;
 
 use crate::Failure;
 
-/// Everything known about the stored spans.
+/// Facts about all stored spans.
 pub(crate) struct GroundTruth {
-    /// By ID.
+    /// Sorted by ID.
     traces: Vec<KnownTrace>,
-    /// Where in `traces` those of about 20 spans are.
+    /// Indexes of the traces with about 20 spans,
     usual: Vec<u32>,
-    /// ...and those that have an order.
+    /// and of those with an order.
     with_order: Vec<u32>,
-    /// The last ones that began.
+    /// The traces that began last.
     pub(crate) newest: Vec<KnownTrace>,
     pub(crate) largest: KnownTrace,
     pub(crate) services: Vec<&'static str>,
-    /// Spans of all traces.
+    /// The number of all spans.
     pub(crate) spans: u64,
     /// Some operations, from the rarest to the most frequent.
     pub(crate) operations: Vec<KnownOperation>,
@@ -54,23 +54,23 @@ impl GroundTruth {
         Ok(Self { traces, usual, with_order, newest, largest, services, spans, operations })
     }
 
-    /// The trace of an ID; `None` when there should be none.
+    /// The trace with an ID; `None` if the ID was not sent.
     pub(crate) fn trace(&self, id: TraceId) -> Option<&KnownTrace> {
         let at = self.traces.binary_search_by_key(&id, |trace| trace.id).ok()?;
         self.traces.get(at)
     }
 
-    /// Any trace of about 20 spans.
+    /// A random trace of about 20 spans.
     pub(crate) fn usual(&self, rng: &mut Rng) -> KnownTrace {
         self.traces[self.usual[rng.usize(0..self.usual.len())] as usize]
     }
 
-    /// Any trace at all.
+    /// A random trace.
     pub(crate) fn any(&self, rng: &mut Rng) -> KnownTrace {
         self.traces[rng.usize(0..self.traces.len())]
     }
 
-    /// Any trace with an order.
+    /// A random trace with an order.
     pub(crate) fn with_order(&self, rng: &mut Rng) -> KnownTrace {
         self.traces[self.with_order[rng.usize(0..self.with_order.len())] as usize]
     }

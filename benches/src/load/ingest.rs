@@ -1,4 +1,4 @@
-//! Sends a corpus as fast as it is acknowledged.
+//! Sends a corpus as fast as the server acknowledges it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,12 +20,12 @@ pub(crate) struct Load {
     pub(crate) authority: String,
     pub(crate) protocol: Protocol,
     pub(crate) connections: u16,
-    /// HTTP bodies whose length is not told beforehand.
+    /// Whether HTTP bodies have no declared length.
     pub(crate) chunked: bool,
     pub(crate) corpus: CorpusConfig,
 }
 
-/// What was acknowledged. Anything else is an error.
+/// Counts of acknowledged requests. Any other response is an error.
 #[derive(Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) spans: u64,
@@ -33,18 +33,18 @@ pub(crate) struct Sent {
     pub(crate) bytes: u64,
     pub(crate) retries: u64,
     pub(crate) took: Duration,
-    /// From the first byte of each request to its acknowledgement.
+    /// The time from the first byte of each request to its acknowledgement.
     pub(crate) latencies: Vec<Duration>,
     pub(crate) known: Known,
 }
 
-/// Requests made ahead for each connection, so that none waits for its next one.
+/// Requests that are made in advance for each connection, so that none has to wait for the next one.
 const AHEAD: usize = 2;
-/// Spans of one small request, and the connections that they come from: a mesh of sidecars.
+/// Spans of one small request, and the number of connections: a mesh of sidecars.
 const SMALL_REQUEST: usize = 5;
 const SMALL_CONNECTIONS: u16 = 64;
 
-/// Sends all of it; returns when the last request is acknowledged.
+/// Sends the whole corpus; returns when the last request is acknowledged.
 pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
     let mut exporters = Vec::new();
     for _ in 0..load.connections {
@@ -53,7 +53,7 @@ pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
     let (made, requests) = mpsc::channel(AHEAD * exporters.len());
     let requests = Arc::new(Mutex::new(requests));
     let mut corpus = Corpus::new(load.corpus);
-    // On a thread of its own: neither waits for the network, nor lets an acknowledgement wait.
+    // On its own thread, so that making requests and waiting for acknowledgements do not delay each other.
     let making = task::spawn_blocking(move || {
         for request in corpus.by_ref() {
             if made.blocking_send(request).is_err() {
@@ -67,7 +67,7 @@ pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
     for exporter in exporters {
         senders.spawn(send_requests(exporter, requests.clone()));
     }
-    // With the last sender goes the queue: after an error the corpus stops, too.
+    // Dropping the last sender closes the queue, so that after an error the corpus stops as well.
     drop(requests);
     let mut sent = Sent::default();
     while let Some(by_one) = senders.join_next().await {
@@ -95,7 +95,7 @@ async fn send_requests(
     }
 }
 
-/// A corpus that covers so much time that it ends about now.
+/// The beginning of a corpus that ends about now.
 fn begins(spans: u64) -> UnixNanos {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let begin = now.saturating_sub(CorpusConfig::covers(spans));
@@ -105,7 +105,7 @@ fn begins(spans: u64) -> UnixNanos {
 // === impl Load ===
 
 impl Load {
-    /// What collectors send.
+    /// The requests of collectors.
     pub(crate) fn bulk(flags: &Flags, server: &Server, spans: u64, seed: u64) -> Self {
         let Flags { protocol, connections, request_spans, .. } = *flags;
         let corpus = CorpusConfig {
@@ -118,8 +118,8 @@ impl Load {
         Self { authority: server.otlp(protocol).to_owned(), protocol, connections, chunked: false, corpus }
     }
 
-    /// What a mesh of sidecars sends: few spans of one instance each, over many connections, and through
-    /// proxies, which send HTTP bodies in chunks.
+    /// The requests of a mesh of sidecars: few spans of one instance each, over many connections, and through proxies,
+    /// which send HTTP bodies in chunks.
     pub(crate) fn small(flags: &Flags, server: &Server, spans: u64, seed: u64) -> Self {
         let Self { authority, protocol, corpus, .. } = Self::bulk(flags, server, spans, seed);
         Self {

@@ -1,9 +1,9 @@
-//! Interleaved measurements: lookups of traces by ID at stores of all sizes, by turns, to show how their latency
-//! grows with the size of the store.
+//! Interleaved measurements: lookups of traces by ID in stores of all sizes, in turn, to show how their latency grows
+//! with the size of the store.
 //!
-//! Minutes apart the same machine may differ by a third, and a store that was just filled differs from one that
-//! was started again. So all are started again in the end, warmed up alike, and each question to one of them is
-//! followed by one to the next.
+//! The same machine may differ by a third within minutes, and a store that was just filled differs from one that was
+//! restarted. So all stores are started again at the end, warmed up alike, and each query to one of them is followed by
+//! one to the next.
 
 use std::time::{Duration, Instant};
 
@@ -20,17 +20,17 @@ use crate::say;
 use crate::server::Server;
 use crate::targets;
 
-/// A store that was measured, as it was left.
+/// A store after its measurement.
 pub(crate) struct MeasuredStore {
     pub(crate) home: TempDir,
     pub(crate) ground_truth: GroundTruth,
     pub(crate) begins: UnixNanos,
 }
 
-/// The kinds of questions that are asked by turns.
+/// The kinds of queries that are interleaved.
 const KINDS: [Kind; 2] = [Kind::UsualTrace, Kind::AnyTrace];
 
-/// Asks all stores; gives a section for each.
+/// Queries all stores; returns a section for each.
 pub(crate) async fn measure(
     flags: &Flags,
     stores: &[MeasuredStore],

@@ -1,4 +1,4 @@
-//! Times that something took, and how they are told: by percentiles of what was really measured.
+//! Measured times, summarised by percentiles of real values.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) struct Latencies {
 // === impl Latencies ===
 
 impl Latencies {
-    /// Summarises; zeros when there is nothing.
+    /// Summarises times; zeros if there are none.
     pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         let at_rank = |q: f64| {

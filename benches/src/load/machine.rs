@@ -1,4 +1,4 @@
-//! The machine: its processor, the room on its disk, and who uses its CPU.
+//! The machine: its processor, its free disk space, and the use of its CPU.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::process::{self, TICK};
 
-/// Takes the time, the server's CPU time and everybody's.
+/// Measures time, the server's CPU time and that of all other processes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Meter {
     server: u32,
@@ -16,13 +16,13 @@ pub(crate) struct Meter {
     at_begin: Cpu,
 }
 
-/// What a stretch of work took.
+/// The cost of some work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     pub(crate) wall: Duration,
     /// CPU time of the server.
     pub(crate) server: Duration,
-    /// CPU time of this driver, which makes what it sends.
+    /// CPU time of this driver, which makes the requests.
     pub(crate) driver: Duration,
     /// The share of all cores that went to neither the server nor this driver.
     pub(crate) others_share: f64,
@@ -36,7 +36,7 @@ struct Cpu {
     machine: Duration,
 }
 
-/// What a span may need on disk for a while, as it comes and merged, before space is given back.
+/// Disk space that a span may need for a while, in fresh and merged blocks, before replaced ones are deleted.
 const ROOM_PER_SPAN: u64 = 250;
 const ROOM_TO_SPARE: u64 = 1 << 30;
 
@@ -51,7 +51,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Refuses to begin what the disk has no room for.
+/// Refuses a measurement for which the disk has no room.
 pub(crate) fn check_room(directory: &Path, spans: u64) -> Result<(), Failure> {
     let needed = spans * ROOM_PER_SPAN + ROOM_TO_SPARE;
     match free_bytes(directory) {
@@ -66,7 +66,7 @@ pub(crate) fn check_room(directory: &Path, spans: u64) -> Result<(), Failure> {
     }
 }
 
-/// `None` where `df` does not know these options.
+/// `None` if `df` lacks these options.
 fn free_bytes(directory: &Path) -> Option<u64> {
     let output = Command::new("df").args(["-B1", "--output=avail"]).arg(directory).output().ok()?;
     String::from_utf8(output.stdout).ok()?.lines().nth(1)?.trim().parse().ok()
@@ -75,12 +75,12 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 // === impl Meter ===
 
 impl Meter {
-    /// Begins now. The process of the server has to run until the end.
+    /// Starts now. The server's process has to run until the end.
     pub(crate) fn start(server: u32) -> Self {
         Self { server, began: Instant::now(), at_begin: Cpu::now(server) }
     }
 
-    /// What was spent up to now.
+    /// The cost so far.
     pub(crate) fn spent(&self) -> Spent {
         let wall = self.began.elapsed();
         let now = Cpu::now(self.server);
@@ -108,7 +108,7 @@ impl Cpu {
     }
 }
 
-/// Time that all cores were busy, what the hypervisor took included: it is lost to us, too.
+/// Busy time of all cores, with the time that the hypervisor took.
 fn parse_busy(stat: &str) -> Option<Duration> {
     let ticks: Vec<u32> = stat.lines().next()?.split_whitespace().skip(1).flat_map(str::parse).collect();
     let [user, nice, system, _idle, _waiting, irq, soft_irq, stolen, ..] = ticks[..] else { return None };

@@ -1,12 +1,11 @@
-//! Drives a real server and prints what it costs beside what it may cost: see [`flags::Flags`], or
-//! `--help`.
+//! Drives a real server and prints its cost beside the targets: see [`flags::Flags`], or `--help`.
 //!
 //! ```sh
 //! cargo run --release -p spandrel-benches -- --binary target/release/spandrel --sizes 100k
 //! ```
 //!
-//! It measures, checks every answer, and compares with the targets. A target that is not met is printed, not
-//! an error: on a busy machine everything is slow. A wrong answer or a lost span is an error.
+//! It measures, checks every answer, and compares with the targets. A missed target is printed and is no error, because
+//! on a busy machine everything is slow. A wrong answer or a lost span is an error.
 
 mod client;
 mod compare;
@@ -37,7 +36,7 @@ use clap::Parser as _;
 
 use crate::flags::Flags;
 
-/// Why there is no report. The text is for whoever started the driver.
+/// Why there is no report. The text is for the user of the driver.
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
@@ -58,7 +57,7 @@ async fn run(flags: &Flags) -> Result<(), Failure> {
         return Ok(());
     }
     if flags.profile.is_some() {
-        // Better before the measurement than after it.
+        // Fails before the measurement rather than after it.
         profile::check().await?;
     }
     let report = run::measure(flags).await?;
@@ -75,7 +74,7 @@ async fn run(flags: &Flags) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Progress, for whoever waits; the report alone goes to standard output.
+/// Prints progress to standard error; only the report goes to standard output.
 fn say(text: &str) {
     eprintln!("{text}");
 }

@@ -14,12 +14,12 @@ use crate::results::Measurement;
 use crate::say;
 use crate::server::Server;
 
-/// The kinds of questions, asked in turn.
+/// The kinds of queries, in turn.
 const KINDS: [Kind; 2] = [Kind::UsualTrace, Kind::RareValue];
-/// Questions between two looks at how far merges are.
+/// Queries between two checks of the progress of merges.
 const BETWEEN_LOOKS: usize = 20;
 
-/// The measurements, and how many spans were sent for them.
+/// The measurements, and the number of spans that were sent for them.
 pub(crate) struct MixedLoad {
     pub(crate) results: Vec<Measurement>,
     pub(crate) spans: u64,
@@ -32,7 +32,7 @@ enum Work {
     Merges,
 }
 
-/// Sends more spans and asks about the others, first while they are sent and then while they are merged.
+/// Sends more spans and queries the others, first during ingest and then during merges.
 pub(crate) async fn measure(
     flags: &Flags,
     server: &Server,
@@ -57,7 +57,7 @@ pub(crate) async fn measure(
     Ok(MixedLoad { results, spans: sent.spans })
 }
 
-/// Merges begin when ingest has been quiet for a while: what was asked before does not count.
+/// Merges begin when ingest has been idle for a while; earlier queries do not count.
 async fn beside_merges(
     server: &Server,
     asker: &mut Asker<'_>,

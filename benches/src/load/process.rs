@@ -1,4 +1,4 @@
-//! What the kernel knows about a process with all its threads and children: CPU time, memory, disk.
+//! Statistics of the kernel about a process with all its threads and children: CPU time, memory, disk.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,12 +8,11 @@ use std::time::Duration;
 /// User and system time that a process, its children and theirs have used so far.
 pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     let own = parse_cpu_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
-    // A process that ends just now has no time any more: it has become its parent's.
+    // A process that has just ended has no time of its own: the kernel adds it to its parent's.
     Some(own + children(pid).into_iter().filter_map(cpu_time).sum::<Duration>())
 }
 
-/// The most memory that a process has held at once, in bytes; its children may have held as much as
-/// each of them ever did.
+/// The peak memory of a process in bytes, plus the peak of each of its children.
 pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib: u64 = field(&status, "VmHWM")?.trim_end_matches("kB").trim().parse().ok()?;
@@ -23,15 +22,15 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
 /// What a directory takes on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DiskUsage {
-    /// As `du` counts: what is allocated, ahead of what is written in some files.
+    /// Allocated bytes, as `du` counts. Some files are allocated ahead of their writes.
     pub(crate) allocated: u64,
-    /// As `ls` counts: the lengths of all files.
+    /// The lengths of all files, as `ls` counts.
     pub(crate) length: u64,
 }
 
-/// All files in a directory and below.
+/// The size of all files in a directory and below.
 pub(crate) fn disk_usage(directory: &Path) -> DiskUsage {
-    // Files come and go while the server runs: what cannot be read is not there any more.
+    // The server deletes files meanwhile; an unreadable one is deleted.
     let Ok(entries) = fs::read_dir(directory) else { return DiskUsage::default() };
     let usage = |entry: fs::DirEntry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => disk_usage(&entry.path()),
@@ -44,13 +43,13 @@ pub(crate) fn disk_usage(directory: &Path) -> DiskUsage {
     })
 }
 
-/// The unit of `st_blocks`, whatever the file system's own.
+/// The unit of `st_blocks`, which does not depend on the file system.
 const BLOCK: u64 = 512;
 
-/// The unit of times in `/proc`: `USER_HZ`, 100 a second wherever Linux runs.
+/// The unit of times in `/proc`: `USER_HZ` is 100 on every Linux.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
-/// Children are listed by the thread that has started them.
+/// The kernel lists children by the thread that started them.
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let of_thread =
@@ -60,9 +59,9 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 fn parse_cpu_time(stat: &str) -> Option<Duration> {
-    // The name of the process, in brackets, may hold anything; numbers follow it, the state first.
+    // The name of the process, in brackets, may contain anything; numbers follow it, the state first.
     let numbers: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // User and system time: its own, then that of children which have ended.
+    // User and system time: its own, then that of ended children.
     let ticks = |at: usize| numbers.get(at)?.parse::<u32>().ok();
     Some(TICK * (ticks(11)? + ticks(12)? + ticks(13)? + ticks(14)?))
 }

@@ -1,5 +1,5 @@
-//! Asks for traces and searches, one question after the other on one connection, and checks what
-//! comes back: a fast wrong answer is worth nothing.
+//! Queries traces and searches, one after another on one connection, and checks every answer, because a fast wrong
+//! answer is worth nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,18 +18,18 @@ use crate::results::Measurement;
 use crate::server::Server;
 use crate::targets;
 
-/// A kind of question.
+/// A kind of query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A trace of about 20 spans, any of those that were sent.
+    /// A random trace of about 20 spans.
     UsualTrace,
-    /// Any trace at all.
+    /// A random trace.
     AnyTrace,
     /// The largest trace.
     LargestTrace,
-    /// An attribute that a handful of all spans have.
+    /// An attribute value that few spans have.
     RareValue,
-    /// An attribute that no span has.
+    /// An attribute value that no span has.
     AbsentValue,
     /// Spans of a service in the last hour: each service in turn.
     Service,
@@ -37,31 +37,31 @@ pub(crate) enum Kind {
     Operation,
     /// Failed spans in the last hour.
     Failed,
-    /// The newest traces of the last hour, whatever they are.
+    /// The newest traces of the last hour.
     Newest,
 }
 
-/// How many questions of a kind are asked.
+/// How many queries of a kind are sent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) questions: u32,
     pub(crate) time: Duration,
 }
 
-/// Asks a server about what was sent to it.
+/// Queries a server about the spans that were sent to it.
 pub(crate) struct Asker<'a> {
     server: &'a Server,
     connection: Connection,
     ground_truth: &'a GroundTruth,
-    /// Since when there are spans.
+    /// The time of the first spans.
     since: UnixNanos,
     rng: Rng,
 }
 
-/// A question, and what has to come back.
+/// A query and its expected answer.
 struct Question {
     path: String,
-    /// What it is about, where a kind goes through several things in turn.
+    /// The service or operation, for kinds that go through several of them in turn.
     about: Option<String>,
     expected: Expected,
 }
@@ -70,11 +70,11 @@ enum Expected {
     Trace(KnownTrace),
     Only(KnownTrace),
     Nothing,
-    /// The newest of many.
+    /// The newest of many traces.
     Page,
 }
 
-/// The answers, as far as they are checked.
+/// The parts of answers that are checked.
 #[derive(Deserialize)]
 struct TreeAnswer {
     trace: Summary,
@@ -95,9 +95,9 @@ struct Summary {
 }
 
 const PAGE: usize = 20;
-/// Asked before the clock runs: what is measured is warm.
+/// Queries before the measurement, which fill caches.
 const WARM_UP: usize = 25;
-/// Of questions about any trace one more for so many spans, so that nearly all blocks have been looked at once.
+/// Queries of any trace warm up with one more for this many spans, so that nearly all blocks are read once.
 const SPANS_OF_WARM_UP: u64 = 25_000;
 
 // === impl Kind ===
@@ -129,10 +129,10 @@ impl Kind {
         }
     }
 
-    /// Puts the target to the percentile that it is meant for.
+    /// Sets the target of the percentile to which it applies.
     fn with_target(self, [p50, p95, p99]: [Measurement; 3]) -> Vec<Measurement> {
         match self {
-            // How it grows is asked by turns.
+            // The growth is measured by interleaved queries.
             Self::UsualTrace => vec![p50, p95, p99.at_most(targets::TRACE_P99)],
             Self::AnyTrace | Self::Newest => vec![p50, p95, p99],
             Self::LargestTrace => vec![p50, p95.at_most(targets::LARGE_TRACE)],
@@ -157,7 +157,7 @@ impl<'a> Asker<'a> {
         Ok(Self { server, connection, ground_truth, since, rng: Rng::with_seed(seed) })
     }
 
-    /// Everything that was just acknowledged is found, by ID and by search.
+    /// Asserts that all spans acknowledged last are found, by ID and by search.
     pub(crate) async fn check_newest(&mut self) -> Result<(), Failure> {
         for trace in &self.ground_truth.newest {
             self.ask_once(&trace_by_id(*trace)).await?;
@@ -169,7 +169,7 @@ impl<'a> Asker<'a> {
         Ok(())
     }
 
-    /// Asks questions of one kind until there were enough.
+    /// Sends queries of one kind until the bounds are reached.
     pub(crate) async fn ask(&mut self, kind: Kind, bounds: Bounds) -> Result<Vec<Measurement>, Failure> {
         self.warm_up(kind).await?;
         let meter = Meter::start(self.server.pid);
@@ -191,7 +191,7 @@ impl<'a> Asker<'a> {
         Ok(results)
     }
 
-    /// Asks questions of a kind that do not count.
+    /// Sends queries of a kind that are not measured.
     pub(crate) async fn warm_up(&mut self, kind: Kind) -> Result<(), Failure> {
         let questions = match kind {
             Kind::UsualTrace | Kind::AnyTrace => {
@@ -205,13 +205,13 @@ impl<'a> Asker<'a> {
         Ok(())
     }
 
-    /// Asks a question of a kind, which was asked so many times before; says how long it took.
+    /// Sends a query of a kind, which was sent `at` times before; returns its time.
     pub(crate) async fn next(&mut self, kind: Kind, at: usize) -> Result<Duration, Failure> {
         let question = self.question(kind, at);
         self.ask_once(&question).await
     }
 
-    /// The next question of a kind, which was asked so many times before.
+    /// The next query of a kind, which was sent `at` times before.
     fn question(&mut self, kind: Kind, at: usize) -> Question {
         let ground_truth = self.ground_truth;
         match kind {
@@ -223,7 +223,7 @@ impl<'a> Asker<'a> {
                 let order = trace.order.map_or_else(String::new, |order| order.to_string());
                 self.search_order(&order, Expected::Only(trace))
             }
-            // Another one each time, so that no cache knows the answer.
+            // A new value each time, so that no cache has the answer.
             Kind::AbsentValue => {
                 let absent = format!("ord-{:012}-none", self.rng.u64(0..1_000_000_000_000));
                 self.search_order(&absent, Expected::Nothing)
@@ -264,7 +264,7 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// The slowest of the things that a kind of question was about.
+/// The slowest of the services or operations that a kind goes through.
 fn slowest(kind: Kind, by_about: BTreeMap<String, Vec<Duration>>) -> Option<Measurement> {
     let p95 = |times| Latencies::of(times).p95_ms;
     let (about, p95) = by_about
@@ -319,7 +319,7 @@ fn check(
     }
 }
 
-/// Percent-encoded for a query.
+/// Percent-encodes a text for a query.
 fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()

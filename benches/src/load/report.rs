@@ -1,5 +1,4 @@
-//! What was measured and under which conditions: as a table for people, one column for each size, and
-//! as JSON for `--compare`.
+//! Results and their conditions: as a table for people, one column for each size, and as JSON for `--compare`.
 
 use std::fmt::{self, Display};
 
@@ -8,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::results::{self, Measurement, shown};
 use crate::size::SizeReport;
 
-/// Everything that a run has found out.
+/// The results of a run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub(crate) conditions: Conditions,
     pub(crate) sizes: Vec<SizeReport>,
 }
 
-/// What the results depend on.
+/// Conditions that influence the results.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Conditions {
     pub(crate) cpu_model: String,
@@ -74,7 +73,7 @@ impl Report {
     }
 }
 
-/// One measurement at each size, and how much it has grown from the first to each other.
+/// One measurement at each size, and its growth from the first size to each other.
 fn write_row(f: &mut fmt::Formatter<'_>, results: &[&Measurement]) -> fmt::Result {
     let Some((first, more)) = results.split_first() else { return Ok(()) };
     let target = first.at_most.map(shown).unwrap_or_default();

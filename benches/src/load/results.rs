@@ -13,18 +13,18 @@ pub(crate) struct Section {
     pub(crate) results: Vec<Measurement>,
 }
 
-/// A measured value. Where there is a target, less is better.
+/// A measured value. If there is a target, less is better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measurement {
-    /// What, with its unit.
+    /// The measured property, with its unit.
     pub(crate) name: String,
     pub(crate) value: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at_most: Option<f64>,
-    /// How often the value of the smallest store that of the largest may be.
+    /// The target for the growth: the value of the largest store divided by that of the smallest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) growth_at_most: Option<f64>,
-    /// What it was about in this case.
+    /// Details of this value, such as the slowest service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
 }
@@ -44,13 +44,13 @@ impl Measurement {
         Self { name: name.into(), value, at_most: None, growth_at_most: None, note: None }
     }
 
-    /// With a target.
+    /// Sets a target.
     pub(crate) fn at_most(mut self, target: f64) -> Self {
         self.at_most = Some(target);
         self
     }
 
-    /// With a target for its growth.
+    /// Sets a target for the growth.
     pub(crate) fn grows_at_most(mut self, times: f64) -> Self {
         self.growth_at_most = Some(times);
         self
@@ -61,19 +61,19 @@ impl Measurement {
         self
     }
 
-    /// Three percentiles of one thing, in milliseconds.
+    /// Three percentiles of the same times, in milliseconds.
     pub(crate) fn percentiles(name: &str, times: &Latencies) -> [Self; 3] {
         [("p50", times.p50_ms), ("p95", times.p95_ms), ("p99", times.p99_ms)]
             .map(|(percentile, value)| Self::new(format!("{name}, {percentile} ms"), value))
     }
 
-    /// Whether the target is met; `None` without one.
+    /// Whether the target is met; `None` if there is none.
     pub(crate) fn is_met(&self) -> Option<bool> {
         self.at_most.map(|target| self.value <= target)
     }
 }
 
-/// A value as tables show it: with as many digits as say something.
+/// A value for tables, with its significant digits.
 pub(crate) fn shown(value: f64) -> String {
     match value.abs() {
         size if value == value.trunc() && size < 1e15 => grouped(value as i64),
@@ -83,7 +83,7 @@ pub(crate) fn shown(value: f64) -> String {
     }
 }
 
-/// A number of spans as people say it.
+/// A short number of spans, such as `5M`.
 pub(crate) fn spans(count: u64) -> String {
     match count {
         0..1_000_000 if count.is_multiple_of(1_000) => format!("{}k", count / 1_000),
@@ -92,7 +92,7 @@ pub(crate) fn spans(count: u64) -> String {
     }
 }
 
-/// With a comma before every third digit.
+/// A number with a comma before every third digit.
 fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut out = if value < 0 { "-".to_owned() } else { String::new() };

@@ -1,4 +1,4 @@
-//! A run: every size that was asked for, one after the other, each with a seed of its own; then all by turns.
+//! A run: every size, one after another, each with its own seed; then the interleaved measurements.
 
 use fastrand::Rng;
 
@@ -11,13 +11,13 @@ use crate::results;
 use crate::say;
 use crate::size;
 
-/// Measures as the flags say.
+/// Runs the measurements of the flags.
 pub(crate) async fn measure(flags: &Flags) -> Result<Report, Failure> {
     let seed = flags.seed.unwrap_or_else(|| Rng::new().u64(..));
     let (mut sizes, mut stores) = (Vec::new(), Vec::new());
     for (spans, nth) in flags.sizes.iter().zip(0..) {
         say(&format!("== {} spans", results::spans(*spans)));
-        // Three for each size: while it is asked and in the end, other spans come on top.
+        // Three seeds for each size: other spans are sent during queries and at the end.
         let (size, store) = size::measure(flags, *spans, seed.wrapping_add(3 * nth)).await?;
         sizes.push(size);
         stores.push(store);

@@ -1,4 +1,4 @@
-//! The server that is measured, started here on free ports.
+//! The measured server, started on free ports.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -21,12 +21,12 @@ pub(crate) struct Server {
     otlp_http: String,
     otlp_grpc: String,
     pub(crate) pid: u32,
-    /// From its start until it was ready.
+    /// The time from the start until it was ready.
     pub(crate) ready_after: Duration,
     child: Child,
 }
 
-/// What `GET /api/v1/status` tells, as far as it matters here.
+/// The fields of `GET /api/v1/status` that are used here.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
@@ -36,20 +36,20 @@ pub(crate) struct Status {
     pub(crate) unsealed_span_count: u64,
 }
 
-/// How long a start or a stop may take. Both are quick unless something is wrong.
+/// The limit for a start or a stop. Both are quick unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What everything here is measured under, unless the flags for the server say otherwise.
+/// The durability of all measurements, unless the flags for the server set another.
 const DURABILITY: &str = "--durability";
 
-/// How often the server is asked how far it is: rarely, because its CPU time is being measured.
+/// The interval between two status requests: long, because they cost CPU time of the server.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The contract promises 60 s; what takes longer is still told.
+/// The contract promises 60 s; longer times are still reported.
 const SEALED_WITHIN: Duration = Duration::from_secs(600);
-/// The server has settled once it used next to nothing for so many seconds in a row...
+/// The server has settled once it has used very little CPU time for so many seconds in a row,
 const STILL_SECONDS: u32 = 12;
-/// ...or after this.
+/// or after this time.
 const SETTLED_WITHIN: Duration = Duration::from_secs(180);
-/// What it may use in one of these seconds.
+/// The CPU time that it may use in one of these seconds.
 const NEXT_TO_NOTHING: Duration = Duration::from_millis(80);
 
 // === impl Server ===
@@ -90,7 +90,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where spans are sent.
+    /// The address for spans.
     pub(crate) fn otlp(&self, protocol: Protocol) -> &str {
         match protocol {
             Protocol::Http => &self.otlp_http,
@@ -98,12 +98,12 @@ impl Server {
         }
     }
 
-    /// A connection for questions.
+    /// A connection for queries.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         Connection::http1(&self.http).await
     }
 
-    /// How much it holds.
+    /// The current status.
     pub(crate) async fn status(&self) -> Result<Status, Failure> {
         let answer = self.connect().await?.get("/api/v1/status").await?;
         if !answer.status.is_success() {
@@ -135,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Stops it as a user would, and has it end well; returns how long that took.
+    /// Stops the server by SIGTERM and asserts success; returns the time.
     pub(crate) async fn stop(mut self) -> Result<Duration, Failure> {
         let began = Instant::now();
         let sent = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
@@ -148,7 +148,7 @@ impl Server {
         }
     }
 
-    /// Ends it at once, with SIGKILL.
+    /// Kills the server with SIGKILL.
     pub(crate) async fn kill(mut self) -> Result<(), Failure> {
         self.child.start_kill()?;
         self.ended().await?;
@@ -174,7 +174,7 @@ fn command(flags: &Flags, data_dir: &Path) -> Command {
     command
 }
 
-/// An empty data directory, removed in the end.
+/// An empty data directory, which is removed at the end.
 pub(crate) fn empty_data_dir(below: Option<&Path>) -> Result<TempDir, Failure> {
     let mut builder = tempfile::Builder::new();
     builder.prefix("spandrel-bench-");

@@ -1,5 +1,5 @@
-//! The measurement of one size, from an empty data directory to the last restart. Reads like what it
-//! does; how is in the other files.
+//! The measurement of one size, from an empty data directory to the last restart. This file has the order of the steps;
+//! other files implement them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,23 +23,23 @@ use crate::say;
 use crate::server::{self, Server};
 use crate::targets;
 
-/// Everything that was measured with so many spans.
+/// The results of one size.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SizeReport {
-    /// As asked for; traces are whole, so that it can be a few more.
+    /// The requested number; the real one may be larger, because traces are whole.
     pub(crate) spans: u64,
     pub(crate) version: String,
     pub(crate) sections: Vec<Section>,
 }
 
-/// How far the server got at which cost.
+/// The state of the server after ingest, and its cost.
 struct Ingested {
     ground_truth: GroundTruth,
     spans: u64,
     results: Vec<Measurement>,
 }
 
-/// Measures one size; gives the store that is left, too.
+/// Measures one size; returns the store, too.
 pub(crate) async fn measure(
     flags: &Flags,
     spans: u64,
@@ -75,7 +75,7 @@ pub(crate) async fn measure(
     ))
 }
 
-/// Sends everything, and waits until the server has nothing left to do.
+/// Sends the whole corpus, and waits until the server has nothing left to do.
 async fn ingest(server: &Server, load: &Load) -> Result<Ingested, Failure> {
     let CorpusConfig { spans, seed, begins, .. } = load.corpus;
     say(&format!("sending {spans} spans"));
@@ -154,7 +154,7 @@ async fn ask(
     Ok(results)
 }
 
-/// Stops and starts it; kills it right after the last acknowledgement and starts it again.
+/// Restarts the server after a stop, and after a kill right behind the last acknowledgement.
 async fn restart(
     flags: &Flags,
     server: Server,
@@ -203,7 +203,7 @@ async fn check_count(server: &Server, acknowledged: u64) -> Result<(), Failure> 
     Err(format!("{acknowledged} spans were acknowledged, the server has {found}").into())
 }
 
-/// In MB.
+/// The peak memory in MB.
 fn peak_memory(server: &Server) -> f64 {
     process::peak_memory(server.pid).unwrap_or_default() as f64 / 1e6
 }

@@ -1,4 +1,4 @@
-//! What is sold: who asks for it, what there is, at which price, and whether it is there.
+//! Operations on goods: identity, catalogue, prices and stock.
 
 use super::{Call, Operation, Via, always, cache, http, operation, repeated, rpc, sometimes, sql, step};
 use crate::corpus::services::Service::*;

@@ -1,4 +1,4 @@
-//! What runs by itself, and where the long traces come from.
+//! Scheduled jobs, which make the long traces.
 
 use super::goods::QUOTE;
 use super::{Operation, Via, always, operation, repeated, sql, step};
@@ -32,7 +32,7 @@ pub(in crate::corpus) static REPRICE_CHUNK: Operation =
 static EXPORT_CHUNK: Operation = step(Batch, "export_chunk", "batch_jobs/export.py", 2_000)
     .failing(0.015)
     .calling(&[always(&SELECT_CHUNK), always(&UPLOAD)]);
-/// Its chunks are as many as the trace is to have spans.
+/// The number of its chunks decides the length of the trace.
 pub(in crate::corpus) static REPRICE: Operation =
     step(Batch, "job.reprice-catalogue", "batch_jobs/reprice.py", 5_000);
 pub(in crate::corpus) static EXPORT: Operation =

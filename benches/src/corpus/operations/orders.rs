@@ -1,4 +1,4 @@
-//! What happens once somebody buys: money, orders, shipping, mail.
+//! Operations of a purchase: money, orders, shipping, mail.
 
 use super::goods::{EMPTY_BASKET, GET_BASKET, GET_PRODUCT, PROMOTE, RESERVE};
 use super::{

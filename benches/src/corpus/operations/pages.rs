@@ -1,11 +1,11 @@
-//! What shoppers see: front ends, and the gateway that they ask.
+//! Pages of the shop: front ends, and the gateway that they call.
 
 use super::goods::*;
 use super::orders::{LIST_ORDERS, PLACE_ORDER};
 use super::{Operation, always, http, part, sometimes, step};
 use crate::corpus::services::Service::*;
 
-// === the gateway: one route for each thing that front ends ask for ===
+// === the gateway: one route for each request of front ends ===
 
 static ASK_PRODUCT: Operation = http(
     Gateway,

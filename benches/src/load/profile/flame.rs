@@ -1,5 +1,5 @@
-//! A flame graph: one picture of all stacks, as wide as they were frequent. Self-contained SVG; pointing
-//! at a frame tells its whole name and share, a click makes it as wide as the picture.
+//! A flame graph: one picture of all stacks, in which the width of a frame is its share of the samples. Self-contained
+//! SVG; hovering over a frame shows its whole name and share, a click zooms to it.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -13,7 +13,7 @@ struct Node<'a> {
     calls: BTreeMap<&'a str, Node<'a>>,
 }
 
-/// Where a frame is drawn, in shares of the whole.
+/// Where a frame is drawn, as shares of the width.
 #[derive(Clone, Copy)]
 struct Place {
     left: f64,
@@ -24,7 +24,7 @@ struct Place {
 const WIDTH: f64 = 1_400.0;
 const ROW: usize = 17;
 const HEADER: usize = 34;
-/// Narrower frames could not be seen.
+/// Narrower frames would be invisible.
 const NARROWEST: f64 = 0.3 / WIDTH;
 const LETTER: f64 = 6.7;
 
@@ -51,7 +51,7 @@ pub(crate) fn draw(stacks: &Stacks, title: &str) -> Result<String, fmt::Error> {
     Ok(out)
 }
 
-/// Each frame keeps its place in attributes, from which the others follow after a click.
+/// Each frame has its place in attributes, from which a click computes the new one.
 const ZOOM: &str = r#"
 const svg = document.documentElement;
 const [width, letter] = [+svg.dataset.width, +svg.dataset.letter];
@@ -115,7 +115,7 @@ fn write_node(out: &mut String, name: &str, node: &Node<'_>, place: Place, all: 
     Ok(())
 }
 
-/// Whose code it is.
+/// The colour of a frame, by the origin of its code.
 fn colour(name: &str) -> &'static str {
     let is_from = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     match name {

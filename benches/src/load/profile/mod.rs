@@ -1,8 +1,8 @@
-//! Where the server's CPU time goes while spans come in and are sealed: recorded by `perf`, told by
-//! stage and by function, and drawn as a flame graph.
+//! The server's CPU time during ingest and merges, recorded by `perf`: tables by stage and by function, and a flame
+//! graph.
 //!
-//! Needs no build of its own: stacks are unwound by what every build has. It costs CPU, too, and is
-//! therefore a run apart from those whose results have targets.
+//! It needs no build of its own: stacks are unwound by tables that every build has. Recording costs CPU time, so it
+//! runs apart from the measurements that have targets.
 
 mod flame;
 mod perf;
@@ -23,14 +23,14 @@ use crate::results;
 use crate::say;
 use crate::server::{self, Server};
 
-/// What was found out, and where it was put.
+/// The tables and the paths of a profile.
 pub(crate) struct Profile {
     /// Stages and functions, as a table.
     pub(crate) text: String,
     pub(crate) flame_graph: PathBuf,
 }
 
-/// Functions that the table names.
+/// Functions in the table.
 const FUNCTIONS: usize = 30;
 
 /// Whether a profile can be made here; the error says what is missing.
@@ -38,7 +38,7 @@ pub(crate) async fn check() -> Result<(), Failure> {
     Perf::find().await.map(drop)
 }
 
-/// Sends spans to a server of its own and records it until it has settled.
+/// Sends spans to a new server and records it until it has settled.
 pub(crate) async fn measure(flags: &Flags, directory: &Path, seed: u64) -> Result<Profile, Failure> {
     let spans = flags.profile_spans;
     let perf = Perf::find().await?;

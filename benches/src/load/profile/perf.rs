@@ -1,4 +1,4 @@
-//! The recorder: Linux' `perf`, sampling the CPU clock of a process with its stacks.
+//! The recorder: Linux `perf`, which samples the CPU clock of a process with its stacks.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,22 +9,22 @@ use tokio::time::sleep;
 
 use crate::Failure;
 
-/// A `perf` that may record.
+/// A `perf` with permission to record.
 pub(crate) struct Perf {
     event: &'static str,
 }
 
-/// A recording under way.
+/// A running recording.
 pub(crate) struct Recording {
     process: Child,
     file: PathBuf,
 }
 
-/// Samples a second and core. Odd, so that nothing that happens regularly is seen always or never.
+/// Samples a second and core. Odd, so that samples do not coincide with periodic work.
 const FREQUENCY: &str = "499";
-/// Stacks are copied up to this depth, in bytes, and unwound later.
+/// The bytes of each stack that are copied, to be unwound later.
 const STACKS: &str = "dwarf,16384";
-/// With the kernel's part where that is allowed; without it everywhere else.
+/// With the kernel's part if that is allowed, else without it.
 const EVENTS: [&str; 2] = ["cpu-clock", "cpu-clock:u"];
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ processes, containers need the capability PERFMON";
 // === impl Perf ===
 
 impl Perf {
-    /// Finds out what may be recorded, or tells what to do about it.
+    /// Finds out which events may be recorded; the error says how to allow it.
     pub(crate) async fn find() -> Result<Self, Failure> {
         let mut why = String::new();
         for event in EVENTS {
@@ -63,7 +63,7 @@ impl Perf {
         Err(format!("{NOT_ALLOWED} ({why})").into())
     }
 
-    /// Records a process from now on, into a file in a directory.
+    /// Starts to record a process, into a file in a directory.
     pub(crate) async fn record(&self, process: u32, directory: &Path) -> Result<Recording, Failure> {
         let file = directory.join("perf.data");
         let mut command = Command::new("perf");
@@ -71,7 +71,7 @@ impl Perf {
         command.args(["--call-graph", STACKS, "-p", &process.to_string(), "-o"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
         let mut recorder = command.spawn()?;
-        // It records once it has begun to write.
+        // `perf` records from the moment at which it begins to write.
         let began = Instant::now();
         while std::fs::metadata(&file).map_or(0, |meta| meta.len()) == 0 {
             if recorder.try_wait()?.is_some() || began.elapsed() > PATIENCE {
@@ -86,13 +86,13 @@ impl Perf {
 // === impl Recording ===
 
 impl Recording {
-    /// Ends it, and returns the stacks as `perf script` prints them.
+    /// Ends the recording, and returns the stacks as `perf script` prints them.
     pub(crate) async fn finish(mut self) -> Result<String, Failure> {
         let pid = self.process.id().ok_or("perf has ended before the server")?;
         Command::new("kill").args(["-INT", &pid.to_string()]).status().await?;
         tokio::time::timeout(PATIENCE, self.process.wait()).await.map_err(|_| "perf did not end")??;
         let mut command = Command::new("perf");
-        // Names of inlined functions would take hours: each is looked up by a process of its own.
+        // Names of inlined functions would take hours, because `perf` starts a process for each lookup.
         command.args(["script", "--no-inline", "-F", "comm,ip,sym,dso", "-i"]).arg(&self.file);
         let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().await?;
         if !output.status.success() {

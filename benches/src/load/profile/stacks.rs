@@ -1,12 +1,11 @@
-//! Stacks, as often as each of them was seen.
+//! Sampled stacks and how often each occurred.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// What was sampled.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    /// The thread first, the function that ran last.
+    /// From the thread's name to the function that was running.
     counts: BTreeMap<Vec<String>, u64>,
 }
 
@@ -37,7 +36,7 @@ impl Stacks {
         self.counts.iter().map(|(stack, count)| (&stack[..], *count))
     }
 
-    /// A line for each stack, as other programs that draw flame graphs take it.
+    /// A line for each stack, in the format of other programs that draw flame graphs.
     pub(crate) fn folded(&self) -> String {
         let mut out = String::new();
         for (stack, count) in self.iter() {
@@ -47,13 +46,13 @@ impl Stacks {
     }
 }
 
-/// Threads that do the same have names that differ in a number, if at all.
+/// Threads of the same purpose have names that differ only in a number.
 fn thread_name(line: &str) -> String {
     let name = line.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
     format!("thread {name}")
 }
 
-/// `None` for a line that tells nothing.
+/// `None` for a line without a name.
 fn frame(line: &str) -> Option<String> {
     const UNKNOWN: &str = "[unknown]";
     let (_address, rest) = line.trim().split_once(' ')?;

@@ -1,11 +1,11 @@
-//! Which stage of a span's way through the server a stack belongs to, by the names of crates, modules
-//! and threads. What is renamed ends up under *other*: a large share of that means to look here.
+//! Assigns stacks to stages of a span's way through the server, by the names of crates, modules and threads. Renamed
+//! code counts as *other*: if its share is large, update the names here.
 
 use std::collections::HashMap;
 
 use super::stacks::Stacks;
 
-/// A stage, and what the frames of its stacks have in their names. The first stage that fits is taken.
+/// A stage, and parts of the names of its frames. The first stage that fits is taken.
 type Stage = (&'static str, &'static [&'static str]);
 
 const STAGES: [Stage; 9] = [
@@ -36,7 +36,7 @@ pub(crate) fn by_stage(stacks: &Stacks) -> Vec<(&'static str, u64)> {
     found
 }
 
-/// Samples in which a function itself ran, the most frequent first, with the stage it ran for.
+/// Samples by the function that was running, the most frequent first, with its stage.
 pub(crate) fn by_function(stacks: &Stacks) -> Vec<(String, &'static str, u64)> {
     let mut counts: HashMap<(&str, &'static str), u64> = HashMap::new();
     for (stack, count) in stacks.iter() {
