@@ -1,6 +1,6 @@
-//! Identifiers as types of their own, so that none can stand where another belongs.
+//! Identifiers as types of their own, so that the compiler rejects a mix-up.
 //!
-//! Bytes on disk and on the wire, lower-case hex for people.
+//! They are bytes on disk and on the wire, and lower-case hex in texts.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub struct TraceId([u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct SpanId([u8; 8]);
 
-/// Whose data it is. Everything belongs to `default` until tenancy is switched on.
+/// Identifies a tenant, the owner of data. All data belongs to `default` until tenancy is switched on.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct TenantId(Arc<str>);
 
@@ -52,18 +52,18 @@ impl TraceId {
     /// The largest identifier, for range scans.
     pub const MAX: Self = Self([0xff; 16]);
 
-    /// From its bytes on the wire; `None` unless they are 16 and not all zero.
+    /// Reads the bytes on the wire; `None` unless they are 16 and not all zero.
     pub fn from_wire(bytes: &[u8]) -> Option<Self> {
         let id = <[u8; 16]>::try_from(bytes).ok()?;
         (id != [0; 16]).then_some(Self(id))
     }
 
-    /// From bytes that this program wrote.
+    /// Wraps bytes that were checked before.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its 16 bytes.
+    /// The 16 bytes, in the order of the wire.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -72,7 +72,7 @@ impl TraceId {
 impl FromStr for TraceId {
     type Err = ParseIdError;
 
-    /// 1 to 32 hex digits of any case; a short one is padded with zeros on the left.
+    /// Parses 1 to 32 hex digits in either case; a short text is padded with zeros on the left.
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         parse_hex(text).map(Self)
     }
@@ -93,18 +93,18 @@ impl fmt::Debug for TraceId {
 // === impl SpanId ===
 
 impl SpanId {
-    /// From its bytes on the wire; `None` unless they are 8 and not all zero.
+    /// Reads the bytes on the wire; `None` unless they are 8 and not all zero.
     pub fn from_wire(bytes: &[u8]) -> Option<Self> {
         let id = <[u8; 8]>::try_from(bytes).ok()?;
         (id != [0; 8]).then_some(Self(id))
     }
 
-    /// From bytes that this program wrote.
+    /// Wraps bytes that were checked before.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    /// Its 8 bytes.
+    /// The 8 bytes, in the order of the wire.
     pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
     }
@@ -133,17 +133,17 @@ impl fmt::Debug for SpanId {
 // === impl TenantId ===
 
 impl TenantId {
-    /// A tenant's name is a part of keys and of metrics: it stays short.
+    /// The longest name: it is a part of keys and of metrics, and so has to be short.
     pub const MAX_LEN: usize = 64;
 
-    /// Checks and takes a name.
+    /// Checks the characters and the length of a name.
     pub fn new(name: &str) -> Result<Self, TenantIdError> {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let ok = !name.is_empty() && name.len() <= Self::MAX_LEN && name.chars().all(legal);
         if ok { Ok(Self(name.into())) } else { Err(TenantIdError) }
     }
 
-    /// Its name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,8 @@
-//! The words that every room shares: identifiers, times, and the OTLP wire format.
+//! Types that all crates share: identifiers, times, and the OTLP wire format.
 //!
-//! This crate reads and writes bytes that come from outside (protobuf and JSON as OTLP defines
-//! them) and converts between them at the edge. It holds no policy: what a span *means* is decided
-//! in `spandrel-block::semantics`, and nothing here knows of stores, servers or queries.
+//! This crate reads and writes bytes from outside (protobuf and JSON as OTLP defines them) and converts between them.
+//! `spandrel-block::semantics` decides what a span means; this crate depends neither on the store nor on servers or
+//! queries.
 #![warn(missing_docs)]
 
 mod ids;

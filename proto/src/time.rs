@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds since 1970-01-01T00:00:00Z. Any clock is accepted: 1970 and 2500 are both fine.
+/// Nanoseconds since 1970-01-01T00:00:00Z. Any clock is accepted: both 1970 and 2500 are valid.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug, Serialize, Deserialize)]
 pub struct UnixNanos(pub u64);
 
@@ -14,12 +14,12 @@ pub struct UnixNanos(pub u64);
 pub struct TimeRange {
     /// The first nanosecond in the range.
     pub start: UnixNanos,
-    /// The first nanosecond behind the range; `None` has no upper bound.
+    /// The first nanosecond after the range; `None` has no upper bound.
     pub end: Option<UnixNanos>,
 }
 
 impl UnixNanos {
-    /// The latest time that can be written down.
+    /// The latest time that fits into 64 bits.
     pub const MAX: Self = Self(u64::MAX);
 
     /// How long after `earlier`; zero if it was before.

@@ -7,7 +7,7 @@ use super::wire::{Reader, WireError};
 pub struct KeyValueView<'a> {
     /// Field 1.
     pub key: &'a str,
-    /// Field 2; `None` when it was not sent.
+    /// Field 2; `None` if it was not sent.
     pub value: Option<AnyValue<'a>>,
 }
 
@@ -32,7 +32,7 @@ pub enum AnyValue<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Iterates over the `KeyValue` fields of a message, optionally those one message deeper.
+/// Iterates over the `KeyValue` fields of a message, or of a sub-message of it.
 #[derive(Debug, Clone)]
 pub struct Attributes<'a> {
     outer: Option<(Reader<'a>, u32)>,
@@ -51,7 +51,7 @@ impl<'a> KeyValueView<'a> {
         }
     }
 
-    /// A key and a value of one field each, short and in order, as nearly all are written.
+    /// Parses a key and a value of one field each, short and in order, as nearly all exporters encode them.
     #[inline]
     fn parse_plain(bytes: &'a [u8]) -> Option<Self> {
         let (key, bytes) = short_field(bytes, 0x0a)?;
@@ -131,7 +131,7 @@ impl<'a> Attributes<'a> {
         Self { outer: Some((Reader::new(bytes), outer)), inner: Reader::new(&[]), number }
     }
 
-    /// The last string with this key; values of other types do not count.
+    /// The last string with this key; values of other types are ignored.
     pub fn string(self, key: &str) -> Option<&'a str> {
         let mut found = None;
         for entry in self.flatten() {
@@ -164,7 +164,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let result = self.advance().transpose();
         if matches!(result, Some(Err(_))) {
-            // Damaged bytes end the walk: the place after an error has no meaning.
+            // Nothing after damaged bytes can be read, so the iteration ends.
             self.inner = Reader::new(&[]);
             self.outer = None;
         }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     proptest! {
-        /// A byte of a plain attribute is another one, or not, and its end may be missing.
+        /// One byte of a plain attribute may be changed, and its end may be cut off.
         #[test]
         fn both_ways_read_the_same(
             key in "[a-z]{0,6}",

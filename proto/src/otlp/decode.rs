@@ -1,8 +1,8 @@
-//! From the bytes of an `ExportTraceServiceRequest` to a list of checked spans.
+//! Decodes the bytes of an `ExportTraceServiceRequest` into a list of checked spans.
 //!
-//! Nothing is copied: a decoded request is its body plus where each span lies in it. Bytes that are not
-//! the wire format refuse the whole request; a flaw of one span refuses that span alone
-//! and is reported through OTLP's `partial_success`.
+//! Nothing is copied: a decoded request is its body with the range of each span. Bytes that are not the wire format
+//! refuse the whole request; a flaw of one span refuses that span alone and is reported through OTLP's
+//! `partial_success`.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use super::rejections::Rejections;
 use super::wire::{Reader, Value, WireError};
 use crate::{SpanId, TraceId, UnixNanos};
 
-/// Bounds on what one request may hold. Named, so that an error can tell which one was met.
+/// Bounds on one request. Errors name the bound that was exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Bytes of one `Span` message.
     pub max_span_bytes: usize,
-    /// Bytes of a resource or scope, which every span below it carries.
+    /// Bytes of a resource or scope, which the store keeps with every span below it.
     pub max_resource_bytes: usize,
     /// How deep arrays and key-value lists may nest.
     pub max_nesting: usize,
@@ -33,32 +33,32 @@ pub struct DecodeError(#[from] pub WireError);
 /// A request whose spans were checked.
 #[derive(Debug, Clone, Default)]
 pub struct Decoded {
-    /// The body that the spans point into.
+    /// The body, into which the ranges of spans point.
     pub body: Bytes,
     /// `ResourceSpans` messages without their scope spans.
     pub resources: Vec<Bytes>,
     /// `ScopeSpans` messages without their spans.
     pub scopes: Vec<Bytes>,
-    /// The spans that were kept.
+    /// The accepted spans.
     pub spans: Vec<DecodedSpan>,
-    /// The spans that were not.
+    /// The refused spans, with their reasons.
     pub rejected: Rejections,
 }
 
-/// Where a span lies, and what it is sorted by.
+/// The range of a span, and its sort key.
 #[derive(Debug, Clone)]
 pub struct DecodedSpan {
-    /// Its trace.
+    /// The trace ID.
     pub trace_id: TraceId,
-    /// Its ID.
+    /// The span ID.
     pub span_id: SpanId,
-    /// When it started.
+    /// The start time.
     pub start: UnixNanos,
     /// Index into [`Decoded::resources`].
     pub resource: u32,
     /// Index into [`Decoded::scopes`].
     pub scope: u32,
-    /// Its message, within [`Decoded::body`].
+    /// The range of its message in [`Decoded::body`].
     pub at: Range<usize>,
 }
 
@@ -87,8 +87,8 @@ struct Decoder<'l> {
     out: Decoded,
 }
 
-/// A resource or scope. It is listed with its first span: a body of millions of empty ones must not
-/// take more memory than it has bytes.
+/// A resource or scope. It is listed with its first span: a body of millions of empty ones must not take more memory
+/// than its own bytes.
 struct Container {
     record: Bytes,
     flaw: Option<String>,
@@ -168,8 +168,8 @@ impl Decoder<'_> {
             return Err(Flaw::Span(format!("span of {} bytes is over maxSpanBytes = {limit}", span.len())));
         }
         let (mut trace_id, mut span_id, mut start): (&[u8], &[u8], u64) = (&[], &[], 0);
-        // The checks walk the whole span, so that a broken wire refuses the request even where a
-        // flaw of the span was met first.
+        // The checks read the whole span, so that a broken wire format refuses the request even after a flaw of the
+        // span.
         let mut flaw = None;
         let mut keys = 0;
         let mut reader = Reader::at_offset(span, base);
@@ -178,7 +178,7 @@ impl Decoder<'_> {
             reader.advance(head.length);
         }
         loop {
-            // No nesting at all may be allowed: then no value is fine.
+            // With a limit of zero no nesting is allowed, so no value is valid.
             if self.limits.max_nesting > 0 {
                 reader.advance(plain_attributes(reader.rest()));
             }
@@ -204,7 +204,7 @@ impl Decoder<'_> {
         let trace = TraceId::from_wire(trace_id).ok_or_else(|| bad_id("trace", trace_id, 16))?;
         let span = SpanId::from_wire(span_id).ok_or_else(|| bad_id("span", span_id, 8))?;
         match flaw {
-            // What a span is found by must not depend on which of two readings one takes.
+            // Readers disagree on which of two equal fields counts, and lookups must not depend on that.
             None if keys > 3 => Err(Flaw::Span("trace ID, span ID or start is sent twice".to_owned())),
             None => Ok((trace, span, UnixNanos(start))),
             Some(reason) => Err(Flaw::Span(reason)),
@@ -220,19 +220,19 @@ fn bad_id(what: &str, id: &[u8], expected: usize) -> Flaw {
     })
 }
 
-/// Where in the body the fields of one number have their bytes. Those of a message of many are found again
-/// instead of being listed: millions of empty ones must not take more memory than the body.
+/// Where the fields of one number are in the body. A message with many such fields is walked again instead of listing
+/// them all: millions of empty ones must not take more memory than the body.
 struct Inside {
     number: u32,
     listed: Vec<Range<usize>>,
-    /// Where in the message the walk for more begins.
+    /// Where in the message the unlisted fields begin.
     rest: Option<usize>,
 }
 
-/// Fields of one message that are listed: 16 KiB.
+/// The most fields of one message that are listed, in 16 KiB.
 const LISTED: usize = 1024;
 
-/// The message without the fields of one number (a slice of the body where it is one piece), and those.
+/// Splits a message: the rest without the fields of one number (a slice of the body if it is contiguous), and these.
 fn split(body: &Bytes, message: &[u8], base: usize, number: u32) -> Result<(Bytes, Inside), WireError> {
     let mut pieces: Vec<Range<usize>> = Vec::new();
     let mut inside = Inside { number, listed: Vec::new(), rest: None };
@@ -263,7 +263,7 @@ fn split(body: &Bytes, message: &[u8], base: usize, number: u32) -> Result<(Byte
 // === impl Inside ===
 
 impl Inside {
-    /// Visits each, given the message and where it stands in the body.
+    /// Visits the range of each field, given the message and its offset in the body.
     fn each(
         self,
         message: &[u8],
@@ -291,7 +291,7 @@ impl From<WireError> for Flaw {
     }
 }
 
-/// What OTLP says of a field: enough to check it.
+/// The type of a field in OTLP, as far as checking needs it.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
@@ -300,7 +300,7 @@ enum Kind {
     Fixed64,
     Fixed32,
     Message(&'static [(u32, Kind)]),
-    /// A `KeyValue`, checked by functions of its own: most of what arrives is attributes.
+    /// A `KeyValue`. Most of a request is attributes, so they are checked by a faster function.
     Attribute,
 }
 
@@ -342,7 +342,7 @@ const SPAN: &[(u32, Kind)] = &[
 
 #[inline]
 fn check_key_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
-    // No nesting at all may be allowed: then no value is fine.
+    // With a limit of zero no nesting is allowed, so no value is valid.
     if depth > 0 && is_plain_attribute(bytes) {
         return Ok(());
     }
@@ -381,7 +381,7 @@ fn check_value(bytes: &[u8], base: usize, depth: usize) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// The items of an `ArrayValue` or `KeyValueList`.
+/// Checks the items of an `ArrayValue` or `KeyValueList`.
 fn check_items(
     bytes: &[u8],
     base: usize,
@@ -407,7 +407,7 @@ fn check(message: &[u8], base: usize, schema: &[(u32, Kind)], depth: usize) -> R
     Ok(())
 }
 
-/// `reader` stands behind the field; unknown fields are kept unread.
+/// Checks the field that `reader` has just read; unknown fields are kept without a check.
 #[inline]
 fn check_field(
     reader: &Reader<'_>,
@@ -433,7 +433,7 @@ fn check_field(
     }
 }
 
-/// The standard library is faster on the short strings that attributes are, SIMD on long ones.
+/// The standard library is faster on short strings, such as most attributes, and SIMD on long ones.
 const LONG_TEXT: usize = 64;
 
 #[inline]
@@ -448,8 +448,8 @@ fn check_text(bytes: &[u8], number: u32) -> Result<(), Flaw> {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        // Deeper than this, exports would exceed the 100 messages that protobuf readers
-        // follow: three for each key-value list.
+        // With deeper values exports would exceed the 100 levels of messages that protobuf readers accept: a key-value
+        // list takes three.
         Self { max_span_bytes: 8 << 20, max_resource_bytes: 1 << 20, max_nesting: 32 }
     }
 }
@@ -484,7 +484,7 @@ mod tests {
         decode_request(body, &DecodeLimits::default()).unwrap()
     }
 
-    /// As exporters write them: the front is read at one look.
+    /// The first fields are in the usual order, so they are read at once.
     #[test]
     fn a_front_that_is_read_at_once_is_checked_like_any_other() {
         let whole = Span { parent_span_id: vec![9; 8], kind: 2, start_time_unix_nano: 5, ..span(1) };
@@ -507,7 +507,7 @@ mod tests {
             let rejected = bytes(again).unwrap().rejected;
             assert!(rejected.reasons[0].contains("sent twice"), "{rejected:?}");
         }
-        // A name that is no text, and a field that is cut short.
+        // A name that is not UTF-8, and a field that is cut off.
         assert!(!bytes(&[0x2a, 1, 0xff]).unwrap().rejected.reasons.is_empty());
         assert!(bytes(&[0x2a, 9, 0x41]).is_err());
     }
@@ -520,13 +520,13 @@ mod tests {
         for (found, sent) in decoded.spans.iter().zip(&spans) {
             assert_eq!(Span::decode(&decoded.body[found.at.clone()]).unwrap(), *sent);
         }
-        // More than are listed.
+        // More spans than are listed.
         let many: Vec<Span> = (0..3 * LISTED).map(|at| Span { flags: at as u32, ..span(1) }).collect();
         let decoded = decode(request(many.clone()));
         let each = decoded.spans.iter().map(|found| Span::decode(&decoded.body[found.at.clone()]).unwrap());
         assert!(each.eq(many));
         let decoded = decode(request(spans));
-        // Resource and schema URL stand on both sides of the scope spans: joined into one record.
+        // The fields before and after the scope spans are joined into one record.
         let record = ResourceSpans::decode(decoded.resources[0].clone()).unwrap();
         assert_eq!((record.schema_url.as_str(), record.scope_spans.len()), ("https://example.com/schema", 0));
         assert!(record.resource.is_some());

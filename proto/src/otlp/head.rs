@@ -1,6 +1,6 @@
-//! The front of a span as nearly all exporters write it: read at one look, instead of field by field.
+//! Reads the first fields of a span at once, if they are encoded as by nearly all exporters.
 //!
-//! Says nothing of spans that are written in another way: those are read field by field.
+//! Other spans are read field by field.
 
 /// The fields that exporters write first: each once, in this order, with minimal lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct SpanHead<'a> {
     pub span_id: &'a [u8; 8],
     /// Field 4; may be missing.
     pub parent_id: Option<&'a [u8; 8]>,
-    /// Field 5, of fewer than 128 bytes, not looked at as UTF-8.
+    /// Field 5, of fewer than 128 bytes, not checked to be UTF-8.
     pub name: &'a [u8],
     /// Field 6, from 1 to 5.
     pub kind: u8,
@@ -19,12 +19,12 @@ pub struct SpanHead<'a> {
     pub start: u64,
     /// Field 8.
     pub end: u64,
-    /// Bytes that these fields take.
+    /// The length of these fields.
     pub length: usize,
 }
 
 impl<'a> SpanHead<'a> {
-    /// The front of a span, if it is written so.
+    /// Reads the first fields of a span; `None` if they are encoded differently.
     #[inline]
     pub fn parse(span: &'a [u8]) -> Option<Self> {
         let (trace_id, rest) = id(span, 0x0a)?;
@@ -90,7 +90,7 @@ mod tests {
     }
 
     proptest! {
-        /// A byte is changed, or the end cut off: what is still taken is what the fields say.
+        /// A byte is changed or the end is cut off: the result is `None` or equals the fields.
         #[test]
         fn it_says_what_the_fields_say(parent: bool, name in "[a-z]{0,9}", at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
             let mut span = written(parent, name.as_bytes());

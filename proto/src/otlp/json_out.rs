@@ -1,8 +1,7 @@
-//! Stored records to OTLP/JSON, written straight into a buffer.
+//! Writes stored records as OTLP/JSON, straight into a buffer.
 //!
-//! Fields are written as OTLP's JSON mapping says: hex IDs, 64-bit integers as strings, bytes as
-//! base64, fields with their default value left out. A sub-message that was sent empty is written
-//! as `{}`, so that reading the JSON again gives the same request.
+//! The format is OTLP's JSON mapping: hex IDs, 64-bit integers as strings, bytes as base64, default values left out. A
+//! sub-message that was sent empty is written as `{}`, so that reading the JSON again gives the same request.
 
 use std::io::Write as _;
 
@@ -103,7 +102,7 @@ fn write_entity_ref(out: &mut Vec<u8>, entity: &EntityRefView<'_>) {
     object.end();
 }
 
-/// The entry of a tree answer's resource list: attributes, schema URL and dropped count, all present.
+/// Writes an entry of a tree's resource list: attributes, schema URL and dropped count, all present.
 pub fn write_resource_entry(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
     let view = ResourceView::parse(record)?;
     out.extend_from_slice(b"{\"attributes\":");

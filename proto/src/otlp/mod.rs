@@ -1,8 +1,8 @@
 //! OTLP traces: protobuf and JSON, read and written without generated types.
 //!
 //! Field numbers and the JSON mapping are those of the OpenTelemetry protocol
-//! (`opentelemetry/proto/trace/v1/trace.proto` and its neighbours). The crate `opentelemetry-proto`
-//! is the oracle that tests compare this module with.
+//! (`opentelemetry/proto/trace/v1/trace.proto` and its neighbours). Tests compare this module with the crate
+//! `opentelemetry-proto`.
 
 mod attribute;
 mod decode;
@@ -27,7 +27,7 @@ pub use raw::{RawValue, SpanKey, raw_attribute};
 pub use rejections::Rejections;
 pub use view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanKind, SpanView, StatusCode};
 
-/// One resource, scope and span together: the unit that goes in and comes out unchanged.
+/// One span with its resource and scope, which are stored and returned unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct SpanRecord<'a> {
     /// A `ResourceSpans` message without its `scope_spans`.

@@ -1,9 +1,9 @@
-//! Attributes as nearly all are: recognised fast, so that most of a request is checked at one look.
+//! Checks attributes at once if they are encoded as by nearly all exporters.
 //!
-//! Says nothing of attributes that are written in another way: those are checked in full (`decode.rs`).
+//! Other attributes are checked in full (`decode.rs`).
 
-/// Bytes of attributes at the front of a span that are as nearly all are: a key and a plain value of ASCII,
-/// each written once and with a length of one byte. They have no flaw; what comes behind is looked at in full.
+/// The length of the plain attributes at the front of a span: a key and a plain value of ASCII, each encoded once and
+/// with a length of one byte. They have no flaw; the rest of the span is checked in full.
 #[inline]
 pub(super) fn plain_attributes(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -13,7 +13,7 @@ pub(super) fn plain_attributes(bytes: &[u8]) -> usize {
             let Some(length) = text_attribute(&bytes[end..]) else { break };
             end += length;
         }
-        // All texts of a run at once; one by one only to find those that are no ASCII.
+        // Checks the texts of a run together, and one by one only to find those that are not ASCII.
         if bytes[at..end].is_ascii() {
             at = end;
         } else {
@@ -33,10 +33,10 @@ pub(super) fn plain_attributes(bytes: &[u8]) -> usize {
     }
 }
 
-/// Attributes that are checked together. More would be looked at again and again where many are no ASCII.
+/// Attributes that are checked together. Longer runs would be checked repeatedly if many texts are not ASCII.
 const RUN: usize = 32;
 
-/// The length of an attribute of a span with a text, if it is written as nearly all are; its letters are not looked at.
+/// The length of a plain attribute with a text; whether the text is ASCII is not checked.
 #[inline]
 fn text_attribute(bytes: &[u8]) -> Option<usize> {
     let [0x4a, length @ 0..0x80, rest @ ..] = bytes else { return None };
@@ -55,7 +55,7 @@ fn field_length(bytes: &[u8], at: usize) -> usize {
     2 + usize::from(bytes[at + 1])
 }
 
-/// Whether an attribute is plain in this sense.
+/// Whether an attribute has a key and a plain value of ASCII, each encoded once and with a length of one byte.
 #[inline]
 pub(super) fn is_plain_attribute(bytes: &[u8]) -> bool {
     let [0x0a, key_length @ 0..0x80, rest @ ..] = bytes else { return false };
@@ -95,7 +95,7 @@ mod tests {
         attribute(b"key", &field(0x0a, text))
     }
 
-    /// One attribute after the other, by what each of them is.
+    /// The same result, one attribute after another.
     fn slowly(mut bytes: &[u8]) -> usize {
         let all = bytes.len();
         while let [0x4a, length @ 0..0x80, rest @ ..] = bytes {

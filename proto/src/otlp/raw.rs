@@ -1,12 +1,12 @@
-//! Walks over a span that look at bytes alone: its key, and its attributes without checking their text
-//! again. What is hashed, sorted or skipped needs no more.
+//! Reads parts of a span as bytes: its key, and its attributes without checking their text again. Hashing, sorting and
+//! skipping need no more.
 
 use super::head::SpanHead;
 use super::view::SpanView;
 use super::wire::{Reader, WireError};
 use crate::{SpanId, TraceId};
 
-/// What a span is sorted by, read without the rest of it.
+/// The sort key of a span, read without the rest of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SpanKey {
     /// Field 1.
@@ -17,7 +17,7 @@ pub struct SpanKey {
     pub span_id: SpanId,
 }
 
-/// A comparable attribute value whose text is not looked at as UTF-8: hashing needs only its bytes.
+/// A comparable attribute value whose text is not checked to be UTF-8, because hashing needs only its bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
     /// Field 1.
@@ -28,13 +28,13 @@ pub enum RawValue<'a> {
     Int(i64),
     /// Field 4.
     Double(f64),
-    /// Nothing, or a value that is not compared.
+    /// No value, or one that is not compared.
     Other,
 }
 
 impl SpanKey {
-    /// Reads the key of a span that [`super::decode_request`] has accepted: it has each of the three
-    /// fields once, and exporters write them first, so the walk ends early.
+    /// Reads the key of a span that [`super::decode_request`] has accepted. It has each of the three fields once, and
+    /// exporters write them first, so the walk ends early.
     pub fn parse(span: &[u8]) -> Result<Self, WireError> {
         if let Some(head) = SpanHead::parse(span) {
             let trace_id = TraceId::from_bytes(*head.trace_id);
@@ -57,7 +57,7 @@ impl SpanKey {
 }
 
 impl<'a> SpanView<'a> {
-    /// Calls `visit` with each attribute's key and value.
+    /// Calls `visit` with the key and value of each attribute.
     #[inline]
     pub fn visit_raw_attributes(
         &self,
@@ -74,7 +74,7 @@ impl<'a> SpanView<'a> {
     }
 }
 
-/// The key and value of a `KeyValue`.
+/// Splits a `KeyValue` into key and value.
 #[inline]
 pub fn raw_attribute(bytes: &[u8]) -> Result<(&[u8], RawValue<'_>), WireError> {
     let (mut key, mut value): (&[u8], _) = (&[], RawValue::Other);

@@ -1,8 +1,8 @@
-//! Borrowed views of OTLP messages: fields are read where they lie, nothing is copied.
+//! Borrowed views of OTLP messages: fields are read in place, nothing is copied.
 //!
-//! As protobuf asks, the last occurrence of a scalar field wins and repeated occurrences of a
-//! sub-message are merged. Strings were checked on the way in ([`super::decode_request`]); here a
-//! byte sequence that is not UTF-8 is an error of the wire, so a damaged store cannot cause a panic.
+//! As protobuf requires, the last occurrence of a scalar field wins and repeated occurrences of a sub-message are
+//! merged. Ingest has checked strings ([`super::decode_request`]). Here bytes that are not UTF-8 are an error, so that
+//! a damaged store cannot cause a panic.
 
 use super::attribute::{Attributes, messages};
 use super::head::SpanHead;
@@ -38,12 +38,12 @@ pub enum StatusCode {
     Error,
 }
 
-/// A `Span`, its scalar fields read, its repeated fields still in place.
+/// A `Span` whose scalar fields are read and whose repeated fields are still in place.
 #[derive(Debug, Clone, Copy)]
 pub struct SpanView<'a> {
     bytes: &'a [u8],
-    /// The parts of the message with all of field 9, of 11, and of 13: most spans have no events and no links,
-    /// and these parts spare a second walk.
+    /// The parts of the message that contain all of field 9, 11 or 13. Most spans have no events and no links, and
+    /// these parts spare a second walk over the whole message.
     attributes: Stretch,
     events: Stretch,
     links: Stretch,
@@ -69,7 +69,7 @@ pub struct SpanView<'a> {
     pub dropped_events_count: u32,
     /// Field 14.
     pub dropped_links_count: u32,
-    /// Whether field 15 was sent at all.
+    /// Whether field 15 was sent.
     pub has_status: bool,
     /// Field 15.3, as sent.
     pub raw_status_code: i32,
@@ -79,7 +79,7 @@ pub struct SpanView<'a> {
     pub flags: u32,
 }
 
-/// From the first to the last of certain fields of a message.
+/// A part of a message, from the first to the last of certain fields.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stretch {
     begin: usize,
@@ -90,7 +90,7 @@ struct Stretch {
 #[derive(Debug, Clone, Copy)]
 pub struct ResourceView<'a> {
     bytes: &'a [u8],
-    /// Whether field 1 was sent at all.
+    /// Whether field 1 was sent.
     pub has_resource: bool,
     /// Field 1.2.
     pub dropped_attributes_count: u32,
@@ -102,7 +102,7 @@ pub struct ResourceView<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct ScopeView<'a> {
     bytes: &'a [u8],
-    /// Whether field 1 was sent at all.
+    /// Whether field 1 was sent.
     pub has_scope: bool,
     /// Field 1.1.
     pub name: &'a str,
@@ -158,7 +158,7 @@ pub struct EntityRefView<'a> {
 // === impl SpanKind, StatusCode ===
 
 impl SpanKind {
-    /// From the number on the wire.
+    /// Converts the number on the wire.
     pub fn from_raw(raw: i32) -> Self {
         match raw {
             0 => Self::Unspecified,
@@ -171,7 +171,7 @@ impl SpanKind {
         }
     }
 
-    /// The name that the API shows; unknown kinds are `UNSPECIFIED` there.
+    /// The name in the API; unknown kinds are `UNSPECIFIED` there.
     pub fn name(self) -> &'static str {
         match self {
             Self::Internal => "INTERNAL",
@@ -185,7 +185,7 @@ impl SpanKind {
 }
 
 impl StatusCode {
-    /// From the number on the wire.
+    /// Converts the number on the wire.
     pub fn from_raw(raw: i32) -> Self {
         match raw {
             1 => Self::Ok,
@@ -194,7 +194,7 @@ impl StatusCode {
         }
     }
 
-    /// The name that the API shows.
+    /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unset => "UNSET",
@@ -282,32 +282,32 @@ impl<'a> SpanView<'a> {
         self.attributes.of(self.bytes)
     }
 
-    /// Its kind.
+    /// The kind of the span.
     pub fn kind(&self) -> SpanKind {
         SpanKind::from_raw(self.raw_kind)
     }
 
-    /// Its status, as sent.
+    /// The status code as sent, which need not say whether the span has failed.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_raw(self.raw_status_code)
     }
 
-    /// End minus start; zero when it ends before it starts.
+    /// End minus start; zero if the span ends before it starts.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// Its attributes, in the order sent.
+    /// The attributes in the order sent.
     pub fn attributes(&self) -> Attributes<'a> {
         Attributes::of(self.attributes.of(self.bytes), 9)
     }
 
-    /// Its events, in the order sent.
+    /// The events in the order sent.
     pub fn events(&self) -> impl Iterator<Item = Result<EventView<'a>, WireError>> + use<'a> {
         messages(self.events.of(self.bytes), 11).map(|m| m.and_then(EventView::parse))
     }
 
-    /// Its links, in the order sent.
+    /// The links in the order sent.
     pub fn links(&self) -> impl Iterator<Item = Result<LinkView<'a>, WireError>> + use<'a> {
         messages(self.links.of(self.bytes), 13).map(|m| m.and_then(LinkView::parse))
     }

@@ -1,16 +1,16 @@
-//! The protobuf wire format: tags, varints, lengths. Knows nothing of messages or their fields.
+//! The protobuf wire format: tags, varints, lengths. It does not depend on messages or their fields.
 
-/// An error of the bytes, and its offset in the slice that was read first.
+/// An error in the bytes, with its offset in the outermost message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {offset}")]
 pub struct WireError {
-    /// The error.
+    /// What is wrong with the bytes.
     pub kind: WireErrorKind,
-    /// Where it was noticed.
+    /// The offset at which the error was found.
     pub offset: usize,
 }
 
-/// The ways in which bytes are not protobuf.
+/// The errors of the wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireErrorKind {
     /// The bytes end inside a field.
@@ -42,7 +42,7 @@ pub enum Value<'a> {
     Fixed64(u64),
     /// Wire type 2.
     Bytes(&'a [u8]),
-    /// Wire types 3 and 4, skipped whole.
+    /// Wire types 3 and 4, skipped as a whole.
     Group,
     /// Wire type 5.
     Fixed32(u32),
@@ -51,13 +51,13 @@ pub enum Value<'a> {
 /// One field of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Field<'a> {
-    /// Its number.
+    /// The field number.
     pub number: u32,
-    /// Its payload.
+    /// The payload by its wire type.
     pub value: Value<'a>,
-    /// Where its tag begins.
+    /// The offset of its tag.
     pub begin: usize,
-    /// Where its payload ends (relative like `begin`).
+    /// The end of its payload, relative to the same message as `begin`.
     pub end: usize,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0, base: 0 }
     }
 
-    /// Reads a message that stands at `base` of a larger one, so that errors name the right place.
+    /// Reads a message at `base` of a larger one, so that errors have the offset in the larger one.
     pub fn at_offset(bytes: &'a [u8], base: usize) -> Self {
         Self { bytes, at: 0, base }
     }
@@ -147,22 +147,22 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, value, begin, end: self.at }))
     }
 
-    /// What lies ahead.
+    /// The bytes that are not read yet.
     pub(crate) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
 
-    /// Steps over fields that the caller has read itself.
+    /// Skips fields that the caller has read itself.
     pub(crate) fn advance(&mut self, bytes: usize) {
         self.at = self.bytes.len().min(self.at + bytes);
     }
 
-    /// Where the next field begins, in the outermost message.
+    /// The offset of the next field in the outermost message.
     pub fn offset(&self) -> usize {
         self.base + self.at
     }
 
-    /// The wire-type error of a known field.
+    /// An error for a known field with another wire type.
     pub fn wrong_type(&self, number: u32) -> WireError {
         self.error(WireErrorKind::WrongType(number))
     }
@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         WireError { kind, offset: self.base + self.at }
     }
 
-    /// A field's number and wire type.
+    /// Reads a field's number and wire type.
     #[inline]
     fn tag(&mut self) -> Result<(u32, u64), WireError> {
         let tag = self.varint()?;
@@ -266,7 +266,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Bytes that a varint takes.
+/// The number of bytes of a varint.
 #[inline]
 pub(super) fn varint_length(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
@@ -297,15 +297,15 @@ pub fn put_fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-/// Begins a message within another, whose length is not known yet; returns what [`close_message`] needs.
+/// Begins a nested message whose length is not known yet; returns the argument of [`close_message`].
 pub(super) fn open_message(out: &mut Vec<u8>, number: u32) -> usize {
     put_varint(out, u64::from(number) << 3 | 2);
-    // Most are shorter than 128 bytes.
+    // Most messages are shorter than 128 bytes, so one byte is enough for the length.
     out.push(0);
     out.len()
 }
 
-/// Ends a message that began there.
+/// Ends the message that began at `begin`.
 #[inline]
 pub(super) fn close_message(out: &mut Vec<u8>, begin: usize) {
     let length = out.len() - begin;
@@ -318,8 +318,8 @@ pub(super) fn close_message(out: &mut Vec<u8>, begin: usize) {
     out.splice(begin - 1..begin, prefix);
 }
 
-/// Puts the fields of the message that begins there in the order of their numbers; those of one number stay as
-/// they are. Bytes that are no message stay as they are, too.
+/// Sorts the fields of the message that begins at `begin` by their numbers; fields of one number keep their order.
+/// Bytes that are not a message stay as they are.
 pub(super) fn sort_fields(out: &mut [u8], begin: usize) {
     let message = &mut out[begin..];
     let mut fields = Vec::new();
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(first(&[0x0b, 0x08, 1]), Err(WireErrorKind::BadGroup));
         assert_eq!(first(&[0xff; 11]), Err(WireErrorKind::VarintTooLong));
         assert_eq!(first(&[0x0b].repeat(100)), Err(WireErrorKind::BadGroup));
-        // Also inside a group that is skipped.
+        // Also in a group that is skipped.
         assert_eq!(first(&[0x0b, 0x00, 1, 0x0c]), Err(WireErrorKind::BadFieldNumber));
     }
 

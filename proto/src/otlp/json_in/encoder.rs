@@ -1,7 +1,7 @@
-//! JSON values to protobuf fields, straight from the text into the buffer that the message is made in.
+//! Encodes JSON values as protobuf fields, straight from the text into the buffer of the message.
 //!
-//! What comes out is protobuf's canonical form: fields by number, defaults left out. A value that is not what
-//! the schema says is a flaw of the message under way, which its caller drops; reading goes on behind it.
+//! The output is protobuf's canonical form: fields by number, defaults left out. A value that does not fit the schema
+//! is a flaw of the current message, which the caller drops; reading continues after it.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -17,44 +17,44 @@ use crate::otlp::wire::{
     close_message, open_message, put_bytes, put_fixed32, put_fixed64, put_uint, sort_fields,
 };
 
-/// Makes messages of what a scanner reads.
+/// Encodes the values that a scanner reads as messages.
 pub(super) struct Encoder<'s> {
     pub scanner: Scanner<'s>,
     pub place: Place,
     bound: Bound,
     max_nesting: usize,
-    /// Attribute values around the one under way.
+    /// The number of attribute values around the current one.
     nesting: usize,
     flaw: Option<String>,
-    /// Whether flaws get a message. Once enough reasons are listed the next ones are only counted, and a body can
-    /// have millions of them.
+    /// Whether flaws get a text. Once enough reasons are listed, further ones are only counted, because a body may have
+    /// millions of them.
     pub explains_flaws: bool,
     scratch: Vec<u8>,
 }
 
-/// How large the message under way may become.
+/// The limit on the size of the current message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
-    /// Where in its buffer it begins.
+    /// Where the message begins in its buffer.
     pub begin: usize,
     /// The limit, and the name of the limit.
     pub max_bytes: usize,
     pub name: &'static str,
 }
 
-/// Members of an object, as they come.
+/// The members of an object, in the order of the text.
 pub(super) struct Members {
     message: &'static Message,
     progress: Progress,
     lookup: Lookup,
-    /// Those that were given, one bit each.
+    /// The members so far, one bit each.
     given: u32,
     last_number: u32,
     in_order: bool,
 }
 
-/// Finds members by name. Senders write them in the same order over and over: the search begins behind the
-/// last one found.
+/// Finds members by name. Senders write them in the same order over and over, so the search begins after the last one
+/// found.
 struct Lookup {
     members: &'static [Member],
     next: usize,
@@ -86,7 +86,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// Appends the message that the next value is. Its flaw, if it has one, is to be taken after that.
+    /// Encodes the next value as a message. The caller takes its flaw afterwards.
     pub(super) fn message_within(
         &mut self,
         out: &mut Vec<u8>,
@@ -99,7 +99,7 @@ impl<'s> Encoder<'s> {
         Ok(())
     }
 
-    /// Appends the field that the value of a member is, to a message that has its own bound.
+    /// Encodes the value of a member as a field of a message with its own bound.
     pub(super) fn field_within(
         &mut self,
         out: &mut Vec<u8>,
@@ -112,12 +112,12 @@ impl<'s> Encoder<'s> {
         Ok(())
     }
 
-    /// The first flaw since it was last asked for, with its place.
+    /// Takes the first flaw since the last call, with its place.
     pub(super) fn take_flaw(&mut self) -> Option<String> {
         self.flaw.take()
     }
 
-    /// Notes a flaw of the message under way.
+    /// Records a flaw of the current message.
     #[cold]
     pub(super) fn note_flaw(&mut self, why: &str) {
         if self.flaw.is_none() {
@@ -126,7 +126,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// Notes that the next value is not what it should be, and reads over it.
+    /// Records that the next value has the wrong type, and skips it.
     #[cold]
     pub(super) fn unexpected(&mut self, expected: &str) -> Result<(), Fault> {
         let found = match self.scanner.peek_value()? {
@@ -143,7 +143,7 @@ impl<'s> Encoder<'s> {
         Ok(())
     }
 
-    /// The next member that is known and not null; its step is entered, and to be left by the caller.
+    /// Reads to the next known member that is not null, and enters its step; the caller leaves it.
     #[inline]
     pub(super) fn next_member(&mut self, members: &mut Members) -> Result<Option<&'static Member>, Fault> {
         loop {
@@ -191,7 +191,7 @@ impl<'s> Encoder<'s> {
     }
 
     fn field(&mut self, out: &mut Vec<u8>, member: &Member, presence: Presence) -> Result<(), Fault> {
-        // The message is refused already: the rest of it only has to be JSON.
+        // The message is refused already, so the rest only has to be JSON.
         if self.flaw.is_some() {
             return self.scanner.skip();
         }
@@ -233,7 +233,7 @@ impl<'s> Encoder<'s> {
                 close_message(out, at);
             }
             Kind::Attribute => {
-                // No nesting at all may be allowed: then no value is fine.
+                // With a limit of zero no nesting is allowed, so no value is valid.
                 let plain = match self.nesting < self.max_nesting {
                     true => plain::attribute(self.scanner.window(), number, out),
                     false => None,
@@ -346,7 +346,7 @@ impl<'s> Encoder<'s> {
         Ok(())
     }
 
-    /// What a string says, parsed. `None` is a flaw, and noted.
+    /// Parses a string. `None` is a flaw that is recorded.
     fn string<T>(
         &mut self,
         expected: &str,
@@ -358,7 +358,7 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// What a number says, or a string in its place, parsed. `None` is a flaw, and noted.
+    /// Parses a number, or a string in its place. `None` is a flaw that is recorded.
     #[inline]
     fn number<T>(
         &mut self,
@@ -398,8 +398,8 @@ impl Members {
         Self { message, progress: Progress::default(), lookup, given: 0, last_number: 0, in_order: true }
     }
 
-    /// A member given twice, or two members of one union, are an error: other readers would take another of the
-    /// two than this one.
+    /// Records that a member is present. A member given twice, or two members of one union, are an error, because JSON
+    /// readers disagree on which of the two counts.
     #[inline]
     fn note_given(&mut self, index: usize) -> Result<(), &'static str> {
         let bit = 1 << index;
@@ -416,7 +416,7 @@ impl Members {
         Ok(())
     }
 
-    /// Whether they came in the order of their field numbers.
+    /// Whether the members came in the order of their field numbers.
     pub(super) fn are_in_order(&self) -> bool {
         self.in_order
     }
@@ -424,7 +424,7 @@ impl Members {
 
 // === impl Lookup ===
 
-/// No name of OTLP is longer.
+/// Names of OTLP are not longer.
 const LONGEST_NAME: usize = 32;
 
 impl Lookup {
@@ -470,7 +470,7 @@ fn shown(value: &[u8]) -> String {
     shown
 }
 
-/// Whether so many bytes are what the digits say.
+/// Parses hex digits into `bytes`; false if they are not hex or of another length.
 #[inline]
 fn parse_hex(digits: &[u8], bytes: &mut [u8]) -> bool {
     let (pairs, rest) = digits.as_chunks::<2>();
@@ -486,7 +486,7 @@ fn parse_hex(digits: &[u8], bytes: &mut [u8]) -> bool {
     seen < 0x10
 }
 
-/// What each byte says as a hex digit; 0xff for those that are none.
+/// The value of each byte as a hex digit; 0xff for other bytes.
 static HEX: [u8; 256] = {
     let mut table = [0xff; 256];
     let mut digit = 0;

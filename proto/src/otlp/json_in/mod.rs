@@ -6,9 +6,9 @@
 //! integers come as strings or numbers, unknown members are ignored, null means "not sent". Members stand in
 //! any order. A member given twice is an error, because JSON readers disagree on which of the two counts.
 //!
-//! A flaw of a span refuses that span, a flaw of a resource or scope the spans below it. Both are reported with
-//! their place, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`. Text that is not JSON, or not a request,
-//! is refused as a whole.
+//! A flaw of a span refuses that span, a flaw of a resource or scope the spans below it. Both are reported with their
+//! place, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`. A text that is not JSON, or not a request, is
+//! refused as a whole.
 
 mod encoder;
 mod number;
@@ -36,18 +36,18 @@ use crate::{SpanId, TraceId, UnixNanos};
 /// Why a JSON request as a whole is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// It is none. The message says where and why.
+    /// The text is not a request. The message says where and why.
     #[error("not an OTLP/JSON request: {0}")]
     Malformed(String),
-    /// It could not be read to its end.
+    /// The source of the text failed.
     #[error("the request could not be read: {0}")]
     Read(#[source] io::Error),
 }
 
 /// Decodes a request while it is read.
 ///
-/// The `body` of the result is no message of its own: it holds the messages that resources, scopes and spans
-/// point to, and is never longer than the text.
+/// The `body` of the result is not a message itself: it holds the messages of resources, scopes and spans, and is never
+/// longer than the text.
 pub fn decode_json_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result<Decoded, JsonError> {
     let mut decoder = Decoder {
         encoder: Encoder::new(Scanner::new(text), limits.max_nesting),
@@ -69,7 +69,7 @@ pub fn decode_json_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result
 struct Decoder<'s> {
     encoder: Encoder<'s>,
     limits: &'s DecodeLimits,
-    /// Messages, one behind the other; where they lie is listed below.
+    /// Messages, one after another; the ranges are in the lists below.
     body: Vec<u8>,
     resources: Vec<Range<usize>>,
     scopes: Vec<Range<usize>>,
@@ -77,7 +77,7 @@ struct Decoder<'s> {
     rejected: Rejections,
 }
 
-/// The messages that hold others.
+/// The messages that contain others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Level {
     Request,
@@ -85,7 +85,7 @@ enum Level {
     Scope,
 }
 
-/// How much there was when a resource or scope began.
+/// The lengths of the lists when a resource or scope began.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     body: usize,
@@ -96,7 +96,7 @@ struct Mark {
 // === impl Decoder ===
 
 impl Decoder<'_> {
-    /// What refuses the request as a whole, if anything does.
+    /// Reads the request; returns the flaw that refuses it as a whole, if any.
     fn request(&mut self) -> Result<Option<String>, Fault> {
         let flaw = self.members(Level::Request, &mut Vec::new())?;
         if flaw.is_none() && self.encoder.scanner.peek()?.is_some() {
@@ -105,7 +105,7 @@ impl Decoder<'_> {
         Ok(flaw)
     }
 
-    /// Reads a resource or scope and all below it. It is listed when a span of it was kept.
+    /// Reads a resource or scope with everything below it, and lists it if one of its spans was accepted.
     fn container(&mut self, level: Level) -> Result<(), Fault> {
         let mark = Mark { body: self.body.len(), scopes: self.scopes.len(), spans: self.spans.len() };
         let mut record = Vec::new();
@@ -120,8 +120,8 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// Reads the members of a message that holds others: its own fields go to `record`, the others to the body.
-    /// Returns the first flaw that it has itself.
+    /// Reads the members of a message that contains others: its own fields go to `record`, the others to the body.
+    /// Returns the first flaw of its own fields.
     fn members(&mut self, level: Level, record: &mut Vec<u8>) -> Result<Option<String>, Fault> {
         self.encoder.explains_flaws = level == Level::Request || self.rejected.has_room();
         if self.encoder.scanner.peek_value()? != b'{' {
@@ -173,7 +173,7 @@ impl Decoder<'_> {
         let bound = Bound { begin, max_bytes: self.limits.max_span_bytes, name: "maxSpanBytes" };
         self.encoder.explains_flaws = self.rejected.has_room();
         self.encoder.message_within(&mut self.body, &SPAN, bound)?;
-        // The encoder has just written these bytes, so they can be read.
+        // The encoder has just written these bytes, so they are valid.
         let key = SpanKey::parse(&self.body[begin..]).unwrap_or_default();
         self.check_identifiers(&key);
         if let Some(flaw) = self.encoder.take_flaw() {
@@ -185,7 +185,7 @@ impl Decoder<'_> {
             trace_id: key.trace_id,
             span_id: key.span_id,
             start: UnixNanos(key.start),
-            // Those that are under way are listed next.
+            // The current resource and scope are listed when they end, with these numbers.
             resource: self.resources.len() as u32,
             scope: self.scopes.len() as u32,
             at: begin..self.body.len(),
@@ -206,7 +206,7 @@ impl Decoder<'_> {
         self.encoder.place.leave();
     }
 
-    /// Refuses all spans that were kept since.
+    /// Refuses all spans that were accepted since.
     fn reject_since(&mut self, mark: Mark, flaw: String) {
         self.rejected.add_many((self.spans.len() - mark.spans) as u64, flaw);
         self.spans.truncate(mark.spans);
@@ -215,7 +215,7 @@ impl Decoder<'_> {
     }
 
     fn finish(mut self) -> Result<Decoded, JsonError> {
-        // Nothing in it could be understood as a span: it is no request in which some are bad.
+        // Nothing in it was recognised as a span, so it is not a request with some bad spans.
         if self.spans.is_empty() && self.rejected.count == 0 && !self.rejected.reasons.is_empty() {
             return Err(JsonError::Malformed(self.rejected.message()));
         }

@@ -1,5 +1,5 @@
-//! Numbers as ProtoJSON writes them, in a string or not: integers exactly, also with a fraction or an exponent
-//! where the value is whole (`1.795988707752e18`).
+//! Numbers of ProtoJSON, in a string or not: integers exactly, also with a fraction or an exponent if the value is
+//! whole (`1.795988707752e18`).
 
 /// A whole number from 0 to 2^64 - 1.
 #[inline]
@@ -25,7 +25,7 @@ pub(super) fn signed(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A number with a value; one that is too large for a double has none.
+/// A finite number; `None` if it is too large for a double.
 #[inline]
 pub(super) fn double(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
@@ -44,9 +44,9 @@ fn split_sign(text: &[u8]) -> (Sign, &[u8]) {
     }
 }
 
-/// So many digits always fit.
+/// The number of digits that always fit into 64 bits.
 const SHORT: usize = 19;
-/// Numbers of more digits never fit.
+/// A number with more digits never fits.
 const MOST_DIGITS: i64 = 20;
 
 #[inline]
@@ -70,7 +70,7 @@ fn any_magnitude(text: &[u8]) -> Option<u64> {
     if whole.is_empty() || !digits().all(u8::is_ascii_digit) {
         return None;
     }
-    // Without zeros in front and behind, which may be many.
+    // Leading and trailing zeros are not counted; there may be many.
     let count = whole.len() + fraction.len();
     let Some(first) = digits().position(|digit| *digit != b'0') else { return Some(0) };
     let zeros_behind = digits().rev().take_while(|digit| **digit == b'0').count();
@@ -85,7 +85,7 @@ fn any_magnitude(text: &[u8]) -> Option<u64> {
     u64::try_from(value * 10_u128.pow(scale as u32)).ok()
 }
 
-/// An exponent; one beyond every use is as good as any other.
+/// An exponent. One that is too large saturates, which makes no difference.
 fn exponent(text: &[u8]) -> Option<i64> {
     let (sign, digits) = split_sign(text);
     if non_empty(digits)?.iter().any(|digit| !digit.is_ascii_digit()) {

@@ -1,8 +1,8 @@
-//! Where in a request something stands, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`.
+//! The place of a value in a request, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`.
 
 use std::fmt;
 
-/// The way from the request to the value under way.
+/// The steps from the request to the current value.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     steps: Vec<Step>,

@@ -1,26 +1,26 @@
-//! Attributes as nearly all senders write them, taken at one look: a key and a value of one type, in this order,
-//! without escapes, with no or one space between tokens.
+//! Reads an attribute at once if it is written as by nearly all senders: a key and a value of one type, in this order,
+//! without escapes, with at most one space between tokens.
 //!
-//! Says nothing of attributes that are written in another way: those are read member by member.
+//! Other attributes are read member by member.
 
 use super::number;
 use super::text::{Text, plain_text};
 use crate::otlp::wire::{put_bytes, put_varint, varint_length};
 
-/// A value that was recognised.
+/// A recognised value.
 enum Plain<'t> {
     Text(&'t [u8]),
     Int(i64),
     Bool(bool),
 }
 
-/// A place in the text.
+/// A position in the text.
 struct Cursor<'t> {
     rest: &'t [u8],
 }
 
-/// Appends the attribute that the text begins with, as a field of this number. Returns how long it is as text;
-/// `None`, and nothing is appended, if it is written in another way or does not end here.
+/// Appends the attribute at the beginning of the text as a field of this number. Returns its length as text; `None`,
+/// with nothing appended, if it is written in another way or does not end in the window.
 #[inline]
 pub(super) fn attribute(text: &[u8], number: u32, out: &mut Vec<u8>) -> Option<usize> {
     let mut cursor = Cursor { rest: text };
@@ -55,7 +55,7 @@ pub(super) fn attribute(text: &[u8], number: u32, out: &mut Vec<u8>) -> Option<u
     Some(length)
 }
 
-/// Bytes of a length-delimited field whose number is below 16.
+/// The length of a length-delimited field whose number is below 16.
 fn field_length(length: usize) -> usize {
     1 + varint_length(length as u64) + length
 }
@@ -63,7 +63,7 @@ fn field_length(length: usize) -> usize {
 // === impl Plain ===
 
 impl Plain<'_> {
-    /// Bytes as an `AnyValue`.
+    /// The length of the value as an `AnyValue`.
     fn length(&self) -> usize {
         match self {
             Self::Text(text) => field_length(text.len()),
@@ -114,7 +114,8 @@ impl<'t> Cursor<'t> {
         }
         let digits = self.rest.strip_prefix(b"-").unwrap_or(self.rest);
         let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        // JSON knows no zeros in front. A number may go on where the text ends, or be no plain one.
+        // JSON has no leading zeros. A number at the end of the window may continue, and other characters need the full
+        // parser.
         let is_plain = matches!(digits.get(count), Some(b'}' | b' ')) && (digits[0] != b'0' || count == 1);
         let (number, rest) = self.rest.split_at(self.rest.len() - digits.len() + count);
         let int = is_plain.then(|| number::signed(number)).flatten()?;

@@ -1,47 +1,47 @@
-//! Reads the tokens of JSON (RFC 8259) from a stream. Memory holds a window of the text: the current token and
-//! one chunk that was read ahead.
+//! Reads the tokens of JSON (RFC 8259) from a stream. Memory holds a window of the text: the current token and one
+//! chunk that was read ahead.
 //!
-//! Knows the grammar and the position; the encoder knows the meaning of names and values.
+//! The scanner knows the grammar and the position; the encoder knows names and values.
 
 use std::io::{self, Read};
 
 use super::text::{Text, plain_text};
 
-/// Why the text cannot be read on.
+/// Why the text cannot be read further.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It is not JSON. The message has the reason, the line and the column.
+    /// The text is not JSON. The message has the reason, the line and the column.
     Syntax(String),
     /// The source failed.
     Read(io::Error),
 }
 
-/// Reads tokens, one after the other.
+/// Reads tokens, one after another.
 pub(super) struct Scanner<'s> {
     source: &'s mut dyn Read,
     window: Vec<u8>,
-    /// Where in the window the next token begins.
+    /// The offset of the next token in the window.
     at: usize,
-    /// Where in the text the window begins.
+    /// The position of the window in the text.
     begin: Position,
     has_ended: bool,
 }
 
-/// How far an object or array is read.
+/// The progress in an object or array.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     has_begun: bool,
 }
 
-/// Lines and columns passed; both count from zero.
+/// Lines and columns so far; both count from zero.
 #[derive(Debug, Clone, Copy, Default)]
 struct Position {
     line: u64,
     column: u64,
 }
 
-/// The objects and arrays around a value that is skipped, one bit each: a text of brackets alone takes an
-/// eighth of its length.
+/// The kinds of the objects and arrays around a skipped value, one bit each: a text of brackets alone takes an eighth
+/// of its length.
 #[derive(Default)]
 struct Nesting {
     bits: Vec<u64>,
@@ -87,25 +87,25 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// The text that is read ahead, from the next token on.
+    /// The text in the window from the next token on.
     #[inline]
     pub(super) fn window(&self) -> &[u8] {
         &self.window[self.at..]
     }
 
-    /// Steps over tokens that were looked at in the window.
+    /// Skips tokens that the caller has read in the window.
     #[inline]
     pub(super) fn pass(&mut self, length: usize) {
         self.at += length;
     }
 
-    /// Steps over the first byte of an object or array that was peeked at.
+    /// Skips the first byte of an object or array, after a peek at it.
     #[inline]
     pub(super) fn open(&mut self) {
         self.at += 1;
     }
 
-    /// Reads the name of the next member, and the colon behind it; `None` at the end of the object.
+    /// Reads the name of the next member and the colon after it; `None` at the end of the object.
     #[inline]
     pub(super) fn next_member<T>(
         &mut self,
@@ -115,7 +115,7 @@ impl<'s> Scanner<'s> {
         if self.advance(progress, b'}')? { self.name(find).map(Some) } else { Ok(None) }
     }
 
-    /// Steps to the next item; `false` at the end of the array.
+    /// Moves to the next item; `false` at the end of the array.
     #[inline]
     pub(super) fn next_item(&mut self, progress: &mut Progress) -> Result<bool, Fault> {
         self.advance(progress, b']')
@@ -151,7 +151,7 @@ impl<'s> Scanner<'s> {
         Ok(found)
     }
 
-    /// Reads a string that was peeked at.
+    /// Reads a string, after a peek at its first byte.
     #[inline]
     pub(super) fn text(&mut self) -> Result<Text<'_>, Fault> {
         self.at += 1;
@@ -167,7 +167,7 @@ impl<'s> Scanner<'s> {
                     length += self.escape(length)?;
                 }
                 Some(0..0x20) => return Err(self.syntax("a string holds a control character")),
-                // The window ended inside the string, and is refilled now.
+                // The window ended inside the string and is refilled now.
                 Some(_) => {}
                 None => return Err(self.syntax("the text ends inside a string")),
             }
@@ -177,7 +177,7 @@ impl<'s> Scanner<'s> {
         Ok(Text { raw: &self.window[begin..begin + length], is_ascii, has_escapes })
     }
 
-    /// The length of the escape sequence that begins so far ahead.
+    /// The length of the escape sequence at this offset.
     fn escape(&mut self, at: usize) -> Result<usize, Fault> {
         match self.ahead(at + 1)? {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
@@ -193,7 +193,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Reads a number that was peeked at.
+    /// Reads a number, after a peek at its first byte.
     #[inline]
     pub(super) fn number(&mut self) -> Result<&[u8], Fault> {
         let mut length = 0;
@@ -208,7 +208,7 @@ impl<'s> Scanner<'s> {
         Ok(&self.window[number])
     }
 
-    /// Reads `true`, `false` or `null`, of which the first byte was peeked at.
+    /// Reads `true`, `false` or `null`, after a peek at its first byte.
     pub(super) fn literal(&mut self) -> Result<&'static str, Fault> {
         let word = match self.ahead(0)? {
             Some(b't') => "true",
@@ -224,7 +224,7 @@ impl<'s> Scanner<'s> {
         Ok(word)
     }
 
-    /// Reads over a value, however deep it nests.
+    /// Skips a value of any depth.
     pub(super) fn skip(&mut self) -> Result<(), Fault> {
         let mut nesting = Nesting::default();
         loop {
@@ -248,7 +248,7 @@ impl<'s> Scanner<'s> {
                 b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => drop(self.literal()?),
             }
-            // A value has ended, and with it perhaps what holds it.
+            // A value has ended, and perhaps the object or array around it.
             loop {
                 match (nesting.innermost(), self.after_value(&nesting)?) {
                     (None, _) => return Ok(()),
@@ -263,7 +263,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Steps over what follows a value inside an object or array: a comma or its end.
+    /// Skips the token after a value in an object or array: a comma or the end.
     fn after_value(&mut self, nesting: &Nesting) -> Result<u8, Fault> {
         let end = match nesting.innermost() {
             None => return Ok(0),
@@ -279,7 +279,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// The byte so far behind the beginning of the next token.
+    /// The byte at this offset from the next token.
     #[inline]
     fn ahead(&mut self, at: usize) -> Result<Option<u8>, Fault> {
         loop {
@@ -291,7 +291,7 @@ impl<'s> Scanner<'s> {
         }
     }
 
-    /// Reads more of the text, and forgets what lies before the next token; `false` at the end.
+    /// Reads more of the text, and drops the window before the next token; `false` at the end.
     #[cold]
     fn refill(&mut self) -> Result<bool, Fault> {
         if self.has_ended {
@@ -360,9 +360,9 @@ impl Nesting {
     }
 }
 
-// === the inside of tokens ===
+// === numbers ===
 
-/// Whether bytes are a number of JSON, given that they are digits, signs, points and exponents.
+/// Whether bytes are a number of JSON. The caller has checked that they are digits, signs, points and exponents.
 fn is_number(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let (whole, rest) = digits(bytes);

@@ -1,24 +1,24 @@
-//! OTLP's messages as JSON writes them: names, field numbers, and how each value becomes a field on the wire.
+//! OTLP's messages in JSON: names, field numbers, and how each value becomes a field on the wire.
 
-/// What may stand in an object.
+/// The members of an object.
 #[derive(Debug)]
 pub(super) struct Message {
     pub members: &'static [Member],
     pub presence: Presence,
 }
 
-/// Which members are written.
+/// Which members are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// Those that say something: a default is as good as nothing.
+    /// Members with another value than the default.
     Implicit,
-    /// Every one that is given.
+    /// Every member of the text.
     Explicit,
-    /// The one that is given, also where it is a default; there may be only one.
+    /// The one member of the text, even with a default value; a second one is an error.
     Union,
 }
 
-/// One of them.
+/// One member of a message.
 #[derive(Debug)]
 pub(super) struct Member {
     /// In lowerCamelCase. Senders may also use the snake_case of the protobuf definition.
@@ -27,13 +27,13 @@ pub(super) struct Member {
     pub kind: Kind,
 }
 
-/// How a value becomes a field.
+/// The type of a value, which decides how it is encoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Text,
-    /// Hex digits of an ID that a span must have, of so many bytes, not all zero.
+    /// Hex digits of an ID that every span has: this many bytes, not all zero.
     Identifier(usize),
-    /// Hex digits of an ID that may be empty or odd.
+    /// Hex digits of an ID that may be empty or of any length.
     Hex,
     Base64,
     Bool,
@@ -42,15 +42,15 @@ pub(super) enum Kind {
     Double,
     Fixed64,
     Fixed32,
-    /// A number, or one of these names behind this prefix.
+    /// A number, or one of these names after this prefix.
     Enum(&'static str, &'static [&'static str]),
     Message(&'static Message),
-    /// A `KeyValue`: most of what arrives is these.
+    /// A `KeyValue`. Most of a request is attributes, so they have a faster path.
     Attribute,
-    /// An `AnyValue`, which may hold others.
+    /// An `AnyValue`, which may contain others.
     AnyValue,
     Repeated(&'static Kind),
-    /// An array that is taken apart item by item: the messages that hold spans, and spans.
+    /// An array that is decoded item by item: messages that contain spans, and spans.
     Stream,
 }
 

@@ -1,4 +1,4 @@
-//! The mapping, its flaws and its bounds, by example; against protobuf on arbitrary requests.
+//! Examples of the mapping, its flaws and its bounds, and comparisons with protobuf on arbitrary requests.
 
 use std::io::{self, Read};
 
@@ -25,7 +25,7 @@ fn refusal(text: &[u8]) -> String {
     decode_json_request(&mut &*text, &DecodeLimits::default()).unwrap_err().to_string()
 }
 
-/// A request of these spans, written as the members of each behind its IDs.
+/// A request of these spans. Each text has the members of a span after its IDs.
 fn request(spans: &[&str]) -> String {
     let spans: Vec<String> = spans.iter().map(|members| format!("{{{IDS}{members}}}")).collect();
     format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, spans.join(","))
@@ -36,14 +36,14 @@ fn spans(decoded: &Decoded) -> Vec<Span> {
     decoded.spans.iter().map(span).collect()
 }
 
-/// The one span of a request that is kept whole.
+/// The only span of a request, which has to be accepted.
 fn span(members: &str) -> Span {
     let decoded = decode(&request(&[members]));
     assert_eq!(decoded.rejected, Rejections::default(), "{members}");
     spans(&decoded).remove(0)
 }
 
-/// Why the second of three spans is refused; the others are kept.
+/// The reason for refusing the second of three spans; the others are accepted.
 fn flaw(members: &str) -> String {
     flaw_of(request(&[r#","name":"first""#, members, r#","name":"last""#]).as_bytes())
 }
@@ -246,7 +246,7 @@ fn text_that_is_no_utf8_costs_what_it_belongs_to() {
     let bytes = |text: &str| -> Vec<u8> { text.bytes().map(|b| if b == b'~' { 0xff } else { b }).collect() };
     let text = request(&[r#","name":"first""#, r#","name":"a~""#, r#","name":"last""#]);
     assert_eq!(flaw_of(&bytes(&text)), ".name: a string is not valid UTF-8");
-    // Unknown members are not looked at.
+    // Values of unknown members are not decoded.
     let text = request(&[r#","unknown":"a~","~":{"~":1}"#]);
     assert_eq!(decode_bytes(&bytes(&text)).spans.len(), 1);
 }
@@ -352,7 +352,7 @@ fn limits_are_named_and_bound_what_is_held() {
     );
 }
 
-/// Gives one byte at a time.
+/// A source that returns one byte at a time.
 struct Trickle<'t>(&'t [u8]);
 
 impl Read for Trickle<'_> {
@@ -383,7 +383,7 @@ fn texts_longer_than_what_is_read_at_once_are_whole() {
 }
 
 proptest! {
-    /// Arbitrary text never panics; kept spans are no longer than the text and can be written again.
+    /// Arbitrary text never panics; accepted spans are no longer than the text and can be written again.
     #[test]
     fn arbitrary_bytes_are_judged(
         pieces in prop::collection::vec(prop_oneof![
@@ -397,7 +397,7 @@ proptest! {
     ) {
         let text = pieces.concat();
         let ours = decode_json_request(&mut &*text, &DecodeLimits::default());
-        // Another parser says what is JSON.
+        // Another parser decides whether the text is JSON.
         match (&ours, serde_json::from_slice::<serde::de::IgnoredAny>(&text)) {
             (Ok(_), theirs) => prop_assert!(theirs.is_ok(), "{:?}", String::from_utf8_lossy(&text)),
             (Err(error), Ok(_)) => prop_assert!(!error.to_string().contains(", at line "), "{}", error),
@@ -414,7 +414,7 @@ proptest! {
         }
     }
 
-    /// However the text is split into lines and spaces, it says the same.
+    /// White space between tokens makes no difference.
     #[test]
     fn white_space_says_nothing(spaces in prop::collection::vec(" |\t|\n|\r\n|", 40)) {
         let text = request(&[r#","kind":3,"attributes":[{"key":"k","value":{"doubleValue":-1.5e3}}]"#]);

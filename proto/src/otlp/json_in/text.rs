@@ -1,6 +1,6 @@
-//! What a JSON string says: escapes resolved, surrogates joined.
+//! The content of JSON strings: escapes resolved, surrogates joined.
 
-/// A string between its quotes. Its escapes were checked.
+/// A string without its quotes. Its escapes are valid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'b> {
     pub raw: &'b [u8],
@@ -8,13 +8,13 @@ pub(super) struct Text<'b> {
     pub has_escapes: bool,
 }
 
-/// The standard library is faster on the short strings that attributes are, SIMD on long ones.
+/// The standard library is faster on short strings, such as most attributes, and SIMD on long ones.
 const LONG_TEXT: usize = 64;
 
 // === impl Text ===
 
 impl<'b> Text<'b> {
-    /// Whether it is text at all. Escapes are: what they say has no bearing on this.
+    /// Whether the raw text is UTF-8. Escapes are ASCII and do not matter here.
     #[inline]
     pub(super) fn is_utf8(&self) -> bool {
         self.is_ascii
@@ -25,7 +25,7 @@ impl<'b> Text<'b> {
             }
     }
 
-    /// What it says, which is made in `scratch` where escapes stand for it.
+    /// The content; if there are escapes, it is built in `scratch`.
     #[inline]
     pub(super) fn resolve<'t>(self, scratch: &'t mut Vec<u8>) -> &'t [u8]
     where
@@ -40,9 +40,9 @@ impl<'b> Text<'b> {
     }
 }
 
-// === the inside of strings ===
+// === parts of strings ===
 
-/// The front of a string that stands for itself.
+/// The beginning of a string that needs no escapes.
 pub(super) struct Plain {
     pub length: usize,
     pub is_ascii: bool,
@@ -51,14 +51,14 @@ pub(super) struct Plain {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// The bytes before the first quote, backslash or control character, eight at a time.
+/// The bytes before the first quote, backslash or control character, read eight at a time.
 #[inline]
 pub(super) fn plain_text(bytes: &[u8]) -> Plain {
     let mut seen = 0;
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // The high bit of each byte that is zero, or below a space. Exact up to the first such byte.
+        // The high bit of each byte that is zero or below a space. Exact up to the first such byte.
         let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
         let quote = zero(word ^ (ONES * u64::from(b'"')));
         let backslash = zero(word ^ (ONES * u64::from(b'\\')));
@@ -86,7 +86,7 @@ fn resolve(raw: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// Appends what an escape sequence stands for; returns what follows it.
+/// Appends the character of an escape sequence; returns the rest.
 fn escape<'r>(raw: &'r [u8], out: &mut Vec<u8>) -> &'r [u8] {
     if let [_, b'u', ..] = raw {
         return code_point(raw, out);
@@ -103,8 +103,8 @@ fn escape<'r>(raw: &'r [u8], out: &mut Vec<u8>) -> &'r [u8] {
     rest
 }
 
-/// One `\u` sequence, or two that are a pair of surrogates. A surrogate without the other half, as senders
-/// write that cut a text by its UTF-16 units, becomes U+FFFD: the rest of the text is kept.
+/// Reads one `\u` sequence, or a pair of surrogates. A single surrogate, which senders write that cut a text by its
+/// UTF-16 units, becomes U+FFFD: the rest of the text is kept.
 fn code_point<'r>(raw: &'r [u8], out: &mut Vec<u8>) -> &'r [u8] {
     let Some((unit, rest)) = code_unit(raw) else { return &[] };
     let (code, rest) = match (unit, code_unit(rest)) {
