@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What it costs, measured with a real server, beside what it may cost (benches/ says how); where its CPU
-# time goes, where `perf` is installed; and what it loses when it is killed or power fails.
+# Measures the cost of a real server, beside its targets (see benches/); its CPU time by function, if `perf` is
+# installed; and what it loses when it is killed or the power fails.
 #
 #   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
 #   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other

@@ -15,7 +15,7 @@ if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
     die "the server did not get ready (its log is above)"
 fi
 
-# A finished story: tests compare what they see with what the API says, so nothing may move meanwhile.
+# The demo has ended before the tests, which compare the page with the API, so that nothing changes meanwhile.
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 5s >&2
 cd "$ROOT/ui"
 SPANDREL_URL="http://${at[http]}" SPANDREL_OTLP_URL="http://${at[otlp-http]}" npm run --silent e2e

@@ -14,7 +14,7 @@ if [[ "${HEADLESS:-}" == 1 ]]; then
 fi
 binary="$TARGET/release/spandrel"
 
-# Only a first build takes long enough that its steps are worth a line.
+# Only a first build takes long enough for announcing its steps.
 announce() { [[ -x "$binary" ]] || say "Step $1 of $steps: $2"; }
 
 announce 1 "the tools that the build needs"

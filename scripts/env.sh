@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints, as exports, what the tests look for in their environment:
+# Prints, as exports, the variables that the tests read:
 #
 #   SPANDREL_BIN                        the binary under test (dev profile)
 #   SPANDREL_PYTHON                     a Python that has the real OpenTelemetry SDK

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the decoders on the stable toolchain; stops at the first input that breaks one and keeps it.
+# Fuzzes the decoders on the stable toolchain. Stops at the first input that breaks one, and keeps it.
 #
 #   scripts/fuzz.sh [SECONDS] [TARGET...]    for so long per target (default 60), two at a time
 

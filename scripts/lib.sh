@@ -1,14 +1,14 @@
 # shellcheck shell=bash disable=SC2034
-# What the scripts share: where things are, and how they talk. Sourced, never run.
-# Everything the scripts say goes to standard error; standard output is for answers.
+# Shared by the scripts, and only sourced: paths, and functions for output and errors.
+# Messages go to standard error; standard output is for results.
 
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-# What is slow to make and the same for every clone lives here: RocksDB, tools, Python packages.
+# Files that are slow to make and equal for every clone: RocksDB, tools, Python packages.
 CACHE="${SPANDREL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/spandrel}"
 TARGET="${CARGO_TARGET_DIR:-$ROOT/target}"
-# In CI a lock file that does not fit the manifests is an error, at a desk it is simply updated.
+# In CI a lock file that does not fit the manifests is an error; elsewhere cargo updates it.
 CARGO_LOCKED=()
 if [[ -n "${CI:-}" ]]; then CARGO_LOCKED=(--locked); fi
 
@@ -20,7 +20,7 @@ die() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# Without a terminal (CI, a pipe) the escape codes would only be noise.
+# Without a terminal (CI, a pipe) escape codes would be noise.
 if [[ ! -t 2 ]]; then
     say() { printf '==> %s\n' "$*" >&2; }
     die() {
@@ -29,10 +29,10 @@ if [[ ! -t 2 ]]; then
     }
 fi
 
-# A short name for the content of standard input.
+# A short hash of standard input.
 short_hash() { sha256sum | cut -c1-12; }
 
-# The commands tests and benchmarks run need these; see `make env`.
+# The commands that tests and benchmarks need; see `make env`.
 chromium_path() {
     local name
     for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
@@ -48,8 +48,8 @@ python_venv() {
     printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
 }
 
-# Leaves the path of a cargo tool in `tool`, compiled once for this machine. Unoptimised: such tools run for seconds,
-# and compiling them with optimisation takes three times as long.
+# Compiles a cargo tool once for this machine and puts its path into `tool`. Without optimisation: such tools run for
+# seconds, and optimising them triples the time to compile them.
 cargo_tool() { # CRATE VERSION PATIENCE [FLAG...]
     local root="$CACHE/tools-${1#cargo-}-$2"
     tool="$root/bin/$1"
@@ -60,8 +60,8 @@ cargo_tool() { # CRATE VERSION PATIENCE [FLAG...]
     rm -rf "$CACHE/tools-build"
 }
 
-# Starts `BINARY serve FLAG...` and returns when it is ready, with its process in `server` and the
-# address of each port in `at`, by name. Fails when it ends or takes too long before that.
+# Starts `BINARY serve FLAG...` and returns when it is ready, with its process ID in `server` and the address of each
+# port in `at`, by name. Fails if the server ends or takes too long.
 start_server() { # BINARY FLAG...
     local pipe word='' name address
     pipe="$(mktemp -u)"
@@ -78,7 +78,7 @@ start_server() { # BINARY FLAG...
     return 1
 }
 
-# Ends a process that was started here, and returns when it is gone.
+# Stops a process that was started here, and returns when it has ended.
 stop() { # PROCESS
     if [[ -n "$1" ]] && kill "$1" 2>/dev/null; then
         while kill -0 "$1" 2>/dev/null; do wait "$1" 2>/dev/null || true; done

@@ -23,7 +23,7 @@ version() { sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1; }
 
 commit_time() { git log -1 --format=%ct 2>/dev/null || echo 0; }
 
-# The files of both packages, laid out as they are installed.
+# Installs the files of both packages below ROOT.
 lay_out() { # BINARY ROOT
     local binary="$1" root="$2" spandrel="$2/usr/bin/spandrel"
     install -D -m 755 "$binary" "$spandrel"
@@ -46,7 +46,7 @@ tarball() { # ROOT NAME FOLDER
         --transform "s,^\.,$2," --directory "$1" . | gzip -9n >"$3/$2.tar.gz"
 }
 
-# The libraries that the binary is linked to, as Debian names them.
+# The Debian packages of the libraries to which the binary is linked.
 depends() { # ROOT
     local found=''
     if have dpkg-shlibdeps; then
@@ -83,7 +83,7 @@ CONTROL
     rm -rf "$root/DEBIAN"
 }
 
-# What `docker build` needs to make an image of the packed binary.
+# Writes the files that `docker build` needs for an image of the packed binary.
 container() { # ROOT FOLDER
     install -D -m 755 "$1/usr/bin/spandrel" "$2/image/spandrel"
     install -m 644 LICENSE packaging/Dockerfile "$2/image/"

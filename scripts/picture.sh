@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes the picture of the README: docs/picture.png, a trace of the demo's shop in the web UI.
+# Makes the picture of the README: docs/picture.png, a trace of the demo's shop in the web UI.
 # Needs Chromium (`$CHROMIUM`, else the system's). SPANDREL_BIN names another binary than the release build.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -26,7 +26,7 @@ say "The demo's shop, for ten seconds"
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 10s --seed 7 2>"$work/demo" ||
     die "the demo did not reach the server: $(tail -n 1 "$work/demo")"
 
-# A checkout in which something failed: many services, and few enough spans to see them.
+# A checkout with a failure has many services, and few enough spans to be readable.
 query='{ name = "POST /checkout" }'
 trace="$("$binary" search "$query" --server "http://${at[http]}" --order mostErrors --limit 1 --format json |
     grep -oE '"id":"[0-9a-f]{32}"' | head -n 1 | cut -d'"' -f4)" || die "no trace matches $query"

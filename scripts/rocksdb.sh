@@ -22,7 +22,7 @@ FEATURES='bzip2|io-uring|jemalloc|lto|lz4|mt_static|rtti|snappy|zlib|zstd' # tho
 
 compiler() { printf '%s\n' "${CXX:-c++}"; }
 
-# The flags that reach the C++ compiler: RUSTFLAGS replaces .cargo/config.toml, as it does in cargo.
+# The flags for the C++ compiler. As in cargo, RUSTFLAGS replaces .cargo/config.toml.
 cpu_flags() {
     local flags=''
     if [[ -v CARGO_ENCODED_RUSTFLAGS ]]; then
@@ -36,7 +36,7 @@ cpu_flags() {
         | grep -E '^-Ctarget-(cpu|feature)=' | sort -u || true
 }
 
-# What the archive depends on, one fact a line: they make its key.
+# Everything on which the archive depends, one fact a line, for its key.
 facts() {
     sed -n '/^name = "librocksdb-sys"$/,/^$/p' "$ROOT/Cargo.lock" | grep -E '^(version|checksum) '
     grep -E '^rocksdb *=' "$ROOT/Cargo.toml" | grep -oE "\"($FEATURES)\"" | sort
@@ -55,11 +55,11 @@ folder() {
     printf '%s/rocksdb-%s-%s\n' "$CACHE" "$version" "$(short_hash <<<"$1")"
 }
 
-# Runs RocksDB's build script with the recorder in the compiler's place: leaves `sources` and `flags`.
+# Runs RocksDB's build script with the recorder in the compiler's place, which writes `sources` and `flags`.
 record() { # WORK
     : >"$1/empty.cc"
     "$(compiler)" -c "$1/empty.cc" -o "$1/empty.o"
-    # Under a new name each time, so that cargo runs the build script although it ran before.
+    # A new name each time makes cargo run the build script again.
     cp "$ROOT/scripts/rocksdb/record.sh" "$1/record.sh"
     # ROCKSDB_COMPILE overrides an archive that the environment or cargo's configuration names.
     (cd "$ROOT" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_STATIC ROCKSDB_COMPILE=1 \
@@ -70,13 +70,13 @@ record() { # WORK
     [[ -s "$1/sources" && -s "$1/flags" ]] || die "RocksDB's build script compiled nothing; \`rm -rf $TARGET\` and try again"
 }
 
-# Where cargo unpacked the sources: the build script ran there.
+# The folder of the sources: cargo unpacked them there, and the build script ran there.
 sources_folder() {
     (cd "$ROOT" && cargo metadata "${CARGO_LOCKED[@]}" --format-version 1) \
         | grep -oE '"manifest_path":"[^"]*/librocksdb-sys-[^"]*/Cargo\.toml"' | cut -d'"' -f4 | xargs dirname
 }
 
-# How many compilers run at a time: one a core, fewer where memory is short.
+# The number of parallel compilers: one a core, fewer if memory is short.
 parallel() {
     local cores memory
     cores="$(nproc)"
@@ -85,7 +85,7 @@ parallel() {
     echo $((cores < memory ? cores : memory))
 }
 
-# Compiles one unit; if its sources get in one another's way, each of them by itself.
+# Compiles one unit, or each of its sources by itself if they conflict.
 compile_unit() { # UNIT WORK: the unit is a list of sources
     local unit="$1" work="$2" source object flags
     mapfile -t flags <"$work/flags"
@@ -102,7 +102,7 @@ compile_unit() { # UNIT WORK: the unit is a list of sources
     done <"$unit"
 }
 
-# Compiles all units, and says after each how far it is: minutes of silence look like a hang.
+# Compiles all units and prints progress after each: silence for minutes looks like a hang.
 compile_units() { # WORK
     local work="$1" units unit began=$SECONDS done=0 running=0 jobs
     LC_ALL=C sort "$work/sources" | split -l "$UNIT_FILES" -d -a 3 - "$work/unit-"
@@ -133,7 +133,7 @@ compile() { # FACTS FOLDER
     keep "$work/librocksdb.a" "$facts" "$dir"
 }
 
-# The folder appears whole or not at all.
+# Renames a complete folder into place, so that no build finds half of one.
 keep() {
     local archive="$1" facts="$2" dir="$3" temporary
     (($(nm "$archive" 2>/dev/null | grep -c ' U ZSTD_' || true) > 0)) || die "$archive was compiled without zstd: stored blocks would be unreadable"
@@ -145,7 +145,7 @@ keep() {
     mv -T "$temporary" "$dir"
 }
 
-# From now on every cargo command in this clone links the archive.
+# Writes the configuration by which every cargo command in this clone links the archive.
 tell_cargo() {
     local file="$ROOT/.cargo/rocksdb.toml" text
     text="$(printf '# Written by scripts/rocksdb.sh; not committed.\n[env]\nROCKSDB_LIB_DIR = "%s"\nROCKSDB_STATIC = "1"\n' "$1")"

@@ -11,7 +11,7 @@ data="${DATA:-./data}"
 server=''
 workload=''
 
-# The workload first: it flushes into a server that is still there. Then the server drains.
+# The workload stops first, so that it can flush into the running server. Then the server drains.
 stop_all() {
     trap '' INT TERM
     stop "$workload"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks what building, running and testing need, and installs what is missing.
+# Checks the requirements of building, running and testing, and installs missing ones.
 #
 #   scripts/setup.sh run     what `make run` and `make build` need
 #   scripts/setup.sh test    that, and what the tests need: a browser, Python's OpenTelemetry SDK
 #
-# As root on Debian or Ubuntu it installs the missing system packages itself; as anybody else it
-# prints the one command that does. Does nothing, at once, when nothing is missing.
+# As root on Debian or Ubuntu it installs missing system packages; for other users it prints the command that does.
+# Returns at once if nothing is missing.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -25,8 +25,8 @@ compiles_cxx20() {
     echo '#include <concepts>' | "${CXX:-c++}" -std=c++20 -fsyntax-only -x c++ - 2>/dev/null
 }
 
-# The bindings to RocksDB's C header are generated at build time by libclang, which also needs the
-# compiler's own headers (stddef.h): the bare run-time library does not do.
+# libclang generates the bindings to RocksDB's C header at build time. It also needs the compiler's own headers
+# (stddef.h), so the run-time library alone is not enough.
 finds_libclang() {
     [[ -n "${LIBCLANG_PATH:-}" ]] && return
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null \
@@ -91,7 +91,7 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive sh -c "$install" >&2
 }
 
-# Ubuntu's chromium package only points at a snap, which containers cannot run.
+# Ubuntu's chromium package only installs a snap, which containers cannot run.
 check_browser_works() {
     local chromium
     chromium="$(chromium_path)" && "$chromium" --version >/dev/null 2>&1 \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check and test, in order, stopping at the first that fails.
+# Runs every check and test in order, and stops at the first failure.
 #
 #   scripts/test.sh          everything; what CI runs
 #   scripts/test.sh quick    format, house rules, lints and unit tests
@@ -40,7 +40,7 @@ set_up() { # PURPOSE
     scripts/setup.sh "$1" && scripts/rocksdb.sh && scripts/ui.sh build
 }
 
-# One profile (dev) and one set of features for everything, so that nothing is compiled twice.
+# One profile (dev) and one set of features for all steps, so that nothing is compiled twice.
 compile() { cargo build "${CARGO_LOCKED[@]}" --workspace --lib --bins --tests; }
 lints() { cargo clippy "${CARGO_LOCKED[@]}" --workspace --all-targets -- -D warnings; }
 headless() { cargo check "${CARGO_LOCKED[@]}" --no-default-features; }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The web UI's side of the build; npm runs only when its inputs changed.
+# Builds the web UI. npm runs only if its inputs have changed.
 #
 #   scripts/ui.sh build              ui/dist, from the lock file and the sources
 #   scripts/ui.sh packages FOLDER    node_modules of any npm folder, from its lock file
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# Stamps say what the present state was made of. They lie in node_modules, so they go with it.
+# Stamps have the hash of the inputs. They are in node_modules, so they are removed with it.
 up_to_date() { [[ "$(cat "$1" 2>/dev/null)" == "$2" ]]; } # STAMP HASH
 
 packages() {
@@ -19,7 +19,7 @@ packages() {
     echo "$hash" >"$stamp"
 }
 
-# Everything that npm could read for the build; the Rust crate beside it is none of it.
+# The hash of every file that npm may read for the build. The Rust crate beside it is not among them.
 build_inputs() {
     (cd "$ROOT/ui" && find . \( -name node_modules -o -name dist -o -name embed \) -prune \
         -o -type f ! -name Cargo.toml -print0 | sort -z | xargs -0 sha256sum)

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The rooms of the house and the one way through them, asserted from cargo's own dependency graph:
+# Asserts the layers of the workspace from cargo's dependency graph:
 # proto <- block <- storage <- {collector, query, rocks} <- binary.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 failures=0
 
-# What a crate links in a release: `cargo tree` without dev- and build-dependencies.
+# The crates that a crate links in a release: `cargo tree` without dev- and build-dependencies.
 links() { cargo tree "${CARGO_LOCKED[@]}" -p "$1" -e normal --prefix none --no-dedupe | awk -v self="$1" '$1 != self { print $1 }' | sort -u; }
 
 complain() {
@@ -14,7 +14,7 @@ complain() {
     failures=$((failures + 1))
 }
 
-# CRATE may link the crates of this workspace that are listed, and none of the rest.
+# Asserts that CRATE links, of the crates of this workspace, only the listed ones.
 may_see() {
     local crate="$1" all seen
     shift
@@ -24,7 +24,7 @@ may_see() {
     done
 }
 
-# CRATE must not link these, directly or through others.
+# Asserts that CRATE links none of these, directly or through others.
 never_links() {
     local crate="$1" all other
     shift
@@ -52,7 +52,7 @@ never_links spandrel-collector rocksdb
 never_links spandrel-query rocksdb
 never_links spandrel-rocks axum tonic hyper
 
-# What tests may do to a store, no binary carries.
+# Features for tests, which can damage a store, must not be in the binary.
 features="$(cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-storage)"
 for feature in failpoints memory-engine; do
     if grep -q "feature \"$feature\"" <<<"$features"; then
@@ -60,17 +60,17 @@ for feature in failpoints memory-engine; do
     fi
 done
 
-# Dependencies that no source file of their crate names.
+# Finds dependencies that no source file of their crate uses.
 for manifest in $(git -C "$ROOT" ls-files '*Cargo.toml'); do
     folder="$ROOT/$(dirname "$manifest")"
     sources=()
     for name in src embed tests benches examples build.rs; do
-        # The tests of the whole workspace are a crate of their own.
+        # The tests and benchmarks of the root crate's folders are crates of their own.
         if [[ -e "$folder/$name" && "$manifest $name" != "Cargo.toml tests" && "$manifest $name" != "Cargo.toml benches" ]]; then
             sources+=("$folder/$name")
         fi
     done
-    # Files of other crates that it takes in by their path.
+    # Files of other crates that are included by path.
     while IFS=: read -r file path; do
         path="$(dirname "$file")/$path"
         [[ "$path" == */mod.rs ]] && path="$(dirname "$path")"

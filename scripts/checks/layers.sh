@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# No module of a crate imports, directly or through others, a module beside it that imports it; and the layers of the
-# store point one way. The check itself is layers.py.
+# Asserts that no module of a crate imports, directly or through others, a sibling that imports it, and that the layers
+# of the store point one way. layers.py has the check itself.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 cd "$ROOT"

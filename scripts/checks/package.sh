@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs the binary under test and uses the packages as their users would: unpacks, asks for the version,
-# reads the manual page, starts the server from the tarball, and packs again to compare every byte.
+# Packs the binary under test and uses the packages as users would: unpacks, prints the version, reads the manual page,
+# starts the server from the tarball, and packs again to compare every byte.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 cd "$ROOT"
@@ -46,7 +46,7 @@ expect "the manual page does not begin with a title" grep -q '^\.TH spandrel 1' 
 expect "the manual page names no flag of serve" grep -rq -- 'data.*dir' "$work/spandrel.1"
 expect "bash does not read the completions" bash -n "$work/tar/usr/share/bash-completion/completions/spandrel"
 if have systemd-analyze; then
-    # The unit names /usr/bin/spandrel, which is not there; all else has to be sound.
+    # The unit names /usr/bin/spandrel, which does not exist here; everything else has to be valid.
     sed "s,/usr/bin/spandrel,$unpacked," "$work/tar/usr/lib/systemd/system/spandrel.service" >"$work/spandrel.service"
     expect "systemd does not take the unit" systemd-analyze verify "$work/spandrel.service"
 fi

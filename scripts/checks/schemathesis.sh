@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The JSON API against its description: requests that query/openapi.json allows are answered as it says, and those
-# that it forbids are refused. Needs SPANDREL_BIN (see scripts/env.sh).
+# Tests the JSON API against its OpenAPI document: requests that query/openapi.json allows get the documented responses,
+# and others are refused. Needs SPANDREL_BIN (see scripts/env.sh).
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -30,7 +30,7 @@ if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
 fi
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 3s --seed 7 2>>"$work/log"
 
-# Schemathesis writes its own files into the folder that it runs in.
+# Schemathesis writes files into the folder in which it runs.
 cd "$work"
 export SCHEMATHESIS_HOOKS=hooks PYTHONPATH="$ROOT/tests/schemathesis" PYTHONDONTWRITEBYTECODE=1
 timeout "$PATIENCE" "$venv/bin/schemathesis" --config-file "$ROOT/tests/schemathesis/schemathesis.toml" \

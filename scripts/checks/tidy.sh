@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# House rules that no compiler checks. Each complaint says what to do.
+# House rules that no compiler checks. Each complaint names the remedy.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 cd "$ROOT"
@@ -13,7 +13,7 @@ complain() {
     failures=$((failures + 1))
 }
 
-# Tracked files and new ones that nobody ignores.
+# Tracked files, and new ones that are not ignored.
 sources() { git ls-files -z --cached --others --exclude-standard -- "$@" | while IFS= read -rd '' file; do
     [[ -f "$file" ]] && printf '%s\n' "$file"
 done; }
@@ -44,7 +44,7 @@ file_lengths() {
     done
 }
 
-# A document that names a file or a command which is not there sends its reader astray.
+# Documents must not name files or commands that do not exist.
 documents() {
     local document path target
     for document in $(sources '*.md'); do
@@ -62,14 +62,14 @@ documents() {
 
 FILE_NAME='\.(rs|ts|tsx|css|md|toml|sh|service|ya?ml|json|py|mjs|c|txt)$'
 backticked() { grep -ohE '`[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*/?`' "$@" | tr -d '`'; }
-# PATH from the root or from one of the FOLDERs.
+# Whether PATH exists below the root or one of the FOLDERs.
 exists() { # PATH FOLDER...
     local path="$1" folder
     for folder in . "${@:2}"; do [[ -e "$folder/$path" ]] && return; done
     git check-ignore -q "$path"
 }
 
-# The links of a document to files and to their headings.
+# Checks the links of a document to files and to their headings.
 links() { # DOCUMENT
     local link file anchor
     for link in $(grep -oE '\]\([^)#: ]*(#[^) ]*)?\)' "$1" | sed 's/^](//; s/)$//' | sort -u || true); do
@@ -84,13 +84,13 @@ links() { # DOCUMENT
     done
 }
 
-# Headings as GitHub makes anchors of them, and anchors that are written out.
+# The anchors that GitHub generates for headings, and explicit ones.
 anchors() {
     grep -E '^#+ ' "$1" | sed -E 's/^#+ //' | tr '[:upper:]' '[:lower:]' | sed -E 's/[^a-z0-9 _-]//g; s/ /-/g; s/^/#/' || true
     grep -oE '(id|name)="[^"]+"' "$1" | sed -E 's/.*"(.*)"/#\1/' || true
 }
 
-# A variable that tests read and no document names is found by nobody.
+# A variable that tests read has to be in a document, or users cannot find it.
 test_variables() {
     local variable
     for variable in $(sources 'tests/*.rs' | xargs grep -ohE '(number|var|var_os)\("SPANDREL_[A-Z_]+' | cut -d'"' -f2 | sort -u); do
@@ -98,7 +98,7 @@ test_variables() {
     done
 }
 
-# Paths in the comments that say what a file is for: from the root, the crate, or a folder that the file is in.
+# Paths in module comments have to exist, relative to the root, the crate, or a folder above the file.
 module_paths() {
     local file path folder folders
     while IFS=: read -r file path; do

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# Stands in for the C++ compiler while librocksdb-sys runs its build script, and writes down how
-# that script would have compiled RocksDB: the source in `sources`, everything else of the command
-# in `flags`, one argument a line. No RocksDB source is compiled here; scripts/rocksdb.sh does that
-# afterwards, several sources at a time. All other calls (which compiler is this, does it know that
-# flag) go to the real compiler.
+# Runs in place of the C++ compiler during librocksdb-sys's build script, and records how that script would have
+# compiled RocksDB: the source in `sources`, all other arguments in `flags`, one a line. It compiles no source of
+# RocksDB; scripts/rocksdb.sh does that afterwards, several sources at a time. All other calls (queries of the
+# compiler's name and flags) go to the real compiler.
 #
-# Environment: RECORD_DIR, where the two files and `empty.o` lie; RECORD_CXX, the real compiler.
+# Environment: RECORD_DIR, the folder of the two files and `empty.o`; RECORD_CXX, the real compiler.
 
 set -euo pipefail
 
@@ -26,7 +25,7 @@ done
 if [[ -z "$source" || -z "$object" ]]; then
     exec "$RECORD_CXX" "$@"
 fi
-# The build script compiles in parallel: one short append a call, which the kernel keeps whole.
+# The build script compiles in parallel. The kernel does not split one short append.
 printf '%s\n' "$source" >>"$RECORD_DIR/sources"
 printf '%s\n' "${flags[@]}" >"$RECORD_DIR/flags.$$"
 mv "$RECORD_DIR/flags.$$" "$RECORD_DIR/flags"
