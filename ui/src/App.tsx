@@ -1,4 +1,4 @@
-/** The frame around every page: header, the page that the address names, and where the focus goes when it changes. */
+/** The frame around every page: header, the page of the address, and the focus after a change of page. */
 import { lazy, Suspense, useEffect, useRef } from "react";
 import { usePath, useQuery } from "./address/address";
 import { readPage } from "./address/routes";
@@ -22,7 +22,7 @@ export function App() {
   );
 }
 
-/** Written with its path, because a bare fragment would resolve against the document's base. */
+/** The link includes the path, because a bare fragment would resolve against the document's base. */
 function SkipLink() {
   usePath();
   useQuery();

@@ -1,5 +1,5 @@
 /** Starts the app. */
-// Before the components, whose own styles come after these.
+// The base styles come first, so that styles of components override them.
 import "./styles/tokens.css";
 import "./styles/base.css";
 import { StrictMode } from "react";

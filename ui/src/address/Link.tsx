@@ -3,7 +3,7 @@ import type { AnchorHTMLAttributes, MouseEvent } from "react";
 import { BASE, navigate } from "./address";
 
 interface Props extends Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href"> {
-  /** A path as `routes.ts` writes them. */
+  /** A path as `routes.ts` builds it. */
   to: string;
 }
 

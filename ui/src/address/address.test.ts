@@ -3,7 +3,7 @@ import { apiUrl } from "../api/client";
 import { ROUTES, readPage, servicePath, servicesPath, tracePath } from "./routes";
 import { decodeSegment, encodeSegment, withQuery } from "./text";
 
-/** The page that a browser at this path shows. */
+/** The page that the app shows at this path. */
 function pageAt(path: string) {
   const url = new URL(path, "http://here");
   return readPage(url.pathname, url.searchParams);

@@ -1,10 +1,10 @@
 /**
- * The browser's address as state: what it says now, and how to change it. Path and query are kept as
- * the browser has them; `routes.ts` and `URLSearchParams` decode them once.
+ * The browser's address as state, and functions that change it. Path and query stay encoded as in the browser;
+ * `routes.ts` and `URLSearchParams` decode them once.
  */
 import { useCallback, useMemo, useSyncExternalStore } from "react";
 
-/** The path below which the app lives, without a trailing slash; it comes from the document's `<base>`. */
+/** The path prefix of the app, without a trailing slash; it comes from the document's `<base>`. */
 export const BASE = basePath();
 
 export interface Changes {
@@ -14,7 +14,7 @@ export interface Changes {
 
 const listeners = new Set<() => void>();
 
-/** Goes to a path of the app, as `routes.ts` writes them. */
+/** Opens a path of the app, as `routes.ts` builds it. */
 export function navigate(path: string, { replace = false }: Changes = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", BASE + path);
   for (const listener of listeners) listener();

@@ -1,8 +1,8 @@
 /**
- * The app's addresses: which page a path names, and the path that names a page. Pure text.
+ * Maps paths to pages and pages to paths. Only text, no DOM.
  *
- * Names are encoded once when a path is written and decoded once when it is read, here and nowhere
- * else. Paths in this module are relative to the app's base and stay encoded, as the browser has them.
+ * Names are encoded once when a path is built and decoded once when it is read, only in this module. Paths are relative
+ * to the app's base and stay encoded, as in the browser.
  */
 import { decodeSegment, encodeSegment, isDotSegment, withQuery } from "./text";
 
@@ -13,7 +13,7 @@ export type Page =
   | { name: "service"; service: string }
   | { name: "unknown" };
 
-/** Every path that has a page. The server answers these with the app (`ui/embed/lib.rs`). */
+/** The paths that have a page. The server returns the app for them (`ui/embed/lib.rs`). */
 export const ROUTES = ["/", "/trace/:id", "/services", "/services/:service"] as const;
 
 export function readPage(path: string, query: URLSearchParams): Page {
@@ -39,7 +39,7 @@ export function servicesPath(query: Record<string, string | undefined> = {}): st
 }
 
 export function servicePath(service: string, query: Record<string, string | undefined> = {}): string {
-  // Browsers resolve "." and ".." away, encoded or not, so these two names cannot be path segments.
+  // Browsers resolve "." and ".." in paths, encoded or not, so these two names cannot be path segments.
   if (isDotSegment(service)) return withQuery("/services", { service, ...query });
   return withQuery(`/services/${encodeSegment(service)}`, query);
 }

@@ -1,11 +1,11 @@
-/** Names to address text and back. The only place that encodes or decodes; knows no page. */
+/** Encodes and decodes names in addresses. No other module does so. */
 
 /** One segment of a path. A lone surrogate becomes U+FFFD, because it has no encoding. */
 export function encodeSegment(name: string): string {
   return encodeURIComponent(name.toWellFormed());
 }
 
-/** The name that a segment stands for; a segment with a malformed escape stands for itself. */
+/** The name of an encoded segment; a segment with a malformed escape is returned unchanged. */
 export function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment);
@@ -14,7 +14,7 @@ export function decodeSegment(segment: string): string {
   }
 }
 
-/** Whether a URL parser takes the name for "here" or "one up". */
+/** Whether a URL parser resolves the name as the current or the parent directory. */
 export function isDotSegment(name: string): boolean {
   return name === "." || name === "..";
 }

@@ -1,6 +1,6 @@
 /**
- * Asks the native API and turns every failure into one error type with words a user can act on.
- * Knows URLs and JSON; knows no page.
+ * Sends requests to the native API, and turns every failure into one error type whose text tells users what to do. It
+ * does not depend on pages.
  *
  * URLs are relative to the document's base, so that the app works under any path prefix.
  */
@@ -22,7 +22,7 @@ export class ApiError extends Error {
   }
 }
 
-/** The address of what `segments` name below `/api/v1`. Empty parameters are left out. */
+/** The address of the path `segments` below `/api/v1`. Empty parameters are left out. */
 export function apiUrl(segments: readonly string[], params: Params = {}): string {
   return withQuery(["api", "v1", ...segments.map(encodeSegment)].join("/"), params);
 }

@@ -1,6 +1,6 @@
 /**
- * The names that the app uses for the answers of `/api/v1`. Their shapes come from the API's own document
- * (`schema.ts`, by `npm run types`); no parsing here, and no view state.
+ * Names for the responses of `/api/v1`. Their types come from the OpenAPI document (`schema.ts`, by `npm run types`).
+ * No parsing and no view state.
  */
 import type { components } from "./schema";
 

@@ -1,6 +1,6 @@
 /**
- * One hook for "show what this URL answers": loading, failed or there, with a short memory so that
- * the browser's back button shows a page at once instead of asking again.
+ * A hook that loads a URL: it returns the state of loading, the error or the data. Recent responses are cached, so that
+ * the browser's back button shows a page at once.
  */
 import { useCallback, useEffect, useState } from "react";
 import { ApiError, getJson } from "./client";
@@ -18,9 +18,9 @@ interface Remembered {
 }
 
 interface Options {
-  /** How long an earlier answer is good enough, in milliseconds. */
+  /** The age in milliseconds up to which a cached response is used. */
   maxAge?: number;
-  /** Keep showing the last answer while the next URL loads. */
+  /** Keeps showing the last response while the next URL loads. */
   keep?: boolean;
 }
 
@@ -89,7 +89,7 @@ function recall<T>(url: string | null, maxAge: number): T | undefined {
 function remember(url: string, data: unknown) {
   memory.delete(url);
   memory.set(url, { at: Date.now(), data });
-  // In insertion order, so the oldest come first: drop what is stale, and what is too many.
+  // The map keeps the order of insertion, so the oldest come first. Drops old entries and those above the limit.
   for (const [known, { at }] of memory) {
     if (memory.size <= REMEMBERED_ANSWERS && Date.now() - at <= LONGEST_AGE) break;
     memory.delete(known);

@@ -1,6 +1,6 @@
 /**
- * Shows what broke in place of the part of the page that broke, and a way on. Errors of the API are
- * no business of this: pages expect them and show them by `Failure`.
+ * Shows an error in place of the part of the page that threw it, with a link to go on. Errors of the API are not
+ * thrown: pages show them by `Failure`.
  */
 import { Component, type ReactNode } from "react";
 import { BASE } from "../address/address";
@@ -46,7 +46,7 @@ export class ErrorBoundary extends Component<Props, State> {
           </button>
         </p>
         <p>
-          {/* Not the app's own link: whatever broke may break that, too. */}
+          {/* A plain anchor, because the app's own link may be broken as well. */}
           <a href={`${BASE}/`}>Search for traces</a>
         </p>
       </section>
@@ -54,7 +54,7 @@ export class ErrorBoundary extends Component<Props, State> {
   }
 }
 
-/** Browsers word it differently, but all name the module that they could not import. */
+/** Browsers use different texts, but all mention the module that could not be imported. */
 function isMissingFile(error: Error): boolean {
   return /import(ing|ed)? .*module|module script/i.test(error.message);
 }

@@ -1,4 +1,4 @@
-/** The bar on top of every page: where one can go, and the box that opens a trace by its ID. */
+/** The bar on top of every page: navigation, and the box that opens a trace by its ID. */
 import { type FormEvent, useState } from "react";
 import { navigate, usePath } from "../address/address";
 import { Link } from "../address/Link";

@@ -1,6 +1,6 @@
 /**
- * A name of any length that stays in its place: cut after two lines, with a button that shows the rest.
- * Not for names inside links and buttons, which must not hold a button; these use `className="clamp"`.
+ * A name of any length: cut after two lines, with a button that shows the rest. Not for names inside links and buttons,
+ * which must not contain a button; these use `className="clamp"`.
  */
 import { useState } from "react";
 

@@ -1,4 +1,4 @@
-/** Chooses a time range: presets first, exact bounds when they do not fit. */
+/** Chooses a time range: presets first, and exact bounds for all other ranges. */
 import { type FormEvent, useId, useState } from "react";
 import { msToNano, PRESETS, resolveRange, type TimeRange, toLocalInput } from "../lib/time";
 import styles from "./RangePicker.module.css";
@@ -53,7 +53,7 @@ function CustomRange({ range, onChange }: { range: TimeRange; onChange: (range: 
   const [from, setFrom] = useState(() => toLocalInput(resolved.startMs));
   const [to, setTo] = useState(() => toLocalInput(resolved.endMs));
   const [error, setError] = useState("");
-  // Not a form: the picker may stand inside one.
+  // Not a form, because the picker may be inside one, and forms cannot nest.
   const apply = (event: FormEvent) => {
     event.preventDefault();
     const startMs = new Date(from).getTime();

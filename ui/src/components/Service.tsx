@@ -5,7 +5,7 @@ import { LongText } from "./LongText";
 interface ServiceNameProps {
   name: string;
   colour?: number;
-  /** Whether a name that is cut gets a button that shows all of it. Not inside links and buttons. */
+  /** Whether a cut name gets a button that shows all of it. Not inside links and buttons. */
   expandable?: boolean;
 }
 
@@ -22,7 +22,7 @@ export function ServiceName({ name, colour, expandable = false }: ServiceNamePro
   );
 }
 
-/** Says "failed" by shape, colour and, to a screen reader, by word. */
+/** Marks a failure by shape and colour, and by a word for screen readers. */
 export function FailedMark({ code }: { code?: string | null }) {
   return (
     <span className="failed-mark" title={code ? `Failed: ${code}` : "Failed"}>

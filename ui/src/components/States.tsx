@@ -1,4 +1,4 @@
-/** What a page shows when it has nothing to show yet, nothing at all, or an error. */
+/** The states of a page without data: loading, empty, or an error. */
 import type { ReactNode } from "react";
 import type { ApiError } from "../api/client";
 

@@ -1,4 +1,4 @@
-/** One colour for each service on every page, so that the eye can follow it from list to trace. */
+/** One colour for each service on every page, so that users recognise it from list to trace. */
 import { useMemo } from "react";
 import { apiUrl } from "../api/client";
 import type { ServicesAnswer } from "../api/types";
@@ -7,7 +7,7 @@ import { assignColours } from "../lib/colour";
 
 const MAX_AGE_MS = 60_000;
 
-/** Colours of all services known to the server, those of `shown` kept apart first. */
+/** Colours of all services known to the server. Those of `shown` are assigned first, so that they differ. */
 export function useServiceColours(shown?: readonly string[]): Map<string, number> {
   const { data } = useApi<ServicesAnswer>(apiUrl(["services"]), { maxAge: MAX_AGE_MS, keep: true });
   return useMemo(() => {

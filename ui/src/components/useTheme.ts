@@ -1,4 +1,4 @@
-/** Light, dark, or whatever the system says. The choice is remembered in the browser. */
+/** The theme: light, dark, or that of the system. The choice is stored in the browser. */
 import { useEffect, useState } from "react";
 
 export const THEMES = ["system", "light", "dark"] as const;
@@ -14,14 +14,14 @@ export function useTheme(): [Theme, (theme: Theme) => void] {
     try {
       localStorage.setItem(STORAGE_KEY, theme);
     } catch {
-      // A browser that stores nothing still gets its theme for this visit.
+      // Without storage the theme still applies to this visit.
     }
     window.dispatchEvent(new Event(CHANGED));
   }, [theme]);
   return [theme, setTheme];
 }
 
-/** A number that changes when colours may have changed, for what is painted on a canvas. */
+/** A number that changes when colours may have changed, so that canvases are painted again. */
 export function useThemeVersion(): number {
   const [version, setVersion] = useState(0);
   useEffect(() => {
@@ -37,7 +37,7 @@ export function useThemeVersion(): number {
   return version;
 }
 
-/** A CSS colour expression as the concrete colour a canvas understands. */
+/** The value of a CSS colour expression, as a canvas needs it. */
 export function resolveColour(expression: string): string {
   const probe = document.createElement("span");
   probe.style.color = expression;

@@ -1,6 +1,6 @@
 import { useEffect } from "react";
 
-/** Sets the document's title, which is also what a screen reader says first on a new page. */
+/** Sets the document's title, which screen readers announce first on a new page. */
 export function useTitle(title: string) {
   useEffect(() => {
     document.title = `${title} · Spandrel`;

@@ -1,4 +1,4 @@
-/** OTLP attribute values to text. Not for queries: see `traceql.ts`. */
+/** OTLP attribute values as text for display. `traceql.ts` has the text for queries. */
 import type { AnyValue, KeyValue } from "../api/types";
 
 /** One line of text: strings as they are, nested values as compact JSON. */
@@ -9,7 +9,7 @@ export function valueText(value: AnyValue | undefined): string {
   return typeof plain === "object" ? JSON.stringify(plain) : String(plain);
 }
 
-/** What kind of value it is, in OpenTelemetry's words. */
+/** The type of a value, in OpenTelemetry's words. */
 export function valueType(value: AnyValue | undefined): string {
   if (!value) return "empty";
   if (value.stringValue !== undefined) return "string";
@@ -22,7 +22,7 @@ export function valueType(value: AnyValue | undefined): string {
   return "empty";
 }
 
-/** Plain JSON for display. Integers stay as sent: a number here would lose digits above 2^53. */
+/** Plain JSON for display. Integers stay strings, because a number would lose digits above 2^53. */
 export function plainValue(value: AnyValue | undefined): unknown {
   if (!value) return undefined;
   if (value.stringValue !== undefined) return value.stringValue;
@@ -43,7 +43,7 @@ function exactInteger(value: string | number): string | number {
   return Number.isSafeInteger(number) ? number : String(value);
 }
 
-/** The last value of a key, as text; undefined when it is absent. */
+/** The last value of a key, as text; undefined if the key is absent. */
 export function attributeText(attributes: readonly KeyValue[], key: string): string | undefined {
   for (let i = attributes.length - 1; i >= 0; i--) {
     const entry = attributes[i];

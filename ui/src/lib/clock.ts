@@ -1,19 +1,19 @@
 /**
- * What time the server has. Relative ranges are resolved by the server's clock, so a chart whose axis ends
- * at "now" must use that clock, too, however wrong the browser's is.
+ * The server's time. The server resolves relative ranges by its own clock, so a chart whose axis ends at "now" must use
+ * that clock, however wrong the browser's is.
  */
 
-/** Differences that the whole seconds of a `Date` header explain are none. */
+/** Smaller differences come from the whole seconds of a `Date` header. */
 const LEAST_OFFSET_MS = 2000;
 
 let offsetMs = 0;
 
-/** Milliseconds since 1970 by the server's clock, as far as its answers have told. */
+/** Milliseconds since 1970 by the server's clock, as far as its responses have shown. */
 export function nowMs(): number {
   return Date.now() + offsetMs;
 }
 
-/** Takes in the `Date` header of an answer that has just arrived. */
+/** Updates the offset from the `Date` header of a response that has just arrived. */
 export function noteServerTime(date: string | null) {
   const told = date === null ? Number.NaN : Date.parse(date);
   if (Number.isNaN(told)) return;

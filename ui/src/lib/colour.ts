@@ -2,7 +2,7 @@
 
 export const PALETTE_SIZE = 14;
 
-/** FNV-1a: stable, and spreads short names well. */
+/** FNV-1a: the same in every browser, and spreads short names well. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) {
@@ -11,14 +11,14 @@ function hash(text: string): number {
   return value >>> 0;
 }
 
-/** The palette entry of one service on its own. */
+/** The palette entry of a service alone. */
 export function colourIndex(service: string): number {
   return hash(service) % PALETTE_SIZE;
 }
 
 /**
- * Entries for services shown together: each keeps its own, or the `preferred` one, unless another
- * already took it.
+ * Palette entries for services that are shown together: each keeps its own or the `preferred` one, unless another
+ * service has it.
  */
 export function assignColours(
   services: readonly string[],

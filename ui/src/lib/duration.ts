@@ -1,4 +1,4 @@
-/** Durations in nanoseconds to text and back. Not for points in time: see `time.ts`. */
+/** Durations in nanoseconds as text, and parsed from it. `time.ts` has points in time. */
 
 const UNITS: Record<string, number> = {
   ns: 1,
@@ -16,7 +16,7 @@ export function formatDuration(nano: number): string {
   if (!Number.isFinite(nano)) return "–";
   if (nano < 0) return `-${formatDuration(-nano)}`;
   if (nano < 1e3) return `${Math.round(nano)} ns`;
-  // Rounding first, so that 999.9996 ms becomes 1 s and not 1000 ms.
+  // Rounds first, so that 999.9996 ms becomes 1 s and not 1000 ms.
   if (Number(digits(nano / 1e3)) < 1000) return `${digits(nano / 1e3)} µs`;
   if (Number(digits(nano / 1e6)) < 1000) return `${digits(nano / 1e6)} ms`;
   if (nano < 60e9) return `${digits(nano / 1e9)} s`;
@@ -52,7 +52,7 @@ function formatLong(seconds: number): string {
     .join(" ");
 }
 
-/** Nanoseconds of `100ms`, `1.5 s`, `2m`; null when it is no duration. A unit is required. */
+/** The nanoseconds of `100ms`, `1.5 s` or `2m`; null if it is no duration. A unit is required. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?|\.\d+)\s*(ns|us|µs|μs|ms|s|m|h)$/.exec(text.trim());
   if (!match) return null;
@@ -60,7 +60,7 @@ export function parseDuration(text: string): number | null {
   return Number.isSafeInteger(Math.round(nano)) ? Math.round(nano) : null;
 }
 
-/** The way TraceQL writes a duration: no blank, ASCII unit. */
+/** A duration in the notation of TraceQL: no blank, ASCII unit. */
 export function queryDuration(text: string): string {
   return text
     .trim()

@@ -1,6 +1,6 @@
-/** Where senders reach the server: the addresses that its status names, as the person at this browser can use them. */
+/** URLs of the server's ports for this browser, from the addresses in its status. */
 
-/** The URL of a listening address. One that stands for all interfaces is reached at the page's own host. */
+/** The URL of a listening address. For an address of all interfaces it has the page's own host. */
 export function endpointUrl(address: string, pageHost: string): string {
   const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(address) ?? [];
   const everywhere = host === "0.0.0.0" || host === "[::]";

@@ -1,4 +1,4 @@
-/** Trace IDs as people paste them. */
+/** Trace IDs in the forms that people paste. */
 
 /** 32 lower-case hex digits, or null. Shorter IDs are padded on the left, as the API does. */
 export function parseTraceId(text: string): string | null {

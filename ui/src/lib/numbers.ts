@@ -11,7 +11,7 @@ export function formatCompact(value: number): string {
   return value >= 100 && value < 10_000 ? COUNT.format(value) : COMPACT.format(value);
 }
 
-/** Per second, or per minute when that is easier to read. */
+/** A rate per second, or per minute if that is easier to read. */
 export function formatRate(perSecond: number): string {
   if (perSecond === 0) return "0/s";
   if (perSecond >= 1) return `${COMPACT.format(perSecond)}/s`;
@@ -19,7 +19,7 @@ export function formatRate(perSecond: number): string {
   return perMinute >= 0.1 ? `${Number(perMinute.toPrecision(2))}/min` : "<0.1/min";
 }
 
-/** A fraction as a percentage; never rounds a failure away to `0%` or up to `100%`. */
+/** A fraction as a percentage. A few failures never become `0%`, and a few successes never `100%`. */
 export function formatPercent(fraction: number): string {
   if (fraction <= 0) return "0%";
   if (fraction >= 1) return "100%";

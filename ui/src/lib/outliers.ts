@@ -1,16 +1,16 @@
 /**
- * Tells what belongs together from what a wrong clock has thrown far away, so that one value a year off
- * does not flatten all others. Pure numbers.
+ * Finds values that a wrong clock has moved far away from the others, so that one value a year off does not flatten a
+ * whole chart.
  */
 
 const HOUR_NANO = 3600e9;
-/** A gap, or a value, this many times larger than the rest is no part of it. */
+/** A gap, or a value, that is this many times larger than the rest is an outlier. */
 const FAR = 100;
 const MUCH_LONGER = 1000;
 
 /**
- * What a bar of full length stands for: the largest duration, unless it is hours and a thousand times the
- * usual one. At least 1, so that it can be divided by.
+ * The duration of a bar of full length: the largest one, unless it is hours and a thousand times the usual one. At
+ * least 1, so that it can be a divisor.
  */
 export function ceilingOf(durations: readonly number[]): number {
   const sorted = durations.filter((duration) => duration > 0).sort((a, b) => a - b);
@@ -26,8 +26,8 @@ export interface Extent {
 }
 
 /**
- * The stretch of time in which most of the intervals begin and end. Points more than an hour and a hundred
- * times its length away from it lie outside. Null when there are no intervals.
+ * The extent of time in which most of the intervals begin and end. Points farther away than an hour and a hundred times
+ * its length are outside. Null if there are no intervals.
  */
 export function mainExtent(intervals: readonly { start: number; duration: number }[]): Extent | null {
   const points = intervals

@@ -1,7 +1,7 @@
-/** Points in time and time ranges, between the API's decimal nanoseconds and what people read. */
+/** Points in time and time ranges, between the API's decimal nanoseconds and texts for people. */
 import type { UnixNano } from "../api/types";
 
-/** A range as the API takes it: `now-1h`, RFC 3339 or Unix nanoseconds. No `end` means up to now. */
+/** A range in the notation of the API: `now-1h`, RFC 3339 or Unix nanoseconds. No `end` means up to now. */
 export interface TimeRange {
   start: string;
   end?: string;
@@ -23,7 +23,7 @@ export const PRESETS: readonly { start: string; label: string }[] = [
 
 const RELATIVE_UNITS: Record<string, number> = { s: 1e3, m: 60e3, h: 3600e3, d: 86400e3 };
 
-/** Milliseconds since 1970 of an API time; null when it is none that this app writes or reads. */
+/** Milliseconds since 1970 of an API time; null for notations that this app does not use. */
 export function parseTime(text: string, nowMs: number): number | null {
   const trimmed = text.trim();
   if (trimmed === "now") return nowMs;
@@ -35,7 +35,7 @@ export function parseTime(text: string, nowMs: number): number | null {
   return Number.isNaN(parsed) ? null : parsed;
 }
 
-/** The range in milliseconds, with `now` filled in. */
+/** The range in milliseconds, with `now` resolved. */
 export function resolveRange(range: TimeRange, nowMs: number): { startMs: number; endMs: number } {
   const endMs = (range.end ? parseTime(range.end, nowMs) : null) ?? nowMs;
   const startMs = parseTime(range.start, nowMs) ?? endMs - 3600e3;
@@ -61,7 +61,7 @@ export function msToNano(ms: number): UnixNano {
   return (BigInt(Math.round(ms)) * 1_000_000n).toString();
 }
 
-/** Exact distance in nanoseconds; a double holds it for anything shorter than 104 days. */
+/** The exact distance in nanoseconds, if it is shorter than 104 days: a double has no more digits. */
 export function nanoBetween(from: UnixNano, to: UnixNano): number {
   return Number(BigInt(to) - BigInt(from));
 }
@@ -86,7 +86,7 @@ export function formatMs(ms: number, withMillis: boolean): string {
   return withMillis ? `${day} ${time}.${String(date.getMilliseconds()).padStart(3, "0")}` : `${day} ${time}`;
 }
 
-/** `12 s ago`, `3 h ago`: how old something is, in one unit. */
+/** The age in one unit: `12 s ago`, `3 h ago`. */
 export function formatAge(nano: UnixNano, nowMs: number): string {
   const seconds = Math.round((nowMs - nanoToMs(nano)) / 1000);
   if (seconds < 0) return `in ${inOneUnit(-seconds)}`;
@@ -104,14 +104,14 @@ function inOneUnit(seconds: number): string {
   return `${Math.floor(seconds / size)} ${unit}`;
 }
 
-/** Without the year where it is the present one; in another year no millisecond matters. */
+/** A time without its year if that is the current one, else without its milliseconds. */
 export function formatTimeShort(nano: UnixNano, nowMs: number): string {
   const text = formatTime(nano);
   const thisYear = text.slice(0, 4) === String(new Date(nowMs).getFullYear());
   return thisYear ? text.slice(5) : formatMs(nanoToMs(nano), false);
 }
 
-/** What `<input type="datetime-local">` wants, in the browser's time zone. */
+/** The value for `<input type="datetime-local">`, in the browser's time zone. */
 export function toLocalInput(ms: number): string {
   return formatMs(ms, false).replace(" ", "T");
 }

@@ -1,13 +1,13 @@
 /**
- * The search form's subset of TraceQL, in both directions: a form becomes a query, and a query of
- * that shape becomes a form again. Whatever else TraceQL offers is left to the query box.
+ * The search form's subset of TraceQL, in both directions: a form becomes a query, and such a query becomes a form
+ * again. Other queries stay text in the query box.
  */
 import { parseDuration, queryDuration } from "./duration";
 
 export interface SearchForm {
   service: string;
   operation: string;
-  /** `key=value` pairs as typed, separated by blanks. */
+  /** `key=value` pairs as the user typed them, separated by blanks. */
   attributes: string;
   minDuration: string;
   maxDuration: string;
@@ -27,7 +27,7 @@ export type FormField = "attributes" | "minDuration" | "maxDuration";
 
 export type Built = { query: string } | { field: FormField; error: string };
 
-/** A number stays as typed, so that no digit of a long integer is lost. */
+/** A number stays as the user typed it, so that no digit of a long integer is lost. */
 export type Literal = { type: "string" | "number" | "boolean"; text: string };
 
 export interface AttributePair {
@@ -62,13 +62,13 @@ export function buildQuery(form: SearchForm): Built {
   return { query: conditions.length > 0 ? `{ ${conditions.join(" && ")} }` : "{ }" };
 }
 
-/** The query of a form that is known to be valid, for links. */
+/** The query of a valid form, for links. */
 export function queryFor(form: Partial<SearchForm>): string {
   const built = buildQuery({ ...EMPTY_FORM, ...form });
   return "query" in built ? built.query : "{ }";
 }
 
-/** The form that builds this query, or null when the form cannot say it. */
+/** The form for this query, or null if the form cannot express it. */
 export function parseQuery(query: string): SearchForm | null {
   const tokens = tokenize(query);
   if (tokens?.[0] !== "{" || tokens.at(-1) !== "}") return null;
@@ -163,14 +163,14 @@ function literalText(value: Literal): string {
   return value.type === "string" ? quote(value.text) : value.text;
 }
 
-/** As the attribute box writes it: quotes only where the value would read differently without. */
+/** A value in the notation of the attribute box: quoted only if it would be parsed differently without quotes. */
 function pairValue(value: Literal): string {
   if (value.type !== "string") return value.text;
   const bare = /^[^\s"=,\\]+$/.test(value.text) && readLiteral(value.text) === null;
   return bare ? value.text : quote(value.text);
 }
 
-/** `.key`, or the key's own scope when it names one; odd characters are quoted. */
+/** `.key`, or the key with its own scope if it has one; keys with unusual characters are quoted. */
 function attributeName(key: string): string {
   const scoped = /^(resource|span)\.(.+)$/.exec(key);
   const scope = scoped ? (scoped[1] as string) : "";
@@ -178,7 +178,7 @@ function attributeName(key: string): string {
   return `${scope}.${/^[\w./:@-]+$/.test(name) ? name : quoteName(name)}`;
 }
 
-/** In attribute names only the quote and the backslash are escaped. */
+/** Attribute names have no other escapes than those of the quote and the backslash. */
 function quoteName(name: string): string {
   return `"${name.replace(/["\\]/g, "\\$&")}"`;
 }

@@ -1,4 +1,4 @@
-/** What a newcomer sees while nothing is stored: where to send spans, and how to get some. */
+/** The page while nothing is stored: where to send spans, and how to get some. */
 import type { StatusAnswer } from "../api/types";
 import { endpointUrl } from "../lib/endpoints";
 import styles from "./Landing.module.css";

@@ -1,4 +1,4 @@
-/** The traces found, one dense row each. */
+/** The traces of a search, one dense row each. */
 import { useMemo } from "react";
 import { Link } from "../address/Link";
 import { tracePath } from "../address/routes";
@@ -66,7 +66,7 @@ interface RowProps {
   trace: TraceSummary;
   longest: number;
   now: number;
-  /** Whether the search had no condition, so that every span matches. */
+  /** Whether the query has no condition, so that every span matches. */
   plain: boolean;
   colours: Map<string, number>;
 }

@@ -1,7 +1,7 @@
 /**
- * Duration over the time asked for, one mark per trace found, in front of all requests of that time: a
- * click opens the trace, a drag narrows the range. The caption and the table below say the same in words,
- * so to a screen reader this is one picture.
+ * A scatter plot of duration over time, one mark per trace of the search, in front of the number of requests. A click
+ * opens the trace, a drag narrows the range. The caption and the table below have the same data as text, so for screen
+ * readers this is one picture.
  */
 import { type PointerEvent, useMemo, useRef, useState } from "react";
 import { navigate } from "../address/address";
@@ -32,7 +32,7 @@ export function Scatter({ traces, search, onRange }: Props) {
   const { range } = search;
   const box = useRef<HTMLDivElement>(null);
   const { width } = useSize(box);
-  // Until now, as of when these traces were found.
+  // A range without an end is up to now, and moves when new traces are loaded.
   const { startMs, endMs } = useMemo(() => {
     void traces;
     return resolveRange(range, nowMs());
@@ -58,7 +58,7 @@ export function Scatter({ traces, search, onRange }: Props) {
     <figure className={styles.scatterFigure}>
       <div className={styles.scatter} ref={box}>
         {width > 0 && (
-          // A convenience for the pointer: the table and the range picker do the same from the keyboard.
+          // Only a convenience for the pointer: the table and the range picker do the same by keyboard.
           <svg
             width={width}
             height={HEIGHT}
@@ -151,7 +151,7 @@ export function Scatter({ traces, search, onRange }: Props) {
   );
 }
 
-/** The requests that the bars count: of the service and operation searched for, where the form can say them. */
+/** The requests for the bars: of the service and operation of the query, if the form can express them. */
 function useRequests({ query, range }: SearchParams) {
   const { service, operation } = parseQuery(query) ?? { service: "", operation: "" };
   const url = useMemo(
@@ -170,7 +170,7 @@ function useRequests({ query, range }: SearchParams) {
   }, [data, service, operation, range]);
 }
 
-/** Traces whose matching spans lie in the range while they themselves start elsewhere. */
+/** Describes traces that start outside the range, although their matching spans are in it. */
 function describeOutside(marks: readonly Mark[]): string {
   const say = (side: "before" | "after") => {
     const outside = marks.filter((mark) => mark.outside === side);
@@ -191,7 +191,7 @@ interface MarkProps {
   onOpen: () => void;
 }
 
-/** A circle, or a triangle when something in the trace failed. */
+/** A circle, or a triangle if the trace has failed spans. */
 function MarkShape({ mark, onHover, onOpen }: MarkProps) {
   const { x, y, r, failed } = mark;
   const classes = [styles.mark];

@@ -14,7 +14,7 @@ interface Props {
   onSubmit: (search: SearchParams) => void;
 }
 
-/** Either fields, or text that the fields cannot say or that the user wants to edit as text. */
+/** Either fields, or a text that the fields cannot express or that the user wants to edit. */
 type Draft = { mode: "form"; form: Form } | { mode: "text"; text: string };
 
 function draftOf(query: string): Draft {
@@ -25,7 +25,7 @@ function draftOf(query: string): Draft {
 export function SearchForm({ search, onSubmit }: Props) {
   const [draft, setDraft] = useState<Draft>(() => draftOf(search.query));
   const [rest, setRest] = useState(search);
-  // Only narrow screens fold the form: there it would push the results out of sight.
+  // Only narrow screens fold the form, which would push the results out of sight there.
   const [folded, setFolded] = useState(true);
   useEffect(() => {
     setDraft((old) => (old.mode === "text" && old.text === search.query ? old : draftOf(search.query)));
@@ -271,7 +271,7 @@ function Select({ label, value, options, onChange }: SelectProps) {
   );
 }
 
-/** Null where there is nothing to ask, or no path that would arrive as it was written. */
+/** Null without a service, or if its name cannot be a path segment. */
 function operationsUrl(service: string): string | null {
   return service && !isDotSegment(service) ? apiUrl(["services", service, "operations"]) : null;
 }

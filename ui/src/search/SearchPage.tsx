@@ -1,4 +1,4 @@
-/** Search: what to look for on the left, what was found on the right, all of it in the URL. */
+/** The search page: the form on the left, the results on the right, the whole state in the URL. */
 import { useEffect, useMemo } from "react";
 import { useQuery } from "../address/address";
 import { apiUrl } from "../api/client";

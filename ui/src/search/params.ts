@@ -1,4 +1,4 @@
-/** The search page's state as it stands in the URL. */
+/** The search page's state in the URL. */
 import { withQuery } from "../address/text";
 import { apiUrl } from "../api/client";
 import { ORDERS, type Order } from "../api/types";
@@ -35,7 +35,7 @@ export function readSearch(params: URLSearchParams): SearchParams {
   };
 }
 
-/** What differs from the defaults, for a short address. */
+/** The parameters that differ from the defaults, so that addresses are short. */
 export function writeSearch(search: SearchParams): Record<string, string | undefined> {
   return {
     q: search.query === "{ }" ? undefined : search.query,
@@ -46,7 +46,7 @@ export function writeSearch(search: SearchParams): Record<string, string | undef
   };
 }
 
-/** A path to the search page with this search in it. */
+/** The path of the search page with this search. */
 export function searchPath(search: Partial<SearchParams>): string {
   const full = {
     query: "{ }",

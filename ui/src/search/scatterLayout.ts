@@ -1,4 +1,4 @@
-/** Where the marks, bars and ticks of the scatter plot go. Pure maths. */
+/** Positions of the marks, bars and ticks of the scatter plot. No DOM. */
 import type { AggregatePoint, TraceSummary } from "../api/types";
 import { formatDuration } from "../lib/duration";
 import { ceilingOf } from "../lib/outliers";
@@ -11,15 +11,15 @@ export interface Mark {
   y: number;
   r: number;
   failed: boolean;
-  /** The side of the time axis on whose edge a trace stands that starts outside of it. */
+  /** If the trace starts outside the time axis: the edge at which its mark is. */
   outside: "before" | "after" | null;
 }
 
-/** The requests of one step of time, behind the marks. */
+/** The requests of one step, drawn behind the marks. */
 export interface Bar {
   x: number;
   width: number;
-  /** Heights in pixels from the bottom; the failed ones are part of all. */
+  /** Heights in pixels from the bottom. The failed requests are a part of all. */
   height: number;
   failedHeight: number;
 }
@@ -45,7 +45,7 @@ export interface Counts {
 export interface Plot {
   width: number;
   height: number;
-  /** The range asked for: the axis, wherever the traces lie. */
+  /** The range of the search, which is the time axis. */
   fromMs: number;
   toMs: number;
 }
@@ -54,9 +54,9 @@ const LEFT = 62;
 const RIGHT = 14;
 const TOP = 12;
 const BOTTOM = 26;
-/** Beyond this spread of durations a linear axis hides most of the traces. */
+/** With a larger spread of durations a linear axis would hide most of the traces. */
 const LOG_SPREAD = 15;
-/** The share of the height that the highest bar takes. */
+/** The share of the plot's height for the highest bar. */
 const BAR_SHARE = 0.5;
 
 export function layoutScatter(
@@ -134,7 +134,7 @@ function clamp01(value: number): number {
   return Math.min(1, Math.max(0, value));
 }
 
-/** The time under a horizontal position, kept inside the plot. */
+/** The time at a horizontal position, kept inside the plot. */
 export function timeAt(layout: ScatterLayout, x: number): number {
   const share = (x - layout.left) / Math.max(1, layout.width - layout.left - layout.right);
   return layout.fromMs + Math.min(1, Math.max(0, share)) * (layout.toMs - layout.fromMs);
@@ -158,7 +158,7 @@ function logTicks(shortest: number, longest: number): number[] {
 
 function timeTicks(fromMs: number, toMs: number, most: number): number[] {
   const step = tickStep(((toMs - fromMs) / most) * 1e6) / 1e6;
-  // Steps of hours and days fall on local midnight, not on UTC's.
+  // Steps of hours and days begin at local midnight, not at UTC's.
   const zone = new Date(fromMs).getTimezoneOffset() * 60_000;
   const result: number[] = [];
   for (let at = Math.ceil((fromMs - zone) / step) * step + zone; at <= toMs; at += step) result.push(at);

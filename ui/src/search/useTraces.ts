@@ -7,7 +7,7 @@ import { type SearchParams, searchUrl } from "./params";
 
 /** The pages after the first. */
 interface More {
-  /** The first page they follow; under another one they mean nothing. */
+  /** The first page before them. If another one is loaded, they are dropped. */
   after: SearchAnswer;
   traces: TraceSummary[];
   nextCursor: string | null;
@@ -27,7 +27,7 @@ export function useTraces(search: SearchParams) {
 
   const cursor = more ? more.nextCursor : (firstPage?.nextCursor ?? null);
   const loadMore = () => {
-    // While another search loads, the cursor still belongs to the one before.
+    // While another search loads, the cursor belongs to the previous one.
     if (!cursor || !firstPage || loading) return;
     abort.current?.abort();
     const current = new AbortController();

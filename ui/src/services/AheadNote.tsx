@@ -1,4 +1,4 @@
-/** Names the services whose clocks go ahead: their requests start after the range's end, which is now. */
+/** Lists services whose clocks are ahead: their requests start after now, the end of the range. */
 import { useMemo } from "react";
 import type { AggregatesAnswer } from "../api/types";
 import { useApi } from "../api/useApi";

@@ -1,6 +1,6 @@
 /**
- * A line chart over time, drawn by uPlot. Its figures are also there as a table, for those who
- * cannot see a canvas. Dragging narrows the time range.
+ * A line chart over time, drawn by uPlot. A table has the same values, for users who cannot see a canvas. A drag
+ * narrows the time range.
  */
 import { useEffect, useMemo, useRef } from "react";
 import uPlot from "uplot";
@@ -93,7 +93,7 @@ function chartOptions(
         width: 1.6,
         dash: line.dash,
         fill: line.fill ? resolveColour(`color-mix(in srgb, ${line.colour} 14%, transparent)`) : undefined,
-        // A value between two gaps has no line to be seen by.
+        // A value between two gaps has no line, so it gets a point.
         points: { show: true, size: 4, filter: (plot: uPlot, at: number) => lonePoints(plot.data[at]) },
         value: (_: uPlot, value: number | null) => (value === null ? "–" : format(value)),
       })),
@@ -123,7 +123,7 @@ function lonePoints(values: ArrayLike<number | null | undefined> = []): number[]
 const DAY = 86400;
 const MINUTE = 60;
 
-/** 24-hour clock, with the day where it changes. */
+/** Labels in 24-hour time, with the date where it changes. */
 const TIME_LABELS: uPlot.Axis.Values = (_, splits, __, ___, step) => {
   let lastDay = "";
   return splits.map((seconds) => {

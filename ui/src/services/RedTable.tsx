@@ -9,7 +9,7 @@ import styles from "./RedTable.module.css";
 export interface RedRow {
   key: string;
   name: ReactNode;
-  /** Null when nothing was requested of it in the range. */
+  /** Null if there were no requests in the range. */
   totals: Totals | null;
   trend?: number[] | undefined;
 }
@@ -136,7 +136,7 @@ function Numbers({
   );
 }
 
-/** A shape to compare at a glance; the numbers are in the columns beside it. */
+/** The trend as a shape; the numbers are in the columns beside it. */
 function Sparkline({ values }: { values: number[] }) {
   const width = 120;
   const height = 22;

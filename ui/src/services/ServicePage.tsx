@@ -118,7 +118,7 @@ function Charts({ service, range, onRange }: ChartsProps) {
   );
 }
 
-/** Per second, or per minute when nothing reaches one a second, so that the axis has round numbers. */
+/** Rates per second, or per minute if all are below one a second, so that the axis has round numbers. */
 function rateLine(perSecond: number[]): { values: number[]; format: (value: number) => string } {
   if (Math.max(...perSecond) >= 1) return { values: perSecond, format: PER_SECOND };
   return { values: perSecond.map((value) => value * 60), format: PER_MINUTE };

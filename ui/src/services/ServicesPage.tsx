@@ -1,4 +1,4 @@
-/** All services with how much is asked of them, how often they fail, and how long they take. */
+/** All services with the rate, the errors and the latency of their requests. */
 import { useMemo } from "react";
 import { Link } from "../address/Link";
 import { servicePath } from "../address/routes";

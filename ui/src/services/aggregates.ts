@@ -1,4 +1,4 @@
-/** What the services pages ask `/api/v1/aggregates`, and how its points become rows and charts. */
+/** Requests to `/api/v1/aggregates` for the services pages, and the conversion of points into rows and charts. */
 import { apiUrl } from "../api/client";
 import type { AggregatePoint, AggregateSeries, UnixNano } from "../api/types";
 import { msToNano, nanoToMs, resolveRange, type TimeRange } from "../lib/time";
@@ -14,14 +14,14 @@ export interface Totals {
   p50Nano: number;
   p95Nano: number;
   p99Nano: number;
-  /** Percentiles joined from several points are no percentiles of the whole, only close to it. */
+  /** Percentiles that are merged from several points are only approximate. */
   approximate: boolean;
 }
 
-/** What starts later than this after the server's now has a clock that goes ahead. */
+/** A service whose requests start later than this after the server's now has a clock that is ahead. */
 const AHEAD_MS = 60_000;
 
-/** Longer than any range, and points begin at multiples of the step: one exact point for all of it. */
+/** Longer than any range. Points begin at multiples of the step, so the whole range is one exact point. */
 export const WHOLE_RANGE = "100y";
 
 export function aggregatesUrl(
@@ -34,16 +34,16 @@ export function aggregatesUrl(
     ...filter,
     groupBy,
     start: range.start,
-    // Without an end there is no upper bound, and a clock that goes ahead would add points for years.
+    // Without an end the range has no upper bound, and a clock that is ahead would add points for years.
     end: range.end ?? "now",
     step: typeof step === "number" ? `${step}s` : step,
   });
 }
 
-/** Asks for the requests that start after now, by day. Null for a range that ends before now. */
+/** The URL for the requests that start after now, by day. Null for a range that ends before now. */
 export function aheadUrl(range: TimeRange, nowMs: number, filter: { service?: string } = {}): string | null {
   if (range.end) return null;
-  // In whole minutes, so that pages that follow each other ask the same and share the answer.
+  // Whole minutes, so that pages within a minute have the same URL and share the response.
   const start = msToNano(Math.ceil(nowMs / AHEAD_MS) * AHEAD_MS + AHEAD_MS);
   return apiUrl(["aggregates"], { ...filter, groupBy: "service", start, step: "1d" });
 }
@@ -51,11 +51,11 @@ export function aheadUrl(range: TimeRange, nowMs: number, filter: { service?: st
 export interface Ahead {
   service: string;
   requestCount: number;
-  /** None of them starts before. */
+  /** No request in the entry starts before this time. */
   afterMs: number;
 }
 
-/** The requests that start after now, one entry a service, the farthest first. */
+/** The requests that start after now, one entry per service, the latest first. */
 export function aheadOf(series: readonly AggregateSeries[], nowMs: number): Ahead[] {
   const found = series.flatMap(({ labels, points }) => {
     const first = points.find((point) => point.requestCount > 0);
@@ -75,8 +75,8 @@ export function chartStep(range: TimeRange, nowMs: number): number {
 }
 
 /**
- * The seconds of a range that rates count over: a store that is younger than the range has not been
- * asked for all of it. Never less than a second.
+ * The seconds of a range over which rates are computed. A store that is younger than the range covers only a part of
+ * it. At least one second.
  */
 export function coveredSeconds(range: TimeRange, oldest: UnixNano | null | undefined, nowMs: number): number {
   const { startMs, endMs } = resolveRange(range, nowMs);
@@ -103,7 +103,7 @@ export function totals(points: readonly AggregatePoint[]): Totals {
 }
 
 export interface ChartData {
-  /** Unix seconds, evenly spaced over the range, so that silence shows as silence. */
+  /** Unix seconds, evenly spaced over the range, so that times without requests are visible. */
   times: number[];
   rate: number[];
   errorRate: (number | null)[];
@@ -113,8 +113,8 @@ export interface ChartData {
 }
 
 /**
- * Points laid on the range's grid: no requests is a rate of 0 and a gap in what requests have. The grid is
- * that of the range, wherever the points lie.
+ * Points on the grid of the range. Without requests the rate is 0, and errors and latencies have a gap. The grid is
+ * that of the range, even if points are elsewhere.
  */
 export function chartData(
   series: readonly AggregateSeries[],
@@ -127,7 +127,7 @@ export function chartData(
   for (const point of series[0]?.points ?? [])
     points.set(Math.round(nanoToMs(point.timeUnixNano) / 1000), point);
   const data: ChartData = { times: [], rate: [], errorRate: [], p50: [], p95: [], p99: [] };
-  // The server's grid decides; without a point any grid will do.
+  // The grid of the server's points; without any point the start of the range is used.
   const anchor = points.keys().next().value ?? Math.floor(startMs / 1000);
   const first = anchor + Math.floor((startMs / 1000 - anchor) / stepSeconds) * stepSeconds;
   const count = Math.min(MOST_POINTS * 2, Math.ceil((endMs / 1000 - first) / stepSeconds));

@@ -5,7 +5,7 @@ import { nowMs } from "../lib/clock";
 import type { TimeRange } from "../lib/time";
 import { coveredSeconds } from "./aggregates";
 
-/** How long the range has been recorded, for rates; see `coveredSeconds`. */
+/** The seconds of the range over which rates are computed; see `coveredSeconds`. */
 export function useCoveredSeconds(range: TimeRange): number {
   const { data } = useApi<StatusAnswer>(apiUrl(["status"]), { keep: true });
   return coveredSeconds(range, data?.oldestUnixNano, nowMs());

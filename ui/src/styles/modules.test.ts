@@ -1,4 +1,4 @@
-/** Each component uses the classes of its own module, and the module has no others. */
+/** Each component uses only classes of its own module, and the module has no others. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,7 +19,7 @@ it.each(MODULES)("%s has the classes that its component uses", (path) => {
   const selectors = css.replace(/\{[^{}]*\}/g, "{}");
   const defined = names(selectors, /\.([a-zA-Z][\w-]*)/g);
   const used = names(component, /styles\.(\w+)/g);
-  // `styles[`value-${type}`]` names a family of classes.
+  // `styles[`value-${type}`]` uses a family of classes.
   const families = names(component, /styles\[`([\w-]+)\$\{/g);
   const isInFamily = (name: string) => families.some((family) => name.startsWith(family));
   expect(defined.filter((name) => !isInFamily(name))).toEqual(used);

@@ -1,4 +1,4 @@
-/** Attributes as a table: keys, values, and what one can do with them. */
+/** Attributes as a table: keys, values, and their actions. */
 import { useState } from "react";
 import { Link } from "../address/Link";
 import type { AnyValue, KeyValue } from "../api/types";
@@ -10,7 +10,7 @@ const LONG_TEXT = 1500;
 
 interface Props {
   attributes: readonly KeyValue[];
-  /** The path of a search for more traces with an attribute; without it no search is offered. */
+  /** The path of a search for traces with an attribute; without it there is no such link. */
   findPath?: (entry: KeyValue) => string | null;
 }
 
@@ -59,7 +59,7 @@ function Value({ value }: { value: AnyValue | undefined }) {
   );
 }
 
-/** A search for traces that have this attribute in common with the span. */
+/** A link to a search for traces with the same attribute. */
 function FindLink({ entry, to }: { entry: KeyValue; to: string | null }) {
   if (to === null) return null;
   const label = `Find traces with this ${entry.key}`;

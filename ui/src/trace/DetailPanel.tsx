@@ -1,4 +1,4 @@
-/** Everything there is to know about the selected row. */
+/** All details of the selected row. */
 import { useEffect, useRef } from "react";
 import { Link } from "../address/Link";
 import { tracePath } from "../address/routes";
@@ -253,7 +253,7 @@ function Links({ links }: { links: SpanLink[] }) {
   );
 }
 
-/** Links are kept as they were sent, so they may name no trace. */
+/** Links are stored as they were sent, so they may lack a trace ID. */
 function LinkTarget({ link }: { link: SpanLink }) {
   if (!link.traceId) return <span className="muted">without a trace ID</span>;
   return (
@@ -281,7 +281,7 @@ interface SectionProps {
   children: React.ReactNode;
 }
 
-/** Sections with nothing in them are left out. */
+/** A section; it is left out if it is empty. */
 function Section({ title, count, open, children }: SectionProps) {
   if (count === 0) return null;
   return (

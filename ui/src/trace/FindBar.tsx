@@ -1,4 +1,4 @@
-/** The find-in-trace box with its count and its arrows. */
+/** The find-in-trace box with its count and its buttons. */
 import type { Ref } from "react";
 import styles from "./FindBar.module.css";
 import type { Find } from "./TraceView";

@@ -1,6 +1,6 @@
 /**
- * The whole trace at a glance, with the shown part marked. Dragging chooses the part to show.
- * The keys + - 0 do the same, so to a screen reader this is a picture.
+ * The whole trace in one picture, with the shown part marked. Dragging chooses the part to show. The keys + - 0 zoom as
+ * well, so for screen readers this is a picture.
  */
 import { type PointerEvent, useEffect, useRef, useState } from "react";
 import { useSize } from "../components/useSize";
@@ -16,7 +16,7 @@ const HEIGHT = 44;
 interface Props {
   tree: Tree;
   colours: Map<string, number>;
-  /** The time that the whole width stands for; what lies outside stands at its edges. */
+  /** The time range of the whole width. Spans outside it are drawn at its edges. */
   bounds: View;
   view: View;
   onView: (view: View) => void;
@@ -97,7 +97,7 @@ function paint(
   const thickness = Math.max(1, Math.min(4, lane * 0.8));
   const named = new Map([...colours].map(([name, index]) => [name, resolveColour(colourVar(index))]));
   const failedColour = resolveColour("var(--error)");
-  // Failed spans last, so that a crowd of others cannot hide them.
+  // Failed spans are drawn last, so that others cannot hide them.
   for (const failed of [false, true]) {
     spans.forEach((row, index) => {
       if (row.failed !== failed) return;

@@ -1,4 +1,4 @@
-/** The list of keys, as a dialog. */
+/** A dialog with the list of keys. */
 import { useEffect, useRef } from "react";
 import styles from "./Shortcuts.module.css";
 

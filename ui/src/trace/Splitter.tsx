@@ -1,4 +1,4 @@
-/** The line between names and timeline, to be dragged or moved with the arrow keys. */
+/** The line between names and timeline, which moves by dragging or by the arrow keys. */
 import { type RefObject, useEffect, useState } from "react";
 import styles from "./Splitter.module.css";
 
@@ -7,7 +7,7 @@ const NARROWEST = 15;
 const WIDEST = 75;
 const DEFAULT = 38;
 
-/** The name column's share of the width in percent, remembered in the browser. */
+/** The name column's share of the width in percent, stored in the browser. */
 export function useNameWidth(): [number, (width: number) => void] {
   const [width, setWidth] = useState(() => {
     try {
@@ -20,7 +20,7 @@ export function useNameWidth(): [number, (width: number) => void] {
     try {
       localStorage.setItem(STORAGE_KEY, String(width));
     } catch {
-      // Not remembered, then.
+      // Without storage the width applies to this visit only.
     }
   }, [width]);
   return [width, (next) => setWidth(clamp(next))];

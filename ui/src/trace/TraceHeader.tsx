@@ -1,4 +1,4 @@
-/** What the trace is, in two lines: root, outcome, counts, services. */
+/** The summary of the trace in two lines: root, outcome, counts, services. */
 import { useState } from "react";
 import { apiUrl } from "../api/client";
 import type { Trace } from "../api/types";
@@ -21,7 +21,7 @@ interface Props {
 
 export function TraceHeader({ trace, colours, onService, reload, reloading }: Props) {
   const failed = trace.status === "ERROR" || trace.errorCode !== null;
-  // Only small screens fold the header: there it would push the tree out of sight.
+  // Only small screens fold the header, which would push the tree out of sight there.
   const [folded, setFolded] = useState(true);
   return (
     <section
@@ -120,7 +120,7 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
 
 interface FactProps {
   name: string;
-  /** Left out of a folded header. */
+  /** Whether a folded header leaves it out. */
   secondary?: boolean;
   children: React.ReactNode;
 }

@@ -1,4 +1,4 @@
-/** Loads a trace by its ID and says what is wrong when that fails. */
+/** Loads a trace by its ID, and explains a failure. */
 import { Link } from "../address/Link";
 import { ApiError, apiUrl } from "../api/client";
 import type { TraceAnswer } from "../api/types";
@@ -18,7 +18,7 @@ export function TracePage({ id }: { id: string }) {
     trace ? `${trace.rootService ?? "unknown_service"} ${trace.rootName}` : `Trace ${shortId(traceId ?? id)}`,
   );
   if (trace) {
-    // A reload that brought more spans starts afresh; the address keeps what was selected.
+    // A reload with more spans resets the view; the address keeps the selection.
     const version = `${trace.spanCount} ${trace.endUnixNano}`;
     return <TraceView key={version} trace={trace} reload={reload} reloading={loading} />;
   }

@@ -1,4 +1,4 @@
-/** The trace page once its trace is there: holds what is selected, open, found and zoomed. */
+/** The trace page with a loaded trace: holds the selection, the collapsed rows, the search and the zoom. */
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useQuery } from "../address/address";
 import type { Trace } from "../api/types";
@@ -65,7 +65,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
     [tree, duration],
   );
 
-  // The address follows what is selected and sought, once it rests: browsers refuse hundreds of changes a second.
+  // The address follows selection and search after a pause: browsers refuse hundreds of changes a second.
   const written = useRef({ selection: asked, find: askedFind });
   const { query: sought, setQuery: seek } = find;
   useEffect(() => {
@@ -76,7 +76,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
     }, ADDRESS_DELAY_MS);
     return () => clearTimeout(timer);
   }, [tree, active, detailOpen, missing, asked, sought, set]);
-  // And they follow the address when a link or the history changes it.
+  // The selection follows the address when a link or the history changes it.
   useEffect(() => {
     if (!isSame(asked, written.current.selection)) {
       written.current.selection = asked;
@@ -231,7 +231,7 @@ function startView(home: View, duration: number, asked: Row | undefined): View {
   return asked ? follow(home, duration, asked.start, asked.duration) : home;
 }
 
-/** The span that the address names and the trace does not have. */
+/** The span in the address, if the trace does not have it. */
 function missingSpan(tree: Tree, selection: Selection): string | null {
   const name = selection.span ?? selection.segment;
   return name !== undefined && rowOf(tree, selection) < 0 ? name : null;
@@ -262,7 +262,7 @@ interface OutlierProps {
   onShowAll: () => void;
 }
 
-/** Says which spans the timeline leaves out because they lie hours to centuries away from the rest. */
+/** Tells which spans the timeline leaves out because they are hours to centuries away from the rest. */
 function OutlierNotice({ trace, tree, outliers, onGoTo, onShowAll }: OutlierProps) {
   const { rows, home } = outliers;
   const first = rows[0] as number;
@@ -288,7 +288,7 @@ function OutlierNotice({ trace, tree, outliers, onGoTo, onShowAll }: OutlierProp
   );
 }
 
-/** Find in trace. The texts to look through are made when somebody first looks. */
+/** Find in trace. The texts of the rows are computed when the user first searches. */
 function useFind(tree: Tree, trace: Trace, initial: string) {
   const [query, setQuery] = useState(initial);
   const looking = query.trim() !== "";
@@ -318,7 +318,7 @@ function ErrorJump({ tree, onMove }: { tree: Tree; onMove: (direction: 1 | -1) =
   );
 }
 
-/** A tool by its name, or by a sign alone where there is little room. */
+/** The name of a tool, or its symbol alone on narrow screens. */
 function ToolName({ name, sign }: { name: string; sign: string }) {
   return (
     <>

@@ -1,6 +1,6 @@
 /**
- * The tree with its timeline. Only the rows in sight are in the document. The grid itself holds the
- * focus and points at its active row, because a row that scrolls away could not.
+ * The tree with its timeline. Only visible rows are in the document. The grid itself has the focus and refers to its
+ * active row, because a row that scrolls away would lose the focus.
  */
 import {
   type KeyboardEvent,

@@ -15,11 +15,11 @@ const KIND_LABELS: Record<string, string> = {
   PRODUCER: "producer",
   CONSUMER: "consumer",
 };
-/** Rows farther from the view than this say how far. */
+/** Rows farther from the view than this show the distance. */
 const FAR_NANO = 3600e9;
 const MOST_SELF_PARTS = 60;
 const MOST_EVENT_MARKS = 30;
-/** Enough for the longest duration and its gap to the bar. */
+/** Room for the longest duration and its gap to the bar. */
 const LABEL_PIXELS = 66;
 
 interface Props {
@@ -211,7 +211,7 @@ function BarLabel({ left, width, timelineWidth, label }: LabelProps) {
   );
 }
 
-/** Joins parts that lie within a pixel of each other: nobody can see the gap. */
+/** Joins parts that are within a pixel of each other, because the gap is invisible. */
 function mergeParts(parts: [number, number][], pixel: number): [number, number][] {
   const merged: [number, number][] = [];
   for (const [from, to] of parts) {

@@ -1,4 +1,4 @@
-/** Find in trace: what one types in the box, and which rows it means. */
+/** Find in trace: parses the text of the box, and finds the rows that match. */
 import type { KeyValue, Trace } from "../api/types";
 import { valueText } from "../lib/attributes";
 import type { Row } from "./tree";
@@ -8,7 +8,7 @@ interface Term {
   excluded: boolean;
 }
 
-/** Words that must all be there; `"two words"` is one, `-word` must not be there. */
+/** Words that must all occur; `"two words"` is one word, and `-word` must not occur. */
 export function parseTerms(query: string): Term[] {
   const terms: Term[] = [];
   for (const match of query.matchAll(/(-?)(?:"([^"]*)"?|(\S+))/g)) {
@@ -18,7 +18,7 @@ export function parseTerms(query: string): Term[] {
   return terms;
 }
 
-/** Lower-case text of a row: everything the row and its details show. Attributes read `key=value`. */
+/** Lower-case text of a row: everything in the row and its details. Attributes read `key=value`. */
 export function rowText(row: Row, trace: Trace): string {
   const { segment, span } = row;
   const parts = [segment.service, segment.instance ?? ""];

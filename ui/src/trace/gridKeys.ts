@@ -1,4 +1,4 @@
-/** What the keys of the waterfall do: from where one is to where one goes. No React, no pixels. */
+/** The keys of the waterfall: the action of a key for the active row. No React, no pixels. */
 import { hasChildren, type Tree } from "./tree";
 
 export type GridAction = { go: number } | { toggle: number } | { open: number };
@@ -9,13 +9,13 @@ export interface GridState {
   visible: readonly number[];
   collapsed: ReadonlySet<number>;
   active: number;
-  /** Where the active row stands among the shown ones. */
+  /** The position of the active row among the shown ones. */
   position: number;
   /** Rows of one screen. */
   page: number;
 }
 
-/** Null for keys that mean nothing here. */
+/** Null for keys without an action. */
 export function gridAction(key: string, state: GridState): GridAction | null {
   const { tree, collapsed, active, position, page, visible } = state;
   const row = tree.rows[active];
@@ -52,7 +52,7 @@ function goTo(visible: readonly number[], position: number): GridAction | null {
   return index === undefined ? null : { go: index };
 }
 
-/** `visible` is sorted, so where a row stands in it is a binary search. */
+/** The position of a row in `visible`, which is sorted, by binary search. */
 export function placeOf(visible: readonly number[], index: number): number {
   let low = 0;
   let high = visible.length - 1;
@@ -63,6 +63,6 @@ export function placeOf(visible: readonly number[], index: number): number {
     if (at < index) low = middle + 1;
     else high = middle - 1;
   }
-  // A row inside a collapsed one: its nearest shown ancestor stands just before.
+  // The row is inside a collapsed one, and its nearest shown ancestor is just before.
   return Math.max(0, high);
 }

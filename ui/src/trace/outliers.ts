@@ -1,11 +1,11 @@
-/** Spans of a trace that lie far away from the rest of it, and the time that the rest takes. */
+/** Spans of a trace that are far away from the rest of it, and the time of the rest. */
 import { type Extent, mainExtent } from "../lib/outliers";
 import type { Row, Tree } from "./tree";
 
 export interface Outliers {
-  /** What is shown unless one asks for more: where most spans lie. */
+  /** The time shown at first, in which most spans are. */
   home: Extent;
-  /** Rows of spans that begin or end outside of it. */
+  /** Rows of spans that begin or end outside it. */
   rows: number[];
 }
 

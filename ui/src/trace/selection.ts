@@ -1,7 +1,7 @@
-/** What is selected in a trace, between rows and the address. */
+/** Converts the selection of a trace between rows and the address. */
 import type { Tree } from "./tree";
 
-/** On the row of a segment, `span` is its entry span, so that the address means something without segments, too. */
+/** On the row of a segment, `span` is its entry span, so that the address also works in a view without segments. */
 export interface Selection {
   span: string | undefined;
   segment: string | undefined;
@@ -13,7 +13,7 @@ export function readSelection(params: URLSearchParams): Selection {
   return { span: params.get("span") ?? undefined, segment: params.get("segment") ?? undefined };
 }
 
-/** The row that is selected; -1 when nothing is, or what is selected is not there. */
+/** The selected row; -1 if there is none, or it is not in the trace. */
 export function rowOf(tree: Tree, { span, segment }: Selection): number {
   if (segment !== undefined) {
     const row = tree.rows.findIndex((row) => row.span === null && row.segment.id === segment);

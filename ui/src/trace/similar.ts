@@ -6,7 +6,7 @@ import { queryFor, quote } from "../lib/traceql";
 import { searchPath } from "../search/params";
 
 const AROUND_NANO = 30n * 60n * 1_000_000_000n;
-/** Longer values make addresses that servers refuse. */
+/** Longer values make addresses that servers may refuse. */
 const LONGEST_VALUE = 200;
 
 export interface SimilarTo {
@@ -16,7 +16,7 @@ export interface SimilarTo {
   resource: readonly KeyValue[];
 }
 
-/** Null where the search form cannot say the value. */
+/** Null if the search form cannot express the value. */
 export function similarPath(
   { span, failed, resource }: SimilarTo,
   entry: KeyValue,
@@ -37,7 +37,7 @@ export function similarPath(
   });
 }
 
-/** Half an hour to both sides, but not into the future unless the time itself lies there. */
+/** Half an hour to both sides, but up to now at the latest unless the time itself is later. */
 export function rangeAround(time: UnixNano, nowMs: number): TimeRange {
   const at = BigInt(time);
   const now = BigInt(msToNano(nowMs));
@@ -47,7 +47,7 @@ export function rangeAround(time: UnixNano, nowMs: number): TimeRange {
   return { start: apiNano(start), end: apiNano(end) };
 }
 
-/** The API takes digits for nanoseconds from 18 on; shorter ones would be seconds. */
+/** The API reads numbers of 18 digits and more as nanoseconds; shorter ones would be seconds. */
 function apiNano(nano: bigint): string {
   return nano.toString().padStart(18, "0");
 }

@@ -1,4 +1,4 @@
-/** Timeline maths: which part of the trace is shown, where things lie in it, and the ruler's ticks. */
+/** Timeline maths: the shown part of the trace, positions in it, and the ruler's ticks. */
 
 /** The shown part of the trace, in nanoseconds from its start. */
 export interface View {
@@ -18,7 +18,7 @@ export interface Place {
   visible: boolean;
 }
 
-/** Where an interval lies in the view, clipped to it. */
+/** The position of an interval in the view, clipped to it. */
 export function place(view: View, start: number, duration: number): Place {
   const span = view.to - view.from;
   const from = (Math.max(start, view.from) - view.from) / span;
@@ -50,7 +50,7 @@ export function tickStep(least: number): number {
   return factor * power;
 }
 
-/** Zooms around a point that keeps its place; `factor` below 1 shows less. */
+/** Zooms around a point that keeps its position; with `factor` below 1 the view gets shorter. */
 export function zoom(view: View, duration: number, around: number, factor: number): View {
   const width = Math.min(duration, Math.max(MIN_VIEW_NANO, (view.to - view.from) * factor));
   const share = (around - view.from) / (view.to - view.from);
@@ -64,27 +64,29 @@ export function shift(view: View, duration: number, delta: number): View {
   return { from, to: from + width };
 }
 
-/** The view moved to what lies outside of it, as wide as before; the same view when that is in sight. */
+/** Moves the view to an interval outside it, without changing its width. Returns the same view if they overlap. */
 export function follow(view: View, duration: number, start: number, length: number): View {
   if (start + length >= view.from && start <= view.to) return view;
   return shift(view, duration, start + length / 2 - (view.from + view.to) / 2);
 }
 
-/** The view between two points in any order; null when they are too close to mean a selection. */
+/** The view between two points in any order; null if they are too close for a selection. */
 export function between(a: number, b: number, bounds: View): View | null {
   const from = Math.max(bounds.from, Math.min(a, b));
   const to = Math.min(bounds.to, Math.max(a, b));
   return to - from < Math.max(MIN_VIEW_NANO, (bounds.to - bounds.from) / 500) ? null : { from, to };
 }
 
-/** The first and last row to draw of a list scrolled to `scrollTop`, with some spare on both sides. */
+/** The first and last row to draw of a list scrolled to `scrollTop`, with spare rows on both sides. */
 export function windowOf(scrollTop: number, height: number, rowHeight: number, count: number, spare = 8) {
   const first = Math.max(0, Math.floor(scrollTop / rowHeight) - spare);
   const last = Math.min(count, Math.ceil((scrollTop + height) / rowHeight) + spare);
   return { first: Math.min(first, count), last };
 }
 
-/** Where to scroll so that a row is seen: not at all, by a row at the edge, or to the middle after a jump. */
+/**
+ * The scroll position that shows a row: unchanged, by one row at the edge, or with the row in the middle after a jump.
+ */
 export function scrollTo(scrollTop: number, height: number, rowHeight: number, position: number): number {
   const top = position * rowHeight;
   const bottom = top + rowHeight;

@@ -1,7 +1,6 @@
 /**
- * A trace as one flat list of rows in tree order, with where each subtree ends. Showing, hiding and
- * walking rows are loops over numbers, which is what keeps 20,000 spans smooth.
- * Knows nothing of pixels (see `timeline.ts`) or of React.
+ * A trace as one flat list of rows in tree order, with the end of each subtree. Showing, hiding and walking rows are
+ * loops over numbers, which keeps 20,000 spans smooth. No pixels (see `timeline.ts`) and no React.
  */
 import type { Segment, Span, Trace } from "../api/types";
 import { nanoBetween } from "../lib/time";
@@ -13,13 +12,13 @@ export interface Row {
   depth: number;
   /** Index of the parent row, -1 at the top. */
   parent: number;
-  /** One past the last row of this subtree. */
+  /** The index after the last row of this subtree. */
   end: number;
   /** Nanoseconds from the start of the trace. */
   start: number;
   duration: number;
   failed: boolean;
-  /** 1-based place among its siblings, and how many there are. */
+  /** 1-based position among its siblings, and their number. */
   position: number;
   siblings: number;
 }
@@ -35,14 +34,14 @@ interface Node {
   children: Node[];
 }
 
-/** `withSegments` puts a row above the spans of each segment; without, the tree is spans only. */
+/** `withSegments` adds a row above the spans of each segment; without it the rows are spans only. */
 export function buildTree(trace: Trace, withSegments: boolean): Tree {
   return flatten(linkNodes(trace, withSegments), trace);
 }
 
 /**
- * A parent counts only if it was listed before its child. The API lists in tree order, so nothing
- * is lost by that, and no answer whatever can make a cycle here.
+ * A parent counts only if it is listed before its child. The API lists spans in tree order, so nothing is lost, and no
+ * response can make a cycle here.
  */
 function linkNodes(trace: Trace, withSegments: boolean): Node[] {
   const top: Node[] = [];
@@ -76,7 +75,7 @@ function linkNodes(trace: Trace, withSegments: boolean): Node[] {
 function flatten(top: Node[], trace: Trace): Tree {
   const rows: Row[] = [];
   let maxDepth = 0;
-  // An explicit stack: a chain of 20,000 spans must not overflow the call stack.
+  // An explicit stack, because a chain of 20,000 spans would overflow the call stack.
   const stack: { nodes: Node[]; next: number; parent: number }[] = [{ nodes: top, next: 0, parent: -1 }];
   sortByStart(top);
   while (stack.length > 0) {
@@ -121,7 +120,7 @@ function sortByStart(nodes: Node[]) {
   });
 }
 
-/** Failed as the API's words define it: status ERROR, or UNSET with attribute `error` true. */
+/** Failed as the API defines it: status ERROR, or UNSET with attribute `error` true. */
 export function spanFailed(span: Span): boolean {
   if (span.status !== "UNSET") return span.status === "ERROR";
   return span.attributes.some(
@@ -150,7 +149,7 @@ export function reveal(tree: Tree, collapsed: ReadonlySet<number>, index: number
   return open.size === collapsed.size ? collapsed : open;
 }
 
-/** The next row that satisfies `test` after `from`, wrapping around; -1 when there is none. */
+/** The next row after `from` that satisfies `test`, wrapping around; -1 if there is none. */
 export function nextRow(
   tree: Tree,
   from: number,

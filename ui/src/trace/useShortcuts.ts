@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "react";
 
-/** Page-wide keys. They stay silent while one types, holds a modifier, or has a dialog open. */
+/** Page-wide keys. They are ignored while the user types, holds a modifier, or has a dialog open. */
 export function useShortcuts(actions: Record<string, () => void>) {
   const latest = useRef(actions);
   useEffect(() => {
