@@ -58,7 +58,7 @@ impl TraceId {
         (id != [0; 16]).then_some(Self(id))
     }
 
-    /// Wraps bytes that were checked before.
+    /// Wraps bytes that this program wrote, without a check.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -99,7 +99,7 @@ impl SpanId {
         (id != [0; 8]).then_some(Self(id))
     }
 
-    /// Wraps bytes that were checked before.
+    /// Wraps bytes that this program wrote, without a check.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
