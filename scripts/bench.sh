@@ -22,7 +22,7 @@ can_record() {
     perf record --quiet -e cpu-clock:u -o /dev/null -- true >/dev/null 2>&1 || { note "no flame graph: perf cannot record here"; false; }
 }
 
-# The tests of durability, for longer than CI does, and what they say about it.
+# Runs a test of durability for longer than CI does, and prints its lines with these words.
 durability() { # TARGET TEST WORDS
     local said
     if ! said="$(cargo test "${CARGO_LOCKED[@]}" --quiet -p spandrel-tests --test "$1" -- --exact "$2" --nocapture 2>&1)"; then

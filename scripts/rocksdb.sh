@@ -2,7 +2,7 @@
 # Compiles RocksDB once and keeps the archive outside the clone.
 #
 # Left to itself, cargo compiles RocksDB's 343 C++ files one by one, for each profile and each target
-# folder. Nearly all of that time goes into reading the same headers again. So the sources that cargo
+# folder. Nearly all of that time is spent on reading the same headers again. So the sources that cargo
 # has fetched are compiled twelve at a time, as units that include one another's text, with exactly the
 # flags of RocksDB's own build script: that script runs once with scripts/rocksdb/record.sh in the
 # compiler's place, which writes the flags down. A unit that does not compile is compiled file by file.

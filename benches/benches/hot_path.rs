@@ -55,7 +55,7 @@ fn main() {
     criterion.final_summary();
 }
 
-// === what is measured ===
+// === measurements ===
 
 /// The corpus itself, which must cost far less than the work on it.
 fn corpus(criterion: &mut Criterion) {
@@ -144,7 +144,7 @@ fn sketch(criterion: &mut Criterion) {
     });
 }
 
-// === what it is measured with ===
+// === fixtures ===
 
 impl Clock for Frozen {
     fn now(&self) -> UnixNanos {

@@ -40,9 +40,9 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Refused {
     pub status: ExitStatus,
-    /// What it wrote to standard error.
+    /// Its standard error.
     pub stderr: String,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
 }
 

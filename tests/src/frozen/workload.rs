@@ -52,7 +52,7 @@ struct Driver {
     sent: usize,
 }
 
-// === what is sent ===
+// === requests ===
 
 /// A request through two services, with values of every type. The order of the tree differs from that of the starts.
 pub fn visit(n: u64) -> Vec<Sent> {

@@ -102,7 +102,7 @@ impl Model {
     }
 }
 
-// === what happens, and what has to hold ===
+// === steps and checks ===
 
 fn run(backend: Backend, replaced_grace: Duration, steps: Vec<ModelStep>) -> Result<(), TestCaseError> {
     let config = StoreConfig {
