@@ -5,15 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 binary="${SPANDREL_BIN:?is not set; try: eval \"\$(make -s env)\"}"
-work="$(mktemp -d)"
-server=''
-trap 'stop "$server"; rm -rf "$work"' EXIT
-
-if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
-    --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
-    cat "$work/log" >&2
-    die "the server did not get ready (its log is above)"
-fi
+start_scratch_server "$binary"
 
 # The demo has ended before the tests, which compare the page with the API, so that nothing changes meanwhile.
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 5s >&2

@@ -78,6 +78,18 @@ start_server() { # BINARY FLAG...
     return 1
 }
 
+# The same for a test: on free ports, with its data and log in a new folder `work`. Both are gone when the script ends.
+start_scratch_server() { # BINARY
+    work="$(mktemp -d)"
+    server=''
+    trap 'stop "$server"; rm -rf "$work"' EXIT
+    if ! start_server "$1" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
+        --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
+        cat "$work/log" >&2
+        die "the server did not get ready (its log is above)"
+    fi
+}
+
 # Stops a process that was started here, and returns when it has ended.
 stop() { # PROCESS
     if [[ -n "$1" ]] && kill "$1" 2>/dev/null; then

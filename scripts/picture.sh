@@ -12,15 +12,7 @@ most=153600 # bytes: the picture comes with every clone
 
 [[ -x "$binary" ]] || die "$binary is missing; \`make build\` makes it"
 chromium="$(chromium_path)" || die "no Chromium; install it, or say with CHROMIUM where it is"
-work="$(mktemp -d)"
-server=''
-trap 'stop "$server"; rm -rf "$work"' EXIT
-
-if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
-    --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
-    cat "$work/log" >&2
-    die "the server did not get ready (its log is above)"
-fi
+start_scratch_server "$binary"
 
 say "The demo's shop, for ten seconds"
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 10s --seed 7 2>"$work/demo" ||

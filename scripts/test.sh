@@ -42,12 +42,14 @@ set_up() { # PURPOSE
 
 # One profile (dev) and one set of features for all steps, so that nothing is compiled twice.
 compile() { cargo build "${CARGO_LOCKED[@]}" --workspace --lib --bins --tests; }
+# The fuzz targets are a workspace of their own: they need another compiler's flags.
+formatted() { cargo fmt --all --check && cargo fmt --manifest-path tests/fuzz/Cargo.toml --check; }
 lints() { cargo clippy "${CARGO_LOCKED[@]}" --workspace --all-targets -- -D warnings; }
 headless() { cargo check "${CARGO_LOCKED[@]}" --no-default-features; }
 
 quick() {
     step "set-up" set_up run
-    step "format" cargo fmt --all --check
+    step "format" formatted
     step "house rules" scripts/checks/tidy.sh
     step "lints" lints
     step "unit tests" cargo test "${CARGO_LOCKED[@]}" --workspace --lib --bins
@@ -55,7 +57,7 @@ quick() {
 
 everything() {
     step "set-up" set_up test
-    step "format" cargo fmt --all --check
+    step "format" formatted
     step "house rules" scripts/checks/tidy.sh
     step "dependencies between crates" scripts/checks/dependencies.sh
     step "import circles" scripts/checks/layers.sh

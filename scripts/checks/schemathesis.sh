@@ -19,15 +19,7 @@ if [[ ! -f "$venv/complete" ]]; then
     touch "$venv/complete"
 fi
 
-work="$(mktemp -d)"
-server=''
-trap 'stop "$server"; rm -rf "$work"' EXIT
-
-if ! start_server "$binary" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
-    --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
-    cat "$work/log" >&2
-    die "the server did not get ready (its log is above)"
-fi
+start_scratch_server "$binary"
 "$binary" demo --endpoint "http://${at[otlp-grpc]}" --duration 3s --seed 7 2>>"$work/log"
 
 # Schemathesis writes files into the folder in which it runs.

@@ -90,6 +90,20 @@ anchors() {
     grep -oE '(id|name)="[^"]+"' "$1" | sed -E 's/.*"(.*)"/#\1/' || true
 }
 
+# Sources cite rules by document and heading.
+cited_documents() {
+    local file document anchor
+    while IFS=: read -r file document; do
+        anchor="${document#"${document%%#*}"}"
+        document="${document%%#*}"
+        if [[ ! -e "$document" ]]; then
+            complain "$file cites $document, which does not exist"
+        elif [[ -n "$anchor" ]] && ! anchors "$document" | grep -qxF "$anchor"; then
+            complain "$file cites $document$anchor, a heading that it lacks"
+        fi
+    done < <(sources '*.rs' '*.ts' '*.tsx' '*.py' '*.sh' | xargs grep -oHE '\bdocs/[A-Za-z0-9_/-]+\.md(#[a-z0-9_-]+)?' | sort -u)
+}
+
 # A variable that tests read has to be in a document, or users cannot find it.
 test_variables() {
     local variable
@@ -121,5 +135,6 @@ bounded_queues
 file_lengths
 documents
 module_paths
+cited_documents
 test_variables
 ((failures == 0)) || die "$failures things to tidy"
