@@ -13,9 +13,9 @@ use spandrel_storage::check::{CheckProgress, CheckReport};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::semantics::has_failed;
 use spandrel_storage::{
-    AggregateAnswer, AppendError, BackupError, BackupReceiver, Cleaning, CleaningError, Deletion, DeletionId,
-    Dependency, DependencyAnswer, Operation, ReadError, ReceiverGone, Safekeeping, SearchAnswer, Series,
-    StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
+    AggregateAnswer, AppendError, BackupError, BackupReceiver, Backups, Check, Deletion, DeletionId,
+    Deletions, Dependency, DependencyAnswer, LifecycleError, Operation, Pins, ReadError, ReceiverGone,
+    SearchAnswer, Series, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
 
 /// The trace that spans of tests belong to.
@@ -193,37 +193,47 @@ impl TraceStore for FakeStore {
         None
     }
 
-    fn cleaning(&self) -> Option<&dyn Cleaning> {
+    fn as_deletions(&self) -> Option<&dyn Deletions> {
         self.maintains.then_some(self)
     }
 
-    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+    fn as_pins(&self) -> Option<&dyn Pins> {
+        self.maintains.then_some(self)
+    }
+
+    fn as_backups(&self) -> Option<&dyn Backups> {
+        self.maintains.then_some(self)
+    }
+
+    fn as_check(&self) -> Option<&dyn Check> {
         self.maintains.then_some(self)
     }
 }
 
-impl Cleaning for FakeStore {
-    fn delete(&self, _: &TenantId, _: &ScanPlan) -> Result<Deletion, CleaningError> {
+impl Deletions for FakeStore {
+    fn delete(&self, _: &TenantId, _: &ScanPlan) -> Result<Deletion, LifecycleError> {
         self.readable()?;
         Ok(self.deletions[0].clone())
     }
 
-    fn deletion(&self, _: &TenantId, id: DeletionId) -> Result<Option<Deletion>, CleaningError> {
+    fn deletion(&self, _: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError> {
         self.readable()?;
         Ok(self.deletions.iter().find(|deletion| deletion.id == id).cloned())
     }
 
-    fn deletions(&self, _: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+    fn deletions(&self, _: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         self.readable()?;
         Ok(self.deletions.clone())
     }
+}
 
-    fn pin(&self, _: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError> {
+impl Pins for FakeStore {
+    fn pin(&self, _: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, LifecycleError> {
         self.readable()?;
         Ok((trace.to_string() == TRACE).then_some(UnixNanos(5)))
     }
 
-    fn unpin(&self, _: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+    fn unpin(&self, _: &TenantId, trace: TraceId) -> Result<bool, LifecycleError> {
         self.readable()?;
         Ok(self.pins.iter().any(|(pinned, _)| *pinned == trace))
     }
@@ -233,7 +243,7 @@ impl Cleaning for FakeStore {
     }
 }
 
-impl Safekeeping for FakeStore {
+impl Backups for FakeStore {
     fn back_up(&self, name: Option<BackupId>, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError> {
         match (self.broken, name) {
             (true, _) => Err(BackupError::Gone(ReceiverGone)),
@@ -251,7 +261,9 @@ impl Safekeeping for FakeStore {
     fn forget_backup(&self, id: BackupId) -> Result<bool, BackupError> {
         Ok(self.backups()?.iter().any(|backup| backup.id == id))
     }
+}
 
+impl Check for FakeStore {
     fn check(&self, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
         let goes_on = watch(&CheckProgress { bytes: 1, of_bytes: 2 });
         goes_on.then(|| CheckReport::of_store("a file is gone".to_owned()))

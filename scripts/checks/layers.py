@@ -21,10 +21,6 @@ CRATES = {
     "binary": "src",
 }
 
-# Folders whose modules import each other in a circle that is still to be mended. Add none, and remove a folder with
-# its last circle: an entry that is not needed any more is refused.
-KNOWN = {"block", "block/page", "storage"}
-
 # The layers of the store: what each folder may import of the others. None may import what stands in store/mod.rs.
 STORE_LAYERS = {
     "core": [],
@@ -172,7 +168,7 @@ def circles(edges):
 
 
 def main():
-    complaints, needed = [], set()
+    complaints = []
     for name, root in CRATES.items():
         crate = Crate(name, root)
         edges = defaultdict(dict)  # folder -> (child, child) -> where
@@ -188,16 +184,11 @@ def main():
                     complaints.append(f"{where}: store/{layer} may not import store/{other}")
         for folder, found in edges.items():
             place = "/".join((name, *folder))
-            if place in KNOWN and circles(found):
-                needed.add(place)
-                continue
             for circle in circles(found):
                 complaints.append(f"{place}: a circle of imports among {', '.join(sorted(circle))}:")
                 for edge in sorted(found):
                     if set(edge) <= circle:
                         complaints.append(f"    {edge[0]} -> {edge[1]}, in {found[edge]}")
-    for entry in sorted(KNOWN - needed):
-        complaints.append(f"{entry} has no circle any more: remove it from KNOWN in scripts/checks/layers.py")
     print("\n".join(complaints), file=sys.stderr, end="\n" if complaints else "")
     return bool(complaints)
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 
-use spandrel_storage::backup::{self, BackupSet, ContentHash, Files, Manifest, SetError, StoreRecord};
+use spandrel_storage::backup::{self, BackupSet, ContentHash, Files, Manifest, SetError};
 
 use super::progress::Progress;
 use super::{Exit, backup_dir, output};
@@ -106,7 +106,7 @@ fn verified(set: &BackupSet<impl Files>, hash: ContentHash, content: Content) ->
     match content {
         Content::Block => backup::verify(bytes.into()).map(drop).map_err(|error| place(error.to_string())),
         Content::Records => {
-            StoreRecord::decode_all(&bytes).map(drop).map_err(|error| place(error.to_string()))
+            backup::decode_records(&bytes).map(drop).map_err(|error| place(error.to_string()))
         }
     }
 }

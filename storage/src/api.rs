@@ -1,15 +1,17 @@
 //! The trace store as collector and query see it: one trait with its contract, and its answers.
 
 use bytes::Bytes;
-use spandrel_block::edges::Exemplar;
+use spandrel_block::Exemplar;
 use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch};
 use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId, UnixNanos};
 
-use crate::cleaning::Cleaning;
-use crate::engine::EngineError;
+use crate::backups::Backups;
+use crate::check::Check;
+use crate::deletion::Deletions;
+use crate::error::{AppendError, ReadError};
+use crate::pins::Pins;
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
-use crate::safekeeping::Safekeeping;
 
 /// Keeps spans and finds them again.
 ///
@@ -57,51 +59,25 @@ pub trait TraceStore: Send + Sync {
     /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
     fn refusal(&self) -> Option<AppendError>;
 
-    /// Deletion and pins, if this store has them.
-    fn cleaning(&self) -> Option<&dyn Cleaning> {
+    /// Deletions, if this store has them.
+    fn as_deletions(&self) -> Option<&dyn Deletions> {
         None
     }
 
-    /// Backups and checks, if this store has them.
-    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+    /// Pins, if this store has them.
+    fn as_pins(&self) -> Option<&dyn Pins> {
         None
     }
-}
 
-/// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AppendError {
-    /// The disk is full; ingest resumes once there is room.
-    #[error("the disk is full: {free} bytes free, {needed} needed; free some space and send again")]
-    DiskFull {
-        /// Bytes free.
-        free: u64,
-        /// Bytes that have to be free.
-        needed: u64,
-    },
-    /// Merging is behind; send again a little later.
-    #[error("the store is behind with merging ({unsealed_spans} spans wait); send again later")]
-    Overloaded {
-        /// Spans in fresh blocks.
-        unsealed_spans: u64,
-    },
-    /// A write or sync failed. What was acknowledged is safe; nothing more is taken until a restart.
-    #[error("the store takes no writes since a write failed ({0}); check the disk and restart")]
-    Poisoned(String),
-    /// The batch could not be encoded as a block. None of it is stored, and the store goes on.
-    #[error("the spans could not be written as a block ({0}); none of them is stored")]
-    Encode(String),
-    /// The store is shutting down.
-    #[error("the store is closing; send to another instance or later")]
-    Closed,
-}
+    /// Backups, if this store takes them.
+    fn as_backups(&self) -> Option<&dyn Backups> {
+        None
+    }
 
-/// Why a question was not answered.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ReadError {
-    /// The engine could not read.
-    #[error("reading the store failed: {0}")]
-    Io(String),
+    /// Checks, if this store has them.
+    fn as_check(&self) -> Option<&dyn Check> {
+        None
+    }
 }
 
 /// The spans of one trace, read as they are asked for.
@@ -319,14 +295,6 @@ pub struct StoreStatus {
     pub wal_truncated: bool,
     /// Small records beside the blocks (catalog rows, pins, counts, deletions that are done) that were damaged.
     pub damaged_records: u64,
-}
-
-// === impl ReadError ===
-
-impl From<EngineError> for ReadError {
-    fn from(error: EngineError) -> Self {
-        Self::Io(error.to_string())
-    }
 }
 
 // === impl TraceSpans ===

@@ -44,24 +44,24 @@
 //! a file system or a network: files and streams are passed in. Records are encoded as `spandrel_block::record` does, version 1: kind, name, value.
 
 mod manifest;
+mod receiver;
 mod set;
 mod stream;
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use spandrel_block::record::{self, RecordError};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::engine::StoreRecord;
+
 pub use self::manifest::{BackupBlock, LostBlock, Manifest, ManifestError};
+pub use self::receiver::{BackupReceiver, ReceiverGone};
 pub use self::set::{BackupSet, BackupStart, FileLock, Files, SetError};
 pub use self::stream::{Arrived, IncomingError, StreamLine, StreamWriter, receive};
+pub use crate::ids::BackupId;
 pub use spandrel_block::{BlockReport, verify};
-
-/// Names a backup. Later ones have larger numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BackupId(pub u64);
 
 /// The hash of contents, which names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,41 +76,16 @@ pub struct Blob {
     pub hash: ContentHash,
 }
 
-/// A small record of the store itself, as the engine keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoreRecord {
-    /// What it is about.
-    pub kind: String,
-    /// Which of its kind.
-    pub name: String,
-    /// Its bytes.
-    pub value: Vec<u8>,
-}
-
 /// The format that this program writes.
 const FORMAT_VERSION: u32 = 1;
 const RECORDS_VERSION: u8 = 1;
 
-// === impl BackupId, ContentHash ===
+// === impl ContentHash ===
 
 impl ContentHash {
     /// The hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes))
-    }
-}
-
-impl Display for BackupId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for BackupId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        exact_hex(text, 16).and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(Self).ok_or(())
     }
 }
 
@@ -123,18 +98,14 @@ impl Display for ContentHash {
 impl FromStr for ContentHash {
     type Err = ();
 
+    /// Thirty-two lower-case digits: a name has one spelling, since files are found by it.
     fn from_str(text: &str) -> Result<Self, ()> {
-        exact_hex(text, 32).and_then(|hex| u128::from_str_radix(hex, 16).ok()).map(Self).ok_or(())
+        let hash = u128::from_str_radix(text, 16).map(Self).map_err(|_| ())?;
+        if hash.to_string() == text { Ok(hash) } else { Err(()) }
     }
 }
 
-/// Names have one spelling: files are found by it.
-fn exact_hex(text: &str, digits: usize) -> Option<&str> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    (text.len() == digits && plain).then_some(text)
-}
-
-// === impl Blob, StoreRecord ===
+// === impl Blob ===
 
 impl Blob {
     /// Of these bytes.
@@ -158,16 +129,14 @@ impl FromStr for Blob {
     }
 }
 
-impl StoreRecord {
-    /// The bytes of many.
-    pub fn encode_all(records: &[Self]) -> Result<Vec<u8>, RecordError> {
-        record::encode(RECORDS_VERSION, &records)
-    }
+/// The store's own records as a backup has them.
+pub fn encode_records(records: &[StoreRecord]) -> Result<Vec<u8>, RecordError> {
+    record::encode(RECORDS_VERSION, &records)
+}
 
-    /// Back from their bytes.
-    pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, RecordError> {
-        record::decode(RECORDS_VERSION, bytes)
-    }
+/// Decodes what [`encode_records`] encoded.
+pub fn decode_records(bytes: &[u8]) -> Result<Vec<StoreRecord>, RecordError> {
+    record::decode(RECORDS_VERSION, bytes)
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, ()> {
@@ -186,13 +155,13 @@ mod tests {
             value: vec![0, 255],
         };
         let records = vec![record("pin"), record("deletion")];
-        let bytes = StoreRecord::encode_all(&records).unwrap();
+        let bytes = encode_records(&records).unwrap();
         assert_eq!(
             bytes,
             b"\x01C#X*F\xa1\xb0\xeb\x02\x03pin\x09default/1\x02\x00\xff\x08deletion\x09default/1\x02\x00\xff",
             "what was written once stays readable"
         );
-        assert_eq!(StoreRecord::decode_all(&bytes), Ok(records));
-        assert!(StoreRecord::decode_all(&bytes[..bytes.len() - 1]).is_err());
+        assert_eq!(decode_records(&bytes), Ok(records));
+        assert!(decode_records(&bytes[..bytes.len() - 1]).is_err());
     }
 }

@@ -17,6 +17,13 @@ use crate::records::backups::remembered;
 use crate::records::unreadable;
 use crate::restore::unfinished;
 
+/// Checks a store that goes on working meanwhile.
+pub trait Check: Send + Sync {
+    /// Checks everything. `watch` is told how far it is, and says whether to go on; without it there
+    /// is no report.
+    fn check(&self, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport>;
+}
+
 /// What a check has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,7 +107,7 @@ struct Checked {
     rows: Rows,
 }
 
-struct Check<'e> {
+struct Checker<'e> {
     engine: &'e dyn Engine,
     report: CheckReport,
     /// The blocks; `None` of one that cannot be read.
@@ -122,7 +129,7 @@ pub(crate) fn check_among(
     held: Option<&HashSet<BlockKey>>,
     watch: &mut dyn FnMut(&CheckProgress) -> bool,
 ) -> Option<CheckReport> {
-    let mut check = Check { engine, report: CheckReport::default(), checked: BTreeMap::new() };
+    let mut check = Checker { engine, report: CheckReport::default(), checked: BTreeMap::new() };
     match engine.catalog_rows() {
         Ok(rows) => {
             let rows = rows.into_iter().filter(|(key, _)| held.is_none_or(|held| held.contains(key)));
@@ -150,9 +157,9 @@ pub(crate) fn check_among(
     Some(check.report)
 }
 
-// === impl Check ===
+// === impl Checker ===
 
-impl Check<'_> {
+impl Checker<'_> {
     fn find(&mut self, kind: FindingKind, key: Option<&BlockKey>, detail: impl Into<String>) {
         if self.report.findings.len() >= MAX_FINDINGS {
             self.report.more_findings += 1;

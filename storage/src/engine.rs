@@ -8,6 +8,7 @@ mod error;
 mod inspect;
 #[cfg(any(test, feature = "memory-engine"))]
 mod memory;
+mod records;
 mod salvage;
 
 use std::ops::Range;
@@ -17,9 +18,10 @@ use spandrel_block::{BlockId, BlockKey, Hour, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
 pub use error::{Cause, EngineError};
-pub use inspect::{IndexRow, Inspect, Records};
+pub use inspect::{IndexRow, Inspect};
 #[cfg(any(test, feature = "memory-engine"))]
 pub use memory::MemoryEngine;
+pub use records::{Records, StoreRecord};
 pub use salvage::{Salvage, SalvageError, SalvagedBlock, SalvagedBlocks, SalvagedBytes};
 
 /// Everything that a store needs below it.

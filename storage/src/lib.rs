@@ -9,26 +9,34 @@
 
 mod api;
 pub mod backup;
+mod backups;
 pub mod check;
-mod cleaning;
+mod deletion;
 pub mod engine;
+mod error;
 pub mod failpoint;
+mod ids;
+mod pins;
 pub mod plan;
 mod rebuild;
 mod records;
 pub mod repair;
 pub mod restore;
-mod safekeeping;
 mod store;
 
 pub use api::{
-    AggregateAnswer, AppendError, Damage, Dependency, DependencyAnswer, Operation, Point, ReadError, Scanned,
-    ScannedTrace, SearchAnswer, Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans,
-    TraceStore, TraceSummary,
+    AggregateAnswer, Damage, Dependency, DependencyAnswer, Operation, Point, Scanned, ScannedTrace,
+    SearchAnswer, Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
+    TraceSummary,
 };
-pub use cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
+pub use backup::{BackupReceiver, ReceiverGone};
+pub use backups::{BackupError, Backups};
+pub use check::Check;
+pub use deletion::{Deletion, Deletions};
 pub use engine::{Engine, EngineError};
-pub use safekeeping::{BackupError, BackupReceiver, ReceiverGone, Safekeeping};
-pub use spandrel_block::edges::Exemplar;
+pub use error::{AppendError, LifecycleError, ReadError};
+pub use ids::DeletionId;
+pub use pins::Pins;
+pub use spandrel_block::Exemplar;
 pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, semantics};
 pub use store::{BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock};

@@ -10,8 +10,9 @@ use spandrel_block::record::RecordError;
 use spandrel_block::{BlockKey, FormatError, Hour};
 use spandrel_proto::TenantId;
 
-use crate::backup::{BackupId, Manifest, StoreRecord};
+use crate::backup::{self, Manifest};
 use crate::engine::{Change, Engine, EngineError, Records};
+use crate::ids::BackupId;
 use crate::rebuild::{self, RebuildError};
 use crate::records::backups::{clear_deletion_claims, remember};
 use crate::records::carried_kinds;
@@ -152,7 +153,7 @@ impl<'e> Restore<'e> {
 
     /// Puts the store's own records.
     pub fn put_records(&self, bytes: &[u8]) -> Result<(), RestoreError> {
-        for record in StoreRecord::decode_all(bytes)? {
+        for record in backup::decode_records(bytes)? {
             self.engine.put_record(&record.kind, &record.name, Some(&record.value))?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use spandrel_storage::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, verify};
 use spandrel_storage::restore::{Existing, Restore, RestoreError};
-use spandrel_storage::{BackupReceiver, BlockTraceStore, Engine, ReceiverGone, Safekeeping};
+use spandrel_storage::{BackupReceiver, Backups, BlockTraceStore, Engine, ReceiverGone};
 
 /// A backup in memory.
 #[derive(Default)]

@@ -268,7 +268,7 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// The number of bytes of a varint.
 #[inline]
-pub(super) fn varint_length(value: u64) -> usize {
+pub fn varint_length(value: u64) -> usize {
     (70 - (value | 1).leading_zeros() as usize) / 7
 }
 

@@ -13,7 +13,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get};
 use spandrel_storage::backup::{BackupId, ContentHash, Manifest, StreamWriter};
-use spandrel_storage::{BackupError, ReceiverGone, Safekeeping, TraceStore};
+use spandrel_storage::{BackupError, Backups, ReceiverGone, TraceStore};
 
 use super::handler::{Answer, json, json_object, part};
 use crate::answers::{BackupList, BackupRequest, BackupSummary};
@@ -53,7 +53,7 @@ async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, Byt
             stop.is_ok().then_some(()).ok_or(ReceiverGone)
         };
         let mut writer = StreamWriter::new(&mut send_bytes, |hash| have.contains(&hash));
-        let taken = safekeeping(&*store)?.back_up(id, &mut writer);
+        let taken = backups(&*store)?.back_up(id, &mut writer);
         let taken = taken.and_then(|()| Ok(writer.end()?));
         match (taken, stop) {
             (_, Err(stop)) => Err(stop),
@@ -80,7 +80,7 @@ fn hex<T: FromStr>(name: &str, text: &str, allowed: &str) -> Result<T, Problem> 
 
 async fn list(State(state): State<QueryState>, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let backups = state.run_query(|store| safekeeping(store)?.backups().map_err(|e| unusable(&e))).await?;
+    let backups = state.run_query(|store| backups(store)?.backups().map_err(|e| unusable(&e))).await?;
     json(&BackupList { backups: backups.iter().map(BackupSummary::from).collect() })
 }
 
@@ -92,7 +92,7 @@ async fn forget(
     Params::parse(&uri, &[])?;
     let id: BackupId = hex("backupId", &part("backupId", path)?, "16 lower-case hex digits")?;
     let known = state
-        .run_query(move |store| safekeeping(store)?.forget_backup(id).map_err(|error| unusable(&error)))
+        .run_query(move |store| backups(store)?.forget_backup(id).map_err(|error| unusable(&error)))
         .await?;
     match known {
         true => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -100,9 +100,8 @@ async fn forget(
     }
 }
 
-/// The part of the store that takes backups and checks.
-pub(super) fn safekeeping(store: &dyn TraceStore) -> Result<&dyn Safekeeping, Problem> {
-    store.safekeeping().ok_or_else(|| Problem::not_found("this store takes no backups and has no checks"))
+fn backups(store: &dyn TraceStore) -> Result<&dyn Backups, Problem> {
+    store.as_backups().ok_or_else(|| Problem::not_found("this store takes no backups"))
 }
 
 fn unusable(error: &BackupError) -> Problem {

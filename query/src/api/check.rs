@@ -7,7 +7,6 @@ use axum::http::Uri;
 use axum::routing::{MethodRouter, post};
 use spandrel_storage::check::CheckProgress;
 
-use super::backup::safekeeping;
 use super::handler::Answer;
 use crate::answers::{self, CheckLine};
 use crate::executor::{Output, StreamError};
@@ -29,7 +28,8 @@ async fn run(State(state): State<QueryState>, uri: Uri) -> Answer {
     let store = state.store();
     let write = move |out: &mut Output| {
         let (mut stop, mut told) = (None, None);
-        let report = safekeeping(&*store)?.check(&mut |progress| {
+        let check = store.as_check().ok_or_else(|| Problem::not_found("this store has no checks"))?;
+        let report = check.check(&mut |progress| {
             let step = (progress.bytes * STEPS).checked_div(progress.of_bytes);
             if told == Some(step) {
                 return true;

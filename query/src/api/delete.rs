@@ -13,7 +13,7 @@ use axum::response::IntoResponse;
 use spandrel_proto::{TenantId, UnixNanos};
 use spandrel_storage::backup::BackupId;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{Cleaning, CleaningError, Deletion, DeletionId, TraceStore};
+use spandrel_storage::{Deletion, DeletionId, Deletions, LifecycleError, TraceStore};
 
 use super::handler::{Answer, Tenant, json, json_object, part};
 use crate::answers::{
@@ -44,7 +44,7 @@ pub(super) async fn post(
     let range = times::range(Some(start), request.end.as_deref(), state.now())?;
     let plan = ScanPlan { predicate, range };
     let owner = tenant.clone();
-    let begin = move |store: &dyn TraceStore| cleaning(store)?.delete(&owner, &plan).map_err(refused);
+    let begin = move |store: &dyn TraceStore| deletions(store)?.delete(&owner, &plan).map_err(refused);
     let mut deletion = state.run_query(begin).await?;
     while request.wait && deletion.finished.is_none() {
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -74,7 +74,7 @@ fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Pro
 
 pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let deletions = state.run_query(move |store| cleaning(store)?.deletions(&tenant).map_err(refused));
+    let deletions = state.run_query(move |store| deletions(store)?.deletions(&tenant).map_err(refused));
     json(&DeletionList { deletions: deletions.await?.iter().map(DeletionDto::from).collect() })
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn one(
 }
 
 async fn find_deletion(state: &QueryState, tenant: TenantId, id: DeletionId) -> Result<Deletion, Problem> {
-    let found = state.run_query(move |store| cleaning(store)?.deletion(&tenant, id).map_err(refused));
+    let found = state.run_query(move |store| deletions(store)?.deletion(&tenant, id).map_err(refused));
     found.await?.ok_or_else(|| {
         Problem::not_found(format!(
             "no deletion {id} is remembered; GET /api/v1/deletions lists the last ones"
@@ -98,18 +98,17 @@ async fn find_deletion(state: &QueryState, tenant: TenantId, id: DeletionId) -> 
     })
 }
 
-/// The part of the store that deletes and pins.
-pub(super) fn cleaning(store: &dyn TraceStore) -> Result<&dyn Cleaning, Problem> {
-    store.cleaning().ok_or_else(|| Problem::not_found("this store neither deletes nor pins"))
+fn deletions(store: &dyn TraceStore) -> Result<&dyn Deletions, Problem> {
+    store.as_deletions().ok_or_else(|| Problem::not_found("this store has no deletions"))
 }
 
-pub(super) fn refused(error: CleaningError) -> Problem {
+pub(super) fn refused(error: LifecycleError) -> Problem {
     match error {
-        CleaningError::Read(error) => error.into(),
-        CleaningError::Busy => Problem::busy(error.to_string()),
-        CleaningError::TooMany { .. } => Problem::parameter("q", error),
-        CleaningError::Write(_) => {
-            tracing::error!(%error, "a deletion or pin was not noted down");
+        LifecycleError::Read(error) => error.into(),
+        LifecycleError::Busy => Problem::busy(error.to_string()),
+        LifecycleError::TooMany { .. } => Problem::parameter("q", error),
+        LifecycleError::Write(_) => {
+            tracing::error!(%error, "a deletion or pin was not recorded");
             Problem::unreadable(error.to_string())
         }
     }

@@ -6,8 +6,9 @@ use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
 use spandrel_proto::{TraceId, UnixNanos};
+use spandrel_storage::{Pins, TraceStore};
 
-use super::delete::{cleaning, refused};
+use super::delete::refused;
 use super::handler::{Answer, Tenant, json, part};
 use crate::answers::{Pin, PinAnswer, PinList};
 use crate::params::Params;
@@ -21,7 +22,7 @@ pub(super) fn one() -> MethodRouter<QueryState> {
 
 pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let pins = state.run_query(move |store| Ok(cleaning(store)?.pins(&tenant))).await?;
+    let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     json(&PinList { pins: pins.into_iter().map(Pin::from).collect() })
 }
 
@@ -32,7 +33,7 @@ async fn show(
     uri: Uri,
 ) -> Answer {
     let id = trace_id(path, &uri)?;
-    let pins = state.run_query(move |store| Ok(cleaning(store)?.pins(&tenant))).await?;
+    let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     let pin = pins.into_iter().find(|(trace, _)| *trace == id);
     json(&PinAnswer { pin: Pin::from(pin.ok_or_else(|| not_pinned(id))?) })
 }
@@ -44,7 +45,7 @@ async fn set(
     uri: Uri,
 ) -> Answer {
     let id = trace_id(path, &uri)?;
-    let since = state.run_query(move |store| cleaning(store)?.pin(&tenant, id).map_err(refused));
+    let since = state.run_query(move |store| pins(store)?.pin(&tenant, id).map_err(refused));
     let since = since.await?.ok_or_else(|| {
         Problem::not_found(format!(
             "no trace {id} is stored, or it is being deleted; only what is stored and stays can be pinned"
@@ -60,8 +61,12 @@ async fn remove(
     uri: Uri,
 ) -> Answer {
     let id = trace_id(path, &uri)?;
-    let was_pinned = state.run_query(move |store| cleaning(store)?.unpin(&tenant, id).map_err(refused));
+    let was_pinned = state.run_query(move |store| pins(store)?.unpin(&tenant, id).map_err(refused));
     if was_pinned.await? { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(not_pinned(id)) }
+}
+
+fn pins(store: &dyn TraceStore) -> Result<&dyn Pins, Problem> {
+    store.as_pins().ok_or_else(|| Problem::not_found("this store has no pins"))
 }
 
 fn trace_id(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, Problem> {

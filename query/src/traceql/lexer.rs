@@ -377,18 +377,16 @@ impl<'a> Lexer<'a> {
             self.take_while(|c| c.is_ascii_digit());
         }
         let text = &self.text[begin..self.at];
-        let negative = unsigned_begin > begin;
-        constant_of(text, &self.text[unsigned_begin..self.at], negative).map(Word::Constant).ok_or_else(
-            || {
-                let message =
-                    format!("{text} is not a number of 64 bits or a duration ({})", crate::duration::ALLOWED);
-                ParseError::syntax(begin, message)
-            },
-        )
+        constant_of(text).map(Word::Constant).ok_or_else(|| {
+            let message =
+                format!("{text} is not a number of 64 bits or a duration ({})", crate::duration::ALLOWED);
+            ParseError::syntax(begin, message)
+        })
     }
 }
 
-fn constant_of(text: &str, unsigned: &str, negative: bool) -> Option<Constant> {
+fn constant_of(text: &str) -> Option<Constant> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
     if let Ok(int) = text.parse() {
         return Some(Constant::Int(int));
     }
@@ -399,7 +397,7 @@ fn constant_of(text: &str, unsigned: &str, negative: bool) -> Option<Constant> {
         return text.parse().ok().filter(|float: &f64| float.is_finite()).map(Constant::Float);
     }
     let nanos = i64::try_from(parse_duration(unsigned)?).ok()?;
-    Some(Constant::Duration(if negative { -nanos } else { nanos }))
+    Some(Constant::Duration(if text.starts_with('-') { -nanos } else { nanos }))
 }
 
 fn is_attribute_char(c: char) -> bool {

@@ -172,9 +172,11 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
                 });
         object.number("flags", span.flags);
         object.string("traceState", view.trace_state);
-        list(object.name("warnings"), warnings(span, view, whole), |out, warning| {
-            write_string(out, &warning)
-        });
+        let mut warnings = warnings(span, view);
+        if !whole {
+            warnings.push("a part of this span could not be read and is left out".to_owned());
+        }
+        list(object.name("warnings"), warnings, |out, warning| write_string(out, &warning));
     });
     object.end();
 }
@@ -188,7 +190,7 @@ fn write_parent(out: &mut Vec<u8>, trace: &Assembled, span: &Span, view: &SpanVi
     }
 }
 
-fn warnings(span: &Span, view: &SpanView<'_>, whole: bool) -> Vec<String> {
+fn warnings(span: &Span, view: &SpanView<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     let parent = || match span.named_parent {
         NamedParent::Id(id) => id.to_string(),
@@ -206,9 +208,6 @@ fn warnings(span: &Span, view: &SpanView<'_>, whole: bool) -> Vec<String> {
     }
     if span.ends_early() {
         warnings.push("ends before it starts; the duration is shown as 0".to_owned());
-    }
-    if !whole {
-        warnings.push("a part of this span could not be read and is left out".to_owned());
     }
     warnings
 }

@@ -10,12 +10,14 @@ use spandrel_proto::otlp::{RawValue, SpanView};
 use spandrel_proto::{SpanId, TraceId};
 
 use crate::dictionary::Dictionary;
-use crate::edges::{BlockEdges, EdgeBuilder, EdgeSpan, Exemplar, PeerCandidates, is_peer_key};
+use crate::edges::{BlockEdges, EdgeBuilder, EdgeSpan, PeerCandidates, is_peer_key};
+use crate::exemplar::Exemplar;
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
 use crate::page::row::{Row, links_of};
-use crate::page::{Class, Column, CorePage, FieldEncoding, OpenPage, Rebuilder};
+use crate::page::{Column, CorePage, OpenPage, Rebuilder};
 use crate::rollup::{RollupBuilder, RollupRow};
+use crate::shape::{Class, FieldEncoding};
 use crate::traces::TraceTable;
 
 /// The rollups of a block, from the cores of all its pages.

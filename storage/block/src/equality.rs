@@ -13,7 +13,7 @@ use spandrel_proto::otlp::wire::{
     Field, Reader, Value, WireError, put_bytes, put_fixed32, put_fixed64, put_uint,
 };
 
-use crate::merge::RowKey;
+use crate::row_key::RowKey;
 
 /// Everything that a span consists of, as bytes of the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -32,7 +32,7 @@
 //!
 //! Rows are spans, sorted by (trace ID, start, span ID), and cut into pages of consecutive rows. Within a page of a
 //! sealed block, the rows of a trace are then put into the order of their tree, depth first (`page/tree.rs`). A page
-//! is taken apart into columns (see `page/shape.rs` for how); its three sections begin with the same row. Spans
+//! is taken apart into columns (see `shape.rs` for how); its three sections begin with the same row. Spans
 //! come back byte for byte, unknown fields and unusual encodings included: what went in comes out.
 //!
 //! Sections are compressed and checksummed one by one, and the columns within the sections of a page
@@ -51,7 +51,7 @@
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::page::zstd::{Compressor, decompress_with_dictionary};
+use crate::compression::{Compressor, decompress_with_dictionary};
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

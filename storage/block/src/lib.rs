@@ -6,13 +6,17 @@
 //! tests build in seconds.
 #![warn(missing_docs)]
 
+mod compression;
 pub mod derive;
 mod dictionary;
 pub mod edges;
 mod equality;
+mod error;
+mod exemplar;
 mod filter;
 mod flags;
 pub mod format;
+mod interner;
 mod keys;
 mod merge;
 mod meta;
@@ -20,7 +24,9 @@ mod page;
 pub mod record;
 mod resources;
 mod rollup;
+mod row_key;
 pub mod semantics;
+mod shape;
 mod sketch;
 mod token;
 mod traces;
@@ -32,21 +38,22 @@ mod zone_map;
 pub use dictionary::Dictionary;
 pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
 pub use equality::{Deduplicator, SpanParts};
+pub use error::WriteError;
+pub use exemplar::Exemplar;
 pub use filter::{BloomFilter, FilterPart};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
-pub use merge::{CopyError, PageRows, RowKey};
+pub use merge::{CopyError, PageRows};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
-pub use page::{
-    Class, Column, CorePage, FieldEncoding, IdsPage, Level, OpenPage, PackedColumn, Rebuilder, Shape, Slot,
-    TextTable, ValueKind, ValuesPage,
-};
+pub use page::{Column, CorePage, IdsPage, OpenPage, PackedColumn, Rebuilder, TextTable, ValuesPage};
 pub use rollup::{MINUTE, RollupRow};
+pub use row_key::RowKey;
+pub use shape::{Class, FieldEncoding, Level, Shape, Slot, ValueKind};
 pub use sketch::LatencySketch;
 pub use token::{Number, Token};
 pub use traces::TraceTable;
 pub use v1::{UpgradeError, upgrade};
 pub use verify::{BlockReport, catalog_row, trace_table, verify};
-pub use writer::{BlockWriter, FinishedBlock, WriteError};
+pub use writer::{BlockWriter, FinishedBlock};
 pub use zone_map::ZoneMap;

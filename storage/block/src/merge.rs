@@ -3,26 +3,21 @@
 //! The indices by which a row refers to slots, shapes, texts and resources differ in the new block. Each is looked up
 //! once for each page, not once for each row.
 
-use spandrel_proto::{SpanId, TraceId};
+use spandrel_proto::TraceId;
 
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
+use crate::error::WriteError;
 use crate::format::FormatError;
+use crate::page::cursor::RowCursor;
 use crate::page::key_order::KeyOrder;
-use crate::page::rebuild::RowCursor;
-use crate::page::row::Class;
 use crate::page::row::{Row, links_of};
-use crate::page::shape::EVENTS;
-use crate::page::{Column, FieldEncoding, Level, OpenPage, Rebuilder, ValueKind};
-use crate::writer::{BlockWriter, WriteError};
-
-/// The sort key of rows: trace, start, span ID. Big-endian numbers compare faster than bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RowKey {
-    trace: u128,
-    start: u64,
-    span_id: u64,
-}
+use crate::page::{Column, OpenPage, Rebuilder};
+use crate::row_key::RowKey;
+use crate::shape::Class;
+use crate::shape::EVENTS;
+use crate::shape::{FieldEncoding, Level, ValueKind};
+use crate::writer::BlockWriter;
 
 /// Walks over the rows of one page, in the order of their keys.
 #[derive(Debug)]
@@ -112,34 +107,6 @@ pub enum CopyError {
     /// It cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-}
-
-// === impl RowKey ===
-
-impl RowKey {
-    /// The key of a span.
-    pub fn new(trace: TraceId, start: u64, span_id: SpanId) -> Self {
-        Self {
-            trace: u128::from_be_bytes(*trace.as_bytes()),
-            start,
-            span_id: u64::from_be_bytes(*span_id.as_bytes()),
-        }
-    }
-
-    /// Its trace.
-    pub fn trace(&self) -> TraceId {
-        TraceId::from_bytes(self.trace.to_be_bytes())
-    }
-
-    /// Its start.
-    pub fn start(&self) -> u64 {
-        self.start
-    }
-
-    /// Its span ID.
-    pub fn span_id(&self) -> SpanId {
-        SpanId::from_bytes(self.span_id.to_be_bytes())
-    }
 }
 
 // === impl PageRows ===

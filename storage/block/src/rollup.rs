@@ -6,7 +6,7 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use crate::edges::Exemplar;
+use crate::exemplar::Exemplar;
 use crate::flags::RowFlags;
 use crate::record::{self, RecordError};
 use crate::sketch::{LatencySketch, SketchCounter, bucket_of};

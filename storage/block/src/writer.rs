@@ -14,25 +14,27 @@ use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanKey, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
+use crate::compression::{Compressor, Unit};
 use crate::derive::edge_span;
 use crate::dictionary::Dictionary;
-use crate::edges::{EdgeBuilder, Exemplar, PeerCandidates};
+use crate::edges::{EdgeBuilder, PeerCandidates};
+use crate::error::WriteError;
+use crate::exemplar::Exemplar;
 use crate::filter::{FilterBuilder, FilterPart};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, Contents, SectionKind};
+use crate::interner::Interner;
 use crate::keys::RowRange;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
-use crate::page::interner::Interner;
-use crate::page::row::{Class, Row, links_of};
+use crate::page::row::{Row, links_of};
 use crate::page::shred::{MAX_SHAPES, MAX_SLOTS, Shredder, SpanFields, SpanSchema};
 use crate::page::tree::TreeOrder;
-use crate::page::zstd::{Compressor, Unit};
 use crate::page::{EncodedPage, PageEncoder};
-use crate::record::RecordError;
 use crate::resources::ResourceTable;
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
+use crate::shape::Class;
 use crate::token::Token;
 use crate::traces::TraceTable;
 use crate::zone_map::ZoneMap;
@@ -94,20 +96,6 @@ pub struct FinishedBlock {
     pub traces: TraceTable,
     /// The filter of a fresh block, which is stored without one: it is kept in memory until the block is merged.
     pub filter: Option<FilterPart>,
-}
-
-/// Why a block cannot be written.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum WriteError {
-    /// A span or resource that was not checked before.
-    #[error("a span does not decode: {0}")]
-    Wire(#[from] WireError),
-    /// A record does not encode.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The compressor failed.
-    #[error("compression failed: {0}")]
-    Compress(String),
 }
 
 thread_local! {

@@ -14,7 +14,7 @@ use spandrel_proto::otlp::wire::put_varint;
 use crate::dictionary::Dictionary;
 use crate::flags::shown_duration;
 use crate::format::{FormatError, take_varint};
-use crate::page::{FieldEncoding, Level, Slot};
+use crate::shape::{FieldEncoding, Level, Slot};
 use crate::token::Number;
 
 /// The bounds of the columns of a page.
@@ -179,8 +179,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::page::Class;
-    use crate::page::Shape;
+    use crate::shape::Class;
+    use crate::shape::Shape;
 
     fn slot(encoding: FieldEncoding) -> Slot {
         Slot { level: Level::Span, encoding, field: 9, name: Bytes::from_static(b"k") }

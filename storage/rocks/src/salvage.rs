@@ -21,7 +21,7 @@ use std::path::Path;
 use bytes::BytesMut;
 use rocksdb::{DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, ReadOptions};
 use spandrel_block::{BlockKey, CatalogRow};
-use spandrel_storage::backup::StoreRecord;
+use spandrel_storage::engine::StoreRecord;
 use spandrel_storage::engine::{
     EngineError, Salvage, SalvageError, SalvagedBlock, SalvagedBlocks, SalvagedBytes,
 };

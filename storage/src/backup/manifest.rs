@@ -7,8 +7,8 @@ use std::str::FromStr;
 use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
 
-use super::{BackupId, Blob, ContentHash, FORMAT_VERSION, number};
-use crate::cleaning::DeletionId;
+use super::{Blob, ContentHash, FORMAT_VERSION, number};
+use crate::ids::{BackupId, DeletionId};
 
 /// One backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

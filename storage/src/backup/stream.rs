@@ -11,9 +11,9 @@ use spandrel_proto::UnixNanos;
 
 use super::set::{BackupSet, Files, SetError};
 use super::{
-    BackupBlock, BackupId, Blob, ContentHash, FORMAT_VERSION, LostBlock, Manifest, ManifestError, number,
+    BackupBlock, BackupId, BackupReceiver, Blob, ContentHash, FORMAT_VERSION, LostBlock, Manifest,
+    ManifestError, ReceiverGone, number,
 };
-use crate::safekeeping::{BackupReceiver, ReceiverGone};
 
 /// A line of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

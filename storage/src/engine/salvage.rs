@@ -5,8 +5,7 @@
 use bytes::Bytes;
 use spandrel_block::BlockKey;
 
-use super::EngineError;
-use crate::backup::StoreRecord;
+use super::{EngineError, StoreRecord};
 
 /// A store that is damaged.
 pub trait Salvage {

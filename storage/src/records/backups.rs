@@ -1,7 +1,8 @@
 //! The record of each backup that was taken: its manifest.
 
-use crate::backup::{BackupId, Manifest};
+use crate::backup::Manifest;
 use crate::engine::{EngineError, Records};
+use crate::ids::BackupId;
 
 /// The kind of the engine's records that backups are remembered as.
 const RECORD: &str = "backup";

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use spandrel_block::{Hour, record};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
-use crate::cleaning::DeletionId;
 use crate::engine::{EngineError, Records};
+use crate::ids::DeletionId;
 
 /// What is durable about a deletion. Of the deleted traces it says nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]

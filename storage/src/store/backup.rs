@@ -1,4 +1,4 @@
-//! Backups and checks of the store while it works.
+//! BackupJobs and checks of the store while it works.
 //!
 //! Both hold the view that they began with: a block that leaves the catalog meanwhile stays readable
 //! until no reader holds it. The store remembers backups as records of its engine, each a manifest.
@@ -14,15 +14,15 @@ use super::core::Core;
 use super::core::block_reader::{BlockEntry, BlockError};
 use super::lifecycle::Lifecycle;
 use crate::api::Damage;
-use crate::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, StoreRecord};
+use crate::backup::{self, BackupBlock, BackupId, BackupReceiver, Blob, ContentHash, LostBlock, Manifest};
+use crate::backups::BackupError;
 use crate::check::{self, CheckProgress, CheckReport};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, StoreRecord};
 use crate::failpoint::{self, Failpoint};
 use crate::records::{backups, carried_kinds};
-use crate::safekeeping::{BackupError, BackupReceiver};
 
 /// Takes backups and remembers them.
-pub(super) struct Backups {
+pub(super) struct BackupJobs {
     core: Arc<Core>,
     lifecycle: Arc<Lifecycle>,
     /// Hashes of blocks that an earlier backup has read, so that these blocks are not read again.
@@ -30,9 +30,9 @@ pub(super) struct Backups {
     last: Mutex<BackupId>,
 }
 
-// === impl Backups ===
+// === impl BackupJobs ===
 
-impl Backups {
+impl BackupJobs {
     pub(super) fn new(core: Arc<Core>, lifecycle: Arc<Lifecycle>) -> Self {
         Self { core, lifecycle, hashes: Mutex::default(), last: Mutex::default() }
     }
@@ -79,7 +79,7 @@ impl Backups {
             let of_kind = self.core.engine.records(&kind)?.into_iter();
             all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
         }
-        let bytes = StoreRecord::encode_all(&all)?;
+        let bytes = backup::encode_records(&all)?;
         Ok(bytes.into())
     }
 

@@ -27,7 +27,7 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
 pub use self::open::OpenError;
 
-use self::backup::Backups;
+use self::backup::BackupJobs;
 use self::core::Core;
 use self::lifecycle::Lifecycle;
 use self::maintenance::Maintenance;
@@ -37,23 +37,26 @@ use self::read::trace_reader::TraceReader;
 use self::write::append;
 use self::write::merge::plan::Due;
 use crate::api::{
-    AggregateAnswer, AppendError, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
-    TraceScan, TraceSpans, TraceStore,
+    AggregateAnswer, DependencyAnswer, Operation, SearchAnswer, StoreStatus, TraceScan, TraceSpans,
+    TraceStore,
 };
-use crate::backup::{BackupId, Manifest};
-use crate::check::{CheckProgress, CheckReport};
-use crate::cleaning::{Cleaning, CleaningError, Deletion, DeletionId};
+use crate::backup::{BackupReceiver, Manifest};
+use crate::backups::{BackupError, Backups};
+use crate::check::{Check, CheckProgress, CheckReport};
+use crate::deletion::{Deletion, Deletions};
 use crate::engine::{Engine, EngineError};
+use crate::error::{AppendError, LifecycleError, ReadError};
 use crate::failpoint::{self, Failpoint};
+use crate::ids::{BackupId, DeletionId};
+use crate::pins::Pins;
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
-use crate::safekeeping::{BackupError, BackupReceiver, Safekeeping};
 
 /// Keeps spans as blocks in an engine.
 pub struct BlockTraceStore {
     core: Arc<Core>,
     lifecycle: Arc<Lifecycle>,
     maintenance: Maintenance,
-    backups: Backups,
+    backups: BackupJobs,
 }
 
 // === impl BlockTraceStore ===
@@ -68,7 +71,7 @@ impl BlockTraceStore {
         let Opened { core, lifecycle, upgrades } = open::open(engine, clock, config)?;
         Ok(Self {
             maintenance: Maintenance::new(core.clone(), lifecycle.clone(), upgrades),
-            backups: Backups::new(core.clone(), lifecycle.clone()),
+            backups: BackupJobs::new(core.clone(), lifecycle.clone()),
             core,
             lifecycle,
         })
@@ -110,11 +113,19 @@ impl BlockTraceStore {
 }
 
 impl TraceStore for BlockTraceStore {
-    fn cleaning(&self) -> Option<&dyn Cleaning> {
+    fn as_deletions(&self) -> Option<&dyn Deletions> {
         Some(self)
     }
 
-    fn safekeeping(&self) -> Option<&dyn Safekeeping> {
+    fn as_pins(&self) -> Option<&dyn Pins> {
+        Some(self)
+    }
+
+    fn as_backups(&self) -> Option<&dyn Backups> {
+        Some(self)
+    }
+
+    fn as_check(&self) -> Option<&dyn Check> {
         Some(self)
     }
 
@@ -176,24 +187,26 @@ impl TraceStore for BlockTraceStore {
     }
 }
 
-impl Cleaning for BlockTraceStore {
-    fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, CleaningError> {
+impl Deletions for BlockTraceStore {
+    fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError> {
         self.lifecycle.delete(tenant, plan)
     }
 
-    fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, CleaningError> {
+    fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError> {
         Ok(self.lifecycle.deletions(tenant)?.into_iter().find(|deletion| deletion.id == id))
     }
 
-    fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+    fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         self.lifecycle.deletions(tenant)
     }
+}
 
-    fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError> {
+impl Pins for BlockTraceStore {
+    fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, LifecycleError> {
         self.lifecycle.pin(tenant, trace)
     }
 
-    fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+    fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, LifecycleError> {
         self.lifecycle.unpin(tenant, trace)
     }
 
@@ -202,7 +215,7 @@ impl Cleaning for BlockTraceStore {
     }
 }
 
-impl Safekeeping for BlockTraceStore {
+impl Backups for BlockTraceStore {
     fn back_up(&self, name: Option<BackupId>, receiver: &mut dyn BackupReceiver) -> Result<(), BackupError> {
         self.backups.back_up(name, receiver)
     }
@@ -214,7 +227,9 @@ impl Safekeeping for BlockTraceStore {
     fn forget_backup(&self, id: BackupId) -> Result<bool, BackupError> {
         Ok(self.backups.forget_backup(id)?)
     }
+}
 
+impl Check for BlockTraceStore {
     fn check(&self, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
         self.backups.check(watch)
     }

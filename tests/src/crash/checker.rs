@@ -8,7 +8,7 @@ use std::path::Path;
 use spandrel_proto::{SpanId, TenantId};
 use spandrel_rocks::Durability;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, Predicate};
-use spandrel_storage::{Cleaning as _, Clock as _, TraceStore as _};
+use spandrel_storage::{Clock as _, Deletions as _, Pins as _, TraceStore as _};
 
 use super::model::{BatchPart, Bounds, Model, Presence, Unanswered};
 use super::workload::{TRACES, number_of};

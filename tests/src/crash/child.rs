@@ -9,7 +9,7 @@ use spandrel_rocks::Durability;
 use spandrel_storage::backup::{BackupBlock, Blob, ContentHash, LostBlock, Manifest};
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{
-    BackupReceiver, Cleaning as _, Clock as _, ReceiverGone, Safekeeping as _, TraceStore as _,
+    BackupReceiver, Backups as _, Clock as _, Deletions as _, Pins as _, ReceiverGone, TraceStore as _,
 };
 
 use super::workload::{marked, number_of};

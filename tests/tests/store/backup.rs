@@ -17,8 +17,8 @@ use spandrel_storage::engine::{BlockStore, Catalog, Inspect, MemoryEngine};
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::restore::{Existing, Restore, RestoreError, admit};
 use spandrel_storage::{
-    BackupError, BackupReceiver, BlockTraceStore, Engine, OpenError, ReceiverGone, RetentionRule,
-    Safekeeping, StoreConfig, TraceStore,
+    BackupError, BackupReceiver, Backups, BlockTraceStore, Check, Engine, OpenError, ReceiverGone,
+    RetentionRule, StoreConfig, TraceStore,
 };
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::contract::deletion::with;
@@ -117,12 +117,12 @@ fn pins_and_deletions_go_with_the_blocks() {
     let tenant = TenantId::default();
     for backend in backends() {
         let harness = filled(backend, 6);
-        harness.store().cleaning().unwrap().pin(&tenant, trace_id(2)).unwrap().unwrap();
+        harness.store().as_pins().unwrap().pin(&tenant, trace_id(2)).unwrap().unwrap();
         let kept = MemoryBackup::of(harness.store());
         let target = Backend::memory();
         kept.restore(&*target.engine().unwrap()).unwrap();
         let restored = Harness::new(target);
-        assert_eq!(restored.store().cleaning().unwrap().pins(&tenant).len(), 1);
+        assert_eq!(restored.store().as_pins().unwrap().pins(&tenant).len(), 1);
         restored.clock.advance(200 * HOUR);
         restored.maintain(3);
         assert_eq!(restored.trace(trace_id(2)), trace(2));
@@ -618,7 +618,7 @@ fn a_backup_that_ends_at_any_step_harms_nothing_and_the_next_goes_on() {
 #[test]
 fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
     let source = filled(Backend::memory(), 8);
-    source.store().cleaning().unwrap().pin(&TenantId::default(), trace_id(2)).unwrap();
+    source.store().as_pins().unwrap().pin(&TenantId::default(), trace_id(2)).unwrap();
     let kept = MemoryBackup::of(source.store());
     let restore = |engine: &dyn Engine| -> Result<(), RestoreError> {
         let restore = Restore::begin(engine, kept.id(), Existing::Replace)?;
@@ -648,7 +648,7 @@ fn a_restore_that_ends_at_any_step_is_no_store_and_is_gone_on_with() {
         restore(&engine).unwrap();
         let restored = Harness::new(Backend::Memory(engine));
         check_all_there(&restored, 8);
-        assert_eq!(restored.store().cleaning().unwrap().pins(&TenantId::default()).len(), 1);
+        assert_eq!(restored.store().as_pins().unwrap().pins(&TenantId::default()).len(), 1);
         assert!(report(&restored).is_fine());
         if done {
             break;

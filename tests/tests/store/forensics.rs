@@ -14,7 +14,7 @@ use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::engine::PurgeProgress;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{Cleaning, Engine, TraceStore};
+use spandrel_storage::{Deletions, Engine, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::forensics::{How, sightings};
 use spandrel_tests::harness::{Backend, Harness};

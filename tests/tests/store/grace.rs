@@ -6,7 +6,7 @@ use std::time::Duration;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, EngineError, MemoryEngine};
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{AppendError, Cleaning, StoreConfig, TraceStore};
+use spandrel_storage::{AppendError, Deletions, StoreConfig, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::harness::{self, Backend, Harness};
 use spandrel_tests::spans::{HOUR, SECOND, Sent, decoded, sent, text, trace_id};

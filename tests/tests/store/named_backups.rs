@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use spandrel_proto::{TenantId, TimeRange};
-use spandrel_storage::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest, StoreRecord};
+use spandrel_storage::backup::{BackupBlock, BackupId, Blob, ContentHash, LostBlock, Manifest};
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::restore::{Existing, Restore};
-use spandrel_storage::{BackupReceiver, Cleaning, Deletion, Engine, ReceiverGone, Safekeeping, TraceStore};
+use spandrel_storage::{BackupReceiver, Backups, Deletion, Deletions, Engine, ReceiverGone, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::harness::{Backend, Harness};
 use spandrel_tests::memory_backup::MemoryBackup;
@@ -287,7 +287,7 @@ fn a_backup_reads_lists_of_traces_before_deletions() {
         harness.append(&[marked(7, 1)]);
         let deletion = delete(&harness);
         let kept = MemoryBackup::of(harness.store());
-        let records = StoreRecord::decode_all(&kept.records).unwrap();
+        let records = spandrel_storage::backup::decode_records(&kept.records).unwrap();
         let kinds: Vec<&str> = records.iter().map(|record| record.kind.as_str()).collect();
         assert_eq!(kinds, ["deletion-traces", "deletion", "deletion"]);
         let target = Backend::memory();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_rocks::Durability;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{Cleaning, StoreConfig, TraceStore};
+use spandrel_storage::{Deletions, StoreConfig, TraceStore};
 use spandrel_tests::contract::deletion::{finish, with};
 use spandrel_tests::forensics::files_with;
 use spandrel_tests::harness::{Backend, Harness, config};

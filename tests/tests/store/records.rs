@@ -12,7 +12,7 @@ use spandrel_block::record;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::check::check;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
-use spandrel_storage::{Cleaning, Engine, RetentionRule, StoreConfig, TraceStore};
+use spandrel_storage::{Deletions, Engine, Pins, RetentionRule, StoreConfig, TraceStore};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{Backend, Harness, config};
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, sent, trace_id};

@@ -13,7 +13,8 @@ use spandrel_storage::engine::PurgeProgress;
 use spandrel_storage::plan::Predicate;
 use spandrel_storage::repair::{RepairReport, repair};
 use spandrel_storage::{
-    AppendError, Engine as _, RetentionRule, Safekeeping as _, StoreConfig, TraceStore as _,
+    AppendError, Backups as _, Deletions as _, Engine as _, Pins as _, RetentionRule, StoreConfig,
+    TraceStore as _,
 };
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::contract::deletion::with;
@@ -438,15 +439,15 @@ fn a_sound_store_stays_the_same() {
         harness.maintain(3);
         assert_eq!(harness.engine().records("counted").unwrap().len(), 1);
         append(&harness, NEW..=NEW);
-        let cleaning = harness.store().cleaning().unwrap();
-        cleaning.pin(&tenant, trace_id(2)).unwrap().unwrap();
+        let store = harness.store();
+        store.pin(&tenant, trace_id(2)).unwrap().unwrap();
         MemoryBackup::of(harness.store());
         // No background work runs before the store is closed.
         let scan = spandrel_storage::plan::ScanPlan {
             predicate: with("n", "3"),
             range: spandrel_proto::TimeRange::ALL,
         };
-        assert_eq!(cleaning.delete(&tenant, &scan).unwrap().finished, None);
+        assert_eq!(store.delete(&tenant, &scan).unwrap().finished, None);
         harness.store().close().unwrap();
         counted
     };
@@ -468,12 +469,12 @@ fn a_sound_store_stays_the_same() {
         "retention does not make up for it"
     );
     assert!(harness.trace(trace_id(3)).is_empty(), "it is being deleted");
-    let cleaning = harness.store().cleaning().unwrap();
-    assert_eq!(cleaning.pins(&tenant).len(), 1);
+    let store = harness.store();
+    assert_eq!(store.pins(&tenant).len(), 1);
     assert_eq!(harness.store().backups().unwrap().len(), 1);
     eventually("the end of the deletion", || {
         harness.maintain(1);
-        cleaning.deletions(&tenant).unwrap()[0].finished
+        store.deletions(&tenant).unwrap()[0].finished
     });
     let mut there = all();
     there.remove(&3);

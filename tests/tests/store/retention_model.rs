@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{EngineError, MemoryEngine};
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate, ScanPlan};
-use spandrel_storage::{Cleaning, Clock, RetentionRule, StoreConfig};
+use spandrel_storage::{Clock, Deletions, Pins, RetentionRule, StoreConfig};
 use spandrel_tests::arbitrary::{cases, grace};
 use spandrel_tests::contract::{aggregate, deletion::with};
 use spandrel_tests::harness::{self, Backend, Harness};

@@ -9,7 +9,8 @@ use spandrel_proto::{SpanId, TraceId};
 
 use super::peers::{MessagingOperation, Peer, PeerCandidates};
 use super::section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
-use super::{Candidate, EdgeKind, EdgeTotals, Exemplar, Reference, Relation, USER, choose, may_be_called};
+use super::{Candidate, EdgeKind, EdgeTotals, Reference, Relation, USER, choose, may_be_called};
+use crate::exemplar::Exemplar;
 use crate::rollup::MINUTE;
 
 /// Gathers the edges of a block's spans, in the order in which rows come. Of open halves it tells the number of the

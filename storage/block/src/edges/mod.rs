@@ -40,7 +40,7 @@ pub use builder::{EdgeBuilder, EdgeSpan};
 pub use peers::PeerCandidates;
 pub(crate) use peers::is_peer_key;
 pub use section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
-pub use totals::{EdgeTotals, Exemplar};
+pub use totals::EdgeTotals;
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::otlp::SpanKind;

@@ -213,8 +213,8 @@ fn contradiction() -> RecordError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Exemplar;
     use super::*;
+    use crate::exemplar::Exemplar;
 
     fn edges() -> BlockEdges {
         let trace = TraceId::from_bytes([7; 16]);

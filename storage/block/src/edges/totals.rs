@@ -1,8 +1,8 @@
 //! The counts of an edge, and the traces that show it best.
 
 use serde::{Deserialize, Serialize};
-use spandrel_proto::TraceId;
 
+use crate::exemplar::Exemplar;
 use crate::sketch::LatencySketch;
 
 /// Calls of one edge.
@@ -16,17 +16,6 @@ pub struct EdgeTotals {
     pub latency: LatencySketch,
     /// The worst calls, each of another trace, worst first.
     exemplars: Vec<Exemplar>,
-}
-
-/// A call worth looking at. Failed ones are worse than others, and longer ones worse than shorter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Exemplar {
-    /// Whether it failed.
-    pub failed: bool,
-    /// How long it took.
-    pub duration: u64,
-    /// Where to look.
-    pub trace: TraceId,
 }
 
 /// Traces kept of an edge.
@@ -80,6 +69,8 @@ impl EdgeTotals {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use spandrel_proto::TraceId;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::shape::SlotTable;
+use crate::shape::SlotTable;
 use crate::zone_map::ZoneMap;
 
 /// The columns of some rows, sorted by trace ID and within a trace by start and span ID or, once the page of a sealed

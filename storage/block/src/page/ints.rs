@@ -23,7 +23,7 @@ use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::put_varint;
 
 use super::bits;
-use super::zstd::{Compressor, Unit};
+use crate::compression::{Compressor, Unit};
 
 pub(crate) use decode::{Packed, decode, decode_u32, take_slice, take_varint};
 

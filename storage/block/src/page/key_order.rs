@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::rebuild::{OpenPage, RowCursor};
+use super::cursor::{RowCursor, ValuePlace};
+use super::open_page::OpenPage;
 
 /// Some rows of one trace that do not stand by their keys.
 #[derive(Debug, Clone)]
@@ -27,16 +28,6 @@ struct RowStart {
     values: usize,
     events: usize,
     links: usize,
-}
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ValuePlace {
-    pub(crate) slot: u32,
-    /// Values of its slot in front of it.
-    pub(crate) taken: u32,
-    /// Of a text: how many are listed in front of it, and behind.
-    pub(crate) listed: (u32, u32),
 }
 
 // === impl KeyOrder ===

@@ -26,27 +26,25 @@
 
 mod bits;
 pub(crate) mod columns;
-pub(crate) mod interner;
+pub(crate) mod cursor;
 pub(crate) mod ints;
 pub(crate) mod key_order;
+pub(crate) mod open_page;
 mod packed;
 mod read;
 pub(crate) mod rebuild;
 mod regular;
 pub(crate) mod row;
-pub(crate) mod shape;
 mod shape_predictor;
 pub(crate) mod shred;
 pub(crate) mod tree;
 mod write;
-pub(crate) mod zstd;
 
 /// No page has more rows; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
+pub use open_page::OpenPage;
 pub use packed::{Column, PackedColumn};
 pub use read::{CorePage, IdsPage, TextTable, ValuesPage};
-pub use rebuild::{OpenPage, Rebuilder};
-pub use row::Class;
-pub use shape::{FieldEncoding, Level, Shape, Slot, ValueKind};
+pub use rebuild::Rebuilder;
 pub(crate) use write::{EncodedPage, PageEncoder};

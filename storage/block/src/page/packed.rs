@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::ints::{self, Packed, take_varint};
-use super::shape::{FieldEncoding, ValueKind};
+use crate::shape::{FieldEncoding, ValueKind};
 
 /// The values of one slot as the cache keeps them. Reading a few does not unpack the others.
 #[derive(Debug, Clone, PartialEq)]

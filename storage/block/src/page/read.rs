@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::ints::{self, take_slice, take_varint};
 use super::packed::{Column, PackedColumn};
-use super::shape::{FieldEncoding, ValueKind};
-use super::zstd::decompress;
+use crate::compression::decompress;
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
+use crate::shape::{FieldEncoding, ValueKind};
 
 /// What most questions ask of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -348,8 +348,8 @@ mod tests {
     use spandrel_proto::otlp::wire::put_varint;
 
     use super::*;
-    use crate::page::row::Class;
-    use crate::page::{Level, Shape, Slot};
+    use crate::shape::Class;
+    use crate::shape::{Level, Shape, Slot};
 
     /// One operation, one pair of resource and scope, and classes of shapes with these slots.
     fn dictionary(encodings: &[FieldEncoding], shapes: &[&[u32]]) -> Dictionary {

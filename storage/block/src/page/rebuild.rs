@@ -1,34 +1,15 @@
 //! From slots and values back to the wire bytes of spans, as they came in.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use spandrel_proto::otlp::wire::put_varint;
-use spandrel_proto::{SpanId, TraceId};
+use spandrel_proto::TraceId;
+use spandrel_proto::otlp::wire::{put_varint, varint_length};
 
-use super::key_order::{KeyOrder, ValuePlace};
-use super::packed::Column;
-use super::read::{CorePage, IdsPage, TextTable, ValuesPage};
-use super::row::Row;
-use super::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
-use crate::dictionary::Dictionary;
+use super::cursor::{RowCursor, UNKNOWN};
+use super::key_order::KeyOrder;
+use super::open_page::OpenPage;
 use crate::format::FormatError;
-use crate::zone_map::ZoneMap;
-
-/// A page with everything that its rows are made of.
-#[derive(Debug, Clone)]
-pub struct OpenPage {
-    /// What rows refer to.
-    pub dictionary: Arc<Dictionary>,
-    /// Texts that the block's pages share.
-    pub texts: Arc<TextTable>,
-    /// The columns that every row has.
-    pub core: Arc<CorePage>,
-    /// Their IDs.
-    pub ids: Arc<IdsPage>,
-    /// The values of slots.
-    pub values: Arc<ValuesPage>,
-}
+use crate::shape::{EVENTS, FieldEncoding, Slot, ValueKind};
 
 /// Writes the spans of consecutive rows of a page, as they stand or by their keys.
 #[derive(Debug, Clone)]
@@ -40,23 +21,9 @@ pub struct Rebuilder {
     nested: Vec<u8>,
 }
 
-const UNKNOWN: u32 = u32::MAX;
 const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 /// Rows that are passed to get to another one, rather than all in front of it counted.
 const NEAR: usize = 64;
-
-/// A row, and how much lies in front of it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct RowCursor {
-    pub(crate) row: usize,
-    /// For each slot, its values.
-    pub(crate) taken: Vec<u32>,
-    /// For each slot of texts, how many of its column are listed; `UNKNOWN` until the column is read. Empty in a
-    /// reader of whole columns.
-    pub(crate) listed: Vec<u32>,
-    pub(crate) events: usize,
-    pub(crate) links: usize,
-}
 
 // === impl Rebuilder ===
 
@@ -166,137 +133,9 @@ impl Rebuilder {
     }
 }
 
-// === impl RowCursor ===
-
-impl RowCursor {
-    /// Counts the values of all rows in front of one.
-    pub(crate) fn of(page: &OpenPage, row: usize) -> Self {
-        let OpenPage { dictionary, core, values, .. } = page;
-        let mut counts = vec![0u64; dictionary.slots.len()];
-        let mut classes = vec![0u64; dictionary.classes.len()];
-        core.class.iter().take(row).for_each(|class| classes[*class as usize] += 1);
-        for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
-            dictionary.count_slots(class.shape, times, &mut counts);
-        }
-        let [events, links] = dictionary.nested(&counts).map(|count| count as usize);
-        for shape in values.events.iter().take(events).chain(values.links.iter().take(links)) {
-            dictionary.count_slots(*shape, 1, &mut counts);
-        }
-        let taken: Vec<u32> = counts.into_iter().map(|count| count as u32).collect();
-        let listed = vec![UNKNOWN; taken.len()];
-        Self { row, taken, listed, events, links }
-    }
-
-    /// Passes over the row; tells where each of its values is.
-    pub(crate) fn pass(&mut self, page: &OpenPage, tell: &mut impl FnMut(ValuePlace)) {
-        if let Some(class) = page.core.class.get(self.row) {
-            self.pass_message(page, page.dictionary.classes[*class as usize].shape, tell);
-        }
-        self.row += 1;
-    }
-
-    fn pass_message(&mut self, page: &OpenPage, shape: u32, tell: &mut impl FnMut(ValuePlace)) {
-        for &number in &page.dictionary.shapes[shape as usize].slots {
-            let slot = &page.dictionary.slots[number as usize];
-            if slot.encoding.value_kind() != ValueKind::None {
-                let taken = self.taken[number as usize];
-                self.taken[number as usize] += 1;
-                tell(ValuePlace { slot: number, taken, listed: self.pass_text(page, slot, number, taken) });
-            } else if slot.encoding == FieldEncoding::Nested && slot.level == Level::Span {
-                let (shapes, behind) = match slot.field {
-                    EVENTS => (&page.values.events, &mut self.events),
-                    _ => (&page.values.links, &mut self.links),
-                };
-                let nested = shapes.get(*behind).copied();
-                *behind += 1;
-                nested.into_iter().for_each(|shape| self.pass_message(page, shape, tell));
-            }
-        }
-    }
-
-    /// How many texts are listed in front of one, and behind.
-    fn pass_text(&mut self, page: &OpenPage, slot: &Slot, number: u32, taken: u32) -> (u32, u32) {
-        let Some(listed) = self.listed.get_mut(number as usize) else { return (UNKNOWN, UNKNOWN) };
-        if slot.encoding.value_kind() != ValueKind::Text {
-            return (UNKNOWN, UNKNOWN);
-        }
-        // Damage is reported when the value itself is read.
-        let Ok(Some(column)) = page.values.column(number, slot.encoding) else { return (UNKNOWN, UNKNOWN) };
-        if *listed == UNKNOWN {
-            *listed = column.listed_before(taken as usize);
-        }
-        let before = *listed;
-        let _ = column.reference(taken as usize, listed);
-        (before, *listed)
-    }
-
-    /// Sets what lies in front of a value.
-    pub(crate) fn set(&mut self, slot: u32, taken: u32, listed: u32) {
-        self.taken[slot as usize] = taken;
-        if let Some(known) = self.listed.get_mut(slot as usize) {
-            *known = listed;
-        }
-    }
-}
-
 // === impl OpenPage ===
 
 impl OpenPage {
-    /// What its columns say of a row that it has.
-    pub(crate) fn row(&self, at: usize) -> Row {
-        let Self { core, ids, .. } = self;
-        Row {
-            class: core.class[at],
-            resource_scope: core.resource_scope[at],
-            start: core.start[at],
-            duration: core.duration[at],
-            sequence: core.sequence[at],
-            span_id: SpanId::from_bytes(ids.span_id[at].to_be_bytes()),
-            parent: ids.parent[at],
-        }
-    }
-
-    /// The rows of a run: those of one trace.
-    pub(crate) fn run(&self, number: usize) -> Range<usize> {
-        let begin = |run: usize| self.core.traces.get(run).map_or(self.core.rows(), |begin| *begin as usize);
-        begin(number)..begin(number + 1)
-    }
-
-    /// The run of a row.
-    pub fn run_of(&self, row: usize) -> Range<usize> {
-        let behind = self.core.traces.partition_point(|begin| *begin as usize <= row);
-        self.run(behind.saturating_sub(1))
-    }
-
-    /// Rows of one trace by start and span ID; of spans that have both in common, by commit, and then as they came.
-    /// Nothing where they stand so.
-    pub(crate) fn order_by_key(&self, rows: Range<usize>) -> Option<Vec<u32>> {
-        if rows.clone().is_sorted_by_key(|row| self.key_in_trace(row)) {
-            return None;
-        }
-        let mut order: Vec<u32> = rows.map(|row| row as u32).collect();
-        // As they came is as they stand: `tree.rs` leaves them so.
-        order.sort_by_key(|row| self.key_in_trace(*row as usize));
-        Some(order)
-    }
-
-    fn key_in_trace(&self, row: usize) -> (u64, u64, u64) {
-        (self.core.start[row], self.ids.span_id[row], self.core.sequence[row])
-    }
-
-    /// The bounds of what it holds.
-    pub(crate) fn zone(&self) -> Result<ZoneMap, FormatError> {
-        let Self { core, dictionary, values, .. } = self;
-        let mut numbers = Vec::new();
-        for (at, slot) in dictionary.slots.iter().enumerate().filter(|(_, slot)| ZoneMap::is_bounded(slot)) {
-            if let Some(Column::Numbers(column)) = values.decode_column(at as u32, slot.encoding)? {
-                numbers.push((at as u32, slot.encoding, column));
-            }
-        }
-        let numbers = numbers.iter().map(|(at, encoding, column)| (*at, *encoding, column.as_slice()));
-        Ok(ZoneMap::of(&core.class, &core.start, &core.duration, numbers))
-    }
-
     /// Appends a field with the slot's next value.
     fn put_value(
         &self,
@@ -399,8 +238,4 @@ fn put_field(out: &mut Vec<u8>, slot: &Slot, bytes: &[u8]) {
 fn put_fixed64(out: &mut Vec<u8>, slot: &Slot, value: u64) {
     put_varint(out, u64::from(slot.field) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
-}
-
-pub(crate) fn varint_length(value: u64) -> usize {
-    (70 - (value | 1).leading_zeros() as usize) / 7
 }

@@ -1,10 +1,9 @@
 //! Recognises fields as exporters write them: minimal varints, each part of an attribute once and in order. Fields
 //! written in another way are kept as their bytes (`shred.rs`).
 
-use spandrel_proto::otlp::wire::Value;
+use spandrel_proto::otlp::wire::{Value, varint_length};
 
-use super::rebuild::varint_length;
-use super::shape::{FieldEncoding, Level};
+use crate::shape::{FieldEncoding, Level};
 
 /// The parts of a field as they stand on the wire.
 pub(super) struct RawField<'a> {

@@ -4,15 +4,6 @@ use spandrel_proto::otlp::SpanView;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::{SpanId, TraceId};
 
-/// What a row is: its operation and its shape. The two go together so often that one number says both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Class {
-    /// Index into the dictionary's operations.
-    pub operation: u32,
-    /// Index into the dictionary's shapes.
-    pub shape: u32,
-}
-
 /// The columns that every row has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {

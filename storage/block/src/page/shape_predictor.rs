@@ -5,7 +5,7 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
-use super::shape::ShapeTable;
+use crate::shape::ShapeTable;
 
 /// Predicts the slots of a span: those of the last span of the same name.
 #[derive(Debug)]

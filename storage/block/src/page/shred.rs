@@ -8,13 +8,13 @@ use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 use spandrel_proto::otlp::{RawValue, SpanHead, raw_attribute};
 
 use super::columns::PageColumns;
-use super::interner::{Interner, same};
 use super::regular::{RawField, RegularAttribute, RegularValue, is_literal, regular_status};
-use super::row::Class;
-use super::shape::{ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
 use super::shape_predictor::ShapePredictor;
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
+use crate::interner::{Interner, same};
+use crate::shape::Class;
+use crate::shape::{ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
 
 /// The slots, shapes, texts and classes that a block in the making has met so far.
 #[derive(Debug, Default)]
@@ -271,7 +271,7 @@ impl Shredder {
         if self.nested.len() > MAX_SHAPE {
             // Too long for a shape: it is kept as one text, and its values leave the columns again.
             let values = self.nested.iter().filter(|slot| {
-                schema.slots.get(**slot).encoding.value_kind() != super::shape::ValueKind::None
+                schema.slots.get(**slot).encoding.value_kind() != crate::shape::ValueKind::None
             });
             for _ in 0..values.count() {
                 if let Some(slot) = self.pushed.pop() {

@@ -10,8 +10,8 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::columns::{NO_ROW, PageColumns};
-use super::shape::{EVENTS, FieldEncoding, Level, ValueKind};
 use super::shred::SpanSchema;
+use crate::shape::{EVENTS, FieldEncoding, Level, ValueKind};
 
 /// Finds parents and the order, and puts columns into it. Keeps its memory from page to page.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@ use spandrel_proto::otlp::{AnyValue, RawValue};
 
 use super::columns::{NO_ROW, PageColumns, SlotColumn};
 use super::ints;
-use super::shape::{ATTRIBUTES, FieldEncoding, Level, Slot, ValueKind};
 use super::shred::SpanSchema;
-use super::zstd::Compressor;
+use crate::compression::Compressor;
+use crate::shape::{ATTRIBUTES, FieldEncoding, Level, Slot, ValueKind};
 use crate::token::{Number, Token};
 
 /// The sections of a page.

@@ -14,10 +14,11 @@ mod dictionary;
 use bytes::{Buf, Bytes};
 
 use self::dictionary::Dictionary;
+use crate::error::WriteError;
 use crate::format::{FormatError, Header, Section, SectionKind, take_varint};
 use crate::meta::BlockMeta;
 use crate::record::RecordError;
-use crate::writer::{BlockWriter, FinishedBlock, WriteError};
+use crate::writer::{BlockWriter, FinishedBlock};
 
 /// Why a block of format 1 cannot be taken over.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use rocksdb::{DEFAULT_COLUMN_FAMILY_NAME, Direction, IteratorMode, ReadOptions, WriteBatch};
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
-use spandrel_storage::backup::StoreRecord;
+use spandrel_storage::engine::StoreRecord;
 use spandrel_storage::engine::{EngineError, IndexRow, Inspect, Records};
 
 use super::{Durability, RocksEngine};

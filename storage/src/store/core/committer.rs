@@ -8,8 +8,8 @@ use spandrel_proto::UnixNanos;
 
 use super::Core;
 use super::sequences::Sequences;
-use crate::api::AppendError;
 use crate::engine::{Change, EngineError};
+use crate::error::AppendError;
 
 /// Gives numbers to blocks and commits, and says whether there may be any more of them.
 pub(crate) struct Committer {

@@ -15,7 +15,7 @@ use self::deletion::Deletions;
 use self::disk_quota::DiskQuota;
 use self::pins::Pins;
 use self::retention::RetentionProgress;
-use crate::cleaning::CleaningError;
+use crate::error::LifecycleError;
 use crate::store::core::Core;
 
 /// What decides which spans leave, and which stay.
@@ -50,7 +50,7 @@ impl Lifecycle {
 
     /// The same for a request over the network, which holds a place for questions and does not wait for a whole
     /// window. Fails with `Busy` after `cleaning_patience`.
-    pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, ()>, CleaningError> {
-        self.lock.try_lock_for(self.core.config.cleaning_patience).ok_or(CleaningError::Busy)
+    pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, ()>, LifecycleError> {
+        self.lock.try_lock_for(self.core.config.cleaning_patience).ok_or(LifecycleError::Busy)
     }
 }

@@ -10,8 +10,8 @@ use parking_lot::RwLock;
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use super::Lifecycle;
-use crate::cleaning::CleaningError;
 use crate::engine::EngineError;
+use crate::error::LifecycleError;
 use crate::failpoint::{self, Failpoint};
 use crate::records;
 use crate::store::read::trace_reader::TraceReader;
@@ -56,7 +56,7 @@ impl Lifecycle {
     }
 
     /// Pins a trace that is stored. Returns since when it is pinned.
-    pub(crate) fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, CleaningError> {
+    pub(crate) fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, LifecycleError> {
         // Retention waits: a pin that was answered must hold.
         let _lock = self.try_lock()?;
         // A deletion takes the pins of its traces when it is finished: one that was answered would be lost.
@@ -81,7 +81,7 @@ impl Lifecycle {
     }
 
     /// Removes a pin. Returns whether there was one.
-    pub(crate) fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, CleaningError> {
+    pub(crate) fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, LifecycleError> {
         let _lock = self.try_lock()?;
         Ok(self.unpin_locked(tenant, trace)?)
     }

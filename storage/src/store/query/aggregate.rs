@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use spandrel_block::edges::Exemplar;
+use spandrel_block::Exemplar;
 use spandrel_block::{Dictionary, FormatError, MINUTE, RowFlags, shown_duration};
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
-use crate::api::{AggregateAnswer, Damage, Point, ReadError, Series};
+use crate::api::{AggregateAnswer, Damage, Point, Series};
+use crate::error::ReadError;
 use crate::plan::{AggregatePlan, KindFilter};
 use crate::records::expired_rollups::ExpiredRollupRow;
 use crate::store::core::Core;

@@ -12,7 +12,8 @@ use spandrel_block::{BlockId, RowRange};
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-use crate::api::{Damage, ReadError, ScannedTrace, TraceScan};
+use crate::api::{Damage, ScannedTrace, TraceScan};
+use crate::error::ReadError;
 use crate::plan::{Order, Predicate, ScanPlan, SearchPlan};
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError, Caching};

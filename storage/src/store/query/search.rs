@@ -15,14 +15,15 @@ use spandrel_block::{
 };
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
-use crate::api::{Damage, ReadError, Scanned, SearchAnswer, TraceSummary};
+use crate::api::{Damage, Scanned, SearchAnswer, TraceSummary};
+use crate::error::ReadError;
 use crate::plan::{AttributeScope, Comparison, Field, Literal, Order, Position, Predicate, SearchPlan};
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
 use crate::store::query::pruning::{
-    AttributeVerdicts, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, Verdict,
+    AttributeMatches, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, RowMatch,
 };
 use crate::store::query::summary::from_columns::ColumnSummary;
 use crate::store::query::summary::from_spans::summarise;
@@ -283,11 +284,11 @@ impl<'s> Search<'s> {
         let columns = reader.core(entry, number)?;
         self.scanned.spans += columns.rows() as u64;
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
-        let verdict = |row: usize, attributes: &dyn Fn(usize) -> Verdict| {
+        let row_match = |row: usize, attributes: &dyn Fn(usize) -> RowMatch| {
             if !self.plan.range.contains(UnixNanos(columns.start[row]))
                 || !(all_visible || columns.sequence[row] <= self.snapshot)
             {
-                return Verdict::No;
+                return RowMatch::No;
             }
             let duration = shown_duration(columns.start[row], columns.duration[row]);
             let row_columns = ColumnRow {
@@ -295,21 +296,21 @@ impl<'s> Search<'s> {
                 resource_scope: columns.resource_scope[row],
                 duration,
             };
-            predicate.verdict(row_columns, attributes)
+            predicate.row_match(row_columns, attributes)
         };
         // The columns that every row has decide most pages.
         let rows: Vec<usize> =
-            (0..columns.rows()).filter(|row| verdict(*row, &|_| Verdict::Perhaps) != Verdict::No).collect();
+            (0..columns.rows()).filter(|row| row_match(*row, &|_| RowMatch::Maybe) != RowMatch::No).collect();
         if rows.is_empty() {
             return Ok(());
         }
         let tests = predicate.tests();
-        let mut attributes: AttributeVerdicts = Vec::new();
+        let mut attributes: AttributeMatches = Vec::new();
         let mut spans = None;
         if !tests.is_empty() {
             let page = reader.page(entry, number, Caching::Keep)?;
             for test in tests {
-                attributes.push(test.verdicts(&page)?);
+                attributes.push(test.matches(&page)?);
             }
             spans = Some(Rebuilder::new(page, 0));
         }
@@ -320,10 +321,10 @@ impl<'s> Search<'s> {
             if row < behind {
                 continue;
             }
-            let matches = match verdict(row, &|test| attributes[test][row]) {
-                Verdict::No => false,
-                Verdict::Yes => true,
-                Verdict::Perhaps => match &mut spans {
+            let matches = match row_match(row, &|test| attributes[test][row]) {
+                RowMatch::No => false,
+                RowMatch::Yes => true,
+                RowMatch::Maybe => match &mut spans {
                     Some(spans) => {
                         matcher::row_matches(&self.plan.predicate, spans, row, names.trace_of(row)?.0)?
                     }

@@ -1,4 +1,4 @@
-//! Whether a span satisfies a predicate, exactly. What columns alone tell is in `query/pruning.rs`.
+//! Whether a span satisfies a predicate, exactly. What columns alone tell is in `query/pruning/`.
 
 use regex::Regex;
 use spandrel_block::{Number, Rebuilder, RowFlags, Token, semantics};

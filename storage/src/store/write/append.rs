@@ -6,8 +6,8 @@ use spandrel_block::{BlockKey, BlockWriter, Deduplicator, FinishedBlock, RowKey,
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{Decoded, SpanKey};
 
-use crate::api::AppendError;
 use crate::engine::{Change, EngineError, NewBlock};
+use crate::error::AppendError;
 use crate::failpoint::{self, Failpoint};
 use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use bytes::Bytes;
 
 use super::{BITS, CONSTANT, DECIMALS, DELTAS, DICTIONARY, MAX_EXPONENT, PLANES, width_of};
+use crate::compression::decompress;
 use crate::page::bits::{self, Bits};
-use crate::page::zstd::decompress;
 
 /// Encodings nest: deltas of a dictionary of decimals, and no deeper.
 const MAX_DEPTH: u8 = 4;

@@ -22,9 +22,11 @@ use self::purge::Purge;
 use super::Lifecycle;
 use crate::api::Damage;
 use crate::backup::{BackupId, Manifest};
-use crate::cleaning::{CleaningError, Deletion, DeletionId};
+use crate::deletion::Deletion;
 use crate::engine::EngineError;
+use crate::error::LifecycleError;
 use crate::failpoint::{self, Failpoint};
+use crate::ids::DeletionId;
 use crate::plan::ScanPlan;
 use crate::records::backups;
 use crate::records::deletions::{self, DeletionRecord};
@@ -54,7 +56,7 @@ const MAX_TRACES: usize = 2_000_000;
 
 impl Lifecycle {
     /// Begins to delete every trace that has a span that satisfies the plan.
-    pub(crate) fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, CleaningError> {
+    pub(crate) fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError> {
         let (mut traces, mut damage) = (HashSet::new(), Damage::default());
         // Spans that expire between the scan and the record are in the view of before.
         let before = self.core.tenants.get(tenant).map(|state| state.view());
@@ -65,7 +67,7 @@ impl Lifecycle {
             for found in scan {
                 traces.insert(found?.0);
                 if traces.len() > MAX_TRACES {
-                    return Err(CleaningError::TooMany { limit: MAX_TRACES });
+                    return Err(LifecycleError::TooMany { limit: MAX_TRACES });
                 }
             }
         }
@@ -81,7 +83,7 @@ impl Lifecycle {
         traces: HashSet<TraceId>,
         damaged_blocks: u64,
         before: Option<&View>,
-    ) -> Result<Arc<Job>, CleaningError> {
+    ) -> Result<Arc<Job>, LifecycleError> {
         // Retention by a rule would otherwise roll up deleted spans meanwhile.
         let _lock = self.try_lock()?;
         let engine = &*self.core.engine;
@@ -115,13 +117,13 @@ impl Lifecycle {
     }
 
     /// The deletions of a tenant that are remembered, latest first.
-    pub(crate) fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, CleaningError> {
+    pub(crate) fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         let mut records = self.deletion_records()?;
         records.retain(|record| record.tenant == *tenant);
         records.iter().rev().map(|record| self.described(record)).collect()
     }
 
-    fn described(&self, record: &DeletionRecord) -> Result<Deletion, CleaningError> {
+    fn described(&self, record: &DeletionRecord) -> Result<Deletion, LifecycleError> {
         Ok(Deletion {
             id: DeletionId(record.id),
             accepted: record.accepted,
@@ -187,8 +189,9 @@ mod tests {
 
     use super::*;
     use crate::api::TraceStore;
-    use crate::cleaning::Cleaning;
+    use crate::deletion::Deletions;
     use crate::engine::MemoryEngine;
+    use crate::pins::Pins;
     use crate::plan::{Predicate, ScanPlan};
     use crate::store::testing::{TestClock, request};
     use crate::store::{BlockTraceStore, StoreConfig, SystemClock};
@@ -206,7 +209,7 @@ mod tests {
         };
         let retention = store.lifecycle.lock();
         for refused in ask() {
-            assert!(matches!(refused, Err(CleaningError::Busy)), "{refused:?}");
+            assert!(matches!(refused, Err(LifecycleError::Busy)), "{refused:?}");
         }
         drop(retention);
         assert!(ask().iter().all(Result::is_ok));

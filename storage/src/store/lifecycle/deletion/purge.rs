@@ -7,9 +7,9 @@ use spandrel_block::{BlockId, Hour, RowRange};
 
 use super::Job;
 use crate::api::Damage;
-use crate::cleaning::DeletionId;
 use crate::engine::PurgeProgress;
 use crate::failpoint::{self, Failpoint};
+use crate::ids::DeletionId;
 use crate::records::deletions;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::lifecycle::Lifecycle;

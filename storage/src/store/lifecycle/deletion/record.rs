@@ -8,9 +8,9 @@ use spandrel_block::Hour;
 use spandrel_proto::{TenantId, TraceId};
 
 use super::Job;
-use crate::cleaning::DeletionId;
 use crate::engine::EngineError;
 use crate::failpoint::{self, Failpoint};
+use crate::ids::DeletionId;
 use crate::records::deletions::{self, DeletionRecord};
 use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::view::View;

@@ -1,8 +1,8 @@
 //! The sums of an answer: calls by caller, callee and kind.
 
 use rustc_hash::FxHashMap;
-use spandrel_block::edges::{EdgeRow, Exemplar, Node};
-use spandrel_block::{BlockEdges, EdgeKind, EdgeTotals, MINUTE};
+use spandrel_block::edges::{EdgeRow, Node};
+use spandrel_block::{BlockEdges, EdgeKind, EdgeTotals, Exemplar, MINUTE};
 use spandrel_proto::{TimeRange, UnixNanos};
 
 use crate::api::Dependency;

@@ -1,4 +1,4 @@
-//! Halves of edges that lie beyond the blocks of an answer: a message may be taken hours after it was sent.
+//! Sides of edges that lie beyond the blocks of an answer: a message may be taken hours after it was sent.
 //!
 //! The caller of a callee is found by ID through the trace index. Whether a message that was sent in the range has been
 //! taken after it, the open callees of later blocks tell: only consumers are that late.
@@ -19,8 +19,8 @@ use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{SpanId, TenantId, TraceId, UnixNanos};
 
 use super::Steps;
-use super::facts::{Facts, Side, trace_of};
-use super::halves::{Answered, Halves, span_ids};
+use super::side::{Side, SideReader, trace_of};
+use super::unpaired::{Answered, UnpairedSpans, span_ids};
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
@@ -73,11 +73,11 @@ impl<'s> Lookup<'s> {
     }
 
     /// Looks for the callers of those callees in the range that have found none.
-    pub(super) fn find_callers(&mut self, steps: &mut Steps<'_>, halves: &mut Halves) {
+    pub(super) fn find_callers(&mut self, steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) {
         if self.read.len() == self.view.len() {
             return;
         }
-        let traces = wanted_traces(steps, halves);
+        let traces = wanted_traces(steps, unpaired);
         if traces.is_empty() {
             return;
         }
@@ -114,7 +114,7 @@ impl<'s> Lookup<'s> {
             }
         }
         for (entry, parts) in found.into_values() {
-            if let Err(error) = halves.find_in_parts(&steps.core.reader, &mut steps.graph, &entry, parts) {
+            if let Err(error) = unpaired.find_in_parts(&steps.core.reader, &mut steps.graph, &entry, parts) {
                 steps.core.report_damage(&entry, &error, steps.damage);
             }
         }
@@ -161,8 +161,8 @@ fn take(left: &mut usize, wanted: usize) -> bool {
 }
 
 /// The traces that callees of the range refer to without having found a caller: those of consumers first.
-fn wanted_traces(steps: &mut Steps<'_>, halves: &mut Halves) -> Vec<TraceId> {
-    let unpaired = halves.unpaired();
+fn wanted_traces(steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) -> Vec<TraceId> {
+    let unpaired = unpaired.unpaired();
     let mut rest = unpaired.as_slice();
     let (mut of_consumers, mut of_others) = (Vec::new(), Vec::new());
     let range = steps.graph.range();
@@ -173,9 +173,9 @@ fn wanted_traces(steps: &mut Steps<'_>, halves: &mut Halves) -> Vec<TraceId> {
         if here.is_empty() || !entry.row.meta.touches(&range) {
             return Ok(());
         }
-        let facts = Facts::read(&steps.core.reader, entry, &mut steps.graph)?;
+        let sides = SideReader::read(&steps.core.reader, entry, &mut steps.graph)?;
         for open in here {
-            let side = facts.side(open.row)?;
+            let side = sides.side(open.row)?;
             if !range.contains(UnixNanos(side.start)) {
                 continue;
             }
@@ -208,9 +208,9 @@ fn sent_messages(steps: &mut Steps<'_>, answered: &Answered) -> FxHashMap<SpanId
         if rows.peek().is_none() {
             return Ok(());
         }
-        let facts = Facts::read(&steps.core.reader, entry, &mut steps.graph)?;
+        let sides = SideReader::read(&steps.core.reader, entry, &mut steps.graph)?;
         for row in rows {
-            let side = facts.side(row)?;
+            let side = sides.side(row)?;
             if side.kind != SpanKind::Producer || !range.contains(UnixNanos(side.start)) {
                 continue;
             }
@@ -238,7 +238,7 @@ fn find_consumers_in(
             Some(trace) => Some(trace),
             None => trace_of(&*reader.traces(entry)?, open.row),
         };
-        let callee = Facts::read(reader, entry, &mut steps.graph)?.side(open.row)?;
+        let callee = SideReader::read(reader, entry, &mut steps.graph)?.side(open.row)?;
         for message in same_id.iter().filter(|message| Some(message.side.trace) == trace) {
             let same_service = message.side.service == callee.service;
             if Relation::of(open.by, message.side.kind, callee.kind, same_service).answers {

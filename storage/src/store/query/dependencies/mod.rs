@@ -7,30 +7,31 @@
 //! that edges do not depend on which spans share a block. A caller that was deleted or has expired leaves
 //! no edge: nothing says any more which service it was. The rules are those of [`spandrel_block::edges`].
 
-mod facts;
 mod graph;
-mod halves;
 mod lookup;
+mod side;
+mod unpaired;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashSet;
-use spandrel_block::edges::{Exemplar, Node};
-use spandrel_block::{BlockMeta, EdgeKind, MINUTE};
+use spandrel_block::edges::Node;
+use spandrel_block::{BlockMeta, EdgeKind, Exemplar, MINUTE};
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
-use self::facts::Facts;
 use self::graph::Graph;
-use self::halves::Halves;
 use self::lookup::Lookup;
-use crate::api::{Damage, DependencyAnswer, ReadError};
+use self::side::SideReader;
+use self::unpaired::UnpairedSpans;
+use crate::api::{Damage, DependencyAnswer};
+use crate::error::ReadError;
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 
 /// A caller waits so long for its callee, from its end.
 const UNPAIRED_TIMEOUT: Duration = Duration::from_secs(60);
-/// Halves are looked for so far beyond the range.
+/// The other side of a call is looked for so far beyond the range.
 const PAIRING_WINDOW: Duration = Duration::from_secs(10 * 60);
 
 /// Answers which services depend on which.
@@ -48,13 +49,13 @@ pub(crate) fn dependencies(
     let damage = Damage::default();
     // Numbers of blocks stay as they are: a damaged one is left out by every step.
     let mut steps = Steps { core, blocks, graph: Graph::new(range), damage: &damage };
-    let mut halves = Halves::default();
-    steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut halves));
-    halves.sort();
-    steps.each(|steps, at, entry| halves.find_callers(&core.reader, &mut steps.graph, at, entry));
+    let mut unpaired = UnpairedSpans::default();
+    steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut unpaired));
+    unpaired.sort();
+    steps.each(|steps, at, entry| unpaired.find_callers(&core.reader, &mut steps.graph, at, entry));
     let mut lookup = Lookup::new(tenant, &state, &view, &steps);
-    lookup.find_callers(&mut steps, &mut halves);
-    let mut answered = halves.join(&core.reader, &mut steps);
+    lookup.find_callers(&mut steps, &mut unpaired);
+    let mut answered = unpaired.join(&core.reader, &mut steps);
     lookup.find_consumers(&mut steps, &mut answered);
     steps.each(|steps, at, entry| steps.add_unanswered(entry, answered.rows(at)));
     Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 || !lookup.is_whole() })
@@ -104,12 +105,12 @@ impl Steps<'_> {
         &mut self,
         at: usize,
         entry: &Arc<BlockEntry>,
-        halves: &mut Halves,
+        unpaired: &mut UnpairedSpans,
     ) -> Result<(), BlockError> {
         let edges = self.core.reader.edges(entry)?;
         if !edges.open_callees.is_empty() {
             let traces = self.core.reader.traces(entry)?;
-            halves.add(at, &edges, &traces);
+            unpaired.add(at, &edges, &traces);
         }
         if entry.row.meta.touches(&self.graph.range()) {
             let dictionary = self.core.reader.dictionary(entry)?;
@@ -148,9 +149,9 @@ impl Steps<'_> {
         if single.peek().is_none() {
             return Ok(());
         }
-        let facts = Facts::read(&self.core.reader, entry, &mut self.graph)?;
+        let sides = SideReader::read(&self.core.reader, entry, &mut self.graph)?;
         for open in single {
-            let caller = facts.side(open.row)?;
+            let caller = sides.side(open.row)?;
             let waits = open.kind == EdgeKind::Virtual && !self.has_waited(entry, caller.end());
             if !is_answered(open.row) && !waits {
                 let callee = self.graph.name(edges.name(open.callee, &dictionary.services));

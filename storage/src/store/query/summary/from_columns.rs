@@ -15,7 +15,7 @@ use spandrel_proto::{SpanId, TraceId, UnixNanos};
 use crate::api::TraceSummary;
 use crate::plan::SearchPlan;
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
-use crate::store::query::pruning::{BlockPredicate, ColumnRow, Verdict};
+use crate::store::query::pruning::{BlockPredicate, ColumnRow, RowMatch};
 use crate::store::query::summary::from_spans::{MAX_MATCHED_IDS, count_services};
 use crate::store::read::matcher;
 
@@ -93,7 +93,7 @@ impl<'s> ColumnSummary<'s> {
         if !tests.is_empty() {
             let page = self.reader.page(entry, number, Caching::Keep)?;
             for test in tests {
-                attributes.push(test.verdicts(&page)?);
+                attributes.push(test.matches(&page)?);
             }
             spans = Some(Rebuilder::new(page, here.start));
         }
@@ -105,10 +105,10 @@ impl<'s> ColumnSummary<'s> {
                 duration: shown_duration(start, duration),
             };
             let matches = self.plan.range.contains(UnixNanos(start))
-                && match predicate.verdict(columns, &|test| attributes[test][at]) {
-                    Verdict::No => false,
-                    Verdict::Yes => true,
-                    Verdict::Perhaps => match &mut spans {
+                && match predicate.row_match(columns, &|test| attributes[test][at]) {
+                    RowMatch::No => false,
+                    RowMatch::Yes => true,
+                    RowMatch::Maybe => match &mut spans {
                         Some(spans) => matcher::row_matches(&self.plan.predicate, spans, at, self.trace)?,
                         None => true,
                     },

@@ -38,14 +38,14 @@ const MAX_DECOMPRESSED: usize = 1 << 30;
 
 impl Compressor {
     /// A compressor of one level.
-    pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::WriteError> {
+    pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::error::WriteError> {
         if let Some(spare) = SPARE.take().filter(|spare| (spare.level, spare.unit) == (level, unit)) {
             return Ok(spare);
         }
         let mut context = CCtx::create();
         for parameter in [CParameter::CompressionLevel(level), CParameter::ChecksumFlag(false)] {
             context.set_parameter(parameter).map_err(|code| {
-                crate::WriteError::Compress(zstd::zstd_safe::get_error_name(code).to_owned())
+                crate::error::WriteError::Compress(zstd::zstd_safe::get_error_name(code).to_owned())
             })?;
         }
         Ok(Self { context, planes: Vec::new(), level, unit })

@@ -1,23 +1,22 @@
-//! Halves whose other side lies in another block.
+//! Spans whose other side of a call lies in another block.
 //!
 //! Open callees of all blocks are sorted by the trace and span that they refer to. Then each block is
 //! gone through by its trace table: only traces that a callee of another block refers to are read.
 
 use std::sync::Arc;
 
-use spandrel_block::FormatError;
-use spandrel_block::edges::{Exemplar, Reference, Relation, choose};
-use spandrel_block::{BlockEdges, RowRange, TraceTable};
+use spandrel_block::edges::{Reference, Relation, choose};
+use spandrel_block::{BlockEdges, Exemplar, FormatError, RowRange, TraceTable};
 use spandrel_proto::{SpanId, TraceId};
 
 use super::Steps;
-use super::facts::{Facts, Side, trace_of};
 use super::graph::Graph;
+use super::side::{Side, SideReader, trace_of};
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 
-/// The halves of all blocks. Blocks go by their number within the answer.
+/// The open halves of all blocks. Blocks go by their number within the answer.
 #[derive(Default)]
-pub(super) struct Halves {
+pub(super) struct UnpairedSpans {
     callees: Vec<Open>,
     /// For the first callee that refers to a span: how many spans with its ID were met.
     met: Vec<u8>,
@@ -55,9 +54,9 @@ const MAX_CALLERS: u8 = 32;
 /// Callers in the answer's blocks that have found a callee: block and row, sorted.
 pub(super) struct Answered(Vec<(u32, u32)>);
 
-// === impl Halves ===
+// === impl UnpairedSpans ===
 
-impl Halves {
+impl UnpairedSpans {
     /// Notes the open callees of a block.
     pub(super) fn add(&mut self, block: usize, edges: &BlockEdges, traces: &TraceTable) {
         let open = edges.open_callees.iter().filter_map(|callee| {
@@ -91,7 +90,7 @@ impl Halves {
             return Ok(());
         }
         let traces = reader.traces(entry)?;
-        let mut facts: Option<Facts> = None;
+        let mut sides: Option<SideReader> = None;
         let mut from = 0;
         for (trace, rows) in traces.entries() {
             from += self.callees[from..].partition_point(|open| open.trace < *trace);
@@ -113,11 +112,11 @@ impl Halves {
                 self.met[at] += 1;
                 while at < group.end && self.callees[at].caller == id {
                     if !here(&self.callees[at]) {
-                        let facts = match &mut facts {
+                        let sides = match &mut sides {
                             Some(known) => known,
-                            none => none.insert(Facts::read(reader, entry, graph)?),
+                            none => none.insert(SideReader::read(reader, entry, graph)?),
                         };
-                        let side = facts.side(row)?;
+                        let side = sides.side(row)?;
                         self.found.push(Found { callee: at as u32, block: Some(block as u32), row, side });
                     }
                     at += 1;
@@ -146,7 +145,7 @@ impl Halves {
         entry: &BlockEntry,
         mut parts: Vec<(TraceId, RowRange)>,
     ) -> Result<(), BlockError> {
-        let facts = Facts::read(reader, entry, graph)?;
+        let sides = SideReader::read(reader, entry, graph)?;
         parts.sort_unstable_by_key(|(_, rows)| rows.first);
         for (trace, rows) in parts {
             let from = self.callees.partition_point(|open| open.trace < trace);
@@ -158,7 +157,7 @@ impl Halves {
                     continue;
                 }
                 self.met[first] += 1;
-                let side = facts.side(row)?;
+                let side = sides.side(row)?;
                 let unpaired = (first..first + same).filter(|callee| !self.is_paired[*callee]);
                 self.found.extend(unpaired.map(|at| Found { callee: at as u32, block: None, row, side }));
             }
@@ -180,10 +179,10 @@ impl Halves {
             if found.is_empty() {
                 return Ok(());
             }
-            let facts = Facts::read(reader, entry, &mut steps.graph)?;
+            let sides = SideReader::read(reader, entry, &mut steps.graph)?;
             for candidates in found.chunk_by(|a, b| a.callee == b.callee) {
                 let open = &callees[candidates[0].callee as usize];
-                pair(open, &facts.side(open.row)?, candidates, &mut steps.graph, &mut answered);
+                pair(open, &sides.side(open.row)?, candidates, &mut steps.graph, &mut answered);
             }
             Ok(())
         });

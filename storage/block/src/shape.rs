@@ -12,8 +12,8 @@ use spandrel_proto::otlp::wire::{Reader, Value};
 use spandrel_proto::otlp::{AnyValue, RawValue, raw_attribute};
 use std::hash::Hasher;
 
-use super::interner::same;
 use crate::edges::is_peer_key;
+use crate::interner::same;
 
 /// Which message a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,6 +108,15 @@ pub struct Shape {
     pub flags: u8,
     /// Its slots.
     pub slots: Vec<u32>,
+}
+
+/// What a row is: its operation and its shape. The two go together so often that one number says both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Index into the dictionary's operations.
+    pub operation: u32,
+    /// Index into the dictionary's shapes.
+    pub shape: u32,
 }
 
 /// The value of a field, given its slot.

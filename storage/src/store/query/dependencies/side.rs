@@ -1,4 +1,4 @@
-//! What a half of an edge is, read from the columns of its row.
+//! One side of an edge, read from the columns of its row.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use spandrel_proto::otlp::SpanKind;
 use super::graph::{Graph, Name};
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 
-/// What tells about the halves of one block.
-pub(super) struct Facts<'r> {
+/// Reads the sides of edges in one block.
+pub(super) struct SideReader<'r> {
     reader: &'r BlockReader,
     entry: &'r BlockEntry,
     dictionary: Arc<Dictionary>,
@@ -34,9 +34,9 @@ pub(super) struct Side {
     pub(super) duration: u64,
 }
 
-// === impl Facts ===
+// === impl SideReader ===
 
-impl<'r> Facts<'r> {
+impl<'r> SideReader<'r> {
     pub(super) fn read(
         reader: &'r BlockReader,
         entry: &'r BlockEntry,

@@ -1,0 +1,32 @@
+//! Small durable records beside the blocks, such as pins and the list of backups.
+
+use serde::{Deserialize, Serialize};
+
+use super::EngineError;
+
+/// A small record of the store itself, as the engine keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRecord {
+    /// What it is about.
+    pub kind: String,
+    /// Which of its kind.
+    pub name: String,
+    /// Its bytes.
+    pub value: Vec<u8>,
+}
+
+/// Small durable records that belong to the store as a whole, such as pins and the list of backups. The engine does not
+/// interpret their bytes.
+pub trait Records: Send + Sync {
+    /// Every record of a kind with its name, sorted by name.
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError>;
+
+    /// Puts a record into the place of an earlier one, or removes it. Durable like a commit.
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError>;
+
+    /// Puts many records. Engines may write them together.
+    fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {
+        let mut put = records.iter();
+        put.try_for_each(|record| self.put_record(&record.kind, &record.name, Some(&record.value)))
+    }
+}

@@ -1,0 +1,171 @@
+//! What the Bloom filters of a block say of a predicate.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use spandrel_block::{FilterPart, Token};
+
+use crate::plan::{AttributeScope, Comparison, Field, Predicate};
+use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
+use crate::store::read::matcher::SERVICE_NAME;
+
+/// What filters alone can say of a predicate, whatever the block: made once for a search.
+#[derive(Debug)]
+pub(crate) enum FilterPredicate {
+    /// Nothing.
+    Open,
+    /// An attribute has to be there that has a token.
+    Token(AttributeScope, AttributeToken),
+    And(Vec<FilterPredicate>),
+    Or(Vec<FilterPredicate>),
+}
+
+/// What the filters of a block are asked for an attribute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttributeToken {
+    token: Token,
+    /// Filters of earlier programs know an array by its key alone: asked of those if they do not have the token.
+    of_arrays: Token,
+}
+
+/// The filters of a block, each part fetched once a token asks for it.
+pub(crate) struct BlockFilters<'r> {
+    reader: &'r BlockReader,
+    entry: &'r BlockEntry,
+    parts: RefCell<Vec<(Token, Option<Arc<FilterPart>>)>>,
+    have_elements: Cell<Option<bool>>,
+}
+
+// === impl FilterPredicate ===
+
+impl FilterPredicate {
+    pub(crate) fn new(predicate: &Predicate) -> Self {
+        match predicate {
+            Predicate::And(parts) => Self::And(parts.iter().map(Self::new).collect()),
+            Predicate::Or(parts) => Self::Or(parts.iter().map(Self::new).collect()),
+            // A service that does not say its name has one all the same.
+            Predicate::Compare(Field::Attribute(_, key), _) | Predicate::Exists(Field::Attribute(_, key))
+                if key == SERVICE_NAME =>
+            {
+                Self::Open
+            }
+            Predicate::Compare(Field::Attribute(scope, key), comparison) => {
+                Self::Token(*scope, AttributeToken::new(key, Some(comparison)))
+            }
+            Predicate::Exists(Field::Attribute(scope, key)) => {
+                Self::Token(*scope, AttributeToken::new(key, None))
+            }
+            _ => Self::Open,
+        }
+    }
+
+    /// Whether it says nothing of any block.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Token(..) => false,
+            Self::And(parts) => parts.iter().all(Self::is_open),
+            Self::Or(parts) => parts.is_empty() || parts.iter().any(Self::is_open),
+        }
+    }
+
+    /// Whether a page may have a matching row.
+    pub(crate) fn may_match(&self, filters: &BlockFilters<'_>, page: usize) -> Result<bool, BlockError> {
+        Ok(match self {
+            Self::Open => true,
+            Self::Token(scope, token) => {
+                *scope != AttributeScope::Span && filters.resources_may_have(*token)?
+                    || *scope != AttributeScope::Resource && filters.page_may_have(page, *token)?
+            }
+            Self::And(parts) => all(parts, |part| part.may_match(filters, page))?,
+            Self::Or(parts) => any(parts, |part| part.may_match(filters, page))?,
+        })
+    }
+}
+
+// === impl AttributeToken ===
+
+impl AttributeToken {
+    pub(super) fn new(key: &str, comparison: Option<&Comparison>) -> Self {
+        let of_key = Token::of_key(key);
+        let token = comparison.and_then(|comparison| comparison.token(key)).unwrap_or(of_key);
+        Self { token, of_arrays: of_key }
+    }
+
+    /// For a block whose spans have no array of the key.
+    pub(super) fn without_arrays(self) -> Self {
+        Self { of_arrays: self.token, ..self }
+    }
+}
+
+// === impl BlockFilters ===
+
+impl<'r> BlockFilters<'r> {
+    pub(crate) fn new(reader: &'r BlockReader, entry: &'r BlockEntry) -> Self {
+        Self { reader, entry, parts: RefCell::default(), have_elements: Cell::default() }
+    }
+
+    fn resources_may_have(&self, token: AttributeToken) -> Result<bool, BlockError> {
+        self.may_have(token, FilterPart::resources_may_have)
+    }
+
+    pub(super) fn page_may_have(&self, page: usize, token: AttributeToken) -> Result<bool, BlockError> {
+        self.may_have(token, |part, token| part.page_may_have(page, token))
+    }
+
+    fn may_have(
+        &self,
+        AttributeToken { token, of_arrays }: AttributeToken,
+        has: impl Fn(&FilterPart, Token) -> bool,
+    ) -> Result<bool, BlockError> {
+        let has = |token: Token| -> Result<bool, BlockError> {
+            Ok(self.part(token)?.is_none_or(|part| has(&part, token)))
+        };
+        if has(token)? {
+            return Ok(true);
+        }
+        Ok(token != of_arrays && !self.have_elements()? && has(of_arrays)?)
+    }
+
+    /// Whether they have the elements of arrays. Asked for each page, so it is kept.
+    fn have_elements(&self) -> Result<bool, BlockError> {
+        if let Some(known) = self.have_elements.get() {
+            return Ok(known);
+        }
+        let have = self.reader.header(self.entry)?.filters_have_elements();
+        self.have_elements.set(Some(have));
+        Ok(have)
+    }
+
+    /// A predicate asks for few tokens, and for each of them once a page.
+    fn part(&self, token: Token) -> Result<Option<Arc<FilterPart>>, BlockError> {
+        let mut parts = self.parts.borrow_mut();
+        if let Some((_, part)) = parts.iter().find(|(known, _)| *known == token) {
+            return Ok(part.clone());
+        }
+        let part = self.reader.filters(self.entry, token)?;
+        parts.push((token, part.clone()));
+        Ok(part)
+    }
+}
+
+/// Whether something holds for all, as far as one has to look.
+pub(super) fn all<T>(
+    parts: &[T],
+    mut holds: impl FnMut(&T) -> Result<bool, BlockError>,
+) -> Result<bool, BlockError> {
+    any(parts, |part| holds(part).map(|holds| !holds)).map(|any| !any)
+}
+
+/// Whether something holds for any, as far as one has to look.
+pub(super) fn any<T>(
+    parts: &[T],
+    mut holds: impl FnMut(&T) -> Result<bool, BlockError>,
+) -> Result<bool, BlockError> {
+    for part in parts {
+        if holds(part)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
