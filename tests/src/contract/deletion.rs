@@ -1,19 +1,15 @@
-//! Deleted traces disappear from every answer at once and from every block in the end; pinned traces and traces that a
-//! rule keeps stay.
+//! Deleted traces disappear from every answer at once and from every block in the end.
 
 use std::time::{Duration, Instant};
 
 use spandrel_proto::{TenantId, TimeRange};
-use spandrel_storage::plan::{
-    AggregatePlan, AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan,
-};
-use spandrel_storage::{Cleaning, Deletion, RetentionRule, TraceStore};
+use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate, ScanPlan};
+use spandrel_storage::{Deletion, Deletions, Pins, RetentionRule, TraceStore};
 
 use super::Open;
 use crate::harness::Harness;
-use crate::spans::{HOUR, MINUTE, Sent, sent, text, trace_id};
+use crate::spans::{HOUR, sent, text, trace_id};
 
-const DAY: u64 = 24 * HOUR;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Selects the spans whose attribute `key` is `value`.
@@ -22,15 +18,11 @@ pub fn with(key: &str, value: &str) -> Predicate {
     Predicate::Compare(field, Comparison::Eq(Literal::String(value.to_owned())))
 }
 
-fn failed() -> Predicate {
-    Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true)))
-}
-
 fn everything(predicate: Predicate) -> ScanPlan {
     ScanPlan { predicate, range: TimeRange::ALL }
 }
 
-fn begin(harness: &Harness, predicate: Predicate) -> Deletion {
+pub(super) fn begin(harness: &Harness, predicate: Predicate) -> Deletion {
     harness.store().delete(&TenantId::default(), &everything(predicate)).unwrap()
 }
 
@@ -47,7 +39,7 @@ pub fn finish(harness: &Harness, deletion: &Deletion) -> Deletion {
     }
 }
 
-fn ids(harness: &Harness) -> Vec<u64> {
+pub(super) fn ids(harness: &Harness) -> Vec<u64> {
     let mut ids: Vec<u64> = harness
         .find(Predicate::All)
         .iter()
@@ -215,199 +207,4 @@ pub fn nothing_to_delete_is_no_error(open: Open) {
     assert_eq!(finish(&harness, &nothing).spans, 0);
     assert_eq!(ids(&harness), [1]);
     assert_eq!(harness.store().deletions(&other).unwrap().len(), 1);
-}
-
-/// Retention removes only the rest of a pinned trace's windows. A deletion also removes pinned traces.
-pub fn pinned_traces_stay(open: Open) {
-    let mut harness = open();
-    let tenant = TenantId::default();
-    assert_eq!(harness.store().pin(&tenant, trace_id(1)).unwrap(), None, "there is nothing to pin");
-    for window in 1..4 {
-        harness.append(&[sent(1, window), sent(2, window), sent(10 + window, 1)]);
-        harness.clock.advance(HOUR);
-    }
-    let since = harness.store().pin(&tenant, trace_id(1)).unwrap().unwrap();
-    harness.clock.advance(MINUTE);
-    assert_eq!(harness.store().pin(&tenant, trace_id(1)).unwrap(), Some(since), "pinned once");
-    harness.clock.advance(8 * DAY);
-    harness.maintain(2);
-    harness.whatever_happens(|harness| {
-        assert_eq!(ids(harness), [1]);
-        assert_eq!(harness.trace(trace_id(1)).len(), 3);
-        assert_eq!(harness.store().pins(&tenant), [(trace_id(1), since)]);
-    });
-    assert!(harness.store().unpin(&tenant, trace_id(1)).unwrap());
-    assert!(!harness.store().unpin(&tenant, trace_id(1)).unwrap());
-    harness.maintain(2);
-    assert_eq!(ids(&harness), [0; 0]);
-    assert_eq!(harness.store().status().span_count, 0);
-    harness.append(&[sent(5, 1)]);
-    harness.store().pin(&tenant, trace_id(5)).unwrap();
-    let deletion = begin(&harness, Predicate::All);
-    finish(&harness, &deletion);
-    assert_eq!(harness.store().pins(&tenant), []);
-    assert_eq!(ids(&harness), [0; 0]);
-}
-
-fn rule(predicate: Predicate, keep: u64) -> RetentionRule {
-    RetentionRule { predicate, keep: Duration::from_nanos(keep) }
-}
-
-fn with_rules(open: Open, rules: Vec<RetentionRule>) -> Harness {
-    let mut harness = open();
-    harness.config.retention_rules = rules;
-    harness.restart();
-    harness
-}
-
-/// The first matching rule decides about a span, and the longest-lived span about its trace.
-pub fn rules_keep_whole_traces(open: Open) {
-    let chatty = with("service.name", "chatty");
-    let mut harness = with_rules(open, vec![rule(failed(), 30 * DAY), rule(chatty, DAY)]);
-    let chatty = |trace, span| sent(trace, span).service("chatty");
-    harness.append(&[sent(1, 1), sent(2, 1), sent(2, 2).status(2), chatty(3, 1), chatty(4, 1)]);
-    harness.append(&[sent(4, 2), chatty(5, 1).status(2)]);
-    harness.clock.advance(HOUR);
-    // A span with a long lifetime also keeps the spans of its trace in other windows.
-    harness.append(&[sent(6, 1), sent(7, 1)]);
-    harness.clock.advance(HOUR);
-    harness.append(&[sent(6, 2).status(2)]);
-    harness.store().seal_all();
-    let all: [(u64, &[u64]); 4] = [
-        (DAY / 2, &[1, 2, 3, 4, 5, 6, 7]),
-        (DAY, &[1, 2, 4, 5, 6, 7]),
-        (6 * DAY, &[2, 5, 6]),
-        (30 * DAY, &[]),
-    ];
-    for (later, left) in all {
-        harness.clock.advance(later);
-        harness.maintain(2);
-        harness.whatever_happens(|harness| assert_eq!(ids(harness), left, "{} days later", later / DAY));
-        if left.contains(&6) {
-            assert_eq!(harness.trace(trace_id(6)).len(), 2);
-            assert_eq!(harness.trace(trace_id(2)).len(), 2);
-        }
-    }
-    assert_eq!(harness.store().status().span_count, 0);
-}
-
-/// Aggregates include the spans that a rule has removed until the rollups expire themselves.
-pub fn counts_outlive_their_spans(open: Open) {
-    let mut harness = with_rules(open, vec![rule(with("service.name", "chatty"), DAY)]);
-    let chatty = |trace, span, at| sent(trace, span).service("chatty").at(at, 1_000 * span);
-    harness.append(&[chatty(1, 1, 0), chatty(1, 2, MINUTE + 1).status(2), sent(2, 1).at(5, 7)]);
-    // An expired and a kept trace share a block; sealed and fresh blocks share a window.
-    harness.store().seal_all();
-    harness.append(&[chatty(3, 3, 2 * MINUTE), sent(4, 1), chatty(4, 2, 3)]);
-    let plan = super::aggregate::plan();
-    let fine = AggregatePlan { step: 1_000, ..plan.clone() };
-    let before = super::aggregate::answer(&harness, &plan);
-    let by_hand: u64 = before.values().map(|(requests, ..)| requests).sum();
-    assert_eq!(by_hand, 6);
-    harness.clock.advance(DAY + HOUR);
-    harness.maintain(2);
-    harness.whatever_happens(|harness| {
-        assert_eq!(ids(harness), [2, 4]);
-        assert_eq!(super::aggregate::answer(harness, &plan), before, "as if nothing had gone");
-        let asked = |plan| harness.store().aggregate(&TenantId::default(), plan).unwrap();
-        assert!(!asked(&plan).estimated);
-        assert!(asked(&fine).estimated, "nobody knows the second any more");
-        let other = AggregatePlan { service: Some("shop".to_owned()), ..fine.clone() };
-        assert!(!asked(&other).estimated, "of this service nothing has gone");
-    });
-    harness.clock.advance(6 * DAY);
-    harness.maintain(2);
-    assert!(super::aggregate::answer(&harness, &plan).is_empty(), "the counts go, too");
-}
-
-/// Above the bound the store removes the oldest windows of all tenants, and no more than necessary.
-pub fn the_oldest_windows_go_first(open: Open) {
-    let mut harness = open();
-    let other = TenantId::new("other").unwrap();
-    for window in 0..6 {
-        let tenant = if window % 2 == 0 { TenantId::default() } else { other.clone() };
-        fill(&harness, &tenant, window);
-        harness.clock.advance(HOUR);
-        harness.store().seal_all();
-        harness.maintain(1);
-    }
-    harness.restart();
-    let full = settled(&harness);
-    harness.config.max_disk_bytes = Some(full * 6 / 10);
-    harness.restart();
-    let left = settled(&harness);
-    assert!(left <= full * 6 / 10, "{left} of {full} bytes are left");
-    assert!(left > full * 3 / 10, "{left} of {full} bytes are left: too much went");
-    let kept: Vec<bool> = (0..6)
-        .map(|window| {
-            let tenant = if window % 2 == 0 { TenantId::default() } else { other.clone() };
-            !harness.trace_for(&tenant, trace_id(window * 10_000 + 1)).is_empty()
-        })
-        .collect();
-    assert!(kept.is_sorted(), "not the oldest went: {kept:?}");
-    assert!(kept[5] && !kept[0], "{kept:?}");
-    assert!(harness.store().refusal().is_none());
-}
-
-/// The window that receives spans cannot be removed: if it is the only one, ingest is refused.
-pub fn ingest_waits_only_when_nothing_can_go(open: Open) {
-    let mut harness = open();
-    fill(&harness, &TenantId::default(), 0);
-    harness.store().seal_all();
-    harness.restart();
-    let full = settled(&harness);
-    harness.config.max_disk_bytes = Some(full / 2);
-    harness.restart();
-    settled(&harness);
-    let refusal = harness.store().refusal().expect("a refusal").to_string();
-    assert!(refusal.contains("the disk is full"), "{refusal}");
-    assert_eq!(harness.trace(trace_id(1)).len(), 1);
-    harness.clock.advance(HOUR);
-    assert!(
-        harness.store().refusal().is_none(),
-        "the window may go now, and ingest does not wait until it has"
-    );
-    harness.append(&[sent(3, 1)]);
-    settled(&harness);
-    assert!(harness.store().refusal().is_none());
-    assert_eq!((harness.trace(trace_id(1)), harness.trace(trace_id(3)).len()), (vec![], 1));
-    harness.append(&[sent(2, 1)]);
-    assert_eq!(harness.trace(trace_id(2)).len(), 1);
-}
-
-/// Appends several megabytes of incompressible spans to one window.
-fn fill(harness: &Harness, tenant: &TenantId, window: u64) {
-    for part in 0..4 {
-        let spans: Vec<Sent> = (0..250)
-            .map(|n| {
-                let n = window * 10_000 + part * 250 + n + 1;
-                sent(n, 1).with("noise", text(&noise(n)))
-            })
-            .collect();
-        harness.append_for(tenant, &spans);
-    }
-}
-
-fn noise(n: u64) -> String {
-    let mut x = n;
-    let word = |_| {
-        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        format!("{:08x}", x >> 32)
-    };
-    (0..500).map(word).collect()
-}
-
-/// The stored bytes once background work has nothing left to do.
-fn settled(harness: &Harness) -> u64 {
-    harness.clock.advance(MINUTE);
-    let (mut bytes, mut same) = (0, 0);
-    // Engines delete files with a delay.
-    while same < 50 {
-        harness.maintain(1);
-        let now = harness.store().status().store_bytes;
-        same = if now == bytes { same + 1 } else { 0 };
-        bytes = now;
-        std::thread::sleep(Duration::from_millis(4));
-    }
-    bytes
 }

@@ -7,7 +7,7 @@ use spandrel_block::BlockKey;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::EngineError;
 use spandrel_storage::plan::ScanPlan;
-use spandrel_storage::{Cleaning, TraceStore};
+use spandrel_storage::{Deletions, TraceStore};
 
 use super::Open;
 use super::deletion::{finish, with};

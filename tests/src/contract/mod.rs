@@ -8,11 +8,14 @@ pub mod append;
 pub mod catalog_rows;
 pub mod deletion;
 pub mod dependencies;
+pub mod disk_quota;
 pub mod engine;
 pub mod extremes;
 pub mod grace;
 pub mod paging;
+pub mod pins;
 pub mod retention;
+pub mod rules;
 pub mod scan;
 pub mod search;
 
@@ -113,9 +116,15 @@ macro_rules! contract_suite {
                 what_is_being_deleted_is_not_pinned,
                 a_deletion_survives_restarts,
                 nothing_to_delete_is_no_error,
+            ],
+            pins: [
                 pinned_traces_stay,
+            ],
+            rules: [
                 rules_keep_whole_traces,
                 counts_outlive_their_spans,
+            ],
+            disk_quota: [
                 the_oldest_windows_go_first,
                 ingest_waits_only_when_nothing_can_go,
             ],
