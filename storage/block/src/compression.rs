@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use zstd::zstd_safe::{CCtx, CParameter, DCtx};
 
-/// Compresses, with a context and buffers that are used again.
+/// Compresses with a context and buffers that are reused.
 pub(crate) struct Compressor {
     context: CCtx<'static>,
     /// A buffer that encoders of columns borrow for the byte planes of one column.
@@ -14,21 +14,21 @@ pub(crate) struct Compressor {
 }
 
 thread_local! {
-    /// The compressor that the thread has used last: making one takes as long as compressing a little.
+    /// The compressor that the thread used last; creating one takes as long as compressing a small frame.
     static SPARE: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
-/// What gets frames of its own.
+/// The unit that is compressed as one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Each column, so that a reader decompresses those that it needs.
+    /// Each column, so that a reader decompresses only the columns that it needs.
     Column,
     /// Each section as a whole: a frame costs some microseconds however small it is, and a small page
     /// has a hundred columns.
     Section,
 }
 
-/// Fewer bytes are not worth a frame.
+/// Below this length in bytes, a frame does not save anything.
 const LEAST: usize = 48;
 
 /// The most bytes of one part of a page: a damaged length must not make a reader allocate without bound.
@@ -37,7 +37,6 @@ const MAX_DECOMPRESSED: usize = 1 << 30;
 // === impl Compressor ===
 
 impl Compressor {
-    /// A compressor of one level.
     pub(crate) fn new(level: i32, unit: Unit) -> Result<Self, crate::error::WriteError> {
         if let Some(spare) = SPARE.take().filter(|spare| (spare.level, spare.unit) == (level, unit)) {
             return Ok(spare);
@@ -51,22 +50,21 @@ impl Compressor {
         Ok(Self { context, planes: Vec::new(), level, unit })
     }
 
-    /// Keeps the compressor for the next block of the thread.
+    /// Keeps the compressor for the next block that this thread writes.
     pub(crate) fn keep(self) {
         SPARE.set(Some(self));
     }
 
-    /// What gets frames of its own.
     pub(crate) fn unit(&self) -> Unit {
         self.unit
     }
 
-    /// A part of a page in a frame of its own, where that is wanted and pays.
+    /// Compresses a part of a page as a frame of its own, if columns are the unit and the frame is smaller.
     pub(crate) fn compress_column(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.unit == Unit::Column { self.compress(bytes) } else { None }
     }
 
-    /// One frame, if it is smaller; otherwise the caller stores the bytes as they are.
+    /// Returns one frame if it is smaller; otherwise the caller stores the bytes as they are.
     pub(crate) fn compress(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if bytes.len() < LEAST {
             return None;
@@ -87,7 +85,7 @@ pub(crate) fn decompress_with_dictionary(frame: &[u8], length: usize, dictionary
     thread_local! {
         static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
-    // The length in front of the frame may be damaged: allocate only what the frame itself says as well.
+    // The length in front of the frame may be damaged: allocate only if the frame itself states the same length.
     let says = zstd::zstd_safe::get_frame_content_size(frame).ok()??;
     if says != length as u64 || length > MAX_DECOMPRESSED {
         return None;

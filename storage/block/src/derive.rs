@@ -1,7 +1,7 @@
-//! Derives rollups and edges from the columns of a block, for blocks that were written without (fresh ones, which are
-//! merged before most questions come).
+//! Derives rollups and edges from the columns of a block, for blocks that are stored without derived sections (fresh
+//! ones, most of which are merged before a query reads them).
 //!
-//! Not for filters: those of a fresh block stay in memory, and a block without them is looked at.
+//! Not for filters: the filter of a fresh block stays in memory, and a block without filters is scanned.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::rollup::{RollupBuilder, RollupRow};
 use crate::shape::{Class, FieldEncoding};
 use crate::traces::TraceTable;
 
-/// The rollups of a block, from the cores of all its pages.
+/// Computes the rollups of a block from the cores of all its pages.
 pub fn rollups(
     dictionary: &Dictionary,
     cores: &[Arc<CorePage>],
@@ -41,7 +41,7 @@ pub fn rollups(
     Ok(rollups.finish())
 }
 
-/// The edges of a block, from all its pages.
+/// Computes the edges of a block from all its pages.
 pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, FormatError> {
     let mut ids = traces.of_rows();
     let mut edges = EdgeBuilder::default();
@@ -57,26 +57,26 @@ pub fn edges(pages: &[OpenPage], traces: &TraceTable) -> Result<BlockEdges, Form
 const TRACES: FormatError = FormatError::Damaged("trace table");
 const VALUES: FormatError = FormatError::Damaged("values of a page");
 
-/// Reads the parts of edges from the columns of a page, row by row from the first.
+/// Reads the input of edges from the columns of a page, row by row from the first.
 struct Calls<'p> {
     page: &'p OpenPage,
     /// By shape.
     plans: Vec<Option<CallPlan>>,
-    /// By slot: its values, of slots that matter, and how many are behind.
+    /// By slot: the values of slots that edges need, and in `taken` how many of them were read.
     columns: Vec<Option<Column>>,
     taken: Vec<usize>,
-    /// Puts spans together whose shapes do not tell enough.
+    /// Rebuilds spans whose shapes do not contain everything that an edge needs.
     spans: Rebuilder,
     span: Vec<u8>,
 }
 
-/// What matters of the messages of one shape.
+/// How to read the input of edges from messages of one shape.
 struct CallPlan {
-    /// The flags of the span, where the shape says them.
+    /// The span's flags, if they are a part of the shape.
     flags: u32,
-    /// Whether the parts of an edge have to be read from the span itself.
+    /// Whether the input of an edge has to be read from the span itself.
     opaque: bool,
-    /// The slots that matter, in their order.
+    /// The slots to read, in their order.
     slots: Vec<u32>,
 }
 
@@ -91,7 +91,7 @@ impl<'p> Calls<'p> {
         Self { page, plans, columns, taken: vec![0; slots], spans, span: Vec::new() }
     }
 
-    /// Adds the next row, which is of this trace.
+    /// Adds the next row, which belongs to this trace.
     fn push(&mut self, at: usize, trace: TraceId, edges: &mut EdgeBuilder) -> Result<(), FormatError> {
         let (page, row) = (self.page, self.page.row(at));
         let Class { operation, shape } = page.dictionary.classes[row.class as usize];
@@ -132,7 +132,7 @@ impl<'p> Calls<'p> {
 // === impl CallPlan ===
 
 impl CallPlan {
-    /// Reads the columns that it needs and that are not there yet.
+    /// Decodes the columns that the shape needs and that are not decoded yet.
     fn new(page: &OpenPage, shape: u32, columns: &mut [Option<Column>]) -> Result<Self, FormatError> {
         let (mut plan, known) = (Self { flags: 0, opaque: false, slots: Vec::new() }, &page.dictionary.slots);
         for &number in &page.dictionary.shapes[shape as usize].slots {
@@ -151,7 +151,7 @@ impl CallPlan {
     }
 }
 
-/// What a span itself says of its call: its flags, and names of the other side.
+/// Reads a span's flags and the names of the peer from the span itself.
 pub(crate) fn calls_of(span: &[u8]) -> Result<(u32, PeerCandidates<'_>), WireError> {
     let view = SpanView::parse(span)?;
     let mut peers = PeerCandidates::default();
@@ -165,7 +165,7 @@ pub(crate) fn calls_of(span: &[u8]) -> Result<(u32, PeerCandidates<'_>), WireErr
     Ok((view.flags, peers))
 }
 
-/// The parts of an edge, given the row, its service, its class and the span's flags as sent.
+/// Builds the input of an edge from the row, its service, the flags of its class and the span's flags as sent.
 pub(crate) fn edge_span(row: &Row, service: u32, of_class: RowFlags, flags: u32) -> EdgeSpan {
     EdgeSpan {
         id: row.span_id,

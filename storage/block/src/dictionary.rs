@@ -1,4 +1,4 @@
-//! The dictionary of a block: what rows refer to by index.
+//! The dictionary of a block: the values that rows refer to by index.
 //!
 //! Layout, counts, indices and lengths as varints: services (name); operations (service, name);
 //! resources (service, bytes); scopes (bytes); pairs of them (resource, scope); slots (level (1), form (1),
@@ -13,7 +13,7 @@ use crate::shape::Class;
 use crate::shape::EVENTS;
 use crate::shape::{FieldEncoding, Level, Shape, Slot};
 
-/// Every resource, scope, service, operation, slot and shape of a block, once.
+/// Every resource, scope, service, operation, slot and shape of a block, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dictionary {
     /// Names of services.
@@ -26,13 +26,13 @@ pub struct Dictionary {
     pub resource_services: Vec<u32>,
     /// `ScopeSpans` messages without their spans.
     pub scopes: Vec<Bytes>,
-    /// Pairs of a resource and a scope: where a row comes from.
+    /// Pairs of a resource and a scope, one of which each row refers to.
     pub resource_scopes: Vec<(u32, u32)>,
-    /// Fields without their values.
+    /// Slots: fields without their values.
     pub slots: Vec<Slot>,
-    /// Messages without their values.
+    /// Shapes: messages without their values.
     pub shapes: Vec<Shape>,
-    /// Pairs of an operation and a shape: what a row is.
+    /// Pairs of an operation and a shape, one of which each row refers to.
     pub classes: Vec<Class>,
 }
 
@@ -49,27 +49,27 @@ impl Dictionary {
         self.classes[class as usize].operation
     }
 
-    /// The resource and the scope of rows that have this pair.
+    /// The resource and the scope of rows with this pair.
     pub fn resource_and_scope(&self, resource_scope: u32) -> (&Bytes, &Bytes) {
         let (resource, scope) = self.resource_scopes[resource_scope as usize];
         (&self.resources[resource as usize], &self.scopes[scope as usize])
     }
 
-    /// For each class, how often its shape has a slot.
+    /// For each class, how many times its shape contains a slot.
     pub fn slot_counts(&self, slot: u32) -> Vec<u32> {
         let of_shape = |shape: &Shape| shape.slots.iter().filter(|known| **known == slot).count() as u32;
         let shapes: Vec<u32> = self.shapes.iter().map(of_shape).collect();
         self.classes.iter().map(|class| shapes[class.shape as usize]).collect()
     }
 
-    /// Adds what messages of a shape have, by slot.
+    /// Adds the number of values that `times` messages of a shape have, by slot.
     pub(crate) fn count_slots(&self, shape: u32, times: u64, counts: &mut [u64]) {
         for &number in &self.shapes[shape as usize].slots {
             counts[number as usize] += times;
         }
     }
 
-    /// How many of what was counted are events, and how many links.
+    /// How many of the counted values are events, and how many links.
     pub(crate) fn nested(&self, counts: &[u64]) -> [u64; 2] {
         let mut nested = [0, 0];
         for (slot, count) in self.slots.iter().zip(counts) {
@@ -122,7 +122,7 @@ impl Dictionary {
         out
     }
 
-    /// Back from its bytes; every index is checked.
+    /// Decodes a dictionary and checks every index.
     pub fn decode(bytes: Bytes) -> Result<Self, FormatError> {
         Self::read(&bytes).filter(Self::is_consistent).ok_or(FormatError::Damaged("dictionary"))
     }
@@ -171,7 +171,7 @@ impl Dictionary {
             })
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         let records = self.resources.iter().chain(&self.scopes).map(|record| record.len() + 40);
         let slots = self.slots.iter().map(|slot| slot.name.len() + size_of::<Slot>());
@@ -203,11 +203,11 @@ fn take_string(bytes: &mut &[u8]) -> Option<String> {
     Some(std::str::from_utf8(take_slice(bytes)?).ok()?.to_owned())
 }
 
-/// A list with its length in front. Each item takes a byte at the least.
+/// Reads a list with its length in front. Each item takes at least one byte.
 fn take_list<T>(bytes: &mut &[u8], mut take: impl FnMut(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     let count = usize::try_from(take_varint(bytes)?).ok().filter(|count| *count <= bytes.len())?;
-    // Hundreds of shapes of some twenty slots each: growing by and by took longer than all the rest. But
-    // memory is not taken at the word of a count.
+    // Reserves the memory at once, because growing took longer than all the rest: a block has hundreds of shapes of
+    // some twenty slots each. The limit is for a damaged count, which must not allocate without bound.
     let mut list = Vec::with_capacity(count.min(1024));
     for _ in 0..count {
         list.push(take(bytes)?);

@@ -1,10 +1,10 @@
-//! When two spans are one: `docs/semantics.md#equality`.
+//! When two spans are equal: `docs/semantics.md#equality`.
 //!
-//! Spans are stored as they were sent, and senders write one span in many ways: fields in another order, default
-//! values spelled out, a message in two parts. So spans are compared in a canonical form: fields by number, each
-//! of those that OTLP has once at the most and without default values, varints as short as they can be. The form
-//! is made only where two spans share trace, start and ID, and are not the same bytes: an append costs nothing
-//! more for it, and blocks of every format are compared alike.
+//! Spans are stored as they were sent, and senders encode equal spans in many ways: fields in another order, default
+//! values spelled out, a message in two parts. So spans are compared in a canonical form: fields sorted by number,
+//! singular fields of OTLP once and without default values, varints as short as possible. The form is computed only
+//! where two spans share trace, start and ID and differ in their bytes, so an append usually does not pay for it, and
+//! blocks of every format are compared alike.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use spandrel_proto::otlp::wire::{
 
 use crate::row_key::RowKey;
 
-/// Everything that a span consists of, as bytes of the wire.
+/// A span with its resource and scope, as wire bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SpanParts {
     /// A `ResourceSpans` message without its scope spans.
@@ -26,15 +26,15 @@ pub struct SpanParts {
     pub span: Bytes,
 }
 
-/// Tells which spans came before, of spans that come sorted by their keys.
+/// Finds duplicates among spans that are pushed sorted by their keys.
 #[derive(Debug, Default)]
 pub struct Deduplicator {
     key: Option<RowKey>,
     seen: DistinctSpans,
 }
 
-/// The different spans among those that share trace, start and span ID. Nearly always there is one: a few are
-/// compared one by one, and hashing begins where a sender gives one key to many spans.
+/// The distinct spans among those that share trace, start and span ID. Nearly always there is one, so the first few are
+/// compared one by one; further ones, from a sender that gives one key to many spans, are hashed.
 #[derive(Debug, Default)]
 struct DistinctSpans {
     few: Vec<KnownSpan>,
@@ -45,19 +45,19 @@ struct DistinctSpans {
 #[derive(Debug)]
 struct KnownSpan {
     sent: SpanParts,
-    /// Made when another span has to be compared by it.
+    /// Computed when another span has to be compared with it.
     canonical: Option<SpanParts>,
 }
 
-/// More spans of one key than this are hashed.
+/// Further distinct spans of one key are hashed.
 const FEW: usize = 8;
-/// Messages that nest deeper are compared as they were sent. Requests are refused at a quarter of this.
+/// Messages that nest deeper are compared as they were sent. Requests are refused at a quarter of this depth.
 const MAX_DEPTH: usize = 128;
 
 // === impl SpanParts ===
 
 impl SpanParts {
-    /// The same in canonical form: equal if and only if the spans are one.
+    /// The canonical form; it is the same for two spans if and only if they are equal.
     pub fn canonical(&self) -> Self {
         let Self { resource, scope, span } = self;
         Self {
@@ -71,9 +71,9 @@ impl SpanParts {
 // === impl Deduplicator ===
 
 impl Deduplicator {
-    /// Whether a span is the first of its kind. Spans of different keys are never one: only where the span before or
-    /// the one behind, whose key is `next`, has the same key, the span is put together to be compared. One that
-    /// cannot be is compared with nothing.
+    /// Whether no equal span was pushed before. Equal spans have equal keys, so `parts` rebuilds the span only if the
+    /// span before or the next one, with the key `next`, has the same key. A span that cannot be rebuilt counts as
+    /// distinct.
     pub fn is_first(
         &mut self,
         key: RowKey,
@@ -94,7 +94,7 @@ impl Deduplicator {
 // === impl DistinctSpans ===
 
 impl DistinctSpans {
-    /// Adds a span; returns whether it is the first of its kind.
+    /// Adds a span; returns whether no equal one was added before.
     fn insert(&mut self, span: SpanParts) -> bool {
         if self.few.iter().any(|known| known.sent == span) {
             return false;
@@ -132,7 +132,7 @@ impl KnownSpan {
     }
 }
 
-// === what OTLP says of its messages ===
+// === OTLP's messages ===
 
 /// The fields of a message.
 struct Message {
@@ -141,24 +141,24 @@ struct Message {
     is_oneof: bool,
 }
 
-/// What is written for a field that OTLP has.
+/// The type of a field that OTLP defines.
 #[derive(Clone, Copy)]
 enum Kind {
     /// A string or bytes.
     Bytes,
-    /// A number of 32 bits without a sign.
+    /// A 32-bit unsigned number.
     Uint32,
-    /// A number of 32 bits with a sign, or an enum.
+    /// A 32-bit signed number, or an enum.
     Int32,
     Fixed64,
     Fixed32,
-    /// A message that says nothing when it is empty.
+    /// A message; an empty one equals a missing one.
     Message(&'static Message),
-    /// Each string of a list.
+    /// A repeated string.
     EachBytes,
-    /// Each message of a list.
+    /// A repeated message.
     Each(&'static Message),
-    /// A member of a oneof, which says something even where its value is the default.
+    /// A member of a oneof, which is kept even if its value is the default.
     Member(Member),
 }
 
@@ -230,13 +230,13 @@ static KEY_VALUE_LIST: Message = message(&[(1, Kind::Each(&KEY_VALUE))]);
 
 // === the canonical form ===
 
-/// A message in canonical form. Bytes that are no message are returned as they are.
+/// Encodes a message in canonical form. Bytes that do not parse as a message are returned as they are.
 fn canonical(bytes: &[u8], of: &'static Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     put_message(&mut out, bytes, of, MAX_DEPTH).map_or_else(|_| bytes.to_vec(), |()| out)
 }
 
-/// A field of a message, and what OTLP says of it, unless it is one that OTLP does not have.
+/// A field of a message, with its type unless OTLP does not define the field.
 struct KnownField<'a> {
     field: Field<'a>,
     kind: Option<Kind>,
@@ -257,7 +257,7 @@ fn put_message(out: &mut Vec<u8>, bytes: &[u8], of: &'static Message, depth: usi
         let mut at = 0..;
         fields.retain(|known| at.next() == last || known.kind.is_none());
     }
-    // Stable: items of a list keep their order.
+    // The sort is stable, so items of a list keep their order.
     fields.sort_by_key(|known| (known.field.number, known.kind.is_none()));
     for same in
         fields.chunk_by(|a, b| (a.field.number, a.kind.is_none()) == (b.field.number, b.kind.is_none()))
@@ -288,7 +288,7 @@ fn put_fields(
             }
         }
         (Some(Kind::Message(of)), _) => {
-            // Parts of one message are the message: protobuf merges them.
+            // Protobuf merges the parts of one message.
             let whole = each_bytes().collect::<Vec<_>>().concat();
             let mut item = Vec::with_capacity(whole.len());
             put_message(&mut item, &whole, of, depth)?;
@@ -306,7 +306,7 @@ fn put_fields(
         }
         (Some(Kind::Fixed64), Value::Fixed64(value)) if value != 0 => put_fixed64(out, number, value),
         (Some(Kind::Fixed32), Value::Fixed32(value)) if value != 0 => put_fixed32(out, number, value),
-        // A default value.
+        // Default values are left out.
         _ => {}
     }
     Ok(())
@@ -329,7 +329,7 @@ fn put_member(
         (Member::Bool, Value::Varint(value)) => put_uint(out, number, u64::from(value != 0)),
         (_, Value::Varint(value)) => put_uint(out, number, value),
         (_, Value::Fixed64(bits)) => {
-            // JSON knows one NaN.
+            // JSON has a single NaN.
             let is_nan = f64::from_bits(bits).is_nan();
             put_fixed64(out, number, if is_nan { f64::NAN.to_bits() } else { bits });
         }
@@ -338,7 +338,7 @@ fn put_member(
     Ok(())
 }
 
-/// Appends a field that OTLP does not have.
+/// Appends a field that OTLP does not define.
 fn put_unknown(out: &mut Vec<u8>, message: &[u8], field: &Field<'_>) {
     match field.value {
         Value::Varint(value) => put_uint(out, field.number, value),
@@ -356,7 +356,7 @@ fn bytes_of(value: Value<'_>) -> Option<&[u8]> {
 // === impl Message, Kind, Member ===
 
 impl Message {
-    /// What OTLP says of a field; nothing of one that is written in a way in which OTLP does not write it.
+    /// The type of a field; `None` if OTLP does not define it or its wire type is not the one that OTLP uses.
     fn kind(&self, field: &Field<'_>) -> Option<Kind> {
         let (_, kind) = self.fields.iter().find(|(number, _)| *number == field.number)?;
         kind.is_written_as(field.value).then_some(*kind)

@@ -1,15 +1,15 @@
-//! Which span of many is worth looking at.
+//! A span that stands for many.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::TraceId;
 
-/// A span worth looking at. Failed ones are worse than others, and longer ones worse than shorter.
+/// A span to show as an example. A failed span ranks above others, a longer one above shorter ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Exemplar {
-    /// Whether it failed.
+    /// Whether it failed, as `docs/semantics.md#failed` defines it.
     pub failed: bool,
-    /// How long it took.
+    /// Its duration, in nanoseconds.
     pub duration: u64,
-    /// Where to look.
+    /// The trace that contains it.
     pub trace: TraceId,
 }

@@ -1,7 +1,7 @@
-//! Bloom filters over tokens: they say "not here" for certain, or "perhaps".
+//! Bloom filters over tokens: they answer "not here" with certainty, or "perhaps".
 //!
-//! A split block Bloom filter: a token sets one bit in each of the eight 32-bit words of one 256-bit
-//! bucket, so that a question touches one cache line.
+//! A split block Bloom filter: a token sets one bit in each of the eight 32-bit words of one 256-bit bucket, so that a
+//! lookup touches one cache line.
 //!
 //! Layout: buckets of eight 32-bit words, little endian.
 
@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 
 use crate::token::Token;
 
-/// Built over the distinct tokens of a block. Read in place: a question looks at one bucket of each.
+/// A filter over the distinct tokens of a block. It is read without decoding: a lookup reads one bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BloomFilter {
     /// Whole buckets, at least one.
@@ -19,43 +19,43 @@ pub struct BloomFilter {
 /// One part of the Bloom filters of a block: filters of its resources, of all its spans, and of the spans of each page,
 /// over the tokens whose hash begins with the number of the part. [`Token::IRREGULAR`] is in every part.
 ///
-/// The filter of all spans is the sharp one: with thousands of pages, their filters alone would let some pages
-/// through for a value that the block does not have. Those of pages, asked only after it, are coarse.
+/// The filter of all spans is the precise one: with thousands of pages, their filters alone would let some pages
+/// through for a value that the block does not have. Filters of pages are coarse, as they are checked only after it.
 ///
-/// A question for a token reads one part, a small share of the whole. The number of parts is a power of two that
-/// grows with the tokens.
+/// A lookup reads one part, a small share of the whole. The number of parts is a power of two that grows with the
+/// tokens.
 ///
 /// Layout: for the resources, for all spans (not in format 2), and for each page, the length (4, little
 /// endian) and the filter. Within part n of 2^k, tokens are rotated left by k bits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilterPart {
-    /// k of 2^k parts.
+    /// The number of parts is 2^k; this is k.
     bits: u32,
     /// Over the tokens of all resources.
     resources: BloomFilter,
     /// Over the tokens of all span attributes.
     spans: Option<BloomFilter>,
-    /// Over those of each page.
+    /// Over the tokens of each page.
     pages: Vec<BloomFilter>,
 }
 
-/// The tokens of a block, to be made into filters.
+/// Collects the tokens of a block for its filters.
 #[derive(Debug, Default)]
 pub(crate) struct FilterBuilder {
-    /// Distinct ones of each page.
+    /// Distinct tokens of each page.
     pages: Vec<Vec<Token>>,
 }
 
-/// About 0.7 % of absent tokens are answered with "perhaps".
+/// Bits for each token; about 0.7 % of absent tokens are answered with "perhaps".
 const SHARP: usize = 12;
-/// About 3 %.
+/// Bits for each token; about 3 % of absent tokens are answered with "perhaps".
 const COARSE: usize = 8;
 const BUCKET_BYTES: usize = 32;
 /// The first format with a filter over all spans.
 const WITH_SPANS: u16 = 3;
-/// No more than 2^4 parts: each is a section of its own.
+/// At most 2^4 parts, because each is a section of its own.
 const MAX_PART_BITS: u32 = 4;
-/// Parts smaller than this are not worth it.
+/// Filters are split only into parts of at least this many bytes.
 const LEAST_PART: usize = 8 << 10;
 const SALT: [u32; 8] =
     [0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31];
@@ -63,7 +63,7 @@ const SALT: [u32; 8] =
 // === impl BloomFilter ===
 
 impl BloomFilter {
-    /// A filter that knows these tokens and takes so many bits for each.
+    /// Builds a filter over these tokens with so many bits for each.
     fn new(bits: usize, tokens: &[Token]) -> Self {
         let mut buckets = vec![[0u32; 8]; (tokens.len() * bits).div_ceil(BUCKET_BYTES * 8).max(1)];
         for token in tokens {
@@ -75,24 +75,24 @@ impl BloomFilter {
         Self { bytes: buckets.iter().flatten().flat_map(|word| word.to_le_bytes()).collect() }
     }
 
-    /// Whether the token may be among those that the filter was built with.
+    /// Whether the filter may contain the token; false is certain.
     pub fn may_contain(&self, token: Token) -> bool {
         let (buckets, _) = self.bytes.as_chunks::<BUCKET_BYTES>();
         let (words, _) = buckets[bucket_of(token, buckets.len())].as_chunks::<4>();
         words.iter().zip(masks(token)).all(|(word, mask)| u32::from_le_bytes(*word) & mask != 0)
     }
 
-    /// Bytes that it takes.
+    /// Bytes in memory and on disk.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Its bytes.
+    /// The encoded filter: its buckets.
     pub fn encode(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Back from its bytes; `None` unless they are whole buckets, at least one.
+    /// Decodes a filter; `None` unless the bytes are whole buckets, at least one.
     pub fn decode(bytes: Bytes) -> Option<Self> {
         let whole = !bytes.is_empty() && bytes.len().is_multiple_of(BUCKET_BYTES);
         whole.then_some(Self { bytes })
@@ -102,23 +102,23 @@ impl BloomFilter {
 // === impl FilterPart ===
 
 impl FilterPart {
-    /// The number of the part, of so many, that knows of a token.
+    /// The number of the part that contains a token.
     pub fn of_token(token: Token, parts: usize) -> usize {
         (token.0.rotate_left(part_bits(parts)) as usize) & (parts.max(1) - 1)
     }
 
-    /// Whether resources may have the token, which is one of this part.
+    /// Whether a resource may have the token, which must belong to this part.
     pub fn resources_may_have(&self, token: Token) -> bool {
         self.resources.may_contain(self.rotated(token))
     }
 
-    /// Whether spans of a page may have the token, which is one of this part; or attributes that could
-    /// not be told apart.
+    /// Whether a span of the page may have the token, which must belong to this part; also true if the page has
+    /// attributes that are kept as bytes.
     pub fn page_may_have(&self, page: usize, token: Token) -> bool {
         self.page_knows(page, token) || self.page_knows(page, Token::IRREGULAR)
     }
 
-    /// Whether the filters of a page have the token itself.
+    /// Whether the filters contain the token itself for this page.
     pub fn page_knows(&self, page: usize, token: Token) -> bool {
         let token = self.rotated(token);
         self.spans.as_ref().is_none_or(|spans| spans.may_contain(token))
@@ -129,13 +129,13 @@ impl FilterPart {
         Token(token.0.rotate_left(self.bits))
     }
 
-    /// How many pages it knows of.
+    /// The number of pages that have a filter.
     pub fn pages(&self) -> usize {
         self.pages.len()
     }
 
-    /// Back from its section; `parts` is how many there are, `pages` how many pages the block has, and
-    /// `version` the format that it is written in.
+    /// Decodes a part; `parts` is the number of parts, `pages` the number of pages of the block, and `version` the
+    /// format of the block.
     pub fn decode(mut bytes: Bytes, parts: usize, pages: usize, version: u16) -> Option<Self> {
         if !parts.is_power_of_two() || parts > 1 << MAX_PART_BITS {
             return None;
@@ -153,14 +153,14 @@ impl FilterPart {
         Some(Self { bits: part_bits(parts), resources, spans, pages })
     }
 
-    /// Bytes that it takes.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         let filters = self.pages.iter().chain(&self.spans).chain([&self.resources]);
         filters.map(|filter| filter.size() + size_of::<BloomFilter>()).sum()
     }
 }
 
-/// k of 2^k parts.
+/// The k of 2^k parts.
 fn part_bits(parts: usize) -> u32 {
     parts.checked_ilog2().unwrap_or(0)
 }
@@ -173,7 +173,7 @@ impl FilterBuilder {
         self.pages.push(tokens.collect());
     }
 
-    /// All of it as one part. Of a block with few pages, those are the sharp ones.
+    /// All tokens as one part with precise filters for the pages, for blocks with few pages.
     pub(crate) fn whole(&self, resources: &[Token]) -> FilterPart {
         let page = |tokens: &Vec<Token>| BloomFilter::new(SHARP, tokens);
         let resources = BloomFilter::new(SHARP, &distinct(resources.to_vec()));

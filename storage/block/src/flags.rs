@@ -1,4 +1,4 @@
-//! Kind, status, failure and parenthood of a span in one byte, and its duration as shown.
+//! Kind, status, failure and parenthood of a span in one byte, and its shown duration.
 
 use spandrel_proto::otlp::{SpanKind, SpanView, StatusCode};
 
@@ -8,7 +8,7 @@ use crate::semantics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowFlags(pub u8);
 
-/// Zero for an end before its start, which wraps around.
+/// The duration in nanoseconds that is shown: zero if the end lies before the start, where the difference wraps around.
 pub fn shown_duration(start: u64, duration: u64) -> u64 {
     if start.checked_add(duration).is_some() { duration } else { 0 }
 }
@@ -39,12 +39,12 @@ impl RowFlags {
         SpanKind::from_raw(i32::from(self.0 & 7))
     }
 
-    /// The status as sent.
+    /// The status as sent, even if attribute `error` makes the span a failed one.
     pub fn status(self) -> StatusCode {
         StatusCode::from_raw(i32::from(self.0 >> 3 & 3))
     }
 
-    /// Whether the span has failed.
+    /// Whether the span has failed, as `docs/semantics.md#failed` defines it.
     pub fn failed(self) -> bool {
         self.0 & 1 << 5 != 0
     }
@@ -54,7 +54,7 @@ impl RowFlags {
         self.0 & 1 << 6 != 0
     }
 
-    /// Whether the span is a request.
+    /// Whether the span is a request: SERVER, CONSUMER or parentless.
     pub fn is_request(self) -> bool {
         semantics::is_request(self.kind(), self.has_parent())
     }

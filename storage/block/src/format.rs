@@ -27,26 +27,26 @@
 //! | 14, 15, 16 | core, IDs and values of a page, any number of pages | `page/mod.rs` |
 //! | 17 | zone maps of pages: bounds on their columns | `zone_map.rs` |
 //!
-//! Every format has this header with this checksum, so that a bit that flipped in the version is known for what it
-//! is, and not taken for a newer format.
+//! The header and its checksum are the same in every format, so a flipped bit in the version is reported as damage and
+//! not as a newer format.
 //!
 //! Rows are spans, sorted by (trace ID, start, span ID), and cut into pages of consecutive rows. Within a page of a
-//! sealed block, the rows of a trace are then put into the order of their tree, depth first (`page/tree.rs`). A page
-//! is taken apart into columns (see `shape.rs` for how); its three sections begin with the same row. Spans
-//! come back byte for byte, unknown fields and unusual encodings included: what went in comes out.
+//! sealed block, the rows of a trace are then sorted in the order of their tree, depth first (`page/tree.rs`). A page
+//! is split into columns (see `shape.rs`); its three sections have the same first row. Spans are restored byte for
+//! byte, with unknown fields and unusual encodings.
 //!
-//! Sections are compressed and checksummed one by one, and the columns within the sections of a page
-//! once more one by one, so that a reader fetches and decodes only what a question needs.
+//! Each section has its own checksum and is compressed on its own. Columns within the sections of a sealed block's
+//! pages are compressed one by one, so that a reader fetches and decodes only what a query needs.
 //!
-//! A fresh block (level 0) is merged within seconds, so it is cheap to write: its sections are compressed as a whole and
-//! not column by column, and the derived sections 9, 10, 12 and 17 are left out, all four. They follow from the
+//! A fresh block (level 0) is merged within seconds, so it is cheap to write: its sections are compressed as a whole
+//! and not column by column, and all four derived sections (9, 10, 12 and 17) are left out. They are derived from the
 //! others (`derive.rs`).
 //!
-//! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read
-//! by `v1/`. 2 is columnar; it has the filters as one part and none over all spans, and flag 1 is missing:
-//! a block is without derived sections if it has none of the four. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows
-//! of all pages by start and span ID. They are read as they are. Flag 2 came with 5 and is not in all of its blocks: it
-//! changes nothing for those who read filters without it.
+//! History: 1 kept the spans' wire bytes in compressed chunks, with a few columns beside them; it is read by `v1/`. 2
+//! is columnar; it has the filters as one part and none over all spans, and flag 1 is missing: a block is without
+//! derived sections if it has none of the four. 3 is 4 without columns of bits (`page/ints.rs`). 4 has the rows of all
+//! pages sorted by start and span ID. Formats from 2 on are read directly. Flag 2 came with 5 and is not set in all of
+//! its blocks; a reader that reads filters without it needs no change.
 
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_64;
@@ -77,7 +77,7 @@ pub enum SectionKind {
     Zones = 17,
 }
 
-/// Why bytes are not a block, or not the one that was written.
+/// Why bytes are not a valid block, or differ from the block that was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// The magic bytes are missing.
@@ -92,7 +92,7 @@ pub enum FormatError {
     /// A length or count does not fit its surroundings.
     #[error("the {0} is damaged")]
     Damaged(&'static str),
-    /// A section that every block has is not there.
+    /// A section that every block has is missing.
     #[error("section {0:?} is missing")]
     Missing(SectionKind),
 }
@@ -103,22 +103,22 @@ pub struct Header {
     version: u16,
     is_without_derived: bool,
     filters_have_elements: bool,
-    /// By kind and first row.
+    /// Sorted by kind and first row.
     sections: Vec<Section>,
 }
 
 /// A directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
-    /// What it holds.
+    /// The kind of its content.
     pub kind: SectionKind,
-    /// For sections of pages, the first row.
+    /// The first row of a page; the number of the part for filters; else 0.
     pub first_row: u32,
-    /// Where it begins.
+    /// Bytes from the start of the block.
     pub offset: u64,
-    /// Bytes in the block.
+    /// Bytes in the block, compressed or not.
     pub stored: u32,
-    /// Bytes once decoded.
+    /// Bytes after decompression.
     pub decoded: u32,
     codec: u16,
     checksum: u64,
@@ -126,11 +126,11 @@ pub struct Section {
 
 /// The format that this program writes.
 pub const FORMAT_VERSION: u16 = 5;
-/// The first columnar format: this and all later ones are read as they are.
+/// The first columnar format; this and all later ones are read without conversion.
 const COLUMNAR: u16 = 2;
-/// The first one whose header has flags.
+/// The first format whose header has flags.
 const FLAGGED: u16 = 3;
-/// The first one whose sealed blocks have traces in the order of their trees.
+/// The first format whose sealed blocks sort the rows of a trace by their tree.
 const IN_TREES: u16 = 5;
 const WITHOUT_DERIVED: u16 = 1;
 const ELEMENTS: u16 = 2;
@@ -141,7 +141,7 @@ const ENTRY: usize = 32;
 // === impl Header ===
 
 impl Header {
-    /// Reads a header from the first bytes of a block; more bytes than the header do not matter.
+    /// Reads a header from the first bytes of a block; bytes behind the header are ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let (fixed, rest) =
             bytes.split_first_chunk::<FIXED_HEADER>().ok_or(FormatError::Damaged("header"))?;
@@ -163,7 +163,7 @@ impl Header {
         if version > FORMAT_VERSION {
             return Err(FormatError::Version(version));
         }
-        // Kinds that later writers of the same format may add are passed over.
+        // Skips unknown kinds, which a later writer of the same format may add.
         let mut sections: Vec<Section> = entries.chunks_exact(ENTRY).filter_map(Section::parse).collect();
         sections.sort_by_key(|section| (section.kind, section.first_row));
         let (is_without_derived, filters_have_elements) =
@@ -182,7 +182,7 @@ impl Header {
         self.version
     }
 
-    /// Whether the block is columnar, as all are since format 2; others have to be taken over.
+    /// Whether the block is columnar, as all are since format 2; older ones have to be converted (`v1`).
     pub fn is_columnar(&self) -> bool {
         self.version >= COLUMNAR
     }
@@ -192,12 +192,12 @@ impl Header {
         self.pages(kind).first().ok_or(FormatError::Missing(kind))
     }
 
-    /// Whether the sections that follow from the others were left out, as fresh blocks may.
+    /// Whether the derived sections were left out, as in fresh blocks.
     pub fn is_without_derived(&self) -> bool {
         self.is_without_derived
     }
 
-    /// Whether filters have the elements of arrays: those of earlier programs do not.
+    /// Whether filters contain the elements of arrays; filters of earlier programs do not.
     pub fn filters_have_elements(&self) -> bool {
         self.filters_have_elements
     }
@@ -213,12 +213,12 @@ impl Header {
             .all(|kind| self.pages(*kind).is_empty())
     }
 
-    /// All sections.
+    /// All sections, sorted by kind and first row.
     pub fn sections(&self) -> &[Section] {
         &self.sections
     }
 
-    /// The sections of a kind that pages have, by row.
+    /// The sections of a kind that each page has, sorted by first row.
     pub fn pages(&self, kind: SectionKind) -> &[Section] {
         let begin = self.sections.partition_point(|section| section.kind < kind);
         let end = self.sections.partition_point(|section| section.kind <= kind);
@@ -249,7 +249,7 @@ impl Section {
         Some(Self { kind, first_row, offset, stored, decoded, codec, checksum: entry.get_u64_le() })
     }
 
-    /// Its bytes within the block.
+    /// Its byte range within the block.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.offset..self.offset.saturating_add(u64::from(self.stored))
     }
@@ -259,7 +259,7 @@ impl Section {
         self.decode_with(stored, None)
     }
 
-    /// The same, given the first body chunk of a block of format 1.
+    /// Like [`Self::decode`], with the first body chunk of a format 1 block as the zstd dictionary.
     pub(crate) fn decode_with(
         &self,
         stored: Bytes,
@@ -276,7 +276,7 @@ impl Section {
         decompressed.map(Bytes::from).ok_or(FormatError::Damaged(self.kind.name()))
     }
 
-    /// Whether these are the bytes that were stored.
+    /// Whether the bytes have the stored length and checksum.
     pub fn check(&self, stored: &[u8]) -> Result<(), FormatError> {
         let intact = stored.len() == self.stored as usize && xxh3_64(stored) == self.checksum;
         intact.then_some(()).ok_or(FormatError::Checksum(self.kind.name()))
@@ -295,7 +295,7 @@ impl SectionKind {
         all.into_iter().find(|kind| *kind as u16 == raw)
     }
 
-    /// For messages.
+    /// The name in error messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Meta => "zone map",
@@ -315,7 +315,7 @@ impl SectionKind {
     }
 }
 
-/// Takes a varint off the front.
+/// Removes a varint from the front.
 pub(crate) fn take_varint(bytes: &mut impl Buf) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -333,22 +333,20 @@ pub(crate) fn take_varint(bytes: &mut impl Buf) -> Option<u64> {
 
 // === writing ===
 
-/// Collects sections and puts the header before them.
 pub(crate) struct Assembler {
     entries: Vec<u8>,
     body: Vec<u8>,
     count: usize,
 }
 
-/// Which sections a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contents {
     Whole,
-    /// Those that follow from the columns are left out.
+    /// Without sections 9, 10, 12 and 17, which are derived from the columns.
     WithoutDerived,
 }
 
-/// Sections that are smaller compressed are stored so.
+/// Sections that compression does not make smaller are stored as they are.
 const AS_IS: u16 = 0;
 const ZSTD: u16 = 1;
 
@@ -380,7 +378,7 @@ impl Assembler {
         self.entries.extend_from_slice(&(kind as u16).to_le_bytes());
         self.entries.extend_from_slice(&codec.to_le_bytes());
         self.entries.extend_from_slice(&first_row.to_le_bytes());
-        // Relative for now: the header's length is known at the end.
+        // Relative to the body for now; the length of the header is known at the end.
         self.entries.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
         self.entries.extend_from_slice(&(stored.len() as u32).to_le_bytes());
         self.entries.extend_from_slice(&(decoded as u32).to_le_bytes());
@@ -389,7 +387,7 @@ impl Assembler {
         self.count += 1;
     }
 
-    /// The block, and the length of its header.
+    /// Returns the block and the length of its header.
     pub(crate) fn finish(mut self, contents: Contents) -> (Vec<u8>, u32) {
         let header = FIXED_HEADER + self.entries.len();
         for entry in self.entries.chunks_exact_mut(ENTRY) {

@@ -2,8 +2,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Whether two byte strings are equal. Most that are compared are short and equal: a call to `memcmp`
-/// costs more than the comparison.
+/// Whether two byte strings are equal. Most compared strings are short and equal, and a call to `memcmp` costs more
+/// than comparing them.
 #[inline]
 pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
@@ -37,24 +37,23 @@ pub(crate) struct Interner {
 // === impl Interner ===
 
 impl Interner {
-    /// Strings so far.
+    /// Number of strings.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Bytes of all strings.
+    /// Total length of all strings.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The string of a number.
     pub(crate) fn get(&self, number: u32) -> &[u8] {
         let number = number as usize;
         let begin = if number == 0 { 0 } else { self.ends[number - 1] as usize };
         &self.bytes[begin..self.ends[number] as usize]
     }
 
-    /// The number of a string.
+    /// Returns the number of a string, which is added if it is new.
     #[inline]
     pub(crate) fn intern(&mut self, string: &[u8]) -> u32 {
         if self.ends.len() * 2 >= self.table.len() {
@@ -76,7 +75,7 @@ impl Interner {
         self.ends.len() as u32 - 1
     }
 
-    /// Forgets all strings and keeps the memory.
+    /// Removes all strings and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();

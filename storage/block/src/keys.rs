@@ -1,4 +1,4 @@
-//! Keys of everything stored, encoded so that their bytes sort as the keys themselves do.
+//! Keys of everything stored, encoded so that byte order equals key order.
 //!
 //! | key | bytes |
 //! | --- | --- |
@@ -6,55 +6,55 @@
 //! | page of a block | block key, page (4, big endian) |
 //! | trace-index row | tenant, 0, trace ID (16), hour (4, big endian), block (8, big endian) |
 //!
-//! A tenant has no zero byte ([`TenantId`] allows letters, digits and `._-`), so the terminator keeps
-//! tenants apart and in order.
+//! A tenant contains no zero byte ([`TenantId`] allows letters, digits and `._-`), so the terminator separates tenants
+//! and keeps them sorted.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Hours since the epoch, of *arrival* by the server's clock: the window that data expires with.
+/// Hours since the epoch, of *arrival* by the server's clock; the hour of a window.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Hour(pub u32);
 
-/// Names a block within a store. Later blocks have larger numbers.
+/// The number of a block, unique within a store. Later blocks have larger numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct BlockId(pub u64);
 
-/// Where a block belongs.
+/// The tenant, hour and number of a block.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct BlockKey {
-    /// Whose spans it holds.
+    /// The tenant that owns its spans.
     pub tenant: TenantId,
-    /// The hour in which they arrived.
+    /// The hour in which its spans arrived.
     pub hour: Hour,
-    /// Which block.
+    /// The number of the block.
     pub block: BlockId,
 }
 
-/// Where a part of a trace lies.
+/// The key of a trace-index row: a trace, and a block that contains spans of it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TraceKey {
-    /// Whose trace it is.
+    /// The tenant that owns the trace.
     pub tenant: TenantId,
     /// The trace.
     pub trace: TraceId,
-    /// The hour of the block.
+    /// The hour in the key of the block.
     pub hour: Hour,
-    /// The block that holds the part.
+    /// The block that contains spans of the trace.
     pub block: BlockId,
 }
 
-/// The rows of one trace within a block.
+/// The rows of one trace within a block, which are contiguous.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RowRange {
     /// The first row.
     pub first: u32,
-    /// How many.
+    /// The number of rows.
     pub rows: u32,
 }
 
-/// Bytes that are not a key.
+/// Bytes that do not decode to the named kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("bytes that are not a {0}")]
 pub struct KeyError(&'static str);
@@ -64,12 +64,12 @@ const NANOS_PER_HOUR: u64 = 3_600_000_000_000;
 // === impl Hour ===
 
 impl Hour {
-    /// The hour that a point in time lies in.
+    /// The hour that contains a point in time.
     pub fn of(time: UnixNanos) -> Self {
         Self((time.0 / NANOS_PER_HOUR) as u32)
     }
 
-    /// The first point in time behind the hour.
+    /// The first nanosecond after the hour.
     pub fn end(self) -> UnixNanos {
         UnixNanos((u64::from(self.0) + 1).saturating_mul(NANOS_PER_HOUR))
     }
@@ -78,7 +78,7 @@ impl Hour {
 // === impl BlockKey ===
 
 impl BlockKey {
-    /// Its bytes.
+    /// Encodes the key.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = tenant_prefix(&self.tenant);
         out.extend_from_slice(&self.hour.0.to_be_bytes());
@@ -86,21 +86,21 @@ impl BlockKey {
         out
     }
 
-    /// What the keys of all blocks of its window, and of their pages, begin with.
+    /// The common prefix of the keys of all blocks of its window, and of their pages.
     pub fn encode_window(&self) -> Vec<u8> {
         let mut out = tenant_prefix(&self.tenant);
         out.extend_from_slice(&self.hour.0.to_be_bytes());
         out
     }
 
-    /// The bytes of one of its pages.
+    /// The key of a page of the block, by the page's number.
     pub fn encode_page(&self, page: u32) -> Vec<u8> {
         let mut out = self.encode();
         out.extend_from_slice(&page.to_be_bytes());
         out
     }
 
-    /// Back from its bytes.
+    /// Decodes a key; fails on the keys of pages.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let error = KeyError("block key");
         let (tenant, rest) = split_tenant(bytes).ok_or(error)?;
@@ -113,7 +113,7 @@ impl BlockKey {
 // === impl TraceKey ===
 
 impl TraceKey {
-    /// Its bytes.
+    /// Encodes the key.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Self::prefix(&self.tenant, self.trace);
         out.extend_from_slice(&self.hour.0.to_be_bytes());
@@ -121,20 +121,20 @@ impl TraceKey {
         out
     }
 
-    /// What all rows of a trace begin with.
+    /// The common prefix of all index rows of a trace.
     pub fn prefix(tenant: &TenantId, trace: TraceId) -> Vec<u8> {
         let mut out = tenant_prefix(tenant);
         out.extend_from_slice(trace.as_bytes());
         out
     }
 
-    /// The prefix that the keys of all rows of a trace share; the whole key if it is none of those.
+    /// The prefix that a key shares with all index rows of its trace; the whole key if it is not one of an index row.
     pub fn prefix_of(key: &[u8]) -> &[u8] {
         let end = key.iter().position(|byte| *byte == 0).map(|terminator| terminator + 1 + 16);
         end.and_then(|end| key.get(..end)).unwrap_or(key)
     }
 
-    /// Back from its bytes.
+    /// Decodes a key.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let error = KeyError("trace-index key");
         let (tenant, rest) = split_tenant(bytes).ok_or(error)?;
@@ -168,8 +168,8 @@ fn split_tenant(bytes: &[u8]) -> Option<(TenantId, &[u8])> {
 impl RowRange {
     const VERSION: u8 = 1;
 
-    /// The value of a trace-index row: version (1), first row and number of rows (4 each, little
-    /// endian), and the low half of their xxh3-64 (4).
+    /// Encodes the value of a trace-index row: version (1), first row and number of rows (4 each, little endian), and
+    /// the low half of their xxh3-64 (4).
     pub fn encode(self) -> [u8; 13] {
         let mut out = [Self::VERSION; 13];
         out[1..5].copy_from_slice(&self.first.to_le_bytes());
@@ -179,7 +179,7 @@ impl RowRange {
         out
     }
 
-    /// Back from the value of a trace-index row.
+    /// Decodes the value of a trace-index row and checks its hash.
     pub fn decode(bytes: &[u8]) -> Result<Self, KeyError> {
         let error = KeyError("trace-index value");
         let fields = <[u8; 13]>::try_from(bytes).map_err(|_| error)?;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        /// RocksDB's filters rely on it: a row whose key had another prefix would not be found.
+        /// RocksDB's prefix filters rely on it: a row whose key had another prefix would not be found.
         #[test]
         fn keys_of_a_trace_have_its_prefix(key in trace_key(), byte in prop::sample::select(vec![0u8, 0xff, 7])) {
             let key = TraceKey { trace: TraceId::from_bytes([byte; 16]), ..key };

@@ -1,9 +1,8 @@
 //! Keys and the block format: bytes in, bytes out.
 //!
-//! A block is an immutable, self-contained, versioned value (see [`format`](mod@format) for its
-//! layout). This crate encodes and decodes it and everything else that is stored, and says what
-//! single spans mean ([`semantics`]). It does no I/O and links no engine, so that fuzzing and most
-//! tests build in seconds.
+//! A block is an immutable, self-contained, versioned value (see [`format`](mod@format) for its layout). This crate
+//! encodes and decodes blocks and everything else that is stored, and defines the meaning of single spans
+//! ([`semantics`]). It does no I/O and links no engine, so fuzz targets and most tests build in seconds.
 #![warn(missing_docs)]
 
 mod compression;

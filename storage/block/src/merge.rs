@@ -1,4 +1,4 @@
-//! Copies rows of blocks into a block in the making, as columns: no span is put together on the way.
+//! Copies rows of blocks into a block that is being written, as columns, without rebuilding spans.
 //!
 //! The indices by which a row refers to slots, shapes, texts and resources differ in the new block. Each is looked up
 //! once for each page, not once for each row.
@@ -19,25 +19,25 @@ use crate::shape::EVENTS;
 use crate::shape::{FieldEncoding, Level, ValueKind};
 use crate::writer::BlockWriter;
 
-/// Walks over the rows of one page, in the order of their keys.
+/// Iterates over the rows of one page, sorted by key.
 #[derive(Debug)]
 pub struct PageRows {
     page: OpenPage,
-    /// The trace of each run of rows.
+    /// The trace of each run of rows, where a run is the rows of one trace in the page.
     traces: Vec<TraceId>,
     run: usize,
     at: RowCursor,
-    /// The run in hand, where its rows do not stand by their keys.
+    /// The order of the current run, if its rows are not stored in key order.
     key_order: Option<KeyOrder>,
-    /// The values of each slot that was asked for.
+    /// The values of each slot that was needed so far.
     columns: Vec<LoadedColumn>,
     maps: IndexMaps,
-    /// The maps of another block in the making: rows of one page may go into two by turns.
+    /// The maps of the other block that is being written: rows of a page may go to two blocks alternately.
     other: IndexMaps,
-    /// Stands at the row that was looked at last.
+    /// Rebuilds rows for `peek`; it stands at the last one.
     peeker: Option<Rebuilder>,
-    /// Of the row in hand: its flags, how many values it has, and texts that may name the other side of
-    /// a call, with their slots.
+    /// Of the current row: its flags, the number of its values, and texts that may name the peer of a call, with their
+    /// slots.
     flags: u32,
     values: usize,
     peers: Vec<(u32, u32)>,
@@ -50,7 +50,7 @@ struct IndexMaps {
     writer: u64,
     classes: Vec<u32>,
     resource_scopes: Vec<u32>,
-    /// By reference.
+    /// By the page's references.
     texts: Vec<u32>,
     plans: Vec<Option<CopyPlan>>,
 }
@@ -60,18 +60,18 @@ struct IndexMaps {
 struct LoadedColumn {
     loaded: bool,
     numbers: Vec<u64>,
-    /// The distinct ones, then each.
+    /// The references of the distinct texts; `texts` has the reference of each value.
     references: Vec<u32>,
     texts: Vec<u32>,
 }
 
-/// How a message of one shape is copied.
+/// How to copy a message of one shape.
 #[derive(Debug)]
 struct CopyPlan {
     shape: u32,
-    /// The flags of the span, where the shape says them.
+    /// The span's flags, if they are a part of the shape.
     flags: u32,
-    /// Whether the parts of an edge have to be read from the span itself.
+    /// Whether the input of an edge has to be read from the span itself.
     opaque: bool,
     steps: Vec<CopyStep>,
 }
@@ -89,7 +89,7 @@ enum CopyKind {
     /// The span's flags.
     Flags,
     Text,
-    /// A text that may name the other side of a call.
+    /// A text that may name the peer of a call.
     Peer,
     Event,
     Link,
@@ -101,10 +101,10 @@ const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 /// Why a row cannot be copied.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CopyError {
-    /// Where it comes from is damaged.
+    /// The block that it is copied from is damaged.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// It cannot be written.
+    /// The block that it is copied to cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
@@ -112,7 +112,7 @@ pub enum CopyError {
 // === impl PageRows ===
 
 impl PageRows {
-    /// The rows of a page; `traces` has the trace of each run of its rows.
+    /// Starts at the first row of a page; `traces` has the trace of each run of its rows.
     pub fn new(page: OpenPage, traces: Vec<TraceId>) -> Result<Self, FormatError> {
         if page.core.traces.len() != traces.len() {
             return Err(FormatError::Damaged("trace table"));
@@ -136,7 +136,7 @@ impl PageRows {
         Ok(rows)
     }
 
-    /// The key of the next row, and the commit that stored it.
+    /// The key of the next row and the sequence number of the commit that stored it; `None` after the last row.
     pub fn key(&self) -> Option<(RowKey, u64)> {
         let row = self.at.row;
         let core = &self.page.core;
@@ -148,7 +148,7 @@ impl PageRows {
         Some((key, core.sequence[row]))
     }
 
-    /// The key of the row behind the next one, where both are of one trace and page.
+    /// The key of the row after the next one, if both belong to the same trace and page.
     pub fn key_behind(&self) -> Option<RowKey> {
         let row = match &self.key_order {
             Some(run) => run.row_behind()?,
@@ -162,7 +162,7 @@ impl PageRows {
         Some(RowKey { trace: u128::from_be_bytes(*trace.as_bytes()), start, span_id })
     }
 
-    /// The next row as it was sent. For rows that have to be compared.
+    /// Rebuilds the next row as it was sent, to compare it with others.
     pub fn peek(&mut self) -> Result<SpanParts, FormatError> {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let row = self.at.row;
@@ -179,13 +179,13 @@ impl PageRows {
         Ok(SpanParts { resource: resource.clone(), scope: scope.clone(), span: out.into() })
     }
 
-    /// Passes over the next row.
+    /// Skips the next row.
     pub fn skip(&mut self) {
         self.at.pass(&self.page, &mut |_| {});
         self.step();
     }
 
-    /// Goes on behind a row that was passed over.
+    /// Moves to the next row in key order, after the values of a row were skipped or copied.
     fn step(&mut self) {
         if let Some(run) = &mut self.key_order {
             if run.advance(&mut self.at) {
@@ -203,7 +203,7 @@ impl PageRows {
         self.key_order = KeyOrder::begin(&self.page, self.page.run(self.run), &mut self.at);
     }
 
-    /// Copies the next row.
+    /// Copies the next row into a block.
     pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
         let (Some((key, _)), row) = (self.key(), self.at.row) else { return Err(DAMAGED.into()) };
         self.prepare(writer);
@@ -213,7 +213,7 @@ impl PageRows {
         let shape = self.page.dictionary.classes[class as usize].shape;
         let &mut CopyPlan { flags, opaque, .. } = self.plan(writer, shape)?;
         self.flags = flags;
-        // Before its values are behind.
+        // Rebuilds the span before its values are consumed.
         let span = if opaque { Some(self.peek()?.span) } else { None };
         self.values = 0;
         self.peers.clear();
@@ -224,7 +224,7 @@ impl PageRows {
             ..self.page.row(row)
         };
         match &span {
-            // The shape does not say enough of the call.
+            // The shape does not contain everything that an edge needs.
             Some(span) => {
                 let (flags, peers) = calls_of(span).map_err(WriteError::from)?;
                 let links = links_of(span).map_err(WriteError::from)?;
@@ -239,7 +239,7 @@ impl PageRows {
         Ok(())
     }
 
-    /// Starts new maps when the block that is being written is neither of the last two.
+    /// Resets the maps if the block is neither of the last two.
     fn prepare(&mut self, writer: &BlockWriter) {
         if self.maps.writer == writer.serial() {
             return;
@@ -263,7 +263,8 @@ impl PageRows {
     fn copy_message(&mut self, writer: &mut BlockWriter, shape: u32) -> Result<u32, CopyError> {
         let plan = self.plan(writer, shape)?;
         let copied = plan.shape;
-        // Lent, so that values can be copied meanwhile; a message does not nest in one of its own shape.
+        // Moved out of the plan, so that `self` can be borrowed meanwhile; a message never contains one of its own
+        // shape.
         let steps = std::mem::take(&mut plan.steps);
         let result = self.copy_values(writer, &steps);
         self.plan(writer, shape)?.steps = steps;
@@ -381,8 +382,8 @@ impl PageRows {
         Ok(())
     }
 
-    /// Numbers the texts of a column in the block in the making. A merged block takes nearly all of them: side by
-    /// side they are faster to write. A fresh one takes few, and what it does not take must not fill it.
+    /// Gives the texts of a column numbers in the block that is being written. A merged block uses nearly all of them,
+    /// and adding them together is faster. A fresh block uses few, and must not contain the others.
     fn name_texts(&mut self, writer: &mut BlockWriter, slot: u32) -> Result<(), CopyError> {
         if writer.is_fresh() {
             return Ok(());
@@ -432,7 +433,7 @@ impl PageRows {
     }
 }
 
-/// The size of a row, beside its new texts, by which pages and blocks are cut; and that of a row of very
-/// many values for each of them: thousands of such rows would be a page that fits in no memory.
+/// The size of a row, without its new texts, that counts when pages and blocks are cut. Rows with very many values
+/// count more for each value, because a page of thousands of them would not fit into memory.
 const ROW_BYTES: usize = 128;
 const VALUE_BYTES: usize = 4;

@@ -1,4 +1,4 @@
-//! Zone data: what the catalog knows of a block without reading it.
+//! The zone map of a block, which the catalog contains, so that queries skip blocks without reading them.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::otlp::SpanKind;
@@ -6,43 +6,43 @@ use spandrel_proto::{TimeRange, UnixNanos};
 
 use crate::record::{self, RecordError};
 
-/// Bounds and counts of a block's spans.
+/// The zone map: bounds and counts of a block's spans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockMeta {
-    /// 0 for fresh blocks, one more for each merge.
+    /// 0 for fresh blocks, 1 more than its inputs for a merged block.
     pub level: u8,
     /// When the block was written, by the server's clock.
     pub created: UnixNanos,
-    /// Its spans.
+    /// Number of spans.
     pub spans: u32,
-    /// Its traces.
+    /// Number of distinct traces.
     pub traces: u32,
-    /// Its failed spans.
+    /// Number of failed spans.
     pub failed: u32,
-    /// Earliest start.
+    /// The earliest start of a span.
     pub min_start: UnixNanos,
-    /// Latest start.
+    /// The latest start of a span.
     pub max_start: UnixNanos,
-    /// Shortest duration.
+    /// The shortest duration as shown, in nanoseconds.
     pub min_duration: u64,
-    /// Longest duration.
+    /// The longest duration as shown, in nanoseconds.
     pub max_duration: u64,
-    /// First commit that stored a span of it.
+    /// The smallest sequence number of a commit that stored one of its spans.
     pub min_sequence: u64,
-    /// Last commit that stored a span of it.
+    /// The largest sequence number of a commit that stored one of its spans.
     pub max_sequence: u64,
     /// Bit n is set when a span has kind n.
     pub kinds: u8,
     /// Bit n is set when a span has status n.
     pub statuses: u8,
-    /// Services with their operations, sorted by name.
+    /// Services with their operations, sorted by the name of the service.
     pub services: Vec<ServiceMeta>,
 }
 
 /// A service that has spans in a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceMeta {
-    /// Its name.
+    /// The name of the service.
     pub name: String,
     /// Its operations, sorted by name.
     pub operations: Vec<OperationMeta>,
@@ -57,12 +57,12 @@ pub struct OperationMeta {
     pub kinds: u8,
 }
 
-/// A row of the catalog: a block that exists, how long it is, and what it holds.
+/// A row of the catalog: the size of a live block, and its zone map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogRow {
-    /// Bytes of the block.
+    /// Size of the block in bytes.
     pub bytes: u64,
-    /// Bytes of its header.
+    /// Size of its header in bytes.
     pub header_bytes: u32,
     /// Its zone map.
     pub meta: BlockMeta,
@@ -78,7 +78,7 @@ impl BlockMeta {
         record::encode(META_VERSION, self)
     }
 
-    /// Zone data back from its section.
+    /// Decodes the zone map from its section.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         record::decode(META_VERSION, bytes)
     }
@@ -102,17 +102,17 @@ impl OperationMeta {
 // === impl CatalogRow ===
 
 impl CatalogRow {
-    /// Its bytes.
+    /// Encodes the row as a record.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
         record::encode(ROW_VERSION, self)
     }
 
-    /// Back from its bytes.
+    /// Decodes a row.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         record::decode(ROW_VERSION, bytes)
     }
 
-    /// Whether a newer Spandrel has written it.
+    /// Whether a newer Spandrel wrote the row.
     pub fn is_newer(bytes: &[u8]) -> bool {
         record::is_newer(ROW_VERSION, bytes)
     }

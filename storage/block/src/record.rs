@@ -1,4 +1,4 @@
-//! Small internal records: a version byte, bincode, a checksum. The one place that knows bincode.
+//! Small internal records: a version byte, bincode, a checksum. No other module uses bincode.
 //!
 //! Layout: version (1), xxh3-64 of version and payload (8, little endian), payload.
 
@@ -6,13 +6,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::Xxh3;
 
-/// Why bytes are not a record.
+/// Why bytes are not a valid record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Fewer bytes than a header.
+    /// It is shorter than a header.
     #[error("a record of {0} bytes has no header")]
     Short(usize),
-    /// Written by a newer Spandrel.
+    /// Its version is not known to this program.
     #[error("record version {found} is not known (known: {known}); use a newer Spandrel")]
     Version {
         /// The version found.
@@ -20,7 +20,7 @@ pub enum RecordError {
         /// The version that this program writes.
         known: u8,
     },
-    /// The bytes are not those that were written.
+    /// The checksum does not match the bytes.
     #[error("a record's checksum does not match")]
     Checksum,
     /// The payload does not decode.
@@ -29,7 +29,7 @@ pub enum RecordError {
 }
 
 const HEADER: usize = 9;
-/// No record is larger: a damaged length must not make the decoder allocate without bound.
+/// Largest payload in bytes: a damaged length must not make the decoder allocate without bound.
 const MAX_PAYLOAD: usize = 256 << 20;
 
 /// Encodes a record.
@@ -57,18 +57,18 @@ pub fn decode<T: DeserializeOwned>(known: u8, bytes: &[u8]) -> Result<T, RecordE
     Ok(value)
 }
 
-/// Whether a record was written, and not damaged, by a newer Spandrel.
+/// Whether a record is undamaged and was written by a newer Spandrel.
 pub fn is_newer(known: u8, bytes: &[u8]) -> bool {
     checked(bytes).is_ok_and(|(found, _)| found > known)
 }
 
-/// The version, and the payload.
+/// Checks a record; returns its version and payload.
 fn checked(bytes: &[u8]) -> Result<(u8, &[u8]), RecordError> {
     let Some((header, payload)) = bytes.split_first_chunk::<HEADER>() else {
         return Err(RecordError::Short(bytes.len()));
     };
     let [found, sum @ ..] = *header;
-    // The checksum covers the version: a bit that flipped there is damage, and not another version.
+    // The checksum covers the version, so a flipped bit there is reported as damage and not as another version.
     let intact = u64::from_le_bytes(sum) == checksum(found, payload);
     intact.then_some((found, payload)).ok_or(RecordError::Checksum)
 }

@@ -1,5 +1,5 @@
-//! Interns the resources and scopes of a block in the making, with the services that they name. Spans are interned by
-//! the schema (`page/shred.rs`).
+//! Interns the resources and scopes of a block that is being written, with the services that they name. Slots, shapes
+//! and texts of spans are interned by the schema (`page/shred.rs`).
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -13,7 +13,7 @@ use crate::semantics;
 /// Resources, scopes, pairs of them, and services, each once.
 #[derive(Debug, Default)]
 pub(crate) struct ResourceTable {
-    /// Where they are listed. The other fields of the dictionary stay empty.
+    /// Contains the interned values. The other fields of the dictionary stay empty.
     pub(crate) dictionary: Dictionary,
     resource_index: FxHashMap<u128, u32>,
     scope_index: FxHashMap<u128, u32>,
@@ -24,7 +24,6 @@ pub(crate) struct ResourceTable {
 // === impl ResourceTable ===
 
 impl ResourceTable {
-    /// The index of a resource.
     pub(crate) fn resource(&mut self, record: &Bytes) -> Result<u32, WireError> {
         let hash = xxh3_128(record);
         if let Some(known) = self.resource_index.get(&hash) {
@@ -39,7 +38,6 @@ impl ResourceTable {
         Ok(index)
     }
 
-    /// The index of a service's name.
     pub(crate) fn service(&mut self, name: &str) -> u32 {
         if let Some(known) = self.service_index.get(name) {
             return *known;
@@ -50,7 +48,6 @@ impl ResourceTable {
         index
     }
 
-    /// The index of a scope.
     pub(crate) fn scope(&mut self, record: &Bytes) -> u32 {
         let scopes = &mut self.dictionary.scopes;
         *self.scope_index.entry(xxh3_128(record)).or_insert_with(|| {
@@ -59,7 +56,6 @@ impl ResourceTable {
         })
     }
 
-    /// The index of a pair of them.
     pub(crate) fn resource_scope(&mut self, resource: u32, scope: u32) -> u32 {
         let resource_scopes = &mut self.dictionary.resource_scopes;
         *self.resource_scope_index.entry((resource, scope)).or_insert_with(|| {

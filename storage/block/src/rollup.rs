@@ -1,7 +1,7 @@
 //! Rollups of a block: requests, errors and latencies by minute, operation and kind.
 //!
-//! They count every span of the block once, so that counts over whole minutes are answered without
-//! touching a column. Stored as a record of version 2; version 1 had no exemplars.
+//! They count every span of the block once, so that counts over whole minutes are answered without reading a column.
+//! Stored as a record of version 2; version 1 had no exemplars.
 
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -11,25 +11,25 @@ use crate::flags::RowFlags;
 use crate::record::{self, RecordError};
 use crate::sketch::{LatencySketch, SketchCounter, bucket_of};
 
-/// Nanoseconds of a rollup's minute.
+/// Nanoseconds in a minute, the time step of rollups.
 pub const MINUTE: u64 = 60_000_000_000;
 
-/// Spans that started in the same minute, of one operation, kind and parenthood.
+/// Counts of the spans that started in the same minute and have the same operation, kind and parenthood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollupRow {
     /// Minutes since the epoch.
     pub minute: u32,
     /// Index into the dictionary's operations.
     pub operation: u32,
-    /// The bits for kind and parent of [`RowFlags`].
+    /// The bits of [`RowFlags`] for kind and parent.
     flags: u8,
-    /// Spans.
+    /// Number of spans.
     pub count: u64,
-    /// Failed spans.
+    /// Number of failed spans.
     pub errors: u64,
-    /// Their durations.
+    /// Their durations as shown, in nanoseconds.
     pub latency: LatencySketch,
-    /// The worst of them: a failed one before others, then the longest. Unknown in version 1.
+    /// The worst span: failed ones before others, then the longest. `None` in version 1.
     pub worst: Option<Exemplar>,
 }
 
@@ -46,17 +46,16 @@ struct OldRow {
 }
 
 const VERSION: u8 = 2;
-/// Kind and parent: what tells requests and kinds apart.
+/// The bits that rollups distinguish: kind and parent.
 const KEPT: u8 = 0b0100_0111;
 
-/// Gathers the rollups of a block.
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilder {
     index: FxHashMap<RollupKey, u32>,
     rows: Vec<Gathered>,
 }
 
-/// A row in the making. Durations are kept as numbers of buckets and counted at the end, all at once.
+/// A row that is being built. Durations are kept as bucket numbers and counted together at the end.
 #[derive(Debug)]
 struct Gathered {
     key: RollupKey,
@@ -66,7 +65,7 @@ struct Gathered {
     worst: Option<Exemplar>,
 }
 
-/// What rollups are gathered by.
+/// Rollups are grouped by this key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct RollupKey {
     minute: u32,
@@ -77,7 +76,6 @@ struct RollupKey {
 // === impl RollupBuilder ===
 
 impl RollupBuilder {
-    /// Counts a span.
     pub(crate) fn add(&mut self, start: u64, operation: u32, flags: RowFlags, span: Exemplar) {
         let key = RollupKey { minute: (start / MINUTE) as u32, operation, flags: flags.0 & KEPT };
         let at = *self.index.entry(key).or_insert_with(|| {
@@ -91,7 +89,7 @@ impl RollupBuilder {
         row.worst = row.worst.max(Some(span));
     }
 
-    /// The rows, in order.
+    /// Returns the rows, sorted by key.
     pub(crate) fn finish(mut self) -> Vec<RollupRow> {
         self.rows.sort_unstable_by_key(|row| row.key);
         let mut counter = SketchCounter::default();
@@ -107,12 +105,12 @@ impl RollupBuilder {
 // === impl RollupRow ===
 
 impl RollupRow {
-    /// Kind and parent of its spans; status and failure are not told apart here.
+    /// Kind and parent of its spans; the bits of status and failure are zero.
     pub fn flags(&self) -> RowFlags {
         RowFlags(self.flags)
     }
 
-    /// The first nanosecond of its minute.
+    /// The first nanosecond of the minute.
     pub fn start(&self) -> u64 {
         u64::from(self.minute) * MINUTE
     }
@@ -121,7 +119,7 @@ impl RollupRow {
         record::encode(VERSION, &rows)
     }
 
-    /// Rollups back from their section.
+    /// Decodes the rows from their section.
     pub fn decode_all(bytes: &[u8]) -> Result<Vec<Self>, RecordError> {
         let rows: Vec<Self> = match bytes.first() {
             Some(1) => record::decode::<Vec<OldRow>>(1, bytes)?.into_iter().map(Self::from).collect(),
@@ -133,7 +131,7 @@ impl RollupRow {
         }
     }
 
-    /// Within time, and counted alike by everything that counts.
+    /// Whether its minute is a possible time and its counts agree with each other.
     fn is_consistent(&self) -> bool {
         u64::from(self.minute) <= u64::MAX / MINUTE
             && self.errors <= self.count

@@ -2,7 +2,7 @@
 
 use spandrel_proto::{SpanId, TraceId};
 
-/// The sort key of rows: trace, start, span ID. Big-endian numbers compare faster than bytes.
+/// The sort key of rows: trace, start, span ID. IDs are big-endian numbers, which compare faster than bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
     pub(crate) trace: u128,
@@ -13,7 +13,7 @@ pub struct RowKey {
 // === impl RowKey ===
 
 impl RowKey {
-    /// The key of a span.
+    /// The key of the span with these IDs and this start in nanoseconds.
     pub fn new(trace: TraceId, start: u64, span_id: SpanId) -> Self {
         Self {
             trace: u128::from_be_bytes(*trace.as_bytes()),
@@ -22,17 +22,17 @@ impl RowKey {
         }
     }
 
-    /// Its trace.
+    /// The trace ID.
     pub fn trace(&self) -> TraceId {
         TraceId::from_bytes(self.trace.to_be_bytes())
     }
 
-    /// Its start.
+    /// The start in nanoseconds since the epoch.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// Its span ID.
+    /// The span ID.
     pub fn span_id(&self) -> SpanId {
         SpanId::from_bytes(self.span_id.to_be_bytes())
     }

@@ -1,15 +1,15 @@
-//! What the words mean for one span (`docs/semantics.md#failed`, `#error-code`, `#service`, `#request`), and
-//! which span is a trace's root (`docs/semantics.md#trace`).
+//! Definitions of the glossary's words for one span (`docs/semantics.md#failed`, `#error-code`, `#service`,
+//! `#request`), and of a trace's root (`docs/semantics.md#trace`).
 //!
 //! Pure functions over views, shared by the store (columns, rollups, summaries) and by assembly.
 
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, RawValue, ResourceView, SpanKind, SpanView, StatusCode};
 
-/// The service of spans whose resource does not name one.
+/// The service of spans whose resource has no `service.name`.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// The name of the service that a resource describes.
+/// The service that a resource names, or [`UNKNOWN_SERVICE`].
 pub fn service_name<'a>(resource: &ResourceView<'a>) -> &'a str {
     match resource.string_attribute("service.name") {
         Some(name) if !name.is_empty() => name,
@@ -17,7 +17,7 @@ pub fn service_name<'a>(resource: &ResourceView<'a>) -> &'a str {
     }
 }
 
-/// The attribute by which a span without a status may say that it has failed.
+/// The attribute that marks a span without a status as failed.
 pub const ERROR_ATTRIBUTE: &str = "error";
 
 /// Whether a span has failed: its status is ERROR, or is UNSET with attribute `error` true or `"true"`.
@@ -33,7 +33,7 @@ pub fn has_failed(span: &SpanView<'_>) -> Result<bool, WireError> {
     Ok(failed(span.status(), error))
 }
 
-/// The same, given the status and whether the attribute is true.
+/// Like [`has_failed`], given the status and whether the attribute is true.
 pub fn failed(status: StatusCode, error: bool) -> bool {
     match status {
         StatusCode::Error => true,
@@ -47,7 +47,7 @@ pub fn is_request(kind: SpanKind, has_parent: bool) -> bool {
     !has_parent || matches!(kind, SpanKind::Server | SpanKind::Consumer)
 }
 
-/// Why a span failed, as one word; `None` unless it has failed and says so.
+/// A short code for the failure of a span; `None` unless the span failed and names a code.
 pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
     if !has_failed(span)? {
         return Ok(None);
@@ -113,19 +113,19 @@ fn rpc_code(value: AnyValue<'_>) -> Option<String> {
     text(value).filter(|code| code != "0" && code != "OK")
 }
 
-/// The fields of a span by which a root is chosen.
+/// The fields of a span that decide which span is the root.
 #[derive(Debug, Clone, Copy)]
 pub struct RootCandidate<'a> {
-    /// Its start.
+    /// Its start in nanoseconds.
     pub start: u64,
-    /// Its ID.
+    /// Its ID as sent.
     pub span_id: &'a [u8],
-    /// Its parent's ID; empty without one.
+    /// Its parent's ID; empty or zeros without a parent.
     pub parent_id: &'a [u8],
 }
 
-/// The root of a trace: the earliest parentless span, else the earliest span whose parent is not
-/// there, else (all of them in cycles) the earliest span. Spans are given by (start, span ID).
+/// The root of a trace: the earliest parentless span, else the earliest span whose parent is missing, else (if all are
+/// in cycles) the earliest span. Spans have to be sorted by (start, span ID).
 pub fn root_of(spans: &[RootCandidate<'_>]) -> Option<usize> {
     if let Some(root) = spans.iter().position(|span| is_parentless(span.parent_id)) {
         return Some(root);
@@ -135,7 +135,7 @@ pub fn root_of(spans: &[RootCandidate<'_>]) -> Option<usize> {
     orphan.or((!spans.is_empty()).then_some(0))
 }
 
-/// Some exporters write the missing parent of a root as eight zero bytes.
+/// Whether the ID stands for no parent; some exporters write it as eight zero bytes.
 pub fn is_parentless(parent_id: &[u8]) -> bool {
     parent_id.iter().all(|byte| *byte == 0)
 }

@@ -1,10 +1,9 @@
-//! Slots and shapes: how a message is taken apart so that equal parts are stored once.
+//! Slots and shapes: how a message is split into parts, so that equal parts are stored once.
 //!
 //! A message (span, event, link) is a sequence of fields. A *slot* is everything of a field but its value: the message
-//! it belongs to, its encoding, its number, an attribute's key. The slots of
-//! a message in their order are its *shape*. A block knows a few hundred slots and shapes; a span
-//! is then the number of its shape and one value for each slot that has one. It comes back byte for byte, with its
-//! fields in the order and the encoding in which they were sent.
+//! it belongs to, its encoding, its number, an attribute's key. The slots of a message in their order are its *shape*.
+//! A block has a few hundred slots and shapes, and a span is the number of its shape and one value for each slot that
+//! has one. It is restored byte for byte, with its fields in the order and the encoding in which they were sent.
 
 use bytes::Bytes;
 use rustc_hash::FxHasher;
@@ -15,7 +14,7 @@ use std::hash::Hasher;
 use crate::edges::is_peer_key;
 use crate::interner::same;
 
-/// Which message a slot belongs to.
+/// The message that a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
@@ -27,71 +26,71 @@ pub enum Level {
     Link = 2,
 }
 
-/// How the field of a slot is encoded on the wire, and where its value is kept. The numbers are stored.
+/// How the field of a slot is encoded on the wire, and where its value is stored. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum FieldEncoding {
-    /// The bytes of the field are the slot's name: tag, length and all. No value.
+    /// The slot's name is the whole field with tag and length. No value.
     Literal = 0,
-    /// A varint field; a number.
+    /// A varint field; the value is a number.
     Varint = 1,
-    /// A fixed64 field; a number.
+    /// A fixed64 field; the value is a number.
     Fixed64 = 2,
-    /// A fixed32 field; a number.
+    /// A fixed32 field; the value is a number.
     Fixed32 = 3,
-    /// A length-delimited field; a text.
+    /// A length-delimited field; the value is a text.
     Bytes = 4,
-    /// Anything: the text is the field with its tag, or the rest of the message.
+    /// Any field: the text is the field with its tag, or the rest of the message.
     Verbatim = 5,
-    /// An attribute with a string; a text. The slot's name is the key.
+    /// An attribute with a string; the value is a text. The slot's name is the key.
     String = 6,
-    /// An attribute with an integer; a number.
+    /// An attribute with an integer; the value is a number.
     Int = 7,
-    /// An attribute with a double; its bits.
+    /// An attribute with a double; the value is its bits.
     Double = 8,
     /// An attribute with an array: the text is the `ArrayValue`.
     Array = 9,
     /// An attribute with a list of key-values: the text is the `KeyValueList`.
     KeyValues = 10,
-    /// An attribute with bytes; a text.
+    /// An attribute with bytes; the value is a text.
     Blob = 11,
-    /// Field 1 of a span: the row's trace ID.
+    /// Field 1 of a span, the trace ID of the row.
     TraceId = 12,
-    /// Field 2: the row's span ID.
+    /// Field 2, the span ID of the row.
     SpanId = 13,
-    /// Field 4 of eight bytes: the row's parent.
+    /// Field 4 with eight bytes, the parent of the row.
     Parent = 14,
-    /// Field 5: the name of the row's operation.
+    /// Field 5, the name of the row's operation.
     Name = 15,
-    /// Field 7: the row's start.
+    /// Field 7, the start of the row.
     Start = 16,
-    /// Field 8: the row's end.
+    /// Field 8, the end of the row.
     End = 17,
     /// Field 15 with a message and then a code: the text is the message, the slot's name the code's bytes.
     Status = 18,
-    /// A message of its own, the next of the page's events or links.
+    /// An event or link, the next of those in the page.
     Nested = 19,
-    /// A fixed64 field; a number, added to the span's start.
+    /// A fixed64 field; the value is a number that is added to the span's start.
     Since = 20,
 }
 
 /// A field without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// Whose field it is.
+    /// The message that has the field.
     pub level: Level,
-    /// How it is written.
+    /// How the field is encoded.
     pub encoding: FieldEncoding,
     /// The number of the field.
     pub field: u32,
-    /// The key of an attribute; the bytes of a literal.
+    /// The key of an attribute, the bytes of a literal, else empty.
     pub name: Bytes,
 }
 
-/// What the value of a slot is.
+/// The type of the values of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueKind {
-    /// There is none, or a column of every row has it.
+    /// No value, or one that a column of every row contains.
     None,
     /// A number.
     Number,
@@ -104,13 +103,13 @@ pub enum ValueKind {
 /// The shape of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// For spans, the flags of [`crate::RowFlags`]: they follow from what the shape knows.
+    /// The flags of [`crate::RowFlags`] for spans, which depend on the shape alone.
     pub flags: u8,
-    /// Its slots.
+    /// Indices of its slots, in the order of the fields.
     pub slots: Vec<u32>,
 }
 
-/// What a row is: its operation and its shape. The two go together so often that one number says both.
+/// The operation and shape of a row. Few pairs occur, so rows store the number of the pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Class {
     /// Index into the dictionary's operations.
@@ -132,12 +131,12 @@ pub(crate) enum SlotValue<'b> {
 pub(crate) struct SlotTable {
     slots: Vec<Slot>,
     table: Vec<u32>,
-    /// For each slot, which one came after it the last time.
+    /// For each slot, the slot that followed it last time.
     after: Vec<u32>,
-    /// For each slot, how an attribute of it begins behind its length: key, and the tag of the value.
-    /// Empty where it takes more to recognise one.
+    /// For each slot of an attribute, the bytes behind the length: key, and the tag of the value. Empty if the slot
+    /// cannot be recognised by them.
     prefixes: Vec<Box<[u8]>>,
-    /// For each slot, whether it may name the other side of a call.
+    /// For each slot, whether it may name the peer of a call.
     peers: Vec<bool>,
 }
 
@@ -166,7 +165,7 @@ impl FieldEncoding {
         ALL.get(usize::from(raw)).copied()
     }
 
-    /// The kind of value that is kept for each field.
+    /// The type of the values that are stored for each field.
     pub fn value_kind(self) -> ValueKind {
         match self {
             Self::Varint | Self::Fixed64 | Self::Fixed32 | Self::Int | Self::Since => ValueKind::Number,
@@ -190,7 +189,7 @@ impl FieldEncoding {
 
 // === impl Slot ===
 
-/// The key of the attribute that says whether a span has failed.
+/// The key of the attribute that marks a span as failed.
 pub(crate) const ERROR: &[u8] = crate::semantics::ERROR_ATTRIBUTE.as_bytes();
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
@@ -200,7 +199,7 @@ const FLAGS: u32 = 16;
 pub(crate) const EVENTS: u32 = 11;
 
 impl Slot {
-    /// Key and value of an attribute that is a part of the shape.
+    /// The key and value of an attribute whose whole field is the slot's name.
     pub fn literal_attribute(&self) -> Option<(&[u8], RawValue<'_>)> {
         let field = Reader::new(&self.name).next_field().ok()??;
         match field.value {
@@ -209,7 +208,7 @@ impl Slot {
         }
     }
 
-    /// The same of a span's attribute, as a value that can be compared.
+    /// Like [`Self::literal_attribute`] for attributes of spans, with a value that can be compared.
     pub fn span_literal(&self) -> Option<(&[u8], AnyValue<'_>)> {
         if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, ATTRIBUTES) {
             return None;
@@ -219,7 +218,7 @@ impl Slot {
         Some((key, value))
     }
 
-    /// The flags of a span, where they are a part of the shape.
+    /// The span's flags, if their whole field is the slot's name.
     pub(crate) fn literal_span_flags(&self) -> Option<u32> {
         if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, FLAGS) {
             return None;
@@ -230,32 +229,32 @@ impl Slot {
         }
     }
 
-    /// Whether a span has to be looked at to know its call: it may hold attributes of any key, or links.
+    /// Whether edges need the span itself, because the slot may contain attributes of any key, or links.
     pub(crate) fn is_opaque_call(&self) -> bool {
         self.is_irregular() || self.encoding == FieldEncoding::Nested && self.field != EVENTS
     }
 
-    /// Whether its texts may name the other side of a call.
+    /// Whether its texts may name the peer of a call.
     pub(crate) fn is_peer(&self) -> bool {
         (self.level, self.encoding) == (Level::Span, FieldEncoding::String) && is_peer_key(&self.name)
     }
 
-    /// Whether its numbers are the flags of spans.
+    /// Whether its numbers are flags of spans.
     pub(crate) fn is_span_flags(&self) -> bool {
         self.level == Level::Span && self.field == FLAGS
     }
 
-    /// Whether it is an attribute of the span with this key.
+    /// Whether it is the attribute of spans with this key.
     pub fn is_attribute(&self, key: &str) -> bool {
         self.level == Level::Span && self.encoding.is_attribute() && same(&self.name, key.as_bytes())
     }
 
-    /// Whether it is an attribute of the span with this key whose values are arrays.
+    /// Whether it is the attribute of spans with this key, encoded as an array.
     pub fn is_array(&self, key: &str) -> bool {
         self.encoding == FieldEncoding::Array && self.is_attribute(key)
     }
 
-    /// What a number of the slot's column stands for.
+    /// The attribute value that a number in the slot's column stands for.
     pub fn value_of_number(&self, number: u64) -> AnyValue<'_> {
         match self.encoding {
             FieldEncoding::Int => AnyValue::Int(number as i64),
@@ -264,18 +263,18 @@ impl Slot {
         }
     }
 
-    /// What a text of the slot's column stands for.
+    /// The attribute value that a text in the slot's column stands for.
     pub fn value_of_text<'t>(&self, text: &'t [u8]) -> AnyValue<'t> {
         match self.encoding {
             FieldEncoding::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
             FieldEncoding::Blob => AnyValue::Bytes(text),
             FieldEncoding::Array => AnyValue::Array(text),
-            // Key-value lists are not compared.
+            // Queries do not compare key-value lists.
             _ => AnyValue::Empty,
         }
     }
 
-    /// Whether it may hold attributes of any key: they are found by looking at the span.
+    /// Whether it may contain attributes of any key, which are found only by reading the span.
     pub fn is_irregular(&self) -> bool {
         self.level == Level::Span
             && (self.encoding == FieldEncoding::Verbatim
@@ -296,7 +295,7 @@ impl SlotTable {
         self.slots.len()
     }
 
-    /// Whether an attribute may name the other side of a call.
+    /// Whether the slot may name the peer of a call.
     pub(crate) fn is_peer(&self, slot: u32) -> bool {
         self.peers[slot as usize]
     }
@@ -305,13 +304,13 @@ impl SlotTable {
         &self.slots[slot as usize]
     }
 
-    /// Which slot came after another one the last time.
+    /// The slot that followed another one last time.
     pub(crate) fn after(&self, before: u32) -> u32 {
         self.after.get(before as usize).copied().unwrap_or(FREE)
     }
 
-    /// An attribute of this very slot at the front of `bytes`: the length of its field, and its value.
-    /// `None` says nothing: it may be one that is longer than most.
+    /// Recognises an attribute of this slot at the front of `bytes`; returns the length of its field, and its value.
+    /// `None` does not exclude that it is one: its length or value may take more bytes than this recognises.
     #[inline]
     pub(crate) fn recognise<'b>(&self, slot: u32, bytes: &'b [u8]) -> Option<(usize, SlotValue<'b>)> {
         let prefix = self.prefixes.get(slot as usize).filter(|prefix| !prefix.is_empty())?;
@@ -346,7 +345,7 @@ impl SlotTable {
         Some((2 + attribute.len(), value))
     }
 
-    /// Remembers that a slot came after another one.
+    /// Records that a slot followed another one.
     #[inline]
     pub(crate) fn follows(&mut self, before: u32, slot: u32) {
         if let Some(after) = self.after.get_mut(before as usize) {
@@ -354,7 +353,7 @@ impl SlotTable {
         }
     }
 
-    /// The number of a slot; the predicted one is tried first.
+    /// Returns the number of a slot, which is added if it is new. The likely slot is compared first.
     #[inline]
     pub(crate) fn intern(
         &mut self,
@@ -410,8 +409,8 @@ impl SlotTable {
     }
 }
 
-/// How attributes of a slot begin behind their length, if they can be recognised by that. Attributes that
-/// say something of their span are looked at in full.
+/// The bytes behind the length of a slot's attributes, if they identify the slot. Empty for attribute `error`, whose
+/// value decides about the flags of the span.
 fn prefix_of(slot: &Slot) -> Box<[u8]> {
     const LONGEST: usize = 100;
     let key: &[u8] = match slot.encoding {
@@ -453,7 +452,7 @@ impl ShapeTable {
         self.shapes.get(shape as usize)
     }
 
-    /// The number of a shape.
+    /// Returns the number of a shape, which is added if it is new.
     #[inline]
     pub(crate) fn intern(&mut self, flags: u8, slots: &[u32]) -> u32 {
         if self.shapes.len() * 2 >= self.table.len() {

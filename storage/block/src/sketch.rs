@@ -1,14 +1,14 @@
 //! A mergeable latency sketch: counts in buckets whose width grows with the value.
 //!
-//! Bucket bounds are powers of 2^(1/32), as in an OpenTelemetry exponential histogram of scale 5: a
-//! quantile is within 1.1 % of a value that was really there. Merging adds counts, so it is exact,
-//! commutative and associative. The largest value is kept exactly.
+//! Bucket bounds are powers of 2^(1/32), as in an OpenTelemetry exponential histogram of scale 5: a quantile is within
+//! 1.1 % of a value that was added. Merging adds counts, so it is exact, commutative and associative. The largest value
+//! is kept exactly.
 
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-/// Durations in nanoseconds, summarised.
+/// A histogram of durations in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LatencySketch {
     /// (bucket, count), by bucket.
@@ -16,16 +16,16 @@ pub struct LatencySketch {
     max: u64,
 }
 
-/// Makes sketches of many durations at once.
+/// Builds sketches from many durations at once.
 #[derive(Debug, Default)]
 pub(crate) struct SketchCounter {
-    /// By bucket; all zero between two sketches.
+    /// By bucket; all zero between two calls.
     counts: Vec<u32>,
 }
 
-/// Buckets for each doubling.
+/// Buckets per power of two.
 const PER_DOUBLING: f64 = 32.0;
-/// One more than the largest bucket.
+/// The number of buckets.
 const BUCKETS: usize = 64 * 32 + 1;
 
 // === impl LatencySketch ===
@@ -37,7 +37,7 @@ impl LatencySketch {
         self.add_count(bucket_of(nanos), 1);
     }
 
-    /// Adds everything that another sketch has seen.
+    /// Adds all durations of another sketch.
     pub fn merge(&mut self, other: &Self) {
         self.max = self.max.max(other.max);
         if self.buckets.is_empty() {
@@ -56,24 +56,24 @@ impl LatencySketch {
         }
     }
 
-    /// How many durations were added.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|entry| entry.1).sum()
     }
 
-    /// How many durations were added, unless the buckets are not those of a sketch.
+    /// The number of durations; `None` if the buckets are invalid.
     pub(crate) fn checked_count(&self) -> Option<u64> {
         let in_order = self.buckets.is_sorted_by(|a, b| a.0 < b.0);
         let mut counts = self.buckets.iter().map(|entry| entry.1);
         counts.try_fold(0u64, u64::checked_add).filter(|_| in_order)
     }
 
-    /// The longest duration; zero when none was added.
+    /// The longest duration in nanoseconds; zero for an empty sketch.
     pub fn max(&self) -> u64 {
         self.max
     }
 
-    /// The duration that a fraction `q` of all does not exceed; zero when none was added.
+    /// The duration that a fraction `q` of all does not exceed, in nanoseconds; zero for an empty sketch.
     pub fn quantile(&self, q: f64) -> u64 {
         let count = self.count();
         if count == 0 {
@@ -84,7 +84,7 @@ impl LatencySketch {
         for &(bucket, here) in &self.buckets {
             seen += here;
             if seen >= rank {
-                // The highest values are known best by the exact maximum.
+                // The maximum is exact, so the highest quantiles use it.
                 return if seen == count && rank == count {
                     self.max
                 } else {
@@ -99,7 +99,7 @@ impl LatencySketch {
 // === impl SketchCounter ===
 
 impl SketchCounter {
-    /// The sketch of durations, given their buckets and the longest of them.
+    /// Returns the sketch of durations, given their buckets and the longest of them.
     pub(crate) fn count(&mut self, buckets: &[u16], max: u64) -> LatencySketch {
         let Some((&first, &last)) = buckets.iter().min().zip(buckets.iter().max()) else {
             return LatencySketch::default();
@@ -114,15 +114,15 @@ impl SketchCounter {
     }
 }
 
-/// 0 and 1 ns have bucket 0; larger values the bucket whose bounds are around them.
+/// The bucket of a duration: 0 for 0 and 1 ns, else the bucket whose bounds contain it.
 pub(crate) fn bucket_of(nanos: u64) -> u16 {
     if nanos <= 1 {
         return 0;
     }
     let doublings = nanos.ilog2();
-    // Between 2^63 and 2^64, as the bounds within one doubling are.
+    // Scales the value to between 2^63 and 2^64, where the bounds of `STEPS` lie.
     let scaled = nanos << (63 - doublings);
-    // Where its upper bits begin, and at most two steps from there.
+    // Starts at the first bucket for its upper bits; the right one is at most two steps further.
     let mut step = usize::from(FIRST_STEP[(scaled >> 57) as usize & 63]);
     while step < 31 && STEPS[step] <= scaled {
         step += 1;
@@ -172,7 +172,7 @@ mod tests {
         fn buckets_are_those_of_the_logarithm(nanos in any::<u64>(), shift in 0u32..64) {
             let nanos = (nanos >> shift).max(2);
             let exact = (nanos as f64).log2() * PER_DOUBLING;
-            // Right at a bound, a logarithm in floating point may fall on either side.
+            // At a bound, a logarithm in floating point may fall on either side.
             let certain = exact.fract() > 1e-9 && exact.fract() < 1.0 - 1e-9;
             prop_assume!(certain);
             prop_assert_eq!(bucket_of(nanos), exact.floor() as u16 + 1);

@@ -1,8 +1,8 @@
-//! Tokens: hashes of attributes, from which Bloom filters tell which blocks may hold an attribute.
+//! Tokens: hashes of attributes, from which Bloom filters tell which blocks may contain an attribute.
 //!
-//! An attribute gives a token for its key and one for key and value, an array one for key and each element. Numbers are brought to
-//! one form first, because a query compares numbers whatever their type. The hash is a part of the
-//! stored format: it must not change within a format version.
+//! An attribute has a token for its key and one for key and value; an array has one for key and each element. Numbers
+//! are normalised first, because a query compares numbers whatever their type. The hash is part of the stored format:
+//! it must not change within a format version.
 
 use spandrel_proto::otlp::AnyValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -11,10 +11,10 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub u64);
 
-/// A number in the one form that equality uses.
+/// A number in normal form, so that equal numbers of different types compare equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {
-    /// A whole number that fits.
+    /// A whole number between -2^63 and 2^63 - 1.
     Int(i64),
     /// Any other.
     Double(f64),
@@ -23,9 +23,9 @@ pub enum Number {
 // === impl Number ===
 
 impl Number {
-    /// The one form of a double: whole numbers become integers.
+    /// Normalises a double: whole numbers become integers.
     pub fn of_double(double: f64) -> Self {
-        // 2^63 itself does not fit; its negative does.
+        // 2^63 itself does not fit; -2^63 does.
         const LIMIT: f64 = 9_223_372_036_854_775_808.0;
         if double.fract() == 0.0 && (-LIMIT..LIMIT).contains(&double) {
             Self::Int(double as i64)
@@ -38,7 +38,7 @@ impl Number {
 // === impl Token ===
 
 impl Token {
-    /// The token of a key.
+    /// The token of a key, whatever the value.
     pub fn of_key(key: &str) -> Self {
         Self::of_key_bytes(key.as_bytes())
     }
@@ -47,7 +47,7 @@ impl Token {
         Self(xxh3_64(key))
     }
 
-    /// The token of pages with attributes that are kept as bytes, which may have any key and value.
+    /// The token of pages that have attributes kept as bytes, which may have any key and value.
     pub const IRREGULAR: Self = Self(0x1b7e_5c0d_93a8_f246);
 
     /// The token of this key with a text.
@@ -72,7 +72,8 @@ impl Token {
         Self(mix(self.0 ^ 3, u64::from(value)))
     }
 
-    /// The tokens of this key with a value: none of a value that is not compared, one for each element of an array.
+    /// The tokens of this key with a value: one for each element of an array, none for types that queries do not
+    /// compare.
     pub fn with_value(self, value: AnyValue<'_>) -> impl Iterator<Item = Self> {
         let (one, elements) = match value {
             AnyValue::Array(message) => (None, message),
@@ -120,7 +121,7 @@ mod tests {
     fn an_array_has_the_tokens_of_its_elements() {
         let key = Token::of_key("tags");
         let tokens = |value| key.with_value(value).collect::<Vec<_>>();
-        // A text, a number, nothing, an array of a text.
+        // A text, a number, an empty value, an array of a text.
         let array = [10, 3, 10, 1, b'a', 10, 2, 24, 7, 10, 0, 10, 7, 42, 5, 10, 3, 10, 1, b'b'];
         let elements = [key.with_string("a"), key.with_number(Number::Int(7))];
         assert_eq!(tokens(AnyValue::Array(&array)), elements);

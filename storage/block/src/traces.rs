@@ -1,4 +1,4 @@
-//! The trace table of a block: which traces have rows here, and which rows.
+//! The trace table of a block: its traces, and the rows of each.
 //!
 //! Layout: the sorted trace IDs (16 bytes each), then for each trace its number of rows as a varint.
 
@@ -9,7 +9,7 @@ use spandrel_proto::otlp::wire::put_varint;
 use crate::format::{FormatError, take_varint};
 use crate::keys::RowRange;
 
-/// The traces of a block in order, each with its rows.
+/// The traces of a block, sorted by ID, with the rows of each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceTable {
     traces: Vec<(TraceId, RowRange)>,
@@ -18,7 +18,7 @@ pub struct TraceTable {
 // === impl TraceTable ===
 
 impl TraceTable {
-    /// Adds the next row; rows come sorted by trace.
+    /// Adds the next row; rows have to be sorted by trace.
     pub(crate) fn push_row(&mut self, trace: TraceId) {
         match self.traces.last_mut() {
             Some((last, range)) if *last == trace => range.rows += 1,
@@ -34,12 +34,12 @@ impl TraceTable {
         &self.traces
     }
 
-    /// The trace of each row, in order.
+    /// The trace of each row, by row number.
     pub fn of_rows(&self) -> impl Iterator<Item = TraceId> {
         self.traces.iter().flat_map(|(trace, rows)| std::iter::repeat_n(*trace, rows.rows as usize))
     }
 
-    /// The rows of one trace.
+    /// The rows of one trace; `None` if the block does not contain it.
     pub fn find(&self, trace: TraceId) -> Option<RowRange> {
         let at = self.traces.binary_search_by_key(&trace, |entry| entry.0).ok()?;
         Some(self.traces[at].1)
@@ -52,7 +52,7 @@ impl TraceTable {
         out
     }
 
-    /// Back from its bytes, given how many traces and rows the block has.
+    /// Decodes the table, given the number of traces and rows of the block.
     pub fn decode(mut bytes: Bytes, traces: usize, rows: u32) -> Result<Self, FormatError> {
         let damaged = FormatError::Damaged("trace table");
         if traces.checked_mul(16).is_none_or(|n| n > bytes.len()) {

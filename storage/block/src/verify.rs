@@ -1,9 +1,8 @@
-//! Checks a whole block from nothing but its bytes: every checksum, every section decoded, and what
-//! the sections say of each other.
+//! Checks a whole block from its bytes alone: every checksum, every section decoded, and whether the sections agree
+//! with each other.
 //!
-//! For backups, restores and checks, which have to know that a block is sound before they rely on
-//! it, and for rebuilding a catalog row or index rows. Not for answering questions:
-//! readers fetch and decode only the sections that they need.
+//! For backups, restores and checks, which have to know that a block is sound before they rely on it, and for
+//! rebuilding a catalog row or index rows. Not for queries: readers fetch and decode only the sections that they need.
 
 use std::sync::Arc;
 
@@ -25,12 +24,12 @@ use crate::v1;
 use crate::writer::{BlockBounds, service_metas};
 use crate::zone_map::ZoneMap;
 
-/// What a sound block says of itself: enough to put it into a catalog and an index.
+/// The result for a sound block: enough to add it to a catalog and an index.
 #[derive(Debug, Clone)]
 pub struct BlockReport {
-    /// The catalog row that belongs to it.
+    /// The catalog row of the block.
     pub row: CatalogRow,
-    /// Its traces with their rows.
+    /// Its traces with their rows, for the index.
     pub traces: TraceTable,
 }
 
@@ -43,7 +42,7 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     let row = row(&bytes, &header)?;
     let traces = traces(&bytes, &header, &row.meta)?;
     if !header.is_columnar() {
-        // Its columns follow from its spans, and readers take the spans only.
+        // Readers use only the spans of format 1; the columns are recomputed from them and compared.
         let upgraded = v1::upgrade(&bytes).map_err(|_| FormatError::Damaged("body chunk"))?;
         let same = upgraded.row.meta == row.meta && upgraded.traces == traces;
         return if same { Ok(BlockReport { row, traces }) } else { Err(damaged_meta()) };
@@ -52,12 +51,12 @@ pub fn verify(bytes: Bytes) -> Result<BlockReport, FormatError> {
     Ok(BlockReport { row, traces })
 }
 
-/// The catalog row of a block of which at least the beginning can be read. Checks no more than what it takes for that.
+/// The catalog row of a block of which at least the beginning can be read. Checks only the header and the zone map.
 pub fn catalog_row(beginning: &Bytes) -> Result<CatalogRow, FormatError> {
     row(beginning, &Header::parse(beginning)?)
 }
 
-/// The traces of a block of which not everything may be readable, given its catalog row.
+/// The traces of a block that may be partly unreadable, given its catalog row.
 pub fn trace_table(bytes: &Bytes, row: &CatalogRow) -> Result<TraceTable, FormatError> {
     traces(bytes, &Header::parse(bytes)?, &row.meta)
 }
@@ -82,13 +81,13 @@ fn section(bytes: &Bytes, header: &Header, kind: SectionKind) -> Result<Bytes, F
     section.decode(stored(bytes, section.range()))
 }
 
-/// The part of the block that is there: a section that is cut short fails by its checksum.
+/// The available part of a range; the checksum of a section that is cut short does not match.
 fn stored(bytes: &Bytes, range: std::ops::Range<u64>) -> Bytes {
     let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     bytes.slice(clamp(range.start)..clamp(range.end))
 }
 
-/// Sections follow the header without a gap.
+/// The length of the header: sections follow it without a gap.
 fn header_bytes(header: &Header) -> u32 {
     let first = header.sections().iter().map(|section| section.offset).min();
     first.and_then(|first| u32::try_from(first).ok()).unwrap_or(0)
@@ -104,7 +103,7 @@ fn check_rollups(bytes: &[u8], dictionary: &Dictionary, meta: &BlockMeta) -> Res
     if known && counted && failed { Ok(()) } else { Err(damaged) }
 }
 
-/// What follows from the columns, as far as it can be checked without them.
+/// Checks the derived sections as far as possible without the columns.
 fn check_extras(
     bytes: &Bytes,
     header: &Header,
@@ -139,7 +138,7 @@ fn check_filters(bytes: &Bytes, header: &Header, pages: usize) -> Result<(), For
     Ok(())
 }
 
-/// Every section of every page, and every span against what its row says.
+/// Checks every section of every page, and every span against the columns of its row.
 fn check_pages(
     bytes: &Bytes,
     header: &Header,
@@ -153,7 +152,7 @@ fn check_pages(
     if [ids.len(), values.len()] != [cores.len(); 2] {
         return Err(FormatError::Damaged("header"));
     }
-    // Only fresh blocks are written without.
+    // Only fresh blocks omit derived sections.
     let mut zones = None;
     if meta.level > 0 || !header.is_without_derived() {
         check_extras(bytes, header, meta, &dictionary, cores.len())?;
@@ -187,12 +186,12 @@ fn check_pages(
     if said == *meta { Ok(()) } else { Err(damaged_meta()) }
 }
 
-/// What was seen of the rows so far.
+/// The state of the check between pages.
 struct RowCheck {
     rows: u32,
-    /// No row that follows has a smaller key.
+    /// The largest key that later rows must not be below.
     last: Option<RowKey>,
-    /// Rows of a trace in a page may come in any order.
+    /// Whether the rows of a trace in a page may have any order.
     in_trees: bool,
     zone: BlockBounds,
 }
@@ -235,7 +234,7 @@ impl RowCheck {
     }
 }
 
-/// Whether a row says of its span what the span says.
+/// Whether the columns of a row agree with its span.
 fn agrees(page: &OpenPage, row: usize, key: RowKey, span: &[u8]) -> bool {
     let Ok(span) = SpanView::parse(span) else { return false };
     let dictionary = &page.dictionary;
@@ -285,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_sound_block_gives_its_catalog_row_and_its_traces() {
-        // The larger one has several pages.
+        // The largest one has several pages.
         for (traces, spans) in [(1, 1), (3, 5), (200, 100)] {
             let block = block(traces, spans);
             let report = verify(block.bytes.clone()).unwrap();
@@ -349,7 +348,7 @@ mod tests {
 
     #[test]
     fn rows_in_no_order_are_found() {
-        // Of one trace, backwards: all in one page, and in two.
+        // Spans of one trace, added backwards: all in one page, or in two pages.
         let backwards = |mut writer: BlockWriter, level, spans: u64| {
             let resource = writer.resource(&ResourceSpans::default().encode_to_vec().into()).unwrap();
             let scope = writer.scope(&ScopeSpans::default().encode_to_vec().into());
@@ -363,7 +362,7 @@ mod tests {
         let damaged = Err(FormatError::Damaged("core of a page"));
         assert_eq!(backwards(BlockWriter::fresh().unwrap(), 0, 2), damaged);
         assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 5_000), damaged);
-        // Readers put the rows of a page back into order.
+        // Readers sort the rows of a page by key.
         assert_eq!(backwards(BlockWriter::new(1).unwrap(), 1, 2), Ok(()));
     }
 

@@ -1,9 +1,8 @@
-//! Writes blocks: takes spans in order, fills a page, encodes it, and puts the block together.
+//! Writes blocks: adds spans in order, fills a page, encodes it, and assembles the block.
 //!
-//! Spans come as wire bytes ([`BlockWriter::push`]), or, where blocks are merged, as rows of pages that
-//! are columns already (`merge.rs`). A fresh block, which lives for seconds, has no derived sections: rollups and edges
-//! are derived when it is merged, or when a question comes before (`derive.rs`). Its filter is returned, to be
-//! kept in memory.
+//! Spans are pushed as wire bytes ([`BlockWriter::push`]), or, in a merge, as rows of pages that are columns already
+//! (`merge.rs`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
+//! when it is merged, or when a query needs them before (`derive.rs`). Its filter is returned and stays in memory.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +38,7 @@ use crate::token::Token;
 use crate::traces::TraceTable;
 use crate::zone_map::ZoneMap;
 
-/// A block in the making.
+/// Writes one block.
 pub struct BlockWriter {
     shredder: Shredder,
     pub(crate) schema: SpanSchema,
@@ -48,7 +47,7 @@ pub struct BlockWriter {
     resources: ResourceTable,
     operation_index: FxHashMap<(u32, u32), u32>,
     class_index: FxHashMap<Class, u32>,
-    /// The last row's trace, and how many bytes its page holds.
+    /// The trace of the last row; `page_bytes` is the size of its page's rows.
     last_trace: TraceId,
     page_bytes: usize,
     body_bytes: usize,
@@ -56,7 +55,7 @@ pub struct BlockWriter {
     pages: Vec<(u32, EncodedPage)>,
     traces: TraceTable,
     bounds: BlockBounds,
-    /// Tokens of the page in hand; lent from page to page.
+    /// Tokens of the current page; the memory is reused for the next one.
     tokens: FxHashSet<u64>,
     filters: FilterBuilder,
     derived: Option<DerivedSections>,
@@ -64,17 +63,17 @@ pub struct BlockWriter {
     serial: u64,
 }
 
-/// The sections that follow from the columns.
+/// Collects the sections that are derived from the columns.
 #[derive(Default)]
 struct DerivedSections {
     rollups: RollupBuilder,
     edges: EdgeBuilder,
     zone_maps: Vec<ZoneMap>,
-    /// For each row in the order in which rows came, where it is now; shorter where the last ones are where they were.
+    /// For each row in the order of pushing, the row where it is stored; rows beyond the end did not move.
     places: Vec<u32>,
 }
 
-/// The bounds of the rows so far.
+/// The bounds of the rows so far, for the zone map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BlockBounds {
     failed: u32,
@@ -85,47 +84,47 @@ pub(crate) struct BlockBounds {
     statuses: u8,
 }
 
-/// A block, ready to be stored.
+/// A finished block with its catalog and index entries.
 #[derive(Debug, Clone)]
 pub struct FinishedBlock {
-    /// The block.
+    /// The encoded block.
     pub bytes: Bytes,
-    /// Its row for the catalog.
+    /// Its catalog row.
     pub row: CatalogRow,
     /// Its traces, for the index.
     pub traces: TraceTable,
-    /// The filter of a fresh block, which is stored without one: it is kept in memory until the block is merged.
+    /// The filter of a fresh block, which is not stored but kept in memory until the block is merged.
     pub filter: Option<FilterPart>,
 }
 
 thread_local! {
-    /// Memory of the last block that the thread has written: the next one is much the same.
+    /// Memory of the last block that the thread wrote; the next one is of similar size.
     static SPARE: RefCell<(PageColumns, Interner)> = RefCell::default();
 }
 
-/// More memory than this is not kept.
+/// Larger text buffers are freed instead of kept for the next block.
 const MAX_SPARE_TEXTS: usize = 8 << 20;
 
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
-/// Fresh blocks are compressed once on the way to the disk, and again when they are merged.
+/// Fresh blocks are compressed fast, because they are compressed again when they are merged.
 const FRESH_ZSTD_LEVEL: i32 = -3;
-/// Rows at which a page is cut, at the next trace.
+/// A page with this many rows ends at the next trace.
 const PAGE_ROWS: usize = 2048;
-/// Bytes of spans at which a page is cut.
+/// A page with this many bytes of spans ends at the next row.
 const PAGE_BYTES: usize = 16 << 20;
-/// A trace that fills pages is cut inside.
+/// A page that one trace fills further ends within the trace.
 const MAX_PAGE_ROWS: usize = 2 * PAGE_ROWS;
 
 // === impl BlockWriter ===
 
 impl BlockWriter {
-    /// An empty block whose columns are compressed at a zstd level.
+    /// Starts a sealed block whose columns are compressed at a zstd level.
     pub fn new(zstd_level: i32) -> Result<Self, WriteError> {
         Ok(Self::with(Compressor::new(zstd_level, Unit::Column)?, Some(DerivedSections::default())))
     }
 
-    /// An empty fresh block, without derived sections: it is merged soon.
+    /// Starts a fresh block, without derived sections: it is merged soon.
     pub fn fresh() -> Result<Self, WriteError> {
         Ok(Self::with(Compressor::new(FRESH_ZSTD_LEVEL, Unit::Section)?, None))
     }
@@ -155,34 +154,33 @@ impl BlockWriter {
         }
     }
 
-    /// Whether it is a fresh block.
     pub(crate) fn is_fresh(&self) -> bool {
         self.derived.is_none()
     }
 
-    /// A number that tells blocks in the making apart.
+    /// A number that identifies the block among those that are being written.
     pub(crate) fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn rows(&self) -> u32 {
         self.rows
     }
 
-    /// Bytes of the rows so far, before compression.
+    /// Size of the rows so far in bytes, before compression.
     pub fn body_bytes(&self) -> usize {
         self.body_bytes
     }
 
-    /// How full its schema (slots and shapes) is, in percent. Pushing spans keeps to the limit; merged blocks bring
-    /// their own slots and shapes.
+    /// How full its schema is in percent: slots or shapes, whichever is fuller. Pushed spans respect the limits; merged
+    /// blocks bring their own slots and shapes.
     pub fn schema_percent(&self) -> usize {
         let share = |known: usize, limit: usize| known * 100 / limit;
         share(self.schema.slots.len(), MAX_SLOTS).max(share(self.schema.shapes.len(), MAX_SHAPES))
     }
 
-    /// The index of a resource in this block.
+    /// Returns the index of a resource, which is added if it is new.
     pub fn resource(&mut self, record: &Bytes) -> Result<u32, WriteError> {
         let known = self.resources.dictionary.resources.len();
         let index = self.resources.resource(record)?;
@@ -192,7 +190,7 @@ impl BlockWriter {
         Ok(index)
     }
 
-    /// The index of a scope in this block.
+    /// Returns the index of a scope, which is added if it is new.
     pub fn scope(&mut self, record: &Bytes) -> u32 {
         self.resources.scope(record)
     }
@@ -201,8 +199,8 @@ impl BlockWriter {
         self.resources.resource_scope(resource, scope)
     }
 
-    /// Adds a span. Spans come sorted by (trace ID, start, span ID); a sealed block puts those of a page that are of
-    /// one trace into the order of their tree.
+    /// Adds a span. Spans have to be sorted by (trace ID, start, span ID); a sealed block sorts those of one trace in a
+    /// page in the order of their tree.
     pub fn push(
         &mut self,
         resource: u32,
@@ -213,7 +211,7 @@ impl BlockWriter {
         self.push_known(resource, scope, SpanKey::parse(message)?, message, sequence)
     }
 
-    /// The same for a span whose key is known already.
+    /// Like [`Self::push`], for a span whose key is parsed already.
     pub fn push_known(
         &mut self,
         resource: u32,
@@ -247,7 +245,7 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Makes room for a row of a trace: cuts the page if it is full.
+    /// Prepares for a row of a trace: ends the page if it is full.
     pub(crate) fn begin_row(&mut self, trace: TraceId) {
         let rows = self.columns.rows();
         let is_new = rows == 0 || trace != self.last_trace;
@@ -263,7 +261,7 @@ impl BlockWriter {
         self.traces.push_row(trace);
     }
 
-    /// Adds the columns that every row has; `bytes` is what the row counts for when pages are cut by size.
+    /// Adds a row to the columns that every row has; `bytes` is the size that counts when pages are cut.
     pub(crate) fn push_row(&mut self, row: Row, bytes: usize) {
         self.page_bytes += bytes;
         self.body_bytes += bytes;
@@ -286,7 +284,7 @@ impl BlockWriter {
         self.rows += 1;
     }
 
-    /// Tells the edges of a row. Comes before the row is added.
+    /// Adds the input of edges from a row; has to be called before the row is added.
     pub(crate) fn push_edge(
         &mut self,
         row: &Row,
@@ -301,7 +299,7 @@ impl BlockWriter {
         derived.edges.push(self.last_trace, span, peers, || links.into_iter());
     }
 
-    /// The same, given the texts that may name the other side of a call, with their slots.
+    /// Like [`Self::push_edge`], given texts that may name the peer of a call, with their slots.
     pub(crate) fn push_known_edge(&mut self, row: &Row, flags: u32, texts: &[(u32, u32)]) {
         let Some(derived) = &mut self.derived else { return };
         let mut peers = PeerCandidates::default();
@@ -314,7 +312,6 @@ impl BlockWriter {
         derived.edges.push(self.last_trace, span, &peers, std::iter::empty);
     }
 
-    /// The index of an operation: a service's span name.
     pub(crate) fn operation(&mut self, service: u32, name: &[u8]) -> u32 {
         let text = self.schema.texts.intern(name);
         let operations = &mut self.resources.dictionary.operations;
@@ -324,7 +321,6 @@ impl BlockWriter {
         })
     }
 
-    /// The index of a class.
     pub(crate) fn class(&mut self, class: Class) -> u32 {
         let classes = &mut self.schema.classes;
         *self.class_index.entry(class).or_insert_with(|| {
@@ -333,12 +329,10 @@ impl BlockWriter {
         })
     }
 
-    /// The index of a service.
     pub(crate) fn service(&mut self, name: &str) -> u32 {
         self.resources.service(name)
     }
 
-    /// Encodes a full page and begins the next one.
     fn cut_page(&mut self) {
         self.encode_page();
         self.encoder.share_texts(&self.columns, &self.schema);
@@ -363,7 +357,7 @@ impl BlockWriter {
         }
     }
 
-    /// The block. It has at least one span.
+    /// Returns the block, which must have at least one span.
     pub fn finish(mut self, level: u8, created: UnixNanos) -> Result<FinishedBlock, WriteError> {
         if self.columns.rows() > 0 {
             self.encode_page();
@@ -376,7 +370,7 @@ impl BlockWriter {
         let traces = self.traces.entries().len() as u32;
         let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
         let mut out = Assembler::new();
-        // First what every reader needs: together with the header it is one read.
+        // The first sections are those that every reader needs: together with the header they are one read.
         out.add(SectionKind::Meta, 0, &meta.encode()?, self.encoder.compressor());
         out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.compressor());
         self.add_texts(&mut out);
@@ -414,7 +408,7 @@ impl BlockWriter {
     fn add_pages(&mut self, out: &mut Assembler) {
         let compressor = self.encoder.compressor();
         for (first_row, page) in &self.pages {
-            // IDs are noise.
+            // IDs are random and do not compress.
             out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
             for (kind, bytes) in [(SectionKind::Core, &page.core), (SectionKind::Values, &page.values)] {
                 match compressor.unit() {
@@ -429,7 +423,7 @@ impl BlockWriter {
 // === impl DerivedSections ===
 
 impl DerivedSections {
-    /// Notes in which order the rows of a page are from its first one on.
+    /// Records the order of the rows of a page, whose first row is `first`.
     fn note_order(&mut self, first: u32, order: &[u32]) {
         self.places.extend(self.places.len() as u32..first + order.len() as u32);
         for (place, row) in order.iter().enumerate() {
@@ -448,7 +442,6 @@ impl DerivedSections {
     }
 }
 
-/// The tokens of all resources of a block.
 fn resource_tokens(dictionary: &Dictionary) -> Result<Vec<Token>, WireError> {
     let mut tokens = Vec::new();
     for resource in &dictionary.resources {
@@ -469,13 +462,13 @@ fn flags_of(fields: &SpanFields<'_>) -> u8 {
     RowFlags::of_parts(fields.kind, status, failed, has_parent).0
 }
 
-/// Services by name, their operations by name, and the kinds that rows of each have.
+/// Builds services and operations, both sorted by name, with the kinds of each operation's rows.
 pub(crate) fn service_metas(dictionary: &Dictionary) -> Vec<ServiceMeta> {
     let mut kinds = vec![0u8; dictionary.operations.len()];
     for (class, of) in dictionary.classes.iter().enumerate() {
         kinds[of.operation as usize] |= 1 << (dictionary.flags(class as u32).0 & 7);
     }
-    // A block knows some hundred operations of some ten services: names of services are compared once.
+    // A block has some hundred operations of some ten services: names of services are compared once.
     let mut services: Vec<(&str, Vec<OperationMeta>)> =
         dictionary.services.iter().map(|name| (name.as_str(), Vec::new())).collect();
     for ((service, name), kinds) in dictionary.operations.iter().zip(kinds).filter(|(_, kinds)| *kinds > 0) {
@@ -540,7 +533,7 @@ impl BlockBounds {
 // === impl FinishedBlock ===
 
 impl FinishedBlock {
-    /// The rows of each trace, for the index.
+    /// The rows of each trace, sorted by trace ID, for the index.
     pub fn trace_rows(&self) -> &[(TraceId, RowRange)] {
         self.traces.entries()
     }

@@ -1,11 +1,11 @@
-//! Zone maps of pages: bounds on their columns, by which readers skip pages that cannot match without decoding
-//! them. The zone map of a whole block is in `meta.rs`.
+//! Zone maps of pages: bounds on their columns, so that readers skip pages that cannot match without decoding them. The
+//! zone map of a whole block is in `meta.rs`.
 //!
-//! Layout, for each page: earliest start, latest minus earliest, shortest duration as it is shown, longest
-//! minus shortest (varints); bytes (varint) of the set of its classes, and the set (bit n of byte n / 8 for
-//! class n); number of bounded columns (varint), and for each the slot minus the slot before (varint), the
-//! smallest and the largest value (8 each, little endian, as the column has them). Bounded are the columns
-//! of span attributes with numbers; NaN has no place in an order and is left out.
+//! Layout, for each page: earliest start, latest minus earliest, shortest shown duration, longest minus shortest
+//! (varints); bytes (varint) of the set of its classes, and the set (bit n of byte n / 8 for class n); number of
+//! bounded columns (varint), and for each the slot minus the slot before (varint), the smallest and the largest value
+//! (8 each, little endian, as in the column). Columns of span attributes with numbers are bounded; NaN has no order and
+//! is left out.
 
 use spandrel_proto::TimeRange;
 use spandrel_proto::UnixNanos;
@@ -20,13 +20,13 @@ use crate::token::Number;
 /// The bounds of the columns of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneMap {
-    /// Starts.
+    /// The earliest and latest start.
     start: (u64, u64),
-    /// Durations as they are shown.
+    /// The shortest and longest shown duration.
     duration: (u64, u64),
     /// The classes of its rows, as a set of bits.
     classes: Vec<u8>,
-    /// By slot; values as they stand in the column.
+    /// Sorted by slot: the smallest and largest value as in the column.
     numbers: Vec<(u32, u64, u64)>,
 }
 
@@ -35,7 +35,7 @@ const DAMAGED: FormatError = FormatError::Damaged("zone map of a page");
 // === impl ZoneMap ===
 
 impl ZoneMap {
-    /// The zone of a page, given its columns; of slots those that [are bounded](ZoneMap::is_bounded).
+    /// Builds the zone map of a page from its columns; of slots only those that [are bounded](ZoneMap::is_bounded).
     pub(crate) fn of<'a>(
         class: &[u32],
         start: &[u64],
@@ -68,22 +68,22 @@ impl ZoneMap {
         slot.level == Level::Span && matches!(slot.encoding, FieldEncoding::Int | FieldEncoding::Double)
     }
 
-    /// Whether a row of it may start in the range.
+    /// Whether a row of the page may start in the range.
     pub fn touches(&self, range: &TimeRange) -> bool {
         range.touches(UnixNanos(self.start.0), UnixNanos(self.start.1))
     }
 
-    /// The shortest and the longest duration as they are shown.
+    /// The shortest and the longest shown duration, in nanoseconds.
     pub fn durations(&self) -> (u64, u64) {
         self.duration
     }
 
-    /// Whether it has a row of a class.
+    /// Whether the page has a row of a class.
     pub fn has_class(&self, class: u32) -> bool {
         self.classes.get(class as usize / 8).is_some_and(|byte| byte & 1 << (class % 8) != 0)
     }
 
-    /// The smallest and the largest number of a slot's column, if it has one with numbers that are some.
+    /// The smallest and the largest number in a slot's column; `None` if the page has no such column or only NaN.
     pub fn numbers(&self, number: u32, slot: &Slot) -> Option<(Number, Number)> {
         let at = self.numbers.binary_search_by_key(&number, |known| known.0).ok()?;
         let (_, min, max) = self.numbers[at];
@@ -94,7 +94,7 @@ impl ZoneMap {
         Some((number(min), number(max)))
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.classes.len() + self.numbers.len() * 24
     }
@@ -119,7 +119,7 @@ impl ZoneMap {
         out
     }
 
-    /// The zones of all pages back from their section.
+    /// Decodes the zone maps of all pages.
     pub fn decode_all(
         mut bytes: &[u8],
         pages: usize,
@@ -158,7 +158,7 @@ impl ZoneMap {
     }
 }
 
-/// The smallest and the largest value, as the column has them.
+/// The smallest and the largest value, encoded as in the column; `None` if there is no number but NaN.
 fn bounds_of(encoding: FieldEncoding, values: &[u64]) -> Option<(u64, u64)> {
     match encoding {
         FieldEncoding::Double => {

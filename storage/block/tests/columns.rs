@@ -1,5 +1,5 @@
-//! Whatever is pushed comes back byte for byte, and blocks that are merged as columns say what one
-//! block of all their spans says.
+//! Pushed spans are restored byte for byte, and blocks that are merged as columns have the same content as one block of
+//! all their spans.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -22,13 +22,13 @@ const LIMITS: DecodeLimits =
 
 // === strategies: the wire bytes of fields ===
 
-/// How many bytes more than needed a varint has.
+/// The number of bytes of a varint: mostly one, sometimes more than needed.
 fn sloppy() -> impl Strategy<Value = usize> {
     prop_oneof![12 => Just(1usize), 1 => 2usize..11]
 }
 
 fn tag(field: u32, wire_type: u64) -> impl Strategy<Value = Vec<u8>> {
-    // A tag is a 32-bit varint in most readers; ours takes up to ten bytes.
+    // Most readers take a tag for a 32-bit varint; ours accepts up to ten bytes.
     sloppy().prop_map(move |length| varint(u64::from(field) << 3 | wire_type, length))
 }
 
@@ -63,7 +63,7 @@ fn time() -> impl Strategy<Value = u64> {
     prop_oneof![3 => begin..begin + 20, 1 => begin..begin + 200_000_000_000, 1 => Just(0), 1 => any::<u64>()]
 }
 
-/// The fields of a message: one after the other in any order.
+/// The fields of a message in any order.
 fn message(fields: Vec<BoxedStrategy<Vec<u8>>>, up_to: usize) -> BoxedStrategy<Vec<u8>> {
     vec(prop::strategy::Union::new(fields), 0..=up_to).prop_map(|fields| fields.concat()).boxed()
 }
@@ -116,7 +116,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     meaningful.prop_map(|key| key.as_bytes().to_vec())
 }
 
-/// Key and value, mostly once and in this order.
+/// A key and a value, mostly once and in this order.
 fn key_value() -> impl Strategy<Value = Vec<u8>> {
     let regular = (payload(1, key()), payload(2, any_value())).prop_map(|(k, v)| [k, v].concat());
     let strange = message(
@@ -169,7 +169,7 @@ fn flags() -> impl Strategy<Value = u32> {
     prop_oneof![prop::sample::select(vec![0u32, 1, 0x100, 0x300, 0x301]), any::<u32>()]
 }
 
-/// Few of them, so that spans are each other's parents and links lead somewhere.
+/// One of few IDs, so that spans are each other's parents and links lead to spans.
 fn id(length: usize) -> impl Strategy<Value = Vec<u8>> {
     (1u8..6).prop_map(move |n| vec![n; length])
 }
@@ -210,7 +210,7 @@ fn span() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![any_order, (head(), optional).prop_map(|(head, fields)| [head, fields.concat()].concat())]
 }
 
-/// The front of a span as exporters write it, or nearly so. What follows may repeat its fields.
+/// The head of a span as exporters write it, or nearly so. The following fields may repeat its fields.
 fn head() -> impl Strategy<Value = Vec<u8>> {
     let parent = prop::option::of(payload(4, prop_oneof![3 => id(8).boxed(), 1 => parent().boxed()]));
     let kind = prop_oneof![8 => 1u64..6, 1 => Just(0), 1 => any::<u64>()];
@@ -222,13 +222,13 @@ fn head() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// A resource or scope record that is its first field and no more.
+/// A resource or scope record with its first field only.
 fn record(name: u8) -> Bytes {
     let service = wire::attribute("service.name", &wire::bytes(1, &[b'a' + name]));
     wire::bytes(1, &wire::bytes(1, &service)).into()
 }
 
-/// Spans as a request brings them: what `decode_request` refuses is never written.
+/// Spans of a request that `decode_request` accepts.
 fn pushed() -> impl Strategy<Value = Pushed> {
     (span(), 0u8..3, 0u8..2, 0u64..4)
         .prop_map(|(span, resource, scope, sequence)| Pushed {
@@ -245,7 +245,7 @@ fn is_accepted(span: &[u8]) -> bool {
     decode_request(request.into(), &LIMITS).is_ok_and(|decoded| decoded.spans.len() == 1)
 }
 
-/// What rows and columns say of a span has to be what the span says.
+/// The rows and columns of a span have to agree with the span.
 fn check_rows(block: &Bytes, spans: &[Pushed]) {
     let open = OpenBlock::new(block);
     check_order(&open, Header::parse(block).unwrap().is_without_derived());
@@ -263,7 +263,7 @@ fn check_rows(block: &Bytes, spans: &[Pushed]) {
     }
 }
 
-/// Pages are cut by key. Within one, the rows of a trace are by key in a fresh block, and else depth first.
+/// Pages are cut by key. Within one, the rows of a trace are sorted by key in a fresh block, and depth first otherwise.
 fn check_order(block: &OpenBlock, is_fresh: bool) {
     let rows = block.rows();
     let mut first = 0;
@@ -286,8 +286,8 @@ fn check_order(block: &OpenBlock, is_fresh: bool) {
     }
 }
 
-/// A span stands behind one of those that lead from the span in front of it to the root, if its parent is there, or
-/// is a root itself; children and roots stand by key. Spans that share an ID, or cause each other, are not looked at.
+/// A row follows its parent, or a descendant of its parent, if the parent is in the rows; else it is a root. Children
+/// and roots are sorted by key. Traces with shared IDs or cycles are not checked.
 fn check_depth_first(rows: &[ReadRow]) {
     let view = |row: &ReadRow| {
         let span = SpanView::parse(&row.pushed.span).unwrap();
@@ -341,9 +341,9 @@ proptest! {
         let (fresh, whole) = (write_fresh(&spans), write(&spans));
         prop_assert!(Header::parse(&fresh.bytes).unwrap().is_without_derived());
         check_rows(&fresh.bytes, &spans);
-        // Rollups and edges are derived on the one side and stored on the other.
+        // Rollups and edges are derived for one block and stored in the other.
         assert_same(&fresh.bytes, &whole.bytes);
-        // And no filter denies what is there, however oddly it is encoded.
+        // No filter denies an existing attribute, even in an unusual encoding.
         let (whole, fresh) = (OpenBlock::new(&whole.bytes), fresh.filter.unwrap());
         for Pushed { span, .. } in &spans {
             for attribute in SpanView::parse(span).unwrap().attributes() {
@@ -359,7 +359,7 @@ proptest! {
 
     #[test]
     fn merged_columns_say_what_the_spans_say(parts in vec(vec(pushed(), 1..8), 1..4)) {
-        // Rows of one key have one order: by sequence, and each block's before the next one's.
+        // Sequences make the order of rows with equal keys unique, and those of each block are below the next block's.
         let mut parts = parts;
         for (at, part) in parts.iter_mut().enumerate() {
             part.iter_mut().enumerate().for_each(|(n, pushed)| pushed.sequence = (100 * at + n) as u64);
@@ -370,7 +370,7 @@ proptest! {
         check_rows(&merged.bytes, &all);
         assert_same(&merged.bytes, &write(&all).bytes);
         verify(merged.bytes.clone()).unwrap();
-        // And again: what was copied once is copied as well as what was pushed.
+        // Merging the result again shows that copied rows can be copied too.
         assert_same(&merge(std::slice::from_ref(&merged.bytes)).bytes, &merged.bytes);
     }
 
@@ -384,7 +384,7 @@ proptest! {
             at.seek(0);
             prop_assert_eq!(&read_row(&mut at, 0, traces[0]), &rows[0]);
         }
-        // However far it is.
+        // Distances of more rows than are skipped one by one.
         let many: Vec<Pushed> = (0..15).flat_map(|_| spans.iter().cloned()).collect();
         let long = OpenBlock::new(&write(&many).bytes);
         let (all, traces_of_all) = (long.rows(), long.trace_of_rows());
@@ -393,7 +393,7 @@ proptest! {
             at.seek(row);
             prop_assert_eq!(&read_row(&mut at, row, traces_of_all[row]), &all[row]);
         }
-        // By their keys, one trace after the other, and from there to any row.
+        // In key order, one trace after the other, and from there to any row.
         let page = &open.pages[0];
         let mut at = Rebuilder::new(page.clone(), 0);
         for run in page.core.traces.iter().map(|begin| page.run_of(*begin as usize)) {
@@ -411,7 +411,7 @@ proptest! {
             expected.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
             prop_assert_eq!(given, expected);
         }
-        // Skipping leads to the same rows as copying, one by one by their keys.
+        // Skipping in key order reaches the same rows as reading.
         let mut pages = open.page_rows();
         let mut by_key = rows;
         by_key.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
@@ -425,7 +425,7 @@ proptest! {
 
     #[test]
     fn foreign_spans_are_refused_or_kept(bytes in vec(any::<u8>(), 0..60), span in span(), cut in any::<prop::sample::Index>()) {
-        // Nobody pushes what was not checked; that it does not panic protects whoever did.
+        // Ingest checks spans before; this test shows that a caller that does not causes no panic.
         for foreign in [&bytes[..], &span[..cut.index(span.len())], &[&span[..], &bytes].concat()] {
             let mut writer = BlockWriter::new(1).unwrap();
             let (resource, scope) = (writer.resource(&record(0)).unwrap(), writer.scope(&Bytes::new()));
@@ -436,7 +436,7 @@ proptest! {
 
 // === more than one page ===
 
-/// Spans of many traces, then one trace that no page holds, with texts that every page has.
+/// Spans of many traces, then one trace that is larger than a page, with texts that every page has.
 fn many_spans() -> Vec<Pushed> {
     let span = |trace: u32, id: u64, n: u64| -> Pushed {
         let mut trace_id = [7u8; 16];
@@ -479,9 +479,9 @@ fn blocks_of_many_pages_come_back_and_merge() {
     let whole = write(&spans);
     let open = OpenBlock::new(&whole.bytes);
     assert!(open.pages.len() >= 3, "{} pages", open.pages.len());
-    // The long trace is cut inside: it ends one page and begins the next.
+    // The long trace is split: it ends one page and begins the next.
     assert_eq!(open.pages.last().unwrap().core.traces, [0]);
-    // Texts of every page are kept once, and those of one page are not among them.
+    // Texts of every page are stored once per block; those of one page are stored in the page.
     assert!((90..200).contains(&open.texts.len()), "{} shared texts", open.texts.len());
     check_rows(&whole.bytes, &spans);
     verify(whole.bytes.clone()).unwrap();
@@ -521,7 +521,7 @@ fn rows_go_on_where_another_writer_stopped() {
 
 #[test]
 fn rows_go_into_two_blocks_by_turns() {
-    // A merge leaves some traces to the next one, and seals the others.
+    // A merge carries some traces over and seals the others.
     let spans: Vec<Pushed> = many_spans().into_iter().take(600).collect();
     let block = write(&spans);
     let mut rows: PageRows = OpenBlock::new(&block.bytes).page_rows().remove(0);
@@ -561,11 +561,11 @@ fn long_messages_and_many_keys_come_back() {
         (0..3000u64).flat_map(|n| wire::bytes(3, &wire::attribute("k", &wire::number(3, n)))).collect();
     let events = |n: usize| wire::bytes(11, &wire::bytes(2, b"e")).repeat(n);
     let mut spans = vec![
-        // More attributes than a shape has slots, more events, and a long event among short ones.
+        // More attributes than the longest shape has, more events, and a long event among short ones.
         with(1, (0..2000).flat_map(attribute).collect()),
         with(2, events(1500)),
         with(3, [events(2), wire::bytes(11, &long_event), events(2)].concat()),
-        // A name twice: the last one counts.
+        // A name twice: the last one is used.
         with(
             4,
             [
@@ -577,14 +577,14 @@ fn long_messages_and_many_keys_come_back() {
             .concat(),
         ),
     ];
-    // More keys than a block tells apart.
+    // More keys than a block has slots for.
     spans.extend((0..40u64).map(|n| with(10 + n, (n * 250..n * 250 + 250).flat_map(attribute).collect())));
-    // More fields of few values, so that even kinds are kept as texts from then on.
+    // More literal fields than fit, so that later kinds are stored as texts.
     spans.extend((0..5u64).map(|n| {
         let fields = (n * 250..n * 250 + 250).map(|flags| wire::fixed32(16, flags as u32 & 0x3ff));
         with(60 + n, fields.collect::<Vec<_>>().concat())
     }));
-    // And then spans as exporters write them.
+    // Then spans as exporters write them.
     spans.extend((70..75u64).map(|n| {
         Pushed {
             span: [

@@ -1,4 +1,4 @@
-//! Two ways to write one span have one canonical form, two spans have two.
+//! Two encodings of one span have the same canonical form; different spans have different forms.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
@@ -102,7 +102,7 @@ fn default_values_need_not_be_written() {
         fixed32(16, 0),
     ]);
     assert_eq!(canonical_span(&explicit), canonical_span(&[]));
-    // What says nothing is the same as nothing: status, resource, scope, value.
+    // An empty message equals a missing one: status, resource, scope, value.
     assert_eq!(canonical_span(&bytes(15, b"")), canonical_span(&[]));
     let empty = parts(&bytes(1, &number(2, 0)), &bytes(1, &bytes(1, b"")), b"");
     assert_eq!(empty.canonical(), parts(b"", b"", b"").canonical());
@@ -122,7 +122,7 @@ fn order_and_encoding_of_fields_do_not_matter() {
     let wide = [varint(6 << 3, 3), varint(2, 5)].concat();
     assert_eq!(canonical_span(&wide), canonical_span(&number(6, 2)));
     assert_eq!(canonical_span(&wide_bytes(5, b"n", 2, 4)), canonical_span(&bytes(5, b"n")));
-    // An enum with a sign, in five bytes and in ten, and any truth.
+    // A negative enum in five bytes and in ten; true as any number but zero.
     assert_eq!(canonical_span(&number(6, u64::from(u32::MAX))), canonical_span(&number(6, u64::MAX)));
     let truth = |raw| canonical_span(&bytes(9, &attribute("k", &number(2, raw))));
     assert_eq!(truth(7), truth(1));
@@ -211,7 +211,7 @@ fn damage_is_compared_as_it_is_and_depth_is_bounded() {
     assert_eq!(canonical_span(&span), span);
 }
 
-/// Fields of a resource, a scope or a span, at random: known ones, often with their defaults, and others.
+/// Random fields of a resource, a scope or a span: known ones, often with their defaults, and unknown ones.
 fn fields() -> impl Strategy<Value = Vec<u8>> {
     let small = || prop_oneof![2 => Just(0u64), 1 => 0u64..4, 1 => any::<u64>()];
     let payload = prop_oneof![
@@ -231,7 +231,8 @@ fn fields() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// The canonical form is one of its own, and says what generated code reads in what was sent.
+    /// The canonical form of a canonical form is itself, and generated code reads the same from it as from the sent
+    /// bytes.
     #[test]
     fn the_canonical_form_says_the_same(resource in fields(), scope in fields(), span in fields()) {
         let canonical = parts(&resource, &scope, &span).canonical();
@@ -256,7 +257,7 @@ fn without_empty_values(mut resource: Resource) -> String {
     format!("{resource:?}")
 }
 
-/// As a text: a NaN equals itself then.
+/// Compared as text, because a NaN does not equal itself.
 fn without_empty_messages(mut span: Span) -> String {
     span.status = span.status.filter(|status| *status != Status::default());
     plain_attributes(&mut span.attributes);

@@ -1,4 +1,4 @@
-//! Blocks and catalog rows that were written once and have to stay readable for ever.
+//! Blocks and catalog rows that were written once and have to stay readable forever.
 //!
 //! `fixtures/` is append-only: a new format version adds files and tests, it changes none. To see
 //! what this program would write today, run
@@ -18,8 +18,8 @@ use bytes::Bytes;
 use spandrel_block::record::{self, RecordError};
 use spandrel_block::{CatalogRow, FORMAT_VERSION, FormatError, Header, verify};
 
-/// Since format 2 also a block as it is written in haste, since 3 one whose filters have several parts, of 5 also
-/// one whose filters have the elements of arrays.
+/// Since format 2 also a fresh block, since 3 one whose filters have several parts, of 5 also one whose filters contain
+/// the elements of arrays.
 const VERSIONS: [&str; 13] = [
     "v1",
     "v2",
@@ -35,7 +35,7 @@ const VERSIONS: [&str; 13] = [
     "v5-parts",
     "v5-elements",
 ];
-/// Each byte of these is changed; of the others one in some.
+/// The damage test changes each byte of these, and only some bytes of the others.
 const SMALL: [&str; 8] = ["v2", "v2-fresh", "v3", "v3-fresh", "v4", "v4-fresh", "v5", "v5-fresh"];
 
 fn folder() -> PathBuf {
@@ -79,7 +79,7 @@ fn catalog_rows_fit_their_blocks() {
 
 #[test]
 fn a_newer_version_is_refused_by_name() {
-    // Today's block with the version 65,535 and the checksum that belongs to it: newer for ever.
+    // Today's block with version 65,535 and a valid checksum, which is newer than any format.
     let mut block = fixture("block-newer.bin").to_vec();
     let error = Header::parse(&block).unwrap_err();
     assert_eq!(error, FormatError::Version(u16::MAX));
@@ -105,7 +105,7 @@ fn a_newer_version_is_refused_by_name() {
 
 #[test]
 fn every_flipped_bit_is_noticed() {
-    // Each byte of the header, and one in some of what follows.
+    // Each byte of small blocks, and one in 997 of larger ones.
     for version in VERSIONS {
         let step = if SMALL.contains(&version) { 1 } else { 997 };
         let block = fixture(&format!("block-{version}.bin"));

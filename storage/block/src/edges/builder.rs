@@ -1,7 +1,7 @@
 //! Finds the edges of a block while it is written.
 //!
-//! Spans come by trace. Those of a trace are kept until the next one begins, then each looks for its
-//! caller among them: by comparing all IDs where they are few, else by searching a sorted list.
+//! Spans are pushed trace by trace. Those of a trace are kept until the next one begins, then the caller of each is
+//! searched among them: by comparing all IDs if they are few, else in a sorted list.
 
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::SpanKind;
@@ -13,20 +13,20 @@ use super::{Candidate, EdgeKind, EdgeTotals, Reference, Relation, USER, choose, 
 use crate::exemplar::Exemplar;
 use crate::rollup::MINUTE;
 
-/// Gathers the edges of a block's spans, in the order in which rows come. Of open halves it tells the number of the
-/// row in that order; [`BlockEdges::put_rows`] makes places of those.
+/// Collects the edges of a block's spans, in the order in which rows are pushed. Unpaired spans are recorded with the
+/// number of the row in that order; [`BlockEdges::put_rows`] translates it to the stored row.
 ///
-/// The spans of a trace come one behind the other. For each span [`PeerCandidates`] sees its
-/// attributes first. INTERNAL spans cost no allocation and no hashing.
+/// The spans of a trace are pushed one after the other. The attributes of each span go through [`PeerCandidates`]
+/// first. INTERNAL spans cost no allocation and no hashing.
 #[derive(Debug, Default)]
 pub struct EdgeBuilder {
     rows: u32,
     trace: TraceId,
     /// The spans of `trace` so far.
     part: Vec<PartSpan>,
-    /// Links of its consumers: which span, to which trace and span.
+    /// Links of consumers of the trace: the span, and the linked trace and span.
     part_links: Vec<(u32, TraceId, SpanId)>,
-    /// IDs of a large part with their places, sorted.
+    /// Sorted IDs with the indices of their spans in `part`; empty if the part is small.
     places: Vec<(SpanId, u32)>,
     peers: Peers,
     complete: Sums,
@@ -35,18 +35,18 @@ pub struct EdgeBuilder {
     open_callees: Vec<OpenCallee>,
 }
 
-/// What edges are made of.
+/// The fields of a span that edges are computed from.
 #[derive(Debug, Clone, Copy)]
 pub struct EdgeSpan {
     /// Its ID.
     pub id: SpanId,
     /// Its parent; zero without one.
     pub parent: SpanId,
-    /// Whether it names a parent, of whatever form.
+    /// Whether it names a parent; true as well for a parent ID of unusual length.
     pub has_parent: bool,
-    /// Its start.
+    /// Its start, in nanoseconds.
     pub start: u64,
-    /// Its duration as it is shown.
+    /// Its duration as shown, in nanoseconds.
     pub duration: u64,
     /// The index of its service in the block's dictionary.
     pub service: u32,
@@ -54,11 +54,11 @@ pub struct EdgeSpan {
     pub kind: SpanKind,
     /// Its flags as sent.
     pub flags: u32,
-    /// Whether it has failed.
+    /// Whether it failed, as `docs/semantics.md#failed` defines it.
     pub failed: bool,
 }
 
-/// A span of the trace that is being gathered.
+/// A span of the current trace.
 #[derive(Debug, Clone, Copy)]
 struct PartSpan {
     id: SpanId,
@@ -66,12 +66,12 @@ struct PartSpan {
     start: u64,
     duration: u64,
     service: u32,
-    /// The other side, if no span turns out to be it.
+    /// The peer that its attributes name, used if no span is found on the other side.
     peer: Option<(Node, EdgeKind)>,
     kind: SpanKind,
     failed: bool,
     may_be_called: bool,
-    /// It takes messages: a CONSUMER, or a CLIENT that receives.
+    /// A CONSUMER, or a CLIENT that receives messages.
     consumes: bool,
     answered: bool,
 }
@@ -84,16 +84,16 @@ struct Peers {
 
 type Sums = FxHashMap<(Node, Node, EdgeKind, u32), EdgeTotals>;
 
-/// Up to so many spans are compared one by one.
+/// Up to this many spans are compared one by one.
 const FEW: usize = 24;
-/// Of more spans that share an ID the first ones are looked at. No honest sender has so many, and looking at all for
-/// each of them would never end.
+/// If more spans share an ID, only the first ones are compared. No honest sender has so many, and comparing all with
+/// each other would take quadratic time.
 const MAX_CANDIDATES: usize = 256;
 
 // === impl EdgeBuilder ===
 
 impl EdgeBuilder {
-    /// Adds the span of the next row. Links are asked for only where they count.
+    /// Adds the span of the next row. `links` is called only for spans whose links may make edges.
     pub fn push<L: Iterator<Item = (TraceId, SpanId)>>(
         &mut self,
         trace: TraceId,
@@ -141,7 +141,7 @@ impl EdgeBuilder {
         self.rows += 1;
     }
 
-    /// What was gathered.
+    /// Pairs the spans of the last trace and returns all edges.
     pub fn into_edges(mut self) -> BlockEdges {
         self.finish_part();
         self.open_callees.sort_by_key(|open| open.row);
@@ -165,7 +165,7 @@ impl EdgeBuilder {
         (self.peers.node(peers.caller(kind).unwrap_or(USER)), EdgeKind::Virtual)
     }
 
-    /// Notes the links of a consumer, each once and without its parent; tells whether it has any.
+    /// Records the links of a consumer, each once and without its parent; returns whether it has any.
     fn take_links(&mut self, parent: SpanId, links: impl Iterator<Item = (TraceId, SpanId)>) -> bool {
         let (first, at) = (self.part_links.len(), self.part.len() as u32);
         let mut any = false;
@@ -187,7 +187,7 @@ impl EdgeBuilder {
         any
     }
 
-    /// Pairs the spans of the trace that has ended.
+    /// Pairs the spans of the trace that is complete.
     fn finish_part(&mut self) {
         self.places.clear();
         if self.part.len() > FEW {
@@ -260,7 +260,7 @@ impl EdgeBuilder {
         }
     }
 
-    /// The CLIENT of another service whose ID a SERVER shares.
+    /// The CLIENT of another service that shares its span ID with this SERVER.
     fn shared_client(&self, at: usize) -> Option<usize> {
         let server = &self.part[at];
         let is_its_client = |place: &usize| {
@@ -274,13 +274,13 @@ impl EdgeBuilder {
         self.find_with(id, callee, |_| true)
     }
 
-    /// The span with an ID that a callee means, other than itself.
+    /// The accepted span that has this ID, other than the callee itself.
     fn find_with(&self, id: SpanId, callee: usize, accept: impl Fn(&usize) -> bool) -> Option<usize> {
         let accept = |place: &usize| *place != callee && accept(place);
         if self.places.is_empty() {
             let mut found = (0..self.part.len()).filter(|place| self.part[*place].id == id).filter(&accept);
             let first = found.next()?;
-            // Spans hardly ever share an ID: there is nothing to choose.
+            // Spans hardly ever share an ID, so there is usually nothing to choose.
             return match found.next() {
                 None => Some(first),
                 Some(second) => self.choose([first, second].into_iter().chain(found), callee),
@@ -354,7 +354,8 @@ impl Peers {
 mod tests {
     use super::*;
 
-    /// Who is found to call a span that refers to an ID, given so many spans with it: the last of them was under way.
+    /// The caller that is found if so many spans have the ID that a callee refers to; only the last one was running
+    /// then.
     fn caller(spans: u32) -> Node {
         let mut edges = EdgeBuilder::default();
         let span = |id, parent, service, kind, start| EdgeSpan {

@@ -1,9 +1,8 @@
 //! Edges of a block: who calls whom, how often, with which errors and latencies.
 //!
-//! An edge goes from the service of a *caller* span to the service of a *callee* span, or to the name
-//! of a peer that sends no spans. It is told by its callee (start, duration) where there is one, else
-//! by its caller, and has failed when either side has. The rules are those of `docs/semantics.md#service-map`.
-//! What makes an edge:
+//! An edge goes from the service of a *caller* span to the service of a *callee* span, or to the name of a peer that
+//! sends no spans. Its start and duration are those of the callee if there is one, else those of the caller, and it has
+//! failed when either side has. The rules are those of `docs/semantics.md#service-map`. These spans make an edge:
 //!
 //! | what | kind | as in |
 //! | --- | --- | --- |
@@ -11,25 +10,25 @@
 //! | a CONSUMER, or a CLIENT that receives, with a link to a PRODUCER of another service | messaging | OpenTelemetry's messaging conventions |
 //! | a CLIENT that receives, whose parent is a PRODUCER of another service | messaging | the same |
 //! | a CLIENT with `db.*` that no service answers | database, at once | Tempo |
-//! | another CLIENT or PRODUCER that no service answers and that names its peer | virtual, when it has waited long enough | Tempo |
+//! | another CLIENT or PRODUCER that no service answers and that names its peer | virtual, after a waiting time | Tempo |
 //! | a parentless SERVER, CONSUMER or CLIENT that receives, without links | virtual, from its peer or from `user` | Tempo |
 //!
-//! A CLIENT says by `messaging.operation.type` that it receives, sends or settles. One that sends or
-//! settles talks to a broker, which is no callee, so it makes no virtual edge. One that receives counts
-//! as a consumer. Whether an open half received is not kept: a receiver refers to its parent as if by a
-//! link ([`Reference::Link`]), so that the rules are the same within a block and across blocks.
+//! The attribute `messaging.operation.type` of a CLIENT tells whether it receives, sends or settles. One that sends or
+//! settles calls a broker, which is no callee, so it makes no virtual edge. One that receives counts as a consumer.
+//! Unpaired spans do not record whether they receive: a receiver refers to its parent as if by a link
+//! ([`Reference::Link`]), so that the rules are the same within a block and across blocks.
 //!
 //! Calls of a service to itself are no edges. A SERVER that shares its span ID with a CLIENT of
 //! another service (Zipkin) is that client's callee. A span that is neither SERVER nor CONSUMER and
 //! whose flags say that its parent is local is no callee.
 //!
-//! A block sees a part of a trace. It keeps edges whose two sides it holds, summed up by minute, and
-//! the open halves: callees whose caller lies elsewhere ([`OpenCallee`]), callers that no span
-//! answers here ([`OpenCaller`]). Everything else about an open half stands in the columns of its
-//! row. Readers join halves across blocks with the same rules ([`Relation`]); a merge that brings the
-//! halves together computes them again. Spans that share an ID are told apart within a block only.
+//! A block contains a part of a trace. It stores the edges of which it has both spans, summed by minute, and the
+//! unpaired spans: callees whose caller is not in the block ([`OpenCallee`]), callers that no span of the block answers
+//! ([`OpenCaller`]). All other fields of an unpaired span are in the columns of its row. Readers pair spans across
+//! blocks with the same rules ([`Relation`]); a merge that brings both spans into one block computes the edge again.
+//! Spans that share an ID are distinguished within a block only.
 //!
-//! Not here: reading blocks, the clock, and how long a half waits.
+//! Not here: reading blocks, the clock, and how long an unpaired span waits for its other side.
 
 mod builder;
 mod peers;
@@ -45,7 +44,7 @@ pub use totals::EdgeTotals;
 use serde::{Deserialize, Serialize};
 use spandrel_proto::otlp::SpanKind;
 
-/// What kind of call an edge stands for.
+/// The kind of call of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EdgeKind {
     /// A service called another.
@@ -58,7 +57,7 @@ pub enum EdgeKind {
     Virtual,
 }
 
-/// How a callee names its caller.
+/// How a callee refers to its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Reference {
     /// As its parent.
@@ -67,16 +66,16 @@ pub enum Reference {
     Link,
 }
 
-/// What two spans are to each other of which one refers to the other.
+/// How a callee relates to the span that it refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relation {
     /// The edge between them, if there is one.
     pub edge: Option<EdgeKind>,
-    /// Whether the caller has found an answer: it is no database or virtual edge then.
+    /// Whether the callee answers the caller, which then makes no database or virtual edge.
     pub answers: bool,
 }
 
-/// Who calls the entry of a trace when nothing says it: as Tempo names it.
+/// The caller of a trace's entry span if no attribute names one; Tempo uses the same name.
 pub const USER: &str = "user";
 
 const NEITHER: Relation = Relation { edge: None, answers: false };
@@ -84,7 +83,7 @@ const NEITHER: Relation = Relation { edge: None, answers: false };
 // === impl EdgeKind ===
 
 impl EdgeKind {
-    /// The name that the API shows.
+    /// The name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rpc => "rpc",
@@ -98,8 +97,8 @@ impl EdgeKind {
 // === impl Relation ===
 
 impl Relation {
-    /// The rules for a caller, a callee that refers to it, and whether both are of one service. Only consumers refer
-    /// by a link, whatever their kind is.
+    /// Applies the rules to a caller and a callee that refers to it; `same_service` says that both have the same
+    /// service. Only consumers refer by a link, whatever their kind is.
     pub fn of(by: Reference, caller: SpanKind, callee: SpanKind, same_service: bool) -> Self {
         let messaging = caller == SpanKind::Producer || callee == SpanKind::Consumer;
         match by {
@@ -125,19 +124,19 @@ pub(crate) fn may_be_called(kind: SpanKind, flags: u32) -> bool {
         || flags & (HAS_IS_REMOTE | IS_REMOTE) != HAS_IS_REMOTE
 }
 
-/// One of several spans that a callee may mean.
+/// A span that a callee may refer to, among several with the same ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Whether it is of the callee's service.
+    /// Whether its service is that of the callee.
     pub same_service: bool,
-    /// Its start.
+    /// Its start, in nanoseconds.
     pub start: u64,
-    /// Its duration.
+    /// Its duration, in nanoseconds.
     pub duration: u64,
 }
 
-/// Which of several spans of one ID a callee means: one of its own service, else one whose interval
-/// contains the callee's start, else the earliest. The same rule as in a tree of spans.
+/// Chooses the span that a callee refers to among several with the same ID: one of its own service, else one whose
+/// interval contains the callee's start, else the earliest. Assembly of traces uses the same rule.
 pub fn choose(candidates: impl Iterator<Item = Candidate>, callee_start: u64) -> Option<usize> {
     let rank = |candidate: &Candidate| {
         let end = candidate.start.saturating_add(candidate.duration);

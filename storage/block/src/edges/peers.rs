@@ -1,9 +1,9 @@
-//! What a span's attributes say about the other side of its call.
+//! Reads the name of the peer, the other side of a call, from a span's attributes.
 
 use spandrel_proto::otlp::SpanKind;
 
-/// Collects names of the other side while a span's attributes are walked. The walker leaves out
-/// attributes whose key is none of [`is_peer_key`].
+/// Collects possible names of the peer while the caller iterates over a span's attributes. The caller skips attributes
+/// whose key is not one of [`is_peer_key`].
 #[derive(Debug, Default)]
 pub struct PeerCandidates<'a> {
     service: Best<'a>,
@@ -15,14 +15,14 @@ pub struct PeerCandidates<'a> {
     messaging_operation: Best<'a>,
 }
 
-/// The best value of several attributes that mean the same.
+/// The best value among several attributes with the same meaning.
 #[derive(Debug, Default, Clone, Copy)]
 struct Best<'a> {
     rank: u8,
     text: &'a [u8],
 }
 
-/// The other side of a call that no span answers.
+/// The peer of a call that no span answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer<'a> {
     Database(&'a str),
@@ -32,19 +32,19 @@ pub(super) enum Peer<'a> {
 /// What a CLIENT does with messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MessagingOperation {
-    /// It takes messages: it stands for a CONSUMER.
+    /// It receives messages and counts as a CONSUMER.
     Receive,
-    /// It hands messages over, or says what became of them: the broker is not its callee.
+    /// It sends or settles messages; the broker is not its callee.
     SendOrSettle,
 }
 
-/// Longer texts are not taken for names.
+/// Longer texts are not used as names.
 const MAX_NAME: usize = 256;
 
 // === impl PeerCandidates ===
 
 impl<'a> PeerCandidates<'a> {
-    /// Looks at an attribute with a text. Among attributes that mean the same the newer name counts.
+    /// Considers an attribute with a text. Among attributes with the same meaning, the newer key wins.
     pub fn see(&mut self, key: &[u8], text: &'a [u8]) {
         let (best, rank) = match key {
             b"peer.service" => (&mut self.service, 1),
@@ -66,7 +66,7 @@ impl<'a> PeerCandidates<'a> {
         }
     }
 
-    /// What a span does with messages, by the names of today and those before (`publish`).
+    /// The messaging operation, by today's names and the older `publish`.
     pub(super) fn messaging_operation(&self) -> Option<MessagingOperation> {
         match self.messaging_operation.text {
             b"receive" => Some(MessagingOperation::Receive),
@@ -75,8 +75,8 @@ impl<'a> PeerCandidates<'a> {
         }
     }
 
-    /// Whom a CLIENT or PRODUCER calls. A database that is known by a number (as Redis numbers them)
-    /// goes by its system's name.
+    /// The callee of a CLIENT or PRODUCER. If the name of a database is only a number, as in Redis, the name of its
+    /// system is used.
     pub(super) fn callee(&self) -> Option<Peer<'a>> {
         let number = self.database.text.iter().all(u8::is_ascii_digit);
         let database = if number { Best::default() } else { self.database };
@@ -89,7 +89,7 @@ impl<'a> PeerCandidates<'a> {
         name.map(Peer::Other)
     }
 
-    /// Who calls a SERVER or CONSUMER that has no parent; addresses are its own.
+    /// The caller of a SERVER or CONSUMER without a parent; its address attributes are not used, as they are its own.
     pub(super) fn caller(&self, kind: SpanKind) -> Option<&'a str> {
         match kind {
             SpanKind::Consumer => first([self.service, self.destination, self.messaging_system]),
@@ -98,7 +98,7 @@ impl<'a> PeerCandidates<'a> {
     }
 }
 
-/// Whether attributes of a key can name the other side, or say what a span does with messages.
+/// Whether an attribute with this key can name the peer or the messaging operation.
 pub(crate) fn is_peer_key(key: &[u8]) -> bool {
     matches!(
         key,

@@ -1,4 +1,4 @@
-//! The section of a block that holds its edges: a record of version 1, rows as differences.
+//! The section of a block that holds its edges: a record of version 1, with row numbers as differences.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::{SpanId, TraceId};
@@ -7,59 +7,59 @@ use super::{EdgeKind, EdgeTotals, Reference};
 use crate::record::{self, RecordError};
 use crate::rollup::MINUTE;
 
-/// The edges of a block: those that it knows whole, and its open halves.
+/// The edges of a block, and its unpaired spans.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlockEdges {
-    /// Names of callers and callees that are no services of this block.
+    /// Names of callers and callees that are not services of this block.
     pub(super) peers: Vec<String>,
-    /// Edges that nothing can take back.
+    /// Edges that no span of another block can change.
     pub complete: Vec<EdgeRow>,
-    /// Database and virtual edges of the open callers, which lose them when a callee turns up.
+    /// Database and virtual edges of the unpaired callers; an edge is dropped when its callee is found.
     pub tentative: Vec<EdgeRow>,
-    /// CLIENT and PRODUCER spans that no span of this block answers and that name their peer, by row as it is stored.
+    /// CLIENT and PRODUCER spans that no span of this block answers and that name their peer, sorted by stored row.
     pub open_callers: Vec<OpenCaller>,
-    /// Spans whose caller is not among the spans of their trace in this block, by row as it is stored.
+    /// Spans whose caller is not among the spans of their trace in this block, sorted by stored row.
     pub open_callees: Vec<OpenCallee>,
 }
 
 /// Calls of one edge within a minute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeRow {
-    /// Who calls.
+    /// The calling service or peer.
     pub caller: Node,
-    /// Who is called.
+    /// The called service or peer.
     pub callee: Node,
-    /// What kind of call it is.
+    /// The kind of call.
     pub kind: EdgeKind,
     /// Minutes since the epoch.
     pub minute: u32,
-    /// The calls.
+    /// Count, errors and latency of the calls.
     pub totals: EdgeTotals,
 }
 
-/// One side of an edge within a block: a service of its dictionary, or a name of this section.
+/// One side of an edge within a block: a service of its dictionary, or a name in this section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node(u32);
 
-/// A caller that may still be answered from another block.
+/// A caller that a span of another block may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenCaller {
-    /// Its row.
+    /// Its row in the block.
     pub row: u32,
-    /// Whom it calls by its own words.
+    /// The peer that its attributes name.
     pub callee: Node,
-    /// The edge that it makes unless it is answered: database or virtual.
+    /// The edge that it makes unless a callee is found: database or virtual.
     pub kind: EdgeKind,
 }
 
-/// A callee whose caller may lie in another block.
+/// A callee whose caller may be in another block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenCallee {
-    /// Its row.
+    /// Its row in the block.
     pub row: u32,
     /// How it refers to its caller.
     pub by: Reference,
-    /// The caller's trace; `None` for its own.
+    /// The caller's trace; `None` if it is the callee's own.
     pub trace: Option<TraceId>,
     /// The caller's ID.
     pub caller: SpanId,
@@ -67,19 +67,19 @@ pub struct OpenCallee {
 
 const VERSION: u8 = 1;
 
-/// The edges as they are stored: columns, because they compress better than rows.
+/// The stored form: columns, because they compress better than rows.
 #[derive(Default, Serialize, Deserialize)]
 struct Stored {
     peers: Vec<String>,
     complete: Vec<EdgeRow>,
     tentative: Vec<EdgeRow>,
     caller_rows: Vec<u32>,
-    /// The peer twice, plus one when the edge is virtual.
+    /// Twice the index of the peer, plus one when the edge is virtual.
     caller_peers: Vec<u32>,
     parent_rows: Vec<u32>,
     parents: Vec<SpanId>,
     link_rows: Vec<u32>,
-    /// The callee's own trace is written as `None`.
+    /// The trace is `None` if it is the callee's own.
     links: Vec<(Option<TraceId>, SpanId)>,
 }
 
@@ -109,11 +109,11 @@ impl BlockEdges {
             Ok(service) => services.get(service as usize),
             Err(peer) => self.peers.get(peer as usize),
         };
-        // Both were checked when this was decoded.
+        // The indices were checked on decoding.
         name.map_or("", String::as_str)
     }
 
-    /// What it takes in memory, about.
+    /// Bytes in memory, an estimate.
     pub fn size(&self) -> usize {
         let rows = self.complete.len() + self.tentative.len();
         rows * 512
@@ -121,7 +121,7 @@ impl BlockEdges {
             + self.open_callees.len() * size_of::<OpenCallee>()
     }
 
-    /// Renumbers the rows of open halves.
+    /// Renumbers the rows of unpaired spans.
     pub(crate) fn put_rows(&mut self, place: impl Fn(u32) -> u32) {
         self.open_callers.iter_mut().for_each(|open| open.row = place(open.row));
         self.open_callees.iter_mut().for_each(|open| open.row = place(open.row));
@@ -154,7 +154,7 @@ impl BlockEdges {
         record::encode(VERSION, &stored)
     }
 
-    /// Edges back from their section, given the spans and services of the block.
+    /// Decodes the section, given the number of spans and services of the block.
     pub fn decode(bytes: &[u8], spans: u32, services: usize) -> Result<Self, RecordError> {
         let stored: Stored = record::decode(VERSION, bytes)?;
         let peers = stored.peers.len();
@@ -197,7 +197,7 @@ impl BlockEdges {
     }
 }
 
-/// Rows from their differences; each has to be a row of the block.
+/// Computes rows from their differences; each has to be a row of the block.
 fn absolute(differences: &[u32], spans: u32) -> Result<Vec<u32>, RecordError> {
     let mut row = 0u32;
     let next = |difference: &u32| {

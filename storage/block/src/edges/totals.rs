@@ -1,24 +1,24 @@
-//! The counts of an edge, and the traces that show it best.
+//! The counts of an edge, and its exemplars.
 
 use serde::{Deserialize, Serialize};
 
 use crate::exemplar::Exemplar;
 use crate::sketch::LatencySketch;
 
-/// Calls of one edge.
+/// Count, errors, latency and exemplars of the calls of one edge.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EdgeTotals {
-    /// Calls.
+    /// Number of calls.
     pub count: u64,
     /// Calls that failed on either side.
     pub errors: u64,
-    /// Their durations.
+    /// Their durations, in nanoseconds.
     pub latency: LatencySketch,
-    /// The worst calls, each of another trace, worst first.
+    /// The worst calls, each of a different trace, worst first.
     exemplars: Vec<Exemplar>,
 }
 
-/// Traces kept of an edge.
+/// Exemplars kept for an edge.
 const EXEMPLARS: usize = 3;
 
 // === impl EdgeTotals ===
@@ -32,7 +32,7 @@ impl EdgeTotals {
         self.show(call);
     }
 
-    /// Adds all calls that another has counted.
+    /// Adds the totals of another row of the same edge.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.errors += other.errors;
@@ -40,12 +40,12 @@ impl EdgeTotals {
         other.exemplars.iter().for_each(|call| self.show(*call));
     }
 
-    /// The worst calls, each of another trace, worst first.
+    /// The worst calls, at most three, each of a different trace, worst first.
     pub fn exemplars(&self) -> &[Exemplar] {
         &self.exemplars
     }
 
-    /// Keeps the worst call of a trace, and the worst traces: whatever the order they come in.
+    /// Keeps the worst call of each trace, and the worst traces; the order of calls does not matter.
     fn show(&mut self, call: Exemplar) {
         if self.exemplars.len() == EXEMPLARS && self.exemplars.last().is_some_and(|last| call <= *last) {
             return;
@@ -58,7 +58,7 @@ impl EdgeTotals {
         self.exemplars.truncate(EXEMPLARS);
     }
 
-    /// Counted alike by everything that counts.
+    /// Whether the counts agree with each other.
     pub(crate) fn is_consistent(&self) -> bool {
         self.errors <= self.count
             && self.latency.checked_count() == Some(self.count)

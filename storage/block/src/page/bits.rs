@@ -1,14 +1,14 @@
-//! Numbers of a few bits each, side by side: any of them is read where it lies.
+//! Numbers of a few bits each, packed without gaps; each is read in place.
 //!
-//! Entropy coding makes most columns a little smaller than this, but a reader who wants twenty of two
-//! thousand values has to undo all of it first.
+//! Entropy coding makes most columns a little smaller than this, but a reader that wants twenty of two thousand values
+//! has to decompress all of them first.
 
 use std::ops::Deref;
 
-/// Bits per value at the most: a value and the bits in front of it fit a word.
+/// Largest number of bits per value: a value and the up to seven bits in front of it fit into a 64-bit word.
 pub(crate) const MAX_WIDTH: usize = 56;
 
-/// Numbers that were packed, in the bytes that they came in.
+/// Packed numbers in the bytes that they were read from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bits<B> {
     count: usize,
@@ -16,12 +16,12 @@ pub(crate) struct Bits<B> {
     bytes: B,
 }
 
-/// Bytes that so many values take.
+/// The number of bytes that `count` values of `width` bits take.
 pub(crate) fn packed_length(count: usize, width: usize) -> Option<usize> {
     Some(count.checked_mul(width)?.div_ceil(8))
 }
 
-/// Appends values of so many bits each, the lowest bit first.
+/// Appends values of `width` bits each, the lowest bit first.
 pub(crate) fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: usize) {
     let (mut word, mut filled) = (0u64, 0);
     for value in values {
@@ -41,19 +41,18 @@ pub(crate) fn pack(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: 
 // === impl Bits ===
 
 impl<B: Deref<Target = [u8]>> Bits<B> {
-    /// Values back from their bytes, as many as [`packed_length`] says.
+    /// Wraps packed values; `None` unless the bytes have the length of [`packed_length`].
     pub(crate) fn new(count: usize, width: usize, bytes: B) -> Option<Self> {
         let is_sound = (1..=MAX_WIDTH).contains(&width) && packed_length(count, width) == Some(bytes.len());
         is_sound.then_some(Self { count, width, bytes })
     }
 
-    /// The value at a place; `None` behind the end.
+    /// The value at an index; `None` behind the end.
     #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<u64> {
         (at < self.count).then(|| value(&self.bytes, at, self.width))
     }
 
-    /// All values.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         let (bytes, width) = (&*self.bytes, self.width);
         (0..self.count).map(move |at| value(bytes, at, width))
@@ -64,7 +63,7 @@ impl<B: Deref<Target = [u8]>> Bits<B> {
         let (count, mask) = (count.min(self.count), mask(self.width));
         let mut zeros = 0;
         let mut at = 0;
-        // Eight values of up to seven bits begin with a byte and fit a word.
+        // Eight values of up to seven bits begin at a byte and fit into a word.
         if self.width < 8 {
             while at + 8 <= count {
                 let word = word(&self.bytes, at / 8 * self.width);
@@ -82,7 +81,7 @@ fn value(bytes: &[u8], at: usize, width: usize) -> u64 {
     word(bytes, bit / 8) >> (bit % 8) & mask(width)
 }
 
-/// The word that begins with a byte; behind the end there are zeros.
+/// The 64-bit word that begins at a byte; zeros stand for bytes behind the end.
 #[inline]
 fn word(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default();

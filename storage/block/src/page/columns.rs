@@ -1,31 +1,31 @@
-//! The rows of a page, taken apart into columns: what is filled, encoded, decoded and merged.
+//! The rows of a page as columns, which are filled, encoded, decoded and merged.
 
 use std::ops::Range;
 
 use crate::shape::SlotTable;
 use crate::zone_map::ZoneMap;
 
-/// The columns of some rows, sorted by trace ID and within a trace by start and span ID or, once the page of a sealed
-/// block is full, in the order of their tree.
+/// The columns of some rows, sorted by trace ID, and within a trace by start and span ID or, once the page of a sealed
+/// block is full, in the order of the trace's tree.
 #[derive(Debug, Default)]
 pub(crate) struct PageColumns {
     /// Index into the block's classes.
     pub(crate) class: Vec<u32>,
     /// Index into the block's pairs of resource and scope.
     pub(crate) resource_scope: Vec<u32>,
-    /// Nanoseconds.
+    /// Nanoseconds since the epoch.
     pub(crate) start: Vec<u64>,
-    /// End minus start, wrapping.
+    /// End minus start in nanoseconds, wrapping.
     pub(crate) duration: Vec<u64>,
-    /// The commit that stored the span.
+    /// The sequence number of the commit that stored the span.
     pub(crate) sequence: Vec<u64>,
     /// Big-endian.
     pub(crate) span_id: Vec<u64>,
     /// Big-endian; zero where the shape has no parent of eight bytes.
     pub(crate) parent: Vec<u64>,
-    /// The row of the parent, if the page has it in the same trace, or [`NO_ROW`]; found out when the page is full.
+    /// The row of the parent if it is in the same page and trace, else [`NO_ROW`]; filled when the page is full.
     pub(crate) parent_row: Vec<u32>,
-    /// Rows at which another trace begins than that of the row before; never empty in a page with rows.
+    /// The first row of each trace; never empty in a page with rows.
     pub(crate) traces: Vec<u32>,
     /// Shapes of all events, in the order of their spans.
     pub(crate) events: Vec<u32>,
@@ -34,7 +34,7 @@ pub(crate) struct PageColumns {
     slots: Vec<SlotColumn>,
 }
 
-/// No row of the page.
+/// The row of a parent that is not in the page.
 pub(crate) const NO_ROW: u32 = u32::MAX;
 
 /// The values of one slot, in the order of the messages that have it.
@@ -51,7 +51,7 @@ impl PageColumns {
         self.class.len()
     }
 
-    /// The rows of a trace, by its number in the page.
+    /// The rows of a trace, by the trace's number in the page.
     pub(crate) fn run(&self, number: usize) -> Range<usize> {
         let end = self.traces.get(number + 1).map_or(self.rows(), |end| *end as usize);
         self.traces[number] as usize..end
@@ -61,7 +61,7 @@ impl PageColumns {
         &self.slots
     }
 
-    /// The bounds of these columns.
+    /// The zone map of these columns.
     pub(crate) fn zone_map(&self, slots: &SlotTable) -> ZoneMap {
         let numbers = self.slots.iter().enumerate().filter_map(|(at, column)| {
             let slot = (!column.numbers.is_empty()).then(|| slots.get(at as u32))?;
@@ -80,7 +80,7 @@ impl PageColumns {
         &mut self.slot(slot).texts
     }
 
-    /// Takes the last value of a slot back.
+    /// Removes the last value of a slot.
     pub(crate) fn pop(&mut self, slot: u32) {
         let column = self.slot(slot);
         if column.texts.pop().is_none() {

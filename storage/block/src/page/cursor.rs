@@ -1,38 +1,38 @@
-//! A place among the rows of a page: which values of each column lie in front of it.
+//! A position among the rows of a page: the number of values of each column that lie in front of it.
 
 use super::open_page::OpenPage;
 use crate::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
 
-/// The number of listed texts in front of a value, before it was counted.
+/// The count of listed texts is not known yet.
 pub(super) const UNKNOWN: u32 = u32::MAX;
 
-/// A row, and how much lies in front of it.
+/// A row, and the counts of values in front of it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RowCursor {
     pub(crate) row: usize,
-    /// For each slot, its values.
+    /// For each slot, the number of its values.
     pub(crate) taken: Vec<u32>,
-    /// For each slot of texts, how many of its column are listed; `UNKNOWN` until the column is read. Empty in a
-    /// reader of whole columns.
+    /// For each slot of texts, the number of texts in its column's list; `UNKNOWN` until the column is read. Empty for
+    /// readers of whole columns, which do not need it.
     pub(crate) listed: Vec<u32>,
     pub(crate) events: usize,
     pub(crate) links: usize,
 }
 
-/// Where a value is.
+/// The position of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ValuePlace {
     pub(crate) slot: u32,
-    /// Values of its slot in front of it.
+    /// The number of values of its slot in front of it.
     pub(crate) taken: u32,
-    /// Of a text: how many are listed in front of it, and behind.
+    /// For a text, the number of listed texts in front of it, and that behind it.
     pub(crate) listed: (u32, u32),
 }
 
 // === impl RowCursor ===
 
 impl RowCursor {
-    /// Counts the values of all rows in front of one.
+    /// Positions the cursor at a row by counting the values of all rows in front of it.
     pub(crate) fn of(page: &OpenPage, row: usize) -> Self {
         let OpenPage { dictionary, core, values, .. } = page;
         let mut counts = vec![0u64; dictionary.slots.len()];
@@ -50,7 +50,7 @@ impl RowCursor {
         Self { row, taken, listed, events, links }
     }
 
-    /// Passes over the row; tells where each of its values is.
+    /// Skips the row and reports the position of each of its values.
     pub(crate) fn pass(&mut self, page: &OpenPage, tell: &mut impl FnMut(ValuePlace)) {
         if let Some(class) = page.core.class.get(self.row) {
             self.pass_message(page, page.dictionary.classes[*class as usize].shape, tell);
@@ -77,7 +77,7 @@ impl RowCursor {
         }
     }
 
-    /// How many texts are listed in front of one, and behind.
+    /// Skips a text; returns the number of listed texts in front of it, and that behind it.
     fn pass_text(&mut self, page: &OpenPage, slot: &Slot, number: u32, taken: u32) -> (u32, u32) {
         let Some(listed) = self.listed.get_mut(number as usize) else { return (UNKNOWN, UNKNOWN) };
         if slot.encoding.value_kind() != ValueKind::Text {
@@ -93,7 +93,7 @@ impl RowCursor {
         (before, *listed)
     }
 
-    /// Sets what lies in front of a value.
+    /// Sets the counts in front of a slot's next value.
     pub(crate) fn set(&mut self, slot: u32, taken: u32, listed: u32) {
         self.taken[slot as usize] = taken;
         if let Some(known) = self.listed.get_mut(slot as usize) {

@@ -1,4 +1,4 @@
-//! Columns of integers: the one encoding that every number of a page goes through.
+//! Columns of integers: the encoding of all numbers of a page.
 //!
 //! ```text
 //! encoding (1), then
@@ -34,10 +34,10 @@ const DICTIONARY: u8 = 3;
 const DECIMALS: u8 = 4;
 const BITS: u8 = 5;
 
-/// Below, trying a dictionary costs more than it can save.
+/// Columns with fewer values try no dictionary, because it could not save its cost.
 const LEAST_DICTIONARY: usize = 64;
-/// What a frame has to save to be worth it, beside a share of itself: a reader needs a microsecond for it
-/// before the first byte is there.
+/// A frame has to save this many bytes and this share of the column, because a reader needs a microsecond to decompress
+/// it before it has the first byte.
 const FRAME_BYTES: usize = 64;
 const FRAME_SHARE: usize = 10;
 const MAX_EXPONENT: u8 = 6;
@@ -101,7 +101,7 @@ fn encode_planes_or_constant(out: &mut Vec<u8>, values: &[u64], compressor: &mut
         out.push(CONSTANT);
         return put_varint(out, min);
     }
-    // Columns that are compressed together later stay bytes, which compress better.
+    // Columns that are later compressed together keep byte planes, which compress better than bits.
     let bits = (64 - (max - min).leading_zeros()) as usize;
     let packed = bits::packed_length(values.len(), bits)
         .filter(|_| compressor.unit() == Unit::Column && bits <= bits::MAX_WIDTH);
@@ -138,8 +138,8 @@ fn transpose(planes: &mut Vec<u8>, values: &[u64], min: u64, width: usize) {
     }
 }
 
-/// Appends the mask, the byte planes that look like noise, and a frame of the others if there are some. Returns
-/// whether there is a frame.
+/// Appends the mask, the byte planes that look like noise, and a frame of the others, if there are any. Returns whether
+/// there is a frame.
 fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, compressor: &mut Compressor) -> bool {
     let all = ((1u16 << (planes.len() / rows)) - 1) as u8;
     let mut raw = if compressor.unit() == Unit::Section { all } else { 0 };
@@ -172,7 +172,7 @@ fn put_planes(out: &mut Vec<u8>, planes: &[u8], rows: usize, compressor: &mut Co
     raw != all
 }
 
-/// Whether entropy coding would save next to nothing: the histogram of a sample is flat.
+/// Whether entropy coding would save almost nothing, because the histogram of a sample is flat.
 fn is_noise(plane: &[u8]) -> bool {
     const SAMPLE: usize = 1024;
     if plane.len() < 256 {
@@ -182,7 +182,7 @@ fn is_noise(plane: &[u8]) -> bool {
     let step = plane.len().div_ceil(SAMPLE);
     let sampled = plane.len().div_ceil(step);
     plane.iter().step_by(step).for_each(|byte| histogram[usize::from(*byte)] += 1);
-    // For n draws from 256 equal bytes the sum of squares is about n + n^2 / 256.
+    // For n draws from 256 equally likely bytes the sum of squares is about n + n^2 / 256.
     let squares: u64 = histogram.iter().map(|count| u64::from(*count).pow(2)).sum();
     let n = sampled as u64;
     squares * 100 < (n + n * n / 256) * 118
@@ -192,7 +192,7 @@ fn zigzag(difference: u64) -> u64 {
     difference << 1 ^ ((difference as i64) >> 63) as u64
 }
 
-/// The distinct values and where each value stands among them, if that takes less room.
+/// The distinct values and the index of each value, if they take fewer bytes than the values.
 fn dictionary(values: &[u64], width: usize) -> Option<(Vec<u64>, Vec<u64>)> {
     if values.len() < LEAST_DICTIONARY {
         return None;
@@ -217,7 +217,7 @@ fn dictionary(values: &[u64], width: usize) -> Option<(Vec<u64>, Vec<u64>)> {
     Some((known, values.iter().map(|value| index[value]).collect()))
 }
 
-/// The smallest exponent that makes integers of all the doubles, and the integers.
+/// The smallest exponent that makes all doubles integers, and these integers.
 fn decimals(bits: &[u64]) -> Option<(u8, Vec<u64>)> {
     let mut exponent = 0;
     for value in bits {
@@ -235,7 +235,7 @@ fn decimals(bits: &[u64]) -> Option<(u8, Vec<u64>)> {
 fn scaled(bits: u64, exponent: u8) -> Option<u64> {
     let factor = 10f64.powi(i32::from(exponent));
     let whole = (f64::from_bits(bits) * factor).round();
-    // Up to 2^53 integers are exact.
+    // Doubles represent integers exactly up to 2^53.
     if whole.abs() >= 9_007_199_254_740_992.0 || (whole as i64 as f64 / factor).to_bits() != bits {
         return None;
     }
@@ -251,7 +251,7 @@ mod tests {
 
     fn round_trip(values: &[u64], doubles: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        // The second is what is returned.
+        // The returned encoding is that of the last unit, a column.
         for unit in [Unit::Section, Unit::Column] {
             out.clear();
             let mut compressor = Compressor::new(1, unit).unwrap();
@@ -284,7 +284,7 @@ mod tests {
         out
     }
 
-    /// Numbers that nothing follows from.
+    /// Pseudo-random numbers.
     fn noise(count: usize) -> Vec<u64> {
         let mut x = 1u64;
         let next = || {
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(encoding_of(&[]), CONSTANT);
         assert_eq!(encoding_of(&[7; 100]), CONSTANT);
         assert_eq!(encoding_of(&[1, 2, 3]), BITS);
-        // Where planes are nearly constant a frame saves most, and bits save most of nothing.
+        // Nearly constant planes compress to a frame that is much smaller than packed bits.
         let rare: Vec<u64> = (0..4096).map(|n| u64::from(n % 512 == 0) * 200).collect();
         assert_eq!(encoding_of(&rare), PLANES);
         let flat: Vec<u64> = noise(4096).into_iter().map(|n| n & 31).collect();
@@ -334,7 +334,7 @@ mod tests {
         assert!(round_trip(&noise, false).len() < 8 * 4096 + 20);
     }
 
-    /// What is stored is read for ever.
+    /// Stored columns have to stay readable forever.
     #[test]
     fn frozen_encodings() {
         let frozen: [(&[u8], &[u64]); 6] = [

@@ -1,30 +1,30 @@
-//! Rows of a trace by start and span ID, where they stand in the order of their tree (`tree.rs`).
+//! Rows of a trace sorted by start and span ID, if they are stored in the order of their tree (`tree.rs`).
 //!
-//! Values lie in columns, one behind the other: to read a row, one has to know how many lie in front of it. So the
-//! rows are walked over once, and what was found is kept until all have been read: 16 bytes for each value, a few times
-//! what the page itself takes.
+//! Values are stored one after the other in columns, so reading a row takes the number of values in front of it. One
+//! pass over the rows records these positions until all rows are read: 16 bytes for each value, a few times the size of
+//! the page.
 
 use std::ops::Range;
 
 use super::cursor::{RowCursor, ValuePlace};
 use super::open_page::OpenPage;
 
-/// Some rows of one trace that do not stand by their keys.
+/// Rows of one trace that are not stored in key order.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyOrder {
     rows: Range<usize>,
-    /// By key, and which of them comes next.
+    /// Row numbers sorted by key; `next` is the index of the next one.
     order: Vec<u32>,
     next: usize,
-    /// As the rows stand, and once more for what is behind the last one.
+    /// By stored row, and one more for the position behind the last row.
     begins: Vec<RowStart>,
     values: Vec<ValuePlace>,
 }
 
-/// What lies in front of a row.
+/// The position of a row's values.
 #[derive(Debug, Clone, Copy)]
 struct RowStart {
-    /// Of `values`.
+    /// The index of its first value in `values`.
     values: usize,
     events: usize,
     links: usize,
@@ -33,8 +33,8 @@ struct RowStart {
 // === impl KeyOrder ===
 
 impl KeyOrder {
-    /// Walks over rows of one trace, the first of which is at hand, and goes to the one that comes first. Nothing
-    /// where they stand by their keys: then the first is still at hand.
+    /// Reads the positions of the rows of one trace, at whose first row `at` stands, and moves `at` to the row with the
+    /// smallest key. `None` if the rows are stored in key order; `at` does not move then.
     pub(crate) fn begin(page: &OpenPage, rows: Range<usize>, at: &mut RowCursor) -> Option<Self> {
         let order = page.order_by_key(rows.clone())?;
         let (begins, values) = (Vec::with_capacity(rows.len() + 1), Vec::new());
@@ -52,35 +52,35 @@ impl KeyOrder {
         self.begins.push(RowStart { values: self.values.len(), events: at.events, links: at.links });
     }
 
-    /// The rows as they stand.
+    /// The range of stored rows.
     pub(crate) fn rows(&self) -> &Range<usize> {
         &self.rows
     }
 
-    /// Which one is at hand, by key.
+    /// The index of the current row, by key.
     pub(crate) fn at(&self) -> usize {
         self.next - 1
     }
 
-    /// The row that comes behind it.
+    /// The row after the current one, by key.
     pub(crate) fn row_behind(&self) -> Option<usize> {
         self.order.get(self.next).map(|row| *row as usize)
     }
 
-    /// Goes to a row by its place in the order.
+    /// Moves to a row by its index in key order.
     pub(crate) fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
         let Some(row) = self.order.get(nth) else { return };
         self.next = nth + 1;
         at.row = *row as usize;
         let [begin, end] = [0, 1].map(|more| self.begins[at.row - self.rows.start + more]);
         (at.events, at.links) = (begin.events, begin.links);
-        // Of values of one slot the first counts.
+        // Reversed, so that the position of a slot's first value in the row is set last and stays.
         for place in self.values[begin.values..end.values].iter().rev() {
             at.set(place.slot, place.taken, place.listed.0);
         }
     }
 
-    /// Goes to the next row; behind the last one, to the row behind all of them. Tells whether there was one.
+    /// Moves to the next row, or behind all rows after the last one. Returns whether there was a next row.
     pub(crate) fn advance(&mut self, at: &mut RowCursor) -> bool {
         if self.next < self.order.len() {
             self.go_to(self.next, at);
@@ -90,7 +90,7 @@ impl KeyOrder {
         false
     }
 
-    /// Goes to the row behind all of them.
+    /// Moves to the stored row behind the range.
     pub(crate) fn leave(&self, at: &mut RowCursor) {
         at.row = self.rows.end;
         let end = self.begins[self.rows.len()];

@@ -1,6 +1,6 @@
-//! Pages: some thousands of rows of a block as columns, compressed one by one.
+//! Pages: some thousand rows of a block as columns, compressed one by one.
 //!
-//! A page is three sections, so that a question reads what it needs:
+//! A page has three sections, so that a query reads only what it needs:
 //!
 //! ```text
 //! core    rows (varint, 16,384 at the most), traces (varint)
@@ -14,15 +14,14 @@
 //!         length (varint), their bytes, as a zstd frame unless the two lengths are equal
 //! ```
 //!
-//! A column of numbers is one of `ints.rs`. A column of texts is: distinct texts (varint), a column of
-//! references, and unless all or only one of them are distinct a column of codes. A reference is twice
-//! the number of a text of the block, or twice that of a local text plus one. Texts are listed in the
-//! order in which they come; a code is 0 for the next of the list, else how far back from its newest the
-//! text stands, plus nothing: 1 is the newest.
+//! A column of numbers is one of `ints.rs`. A column of texts is: distinct texts (varint), a column of references, and
+//! unless all or only one of them are distinct a column of codes. A reference is twice the number of a text of the
+//! block, or twice that of a local text plus one. Texts are listed in the order of their first use. Code 0 is the next
+//! text of the list; code n is a listed text, n places from the end of the list so far, and 1 is the newest.
 //!
 //! The number of values in a column follows from the shapes of the rows.
 //!
-//! Since format 5, the rows of a trace are within a page of a sealed block in the order of their tree (`tree.rs`).
+//! Since format 5, a page of a sealed block stores the rows of a trace in the order of their tree (`tree.rs`).
 
 mod bits;
 pub(crate) mod columns;
@@ -40,7 +39,7 @@ pub(crate) mod shred;
 pub(crate) mod tree;
 mod write;
 
-/// No page has more rows; today's writer cuts pages much earlier.
+/// The largest number of rows in a page; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
 pub use open_page::OpenPage;

@@ -1,4 +1,4 @@
-//! A page whose sections are open: what its rows are, by number.
+//! A page with open sections: its rows by number.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 use crate::zone_map::ZoneMap;
 
-/// A page with everything that its rows are made of.
+/// A page with everything that is needed to read its rows.
 #[derive(Debug, Clone)]
 pub struct OpenPage {
-    /// What rows refer to.
+    /// The dictionary that rows refer to.
     pub dictionary: Arc<Dictionary>,
     /// Texts that the block's pages share.
     pub texts: Arc<TextTable>,
     /// The columns that every row has.
     pub core: Arc<CorePage>,
-    /// Their IDs.
+    /// Span IDs and parents of the rows.
     pub ids: Arc<IdsPage>,
-    /// The values of slots.
+    /// The values of slots, as columns.
     pub values: Arc<ValuesPage>,
 }
 
 // === impl OpenPage ===
 
 impl OpenPage {
-    /// What its columns say of a row that it has.
+    /// The columns of a row; panics if the page does not have the row.
     pub(crate) fn row(&self, at: usize) -> Row {
         let Self { core, ids, .. } = self;
         Row {
@@ -44,26 +44,26 @@ impl OpenPage {
         }
     }
 
-    /// The rows of a run: those of one trace.
+    /// The rows of a run; a run is the rows of one trace.
     pub(crate) fn run(&self, number: usize) -> Range<usize> {
         let begin = |run: usize| self.core.traces.get(run).map_or(self.core.rows(), |begin| *begin as usize);
         begin(number)..begin(number + 1)
     }
 
-    /// The run of a row.
+    /// The run that contains a row.
     pub fn run_of(&self, row: usize) -> Range<usize> {
         let behind = self.core.traces.partition_point(|begin| *begin as usize <= row);
         self.run(behind.saturating_sub(1))
     }
 
-    /// Rows of one trace by start and span ID; of spans that have both in common, by commit, and then as they came.
-    /// Nothing where they stand so.
+    /// Sorts rows of one trace by start and span ID, then by commit, then in the order of pushing. `None` if they are
+    /// stored in this order.
     pub(crate) fn order_by_key(&self, rows: Range<usize>) -> Option<Vec<u32>> {
         if rows.clone().is_sorted_by_key(|row| self.key_in_trace(row)) {
             return None;
         }
         let mut order: Vec<u32> = rows.map(|row| row as u32).collect();
-        // As they came is as they stand: `tree.rs` leaves them so.
+        // The sort is stable, and `tree.rs` stores equal keys in the order of pushing.
         order.sort_by_key(|row| self.key_in_trace(*row as usize));
         Some(order)
     }
@@ -72,7 +72,7 @@ impl OpenPage {
         (self.core.start[row], self.ids.span_id[row], self.core.sequence[row])
     }
 
-    /// The bounds of what it holds.
+    /// Computes the zone map of the page.
     pub(crate) fn zone(&self) -> Result<ZoneMap, FormatError> {
         let Self { core, dictionary, values, .. } = self;
         let mut numbers = Vec::new();

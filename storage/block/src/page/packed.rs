@@ -1,42 +1,42 @@
-//! The values of one slot in one page: packed, to read a few of them, or written out as a whole.
+//! The values of one slot in one page: packed, to read a few of them, or unpacked as a whole.
 
 use bytes::Bytes;
 
 use super::ints::{self, Packed, take_varint};
 use crate::shape::{FieldEncoding, ValueKind};
 
-/// The values of one slot as the cache keeps them. Reading a few does not unpack the others.
+/// The values of one slot as the cache keeps them. Reading some of them does not unpack the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PackedColumn(PackedValues);
 
 #[derive(Debug, Clone, PartialEq)]
 enum PackedValues {
     Numbers(Packed<Bytes>),
-    /// The distinct ones, and which of them each value is.
+    /// The references of the distinct texts, and the index of each value's text.
     Texts(Packed<Bytes>, Which),
 }
 
-/// Which of the distinct texts of a column each value is.
+/// For each value, the index of its text among the distinct texts of the column.
 #[derive(Debug, Clone, PartialEq)]
 enum Which {
-    /// There is but one.
+    /// All values are the same text; the number of values.
     TheOnly(usize),
-    /// Each is another.
+    /// All values are distinct.
     EachItsOwn,
-    /// For each value its code.
+    /// The code of each value, see `page/mod.rs`.
     Codes(Packed<Bytes>),
 }
 
-/// The values of one slot, written out.
+/// The unpacked values of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Column {
     /// Numbers, or the bits of doubles.
     Numbers(Vec<u64>),
     /// Texts.
     Texts {
-        /// The distinct ones, as the page refers to them.
+        /// References of the distinct texts.
         references: Vec<u32>,
-        /// For each value, which of them.
+        /// For each value, the index of its text in `references`.
         index: Vec<u32>,
     },
 }
@@ -44,7 +44,7 @@ pub enum Column {
 // === impl PackedColumn ===
 
 impl PackedColumn {
-    /// Back from its bytes, parts of which it may keep.
+    /// Decodes a column, which may share parts of `source`.
     pub(crate) fn decode(source: &Bytes, values: usize, encoding: FieldEncoding) -> Option<Self> {
         let mut bytes: &[u8] = source;
         let bytes = &mut bytes;
@@ -63,7 +63,7 @@ impl PackedColumn {
         bytes.is_empty().then_some(Self(column))
     }
 
-    /// Bytes that it takes once it is decoded; an estimate.
+    /// Estimates the size in memory after decoding, in bytes.
     pub(crate) fn estimate(mut bytes: &[u8], values: usize, encoding: FieldEncoding) -> usize {
         match encoding.value_kind() {
             ValueKind::None => 0,
@@ -79,7 +79,7 @@ impl PackedColumn {
         }
     }
 
-    /// The number at a place; `None` if it is not there, or the column is one of texts.
+    /// The number at an index; `None` behind the end and for a column of texts.
     pub(crate) fn number(&self, at: usize) -> Option<u64> {
         match &self.0 {
             PackedValues::Numbers(numbers) => numbers.get(at),
@@ -87,13 +87,13 @@ impl PackedColumn {
         }
     }
 
-    /// The reference of the text at a place, given how many texts are listed before it.
+    /// The reference of the text at an index. `listed` is the number of texts listed before it, and is updated.
     pub(crate) fn reference(&self, at: usize, listed: &mut u32) -> Option<u32> {
         let PackedValues::Texts(references, which) = &self.0 else { return None };
         u32::try_from(references.get(which.of(at, listed)?)?).ok()
     }
 
-    /// How many texts are listed before a place.
+    /// The number of texts listed before an index.
     pub(crate) fn listed_before(&self, at: usize) -> u32 {
         match &self.0 {
             PackedValues::Texts(_, Which::Codes(codes)) => codes.zeros(at) as u32,
@@ -125,7 +125,7 @@ impl Which {
         Some(Self::Codes(Packed::decode(source, bytes, values)?))
     }
 
-    /// Which one a value is, given how many are listed before it.
+    /// The index of a value's text, given the number of texts listed before it.
     fn of(&self, at: usize, listed: &mut u32) -> Option<usize> {
         let codes = match self {
             Self::TheOnly(values) => return (at < *values).then_some(0),
@@ -141,7 +141,7 @@ impl Which {
         }
     }
 
-    /// Which one each value is; all that are listed have to be met.
+    /// The index of each value's text; `None` unless all listed texts are used.
     fn index(self, values: u32, distinct: usize) -> Option<Vec<u32>> {
         let codes = match self {
             Self::TheOnly(values) => return Some(vec![0; values]),
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn texts_are_listed_in_the_order_in_which_they_come() {
-        // Two distinct ones, listed at first sight and referred to by how far back they stand.
+        // Two distinct texts, listed at first use and then referred to by their distance from the end of the list.
         let codes = [2, 1, 0, 1, 7, 2, 0, 1, 0, 1, 7, 0, 0, 1, 2];
         let column = PackedColumn::decode(&Bytes::copy_from_slice(&codes), 4, FieldEncoding::String).unwrap();
         let mut listed = 0;

@@ -1,4 +1,4 @@
-//! Reads pages: sections into columns, values only when a column is asked for.
+//! Reads pages: decodes sections into columns, and values only when a column is needed.
 
 use std::sync::OnceLock;
 
@@ -11,33 +11,33 @@ use crate::dictionary::Dictionary;
 use crate::format::FormatError;
 use crate::shape::{FieldEncoding, ValueKind};
 
-/// What most questions ask of rows.
+/// The columns that most queries need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CorePage {
     /// Index into the dictionary's classes.
     pub class: Vec<u32>,
     /// Index into the dictionary's pairs of resource and scope.
     pub resource_scope: Vec<u32>,
-    /// Nanoseconds.
+    /// Nanoseconds since the epoch.
     pub start: Vec<u64>,
-    /// End minus start, wrapping.
+    /// End minus start in nanoseconds, wrapping.
     pub duration: Vec<u64>,
-    /// The commit that stored the span.
+    /// The sequence number of the commit that stored the span.
     pub sequence: Vec<u64>,
-    /// Rows at which another trace begins than that of the row before.
+    /// The first row of each trace.
     pub traces: Vec<u32>,
 }
 
 /// Span IDs and parents of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdsPage {
-    /// Big-endian.
+    /// Big-endian span ID of each row.
     pub span_id: Vec<u64>,
-    /// Big-endian; zero for none.
+    /// Big-endian span ID of each row's parent; zero without a parent.
     pub parent: Vec<u64>,
 }
 
-/// Values of slots. A column is decoded when it is first asked for.
+/// Values of slots. A column is decoded at its first use.
 #[derive(Debug)]
 pub struct ValuesPage {
     /// Shapes of all events, in the order of their spans.
@@ -45,10 +45,10 @@ pub struct ValuesPage {
     /// Shapes of all links.
     pub links: Vec<u32>,
     bytes: Bytes,
-    /// By slot, which of the columns is its own, counted from 1; 0 for none.
+    /// By slot, the number of its column, counted from 1; 0 for none.
     places: Vec<u32>,
     columns: Vec<LazyColumn>,
-    /// Bytes that they take once all are decoded: an estimate.
+    /// Estimated size of all columns after decoding, in bytes.
     decoded: usize,
     texts: std::ops::Range<usize>,
     local: OnceLock<Option<TextTable>>,
@@ -61,23 +61,23 @@ struct LazyColumn {
     decoded: OnceLock<Option<PackedColumn>>,
 }
 
-/// Texts by number.
+/// A table of texts, which are referred to by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TextTable {
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
 
-/// No page has more values: pages are cut by size long before, and a damaged shape must not make a
+/// The largest number of values of a page: pages are cut by size long before, and a damaged shape must not make a
 /// reader allocate without bound.
 const MAX_VALUES: u64 = 1 << 24;
-/// How many times as long the texts of a page are that were decompressed; six on our corpora.
+/// The assumed ratio of decompressed to stored texts of a page; it is six in our corpora.
 const TEXT_EXPANSION: usize = 8;
 
 // === impl CorePage ===
 
 impl CorePage {
-    /// Back from its bytes; every index is checked.
+    /// Decodes the section and checks every index.
     pub fn decode(bytes: &[u8], dictionary: &Dictionary) -> Result<Self, FormatError> {
         Self::read(bytes, dictionary).ok_or(FormatError::Damaged("core of a page"))
     }
@@ -121,12 +121,12 @@ impl CorePage {
         bytes.is_empty().then_some(page)
     }
 
-    /// Its rows.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         self.class.len()
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         self.rows() * 32 + self.traces.len() * 4
     }
@@ -140,7 +140,7 @@ fn count(bytes: &mut &[u8]) -> Option<usize> {
 // === impl IdsPage ===
 
 impl IdsPage {
-    /// Back from its bytes.
+    /// Decodes the section of a page with that many rows.
     pub fn decode(bytes: &[u8], rows: usize) -> Result<Self, FormatError> {
         Self::read(bytes, rows).ok_or(FormatError::Damaged("IDs of a page"))
     }
@@ -166,7 +166,7 @@ impl IdsPage {
         bytes.is_empty().then_some(Self { span_id, parent })
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         self.span_id.len() * 16
     }
@@ -175,7 +175,7 @@ impl IdsPage {
 // === impl ValuesPage ===
 
 impl ValuesPage {
-    /// Reads what leads to the columns of a page with this core.
+    /// Reads the directory of the columns of a page with this core.
     pub fn open(bytes: Bytes, core: &CorePage, dictionary: &Dictionary) -> Result<Self, FormatError> {
         Self::read(bytes, core, dictionary).ok_or(FormatError::Damaged("values of a page"))
     }
@@ -199,7 +199,7 @@ impl ValuesPage {
             *shapes = ints::decode_u32(rest, known as usize, dictionary.shapes.len())?;
             shapes.iter().for_each(|shape| dictionary.count_slots(*shape, 1, &mut counts));
         }
-        // What nests nests once: an event has no events.
+        // Nesting has one level: an event contains no events.
         if dictionary.nested(&counts) != nested {
             return None;
         }
@@ -243,14 +243,14 @@ impl ValuesPage {
         self.columns.get((place as usize).checked_sub(1)?)
     }
 
-    /// The values of a slot; `None` if the page has none.
+    /// The packed values of a slot, kept for the next caller; `None` if the page has none.
     pub fn column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<&PackedColumn>, FormatError> {
         let Some(column) = self.lazy(slot) else { return Ok(None) };
         let decoded = column.decoded.get_or_init(|| self.packed(column, encoding));
         decoded.as_ref().map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    /// The same, written out; what was decompressed for it is kept for the next one.
+    /// Like [`Self::column`], but unpacked; the packed column is kept for the next caller.
     pub fn whole_column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<Column>, FormatError> {
         let (Some(packed), Some(lazy)) = (self.column(slot, encoding)?, self.lazy(slot)) else {
             return Ok(None);
@@ -259,7 +259,7 @@ impl ValuesPage {
         column.map(Some).ok_or(FormatError::Damaged("column"))
     }
 
-    /// The same without keeping anything, for readers that pass a page once.
+    /// Like [`Self::whole_column`], but keeps nothing, for readers that read a page once.
     pub fn decode_column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<Column>, FormatError> {
         let Some(column) = self.lazy(slot) else { return Ok(None) };
         let decoded = self.packed(column, encoding).and_then(|packed| packed.into_column(column.values));
@@ -270,7 +270,7 @@ impl ValuesPage {
         PackedColumn::decode(&self.bytes.slice(column.range.clone()), column.values as usize, encoding)
     }
 
-    /// Texts that only this page has.
+    /// The texts that only this page uses.
     pub fn local_texts(&self) -> Result<&TextTable, FormatError> {
         let decoded = self.local.get_or_init(|| {
             let mut rest = &self.bytes[self.texts.clone()];
@@ -279,13 +279,13 @@ impl ValuesPage {
         decoded.as_ref().ok_or(FormatError::Damaged("texts of a page"))
     }
 
-    /// The text that a reference stands for.
+    /// The text of a reference.
     pub fn text<'t>(&'t self, reference: u32, shared: &'t TextTable) -> Result<&'t [u8], FormatError> {
         let table = if reference & 1 == 1 { self.local_texts()? } else { shared };
         table.get(reference >> 1).ok_or(FormatError::Damaged("column"))
     }
 
-    /// Bytes that it takes in memory once every column and text is decoded: an estimate.
+    /// Estimated bytes in memory once every column and text is decoded.
     pub fn size(&self) -> usize {
         let texts = self.texts.len() * TEXT_EXPANSION;
         let columns = self.places.len() * 4 + self.columns.len() * size_of::<LazyColumn>() + self.decoded;
@@ -296,7 +296,7 @@ impl ValuesPage {
 // === impl TextTable ===
 
 impl TextTable {
-    /// A table back from its section.
+    /// Decodes a table from its section.
     pub fn decode(mut bytes: &[u8]) -> Result<Self, FormatError> {
         let rest = &mut bytes;
         Self::read(rest).filter(|_| rest.is_empty()).ok_or(FormatError::Damaged("texts"))
@@ -318,7 +318,7 @@ impl TextTable {
         (end == bytes.len() as u64).then_some(Self { bytes, ends })
     }
 
-    /// The text of a number.
+    /// The text with a number; `None` if there is none.
     pub fn get(&self, number: u32) -> Option<&[u8]> {
         let number = number as usize;
         let end = *self.ends.get(number)? as usize;
@@ -326,17 +326,17 @@ impl TextTable {
         self.bytes.get(begin..end)
     }
 
-    /// How many there are.
+    /// The number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether the table has no texts.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// Bytes that it takes in memory.
+    /// Bytes in memory.
     pub fn size(&self) -> usize {
         self.bytes.len() + self.ends.len() * 4
     }
@@ -351,7 +351,7 @@ mod tests {
     use crate::shape::Class;
     use crate::shape::{Level, Shape, Slot};
 
-    /// One operation, one pair of resource and scope, and classes of shapes with these slots.
+    /// A dictionary with one operation, one pair of resource and scope, and classes of shapes with these slots.
     fn dictionary(encodings: &[FieldEncoding], shapes: &[&[u32]]) -> Dictionary {
         let slot = |encoding: &FieldEncoding| Slot {
             level: Level::Span,
@@ -373,7 +373,7 @@ mod tests {
         }
     }
 
-    /// A core whose columns are constant.
+    /// The bytes of a core whose columns are constant.
     fn core(rows: u64) -> Vec<u8> {
         let mut out = Vec::new();
         put_varint(&mut out, rows);
@@ -386,7 +386,7 @@ mod tests {
         out
     }
 
-    /// No events, no links, `columns` by slot, no texts.
+    /// The bytes of values without events, links and texts, with these columns by slot.
     fn values(columns: &[(u64, &[u8])]) -> Bytes {
         let mut out = vec![0, 0, 0, 0, 0, 0];
         put_varint(&mut out, columns.len() as u64);
@@ -424,7 +424,7 @@ mod tests {
             let columns = [(0, &[0, 9][..]), (1, &[0, 9])];
             assert!(ValuesPage::open(values(&columns[..encodings.len()]), &core, &dictionary).is_err());
         }
-        // Events that no row has, or not so many.
+        // Events without a row, and a wrong number of events.
         let dictionary = dictionary(&[FieldEncoding::Nested], &[&[0], &[]]);
         let core = CorePage::decode(&core(2), &dictionary).unwrap();
         let with = |events: u8, shape: u8| {

@@ -1,4 +1,4 @@
-//! From slots and values back to the wire bytes of spans, as they came in.
+//! Rebuilds the wire bytes of spans from slots and values, exactly as they were sent.
 
 use std::ops::Range;
 
@@ -11,41 +11,39 @@ use super::open_page::OpenPage;
 use crate::format::FormatError;
 use crate::shape::{EVENTS, FieldEncoding, Slot, ValueKind};
 
-/// Writes the spans of consecutive rows of a page, as they stand or by their keys.
+/// Rebuilds the spans of consecutive rows of a page, in stored order or in key order.
 #[derive(Debug, Clone)]
 pub struct Rebuilder {
     page: OpenPage,
     at: RowCursor,
-    /// Rows that are read by their keys.
+    /// The rows that are read in key order.
     run: Option<KeyOrder>,
     nested: Vec<u8>,
 }
 
 const DAMAGED: FormatError = FormatError::Damaged("values of a page");
-/// Rows that are passed to get to another one, rather than all in front of it counted.
+/// Up to this distance, rows are skipped one by one instead of counting all rows in front of the target.
 const NEAR: usize = 64;
 
 // === impl Rebuilder ===
 
 impl Rebuilder {
-    /// Begins at a row of the page.
+    /// Starts at a row of the page.
     pub fn new(page: OpenPage, row: usize) -> Self {
         let at = RowCursor::of(&page, row);
         Self { page, at, run: None, nested: Vec::new() }
     }
 
-    /// The page whose rows these are.
     pub fn page(&self) -> &OpenPage {
         &self.page
     }
 
-    /// The row that comes next.
     pub fn row(&self) -> usize {
         self.at.row
     }
 
-    /// Goes to a row. Counting what lies in front of it, for each row of a page, would cost the square of
-    /// its rows: from a row that is near, those between are passed instead.
+    /// Moves to a row. Nearby rows are reached by skipping those between, because counting all rows in front of each
+    /// row of a page would take time quadratic in its rows.
     pub fn seek(&mut self, row: usize) {
         if let Some(run) = self.run.take() {
             run.leave(&mut self.at);
@@ -58,13 +56,13 @@ impl Rebuilder {
         }
     }
 
-    /// Goes to rows of one trace, and gives them by their keys until all were given.
+    /// Moves to the rows of one trace, which the next calls return in key order.
     pub fn order_by_key(&mut self, rows: Range<usize>) {
         self.seek(rows.start);
         self.run = KeyOrder::begin(&self.page, rows, &mut self.at);
     }
 
-    /// Goes to one of the rows of a trace, which do not stand by their keys, by its place among the keys.
+    /// Moves to a row of a trace that is not stored in key order, by its index in key order.
     pub(crate) fn seek_by_key(&mut self, rows: &Range<usize>, nth: usize) {
         if self.run.as_ref().is_none_or(|run| run.rows() != rows) {
             self.order_by_key(rows.clone());
@@ -74,7 +72,7 @@ impl Rebuilder {
         }
     }
 
-    /// Appends the span of the next row, which belongs to a trace.
+    /// Appends the span of the next row, which belongs to a trace, and moves on.
     pub fn next(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Result<(), FormatError> {
         self.write(trace, out).ok_or(DAMAGED)?;
         if let Some(run) = &mut self.run
@@ -85,7 +83,7 @@ impl Rebuilder {
         Ok(())
     }
 
-    /// The same, and the row still comes next.
+    /// Like [`Self::next`], but does not move on.
     pub(crate) fn peek(&mut self, trace: TraceId, out: &mut Vec<u8>) -> Result<(), FormatError> {
         let here = self.at.clone();
         let peeked = self.write(trace, out);
@@ -136,7 +134,7 @@ impl Rebuilder {
 // === impl OpenPage ===
 
 impl OpenPage {
-    /// Appends a field with the slot's next value.
+    /// Appends a field with the next value of the slot.
     fn put_value(
         &self,
         out: &mut Vec<u8>,
@@ -216,7 +214,7 @@ fn put_text(out: &mut Vec<u8>, slot: &Slot, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-/// The beginning of an attribute, up to its value's own field.
+/// Appends the beginning of an attribute, up to the field of its value.
 fn put_attribute(out: &mut Vec<u8>, slot: &Slot, value: usize) {
     let key = &slot.name;
     let length = 2 + varint_length(key.len() as u64) + key.len() + varint_length(value as u64) + value;

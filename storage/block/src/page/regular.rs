@@ -1,11 +1,11 @@
-//! Recognises fields as exporters write them: minimal varints, each part of an attribute once and in order. Fields
-//! written in another way are kept as their bytes (`shred.rs`).
+//! Recognises fields as exporters write them: minimal varints, each part of an attribute once and in order. Other
+//! fields are stored as their bytes (`shred.rs`).
 
 use spandrel_proto::otlp::wire::{Value, varint_length};
 
 use crate::shape::{FieldEncoding, Level};
 
-/// The parts of a field as they stand on the wire.
+/// The parts of a field as they are on the wire.
 pub(super) struct RawField<'a> {
     pub(super) number: u32,
     pub(super) value: Value<'a>,
@@ -77,7 +77,7 @@ fn last_delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     delimited(bytes, tag).filter(|_| bytes.is_empty())
 }
 
-/// A varint and its length, if it is written in as few bytes as can be.
+/// A varint and its length, if it is encoded in as few bytes as possible.
 #[inline]
 fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let &first = bytes.first()?;
@@ -95,7 +95,7 @@ fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 impl RawField<'_> {
-    /// Whether tag and length, or value, are written in as few bytes as can be.
+    /// Whether the varints of tag and length, or value, are encoded in as few bytes as possible.
     #[inline]
     pub(super) fn is_minimal(&self) -> bool {
         let tag = if self.number < 16 { 1 } else { varint_length(u64::from(self.number) << 3) };
@@ -110,7 +110,7 @@ impl RawField<'_> {
     }
 }
 
-/// Fields of few values, which are a part of the shape: kinds, plain statuses, flags.
+/// Whether the field has few distinct values and becomes a part of the shape: kinds, plain statuses, flags.
 pub(super) fn is_literal(level: Level, field: &RawField<'_>) -> bool {
     match (level, field.number, field.value) {
         (Level::Span, 6, Value::Varint(kind)) => kind <= 5,
@@ -120,7 +120,7 @@ pub(super) fn is_literal(level: Level, field: &RawField<'_>) -> bool {
     }
 }
 
-/// A status with a message and a code, in this order.
+/// The message and code of a status that has both in this order.
 pub(super) fn regular_status(mut status: &[u8]) -> Option<(&[u8], &[u8])> {
     let message = delimited(&mut status, 0x12)?;
     matches!(status, [] | [0x18, 0..=2]).then_some((message, status))

@@ -1,10 +1,9 @@
-//! What a page knows of a row beside the values of its slots.
+//! The columns of one row of a page, without the values of its slots.
 
 use spandrel_proto::otlp::SpanView;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::{SpanId, TraceId};
 
-/// The columns that every row has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) class: u32,
@@ -16,7 +15,7 @@ pub(crate) struct Row {
     pub(crate) parent: u64,
 }
 
-/// The spans that a span links to, as far as the links have valid IDs.
+/// The spans that a span links to; links with invalid IDs are left out.
 pub(crate) fn links_of(span: &[u8]) -> Result<Vec<(TraceId, SpanId)>, WireError> {
     let mut links = Vec::new();
     for link in SpanView::parse(span)?.links() {

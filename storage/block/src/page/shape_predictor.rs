@@ -1,5 +1,5 @@
-//! Predicts the fields of a span from the last span of the same name. A slot that was predicted right costs one
-//! comparison instead of a lookup.
+//! Predicts the fields of a span from the last span of the same name. A correctly predicted slot costs one comparison
+//! instead of a lookup.
 
 use std::hash::Hasher;
 
@@ -7,21 +7,21 @@ use rustc_hash::FxHasher;
 
 use crate::shape::ShapeTable;
 
-/// Predicts the slots of a span: those of the last span of the same name.
+/// Predicts that a span has the slots of the last span of the same name.
 #[derive(Debug)]
 pub(super) struct ShapePredictor {
     slots: Vec<u32>,
-    /// The slot that comes next.
+    /// The index of the predicted slot in `slots`.
     at: usize,
-    /// By a hash of the name, the shape of the last span.
+    /// The shape of the last span, by a hash of the name.
     shapes: Box<[u32; NAMES]>,
-    /// Where the shape of the span in hand goes.
+    /// The index in `shapes` of the current span's name.
     name: usize,
 }
 
-/// Names that are told apart by their hash.
+/// Number of hash values; names with the same one overwrite each other.
 const NAMES: usize = 1024;
-/// So many predicted slots may be missing at once before the prediction is of no use.
+/// If more predicted slots than this are missing in a row, the prediction stops.
 const LOOKAHEAD: usize = 4;
 
 // === impl ShapePredictor ===
@@ -32,7 +32,7 @@ impl ShapePredictor {
         (self.at, self.name) = (0, 0);
     }
 
-    /// Predicts the slots behind a span's name, which has this slot.
+    /// Predicts the slots behind a span's name, whose slot is given.
     pub(super) fn predict(&mut self, name: &[u8], slot: u32, shapes: &ShapeTable) {
         let mut hasher = FxHasher::default();
         hasher.write(name);
@@ -44,14 +44,14 @@ impl ShapePredictor {
         }
     }
 
-    /// The slot that probably comes next; `otherwise` without a prediction.
+    /// The predicted next slot; `otherwise` without a prediction.
     #[inline]
     pub(super) fn next_slot(&self, otherwise: u32) -> u32 {
         self.slots.get(self.at).copied().unwrap_or(otherwise)
     }
 
-    /// Notes which slot came. The prediction goes on behind it, also where a predicted slot is missing or another one
-    /// came in between.
+    /// Records the actual next slot. The prediction continues behind it, even if a predicted slot is missing or another
+    /// one was in between.
     #[inline]
     pub(super) fn advance(&mut self, slot: u32) {
         let ahead = self.slots.iter().skip(self.at).take(LOOKAHEAD);
@@ -60,7 +60,7 @@ impl ShapePredictor {
         }
     }
 
-    /// Remembers the shape of the span for the next one of its name.
+    /// Remembers the shape of the span for the next one with its name.
     pub(super) fn learn(&mut self, shape: u32) {
         self.shapes[self.name] = shape;
     }

@@ -1,8 +1,8 @@
-//! Takes the wire bytes of a span apart into slots and values, in one walk that copies new texts only.
+//! Splits the wire bytes of a span into slots and values, in one pass that copies new texts only.
 //!
-//! Fields written as exporters write them (minimal varints, each part of an attribute once and in order) go into
-//! slots of their kind. Everything else that protobuf allows is kept as its bytes, field by field. Nothing is
-//! normalised: a span comes back byte for byte (spans are compared by `equality.rs`).
+//! Fields written as exporters write them (minimal varints, each part of an attribute once and in order) go into slots
+//! of their kind. Everything else that protobuf allows is stored as bytes, field by field. Nothing is normalised, so a
+//! span is restored byte for byte (spans are compared by `equality.rs`).
 
 use spandrel_proto::otlp::wire::{Reader, Value, WireError};
 use spandrel_proto::otlp::{RawValue, SpanHead, raw_attribute};
@@ -16,7 +16,7 @@ use crate::interner::{Interner, same};
 use crate::shape::Class;
 use crate::shape::{ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
 
-/// The slots, shapes, texts and classes that a block in the making has met so far.
+/// The slots, shapes, texts and classes so far of a block that is being written.
 #[derive(Debug, Default)]
 pub(crate) struct SpanSchema {
     pub(crate) slots: SlotTable,
@@ -25,46 +25,46 @@ pub(crate) struct SpanSchema {
     pub(crate) classes: Vec<Class>,
 }
 
-/// Takes spans apart into the columns of a page.
+/// Splits spans into the columns of a page.
 #[derive(Debug, Default)]
 pub(crate) struct Shredder {
-    /// The slots of the span in hand.
+    /// The slots of the current span.
     span: Vec<u32>,
-    /// The slots of the event or link in hand.
+    /// The slots of the current event or link.
     nested: Vec<u32>,
-    /// Slots whose columns got a value from the span in hand, to take it back.
+    /// Slots whose columns got a value from the current span, to undo it.
     pushed: Vec<u32>,
     predictor: ShapePredictor,
     heads: Heads,
-    /// Events and links of the span in hand.
+    /// Number of events and links of the current span.
     events: usize,
     links: usize,
-    /// Whether its attribute `error` is true.
+    /// Whether the current span has attribute `error` with a true value.
     error: bool,
-    /// Whether names of the other side are wanted.
+    /// Whether to collect the names of peers.
     peers: bool,
 }
 
-/// The slots of a span's first fields where they are written as nearly all are (`SpanHead`), by kind and by whether
-/// there is a parent. An entry is empty until one such span was taken apart field by field, and where a full schema
-/// kept a field of it as text: all of a head has to be in the columns of its row or in its slots.
+/// The slots of a span's first fields in their usual encoding (`SpanHead`), by kind and by whether there is a parent.
+/// An entry is empty until one such span was split field by field, and also if a full schema stored one of the fields
+/// as text: all fields of a head have to be in the columns of the row or in the slots.
 #[derive(Debug, Default)]
 struct Heads([[Vec<u32>; 2]; 6]);
 
-/// The most slots of a block. Further attributes are kept as bytes, so that an attacker's keys do not fill it.
+/// The most slots of a block. Further attributes are stored as bytes, so that an attacker's keys do not fill the block.
 pub(crate) const MAX_SLOTS: usize = 8192;
-/// Longer messages are kept as bytes.
+/// Messages with more fields are stored as bytes.
 const MAX_SHAPE: usize = 1024;
-/// The most shapes of a block.
+/// The most shapes of a block; further spans are stored as bytes.
 pub(crate) const MAX_SHAPES: usize = 65_536;
 
 const START: u32 = u32::MAX;
-/// Trace ID, span ID, name, kind, start and end.
+/// The number of fields of a head without parent: trace ID, span ID, name, kind, start and end.
 const LEAST_HEAD: usize = 6;
-/// The numbers of the fields that each head has, as bits.
+/// The field numbers of every head, as a set of bits.
 const HEAD_FIELDS: u32 = 1 << 1 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
-/// The fields of a span that its row needs, collected on the walk.
+/// The fields of a span that its row and its edges need.
 #[derive(Debug, Default)]
 pub(crate) struct SpanFields<'a> {
     pub(crate) trace_id: &'a [u8],
@@ -75,18 +75,18 @@ pub(crate) struct SpanFields<'a> {
     pub(crate) status: i32,
     pub(crate) end: u64,
     pub(crate) flags: u32,
-    /// Attribute `error` is true.
+    /// Whether attribute `error` has a true value.
     pub(crate) error: bool,
-    /// Links, or what may be some.
+    /// Whether the span has field 13, which holds links.
     pub(crate) has_links: bool,
-    /// Names of the other side.
+    /// Names of the peer.
     pub(crate) peers: PeerCandidates<'a>,
 }
 
 // === impl SpanSchema ===
 
 impl SpanSchema {
-    /// The service of a class, given all operations, and what its shape says of a span.
+    /// The service and the flags of a class, given all operations.
     pub(crate) fn service_and_flags(&self, class: u32, operations: &[(u32, String)]) -> (u32, RowFlags) {
         let Class { operation, shape } = self.classes[class as usize];
         (operations[operation as usize].0, RowFlags(self.shapes.get(shape).flags))
@@ -96,13 +96,13 @@ impl SpanSchema {
 // === impl Shredder ===
 
 impl Shredder {
-    /// One that also collects the names of the other side of calls.
+    /// Creates one that also collects the names of peers.
     pub(crate) fn with_peers() -> Self {
         Self { peers: true, ..Self::default() }
     }
 
-    /// Takes a span apart and returns the number of its shape and the fields that its row needs. `start` is the span's
-    /// start; `flags` derives the shape's flags from the fields.
+    /// Splits a span; returns the number of its shape and the fields that its row needs. `start` is the span's start;
+    /// `flags` computes the shape's flags from the fields.
     pub(crate) fn span<'a>(
         &mut self,
         schema: &mut SpanSchema,
@@ -130,8 +130,8 @@ impl Shredder {
         Ok((shape, fields))
     }
 
-    /// Returns whether the span can be kept in slots. It cannot if a field that rows have is there twice: the last one
-    /// counts, and both would come back with its value.
+    /// Returns whether the span can be stored in slots. It cannot if a field of the row's columns occurs twice: the
+    /// last value wins, and rebuilding would write it in both places.
     fn fields<'a>(
         &mut self,
         schema: &mut SpanSchema,
@@ -203,7 +203,7 @@ impl Shredder {
         Ok(!twice)
     }
 
-    /// Takes a span's head if its slots are known. Returns the number of bytes taken.
+    /// Consumes the head of a span if its slots are known. Returns the number of bytes consumed.
     #[inline]
     fn head<'a>(&mut self, schema: &SpanSchema, head: &SpanHead<'a>, fields: &mut SpanFields<'a>) -> usize {
         let Some(&last) = self.heads.slots(head).last() else { return 0 };
@@ -215,7 +215,7 @@ impl Shredder {
         head.length
     }
 
-    /// Adds the value of an attribute that was recognised by its slot.
+    /// Adds the value of an attribute that [`SlotTable::recognise`] found.
     #[inline]
     fn push_value<'a>(
         &mut self,
@@ -269,7 +269,8 @@ impl Shredder {
             before = slot;
         }
         if self.nested.len() > MAX_SHAPE {
-            // Too long for a shape: it is kept as one text, and its values leave the columns again.
+            // The message is too long for a shape: it is stored as one text, and its values are removed from the
+            // columns again.
             let values = self.nested.iter().filter(|slot| {
                 schema.slots.get(**slot).encoding.value_kind() != crate::shape::ValueKind::None
             });
@@ -297,7 +298,7 @@ impl Shredder {
         Ok(())
     }
 
-    /// An attribute as exporters write it: key, then a value of one field.
+    /// Adds an attribute; one as exporters write it (key, then a value of one field) gets a slot of its key.
     #[inline]
     #[allow(clippy::too_many_arguments)]
     fn attribute<'a>(
@@ -344,7 +345,7 @@ impl Shredder {
         }
     }
 
-    /// Reads what matters from an attribute that is kept as bytes.
+    /// Reads `error` and the names of the peer from an attribute that is stored as bytes.
     fn see_irregular<'a>(&mut self, attribute: &'a [u8], fields: &mut SpanFields<'a>) {
         let Ok((key, value)) = raw_attribute(attribute) else { return };
         if key == ERROR {
@@ -358,7 +359,7 @@ impl Shredder {
         }
     }
 
-    /// Any other field.
+    /// Adds any other field.
     fn other(
         &mut self,
         schema: &mut SpanSchema,
@@ -368,7 +369,7 @@ impl Shredder {
         field: &RawField<'_>,
     ) -> u32 {
         let number = field.number;
-        // Field numbers that OTLP does not have are not told apart: there may be millions.
+        // Fields with other numbers than those of OTLP share one slot, because there may be millions of numbers.
         if !field.is_minimal() || number > 31 || schema.slots.len() >= MAX_SLOTS + 1024 {
             let slot = schema.slots.intern(likely, level, FieldEncoding::Verbatim, 0, b"");
             self.push_text(schema, columns, slot, field.bytes);
@@ -411,7 +412,7 @@ impl Shredder {
     #[inline]
     fn push_text(&mut self, schema: &mut SpanSchema, columns: &mut PageColumns, slot: u32, text: &[u8]) {
         let column = columns.texts(slot);
-        // Rows of one trace follow each other and say the same again and again.
+        // Rows of one trace follow each other and often repeat a value.
         let number = match column.last() {
             Some(last) if same(schema.texts.get(*last), text) => *last,
             _ => schema.texts.intern(text),
@@ -420,7 +421,7 @@ impl Shredder {
         self.pushed.push(slot);
     }
 
-    /// Takes back every value of the span in hand.
+    /// Removes every value of the current span from the columns.
     fn take_back(&mut self, columns: &mut PageColumns) {
         while let Some(slot) = self.pushed.pop() {
             columns.pop(slot);
@@ -437,7 +438,7 @@ impl Heads {
         &self.0[usize::from(head.kind)][usize::from(head.parent_id.is_some())]
     }
 
-    /// Remembers the slots of a span that was taken apart field by field.
+    /// Remembers the slots of a span that was split field by field.
     fn learn(&mut self, head: &SpanHead<'_>, span: &[u32], known: &SlotTable) {
         let has_parent = usize::from(head.parent_id.is_some());
         let slots = span.get(..LEAST_HEAD + has_parent).unwrap_or_default();

@@ -1,9 +1,10 @@
-//! The order of rows in a page of a sealed block: of each trace depth first, a span in front of what it caused,
+//! The order of rows in a page of a sealed block: those of each trace depth first, a span before its descendants,
 //! siblings and roots by start and ID.
 //!
-//! Rows come by start and span ID, and pages are cut so: all rows of a trace in one page start no later than those
-//! in the next. What a reader gets from several blocks is merged by start, so it puts a page's rows back into that
-//! order (`merge.rs`, `storage/src/store/read/merge_iter.rs`). Not for fresh blocks, which are merged within seconds.
+//! Rows are pushed by start and span ID, and pages are cut in that order: all rows of a trace in one page start no
+//! later than those in the next. Rows of several blocks are merged by start, so readers sort a page's rows in that
+//! order again (`merge.rs`, `storage/src/store/read/merge_iter.rs`). Fresh blocks keep the order of starts, because
+//! they are merged within seconds.
 
 use std::ops::Range;
 
@@ -13,55 +14,55 @@ use super::columns::{NO_ROW, PageColumns};
 use super::shred::SpanSchema;
 use crate::shape::{EVENTS, FieldEncoding, Level, ValueKind};
 
-/// Finds parents and the order, and puts columns into it. Keeps its memory from page to page.
+/// Finds parents and the order, and sorts the columns. Its memory is reused for the next page.
 #[derive(Debug, Default)]
 pub(crate) struct TreeOrder {
-    /// Rows by the IDs of their spans.
+    /// The span's number in its trace by its ID.
     ids: FxHashMap<u64, u32>,
     forest: Forest,
-    /// The row that comes to each place.
+    /// For each place, the row that moves to it.
     order: Vec<u32>,
-    /// The place that each row of a trace comes to.
+    /// For each row of a trace, the place that it moves to.
     places: Vec<u32>,
     values: Values,
-    /// A column of a trace on its way.
+    /// Buffers for one column of a trace while it is sorted.
     narrow: Vec<u32>,
     wide: Vec<u64>,
 }
 
-/// The spans of one trace in a page, by their numbers in it.
+/// The tree of the spans of one trace in a page, by their numbers in the trace.
 #[derive(Debug, Default)]
 struct Forest {
-    /// Of each span its parent; the number behind the last one stands for the parent of roots.
+    /// The parent of each span; the number of spans stands for the parent of roots.
     parents: Vec<u32>,
-    /// Of each span the last of its children, and of each child the one in front of it.
+    /// The last child of each span; `before` has the previous sibling of each child.
     last_child: Vec<u32>,
     before: Vec<u32>,
     left: Vec<u32>,
 }
 
-/// Moves the values of rows, of which each has as many as its shape says.
+/// Moves the values of rows; the shape of a row tells how many values it has.
 #[derive(Debug, Default)]
 struct Values {
-    /// By shape: which columns have values of it.
+    /// By shape: the columns that have values of it.
     steps: Vec<Vec<ColumnStep>>,
     /// By column.
     cursors: Vec<Cursor>,
-    /// The values of a trace row by row, and where each row begins.
+    /// The values of a trace row by row; `rows` has the index of each row's first value.
     lifted: Vec<u64>,
     rows: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cursor {
-    /// How many values are behind.
+    /// The number of values that were read or skipped.
     taken: u32,
-    /// The trace that has met the column last, and where its next value goes.
+    /// The trace that used the column last; `filled` is the position of its next value to write.
     met: u32,
     filled: u32,
 }
 
-/// A column: that of events, of links, or of a slot. And what it has for a message.
+/// A column (of events, of links, or of a slot) and the type of its values.
 #[derive(Debug, Clone, Copy)]
 struct ColumnStep {
     column: u32,
@@ -82,17 +83,17 @@ const LINK_COLUMN: u32 = 1;
 const FIRST_SLOT: u32 = 2;
 
 const NONE: u32 = u32::MAX;
-/// The parent of a span that has its place.
+/// The parent of a span that was already visited.
 const PLACED: u32 = u32::MAX - 1;
-/// In a run of up to so many rows a parent is sought row by row.
+/// In a run of up to this many rows, parents are searched row by row, else in a hash map.
 const SHORT_RUN: usize = 32;
 
 // === impl TreeOrder ===
 
 impl TreeOrder {
-    /// Finds for each row the row of its parent. Of spans that share an ID, the last one in front of the child is the
-    /// parent, since parents start before their children, and most of them not long before; in a long run, where that
-    /// would be dear to find, the last one of all.
+    /// Finds the row of each row's parent. If spans share an ID, the parent is the last one in front of the child,
+    /// since parents start before their children, and most of them shortly before. In a long run, where that would be
+    /// slow to find, it is the last one of all.
     pub(crate) fn find_parents(&mut self, columns: &mut PageColumns) {
         columns.parent_row.clear();
         for run in 0..columns.traces.len() {
@@ -117,8 +118,8 @@ impl TreeOrder {
         }
     }
 
-    /// Puts the rows of a page into the order of their trees, given their parents. Returns the row that came to each
-    /// place; nothing where each row has its place already.
+    /// Sorts the rows of a page in the order of their trees, given their parents. Returns the row that moved to each
+    /// place; `None` if no row moved.
     pub(crate) fn apply(&mut self, columns: &mut PageColumns, schema: &SpanSchema) -> Option<&[u32]> {
         self.order.clear();
         self.values.begin_page(schema);
@@ -140,8 +141,8 @@ impl TreeOrder {
         any.then_some(&self.order)
     }
 
-    /// Notes the place of each row. Spans of one start, ID and commit keep the order in which they came, wherever they
-    /// are in the tree: readers have nothing else to tell it by.
+    /// Records the place of each row. Spans with the same start, ID and commit keep the order in which they were
+    /// pushed, wherever they are in the tree, because readers cannot find it out in another way.
     fn find_places(&mut self, columns: &PageColumns, rows: Range<usize>) {
         self.places.resize(rows.len(), 0);
         for (row, place) in self.order[rows.clone()].iter().zip(rows.start as u32..) {
@@ -160,7 +161,7 @@ impl TreeOrder {
         }
     }
 
-    /// Puts the columns that every row has into the order of a run.
+    /// Sorts the columns that every row has.
     fn apply_to_rows(&mut self, columns: &mut PageColumns, rows: Range<usize>) {
         let order = &self.order[rows.clone()];
         for row in &mut columns.parent_row[rows.clone()] {
@@ -213,19 +214,19 @@ impl Values {
         self.cursors.resize(FIRST_SLOT as usize + slots.len(), Cursor::default());
     }
 
-    /// Leaves the rows of a trace as they are.
+    /// Skips the values of a trace whose rows do not move.
     fn pass(&mut self, columns: &PageColumns, schema: &SpanSchema, rows: Range<usize>) {
         for class in &columns.class[rows] {
             count(&self.steps, &mut self.cursors, columns, schema.classes[*class as usize].shape);
         }
     }
 
-    /// Puts the rows of a trace into an order.
+    /// Moves the values of a trace's rows.
     fn apply(&mut self, columns: &mut PageColumns, schema: &SpanSchema, rows: Range<usize>, order: &[u32]) {
         let Self { steps, cursors, lifted, rows: begins } = self;
         lifted.clear();
         begins.clear();
-        // No two traces of a page begin in one row, and none of them behind no row.
+        // The first row plus one identifies the trace: no two traces of a page share it, and it is never the default 0.
         let trace = rows.start as u32 + 1;
         for class in &columns.class[rows.clone()] {
             begins.push(lifted.len());
@@ -238,7 +239,7 @@ impl Values {
     }
 }
 
-/// Counts the values of a message of a shape.
+/// Skips the values of a message with this shape.
 fn count(steps: &[Vec<ColumnStep>], cursors: &mut [Cursor], columns: &PageColumns, shape: u32) {
     for ColumnStep { column, kind } in &steps[shape as usize] {
         let place = cursors[*column as usize].taken as usize;
@@ -251,7 +252,7 @@ fn count(steps: &[Vec<ColumnStep>], cursors: &mut [Cursor], columns: &PageColumn
     }
 }
 
-/// Lifts them from their columns.
+/// Copies the values of a message from their columns to `lifted`.
 fn lift(
     steps: &[Vec<ColumnStep>],
     cursors: &mut [Cursor],
@@ -284,7 +285,7 @@ fn lift(
     }
 }
 
-/// Puts them where the next ones of their trace go.
+/// Writes the values of a message to the next positions of their trace.
 fn put(
     steps: &[Vec<ColumnStep>],
     cursors: &mut [Cursor],
@@ -316,7 +317,7 @@ fn put(
 // === impl Forest ===
 
 impl Forest {
-    /// Visits the spans of a trace, which come by start, depth first. Parents are rows from `begin` on, or
+    /// Visits the spans of a trace, which are sorted by start, depth first. Parents are rows from `begin` on, or
     /// [`NO_ROW`].
     fn visit(&mut self, begin: u32, parents: &[u32], visit: &mut impl FnMut(u32)) {
         let roots = parents.len() as u32;
@@ -333,8 +334,8 @@ impl Forest {
         }
         self.push_children(roots);
         self.visit_left(visit);
-        // Spans that are their own ancestors, and what hangs below them, hang below no root: the first that is left
-        // is taken for one.
+        // Spans in a cycle of parents, and their descendants, are below no root: the first one that is not visited is
+        // treated as a root.
         for span in 0..roots {
             self.left.push(span);
             self.visit_left(visit);
@@ -352,7 +353,7 @@ impl Forest {
         }
     }
 
-    /// Pushes the last child first, so that the first one is visited next.
+    /// The last child is pushed first, so that the first child is visited next.
     fn push_children(&mut self, parent: u32) {
         let mut child = self.last_child[parent as usize];
         while child != NONE {
@@ -382,9 +383,9 @@ mod tests {
 
     #[test]
     fn a_span_comes_in_front_of_what_it_caused_and_siblings_by_start() {
-        // Two calls at once, each with one of its own; then a second root, and a span whose parent is elsewhere.
+        // Two concurrent calls, each with a child; then a second root, and a span whose parent is missing.
         assert_eq!(order(&[(1, 0), (2, 1), (3, 1), (4, 2), (5, 3), (6, 0), (7, 99)]), [0, 1, 3, 2, 4, 5, 6]);
-        // A child whose clock is behind.
+        // A child with a clock that is behind.
         assert_eq!(order(&[(2, 1), (1, 0)]), [1, 0]);
         assert_eq!(order(&[]), [0; 0]);
     }

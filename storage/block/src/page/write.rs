@@ -1,4 +1,4 @@
-//! Writes pages: gives every column its bytes, and decides which texts the whole block shares.
+//! Writes pages: encodes every column, and decides which texts the whole block shares.
 
 use rustc_hash::FxHashSet;
 use spandrel_proto::otlp::wire::put_varint;
@@ -22,15 +22,15 @@ pub(crate) struct EncodedPage {
 /// Encodes the pages of one block.
 pub(crate) struct PageEncoder {
     compressor: Compressor,
-    /// For each text of the block, what has become of it.
+    /// The state of each text of the block.
     uses: Vec<TextUse>,
-    /// Texts that pages share, by their number in the block's table.
+    /// The texts that pages share, by their number in the block's table.
     shared: Vec<u32>,
     page: u32,
     columns: u32,
-    /// Tokens of the keys of slots.
+    /// Tokens of the keys of slots; `None` until they are needed.
     key_tokens: Vec<Option<Token>>,
-    /// Classes that the page in hand has.
+    /// The classes of the current page; empty between pages.
     classes: FxHashSet<u32>,
 }
 
@@ -38,20 +38,20 @@ pub(crate) struct PageEncoder {
 struct TextUse {
     /// Its number in the block's table.
     shared: u32,
-    /// Pages that had it.
+    /// The number of pages that contain it.
     pages: u16,
-    /// The page that numbered it last, and the number.
+    /// The last page that listed it as a local text; `local` is its number there.
     page: u32,
     local: u32,
-    /// The column that listed it last, and its place.
+    /// The last column that listed it; `place` is its place in the list.
     column: u32,
     place: u32,
 }
 
 const NONE: u32 = u32::MAX;
-/// A text that was in so many pages is kept with the block from the next on.
+/// A text that occurred in this many pages is stored in the block's table from the next page on.
 const PAGES_BEFORE_SHARED: u16 = 4;
-/// The block's table is read as a whole: it stays small.
+/// Limits of the block's table, which readers load as a whole: bytes of a text, and number of texts.
 const MAX_SHARED_TEXT: usize = 256;
 const MAX_SHARED_TEXTS: usize = 1 << 22;
 
@@ -76,17 +76,17 @@ impl PageEncoder {
         &mut self.compressor
     }
 
-    /// Keeps what the next block can use.
+    /// Keeps the compressor for the next block.
     pub(crate) fn keep(self) {
         self.compressor.keep();
     }
 
-    /// The texts of the block's table, in order.
+    /// The texts of the block's table, by number.
     pub(crate) fn shared_texts(&self) -> &[u32] {
         &self.shared
     }
 
-    /// Encodes the columns of a page; `tokens` takes those of its span attributes, each once.
+    /// Encodes the columns of a page; adds the tokens of its span attributes to `tokens`.
     pub(crate) fn encode(
         &mut self,
         columns: &PageColumns,
@@ -190,7 +190,7 @@ impl PageEncoder {
     }
 
     fn texts(&mut self, out: &mut Vec<u8>, column: &SlotColumn, locals: &mut Vec<u32>) {
-        // Columns of all pages are numbered, so that what a text says of another one is out of date.
+        // Columns are numbered across pages, so that entries of `uses` from earlier columns are recognised as outdated.
         self.columns += 1;
         let this = self.columns;
         let mut references: Vec<u32> = Vec::new();
@@ -238,12 +238,11 @@ impl PageEncoder {
         out.extend_from_slice(stored);
     }
 
-    /// Moves texts of the page that was encoded last, and that come again and again, to the block's table for the
-    /// pages that follow.
+    /// Moves the frequent texts of the page that was encoded last to the block's table, for the pages that follow.
     pub(crate) fn share_texts(&mut self, columns: &PageColumns, schema: &SpanSchema) {
         for text in columns.slots().iter().flat_map(|column| &column.texts) {
             let known = &mut self.uses[*text as usize];
-            // Whether it was counted for this page is kept in `column`, which is free by now.
+            // `column` is not needed any more for this page and marks the text as counted.
             if known.shared != NONE || known.column == NONE {
                 continue;
             }
@@ -257,7 +256,7 @@ impl PageEncoder {
         }
     }
 
-    /// The tokens of attributes that are a part of shapes.
+    /// Adds the tokens of attributes that are a part of shapes.
     fn add_literal_tokens(
         &mut self,
         columns: &PageColumns,
@@ -284,7 +283,7 @@ impl PageEncoder {
         self.classes = classes;
     }
 
-    /// The tokens of a span attribute's column.
+    /// Adds the tokens of a column of span attributes.
     fn add_tokens(
         &mut self,
         at: usize,
@@ -299,7 +298,7 @@ impl PageEncoder {
         if slot.encoding == FieldEncoding::Bytes && slot.field == ATTRIBUTES
             || slot.encoding == FieldEncoding::Verbatim
         {
-            // Attributes that were not told apart: a token that says "look at the spans".
+            // Attributes that are stored as bytes: the token makes readers scan the spans.
             tokens.insert(Token::IRREGULAR.0);
         }
         if !slot.encoding.is_attribute() {
@@ -328,7 +327,7 @@ impl PageEncoder {
         }
     }
 
-    /// Visits each text of a column once. The column was written just now, and none since.
+    /// Visits each text of a column once. The column has to be the last one that was written.
     fn each_text(&mut self, column: &SlotColumn, mut visit: impl FnMut(u32)) {
         let mut last = NONE;
         for &text in &column.texts {

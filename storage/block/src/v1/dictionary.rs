@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use crate::format::{FormatError, take_varint};
 
-/// What rows refer to by index.
+/// The values that rows refer to by index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Dictionary {
     /// `ResourceSpans` messages without their scope spans.
@@ -25,7 +25,7 @@ pub(super) struct Dictionary {
 // === impl Dictionary ===
 
 impl Dictionary {
-    /// Back from its bytes; every index is checked.
+    /// Decodes the dictionary and checks every index.
     pub fn decode(bytes: Bytes) -> Result<Self, FormatError> {
         Self::read(bytes).filter(Self::is_consistent).ok_or(FormatError::Damaged("dictionary"))
     }

@@ -1,9 +1,9 @@
-//! Blocks of format 1, for reading only: their spans are taken over into a block of today's format.
+//! Blocks of format 1, for reading only: their spans are converted into a block of today's format.
 //!
 //! Format 1 kept the spans' wire bytes in compressed chunks; the header is that of today's format.
 //! Its sections: 1 zone map, 2 dictionary (resources, scopes, services, operations), 3 traces, 4 to 8
-//! columns (start, duration, flags, operation, sequence), 9 filter, 10 rollups, 11 body chunks. Only
-//! what cannot be had from the spans is read: dictionary, sequences, body.
+//! columns (start, duration, flags, operation, sequence), 9 filter, 10 rollups, 11 body chunks. Only dictionary,
+//! sequences and body are read; the rest is computed from the spans.
 //!
 //! A body chunk holds consecutive rows: resource (varint), scope (varint), length (varint) and the
 //! bytes of the `Span` message. Codec 2 is zstd with the first body chunk as its dictionary. A column
@@ -20,23 +20,23 @@ use crate::meta::BlockMeta;
 use crate::record::RecordError;
 use crate::writer::{BlockWriter, FinishedBlock};
 
-/// Why a block of format 1 cannot be taken over.
+/// Why a block of format 1 cannot be converted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UpgradeError {
-    /// It is damaged.
+    /// A section is damaged.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// Its zone map is damaged.
+    /// The zone map is damaged.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A span of it cannot be written.
+    /// A span cannot be written in today's format.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
 const BODY: FormatError = FormatError::Damaged("body chunk");
 
-/// The spans of a block of format 1 as a block of today's format.
+/// Converts a block of format 1 into a block of today's format.
 pub fn upgrade(block: &Bytes) -> Result<FinishedBlock, UpgradeError> {
     let header = Header::parse(block)?;
     let section = |kind| section(block, header.section(kind)?, None);
@@ -64,7 +64,7 @@ pub fn upgrade(block: &Bytes) -> Result<FinishedBlock, UpgradeError> {
     Ok(writer.finish(meta.level, meta.created)?)
 }
 
-/// Spans are rewritten once on the way to today's format.
+/// A low level, because each block is converted only once.
 const ZSTD_LEVEL: i32 = 1;
 
 fn section(block: &Bytes, section: &Section, first_chunk: Option<&[u8]>) -> Result<Bytes, FormatError> {

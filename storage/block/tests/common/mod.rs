@@ -1,4 +1,4 @@
-//! Reads whole blocks back, for tests: every row with what it comes from, and pages as they are merged.
+//! Reads whole blocks for tests: every row with its resource and scope, and pages as merges read them.
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,7 +15,7 @@ use spandrel_block::{
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
-/// When blocks of tests were written.
+/// The creation time of test blocks.
 pub const CREATED: UnixNanos = UnixNanos(1_700_000_005_000_000_000);
 
 /// A span as it is pushed: resource, scope, span, sequence.
@@ -40,17 +40,17 @@ pub struct ReadRow {
     pub flags: u8,
 }
 
-/// Everything that a block of today's format says.
+/// All sections of a block of today's format, decoded.
 pub struct OpenBlock {
     pub meta: BlockMeta,
     pub dictionary: Arc<Dictionary>,
     pub texts: Arc<TextTable>,
     pub traces: TraceTable,
-    /// All parts; none of a block that was written without.
+    /// All parts of the filters; empty for a block without derived sections.
     pub filters: Vec<FilterPart>,
     pub rollups: Vec<RollupRow>,
     pub edges: BlockEdges,
-    /// Of blocks that have them.
+    /// Empty for a block without derived sections.
     pub zones: Vec<ZoneMap>,
     pub pages: Vec<OpenPage>,
 }
@@ -62,12 +62,12 @@ impl Pushed {
     }
 }
 
-/// Writes a block; spans come in any order, and equal keys by sequence.
+/// Writes a sealed block; spans may have any order, and equal keys are sorted by sequence.
 pub fn write(spans: &[Pushed]) -> FinishedBlock {
     write_with(BlockWriter::new(3).unwrap(), 1, spans)
 }
 
-/// The same as a block that is written in haste.
+/// Like [`write`], but a fresh block.
 pub fn write_fresh(spans: &[Pushed]) -> FinishedBlock {
     write_with(BlockWriter::fresh().unwrap(), 0, spans)
 }
@@ -124,17 +124,17 @@ impl OpenBlock {
         Self { pages, filters, rollups, edges, zones, meta, dictionary, texts, traces }
     }
 
-    /// Whether the filter of a page has a token.
+    /// Whether the filter of a page contains a token.
     pub fn page_knows(&self, page: usize, token: Token) -> bool {
         self.filters[FilterPart::of_token(token, self.filters.len())].page_knows(page, token)
     }
 
-    /// Whether a page may have a token, or attributes that could not be told apart.
+    /// Whether a page may have a token, or has attributes that are stored as bytes.
     pub fn page_may_have(&self, page: usize, token: Token) -> bool {
         self.filters[FilterPart::of_token(token, self.filters.len())].page_may_have(page, token)
     }
 
-    /// Whether resources may have a token.
+    /// Whether a resource may have a token.
     pub fn resources_may_have(&self, token: Token) -> bool {
         self.filters[FilterPart::of_token(token, self.filters.len())].resources_may_have(token)
     }
@@ -156,15 +156,15 @@ impl OpenBlock {
         rows
     }
 
-    /// The same by key.
+    /// Like [`Self::rows`], sorted by key.
     pub fn rows_by_key(&self) -> Vec<ReadRow> {
         let mut rows = self.rows();
-        // Of one key and commit, as they came.
+        // The sort is stable: rows with the same key and commit keep their order.
         rows.sort_by_cached_key(|row| (row.pushed.key(), row.pushed.sequence));
         rows
     }
 
-    /// Edges with what was said by row, said by span.
+    /// Unpaired spans, with the span in place of the row number.
     fn open_edges(&self) -> Vec<(Pushed, String)> {
         let rows = self.rows();
         let said = |row: u32, what: String| (rows[row as usize].pushed.clone(), what);
@@ -180,7 +180,7 @@ impl OpenBlock {
         all
     }
 
-    /// The pages as they are merged.
+    /// The pages as a merge reads them.
     pub fn page_rows(&self) -> Vec<PageRows> {
         let traces = self.trace_of_rows();
         let mut first = 0;
@@ -218,7 +218,7 @@ pub fn read_row(spans: &mut Rebuilder, row: usize, trace: TraceId) -> ReadRow {
     }
 }
 
-/// Merges blocks by copying their rows; duplicates stay.
+/// Merges blocks by copying their rows; duplicates are kept.
 pub fn merge(blocks: &[Bytes]) -> FinishedBlock {
     let mut pages: Vec<std::vec::IntoIter<PageRows>> =
         blocks.iter().map(|block| OpenBlock::new(block).page_rows().into_iter()).collect();
@@ -236,13 +236,13 @@ pub fn merge(blocks: &[Bytes]) -> FinishedBlock {
     writer.finish(1, CREATED).unwrap()
 }
 
-/// Two blocks that say the same: of their rows, in whatever order, and of all that is summed up.
+/// Asserts that two blocks have the same content: the same rows in any order, and the same derived data.
 pub fn assert_same(a: &Bytes, b: &Bytes) {
     let (a, b) = (OpenBlock::new(a), OpenBlock::new(b));
     for (row, (a, b)) in a.rows_by_key().iter().zip(&b.rows_by_key()).enumerate() {
         assert_eq!(a, b, "row {row}");
     }
-    // But for their level, by which nothing is asked.
+    // Levels may differ, as queries do not use them.
     assert_eq!(BlockMeta { level: 0, ..a.meta.clone() }, BlockMeta { level: 0, ..b.meta.clone() });
     assert_eq!(a.traces.entries(), b.traces.entries());
     assert_eq!(a.dictionary.services, b.dictionary.services);

@@ -1,6 +1,6 @@
-//! Wire bytes by hand: what protobuf allows and no exporter writes.
+//! Wire bytes for encodings that protobuf allows and exporters do not use.
 
-/// A varint in at least `length` bytes: more than it needs are not minimal, and valid.
+/// A varint in at least `length` bytes; a longer one than needed is valid but not minimal.
 pub fn varint(value: u64, length: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = value;
@@ -35,7 +35,7 @@ pub fn bytes(field: u32, payload: &[u8]) -> Vec<u8> {
     wide_bytes(field, payload, 1, 1)
 }
 
-/// The same with a tag and a length of at least so many bytes.
+/// Like [`bytes`], with a tag and a length of at least that many bytes.
 pub fn wide_bytes(field: u32, payload: &[u8], tag: usize, length: usize) -> Vec<u8> {
     [varint(u64::from(field) << 3 | 2, tag), varint(payload.len() as u64, length), payload.to_vec()].concat()
 }

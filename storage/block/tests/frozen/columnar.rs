@@ -1,5 +1,5 @@
-//! The frozen blocks of the columnar formats, which hold the same: spans that use every form that a slot has,
-//! in two orders and then some. Since format 3 also one whose filters have several parts.
+//! The frozen blocks of the columnar formats, which have the same content: spans with every form of every slot, in two
+//! orders. Since format 3 also a block whose filters have several parts.
 
 use bytes::Bytes;
 use spandrel_block::{
@@ -14,12 +14,12 @@ use super::common::{OpenBlock, Pushed};
 use super::{common, fixture};
 
 const START: u64 = 1_700_000_000_000_000_000;
-/// Whole ones; filters of the last one have the elements of arrays.
+/// Sealed blocks; the filters of the last one contain the elements of arrays.
 const PLAIN: [&str; 5] = ["v2", "v3", "v4", "v5", "v5-elements"];
-/// Such as are written in haste.
+/// Fresh blocks.
 const FRESH: [&str; 4] = ["v2-fresh", "v3-fresh", "v4-fresh", "v5-fresh"];
 const PARTS: [&str; 3] = ["v3-parts", "v4-parts", "v5-parts"];
-/// Whole ones in which rows stand by key, not in the order of their trees.
+/// Sealed blocks with rows sorted by key, not in the order of their trees.
 const BY_KEY: [&str; 3] = ["v2", "v3", "v4"];
 
 fn open(version: &str) -> OpenBlock {
@@ -48,7 +48,7 @@ fn record(service: &str) -> Bytes {
     [bytes(1, &attributes), bytes(3, b"https://example.com/schema")].concat().into()
 }
 
-/// IDs, parent (0 for none), name, kind, start and end, as exporters write them; then more fields.
+/// A span with IDs, parent (0 for none), name, kind, start and end, as exporters write them; then more fields.
 fn span(trace: u8, id: u64, parent: u64, name: &str, kind: u64, more: &[Vec<u8>]) -> Vec<u8> {
     let parent = if parent == 0 { Vec::new() } else { bytes(4, &parent.to_be_bytes()) };
     let head = [
@@ -109,21 +109,21 @@ fn links() -> Vec<Vec<u8>> {
     ]
 }
 
-/// What protobuf allows and no exporter writes.
+/// Fields that protobuf allows and exporters do not write.
 fn strange() -> Vec<Vec<u8>> {
     vec![
-        // Unknown fields of each wire type, and a number that no table shall know.
+        // Unknown fields of each wire type, and a field number that gets no slot of its own.
         number(17, 300),
         fixed64(18, 7),
         bytes(19, b"unknown"),
         fixed32(20, 9),
         group(21, &group(3, &number(1, 7))),
         number((1 << 29) - 1, 1),
-        // Varints that are longer than they need to be: tag, length, value.
+        // Varints that are longer than needed: tag, length, value.
         [varint(10 << 3, 3), varint(5, 4)].concat(),
         wide_bytes(9, &attribute("wide", &string("length")), 1, 3),
         wide_bytes(3, b"w=1", 2, 1),
-        // Attributes that are not written in one piece.
+        // Attributes with parts in an unusual order or repeated.
         bytes(9, &[bytes(2, &string("value first")), bytes(1, b"backwards")].concat()),
         bytes(9, &[bytes(1, b"twice"), bytes(2, &string("no")), bytes(2, &int(1))].concat()),
         with("two values", [string("a"), int(1)].concat()),
@@ -131,7 +131,7 @@ fn strange() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Sorted, as blocks are.
+/// Spans sorted by key, as blocks require.
 fn spans() -> Vec<(&'static str, Vec<u8>)> {
     let status =
         |message: &str, code: u64| bytes(15, &[bytes(2, message.as_bytes()), number(3, code)].concat());
@@ -173,7 +173,7 @@ fn spans() -> Vec<(&'static str, Vec<u8>)> {
         ("cart", span(2, 4, 0, "everything", 1, &full)),
         ("cart", backwards),
         ("shop", span(2, 6, 4, "strange", 9, &strange())),
-        // Fields of a row twice: the last one counts.
+        // Fields of the row's columns twice: the last one is used.
         (
             "shop",
             span(
@@ -196,7 +196,7 @@ fn spans() -> Vec<(&'static str, Vec<u8>)> {
             ]
             .concat(),
         ),
-        // A parent of zeros, one that is no ID, an end before the start, no name.
+        // A parent of zeros, a parent that is not an ID, an end before the start, no name.
         (
             "cart",
             [bytes(1, &[3; 16]), bytes(2, &[1; 8]), bytes(4, &[0; 8]), fixed64(7, START), fixed64(8, 1)]
@@ -213,7 +213,7 @@ fn spans() -> Vec<(&'static str, Vec<u8>)> {
             ]
             .concat(),
         ),
-        // Neither start nor end: they sort first in their trace.
+        // Neither start nor end: the span sorts first in its trace.
         ("cart", [bytes(1, &[5; 16]), bytes(2, &[1; 8]), bytes(9, &attribute("k", &string("v")))].concat()),
     ]
 }
@@ -237,7 +237,7 @@ pub fn write_fresh() -> FinishedBlock {
     common::write_fresh(&pushed())
 }
 
-/// Many distinct values, each of one page: the filters become parts.
+/// Many distinct values, each in one page, so that the filters have several parts.
 fn many_values() -> Vec<Pushed> {
     const KEYS: u64 = 10;
     let span = |id: u64| {
@@ -253,7 +253,7 @@ fn many_values() -> Vec<Pushed> {
     (1..=MANY).map(span).collect()
 }
 
-/// Spans of [`many_values`].
+/// The number of spans of [`many_values`].
 const MANY: u64 = 1_700;
 
 pub fn write_parts() -> FinishedBlock {
@@ -300,7 +300,7 @@ fn zones_bound_what_pages_hold() {
     }
 }
 
-/// The fixture is worth its name only as long as it has every form of every value.
+/// The fixture is useful only if it contains every form of every value.
 #[test]
 fn every_form_is_in_the_fixture() {
     for open in PLAIN.map(open) {
@@ -393,7 +393,7 @@ fn filters_rollups_and_edges() {
     }
 }
 
-/// Filters of earlier programs know an array by its key alone, and the header says so.
+/// Filters of earlier programs contain an array's key but not its elements, and the header tells which they are.
 #[test]
 fn elements_of_arrays_are_in_filters_that_say_so() {
     let key = Token::of_key("array");
@@ -436,7 +436,7 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
     assert_eq!(a.dictionary, b.dictionary, "the dictionary {different}");
     assert_eq!(a.texts, b.texts, "the table of texts {different}");
     assert_eq!(a.traces.entries(), b.traces.entries(), "the trace table {different}");
-    // Format 2 had other filters; what they know is asked above.
+    // Format 2 had other filters, whose content is checked above.
     assert!(version.starts_with("v2") || a.filters == b.filters, "the filter {different}");
     assert_eq!(a.zones, b.zones, "the zone maps of pages {different}");
     assert_eq!(a.rollups, b.rollups, "the rollups {different}");
@@ -449,7 +449,7 @@ fn reads_the_same(today: &FinishedBlock, version: &str) {
         assert_eq!(columns(a), columns(b), "a column {different}");
         assert_eq!(a.values.local_texts().unwrap(), b.values.local_texts().unwrap(), "a text {different}");
     }
-    // The layout, too: which sections there are, and how large they become.
+    // The layout, too: the sections and their sizes.
     let layout = |block: &Bytes| {
         let header = Header::parse(block).unwrap();
         let of = |section: &Section| (section.kind, section.first_row);

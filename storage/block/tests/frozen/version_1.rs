@@ -1,4 +1,4 @@
-//! The frozen block of format 1: it is read by taking its spans over into today's format.
+//! The frozen block of format 1, which is read by converting its spans into today's format.
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -68,7 +68,7 @@ fn spans() -> Vec<(usize, Span)> {
             },
         ),
     ];
-    // Text that hardly compresses: the fixture shall have chunks that lean on the first one.
+    // Text that hardly compresses, so that the fixture has chunks that use the first one as their dictionary.
     let noise = |n: u64| {
         (0..16).map(|i| format!("{:016x}", (n * 16 + i + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect()
     };

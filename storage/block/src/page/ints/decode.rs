@@ -1,4 +1,4 @@
-//! Decodes columns of integers: packed, to read a few values, or written out as a whole.
+//! Decodes columns of integers: packed, to read a few values, or unpacked as a whole.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -9,34 +9,33 @@ use super::{BITS, CONSTANT, DECIMALS, DELTAS, DICTIONARY, MAX_EXPONENT, PLANES, 
 use crate::compression::decompress;
 use crate::page::bits::{self, Bits};
 
-/// Encodings nest: deltas of a dictionary of decimals, and no deeper.
+/// The deepest nesting of encodings: deltas of a dictionary of decimals.
 const MAX_DEPTH: u8 = 4;
 
-/// A packed column. A lookup reads some twenty of two thousand values, so byte planes and bits stay packed. Bytes
-/// that need no decompression are shared with the page (`Bytes`), or borrowed where the column is unpacked at
-/// once (`Cow`).
+/// A packed column. A lookup reads some twenty of two thousand values, so byte planes and bits stay packed. Bytes that
+/// need no decompression are shared with the page (`Bytes`), or borrowed if the column is unpacked immediately (`Cow`).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Packed<B> {
-    /// Numbers that follow from those before them.
+    /// Unpacked numbers, used for deltas, which cannot be read one by one.
     Wide(Vec<u64>),
-    /// How many, and what each of them is.
+    /// The number of values, and the value of all.
     Constant(usize, u64),
-    /// How many, the smallest, and one byte of all, then the next.
+    /// The number of values, the smallest value, and the byte planes, the lowest byte first.
     Planes(usize, u64, B),
-    /// The smallest, and what each is above it.
+    /// The smallest value, and the difference of each value from it.
     Bits(u64, Bits<B>),
-    /// The values, and which of them each is.
+    /// The distinct values, and the index of each value.
     Dictionary(Vec<u64>, Box<Self>),
-    /// What integers are divided by.
+    /// The divisor, and the integers that are divided by it.
     Decimals(f64, Box<Self>),
 }
 
-/// Takes a column of `count` values off the front.
+/// Decodes and unpacks a column of `count` values at the front.
 pub(crate) fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<u64>> {
     borrowed(bytes, count)?.unpack()
 }
 
-/// Takes a column of 32-bit values off the front; each is smaller than `bound`.
+/// Decodes and unpacks a column of 32-bit values at the front; each has to be smaller than `bound`.
 pub(crate) fn decode_u32(bytes: &mut &[u8], count: usize, bound: usize) -> Option<Vec<u32>> {
     let bound = u64::try_from(bound).ok().filter(|bound| *bound <= 1 << 32)?;
     let mut most = 0;
@@ -57,13 +56,13 @@ fn borrowed<'b>(bytes: &mut &'b [u8], count: usize) -> Option<Packed<Cow<'b, [u8
 }
 
 impl Packed<Bytes> {
-    /// Takes a column of `count` values off the front of a part of `source`, and keeps parts of that.
+    /// Decodes a column of `count` values at the front of a part of `source`, and shares bytes of that part.
     pub(crate) fn decode(source: &Bytes, bytes: &mut &[u8], count: usize) -> Option<Self> {
         Self::decode_at(&|kept| source.slice_ref(kept), bytes, count, MAX_DEPTH)
     }
 
-    /// Bytes that the column at the front takes once it is taken off, beside those that it is taken off from; an
-    /// estimate from its first bytes alone.
+    /// Estimates the bytes in memory of the decoded column, without those that it shares with the page, from the first
+    /// bytes alone.
     pub(crate) fn estimate(mut bytes: &[u8], count: usize) -> usize {
         let bytes = &mut bytes;
         while let [DECIMALS, _, rest @ ..] = bytes {
@@ -72,7 +71,7 @@ impl Packed<Bytes> {
         let estimate = match take(bytes) {
             Some(PLANES) => take_varint(bytes).and_then(|_| take(bytes)).map(|width| {
                 let width = width.min(8);
-                // Planes that are all as they are stay where they lie.
+                // Planes that are all stored uncompressed are shared with the page.
                 let all = ((1u16 << width) - 1) as u8;
                 if bytes.first().is_some_and(|raw| raw & all == all) { 0 } else { usize::from(width) * count }
             }),
@@ -88,7 +87,7 @@ impl Packed<Bytes> {
 }
 
 impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Packed<B> {
-    /// `keep` makes something that may stay of bytes that are needed as they are.
+    /// `keep` shares or borrows bytes that stay packed.
     fn decode_at<'b>(
         keep: &impl Fn(&'b [u8]) -> B,
         bytes: &mut &'b [u8],
@@ -129,7 +128,7 @@ impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Packed<B> {
         })
     }
 
-    /// The value at a place; `None` behind the end, and where the bytes were damaged.
+    /// The value at an index; `None` behind the end, and for damaged bytes.
     pub(crate) fn get(&self, at: usize) -> Option<u64> {
         match self {
             Self::Wide(values) => values.get(at).copied(),
@@ -144,7 +143,7 @@ impl<B: Deref<Target = [u8]> + From<Vec<u8>>> Packed<B> {
         }
     }
 
-    /// All values; `None` if the bytes were damaged.
+    /// All values; `None` for damaged bytes.
     pub(crate) fn unpack(self) -> Option<Vec<u64>> {
         match self {
             Self::Wide(values) => Some(values),
