@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
 
-/// A data directory that this process holds the lock of.
+/// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct DataDir {
     directory: PathBuf,
@@ -14,18 +14,18 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// Why a data directory cannot be taken.
+/// Why a data directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("{0} is used by another process; stop it, or give this one a --data-dir of its own")]
     Taken(PathBuf),
-    /// It cannot be made or opened.
+    /// It cannot be created or opened.
     #[error("cannot use {path} as the data directory: {error}")]
     Io {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         error: io::Error,
     },
 }
@@ -40,7 +40,7 @@ const RESERVE_SHARE: u64 = 16;
 // === impl DataDir ===
 
 impl DataDir {
-    /// Locks a directory, which is created if it is missing. `reserve_bytes` is what stays free.
+    /// Locks a directory, which is created if it is missing. `reserve_bytes` stay free on the disk.
     pub fn lock(directory: &Path, reserve_bytes: u64) -> Result<Self, LockError> {
         let io = |error| LockError::Io { path: directory.to_owned(), error };
         make_durable(directory).map_err(io)?;
@@ -63,36 +63,36 @@ impl DataDir {
         File::open(&self.directory)?.sync_all()
     }
 
-    /// The directory.
+    /// The path of the directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// What has to stay free, smaller on a small disk.
+    /// Bytes that have to stay free; fewer than configured on a small disk.
     pub fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes
     }
 
-    /// Bytes that can still be written; `None` when the file system does not say.
+    /// Bytes that can still be written; `None` if the file system does not report it.
     pub fn free_bytes(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.directory).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Bytes of the whole file system, free or not; `None` when it does not say.
+    /// Bytes of the whole file system, free or not; `None` if it does not report them.
     pub fn capacity(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.directory).ok()?;
         Some(stat.f_blocks.saturating_mul(stat.f_frsize))
     }
 
     /// Bytes that the store in use takes on disk. The disk quota removes windows until this is below its bound, so it
-    /// counts only what their removal frees: neither the reserve nor the damaged store that a repair has replaced,
-    /// which stays until the operator removes it.
+    /// counts only bytes that removing windows frees: neither the reserve nor the damaged store that a repair has
+    /// replaced, which stays until the operator removes it.
     pub fn stored_bytes(&self) -> u64 {
         tree_bytes(&Layout(&self.directory).in_use())
     }
 
-    /// Creates the reserve file while there is plenty of room, so that deleting stays possible when there is none.
+    /// Creates the reserve file while there is plenty of room, so that deleting stays possible on a full disk.
     pub fn keep_reserve(&self) {
         let path = self.directory.join(RESERVE_FILE);
         let plenty = self.free_bytes().is_some_and(|free| free > self.reserve_bytes.saturating_mul(4));
@@ -108,7 +108,7 @@ impl DataDir {
         }
     }
 
-    /// Removes the reserve file, so that deleting has room to begin.
+    /// Removes the reserve file, to give deleting room on a full disk.
     pub fn release_reserve(&self) {
         let _ = fs::remove_file(self.directory.join(RESERVE_FILE));
     }

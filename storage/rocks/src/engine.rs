@@ -28,12 +28,12 @@ use crate::options::{ALL, CATALOG, FRESH, INDEX, REPLACED, SEALED};
 use crate::recovery::{self, Opened};
 use crate::wal_marker::WalMarker;
 
-/// What a write survives once `commit` has returned.
+/// The failures that a write survives once `commit` has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Power loss and SIGKILL: the log is fsynced.
     Sync,
-    /// SIGKILL: the log is with the operating system.
+    /// SIGKILL: the log is written, but not fsynced.
     Os,
     /// Neither: there is no log.
     None,
@@ -49,7 +49,7 @@ pub struct RocksEngine {
     wal_truncated: bool,
     marker: WalMarker,
     live_blocks: LiveBlocks,
-    /// Commits that remove rows check them first, so they run one at a time.
+    /// Commits that remove rows check first that the rows exist, so these commits run one at a time.
     removing: Mutex<()>,
     dead_bytes: AtomicU64,
     purge: Mutex<purge::Purge>,
@@ -57,11 +57,11 @@ pub struct RocksEngine {
 
 /// Bytes of a block in one value.
 pub(crate) const PAGE: u64 = 64 << 10;
-/// Deleted bytes that are worth a flush and a compaction of keys.
+/// After this many deleted bytes, a flush and a compaction of keys are worth their cost.
 const DEAD_BYTES: u64 = 64 << 20;
-/// What errors call the index family.
+/// The name of the index family in errors.
 const INDEX_TABLE: &str = "trace index";
-/// Of the rows of replaced blocks: the number of their pages.
+/// The version of the rows of replaced blocks, which hold the number of pages of the block.
 const REPLACED_VERSION: u8 = 1;
 
 // === impl RocksEngine ===
@@ -157,7 +157,7 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// Checks that removed rows are there and turns them into replaced blocks.
+    /// Stages the removal of catalog rows, which have to exist, and adds a row for each replaced block.
     fn stage_removes(&self, batch: &mut WriteBatch, change: &Change) -> Result<(), EngineError> {
         let (catalog, replaced) = (self.family(CATALOG)?, self.family(REPLACED)?);
         for block in &change.removes {
@@ -200,7 +200,7 @@ impl RocksEngine {
         Ok(())
     }
 
-    /// A page of a block, from the family that has it.
+    /// A page of a block, from the family that contains it.
     fn page(&self, key: &BlockKey, page: u32) -> Result<Option<DBPinnableSlice<'_>>, EngineError> {
         let encoded = key.encode_page(page);
         for family in [SEALED, FRESH] {
@@ -239,7 +239,7 @@ impl RocksEngine {
 
 impl Drop for RocksEngine {
     /// Closing RocksDB waits for its recovery from a full disk, which may wait for a flush that no thread starts any
-    /// more. Told of the shutdown first, the recovery gives up.
+    /// more. If background work is cancelled first, the recovery gives up.
     fn drop(&mut self) {
         self.db.cancel_all_background_work(false);
     }
@@ -277,7 +277,7 @@ impl Engine for RocksEngine {
     }
 
     fn flush(&self) -> Result<(), EngineError> {
-        // All families: one with unflushed records would keep every log file since.
+        // Flushes all families, because one with unflushed records would keep all later log files.
         for name in ALL {
             self.db.flush_cf(&self.family(name)?).map_err(failure)?;
             failpoint::reach(Failpoint::Flushed);
@@ -361,7 +361,7 @@ impl Catalog for RocksEngine {
         let mut batch = WriteBatch::default();
         self.stage_adds(&mut batch, change)?;
         let added: Vec<BlockId> = change.adds.iter().map(|block| block.id).collect();
-        // Before their rows are there, so that no compaction takes the new index rows for old ones.
+        // Added before the rows are written, so that no compaction removes the new index rows as stale.
         self.live_blocks.add(&added);
         failpoint::reach(Failpoint::CommitStaged);
         let result = if change.removes.is_empty() {

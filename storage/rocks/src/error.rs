@@ -1,4 +1,4 @@
-//! Why a store on RocksDB does not open, and what the operator can do about it.
+//! Errors of opening a store on RocksDB, with advice for the operator.
 
 use std::path::PathBuf;
 
@@ -12,84 +12,84 @@ pub enum RocksOpenError {
     /// RocksDB does not open.
     #[error("cannot open the store in {path}: {error}")]
     Rocks {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// Why.
+        /// The error of RocksDB.
         error: rocksdb::Error,
     },
     /// The file system does not list the files of the store's folder.
     #[error("the files of the store in {path} cannot be listed: {error}")]
     Folder {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         error: std::io::Error,
     },
-    /// A file is damaged or gone.
+    /// A file is damaged or missing.
     #[error(
         "the store in {path} is damaged ({error}); put back the file if it is elsewhere, or run `spandrel repair`, \
          which puts all that can be read into a new store, or restore a backup into another directory"
     )]
     Damaged {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of RocksDB.
         error: rocksdb::Error,
     },
-    /// So much is damaged or gone that nothing can be read.
+    /// So much is damaged or missing that nothing can be read.
     #[error(
         "the store in {path} cannot be read ({error}); put back the file if it is elsewhere, or restore a backup \
          into another directory"
     )]
     Unreadable {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of RocksDB.
         error: rocksdb::Error,
     },
-    /// A table is damaged or gone, and a log or the end of the manifest as well.
+    /// A table is damaged or missing, and so is a log or the end of the manifest.
     #[error(
         "the store in {path} is damaged ({error}), and so is its write-ahead log or its manifest: nobody can tell what \
          they would have changed, and what was deleted could come back; restore a backup into another directory"
     )]
     WalAlsoDamaged {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// What else is wrong.
+        /// The error of RocksDB about the table.
         error: rocksdb::Error,
     },
-    /// The log is gone, or the newest of its files.
+    /// The log is missing, or the newest of its files.
     #[error(
         "the store in {path} has lost its write-ahead log ({missing}), and with it the spans that were acknowledged \
          last; put it back, or restore a backup into another directory. To go on without what it held, put an \
          empty file 000000.log there"
     )]
     MissingWal {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// The file, or all of them.
+        /// The missing file, or a pattern for all of them.
         missing: String,
     },
-    /// There are data, and nothing that leads to them.
+    /// `CURRENT` is missing, so RocksDB cannot find the data.
     #[error(
         "the store in {path} has lost its file CURRENT, and with it what its other files are; put that file \
          back, or restore a backup into another directory"
     )]
     MissingCurrent {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
     },
-    /// A repair was interrupted, and cannot be ended.
+    /// The swap of a repair was interrupted, and cannot be finished.
     #[error(
         "{path} holds a repaired store that cannot be put at its place: {error}; see to that and start again"
     )]
     Swap {
         /// The data directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         error: std::io::Error,
     },
-    /// There is half of a store that a repair was making, and not the one that it was to be made of.
+    /// An interrupted repair left an incomplete store, and the store that it was reading is missing.
     #[error(
         "there is no store in {path}, but half of one that an interrupted repair has left in {repaired}. If the \
          damaged store was moved away, put it back as {store} and repair again; to begin with an empty store, remove \
@@ -98,27 +98,27 @@ pub enum RocksOpenError {
     IncompleteRepair {
         /// The data directory.
         path: PathBuf,
-        /// What there is.
+        /// The incomplete store of the repair.
         repaired: PathBuf,
-        /// What is missing.
+        /// The missing store.
         store: PathBuf,
     },
-    /// Log files were given up, and something else is damaged.
+    /// Log files were abandoned, and something else is damaged.
     #[error(
         "log files of the store in {path} were given up (000000.log): start the server once, which goes on without \
          them. If it does not open, nobody can tell what they would have changed, and what was deleted could come \
          back: restore a backup into another directory"
     )]
     WalAbandoned {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
     },
     /// The disk is too full to open it.
     #[error("cannot open the store in {path}: the disk is full; free some space and start again ({error})")]
     NoSpace {
-        /// Where.
+        /// The folder of the store.
         path: PathBuf,
-        /// What did not fit.
+        /// The error of RocksDB.
         error: rocksdb::Error,
     },
     /// The catalog cannot be read.
@@ -134,7 +134,7 @@ impl RocksOpenError {
         Self::IncompleteRepair { path: layout.0.to_owned(), repaired, store }
     }
 
-    /// Whether the store itself is damaged, and not what it stands on.
+    /// Whether the store itself is damaged; false for a full disk, an unusable folder or an unfinished repair.
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Engine(_)

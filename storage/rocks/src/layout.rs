@@ -21,13 +21,13 @@ use std::path::{Path, PathBuf};
 pub(crate) const IN_USE: &str = "store";
 const REPAIRED: &str = "store.repaired";
 const DAMAGED: &str = "store.damaged";
-/// A file in the new store: it is complete. Removed once the store is in use.
+/// The file that marks the new store as complete. Removed once the store is in use.
 const COMPLETE: &str = "COMPLETE";
 
 /// The state of a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LayoutState {
-    /// No store, or the one in use.
+    /// At most the store in use.
     Plain,
     /// The store in use, and an incomplete one of a repair.
     RepairIncomplete,
@@ -94,7 +94,7 @@ impl Layout<'_> {
         }
     }
 
-    /// Puts the new store, which is flushed and closed, into the place of the damaged one.
+    /// Replaces the damaged store by the new one, which is flushed and closed.
     pub(crate) fn swap(&self) -> io::Result<()> {
         sync_files(&self.repaired())?;
         File::create(self.repaired().join(COMPLETE))?.sync_all()?;
@@ -106,17 +106,17 @@ impl Layout<'_> {
         self.finish_swap()
     }
 
-    /// The second rename of a swap, and what follows it.
+    /// Does the second rename of a swap, and removes the marker.
     pub(crate) fn finish_swap(&self) -> io::Result<()> {
         fs::rename(self.repaired(), self.in_use())?;
         sync(self.0)?;
-        // In the store in use the file means nothing.
+        // The file has no meaning in the store in use, so a failure to remove it is ignored.
         let _ = fs::remove_file(self.in_use().join(COMPLETE));
         Ok(())
     }
 }
 
-/// True also for a link whose target is not mounted right now.
+/// Whether the path exists, also as a link whose target is not mounted now.
 fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }

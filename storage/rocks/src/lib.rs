@@ -10,12 +10,12 @@
 //! | `replaced` | block | its number of pages, until they are deleted |
 //! | `default` | kind, 0, name | a small record of the store itself |
 //!
-//! A block is cut into pages so that a reader fetches only the part that it needs. Pages are blobs
-//! (BlobDB): the LSM tree holds keys alone, so compaction never rewrites spans. Fresh blocks live for
-//! seconds and sealed ones until their window goes; they have families of their own, so that no blob
-//! file mixes the two and a file goes as soon as its last block does.
+//! A block is cut into pages so that a reader fetches only the part that it needs. Pages are blobs (BlobDB): the LSM
+//! tree contains keys alone, so compaction never rewrites spans. Fresh blocks live for seconds and sealed ones until
+//! retention removes their window; they have separate families, so that no blob file mixes the two and a file is
+//! removed with its last block.
 //!
-//! Nothing above knows RocksDB; this crate knows nothing of spans.
+//! The layers above do not use RocksDB directly, and this crate does not interpret spans.
 
 mod data_dir;
 mod database;

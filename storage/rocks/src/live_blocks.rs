@@ -13,8 +13,8 @@ pub(crate) struct LiveBlocks(Arc<RwLock<Option<HashSet<BlockId>>>>);
 // === impl LiveBlocks ===
 
 impl LiveBlocks {
-    /// Adds the blocks of the catalog when it was read. Compactions may run before that. They must not take a block
-    /// for gone then, and must not wait either, since a database that fails to open waits for them.
+    /// Adds the blocks of the catalog after it was read. Compactions that run earlier must not treat blocks as gone,
+    /// and must not wait for the catalog either, since a database that fails to open waits for its compactions.
     pub(crate) fn initialise(&self, blocks: impl IntoIterator<Item = BlockId>) {
         self.0.write().get_or_insert_default().extend(blocks);
     }

@@ -1,9 +1,9 @@
 //! Opens the database of a damaged store for reading. Changes none of its files.
 //!
 //! RocksDB opens the first tables together with the database, and fails if the frame of one is damaged or the file is
-//! missing. Without paranoid checks it opens, and each read that meets that table fails. But then it also skips damage
-//! in the log, which could keep a deletion without the merge that made it harmless (`recovery.rs`). So RocksDB itself
-//! checks the log first: its files are linked beside a new, empty database, which has no tables that could be damaged.
+//! missing. Without paranoid checks it opens, and each read of that table fails. But then it also skips damage in the
+//! log, which could keep a deletion without the merge that made it harmless (`recovery.rs`). So RocksDB itself checks
+//! the log first: its files are linked into a new, empty database, which has no tables that could be damaged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,11 +19,11 @@ use crate::options;
 use crate::recovery::{self, NO_LOG, STRICT};
 use crate::wal_marker;
 
-/// Higher than the numbers of the logs that a new database has itself.
+/// Larger than the log numbers that a new database uses itself.
 const FIRST_LOG: u64 = 1_000;
 
-/// Opens a database, and says whether the end of its log is missing. `scratch` is a folder that is not there; it may
-/// be there afterwards.
+/// Opens a database, and returns whether the end of its log is missing. `scratch` is a folder that does not exist yet;
+/// it may exist afterwards.
 pub(crate) fn open(
     path: &Path,
     scratch: &Path,
@@ -44,7 +44,7 @@ pub(crate) fn open(
         Ok(db) => return Ok((db, false)),
         Err(error) => error,
     };
-    // As when the store is opened for use: only the end of the log is damaged.
+    // As in `recovery.rs`, this succeeds if only the end of the log is damaged.
     if error.kind() == ErrorKind::Corruption
         && let Ok(db) = open(DBRecoveryMode::PointInTime, true)
     {
@@ -66,7 +66,7 @@ pub(crate) fn open(
 }
 
 /// Whether the manifest has lost its end. Then it names tables that compactions have replaced, and not the tables that
-/// replaced them, and what was deleted since would come back.
+/// replaced them, so data that was deleted since would come back.
 fn is_of_an_earlier_moment(db: &Database, path: &Path) -> io::Result<bool> {
     let named: BTreeSet<u64> = db
         .live_files()

@@ -1,4 +1,4 @@
-//! How RocksDB is set up, and why.
+//! The configuration of RocksDB, and the reasons for it.
 
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
@@ -19,22 +19,22 @@ pub(crate) const REPLACED: &str = "replaced";
 pub(crate) const ALL: [&str; 6] =
     [FRESH, SEALED, CATALOG, INDEX, REPLACED, rocksdb::DEFAULT_COLUMN_FAMILY_NAME];
 
-/// Up to three memtables of this size for each family of pages hold a burst. Twice the size takes up to 60 MB
-/// more while spans pour in, and saves no CPU.
+/// Up to three memtables of this size for each family of pages absorb a burst. Twice the size takes up to 60 MB more
+/// during ingest, and saves no CPU.
 const PAGE_MEMTABLE: usize = 16 << 20;
 const SMALL_MEMTABLE: usize = 8 << 20;
-/// Below this, RocksDB would be writing out memtables all the time.
+/// With smaller memtables, RocksDB would flush all the time.
 const LEAST_MEMTABLE: usize = 1 << 20;
 /// Small enough that a dropped window frees most of its files at once.
 const BLOB_FILE: u64 = 32 << 20;
 /// Keys of pages are small: tables of this size have the keys of some 200 MB of pages, so that a purge
 /// that moves a window moves little else.
 const PAGE_TABLE: u64 = 256 << 10;
-/// A write-ahead log above this makes RocksDB write out its memtables.
+/// Above this size of the write-ahead log, RocksDB flushes its memtables.
 const MAX_WAL: u64 = 192 << 20;
 const BLOCK_CACHE: usize = 32 << 20;
-/// 2^3 shards of the block cache. Left to itself RocksDB makes so many that a shard is smaller than the
-/// larger of the things that it is to hold, which are then read again for each question.
+/// 2^3 shards of the block cache. By default, RocksDB makes so many that a shard is smaller than the larger entries,
+/// which are then read again for each query.
 const CACHE_SHARD_BITS: i32 = 3;
 /// Caches whole pages, because reading a trace reads each of its pages several times.
 const BLOB_CACHE: usize = 16 << 20;
@@ -46,7 +46,7 @@ pub(crate) fn database(recovery: DBRecoveryMode) -> Options {
     options.set_max_background_jobs(2);
     options.set_max_total_wal_size(MAX_WAL);
     options.set_wal_recovery_mode(recovery);
-    // A log that was synced and is gone is an error, and not a store without its spans.
+    // A missing log that was synced is an error; otherwise the store would open without its spans.
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_paranoid_checks(true);
     options.set_bytes_per_sync(1 << 20);
@@ -83,8 +83,8 @@ fn pages(cache: &Cache, blobs: &Cache, memtable: usize) -> Options {
     options.set_enable_blob_files(true);
     options.set_min_blob_size(512);
     options.set_blob_file_size(BLOB_FILE);
-    // Sections are compressed already. Without garbage collection a blob file goes when nothing in
-    // it is alive, and nothing alive is ever rewritten.
+    // Sections are compressed already. Without blob garbage collection, RocksDB removes a blob file when no page in it
+    // is live, and never rewrites live pages.
     options.set_blob_compression_type(DBCompressionType::None);
     options.set_enable_blob_gc(false);
     options.set_blob_cache(blobs);
@@ -99,8 +99,8 @@ fn small(cache: &Cache, memtable: usize) -> Options {
     options
 }
 
-/// Compactions remove rows whose block has left the catalog. A question asks for all rows of a trace, so Bloom filters
-/// hold trace prefixes and skip tables without that trace.
+/// Compactions remove rows whose block has left the catalog. A query reads all rows of a trace, so Bloom filters
+/// contain trace prefixes and skip tables without that trace.
 fn index(cache: &Cache, memtable: usize, live: &LiveBlocks) -> Options {
     let mut table = table(cache);
     table.set_whole_key_filtering(false);
@@ -123,8 +123,8 @@ fn family(cache: &Cache, memtable: usize) -> Options {
     with_table(&table(cache), memtable)
 }
 
-/// Indices and filters are partitioned, and the partitions cached one by one: a question needs one of each, and the
-/// whole index of a large table takes megabytes.
+/// Indices and filters are partitioned, and the partitions cached one by one: a query needs one of each, and the whole
+/// index of a large table takes megabytes.
 fn table(cache: &Cache) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);

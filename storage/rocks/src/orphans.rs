@@ -1,10 +1,9 @@
 //! Orphans: blob files that a killed process was writing and that no table refers to.
 //!
-//! RocksDB (seen in 11.8) removes unreferenced files when it opens a database, except blob files without a
-//! footer, which it takes for files that are being written. A process that is killed during a flush leaves
-//! one, and it would stay for ever: up to a blob file of disk for each kill, holding spans that a user may
-//! have deleted since. A file that existed before the database was opened and that its state does not name
-//! is not being written, so it is removed.
+//! RocksDB (seen in 11.8) removes unreferenced files when it opens a database, except blob files without a footer,
+//! because such a file may still be written to. A process that is killed during a flush leaves one, and it would stay
+//! forever: up to a blob file of disk for each kill, holding spans that a user may have deleted since. A file that
+//! existed before the database was opened and that its state does not name is not being written to, so it is removed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +15,7 @@ use crate::database::Database;
 /// The blob files in a database's directory.
 pub(crate) struct BlobFiles(BTreeSet<PathBuf>);
 
-/// What tells of the current state of a family, its blob files included.
+/// The property that describes the current tables and blob files of a family.
 const TABLES: &str = "rocksdb.sstables";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
 const LOOKS: usize = 10;
@@ -24,7 +23,8 @@ const LOOKS: usize = 10;
 // === impl BlobFiles ===
 
 impl BlobFiles {
-    /// Lists them. Call it before the database is opened.
+    /// Lists the blob files. Has to be called before the database is opened, so that no new file is taken for an
+    /// orphan.
     pub(crate) fn list(path: &Path) -> io::Result<Self> {
         let mut found = BTreeSet::new();
         if path.exists() {
@@ -38,8 +38,8 @@ impl BlobFiles {
         Ok(Self(found))
     }
 
-    /// Removes those that the opened state does not name. Keeps all of them if RocksDB does not say what that
-    /// state is.
+    /// Removes the files that the open database does not refer to. Keeps all of them if RocksDB does not say which ones
+    /// it refers to.
     pub(crate) fn remove_orphans(self, db: &Database, families: &[&str]) {
         let left: Vec<PathBuf> = self.0.into_iter().filter(|file| file.exists()).collect();
         if left.is_empty() {
@@ -67,7 +67,7 @@ fn number_of(file: &Path) -> Option<u64> {
     file.file_stem()?.to_str()?.parse().ok()
 }
 
-/// The numbers of all blob files of the current state; `None` unless RocksDB tells as many as it counts.
+/// The numbers of all blob files of the current state; `None` unless RocksDB lists as many as it counts.
 fn live(db: &Database, families: &[&str]) -> Option<BTreeSet<u64>> {
     let mut live = BTreeSet::new();
     for family in families {
@@ -83,7 +83,7 @@ fn live(db: &Database, families: &[&str]) -> Option<BTreeSet<u64>> {
     Some(live)
 }
 
-/// The blob files of a description, each of which begins with its number.
+/// Reads the number of each blob file from a description of tables.
 fn told_numbers(tables: &str) -> BTreeSet<u64> {
     let numbers = tables.split("blob_file_number: ").skip(1);
     numbers.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).collect()
@@ -123,7 +123,7 @@ mod tests {
         drop(engine);
         let live = blobs(directory.path());
         assert_eq!(live.len(), 2, "one for each family");
-        // One that was just made, one with a header and some rows, and a live one that lost its footer.
+        // An orphan that was just created, one with a header and some rows, and a live file that lost its footer.
         for (number, length) in [(3, 0), (900, 5_000)] {
             let orphan = directory.path().join(format!("store/{number:06}.blob"));
             fs::write(orphan, &fs::read(live.first().unwrap()).unwrap()[..length]).unwrap();

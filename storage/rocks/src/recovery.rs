@@ -1,15 +1,15 @@
 //! Opening a store after a power loss, a full disk or a damaged file.
 //!
-//! Every acknowledged write was synced before the next one began, so a power loss can tear only the log's last group
-//! of writes, which was not acknowledged. The disk decides what of that group it kept. If the end is missing, RocksDB
-//! ignores the rest. If the middle is missing, that looks like damage. So damage in the log first fails the strict
-//! open. Then, if nothing else is wrong, the log is truncated at the damage: the store is what it was at one moment,
-//! where skipping over the damage could keep a deletion without the merge that made it harmless. Truncation is logged
-//! as an error, because a torn write and a flipped bit in the log look the same.
+//! Every acknowledged write was synced before the next one began, so a power loss can tear only the log's last group of
+//! writes, which was not acknowledged. It depends on the disk which parts of that group are kept. If the end is
+//! missing, RocksDB ignores the rest. If the middle is missing, that looks like damage. So damage in the log first
+//! fails the strict open. Then, if nothing else is wrong, the log is truncated at the damage: the store is as it was at
+//! one moment, while skipping the damage could keep a deletion without the merge that made it harmless. Truncation is
+//! logged as an error, because a torn write and a flipped bit in the log look the same.
 //!
-//! RocksDB does not notice that the newest log file, or all of them, are gone: it opens with what the other files hold,
-//! as if nothing had been written after that. Operators tidy up files that end in `.log`, so the store marks its newest
-//! log file (`wal_marker.rs`) and does not open without it.
+//! RocksDB does not notice that the newest log file, or all of them, are missing: it opens with the content of the
+//! other files, as if nothing had been written after that. Operators tidy up files that end in `.log`, so the store
+//! marks its newest log file (`wal_marker.rs`) and does not open without it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -26,7 +26,7 @@ use crate::options;
 use crate::orphans::BlobFiles;
 use crate::wal_marker::{self, WalMarker};
 
-/// An empty file of this name abandons lost log files: the store opens without what they held.
+/// An empty file of this name abandons missing log files: the store opens without their content.
 pub(crate) const NO_LOG: &str = "000000.log";
 
 /// Tolerates only a torn end of the last log file.
@@ -40,7 +40,7 @@ pub(crate) struct Opened {
     pub(crate) wal_truncated: bool,
 }
 
-/// What the files of a store say about missing ones.
+/// The facts from which missing files are detected.
 #[derive(Debug, Default)]
 struct Files {
     has_current: bool,
@@ -49,11 +49,11 @@ struct Files {
     log: Option<u64>,
     is_abandoned: bool,
     has_marker: bool,
-    /// The number in the marker: this log file, or a later one, has to be there.
+    /// The number in the marker: this log file, or a later one, has to exist.
     marked: Option<u64>,
 }
 
-/// Fails where files are missing that RocksDB does not miss. Returns whether log files were abandoned.
+/// Fails if files are missing that RocksDB does not miss. Returns whether log files were abandoned.
 pub(crate) fn admit(path: &Path) -> Result<bool, RocksOpenError> {
     let files = Files::list(path).map_err(|error| RocksOpenError::Folder { path: path.to_owned(), error })?;
     if files.lack_current() {
@@ -72,13 +72,13 @@ pub(crate) fn open(path: &Path, data_dir: &DataDir, live: &LiveBlocks) -> Result
     let open = |recovery| {
         let families = options::families(live, data_dir.reserve_bytes());
         let mut database = options::database(recovery);
-        // This one start makes RocksDB forget the log files that it recorded.
+        // If the log was abandoned, this makes RocksDB drop its record of the missing log files.
         database.set_track_and_verify_wals_in_manifest(!is_abandoned);
         Database::open_cf_descriptors(&database, path, families)
     };
     let blobs = BlobFiles::list(path);
     let mut opened = open(STRICT);
-    // Opening may flush what the log of a killed process holds, which takes room.
+    // Opening may flush the content of a killed process's log, which takes space.
     if opened.as_ref().is_err_and(is_no_space) {
         data_dir.release_reserve();
         opened = open(STRICT);
@@ -107,10 +107,11 @@ pub(crate) fn open(path: &Path, data_dir: &DataDir, live: &LiveBlocks) -> Result
             let marker = WalMarker::new(path.to_owned());
             let marked = marker.keep(&db);
             match marked {
-                // A full disk may have no room for it. The marker is one more line of defence, not the only one.
+                // A full disk may have no room for the marker. The store opens all the same, since the marker is an
+                // additional check.
                 Err(error) => tracing::warn!(%error, "the newest log file cannot be marked"),
-                // The operator abandoned the log for this start, and the marker names what is there now. Left in
-                // place, the file would abandon what is lost the next time.
+                // The operator abandoned the log for this start only, and the marker names the current log file. If the
+                // file stayed, it would also abandon log files that go missing later.
                 Ok(()) => drop(fs::remove_file(path.join(NO_LOG))),
             }
             if is_abandoned {
@@ -155,8 +156,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Whether there are data, and `CURRENT`, which leads to them, is missing. RocksDB would take that for a new store
-    /// and remove the data. RocksDB creates `CURRENT` before it writes data.
+    /// Whether there are data, but `CURRENT`, which RocksDB needs to find them, is missing. RocksDB would take the
+    /// folder for a new store and remove the data. RocksDB creates `CURRENT` before it writes data.
     fn lack_current(&self) -> bool {
         !self.has_current && (self.has_data || self.log.is_some())
     }

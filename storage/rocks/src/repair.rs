@@ -22,11 +22,11 @@ pub struct RocksRepair {
     data_dir: Arc<DataDir>,
 }
 
-/// How a repair begins.
+/// The result of starting a repair.
 pub enum RepairStart {
-    /// The damaged store has to be read.
+    /// The damaged store and an empty new one are open.
     Repair(Box<RocksRepair>),
-    /// An earlier repair was interrupted during its swap, which is finished now. The damaged store is kept here.
+    /// An earlier repair was interrupted during its swap, which is finished now. The folder keeps the damaged store.
     Finished(PathBuf),
 }
 
@@ -48,10 +48,10 @@ pub enum RocksRepairError {
          made; put both on one disk, and repair again"
     )]
     Apart(PathBuf),
-    /// One of the two stores does not open.
+    /// The damaged store or the new one does not open.
     #[error(transparent)]
     Open(#[from] RocksOpenError),
-    /// The new one cannot be written.
+    /// The new store cannot be written.
     #[error("the new store cannot be written: {0}")]
     Engine(#[from] EngineError),
     /// A folder cannot be renamed or removed.
@@ -61,7 +61,7 @@ pub enum RocksRepairError {
     Folders {
         /// The data directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         error: io::Error,
     },
 }
@@ -69,7 +69,7 @@ pub enum RocksRepairError {
 // === impl RocksRepair ===
 
 impl RocksRepair {
-    /// Begins a repair of the store in a directory, or ends one that was interrupted at its very end.
+    /// Begins the repair of a store, or finishes a repair whose swap was interrupted.
     pub fn begin(data_dir: DataDir) -> Result<RepairStart, RocksRepairError> {
         let data_dir = Arc::new(data_dir);
         let layout = Layout(data_dir.directory());
@@ -99,12 +99,12 @@ impl RocksRepair {
         Ok(RepairStart::Repair(Box::new(Self { source, target, data_dir })))
     }
 
-    /// What has to stay free.
+    /// Bytes that have to stay free on the disk.
     pub fn reserve_bytes(&self) -> u64 {
         self.data_dir.reserve_bytes()
     }
 
-    /// Puts the new store into the place of the damaged one. Returns where that is kept.
+    /// Replaces the damaged store by the new one. Returns the folder that keeps the damaged store.
     pub fn finish(self) -> Result<PathBuf, RocksRepairError> {
         use spandrel_storage::Engine as _;
 

@@ -1,19 +1,19 @@
-//! Reads what a damaged store still holds, and changes nothing in it: RocksDB opens it for reading only, so no
-//! compaction meets the damage, and the log is replayed in memory.
+//! Reads what is left of a damaged store, and changes nothing in it: RocksDB opens it for reading only, so no
+//! compaction reads the damage, and the log is replayed in memory.
 //!
-//! RocksDB returns a row only if it can read every table that may hold a newer version of it: a deletion in a damaged
-//! table is an error, and never an older row that comes back. So each row that is read here is right, and only missing
-//! rows have to be dealt with. A scan of a family stops where a table is damaged, and continues with the next key that
-//! is known from elsewhere: from another family, or as the bound of a file.
+//! RocksDB returns a row only if it can read every table that may contain a newer version of it: a deletion in a
+//! damaged table is an error, and an older row never comes back. So each row that is read here is right, and rows can
+//! only be missing. A scan of a family stops where a table is damaged, and continues with the next key that is known
+//! from another source: from another family, or as the bound of a file.
 //!
-//! The catalog says which blocks exist. Where it cannot be read, that follows from the other families: every commit
+//! The catalog names the live blocks. Where it cannot be read, they follow from the other families: every commit
 //! writes the pages of a block together with its catalog row, every removal writes a `replaced` row as it removes the
 //! catalog row, and every deletion removes the pages together with the `replaced` row. So at each moment the catalog
 //! names the blocks that are stored and not replaced. (Not so after a kill under `--durability none`, where families
 //! are flushed one by one: a replaced block may have no `replaced` row then, and be served once more.) Where the
 //! `replaced` family cannot be read either, it is unknown which blocks exist.
 //!
-//! Not for a store in use. `open_read_only.rs` decides how it is opened.
+//! Not for a store in use. `open_read_only.rs` opens it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -40,13 +40,13 @@ pub struct DamagedStore {
 
 /// Where a scan of a family continues after a row.
 enum ScanStep {
-    /// Goes on with the next row.
+    /// With the next row.
     Next,
-    /// Goes on with this key, or the first one behind it.
+    /// With this key, or the first one behind it.
     To(Vec<u8>),
 }
 
-/// What the other families say of a block whose catalog row a scan has not met.
+/// The state of a block whose catalog row a scan did not reach.
 enum BlockState {
     /// The catalog names it; with its row, if that can be read.
     Live(Option<Vec<u8>>),
@@ -59,13 +59,13 @@ type Row<'r> = (&'r [u8], &'r [u8]);
 // === impl DamagedStore ===
 
 impl DamagedStore {
-    /// Opens the store in a folder. `scratch` is a folder that is not there.
+    /// Opens the store in a folder. `scratch` is a folder that does not exist yet.
     pub(crate) fn open(path: &Path, scratch: &Path, reserve_bytes: u64) -> Result<Self, RocksOpenError> {
         let (db, wal_truncated) = open_read_only::open(path, scratch, reserve_bytes)?;
         Ok(Self { db, wal_truncated })
     }
 
-    /// Shows what can be read of a family in order. Returns the first thing that was passed over.
+    /// Passes the readable rows of a family to `show`, in order. Returns the first damage that was skipped.
     fn scan(
         &self,
         name: &str,
@@ -89,7 +89,7 @@ impl DamagedStore {
             }
             let Err(error) = rows.status() else { return Ok(damage) };
             damage.get_or_insert(failure(error));
-            // Behind where it stopped; each attempt gets further, whether it finds something or not.
+            // Continues behind the place where the scan stopped, so each attempt gets further, even without a row.
             let behind = (std::ops::Bound::Excluded(&reached), std::ops::Bound::Unbounded);
             let Some(next) = known.range::<Vec<u8>, _>(behind).next() else { return Ok(damage) };
             reached.clone_from(next);
@@ -108,7 +108,7 @@ impl DamagedStore {
         self.db.get_cf(&family(&self.db, name)?, key).map_err(failure)
     }
 
-    /// A page in whichever family it can be found: damage in the other one is nothing to it.
+    /// A page from the family that contains it, even if the other family is damaged.
     fn page(&self, key: &BlockKey, page: u32) -> Result<Option<DBPinnableSlice<'_>>, EngineError> {
         let key = key.encode_page(page);
         let mut damage = None;
@@ -122,7 +122,8 @@ impl DamagedStore {
         damage.map_or(Ok(None), Err)
     }
 
-    /// The blocks of which a page can be met, beside those that are known. Also whether all could be met.
+    /// The blocks that have a readable page; the keys of `known` blocks help to skip damage. Also returns whether
+    /// everything was readable.
     fn stored(&self, known: &BTreeSet<Vec<u8>>) -> Result<(BTreeSet<Vec<u8>>, bool), EngineError> {
         let (mut found, mut all) = (BTreeSet::new(), true);
         let first_pages =
@@ -196,7 +197,7 @@ impl Salvage for DamagedStore {
             let found = self.page(key, page);
             let why = match &found {
                 Ok(Some(found)) => {
-                    // What could not be read before it has its place.
+                    // Zeros fill the place of unreadable pages before it.
                     out.resize((u64::from(page) * PAGE) as usize, 0);
                     out.extend_from_slice(found);
                     continue;
@@ -204,7 +205,7 @@ impl Salvage for DamagedStore {
                 Ok(None) => "a page of the block is missing".to_owned(),
                 Err(error) => error.to_string(),
             };
-            // Behind what is known to be there, nothing is the end.
+            // Behind the known pages, a missing page is the end of the block.
             let is_the_end = page >= pages;
             if !is_the_end || found.is_err() {
                 damage.get_or_insert(why);

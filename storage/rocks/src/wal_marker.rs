@@ -1,6 +1,6 @@
-//! The marker file `HAS-LOG`: it says that a store has a write-ahead log, and which log file is the newest.
+//! The marker file `HAS-LOG`, which records that a store has a write-ahead log, and the number of its newest file.
 //!
-//! RocksDB records the log files that it has closed, and misses one that is gone. It does not record the file that it
+//! RocksDB records the log files that it has closed, and notices if one is missing. It does not record the file that it
 //! is writing to: without that file it opens as if nothing had been written after the others. The marker records its
 //! number before anything in it is acknowledged. `recovery.rs` decides what happens when a log file is missing.
 
@@ -43,8 +43,8 @@ pub(crate) fn log_name(number: u64) -> String {
     format!("{number:06}.log")
 }
 
-/// The number in a marker. A marker of an older version has none, and so has one that cannot be read: both say only
-/// that there is a log.
+/// The number in a marker. Markers of older versions have none, and one that cannot be read has none either; both show
+/// only that there is a log.
 pub(crate) fn read(folder: &Path) -> Option<u64> {
     let text = fs::read_to_string(folder.join(MARKER)).ok()?;
     log_number(Path::new(text.lines().last()?))
@@ -62,7 +62,7 @@ fn state(db: &Database) -> u64 {
 // === impl WalMarker ===
 
 impl WalMarker {
-    /// For the store in a folder. Nothing is recorded yet.
+    /// Creates the marker of the store in a folder. Nothing is recorded yet.
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self { folder, right_for: AtomicU64::new(0), noted: Mutex::new(0) }
     }
@@ -75,7 +75,7 @@ impl WalMarker {
             return Ok(());
         }
         let mut noted = self.noted.lock();
-        // The state was read before the folder, so the next call sees what changes from here on.
+        // The state was read before the folder, so the next call notices later changes.
         let newest = self.newest()?;
         if newest != *noted {
             failpoint::reach(Failpoint::LogSwitched);
@@ -95,7 +95,7 @@ impl WalMarker {
         Ok(newest)
     }
 
-    /// Syncs the folder before the marker as well, so that no power loss leaves a marker without its log file.
+    /// Syncs the folder before the marker is written, so that no power loss leaves a marker without its log file.
     fn write(&self, newest: u64) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()?;
         let unfinished = self.folder.join(UNFINISHED);
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(read(folder.path()), Some(number));
             assert!(!folder.path().join(UNFINISHED).exists());
         }
-        // What an older version wrote, and what a damaged disk may return.
+        // Text of an older version, and bytes that a damaged disk may return.
         for text in [&b"This store has a write-ahead log"[..], b"", b"\xff\xfe", b"x\n00.log.log\n", b"12\n"]
         {
             fs::write(folder.path().join(MARKER), text).unwrap();

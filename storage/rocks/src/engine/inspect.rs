@@ -12,13 +12,13 @@ use crate::options::{FRESH, INDEX, SEALED};
 
 /// Bytes of a page's number behind the key of its block.
 const PAGE_NUMBER: usize = 4;
-/// A scan of a whole family reads ahead, and must not evict from the cache what questions need.
+/// A scan of a whole family reads ahead, and must not evict from the cache what queries need.
 const READ_AHEAD: usize = 1 << 20;
 
 fn walk() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
-    // Of all traces, one after the other.
+    // The scan covers all traces, not only those with one prefix.
     options.set_total_order_seek(true);
     options.set_readahead_size(READ_AHEAD);
     options
@@ -59,7 +59,7 @@ pub(crate) fn block_of_page(key: &[u8]) -> Result<(BlockKey, Vec<u8>), KeyError>
     Ok((block, behind))
 }
 
-/// The number of pages that a block has by their keys, whatever its catalog row says.
+/// The number of pages that are stored of a block, whatever its catalog row says.
 pub(crate) fn pages_of(db: &Database, key: &BlockKey) -> Result<u32, EngineError> {
     let (begin, mut pages) = (key.encode(), 0);
     for name in [FRESH, SEALED] {
@@ -73,7 +73,7 @@ pub(crate) fn pages_of(db: &Database, key: &BlockKey) -> Result<u32, EngineError
 }
 
 impl RocksEngine {
-    /// Records are durable at once, also without a log.
+    /// Makes records durable before it returns, also without a log.
     fn write_records(&self, batch: WriteBatch) -> Result<(), EngineError> {
         self.write(batch)?;
         match self.durability {
@@ -99,7 +99,7 @@ impl Inspect for RocksEngine {
         for page in 0..pages_of(&self.db, key)? {
             match self.page(key, page) {
                 Ok(Some(bytes)) => out.extend_from_slice(&bytes),
-                // Damage stays; other errors may have passed at the next attempt.
+                // Damage is permanent; other errors may not occur again at the next attempt.
                 Ok(None) | Err(EngineError::Damaged(_)) => break,
                 Err(error) => return Err(error),
             }

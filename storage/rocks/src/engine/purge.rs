@@ -18,7 +18,7 @@ use super::{RocksEngine, successor};
 use crate::database::failure;
 use crate::options::{ALL, CATALOG, FRESH, SEALED};
 
-/// How far a purge is.
+/// The state of a purge.
 #[derive(Debug, Default)]
 pub(super) struct Purge {
     /// Windows whose live pages are still to be moved.
@@ -33,25 +33,25 @@ pub(super) struct Purge {
 #[derive(Debug, Clone)]
 struct Window {
     family: &'static str,
-    /// What its keys begin with.
+    /// The common prefix of its keys.
     keys: Vec<u8>,
     /// Bytes of its blocks.
     bytes: u64,
 }
 
-/// Bytes in blob files that no key points at any more.
+/// The property that counts the bytes in blob files that no key refers to.
 const GARBAGE: &str = "rocksdb.live-blob-file-garbage-size";
 const BLOB_FILES: &str = "rocksdb.num-blob-files";
 const FAILURES: &str = "rocksdb.background-errors";
 /// The size of a log file before anything is written to it. Any row is longer.
 const EMPTY_LOG: u64 = 32;
-/// Blocks' pages: the families with blob files.
+/// The families with blob files.
 const PAGES: [&str; 2] = [FRESH, SEALED];
 
 // === impl RocksEngine ===
 
 impl RocksEngine {
-    /// Moves live data out of the next window that has dead data beside it.
+    /// Moves the live data of the next window whose family has dead data in blob files.
     pub(super) fn move_one_window(&self, purge: &mut Purge) -> Result<PurgeProgress, EngineError> {
         while let Some(window) = purge.windows.pop_front() {
             if self.number(window.family, GARBAGE)? == 0 {
