@@ -1,4 +1,4 @@
-//! The trace store as collector and query see it: one trait with its contract, and its answers.
+//! The API of the trace store for collector and query: one trait with its contract, and its answers.
 
 use bytes::Bytes;
 use spandrel_block::Exemplar;
@@ -13,19 +13,18 @@ use crate::error::{AppendError, ReadError};
 use crate::pins::Pins;
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
 
-/// Keeps spans and finds them again.
+/// Stores spans and answers queries about them.
 ///
 /// # Contract
-/// - **Durable.** `append` returns `Ok` only when every span of the batch survives what the store's
-///   durability promises; with `sync` that is SIGKILL and power loss. After an error none of the
-///   batch has to be there, and nothing of it was acknowledged.
-/// - **Visible.** What `append` acknowledged is found by `trace`, `search`, `aggregate` and the names
-///   from that moment on, and after a restart.
-/// - **Unchanged.** `trace` gives back the bytes that came in, resource and scope included. Spans
-///   equal in resource, scope and every field are given once; spans that share an ID but differ are
-///   all given.
+/// - **Durable.** `append` returns `Ok` only when every span of the batch survives the failures that the store's
+///   durability covers; with `sync` that is SIGKILL and power loss. After an error none of the batch needs to be
+///   stored, and none of it was acknowledged.
+/// - **Visible.** Acknowledged spans are found by `trace`, `search`, `aggregate` and the names from that moment on, and
+///   after a restart.
+/// - **Unchanged.** `trace` returns the bytes that were sent, resource and scope included. Spans equal in resource,
+///   scope and every field are returned once; spans that share an ID but differ are all returned.
 /// - **Tenants** never see each other's data.
-/// - **Damage** costs the damaged block and no other: answers go on and say that they are partial.
+/// - **Damage** costs the damaged block and no other: answers contain the rest and say that they are partial.
 /// - All methods block; call them from threads that may wait. They may be called from any thread.
 pub trait TraceStore: Send + Sync {
     /// Stores the spans of several requests in one durable step.
@@ -34,17 +33,17 @@ pub trait TraceStore: Send + Sync {
     /// The spans of one trace by (start, span ID); `None` when there are none.
     fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError>;
 
-    /// Traces with at least one span that satisfies the plan.
+    /// Finds traces with at least one span that satisfies the plan.
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError>;
 
-    /// Every trace with at least one span that satisfies the plan, whole and once, in no promised
-    /// order and in bounded memory: as stored at this moment, whatever arrives or goes meanwhile.
+    /// Returns every trace with at least one span that satisfies the plan, whole and once, in no particular order and
+    /// in bounded memory: as stored at the time of the call, whatever arrives or is removed meanwhile.
     fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError>;
 
-    /// Counts and latencies over time.
+    /// Counts spans and their latencies over time.
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError>;
 
-    /// Which services call which, over every minute that the range touches.
+    /// Finds which services call which, over every minute that the range touches.
     fn dependencies(&self, tenant: &TenantId, range: TimeRange) -> Result<DependencyAnswer, ReadError>;
 
     /// The names of all services, sorted.
@@ -53,10 +52,10 @@ pub trait TraceStore: Send + Sync {
     /// The operations of one service, sorted by name and kind.
     fn operations(&self, tenant: &TenantId, service: &str) -> Vec<Operation>;
 
-    /// How much there is.
+    /// The amount of stored data.
     fn status(&self) -> StoreStatus;
 
-    /// Why nothing can be stored right now, if so: readiness and error texts are made of it.
+    /// Why nothing can be stored now, if so; readiness and error responses use it.
     fn refusal(&self) -> Option<AppendError>;
 
     /// Deletions, if this store has them.
@@ -80,19 +79,19 @@ pub trait TraceStore: Send + Sync {
     }
 }
 
-/// The spans of one trace, read as they are asked for.
+/// The spans of one trace, read while they are iterated over.
 pub struct TraceSpans {
-    /// Spans stored, duplicates included: an upper bound.
+    /// Number of stored spans, duplicates included: an upper bound.
     pub stored: u64,
     pub(crate) spans: Box<dyn Iterator<Item = Result<StoredSpan, ReadError>> + Send>,
     pub(crate) damage: Damage,
 }
 
-/// Traces of a scan, found and read as they are asked for.
+/// The traces of a scan, found and read while they are iterated over.
 pub struct TraceScan<'s> {
-    /// Traces in the blocks that may hold a match: an upper bound.
+    /// Number of traces in the blocks that may contain a match: an upper bound.
     pub traces_at_most: u64,
-    /// Blocks that are known to be damaged: what they hold will be missing.
+    /// Number of known damaged blocks, whose spans will be missing.
     pub damaged_blocks: u64,
     pub(crate) traces: Box<dyn Iterator<Item = Result<ScannedTrace, ReadError>> + Send + 's>,
     pub(crate) damage: Damage,
@@ -101,11 +100,11 @@ pub struct TraceScan<'s> {
 /// One trace of a scan.
 pub type ScannedTrace = (TraceId, TraceSpans);
 
-/// Counts what could not be read while an answer was made.
+/// Counts blocks that could not be read for an answer.
 #[derive(Debug, Clone, Default)]
 pub struct Damage(pub(crate) std::sync::Arc<std::sync::atomic::AtomicU64>);
 
-/// One span as it came in. The parts are slices of shared buffers: cloning is cheap.
+/// One span as it was sent. The parts are slices of shared buffers, so cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSpan {
     /// A `ResourceSpans` message without its scope spans.
@@ -114,35 +113,35 @@ pub struct StoredSpan {
     pub scope: Bytes,
     /// A `Span` message.
     pub span: Bytes,
-    /// Whether it has failed, by [`crate::semantics::has_failed`].
+    /// Whether the span has failed, as [`crate::semantics::has_failed`] defines it.
     pub failed: bool,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Clone, Default)]
 pub struct SearchAnswer {
-    /// The traces, in the order asked for.
+    /// The traces, in the order of the plan.
     pub traces: Vec<TraceSummary>,
-    /// Where the next page begins; `None` when this was the last.
+    /// The position of the next page; `None` on the last page.
     pub next: Option<Position>,
-    /// Something was left out: damaged blocks, or a limit was met.
+    /// Traces may be missing, because of damaged blocks or a limit.
     pub partial: bool,
-    /// What it took.
+    /// The work of the search.
     pub scanned: Scanned,
 }
 
-/// What a search touched.
+/// The amount of data that a search read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scanned {
-    /// Blocks in the catalog for this tenant.
+    /// Blocks of the tenant in the catalog.
     pub blocks: u64,
     /// Blocks whose columns were read.
     pub blocks_read: u64,
-    /// Spans looked at.
+    /// Spans whose columns or bytes were read.
     pub spans: u64,
 }
 
-/// One trace, described as a whole as stored, and which of its spans matched.
+/// A summary of one whole trace as stored, and which of its spans matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceSummary {
     /// Its ID.
@@ -155,30 +154,30 @@ pub struct TraceSummary {
     pub status: StatusCode,
     /// The root's error code.
     pub error_code: Option<String>,
-    /// Earliest start.
+    /// The earliest start of a span.
     pub start: UnixNanos,
-    /// Latest end minus earliest start.
+    /// The latest end minus the earliest start, in nanoseconds.
     pub duration: u64,
-    /// Its spans.
+    /// Number of spans.
     pub span_count: u64,
-    /// Its failed spans.
+    /// Number of failed spans.
     pub error_count: u64,
     /// Its services, sorted by name.
     pub services: Vec<ServiceCount>,
-    /// Spans that matched, the earliest 20 of them.
+    /// IDs of the earliest matching spans, at most 20.
     pub matched_span_ids: Vec<SpanId>,
-    /// How many matched.
+    /// Number of matching spans.
     pub matched_span_count: u64,
 }
 
-/// A service's share of a trace.
+/// The spans of one service in a trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceCount {
-    /// Its name.
+    /// The service's name.
     pub name: String,
-    /// Its spans.
+    /// Number of spans.
     pub span_count: u64,
-    /// Its failed spans.
+    /// Number of failed spans.
     pub error_count: u64,
 }
 
@@ -191,42 +190,42 @@ pub struct Operation {
     pub kind: SpanKind,
 }
 
-/// What an aggregate counted.
+/// The result of an aggregate.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AggregateAnswer {
-    /// One for each value of the labels that are grouped by.
+    /// One series for each combination of labels.
     pub series: Vec<Series>,
-    /// Damaged blocks were left out: the counts are too low.
+    /// The counts are too low, because damaged blocks were left out.
     pub partial: bool,
-    /// Spans are counted that a rule has let go, and when exactly they were is not known any more.
+    /// Some counted spans were expired by a rule, so their starts are known by the minute only.
     pub estimated: bool,
 }
 
-/// One line of an aggregate.
+/// One series of an aggregate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// The service, when grouped by it.
+    /// The service, if it is a label.
     pub service: Option<String>,
-    /// The operation, when grouped by it.
+    /// The operation, if it is a label.
     pub operation: Option<String>,
-    /// The kind, when grouped by it.
+    /// The kind, if it is a label.
     pub kind: Option<SpanKind>,
-    /// Points that have spans, by time.
+    /// Points with spans, sorted by time.
     pub points: Vec<Point>,
 }
 
 /// The spans that start within one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// Where the step begins.
+    /// The beginning of the step.
     pub time: UnixNanos,
-    /// Spans counted.
+    /// Number of spans.
     pub request_count: u64,
-    /// Failed spans among them.
+    /// Number of failed spans.
     pub error_count: u64,
-    /// Their durations.
+    /// The durations of the spans, in nanoseconds.
     pub latency: LatencySketch,
-    /// The worst of them: a failed one before others, then the longest.
+    /// The worst span: failed ones before others, then the longest.
     pub worst: Option<Exemplar>,
 }
 
@@ -238,7 +237,7 @@ impl Point {
         Self { time, request_count: 0, error_count: 0, latency, worst: None }
     }
 
-    /// Counts the spans of another point here.
+    /// Adds the spans of another point.
     pub(crate) fn add(&mut self, other: &Self) {
         self.request_count += other.request_count;
         self.error_count += other.error_count;
@@ -247,60 +246,60 @@ impl Point {
     }
 }
 
-/// Who calls whom.
+/// The edges of the service map.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DependencyAnswer {
-    /// By caller, callee and kind, each once.
+    /// Edges by caller, callee and kind, each once.
     pub edges: Vec<Dependency>,
-    /// Calls may be missing: damaged blocks were left out, or more callers lie outside the range than are looked up.
+    /// Calls may be missing, because of damaged blocks or the limit of callers that are looked up outside the range.
     pub partial: bool,
 }
 
-/// Calls of one kind from one service to another, or from or to something that sends no spans.
+/// Calls of one kind between two services, one of which may send no spans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dependency {
-    /// Who calls.
+    /// The calling service.
     pub caller: String,
-    /// Who is called.
+    /// The called service.
     pub callee: String,
-    /// What kind of call it is.
+    /// The kind of call.
     pub kind: EdgeKind,
-    /// The calls.
+    /// Count, errors, latency and exemplars of the calls.
     pub totals: EdgeTotals,
 }
 
-/// How much a store holds.
+/// The amount of data in a store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreStatus {
-    /// Spans, duplicates that were not merged away yet included.
+    /// Number of spans, including duplicates that are not merged yet.
     pub span_count: u64,
-    /// Traces: exact for small stores, an estimate within 2 % for large ones.
+    /// Number of traces: exact in small stores, an estimate within 2 % in large ones.
     pub trace_count: u64,
     /// Bytes that the store takes on disk.
     pub store_bytes: u64,
     /// Blocks that wait to be merged.
     pub fresh_block_count: u64,
-    /// Spans in them.
+    /// Spans in these blocks.
     pub unsealed_span_count: u64,
     /// Start of the earliest span; `None` in an empty store.
     pub oldest: Option<UnixNanos>,
-    /// Start of the latest span.
+    /// Start of the latest span; `None` in an empty store.
     pub newest: Option<UnixNanos>,
     /// Spans appended since the store was opened.
     pub appended_spans: u64,
-    /// Blocks set aside because they are damaged.
+    /// Number of quarantined blocks.
     pub damaged_blocks: u64,
     /// The write-ahead log was damaged when the store was opened, and was truncated there, or it was abandoned:
     /// acknowledged spans may be missing.
     pub wal_truncated: bool,
-    /// Small records beside the blocks (catalog rows, pins, counts, deletions that are done) that were damaged.
+    /// Number of damaged records beside the blocks (catalog rows, pins, expired rollups, finished deletions).
     pub damaged_records: u64,
 }
 
 // === impl TraceSpans ===
 
 impl TraceSpans {
-    /// A trace whose spans are already at hand: for tests of what stands above the store.
+    /// Creates the answer from spans in memory, for tests of the layers above the store.
     pub fn from_spans(spans: Vec<StoredSpan>) -> Self {
         Self {
             stored: spans.len() as u64,
@@ -309,7 +308,7 @@ impl TraceSpans {
         }
     }
 
-    /// Parts of the trace that could not be read so far.
+    /// Counts the parts of the trace that could not be read so far.
     pub fn damage(&self) -> Damage {
         self.damage.clone()
     }
@@ -326,7 +325,7 @@ impl Iterator for TraceSpans {
 // === impl TraceScan ===
 
 impl TraceScan<'_> {
-    /// A scan of traces that are already at hand: for tests of what stands above the store.
+    /// Creates a scan of traces in memory, for tests of the layers above the store.
     pub fn from_traces(traces: Vec<ScannedTrace>) -> Self {
         Self {
             traces_at_most: traces.len() as u64,
@@ -336,7 +335,7 @@ impl TraceScan<'_> {
         }
     }
 
-    /// Parts of traces that could not be read so far, of all the scan's traces together.
+    /// Counts the parts that could not be read so far, of all traces of the scan.
     pub fn damage(&self) -> Damage {
         self.damage.clone()
     }
@@ -353,7 +352,7 @@ impl Iterator for TraceScan<'_> {
 // === impl Damage ===
 
 impl Damage {
-    /// Blocks that were left out.
+    /// Number of blocks that were left out.
     pub fn blocks(&self) -> u64 {
         self.0.load(std::sync::atomic::Ordering::Relaxed)
     }

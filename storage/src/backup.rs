@@ -3,7 +3,7 @@
 //! A backup set is a directory:
 //!
 //! ```text
-//! SPANDREL-BACKUPS       what this directory is, and the version of its layout
+//! SPANDREL-BACKUPS       marks the directory, and contains the version of its layout
 //! blocks/ab/HASH.block   the bytes of a block as the store had them, under their hash in hex, in a
 //!                        directory named by its first two digits; likewise the store's own records
 //! backups/ID.manifest    one backup: which blocks belong to it
@@ -32,7 +32,7 @@
 //! spandrel-backup-stream 1
 //! id ID
 //! taken TIME
-//! expect BLOCKS BYTES SPANS                     what is to come, at the most
+//! expect BLOCKS BYTES SPANS                     how much follows, at the most
 //! records BYTES HASH                            followed by the bytes of the records
 //! have TENANT HOUR ... HASH                     a block that the receiver has
 //! send TENANT HOUR ... HASH                     followed by the bytes of the block
@@ -40,8 +40,9 @@
 //! end                                           without it the stream was cut short
 //! ```
 //!
-//! Catalog and index are not part of a backup: they follow from the blocks. Nothing here knows
-//! a file system or a network: files and streams are passed in. Records are encoded as `spandrel_block::record` does, version 1: kind, name, value.
+//! Catalog and index are not part of a backup, because they can be rebuilt from the blocks. Nothing here uses a file
+//! system or a network: the caller passes in files and streams. Records are encoded as `spandrel_block::record` does,
+//! version 1: kind, name, value.
 
 mod manifest;
 mod receiver;
@@ -63,16 +64,16 @@ pub use self::stream::{Arrived, IncomingError, StreamLine, StreamWriter, receive
 pub use crate::ids::BackupId;
 pub use spandrel_block::{BlockReport, verify};
 
-/// The hash of contents, which names them.
+/// The hash of contents, which serves as their name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash(u128);
 
-/// The length and hash of contents that are no block.
+/// The length and hash of contents other than a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blob {
-    /// How many.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Their hash.
+    /// Hash of the bytes.
     pub hash: ContentHash,
 }
 
@@ -83,7 +84,7 @@ const RECORDS_VERSION: u8 = 1;
 // === impl ContentHash ===
 
 impl ContentHash {
-    /// The hash of bytes.
+    /// Computes the hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes))
     }
@@ -98,7 +99,7 @@ impl Display for ContentHash {
 impl FromStr for ContentHash {
     type Err = ();
 
-    /// Thirty-two lower-case digits: a name has one spelling, since files are found by it.
+    /// Accepts 32 lower-case digits only: files are found by name, so a hash has one spelling.
     fn from_str(text: &str) -> Result<Self, ()> {
         let hash = u128::from_str_radix(text, 16).map(Self).map_err(|_| ())?;
         if hash.to_string() == text { Ok(hash) } else { Err(()) }
@@ -108,7 +109,7 @@ impl FromStr for ContentHash {
 // === impl Blob ===
 
 impl Blob {
-    /// Of these bytes.
+    /// Computes length and hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self { bytes: bytes.len() as u64, hash: ContentHash::of(bytes) }
     }
@@ -129,12 +130,12 @@ impl FromStr for Blob {
     }
 }
 
-/// The store's own records as a backup has them.
+/// Encodes the store's own records for a backup.
 pub fn encode_records(records: &[StoreRecord]) -> Result<Vec<u8>, RecordError> {
     record::encode(RECORDS_VERSION, &records)
 }
 
-/// Decodes what [`encode_records`] encoded.
+/// Decodes the records from [`encode_records`].
 pub fn decode_records(bytes: &[u8]) -> Result<Vec<StoreRecord>, RecordError> {
     record::decode(RECORDS_VERSION, bytes)
 }

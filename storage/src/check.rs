@@ -1,9 +1,8 @@
-//! Checks everything that is stored against everything else, and says what is wrong.
+//! Checks everything that is stored against everything else, and reports what is wrong.
 //!
-//! Every checksum of every section of every block, what the sections say of each other, catalog rows
-//! against their blocks, index rows against the blocks that they point into and the other way round,
-//! records beside the blocks (pins, deletions, expired rollups, block IDs, backups), and data that nothing refers to.
-//! Changes nothing.
+//! It checks every checksum of every section of every block, whether the sections agree with each other, catalog rows
+//! against their blocks, index rows against the blocks that they name and the other way round, records beside the
+//! blocks (pins, deletions, expired rollups, block IDs, backups), and data that nothing refers to. It changes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,51 +16,50 @@ use crate::records::backups::remembered;
 use crate::records::unreadable;
 use crate::restore::unfinished;
 
-/// Checks a store that goes on working meanwhile.
+/// Checks a store in use.
 pub trait Check: Send + Sync {
-    /// Checks everything. `watch` is told how far it is, and says whether to go on; without it there
-    /// is no report.
+    /// Checks everything. `watch` gets the progress, and returns whether to go on; if it does not, there is no report.
     fn check(&self, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport>;
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// Blocks that were checked.
     pub block_count: u64,
-    /// Their bytes.
+    /// Bytes of these blocks.
     pub byte_count: u64,
-    /// Their spans.
+    /// Spans of these blocks.
     pub span_count: u64,
-    /// Rows of the trace index.
+    /// Number of rows of the trace index.
     pub index_row_count: u64,
-    /// Rows among them whose block has left the catalog: readers pass over them, and they go in time.
+    /// Index rows whose block has left the catalog: readers skip them, and compactions remove them.
     pub stale_index_row_count: u64,
-    /// Blocks that have left the catalog and wait to be deleted.
+    /// Blocks that have left the catalog and wait for garbage collection.
     pub replaced_block_count: u64,
-    /// What is wrong.
+    /// What is wrong; at most the first thousand findings.
     pub findings: Vec<Finding>,
-    /// Findings beyond those listed.
+    /// Number of findings that are not listed.
     pub more_findings: u64,
 }
 
-/// One thing that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// What it is about.
+    /// What the problem is about.
     pub kind: FindingKind,
-    /// Whose block.
+    /// The tenant that owns the block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     /// The block's window, in hours since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hour: Option<u32>,
-    /// Which block; a string, since numbers of blocks are beyond what JSON readers count to.
+    /// The block's number, as a string because it exceeds the integers of JSON readers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub block: Option<String>,
-    /// What is wrong.
+    /// A description of the problem.
     pub detail: String,
 }
 
@@ -69,21 +67,21 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FindingKind {
-    /// The engine cannot read what it stored.
+    /// The engine cannot read its own data.
     Store,
-    /// A catalog row is damaged, or says what its block does not.
+    /// A catalog row is damaged, or disagrees with its block.
     CatalogRow,
     /// A block is damaged, or a part of it is missing.
     Block,
     /// The trace index lacks rows, or has wrong ones.
     Index,
-    /// Data that nothing refers to: it takes room for nothing.
+    /// Data that nothing refers to, and that only take space.
     Unreferenced,
     /// The list of backups is damaged.
     Backups,
 }
 
-/// How far a check is.
+/// The progress of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CheckProgress {
     /// Bytes of blocks checked.
@@ -92,38 +90,38 @@ pub struct CheckProgress {
     pub of_bytes: u64,
 }
 
-/// The rows of many traces in one number: equal numbers mean equal rows, in whatever order they came.
+/// A hash over the rows of many traces: equal values mean equal rows, in any order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Rows {
     count: u64,
     sum: u64,
 }
 
-/// What the check knows of a sound block.
+/// The facts about a sound block.
 #[derive(Debug, Clone, Copy)]
 struct Checked {
     bytes: u64,
-    /// What the index has to hold of it.
+    /// The rows that the index has to contain for the block.
     rows: Rows,
 }
 
 struct Checker<'e> {
     engine: &'e dyn Engine,
     report: CheckReport,
-    /// The blocks; `None` of one that cannot be read.
+    /// The blocks; `None` for one that cannot be read.
     checked: BTreeMap<BlockKey, Option<Checked>>,
 }
 
-/// So many findings are listed; beyond that they are counted.
+/// The most findings that are listed; further ones are only counted.
 const MAX_FINDINGS: usize = 1_000;
 
-/// Checks what an engine holds while no store uses it.
+/// Checks an engine that no store uses.
 pub fn check(engine: &dyn Engine, watch: &mut dyn FnMut(&CheckProgress) -> bool) -> Option<CheckReport> {
     check_among(engine, None, watch)
 }
 
-/// Checks an engine that is in use. `held` are blocks that stay readable meanwhile: others came or
-/// went since they were chosen, and are left out.
+/// Checks an engine in use. `held` are blocks that stay readable meanwhile; blocks that were added or removed since
+/// they were chosen are left out.
 pub(crate) fn check_among(
     engine: &dyn Engine,
     held: Option<&HashSet<BlockKey>>,
@@ -178,7 +176,7 @@ impl Checker<'_> {
         self.find(FindingKind::Store, None, format!("{what}: {error}{}", error.advice()));
     }
 
-    /// Every block with its catalog row. `None` when `watch` ends the check.
+    /// Checks every block with its catalog row. `None` if `watch` ends the check.
     fn blocks(
         &mut self,
         rows: Vec<(BlockKey, Vec<u8>)>,
@@ -228,7 +226,7 @@ impl Checker<'_> {
                         format!("the catalog row does not fit its block: {}", difference(row, &report.row));
                     self.find(FindingKind::CatalogRow, Some(key), detail);
                 }
-                // Fresh blocks have no index rows: they are found through memory.
+                // Fresh blocks have no index rows, because memory knows their traces.
                 let is_indexed = report.row.meta.level > 0;
                 let rows = if is_indexed { Rows::of_table(&report.traces) } else { Rows::default() };
                 Some(Checked { bytes: row.bytes, rows })
@@ -240,7 +238,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Every row of the index against its block, and the other way round.
+    /// Compares every row of the index with its block, and the other way round.
     fn index(&mut self) {
         let mut found: BTreeMap<BlockKey, Rows> = BTreeMap::new();
         let (mut rows, mut stale, mut unreadable) = (0, 0, 0u64);
@@ -271,7 +269,7 @@ impl Checker<'_> {
         if wrong.is_empty() {
             return;
         }
-        // Rows of a block that was replaced meanwhile may be gone, and rightly so.
+        // Rows of a block that was replaced meanwhile may be missing without being wrong.
         let current: HashSet<BlockKey> = match self.engine.catalog_rows() {
             Ok(rows) => rows.into_iter().map(|(key, _)| key).collect(),
             Err(error) => return self.broken("the catalog cannot be read", &error),
@@ -282,7 +280,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What is wrong with the index rows of a block.
+    /// Describes what is wrong with the index rows of a block.
     fn index_detail(&self, key: &BlockKey, checked: Checked, found: Rows) -> String {
         let bytes = self.engine.get_range(key, 0..checked.bytes).ok();
         let report = bytes.and_then(|bytes| verify(bytes).ok());
@@ -303,13 +301,13 @@ impl Checker<'_> {
         }
     }
 
-    /// Blocks that are stored though neither the catalog nor the list of replaced blocks names them.
+    /// Finds stored blocks that neither the catalog nor the list of replaced blocks names.
     fn unreferenced(&mut self) {
         let stored = match self.engine.stored_blocks() {
             Ok(stored) => stored,
             Err(error) => return self.broken("the stored blocks cannot be listed", &error),
         };
-        // Read after the list was made: what came meanwhile is named by now.
+        // Read after the list was made, so blocks that were added meanwhile are named.
         let (rows, replaced) = match (self.engine.catalog_rows(), self.engine.unreferenced()) {
             (Ok(rows), Ok(replaced)) => (rows, replaced),
             (Err(error), _) | (_, Err(error)) => return self.broken("the catalog cannot be read", &error),
@@ -317,7 +315,7 @@ impl Checker<'_> {
         self.report.replaced_block_count = replaced.len() as u64;
         let known: HashSet<BlockKey> = rows.into_iter().map(|(key, _)| key).chain(replaced).collect();
         for key in stored.into_iter().filter(|key| !known.contains(key)) {
-            // What was replaced before the list was made may be deleted by now.
+            // Blocks that were replaced before the list was made may be deleted by now.
             if !self.checked.contains_key(&key) && self.engine.get_range(&key, 0..1).is_ok() {
                 self.find(
                     FindingKind::Unreferenced,
@@ -333,7 +331,7 @@ fn block_of(key: &TraceKey) -> BlockKey {
     BlockKey { tenant: key.tenant.clone(), hour: key.hour, block: key.block }
 }
 
-/// In which respect two catalog rows differ.
+/// Describes how two catalog rows differ.
 fn difference(row: &CatalogRow, block: &CatalogRow) -> String {
     if row.bytes != block.bytes {
         return format!("it says {} bytes, the block has {}", row.bytes, block.bytes);
@@ -365,13 +363,13 @@ impl Rows {
 // === impl CheckReport ===
 
 impl CheckReport {
-    /// A store that is too damaged to be looked into.
+    /// The report about a store that is too damaged to be checked.
     pub fn of_store(detail: String) -> Self {
         let finding = Finding { kind: FindingKind::Store, tenant: None, hour: None, block: None, detail };
         Self { findings: vec![finding], ..Self::default() }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no findings.
     pub fn is_fine(&self) -> bool {
         self.findings.is_empty()
     }

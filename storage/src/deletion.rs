@@ -11,44 +11,44 @@ use crate::plan::ScanPlan;
 /// Deletes traces for good.
 ///
 /// # Contract
-/// - A deletion takes **whole traces**: every span stored so far of each trace that has a matching
-///   span. What one span says about a person, its neighbours usually say, too.
-/// - `delete` returns once it is durable which traces go; from then on no reader sees them, and no
-///   SIGKILL keeps them. Neither the query nor anything that was stored is written anywhere.
-/// - A deletion is **done** when no file of the store holds a byte of the deleted spans: blocks, their
-///   filters and dictionaries, catalog rows, counts and logs included. Backups that may hold some are named, not changed.
-/// - Spans that arrive after `delete` was called are new: they stay, also those of a deleted trace,
-///   though no reader sees these before the deletion is done.
+/// - A deletion takes **whole traces**: every span stored so far of each trace that has a matching span, because the
+///   other spans of a trace usually tell the same about a person.
+/// - `delete` returns once the list of its traces is durable; from then on no reader sees them, and no SIGKILL keeps
+///   them. Neither the query nor anything that was stored is written anywhere.
+/// - A deletion is **done** when no file of the store contains a byte of the deleted spans: blocks, their filters and
+///   dictionaries, catalog rows, counts and logs included. Backups that may contain some are listed, not changed.
+/// - Spans that arrive after `delete` was called are new: they stay, also those of a deleted trace, though no reader
+///   sees these before the deletion is done.
 /// - All methods block; call them from threads that may wait.
 pub trait Deletions: Send + Sync {
     /// Begins to delete every trace that has a span that satisfies the plan.
     fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError>;
 
-    /// How far a deletion is; `None` when there never was one of this ID.
+    /// The state of a deletion; `None` if there never was one with this ID, or it is not remembered any more.
     fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError>;
 
     /// All deletions that are remembered, latest first.
     fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError>;
 }
 
-/// A deletion and how far it is.
+/// A deletion and its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
-    /// Its name.
+    /// Its ID.
     pub id: DeletionId,
-    /// When it was asked for.
+    /// The time of the request.
     pub accepted: UnixNanos,
-    /// When nothing was left of the spans; `None` while it is under way.
+    /// The time when the last byte of the spans was removed; `None` while it is in progress.
     pub finished: Option<UnixNanos>,
-    /// Traces that go, or went.
+    /// Number of traces to delete.
     pub traces: u64,
-    /// Spans that are gone so far.
+    /// Number of spans deleted so far.
     pub spans: u64,
-    /// Blocks that cannot be read, and so may hold more to delete.
+    /// Number of blocks that cannot be read, and so may contain more spans to delete.
     pub damaged_blocks: u64,
-    /// Backups that may still hold some of the spans, oldest first. None that begins when it is done is among
-    /// them, unless there were damaged blocks.
+    /// Backups that may still contain some of the spans, oldest first. No backup that begins after the deletion is done
+    /// is among them, unless there were damaged blocks.
     pub backups: Vec<(BackupId, UnixNanos)>,
-    /// A damaged store that a repair has replaced is still there, and may hold some of the spans.
+    /// A damaged store that a repair has replaced still exists, and may contain some of the spans.
     pub damaged_store: bool,
 }

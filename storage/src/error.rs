@@ -1,8 +1,8 @@
-//! Why the trace store refuses: one error for each part of its API.
+//! Errors of the trace store, one for each part of its API.
 
 use crate::engine::EngineError;
 
-/// Why a batch was not stored. The text is for the sender: it says what is wrong and what to do.
+/// Why a batch was not stored. The sender gets the text, which says what is wrong and what to do.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AppendError {
     /// The disk is full; ingest resumes once there is room.
@@ -13,16 +13,16 @@ pub enum AppendError {
         /// Bytes that have to be free.
         needed: u64,
     },
-    /// Merging is behind; send again a little later.
+    /// Too many spans wait to be merged; the sender should retry later.
     #[error("the store is behind with merging ({unsealed_spans} spans wait); send again later")]
     Overloaded {
         /// Spans in fresh blocks.
         unsealed_spans: u64,
     },
-    /// A write or sync failed. What was acknowledged is safe; nothing more is taken until a restart.
+    /// A write or sync failed. Acknowledged spans are safe; the store takes no writes until a restart.
     #[error("the store takes no writes since a write failed ({0}); check the disk and restart")]
     Poisoned(String),
-    /// The batch could not be encoded as a block. None of it is stored, and the store goes on.
+    /// The batch could not be encoded as a block. None of it is stored, and the store stays usable.
     #[error("the spans could not be written as a block ({0}); none of them is stored")]
     Encode(String),
     /// The store is shutting down.
@@ -30,7 +30,7 @@ pub enum AppendError {
     Closed,
 }
 
-/// Why a question was not answered.
+/// Why a query failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
     /// The engine could not read.
@@ -41,21 +41,21 @@ pub enum ReadError {
 /// Why traces were not deleted, pinned or unpinned.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LifecycleError {
-    /// It could not be read what there is.
+    /// The stored traces could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// It could not be made durable.
+    /// The change could not be made durable.
     #[error("the store could not record it: {0}; nothing was deleted or pinned, try again")]
     Write(#[from] EngineError),
     /// Retention, a deletion or a pin holds the lifecycle lock.
     #[error("retention or another deletion is at work; nothing was deleted or pinned, try again in a moment")]
     Busy,
-    /// More than one deletion may take.
+    /// The query matches more traces than one deletion may take.
     #[error(
         "more than {limit} traces match (maxDeletedTraces); delete a shorter time at once, or lower the retention"
     )]
     TooMany {
-        /// Traces of one deletion at the most.
+        /// The most traces of one deletion.
         limit: usize,
     },
 }

@@ -1,16 +1,16 @@
-//! Failpoints: named places in the store where a test may end the process, between any two steps that must survive
+//! Failpoints: named steps in the store at which a test may end the process, between any two steps that must survive
 //! SIGKILL.
 //!
-//! The list below names all of them. A test ends a process at each place, opens the store again and compares it with
-//! the acknowledged operations; it fails for a place that its workload never passes. `docs/testing.md` tells how to add
-//! one.
+//! The list below names all of them. A test ends a process at each failpoint, opens the store again and compares it
+//! with the acknowledged operations; it fails for a failpoint that its workload never reaches. `docs/testing.md`
+//! describes how to add one.
 //!
-//! Not for errors: tests of failed writes let writes fail. Without the feature
-//! `failpoints`, which no release build turns on, [`reach`] is empty and nothing can be armed.
+//! Not for errors: tests of failed writes use an engine that fails. Without the feature `failpoints`, which no release
+//! build turns on, [`reach`] is empty and nothing can be armed.
 
 macro_rules! failpoints {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A place where the process may end.
+        /// A step at which the process may end.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Failpoint {
             $($(#[$doc])* $name,)*
@@ -33,105 +33,105 @@ macro_rules! failpoints {
 failpoints! {
     /// A fresh block is built; nothing is written.
     AppendBuilt,
-    /// It is written; the store in memory does not know it.
+    /// A fresh block is written; the store in memory does not know it.
     AppendCommitted,
-    /// It can be found; the sender has no answer.
+    /// The appended spans are visible; the sender has no response.
     AppendVisible,
 
-    /// It is clear what will be merged.
+    /// The blocks to merge are chosen.
     MergeChosen,
-    /// A merged block is finished, in memory; perhaps more follow.
+    /// A merged block is finished in memory; more may follow.
     MergeBlockFinished,
     /// All merged blocks are finished; nothing is written.
     MergeWritten,
-    /// They are in the catalog instead of the old ones; the store in memory does not know.
+    /// The merged blocks have replaced the old ones in the catalog; the store in memory does not know.
     MergeCommitted,
-    /// The store in memory knows; the old blocks wait for their deletion.
+    /// The store in memory knows of the merge; the old blocks wait for garbage collection.
     MergeReplaced,
 
-    /// It is clear which window goes.
+    /// The window to remove is chosen.
     RetentionChosen,
-    /// It is out of the catalog; the store in memory does not know.
+    /// The window is removed from the catalog; the store in memory does not know.
     RetentionCommitted,
-    /// The store in memory knows; its blocks wait for their deletion.
+    /// The store in memory knows of the removal; the blocks wait for garbage collection.
     RetentionReplaced,
 
-    /// It is listed that there are counts of spans which are about to go; they are not written.
+    /// A rollup of spans that are about to expire is listed; its rows are not written.
     CountsListed,
-    /// They are written; their spans are still in the catalog.
+    /// The rows of the rollup are written; the spans are still in the catalog.
     CountsWritten,
-    /// Counts that have outlived their time are gone, but are still listed.
+    /// The rows of a rollup that has outlived its retention are removed; it is still listed.
     CountsDropped,
 
     /// A pin is written; the store in memory does not know.
     PinWritten,
-    /// A pin is taken away; the store in memory does not know.
+    /// A pin is removed; the store in memory does not know.
     UnpinWritten,
 
     /// The traces of a deletion are listed; the deletion itself is not recorded.
     DeletionListed,
-    /// The deletion is noted: it goes to its end from now on. Its traces can still be found.
+    /// The deletion is recorded and will be completed. Its traces are still visible.
     DeletionNoted,
-    /// They cannot be found any more; the client has no answer.
+    /// The traces are hidden; the client has no response.
     DeletionHidden,
-    /// It is noted what is about to leave a window, for those who look for it in backups.
+    /// The commits of spans that are about to leave a window are recorded, by which backups with these spans are found.
     DeletionNamed,
-    /// Spans have left some blocks of a window; perhaps more follow.
+    /// Spans are removed from some blocks of a window; more may follow.
     DeletionRewritten,
-    /// No block holds the spans, and no reader the replaced blocks; their bytes are in files.
+    /// No block contains the spans, and no reader holds a replaced block; their bytes are still in files.
     DeletionUnread,
-    /// No file holds them; the deletion is not noted as done.
+    /// No file contains the spans; the deletion is not recorded as finished.
     DeletionPurged,
-    /// It is noted as done; the list of its traces is still there.
+    /// The deletion is recorded as finished; the list of its traces still exists.
     DeletionDone,
-    /// The list is gone; the store in memory does not know that it is done.
+    /// The list is removed; the store in memory does not know that the deletion is finished.
     DeletionForgotten,
-    /// A purge has written out what the engine buffers, and nothing is moved.
+    /// A purge has flushed the engine's buffers, and moved nothing.
     PurgeBegun,
-    /// What is alive of a window has moved away from what is dead; perhaps more follow.
+    /// The live data of a window are moved away from dead data; more windows may follow.
     PurgeMoved,
 
-    /// Memory has forgotten blocks without a reader; their bytes are there.
+    /// Blocks without a reader are dropped from memory; their bytes still exist.
     GarbageChosen,
-    /// Their bytes are deleted; the space is not given back.
+    /// The bytes of these blocks are deleted; the disk space is not reclaimed.
     GarbageDeleted,
 
-    /// An engine's change is staged, not written.
+    /// The engine has staged a change, but not written it.
     CommitStaged,
-    /// It is written; the engine's own books do not know.
+    /// The change is written; the engine's own state in memory is not updated.
     CommitWritten,
-    /// RocksDB writes to a new log, and what it holds is not acknowledged; that it is the newest is not noted.
+    /// RocksDB writes to a new log file, of which nothing is acknowledged; the marker does not name it yet.
     LogSwitched,
-    /// That is noted.
+    /// The marker names the new log file.
     LogNoted,
-    /// A deletion is staged, not written.
+    /// The deletion of blocks is staged, but not written.
     DeleteStaged,
-    /// It is written.
+    /// The deletion of blocks is written.
     DeleteWritten,
-    /// Some of what is buffered is written out.
+    /// Some of the engine's buffers are flushed.
     Flushed,
-    /// Some of the files without a live block are gone.
+    /// Some files without a live block are removed.
     FilesDropped,
 
-    /// The store opens: the engine is open, the catalog is not read.
+    /// The engine is open; the catalog is not read.
     OpenBegun,
-    /// The catalog is read; what it replaced is not deleted.
+    /// The catalog is read; replaced blocks are not deleted.
     OpenAdopted,
-    /// That is deleted; the store is not in use yet.
+    /// Replaced blocks are deleted; the store is not in use yet.
     OpenTidied,
 
-    /// It is remembered what a backup will hold; nothing is passed on.
+    /// The planned content of a backup is recorded; nothing is sent.
     BackupPlanned,
-    /// A block is passed on; perhaps more follow.
+    /// A block of a backup is sent; more may follow.
     BackupPassedOn,
-    /// It is remembered what the backup holds.
+    /// The actual content of the backup is recorded.
     BackupRemembered,
 
-    /// The store closes: it takes no more, and has written out nothing.
+    /// The store refuses further writes, and has flushed nothing.
     CloseBegun,
 }
 
-/// Passes a place; ends the process if a test said so.
+/// Passes a failpoint, and ends the process if a test armed it.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn reach(_: Failpoint) {}
@@ -148,7 +148,7 @@ mod armed {
 
     use super::Failpoint;
 
-    /// How often each place was passed, and where the process ends.
+    /// The number of passes of each failpoint, and where the process ends.
     struct Walk {
         passed: BTreeMap<Failpoint, u64>,
         last: Option<(Failpoint, u64)>,
@@ -156,18 +156,18 @@ mod armed {
 
     static WALK: Mutex<Walk> = Mutex::new(Walk { passed: BTreeMap::new(), last: None });
 
-    /// Ends the process when it comes to a place for the `nth` time, counted from 1. Nothing is cleaned
-    /// up and nothing written out, as with SIGKILL.
+    /// Ends the process when it passes a failpoint for the `nth` time, counted from 1, without cleanup or flush, as
+    /// with SIGKILL.
     pub fn arm(point: Failpoint, nth: u64) {
         WALK.lock().last = Some((point, nth));
     }
 
-    /// How often a place was passed.
+    /// The number of passes of a failpoint.
     pub fn count(point: Failpoint) -> u64 {
         WALK.lock().passed.get(&point).copied().unwrap_or(0)
     }
 
-    /// Passes a place; ends the process if a test said so.
+    /// Passes a failpoint, and ends the process if a test armed it.
     pub fn reach(point: Failpoint) {
         let mut walk = WALK.lock();
         let passed = walk.passed.entry(point).or_default();

@@ -1,13 +1,13 @@
-//! Names of backups and deletions.
+//! IDs of backups and deletions.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
-/// Names a backup. Later ones have larger numbers.
+/// The ID of a backup. Later backups have larger IDs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId(pub u64);
 
-/// Names a deletion. Later ones have larger numbers.
+/// The ID of a deletion. Later deletions have larger IDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeletionId(pub u64);
 
@@ -22,7 +22,7 @@ impl Display for BackupId {
 impl FromStr for BackupId {
     type Err = ();
 
-    /// Sixteen lower-case digits: a name has one spelling, since files are found by it.
+    /// Accepts 16 lower-case digits only: files are found by name, so an ID has one spelling.
     fn from_str(text: &str) -> Result<Self, ()> {
         let id = u64::from_str_radix(text, 16).map(Self).map_err(|_| ())?;
         if id.to_string() == text { Ok(id) } else { Err(()) }

@@ -1,10 +1,9 @@
 //! The trace store: append, find, search, aggregate, merge and retain, over any engine.
 //!
-//! [`TraceStore`] is what collector and query see. [`BlockTraceStore`] is its one implementation;
-//! it keeps immutable blocks in an [`Engine`] (made of [`engine::BlockStore`], [`engine::Catalog`] and
-//! [`engine::TraceIndex`]), so
-//! that semantics cannot differ between engines. Nothing here knows of HTTP, gRPC or RocksDB, and
-//! clock, threads and disk are reached only through what was injected.
+//! [`TraceStore`] is the API for collector and query. [`BlockTraceStore`] is its one implementation; it keeps immutable
+//! blocks in an [`Engine`] (which consists of [`engine::BlockStore`], [`engine::Catalog`] and [`engine::TraceIndex`]),
+//! so that semantics cannot differ between engines. Nothing here knows of HTTP, gRPC or RocksDB, and clock, threads and
+//! disk are injected.
 #![warn(missing_docs)]
 
 mod api;

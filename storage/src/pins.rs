@@ -1,4 +1,4 @@
-//! Pins: traces that stay whatever retention says.
+//! Pins: traces that retention does not remove.
 
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
@@ -10,13 +10,13 @@ use crate::error::LifecycleError;
 /// - A pinned trace outlives retention, its rules and the disk quota; it never outlives a deletion.
 /// - All methods block; call them from threads that may wait.
 pub trait Pins: Send + Sync {
-    /// Pins a trace that is stored. Returns since when it is pinned; `None` when it is not stored, or is being
-    /// deleted: what arrives of it meanwhile can be pinned when that is done.
+    /// Pins a stored trace. Returns the time since when it is pinned; `None` if it is not stored, or is being deleted:
+    /// spans of it that arrive meanwhile can be pinned after the deletion.
     fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, LifecycleError>;
 
-    /// Takes the pin away. Returns whether there was one.
+    /// Removes a pin. Returns whether there was one.
     fn unpin(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, LifecycleError>;
 
-    /// The pinned traces and since when they are, by trace ID.
+    /// The pinned traces with the time since when they are pinned, sorted by trace ID.
     fn pins(&self, tenant: &TenantId) -> Vec<(TraceId, UnixNanos)>;
 }

@@ -5,25 +5,25 @@ use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_proto::{TimeRange, TraceId};
 
-/// Which traces to find, in which order, and how many.
+/// A search: the traces to find, their order, and how many.
 #[derive(Debug, Clone)]
 pub struct SearchPlan {
-    /// What one span has to satisfy for its trace to match.
+    /// A trace matches if one of its spans satisfies this.
     pub predicate: Predicate,
     /// A trace is in range when a matching span starts in it.
     pub range: TimeRange,
-    /// Which traces come first.
+    /// The order of the traces.
     pub order: Order,
-    /// Traces at the most.
+    /// The most traces to return.
     pub limit: usize,
-    /// Continue behind this place.
+    /// The position of the last trace of the previous page; `None` for the first page.
     pub after: Option<Position>,
 }
 
-/// Which traces to give, all of them.
+/// A scan: all traces with a span that matches.
 #[derive(Debug, Clone)]
 pub struct ScanPlan {
-    /// What one span has to satisfy for its trace to be given.
+    /// A trace matches if one of its spans satisfies this.
     pub predicate: Predicate,
     /// A trace is in range when a span that satisfies the predicate starts in it.
     pub range: TimeRange,
@@ -46,7 +46,7 @@ pub enum Predicate {
     Absent(Field),
 }
 
-/// What is compared.
+/// The field of a span that is compared.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Field {
     /// The span's name.
@@ -63,7 +63,7 @@ pub enum Field {
     Attribute(AttributeScope, String),
 }
 
-/// Where an attribute is looked for.
+/// Where an attribute is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttributeScope {
     /// On the span or its resource (`.key`).
@@ -74,7 +74,7 @@ pub enum AttributeScope {
     Resource,
 }
 
-/// An operator and what stands to its right.
+/// An operator and its right operand.
 #[derive(Debug, Clone)]
 pub enum Comparison {
     /// `=`
@@ -95,7 +95,7 @@ pub enum Comparison {
     MatchesNot(Regex),
 }
 
-/// A constant. Numbers compare with each other whatever their type; nothing else does.
+/// A constant. Numbers compare with each other whatever their type; other types only with themselves.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Literal {
     /// Text.
@@ -129,38 +129,38 @@ pub enum Order {
     MostErrors,
 }
 
-/// A place in an ordered result, as of one moment of the store.
+/// A position in an ordered result, as of one moment of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// What the order sorts by, of the last trace given.
+    /// The value by which the last returned trace was sorted.
     pub key: u64,
-    /// The last trace given.
+    /// The last returned trace.
     pub trace: TraceId,
-    /// Spans stored later than this do not move or add traces on later pages.
+    /// Spans stored later than this commit do not move or add traces on later pages.
     pub snapshot: u64,
 }
 
-/// Which spans to count, how to group them, and how finely.
+/// An aggregate: the spans to count, how to group them, and the time step.
 #[derive(Debug, Clone)]
 pub struct AggregatePlan {
-    /// Only this service.
+    /// Counts only this service; `None` for all.
     pub service: Option<String>,
-    /// Only spans of this name.
+    /// Counts only spans with this name; `None` for all.
     pub operation: Option<String>,
-    /// Which spans count.
+    /// Counts only spans of these kinds.
     pub kind: KindFilter,
-    /// One series for each value of these.
+    /// The labels of the series.
     pub group_by: GroupBy,
-    /// Spans that start in this range.
+    /// Counts only spans that start in this range.
     pub range: TimeRange,
     /// The width of a point in nanoseconds; points begin at multiples of it. Not zero.
     pub step: u64,
-    /// Points of one series at the most, so that a range without an end stays bounded whatever clocks say: the last
-    /// point also counts the spans that start after it. Not zero.
+    /// The most points of one series, so that a range without an end stays bounded whatever clocks say: the last point
+    /// also counts the spans that start after it. Not zero.
     pub max_points: usize,
 }
 
-/// Which spans an aggregate counts.
+/// The spans that an aggregate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KindFilter {
     /// Requests: kind SERVER or CONSUMER, or without a parent.
@@ -171,7 +171,7 @@ pub enum KindFilter {
     Only(SpanKind),
 }
 
-/// The labels that series are told apart by.
+/// The labels by which series are distinguished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GroupBy {
     /// The service's name.

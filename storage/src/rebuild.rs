@@ -17,20 +17,20 @@ pub(crate) enum RebuildError {
     Row(#[from] RecordError),
 }
 
-/// The change that puts an undamaged block, and its catalog row.
+/// Returns the change that stores an undamaged block, and its catalog row.
 pub(crate) fn from_bytes(key: &BlockKey, bytes: Bytes) -> Result<(Change, CatalogRow), RebuildError> {
     let BlockReport { row, traces } = verify(bytes.clone())?;
     Ok((change(key, bytes, &row, &traces)?, row))
 }
 
-/// The change that puts a block whose catalog row and traces are known.
+/// Returns the change that stores a block whose catalog row and traces are known.
 pub(crate) fn change(
     key: &BlockKey,
     bytes: Bytes,
     row: &CatalogRow,
     traces: &TraceTable,
 ) -> Result<Change, RecordError> {
-    // Fresh blocks have no index rows: they are found through memory.
+    // Fresh blocks have no index rows, because memory knows their traces.
     let is_fresh = row.meta.level == 0;
     let block = NewBlock {
         id: key.block,

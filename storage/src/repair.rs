@@ -2,14 +2,14 @@
 //!
 //! Blocks keep their IDs, and the records beside them are copied unchanged: pins, deletions in progress, expired
 //! rollups, the list of backups, and the range of block IDs in use. Two kinds of records name blocks by ID: expired
-//! rollups (the blocks that they stand for) and the list of backups (the hash of each block). The range of IDs in use
-//! lies beyond all of them, so no ID is given again, whether its block is in the new store or was replaced, deleted or
-//! lost. If that record is missing or damaged, IDs begin at the current time, as when a store is opened. Commit
+//! rollups (the blocks that contained the spans) and the list of backups (the hash of each block). The range of IDs in
+//! use lies beyond all of them, so no ID is given again, whether its block is in the new store or was replaced, deleted
+//! or lost. If that record is missing or damaged, IDs begin at the current time, as when a store is opened. Commit
 //! sequences begin after those of the blocks and of deletions in progress; no other durable record relies on them.
 //!
-//! A block that can be read in part is put as it is, so that the rest of it is served. A block whose header cannot be
-//! read is lost. The report says what the new store lacks. Nothing here knows directories: the caller swaps the stores,
-//! or removes the new one when this fails.
+//! A block that can be read in part is stored unchanged, so that its readable rest is served. A block whose header
+//! cannot be read is lost. The report says what the new store lacks. Nothing here knows directories: the caller swaps
+//! the stores, or removes the new one when this fails.
 
 use serde::{Deserialize, Serialize};
 use spandrel_block::record::RecordError;
@@ -21,27 +21,27 @@ use crate::records::newer;
 use crate::restore::unfinished;
 use crate::store::OpenError;
 
-/// What a repair has put into the new store, and what that lacks of the old one.
+/// The content of the new store, and what is missing from it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RepairReport {
-    /// Blocks in the new store, those that are damaged included.
+    /// Blocks in the new store, including damaged ones.
     pub block_count: u64,
-    /// Their bytes.
+    /// Bytes of these blocks.
     pub byte_count: u64,
-    /// Their spans, of damaged ones as many as there were.
+    /// Spans of these blocks; for damaged ones, the number of spans before the damage.
     pub span_count: u64,
-    /// Blocks among them that are damaged.
+    /// Damaged blocks in the new store.
     pub damaged_block_count: u64,
     /// Blocks that are not in the new store.
     pub lost_block_count: u64,
-    /// The damaged ones; the first of many.
+    /// The damaged blocks; at most the first thousand.
     pub damaged_blocks: Vec<DamagedBlock>,
-    /// The lost ones; the first of many.
+    /// The lost blocks; at most the first thousand.
     pub lost_blocks: Vec<DamagedBlock>,
-    /// There may be more lost ones, of which not even the keys could be read.
+    /// More blocks may be lost, because some keys could not be read.
     pub more_may_be_lost: bool,
-    /// The end of the write-ahead log was damaged. After a power loss it held nothing acknowledged.
+    /// The end of the write-ahead log was damaged. After a power loss it contained only unacknowledged writes.
     #[serde(rename = "logWasCut")]
     pub wal_truncated: bool,
 }
@@ -50,25 +50,25 @@ pub struct RepairReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DamagedBlock {
-    /// Whose.
+    /// The tenant that owns the block.
     pub tenant: String,
     /// Its window, in hours since 1970.
     pub hour: u32,
-    /// Which; a string, since numbers of blocks are beyond what JSON readers count to.
+    /// The block's number, as a string because it exceeds the integers of JSON readers.
     pub block: String,
-    /// Its spans, if that is known.
+    /// The number of its spans, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub span_count: Option<u32>,
-    /// What is wrong.
+    /// A description of the damage.
     pub detail: String,
 }
 
-/// How far a repair is.
+/// The progress of a repair.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RepairProgress {
     /// Bytes of blocks that were read.
     pub bytes: u64,
-    /// Bytes of all blocks, about.
+    /// Bytes of all blocks, an estimate.
     pub of_bytes: u64,
 }
 
@@ -78,7 +78,7 @@ pub enum RepairError {
     /// Deleted data could come back.
     #[error(transparent)]
     Salvage(#[from] SalvageError),
-    /// The store does not open for another reason than damage.
+    /// The store does not open, for another reason than damage.
     #[error(transparent)]
     Store(#[from] OpenError),
     /// There is no room for a second copy.
@@ -106,7 +106,7 @@ struct Repair<'e> {
     report: RepairReport,
 }
 
-/// So many blocks are listed of each kind; beyond that they are counted.
+/// Lists of blocks in the report end here; further blocks are only counted.
 const MAX_LISTED: usize = 1_000;
 
 /// Puts what can be read of a damaged store into an empty engine, and flushes it. `reserve_bytes` stay free.
@@ -140,7 +140,7 @@ pub fn repair(
     Ok(repair.report)
 }
 
-/// Refuses a store that would not open though it can be read: one with an unfinished restore, or a newer one.
+/// Refuses a readable store that could not be opened afterwards: one with an unfinished restore, or a newer one.
 fn admit(records: &dyn Engine) -> Result<(), RepairError> {
     if let Some(backup) = unfinished(records)? {
         return Err(OpenError::RestoreInProgress(backup).into());
@@ -181,7 +181,7 @@ impl Repair<'_> {
         }
     }
 
-    /// What can be read of a block. Its header may say that it is longer than is known.
+    /// The readable bytes of a block. A block may be longer by its header than by its catalog row or pages.
     fn bytes(&self, left: &SalvagedBlock) -> SalvagedBytes {
         let found = self.source.read_block(&left.key, left.bytes);
         let sections =
@@ -194,7 +194,7 @@ impl Repair<'_> {
         }
     }
 
-    /// Puts a damaged block as it is, if its header can be read.
+    /// Stores a damaged block unchanged, if its header can be read.
     fn damaged_block(
         &mut self,
         left: &SalvagedBlock,

@@ -17,10 +17,10 @@ use crate::rebuild::{self, RebuildError};
 use crate::records::backups::{clear_deletion_claims, remember};
 use crate::records::carried_kinds;
 
-/// What a restore does with data that the store already holds.
+/// How a restore treats data that the store already contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
-    /// It refuses to restore over them.
+    /// It refuses to restore.
     Keep,
     /// It removes them first.
     Replace,
@@ -32,16 +32,16 @@ pub struct Restore<'e> {
     present: HashSet<BlockKey>,
 }
 
-/// Why a backup is not restored.
+/// Why a backup was not restored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RestoreError {
-    /// There is data already.
+    /// The store is not empty.
     #[error(
         "the store is not empty, it holds {blocks} blocks; restore into a new --data-dir, or say --replace \
          to drop what it holds"
     )]
     NotEmpty {
-        /// How many blocks.
+        /// The number of blocks in the store.
         blocks: usize,
     },
     /// Another restore was not finished.
@@ -50,13 +50,13 @@ pub enum RestoreError {
          or say --replace to drop what it left"
     )]
     Unfinished(BackupId),
-    /// A block is not what was backed up.
+    /// A block of the backup is damaged.
     #[error("the block is damaged: {0}")]
     Block(#[from] FormatError),
     /// A catalog row cannot be written, or the store's own records cannot be read.
     #[error("a record of the backup: {0}")]
     Row(#[from] RecordError),
-    /// The engine does not take it.
+    /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
@@ -81,15 +81,15 @@ enum Phase {
 
 const RECORD_KIND: &str = "restore";
 const RECORD_NAME: &str = "unfinished";
-/// Blocks that are removed in one commit.
+/// The most blocks that one commit removes.
 const REMOVED_AT_ONCE: usize = 256;
 
-/// The backup whose restore is not finished.
+/// The backup whose restore is not finished, if any.
 pub fn unfinished(engine: &dyn Records) -> Result<Option<BackupId>, EngineError> {
     Ok(state(engine)?.map(|(id, _)| id))
 }
 
-/// Whether a backup may be restored here. Changes nothing.
+/// Checks that a backup may be restored here. Changes nothing.
 pub fn admit(engine: &dyn Engine, id: BackupId, existing: Existing) -> Result<(), RestoreError> {
     let blocks = engine.catalog_rows()?.len();
     let keeps = existing == Existing::Keep;
@@ -140,18 +140,18 @@ impl<'e> Restore<'e> {
         Ok(Self { engine, present })
     }
 
-    /// Whether a block was put by an earlier run of the same restore.
+    /// Whether an earlier run of the same restore stored a block.
     pub fn has(&self, key: &BlockKey) -> bool {
         self.present.contains(key)
     }
 
-    /// Puts a block, with catalog and index rows rebuilt from its bytes.
+    /// Stores a block, with catalog and index rows rebuilt from its bytes.
     pub fn put(&self, key: &BlockKey, bytes: Bytes) -> Result<(), RestoreError> {
         let (change, _) = rebuild::from_bytes(key, bytes)?;
         Ok(self.engine.commit(&change)?)
     }
 
-    /// Puts the store's own records.
+    /// Stores the records of the backup.
     pub fn put_records(&self, bytes: &[u8]) -> Result<(), RestoreError> {
         for record in backup::decode_records(bytes)? {
             self.engine.put_record(&record.kind, &record.name, Some(&record.value))?;
@@ -159,8 +159,8 @@ impl<'e> Restore<'e> {
         Ok(())
     }
 
-    /// Finishes the restore: from now on the store opens. The store knows the given backups, and takes none of them
-    /// for later than a deletion.
+    /// Finishes the restore: from now on the store opens. The store remembers the given backups, but not which
+    /// deletions they exclude.
     pub fn finish(self, backups: &[Manifest]) -> Result<(), RestoreError> {
         for backup in backups {
             remember(self.engine, backup)?;
@@ -171,9 +171,9 @@ impl<'e> Restore<'e> {
     }
 }
 
-/// Removes every block, and the records that go with them.
+/// Removes every block, and the records that depend on them.
 fn clear(engine: &dyn Engine) -> Result<(), EngineError> {
-    // Records that lead to others go last: after a kill the next run finds the others through them.
+    // Lists are removed after the records that they lead to: after a kill, the next run finds these through the lists.
     for kind in carried_kinds(engine)?.into_iter().rev() {
         for (name, _) in engine.records(&kind)? {
             engine.put_record(&kind, &name, None)?;

@@ -1,4 +1,4 @@
-//! A span that stands for many.
+//! Exemplars: traces that stand for a point of a series or an edge.
 
 use serde::{Deserialize, Serialize};
 use spandrel_proto::TraceId;

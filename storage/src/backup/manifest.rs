@@ -10,49 +10,49 @@ use spandrel_proto::{TenantId, UnixNanos};
 use super::{Blob, ContentHash, FORMAT_VERSION, number};
 use crate::ids::{BackupId, DeletionId};
 
-/// One backup.
+/// The manifest of one backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its name.
+    /// The backup's ID.
     pub id: BackupId,
-    /// When it was taken: every span acknowledged before is in it.
+    /// The time when it was taken: it contains every span that was acknowledged before.
     pub taken: UnixNanos,
-    /// The store's own records, once they were read.
+    /// The store's own records; `None` until they are read.
     pub records: Option<Blob>,
     /// Its blocks.
     pub blocks: Vec<BackupBlock>,
     /// Blocks that could not be read.
     pub lost: Vec<LostBlock>,
-    /// Deletions that were done before its first moment: it has nothing of what they took. Known to the store that
-    /// took it alone.
+    /// Deletions that were done before the backup began: it contains none of their spans. Known only to the store that
+    /// took it.
     pub without: Vec<DeletionId>,
 }
 
 /// A block of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackupBlock {
-    /// Where it belongs in the store.
+    /// The block's key in the store.
     pub key: BlockKey,
-    /// Its length.
+    /// Length in bytes.
     pub bytes: u64,
-    /// Its spans.
+    /// Number of spans.
     pub spans: u32,
-    /// The first commit that stored a span of it, and the last.
+    /// The smallest and the largest sequence number of a commit that stored one of its spans.
     pub sequences: (u64, u64),
-    /// The hash of its bytes, once they were read.
+    /// The hash of its bytes; `None` until they are read.
     pub hash: Option<ContentHash>,
 }
 
-/// A block that is not in the backup, and why.
+/// A block that is missing from the backup, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostBlock {
-    /// Which block.
+    /// The block's key in the store.
     pub key: BlockKey,
-    /// What is wrong with it.
+    /// Why it cannot be read.
     pub reason: String,
 }
 
-/// Why text is not a manifest, or not the one that was written.
+/// Why text is not a valid manifest, or differs from the one that was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     /// Written by a newer Spandrel.
@@ -61,24 +61,24 @@ pub enum ManifestError {
     /// The text differs from what was written.
     #[error("the checksum of the manifest does not match: it was damaged, or cut short")]
     Checksum,
-    /// A line does not say what it has to.
+    /// A line does not parse.
     #[error("line {0:?} of the manifest is not understood")]
     Line(String),
 }
 
 const TITLE: &str = "spandrel-backup";
-/// The version of a manifest that says which deletions it is without. Others stay what every program reads.
+/// The version of a manifest with excluded deletions. Manifests without them keep version 1, which every program reads.
 const NEWEST: u32 = 2;
 
 // === impl Manifest ===
 
 impl Manifest {
-    /// A backup without anything in it yet.
+    /// Creates an empty manifest.
     pub fn new(id: BackupId, taken: UnixNanos) -> Self {
         Self { id, taken, records: None, blocks: Vec::new(), lost: Vec::new(), without: Vec::new() }
     }
 
-    /// Its text.
+    /// Encodes the manifest with its checksum.
     pub fn encode(&self) -> String {
         let version = if self.without.is_empty() { FORMAT_VERSION } else { NEWEST };
         let mut out = format!("{TITLE} {version}\nid {}\ntaken {}\n", self.id, self.taken.0);
@@ -90,7 +90,7 @@ impl Manifest {
         out + &format!("checksum {checksum}\n")
     }
 
-    /// Back from its text.
+    /// Decodes a manifest and checks its checksum.
     pub fn decode(text: &str) -> Result<Self, ManifestError> {
         let title = text.lines().next().unwrap_or_default();
         let version = title.strip_prefix(TITLE).and_then(|rest| rest.trim().parse::<u32>().ok());
@@ -125,24 +125,24 @@ impl Manifest {
         Some(())
     }
 
-    /// Bytes of all its blocks.
+    /// Bytes of all its blocks together.
     pub fn bytes(&self) -> u64 {
         self.blocks.iter().map(|block| block.bytes).sum()
     }
 
-    /// Spans of all its blocks.
+    /// Spans of all its blocks together.
     pub fn spans(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.spans)).sum()
     }
 
-    /// Everything that it needs to be whole.
+    /// The hashes of all contents that the backup needs.
     pub fn hashes(&self) -> impl Iterator<Item = ContentHash> {
         let records = self.records.map(|records| records.hash);
         self.blocks.iter().filter_map(|block| block.hash).chain(records)
     }
 
-    /// Whether it may hold a span of a window that one of these commits stored. A span keeps window
-    /// and commit whatever it is merged into.
+    /// Whether the backup may contain a span of a window that one of these commits stored. A span keeps its window and
+    /// sequence number when its block is merged.
     pub fn may_hold(&self, tenant: &TenantId, hour: Hour, commits: &RangeInclusive<u64>) -> bool {
         self.blocks.iter().any(|block| {
             let (first, last) = block.sequences;
@@ -199,7 +199,7 @@ impl FromStr for LostBlock {
     }
 }
 
-/// Writes where a block belongs.
+/// Formats the key of a block.
 struct Place<'k>(&'k BlockKey);
 
 impl Display for Place<'_> {

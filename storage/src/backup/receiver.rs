@@ -1,4 +1,4 @@
-//! Where the parts of a backup go.
+//! Receives the parts of a backup.
 
 use bytes::Bytes;
 
@@ -6,13 +6,13 @@ use super::{BackupBlock, Blob, ContentHash, LostBlock, Manifest};
 
 /// Takes the parts of a backup as the store reads them. An error ends the backup.
 pub trait BackupReceiver {
-    /// The backup begins. Its blocks are what is to come, at the most; some have no hash yet.
+    /// The backup begins. At most the blocks of this manifest follow; some have no hash yet.
     fn begin(&mut self, backup: &Manifest) -> Result<(), ReceiverGone>;
 
     /// The store's own records.
     fn records(&mut self, blob: Blob, bytes: Bytes) -> Result<(), ReceiverGone>;
 
-    /// Whether these bytes need not be sent.
+    /// Whether the receiver already has the contents of this hash.
     fn has(&self, hash: ContentHash) -> bool;
 
     /// The next block; without its bytes if the receiver has them.
@@ -22,7 +22,7 @@ pub trait BackupReceiver {
     fn lost(&mut self, block: &LostBlock) -> Result<(), ReceiverGone>;
 }
 
-/// The receiver of a backup has gone.
+/// The receiver of a backup is gone, for example because its connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the receiver of the backup has gone")]
 pub struct ReceiverGone;

@@ -1,4 +1,4 @@
-//! A set of backups in a directory: which files it has, and in which order they are written.
+//! A set of backups in a directory: its files, and the order in which they are written.
 //!
 //! Whenever the process is killed or the power fails, every file that has its final name is complete, and every
 //! manifest has all its blocks. [`Files`] does the writing.
@@ -10,16 +10,16 @@ use spandrel_proto::UnixNanos;
 
 use super::{BackupId, ContentHash, Manifest, ManifestError};
 
-/// A directory and what is in it. Names are relative to it, with `/` between their parts.
+/// A directory with its files. Names are relative to it, with `/` between their parts.
 ///
 /// # Contract
-/// The bytes of a file are durable when `write` returns, a name when its folder has been synced: one
-/// that was given by `write`, `rename` or `make_folder`, and one that was taken by `remove`.
+/// The bytes of a file are durable when `write` returns. A change of names is durable when the folder has been synced:
+/// names created by `write`, `rename` or `make_folder`, and names removed by `remove`.
 pub trait Files {
-    /// What people call a file.
+    /// The path of a file, for messages.
     fn place(&self, name: &str) -> String;
 
-    /// The names in a folder without those of folders, and how long the files are.
+    /// The names and lengths of the files in a folder, without folders.
     fn files(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
 
     /// The names of the folders in a folder.
@@ -31,19 +31,19 @@ pub trait Files {
     /// Writes a file and syncs its bytes.
     fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives a file another name, in place of a file that has it.
+    /// Renames a file, and replaces a file that has the new name.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&mut self, name: &str) -> io::Result<()>;
 
-    /// Makes a folder unless it is there.
+    /// Creates a folder unless it exists.
     fn make_folder(&mut self, folder: &str) -> io::Result<()>;
 
-    /// Makes the names in a folder durable.
+    /// Makes changes of names in a folder durable.
     fn sync_folder(&mut self, folder: &str) -> io::Result<()>;
 
-    /// Locks a file for as long as this lives. Returns whether no other process has a lock in the way.
+    /// Locks a file until the value is dropped. Returns whether no lock of another process conflicts.
     fn lock(&mut self, name: &str, lock: FileLock) -> io::Result<bool>;
 }
 
@@ -70,55 +70,55 @@ pub struct BackupSet<F> {
 pub struct BackupStart {
     /// Its ID.
     pub id: BackupId,
-    /// Contents that the set already has: they need not be sent.
+    /// Hashes of contents that the set already has and that need not be sent.
     pub have: Vec<ContentHash>,
 }
 
-/// What is wrong with a directory of backups. The text says what to do.
+/// What is wrong with a directory of backups. The text contains advice.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
     /// A file cannot be read or written.
     #[error("{place}: {error}")]
     Io {
-        /// Which file.
+        /// The path of the file.
         place: String,
-        /// Why.
+        /// The error of the file system.
         error: io::Error,
     },
-    /// The directory holds something else.
+    /// The directory contains other files.
     #[error(
         "{0} is no directory of backups; name one that `spandrel backup` made, or a new one to begin there"
     )]
     Foreign(String),
-    /// Its layout is not known.
+    /// A newer version wrote its layout.
     #[error("{0} was made by a newer Spandrel; use that one")]
     Newer(String),
-    /// Another process uses it.
+    /// Another process has locked it.
     #[error("{0} is in use by another backup or restore; wait for it")]
     Taken(String),
-    /// There is no backup in it.
+    /// It contains no backup.
     #[error("there is no backup in {0} yet")]
     Empty(String),
-    /// There is no such backup in it.
+    /// It does not contain this backup.
     #[error("there is no backup {id} in {place}; `spandrel backup list {place}` shows those that are")]
     Unknown {
-        /// The backup.
+        /// The ID of the backup.
         id: BackupId,
-        /// The directory.
+        /// The path of the directory.
         place: String,
     },
     /// A manifest cannot be read.
     #[error("{place}: {error}")]
     Manifest {
-        /// Its file.
+        /// The path of its file.
         place: String,
-        /// What is wrong with it.
+        /// The error of decoding it.
         error: ManifestError,
     },
-    /// A file that a backup needs is not there.
+    /// A file that a backup needs is missing.
     #[error("{0} is missing")]
     Missing(String),
-    /// A file that a backup needs is not what it was.
+    /// The bytes of a file that a backup needs do not match its hash.
     #[error("{0} is damaged: its bytes are not those that were backed up")]
     Damaged(String),
 }
@@ -127,7 +127,7 @@ const ROOT: &str = "";
 const MARKER: &str = "SPANDREL-BACKUPS";
 const MARKER_TITLE: &str = "spandrel-backups ";
 const LAYOUT_VERSION: u32 = 1;
-/// Lists backups that are in progress, failed or about to be removed. Their store has to be told.
+/// Lists backups that are in progress, failed or about to be removed. The next run tells the store to forget them.
 const PENDING: &str = "PENDING";
 const BLOCKS: &str = "blocks";
 const BACKUPS: &str = "backups";
@@ -150,7 +150,7 @@ fn block_name(hash: ContentHash) -> String {
 // === opening ===
 
 impl<F: Files> BackupSet<F> {
-    /// Opens a directory to bring a backup into it; an empty one becomes a directory of backups.
+    /// Opens a directory to add a backup; an empty directory becomes a set of backups.
     pub fn open_to_write(files: F) -> Result<Self, SetError> {
         let mut set = Self { files, here: BTreeMap::new(), unsynced: BTreeSet::new() };
         let found = set.list(ROOT)?;
@@ -174,7 +174,7 @@ impl<F: Files> BackupSet<F> {
         Ok(set)
     }
 
-    /// Opens a directory of backups to read from it.
+    /// Opens a set of backups to read from it.
     pub fn open_to_read(files: F) -> Result<Self, SetError> {
         let mut set = Self { files, here: BTreeMap::new(), unsynced: BTreeSet::new() };
         set.admit(FileLock::Shared)?;
@@ -247,7 +247,7 @@ impl<F: Files> BackupSet<F> {
         self.files.folders(folder).map_err(self.failed(folder))
     }
 
-    /// Writes a file so that it is whole once it has its name. The name is not durable yet.
+    /// Writes a file so that it is complete once it has its name. The name is not durable yet.
     fn write_whole(&mut self, name: &str, bytes: &[u8]) -> Result<(), SetError> {
         let unfinished = format!("{name}{UNFINISHED}");
         self.files.write(&unfinished, bytes).map_err(self.failed(&unfinished))?;
@@ -263,20 +263,20 @@ impl<F: Files> BackupSet<F> {
     }
 }
 
-// === what is here ===
+// === content ===
 
 impl<F: Files> BackupSet<F> {
-    /// What people call the directory.
+    /// The path of the directory, for messages.
     pub fn place(&self) -> String {
         self.files.place(ROOT)
     }
 
-    /// What people call the file that has the bytes of this hash.
+    /// The path of the file with the contents of this hash, for messages.
     pub fn place_of(&self, hash: ContentHash) -> String {
         self.files.place(&block_name(hash))
     }
 
-    /// The backups that are here, oldest first.
+    /// The complete backups of the set, oldest first.
     pub fn ids(&self) -> Result<Vec<BackupId>, SetError> {
         let found = self.list(BACKUPS)?;
         let id = |(name, _): &(String, u64)| name.strip_suffix(".manifest")?.parse().ok();
@@ -285,7 +285,7 @@ impl<F: Files> BackupSet<F> {
         Ok(ids)
     }
 
-    /// One backup; the newest unless it is named.
+    /// Reads a manifest; the newest one if `id` is `None`.
     pub fn manifest(&self, id: Option<BackupId>) -> Result<Manifest, SetError> {
         let ids = self.ids()?;
         let id = match id {
@@ -299,7 +299,7 @@ impl<F: Files> BackupSet<F> {
             .map_err(|error| SetError::Manifest { place: self.files.place(&name), error })
     }
 
-    /// The bytes of this hash, checked against it.
+    /// Reads the contents of this hash, and checks them.
     pub fn read(&self, hash: ContentHash) -> Result<Vec<u8>, SetError> {
         let name = block_name(hash);
         let bytes = match self.files.read(&name) {
@@ -316,13 +316,12 @@ impl<F: Files> BackupSet<F> {
         }
     }
 
-    /// Whether bytes of this hash are here.
+    /// Whether the set has the contents of this hash.
     pub fn has(&self, hash: ContentHash) -> bool {
         self.here.contains_key(&hash)
     }
 
-    /// Backups that the store may remember though they are not here: those that came to nothing, and
-    /// those that were removed.
+    /// Backups that the store may remember though the set does not have them: failed and removed ones.
     pub fn forgettable(&self) -> Result<Vec<BackupId>, SetError> {
         let kept = self.ids()?;
         Ok(self.pending().into_iter().filter(|id| !kept.contains(id)).collect())
@@ -334,24 +333,24 @@ impl<F: Files> BackupSet<F> {
     }
 }
 
-// === bringing a backup in ===
+// === adding a backup ===
 
 impl<F: Files> BackupSet<F> {
-    /// Gives a backup an ID later than every other one here, and records it as pending before the store learns of it.
-    /// If the process is killed, the next run can tell the store that the backup failed.
+    /// Gives a backup an ID larger than that of every other one in the set, and records it as pending before the store
+    /// learns of it. If the process is killed, the next run can tell the store that the backup failed.
     pub fn begin(&mut self, now: UnixNanos) -> Result<BackupStart, SetError> {
         let mut pending = self.pending();
         let latest = self.ids()?.into_iter().chain(pending.iter().copied()).max();
         let id = BackupId(now.0.max(latest.map_or(0, |id| id.0.saturating_add(1))));
         pending.push(id);
         self.set_pending(&pending)?;
-        // A file of another length than a manifest says is damaged: it is fetched again.
+        // A file whose length differs from its manifest is damaged and is fetched again.
         let known = self.lengths();
         self.here.retain(|hash, length| known.get(hash).is_none_or(|known| known == length));
         Ok(BackupStart { id, have: self.here.keys().copied().collect() })
     }
 
-    /// How long blocks are, as far as the manifests can be read.
+    /// The lengths of contents by their hash, from all readable manifests.
     fn lengths(&self) -> BTreeMap<ContentHash, u64> {
         let manifests =
             self.ids().unwrap_or_default().into_iter().filter_map(|id| self.manifest(Some(id)).ok());
@@ -371,7 +370,7 @@ impl<F: Files> BackupSet<F> {
         Ok(())
     }
 
-    /// Completes a backup: it is durable when this returns.
+    /// Completes a backup, which is durable when this returns.
     pub fn complete(&mut self, backup: &Manifest) -> Result<(), SetError> {
         for folder in std::mem::take(&mut self.unsynced) {
             self.sync(&folder)?;
@@ -406,7 +405,7 @@ impl<F: Files> BackupSet<F> {
         Ok(old.len())
     }
 
-    /// Ends a run: the store knows which pending backups failed.
+    /// Ends a run, after the store was told which pending backups failed.
     pub fn end(&mut self) -> Result<(), SetError> {
         self.set_pending(&[])
     }

@@ -1,5 +1,5 @@
-//! A backup on its way: lines of text with the bytes of blocks between them. See the parent module for
-//! the lines; where they are written to and read from is passed in.
+//! The stream that transports a backup: lines of text with the bytes of blocks between them. See the parent module for
+//! the lines. The caller passes in the writer and the reader.
 
 use std::fmt::{self, Display};
 use std::io::{self, BufRead, Read as _};
@@ -20,15 +20,15 @@ use super::{
 pub enum StreamLine {
     /// The first line.
     Begin,
-    /// The backup's name.
+    /// The backup's ID.
     Id(BackupId),
-    /// When it was taken.
+    /// The time when it was taken.
     Taken(UnixNanos),
-    /// Blocks, bytes and spans that are to come at the most.
+    /// The most blocks, bytes and spans that will follow.
     Expect(u64, u64, u64),
     /// The store's own records, whose bytes follow.
     Records(Blob),
-    /// A block that the receiver has already.
+    /// A block that the receiver already has.
     Have(BackupBlock),
     /// A block whose bytes follow.
     Send(BackupBlock),
@@ -38,41 +38,41 @@ pub enum StreamLine {
     End,
 }
 
-/// Writes a backup as a stream, without what the receiver has.
+/// Writes a backup as a stream, without the contents that the receiver has.
 pub struct StreamWriter<W, H> {
     write: W,
     has: H,
 }
 
-/// What has arrived of a backup.
+/// Progress of receiving a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrived {
-    /// It begins, and will be of so many bytes at the most.
+    /// The backup begins, and will have at most so many bytes.
     Begin(u64),
-    /// A block of so many bytes that was here already.
+    /// A block of so many bytes that the set already had.
     Kept(u64),
-    /// A block of so many bytes that was fetched.
+    /// A block of so many bytes was received.
     Fetched(u64),
 }
 
-/// Why a backup did not become one. What has arrived is kept for the next run.
+/// Why a backup was not received completely. The received contents are kept for the next run.
 #[derive(Debug, thiserror::Error)]
 pub enum IncomingError {
-    /// The stream has no end.
+    /// The stream ended before its last line.
     #[error("the connection broke off ({0}); run the command again, it goes on from here")]
     CutShort(String),
-    /// The stream is not understood.
+    /// The stream does not parse.
     #[error("the server sent what is no backup ({0}); is it a spandrel of the same version?")]
     Nonsense(String),
-    /// A block is not what its hash says.
+    /// The bytes of a block do not match its hash.
     #[error("block {0} arrived with other bytes than were sent; run the command again")]
     Altered(ContentHash),
-    /// The directory of backups does not take it.
+    /// The set of backups cannot store it.
     #[error(transparent)]
     Set(#[from] SetError),
 }
 
-/// A backup that is coming in.
+/// The state of a backup that is being received.
 struct Incoming<'s, F, R> {
     set: &'s mut BackupSet<F>,
     stream: R,
@@ -81,10 +81,10 @@ struct Incoming<'s, F, R> {
 }
 
 const TITLE: &str = "spandrel-backup-stream";
-/// A line is not longer; what is would be no line.
+/// The maximum length of a line, so that a stream without newlines is not buffered without bound.
 const MAX_LINE: u64 = 64 << 10;
 
-/// Receives a backup of this name into a set. What it returns is a backup once the set has completed it.
+/// Receives a backup with this ID into a set. The caller has to complete the returned manifest in the set.
 pub fn receive<F: Files>(
     set: &mut BackupSet<F>,
     id: BackupId,
@@ -155,12 +155,12 @@ where
     W: FnMut(&[u8]) -> Result<(), ReceiverGone>,
     H: Fn(ContentHash) -> bool,
 {
-    /// Writes by `write`; `has` knows what need not be sent.
+    /// Writes parts by `write`; `has` tells which contents need not be sent.
     pub fn new(write: W, has: H) -> Self {
         Self { write, has }
     }
 
-    /// The last line, once the backup is done.
+    /// Writes the last line of a complete backup.
     pub fn end(mut self) -> Result<(), ReceiverGone> {
         self.line(&StreamLine::End)
     }
@@ -259,7 +259,7 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
     fn fetch(&mut self, block: BackupBlock) -> Result<(), IncomingError> {
         let hash = block.hash.ok_or_else(|| IncomingError::Nonsense("a block without hash".to_owned()))?;
         let bytes = self.bytes(Blob { bytes: block.bytes, hash })?;
-        // The bytes are those that the server has; whether they are a block is another question.
+        // The bytes match the hash of the server, but the server's block may be damaged.
         match verify(bytes.clone().into()) {
             Ok(_) => {
                 self.set.put(hash, &bytes)?;
@@ -273,7 +273,7 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
         Ok(())
     }
 
-    /// Memory grows with what arrives, not with what was announced.
+    /// Memory grows with the received bytes, not with the announced length.
     fn bytes(&mut self, piece: Blob) -> Result<Vec<u8>, IncomingError> {
         let mut bytes = Vec::new();
         let read: io::Result<usize> = self.stream.by_ref().take(piece.bytes).read_to_end(&mut bytes);

@@ -1,4 +1,4 @@
-//! What an engine could not do, and what that means for the caller. Every error keeps its cause.
+//! Errors of an engine, and what they mean for the caller. Every error keeps its cause.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use spandrel_block::record::RecordError;
 /// The error below an [`EngineError`].
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// What an engine could not do.
+/// Why an engine failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum EngineError {
-    /// A removed row was not there: another writer changed the partition.
+    /// A row to remove does not exist: another writer changed the window.
     #[error("the catalog changed meanwhile")]
     Conflict,
     /// The disk is full. Nothing of the change is stored, and the engine stays usable.
@@ -21,7 +21,7 @@ pub enum EngineError {
     /// A read, write or sync failed. Whether a write is stored is uncertain.
     #[error("{0}")]
     Io(#[source] Cause),
-    /// A file of the engine is damaged, and what is not written out yet may depend on it.
+    /// A file of the engine is damaged, and buffered data may depend on it.
     #[error("{0}")]
     Damaged(#[source] Cause),
     /// A small record beside the blocks does not decode.
@@ -31,7 +31,7 @@ pub enum EngineError {
         kind: &'static str,
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The error of decoding it.
         source: Cause,
     },
     /// A row of the catalog or of the trace index does not decode.
@@ -39,9 +39,9 @@ pub enum EngineError {
     DamagedRow {
         /// The table that the row is in.
         table: &'static str,
-        /// What the row is about, or its key in hexadecimal.
+        /// The key of the row, readable or in hexadecimal.
         key: String,
-        /// What is wrong with it.
+        /// The error of decoding it.
         source: Cause,
     },
     /// A value cannot be encoded, so nothing was written.
@@ -88,7 +88,7 @@ impl EngineError {
         Self::DamagedRow { table, key: key.into(), source: cause.into().into() }
     }
 
-    /// Whether the change that failed like this may be stored all the same, or in part.
+    /// Whether the failed change may be stored all the same, or in part.
     pub fn leaves_doubt(&self) -> bool {
         match self {
             Self::Conflict | Self::NoSpace(_) | Self::Encode(_) => false,
@@ -97,7 +97,7 @@ impl EngineError {
         }
     }
 
-    /// What the operator can do about it, to be appended to the message; empty where there is nothing to add.
+    /// Advice for the operator, to be appended to the message; may be empty.
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Damaged(_) => {

@@ -1,16 +1,16 @@
-//! What checks and repairs need of an engine: everything that is stored.
+//! Access to everything that is stored, for checks and repairs.
 
 use bytes::Bytes;
 use spandrel_block::{BlockKey, KeyError, RowRange, TraceKey};
 
 use super::EngineError;
 
-/// Lists everything that is stored, whether the catalog names it or not. Slow: it reads everything.
+/// Lists everything that is stored, in the catalog or not. Slow, because it reads everything.
 pub trait Inspect: Send + Sync {
-    /// Every block of which a page is stored, named by the catalog or not.
+    /// Every block with a stored page, in the catalog or not.
     fn stored_blocks(&self) -> Result<Vec<BlockKey>, EngineError>;
 
-    /// As much of a block as can be read from its first byte on, without knowing how long it is.
+    /// The readable bytes of a block from its first byte on; its length need not be known.
     fn read_prefix(&self, key: &BlockKey) -> Result<Bytes, EngineError>;
 
     /// Calls `show` with every row of the trace index once, in any order.

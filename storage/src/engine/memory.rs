@@ -1,4 +1,4 @@
-//! An engine in memory: the same semantics, nothing durable. For tests of everything above.
+//! An engine in memory: the same semantics, nothing durable. For tests of the layers above.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -32,22 +32,22 @@ struct State {
 // === impl MemoryEngine ===
 
 impl MemoryEngine {
-    /// Lets every later commit fail like this, or succeed again.
+    /// Makes every later commit fail with this error, or succeed again.
     pub fn fail_commits(&self, failure: Option<EngineError>) {
         self.state.lock().failure = failure;
     }
 
-    /// The same of deletes.
+    /// Like [`Self::fail_commits`], for deletes.
     pub fn fail_deletes(&self, failure: Option<EngineError>) {
         self.state.lock().failure_of_deletes = failure;
     }
 
-    /// Says from now on that so much is free on the disk, or that it has no bound.
+    /// Sets the free bytes on the disk; `None` for no bound.
     pub fn leave_free(&self, bytes: Option<u64>) {
         self.state.lock().free = bytes;
     }
 
-    /// Flips a bit of every block that is stored at this offset, if it is that long.
+    /// Flips a bit of a stored block at this offset, if the block is long enough.
     pub fn damage(&self, key: &BlockKey, offset: usize) {
         if let Some(block) = self.state.lock().blocks.get_mut(key) {
             let mut bytes = block.to_vec();
@@ -58,18 +58,18 @@ impl MemoryEngine {
         }
     }
 
-    /// The keys of all blocks that are stored.
+    /// The keys of all stored blocks.
     pub fn block_keys(&self) -> Vec<BlockKey> {
         self.state.lock().blocks.keys().cloned().collect()
     }
 
-    /// Changes rows of the trace index behind the store's back: keeps those that `keep` says, which
-    /// may change them.
+    /// Changes rows of the trace index without the store's knowledge; `keep` may change rows, and returns whether to
+    /// keep them.
     pub fn damage_index(&self, mut keep: impl FnMut(&TraceKey, &mut RowRange) -> bool) {
         self.state.lock().index.retain(|key, rows| keep(key, rows));
     }
 
-    /// Changes catalog rows behind the store's back, like `damage_index`.
+    /// Changes catalog rows without the store's knowledge, like `damage_index`.
     pub fn damage_catalog(&self, mut keep: impl FnMut(&BlockKey, &mut Vec<u8>) -> bool) {
         self.state.lock().catalog.retain(|key, row| keep(key, row));
     }

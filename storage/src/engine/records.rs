@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::EngineError;
 
-/// A small record of the store itself, as the engine keeps it.
+/// A small record of the store itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreRecord {
-    /// What it is about.
+    /// The kind of the record, such as `pin`.
     pub kind: String,
-    /// Which of its kind.
+    /// The name of the record, unique within its kind.
     pub name: String,
-    /// Its bytes.
+    /// The encoded value.
     pub value: Vec<u8>,
 }
 
@@ -21,10 +21,10 @@ pub trait Records: Send + Sync {
     /// Every record of a kind with its name, sorted by name.
     fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError>;
 
-    /// Puts a record into the place of an earlier one, or removes it. Durable like a commit.
+    /// Replaces a record, or removes it. Durable like a commit.
     fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError>;
 
-    /// Puts many records. Engines may write them together.
+    /// Writes many records. Engines may write them in one step.
     fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {
         let mut put = records.iter();
         put.try_for_each(|record| self.put_record(&record.kind, &record.name, Some(&record.value)))

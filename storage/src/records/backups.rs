@@ -4,10 +4,10 @@ use crate::backup::Manifest;
 use crate::engine::{EngineError, Records};
 use crate::ids::BackupId;
 
-/// The kind of the engine's records that backups are remembered as.
+/// The kind of the engine's records of backups.
 const RECORD: &str = "backup";
 
-/// Every backup that an engine remembers, oldest first; one that cannot be read is an error.
+/// All remembered backups, oldest first; an unreadable one is an error.
 pub(crate) fn remembered(engine: &dyn Records) -> Result<Vec<Manifest>, EngineError> {
     let decode = |(name, bytes): (String, Vec<u8>)| {
         let text = String::from_utf8_lossy(&bytes);
@@ -16,12 +16,12 @@ pub(crate) fn remembered(engine: &dyn Records) -> Result<Vec<Manifest>, EngineEr
     engine.records(RECORD)?.into_iter().map(decode).collect()
 }
 
-/// Remembers a backup, or what became of it since.
+/// Records a backup, or its new state.
 pub(crate) fn remember(engine: &dyn Records, backup: &Manifest) -> Result<(), EngineError> {
     engine.put_record(RECORD, &backup.id.to_string(), Some(backup.encode().as_bytes()))
 }
 
-/// Forgets a backup. Returns whether it was known.
+/// Removes the record of a backup. Returns whether there was one.
 pub(crate) fn forget(engine: &dyn Records, id: BackupId) -> Result<bool, EngineError> {
     let name = id.to_string();
     let known = engine.records(RECORD)?.iter().any(|(known, _)| *known == name);
@@ -31,8 +31,8 @@ pub(crate) fn forget(engine: &dyn Records, id: BackupId) -> Result<bool, EngineE
     Ok(known)
 }
 
-/// Clears `without` in all remembered manifests: after a restore, deletion IDs may be reused. A manifest that cannot
-/// be read claims nothing anyway.
+/// Clears `without` in all remembered manifests, because deletion IDs may be reused after a restore. Unreadable
+/// manifests are skipped, as they exclude no deletion.
 pub(crate) fn clear_deletion_claims(engine: &dyn Records) -> Result<(), EngineError> {
     for (_, bytes) in engine.records(RECORD)? {
         match Manifest::decode(&String::from_utf8_lossy(&bytes)) {

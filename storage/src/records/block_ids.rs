@@ -1,4 +1,4 @@
-//! The record of the first block ID that was not reserved yet.
+//! The record of the first block ID that is not reserved yet.
 
 use spandrel_block::record;
 

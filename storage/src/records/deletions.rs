@@ -1,8 +1,7 @@
-//! What is durable about deletions: a record of each, and beside it a list of the traces that go, for as long as it
-//! is under way.
+//! The durable state of deletions: a record of each, and while it is in progress a list of the traces to delete.
 //!
 //! The list is written before the record and removed after the record says that the deletion is finished. So a record
-//! of a deletion under way without a list means damage: what must not come back is unknown.
+//! of a deletion in progress without a list means damage: it is unknown which traces must not come back.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,23 +13,23 @@ use spandrel_proto::{TenantId, TraceId, UnixNanos};
 use crate::engine::{EngineError, Records};
 use crate::ids::DeletionId;
 
-/// What is durable about a deletion. Of the deleted traces it says nothing.
+/// The durable state of a deletion. It contains nothing about the deleted traces.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DeletionRecord {
     pub(crate) id: u64,
     pub(crate) tenant: TenantId,
     pub(crate) accepted: UnixNanos,
     pub(crate) finished: Option<UnixNanos>,
-    /// The last commit whose spans go.
+    /// Spans of commits up to this one are deleted.
     pub(crate) snapshot: u64,
     pub(crate) traces: u64,
     pub(crate) spans: u64,
     pub(crate) damaged_blocks: u64,
-    /// The commits that stored what was deleted, by window: backups are told by them.
+    /// The commits that stored the deleted spans, by window; backups that contain such commits may contain the spans.
     pub(crate) commits: BTreeMap<Hour, (u64, u64)>,
 }
 
-/// The kinds of the engine's records: deletions, and the traces of those that are under way.
+/// The kinds of the engine's records: deletions, and the traces of those in progress.
 pub(crate) const RECORD: &str = "deletion";
 pub(crate) const TRACES_RECORD: &str = "deletion-traces";
 pub(crate) const VERSION: u8 = 1;
@@ -40,28 +39,28 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, E
     record::decode(VERSION, bytes).map_err(|error| EngineError::damaged_record(RECORD, name, error))
 }
 
-/// Whether a deletion can be read.
+/// Checks that a deletion can be read.
 pub(crate) fn check_record(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
     read::<DeletionRecord>(name, bytes).map(drop)
 }
 
-/// Whether the traces of one can be read.
+/// Checks that the list of traces of a deletion can be read.
 pub(crate) fn check_traces(name: &str, bytes: &[u8]) -> Result<(), EngineError> {
     read::<Vec<TraceId>>(name, bytes).map(drop)
 }
 
-/// The error about a deletion under way that has no list.
+/// The error about a deletion in progress that has no list.
 pub(crate) fn no_traces(name: &str) -> EngineError {
     EngineError::damaged_record(RECORD, name, "the list of its traces is missing")
 }
 
-/// The deletions under way that have no list, also while others begin and end.
+/// The deletions in progress that have no list; reliable also while others begin and end.
 pub(crate) fn without_traces(engine: &dyn Records) -> Result<Vec<EngineError>, EngineError> {
     let mut without = under_way(engine)?;
     for (name, _) in engine.records(TRACES_RECORD)? {
         without.remove(&name);
     }
-    // A deletion that has finished meanwhile has no list any more, either.
+    // Reads the deletions again, because one that finished meanwhile has no list either.
     let still = under_way(engine)?;
     Ok(without.intersection(&still).map(|name| no_traces(name)).collect())
 }
@@ -77,13 +76,13 @@ fn under_way(engine: &dyn Records) -> Result<HashSet<String>, EngineError> {
 // === impl DeletionRecord ===
 
 impl DeletionRecord {
-    /// Whether it is certain that no block holds a span any more that it took. Damaged blocks may.
+    /// Whether certainly no block contains a deleted span any more. Damaged blocks may.
     pub(crate) fn is_clean(&self) -> bool {
         self.finished.is_some() && self.damaged_blocks == 0
     }
 }
 
-/// The first number behind all that are recorded, whatever the clock says: no record is overwritten.
+/// A number larger than all recorded ones, even if the clock was set back, so that no record is overwritten.
 pub(crate) fn next_id(engine: &dyn Records, now: UnixNanos) -> Result<u64, EngineError> {
     let recorded = engine.records(RECORD)?.into_iter();
     let last = recorded.filter_map(|(name, _)| name.parse::<DeletionId>().ok()).map(|id| id.0).max();

@@ -1,7 +1,8 @@
-//! Rollups of expired spans: aggregates still add them up.
+//! Rollups of expired spans, which aggregates still add up.
 //!
-//! A record names the blocks that held the spans, and counts where none of those is in view. So record and commit
-//! need not be one step, and no reader counts a span twice or never. Each is two records of the engine: one that
+//! A record names the blocks that contained the spans, and counts only in views without any of them. So record and
+//! commit need not be one step, and no reader counts a span twice or never. Each rollup has two records of the engine:
+//! one that lists it, and one with its rows.
 //! lists it, and beside it the rows.
 
 use std::collections::HashSet;
@@ -26,22 +27,22 @@ pub(crate) struct ExpiredRollupRow {
     pub(crate) latency: LatencySketch,
 }
 
-/// What is listed of a rollup: whose it is, and about when its spans were.
+/// The listed part of a rollup: its tenant, window and minutes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExpiredRollup {
     id: u64,
     tenant: TenantId,
     hour: Hour,
-    /// The blocks that held the spans.
+    /// The blocks that contained the spans.
     instead_of: Vec<u64>,
     first_minute: u32,
     last_minute: u32,
 }
 
-/// A rollup as it was read.
+/// A rollup, or why it cannot be read.
 type ReadRollup = Result<ExpiredRollup, EngineError>;
 
-/// The kinds of the engine's records: which rollups there are, and (with a name behind it) the rows of one.
+/// The kinds of the engine's records: the list of rollups, and (followed by the rollup's name) its rows.
 pub(crate) const RECORD: &str = "counted";
 const ROWS_RECORD: &str = "counts-";
 pub(crate) const VERSION: u8 = 1;
@@ -54,7 +55,7 @@ impl ExpiredRollupRow {
         u64::from(self.minute).saturating_mul(MINUTE)
     }
 
-    /// Kind and parent of its spans.
+    /// The kind and parenthood of its spans.
     pub(crate) fn flags(&self) -> RowFlags {
         RowFlags(self.flags)
     }
@@ -68,7 +69,7 @@ impl ExpiredRollupRow {
 // === impl ExpiredRollup ===
 
 impl ExpiredRollup {
-    /// A rollup of some rows; `None` without any.
+    /// Creates the rollup of some rows; `None` without rows.
     pub(crate) fn new(
         id: BlockId,
         tenant: &TenantId,
@@ -87,7 +88,7 @@ impl ExpiredRollup {
         })
     }
 
-    /// The number that it shares with no block.
+    /// The rollup's number, which is taken from the block IDs and so differs from that of every block.
     pub(crate) fn id(&self) -> BlockId {
         BlockId(self.id)
     }
@@ -96,12 +97,12 @@ impl ExpiredRollup {
         &self.tenant
     }
 
-    /// The window that its spans were in.
+    /// The window that contained its spans.
     pub(crate) fn hour(&self) -> Hour {
         self.hour
     }
 
-    /// The blocks that held its spans.
+    /// The blocks that contained its spans.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockId> {
         self.instead_of.iter().map(|block| BlockId(*block))
     }
@@ -117,11 +118,11 @@ impl ExpiredRollup {
         format!("{:016x}", self.id)
     }
 
-    /// Makes it durable with its rows.
+    /// Writes the rollup and its rows durably.
     pub(crate) fn write(&self, engine: &dyn Records, rows: &[ExpiredRollupRow]) -> Result<(), EngineError> {
         let listed = record::encode(VERSION, self)?;
         let rows = record::encode(VERSION, &rows)?;
-        // The list first: what is listed is removed, whatever a kill leaves of it.
+        // The list is written first: a listed rollup is removed with its rows, even if a kill prevented writing these.
         engine.put_record(RECORD, &self.name(), Some(&listed))?;
         failpoint::reach(Failpoint::CountsListed);
         engine.put_record(&rows_kind(&self.name()), "", Some(&rows))?;
@@ -129,7 +130,7 @@ impl ExpiredRollup {
         Ok(())
     }
 
-    /// Its rows; those that cannot be read as errors.
+    /// Its rows; unreadable ones are errors.
     pub(crate) fn rows(
         &self,
         engine: &dyn Records,
@@ -144,7 +145,7 @@ impl ExpiredRollup {
     }
 }
 
-/// Every rollup that is listed, by name; those that cannot be read as errors.
+/// All listed rollups by name; unreadable ones are errors.
 pub(crate) fn listed(engine: &dyn Records) -> Result<Vec<(String, ReadRollup)>, EngineError> {
     let listed = engine.records(RECORD)?.into_iter();
     Ok(listed
@@ -155,8 +156,7 @@ pub(crate) fn listed(engine: &dyn Records) -> Result<Vec<(String, ReadRollup)>, 
         .collect())
 }
 
-/// The block number that a rollup shares its name with, and the start of the latest minute of its rows, of a rollup
-/// that cannot be read itself.
+/// For an unreadable rollup: the block ID in its name, and the start of the latest minute of its rows.
 pub(crate) fn what_is_left(
     engine: &dyn Records,
     name: &str,
@@ -173,7 +173,7 @@ pub(crate) fn remove(engine: &dyn Records, name: &str) -> Result<(), EngineError
     engine.put_record(RECORD, name, None)
 }
 
-/// What is wrong with those that cannot be read. A list without rows is what a kill between the two leaves.
+/// The errors of rollups that cannot be read. A list without rows is no error, because a kill may leave one.
 pub(super) fn unreadable(engine: &dyn Records) -> Result<Vec<EngineError>, EngineError> {
     let mut found = Vec::new();
     for (name, listed) in listed(engine)? {
@@ -184,7 +184,7 @@ pub(super) fn unreadable(engine: &dyn Records) -> Result<Vec<EngineError>, Engin
     Ok(found)
 }
 
-/// The kinds of all records of rollups, the list of them first.
+/// The kinds of all records of rollups, beginning with the list.
 pub(super) fn kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
     let listed = engine.records(RECORD)?.into_iter();
     let rows = listed.map(|(name, _)| rows_kind(&name));

@@ -1,7 +1,7 @@
-//! The small records that a store keeps beside its blocks: how each kind is written and read, and whether each of
-//! them can be read, and is there where another one needs it.
+//! The small records that a store keeps beside its blocks: how each kind is encoded, and whether each record can be
+//! read and exists where another one needs it.
 //!
-//! Store, check, restore and repair read them through this module. What follows from them is decided there.
+//! Store, check, restore and repair read them through this module, and decide about the consequences.
 
 pub(crate) mod backups;
 pub(crate) mod block_ids;
@@ -16,7 +16,7 @@ use crate::engine::{EngineError, Records};
 /// Reads a record of a kind, given its name.
 type Read = fn(&str, &[u8]) -> Result<(), EngineError>;
 
-/// A record that a newer Spandrel has written, which has to read it then: it is not damaged.
+/// The name of a record that a newer Spandrel wrote; such a record is not damaged, but needs that version.
 pub(crate) fn newer(engine: &dyn Records) -> Result<Option<String>, EngineError> {
     let kinds = [
         (pins::RECORD, pins::VERSION),
@@ -34,7 +34,7 @@ pub(crate) fn newer(engine: &dyn Records) -> Result<Option<String>, EngineError>
     Ok(None)
 }
 
-/// What is wrong with the records that cannot be read or are missing, one by one.
+/// The errors of all records that cannot be read or are missing.
 pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
     let kinds: [(&str, Read); 4] = [
         (pins::RECORD, |name, bytes| pins::read(name, bytes).map(drop)),
@@ -52,10 +52,10 @@ pub(crate) fn unreadable(engine: &dyn Records) -> Result<Vec<String>, EngineErro
     Ok(found.iter().map(ToString::to_string).collect())
 }
 
-/// The kinds of records that a backup carries with the blocks: without them, pinned traces would expire after a
-/// restore, deletions under way would be forgotten, and aggregates would lack expired spans.
+/// The kinds of records that a backup contains beside the blocks: without them, pinned traces would expire after a
+/// restore, deletions in progress would be lost, and aggregates would lack expired spans.
 ///
-/// Lists of traces come before deletions: a deletion that ends meanwhile removes its list last.
+/// Lists of traces come before deletions, because a deletion that finishes meanwhile removes its list last.
 pub(crate) fn carried_kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
     let mut kinds = [pins::RECORD, deletions::TRACES_RECORD, deletions::RECORD].map(str::to_owned).to_vec();
     kinds.extend(expired_rollups::kinds(engine)?);

@@ -1,4 +1,4 @@
-//! The record of each pinned trace: its name says which trace, its value since when.
+//! The record of each pinned trace: the name contains the trace, the value the time since when it is pinned.
 
 use std::error::Error;
 
@@ -10,17 +10,17 @@ use crate::engine::{EngineError, Records};
 /// The kind of the engine's records.
 pub(crate) const RECORD: &str = "pin";
 pub(crate) const VERSION: u8 = 1;
-/// Between tenant and trace in a record's name: no tenant has it in its own.
+/// Separates tenant and trace in a record's name; no tenant name contains it.
 const SEPARATOR: char = '/';
 
-/// Reads a pin: which trace, and since when.
+/// Reads the tenant, the trace and the time of a pin.
 pub(crate) fn read(name: &str, value: &[u8]) -> Result<(TenantId, TraceId, UnixNanos), EngineError> {
     let (tenant, trace) = read_name(name)?;
     let since: u64 = record::decode(VERSION, value).map_err(|error| unreadable(name, error))?;
     Ok((tenant, trace, UnixNanos(since)))
 }
 
-/// Which trace a pin holds: the name of its record alone says that.
+/// Reads tenant and trace from the name of a pin's record, which also works for a damaged value.
 pub(crate) fn read_name(name: &str) -> Result<(TenantId, TraceId), EngineError> {
     let (tenant, trace) = name.split_once(SEPARATOR).ok_or_else(|| unreadable(name, "its name"))?;
     let tenant = TenantId::new(tenant).map_err(|error| unreadable(name, error))?;

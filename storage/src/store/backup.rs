@@ -1,7 +1,7 @@
-//! BackupJobs and checks of the store while it works.
+//! Backups and checks of a store in use.
 //!
-//! Both hold the view that they began with: a block that leaves the catalog meanwhile stays readable
-//! until no reader holds it. The store remembers backups as records of its engine, each a manifest.
+//! Both hold the view that they began with: a block that leaves the catalog meanwhile stays readable until no reader
+//! holds it. The store remembers backups as records of its engine, each a manifest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -37,14 +37,14 @@ impl BackupJobs {
         Self { core, lifecycle, hashes: Mutex::default(), last: Mutex::default() }
     }
 
-    /// A name that no backup of this store has had.
+    /// An ID that no backup of this store has had.
     fn next_id(&self, now: u64) -> BackupId {
         let mut last = self.last.lock();
         *last = BackupId(now.max(last.0.saturating_add(1)));
         *last
     }
 
-    /// The known hashes of blocks. Forgets the hashes of all others.
+    /// The known hashes of blocks. Drops the hashes of all other blocks.
     fn hashes_of(&self, blocks: &[Arc<BlockEntry>], known: &[Manifest]) -> HashMap<BlockId, ContentHash> {
         let mut hashes = self.hashes.lock();
         let hashes = hashes.get_or_insert_with(|| {
@@ -61,7 +61,7 @@ impl BackupJobs {
         self.hashes.lock().get_or_insert_default().extend(found);
     }
 
-    /// Every block of every tenant right now. None of them is deleted as long as it is held.
+    /// Every live block of every tenant. None of them is deleted while the result is held.
     fn snapshot_blocks(&self) -> Vec<Arc<BlockEntry>> {
         let tenants = self.core.tenants.all();
         let mut held: Vec<_> =
@@ -70,8 +70,8 @@ impl BackupJobs {
         held
     }
 
-    /// The records that a backup carries. Under the lifecycle lock, so that no deletion is accepted between the looks
-    /// at its list and its record: one without a list would keep a restored store closed.
+    /// The records that a backup contains. Takes the lifecycle lock, so that no deletion is accepted between reading
+    /// its list and its record: a record without a list would keep a restored store from opening.
     fn carried(&self) -> Result<Bytes, EngineError> {
         let _lock = self.lifecycle.lock();
         let mut all = Vec::new();
@@ -83,7 +83,7 @@ impl BackupJobs {
         Ok(bytes.into())
     }
 
-    /// Sends one block. A block that cannot be read costs the backup nothing but itself.
+    /// Sends one block. An unreadable block is recorded as lost, and the backup goes on.
     fn send_block(
         &self,
         entry: &BlockEntry,
@@ -144,12 +144,12 @@ impl BackupJobs {
                 self.next_id(taken.0.max(newest.saturating_add(1)))
             }
         };
-        // Taken before the view: the view holds nothing of deletions that are finished by now. By ID, not by time:
-        // clocks jump.
+        // Read before the view, which therefore contains nothing of these finished deletions. Compared by ID and not by
+        // time, because clocks jump.
         let new = Manifest { without: self.lifecycle.clean_deletions()?, ..Manifest::new(id, taken) };
         let mut held = self.snapshot_blocks();
-        // Taken after the view: rollups of spans that have left the view are there by now, and rollups of spans that
-        // are about to leave do not count in a restored store that still has their blocks.
+        // Read after the view: rollups of spans that have left the view exist by now, and rollups of spans that are
+        // about to leave do not count in a restored store that still has their blocks.
         let records = self.carried()?;
         let piece = Blob::of(&records);
         let hashes = self.hashes_of(&held, &known);
@@ -161,7 +161,8 @@ impl BackupJobs {
         receiver.begin(&planned)?;
         receiver.records(piece, records)?;
         let mut backup = Manifest { records: Some(piece), ..new };
-        // Passed on, a block may go: a long backup holds back no more than it has to.
+        // Each block is released once it is sent, so that a long backup delays as little garbage collection as
+        // possible.
         for entry in held.drain(..) {
             self.send_block(&entry, hash_of(&entry), &mut backup, receiver)?;
             failpoint::reach(Failpoint::BackupPassedOn);

@@ -1,9 +1,9 @@
-//! The one implementation of [`TraceStore`], over any [`Engine`]: its parts put together, and delegation to them.
+//! The one implementation of [`TraceStore`], over any [`Engine`]: it combines the store's parts and delegates to them.
 //!
 //! Data flows one way: `write::append` writes a fresh block and its catalog row in one commit and makes it visible;
 //! `write::merge` turns fresh blocks into sealed ones; `lifecycle` drops windows and deletes traces; `maintenance`
-//! calls both and collects garbage. A block that left the catalog stays readable until the last reader lets go of it;
-//! one that a merge has replaced, for a grace period at least (`core/garbage.rs`).
+//! calls both and collects garbage. A block that left the catalog stays readable until the last reader drops it; one
+//! that a merge has replaced at least for a grace period (`core/garbage.rs`).
 //!
 //! Imports point one way, too: `core <- read <- {query, write} <- lifecycle <- maintenance <- {open, backup} <- mod`;
 //! `scripts/checks/layers.sh` asserts it.
@@ -51,7 +51,7 @@ use crate::ids::{BackupId, DeletionId};
 use crate::pins::Pins;
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
 
-/// Keeps spans as blocks in an engine.
+/// Stores spans as blocks in an engine.
 pub struct BlockTraceStore {
     core: Arc<Core>,
     lifecycle: Arc<Lifecycle>,
@@ -62,7 +62,7 @@ pub struct BlockTraceStore {
 // === impl BlockTraceStore ===
 
 impl BlockTraceStore {
-    /// Opens a store over an engine: reads the catalog and finds the traces of fresh blocks again.
+    /// Opens a store over an engine: reads the catalog and the traces of fresh blocks.
     pub fn open(
         engine: Arc<dyn Engine>,
         clock: Arc<dyn Clock>,
@@ -77,31 +77,31 @@ impl BlockTraceStore {
         })
     }
 
-    /// Refuses further writes and writes out buffers.
+    /// Refuses further writes and flushes the engine.
     pub fn close(&self) -> Result<(), EngineError> {
         self.core.committer.close();
         failpoint::reach(Failpoint::CloseBegun);
         self.core.engine.flush()
     }
 
-    /// The limits that this store obeys.
+    /// The configuration of this store.
     pub fn config(&self) -> &StoreConfig {
         &self.core.config
     }
 
-    /// One round of background work: merges what is due, drops what has expired, collects garbage, goes on with
-    /// deletions. Returns whether there is more to do at once.
+    /// Does one round of background work: due merges, retention, garbage collection and deletions. Returns whether the
+    /// next round can be done immediately.
     pub fn maintain(&self) -> bool {
         self.maintenance.round(Due::Now)
     }
 
-    /// The same for a thread of low priority: above the high watermark of the backlog, where senders will be refused
-    /// soon, all of it is left to [`Self::maintain_urgent`].
+    /// Like [`Self::maintain`], for a thread of low priority: above the high watermark of the backlog, where senders
+    /// will be refused soon, it leaves all work to [`Self::maintain_urgent`].
     pub fn maintain_low_priority(&self) -> bool {
         !self.core.above_high_watermark() && self.maintain()
     }
 
-    /// The same for a thread of normal priority, above the high watermark only.
+    /// Like [`Self::maintain`], for a thread of normal priority, which works above the high watermark only.
     pub fn maintain_urgent(&self) -> bool {
         self.core.above_high_watermark() && self.maintain()
     }

@@ -1,5 +1,5 @@
-//! What unit tests of this folder need: a clock that they own, and the smallest request. Tests of behaviour live in
-//! `tests/`, which has more.
+//! Helpers for the unit tests of this folder: a clock that tests control, and the smallest request. Tests of behaviour
+//! are in `tests/`, which has more helpers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use spandrel_proto::{TraceId, UnixNanos};
 
 use crate::store::Clock;
 
-/// A clock that stands still until it is moved.
+/// A clock that moves only when a test moves it.
 pub(crate) struct TestClock(AtomicU64);
 
 // === impl TestClock ===
@@ -39,7 +39,7 @@ pub(crate) fn request(trace: TraceId) -> Decoded {
     decode_request(request.into(), &DecodeLimits::default()).unwrap()
 }
 
-/// A field of bytes on the wire.
+/// A length-delimited field on the wire.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
 }

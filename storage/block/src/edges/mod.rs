@@ -1,4 +1,4 @@
-//! Edges of a block: who calls whom, how often, with which errors and latencies.
+//! Edges of a block: the calls between services, with counts, errors and latencies.
 //!
 //! An edge goes from the service of a *caller* span to the service of a *callee* span, or to the name of a peer that
 //! sends no spans. Its start and duration are those of the callee if there is one, else those of the caller, and it has

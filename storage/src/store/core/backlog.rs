@@ -1,4 +1,4 @@
-//! Back-pressure: how much waits to be merged, as a share of what may wait.
+//! The backlog, from which back-pressure follows: how much waits to be merged, as a share of the bound.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,14 +8,14 @@ use super::block_reader::BlockEntry;
 use super::config::StoreConfig;
 use super::ingest_load::IngestLoad;
 
-/// What appends have brought and merges have not taken yet.
+/// Counts the fresh blocks that wait to be merged, and their memory.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     appended_spans: AtomicU64,
     unsealed_spans: AtomicU64,
-    /// Memory that fresh blocks take: their traces, and filters over their values.
+    /// Memory of fresh blocks: their traces, and filters over their values.
     unsealed_bytes: AtomicU64,
-    /// When the last append was; zero before the first.
+    /// The time of the last append; zero before the first.
     last_append: AtomicU64,
     pub(crate) load: IngestLoad,
 }
@@ -26,13 +26,12 @@ const HIGH_WATERMARK_PERCENT: u64 = 75;
 // === impl Backlog ===
 
 impl Backlog {
-    /// Counts an append.
     pub(crate) fn appended(&self, spans: u64, now: UnixNanos) {
         self.last_append.store(now.0, Ordering::Relaxed);
         self.appended_spans.fetch_add(spans, Ordering::Relaxed);
     }
 
-    /// Adds a fresh block to what waits.
+    /// Adds a fresh block to the backlog.
     pub(crate) fn add(&self, fresh: &BlockEntry) {
         self.unsealed_spans.fetch_add(u64::from(fresh.row.meta.spans), Ordering::Relaxed);
         self.unsealed_bytes.fetch_add(fresh.memory_bytes, Ordering::Relaxed);
@@ -44,22 +43,22 @@ impl Backlog {
         self.unsealed_bytes.fetch_sub(fresh.memory_bytes, Ordering::Relaxed);
     }
 
-    /// Spans appended since the store was opened.
+    /// Number of spans appended since the store was opened.
     pub(crate) fn appended_spans(&self) -> u64 {
         self.appended_spans.load(Ordering::Relaxed)
     }
 
-    /// Spans that wait.
+    /// Number of spans that wait to be merged.
     pub(crate) fn unsealed_spans(&self) -> u64 {
         self.unsealed_spans.load(Ordering::Relaxed)
     }
 
-    /// When the last append was.
+    /// The time of the last append; zero before the first.
     pub(crate) fn last_append(&self) -> UnixNanos {
         UnixNanos(self.last_append.load(Ordering::Relaxed))
     }
 
-    /// What waits, in percent of what may wait.
+    /// The fill level of the backlog in percent of its bounds; the fuller one counts.
     pub(crate) fn percent_full(&self, config: &StoreConfig) -> u64 {
         let StoreConfig { max_unsealed_spans, max_unsealed_bytes, .. } = *config;
         let percent = |waiting: &AtomicU64, most: u64| {

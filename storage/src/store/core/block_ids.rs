@@ -1,8 +1,8 @@
-//! Reserves numbers of blocks, which never come again: rows of the trace index outlive the block that they point
-//! into, and must not point into another one that has its number.
+//! Reserves block IDs, which are never reused: rows of the trace index outlive the block that they name, and must not
+//! name another block with its ID.
 //!
-//! Each opening of a store reserves a range behind all that were reserved before, durably before it gives one. Clocks
-//! may stand still or jump: the clock gives the first number of all, and serves where the record is lost.
+//! Each time a store is opened, it reserves a range behind all reserved ones, durably before it uses an ID. Clocks may
+//! stand still or jump, so the clock gives only the very first ID, and a substitute if the record is lost.
 
 use spandrel_block::BlockId;
 
@@ -10,11 +10,11 @@ use super::Core;
 use crate::engine::EngineError;
 use crate::records::block_ids;
 
-/// More than one opening can use up.
+/// More IDs than one opening can use.
 const RANGE: u64 = 1 << 32;
 
 impl Core {
-    /// Reserves a range of numbers, once all numbers in the catalog were observed.
+    /// Reserves a range of IDs, after all IDs in the catalog were observed.
     pub(crate) fn reserve_block_ids(&self) -> Result<(), EngineError> {
         self.committer.observe_block_id(BlockId(self.clock.now().0));
         for (_, value) in self.engine.records(block_ids::RECORD)? {
@@ -27,7 +27,7 @@ impl Core {
         }
         let first_free = self.committer.first_free_block().saturating_add(RANGE);
         match block_ids::write(&*self.engine, first_free) {
-            // A store on a full disk can be read and cleaned; the clock has to do.
+            // A store on a full disk must still open, for queries and deletions; IDs then follow the clock.
             Err(EngineError::NoSpace(_)) => Ok(()),
             result => result,
         }

@@ -1,7 +1,7 @@
-//! One block as the store reads it: sections fetched when asked for, decoded once, kept in a bounded cache.
+//! Reads blocks: fetches sections when they are needed, decodes them once, and keeps them in a bounded cache.
 //!
-//! Blocks of format 1 are converted to today's format when they are first read, and kept in the cache as a whole: the
-//! layers above do not know of them.
+//! Blocks of format 1 are converted to today's format when they are first read, and kept in the cache as a whole, so
+//! the layers above do not see the difference.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use spandrel_proto::otlp::wire::WireError;
 
 use crate::engine::{Engine, EngineError};
 
-/// A block of the catalog. As long as a reader holds one, its bytes are not deleted.
+/// A block of the catalog. Its bytes are not deleted while a reader holds it.
 #[derive(Debug)]
 pub(crate) struct BlockEntry {
     pub(crate) key: BlockKey,
     pub(crate) row: CatalogRow,
-    /// The filter of a fresh block that this process has written: it is stored without.
+    /// The filter of a fresh block that this process wrote; it is not stored.
     pub(crate) filter: Option<Arc<FilterPart>>,
-    /// About how many bytes of memory a fresh block takes until it is merged.
+    /// Estimated bytes of memory that a fresh block takes until it is merged.
     pub(crate) memory_bytes: u64,
-    /// Whether its rows were carried over by a merge.
+    /// Whether a merge carried its rows over.
     pub(crate) carried_over: bool,
 }
 
@@ -53,16 +53,16 @@ pub(crate) struct BlockReader {
     cache: Cache<PartKey, Part, PartWeighter>,
 }
 
-/// Whether pages that are decoded stay in the cache.
+/// Whether decoded pages stay in the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caching {
     /// They are likely to be read again.
     Keep,
-    /// They are read once, by a merge, for example.
+    /// They are read once, for example by a merge.
     Skip,
 }
 
-/// Block, section, and for pages which one.
+/// The block, the section, and for pages the number of the page.
 type PartKey = (u64, SectionKey, u32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,7 +71,7 @@ enum SectionKey {
     Section(SectionKind),
 }
 
-/// Where the sections of a block come from.
+/// Where the sections of a block are read from.
 #[derive(Clone)]
 enum Source {
     Engine(Arc<Header>),
@@ -79,9 +79,9 @@ enum Source {
     Memory(Arc<Header>, Bytes),
 }
 
-/// Sections of a page as they are stored, read together.
+/// Stored sections of a page that were read together.
 struct PageBytes {
-    /// Where in the block they begin.
+    /// The offset of `bytes` in the block.
     begin: u64,
     bytes: Bytes,
     sections: Vec<Section>,
@@ -107,10 +107,10 @@ enum Part {
 #[derive(Clone)]
 struct PartWeighter;
 
-/// Parts that come and go are counted at least so much, for the cache's own entry.
+/// The least weight of a small part, which stands for the cache's own entry.
 const ENTRY_BYTES: u64 = 128;
 
-/// A part from the cache, or else made and kept there.
+/// Returns a part from the cache, or else reads it and adds it to the cache.
 macro_rules! part {
     ($self:ident, $entry:ident, $kind:expr, $page:expr, $keep:expr, $variant:ident, $make:expr) => {{
         let key = ($entry.key.block.0, SectionKey::Section($kind), $page);
@@ -128,10 +128,10 @@ macro_rules! part {
 // === impl BlockEntry ===
 
 impl BlockEntry {
-    /// A block of which only the catalog row is known.
+    /// An entry for a block of which only the catalog row is known.
     pub(crate) fn new(key: BlockKey, row: CatalogRow) -> Self {
-        // An append is one commit, and so are all spans of its block. Rows that were carried over from a single
-        // append look the same, and may be carried over once more.
+        // An append is one commit, and all spans of its block have its number. Rows that were carried over from a
+        // single append look the same, and may be carried over once more.
         let carried_over = row.meta.level == 0 && row.meta.min_sequence < row.meta.max_sequence;
         Self { key, row, filter: None, memory_bytes: 0, carried_over }
     }
@@ -141,17 +141,17 @@ impl BlockEntry {
 
 impl BlockReader {
     pub(crate) fn new(engine: Arc<dyn Engine>, cache_bytes: u64) -> Self {
-        // An estimate of how many parts fit; it sizes the cache's tables, not its contents.
+        // An estimate of how many parts fit; it sizes the cache's tables and does not bound its contents.
         let parts = (cache_bytes / (32 << 10)).max(64) as usize;
         Self { engine, cache: Cache::with_weighter(parts, cache_bytes, PartWeighter) }
     }
 
-    /// Drops blocks that are gone from the cache, to make room for others.
+    /// Removes blocks that are gone from the cache, to make room for others.
     pub(crate) fn forget(&self, blocks: &HashSet<BlockId>) {
         self.cache.retain(|(block, ..), _| !blocks.contains(&BlockId(*block)));
     }
 
-    /// Reads ahead the sections that every question to a block begins with. Readers report damage when they come.
+    /// Reads the sections that every query of a block begins with. Damage is reported by the reader that needs them.
     pub(crate) fn warm(&self, entry: &BlockEntry) {
         let _ = self.dictionary(entry).and_then(|_| self.texts(entry));
     }
@@ -165,7 +165,7 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Dictionary, Dictionary::decode(self.section(entry, kind, 0)?)?)
     }
 
-    /// The trace table, which is the same in every format: it is read without converting an old block.
+    /// The trace table, which is the same in every format, so an old block need not be converted for it.
     pub(crate) fn traces(&self, entry: &BlockEntry) -> Result<Arc<TraceTable>, BlockError> {
         let key = (entry.key.block.0, SectionKey::Section(SectionKind::Traces), 0);
         if let Some(Part::Traces(traces)) = self.cache.get(&key) {
@@ -179,7 +179,7 @@ impl BlockReader {
         Ok(traces)
     }
 
-    /// Whether the block is of format 1, which is not read as it is.
+    /// Whether the block has format 1, which has to be converted.
     pub(crate) fn is_old(&self, entry: &BlockEntry) -> Result<bool, BlockError> {
         Ok(!self.stored_header(entry)?.is_columnar())
     }
@@ -189,7 +189,7 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Texts, TextTable::decode(&self.section(entry, kind, 0)?)?)
     }
 
-    /// The part of its Bloom filters for a token; `None` for a block without filters.
+    /// The part of its Bloom filters that contains a token; `None` for a block without filters.
     pub(crate) fn filters(
         &self,
         entry: &BlockEntry,
@@ -222,7 +222,7 @@ impl BlockReader {
         part!(self, entry, kind, number, true, Filters, read()?)
     }
 
-    /// The zone maps of its pages; `None` for a block that was written without.
+    /// The zone maps of its pages; `None` for a block without derived sections.
     pub(crate) fn zones(&self, entry: &BlockEntry) -> Result<Option<Arc<Vec<ZoneMap>>>, BlockError> {
         let header = self.header(entry)?;
         if header.is_without_derived() {
@@ -272,7 +272,7 @@ impl BlockReader {
         part!(self, entry, kind, 0, true, Edges, read()?)
     }
 
-    /// How many pages the block has.
+    /// The number of pages.
     pub(crate) fn pages(&self, entry: &BlockEntry) -> Result<usize, BlockError> {
         if let Some(filter) = &entry.filter {
             return Ok(filter.pages());
@@ -293,7 +293,7 @@ impl BlockReader {
         part!(self, entry, kind, page, true, Ids, IdsPage::decode(&self.section(entry, kind, page)?, rows)?)
     }
 
-    /// A page with everything that its rows are made of.
+    /// A page with everything that is needed to read its rows.
     pub(crate) fn page(
         &self,
         entry: &BlockEntry,
@@ -336,7 +336,7 @@ impl BlockReader {
         Ok(OpenPage { texts: self.texts(entry)?, dictionary, core, ids, values })
     }
 
-    /// The sections of a page, which lie side by side, in one read; `None` if that saves nothing.
+    /// Reads the sections of a page, which are contiguous, at once; `None` if that saves nothing.
     fn read_page(&self, entry: &BlockEntry, page: u32) -> Result<Option<PageBytes>, BlockError> {
         let Source::Engine(header) = self.source(entry)? else { return Ok(None) };
         let known = |kind| self.cache.peek(&(entry.key.block.0, SectionKey::Section(kind), page)).is_some();
@@ -351,14 +351,14 @@ impl BlockReader {
         let begin = sections.iter().map(|section| section.range().start).min().unwrap_or(0);
         let end = sections.iter().map(|section| section.range().end).max().unwrap_or(0);
         let length: u64 = sections.iter().map(|section| u64::from(section.stored)).sum();
-        // Blocks that this program writes have them side by side; others may not.
+        // Blocks of this program have them side by side; others need not.
         if end.saturating_sub(begin) != length {
             return Ok(None);
         }
         Ok(Some(PageBytes { begin, bytes: self.fetch(entry, begin..end)?, sections }))
     }
 
-    /// The page that holds a row, and the first row of that page.
+    /// The page that contains a row, and the first row of that page.
     pub(crate) fn page_of(&self, entry: &BlockEntry, row: u32) -> Result<(u32, u32), BlockError> {
         let header = self.header(entry)?;
         let page = header.page_of(row)?;
@@ -380,7 +380,7 @@ impl BlockReader {
         Ok(source)
     }
 
-    /// The header as it is stored, of whatever format.
+    /// The stored header, of any format.
     fn stored_header(&self, entry: &BlockEntry) -> Result<Arc<Header>, BlockError> {
         let key = (entry.key.block.0, SectionKey::Source, 0);
         if let Some(Part::Source(Source::Engine(header))) = self.cache.get(&key) {
@@ -407,7 +407,7 @@ impl BlockReader {
     }
 
     fn fetch(&self, entry: &BlockEntry, range: std::ops::Range<u64>) -> Result<Bytes, BlockError> {
-        // A damaged header must not make an engine allocate memory.
+        // A damaged header must not make an engine allocate without bound.
         if range.start > range.end || range.end > entry.row.bytes {
             return Err(FormatError::Damaged("header").into());
         }
@@ -416,8 +416,8 @@ impl BlockReader {
     }
 }
 
-/// Bytes that keep nothing but themselves alive. A slice in the cache would hold on to all that was read with it, which
-/// the cache does not count.
+/// Copies bytes that share memory with others. A slice in the cache would keep everything in memory that was read with
+/// it, which the cache does not count.
 fn owned(bytes: Bytes) -> Bytes {
     if bytes.is_unique() { bytes } else { Bytes::copy_from_slice(&bytes) }
 }
@@ -425,10 +425,10 @@ fn owned(bytes: Bytes) -> Bytes {
 // === impl PageBytes ===
 
 impl PageBytes {
-    /// `None` for a section that was not read.
+    /// Decodes a section; `None` if it was not read.
     fn decode(&self, kind: SectionKind) -> Option<Result<Bytes, FormatError>> {
         let section = self.sections.iter().find(|section| section.kind == kind)?;
-        // A section that was cut short fails by its checksum.
+        // The checksum of a section that is cut short does not match.
         let clamp = |at: u64| ((at - self.begin) as usize).min(self.bytes.len());
         let range = section.range();
         Some(section.decode(self.bytes.slice(clamp(range.start)..clamp(range.end))))
@@ -480,7 +480,7 @@ mod tests {
     use super::*;
     use crate::engine::{BlockStore as _, Catalog as _, Change, MemoryEngine, NewBlock};
 
-    /// A block of one span in an engine.
+    /// Stores a block of one span in an engine.
     fn put(engine: &MemoryEngine, id: u64) -> BlockEntry {
         put_written(engine, id, BlockWriter::fresh().unwrap())
     }
@@ -538,7 +538,7 @@ mod tests {
         assert_eq!((kept(&gone), kept(&alive)), (0, all));
         reader.warm(&gone);
         assert_eq!(kept(&gone), 3, "header, dictionary and texts");
-        // A reader that still holds it reads it again.
+        // A reader that still holds the block can read it again.
         assert!(reader.page(&gone, 0, Caching::Keep).is_ok());
     }
 }

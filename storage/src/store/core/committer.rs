@@ -1,4 +1,4 @@
-//! The one way to the engine's commit, and the numbers that commits and blocks get.
+//! All commits to the engine go through here, and get their numbers here, as blocks do.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,12 +11,12 @@ use super::sequences::Sequences;
 use crate::engine::{Change, EngineError};
 use crate::error::AppendError;
 
-/// Gives numbers to blocks and commits, and says whether there may be any more of them.
+/// Gives IDs to blocks and numbers to commits, and refuses writes once one failed.
 pub(crate) struct Committer {
     next_block: AtomicU64,
     pub(crate) sequences: Sequences,
     last_hour: Mutex<Hour>,
-    /// Why a write failed: nothing more is written until a restart.
+    /// Why a write failed; the store takes no writes until a restart.
     poison: RwLock<Option<String>>,
     closed: AtomicBool,
 }
@@ -36,44 +36,44 @@ impl Default for Committer {
 }
 
 impl Committer {
-    /// The next number of a block. None comes twice.
+    /// The next block ID. None is given twice.
     pub(crate) fn next_block_id(&self) -> BlockId {
         BlockId(self.next_block.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Numbers up to this one were given before.
+    /// Makes all new IDs larger than one that was given before.
     pub(crate) fn observe_block_id(&self, block: BlockId) {
         self.next_block.fetch_max(block.0 + 1, Ordering::Relaxed);
     }
 
-    /// The number that the next block gets.
+    /// The smallest ID that was not given yet.
     pub(super) fn first_free_block(&self) -> u64 {
         self.next_block.load(Ordering::Relaxed)
     }
 
-    /// The hour of arrival at `now`. The clock may run backwards; hours never do.
+    /// The hour of arrival at `now`. Hours never decrease, even if the clock runs backwards.
     pub(crate) fn hour_at(&self, now: UnixNanos) -> Hour {
         self.observe_hour(Hour::of(now))
     }
 
-    /// Blocks of this hour were written before. Returns the latest such hour.
+    /// Makes the hour of arrival at least that of a block that was written before. Returns the latest such hour.
     pub(crate) fn observe_hour(&self, hour: Hour) -> Hour {
         let mut last = self.last_hour.lock();
         *last = hour.max(*last);
         *last
     }
 
-    /// Takes no more appends from now on.
+    /// Refuses all later appends.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a write has failed, so that nothing more is written until a restart.
+    /// Whether a write has failed, after which the store takes no writes until a restart.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poison.read().is_some()
     }
 
-    /// Why nothing can be written any more, if so.
+    /// Why the store takes no writes, if so.
     pub(crate) fn refusal(&self) -> Option<AppendError> {
         if self.closed.load(Ordering::Relaxed) {
             return Some(AppendError::Closed);
@@ -85,8 +85,8 @@ impl Committer {
 // === impl Core ===
 
 impl Core {
-    /// Commits a change. What a failed write was about is uncertain, and a lost sync is never tried again: nothing
-    /// more is written until a restart.
+    /// Commits a change. It is uncertain what a failed write has changed, and a failed sync cannot be repeated, so the
+    /// store takes no writes until a restart.
     pub(crate) fn commit(&self, change: &Change) -> Result<(), EngineError> {
         let result = self.engine.commit(change);
         if let Err(EngineError::NoSpace(_)) = &result {
@@ -102,12 +102,11 @@ impl Core {
         result
     }
 
-    /// The next number of a block.
     pub(crate) fn next_block_id(&self) -> BlockId {
         self.committer.next_block_id()
     }
 
-    /// The hour of arrival of what arrives now.
+    /// The hour of arrival of spans that arrive now.
     pub(crate) fn arrival_hour(&self) -> Hour {
         self.committer.hour_at(self.clock.now())
     }

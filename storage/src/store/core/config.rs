@@ -6,78 +6,78 @@ use spandrel_proto::UnixNanos;
 
 use crate::plan::Predicate;
 
-/// Bounds and periods of a store. Every bound is a limit that `/api/v1/status` shows.
+/// Bounds and periods of a store. `/api/v1/status` shows every bound.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// Age, counted from arrival, at which a window goes.
+    /// Age, counted from arrival, at which retention removes a window.
     pub retention: Duration,
-    /// Other times for some traces: the first rule that a span satisfies gives its time, and a trace
-    /// lives as long as its longest-lived span.
+    /// Other retentions for some traces: the first rule that a span satisfies gives its retention, and a trace lives as
+    /// long as its longest-lived span.
     pub retention_rules: Vec<RetentionRule>,
-    /// How long the rollups of expired spans stay; `None` as long as the retention.
+    /// How long the rollups of expired spans stay; `None` for as long as the retention.
     pub rollup_retention: Option<Duration>,
-    /// Bytes on the disk above which the oldest windows go; `None` without a bound.
+    /// Bytes on the disk above which the oldest windows are removed; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
-    /// A window's fresh blocks are merged once there are so many of them...
+    /// A window's fresh blocks are merged once there are this many of them...
     pub merge_blocks: usize,
-    /// ...or so many while ingest is busy...
+    /// ...or this many while ingest is busy...
     pub merge_blocks_busy: usize,
-    /// ...or, however busy it is, once they hold so many spans...
+    /// ...or, whether ingest is busy or not, once they contain this many spans...
     pub merge_spans: u64,
-    /// ...or once the oldest is so old...
+    /// ...or once the oldest has this age...
     pub merge_age: Duration,
-    /// ...or so old while ingest is busy.
+    /// ...or this age while ingest is busy.
     pub merge_age_busy: Duration,
-    /// How long a request for a deletion or a pin waits for retention, and for other deletions.
+    /// How long a request for a deletion or a pin waits for retention and other deletions.
     pub cleaning_patience: Duration,
-    /// How long a block that a merge has replaced can still be read by its number, unless room or a deletion
-    /// needs it earlier.
+    /// How long a block that a merge has replaced stays on disk for readers in other processes, unless space or a
+    /// deletion needs it removed earlier.
     pub replaced_grace: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
-    /// Blocks that one merge reads at the most, each with a page of it in memory. So many spans as fill a merged
-    /// block are a bound before that, unless blocks are small.
+    /// The most blocks that one merge reads, each with a page in memory. Usually a merge ends earlier, once the blocks
+    /// have enough spans to fill a merged block.
     pub max_merge_blocks: usize,
-    /// Spans in fresh blocks above which `append` refuses more: back-pressure.
+    /// Spans in fresh blocks above which `append` refuses more, as back-pressure.
     pub max_unsealed_spans: u64,
-    /// The same for the memory that fresh blocks take: their traces, and filters over their values.
+    /// Memory of fresh blocks above which `append` refuses more: their traces, and filters over their values.
     pub max_unsealed_bytes: u64,
     /// Rows at which a merged block is cut, at the next trace.
     pub sealed_rows: u32,
     /// Bytes of spans at which a merged block is cut, at the next trace.
     pub sealed_bytes: usize,
-    /// Decoded parts of blocks kept in memory.
+    /// Bytes of decoded parts of blocks that the cache keeps in memory.
     pub cache_bytes: u64,
     /// Bytes that stay free on the disk: below, `append` refuses, so that merging and deleting can go on.
     pub reserve_bytes: u64,
-    /// Traces that a search other than newest-first compares before it says that it is partial.
+    /// The most traces that a search compares, unless it is sorted newest first; beyond, its answer is partial.
     pub max_candidates: usize,
-    /// Traces that a service map looks up for callers that began long before its range, and pages that it reads for
-    /// them, before it says that it is partial.
+    /// The most traces that a query of the service map looks up for callers that began long before its range, and the
+    /// most pages that it reads for them; beyond, its answer is partial.
     pub max_caller_lookups: usize,
 }
 
-/// How long traces live that have a certain span.
+/// Another retention for traces that have a certain span.
 #[derive(Debug, Clone)]
 pub struct RetentionRule {
     /// The predicate that the span satisfies.
     pub predicate: Predicate,
-    /// Age, counted from arrival, at which the span's window lets the trace go.
+    /// Age, counted from arrival, at which the span's window no longer keeps the trace.
     pub keep: Duration,
 }
 
 /// The value of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitValue {
-    /// Blocks, spans, bytes, or a share in percent, as its name says.
+    /// A number of blocks, spans or bytes, or a share in percent; the name of the limit tells which.
     Number(u64),
-    /// A time.
+    /// A period.
     Time(Duration),
 }
 
-/// Tells the time. Injected, so that tests own it.
+/// The source of the time. Injected, so that tests control it.
 pub trait Clock: Send + Sync {
-    /// Now.
+    /// The current time.
     fn now(&self) -> UnixNanos;
 }
 
@@ -119,7 +119,7 @@ impl StoreConfig {
         self.rollup_retention.unwrap_or(self.retention)
     }
 
-    /// The limits by name, for people and for the status answer.
+    /// The limits by name, for messages and for the status response.
     pub fn limits(&self) -> Vec<(&'static str, LimitValue)> {
         use LimitValue::{Number, Time};
         let max_disk = self.max_disk_bytes.map(|bytes| ("maxDiskBytes", Number(bytes)));

@@ -1,5 +1,5 @@
-//! The rollups of expired spans that the store knows: found again when it is opened, read for aggregates, kept and
-//! dropped for `lifecycle`, which decides when.
+//! The rollups of expired spans in memory: loaded when the store is opened, read by aggregates, added and dropped by
+//! `lifecycle`, which decides when.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::api::Damage;
 use crate::engine::EngineError;
 use crate::records::expired_rollups::{self, ExpiredRollup, ExpiredRollupRow};
 
-/// What follows where a rollup cannot be read.
+/// The consequence of an unreadable rollup, for the log.
 const MISSING: &str = "aggregates lack what a rule has let go";
 
 // === impl Core ===
 
 impl Core {
-    /// Reads which rollups there are. Those of blocks that are still there come from a step that was killed before
-    /// its commit.
+    /// Loads the list of rollups. A rollup whose blocks are still live comes from a step that was killed before its
+    /// commit, and is removed.
     pub(crate) fn load_expired_rollups(&self) -> Result<(), EngineError> {
         for (name, listed) in expired_rollups::listed(&*self.engine)? {
             let rollup = match listed {
@@ -40,9 +40,8 @@ impl Core {
         Ok(())
     }
 
-    /// Unreadable rollups: tenant and blocks are unknown, so every aggregate is partial until they would have expired.
-    /// Where their rows can be read, the last minute of these is about their time; where not, they stay as long as
-    /// new ones.
+    /// Quarantines an unreadable rollup. Its tenant and blocks are unknown, so every aggregate is partial until it
+    /// would have expired. Its time is the last minute of its rows if they can be read, else the current time.
     fn set_rollup_aside(&self, name: String, error: &EngineError) -> Result<(), EngineError> {
         let (id, last) = expired_rollups::what_is_left(&*self.engine, &name)?;
         if let Some(id) = id {
@@ -53,7 +52,7 @@ impl Core {
         Ok(())
     }
 
-    /// Removes unreadable rollups whose time was before `horizon`.
+    /// Removes unreadable rollups whose time is before `horizon`.
     pub(crate) fn drop_unreadable_rollups(&self, horizon: UnixNanos) -> Result<(), EngineError> {
         let unreadable = self.quarantine.rollups.lock().clone();
         for (name, _) in unreadable.into_iter().filter(|(_, last)| *last <= horizon) {
@@ -63,7 +62,7 @@ impl Core {
         Ok(())
     }
 
-    /// Keeps the rollup of spans that are about to leave their blocks. It counts from the commit on.
+    /// Writes the rollup of spans that are about to leave their blocks. It counts from the commit on.
     pub(crate) fn keep_expired_rollup(
         &self,
         state: &TenantState,
@@ -76,7 +75,7 @@ impl Core {
         Ok(rollup)
     }
 
-    /// Drops a rollup: its time is over, or the commit that it was for has failed.
+    /// Drops a rollup whose retention is over, or whose commit has failed.
     pub(crate) fn drop_expired_rollup(
         &self,
         state: &TenantState,
@@ -86,8 +85,7 @@ impl Core {
         rollup.remove(&*self.engine)
     }
 
-    /// The rows of spans that have expired from the view and may have started in the range; the rest of them where
-    /// some are damaged.
+    /// The rows of spans that have expired from the view and may have started in the range; without damaged ones.
     pub(crate) fn expired_rollup_rows(
         &self,
         state: &TenantState,
@@ -115,7 +113,7 @@ impl Core {
     }
 }
 
-/// Whether a rollup counts in a view: none of the blocks that it stands for is there.
+/// Whether a rollup counts in a view: if the view has none of the blocks that contained the spans.
 fn counts_in(rollup: &ExpiredRollup, view: &View) -> bool {
     !rollup.blocks().any(|block| view.get(block).is_some())
 }

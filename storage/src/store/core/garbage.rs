@@ -1,13 +1,13 @@
 //! The queue of blocks that have left the catalog and wait for garbage collection.
 //!
-//! They go in two stages. While a reader of this process holds a block it stays as it is: readers are counted, by
-//! the references to its entry, so that none is ever too slow. Then it is dropped from memory at once, and its pages
-//! are deleted; the pages of a block that a merge has replaced once its grace period is over.
+//! Blocks are removed in two stages. While a reader of this process holds a block it stays unchanged: readers are
+//! counted, by the references to its entry, so even the slowest one is safe. Then the block is dropped from memory
+//! immediately, and its pages are deleted; those of a block that a merge has replaced once its grace period is over.
 //!
-//! The grace period protects readers in other processes that read the catalog first and the blocks later. It is no
-//! promise. Where room or privacy needs it the grace ends early ([`GarbageQueue::end_grace`]), a clock that jumps
-//! shortens it or makes it a few times as long, and it does not outlive the process: blocks that no catalog row names
-//! are deleted when a store is opened. Readers of this process need none.
+//! The grace period protects readers in other processes that read the catalog first and the blocks later. It is not
+//! guaranteed. It ends early if space or privacy needs it ([`GarbageQueue::end_grace`]), a clock that jumps shortens or
+//! prolongs it, and it does not outlive the process: blocks that no catalog row names are deleted when a store is
+//! opened. Readers of this process do not need it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,39 +23,39 @@ use super::block_reader::BlockEntry;
 /// Blocks that wait for garbage collection.
 pub(crate) struct GarbageQueue {
     stages: Mutex<Stages>,
-    /// Blocks were written or deleted since the engine was last compacted.
+    /// Whether blocks were written or deleted since the engine was last compacted.
     has_garbage: AtomicBool,
 }
 
 #[derive(Default)]
 struct Stages {
-    /// A reader may hold them still.
+    /// Readers may still hold them.
     held: Vec<PendingRemoval<Arc<BlockEntry>>>,
-    /// No reader holds them, and memory knows nothing else of them.
+    /// No reader holds them, and they are dropped from memory.
     unreferenced: Vec<PendingRemoval<BlockKey>>,
-    /// They could not be deleted: only deletions wait for them, which are not finished before.
+    /// They could not be deleted. Only deletions wait for them, and are not finished before.
     failed: Vec<BlockKey>,
 }
 
 struct PendingRemoval<B> {
     block: B,
-    /// When a merge has replaced it; `None` without a grace period.
+    /// When a merge replaced it; `None` without a grace period.
     replaced: Option<UnixNanos>,
 }
 
-/// Why blocks leave the catalog.
+/// Why a block leaves the catalog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RemovalReason {
-    /// A merge has replaced them.
+    /// A merge has replaced it.
     Merged,
-    /// By age, rule or quota, or because they hold deleted spans: they get no grace period.
+    /// Retention or a deletion removes it, without a grace period.
     Expired,
 }
 
 // === impl GarbageQueue ===
 
 impl Default for GarbageQueue {
-    /// Empty, of an engine that was not compacted since it was opened.
+    /// An empty queue. The engine was not compacted since it was opened, so there may be garbage.
     fn default() -> Self {
         Self { stages: Mutex::default(), has_garbage: AtomicBool::new(true) }
     }
@@ -69,7 +69,7 @@ impl GarbageQueue {
         self.stages.lock().held.extend(pending);
     }
 
-    /// Ends the grace period of all blocks in the queue: room or privacy needs it.
+    /// Ends the grace period of all blocks in the queue, because space or privacy needs it.
     pub(crate) fn end_grace(&self) {
         let stages = &mut *self.stages.lock();
         for pending in &mut stages.held {
@@ -80,7 +80,7 @@ impl GarbageQueue {
         }
     }
 
-    /// Whether nothing waits but blocks that could not be deleted.
+    /// Whether the queue is empty, except for blocks that could not be deleted.
     pub(crate) fn is_empty(&self) -> bool {
         let stages = self.stages.lock();
         stages.held.is_empty() && stages.unreferenced.is_empty()
@@ -94,7 +94,7 @@ impl GarbageQueue {
         held.chain(unreferenced).chain(stages.failed.iter().map(|key| key.block)).collect()
     }
 
-    /// Moves blocks that no reader holds any more to the next stage, and returns them.
+    /// Moves blocks that no reader holds to the next stage, and returns them.
     pub(crate) fn take_unreferenced(&self) -> Vec<Arc<BlockEntry>> {
         let Stages { held, unreferenced, .. } = &mut *self.stages.lock();
         let unread = held.extract_if(.., |pending| Arc::strong_count(&pending.block) == 1);
@@ -105,46 +105,46 @@ impl GarbageQueue {
         unread.map(take_on).collect()
     }
 
-    /// Takes the blocks whose pages are to be deleted now.
+    /// Removes the blocks from the queue whose pages are to be deleted now, and returns them.
     pub(crate) fn take_due(&self, now: UnixNanos, grace: Duration) -> Vec<BlockKey> {
         let due = |pending: &mut PendingRemoval<BlockKey>| is_over(pending.replaced, now, grace);
         self.stages.lock().unreferenced.extract_if(.., due).map(|pending| pending.block).collect()
     }
 
-    /// Takes blocks back that could not be deleted.
+    /// Adds blocks that could not be deleted.
     pub(crate) fn add_failed(&self, keys: Vec<BlockKey>) {
         self.stages.lock().failed.extend(keys);
     }
 
-    /// Whether some could not be deleted.
+    /// Whether there are blocks that could not be deleted.
     pub(crate) fn any_failed(&self) -> bool {
         !self.stages.lock().failed.is_empty()
     }
 
-    /// Takes the blocks that could not be deleted, for another attempt.
+    /// Removes the blocks that could not be deleted from the queue, for another attempt.
     pub(crate) fn take_failed(&self) -> Vec<BlockKey> {
         std::mem::take(&mut self.stages.lock().failed)
     }
 
-    /// Blocks were written or deleted: there is something to compact.
+    /// Records that blocks were written or deleted, so that the engine is compacted later.
     pub(crate) fn mark_garbage(&self) {
         self.has_garbage.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there is something to compact; the caller does it.
+    /// Whether the engine is to be compacted; the caller has to do it.
     pub(crate) fn take_mark(&self) -> bool {
         self.has_garbage.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether there is something to compact.
+    /// Whether the engine is to be compacted.
     #[cfg(test)]
     pub(crate) fn has_garbage(&self) -> bool {
         self.has_garbage.load(Ordering::Relaxed)
     }
 }
 
-/// Whether a grace period is over. By the distance to either side: a clock that was set back far keeps nothing for
-/// long.
+/// Whether a grace period is over. Compares the distance in both directions, so that a clock that was set back far does
+/// not keep blocks for long.
 fn is_over(replaced: Option<UnixNanos>, now: UnixNanos, grace: Duration) -> bool {
     replaced.is_none_or(|replaced| u128::from(now.0.abs_diff(replaced.0)) >= grace.as_nanos())
 }

@@ -6,7 +6,7 @@
 use parking_lot::Mutex;
 use spandrel_proto::UnixNanos;
 
-/// Which share of the time appends took lately.
+/// Measures which share of the time appends took lately.
 #[derive(Debug, Default)]
 pub(crate) struct IngestLoad {
     counting: Mutex<Counting>,
@@ -14,10 +14,10 @@ pub(crate) struct IngestLoad {
 
 #[derive(Debug, Default)]
 struct Counting {
-    /// Of the period that is being counted.
+    /// The beginning of the current period.
     since: UnixNanos,
     spent: u64,
-    /// What the last period said.
+    /// Whether ingest was busy in the last period.
     was_busy: bool,
 }
 
@@ -26,16 +26,16 @@ const PERIOD: u64 = 200_000_000;
 // === impl IngestLoad ===
 
 impl IngestLoad {
-    /// Counts an append.
+    /// Adds the duration of an append.
     pub(crate) fn spent(&self, nanos: u64) {
         self.counting.lock().spent += nanos;
     }
 
-    /// Whether appends take so many percent of a core and more.
+    /// Whether appends take at least this share of a core, in percent.
     pub(crate) fn is_busy(&self, now: UnixNanos, percent: u64) -> bool {
         let mut counting = self.counting.lock();
         let elapsed = now.since(counting.since);
-        // After a clock was set back, a new period begins.
+        // A new period also begins after the clock was set back.
         if elapsed >= PERIOD || now < counting.since {
             let was_busy = now >= counting.since
                 && counting.spent.saturating_mul(100) >= elapsed.saturating_mul(percent);

@@ -1,6 +1,6 @@
-//! What every part of the store stands on: the catalog in memory, blocks read through a cache, numbers of blocks and
-//! commits, the backlog of fresh blocks, and the queue of replaced ones. No policy: what is merged, dropped or deleted
-//! is decided above.
+//! The base of all parts of the store: the catalog in memory, blocks read through a cache, IDs of blocks and numbers of
+//! commits, the backlog of fresh blocks, and the queue of replaced ones. Not here: decisions about what is merged,
+//! dropped or deleted.
 
 pub(crate) mod backlog;
 pub(crate) mod block_ids;
@@ -51,7 +51,7 @@ pub(crate) struct Core {
 // === impl Core ===
 
 impl Core {
-    /// Over an engine of which nothing is known yet.
+    /// Creates the state for an engine whose catalog is not read yet.
     pub(crate) fn new(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, config: StoreConfig) -> Self {
         Self {
             reader: Arc::new(BlockReader::new(engine.clone(), config.cache_bytes)),
@@ -66,7 +66,7 @@ impl Core {
         }
     }
 
-    /// Puts new blocks in the place of old ones in memory, after the engine has.
+    /// Replaces blocks in memory, after the engine has replaced them.
     pub(crate) fn replace(
         &self,
         tenant: &TenantId,
@@ -83,7 +83,7 @@ impl Core {
         self.garbage.add(old, reason, self.clock.now());
     }
 
-    /// Counts the traces of a tenant again, after some have gone.
+    /// Counts the traces of a tenant again, after some were removed.
     pub(crate) fn recount_traces(&self, state: &TenantState) {
         let mut counter = TraceCounter::default();
         for entry in state.view().iter() {
@@ -96,17 +96,17 @@ impl Core {
         *state.traces.lock() = counter;
     }
 
-    /// Whether senders will be refused soon, unless merges take place.
+    /// Whether the backlog is so full that senders will be refused soon, unless merges catch up.
     pub(crate) fn above_high_watermark(&self) -> bool {
         self.backlog.above_high_watermark(&self.config)
     }
 
-    /// Bytes free on the disk, where fewer are free than the reserve asks for.
+    /// The free bytes on the disk, if they are fewer than the reserve.
     pub(crate) fn free_below_reserve(&self) -> Option<u64> {
         self.engine.free_bytes().filter(|free| *free < self.config.reserve_bytes)
     }
 
-    /// Sets a block aside that cannot be read, for an answer (`damage`) and for the store.
+    /// Quarantines an unreadable block, and counts it in an answer (`damage`).
     pub(crate) fn report_damage(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
         self.quarantine.blocks.report(entry, error, damage);
     }

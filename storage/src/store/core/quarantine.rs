@@ -1,4 +1,4 @@
-//! Damaged blocks, and damaged records beside them: counted, logged once, and set aside.
+//! Damaged blocks, and damaged records beside them: counted, logged once, and kept apart.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use super::block_reader::{BlockEntry, BlockError};
 use crate::api::Damage;
 use crate::engine::EngineError;
 
-/// Damage that was met since the store was opened.
+/// Damage that was found since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     pub(crate) blocks: Arc<DamagedBlocks>,
     pub(crate) records: DamagedRecords,
-    /// Unreadable rollups of expired spans, each with about its latest minute: tenant and blocks are unknown, so every
-    /// aggregate is partial.
+    /// Unreadable rollups of expired spans, each with its approximate latest minute. Their tenants and blocks are
+    /// unknown, so every aggregate is partial.
     pub(crate) rollups: Mutex<BTreeMap<String, UnixNanos>>,
 }
 
-/// The damaged blocks that were met since the store was opened.
+/// The damaged blocks that were found since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct DamagedBlocks(Mutex<HashSet<BlockId>>);
 
-/// The damaged records that were met since the store was opened, each by its error.
+/// The damaged records that were found since the store was opened, each as its error.
 #[derive(Debug, Default)]
 pub(crate) struct DamagedRecords(Mutex<BTreeSet<String>>);
 
 // === impl DamagedRecords ===
 
 impl DamagedRecords {
-    /// Counts an unreadable record, and logs it the first time with what `follows` from it.
+    /// Counts an unreadable record, and logs it the first time with its consequence, `follows`.
     pub(crate) fn report(&self, error: &EngineError, follows: &str) {
         if self.0.lock().insert(error.to_string()) {
             tracing::error!(%error, "a record beside the blocks is damaged; {follows}");
@@ -48,7 +48,7 @@ impl DamagedRecords {
 // === impl DamagedBlocks ===
 
 impl DamagedBlocks {
-    /// Counts an unreadable block, for an answer and for the store, and logs it the first time.
+    /// Counts an unreadable block in an answer and in the store, and logs it the first time.
     pub(crate) fn report(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
         damage.add();
         if self.0.lock().insert(entry.key.block) {

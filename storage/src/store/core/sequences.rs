@@ -1,10 +1,10 @@
-//! Numbers of commits: everything up to one number is visible, and nothing behind it.
+//! Sequence numbers of commits: all up to one number are visible, and none behind it.
 
 use std::collections::BTreeSet;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Commits are numbered; a number is visible once every smaller one has ended.
+/// Numbers commits. A commit is visible once it and every commit with a smaller number have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Sequences {
     state: Mutex<State>,
@@ -17,8 +17,8 @@ struct State {
     pending: BTreeSet<u64>,
 }
 
-/// A commit that has not ended. It ends when this is dropped, after a failure, too: a number that never ended would
-/// hide everything behind it.
+/// A commit in progress. It ends when this is dropped, also after a failure: a number that never ended would hide all
+/// later ones.
 pub(crate) struct PendingCommit<'s> {
     sequences: &'s Sequences,
     pub(crate) number: u64,
@@ -27,13 +27,13 @@ pub(crate) struct PendingCommit<'s> {
 // === impl Sequences ===
 
 impl Sequences {
-    /// Numbers up to this one were given before.
+    /// Makes all new numbers larger than one that was given before.
     pub(crate) fn observe(&self, number: u64) {
         let mut state = self.state.lock();
         state.last = state.last.max(number);
     }
 
-    /// The next number.
+    /// Begins a commit with the next number.
     pub(crate) fn begin(&self) -> PendingCommit<'_> {
         let mut state = self.state.lock();
         state.last += 1;
@@ -42,7 +42,7 @@ impl Sequences {
         PendingCommit { sequences: self, number }
     }
 
-    /// The last commit that is visible together with all before it.
+    /// The last commit that is visible together with all earlier ones.
     pub(crate) fn visible(&self) -> u64 {
         let state = self.state.lock();
         state.pending.first().map_or(state.last, |first| first - 1)
@@ -52,7 +52,7 @@ impl Sequences {
 // === impl PendingCommit ===
 
 impl PendingCommit<'_> {
-    /// Ends the commit, and waits until it is visible: commits that began before it have ended too.
+    /// Ends the commit, and waits until it is visible, which requires that all earlier commits have ended.
     pub(crate) fn make_visible(self) {
         let (sequences, number) = (self.sequences, self.number);
         drop(self);

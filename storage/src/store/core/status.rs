@@ -1,4 +1,4 @@
-//! How much a store holds.
+//! The amount of data in a store.
 
 use super::Core;
 use crate::api::StoreStatus;

@@ -1,4 +1,4 @@
-//! Everything in memory about each tenant: the view of its catalog, and where its fresh traces lie.
+//! The state of each tenant in memory: the view of its catalog, and the traces of its fresh blocks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use super::trace_cardinality::TraceCounter;
 use super::view::View;
 use crate::records::expired_rollups::ExpiredRollup;
 
-/// All tenants that have stored a span, or of which a deletion or a rollup is known.
+/// All tenants that have stored a span, or that have a deletion or a rollup.
 #[derive(Default)]
 pub(crate) struct Tenants(RwLock<HashMap<TenantId, Arc<TenantState>>>);
 
-/// Everything in memory about a tenant.
+/// The state of a tenant in memory.
 #[derive(Default)]
 pub(crate) struct TenantState {
     view: RwLock<Arc<View>>,
-    /// Parts of traces in fresh blocks. Rows of a block leave when its bytes do, so that readers of an older view
+    /// Rows of traces in fresh blocks. Rows of a block are removed with its bytes, so that readers of an older view
     /// still find them.
     fresh: DashMap<TraceId, Vec<(BlockId, RowRange)>>,
     pub(crate) traces: Mutex<TraceCounter>,
@@ -32,7 +32,7 @@ pub(crate) struct TenantState {
     pub(crate) expired_rollups: RwLock<Vec<Arc<ExpiredRollup>>>,
 }
 
-/// What a part of a trace takes in the map of fresh ones: the first one with the entry and room for more.
+/// Memory of a trace in the map of fresh ones: with its first rows for the entry and spare room, then for further rows.
 const FIRST_PART_BYTES: u64 = 128;
 const PART_BYTES: u64 = 24;
 
@@ -68,7 +68,7 @@ impl TenantState {
         *view = Arc::new(view.changed(adds, removes));
     }
 
-    /// Adds the traces of a fresh block, before the block is in the view. Returns about how many bytes that takes.
+    /// Adds the traces of a fresh block, before the block is in the view. Returns an estimate of the memory in bytes.
     pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
         let mut counter = self.traces.lock();
         let mut bytes = 0;
@@ -81,7 +81,7 @@ impl TenantState {
         bytes
     }
 
-    /// Forgets the traces of a block that is gone for good.
+    /// Removes the traces of a block that no reader holds any more.
     pub(crate) fn remove_fresh(&self, block: BlockId, traces: &TraceTable) {
         for (trace, _) in traces.entries() {
             self.fresh.remove_if_mut(trace, |_, parts| {
@@ -91,7 +91,7 @@ impl TenantState {
         }
     }
 
-    /// Visits the fresh parts of a trace.
+    /// Visits the rows of a trace in each fresh block.
     pub(crate) fn each_fresh_part(&self, trace: TraceId, mut tell: impl FnMut(BlockId, RowRange)) {
         if let Some(parts) = self.fresh.get(&trace) {
             for (block, rows) in parts.iter() {

@@ -1,4 +1,4 @@
-//! Counts distinct traces in bounded memory: exactly while they are few, as an estimate beyond.
+//! Counts distinct traces in bounded memory: exactly up to a limit, as an estimate beyond.
 
 use rustc_hash::FxHashSet;
 use spandrel_proto::TraceId;
@@ -10,9 +10,9 @@ pub(crate) enum TraceCounter {
     Sketch(Vec<u8>),
 }
 
-/// Traces counted exactly: about 10 MB at the most.
+/// The most traces that are counted exactly, which takes at most about 10 MB.
 const EXACT: usize = 500_000;
-/// 2^14 registers: a standard error of 0.8 %.
+/// 2^14 registers, for a standard error of 0.8 %.
 const INDEX_BITS: u32 = 14;
 
 // === impl TraceCounter ===
@@ -49,7 +49,7 @@ impl Default for TraceCounter {
     }
 }
 
-/// Trace IDs need not be random (some exporters count): mix them well.
+/// Mixes the bits of trace IDs, because some exporters count instead of using random IDs.
 fn hash(trace: TraceId) -> u64 {
     let id = u128::from_be_bytes(*trace.as_bytes());
     let mut x = (id as u64) ^ ((id >> 64) as u64).rotate_left(32);

@@ -1,4 +1,4 @@
-//! The catalog in memory: which blocks a tenant has at one moment.
+//! The view: the live blocks of a tenant at one moment, in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use spandrel_block::{BlockId, Hour, RowRange};
 use super::block_reader::BlockEntry;
 use crate::api::Operation;
 
-/// The blocks of a tenant at one moment. Immutable; a change makes a new one.
+/// The live blocks of a tenant at one moment. Immutable; a change creates a new view.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    /// By the number of the block, in shards that views share: every append makes a view, and while
-    /// merges wait there are thousands of blocks.
+    /// By block ID, in shards that views share: every append creates a view, and while merges wait there are thousands
+    /// of blocks.
     shards: [Arc<Shard>; SHARDS],
 }
 
@@ -42,7 +42,7 @@ impl View {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
-    /// Keeps the parts of a trace that lie in blocks of this view.
+    /// Keeps the rows of a trace that are in blocks of this view.
     pub(crate) fn resolve(&self, parts: Vec<(BlockId, RowRange)>) -> Vec<(Arc<BlockEntry>, RowRange)> {
         parts.into_iter().filter_map(|(block, rows)| Some((self.get(block)?.clone(), rows))).collect()
     }

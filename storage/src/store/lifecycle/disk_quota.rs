@@ -1,8 +1,8 @@
-//! Retention by quota: above `--max-disk` the oldest windows go, of whatever tenant, until the rest fits.
+//! Retention by quota: above `--max-disk` the oldest windows are removed, of any tenant, until the rest fits.
 //!
-//! What counts is what the engine takes on disk. Deleting gives that back only after a while, so blocks that are
-//! deleted already count as gone, and before another window goes the engine is asked to compact. The window that is
-//! being written does not go: when it alone is too large, `append` refuses.
+//! The quota bounds the bytes that the engine takes on disk. Deleting reclaims space only after a while, so before
+//! another window is removed, deleted blocks have to be collected and the engine has to be compacted. The window that
+//! is being written is not removed: if it alone is too large, `append` refuses.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,30 +15,30 @@ use super::Lifecycle;
 use crate::engine::EngineError;
 use crate::store::write::replace::RewriteError;
 
-/// How far the store is with keeping to its quota.
+/// The state of enforcing the quota.
 #[derive(Debug, Default)]
 pub(crate) struct DiskQuota {
     exceeded: Mutex<Option<QuotaExceeded>>,
-    /// The engine was asked to compact since the last window went.
+    /// Whether the engine was compacted since the last window was removed.
     compacted: AtomicBool,
-    /// Windows that hold only pinned traces, so that they are not looked at again.
+    /// Windows that contain only pinned traces, so that they are not examined again.
     spent: Mutex<Vec<(TenantId, Hour)>>,
-    /// The window after which buffers were written out last.
+    /// The window at whose end buffers were last flushed.
     cut_at: Mutex<Option<Hour>>,
 }
 
-/// Above the quota, and no window was left that may go.
+/// The store is above the quota, and no window may be removed.
 #[derive(Debug, Clone, Copy)]
 struct QuotaExceeded {
-    /// Bytes above it.
+    /// Bytes above the quota.
     excess: u64,
-    /// The window that was being written: once it is not any more, it may go.
+    /// The window that was being written; it may be removed once it is no longer written to.
     hour: Hour,
-    /// When that was found: compacting is tried again after a while.
+    /// The time of this result; compaction is retried after a while.
     at: UnixNanos,
 }
 
-/// Between two attempts to make room where no window may go.
+/// Time between two attempts to make room while no window may be removed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 // === impl DiskQuota ===
@@ -49,12 +49,12 @@ impl DiskQuota {
         exceeded.is_some_and(|exceeded| exceeded.at > now.minus(RETRY_INTERVAL) && exceeded.at <= now)
     }
 
-    /// Bytes above the quota that no window can give back while this is the window that is being written.
+    /// Bytes above the quota that removing windows cannot reclaim while `hour` is being written.
     fn excess(&self, hour: Hour) -> u64 {
         self.exceeded.lock().filter(|exceeded| exceeded.hour == hour).map_or(0, |exceeded| exceeded.excess)
     }
 
-    /// Windows may have become smaller: a pin is gone.
+    /// Drops the results about windows, which may have become smaller because a pin was removed.
     pub(super) fn forget_spent(&self) {
         self.spent.lock().clear();
         *self.exceeded.lock() = None;
@@ -64,12 +64,12 @@ impl DiskQuota {
 // === impl Lifecycle ===
 
 impl Lifecycle {
-    /// Bytes above the quota that no window can give back now.
+    /// Bytes above the quota that removing windows cannot reclaim now.
     pub(crate) fn quota_excess(&self) -> u64 {
         self.quota.excess(self.core.arrival_hour())
     }
 
-    /// Brings the store below its quota, by one window at the most. Returns whether one went.
+    /// Enforces the quota by removing at most one window. Returns whether one was removed.
     pub(crate) fn enforce_quota(&self) -> Result<bool, RewriteError> {
         self.end_files_with_window()?;
         let (core, quota) = (&*self.core, &self.quota);
@@ -79,12 +79,12 @@ impl Lifecycle {
             *quota.exceeded.lock() = None;
             return Ok(false);
         }
-        // Garbage goes first: at once, but for what a reader holds, which will go by itself.
+        // Garbage is collected first, without a grace period; blocks that a reader holds are collected later.
         core.garbage.end_grace();
         if quota.waits(core.arrival_hour(), core.clock.now()) || !core.garbage.is_empty() {
             return Ok(false);
         }
-        // Engines remove files a little later: the next round sees what that brings.
+        // Engines remove files with a delay, so the next round sees the result.
         if !quota.compacted.swap(true, Ordering::Relaxed) {
             core.engine.compact()?;
             return Ok(false);
@@ -103,7 +103,7 @@ impl Lifecycle {
         Ok(false)
     }
 
-    /// The oldest window of all tenants, but for the one that is being written.
+    /// The oldest window of all tenants, except for the one that is being written.
     fn oldest_window(&self) -> Option<(TenantId, Hour)> {
         let now = self.core.arrival_hour();
         let spent = self.quota.spent.lock();
@@ -117,8 +117,8 @@ impl Lifecycle {
             .min_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)))
     }
 
-    /// Ends the engine's files with the window, once all of it is merged: a file goes when everything in
-    /// it may, and so none should hold much of two windows.
+    /// Flushes the engine after each window, once all of it is merged: the engine removes a file when all its content
+    /// is deleted, so files should not contain much of two windows.
     fn end_files_with_window(&self) -> Result<(), EngineError> {
         let now = self.core.arrival_hour();
         let mut cut_at = self.quota.cut_at.lock();

@@ -1,5 +1,5 @@
-//! Rolls up spans before they expire by a rule, so that aggregates still add them up, and drops these rollups after a
-//! retention of their own. Spans that a deletion takes are not rolled up.
+//! Rolls up spans before a rule removes them, so that aggregates still add them up, and drops these rollups after a
+//! retention of their own. Spans that are being deleted are not rolled up.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,17 +17,16 @@ use crate::store::read::merge_iter::SpanRow;
 use crate::store::write::replace::check_damage;
 use crate::store::write::rewrite;
 
-/// A rollup in the making.
+/// Builds the rollup of expired spans.
 #[derive(Default)]
 pub(crate) struct ExpiredRollupBuilder(HashMap<(u32, String, String, u8), ExpiredRollupRow>);
 
-/// The bits of the flags that tell requests and kinds apart, as in a block's rollups.
+/// The bits of the flags that distinguish requests and kinds, as in a block's rollups.
 const KIND_AND_PARENT: u8 = 0b0100_0111;
 
 // === impl ExpiredRollupBuilder ===
 
 impl ExpiredRollupBuilder {
-    /// Adds a span.
     pub(crate) fn add(&mut self, row: &SpanRow) -> Result<(), WireError> {
         let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
         let minute = (span.start / MINUTE) as u32;
@@ -49,13 +48,13 @@ impl ExpiredRollupBuilder {
         Ok(())
     }
 
-    /// Adds every span of blocks that go, but for those that a deletion takes; a block that cannot be read adds
+    /// Adds every span of blocks that are removed, except for those that are being deleted. An unreadable block adds
     /// nothing.
     pub(crate) fn add_blocks(&mut self, core: &Core, state: &TenantState, blocks: &[Arc<BlockEntry>]) {
         let readable: Vec<_> = blocks.iter().filter(|entry| !core.is_damaged(entry)).cloned().collect();
         let Ok(mut rows) = rewrite::read(core, &readable) else { return };
         for row in rows.by_ref().filter(|row| !state.deleted.contains(row.key.trace(), row.sequence)) {
-            // A span that does not decode was not counted before, either.
+            // Spans that do not decode were not counted in the block's rollups either.
             let _ = self.add(&row);
         }
         let _ = check_damage(core, rows.take_failed());

@@ -1,4 +1,4 @@
-//! How long spans live: retention by age, rule and quota, pins against it, and the deletions that users ask for.
+//! How long spans live: retention by age, rule and quota, pins, and the deletions that users request.
 
 pub(crate) mod deletion;
 pub(crate) mod disk_quota;
@@ -18,7 +18,7 @@ use self::retention::RetentionProgress;
 use crate::error::LifecycleError;
 use crate::store::core::Core;
 
-/// What decides which spans leave, and which stay.
+/// Decides which spans are removed.
 pub(crate) struct Lifecycle {
     core: Arc<Core>,
     /// The lifecycle lock: retention, deletion and pinning exclude each other.
@@ -48,8 +48,8 @@ impl Lifecycle {
         self.lock.lock()
     }
 
-    /// The same for a request over the network, which holds a place for questions and does not wait for a whole
-    /// window. Fails with `Busy` after `cleaning_patience`.
+    /// Like [`Self::lock`], for a network request, which occupies one of the places for queries and must not wait for a
+    /// whole window. Fails with `Busy` after `cleaning_patience`.
     pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, ()>, LifecycleError> {
         self.lock.try_lock_for(self.core.config.cleaning_patience).ok_or(LifecycleError::Busy)
     }

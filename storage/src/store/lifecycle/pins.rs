@@ -1,7 +1,7 @@
-//! Pins: traces that outlive retention.
+//! Pins: traces that retention does not remove.
 //!
-//! Each pin is a small record of the engine, and all of them are in memory: retention asks for each trace that is
-//! about to go.
+//! Each pin is a small record of the engine. All pins are in memory, because retention looks up each trace that it is
+//! about to remove.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::store::read::trace_reader::TraceReader;
 #[derive(Debug, Default)]
 pub(crate) struct Pins(RwLock<BTreeMap<TenantId, Arc<PinnedTraces>>>);
 
-/// The pinned traces of a tenant, and since when they are.
+/// The pinned traces of a tenant, with the time since when they are pinned.
 pub(crate) type PinnedTraces = BTreeMap<TraceId, UnixNanos>;
 
 // === impl Pins ===
 
 impl Pins {
-    /// The pins of a tenant right now.
+    /// The current pins of a tenant.
     pub(crate) fn of(&self, tenant: &TenantId) -> Arc<PinnedTraces> {
         self.0.read().get(tenant).cloned().unwrap_or_default()
     }
@@ -40,7 +40,7 @@ impl Pins {
 // === impl Lifecycle ===
 
 impl Lifecycle {
-    /// Reads the pins that the engine remembers. A damaged record still says which trace it pins, not since when.
+    /// Loads the pins. A damaged record still names its trace, but not the time.
     pub(crate) fn load_pins(&self) -> Result<(), EngineError> {
         for (name, value) in self.core.engine.records(records::pins::RECORD)? {
             let pin = records::pins::read(&name, &value);
@@ -55,15 +55,15 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Pins a trace that is stored. Returns since when it is pinned.
+    /// Pins a stored trace. Returns the time since when it is pinned.
     pub(crate) fn pin(&self, tenant: &TenantId, trace: TraceId) -> Result<Option<UnixNanos>, LifecycleError> {
-        // Retention waits: a pin that was answered must hold.
+        // Excludes retention, because an acknowledged pin must hold.
         let _lock = self.try_lock()?;
-        // A deletion takes the pins of its traces when it is finished: one that was answered would be lost.
+        // A finished deletion removes the pins of its traces, so an acknowledged pin would be lost.
         if self.is_being_deleted(tenant, trace) {
             return Ok(None);
         }
-        // A damaged pin holds, and does not know since when: it is written again.
+        // A damaged pin holds, but its time is unknown, so it is written again.
         if let Some(since) = self.pins.of(tenant).get(&trace).filter(|since| since.0 > 0) {
             return Ok(Some(*since));
         }
@@ -86,7 +86,7 @@ impl Lifecycle {
         Ok(self.unpin_locked(tenant, trace)?)
     }
 
-    /// The same for a caller that holds the lifecycle lock.
+    /// Like [`Self::unpin`]; the caller has to hold the lifecycle lock.
     pub(super) fn unpin_locked(&self, tenant: &TenantId, trace: TraceId) -> Result<bool, EngineError> {
         if !self.pins.of(tenant).contains_key(&trace) {
             return Ok(false);
@@ -94,7 +94,7 @@ impl Lifecycle {
         records::pins::remove(&*self.core.engine, tenant, trace)?;
         failpoint::reach(Failpoint::UnpinWritten);
         self.pins.change(tenant, |pins| pins.remove(&trace));
-        // Spans that only this pin has kept are due now.
+        // Spans that only this pin kept may have expired.
         self.retention.forget();
         self.quota.forget_spent();
         Ok(true)

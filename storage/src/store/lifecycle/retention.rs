@@ -1,9 +1,9 @@
-//! Retention by age: a window goes once its hour is older than the retention, and before or after it
-//! the traces for which rules say another time. Pinned traces stay.
+//! Retention by age: a window is removed once its hour is older than the retention, and earlier or later for traces
+//! with another retention by a rule. Pinned traces stay.
 //!
-//! The hour is that of arrival, so the age of a span's own clock does not matter. A window is looked
-//! at once for each time to live that it outlives: which blocks were looked at is kept in memory only, so that a
-//! restart, with other rules perhaps, looks again.
+//! The hour is that of arrival, so the clock of the span's sender does not matter. A window is examined once for each
+//! retention that it exceeds. Which blocks were examined is kept in memory only, so a restart, perhaps with other
+//! rules, examines them again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,11 +26,11 @@ use crate::store::read::trace_reader::TraceReader;
 use crate::store::write::replace::RewriteError;
 use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
-/// Blocks that were looked at, and for which time to live.
+/// The blocks that were examined, and for which retention.
 #[derive(Debug, Default)]
 pub(crate) struct RetentionProgress(Mutex<HashMap<BlockId, Duration>>);
 
-/// Whether spans that leave are rolled up for aggregates.
+/// Whether spans that are removed are rolled up for aggregates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rollup {
     Keep,
@@ -48,7 +48,7 @@ struct Window<'s> {
 // === impl Lifecycle ===
 
 impl Lifecycle {
-    /// Drops the spans of a tenant's windows that have outlived their time. Returns how many windows have changed.
+    /// Removes the spans of a tenant's windows that exceed their retention. Returns the number of changed windows.
     pub(crate) fn drop_expired(&self, tenant: &TenantId) -> Result<usize, RewriteError> {
         let core = &*self.core;
         let Some(state) = core.tenants.get(tenant) else { return Ok(0) };
@@ -66,7 +66,7 @@ impl Lifecycle {
         Ok(changed)
     }
 
-    /// Drops a window whatever its age, but for pinned traces. Returns whether that changed anything.
+    /// Removes a window of any age, except for pinned traces. Returns whether that changed anything.
     pub(super) fn drop_window(&self, tenant: &TenantId, hour: Hour) -> Result<bool, RewriteError> {
         let Some(state) = self.core.tenants.get(tenant) else { return Ok(false) };
         let changed = Window { lifecycle: self, tenant, state: &state, hour }.drop_all()?;
@@ -81,7 +81,7 @@ impl Lifecycle {
 
 impl Window<'_> {
     fn expire(&self, rules: &Rules<'_>, expired: ExpiredTtl) -> Result<bool, RewriteError> {
-        // A pin that is set meanwhile waits, and finds its trace or not.
+        // A pin that is requested meanwhile waits for the lock, and then finds its trace or not.
         let _lock = self.lifecycle.lock();
         let core = &*self.lifecycle.core;
         let view = self.state.view();
@@ -98,7 +98,7 @@ impl Window<'_> {
             }
         };
         let pins = self.lifecycle.pins.of(self.tenant);
-        // The traces of a damaged block are unknown: it goes with the last of its neighbours.
+        // The traces of a damaged block are unknown, so it is removed with the last readable ones of its window.
         let damaged = match expired.is_longest && pins.is_empty() {
             true => BlockDisposition::Goes,
             false => BlockDisposition::Stays,
@@ -130,7 +130,7 @@ impl Window<'_> {
         blocks
     }
 
-    /// Drops all spans of some blocks but those of the traces that stay.
+    /// Removes all spans of some blocks except for those of the traces that stay.
     fn drop_spans(
         &self,
         blocks: Vec<Arc<BlockEntry>>,
@@ -178,7 +178,7 @@ impl Window<'_> {
         }
     }
 
-    /// Rewrites one batch. Returns how many spans have gone.
+    /// Rewrites one batch. Returns the number of removed spans.
     fn drop_batch(
         &self,
         batch: RewriteBatch,
@@ -196,7 +196,7 @@ impl Window<'_> {
             let stays = stays(trace);
             let counts = !stays && !self.state.deleted.contains(trace, sequence);
             if let Some(builder) = builder.as_mut().filter(|_| counts) {
-                // A span that does not decode was not counted before, either.
+                // Spans that do not decode were not counted in the block's rollups either.
                 let _ = builder.add(row);
             }
             stays
@@ -213,7 +213,7 @@ impl Window<'_> {
         Ok(dropped)
     }
 
-    /// Keeps the rollup of spans that are about to leave some blocks; `None` without spans.
+    /// Writes the rollup of spans that are about to be removed from some blocks; `None` without spans.
     fn keep_rollup(
         &self,
         builder: ExpiredRollupBuilder,
@@ -243,7 +243,7 @@ impl RetentionProgress {
         self.0.lock().retain(|block, _| !gone.contains(block));
     }
 
-    /// Forgets all: everything is looked at again.
+    /// Drops the state, so that all blocks are examined again.
     pub(super) fn forget(&self) {
         self.0.lock().clear();
     }

@@ -1,9 +1,8 @@
-//! How long traces live: the first rule that a span satisfies gives the span its time, the retention
-//! where none does; and a trace lives as long as its longest-lived span, whole.
+//! How long traces live: the first rule that a span satisfies gives the span its retention, else the default retention
+//! applies; and a trace lives as long as its longest-lived span, as a whole.
 //!
-//! So an early rule stands above a later one for a span, and a long time above a short one for a
-//! trace. Spans are looked at wherever they lie: a failure in one window keeps what the trace has in
-//! all others.
+//! So an earlier rule overrides a later one for a span, and a longer retention overrides a shorter one for a trace. All
+//! windows count: a failed span in one window keeps the spans of its trace in all others.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -24,14 +23,14 @@ use crate::store::read::trace_reader::TraceReader;
 use crate::store::write::replace::RewriteError;
 use crate::store::write::rewrite;
 
-/// The times that traces live.
+/// The retentions of traces.
 pub(crate) struct Rules<'c>(&'c StoreConfig);
 
-/// A time to live that a window has outlived.
+/// A retention that a window has exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExpiredTtl {
     pub(crate) time: Duration,
-    /// There is no longer one: only pinned traces live on.
+    /// No retention is longer, so only pinned traces stay.
     pub(crate) is_longest: bool,
 }
 
@@ -42,7 +41,7 @@ impl<'c> Rules<'c> {
         Self(config)
     }
 
-    /// The longest time that a window has outlived.
+    /// The longest retention that a window has exceeded.
     pub(crate) fn expired_ttl(&self, hour: Hour, now: UnixNanos) -> Option<ExpiredTtl> {
         let times: BTreeSet<Duration> =
             self.0.retention_rules.iter().map(|rule| rule.keep).chain([self.0.retention]).collect();
@@ -50,7 +49,7 @@ impl<'c> Rules<'c> {
         Some(ExpiredTtl { time: *time, is_longest: times.last() == Some(time) })
     }
 
-    /// How long a span lives by itself.
+    /// The retention of a span by itself.
     fn time_of(&self, row: &SpanRow) -> Result<Duration, WireError> {
         let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
         for rule in &self.0.retention_rules {
@@ -61,7 +60,7 @@ impl<'c> Rules<'c> {
         Ok(self.0.retention)
     }
 
-    /// Whether a span lives longer than `time`. One that cannot be read does.
+    /// Whether a span lives longer than `time`. An unreadable one does.
     fn lives_on(&self, row: &SpanRow, time: Duration) -> bool {
         self.time_of(row).map_or(true, |its| its > time)
     }
@@ -101,7 +100,7 @@ impl<'c> Rules<'c> {
         Ok(retained)
     }
 
-    /// A block that cannot be read may hold what keeps a trace.
+    /// Whether a row lives longer; assumed if the block cannot be read.
     fn any_lives_on(
         &self,
         core: &Core,

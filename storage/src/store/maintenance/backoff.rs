@@ -1,5 +1,5 @@
-//! Retry backoff of background jobs, which fail again and again on a full disk, for example: logs the first failure
-//! and the recovery, and retries every 5 s.
+//! Retry backoff of background jobs that fail repeatedly, for example on a full disk: logs the first failure and the
+//! recovery, and retries every 5 s.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,26 +7,25 @@ use std::time::Duration;
 
 use spandrel_proto::UnixNanos;
 
-/// Whether a job is failing, and when it was last tried.
+/// The state of a job: whether it fails, and when it was last tried.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    /// When it last failed; zero while it works.
+    /// When it last failed; zero while it succeeds.
     last_failure: AtomicU64,
 }
 
-/// Between two attempts of a job that fails.
+/// Time between two attempts of a failing job.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 // === impl Backoff ===
 
 impl Backoff {
-    /// Whether the job may be tried: it works, or its last failure is long enough ago.
+    /// Whether the job may be tried: it succeeds, or its last failure is long enough ago.
     pub(crate) fn may_try(&self, now: UnixNanos) -> bool {
         self.last_failure.load(Ordering::Relaxed) <= now.minus(RETRY_INTERVAL).0
     }
 
-    /// Takes note of the outcome: logs when the job begins to fail and when it works again. Returns whether it
-    /// failed.
+    /// Records a result, and logs when the job begins to fail and when it succeeds again. Returns whether it failed.
     pub(crate) fn note<T, E: Display>(
         &self,
         result: Result<T, E>,

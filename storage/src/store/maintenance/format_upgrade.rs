@@ -13,14 +13,14 @@ use crate::store::write::merge;
 use crate::store::write::merge::plan::MergeJob;
 use crate::store::write::replace::RewriteError;
 
-/// Blocks of format 1.
+/// Blocks of format 1 that are to be rewritten.
 #[derive(Debug, Default)]
 pub(crate) struct FormatUpgrades(Mutex<BTreeSet<(TenantId, BlockId)>>);
 
 // === impl FormatUpgrades ===
 
 impl FormatUpgrades {
-    /// Adds a sealed block if it is of format 1.
+    /// Adds a sealed block if it has format 1.
     pub(crate) fn observe(&self, core: &Core, entry: &BlockEntry) {
         if core.reader.is_old(entry).unwrap_or(false) {
             self.0.lock().insert((entry.key.tenant.clone(), entry.key.block));

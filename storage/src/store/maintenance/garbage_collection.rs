@@ -7,14 +7,14 @@ use crate::engine::EngineError;
 use crate::failpoint::{self, Failpoint};
 use crate::store::core::Core;
 
-/// Whether blocks that could not be deleted are tried again.
+/// Whether deletes that failed are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryFailed {
     Yes,
     NotYet,
 }
 
-/// Removes blocks that are due; with `RetryFailed::Yes` also blocks that could not be deleted before.
+/// Removes due blocks; with `RetryFailed::Yes` also blocks that could not be deleted before.
 pub(super) fn collect(core: &Core, retry: RetryFailed) -> Result<(), EngineError> {
     forget_unreferenced(core);
     if core.free_below_reserve().is_some() {
@@ -42,7 +42,7 @@ fn delete_pages(core: &Core, keys: Vec<BlockKey>) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Deletes them one by one, so that one that cannot be deleted does not keep the others.
+/// Deletes the blocks one by one, so that a block that cannot be deleted does not affect the others.
 fn delete_failed(core: &Core) -> Result<(), EngineError> {
     let mut result = Ok(());
     for key in core.garbage.take_failed() {
@@ -51,7 +51,7 @@ fn delete_failed(core: &Core) -> Result<(), EngineError> {
     result
 }
 
-/// Drops from memory what no reader holds: that does not wait for the grace period.
+/// Drops blocks from memory that no reader holds, without waiting for the grace period.
 fn forget_unreferenced(core: &Core) {
     let unreferenced = core.garbage.take_unreferenced();
     for entry in unreferenced.iter().filter(|entry| entry.row.meta.level == 0) {
@@ -76,7 +76,7 @@ mod tests {
     use crate::store::testing::{TestClock, request};
     use crate::store::{BlockTraceStore, StoreConfig};
 
-    /// Three fresh blocks of one trace.
+    /// A store with three fresh blocks of one trace.
     fn filled(engine: &MemoryEngine, clock: &Arc<TestClock>, trace: TraceId) -> BlockTraceStore {
         let config = StoreConfig { replaced_grace: GRACE, ..StoreConfig::default() };
         let store = BlockTraceStore::open(Arc::new(engine.clone()), clock.clone(), config).unwrap();

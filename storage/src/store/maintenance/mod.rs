@@ -1,5 +1,5 @@
-//! Background work, in rounds: merges that are due, retention, garbage collection, and deletions. A job that fails is
-//! tried again, and does not keep the others from their work.
+//! Background work, in rounds: due merges, retention, garbage collection, and deletions. A job that fails is retried,
+//! and does not stop the others.
 
 mod backoff;
 mod format_upgrade;
@@ -26,7 +26,7 @@ pub(crate) struct Maintenance {
     core: Arc<Core>,
     lifecycle: Arc<Lifecycle>,
     upgrades: FormatUpgrades,
-    /// One round at a time, whichever thread does it.
+    /// Allows one round at a time, on any thread.
     round: Mutex<()>,
     merges: Backoff,
     retention: Backoff,
@@ -34,7 +34,7 @@ pub(crate) struct Maintenance {
     deletions: Backoff,
 }
 
-/// Without an append for so long, a store is idle.
+/// After this time without an append, a store is idle.
 const IDLE: Duration = Duration::from_secs(5);
 
 // === impl Maintenance ===
@@ -53,8 +53,8 @@ impl Maintenance {
         }
     }
 
-    /// One round: merges what is due, drops what has expired, collects garbage, goes on with deletions. Returns
-    /// whether there is more to do at once.
+    /// Does one round: runs a due merge for each tenant, retention, garbage collection and a step of the deletions.
+    /// Returns whether the next round can be done immediately.
     pub(crate) fn round(&self, due: Due) -> bool {
         let _one_round = self.round.lock();
         if self.core.committer.is_poisoned() {
@@ -100,7 +100,7 @@ impl Maintenance {
             true => RetryFailed::Yes,
             false => RetryFailed::NotYet,
         };
-        // Until failed blocks are tried again, a round without a failure does not mean that it works again.
+        // Until failed deletes are retried, a round without a failure does not mean that they succeed again.
         let still_failing = core.garbage.any_failed() && retry == RetryFailed::NotYet;
         let result = garbage_collection::collect(core, retry).and_then(|()| self.compact_when_idle());
         if !still_failing || result.is_err() {
@@ -112,7 +112,7 @@ impl Maintenance {
         self.garbage_collection.may_try(self.core.clock.now())
     }
 
-    /// Once nothing was written for a while, the engine writes out its buffers and gives back space.
+    /// If nothing was written for a while, flushes the engine and reclaims space.
     fn compact_when_idle(&self) -> Result<(), EngineError> {
         let core = &*self.core;
         let idle = core.backlog.unsealed_spans() == 0

@@ -1,5 +1,5 @@
-//! Opening a store: reads the catalog, finds the traces of fresh blocks again, deletes blocks that no catalog row names,
-//! and resumes deletions.
+//! Opening a store: reads the catalog and the traces of fresh blocks, deletes blocks that no catalog row names, and
+//! resumes deletions.
 
 mod rebuild_catalog_row;
 
@@ -21,7 +21,7 @@ use crate::engine::{Engine, EngineError};
 use crate::failpoint::{self, Failpoint};
 use crate::records;
 
-/// What a store consists of once it is open.
+/// The parts of an open store.
 pub(super) struct Opened {
     pub(super) core: Arc<Core>,
     pub(super) lifecycle: Arc<Lifecycle>,
@@ -31,26 +31,26 @@ pub(super) struct Opened {
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The engine does not give its catalog.
+    /// The engine cannot read its catalog or its records.
     #[error("reading the catalog: {0}{advice}", advice = .0.advice())]
     Engine(#[from] EngineError),
-    /// The store is a part of a backup.
+    /// A restore was not finished, so the store has only a part of a backup.
     #[error("a restore of backup {0} was not finished; run that `spandrel restore` again to go on")]
     RestoreInProgress(BackupId),
-    /// A block is of a newer format. Setting it aside would be to drop it in the end.
+    /// A block has a newer format. It must not be quarantined, because retention would remove it in the end.
     #[error("block {block} of tenant {tenant}: {error}")]
     UnsupportedFormat {
-        /// Whose block.
+        /// The tenant that owns the block.
         tenant: TenantId,
-        /// Its number.
+        /// The ID of the block.
         block: u64,
-        /// Which format it is of, and what to do.
+        /// The error about the format, with advice.
         error: FormatError,
     },
-    /// So is a record beside the blocks.
+    /// A newer Spandrel wrote a record beside the blocks.
     #[error("record {0} was written by a newer Spandrel; use that one")]
     NewerRecord(String),
-    /// The record of a deletion under way is damaged. Without it the deleted spans would come back.
+    /// The record of a deletion in progress is damaged. Without it the deleted spans would come back.
     #[error(
         "{0}; it says what must not come back, so the store stays closed: \
          restore a backup with `spandrel restore` into a new directory, and delete there what was to be deleted"
@@ -62,12 +62,12 @@ pub enum OpenError {
          server and run `spandrel repair`, which makes a new store without it, or restore a backup into a new directory"
     )]
     CatalogRowLost {
-        /// The damage of its row.
+        /// The error about its catalog row.
         damage: EngineError,
-        /// The damage of the block.
+        /// The error about the block.
         error: FormatError,
     },
-    /// And so is a row of the catalog.
+    /// A newer Spandrel wrote a row of the catalog.
     #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
     NewerRow(u64),
 }
@@ -92,7 +92,7 @@ pub(super) fn open(
         adopt(&core, &upgrades, BlockEntry::new(key, row))?;
     }
     let unreferenced = core.engine.unreferenced()?;
-    // Numbers of blocks that are still to be deleted must not be given again.
+    // IDs of blocks that are still to be deleted must not be reused.
     for key in &unreferenced {
         core.committer.observe_block_id(key.block);
     }
@@ -107,7 +107,7 @@ pub(super) fn open(
     Ok(Opened { core, lifecycle, upgrades })
 }
 
-/// Takes a block of the catalog into memory.
+/// Adds a block of the catalog to the state in memory.
 fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Result<(), OpenError> {
     core.committer.observe_block_id(entry.key.block);
     let meta = &entry.row.meta;

@@ -1,6 +1,6 @@
-//! Rows of the catalog that cannot be read: a row follows from its block, and is rebuilt from it.
+//! Rebuilds catalog rows that cannot be read from their blocks.
 //!
-//! Not for blocks that are damaged: those keep their rows, and are set aside when they are read.
+//! Not for damaged blocks: those keep their rows, and are quarantined when they are read.
 
 use spandrel_block::{BlockKey, CatalogRow, FormatError, catalog_row};
 
@@ -8,8 +8,8 @@ use super::OpenError;
 use crate::engine::EngineError;
 use crate::store::core::Core;
 
-/// The catalog row of a block, as it is stored or else rebuilt and stored in its place. If the block does not say it
-/// either, it is unknown which spans are missing from which answers, and which would have to be deleted.
+/// Returns the stored catalog row of a block; a damaged one is rebuilt from the block and replaced. If the block is
+/// damaged as well, it is unknown which spans answers would lack, and which spans deletions have to remove.
 pub(super) fn readable_row(core: &Core, key: &BlockKey, stored: &[u8]) -> Result<CatalogRow, OpenError> {
     let damage = match CatalogRow::decode(stored) {
         Ok(row) => return Ok(row),
@@ -25,7 +25,7 @@ pub(super) fn readable_row(core: &Core, key: &BlockKey, stored: &[u8]) -> Result
     core.quarantine.records.report(&damage, "it is made anew from its block, and nothing is missing");
     let encoded = row.encode().map_err(EngineError::Encode)?;
     match core.engine.put_catalog_row(key, &encoded) {
-        // A store on a full disk can be read and cleaned: the row is rebuilt again the next time.
+        // A store on a full disk must still open; the row is rebuilt again the next time.
         Ok(()) | Err(EngineError::NoSpace(_)) => Ok(row),
         Err(error) => Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! Counts and latencies over time: from rollups where whole minutes are asked for, else from columns.
+//! Counts and latencies over time: from rollups for whole minutes, else from columns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::records::expired_rollups::ExpiredRollupRow;
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 
-/// The labels of a series, as far as the plan groups by them.
+/// The labels of a series; `None` for those that the plan does not group by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Labels {
     service: Option<String>,
@@ -30,8 +30,8 @@ struct Aggregation<'p> {
     series: BTreeMap<Labels, Points>,
 }
 
-/// The point of a time. At most `max_points` points are kept, those of the earliest times; the last of them also
-/// counts everything after it, in whatever order spans come.
+/// The point for a time. At most `max_points` points are kept, those of the earliest times; the last of them also
+/// counts everything after it, in whatever order spans are added.
 fn point_at(points: &mut Points, time: u64, max_points: usize) -> &mut Point {
     let last = |points: &Points| points.last_key_value().map(|(last, _)| *last);
     let is_full = points.len() >= max_points;
@@ -46,7 +46,7 @@ fn point_at(points: &mut Points, time: u64, max_points: usize) -> &mut Point {
     points.entry(time).or_insert_with(|| Point::empty(UnixNanos(time)))
 }
 
-/// Answers an aggregate.
+/// Computes the answer of an aggregate.
 pub(crate) fn aggregate(
     core: &Core,
     tenant: &TenantId,
@@ -83,7 +83,7 @@ impl Aggregation<'_> {
         let rollups = match core.reader.rollups(entry) {
             Ok(rollups) => rollups,
             Err(error) => {
-                // The columns hold the same, and take longer.
+                // The columns have the same content, but take longer to read.
                 core.report_damage(entry, &error, &Damage::default());
                 return self.add_rows(core, entry, &labels, None);
             }
@@ -101,8 +101,8 @@ impl Aggregation<'_> {
         if covers_all { Ok(()) } else { self.add_rows(core, entry, &labels, Some(whole)) }
     }
 
-    /// Adds a rollup of expired spans. Returns whether that is an estimate: of their starts only the minute is
-    /// known, so outside of whole minutes all are taken to begin with it.
+    /// Adds a rollup of expired spans. Returns whether the result is an estimate: of their starts only the minute is
+    /// known, so outside of whole minutes all spans count as starting with it.
     fn add_expired(&mut self, row: &ExpiredRollupRow) -> bool {
         let labels = self.labels_of(&row.service, &row.operation);
         let start = UnixNanos(row.start());
@@ -117,7 +117,7 @@ impl Aggregation<'_> {
         labels.is_some() && !exact
     }
 
-    /// The rows that rollups did not count: those outside `whole`.
+    /// Adds the rows that rollups did not count: those outside `whole`.
     fn add_rows(
         &mut self,
         core: &Core,
@@ -160,7 +160,7 @@ impl Aggregation<'_> {
             .then_some(TimeRange { start: UnixNanos(start), end })
     }
 
-    /// The labels of an operation's spans without their kind; `None` when they are not asked for.
+    /// The labels of an operation's spans without their kind; `None` if the plan does not count them.
     fn labels(&self, dictionary: &Dictionary, operation: usize) -> Option<Labels> {
         let (service, name) = &dictionary.operations[operation];
         self.labels_of(&dictionary.services[*service as usize], name)

@@ -1,4 +1,4 @@
-//! Answers questions about many traces: search, scan, aggregates, the service map. Changes nothing.
+//! Queries over many traces: search, scan, aggregates, the service map. Changes nothing.
 
 pub(crate) mod aggregate;
 pub(crate) mod dependencies;

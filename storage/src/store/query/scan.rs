@@ -1,9 +1,9 @@
-//! Scan: every matching trace of a range, whole and once, one after the other. Exports read it.
+//! Scan: every matching trace of a range, whole and once, one after the other. Exports and deletions use it.
 //!
-//! A scan holds the blocks of one moment and goes through those that may match, oldest first, as
-//! a search does. A trace lies in many blocks: it is given at the first of them in which a
-//! span matches, all its parts together. So nothing has to be remembered of the traces that were
-//! given, and memory is bounded by the matches of one block. Ordering and paging are not done here.
+//! A scan holds the view of its beginning and searches the blocks that may match, oldest first. A trace is in many
+//! blocks: it is returned at the first of them in which a span matches, with its rows of all blocks. So the scan need
+//! not remember returned traces, and memory is bounded by the matches of one block. The traces have no particular
+//! order, and there are no pages.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -24,32 +24,32 @@ use crate::store::read::matcher;
 use crate::store::read::merge_iter::BlockRows;
 use crate::store::read::trace_reader::{Part, TraceReader};
 
-/// A scan under way.
+/// A scan in progress.
 struct Scan<'s> {
     core: &'s Core,
     tenant: TenantId,
     state: Arc<TenantState>,
     view: Arc<View>,
     plan: SearchPlan,
-    /// Blocks that may hold a match, by number.
+    /// Blocks that may contain a match, sorted by ID.
     blocks: Vec<Arc<BlockEntry>>,
-    /// How many of them were looked at.
+    /// The number of blocks that were searched.
     done: usize,
-    /// Traces that match in the last of these and wait to be given.
+    /// Matching traces of the last searched block that are not returned yet.
     found: VecDeque<TraceId>,
-    /// Blocks that could not be read: no trace was given there.
+    /// Blocks that could not be read, so that no trace was returned for them.
     skipped: HashSet<BlockId>,
     removed: RemovedSinceSnapshot,
     damage: Damage,
 }
 
-/// Blocks of the view that have left the catalog since it was taken: the index may have forgotten them.
+/// Blocks of the view that have left the catalog since it was taken. The index may have no rows of them any more.
 struct RemovedSinceSnapshot {
     latest: Arc<View>,
     blocks: Vec<Arc<BlockEntry>>,
 }
 
-/// Begins a scan.
+/// Starts a scan.
 pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> TraceScan<'s> {
     let Some(state) = core.tenants.get(tenant) else { return TraceScan::from_traces(Vec::new()) };
     let view = state.view();
@@ -82,7 +82,7 @@ pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> Tr
 // === impl Scan ===
 
 impl Scan<'_> {
-    /// Looks at the next block. `None` when there is none left.
+    /// Searches the next block. `None` if there is none left.
     fn look_at_next_block(&mut self) -> Option<()> {
         let entry = self.blocks.get(self.done)?;
         self.done += 1;
@@ -99,7 +99,7 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// A trace that matches in the block just looked at, unless it was given at an earlier one.
+    /// A trace that matches in the block that was just searched; `None` if it was returned for an earlier block.
     fn take(&mut self, trace: TraceId) -> Result<Option<ScannedTrace>, ReadError> {
         let mut parts = self.parts(trace)?;
         parts.retain(|(entry, _)| !self.state.deleted.hides(trace, entry));
@@ -115,13 +115,13 @@ impl Scan<'_> {
         Ok(Some((trace, reader.spans(trace, parts, &self.damage))))
     }
 
-    /// Where the trace lies in the view.
+    /// The blocks of the view that contain the trace, with its rows.
     fn parts(&mut self, trace: TraceId) -> Result<Vec<Part>, ReadError> {
         let mut parts = self.state.fresh_parts(trace);
         parts.extend(self.core.engine.find_trace(&self.tenant, trace)?);
         let mut parts = self.view.resolve(parts);
         self.removed.update(&self.view, &self.state);
-        // The block just looked at holds the trace, whatever the index says.
+        // The block that was just searched contains the trace, even if the index does not say so.
         for entry in self.removed.blocks.iter().chain(&self.blocks[self.done - 1..self.done]) {
             if parts.iter().any(|(known, _)| known.key.block == entry.key.block) {
                 continue;
@@ -138,7 +138,7 @@ impl Scan<'_> {
         let block = entry.key.block;
         let looked_at = self.blocks.binary_search_by_key(&block, |entry| entry.key.block).is_ok()
             && !self.skipped.contains(&block);
-        // Damage since then: a trace given twice is better than one that is lost.
+        // If the block was damaged since, the trace may be returned twice, which is better than not at all.
         looked_at && self.matches(entry, *rows).unwrap_or(false)
     }
 
@@ -178,13 +178,14 @@ impl Iterator for Scan<'_> {
 // === impl RemovedSinceSnapshot ===
 
 impl RemovedSinceSnapshot {
-    /// Comes after the question to the index: blocks that the index has forgotten had left the catalog before.
+    /// Has to be called after the index was read: blocks that the index no longer had were removed from the catalog
+    /// before.
     fn update(&mut self, view: &View, state: &TenantState) {
         let latest = state.view();
         if Arc::ptr_eq(&latest, &self.latest) {
             return;
         }
-        // Fresh blocks are found through memory for as long as a reader holds them.
+        // Memory knows the traces of fresh blocks as long as a reader holds these.
         let removed =
             |entry: &&Arc<BlockEntry>| entry.row.meta.level > 0 && latest.get(entry.key.block).is_none();
         self.blocks = view.iter().filter(removed).cloned().collect();

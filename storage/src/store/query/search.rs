@@ -1,9 +1,9 @@
 //! Search: prunes blocks by zone maps, then pages by Bloom filters and zone maps, then rows by columns, and decodes
 //! spans last.
 //!
-//! *Newest first* goes through the blocks by their latest span start and stops as soon as no remaining block can hold
-//! a newer trace: a trace starts no later than its matching span, and that no later than its block's latest start.
-//! Every other order compares all matching traces, up to `max_candidates`.
+//! *Newest first* searches the blocks by their latest span start and stops as soon as no remaining block can contain a
+//! newer trace: a trace starts no later than its matching span, and that no later than its block's latest start. Every
+//! other order compares all matching traces, up to `max_candidates`.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -30,7 +30,7 @@ use crate::store::query::summary::from_spans::summarise;
 use crate::store::read::matcher;
 use crate::store::read::trace_reader::{self, Part, TraceReader};
 
-/// One search under way.
+/// A search in progress.
 pub(crate) struct Search<'s> {
     core: &'s Core,
     tenant: &'s TenantId,
@@ -43,19 +43,19 @@ pub(crate) struct Search<'s> {
     damage: Damage,
     /// More traces matched than `max_candidates`.
     cut: bool,
-    /// The parts of traces that were ranked and may be in the answer.
+    /// The blocks and rows of ranked traces that may be in the answer.
     found: HashMap<TraceId, Parts>,
     /// The predicate prepared for the blocks of traces in the answer.
     prepared: HashMap<BlockId, Arc<BlockPredicate>>,
 }
 
-/// Where a trace lies.
+/// The blocks that contain a trace, with its rows.
 type Parts = Vec<Part>;
 
-/// A trace's place in the result: larger comes first.
+/// A trace's rank in the result: larger ones come first.
 type Rank = (u64, TraceId);
 
-/// A whole trace, summed up from columns.
+/// Facts about a whole trace, from columns.
 #[derive(Default)]
 struct TraceFacts {
     start: Option<u64>,
@@ -64,10 +64,10 @@ struct TraceFacts {
     errors: u64,
 }
 
-/// Answers a search.
+/// Computes the answer of a search.
 pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
     let Some(state) = core.tenants.get(tenant) else { return Ok(SearchAnswer::default()) };
-    // The snapshot is taken before the view, so that the view holds all of it.
+    // The snapshot is taken before the view, so the view contains all of it.
     let snapshot = plan.after.map_or_else(|| core.committer.sequences.visible(), |after| after.snapshot);
     let view = state.view();
     let mut search = Search::begin(core, tenant, &state, view, plan, snapshot, Damage::default());
@@ -81,7 +81,7 @@ pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Resul
 // === impl Search ===
 
 impl<'s> Search<'s> {
-    /// A search before its first block.
+    /// Starts a search.
     pub(crate) fn begin(
         core: &'s Core,
         tenant: &'s TenantId,
@@ -110,18 +110,17 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// The traces of its view.
     fn traces(&self) -> TraceReader<'_> {
         TraceReader { core: self.core, tenant: self.tenant, state: self.state, view: &self.view }
     }
 
-    /// The first `limit` traces, and one more to know whether there is a next page.
+    /// The ranks of the first `limit` traces, and of one more, which shows whether there is a next page.
     fn newest(&mut self) -> Vec<Rank> {
         let mut blocks = self.blocks();
         blocks.sort_by_key(|entry| Reverse(entry.row.meta.max_start));
         let wanted = self.plan.limit + 1;
         let mut seen = HashSet::new();
-        // Traces that may have started earlier than their matching span, by the start of that span.
+        // Traces that may have started earlier than their matching span, ranked by the start of that span.
         let mut open: BinaryHeap<Rank> = BinaryHeap::new();
         let mut best: BinaryHeap<Reverse<Rank>> = BinaryHeap::new();
         for (at, entry) in blocks.iter().enumerate() {
@@ -186,7 +185,7 @@ impl<'s> Search<'s> {
         self.view.iter().filter(may_match).cloned().collect()
     }
 
-    /// Traces with a matching span in the block, each with the earliest start that it has there.
+    /// Traces with a matching span in the block, each with its earliest start there.
     fn matching_traces(&mut self, entry: &Arc<BlockEntry>) -> Vec<(TraceId, u64)> {
         self.scan(entry).unwrap_or_else(|error| {
             self.core.report_damage(entry, &error, &self.damage);
@@ -194,7 +193,7 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// The same; an error if the block cannot be read.
+    /// Like [`Self::matching_traces`]; an error if the block cannot be read.
     pub(crate) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.core.reader;
         let pages = self.pages_that_may_match(entry)?;
@@ -215,9 +214,9 @@ impl<'s> Search<'s> {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        // A trace that continues on the next page is found in both.
+        // A trace that continues on the next page is found twice.
         found.dedup();
-        // Deleted spans find nothing, and neither do spans of their traces that have arrived since.
+        // Deleted spans match nothing, and neither do later spans of their traces.
         found.retain(|trace| !self.state.deleted.hides(*trace, entry));
         let traces = reader.traces(entry)?;
         let mut dated = Vec::with_capacity(found.len());
@@ -228,7 +227,7 @@ impl<'s> Search<'s> {
         Ok(dated)
     }
 
-    /// Pages that may match by the Bloom filters alone.
+    /// The pages that may match, by the Bloom filters alone.
     fn pages_that_may_match(&self, entry: &BlockEntry) -> Result<Vec<u32>, BlockError> {
         let pages = 0..self.core.reader.pages(entry)? as u32;
         if self.filter.is_open() {
@@ -244,7 +243,7 @@ impl<'s> Search<'s> {
         Ok(left)
     }
 
-    /// Pages that may match by their zone maps, and by the Bloom filters once resources are evaluated.
+    /// The pages that may match, by their zone maps, and by the Bloom filters after resources were evaluated.
     fn pages_left(
         &self,
         entry: &BlockEntry,
@@ -272,7 +271,7 @@ impl<'s> Search<'s> {
         Ok(pages)
     }
 
-    /// Traces with a matching row in the page, in their order.
+    /// Finds traces with a matching row in the page, in their order.
     fn scan_page(
         &mut self,
         entry: &Arc<BlockEntry>,
@@ -298,7 +297,7 @@ impl<'s> Search<'s> {
             };
             predicate.row_match(row_columns, attributes)
         };
-        // The columns that every row has decide most pages.
+        // The columns that every row has exclude most pages.
         let rows: Vec<usize> =
             (0..columns.rows()).filter(|row| row_match(*row, &|_| RowMatch::Maybe) != RowMatch::No).collect();
         if rows.is_empty() {
@@ -317,7 +316,7 @@ impl<'s> Search<'s> {
         let names = PageTraces::new(&self.core.reader, entry, &columns, number)?;
         let mut behind = 0;
         for row in rows {
-            // One match of a trace is enough.
+            // One matching row of a trace is enough.
             if row < behind {
                 continue;
             }
@@ -340,8 +339,8 @@ impl<'s> Search<'s> {
         Ok(())
     }
 
-    /// The earliest start of a visible row. Rows behind the snapshot do not count: a trace whose early span arrives late
-    /// keeps its place.
+    /// The earliest start of a visible row. Rows that were stored after the snapshot do not count, so that a trace
+    /// whose early span arrives late keeps its rank.
     fn first_visible(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
         let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         let mut first = None;
@@ -361,7 +360,7 @@ impl<'s> Search<'s> {
             self.found.insert(trace, parts.clone());
         }
         let counts = matches!(self.plan.order, Order::MostSpans | Order::MostErrors);
-        // A block holds each span once; several blocks may hold the same span.
+        // A block contains each span once; several blocks may contain the same span.
         let mut duplicates = (counts && parts.len() > 1).then(DuplicateDetector::default);
         for (entry, rows) in parts {
             let added = match self.plan.order {
@@ -387,7 +386,7 @@ impl<'s> Search<'s> {
         Some((key, trace))
     }
 
-    /// Adds the start of a part only.
+    /// Adds the start of a trace in a block only.
     fn add_start(
         &self,
         facts: &mut TraceFacts,
@@ -424,7 +423,7 @@ impl<'s> Search<'s> {
         })
     }
 
-    /// Counts spans by decoding them, where columns cannot tell duplicates.
+    /// Counts spans by decoding them, because columns cannot identify duplicates.
     fn count_once(&self, facts: &mut TraceFacts, trace: TraceId) {
         (facts.spans, facts.errors) = (0, 0);
         let rows = self.traces().merged_rows(trace, &self.damage);
@@ -454,9 +453,9 @@ impl<'s> Search<'s> {
         Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
     }
 
-    /// The summary of a trace from its columns; `None` where they do not suffice.
+    /// The summary of a trace from its columns; `None` if they do not suffice.
     fn column_summary(&mut self, trace: TraceId, parts: &Parts) -> Result<Option<TraceSummary>, BlockError> {
-        // Blocks whose traces are unknown make the answer partial: the rows of the trace tell that.
+        // With such blocks the answer is partial, which reading the trace's rows reports.
         if !self.state.unindexed.lock().is_empty() {
             return Ok(None);
         }
@@ -468,7 +467,7 @@ impl<'s> Search<'s> {
         columns.finish()
     }
 
-    /// The predicate prepared for a block, once.
+    /// The predicate prepared for a block, which is kept.
     fn prepared(&mut self, entry: &BlockEntry) -> Result<Arc<BlockPredicate>, BlockError> {
         if let Some(known) = self.prepared.get(&entry.key.block) {
             return Ok(known.clone());
@@ -482,7 +481,7 @@ impl<'s> Search<'s> {
     fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
         let parts = self.found.remove(&trace);
         let parts = parts.unwrap_or_else(|| self.traces().parts(trace));
-        // Damage is met again below, and reported there.
+        // Damage is found again below, and reported there.
         if let Ok(Some(summary)) = self.column_summary(trace, &parts) {
             return Ok(Some(summary));
         }
@@ -492,7 +491,7 @@ impl<'s> Search<'s> {
     }
 }
 
-/// Notices that a span may be in two blocks.
+/// Detects that two blocks may contain the same span.
 #[derive(Default)]
 struct DuplicateDetector {
     known: HashMap<(u64, u64, u8), BlockId>,
@@ -514,11 +513,11 @@ impl TraceFacts {
     }
 }
 
-/// Which trace the rows of a page belong to.
+/// The trace of each row of a page.
 struct PageTraces {
     table: Arc<TraceTable>,
     core: Arc<CorePage>,
-    /// The place of the page's first trace in the table.
+    /// The index of the page's first trace in the table.
     first: usize,
 }
 
@@ -548,7 +547,7 @@ impl PageTraces {
     }
 }
 
-/// Whether a block may hold a matching span by its zone map.
+/// Whether a block may contain a matching span, by its zone map.
 fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
     let meta = &entry.row.meta;
     match predicate {
@@ -572,7 +571,7 @@ fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
     }
 }
 
-/// Whether one operation of the block has both the service and the name of the predicate.
+/// Whether the block has an operation with both the service and the name of the predicate.
 fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
     let (mut service, mut name) = (None, None);
     for part in parts {

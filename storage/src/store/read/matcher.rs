@@ -1,4 +1,4 @@
-//! Whether a span satisfies a predicate, exactly. What columns alone tell is in `query/pruning/`.
+//! Decides exactly whether a span satisfies a predicate. The estimate from columns alone is in `query/pruning/`.
 
 use regex::Regex;
 use spandrel_block::{Number, Rebuilder, RowFlags, Token, semantics};
@@ -50,7 +50,7 @@ pub(crate) fn matches(
     })
 }
 
-/// Whether the span of a row of a page, put together, satisfies a predicate.
+/// Whether the span of a row, rebuilt from its page, satisfies a predicate.
 pub(crate) fn row_matches(
     predicate: &Predicate,
     spans: &mut Rebuilder,
@@ -96,7 +96,7 @@ fn any_attribute(
         return Ok(false);
     }
     if key == SERVICE_NAME {
-        // The name that people see, also for resources that do not say theirs.
+        // Resources without a service name have the default name, which users see and query.
         return Ok(holds(AnyValue::String(semantics::service_name(resource))));
     }
     any(resource.attributes())
@@ -120,8 +120,8 @@ impl Comparison {
         }
     }
 
-    /// It holds for an array if it holds for any element; `!=` and `!~` if no element equals or matches. Arrays in the
-    /// array are not looked into.
+    /// The comparison holds for an array if it holds for any element; `!=` and `!~` hold if no element equals or
+    /// matches. Nested arrays are skipped.
     fn holds_for_elements(&self, message: &[u8]) -> bool {
         let any = |comparison: &Self| {
             let elements = AnyValue::array_items(message).map_while(Result::ok);
@@ -164,7 +164,7 @@ impl Comparison {
         self.holds_for_unordered(&Literal::Kind(kind))
     }
 
-    /// For types without an order: only `=` and `!=` hold, and only for a literal of the same type.
+    /// Types without an order satisfy only `=` and `!=`, and only with a literal of the same type.
     fn holds_for_unordered(&self, value: &Literal) -> bool {
         let same_type = |literal: &Literal| std::mem::discriminant(literal) == std::mem::discriminant(value);
         match self {
@@ -174,7 +174,7 @@ impl Comparison {
         }
     }
 
-    /// `ordered` compares the value with a literal, if they can be compared.
+    /// `ordered` compares the value with a literal; `None` if their types differ.
     fn holds(
         &self,
         ordered: impl Fn(&Literal) -> Option<std::cmp::Ordering>,
@@ -192,7 +192,7 @@ impl Comparison {
         }
     }
 
-    /// Whether it may hold for a number between two others.
+    /// Whether it may hold for any number from `min` to `max`.
     pub(crate) fn may_hold_between(&self, min: Number, max: Number) -> bool {
         match self {
             Self::Lt(_) | Self::Le(_) => self.holds_for_number(min),
@@ -205,7 +205,7 @@ impl Comparison {
         }
     }
 
-    /// Whether it puts numbers in order: then nothing but a number, or an array with one, satisfies it.
+    /// Whether it orders numbers, so that only numbers and arrays with numbers can satisfy it.
     pub(crate) fn orders_numbers(&self) -> bool {
         let (Self::Lt(literal) | Self::Le(literal) | Self::Gt(literal) | Self::Ge(literal)) = self else {
             return false;
@@ -213,7 +213,7 @@ impl Comparison {
         matches!(literal, Literal::Int(_) | Literal::Float(_))
     }
 
-    /// The token that an attribute has if it, or an element of it, equals the literal.
+    /// The token of attributes that equal the literal, or have an element that equals it.
     pub(crate) fn token(&self, key: &str) -> Option<Token> {
         let key = Token::of_key(key);
         match self {

@@ -1,7 +1,7 @@
 //! Spans in order: of a block, and of many blocks merged, each span once.
 //!
-//! What reads a trace, and what rewrites blocks span by span, runs through here; the background merge
-//! copies columns instead (`write/merge/mod.rs`).
+//! Reading a trace, and rewriting blocks span by span, uses these iterators; the background merge copies columns
+//! instead (`write/merge/mod.rs`).
 
 use std::cmp::Ordering;
 use std::collections::binary_heap::PeekMut;
@@ -17,58 +17,58 @@ use crate::api::StoredSpan;
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::core::tenant::TenantState;
 
-/// A stored span with its place in the order.
+/// A stored span with its sort key.
 #[derive(Debug, Clone)]
 pub(crate) struct SpanRow {
     pub(crate) key: RowKey,
     pub(crate) resource: Bytes,
     pub(crate) scope: Bytes,
     pub(crate) span: Bytes,
-    /// Whether it has failed, by `semantics::has_failed`: its columns know.
+    /// Whether it has failed, as `semantics::has_failed` defines it, read from its columns.
     pub(crate) failed: bool,
     pub(crate) sequence: u64,
 }
 
-/// The spans of consecutive rows of one block, by their keys.
+/// The spans of consecutive rows of one block, sorted by key.
 pub(crate) struct BlockRows {
     reader: Arc<BlockReader>,
     entry: Arc<BlockEntry>,
     traces: Traces,
     rows: Range<u32>,
-    /// The page in hand, its number and its first row.
+    /// The current page, its number and its first row.
     page: Option<(Rebuilder, u32, u32)>,
     caching: Caching,
     /// The row behind the last row of the current trace in the current page.
     run_end: u32,
-    /// Rows that were put together ahead: some at once, so that they share one piece of memory.
+    /// Rows that were rebuilt ahead: several at once, so that they share one buffer.
     ready: VecDeque<SpanRow>,
-    /// Why no more rows follow.
+    /// The error that ends the iteration.
     failed: Option<BlockError>,
     ahead: usize,
 }
 
-/// Which trace a row belongs to.
+/// The source of a row's trace.
 enum Traces {
     One(TraceId),
-    /// From the table, and where in it.
+    /// The trace table, and the index of the current trace in it.
     Table(Arc<TraceTable>, usize),
 }
 
-/// The spans of several blocks in one order, duplicates left out.
+/// The spans of several blocks in one order, without duplicates.
 pub(crate) struct MergedRows {
     heap: BinaryHeap<Head>,
     known: Deduplicator,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,
-    /// Whose deleted spans are compared with no others.
+    /// The tenant whose deleted spans are not compared with others.
     deletes: Option<Arc<TenantState>>,
 }
 
-/// Rows that are put together ahead, at first and at the most: many ask for one, some for all.
+/// The number of rows that are rebuilt ahead, at first and at most: many readers need one row, some need all.
 const LEAST_AHEAD: usize = 4;
 const MOST_AHEAD: usize = 32;
-/// About as long as a span is.
+/// The approximate length of a span in bytes.
 const USUAL_SPAN: usize = 512;
-/// Bytes of spans that are put together ahead.
+/// The most bytes of spans that are rebuilt ahead.
 const AHEAD_BYTES: usize = 32 << 10;
 
 struct Head {
@@ -79,7 +79,7 @@ struct Head {
 // === impl SpanRow ===
 
 impl SpanRow {
-    /// As readers outside of the store get it.
+    /// Converts the row for readers outside of the store.
     pub(crate) fn into_stored(self) -> StoredSpan {
         let Self { resource, scope, span, failed, .. } = self;
         StoredSpan { resource, scope, span, failed }
@@ -93,7 +93,7 @@ impl SpanRow {
 // === impl BlockRows ===
 
 impl BlockRows {
-    /// Reads `rows` of a block, which are whole traces of it.
+    /// Reads `rows` of a block, which have to be whole traces of it.
     pub(crate) fn open(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,
@@ -114,7 +114,7 @@ impl BlockRows {
     ) -> Result<Self, BlockError> {
         let range = rows.first..rows.first.saturating_add(rows.rows);
         let mut rows = Self::begin(reader, entry, Traces::One(trace), range, Caching::Keep);
-        // An unreadable first page is an error at once.
+        // Opens the first page now, so that damage of it is reported here.
         rows.turn_page()?;
         Ok(rows)
     }
@@ -132,7 +132,7 @@ impl BlockRows {
         Self { reader, entry, traces, rows, page, caching, run_end, ready, failed, ahead }
     }
 
-    /// The next row.
+    /// Returns the next row; `None` after the last one.
     pub(crate) fn advance(&mut self) -> Result<Option<SpanRow>, BlockError> {
         if self.ready.is_empty() && self.failed.is_none() {
             self.failed = self.look_ahead().err();
@@ -160,17 +160,17 @@ impl BlockRows {
         }
         self.ahead = (2 * self.ahead).min(MOST_AHEAD);
         if end.is_err() {
-            // The rows behind an unreadable row are unknown.
+            // Rows behind an unreadable row cannot be located.
             self.rows.start = self.rows.end;
         }
-        // Readers that keep a trace keep this memory.
+        // Readers that keep the trace keep this buffer, so it must not be larger than necessary.
         bytes.shrink_to_fit();
         let bytes = Bytes::from(bytes);
         self.ready.extend(rows.into_iter().map(|(row, at)| SpanRow { span: bytes.slice(at), ..row }));
         end
     }
 
-    /// Appends the span of the next row. Its place in the bytes is for the caller to know.
+    /// Appends the span of the next row. The caller has to record its position in the bytes.
     fn put_together(&mut self, bytes: &mut Vec<u8>) -> Result<SpanRow, BlockError> {
         let row = self.rows.start;
         self.turn_page()?;
@@ -197,7 +197,7 @@ impl BlockRows {
         Ok(SpanRow { key, resource, scope, span: Bytes::new(), failed, sequence })
     }
 
-    /// Opens the page of the next row, unless it is in hand.
+    /// Opens the page of the next row, unless it is the current one.
     fn turn_page(&mut self) -> Result<(), BlockError> {
         let row = self.rows.start;
         let is_here = |(spans, _, first): &(Rebuilder, u32, u32)| {
@@ -219,7 +219,7 @@ impl BlockRows {
 // === impl Traces ===
 
 impl Traces {
-    /// The trace of a row; rows are asked for in order.
+    /// The trace of a row; rows have to be passed in order.
     fn of(&mut self, row: u32) -> Option<TraceId> {
         match self {
             Self::One(trace) => Some(*trace),
@@ -247,13 +247,14 @@ impl MergedRows {
         merged
     }
 
-    /// With spans that are being deleted for themselves: a copy that has arrived since is new, and stays.
+    /// Does not compare spans that are being deleted with others: a copy that arrived after the deletion is new, and
+    /// stays.
     pub(crate) fn apart_from_deleted(mut self, state: Option<Arc<TenantState>>) -> Self {
         self.deletes = state.filter(|state| !state.deleted.is_empty());
         self
     }
 
-    /// Blocks that could not be read to their end since this was last asked.
+    /// Returns the blocks that could not be read completely since the last call.
     pub(crate) fn take_failed(&mut self) -> Vec<(Arc<BlockEntry>, BlockError)> {
         std::mem::take(&mut self.failed)
     }
@@ -266,7 +267,7 @@ impl MergedRows {
         }
     }
 
-    /// The smallest row; the one behind it in its block takes its place.
+    /// Returns the smallest row, and adds the next row of its block to the heap.
     fn pop(&mut self) -> Option<SpanRow> {
         let mut head = self.heap.peek_mut()?;
         match head.rest.advance() {
@@ -299,7 +300,7 @@ impl Iterator for MergedRows {
     }
 }
 
-// === impl Head: the heap gives the smallest key first, among equals the one stored first ===
+// === impl Head: the heap returns the smallest key first, and of equal keys the one that was stored first ===
 
 impl Ord for Head {
     fn cmp(&self, other: &Self) -> Ordering {

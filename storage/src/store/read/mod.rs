@@ -1,4 +1,4 @@
-//! Reads spans: where a trace lies, its rows from all blocks in one order, and whether a span satisfies a predicate.
+//! Reads spans: finds the blocks of a trace, merges its rows, and decides whether a span satisfies a predicate.
 
 pub(crate) mod matcher;
 pub(crate) mod merge_iter;

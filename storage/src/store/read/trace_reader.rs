@@ -1,4 +1,4 @@
-//! Where a trace lies, and its spans from all of its parts: every reader of whole traces goes through here.
+//! Finds the blocks of a trace, and its spans in all of them; every reader of whole traces uses this.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
 
-/// A part of a trace: rows of a block.
+/// A part of a trace: its rows in one block.
 pub(crate) type Part = (Arc<BlockEntry>, RowRange);
 
 /// The traces of a tenant at one moment.
@@ -28,13 +28,13 @@ pub(crate) struct TraceReader<'s> {
 // === impl TraceReader ===
 
 impl TraceReader<'_> {
-    /// The spans of a trace, read as they are asked for; `None` when there are none.
+    /// The spans of a trace, read while they are iterated over; `None` if there are none.
     pub(crate) fn trace(&self, trace: TraceId) -> Option<TraceSpans> {
         let parts = self.parts(trace);
         (!parts.is_empty()).then(|| self.spans(trace, parts, &Damage::default()))
     }
 
-    /// The spans of parts that were found already, for readers outside of the store.
+    /// The spans of parts that were found before, for readers outside of the store.
     pub(crate) fn spans(&self, trace: TraceId, parts: Vec<Part>, damage: &Damage) -> TraceSpans {
         let stored = parts.iter().map(|(_, rows)| u64::from(rows.rows)).sum();
         let rows = self.merged_parts(trace, parts, damage);
@@ -42,8 +42,8 @@ impl TraceReader<'_> {
         TraceSpans { stored, spans: Box::new(spans), damage: damage.clone() }
     }
 
-    /// Where a trace lies in the view. The view is older than the index that is asked: what the index
-    /// no longer knows is not in the view, and what the view does not know yet is left out.
+    /// The parts of a trace in the view. The view is older than the index that is read: blocks that the index no longer
+    /// names are not in the view, and blocks that the view does not contain yet are left out.
     pub(crate) fn parts(&self, trace: TraceId) -> Vec<Part> {
         let mut parts = self.state.fresh_parts(trace);
         match self.core.engine.find_trace(self.tenant, trace) {
@@ -58,8 +58,8 @@ impl TraceReader<'_> {
         parts
     }
 
-    /// Where sealed parts of a trace lie by the blocks' own tables: the index is a hint, and one that
-    /// is damaged hides nothing.
+    /// The sealed parts of a trace by the blocks' own tables: the index is a hint, and damage of it must not hide
+    /// spans.
     fn parts_by_table(&self, trace: TraceId) -> impl Iterator<Item = (BlockId, RowRange)> {
         self.view.iter().filter(|entry| entry.row.meta.level > 0).filter_map(move |entry| {
             let traces = self.core.reader.traces(entry);
@@ -70,7 +70,7 @@ impl TraceReader<'_> {
         })
     }
 
-    /// The spans of a trace in the view, in order, each once.
+    /// The spans of a trace in the view, sorted by key, each once.
     pub(crate) fn merged_rows(
         &self,
         trace: TraceId,
@@ -79,7 +79,7 @@ impl TraceReader<'_> {
         self.merged_parts(trace, self.parts(trace), damage)
     }
 
-    /// The same of parts that were found already.
+    /// Like [`Self::merged_rows`], for parts that were found before.
     pub(crate) fn merged_parts(
         &self,
         trace: TraceId,
@@ -93,7 +93,7 @@ impl TraceReader<'_> {
                 Err(error) => self.core.report_damage(&entry, &error, damage),
             }
         }
-        // Which traces such a block holds is unknown: the answer may lack a part.
+        // It is unknown which traces such a block contains, so a part may be missing.
         for block in self.state.unindexed.lock().iter() {
             if self.view.get(*block).is_some() {
                 damage.add();
@@ -111,7 +111,7 @@ impl TraceReader<'_> {
     }
 }
 
-/// Visits rows of a block as they are stored, until told to stop.
+/// Visits rows of a block in stored order, until `visit` returns false.
 pub(crate) fn each_row(
     core: &Core,
     entry: &BlockEntry,
@@ -121,7 +121,8 @@ pub(crate) fn each_row(
     each_page(core, entry, rows, |page, mut here| here.all(|row| visit(page, row)))
 }
 
-/// The same page by page. All rows of a trace in one page start no later than those in the next: `verify` looks.
+/// Visits rows of a block page by page. All rows of a trace in one page start no later than those in the next, which
+/// `verify` checks.
 pub(crate) fn each_page(
     core: &Core,
     entry: &BlockEntry,

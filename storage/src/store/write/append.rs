@@ -14,7 +14,7 @@ use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::config::Clock;
 use crate::store::core::tenant::TenantState;
 
-/// Appends the spans of several requests. They are durable, and can be found, when this returns.
+/// Appends the spans of several requests. They are durable and visible when this returns.
 pub(crate) fn append(core: &Core, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
     let began = core.clock.now();
     let commit = core.committer.sequences.begin();
@@ -52,8 +52,8 @@ fn store_batch(
     Ok(())
 }
 
-/// Makes a fresh block known that was written just now: where its traces lie, and that it waits to be merged. Its
-/// entry comes into the view next.
+/// Registers a fresh block that was just written: its traces, and its share of the backlog. The returned entry has to
+/// be added to the view next.
 pub(super) fn register_fresh(
     core: &Core,
     state: &TenantState,
@@ -78,7 +78,7 @@ fn write_failed(core: &Core, error: EngineError) -> AppendError {
     }
 }
 
-/// The spans of several requests as one sorted block; `None` without spans.
+/// Encodes the spans of several requests as one sorted block; `None` without spans.
 fn fresh_block(
     requests: &[Decoded],
     sequence: u64,

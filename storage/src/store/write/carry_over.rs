@@ -1,10 +1,10 @@
 //! Rows of traces that continue past this merge are carried over into a new fresh block, so that a trace ends in one
 //! sealed block.
 //!
-//! A merge takes the oldest fresh blocks of a window, as many as fill a sealed one. Where it ends, some traces have
-//! spans on both sides, and every question for one would have to look into two blocks from then on. So their rows
-//! become a fresh block again, which the next merge takes together with the rest of them. Rows are carried over once:
-//! a trace that never ends is cut.
+//! A merge takes the oldest fresh blocks of a window, as many as fill a sealed one. Some traces have spans in these and
+//! in later blocks, and every query for one would have to read two sealed blocks. So their rows become a fresh block
+//! again, which the next merge takes together with the rest of them. Rows are carried over once: a trace that never
+//! ends is split.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::tenant::TenantState;
 use crate::store::write::seal_limits::{NextRow, SealLimits};
 
-/// What a merge carries over to the next one.
+/// The rows that a merge carries over to the next one.
 pub(crate) struct CarryOver<'s> {
     core: &'s Core,
     limits: SealLimits,
     state: &'s TenantState,
-    /// Fresh blocks of this merge, and whether an earlier one has carried them over.
+    /// Fresh blocks of this merge, and whether their rows were carried over before.
     now: FxHashMap<BlockId, bool>,
     /// Fresh blocks that the next merge takes.
     later: FxHashSet<BlockId>,
-    /// Rows that may still be carried over, so that merges advance.
+    /// The number of rows that may still be carried over, so that merges make progress.
     room: u64,
     /// The block that is being written, and the finished ones.
     writer: Option<BlockWriter>,
     finished: Vec<FinishedBlock>,
 }
 
-/// Where fresh parts of a trace lie.
+/// Facts about the rows of a trace in fresh blocks.
 #[derive(Default)]
 struct Parts {
     /// Rows in blocks of this merge.
@@ -42,13 +42,13 @@ struct Parts {
     go_on: bool,
 }
 
-/// One in so many rows of a merge may be carried over.
+/// At most this fraction of a merge's rows is carried over.
 const MAX_CARRY_FRACTION: u64 = 4;
 
 // === impl CarryOver ===
 
 impl<'s> CarryOver<'s> {
-    /// Empty, of a merge that takes `now` and leaves `later` to the next one.
+    /// Creates an empty one for a merge that reads `now` and leaves `later` to the next merge.
     pub(crate) fn new(
         core: &'s Core,
         state: &'s TenantState,
@@ -70,7 +70,7 @@ impl<'s> CarryOver<'s> {
 
     /// Whether the rows of a trace are carried over.
     pub(crate) fn takes(&mut self, trace: TraceId) -> bool {
-        // One block is enough: it has to be in memory beside the one that is sealed.
+        // At most one block is carried over, because it is in memory beside the one that is being sealed.
         let is_full =
             self.writer.as_ref().is_some_and(|writer| self.limits.is_full(writer, NextRow::OfNewTrace));
         if self.later.is_empty() || is_full || !self.finished.is_empty() {
@@ -94,9 +94,9 @@ impl<'s> CarryOver<'s> {
         parts
     }
 
-    /// Where the next row of a trace goes that is carried over.
+    /// The block for the next row that is carried over.
     pub(crate) fn writer(&mut self) -> Result<&mut BlockWriter, WriteError> {
-        // The rows of one trace can be of any size.
+        // A trace may have more rows than fit into a block.
         if self.writer.as_ref().is_some_and(|writer| self.limits.is_full(writer, NextRow::OfSameTrace)) {
             self.cut()?;
         }
@@ -113,7 +113,7 @@ impl<'s> CarryOver<'s> {
         Ok(())
     }
 
-    /// The fresh blocks of all rows that are carried over.
+    /// Returns the fresh blocks with all rows that are carried over.
     pub(crate) fn finish(mut self) -> Result<Vec<FinishedBlock>, WriteError> {
         self.cut()?;
         Ok(self.finished)

@@ -1,5 +1,5 @@
-//! Writes blocks: fresh ones of what arrives, sealed ones of fresh ones, and blocks without some of their spans.
-//! Which spans leave, and when, is decided in `lifecycle`.
+//! Writes blocks: fresh ones from requests, sealed ones from fresh ones, and blocks without some of their spans.
+//! `lifecycle` decides which spans are removed, and when.
 
 pub(crate) mod append;
 pub(crate) mod carry_over;

@@ -1,5 +1,5 @@
-//! Puts new blocks in the place of old ones, in one catalog commit: a kill at any moment leaves either the old blocks
-//! or the new ones. Merges, retention and deletion end here.
+//! Replaces blocks by new ones in one catalog commit: a kill at any moment leaves either the old blocks or the new
+//! ones. Merges, retention and deletion use this.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::garbage::RemovalReason;
 use crate::store::core::tenant::TenantState;
 
-/// Why blocks were not replaced. They stay as they are.
+/// Why blocks were not replaced. They stay unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RewriteError {
     #[error(transparent)]
@@ -29,23 +29,23 @@ pub(crate) enum RewriteError {
     Damaged(usize),
 }
 
-/// Blocks that are written and not committed.
+/// Blocks that are written but not committed.
 #[derive(Default)]
 pub(crate) struct Outputs {
-    /// They get rows in the trace index.
+    /// Blocks with rows in the trace index.
     pub(crate) sealed: Vec<FinishedBlock>,
     /// Rows that are carried over to the next merge.
     pub(crate) fresh: Vec<FinishedBlock>,
 }
 
-/// The places where a test may end the process: before the commit, after it, and once memory knows.
+/// The failpoints before the commit, after it, and after the change in memory.
 struct Failpoints {
     written: Failpoint,
     committed: Failpoint,
     replaced: Failpoint,
 }
 
-/// Commits new blocks in the place of old ones of the same window. Returns the sealed ones.
+/// Commits new blocks in place of old ones of the same window. Returns the sealed ones.
 pub(crate) fn replace_blocks(
     core: &Core,
     state: &TenantState,
@@ -89,7 +89,7 @@ pub(crate) fn replace_blocks(
     Ok(sealed)
 }
 
-/// Refuses to rewrite blocks that need more room than there is, and ends the grace period of replaced ones.
+/// Refuses to rewrite blocks if there is not enough free space, and ends the grace period of replaced blocks.
 pub(super) fn check_room(core: &Core, bytes: u64) -> Result<(), RewriteError> {
     if core.engine.free_bytes().is_some_and(|free| free < bytes.saturating_mul(2)) {
         core.garbage.end_grace();
@@ -98,8 +98,8 @@ pub(super) fn check_room(core: &Core, bytes: u64) -> Result<(), RewriteError> {
     Ok(())
 }
 
-/// Sets damaged blocks aside and refuses to replace them: without all rows, spans would be lost. The next attempt
-/// goes without them.
+/// Quarantines damaged blocks and refuses to replace them, because their unreadable spans would be lost. The next
+/// attempt leaves them out.
 pub(crate) fn check_damage(
     core: &Core,
     failed: Vec<(Arc<BlockEntry>, BlockError)>,

@@ -1,7 +1,7 @@
-//! Takes traces out of blocks: the rows that stay are written to new blocks, which replace the old ones.
+//! Removes traces from blocks: the rows that stay are written to new blocks, which replace the old ones.
 //!
-//! Which traces go, and why, is decided by retention and deletion. Blocks are taken in batches: memory is bounded by
-//! what one batch reads and writes.
+//! Retention and deletion decide which traces are removed. Blocks are rewritten in batches, so memory is bounded by the
+//! blocks that one batch reads and writes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::core::block_reader::{BlockEntry, Caching};
 use crate::store::core::garbage::RemovalReason;
 use crate::store::read::merge_iter::{BlockRows, MergedRows, SpanRow};
 
-/// What becomes of a block.
+/// The effect of removing traces on a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlockDisposition {
     Stays,
@@ -27,9 +27,9 @@ pub(crate) enum BlockDisposition {
 /// Blocks of one window that are rewritten together.
 #[derive(Default)]
 pub(crate) struct RewriteBatch {
-    /// Blocks of which nothing stays.
+    /// Blocks that lose all rows.
     pub(crate) going: Vec<Arc<BlockEntry>>,
-    /// Blocks of which some rows stay.
+    /// Blocks that keep some rows.
     pub(crate) shrinking: Vec<Arc<BlockEntry>>,
 }
 
@@ -37,19 +37,19 @@ pub(crate) struct RewriteBatch {
 pub(crate) struct Prepared {
     blocks: Vec<Arc<BlockEntry>>,
     written: Vec<FinishedBlock>,
-    /// Rows that go.
+    /// Number of removed rows.
     pub(crate) dropped: u64,
 }
 
-/// Stored bytes that one batch rewrites, more or less.
+/// The approximate number of stored bytes that one batch rewrites.
 const BATCH_BYTES: u64 = 64 << 20;
-/// As for blocks that are merged.
+/// The same level as for merged blocks.
 const ZSTD_LEVEL: i32 = 1;
 
 // === impl BlockDisposition ===
 
 impl BlockDisposition {
-    /// By which of its traces stay.
+    /// The effect on a block with these traces.
     pub(crate) fn of(traces: &TraceTable, stays: impl Fn(TraceId) -> bool) -> Self {
         let staying = traces.entries().iter().filter(|(trace, _)| stays(*trace)).count();
         match staying {
@@ -63,7 +63,7 @@ impl BlockDisposition {
 // === impl RewriteBatch ===
 
 impl RewriteBatch {
-    /// Cuts the blocks of a window into batches that fit into memory. Blocks that stay are left out.
+    /// Splits the blocks of a window into batches that fit into memory. Blocks that stay are left out.
     pub(crate) fn cut(blocks: impl IntoIterator<Item = (Arc<BlockEntry>, BlockDisposition)>) -> Vec<Self> {
         let (mut batches, mut bytes) = (vec![Self::default()], 0);
         for (entry, disposition) in blocks {
@@ -86,12 +86,11 @@ impl RewriteBatch {
         batches
     }
 
-    /// All its blocks.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
         self.going.iter().chain(&self.shrinking)
     }
 
-    /// Writes what stays, in memory. `stays` sees every row of a block that shrinks, each once.
+    /// Writes the rows that stay, in memory. `stays` is called once for every row of a block that shrinks.
     pub(crate) fn prepare(
         self,
         core: &Core,
@@ -116,7 +115,8 @@ impl RewriteBatch {
     }
 }
 
-/// All rows of some blocks, each once. Nothing is rewritten without all of them.
+/// Reads all rows of some blocks, each once. The caller has to check `take_failed` at the end, because blocks must not
+/// be rewritten without all their rows.
 pub(crate) fn read(core: &Core, blocks: &[Arc<BlockEntry>]) -> Result<MergedRows, RewriteError> {
     let (mut parts, mut failed) = (Vec::new(), Vec::new());
     for entry in blocks {
@@ -162,12 +162,12 @@ fn write(
 // === impl Prepared ===
 
 impl Prepared {
-    /// The blocks that will be no more.
+    /// The IDs of the blocks that are removed.
     pub(crate) fn removes(&self) -> HashSet<BlockId> {
         self.blocks.iter().map(|entry| entry.key.block).collect()
     }
 
-    /// Puts what stays in the place of the old blocks.
+    /// Replaces the old blocks by those with the rows that stay.
     pub(crate) fn commit(self, core: &Core) -> Result<(), RewriteError> {
         let Some(first) = self.blocks.first() else { return Ok(()) };
         let state = core.tenants.get_or_new(&first.key.tenant);

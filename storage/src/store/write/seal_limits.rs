@@ -1,4 +1,4 @@
-//! When a block that is being written is full.
+//! Decides when a block that is being written is full.
 
 use spandrel_block::BlockWriter;
 
@@ -11,17 +11,17 @@ pub(crate) struct SealLimits {
     bytes: usize,
 }
 
-/// Where the next row belongs.
+/// The trace of the next row, compared with that of the last row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextRow {
     OfNewTrace,
     OfSameTrace,
 }
 
-/// In percent of what one block should know: a reader decodes the whole dictionary, and a sender may name its
-/// attributes as it likes.
+/// The limit of the schema's fill level, in percent: a reader decodes the whole dictionary, and a sender may use any
+/// number of attribute names.
 const VOCABULARY_PERCENT: usize = 100;
-/// A trace is cut inside only where it fills a block so many times.
+/// A block is cut within a trace only if the trace exceeds the limits this many times.
 const INSIDE_TRACE: u32 = 4;
 
 // === impl SealLimits ===
@@ -31,7 +31,7 @@ impl SealLimits {
         Self { rows: config.sealed_rows, bytes: config.sealed_bytes }
     }
 
-    /// Whether the block is cut before the next row: between traces or, where one trace fills several blocks, inside.
+    /// Whether the block ends before the next row: between traces, or within a trace that fills several blocks.
     pub(crate) fn is_full(&self, writer: &BlockWriter, next: NextRow) -> bool {
         let factor = match next {
             NextRow::OfNewTrace => 1,
@@ -46,7 +46,7 @@ impl SealLimits {
 // === impl NextRow ===
 
 impl NextRow {
-    /// By the trace of the last row.
+    /// Compares the next row's trace with that of the last row.
     pub(crate) fn after<T: PartialEq>(last: Option<T>, trace: T) -> Self {
         if last == Some(trace) { Self::OfSameTrace } else { Self::OfNewTrace }
     }

@@ -1,10 +1,11 @@
 //! Deletion for privacy: whole traces leave every block, and then every file.
 //!
-//! A deletion is a list of trace IDs, durable before anything else happens: the question is not kept, and a trace whose
-//! matching span is gone already is still deleted as a whole after a kill. From then on background work does one step
-//! at a time (`purge.rs`): it rewrites blocks until none holds a span of the list; waits until no reader holds the
-//! replaced ones and they are deleted, without a grace period now; lets the engine purge its files; and records that
-//! the deletion is finished. A restart begins at the first step again, which skips blocks that are rewritten already.
+//! A deletion is a list of trace IDs, durable before anything else happens: the query is not kept, and a trace whose
+//! matching span is already removed is still deleted as a whole after a kill. From then on background work does one
+//! step at a time (`purge.rs`): it rewrites blocks until none contains a span of the list; waits until no reader holds
+//! the replaced ones and they are deleted, now without a grace period; lets the engine purge its files; and records
+//! that the deletion is finished. A restart begins at the first step again, which skips blocks that are already
+//! rewritten.
 //!
 //! Spans that were stored later than the list have larger sequence numbers, and stay.
 
@@ -35,21 +36,21 @@ use crate::store::query::scan::scan;
 
 pub(crate) use self::record::ResumeError;
 
-/// Deletions that are under way.
+/// Deletions in progress.
 #[derive(Default)]
 pub(crate) struct Deletions {
     jobs: Mutex<Vec<Arc<Job>>>,
     purge: Mutex<Option<Purge>>,
 }
 
-/// A deletion under way.
+/// A deletion in progress.
 struct Job {
     tenant: TenantId,
     traces: HashSet<TraceId>,
     record: Mutex<DeletionRecord>,
 }
 
-/// Traces of one deletion: 64 MB in memory.
+/// The most traces of one deletion, which take 64 MB in memory.
 const MAX_TRACES: usize = 2_000_000;
 
 // === impl Lifecycle ===
@@ -58,9 +59,9 @@ impl Lifecycle {
     /// Begins to delete every trace that has a span that satisfies the plan.
     pub(crate) fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError> {
         let (mut traces, mut damage) = (HashSet::new(), Damage::default());
-        // Spans that expire between the scan and the record are in the view of before.
+        // Spans that expire between the scan and the record are in this view.
         let before = self.core.tenants.get(tenant).map(|state| state.view());
-        // Traces that another deletion takes are hidden from this scan: their spans are the other deletion's.
+        // Traces of other deletions are hidden from this scan, because their spans belong to those deletions.
         if before.is_some() {
             let scan = scan(&self.core, tenant, plan);
             damage = scan.damage();
@@ -76,7 +77,7 @@ impl Lifecycle {
         self.described(&job.record.lock())
     }
 
-    /// Makes it durable which traces go, and hides them.
+    /// Makes the list of traces durable, and hides the traces.
     fn accept(
         &self,
         tenant: &TenantId,
@@ -84,7 +85,7 @@ impl Lifecycle {
         damaged_blocks: u64,
         before: Option<&View>,
     ) -> Result<Arc<Job>, LifecycleError> {
-        // Retention by a rule would otherwise roll up deleted spans meanwhile.
+        // Otherwise retention by a rule could roll up deleted spans meanwhile.
         let _lock = self.try_lock()?;
         let engine = &*self.core.engine;
         let record = DeletionRecord {
@@ -106,7 +107,7 @@ impl Lifecycle {
             record.commits = left;
             record.clone()
         };
-        // The list first: a deletion that is recorded has one.
+        // The list is written first, so that every recorded deletion has one.
         deletions::write_traces(engine, record.id, &list)?;
         failpoint::reach(Failpoint::DeletionListed);
         deletions::write(engine, &record)?;
@@ -116,7 +117,7 @@ impl Lifecycle {
         Ok(job)
     }
 
-    /// The deletions of a tenant that are remembered, latest first.
+    /// The remembered deletions of a tenant, latest first.
     pub(crate) fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         let mut records = self.deletion_records()?;
         records.retain(|record| record.tenant == *tenant);
@@ -136,8 +137,8 @@ impl Lifecycle {
         })
     }
 
-    /// Backups that may hold what was deleted: by their windows and commits, unless they know that they began
-    /// when it was finished. Blocks alone do not tell, since those that were merged later span the same commits.
+    /// Backups that may contain deleted spans, by their windows and commits, unless they began after the deletion was
+    /// finished. Blocks alone do not show that, since blocks that were merged later cover the same commits.
     fn backups_with(&self, record: &DeletionRecord) -> Result<Vec<(BackupId, UnixNanos)>, EngineError> {
         if record.commits.is_empty() {
             return Ok(Vec::new());
@@ -166,7 +167,7 @@ impl Lifecycle {
         }
     }
 
-    /// Removes the pins of a deletion's traces, for a caller that holds the lifecycle lock.
+    /// Removes the pins of a deletion's traces. The caller has to hold the lifecycle lock.
     fn unpin_deleted(&self, job: &Job) -> Result<(), EngineError> {
         for trace in self.pins.of(&job.tenant).keys().filter(|trace| job.traces.contains(trace)) {
             self.unpin_locked(&job.tenant, *trace)?;
@@ -174,7 +175,7 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Whether a deletion under way takes a trace.
+    /// Whether a deletion in progress includes a trace.
     pub(super) fn is_being_deleted(&self, tenant: &TenantId, trace: TraceId) -> bool {
         let jobs = self.deletions.jobs.lock();
         jobs.iter().any(|job| job.tenant == *tenant && job.traces.contains(&trace))
@@ -215,8 +216,8 @@ mod tests {
         assert!(ask().iter().all(Result::is_ok));
     }
 
-    /// A rule lets a trace go after it was found and before that is noted: it is deleted all the same, and the
-    /// deletion names the commits that backups of before may hold.
+    /// A rule removes a trace after the search found it and before the deletion is recorded: the trace is deleted all
+    /// the same, and the deletion names the commits that earlier backups may contain.
     #[test]
     fn what_leaves_between_the_search_and_the_note_is_noted() {
         let clock = Arc::<TestClock>::default();
@@ -240,7 +241,8 @@ mod tests {
             job.record.lock().commits.clone()
         };
         assert_eq!(commits(&[trace]), BTreeMap::from([(*hours.first().unwrap(), (1, 1))]));
-        // The trace is still there, and is noted when it goes; the other trace is not this deletion's.
+        // The trace still exists, and its commits are recorded when it is removed; the other trace belongs to no
+        // deletion.
         assert_eq!(commits(&[TraceId::from_bytes([2; 16])]), BTreeMap::new());
     }
 

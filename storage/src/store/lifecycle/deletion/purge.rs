@@ -1,4 +1,4 @@
-//! Carries deletions out: spans leave their blocks, and then every file.
+//! Executes deletions: removes spans from their blocks, and then from every file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::store::read::trace_reader::each_row;
 use crate::store::write::replace::RewriteError;
 use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
-/// The end of some deletions: no block holds their spans any more.
+/// The last phase of some deletions, whose spans are in no block any more.
 pub(super) struct Purge {
     jobs: Vec<Arc<Job>>,
-    /// Replaced blocks that have to be deleted first.
+    /// Replaced blocks that have to be deleted before the purge begins.
     waits_for: HashSet<BlockId>,
     begun: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Purge {
 // === impl Lifecycle ===
 
 impl Lifecycle {
-    /// Does one step of the deletions that are under way. Returns whether there is more to do at once.
+    /// Does one step of the deletions in progress. Returns whether the next step can be done immediately.
     pub(crate) fn continue_deletions(&self) -> Result<bool, RewriteError> {
         let jobs = self.deletions.jobs.lock().clone();
         let mut purge = self.deletions.purge.lock();
@@ -44,13 +44,13 @@ impl Lifecycle {
         }
         let garbage = &self.core.garbage;
         if purge.is_none() && !waiting.is_empty() {
-            // Blocks that merges have replaced meanwhile may hold the deleted spans, too.
+            // Blocks that merges have replaced may contain the deleted spans, too.
             garbage.end_grace();
             *purge = Some(Purge { jobs: waiting, waits_for: garbage.blocks(), begun: false });
         }
         let Some(ending) = purge.as_mut() else { return Ok(false) };
         if !garbage.blocks().is_disjoint(&ending.waits_for) {
-            // Readers hold them, or did when the last round looked.
+            // Readers hold some of them, or held them in the last round.
             return Ok(false);
         }
         if !ending.begun {
@@ -69,7 +69,7 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// Rewrites some of the blocks of a window that hold deleted spans. Returns whether there were any.
+    /// Rewrites some of the blocks with deleted spans in one window. Returns whether there were any.
     fn delete_from_one_window(&self, job: &Job) -> Result<bool, RewriteError> {
         let Some(state) = self.core.tenants.get(&job.tenant) else { return Ok(false) };
         let _lock = self.lock();
@@ -83,7 +83,7 @@ impl Lifecycle {
             }
         }
         job.record.lock().damaged_blocks = unreadable.values().map(|blocks| blocks.len() as u64).sum();
-        // A backup from before the damage has them whole.
+        // A backup from before the damage contains them undamaged.
         for (hour, blocks) in &unreadable {
             self.note_commits(job, *hour, blocks.iter())?;
         }
@@ -102,7 +102,7 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// What a deletion does to a block; `None` when the block cannot be read.
+    /// What a deletion does with a block; `None` if the block cannot be read.
     pub(super) fn disposition(&self, job: &Job, entry: &Arc<BlockEntry>) -> Option<BlockDisposition> {
         self.try_disposition(job, entry)
             .inspect_err(|error| self.core.report_damage(entry, error, &Damage::default()))
@@ -131,7 +131,7 @@ impl Lifecycle {
                 any |= columns.sequence[row] <= snapshot;
                 !any
             });
-            // Rows that cannot be read have to be looked at when they are rewritten.
+            // If rows cannot be read, the rewrite has to look at them.
             any || looked.is_err()
         };
         let any = traces.entries().iter().any(|(trace, rows)| job.traces.contains(trace) && goes(*rows));
@@ -146,7 +146,7 @@ impl Lifecycle {
         let record = {
             let mut record = job.record.lock();
             record.finished = Some(self.core.clock.now());
-            // Locked until it is written: commits that leave meanwhile are noted in the same record.
+            // The lock is held until the record is written, so that commits that are recorded meanwhile are not lost.
             deletions::write(engine, &record)?;
             record.clone()
         };

@@ -1,4 +1,4 @@
-//! What a deletion records: found again when the store is opened, and kept up to date while spans leave.
+//! The record of a deletion: read when the store is opened, and updated while spans are removed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::store::core::view::View;
 use crate::store::lifecycle::Lifecycle;
 use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
-/// Why deletions cannot go on that a store was closed over.
+/// Why deletions cannot be resumed when a store is opened.
 pub(crate) enum ResumeError {
     Engine(EngineError),
-    /// The record of one that is under way is damaged.
+    /// The record of a deletion in progress is damaged.
     Damaged(EngineError),
 }
 
-/// What follows where the record of a finished deletion cannot be read.
+/// The consequence of an unreadable record of a finished deletion, for the log.
 const MISSING: &str = "it is missing among the deletions";
-/// Finished deletions that are remembered.
+/// Number of finished deletions that are remembered.
 const REMEMBERED: usize = 100;
 
 // === impl Lifecycle ===
 
 impl Lifecycle {
-    /// Goes on with the deletions that a store was closed over.
+    /// Resumes the deletions that were in progress when the store was closed.
     pub(crate) fn resume_deletions(&self) -> Result<(), ResumeError> {
         let engine = &*self.core.engine;
         let mut lists: BTreeMap<String, Vec<u8>> =
@@ -46,11 +46,11 @@ impl Lifecycle {
                     self.resume_deletion(record, traces.map_err(ResumeError::Damaged)?);
                 }
                 (Err(error), true) => return Err(ResumeError::Damaged(error)),
-                // A finished one: logged, and missing among the deletions.
+                // A finished deletion: its damage is logged, and it is missing in the list of deletions.
                 (Err(error), false) => self.core.quarantine.records.report(&error, MISSING),
             }
         }
-        // A kill came between the list and the record, in either order.
+        // A kill between writing or removing the list and the record left these lists.
         for name in lists.keys() {
             engine.put_record(deletions::TRACES_RECORD, name, None)?;
         }
@@ -58,7 +58,7 @@ impl Lifecycle {
     }
 
     fn resume_deletion(&self, record: DeletionRecord, traces: Vec<TraceId>) {
-        // Spans that arrive from now on must not look as if they had been there before.
+        // Spans that arrive from now on must have larger numbers than the deletion's last commit.
         self.core.committer.sequences.observe(record.snapshot);
         tracing::info!(deletion = %DeletionId(record.id), traces = traces.len(), "a deletion goes on");
         let tenant = record.tenant.clone();
@@ -68,26 +68,27 @@ impl Lifecycle {
         self.unpin_soon(&job);
     }
 
-    /// All records that can be read, first begun first.
+    /// All readable records, oldest deletion first.
     pub(super) fn deletion_records(&self) -> Result<Vec<DeletionRecord>, EngineError> {
         let mut records = Vec::new();
         for (name, bytes) in self.core.engine.records(deletions::RECORD)? {
             match deletions::read(&name, &bytes) {
                 Ok(record) => records.push(record),
-                // A damaged record of a deletion under way keeps the store from opening: this one is finished.
+                // This deletion is finished: a damaged record of one in progress would have kept the store from
+                // opening.
                 Err(error) => self.core.quarantine.records.report(&error, MISSING),
             }
         }
         Ok(records)
     }
 
-    /// The deletions of which no block holds a span, nor will one that is written from now on.
+    /// The finished deletions whose spans are in no block, and in none that will be written.
     pub(crate) fn clean_deletions(&self) -> Result<Vec<DeletionId>, EngineError> {
         let clean = self.deletion_records()?.into_iter().filter(DeletionRecord::is_clean);
         Ok(clean.map(|record| DeletionId(record.id)).collect())
     }
 
-    /// Removes the records of finished deletions but for the latest.
+    /// Removes the records of finished deletions except for the latest ones.
     pub(super) fn forget_old_deletions(&self) -> Result<(), EngineError> {
         let mut finished = self.deletion_records()?;
         finished.retain(|record| record.finished.is_some());
@@ -97,8 +98,7 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// The commits of blocks that have left since a view was taken, by age or by a rule, and that a deletion would
-    /// have rewritten.
+    /// The commits of blocks that retention removed since a view was taken, and that a deletion would have rewritten.
     pub(super) fn left_since(&self, job: &Job, before: &View) -> BTreeMap<Hour, (u64, u64)> {
         let Some(state) = self.core.tenants.get(&job.tenant) else { return BTreeMap::new() };
         let (now, snapshot) = (state.view(), job.record.lock().snapshot);
@@ -112,8 +112,8 @@ impl Lifecycle {
         left
     }
 
-    /// Records what leaves by age, rule or quota while deletions are under way that would have taken it: it is
-    /// deleted all the same, and backups may hold it.
+    /// Records the commits of blocks that retention removes while deletions that include their spans are in progress:
+    /// the spans count as deleted, and backups may contain them.
     pub(in crate::store::lifecycle) fn note_leaving(
         &self,
         tenant: &TenantId,
@@ -129,14 +129,15 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Records the commits of blocks. Durable before the spans go: afterwards nothing tells any more.
+    /// Records the commits of blocks. The record is durable before the spans are removed, since it cannot be made
+    /// afterwards.
     pub(super) fn note_commits<'b>(
         &self,
         job: &Job,
         hour: Hour,
         blocks: impl Iterator<Item = &'b Arc<BlockEntry>>,
     ) -> Result<(), EngineError> {
-        // Before the record is locked: looking into blocks on the way needs it.
+        // Done before the record is locked, because looking into blocks locks it, too.
         let leaving: Vec<(u64, u64)> = blocks.map(|entry| commits(entry)).collect();
         let mut record = job.record.lock();
         let (before, snapshot) = (record.commits.get(&hour).copied(), record.snapshot);
@@ -158,12 +159,12 @@ impl From<EngineError> for ResumeError {
     }
 }
 
-/// The first and the last commit of a block.
+/// The smallest and the largest sequence number of a block.
 fn commits(entry: &BlockEntry) -> (u64, u64) {
     (entry.row.meta.min_sequence, entry.row.meta.max_sequence)
 }
 
-/// A range of commits that has more of them, up to a last one.
+/// Extends a range of commits by another one, up to `most`.
 fn widened(known: Option<(u64, u64)>, (first, last): (u64, u64), most: u64) -> (u64, u64) {
     let (known_first, known_last) = known.unwrap_or((first, 0));
     (first.min(known_first), last.max(known_last).min(most))

@@ -1,4 +1,4 @@
-//! The sums of an answer: calls by caller, callee and kind.
+//! The edges of an answer: sums of calls by caller, callee and kind.
 
 use rustc_hash::FxHashMap;
 use spandrel_block::edges::{EdgeRow, Node};
@@ -7,10 +7,10 @@ use spandrel_proto::{TimeRange, UnixNanos};
 
 use crate::api::Dependency;
 
-/// A name within one answer.
+/// The number of a name within one answer.
 pub(super) type Name = u32;
 
-/// The edges of a range, as far as they are known.
+/// The edges of a range that are known so far.
 pub(super) struct Graph {
     range: TimeRange,
     names: Vec<String>,
@@ -21,7 +21,7 @@ pub(super) struct Graph {
 // === impl Graph ===
 
 impl Graph {
-    /// Without an edge. The range is one of whole minutes.
+    /// Creates a graph without edges. The range has to consist of whole minutes.
     pub(super) fn new(range: TimeRange) -> Self {
         Self { range, names: Vec::new(), index: FxHashMap::default(), edges: FxHashMap::default() }
     }
@@ -40,7 +40,7 @@ impl Graph {
         new
     }
 
-    /// Adds sums of a block, those of the range.
+    /// Adds the sums of a block that are in the range.
     pub(super) fn add_rows<'r>(
         &mut self,
         edges: &BlockEdges,
@@ -58,14 +58,14 @@ impl Graph {
         }
     }
 
-    /// Adds one call, if it is of the range.
+    /// Adds one call if it is in the range.
     pub(super) fn add_call(&mut self, edge: (Name, Name, EdgeKind), start: u64, call: Exemplar) {
         if self.range.contains(UnixNanos(start)) {
             self.edges.entry(edge).or_default().add(call);
         }
     }
 
-    /// The edges by caller, callee and kind.
+    /// Returns the edges, sorted by caller, callee and kind.
     pub(super) fn finish(self) -> Vec<Dependency> {
         let name = |name: Name| self.names[name as usize].clone();
         let dependency = |((caller, callee, kind), totals): ((Name, Name, EdgeKind), EdgeTotals)| {

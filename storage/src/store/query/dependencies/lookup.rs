@@ -1,11 +1,11 @@
-//! Sides of edges that lie beyond the blocks of an answer: a message may be taken hours after it was sent.
+//! Finds spans beyond the blocks of an answer, since a message may be received hours after it was sent.
 //!
-//! The caller of a callee is found by ID through the trace index. Whether a message that was sent in the range has been
-//! taken after it, the open callees of later blocks tell: only consumers are that late.
+//! The caller of a callee is found by ID through the trace index. Whether a message that was sent in the range was
+//! received after it follows from the unpaired callees of later blocks, because only consumers are that late.
 //!
-//! The work is bounded by [`StoreConfig::max_caller_lookups`]: so many traces are looked up, and so many pages read
-//! for them. Callers of consumers are looked up first, because others hardly ever lie so far away. Beyond the bound
-//! the answer is partial.
+//! The work is bounded by [`StoreConfig::max_caller_lookups`], the number of traces that are looked up, and of pages
+//! that are read for them. Callers of consumers are looked up first, because others are hardly ever so far away. Beyond
+//! the bound the answer is partial.
 //!
 //! [`StoreConfig::max_caller_lookups`]: crate::StoreConfig::max_caller_lookups
 
@@ -25,7 +25,7 @@ use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
 
-/// Looks beyond the blocks of one answer.
+/// Looks up spans beyond the blocks of one answer.
 pub(super) struct Lookup<'s> {
     tenant: &'s TenantId,
     state: &'s TenantState,
@@ -36,21 +36,21 @@ pub(super) struct Lookup<'s> {
     traces_left: usize,
     /// Pages that may still be read.
     pages_left: usize,
-    /// Whether everything was found that there is.
+    /// Whether the lookups are complete.
     is_whole: bool,
 }
 
-/// A message that was sent in the range and that no span of the answer's blocks has taken.
+/// A message that was sent in the range and that no span of the answer's blocks received.
 struct Sent {
     block: usize,
     row: u32,
     side: Side,
 }
 
-/// Parts of traces in one block.
+/// The rows of traces in one block.
 type Parts = Vec<(TraceId, RowRange)>;
 
-/// About so many rows are in a page.
+/// The approximate number of rows in a page.
 const PAGE_ROWS: u32 = 2048;
 
 // === impl Lookup ===
@@ -67,12 +67,12 @@ impl<'s> Lookup<'s> {
         Self { tenant, state, view, read, traces_left: most, pages_left: most, is_whole: true }
     }
 
-    /// Whether everything was found that there is.
+    /// Whether the lookups are complete.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Looks for the callers of those callees in the range that have found none.
+    /// Looks up the callers of the unpaired callees in the range.
     pub(super) fn find_callers(&mut self, steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) {
         if self.read.len() == self.view.len() {
             return;
@@ -81,7 +81,7 @@ impl<'s> Lookup<'s> {
         if traces.is_empty() {
             return;
         }
-        // Fresh blocks whose trace tables could not be read may hold a caller, too.
+        // Fresh blocks with unreadable trace tables may contain a caller, too.
         self.is_whole &= self.state.unindexed.lock().iter().all(|block| self.view.get(*block).is_none());
         let mut found: BTreeMap<BlockId, (Arc<BlockEntry>, Parts)> = BTreeMap::new();
         for trace in traces {
@@ -120,7 +120,7 @@ impl<'s> Lookup<'s> {
         }
     }
 
-    /// Looks for spans that took, after the range, messages that were sent in it.
+    /// Looks up spans that received messages of the range after the range.
     pub(super) fn find_consumers(&mut self, steps: &mut Steps<'_>, answered: &mut Answered) {
         let Some(end) = steps.graph.range().end else { return };
         let is_later = |entry: &&Arc<BlockEntry>| {
@@ -153,14 +153,14 @@ fn pages(rows: u32) -> usize {
     rows.div_ceil(PAGE_ROWS) as usize
 }
 
-/// Takes something from what is left, if that is enough.
+/// Subtracts from a budget if it suffices; returns whether it did.
 fn take(left: &mut usize, wanted: usize) -> bool {
     let rest = left.checked_sub(wanted);
     *left = rest.unwrap_or(*left);
     rest.is_some()
 }
 
-/// The traces that callees of the range refer to without having found a caller: those of consumers first.
+/// The traces that unpaired callees of the range refer to, those of consumers first.
 fn wanted_traces(steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) -> Vec<TraceId> {
     let unpaired = unpaired.unpaired();
     let mut rest = unpaired.as_slice();
@@ -193,7 +193,7 @@ fn wanted_traces(steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) -> Vec<Tra
     of_consumers
 }
 
-/// The messages of the range that would make a virtual edge, by the ID of the span that sent them.
+/// The messages of the range that would make a virtual edge, by the ID of the sending span.
 fn sent_messages(steps: &mut Steps<'_>, answered: &Answered) -> FxHashMap<SpanId, Vec<Sent>> {
     let mut sent: FxHashMap<SpanId, Vec<Sent>> = FxHashMap::default();
     let range = steps.graph.range();
@@ -223,7 +223,7 @@ fn sent_messages(steps: &mut Steps<'_>, answered: &Answered) -> FxHashMap<SpanId
     sent
 }
 
-/// Notes which messages a span of a later block has taken.
+/// Finds the messages that spans of a later block received.
 fn find_consumers_in(
     entry: &Arc<BlockEntry>,
     steps: &mut Steps<'_>,

@@ -1,11 +1,11 @@
-//! Who calls whom: the edges of all blocks in a range, halves joined across blocks.
+//! The service map: the edges of all blocks in a range, with spans paired across blocks.
 //!
-//! Blocks keep edges by minute, so a range counts every minute that it touches. What a block holds
-//! whole is added up as it stands. Its open halves are joined here with those of other blocks, up to
-//! [`PAIRING_WINDOW`] beyond the range; a caller that stays unanswered for [`UNPAIRED_TIMEOUT`] counts as a virtual
-//! edge until its callee turns up. Halves that lie further apart find each other by ID ([`lookup`]), so
-//! that edges do not depend on which spans share a block. A caller that was deleted or has expired leaves
-//! no edge: nothing says any more which service it was. The rules are those of [`spandrel_block::edges`].
+//! Blocks keep edges by minute, so a range counts every minute that it touches. Complete edges of a block are added up
+//! unchanged. Its unpaired spans are paired here with those of other blocks, up to [`PAIRING_WINDOW`] beyond the range;
+//! a caller that stays unanswered for [`UNPAIRED_TIMEOUT`] counts as a virtual edge until its callee is found. Spans
+//! that are further apart are paired by ID ([`lookup`]), so edges do not depend on which spans share a block. A caller
+//! that was deleted or has expired leaves no edge, because its service is unknown. The rules are those of
+//! [`spandrel_block::edges`].
 
 mod graph;
 mod lookup;
@@ -29,12 +29,12 @@ use crate::error::ReadError;
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 
-/// A caller waits so long for its callee, from its end.
+/// How long after its end a caller waits for its callee.
 const UNPAIRED_TIMEOUT: Duration = Duration::from_secs(60);
-/// The other side of a call is looked for so far beyond the range.
+/// How far beyond the range the other side of a call is searched.
 const PAIRING_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-/// Answers which services depend on which.
+/// Computes the edges of the service map.
 pub(crate) fn dependencies(
     core: &Core,
     tenant: &TenantId,
@@ -47,7 +47,7 @@ pub(crate) fn dependencies(
         view.iter().filter(|entry| may_matter(&entry.row.meta, range)).collect();
     blocks.sort_by_key(|entry| entry.key.block);
     let damage = Damage::default();
-    // Numbers of blocks stay as they are: a damaged one is left out by every step.
+    // Damaged blocks keep their index: every step skips them.
     let mut steps = Steps { core, blocks, graph: Graph::new(range), damage: &damage };
     let mut unpaired = UnpairedSpans::default();
     steps.each(|steps, at, entry| steps.add_complete(at, entry, &mut unpaired));
@@ -61,7 +61,7 @@ pub(crate) fn dependencies(
     Ok(DependencyAnswer { edges: steps.graph.finish(), partial: damage.blocks() > 0 || !lookup.is_whole() })
 }
 
-/// Every minute that a range touches.
+/// Extends a range to whole minutes.
 fn whole_minutes(range: TimeRange) -> TimeRange {
     let up = |end: UnixNanos| end.0.div_ceil(MINUTE).checked_mul(MINUTE).map(UnixNanos);
     if range.end.is_some_and(|end| end <= range.start) {
@@ -70,7 +70,7 @@ fn whole_minutes(range: TimeRange) -> TimeRange {
     TimeRange { start: UnixNanos(range.start.0 / MINUTE * MINUTE), end: range.end.and_then(up) }
 }
 
-/// Whether a block holds edges of the range, or a half of one.
+/// Whether a block may contain edges of the range, or spans to pair with those of the range.
 fn may_matter(meta: &BlockMeta, range: TimeRange) -> bool {
     let reach = PAIRING_WINDOW.as_nanos() as u64;
     let last_end = meta.max_start.0.saturating_add(meta.max_duration);
@@ -79,7 +79,7 @@ fn may_matter(meta: &BlockMeta, range: TimeRange) -> bool {
     near.touches(meta.min_start, UnixNanos(last_end))
 }
 
-/// What every step over the blocks has at hand.
+/// The state that every step over the blocks uses.
 struct Steps<'s> {
     core: &'s Core,
     blocks: Vec<&'s Arc<BlockEntry>>,
@@ -90,7 +90,7 @@ struct Steps<'s> {
 // === impl Steps ===
 
 impl Steps<'_> {
-    /// Does something with each block. One that cannot be read is reported and left out.
+    /// Runs a step for each block. A block that cannot be read is reported and left out.
     fn each(&mut self, mut step: impl FnMut(&mut Self, usize, &Arc<BlockEntry>) -> Result<(), BlockError>) {
         for at in 0..self.blocks.len() {
             let entry = self.blocks[at];
@@ -100,7 +100,7 @@ impl Steps<'_> {
         }
     }
 
-    /// What a block knows whole; its open callees are noted.
+    /// Adds the complete edges of a block, and collects its unpaired callees.
     fn add_complete(
         &mut self,
         at: usize,
@@ -119,7 +119,7 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// The callers of a block that no span has answered.
+    /// Adds the edges of a block's callers that no span has answered.
     fn add_unanswered(&mut self, entry: &Arc<BlockEntry>, answered: &[(u32, u32)]) -> Result<(), BlockError> {
         let meta = &entry.row.meta;
         if !meta.touches(&self.graph.range()) {
@@ -130,7 +130,8 @@ impl Steps<'_> {
         let last_end = meta.max_start.0.saturating_add(meta.max_duration);
         let all_have_waited = self.has_waited(entry, last_end);
         let is_answered = |row: u32| answered.binary_search_by_key(&row, |(_, row)| *row).is_ok();
-        // Sums of which a call is to be left out are made anew: few, of those whom services answer.
+        // Sums that contain an answered call are recomputed without it. They are few: those of calls to services that
+        // send spans.
         let reduced: FxHashSet<Node> = match answered {
             [] => FxHashSet::default(),
             _ => edges
@@ -162,8 +163,8 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// Whether a span that ended then is not likely to be answered any more. However wrong the clock
-    /// of its service is: once its window is over, it has waited.
+    /// Whether a caller that ended at `end` is unlikely to be answered any more. If the clock of its service is wrong,
+    /// it counts as unanswered once its window is over.
     fn has_waited(&self, entry: &BlockEntry, end: u64) -> bool {
         let then = self.core.clock.now().minus(UNPAIRED_TIMEOUT);
         end <= then.0 || entry.key.hour.end() <= then

@@ -1,4 +1,4 @@
-//! One side of an edge, read from the columns of its row.
+//! One side of an edge: the caller or the callee, read from the columns of its row.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub(super) struct SideReader<'r> {
     reader: &'r BlockReader,
     entry: &'r BlockEntry,
     dictionary: Arc<Dictionary>,
-    /// By operation.
+    /// The service of each operation.
     services: Vec<Name>,
     traces: Arc<TraceTable>,
-    /// The page that was looked at last, with its first row: rows are asked for in order.
+    /// The page that was read last, by its first row, because rows are read in order.
     page: RefCell<Option<(u32, Arc<CorePage>)>>,
 }
 
-/// One side of an edge.
+/// The caller or the callee of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Side {
     pub(super) trace: TraceId,
@@ -93,7 +93,7 @@ impl Side {
         self.start + self.duration
     }
 
-    /// As seen by a callee that may mean it.
+    /// The span as a candidate for the caller of a callee.
     pub(super) fn candidate(&self, callee: &Self) -> Candidate {
         Candidate { same_service: self.service == callee.service, start: self.start, duration: self.duration }
     }

@@ -1,7 +1,7 @@
-//! Spans whose other side of a call lies in another block.
+//! Spans whose other side of a call is in another block.
 //!
-//! Open callees of all blocks are sorted by the trace and span that they refer to. Then each block is
-//! gone through by its trace table: only traces that a callee of another block refers to are read.
+//! Unpaired callees of all blocks are sorted by the trace and span that they refer to. Then the trace table of each
+//! block is searched: only traces that a callee of another block refers to are read.
 
 use std::sync::Arc;
 
@@ -14,50 +14,50 @@ use super::graph::Graph;
 use super::side::{Side, SideReader, trace_of};
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 
-/// The open halves of all blocks. Blocks go by their number within the answer.
+/// The unpaired spans of all blocks. Blocks are identified by their index within the answer.
 #[derive(Default)]
 pub(super) struct UnpairedSpans {
     callees: Vec<Open>,
-    /// For the first callee that refers to a span: how many spans with its ID were met.
+    /// For the first callee that refers to a span: the number of spans with its ID that were found.
     met: Vec<u8>,
     found: Vec<Found>,
-    /// For each callee: whether the answer's blocks hold a span that it may mean. Known once all were looked through.
+    /// For each callee, whether the answer's blocks contain a possible caller. Known after all were searched.
     is_paired: Vec<bool>,
 }
 
-/// A callee, by what it refers to.
+/// An unpaired callee, sorted by the span that it refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Open {
-    /// The trace that its caller is in.
+    /// The trace of its caller.
     pub(super) trace: TraceId,
     caller: SpanId,
     pub(super) block: u32,
     pub(super) row: u32,
     pub(super) by: Reference,
-    /// It looks for its caller in its own trace: its own block has been looked through.
+    /// Whether its caller is in its own trace, so that its own block need not be searched again.
     is_own_trace: bool,
 }
 
-/// A span that a callee may mean.
+/// A span that may be the caller of a callee.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     callee: u32,
-    /// Its block, unless that is none of the answer's.
+    /// Its block; `None` for a block beyond the answer's.
     block: Option<u32>,
     row: u32,
     side: Side,
 }
 
-/// Of more spans that share an ID some are looked at: all for each callee would be too many.
+/// The most spans with the same ID that are compared, because comparing all with each callee could take too long.
 const MAX_CALLERS: u8 = 32;
 
-/// Callers in the answer's blocks that have found a callee: block and row, sorted.
+/// Callers in the answer's blocks that a callee answers: block and row, sorted.
 pub(super) struct Answered(Vec<(u32, u32)>);
 
 // === impl UnpairedSpans ===
 
 impl UnpairedSpans {
-    /// Notes the open callees of a block.
+    /// Adds the unpaired callees of a block.
     pub(super) fn add(&mut self, block: usize, edges: &BlockEdges, traces: &TraceTable) {
         let open = edges.open_callees.iter().filter_map(|callee| {
             Some(Open {
@@ -72,13 +72,13 @@ impl UnpairedSpans {
         self.callees.extend(open);
     }
 
-    /// Brings the callees into the order in which callers are looked for.
+    /// Sorts the callees by the span that they refer to.
     pub(super) fn sort(&mut self) {
         self.callees.sort_unstable();
         self.met = vec![0; self.callees.len()];
     }
 
-    /// Looks for callers in a block.
+    /// Finds possible callers in a block.
     pub(super) fn find_callers(
         &mut self,
         reader: &Arc<BlockReader>,
@@ -126,7 +126,7 @@ impl UnpairedSpans {
         Ok(())
     }
 
-    /// The callees without a caller, by block and row.
+    /// The callees without a possible caller, sorted by block and row.
     pub(super) fn unpaired(&mut self) -> Vec<Open> {
         self.is_paired = vec![false; self.callees.len()];
         self.found.iter().for_each(|found| self.is_paired[found.callee as usize] = true);
@@ -137,7 +137,7 @@ impl UnpairedSpans {
         unpaired
     }
 
-    /// Looks for the callers of unpaired callees in parts of traces, in a block that is none of the answer's.
+    /// Finds possible callers of unpaired callees among rows of a block beyond the answer's.
     pub(super) fn find_in_parts(
         &mut self,
         reader: &BlockReader,
@@ -165,9 +165,9 @@ impl UnpairedSpans {
         Ok(())
     }
 
-    /// Adds the edges between halves, and tells which callers are answered.
+    /// Adds the edges between paired spans, and returns the answered callers.
     pub(super) fn join(mut self, reader: &BlockReader, steps: &mut Steps<'_>) -> Answered {
-        // By block of the callee, so that the columns of each are read once.
+        // Sorted by the block of the callee, so that the columns of each block are read once.
         let callees = &self.callees;
         self.found.sort_unstable_by_key(|found| (callees[found.callee as usize].block, found.callee));
         let mut answered = Vec::new();
@@ -192,7 +192,7 @@ impl UnpairedSpans {
     }
 }
 
-/// Pairs a callee with the span that it means.
+/// Pairs a callee with one of the possible callers.
 fn pair(open: &Open, callee: &Side, candidates: &[Found], graph: &mut Graph, answered: &mut Vec<(u32, u32)>) {
     let seen = candidates.iter().map(|found| found.side.candidate(callee));
     let Some(caller) = choose(seen, callee.start).map(|at| candidates[at].side) else { return };
@@ -206,13 +206,13 @@ fn pair(open: &Open, callee: &Side, candidates: &[Found], graph: &mut Graph, ans
         graph.add_call((caller.service, callee.service, kind), callee.start, call);
     }
     if relation.answers {
-        // The same span may lie in several blocks until they are merged.
+        // The same span may be in several blocks until they are merged.
         let same = candidates.iter().filter(|found| found.side == caller);
         answered.extend(same.filter_map(|found| Some((found.block?, found.row))));
     }
 }
 
-/// The IDs of some rows.
+/// Reads the span IDs of some rows.
 pub(super) fn span_ids(
     reader: &BlockReader,
     entry: &BlockEntry,
@@ -239,7 +239,7 @@ pub(super) fn span_ids(
 // === impl Answered ===
 
 impl Answered {
-    /// Adds one more; [`Self::sort`] comes before the next look.
+    /// Adds a caller; [`Self::sort`] has to be called before the next lookup.
     pub(super) fn add(&mut self, block: usize, row: u32) {
         self.0.push((block as u32, row));
     }
@@ -253,7 +253,7 @@ impl Answered {
         self.0.binary_search(&(block as u32, row)).is_ok()
     }
 
-    /// The rows of one block.
+    /// The answered rows of one block.
     pub(super) fn rows(&self, block: usize) -> &[(u32, u32)] {
         let from = self.0.partition_point(|(known, _)| (*known as usize) < block);
         let count = self.0[from..].partition_point(|(known, _)| *known as usize == block);

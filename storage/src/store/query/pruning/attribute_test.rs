@@ -1,4 +1,4 @@
-//! One comparison of a predicate with attributes of a span, decided by columns.
+//! One comparison of a predicate with attributes of a span, evaluated on columns.
 
 use spandrel_block::{Column, Dictionary, FormatError, OpenPage, Slot, ZoneMap};
 use spandrel_proto::otlp::wire::WireError;
@@ -9,32 +9,32 @@ use super::row_match::RowMatch;
 use crate::plan::Comparison;
 use crate::store::core::block_reader::BlockError;
 
-/// What is asked of the attributes of a span that have a key.
+/// A test of the attributes of a span that have a key.
 #[derive(Debug, Clone)]
 pub(crate) struct AttributeTest {
     pub(super) key: String,
-    /// None asks whether there is any.
+    /// `None` tests whether there is such an attribute.
     comparison: Option<Comparison>,
-    /// Whether the answer is turned around.
+    /// Whether the result is negated.
     pub(super) negated: bool,
-    /// What a page with such an attribute has in its filter.
+    /// The token of a matching attribute in the filter of a page.
     pub(super) token: AttributeToken,
 }
 
 // === impl AttributeTest ===
 
 impl AttributeTest {
-    /// Asks whether there is an attribute of this key.
+    /// Tests whether the span has an attribute with this key.
     pub(super) fn exists(key: &str) -> Self {
         Self { key: key.to_owned(), comparison: None, negated: false, token: AttributeToken::new(key, None) }
     }
 
-    /// Asks whether there is none.
+    /// Tests whether the span has no attribute with this key.
     pub(super) fn absent(key: &str) -> Self {
         Self { negated: true, ..Self::exists(key) }
     }
 
-    /// Asks whether an attribute of this key satisfies a comparison.
+    /// Tests whether an attribute with this key satisfies a comparison.
     pub(super) fn compare(key: &str, comparison: &Comparison) -> Self {
         let token = AttributeToken::new(key, Some(comparison));
         Self { key: key.to_owned(), comparison: Some(comparison.clone()), negated: false, token }
@@ -44,7 +44,7 @@ impl AttributeTest {
         self.comparison.as_ref().is_none_or(|comparison| comparison.holds_for_value(value))
     }
 
-    /// Whether the resource has such an attribute, whatever `negated` says.
+    /// Whether the resource has such an attribute, without regard to `negated`.
     pub(super) fn holds_for_resource(&self, resource: &ResourceView<'_>) -> Result<bool, WireError> {
         for attribute in resource.attributes() {
             let attribute = attribute?;
@@ -59,13 +59,13 @@ impl AttributeTest {
         Ok(self.negated || filters.page_may_have(page, self.token)?)
     }
 
-    /// By the bounds of its columns of numbers.
+    /// Whether a page may have a matching row, by the bounds of its columns of numbers.
     pub(super) fn may_be_in_zone(&self, zone: &ZoneMap, dictionary: &Dictionary) -> bool {
         let Some(comparison) = self.comparison.as_ref().filter(|comparison| comparison.orders_numbers())
         else {
             return true;
         };
-        // One that was not told apart may lie in any page, and arrays have no bounds.
+        // Attributes that are kept as bytes may be in any page, and arrays have no bounds.
         self.negated
             || dictionary.slots.iter().enumerate().any(|(number, slot)| {
                 slot.is_irregular()
@@ -77,7 +77,7 @@ impl AttributeTest {
             })
     }
 
-    /// What the columns of a page say of each row's attributes.
+    /// The result of the test for each row, as far as the columns of a page decide it.
     pub(crate) fn matches(&self, page: &OpenPage) -> Result<Vec<RowMatch>, FormatError> {
         let dictionary = &page.dictionary;
         let mut matches = vec![RowMatch::No; page.core.rows()];
@@ -100,7 +100,7 @@ impl AttributeTest {
         Ok(matches)
     }
 
-    /// Rows whose shape has a slot get at least this row_match.
+    /// Raises the result of rows whose shape has a slot to at least `row_match`.
     fn add_constant(&self, page: &OpenPage, slot: u32, row_match: RowMatch, matches: &mut [RowMatch]) {
         let counts = page.dictionary.slot_counts(slot);
         if row_match == RowMatch::No || counts.iter().all(|count| *count == 0) {

@@ -1,4 +1,4 @@
-//! A predicate in the terms of one block: tables by class and by resource, and tests of attributes.
+//! A predicate prepared for one block: tables by class and by resource, and tests of attributes.
 
 use spandrel_block::{Dictionary, Number, RowFlags, ZoneMap};
 use spandrel_proto::otlp::wire::WireError;
@@ -11,29 +11,29 @@ use crate::plan::{AttributeScope, Comparison, Field, Predicate};
 use crate::store::core::block_reader::BlockError;
 use crate::store::read::matcher::{SERVICE_NAME, clamp};
 
-/// A predicate made ready for the rows of one block.
+/// A predicate prepared for the rows of one block.
 #[derive(Debug)]
 pub(crate) enum BlockPredicate {
     Constant(bool),
-    /// By class: whatever name, kind, status, failure and service decide.
+    /// By class: the part that name, kind, status, failure and service decide.
     Class(Vec<bool>),
-    /// By resource_scope: whatever the resource decides.
+    /// By pair of resource and scope: the part that the resource decides.
     ResourceScope(Vec<bool>),
     Duration(Comparison),
-    /// An attribute of the span. The number is its place among those of the predicate.
+    /// A test of attributes of the span, and its number among the tests of the predicate.
     Attribute(AttributeTest, usize),
     And(Vec<BlockPredicate>),
     Or(Vec<BlockPredicate>),
 }
 
-/// How the parts of a predicate go together.
+/// How the parts of a predicate are combined.
 #[derive(Debug, Clone, Copy)]
 enum Junction {
     And,
     Or,
 }
 
-/// What the columns of a row say, but for attributes.
+/// The columns of a row that predicates use, without attributes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ColumnRow {
     pub(crate) class: u32,
@@ -41,7 +41,7 @@ pub(crate) struct ColumnRow {
     pub(crate) duration: u64,
 }
 
-/// For each attribute test of a predicate, what it says of each row of a page; empty while unknown.
+/// For each attribute test of a predicate, its result for each row of a page; empty while unknown.
 pub(crate) type AttributeMatches = Vec<Vec<RowMatch>>;
 
 // === impl BlockPredicate ===
@@ -50,7 +50,7 @@ impl BlockPredicate {
     /// Prepares a predicate for a block.
     pub(crate) fn new(predicate: &Predicate, dictionary: &Dictionary) -> Result<Self, WireError> {
         let mut prepared = Self::build(predicate, dictionary)?;
-        // Only now: parts that decide nothing are gone.
+        // Tests are numbered after parts without effect were removed.
         prepared.number_tests(&mut 0);
         Ok(prepared)
     }
@@ -109,7 +109,7 @@ impl BlockPredicate {
         Self::table(table.collect(), Self::Class)
     }
 
-    /// A class has a service, and pages say which classes they have: more than by origin.
+    /// Services are tested by class, because zone maps contain the classes of a page, but not its resources.
     fn by_service(dictionary: &Dictionary, holds: impl Fn(&str) -> bool) -> Self {
         let services: Vec<bool> = dictionary.services.iter().map(|name| holds(name)).collect();
         let table = (0..dictionary.classes.len() as u32).map(|class| {
@@ -119,7 +119,7 @@ impl BlockPredicate {
         Self::table(table.collect(), Self::Class)
     }
 
-    /// An attribute is on the resource, on the span, or on any of the two.
+    /// Tests an attribute on the resource, on the span, or on both.
     fn attribute(
         scope: AttributeScope,
         mut test: AttributeTest,
@@ -128,7 +128,7 @@ impl BlockPredicate {
         let mut parts = Vec::new();
         let negated = test.negated;
         if scope != AttributeScope::Span && test.key == SERVICE_NAME {
-            // The name that people see, also for resources that do not say theirs.
+            // Resources without a service name have the default name, which users see and query.
             parts
                 .push(Self::by_service(dictionary, |name| test.holds_for(AnyValue::String(name)) != negated));
         } else if scope != AttributeScope::Span {
@@ -172,7 +172,7 @@ impl BlockPredicate {
         Self::joined(flat, Junction::Or)
     }
 
-    /// Tables of one kind become one: what a page has must satisfy all of them with the same row.
+    /// Combines tables of one kind, because a single row of a page has to satisfy all of them.
     fn joined(parts: impl Iterator<Item = Self>, junction: Junction) -> Self {
         let neutral = junction.neutral();
         let (mut classes, mut resource_scopes, mut rest) = (Vec::new(), Vec::new(), Vec::new());
@@ -216,7 +216,7 @@ impl BlockPredicate {
         }
     }
 
-    /// Whether a page of which only the zone is known may have a matching row.
+    /// Whether a page may have a matching row, by its zone map alone.
     pub(crate) fn may_match_zone(&self, zone: &ZoneMap, dictionary: &Dictionary) -> bool {
         match self {
             Self::Constant(value) => *value,
@@ -234,7 +234,7 @@ impl BlockPredicate {
         }
     }
 
-    /// Whether a page of which only the filter is known may have a matching row.
+    /// Whether a page may have a matching row, by its filters alone.
     pub(crate) fn may_match_filter(
         &self,
         filters: &BlockFilters<'_>,
@@ -249,7 +249,7 @@ impl BlockPredicate {
         })
     }
 
-    /// What a row's columns say; `attributes` says what is known of the row's attributes.
+    /// Evaluates the predicate for a row; `attributes` returns the results of attribute tests for the row.
     pub(crate) fn row_match(&self, row: ColumnRow, attributes: &dyn Fn(usize) -> RowMatch) -> RowMatch {
         match self {
             Self::Constant(value) => RowMatch::of(*value),
@@ -279,7 +279,7 @@ impl BlockPredicate {
 // === impl Junction ===
 
 impl Junction {
-    /// What decides nothing.
+    /// The constant that does not change the result.
     fn neutral(self) -> bool {
         matches!(self, Self::And)
     }
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
     use crate::plan::Literal;
 
-    /// Both services have an operation `a`; the second one has another one, too.
+    /// Both services have an operation `a`; the second one also has another one.
     fn dictionary() -> Dictionary {
         let operation = |service: u32, name: &str| (service, name.to_owned());
         Dictionary {

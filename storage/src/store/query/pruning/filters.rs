@@ -1,4 +1,4 @@
-//! What the Bloom filters of a block say of a predicate.
+//! Evaluates predicates on the Bloom filters of a block.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use crate::plan::{AttributeScope, Comparison, Field, Predicate};
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 use crate::store::read::matcher::SERVICE_NAME;
 
-/// What filters alone can say of a predicate, whatever the block: made once for a search.
+/// The part of a predicate that filters can decide, for any block; built once for a search.
 #[derive(Debug)]
 pub(crate) enum FilterPredicate {
-    /// Nothing.
+    /// Filters do not decide it.
     Open,
-    /// An attribute has to be there that has a token.
+    /// There has to be an attribute with a token.
     Token(AttributeScope, AttributeToken),
     And(Vec<FilterPredicate>),
     Or(Vec<FilterPredicate>),
 }
 
-/// What the filters of a block are asked for an attribute.
+/// The tokens of an attribute that are looked up in filters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttributeToken {
     token: Token,
-    /// Filters of earlier programs know an array by its key alone: asked of those if they do not have the token.
+    /// Filters of earlier programs contain only the key of an array, so the key is looked up in them, too.
     of_arrays: Token,
 }
 
-/// The filters of a block, each part fetched once a token asks for it.
+/// The filters of a block; a part is read when a token of it is first looked up.
 pub(crate) struct BlockFilters<'r> {
     reader: &'r BlockReader,
     entry: &'r BlockEntry,
@@ -43,7 +43,7 @@ impl FilterPredicate {
         match predicate {
             Predicate::And(parts) => Self::And(parts.iter().map(Self::new).collect()),
             Predicate::Or(parts) => Self::Or(parts.iter().map(Self::new).collect()),
-            // A service that does not say its name has one all the same.
+            // Resources without a service name have a default one, which filters do not contain.
             Predicate::Compare(Field::Attribute(_, key), _) | Predicate::Exists(Field::Attribute(_, key))
                 if key == SERVICE_NAME =>
             {
@@ -59,7 +59,7 @@ impl FilterPredicate {
         }
     }
 
-    /// Whether it says nothing of any block.
+    /// Whether filters decide nothing.
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Open => true,
@@ -92,7 +92,7 @@ impl AttributeToken {
         Self { token, of_arrays: of_key }
     }
 
-    /// For a block whose spans have no array of the key.
+    /// The token for a block whose spans have no array with the key.
     pub(super) fn without_arrays(self) -> Self {
         Self { of_arrays: self.token, ..self }
     }
@@ -127,7 +127,7 @@ impl<'r> BlockFilters<'r> {
         Ok(token != of_arrays && !self.have_elements()? && has(of_arrays)?)
     }
 
-    /// Whether they have the elements of arrays. Asked for each page, so it is kept.
+    /// Whether they contain the elements of arrays. Cached, because it is needed for each page.
     fn have_elements(&self) -> Result<bool, BlockError> {
         if let Some(known) = self.have_elements.get() {
             return Ok(known);
@@ -137,7 +137,7 @@ impl<'r> BlockFilters<'r> {
         Ok(have)
     }
 
-    /// A predicate asks for few tokens, and for each of them once a page.
+    /// The part for a token. Kept, because a predicate looks up few tokens, and each of them in every page.
     fn part(&self, token: Token) -> Result<Option<Arc<FilterPart>>, BlockError> {
         let mut parts = self.parts.borrow_mut();
         if let Some((_, part)) = parts.iter().find(|(known, _)| *known == token) {
@@ -149,7 +149,7 @@ impl<'r> BlockFilters<'r> {
     }
 }
 
-/// Whether something holds for all, as far as one has to look.
+/// Whether all parts hold; evaluates no more parts than necessary.
 pub(super) fn all<T>(
     parts: &[T],
     mut holds: impl FnMut(&T) -> Result<bool, BlockError>,
@@ -157,7 +157,7 @@ pub(super) fn all<T>(
     any(parts, |part| holds(part).map(|holds| !holds)).map(|any| !any)
 }
 
-/// Whether something holds for any, as far as one has to look.
+/// Whether any part holds; evaluates no more parts than necessary.
 pub(super) fn any<T>(
     parts: &[T],
     mut holds: impl FnMut(&T) -> Result<bool, BlockError>,

@@ -1,8 +1,8 @@
-//! What filters, zone maps and columns say of a predicate: an upper bound, so that few spans have to be
-//! looked at (`read/matcher.rs`).
+//! Evaluates predicates on filters, zone maps and columns. The result is an upper bound, so that few spans have to be
+//! decoded (`read/matcher.rs`).
 //!
-//! Predicates have no negation above comparisons, so a comparison that columns cannot decide may be
-//! taken as true: rows that fall through the columns are then looked at in full.
+//! Predicates have no negation above comparisons, so a comparison that columns cannot decide may be taken as true; such
+//! rows are then decoded.
 
 mod attribute_test;
 mod block_predicate;

@@ -1,11 +1,11 @@
-//! How far a row satisfies a predicate.
+//! The result of evaluating a predicate on the columns of a row.
 
-/// Whether a row satisfies a predicate, as far as columns tell. Ordered, so that *and* is the smallest
-/// and *or* the largest.
+/// Whether a row satisfies a predicate, as far as columns decide it. Ordered, so that *and* is the smallest and *or*
+/// the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum RowMatch {
     No,
-    /// The span has to be looked at.
+    /// The span has to be decoded.
     Maybe,
     Yes,
 }

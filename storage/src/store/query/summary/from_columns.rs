@@ -1,7 +1,8 @@
-//! The summary of a whole trace from the columns of its rows. Decodes only the root of a failed trace, and spans of
-//! which columns cannot tell whether they match.
+//! The summary of a whole trace from the columns of its rows. Decodes only the root of a failed trace, and spans for
+//! which columns cannot decide whether they match.
 //!
-//! Where a span may be stored twice, columns cannot tell: such a trace is summarised from its spans (`from_spans.rs`).
+//! If a span may be stored twice, the trace is summarised from its spans (`from_spans.rs`), because columns cannot
+//! identify duplicates.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,7 +20,7 @@ use crate::store::query::pruning::{BlockPredicate, ColumnRow, RowMatch};
 use crate::store::query::summary::from_spans::{MAX_MATCHED_IDS, count_services};
 use crate::store::read::matcher;
 
-/// The summary of a trace in the making.
+/// Builds the summary of a trace.
 pub(crate) struct ColumnSummary<'s> {
     reader: &'s BlockReader,
     plan: &'s SearchPlan,
@@ -28,20 +29,20 @@ pub(crate) struct ColumnSummary<'s> {
     rows: Vec<Row>,
 }
 
-/// A block that holds a part of the trace.
+/// A block that contains rows of the trace.
 struct Part {
     entry: Arc<BlockEntry>,
     dictionary: Arc<Dictionary>,
 }
 
-/// A span, by its columns.
+/// The columns of a span.
 struct Row {
     start: u64,
     span_id: [u8; 8],
     parent: [u8; 8],
     end: u64,
     part: u32,
-    /// Its number in the block.
+    /// Its row in the block.
     row: u32,
     class: u32,
     matches: bool,
@@ -57,7 +58,7 @@ impl<'s> ColumnSummary<'s> {
         Self { reader, plan, trace, parts: Vec::new(), rows: Vec::new() }
     }
 
-    /// Adds the rows of a part; `predicate` is that of the plan, made ready for the block.
+    /// Adds the rows of a block; `predicate` is that of the plan, prepared for the block.
     pub(crate) fn add_part(
         &mut self,
         entry: &Arc<BlockEntry>,
@@ -74,7 +75,7 @@ impl<'s> ColumnSummary<'s> {
         Ok(())
     }
 
-    /// Adds some rows of a page, as far as it has them, and returns the row behind the last one.
+    /// Adds the given rows of a page that exist, and returns the row behind the last one.
     fn add_page(
         &mut self,
         entry: &BlockEntry,
@@ -127,10 +128,10 @@ impl<'s> ColumnSummary<'s> {
         Ok(here.end as u32)
     }
 
-    /// The summary; `None` where a span may be there twice, or where there is none.
+    /// Returns the summary; `None` if a span may be stored twice, or without rows.
     pub(crate) fn finish(mut self) -> Result<Option<TraceSummary>, BlockError> {
         self.rows.sort_by_key(|row| (row.start, row.span_id));
-        // Within a block each span stands once, unless an earlier program wrote it, which compared bytes.
+        // A block contains each span once, unless an earlier program wrote it, which compared bytes only.
         let is_copy = |pair: &[Row]| (pair[0].start, pair[0].span_id) == (pair[1].start, pair[1].span_id);
         if self.rows.windows(2).any(is_copy) {
             return Ok(None);
@@ -174,7 +175,7 @@ impl<'s> ColumnSummary<'s> {
         let candidates = self.rows.iter().map(|row| {
             let parent_id = match self.flags(row).has_parent() {
                 false => &[][..],
-                // An ID of another length, which no span has.
+                // A parent ID of another length, which no span has.
                 true if row.parent == [0; 8] => FOREIGN,
                 true => &row.parent[..],
             };

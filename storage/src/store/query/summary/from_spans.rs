@@ -1,5 +1,5 @@
-//! The summary of a whole trace from its spans, and which of them satisfy a predicate. For traces that columns do not
-//! suffice for (`from_columns.rs`).
+//! The summary of a whole trace from its spans, with the spans that satisfy a predicate. For traces for which columns
+//! do not suffice (`from_columns.rs`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,10 +13,10 @@ use crate::api::{ServiceCount, TraceSummary};
 use crate::plan::Predicate;
 use crate::store::read::merge_iter::SpanRow;
 
-/// Matching spans that a summary lists.
+/// The most matching spans that a summary lists.
 pub(crate) const MAX_MATCHED_IDS: usize = 20;
 
-/// Summarises a trace from all its spans, by (start, span ID). `None` without spans.
+/// Summarises a trace from all its spans, sorted by (start, span ID). `None` without spans.
 pub(crate) fn summarise(
     id: TraceId,
     rows: &[SpanRow],
@@ -52,7 +52,7 @@ pub(crate) fn summarise(
         }
     }
     let start = spans.iter().map(|span| span.start).min().unwrap_or_default();
-    // An end before its start counts as the start: it must not pull the trace's end back.
+    // An end before its start counts as the start, because it must not shorten the trace.
     let end = spans.iter().map(|span| span.end.max(span.start)).max().unwrap_or_default();
     let root_resource = ResourceView::parse(&rows[root].resource)?;
     Ok(Some(TraceSummary {
@@ -71,7 +71,7 @@ pub(crate) fn summarise(
     }))
 }
 
-/// Each service with its spans and failed spans.
+/// The number of spans and failed spans of each service.
 pub(crate) fn count_services(services: BTreeMap<&str, (u64, u64)>) -> Vec<ServiceCount> {
     let count = |(name, (span_count, error_count)): (&str, (u64, u64))| ServiceCount {
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The summary of a whole trace: from columns where they tell enough, else from spans.
+//! The summary of a whole trace: from columns if they suffice, else from spans.
 
 pub(crate) mod from_columns;
 pub(crate) mod from_spans;

@@ -1,4 +1,4 @@
-//! The rows of the blocks that a merge reads, in one order, and which of them are duplicates.
+//! The rows of the blocks that a merge reads, in one order, and the detection of duplicates among them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,17 +11,17 @@ use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Cach
 use crate::store::core::deleted_traces::DeletedTraces;
 use crate::store::core::tenant::TenantState;
 
-/// A block that is being merged, at its next row.
+/// A block that is being merged, with a position before its next row.
 struct Input {
     entry: Arc<BlockEntry>,
     traces: Arc<TraceTable>,
     rows: PageRows,
-    /// The page that comes next, and the trace that its first row belongs to.
+    /// The number of the next page, and the index of its first row's trace in `traces`.
     page: u32,
     trace: usize,
 }
 
-/// The blocks of a merge: the one with the smallest key first, among equals the one stored first.
+/// The blocks of a merge, sorted by the key of their next row, then by the commit that stored it.
 pub(super) struct Inputs {
     reader: Arc<BlockReader>,
     inputs: Vec<Input>,
@@ -29,10 +29,10 @@ pub(super) struct Inputs {
     pub(super) damaged: Vec<(Arc<BlockEntry>, BlockError)>,
 }
 
-/// Tells which spans came before (`docs/semantics.md#equality`).
+/// Detects duplicates of earlier spans (`docs/semantics.md#equality`).
 pub(super) struct Duplicates<'s> {
-    /// Spans that a deletion takes are compared with no others: a copy that has arrived after the deletion was
-    /// accepted is new, and stays.
+    /// Spans that are being deleted are not compared with others: a copy that arrived after the deletion was accepted
+    /// is new, and stays.
     deleted: Option<&'s DeletedTraces>,
     known: Deduplicator,
 }
@@ -56,24 +56,24 @@ impl Inputs {
         this
     }
 
-    /// The smallest key, and the input that has it.
+    /// The smallest key, and the input with this row.
     pub(super) fn next(&self) -> Option<(RowKey, usize)> {
         self.heap.peek().map(|Reverse((key, _, at))| (*key, *at))
     }
 
-    /// The commit that stored the row with the smallest key.
+    /// The sequence number of the row with the smallest key.
     fn sequence(&self) -> u64 {
         self.heap.peek().map_or(0, |Reverse((_, sequence, _))| *sequence)
     }
 
-    /// Whether another row has the smallest key, too: the row of another input, which is a child of the heap's top
-    /// then, or the next row of the same input.
+    /// Whether another row has the smallest key, too: the next row of another input, which is then a child of the
+    /// heap's top, or the row after the next one of the same input.
     fn has_tie(&self, key: RowKey, at: usize) -> bool {
         let mut others = self.heap.as_slice().iter().skip(1).take(2);
         others.any(|Reverse((other, ..))| *other == key) || self.inputs[at].rows.key_behind() == Some(key)
     }
 
-    /// Goes on to the next row of the input with the smallest key; copies the row if it is told where to.
+    /// Moves the input with the smallest key to its next row; copies the row to the writer, if there is one.
     pub(super) fn pass(&mut self, writer: Option<&mut BlockWriter>) -> Option<CopyError> {
         let mut top = self.heap.peek_mut()?;
         let Reverse((_, _, at)) = *top;
@@ -88,7 +88,7 @@ impl Inputs {
         let next = match passed {
             Ok(()) => input.key(&self.reader),
             Err(CopyError::Format(error)) => {
-                // Half a row may have been written: the block in the making cannot be finished.
+                // A part of the row may have been written, so the block that is being written cannot be finished.
                 self.damaged.push((input.entry.clone(), error.into()));
                 drop(top);
                 self.heap.clear();
@@ -119,7 +119,7 @@ impl Input {
         Ok(Self { entry: entry.clone(), traces, rows, page: 1, trace })
     }
 
-    /// The rows of a page, and the trace that the page behind it begins with.
+    /// Opens a page, and finds the trace that the next page begins with.
     fn page(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,
@@ -133,7 +133,7 @@ impl Input {
         let header = reader.header(entry)?;
         let first = header.pages(spandrel_block::SectionKind::Core)[number as usize].first_row;
         let behind = first.saturating_add(page.core.rows() as u32);
-        // The last trace may go on behind the page.
+        // The last trace may continue on the next page.
         let mut next = trace + runs;
         if traces
             .entries()
@@ -145,7 +145,7 @@ impl Input {
         Ok((PageRows::new(page, ids)?, next))
     }
 
-    /// The key of the next row, of this page or the next one.
+    /// The key of the next row, for which the next page is opened if necessary.
     fn key(&mut self, reader: &Arc<BlockReader>) -> Result<Option<(RowKey, u64)>, BlockError> {
         if let Some(key) = self.rows.key() {
             return Ok(Some(key));
@@ -172,14 +172,13 @@ impl<'s> Duplicates<'s> {
         }
     }
 
-    /// Whether the next row is the first of its kind. Rows of different keys need not be put together
-    /// to know that.
+    /// Whether no equal span came before the next row. Rows of different keys are not rebuilt for that.
     pub(super) fn is_new(&mut self, inputs: &mut Inputs, key: RowKey, at: usize) -> bool {
         if self.deleted.is_some_and(|deleted| deleted.contains(key.trace(), inputs.sequence())) {
             return true;
         }
         let next = inputs.has_tie(key, at).then_some(key);
-        // A row that cannot be read is noticed, and reported, when it is copied.
+        // An unreadable row is found again, and reported, when it is copied.
         self.known.is_first(key, next, || inputs.inputs[at].rows.peek().ok())
     }
 }
