@@ -1,4 +1,4 @@
-//! Tells the binary which commit it is built from, for `spandrel --version`.
+//! Passes the commit to the binary, for `spandrel --version`.
 //!
 //! Only facts of the sources and the environment go in, never the time of the build, so that the same commit
 //! builds the same binary. Outside of git the commit is `SPANDREL_COMMIT`, or else unknown.
@@ -7,7 +7,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// As many digits as tell commits of a large repository apart.
+/// Enough digits to distinguish the commits of a large repository.
 const COMMIT_DIGITS: usize = 12;
 
 fn main() {
@@ -29,7 +29,7 @@ fn given(variable: &str) -> Option<String> {
     env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
-/// The answer of git, if these sources are the top of a repository: unpacked inside another one, they have no commit.
+/// The output of git, if these sources are the top of a repository: unpacked inside another one, they have no commit.
 fn git_here(arguments: &[&str]) -> Option<String> {
     let here = env::var("CARGO_MANIFEST_DIR").ok()?;
     let top = git(&here, &["rev-parse", "--show-toplevel"])?;
@@ -49,7 +49,7 @@ fn watch_commits() {
     for file in ["HEAD", "logs/HEAD"] {
         let Some(path) = git_here(&["rev-parse", "--git-path", file]) else { continue };
         let path = Path::new(&directory).join(path);
-        // A file that is not there would run the script with every build.
+        // A missing file would make Cargo run the script in every build.
         if path.exists() {
             println!("cargo::rerun-if-changed={}", path.display());
         }

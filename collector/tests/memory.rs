@@ -1,4 +1,4 @@
-//! What memory a request takes that looks small and is large, counted by the allocator.
+//! The memory of requests that are small on the wire and large when decoded, counted by the allocator.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,10 +21,10 @@ use tower::ServiceExt as _;
 #[allow(dead_code, reason = "shared with the other tests")]
 mod store;
 
-/// Nothing waits that long unless it fails.
+/// The deadline of every wait; only a failing test reaches it.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
-/// The system's allocator, what it has given out, and the most it ever had.
+/// The system's allocator, which counts the allocated bytes and their peak.
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both are there while one is copied to the other.
+        // Both allocations exist while one is copied to the other.
         take(size);
         let moved = unsafe { System.realloc(at, layout, size) };
         give(layout.size());
@@ -63,7 +63,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The peak above what is held now, and the status of the answer.
+/// The peak above the memory that is in use now, and the status of the response.
 async fn peak_of(collector: &Collector, body: Vec<u8>) -> (usize, u16) {
     let request = Request::post("/v1/traces")
         .header("content-type", "application/json")

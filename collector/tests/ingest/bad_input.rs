@@ -1,4 +1,4 @@
-//! A table of what senders get wrong, and what each transport tells them.
+//! A table of invalid requests, and the response of each transport.
 
 use spandrel_collector::{CollectorConfig, IngestLimits};
 use tonic::Code;
@@ -22,7 +22,7 @@ fn config() -> CollectorConfig {
     CollectorConfig { limits, ..CollectorConfig::default() }
 }
 
-/// The message of a refusal in the request's own format; a refusal for good has no hint to retry.
+/// The message of a refusal in the request's own format; a permanent refusal has no hint to retry.
 fn message(reply: &Reply, is_json: bool) -> String {
     assert_eq!(reply.header("retry-after"), None, "{reply:?}");
     if is_json {
@@ -167,7 +167,7 @@ async fn over_grpc() {
 
 #[tokio::test]
 async fn a_body_far_over_the_limit_still_gets_its_answer() {
-    // More than the sockets buffer, from a sender that writes all of it before it reads.
+    // A body larger than the socket buffers, from a sender that writes all of it before it reads.
     let server = Server::start(config()).await;
     let body = vec![0; 40 << 20];
     assert_eq!(post(server.http, &[PROTOBUF], &body).await.status, 413);

@@ -1,4 +1,4 @@
-//! Many small requests become few appends, and each learns how its own batch ended.
+//! Many small requests become few appends, and each gets the result of its own batch.
 
 use spandrel_collector::{CollectorConfig, IngestLimits};
 use tokio::io::AsyncWriteExt as _;
@@ -10,7 +10,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_during_an_append_shares_the_next() {
-    // A linger beyond all patience: batches must close because nobody is arriving any more.
+    // A linger longer than the test waits: batches must close because no request is arriving.
     let config = CollectorConfig { batch_linger: PATIENCE * 10, ..CollectorConfig::default() };
     let server = Server::start(config).await;
     server.store.block();
@@ -116,7 +116,7 @@ async fn a_sender_that_leaves_loses_nobody_anything() {
 
 #[tokio::test]
 async fn a_batch_waits_for_who_is_arriving_and_no_longer() {
-    // A linger beyond all patience: only the end of the last arrival can close the batch.
+    // A linger longer than the test waits: only the end of the last arrival can close the batch.
     let config = CollectorConfig { batch_linger: PATIENCE * 10, ..CollectorConfig::default() };
     let server = Server::start(config).await;
     for (seed, breaks_off) in [(1, false), (2, true)] {
@@ -149,7 +149,7 @@ async fn a_slow_body_holds_nobody_up_for_long() {
     assert_eq!(server.collector.load().arriving_requests, 1);
 }
 
-/// A request whose body of `length` bytes has not come yet.
+/// Sends the head of a request whose body of `length` bytes follows later.
 async fn begin_post(server: &Server, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.http).await.unwrap();
     let head = format!(

@@ -1,4 +1,4 @@
-//! Browsers may send from the origins that were allowed, and from no other.
+//! Browsers may send from the allowed origins, and from no other.
 
 use spandrel_collector::{Collector, CollectorConfig, StartError};
 
@@ -31,7 +31,7 @@ async fn an_allowed_origin_may_send() {
     let headers = [("origin", ORIGIN), ("content-type", "application/x-protobuf")];
     let reply = post(server.http, &headers, &body(1, 1)).await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, Some(ORIGIN)));
-    // A page sees why it was refused, too.
+    // Refusals have the header, too, so that a page can read the reason.
     let reply = post(server.http, &[("origin", ORIGIN)], b"").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (415, Some(ORIGIN)));
 }

@@ -1,4 +1,4 @@
-//! Shutting down: what was accepted is stored, what comes later is told to come again.
+//! Shutting down: accepted requests are stored, later ones are refused with a hint to retry.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn finishes_what_was_accepted() {
     eventually("the first append begins", || server.store.begun() == 1).await;
     sends.extend((1..10).map(send));
     eventually("the others are queued", || server.collector.load().queued_requests == 9).await;
-    // One more whose body is only half there.
+    // Another request, of which only half the body was sent.
     let sent = body(100, 1);
     let mut half = TcpStream::connect(server.http).await.unwrap();
     let head = format!(
@@ -75,7 +75,7 @@ async fn gives_up_at_the_deadline_and_says_so() {
     assert_eq!(error.refused, 1);
     let status = second.await.unwrap().unwrap_err();
     assert_eq!((status.code(), status.message().contains("shutting down")), (Code::Unavailable, true));
-    // The first is neither acknowledged nor refused until the store says how it ended.
+    // The first request gets no response until the store has finished its append.
     assert!(!first.is_finished());
     server.store.release();
     first.await.unwrap().unwrap();

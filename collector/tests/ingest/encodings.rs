@@ -1,4 +1,4 @@
-//! However a request is packed, the same arrives.
+//! A request is decoded to the same spans, whatever its encoding and compression.
 
 use std::io::Write as _;
 
@@ -33,7 +33,7 @@ pub fn zstd(data: &[u8]) -> Vec<u8> {
 
 type Pack = fn(&[u8]) -> Vec<u8>;
 
-/// The names of encodings with what they do.
+/// The names of encodings with their functions.
 pub const ALL: [(&str, Pack); 4] =
     [("identity", <[u8]>::to_vec), ("gzip", gzip), ("zstd", zstd), ("deflate", deflate)];
 
@@ -65,8 +65,8 @@ async fn large_compressed_bodies_arrive_whole() {
     }
 }
 
-/// Requests with everything that two packings could treat differently: order, repeats, emptiness,
-/// text beyond ASCII, numbers at their ends.
+/// Requests with everything that two encodings could treat differently: order, repetition, emptiness, text beyond
+/// ASCII, extreme numbers.
 fn requests() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let names = proptest::collection::vec("\\PC{0,20}", 0..8);
     (any::<u64>(), names, any::<(u64, u64, u32)>(), 0..3_usize).prop_map(
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn every_packing_decodes_identically(sent in requests(), chunk in 1..300_usize) {
         Runtime::new().unwrap().block_on(async {
-            // Resends would be recognised across packings, which is as it should be.
+            // Otherwise the same request in another encoding would be recognised as a resend.
             let config = CollectorConfig { resend_window: std::time::Duration::ZERO, ..CollectorConfig::default() };
             let server = Server::start(config).await;
             let grpc = Grpc::connect(server.grpc).await;

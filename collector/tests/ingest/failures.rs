@@ -1,4 +1,4 @@
-//! A store that fails, and a store that is slow: said to everybody concerned, and memory stays bounded.
+//! A store that fails or is slow: every sender gets an error, and memory stays bounded.
 
 use spandrel_collector::{CollectorConfig, IngestLimits};
 use spandrel_storage::AppendError;
@@ -9,7 +9,7 @@ use crate::support::{Grpc, Reply, RpcStatus, Server, body, eventually, post, req
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A refusal with a hint to retry, as HTTP tells it.
+/// Asserts that an HTTP response is a refusal with a hint to retry.
 fn assert_retryable(reply: &Reply, status: u16, code: Code, part: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     let seconds: u64 = reply.header("retry-after").expect("Retry-After").parse().unwrap();
@@ -20,7 +20,7 @@ fn assert_retryable(reply: &Reply, status: u16, code: Code, part: &str) {
     assert_eq!(told.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
 }
 
-/// The same as gRPC tells it.
+/// Asserts that a gRPC status is a refusal with a hint to retry.
 fn assert_retryable_status(status: &tonic::Status, code: Code, part: &str) {
     use prost::Message as _;
     assert_eq!(status.code(), code, "{status}");
@@ -107,12 +107,12 @@ async fn a_slow_store_presses_back_by_queued_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_presses_back_by_bytes_in_flight() {
-    // Two and a half requests, one of them in the store.
+    // The limit fits two and a half requests: one in the store and one that waits.
     let limits = IngestLimits { max_inflight_bytes: 4 * body(1, 100).len(), ..IngestLimits::default() };
     press_back(limits, "maxInflightBytes", 1).await;
 }
 
-/// While one append does not end, `room` requests wait and one more is refused; then all is well.
+/// While one append is blocked, `room` requests wait and one more is refused; after the append, all succeed.
 async fn press_back(limits: IngestLimits, limit: &str, room: usize) {
     let server = Server::start(CollectorConfig { limits, ..CollectorConfig::default() }).await;
     server.store.block();

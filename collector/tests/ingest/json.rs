@@ -1,4 +1,4 @@
-//! What a flaw in JSON costs, and what it does not.
+//! Which parts of a JSON request a flaw makes invalid, and which it does not.
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};

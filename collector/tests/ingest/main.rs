@@ -1,4 +1,4 @@
-//! The collector over real sockets, on a store that does what a test tells it.
+//! The collector over real sockets, on a store that tests control.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The collector's metrics, as a scrape shows them.
+//! The collector's metrics, as a scrape returns them.
 
 use spandrel_collector::CollectorConfig;
 use spandrel_storage::AppendError;

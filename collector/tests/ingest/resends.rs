@@ -1,4 +1,4 @@
-//! A request that comes again is acknowledged and not stored again.
+//! A resent request is acknowledged and not stored again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 const RESENDS: &str = "spandrel_ingest_resends_total";
 
-/// A clock that a test moves.
+/// A clock that tests move.
 fn clock() -> (Clock, Arc<AtomicU64>) {
     let seconds = Arc::new(AtomicU64::new(0));
     let (start, moved) = (Instant::now(), seconds.clone());

@@ -1,4 +1,4 @@
-//! Senders that dawdle or break off.
+//! Slow senders, and senders that break off.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn what_breaks_off_is_forgotten() {
 
 #[tokio::test]
 async fn a_large_body_waits_for_the_word_to_send() {
-    // `Expect: 100-continue` and over the limit: refused at once, without waiting for the body.
+    // With `Expect: 100-continue`, a body over the limit is refused without waiting for it.
     let server = Server::start(CollectorConfig::default()).await;
     let mut sender = TcpStream::connect(server.http).await.unwrap();
     let head = format!("{HEAD}expect: 100-continue\r\ncontent-length: 999999999\r\n\r\n");

@@ -1,4 +1,4 @@
-//! What is sent over each transport is stored as it was, and answered in the sender's own format.
+//! Requests over each transport are stored unchanged, and answered in the sender's format.
 
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -83,7 +83,7 @@ async fn grpc_plain_and_compressed() {
         if let Some(encoding) = encoding {
             client = client.send_compressed(encoding);
         }
-        // The last is over every window and frame size.
+        // The last request is larger than every window and frame.
         let sent = request(index as u64, if index == 0 { 60_000 } else { 500 });
         let response = client.export(sent.clone()).await.unwrap().into_inner();
         assert_eq!(response.partial_success, None);
@@ -106,7 +106,7 @@ async fn bad_spans_are_left_out_and_counted() {
     let partial = ExportTraceServiceResponse::decode(&*reply.body).unwrap().partial_success.unwrap();
     assert_eq!((reply.status, partial.rejected_spans, partial.error_message.as_str()), (200, 1, why));
 
-    // All of them bad: still a success, of nothing.
+    // All spans are bad: the response is still a success, with nothing stored.
     let sent = request_with_bad_spans(3, 0, 2);
     let reply = post(server.http, &[JSON], &serde_json::to_vec(&sent).unwrap()).await;
     let why = "spanId: expected a span ID: 16 hex digits, not all zero, found 010203";
@@ -140,7 +140,7 @@ async fn other_paths_and_methods_say_where_to_go() {
     assert_eq!(reply.status, 404);
     assert!(reply.json()["message"].as_str().unwrap().contains("/v1/traces"));
 
-    // Not gRPC's own answer, which has HTTP status 200: the sender would take it for a success.
+    // gRPC's own response would have HTTP status 200, which the sender would take for a success.
     let reply = post(server.grpc, &[PROTOBUF], &body(1, 1)).await;
     assert_eq!(reply.status, 415);
     assert!(reply.text().contains("OTLP/HTTP"), "{reply:?}");

@@ -1,5 +1,5 @@
-//! Writes the seeds that are made from frozen fixtures and of generated types:
-//! `cargo run --example seeds`, in `tests/fuzz`. Seeds for text are written by hand.
+//! Writes the seeds that are built from frozen fixtures and from generated types: `cargo run --example seeds`, in
+//! `tests/fuzz`. Seeds for text are written by hand.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ use spandrel_block::{BlockId, BlockKey, BlockWriter, Hour, RowRange, SectionKind
 use spandrel_fuzz::{plain, repair_block, section};
 use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
-/// The block that the target of single sections has.
+/// The block that the target of single sections uses.
 const FROZEN: &[u8] = include_bytes!("../../../storage/block/fixtures/block-v5.bin");
 
 fn attribute(key: &str, value: Value) -> KeyValue {
@@ -85,8 +85,8 @@ fn block() -> Vec<u8> {
     writer.finish(1, UnixNanos(1_700_000_000_000_000_000)).expect("a block").bytes.to_vec()
 }
 
-/// The same spans as a block of format 1, which no program writes any more; its layout is written down
-/// in `storage/block/src/v1/mod.rs`.
+/// The same spans as a block of format 1, which no program writes any more; its layout is described in
+/// `storage/block/src/v1/mod.rs`.
 fn old_block(block: &[u8]) -> Vec<u8> {
     let text = |text: &[u8]| [&[text.len() as u8], text].concat();
     let mut request = request();
@@ -143,7 +143,7 @@ fn main() {
     write("keys", "trace", &TraceKey { tenant, trace, hour: key.hour, block: key.block }.encode());
     write("keys", "rows", &RowRange { first: 1, rows: 2 }.encode());
     let block = block();
-    // As they are, without compression: the fuzzer reaches into every section.
+    // Uncompressed, so that the fuzzer reaches into every section.
     let plain = plain(&block).expect("a block");
     for target in ["store", "block"] {
         write(target, "packed", &block);
@@ -164,7 +164,7 @@ fn main() {
         (14, Zones),
     ];
     for (which, kind) in sections {
-        // Pages fit the dictionary that the target has.
+        // Pages have to fit the dictionary of the target.
         let of = if matches!(kind, Core | Ids | Values | Zones) { FROZEN } else { &plain[..] };
         let bytes = section(of, kind).expect("a section");
         write("sections", kind.name().replace(' ', "-").as_str(), &[&[which, 2], &bytes[..]].concat());

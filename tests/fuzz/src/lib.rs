@@ -1,5 +1,5 @@
-//! What the fuzz targets share: blocks whose checksums are right again after their bytes were
-//! changed, so that the fuzzer gets behind the checks.
+//! Helpers of the fuzz targets: they correct the checksums of blocks after their bytes were changed, so that the fuzzer
+//! gets past the checks.
 
 use bytes::Bytes;
 use spandrel_block::{BlockMeta, CatalogRow, Header, Section, SectionKind};
@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 const FIXED_HEADER: usize = 24;
 const ENTRY: usize = 32;
 
-/// Makes the checksums of a block fit its bytes, as far as it is one. The layout is written down in
+/// Corrects the checksums of a block as far as its structure can be read. The layout is described in
 /// `storage/block/src/format.rs`.
 pub fn repair_block(block: &mut [u8]) {
     let Some(count) = field(block, 12, 4) else { return };
@@ -29,7 +29,7 @@ pub fn repair_block(block: &mut [u8]) {
             usize::try_from(offset).ok().and_then(|from| Some(from..from.checked_add(stored as usize)?));
         let Some(range) = range.filter(|range| range.end <= block.len()) else { continue };
         if range.start >= entries_end && matches!(kind, 1 | 10 | 12) {
-            // Records are compressed; only those that are stored as they are can be repaired.
+            // Compressed records cannot be corrected, only those that are stored as they are.
             repair_record(&mut block[range.clone()]);
         }
         let sum = xxh3_64(&block[range]);
@@ -40,7 +40,7 @@ pub fn repair_block(block: &mut [u8]) {
     block[16..24].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// Makes the checksum of a record fit its payload.
+/// Corrects the checksum of a record.
 pub fn repair_record(record: &mut [u8]) {
     if record.len() >= 9 {
         let mut hasher = Xxh3::with_seed(u64::from(record[0]));
@@ -56,8 +56,7 @@ fn field(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     Some(u64::from_le_bytes(value))
 }
 
-/// The same block with all sections stored as they are; the columns within pages stay compressed where
-/// they are long.
+/// The same block with all sections stored as they are; long columns within pages stay compressed.
 pub fn plain(block: &[u8]) -> Option<Vec<u8>> {
     let count = field(block, 12, 4)? as usize;
     let header = Header::parse(block).ok()?;
@@ -78,7 +77,7 @@ pub fn plain(block: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The decoded bytes of the one section of a kind, or of the first page.
+/// The decoded bytes of the section of a kind, or of the first page's section.
 pub fn section(block: &[u8], kind: SectionKind) -> Option<Bytes> {
     let header = Header::parse(block).ok()?;
     let section = header.section(kind).ok()?;
@@ -91,7 +90,7 @@ fn stored(block: &[u8], section: &Section) -> Option<Bytes> {
     block.get(range).map(Bytes::copy_from_slice)
 }
 
-/// The catalog row that a block would have, taken from its own zone map.
+/// The catalog row of a block, from its own zone map.
 pub fn row_of(block: &[u8]) -> Option<CatalogRow> {
     let meta = BlockMeta::decode(&section(block, SectionKind::Meta)?).ok()?;
     let count = field(block, 12, 4)? as usize;

@@ -1,4 +1,4 @@
-//! Senders: HTTP/1.1 byte by byte, so that a test can misbehave, and gRPC on a real channel.
+//! Senders: HTTP/1.1 byte by byte, so that a test can send invalid requests, and gRPC on a real channel.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 
 use super::PATIENCE;
 
-/// An HTTP/1.1 answer.
+/// An HTTP/1.1 response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -21,7 +21,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// `google.rpc.Status`, declared apart from the collector's own.
+/// `google.rpc.Status`, declared independently of the collector's own.
 #[derive(Clone, PartialEq, Message)]
 pub struct RpcStatus {
     #[prost(int32, tag = "1")]
@@ -47,7 +47,7 @@ pub async fn post(address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) ->
     send(address, "POST", "/v1/traces", &headers, body).await
 }
 
-/// The same in chunks, without saying how long it will be.
+/// Like [`post`], in chunks and without a content length.
 pub async fn post_chunked(address: SocketAddr, headers: &[(&str, &str)], body: &[u8], chunk: usize) -> Reply {
     let mut chunked = Vec::new();
     for piece in body.chunks(chunk) {
@@ -60,7 +60,7 @@ pub async fn post_chunked(address: SocketAddr, headers: &[(&str, &str)], body: &
     send(address, "POST", "/v1/traces", &headers, &chunked).await
 }
 
-/// Any request; the headers are sent as they are.
+/// Sends any request; the headers are sent unchanged.
 pub async fn send(
     address: SocketAddr,
     method: &str,
@@ -78,7 +78,7 @@ pub async fn send(
     send_raw(address, &bytes).await
 }
 
-/// Writes bytes, then reads to the end. Like many senders, it does not listen while it writes.
+/// Writes bytes, then reads to the end. Like many senders, it does not read while it writes.
 pub async fn send_raw(address: SocketAddr, bytes: &[u8]) -> Reply {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -133,7 +133,7 @@ impl Grpc {
         TraceServiceClient::new(self.channel.clone())
     }
 
-    /// Sends the bytes of a body as they are, with these headers.
+    /// Sends the bytes of a body unchanged, with these headers.
     pub async fn send(&self, headers: &[(&str, &str)], body: Vec<u8>) -> tonic::Status {
         const EXPORT: &str = "http://collector/opentelemetry.proto.collector.trace.v1.TraceService/Export";
         self.send_to(EXPORT, headers, body).await

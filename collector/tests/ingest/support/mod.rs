@@ -1,4 +1,4 @@
-//! A running collector, its senders, and what they send.
+//! A running collector, its senders, and their requests.
 
 mod client;
 mod store;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 pub use client::{Grpc, Reply, RpcStatus, framed, post, post_chunked, send, send_raw};
 pub use store::FakeStore;
 
-/// Long enough for any machine; nothing waits that long unless it fails.
+/// The deadline of every wait; only a failing test reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A collector that listens on both transports.
@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// One metric's value, by its name with labels as a scrape shows them.
+    /// The value of a metric, by its name with labels as in a scrape.
     pub fn metric(&self, name: &str) -> u64 {
         let text = self.scrape.render();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -77,7 +77,7 @@ impl Drop for Server {
     }
 }
 
-/// Polls until something is so.
+/// Polls until a condition holds.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -86,7 +86,7 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A request of `spans` good spans that equals no other with another `seed`.
+/// A request of `spans` valid spans; different values of `seed` give different requests.
 pub fn request(seed: u64, spans: usize) -> ExportTraceServiceRequest {
     let spans = (0..spans as u64)
         .map(|index| Span {
@@ -110,7 +110,7 @@ pub fn request(seed: u64, spans: usize) -> ExportTraceServiceRequest {
     }
 }
 
-/// The same with `bad` further spans that have to be refused one by one.
+/// Like [`request`], with `bad` further spans, each of which has to be refused.
 pub fn request_with_bad_spans(seed: u64, good: usize, bad: usize) -> ExportTraceServiceRequest {
     let mut request = request(seed, good + bad);
     let spans = &mut request.resource_spans[0].scope_spans[0].spans;

@@ -1,4 +1,4 @@
-//! A store that records, blocks, fails or panics, as a test tells it.
+//! A store that records, blocks, fails or panics, as a test requires.
 
 use std::time::Instant;
 
@@ -32,24 +32,24 @@ struct State {
     panics: bool,
 }
 
-/// What one append stored.
+/// The content of one append.
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub tenant: TenantId,
     /// Bodies of the requests, in order.
     pub bodies: Vec<Bytes>,
-    /// The spans of each, put together again.
+    /// The spans of each request, rebuilt from the decoded ones.
     pub requests: Vec<ExportTraceServiceRequest>,
     pub spans: usize,
 }
 
 impl FakeStore {
-    /// From now on appends wait.
+    /// Makes later appends wait.
     pub fn block(&self) {
         self.state.lock().is_blocked = true;
     }
 
-    /// Appends go on.
+    /// Lets appends continue.
     pub fn release(&self) {
         self.state.lock().is_blocked = false;
         self.changed.notify_all();
@@ -63,7 +63,7 @@ impl FakeStore {
         self.state.lock().panics = panics;
     }
 
-    /// Appends that were begun.
+    /// The number of appends that were begun.
     pub fn begun(&self) -> usize {
         self.state.lock().begun
     }
@@ -76,12 +76,12 @@ impl FakeStore {
         self.state.lock().batches.iter().map(|batch| batch.spans).sum()
     }
 
-    /// The requests of everything stored: each span with its resource and scope, neighbours joined.
+    /// The requests of all batches: each span with its resource and scope, equal neighbours combined.
     pub fn requests(&self) -> Vec<ExportTraceServiceRequest> {
         self.state.lock().batches.iter().flat_map(|batch| batch.requests.clone()).collect()
     }
 
-    /// The bodies of everything stored.
+    /// The bodies of all batches.
     pub fn bodies(&self) -> Vec<Bytes> {
         self.state.lock().batches.iter().flat_map(|batch| batch.bodies.clone()).collect()
     }

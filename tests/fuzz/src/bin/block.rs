@@ -1,5 +1,4 @@
-//! Whole blocks from nothing but their bytes: checked, and those of format 1 taken over. What the
-//! checks accept can be read.
+//! Checks whole blocks from their bytes alone, and converts those of format 1. Blocks that pass the checks can be read.
 #![no_main]
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use spandrel_fuzz::{repair_block, row_of};
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut block = bytes.to_vec();
     repair_block(&mut block);
-    // Counts are limited, so that the fuzzer looks for mistakes and not for large numbers.
+    // Counts are limited, so that the fuzzer finds mistakes instead of large numbers.
     if row_of(&block).is_none_or(|row| row.meta.spans > 10_000 || row.meta.traces > 10_000) {
         return;
     }
@@ -19,7 +18,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if header.is_columnar() {
         return;
     }
-    // Without its checks, too: a store takes over what it finds.
+    // The conversion also has to survive blocks that do not pass the checks, because a store converts without checking.
     let upgraded = upgrade(&block);
     if let Ok(report) = verified {
         let upgraded = upgraded.expect("what was checked can be taken over");

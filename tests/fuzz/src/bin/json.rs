@@ -1,4 +1,4 @@
-//! OTLP JSON requests: what is kept is a valid protobuf request, and no larger than the text.
+//! OTLP JSON requests: the decoded request is valid protobuf, and no larger than the text.
 #![no_main]
 
 #[path = "../../../src/json_oracle.rs"]

@@ -1,4 +1,4 @@
-//! Keys and the small values beside them: what decodes is encoded to the same bytes.
+//! Keys and the small values beside them: every key that decodes is encoded to the same bytes.
 #![no_main]
 
 use bytes::Bytes;

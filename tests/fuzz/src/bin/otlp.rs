@@ -1,5 +1,5 @@
-//! OTLP protobuf requests: judged as the generated types judge them, and JSON made of what is kept reads back
-//! as the same.
+//! OTLP protobuf requests: accepted and refused as the generated types do, and JSON written from the accepted spans
+//! decodes to the same.
 #![no_main]
 
 #[path = "../../../src/decoder.rs"]

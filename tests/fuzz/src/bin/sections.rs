@@ -1,5 +1,5 @@
-//! The decoders of single sections; the first byte says which. What a page needs of its block is that
-//! of a frozen one, which has every form of every value.
+//! The decoders of single sections; the first byte selects one. The other sections of a page's block are those of a
+//! frozen block, which has every form of every value.
 #![no_main]
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     match which % 15 {
         0 => {
             let _ = Dictionary::decode(section.clone()).map(|dictionary| look_up(&dictionary));
-            // The same in place of the frozen one: pages meet shapes that were never written.
+            // Replaces the frozen dictionary: pages then refer to shapes that were never written.
             let _ = open(FROZEN, &[(SectionKind::Dictionary, section)]).map(|page| read(&page));
         }
         1 => {
@@ -75,7 +75,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// The page of a block, with other bytes for some of its sections.
+/// Opens the page of a block, with other bytes for some of its sections.
 fn open(block: &[u8], instead: &[(SectionKind, Bytes)]) -> Option<OpenPage> {
     Header::parse(block).ok()?;
     let of = |kind| match instead.iter().find(|(other, _)| *other == kind) {
@@ -111,7 +111,7 @@ fn look_up(dictionary: &Dictionary) {
     dictionary.size();
 }
 
-/// Reads a page in every way: each row, from the front and from the middle, copied and passed over.
+/// Reads a page in every way: each row, from the front and from the middle, copied and skipped.
 fn read(page: &OpenPage) {
     let mut spans = Rebuilder::new(page.clone(), 0);
     let mut rows: Vec<Option<Vec<u8>>> = Vec::new();
@@ -140,7 +140,7 @@ fn read(page: &OpenPage) {
     if writer.rows() == 0 || writer.rows() as usize > rows.len() {
         return;
     }
-    // What could be copied whole is read again as it was, in the order of its trees.
+    // Copied rows are read again unchanged, in the order of their trees.
     let block = writer.finish(1, UnixNanos(1)).expect("a block").bytes;
     let again = open(&block, &[]).expect("what was written");
     if again.core.rows() < rows.len() {
@@ -150,7 +150,7 @@ fn read(page: &OpenPage) {
     let mut read_again: Vec<Option<Vec<u8>>> = Vec::new();
     for row in 0..again.core.rows() {
         let mut out = Vec::new();
-        // As above: a row that cannot be read stands in nobody's way.
+        // As above, an unreadable row does not affect the others.
         spans.seek(row);
         read_again.push(spans.next(TraceId::MIN, &mut out).ok().map(|()| out));
     }
@@ -159,7 +159,7 @@ fn read(page: &OpenPage) {
     assert_eq!(read_again, rows);
 }
 
-/// Zones of pages with the frozen dictionary, looked at as a search does.
+/// Reads zone maps of pages with the frozen dictionary, as a search does.
 fn read_zones(bytes: &[u8], pages: usize) {
     let page = open(FROZEN, &[]).expect("what was frozen");
     for zone in ZoneMap::decode_all(bytes, pages, &page.dictionary).into_iter().flatten() {
@@ -170,10 +170,9 @@ fn read_zones(bytes: &[u8], pages: usize) {
     }
 }
 
-/// A span that nobody has checked is refused, or comes back as it is; also when it comes again, and is
-/// recognised by its shape.
+/// An unchecked span is refused, or restored unchanged; also when it is written again and recognised by its shape.
 fn write_span(span: &[u8]) {
-    // Names that are not UTF-8 are refused on the way in.
+    // Requests with names that are not UTF-8 are refused.
     let Ok(view) = SpanView::parse(span) else { return };
     let Ok(id) = view.trace_id.try_into().map(TraceId::from_bytes) else { return };
     if view.span_id.len() != 8 {

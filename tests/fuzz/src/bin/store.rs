@@ -1,5 +1,5 @@
-//! Whole blocks, as a store reads them: a damaged block whose checksums fit costs itself and nothing
-//! else, whatever it is asked.
+//! Whole blocks, read by a store: a damaged block with valid checksums affects itself and nothing else, whatever the
+//! query.
 #![no_main]
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Clock for Stopped {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut block = bytes.to_vec();
     repair_block(&mut block);
-    // Counts are limited, so that the fuzzer looks for mistakes and not for large numbers.
+    // Counts are limited, so that the fuzzer finds mistakes instead of large numbers.
     let Some(row) = row_of(&block).filter(|row| row.meta.spans <= 10_000 && row.meta.traces <= 10_000) else {
         return;
     };

@@ -1,6 +1,6 @@
-//! TraceQL: any text is a query or an error that points into it.
+//! TraceQL: any text is a query or an error with a position in the text.
 #![no_main]
-// The parser is no public part of its crate: it is compiled into this target.
+// The parser is not public in its crate, so it is compiled into this target.
 #![allow(dead_code)]
 
 #[path = "../../../../query/src/duration.rs"]
