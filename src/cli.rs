@@ -43,48 +43,48 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server: receive OTLP, store it, answer questions, show the UI.
+    /// Run the server: receive OTLP, store it, answer queries, show the UI.
     ///
     /// Settings come from flags, then from the environment (SPANDREL_*), then from the file given
     /// with --config, then from the defaults. Standard output gets a line `listening NAME HOST:PORT`
     /// for each port, then `ready`; logs go to standard error (filter them with SPANDREL_LOG, as in
     /// `info` or `spandrel_storage=debug`).
     Serve(Box<ServeFlags>),
-    /// Send a live e-commerce workload to a running server, to have something to look at.
+    /// Send a live e-commerce workload to a running server, so that there are traces to look at.
     Demo(DemoFlags),
-    /// Bring a backup of a running server into a directory; show or verify those that are there.
+    /// Fetch a backup of a running server into a directory; list or verify the backups in it.
     ///
-    /// Only blocks that the directory does not have yet are fetched, each verified when it arrives. A
-    /// backup that was interrupted leaves the earlier ones as they are; run it again to go on.
+    /// Only blocks that the directory does not have yet are fetched, and each is verified when it arrives. An
+    /// interrupted backup does not change the earlier ones; run it again to continue.
     Backup(BackupFlags),
-    /// Put a backup into a data directory that no server is using.
+    /// Restore a backup into a data directory that no server is using.
     Restore(RestoreFlags),
     /// Check every checksum, index and catalog row of a store; exits with 1 if something is damaged.
     Check(CheckFlags),
-    /// Put all that can be read of a damaged store into a new one, which takes its place.
+    /// Copy everything that can be read of a damaged store into a new store, which replaces it.
     ///
-    /// For a store that does not open, or takes no more writes, since a file of it is damaged. Catalog and index
-    /// are rebuilt from the blocks; pins, deletions under way and counts stay. It needs room for a second
-    /// copy. The damaged store stays beside the new one until you remove it: see the last line of the
-    /// report. Exits with 0 if everything could be read, with 1 if some of it is damaged or lost, and with 2 if
-    /// nothing was done. A repair that is interrupted leaves the store as it was; run it again.
+    /// For a store that does not open, or refuses writes, because one of its files is damaged. Catalog and index are
+    /// rebuilt from the blocks; pins, deletions in progress and rollups of expired spans are kept. It needs disk space
+    /// for a second copy. The damaged store stays beside the new one until you remove it: see the last line of the
+    /// report. Exits with 0 if everything could be read, with 1 if something is damaged or lost, and with 2 if nothing
+    /// was done. An interrupted repair leaves the store unchanged; run it again.
     Repair(RepairFlags),
     /// Show one trace as a tree
     Trace(TraceFlags),
-    /// Find traces of which a span matches
+    /// Find traces with a span that matches
     Search(SearchFlags),
     /// List services, or the operations of one
     Services(ServicesFlags),
-    /// Show how much is stored
+    /// Show the amount of stored data
     Stats(StatsFlags),
-    /// Delete traces for good, whole, wherever one of their spans matches
+    /// Delete traces for good: every trace with a span that matches, as a whole
     ///
-    /// Queries stop finding them at once; with --wait the command returns when no file of the server holds a byte of
-    /// them, and names the backups that still do.
+    /// Queries stop finding them immediately; with --wait the command returns when no file of the server contains a
+    /// byte of them, and lists the backups that still do.
     Delete(DeleteFlags),
-    /// Write traces to a file, for other tools
+    /// Write traces to a file for other tools
     Export(ExportFlags),
-    /// Print a script that lets a shell complete commands and flags
+    /// Print a script with which a shell completes commands and flags
     Completions(CompletionsFlags),
     /// Print the manual page, in roff
     Manual(ManualFlags),

@@ -18,62 +18,62 @@ use crate::limits::{self, Setting};
 use crate::retention_flags::{self, DiskBound, Rule};
 use crate::units;
 
-/// What `spandrel serve` can be given. Everything is optional: the defaults are in [`Settings`].
+/// The arguments of `spandrel serve`. Everything is optional: the defaults are in [`Settings`].
 #[derive(Debug, Args)]
 pub(crate) struct ServeFlags {
-    /// The store; created if missing; locked against a second process [default: ./data]
+    /// The directory of the store; created if missing; locked against a second process [default: ./data]
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// UI, JSON API, /metrics, /healthz and /readyz [default: 127.0.0.1:16686]
+    /// Address of UI, JSON API, /metrics, /healthz and /readyz [default: 127.0.0.1:16686]
     #[arg(long, env = "SPANDREL_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     http_addr: Option<SocketAddr>,
-    /// OTLP/gRPC [default: 127.0.0.1:4317]
+    /// Address of OTLP/gRPC [default: 127.0.0.1:4317]
     #[arg(long, env = "SPANDREL_OTLP_GRPC_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_grpc_addr: Option<SocketAddr>,
-    /// OTLP/HTTP [default: 127.0.0.1:4318]
+    /// Address of OTLP/HTTP [default: 127.0.0.1:4318]
     #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_http_addr: Option<SocketAddr>,
-    /// Age, counted from arrival, at which data goes; whole hours go at once [default: 7d]
+    /// Age, counted from arrival, at which data are removed, a whole hour at a time [default: 7d]
     #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     retention: Option<Duration>,
-    /// What the store may take on disk, as in 85% (of the file system), 200GB or 1TiB; above it the
-    /// oldest hours go first [default: 85%]
+    /// The most disk space of the store, as in 85% (of the file system), 200GB or 1TiB; above it the oldest hours are
+    /// removed [default: 85%]
     #[arg(long, env = "SPANDREL_MAX_DISK", value_name = "SIZE", value_parser = retention_flags::disk_bound)]
     max_disk: Option<DiskBound>,
-    /// Keeps traces for another time than --retention: a time, a colon, and a TraceQL selector, as in
-    /// '30d: { failed }'. The first rule that a span satisfies gives its time; a trace lives as long as
-    /// its longest-lived span, whole. In the file a list of mappings with `match` and `keep`
+    /// Another retention for traces with a certain span: a time, a colon, and a TraceQL selector, as in
+    /// '30d: { failed }'. The first rule that a span satisfies gives its time; a trace is kept as a whole as long as
+    /// its longest-lived span. In the file a list of mappings with `match` and `keep`
     #[arg(long, env = "SPANDREL_RETENTION_RULES", value_name = "KEEP:TRACEQL", value_delimiter = '\n', value_parser = retention_flags::rule)]
     retention_rules: Vec<Rule>,
-    /// How long the counts of spans stay that a rule has let go [default: as --retention]
+    /// How long the rollups of spans stay that a rule has removed [default: as --retention]
     #[arg(long, env = "SPANDREL_ROLLUP_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     rollup_retention: Option<Duration>,
-    /// What an acknowledgement survives: power loss (sync), SIGKILL (os), neither (none) [default: sync]
+    /// Failures that acknowledged spans survive: power loss (sync), SIGKILL (os), neither (none) [default: sync]
     #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
     durability: Option<Durability>,
-    /// Origins that may send and ask from a browser, as in https://shop.example [default: none]
+    /// Origins that may send and query from a browser, as in https://shop.example [default: none]
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
-    /// How long a resent request is recognised; 0s switches it off [default: 5m]
+    /// How long a resent request is recognised; 0s turns this off [default: 5m]
     #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = units::parse_duration)]
     resend_window: Option<Duration>,
-    /// Spans of one tree answer [default: 200000]
+    /// The most spans in one tree response [default: 200000]
     #[arg(long, env = "SPANDREL_MAX_TREE_SPANS", value_name = "SPANS", value_parser = clap::value_parser!(u64).range(1..=5_000_000))]
     max_tree_spans: Option<u64>,
-    /// Sets a limit by the name that /api/v1/status and errors give it, as in cacheBytes=256MiB or
-    /// maxUnsealedSpans=500000. In the file a mapping of names to values
+    /// Sets a limit by its name in /api/v1/status and in errors, as in cacheBytes=256MiB or maxUnsealedSpans=500000. In
+    /// the file a mapping of names to values
     #[arg(long, env = "SPANDREL_LIMITS", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = limits::setting)]
     limits: Vec<Setting>,
-    /// How logs are written [default: text]
+    /// Format of the logs [default: text]
     #[arg(long, env = "SPANDREL_LOG_FORMAT", value_enum)]
     log_format: Option<LogFormat>,
-    /// How long a shutdown may take to finish what was accepted [default: 10s]
+    /// How long a shutdown may take to finish accepted requests [default: 10s]
     #[arg(long, env = "SPANDREL_SHUTDOWN_GRACE", value_name = "DURATION", value_parser = units::parse_duration)]
     shutdown_grace: Option<Duration>,
-    /// A YAML file whose keys are the names of these flags
+    /// A YAML file with the names of these flags as keys
     #[arg(long, env = "SPANDREL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the settings that result, as YAML, and exit
+    /// Print the resulting settings as YAML, and exit
     #[arg(long)]
     pub(crate) print_config: bool,
 }
@@ -97,7 +97,7 @@ pub(crate) struct Settings {
     pub(crate) shutdown_grace: Duration,
 }
 
-/// What an acknowledgement survives.
+/// The failures that acknowledged spans survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Durability {
     /// SIGKILL and power loss
@@ -108,7 +108,7 @@ pub(crate) enum Durability {
     None,
 }
 
-/// How logs are written.
+/// The format of the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people

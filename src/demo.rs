@@ -9,19 +9,19 @@ use spandrel_demo::DemoConfig;
 use crate::config::LogFormat;
 use crate::{logs, serve};
 
-/// What `spandrel demo` can be given.
+/// The arguments of `spandrel demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoFlags {
     /// The OTLP/gRPC endpoint of the server
     #[arg(long, env = "SPANDREL_DEMO_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:4317")]
     endpoint: String,
-    /// Visits a second, on average
+    /// Average number of visits per second
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// Stop after so long [default: when interrupted]
+    /// Stop after this time [default: when interrupted]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// Repeat the story of an earlier run
+    /// Repeat the workload of an earlier run
     #[arg(long)]
     seed: Option<u64>,
 }

@@ -112,7 +112,7 @@ impl Listener {
         };
         tokio::select! {
             () = graceful.shutdown() => {}
-            () = answered => tracing::debug!(address = %self.address, "clients that do not hang up are let go"),
+            () = answered => tracing::debug!(address = %self.address, "not waiting for idle connections to close"),
         }
     }
 }

@@ -20,31 +20,31 @@ use super::output;
 use super::progress::Progress;
 use super::{backup_dir, backup_inspect};
 
-/// What `spandrel backup` can be given.
+/// The arguments of `spandrel backup`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct BackupFlags {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The directory of backups; made if it is missing
+    /// The directory of backups; created if it is missing
     #[arg(value_name = "DIR", required = true)]
     directory: Option<PathBuf>,
     #[command(flatten)]
     server: ServerFlag,
-    /// Keep so many backups; older ones are removed once this one is complete
+    /// Number of backups to keep; older ones are removed once this one is complete
     #[arg(long, value_name = "N", default_value = "7")]
     keep: NonZeroUsize,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Show the backups in a directory
+    /// List the backups in a directory
     List {
         /// The directory of backups
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Read every block of every backup in a directory, and say what is damaged or missing
+    /// Read every block of every backup in a directory, and report what is damaged or missing
     Verify {
         /// The directory of backups
         #[arg(value_name = "DIR")]

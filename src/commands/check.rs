@@ -18,16 +18,16 @@ use super::client::{Client, ClientError, ServerFlag};
 use super::output;
 use super::progress::Progress;
 
-/// What `spandrel check` can be given.
+/// The arguments of `spandrel check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckFlags {
     /// The store to check; no server may be using it
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
-    /// Let a running server check its store instead, while it goes on working
+    /// Let a running server check its store instead, while it stays in use
     #[arg(long, value_name = "URL")]
     server: Option<String>,
-    /// How the report is written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

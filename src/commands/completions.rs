@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::output;
 
-/// What `spandrel completions` can be given.
+/// The arguments of `spandrel completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsFlags {
     /// The shell, as in: spandrel completions bash > ~/.local/share/bash-completion/completions/spandrel

@@ -9,23 +9,23 @@ use ureq::http::Method;
 use super::client::{Client, ServerFlag};
 use super::output::{self, Format, count};
 
-/// What `spandrel delete` can be given.
+/// The arguments of `spandrel delete`.
 #[derive(Debug, Args)]
 pub(crate) struct DeleteFlags {
-    /// A TraceQL selector, as in '{ span.user.id = "42" }'; every trace with a matching span goes, whole
+    /// A TraceQL selector, as in '{ span.user.id = "42" }'; every trace with a matching span is deleted as a whole
     query: String,
-    /// Only traces with a matching span that starts here or later [default: since ever]
+    /// Only traces with a matching span that starts at this time or later [default: no bound]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
-    /// Only traces with a matching span that starts before [default: no bound]
+    /// Only traces with a matching span that starts before this time [default: no bound]
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
-    /// Come back only when no file of the server holds the spans any more
+    /// Return only when no file of the server contains the spans any more
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
     server: ServerFlag,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -13,34 +13,34 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::client::{Answer, Client, ServerFlag};
 use super::output;
 
-/// What `spandrel export` can be given.
+/// The arguments of `spandrel export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportFlags {
     /// The format of the file
     #[arg(long, value_enum, default_value = "otlp")]
     format: ExportFormat,
-    /// The file; an existing one is replaced when the new one is whole [default: standard output]
+    /// The file; an existing one is replaced when the new one is complete [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only traces of which a span matches this TraceQL selector [default: all]
+    /// Only traces with a span that matches this TraceQL selector [default: all]
     #[arg(long, value_name = "TRACEQL")]
     query: Option<String>,
-    /// Where the range begins: RFC 3339, now-2h, Unix seconds or nanoseconds [default: the oldest span]
+    /// Beginning of the range: RFC 3339, now-2h, Unix seconds or nanoseconds [default: the oldest span]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
-    /// Where the range ends [default: it does not]
+    /// End of the range [default: no bound]
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
     #[command(flatten)]
     server: ServerFlag,
 }
 
-/// What an export writes.
+/// The format of an exported file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ExportFormat {
-    /// OTLP JSON, one document a line, lossless: what collectors read from files
+    /// OTLP JSON, one document a line, lossless; collectors read such files
     Otlp,
-    /// The JSON that Jaeger's UI reads from files
+    /// JSON that Jaeger's UI can open
     Jaeger,
     /// A table of spans for DuckDB, pandas and the like
     Parquet,

@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use super::output;
 
-/// What `spandrel manual` can be given.
+/// The arguments of `spandrel manual`.
 #[derive(Debug, Args)]
 pub(crate) struct ManualFlags {
     /// Write the pages of all commands into this directory, as spandrel.1, spandrel-serve.1 and so on

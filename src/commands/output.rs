@@ -11,12 +11,12 @@ use clap::ValueEnum;
 
 use super::client::Answer;
 
-/// How a command prints its answer.
+/// The output format of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
     Text,
-    /// The answer of the server's API, unchanged
+    /// The response of the server's API, unchanged
     Json,
 }
 

@@ -16,13 +16,13 @@ use super::check::{Format, place};
 use super::output;
 use super::progress::Progress;
 
-/// What `spandrel repair` can be given.
+/// The arguments of `spandrel repair`.
 #[derive(Debug, Args)]
 pub(crate) struct RepairFlags {
-    /// Where the store is; no server may be using it
+    /// The directory of the store; no server may be using it
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
-    /// How the report is written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -100,7 +100,7 @@ fn tell(done: &Done) -> std::io::Result<()> {
 
 fn tell_report(report: &RepairReport) -> std::io::Result<()> {
     output::print_line(&format!(
-        "the new store has {} spans in {} blocks, {}; catalog and index are made anew",
+        "the new store has {} spans in {} blocks, {}; catalog and index are rebuilt",
         report.span_count,
         report.block_count,
         output::bytes(report.byte_count),

@@ -18,7 +18,7 @@ use super::backup_inspect::damaged;
 use super::output;
 use super::progress::Progress;
 
-/// What `spandrel restore` can be given.
+/// The arguments of `spandrel restore`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreFlags {
     /// The directory of backups
@@ -27,10 +27,10 @@ pub(crate) struct RestoreFlags {
     /// The directory of the store; no server may be using it
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
-    /// Which backup, by its ID [default: the newest]
+    /// ID of the backup [default: the newest]
     #[arg(long, value_name = "ID", value_parser = backup_id)]
     backup: Option<BackupId>,
-    /// Drop what the store holds first
+    /// First remove the present content of the store
     #[arg(long)]
     replace: bool,
     /// Restore the undamaged part of a damaged backup

@@ -8,30 +8,30 @@ use spandrel_query::answers::{SearchAnswer, TraceSummary};
 use super::client::{Client, ServerFlag};
 use super::output::{self, Format, plain};
 
-/// What `spandrel search` can be given.
+/// The arguments of `spandrel search`.
 #[derive(Debug, Args)]
 pub(crate) struct SearchFlags {
     /// A TraceQL selector, as in '{ resource.service.name = "cart" && duration > 100ms }'
     #[arg(default_value = "{ }")]
     query: String,
-    /// Where the range begins: RFC 3339, now-2h, Unix seconds or nanoseconds [default: now-1h]
+    /// Beginning of the range: RFC 3339, now-2h, Unix seconds or nanoseconds [default: now-1h]
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
-    /// Where the range ends [default: it does not]
+    /// End of the range [default: no bound]
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
-    /// Traces at the most
+    /// The most traces to list
     #[arg(long, default_value_t = 20)]
     limit: u32,
-    /// Which come first: newest, oldest, longest, shortest, mostSpans, mostErrors [default: newest]
+    /// Sort order: newest, oldest, longest, shortest, mostSpans or mostErrors first [default: newest]
     #[arg(long, value_name = "ORDER")]
     order: Option<String>,
-    /// Go on behind this place: nextCursor of the JSON answer before
+    /// Continue after a page: nextCursor of its JSON response
     #[arg(long)]
     cursor: Option<String>,
     #[command(flatten)]
     server: ServerFlag,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -8,14 +8,14 @@ use spandrel_query::answers::{OperationsAnswer, ServicesAnswer};
 use super::client::{Client, ServerFlag, escape};
 use super::output::{self, Format, plain};
 
-/// What `spandrel services` can be given.
+/// The arguments of `spandrel services`.
 #[derive(Debug, Args)]
 pub(crate) struct ServicesFlags {
     /// Show the operations of this service
     service: Option<String>,
     #[command(flatten)]
     server: ServerFlag,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -8,12 +8,12 @@ use spandrel_query::answers::Status;
 use super::client::{Client, ServerFlag};
 use super::output::{self, Format, count};
 
-/// What `spandrel stats` can be given.
+/// The arguments of `spandrel stats`.
 #[derive(Debug, Args)]
 pub(crate) struct StatsFlags {
     #[command(flatten)]
     server: ServerFlag,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }

@@ -11,26 +11,26 @@ use spandrel_query::answers::{self, TraceAnswer};
 use super::client::{Client, ServerFlag, escape};
 use super::output::{self, duration, plain};
 
-/// What `spandrel trace` can be given.
+/// The arguments of `spandrel trace`.
 #[derive(Debug, Args)]
 pub(crate) struct TraceFlags {
     /// The trace: 1 to 32 hex digits
     id: String,
     #[command(flatten)]
     server: ServerFlag,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: TraceFormat,
 }
 
-/// How a trace is printed.
+/// The output format of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TraceFormat {
     /// For people
     Text,
-    /// The tree as the server's API gives it
+    /// The tree as in the response of the server's API
     Json,
-    /// OTLP JSON, which loses nothing
+    /// OTLP JSON, without any loss
     Otlp,
 }
 

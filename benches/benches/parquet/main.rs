@@ -28,16 +28,16 @@ use self::input::Input;
 
 #[derive(Parser)]
 struct Flags {
-    /// Spans of the corpus
+    /// Spans in the corpus
     #[arg(long, default_value_t = 200_000)]
     spans: u64,
-    /// The corpus to make
+    /// Seed of the corpus
     #[arg(long, default_value_t = 20_260_401)]
     seed: u64,
-    /// Questions of each kind
+    /// Queries of each kind
     #[arg(long, default_value_t = 40)]
     questions: usize,
-    /// What `cargo bench` passes on
+    /// Passed by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }

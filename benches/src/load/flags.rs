@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Starts a server for each size, sends so many spans as fast as they are acknowledged, waits until all
-/// is sealed and settled, asks, stops, kills and starts it again, and prints what all that took.
+/// Starts a server for each size, sends that many spans as fast as they are acknowledged, waits until all are sealed
+/// and background work is done, runs queries, stops, kills and restarts the server, and prints the cost of each step.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "spandrel-benches")]
 pub(crate) struct Flags {
-    /// The server
+    /// The server's binary
     #[arg(long, env = "SPANDREL_BIN", value_name = "PATH", default_value = "target/release/spandrel")]
     pub(crate) binary: PathBuf,
-    /// Where data directories are made, and removed in the end [default: the system's place for temporary files]
+    /// Where data directories are created, and removed at the end [default: the system's directory for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) work_dir: Option<PathBuf>,
 
@@ -22,48 +22,48 @@ pub(crate) struct Flags {
     /// Spans of one request
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) request_spans: u16,
-    /// Requests under way at the same time, each on a connection of its own
+    /// Requests in flight at the same time, each on its own connection
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) connections: u16,
-    /// How spans are sent
+    /// Transport of the spans
     #[arg(long, value_enum, default_value_t = Protocol::Http)]
     pub(crate) protocol: Protocol,
-    /// Spans to send in the end in small requests, as sidecars do, before the server is killed
+    /// Spans to send at the end in small requests, as sidecars do, before the server is killed
     #[arg(long, default_value = "100k", value_parser = count, value_name = "SPANS")]
     pub(crate) small_spans: u64,
 
-    /// Spans to send while questions are asked
+    /// Spans to send while queries run
     #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
     pub(crate) beside_spans: u64,
 
-    /// Questions of each kind at the most
+    /// The most queries of each kind
     #[arg(long, default_value_t = 1_000)]
     pub(crate) questions: u32,
-    /// Seconds for each kind of question at the most
+    /// The most seconds for each kind of query
     #[arg(long, default_value_t = 10)]
     pub(crate) question_seconds: u64,
 
-    /// Decides IDs and content [default: another each time]
+    /// Determines IDs and content [default: different in each run]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Also write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// In the end, also record where the CPU time goes, by perf: flame graph and tables, put there
+    /// At the end, also record where the CPU time goes, with perf; writes a flame graph and tables to this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) profile: Option<PathBuf>,
-    /// Spans to send for that, to a server of its own
+    /// Spans to send for the profile, to a separate server
     #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
     pub(crate) profile_spans: u64,
-    /// Measure nothing: print how the results of the second report relate to those of the first
+    /// Measure nothing: compare the results of the second report with those of the first
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     pub(crate) compare: Vec<PathBuf>,
-    /// Flags for the server, behind `--`
+    /// Flags for the server, after `--`
     #[arg(last = true, value_name = "SERVE_FLAG")]
     pub(crate) serve_flags: Vec<String>,
 }
 
-/// How spans are sent.
+/// The transport of the spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// OTLP/HTTP, protobuf

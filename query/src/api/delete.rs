@@ -58,7 +58,7 @@ fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Pro
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        let detail = format!("{kind:?} is not application/json; send the question as JSON");
+        let detail = format!("{kind:?} is not application/json; send the query as JSON");
         return Err(Problem::parameter("content-type", detail).allowing("application/json"));
     }
     let request: DeleteRequest = json_object(body).map_err(|error| {
