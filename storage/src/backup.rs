@@ -9,7 +9,7 @@
 //! backups/ID.manifest    one backup: which blocks belong to it
 //! ```
 //!
-//! A manifest is text, one fact a line, so that it can be read by eye when all else has failed:
+//! A manifest is text with one fact per line, so that people can read it without this program:
 //!
 //! ```text
 //! spandrel-backup 1                             the version of the manifest; 2 if it is without a deletion
@@ -26,7 +26,7 @@
 //! last commit that stored a span of the block, HASH and SUM are xxh3-128 in 32 hex digits. While a
 //! backup is under way the store knows some blocks without their hash: `-`.
 //!
-//! A backup comes over the wire as a stream of the same lines, with the bytes of blocks between them:
+//! The server sends a backup as a stream of the same lines, with the bytes of blocks between them:
 //!
 //! ```text
 //! spandrel-backup-stream 1

@@ -34,7 +34,7 @@ pub struct CheckReport {
     pub span_count: u64,
     /// Number of rows of the trace index.
     pub index_row_count: u64,
-    /// Index rows whose block has left the catalog: readers skip them, and compactions remove them.
+    /// Index rows whose block has left the catalog: readers skip them, and the engine removes them later.
     pub stale_index_row_count: u64,
     /// Blocks that have left the catalog and wait for garbage collection.
     pub replaced_block_count: u64,

@@ -53,7 +53,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::compression::{Compressor, decompress_with_dictionary};
 
-/// What a section holds.
+/// The kind of a section; the numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
 #[allow(missing_docs)]

@@ -29,8 +29,8 @@ pub(crate) fn open(
     scratch: &Path,
     reserve_bytes: u64,
 ) -> Result<(Database, bool), RocksOpenError> {
-    // Where something else is damaged, it is unknown what an abandoned log would have changed. (And RocksDB crashes
-    // when it is opened for reading only and told to forget the log files that it recorded.)
+    // If something else is damaged, it is unknown what an abandoned log would have changed. (And RocksDB crashes
+    // when it opens a database for reading only and has to drop its record of log files.)
     if recovery::admit(path)? {
         return Err(RocksOpenError::WalAbandoned { path: path.to_owned() });
     }

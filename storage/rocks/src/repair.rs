@@ -15,7 +15,7 @@ use crate::salvage::DamagedStore;
 
 /// A repair in progress. Dropping it leaves the store in use as it is.
 pub struct RocksRepair {
-    /// What can be read of the damaged store.
+    /// The readable part of the damaged store.
     pub source: DamagedStore,
     /// The new store, empty at first.
     pub target: RocksEngine,

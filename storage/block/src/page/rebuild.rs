@@ -34,10 +34,12 @@ impl Rebuilder {
         Self { page, at, run: None, nested: Vec::new() }
     }
 
+    /// The page that contains the rows.
     pub fn page(&self) -> &OpenPage {
         &self.page
     }
 
+    /// The stored row that [`Self::next`] reads next.
     pub fn row(&self) -> usize {
         self.at.row
     }

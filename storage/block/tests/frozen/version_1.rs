@@ -96,7 +96,7 @@ fn check_meta(meta: &BlockMeta) {
     assert_eq!(kinds, [SpanKind::Client]);
 }
 
-/// Zone data and traces are written in format 1 as they are today.
+/// Format 1 encodes zone maps and traces as today's format does.
 #[test]
 fn zone_data_and_traces() {
     let block = fixture("block-v1.bin");

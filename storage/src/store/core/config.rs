@@ -35,8 +35,8 @@ pub struct StoreConfig {
     pub replaced_grace: Duration,
     /// Share of a core, in percent, that appends take while ingest counts as busy.
     pub busy_percent: u64,
-    /// The most blocks that one merge reads, each with a page in memory. Usually a merge ends earlier, once the blocks
-    /// have enough spans to fill a merged block.
+    /// The most blocks that one merge reads, each with a page in memory. Unless blocks are small, a merge takes fewer:
+    /// those whose spans fill a merged block.
     pub max_merge_blocks: usize,
     /// Spans in fresh blocks above which `append` refuses more, as back-pressure.
     pub max_unsealed_spans: u64,
