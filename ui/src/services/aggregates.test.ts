@@ -76,6 +76,11 @@ describe("chartStep", () => {
   ])("%s is charted by %d seconds", (start, step) => {
     expect(chartStep({ start }, 1_700_000_000_000)).toBe(step);
   });
+
+  it.each([[91], [3650], [36500]])("a range of %d days has at most 90 points", (days) => {
+    const step = chartStep({ start: `now-${days * 24}h` }, 1_700_000_000_000 * 2);
+    expect((days * 86400) / step).toBeLessThanOrEqual(90);
+  });
 });
 
 describe("coveredSeconds", () => {
