@@ -66,7 +66,7 @@ fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Pro
         Problem::parameter("body", format!("{error}; send something like {example}"))
     })?;
     if request.q.trim().is_empty() {
-        let detail = "nothing is asked for; `{ }` deletes everything in the range";
+        let detail = "the query is empty; `{ }` deletes everything in the range";
         return Err(Problem::parameter("q", detail));
     }
     Ok(request)

@@ -13,7 +13,7 @@ pub enum RecordError {
     #[error("a record of {0} bytes has no header")]
     Short(usize),
     /// Its version is not known to this program.
-    #[error("record version {found} is not known (known: {known}); use a newer Spandrel")]
+    #[error("record version {found} is not known (known: {known}){}", if found > known { "; use a newer Spandrel" } else { "" })]
     Version {
         /// The version found.
         found: u8,

@@ -49,8 +49,8 @@ pub enum RocksOpenError {
     },
     /// A table is damaged or missing, and so is a log or the end of the manifest.
     #[error(
-        "the store in {path} is damaged ({error}), and so is its write-ahead log or its manifest: nobody can tell what \
-         they would have changed, and what was deleted could come back; restore a backup into another directory"
+        "the store in {path} is damaged ({error}), and so is its write-ahead log or its manifest: it is unknown what \
+         they would have changed, and deleted data could come back; restore a backup into another directory"
     )]
     WalAlsoDamaged {
         /// The folder of the store.
@@ -106,7 +106,7 @@ pub enum RocksOpenError {
     /// Log files were abandoned, and something else is damaged.
     #[error(
         "log files of the store in {path} were given up (000000.log): start the server once, which goes on without \
-         them. If it does not open, nobody can tell what they would have changed, and what was deleted could come \
+         them. If it does not open, it is unknown what they would have changed, and deleted data could come \
          back: restore a backup into another directory"
     )]
     WalAbandoned {

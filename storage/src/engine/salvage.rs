@@ -57,7 +57,7 @@ pub struct SalvagedBytes {
 pub enum SalvageError {
     /// Neither the catalog nor the list of replaced blocks can be read.
     #[error(
-        "neither the catalog nor the list of replaced blocks can be read ({0}), so that nobody can tell which \
+        "neither the catalog nor the list of replaced blocks can be read ({0}), so that it is unknown which \
          blocks were deleted, and those would come back; restore a backup with `spandrel restore` into a new \
          directory"
     )]

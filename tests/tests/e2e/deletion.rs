@@ -216,7 +216,7 @@ fn questions_that_delete_too_easily_are_refused() {
     send(&server, &request("shop", vec![span(&trace, "GET /")]));
     for (question, part) in [
         (json!({}), "`q`"),
-        (json!({ "q": " " }), "nothing is asked for"),
+        (json!({ "q": " " }), "the query is empty"),
         (json!({ "q": "{ nope" }), "at character"),
         (json!({ "q": "{ }", "everything": true }), "everything"),
         (json!({ "q": "{ }", "start": "soon" }), "soon"),

@@ -13,7 +13,7 @@ use crate::engine::EngineError;
 use crate::records::expired_rollups::{self, ExpiredRollup, ExpiredRollupRow};
 
 /// The consequence of an unreadable rollup, for the log.
-const MISSING: &str = "aggregates lack what a rule has let go";
+const MISSING: &str = "aggregates lack spans that a rule has removed";
 
 // === impl Core ===
 

@@ -30,6 +30,7 @@ pub(crate) struct Maintenance {
     round: Mutex<()>,
     merges: Backoff,
     retention: Backoff,
+    disk_quota: Backoff,
     garbage_collection: Backoff,
     deletions: Backoff,
 }
@@ -48,6 +49,7 @@ impl Maintenance {
             round: Mutex::default(),
             merges: Backoff::default(),
             retention: Backoff::default(),
+            disk_quota: Backoff::default(),
             garbage_collection: Backoff::default(),
             deletions: Backoff::default(),
         }
@@ -60,15 +62,12 @@ impl Maintenance {
         if self.core.committer.is_poisoned() {
             return false;
         }
-        let mut more = false;
-        for (tenant, _) in self.core.tenants.all() {
-            more |= self.merge(&tenant, due);
-            let result = self.lifecycle.drop_expired(&tenant);
-            self.retention.note(result, self.core.clock.now(), "retention failed");
-        }
+        let mut more = self.merge(due);
+        let expired = self.each_tenant(|tenant| self.lifecycle.drop_expired(tenant));
+        self.retention.note(expired, self.core.clock.now(), "retention failed");
         let result = self.lifecycle.enforce_quota();
         more |= *result.as_ref().unwrap_or(&false);
-        self.retention.note(result, self.core.clock.now(), "keeping to the bound of the disk failed");
+        self.disk_quota.note(result, self.core.clock.now(), "keeping to the disk quota failed");
         self.collect_garbage();
         if due == Due::Everything || self.deletions.may_try(self.core.clock.now()) {
             let result = self.lifecycle.continue_deletions();
@@ -78,13 +77,29 @@ impl Maintenance {
         more
     }
 
-    /// Runs one merge of a tenant, if one is due.
-    fn merge(&self, tenant: &TenantId, due: Due) -> bool {
+    /// Runs a step for each tenant. The first error is returned once all tenants had their step: one result a job,
+    /// so that a tenant that works does not end the backoff of one that fails.
+    fn each_tenant<E>(&self, mut step: impl FnMut(&TenantId) -> Result<(), E>) -> Result<(), E> {
+        let mut first = Ok(());
+        for (tenant, _) in self.core.tenants.all() {
+            let result = step(&tenant);
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        first
+    }
+
+    /// Runs one merge of each tenant that has one due. Returns whether there was any.
+    fn merge(&self, due: Due) -> bool {
         if due == Due::Now && !self.merges.may_try(self.core.clock.now()) {
             return false;
         }
-        let result = self.merge_or_upgrade(tenant, due);
-        let merged = *result.as_ref().unwrap_or(&false);
+        let mut merged = false;
+        let result = self.each_tenant(|tenant| {
+            merged |= self.merge_or_upgrade(tenant, due)?;
+            Ok::<_, RewriteError>(())
+        });
         let failed = self.merges.note(result, self.core.clock.now(), "a merge failed; its blocks stay");
         metrics::counter!("spandrel_store_merge_failures_total").increment(u64::from(failed));
         merged

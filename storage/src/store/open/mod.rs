@@ -58,7 +58,7 @@ pub enum OpenError {
     Deletion(EngineError),
     /// The catalog row of a block is damaged, and so is the block.
     #[error(
-        "{damage}, and the block itself is damaged as well ({error}): nobody knows what is missing without it; stop the \
+        "{damage}, and the block itself is damaged as well ({error}): it is unknown which spans it held; stop the \
          server and run `spandrel repair`, which makes a new store without it, or restore a backup into a new directory"
     )]
     CatalogRowLost {

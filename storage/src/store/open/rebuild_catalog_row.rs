@@ -22,7 +22,7 @@ pub(super) fn readable_row(core: &Core, key: &BlockKey, stored: &[u8]) -> Result
         Err(error) => return Err(OpenError::CatalogRowLost { damage, error }),
         Ok(row) => row,
     };
-    core.quarantine.records.report(&damage, "it is made anew from its block, and nothing is missing");
+    core.quarantine.records.report(&damage, "it is rebuilt from its block, and nothing is missing");
     let encoded = row.encode().map_err(EngineError::Encode)?;
     match core.engine.put_catalog_row(key, &encoded) {
         // A store on a full disk must still open; the row is rebuilt again the next time.
