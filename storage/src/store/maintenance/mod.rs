@@ -63,7 +63,7 @@ impl Maintenance {
             return false;
         }
         let mut more = self.merge(due);
-        let expired = self.each_tenant(|tenant| self.lifecycle.drop_expired(tenant));
+        let expired = self.each_tenant(|tenant| self.lifecycle.drop_expired(tenant).map(drop));
         self.retention.note(expired, self.core.clock.now(), "retention failed");
         let result = self.lifecycle.enforce_quota();
         more |= *result.as_ref().unwrap_or(&false);
