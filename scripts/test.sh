@@ -45,6 +45,15 @@ compile() { cargo build "${CARGO_LOCKED[@]}" --workspace --lib --bins --tests; }
 # The fuzz targets are a workspace of their own: they need another compiler's flags.
 formatted() { cargo fmt --all --check && cargo fmt --manifest-path tests/fuzz/Cargo.toml --check; }
 lints() { cargo clippy "${CARGO_LOCKED[@]}" --workspace --all-targets -- -D warnings; }
+# Links of documentation that lead nowhere. Allowed: links to private items, and bare URLs, which help texts contain.
+documentation() {
+    RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links -A rustdoc::bare_urls' \
+        cargo doc "${CARGO_LOCKED[@]}" --workspace --no-deps --quiet
+}
+# Nextest runs the tests of all binaries side by side: two thirds of the time of `cargo test` (.config/nextest.toml).
+rust_tests() {
+    cargo_tool cargo-nextest 0.9.151 "3 to 5 minutes" && "$tool" nextest run "${CARGO_LOCKED[@]}" --workspace
+}
 headless() { cargo check "${CARGO_LOCKED[@]}" --no-default-features; }
 
 quick() {
@@ -66,11 +75,12 @@ everything() {
     step "UI: unit tests" npm_in_ui test
     step "licences and advisories" scripts/checks/deny.sh
     step "lints" lints
+    step "documentation" documentation
     step "headless build" headless
     step "compile" compile
     eval "$(scripts/env.sh)"
     export SPANDREL_BIN SPANDREL_PYTHON CHROMIUM
-    step "Rust tests" cargo test "${CARGO_LOCKED[@]}" --workspace
+    step "Rust tests" rust_tests
     if [[ -d tests/fuzz ]]; then
         step "fuzzing, $FUZZ_SECONDS s a target" scripts/fuzz.sh "$FUZZ_SECONDS"
     else
