@@ -19,7 +19,7 @@ announce() { [[ -x "$binary" ]] || say "Step $1 of $steps: $2"; }
 
 announce 1 "the tools that the build needs"
 scripts/setup.sh run
-announce 2 "RocksDB, once for this machine (5 to 10 minutes on two cores; kept for later builds)"
+announce 2 "RocksDB, once for this machine (4 to 10 minutes on two cores; kept for later builds)"
 scripts/rocksdb.sh
 if [[ "${HEADLESS:-}" != 1 ]]; then
     announce 3 "the web UI (a minute)"

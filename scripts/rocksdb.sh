@@ -123,7 +123,7 @@ compile_units() { # WORK
 
 compile() { # FACTS FOLDER
     local facts="$1" dir="$2"
-    say "Compiling RocksDB, once for this machine: 5 to 10 minutes on two cores, less on more"
+    say "Compiling RocksDB, once for this machine: 4 to 10 minutes on two cores, less on more"
     note "kept in $dir"
     work="$(mktemp -d "$CACHE/rocksdb-build.XXXXXX")"
     trap 'rm -rf "$work"' EXIT # also when a compiler fails, or Ctrl-C ends this
