@@ -36,9 +36,12 @@ impl Batcher {
     pub(crate) fn spawn(self) -> io::Result<ThreadExit> {
         let (guard, ended) = oneshot::channel();
         thread::Builder::new().name("batcher".to_owned()).spawn(move || {
+            // Dropped in reverse: the thread has released the store when its end is seen. Else it could be the last
+            // to hold the store, and close RocksDB while the process exits, which aborts it.
             let _guard = guard;
-            while let Some(batch) = self.queue.next_batch() {
-                self.commit(batch);
+            let batcher = self;
+            while let Some(batch) = batcher.queue.next_batch() {
+                batcher.commit(batch);
             }
         })?;
         Ok(ended)

@@ -1,13 +1,14 @@
 //! Shutting down: accepted requests are stored, later ones are refused with a hint to retry.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use spandrel_collector::CollectorConfig;
+use spandrel_collector::{Collector, CollectorConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use crate::support::{Grpc, PATIENCE, Server, body, eventually, post, request};
+use crate::support::{FakeStore, Grpc, PATIENCE, Server, body, eventually, post, request};
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
@@ -87,4 +88,16 @@ async fn twice_is_once() {
     let server = Server::start(CollectorConfig::default()).await;
     assert_eq!(server.collector.shutdown(PATIENCE).await, Ok(()));
     assert_eq!(server.collector.shutdown(PATIENCE).await, Ok(()));
+}
+
+/// A thread that ends later could be the last to hold the store, and would close it while the process exits. Each round
+/// is one more chance to see that.
+#[tokio::test]
+async fn a_drained_collector_has_released_the_store() {
+    for round in 0..500 {
+        let store = Arc::new(FakeStore::default());
+        let collector = Collector::start(CollectorConfig::default(), store.clone()).unwrap();
+        assert_eq!(collector.shutdown(PATIENCE).await, Ok(()));
+        assert_eq!(Arc::strong_count(&store), 1, "round {round}");
+    }
 }
