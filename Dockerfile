@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # docker build -t spandrel .
-# docker run -p 16686:16686 -p 4317:4317 -p 4318:4318 -v spandrel:/data spandrel
+# docker run -p 127.0.0.1:16686:16686 -p 127.0.0.1:4317:4317 -p 127.0.0.1:4318:4318 -v spandrel:/data spandrel
 
 FROM node:22-bookworm-slim AS ui
 WORKDIR /build/ui

@@ -225,7 +225,7 @@ fn known_keys() -> Vec<String> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
     numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        "allowed is IP:PORT, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317; port 0 takes any free one"
+        "allowed is IP:PORT or localhost:PORT, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317; port 0 takes any free one"
             .to_owned()
     })
 }

@@ -92,7 +92,7 @@ fn tell(done: &Done) -> std::io::Result<()> {
         )?,
     }
     output::print_line(&format!(
-        "the new store is in use; the damaged one is kept in {}: remove it once it is no longer needed, since it \
+        "the new store is in use; the old one is kept in {}: remove it once it is no longer needed, since it \
          takes room, and holds also what is deleted from now on",
         done.damaged_store.display()
     ))

@@ -18,7 +18,10 @@ pub struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process has locked it.
-    #[error("{0} is used by another process; stop it, or give this one a --data-dir of its own")]
+    #[error(
+        "{0} is used by another process, perhaps a server: stop it first. A second server needs a --data-dir of its own; \
+         `spandrel check` checks a running one with --server"
+    )]
     Taken(PathBuf),
     /// It cannot be created or opened.
     #[error("cannot use {path} as the data directory: {error}")]
