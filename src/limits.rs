@@ -97,7 +97,12 @@ pub(crate) fn setting(text: &str) -> Result<Setting, String> {
         text.split_once('=').ok_or_else(|| "allowed is NAME=VALUE, like cacheBytes=128MiB".to_owned())?;
     let limit = LIMITS.iter().position(|limit| plain(limit.name) == plain(name)).ok_or_else(|| {
         let names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
-        format!("no limit has the name {:?}; there are {}", name.trim(), names.join(", "))
+        format!(
+            "no limit that is set here has the name {:?} (other limits are fixed or have a flag of their own); there \
+             are {}",
+            name.trim(),
+            names.join(", ")
+        )
     })?;
     let Limit { name, unit, allowed, .. } = &LIMITS[limit];
     let value = unit.read(value.trim()).filter(|value| allowed.contains(value)).ok_or_else(|| {

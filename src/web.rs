@@ -103,7 +103,10 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// A file of the UI, or its start page for every path that the UI's own router handles.
 fn page(request: &Request) -> Response {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        // Exporters are easily pointed at the wrong port.
+        let text =
+            "pages are for GET and HEAD; OTLP goes to POST /v1/traces of the OTLP/HTTP port (usually 4318)\n";
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], text).into_response();
     }
     let Some(asset) = spandrel_ui::page(request.uri().path()) else {
         return not_found(request);

@@ -321,6 +321,8 @@ fn what_is_not_built_yet_is_not_found() {
     }
     let reply = ask(server.http(), "POST", "/api/v1/services", &[], Body::Sized(b""));
     assert_eq!(reply.status, 405, "{}", reply.text());
+    let reply = ask(server.http(), "POST", "/v1/traces", &[], Body::Sized(b""));
+    assert_eq!((reply.status, reply.text().contains("OTLP/HTTP port")), (405, true), "{}", reply.text());
     let openapi = get(server.http(), "/api/v1/openapi.json").json();
     assert!(openapi["openapi"].as_str().unwrap().starts_with("3."), "{}", openapi["openapi"]);
     assert!(openapi["paths"].as_object().unwrap().len() >= 7, "{}", openapi["paths"]);
