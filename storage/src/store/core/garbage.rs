@@ -128,12 +128,12 @@ impl GarbageQueue {
 
     /// Records that blocks were written or deleted, so that the engine is compacted later.
     pub(crate) fn mark_garbage(&self) {
-        self.has_garbage.store(true, Ordering::Relaxed);
+        self.has_garbage.store(true, Ordering::Release);
     }
 
     /// Whether the engine is to be compacted; the caller has to do it.
     pub(crate) fn take_mark(&self) -> bool {
-        self.has_garbage.swap(false, Ordering::Relaxed)
+        self.has_garbage.swap(false, Ordering::Acquire)
     }
 
     /// Whether the engine is to be compacted.

@@ -130,12 +130,17 @@ impl Maintenance {
     /// If nothing was written for a while, flushes the engine and reclaims space.
     fn compact_when_idle(&self) -> Result<(), EngineError> {
         let core = &*self.core;
+        if !core.garbage.take_mark() {
+            return Ok(());
+        }
+        // After the mark is taken: an append sets it when it has counted itself.
         let idle = core.backlog.unsealed_spans() == 0
             && core.garbage.is_empty()
             && core.backlog.last_append() < core.clock.now().minus(IDLE);
-        if idle && core.garbage.take_mark() {
-            core.engine.compact()?;
+        if idle {
+            return core.engine.compact();
         }
+        core.garbage.mark_garbage();
         Ok(())
     }
 }

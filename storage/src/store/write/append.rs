@@ -43,12 +43,13 @@ fn store_batch(
     failpoint::reach(Failpoint::AppendBuilt);
     core.commit(&change).map_err(|error| write_failed(core, error))?;
     failpoint::reach(Failpoint::AppendCommitted);
-    core.garbage.mark_garbage();
     let spans = u64::from(block.row.meta.spans);
     let state = core.tenants.get_or_new(tenant);
     let entry = register_fresh(core, &state, change.key(id), block);
     state.change([Arc::new(entry)], &[]);
     core.backlog.appended(spans, core.clock.now());
+    // Last: a round that sees the mark also sees that the store is not idle.
+    core.garbage.mark_garbage();
     Ok(())
 }
 
