@@ -9,9 +9,7 @@ use spandrel_proto::otlp::wire::put_varint;
 
 use crate::RowFlags;
 use crate::format::{FormatError, take_varint};
-use crate::shape::Class;
-use crate::shape::EVENTS;
-use crate::shape::{FieldEncoding, Level, Shape, Slot};
+use crate::shape::{Class, EVENTS, FieldEncoding, Level, Shape, Slot};
 
 /// Every resource, scope, service, operation, slot and shape of a block, each once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

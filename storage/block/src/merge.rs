@@ -14,9 +14,7 @@ use crate::page::key_order::KeyOrder;
 use crate::page::row::{Row, links_of};
 use crate::page::{Column, OpenPage, Rebuilder};
 use crate::row_key::RowKey;
-use crate::shape::Class;
-use crate::shape::EVENTS;
-use crate::shape::{FieldEncoding, Level, ValueKind};
+use crate::shape::{Class, EVENTS, FieldEncoding, Level, ValueKind};
 use crate::writer::BlockWriter;
 
 /// Iterates over the rows of one page, sorted by key.

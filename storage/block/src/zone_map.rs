@@ -179,8 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::shape::Class;
-    use crate::shape::Shape;
+    use crate::shape::{Class, Shape};
 
     fn slot(encoding: FieldEncoding) -> Slot {
         Slot { level: Level::Span, encoding, field: 9, name: Bytes::from_static(b"k") }

@@ -348,8 +348,7 @@ mod tests {
     use spandrel_proto::otlp::wire::put_varint;
 
     use super::*;
-    use crate::shape::Class;
-    use crate::shape::{Level, Shape, Slot};
+    use crate::shape::{Class, Level, Shape, Slot};
 
     /// A dictionary with one operation, one pair of resource and scope, and classes of shapes with these slots.
     fn dictionary(encodings: &[FieldEncoding], shapes: &[&[u32]]) -> Dictionary {

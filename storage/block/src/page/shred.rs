@@ -13,8 +13,7 @@ use super::shape_predictor::ShapePredictor;
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
 use crate::interner::{Interner, same};
-use crate::shape::Class;
-use crate::shape::{ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
+use crate::shape::{Class, ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
 
 /// The slots, shapes, texts and classes so far of a block that is being written.
 #[derive(Debug, Default)]
