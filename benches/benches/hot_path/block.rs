@@ -7,7 +7,7 @@ use bytes::Bytes;
 use criterion::Criterion;
 use spandrel_block::{
     BlockMeta, BlockWriter, CorePage, Dictionary, FinishedBlock, Header, IdsPage, OpenPage, PageRows,
-    Rebuilder, Section, SectionKind, TextTable, TraceTable, ValuesPage,
+    Rebuilder, Section, SectionKind, SourceBlock, TextTable, TraceTable, ValuesPage,
 };
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::{Decoded, SpanView};
@@ -169,12 +169,13 @@ impl Block {
     }
 
     fn rows(&self) -> impl Iterator<Item = PageRows> {
+        let tables = SourceBlock::new(self.dictionary.clone(), self.texts.clone());
         let cores = self.header.pages(SectionKind::Core);
-        cores.iter().enumerate().map(|(at, section)| {
+        cores.iter().enumerate().map(move |(at, section)| {
             let page = self.page(at);
             let first = section.first_row as usize;
             let runs = page.core.traces.iter().map(|begin| self.traces[first + *begin as usize]).collect();
-            PageRows::new(page, runs).expect("rows")
+            PageRows::new(&tables, page, runs).expect("rows")
         })
     }
 }

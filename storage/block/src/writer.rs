@@ -24,6 +24,7 @@ use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, Contents, SectionKind};
 use crate::interner::Interner;
 use crate::keys::RowRange;
+use crate::merge::Gather;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::row::{Row, links_of};
@@ -42,7 +43,9 @@ use crate::zone_map::ZoneMap;
 pub struct BlockWriter {
     shredder: Shredder,
     pub(crate) schema: SpanSchema,
-    pub(crate) columns: PageColumns,
+    columns: PageColumns,
+    /// Where the rows of the current page are copied from, if they are not pushed.
+    pub(crate) gather: Gather,
     encoder: PageEncoder,
     resources: ResourceTable,
     operation_index: FxHashMap<(u32, u32), u32>,
@@ -135,6 +138,7 @@ impl BlockWriter {
             shredder: if derived.is_some() { Shredder::with_peers() } else { Shredder::default() },
             schema: SpanSchema { texts, ..SpanSchema::default() },
             columns,
+            gather: Gather::default(),
             encoder: PageEncoder::new(compressor),
             resources: ResourceTable::default(),
             operation_index: FxHashMap::default(),
@@ -220,6 +224,9 @@ impl BlockWriter {
         message: &[u8],
         sequence: u64,
     ) -> Result<(), WriteError> {
+        if self.gather.len() > 0 {
+            self.cut_page();
+        }
         self.begin_row(key.trace_id);
         let (shape, fields) =
             self.shredder.span(&mut self.schema, &mut self.columns, message, key.start, flags_of)?;
@@ -245,8 +252,16 @@ impl BlockWriter {
         Ok(())
     }
 
+    /// Prepares for a row of a trace that is copied. All rows of a page are copied, or all are pushed.
+    pub(crate) fn begin_copied_row(&mut self, trace: TraceId) {
+        if self.columns.rows() > self.gather.len() {
+            self.cut_page();
+        }
+        self.begin_row(trace);
+    }
+
     /// Prepares for a row of a trace: ends the page if it is full.
-    pub(crate) fn begin_row(&mut self, trace: TraceId) {
+    fn begin_row(&mut self, trace: TraceId) {
         let rows = self.columns.rows();
         let is_new = rows == 0 || trace != self.last_trace;
         let full =
@@ -344,9 +359,15 @@ impl BlockWriter {
         let rows = self.columns.rows() as u32;
         let first = self.rows - rows;
         self.tree.find_parents(&mut self.columns);
-        if let Some(derived) = &mut self.derived
-            && let Some(order) = self.tree.apply(&mut self.columns, &self.schema)
-        {
+        // Fresh blocks keep the order of keys.
+        let moves = self.derived.is_some() && self.tree.find_order(&self.columns);
+        if self.gather.len() > 0 {
+            self.gather.fill(&mut self.columns, self.tree.order());
+        } else if moves {
+            self.tree.move_values(&mut self.columns, &self.schema);
+        }
+        self.tree.move_rows(&mut self.columns);
+        if let Some((derived, order)) = self.derived.as_mut().zip(self.tree.order()) {
             derived.note_order(first, order);
         }
         let page = self.encoder.encode(&self.columns, &self.schema, &mut self.tokens);

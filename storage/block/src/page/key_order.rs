@@ -57,16 +57,6 @@ impl KeyOrder {
         &self.rows
     }
 
-    /// The index of the current row, by key.
-    pub(crate) fn at(&self) -> usize {
-        self.next - 1
-    }
-
-    /// The row after the current one, by key.
-    pub(crate) fn row_behind(&self) -> Option<usize> {
-        self.order.get(self.next).map(|row| *row as usize)
-    }
-
     /// Moves to a row by its index in key order.
     pub(crate) fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
         let Some(row) = self.order.get(nth) else { return };

@@ -22,10 +22,11 @@ pub(crate) struct TreeOrder {
     forest: Forest,
     /// For each place, the row that moves to it.
     order: Vec<u32>,
-    /// For each row of a trace, the place that it moves to.
+    /// For each row, the place that it moves to.
     places: Vec<u32>,
+    moves: bool,
     values: Values,
-    /// Buffers for one column of a trace while it is sorted.
+    /// Buffers for one column while it is sorted.
     narrow: Vec<u32>,
     wide: Vec<u64>,
 }
@@ -118,59 +119,36 @@ impl TreeOrder {
         }
     }
 
-    /// Sorts the rows of a page in the order of their trees, given their parents. Returns the row that moved to each
-    /// place; `None` if no row moved.
-    pub(crate) fn apply(&mut self, columns: &mut PageColumns, schema: &SpanSchema) -> Option<&[u32]> {
+    /// Finds the order of a page's rows, given their parents. Returns whether a row moves.
+    pub(crate) fn find_order(&mut self, columns: &PageColumns) -> bool {
         self.order.clear();
-        self.values.begin_page(schema);
-        let mut any = false;
         for run in 0..columns.traces.len() {
             let rows = columns.run(run);
-            let begin = rows.start as u32;
-            let order = &mut self.order;
+            let (begin, order) = (rows.start as u32, &mut self.order);
             self.forest.visit(begin, &columns.parent_row[rows.clone()], &mut |span| order.push(begin + span));
-            self.find_places(columns, rows.clone());
-            if self.order[rows.clone()].iter().zip(begin..).all(|(row, place)| *row == place) {
-                self.values.pass(columns, schema, rows);
-            } else {
-                any = true;
-                self.values.apply(columns, schema, rows.clone(), &self.order[rows.clone()]);
-                self.apply_to_rows(columns, rows);
-            }
+            self.find_places(columns, rows);
         }
-        any.then_some(&self.order)
+        self.moves = self.order.iter().zip(0..).any(|(row, place)| *row != place);
+        self.moves
     }
 
-    /// Records the place of each row. Spans with the same start, ID and commit keep the order in which they were
-    /// pushed, wherever they are in the tree, because readers cannot find it out in another way.
-    fn find_places(&mut self, columns: &PageColumns, rows: Range<usize>) {
-        self.places.resize(rows.len(), 0);
-        for (row, place) in self.order[rows.clone()].iter().zip(rows.start as u32..) {
-            self.places[*row as usize - rows.start] = place;
-        }
-        let key = |row: usize| (columns.start[row], columns.span_id[row], columns.sequence[row]);
-        let mut begin = rows.start;
-        while begin < rows.end {
-            let end = (begin + 1..rows.end).find(|row| key(*row) != key(begin)).unwrap_or(rows.end);
-            if end - begin > 1 {
-                let places = &mut self.places[begin - rows.start..end - rows.start];
-                places.sort_unstable();
-                places.iter().zip(begin as u32..).for_each(|(place, row)| self.order[*place as usize] = row);
-            }
-            begin = end;
-        }
+    /// The row that moves to each place; `None` if no row moves.
+    pub(crate) fn order(&self) -> Option<&[u32]> {
+        self.moves.then_some(&self.order)
     }
 
     /// Sorts the columns that every row has.
-    fn apply_to_rows(&mut self, columns: &mut PageColumns, rows: Range<usize>) {
-        let order = &self.order[rows.clone()];
-        for row in &mut columns.parent_row[rows.clone()] {
-            *row = if *row == NO_ROW { NO_ROW } else { self.places[*row as usize - rows.start] };
+    pub(crate) fn move_rows(&mut self, columns: &mut PageColumns) {
+        if !self.moves {
+            return;
+        }
+        for row in columns.parent_row.iter_mut().filter(|row| **row != NO_ROW) {
+            *row = self.places[*row as usize];
         }
         for column in [&mut columns.class, &mut columns.resource_scope, &mut columns.parent_row] {
             self.narrow.clear();
-            self.narrow.extend(order.iter().map(|row| column[*row as usize]));
-            column[rows.clone()].copy_from_slice(&self.narrow);
+            self.narrow.extend(self.order.iter().map(|row| column[*row as usize]));
+            std::mem::swap(column, &mut self.narrow);
         }
         for column in [
             &mut columns.start,
@@ -180,8 +158,42 @@ impl TreeOrder {
             &mut columns.parent,
         ] {
             self.wide.clear();
-            self.wide.extend(order.iter().map(|row| column[*row as usize]));
-            column[rows.clone()].copy_from_slice(&self.wide);
+            self.wide.extend(self.order.iter().map(|row| column[*row as usize]));
+            std::mem::swap(column, &mut self.wide);
+        }
+    }
+
+    /// Sorts the values of pushed rows, before the rows move.
+    pub(crate) fn move_values(&mut self, columns: &mut PageColumns, schema: &SpanSchema) {
+        self.values.begin_page(schema);
+        for run in 0..columns.traces.len() {
+            let rows = columns.run(run);
+            let order = &self.order[rows.clone()];
+            if order.iter().zip(rows.start as u32..).all(|(row, place)| *row == place) {
+                self.values.pass(columns, schema, rows);
+            } else {
+                self.values.apply(columns, schema, rows.clone(), order);
+            }
+        }
+    }
+
+    /// Records the place of each row. Spans with the same start, ID and commit keep the order in which they were
+    /// pushed, wherever they are in the tree, because readers cannot find it out in another way.
+    fn find_places(&mut self, columns: &PageColumns, rows: Range<usize>) {
+        self.places.resize(columns.rows(), 0);
+        for (row, place) in self.order[rows.clone()].iter().zip(rows.start as u32..) {
+            self.places[*row as usize] = place;
+        }
+        let key = |row: usize| (columns.start[row], columns.span_id[row], columns.sequence[row]);
+        let mut begin = rows.start;
+        while begin < rows.end {
+            let end = (begin + 1..rows.end).find(|row| key(*row) != key(begin)).unwrap_or(rows.end);
+            if end - begin > 1 {
+                let places = &mut self.places[begin..end];
+                places.sort_unstable();
+                places.iter().zip(begin as u32..).for_each(|(place, row)| self.order[*place as usize] = row);
+            }
+            begin = end;
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CorePage, Dictionary, FilterPart, FinishedBlock, Header, IdsPage,
-    OpenPage, PageRows, Rebuilder, RollupRow, RowKey, Section, SectionKind, TextTable, Token, TraceTable,
-    ValuesPage, ZoneMap, derive,
+    OpenPage, PageRows, Rebuilder, RollupRow, RowKey, Section, SectionKind, SourceBlock, TextTable, Token,
+    TraceTable, ValuesPage, ZoneMap, derive,
 };
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
@@ -183,11 +183,12 @@ impl OpenBlock {
     /// The pages as a merge reads them.
     pub fn page_rows(&self) -> Vec<PageRows> {
         let traces = self.trace_of_rows();
+        let block = SourceBlock::new(self.dictionary.clone(), self.texts.clone());
         let mut first = 0;
         let pages = self.pages.iter().map(|page| {
             let runs = page.core.traces.iter().map(|begin| traces[first + *begin as usize]).collect();
             first += page.core.rows();
-            PageRows::new(page.clone(), runs).unwrap()
+            PageRows::new(&block, page.clone(), runs).unwrap()
         });
         pages.collect()
     }

@@ -5,7 +5,9 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
-use spandrel_block::{BlockWriter, CopyError, Deduplicator, FormatError, PageRows, RowKey, TraceTable};
+use spandrel_block::{
+    BlockWriter, CopyError, Deduplicator, FormatError, PageRows, RowKey, SourceBlock, TraceTable,
+};
 
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::core::deleted_traces::DeletedTraces;
@@ -15,6 +17,7 @@ use crate::store::core::tenant::TenantState;
 struct Input {
     entry: Arc<BlockEntry>,
     traces: Arc<TraceTable>,
+    tables: Arc<SourceBlock>,
     rows: PageRows,
     /// The number of the next page, and the index of its first row's trace in `traces`.
     page: u32,
@@ -115,14 +118,16 @@ impl Inputs {
 impl Input {
     fn open(reader: &Arc<BlockReader>, entry: &Arc<BlockEntry>) -> Result<Self, BlockError> {
         let traces = reader.traces(entry)?;
-        let (rows, trace) = Self::page(reader, entry, &traces, 0, 0)?;
-        Ok(Self { entry: entry.clone(), traces, rows, page: 1, trace })
+        let tables = SourceBlock::new(reader.dictionary(entry)?, reader.texts(entry)?);
+        let (rows, trace) = Self::page(reader, entry, &tables, &traces, 0, 0)?;
+        Ok(Self { entry: entry.clone(), traces, tables, rows, page: 1, trace })
     }
 
     /// Opens a page, and finds the trace that the next page begins with.
     fn page(
         reader: &Arc<BlockReader>,
         entry: &Arc<BlockEntry>,
+        tables: &Arc<SourceBlock>,
         traces: &TraceTable,
         number: u32,
         trace: usize,
@@ -142,7 +147,7 @@ impl Input {
         {
             next -= 1;
         }
-        Ok((PageRows::new(page, ids)?, next))
+        Ok((PageRows::new(tables, page, ids)?, next))
     }
 
     /// The key of the next row, for which the next page is opened if necessary.
@@ -154,7 +159,8 @@ impl Input {
         if self.page as usize >= pages {
             return Ok(None);
         }
-        let (rows, trace) = Self::page(reader, &self.entry, &self.traces, self.page, self.trace)?;
+        let (rows, trace) =
+            Self::page(reader, &self.entry, &self.tables, &self.traces, self.page, self.trace)?;
         (self.rows, self.trace) = (rows, trace);
         self.page += 1;
         let key = self.rows.key().ok_or(FormatError::Damaged("core of a page"))?;

@@ -1,0 +1,212 @@
+//! The rows of the page that is being written, by where they come from, and the gathering of their values.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::maps::{BlockMaps, EVENT_COLUMN, FIRST_SLOT, LINK_COLUMN, PageMaps};
+use super::source::SourcePage;
+use super::{CopyError, DAMAGED};
+use crate::page::columns::PageColumns;
+use crate::writer::BlockWriter;
+
+/// The rows of a page that are copied from pages of other blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Gather {
+    /// The rows, in the order of their keys.
+    rows: Vec<SourceRow>,
+    /// The blocks and pages that rows may come from. Entries of those that are read to their end are free.
+    blocks: Vec<Option<BlockMaps>>,
+    pages: Vec<Option<PageMaps>>,
+    /// By the address of the block's tables.
+    block_index: FxHashMap<usize, u32>,
+    /// For each column of the new page, the values to gather; the memory is reused for the next page.
+    picks: Vec<Vec<Pick>>,
+    /// For each column, the pages that have it, with the slot there.
+    sources: Vec<Vec<(u32, u32)>>,
+}
+
+/// A row of a source page.
+#[derive(Debug, Clone, Copy)]
+struct SourceRow {
+    /// The index of the page's maps.
+    page: u32,
+    row: u32,
+}
+
+/// A value of a source page.
+#[derive(Debug, Clone, Copy)]
+struct Pick {
+    page: u32,
+    place: u32,
+}
+
+// === impl Gather ===
+
+impl Gather {
+    /// The number of rows of the page that is being written.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Registers a page that rows will come from; returns its index.
+    pub(super) fn register(&mut self, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
+        let block = match self.block_index.get(&address(page)) {
+            Some(known) => *known,
+            None => {
+                let at = put(&mut self.blocks, BlockMaps::new(&page.block));
+                self.block_index.insert(address(page), at);
+                at
+            }
+        };
+        Ok(put(&mut self.pages, PageMaps::new(page, block)?))
+    }
+
+    /// The maps of a registered page and of its block.
+    #[inline]
+    pub(super) fn maps(&mut self, page: u32) -> Option<(&mut PageMaps, &mut BlockMaps)> {
+        let page = self.pages.get_mut(page as usize)?.as_mut()?;
+        let block = self.blocks.get_mut(page.block as usize)?.as_mut()?;
+        Some((page, block))
+    }
+
+    /// Calls a function with the maps of a registered page, of its block, and the writer that this belongs to.
+    pub(super) fn with_maps<T>(
+        writer: &mut BlockWriter,
+        page: u32,
+        call: impl FnOnce(&mut BlockWriter, &mut PageMaps, &mut BlockMaps) -> Result<T, CopyError>,
+    ) -> Result<T, CopyError> {
+        let mut gather = std::mem::take(&mut writer.gather);
+        let result = match gather.maps(page) {
+            Some((page, block)) => call(writer, page, block),
+            None => Err(DAMAGED.into()),
+        };
+        writer.gather = gather;
+        result
+    }
+
+    /// Adds a row, whose shapes are prepared.
+    #[inline]
+    pub(super) fn push(&mut self, page: u32, row: u32) {
+        self.rows.push(SourceRow { page, row });
+    }
+
+    /// Fills the columns of slots, events and links with the values of all rows, and forgets the rows. `order` has the
+    /// row for each place of the new page, if rows do not stay in the order of their keys.
+    pub(crate) fn fill(&mut self, columns: &mut PageColumns, order: Option<&[u32]>) {
+        match order {
+            Some(order) => order.iter().for_each(|row| self.pick(self.rows[*row as usize])),
+            None => (0..self.rows.len()).for_each(|row| self.pick(self.rows[row])),
+        }
+        self.find_sources();
+        self.copy_nested(columns);
+        let mut numbers: Vec<&[u64]> = vec![&[]; self.pages.len()];
+        let mut texts: Vec<&[u32]> = vec![&[]; self.pages.len()];
+        for ((column, picks), sources) in (0..).zip(&self.picks).zip(&self.sources).skip(FIRST_SLOT as usize)
+        {
+            if picks.is_empty() {
+                continue;
+            }
+            for &(at, slot) in sources {
+                let Some(page) = &self.pages[at as usize] else { continue };
+                numbers[at as usize] = page.page.numbers(slot);
+                texts[at as usize] = &page.columns[slot as usize];
+            }
+            let column = columns.slot(column - FIRST_SLOT);
+            // A slot has either kind of values, whatever page they come from.
+            if texts[picks[0].page as usize].is_empty() {
+                let number = |pick: &Pick| numbers[pick.page as usize][pick.place as usize];
+                column.numbers.extend(picks.iter().map(number));
+            } else {
+                let text = |pick: &Pick| texts[pick.page as usize][pick.place as usize];
+                column.texts.extend(picks.iter().map(text));
+            }
+        }
+        self.clear();
+    }
+
+    /// Notes where each value of a row is.
+    fn pick(&mut self, SourceRow { page: at, row }: SourceRow) {
+        let Some(page) = &self.pages[at as usize] else { return };
+        let Some(block) = &self.blocks[page.block as usize] else { return };
+        let shape = page.page.shape(row);
+        let Ok(plan) = block.plan(shape) else { return };
+        let (own, mut nested) = page.page.places(row).split_at(plan.columns.len());
+        add(&mut self.picks, at, &plan.columns, own);
+        if !block.block.has_nested(shape) {
+            return;
+        }
+        for (part, place) in block.block.parts(shape).iter().zip(own) {
+            let Some(shapes) = page.page.shapes_of(part.kind) else { continue };
+            let Ok(plan) = block.plan(shapes[*place as usize]) else { return };
+            let (own, rest) = nested.split_at(plan.columns.len());
+            add(&mut self.picks, at, &plan.columns, own);
+            nested = rest;
+        }
+    }
+
+    fn find_sources(&mut self) {
+        self.sources.iter_mut().for_each(Vec::clear);
+        self.sources.resize(self.picks.len(), Vec::new());
+        for (page, at) in self.pages.iter().zip(0..) {
+            for &(column, slot) in page.iter().flat_map(|page| &page.used) {
+                // A page may be ready for columns that no row of this page has.
+                if let Some(sources) = self.sources.get_mut(column as usize) {
+                    sources.push((at, slot));
+                }
+            }
+        }
+    }
+
+    /// Copies the shapes of events and links.
+    fn copy_nested(&self, columns: &mut PageColumns) {
+        let shape = |pick: &Pick, is_event: bool| {
+            let page = self.pages[pick.page as usize].as_ref()?;
+            let values = &page.page.open.values;
+            let shapes = if is_event { &values.events } else { &values.links };
+            let block = self.blocks[page.block as usize].as_ref()?;
+            Some(block.plan(shapes[pick.place as usize]).ok()?.shape)
+        };
+        let picks = |column: u32| self.picks.get(column as usize).into_iter().flatten();
+        columns.events.extend(picks(EVENT_COLUMN).filter_map(|pick| shape(pick, true)));
+        columns.links.extend(picks(LINK_COLUMN).filter_map(|pick| shape(pick, false)));
+    }
+
+    /// Forgets the rows, and the pages and blocks that are read to their end.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.picks.iter_mut().for_each(Vec::clear);
+        for page in &mut self.pages {
+            page.take_if(|page| Arc::strong_count(&page.page) == 1);
+        }
+        for block in &mut self.blocks {
+            if let Some(done) = block.take_if(|block| Arc::strong_count(&block.block) == 1) {
+                self.block_index.remove(&(Arc::as_ptr(&done.block) as usize));
+            }
+        }
+    }
+}
+
+fn address(page: &SourcePage) -> usize {
+    Arc::as_ptr(&page.block) as usize
+}
+
+/// Puts an entry into the first free place; returns its index.
+fn put<T>(entries: &mut Vec<Option<T>>, entry: T) -> u32 {
+    let at = entries.iter().position(Option::is_none).unwrap_or(entries.len());
+    if at == entries.len() {
+        entries.push(None);
+    }
+    entries[at] = Some(entry);
+    at as u32
+}
+
+#[inline]
+fn add(picks: &mut Vec<Vec<Pick>>, page: u32, columns: &[u32], places: &[u32]) {
+    for (&column, &place) in columns.iter().zip(places) {
+        if column as usize >= picks.len() {
+            picks.resize_with(column as usize + 1, Vec::new);
+        }
+        picks[column as usize].push(Pick { page, place });
+    }
+}

@@ -1,0 +1,217 @@
+//! The rows of one page, sorted by key, each of which is copied into a block or skipped.
+
+use std::sync::Arc;
+
+use spandrel_proto::TraceId;
+
+use super::gather::Gather;
+use super::maps::CallPart;
+use super::source::{SourceBlock, SourcePage};
+use super::{CopyError, DAMAGED};
+use crate::derive::calls_of;
+use crate::equality::SpanParts;
+use crate::error::WriteError;
+use crate::format::FormatError;
+use crate::page::row::{Row, links_of};
+use crate::page::{OpenPage, Rebuilder};
+use crate::row_key::RowKey;
+use crate::writer::BlockWriter;
+
+/// Iterates over the rows of one page, sorted by key.
+#[derive(Debug)]
+pub struct PageRows {
+    page: Arc<SourcePage>,
+    /// The trace of each run of rows, where a run is the rows of one trace in the page.
+    traces: Vec<TraceId>,
+    run: usize,
+    /// The index of the next row in its run, by key.
+    nth: usize,
+    /// The rows of the run sorted by key, if they are stored in another order.
+    order: Option<Vec<u32>>,
+    /// The last two blocks that rows were copied to, by serial number, and the number of this page there: rows of a
+    /// page may go to two blocks alternately.
+    targets: [(u64, u32); 2],
+    /// Rebuilds rows for `peek`; it stands at the last one.
+    peeker: Option<Rebuilder>,
+    /// Of the current row: texts that may name the peer of a call, with their slots.
+    peers: Vec<(u32, u32)>,
+}
+
+// === impl PageRows ===
+
+impl PageRows {
+    /// Starts at the first row of a page of a block; `traces` has the trace of each run of its rows.
+    pub fn new(block: &Arc<SourceBlock>, page: OpenPage, traces: Vec<TraceId>) -> Result<Self, FormatError> {
+        if page.core.traces.len() != traces.len() {
+            return Err(FormatError::Damaged("trace table"));
+        }
+        let page = Arc::new(SourcePage::new(block.clone(), page)?);
+        let (targets, peeker, peers) = ([(0, 0); 2], None, Vec::new());
+        let mut rows = Self { page, traces, run: 0, nth: 0, order: None, targets, peeker, peers };
+        rows.begin_run();
+        Ok(rows)
+    }
+
+    fn begin_run(&mut self) {
+        self.nth = 0;
+        let open = &self.page.open;
+        self.order = if self.run < self.traces.len() { open.order_by_key(open.run(self.run)) } else { None };
+    }
+
+    /// The number of the stored row that is the n-th of its run by key.
+    fn nth_row(&self, nth: usize) -> Option<u32> {
+        let run = self.page.open.run(self.run);
+        match &self.order {
+            Some(order) => order.get(nth).copied(),
+            None => Some((run.start + nth) as u32).filter(|_| nth < run.len()),
+        }
+    }
+
+    /// The key of the next row and the sequence number of the commit that stored it; `None` after the last row.
+    pub fn key(&self) -> Option<(RowKey, u64)> {
+        let key = self.key_of(self.nth)?;
+        let row = self.nth_row(self.nth)? as usize;
+        Some((key, self.page.open.core.sequence[row]))
+    }
+
+    /// The key of the row after the next one, if both belong to the same trace and page.
+    pub fn key_behind(&self) -> Option<RowKey> {
+        self.key_of(self.nth + 1)
+    }
+
+    fn key_of(&self, nth: usize) -> Option<RowKey> {
+        let trace = u128::from_be_bytes(*self.traces.get(self.run)?.as_bytes());
+        let row = self.nth_row(nth)? as usize;
+        let open = &self.page.open;
+        Some(RowKey { trace, start: open.core.start[row], span_id: open.ids.span_id[row] })
+    }
+
+    /// Rebuilds the next row as it was sent, to compare it with others.
+    pub fn peek(&mut self) -> Result<SpanParts, FormatError> {
+        let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
+        let row = self.nth_row(self.nth).ok_or(DAMAGED)? as usize;
+        let open = &self.page.open;
+        let run = open.run(self.run);
+        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(open.clone(), run.start));
+        match &self.order {
+            Some(_) => peeker.seek_by_key(&run, self.nth),
+            None => peeker.seek(row),
+        }
+        let mut out = Vec::new();
+        peeker.peek(trace, &mut out)?;
+        let (resource, scope) = open.dictionary.resource_and_scope(open.core.resource_scope[row]);
+        Ok(SpanParts { resource: resource.clone(), scope: scope.clone(), span: out.into() })
+    }
+
+    /// Skips the next row.
+    pub fn skip(&mut self) {
+        self.nth += 1;
+        if self.nth >= self.page.open.run(self.run).len() {
+            self.run += 1;
+            self.begin_run();
+        }
+    }
+
+    /// Copies the next row into a block.
+    pub fn copy_to(&mut self, writer: &mut BlockWriter) -> Result<(), CopyError> {
+        let (Some(trace), Some(row)) = (self.traces.get(self.run).copied(), self.nth_row(self.nth)) else {
+            return Err(DAMAGED.into());
+        };
+        let texts = writer.schema.texts.bytes();
+        writer.begin_copied_row(trace);
+        let at = self.registered(writer)?;
+        let stored = self.page.open.row(row as usize);
+        let shape = self.page.shape(row);
+        let is_simple = !writer.is_fresh() && !self.page.block.has_nested(shape);
+        let maps = writer.gather.maps(at);
+        let known = maps.filter(|_| is_simple).and_then(|(page, _)| page.known_class(stored.class));
+        let class = match known {
+            Some(known) => known,
+            None => self.prepare(writer, at, row, stored.class)?,
+        };
+        let known =
+            writer.gather.maps(at).and_then(|(_, block)| block.known_resource_scope(stored.resource_scope));
+        let resource_scope = match known {
+            Some(known) => known,
+            None => Gather::with_maps(writer, at, |writer, _, block| {
+                block.resource_scope(writer, stored.resource_scope)
+            })?,
+        };
+        let copied = Row { class, resource_scope, ..stored };
+        if !writer.is_fresh() {
+            self.push_edge(writer, at, row, shape, &copied)?;
+        }
+        writer.gather.push(at, row);
+        let texts = writer.schema.texts.bytes() - texts;
+        let values = self.page.places(row).len();
+        writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * values) + texts);
+        self.skip();
+        Ok(())
+    }
+
+    /// The number of this page in the block that is being written.
+    fn registered(&mut self, writer: &mut BlockWriter) -> Result<u32, CopyError> {
+        let serial = writer.serial();
+        if self.targets[0].0 != serial {
+            self.targets.swap(0, 1);
+            if self.targets[0].0 != serial {
+                self.targets[0] = (serial, writer.gather.register(&self.page)?);
+            }
+        }
+        Ok(self.targets[0].1)
+    }
+
+    /// Plans how to copy the messages of a row, reads their columns, and returns the row's class.
+    fn prepare(&self, writer: &mut BlockWriter, at: u32, row: u32, class: u32) -> Result<u32, CopyError> {
+        Gather::with_maps(writer, at, |writer, page, block| {
+            for (shape, parts, places) in self.page.messages(row) {
+                if !page.is_ready(shape) {
+                    page.prepare(block, writer, shape)?;
+                }
+                if writer.is_fresh() {
+                    for (part, place) in parts.iter().zip(places) {
+                        page.name_text(block, writer, part, *place)?;
+                    }
+                }
+            }
+            page.class(block, writer, class)
+        })
+    }
+
+    /// Adds the input of edges from a row.
+    fn push_edge(
+        &mut self,
+        writer: &mut BlockWriter,
+        at: u32,
+        row: u32,
+        shape: u32,
+        copied: &Row,
+    ) -> Result<(), CopyError> {
+        let Some((page, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
+        let plan = block.plan(shape)?;
+        if plan.is_opaque {
+            // The shape does not contain everything that an edge needs.
+            let span = self.peek()?.span;
+            let (flags, peers) = calls_of(&span).map_err(WriteError::from)?;
+            let links = links_of(&span).map_err(WriteError::from)?;
+            writer.push_edge(copied, flags, &peers, links);
+            return Ok(());
+        }
+        let (mut flags, places) = (plan.flags, self.page.places(row));
+        self.peers.clear();
+        for CallPart { at, from, to, is_flags } in &plan.calls {
+            let place = places[*at as usize] as usize;
+            match is_flags {
+                true => flags = self.page.numbers(*from)[place] as u32,
+                false => self.peers.push((*to, page.columns[*from as usize][place])),
+            }
+        }
+        writer.push_known_edge(copied, flags, &self.peers);
+        Ok(())
+    }
+}
+
+/// The size of a row, without its new texts, that counts when pages and blocks are cut. Rows with very many values
+/// count more for each value, because a page of thousands of them would not fit into memory.
+const ROW_BYTES: usize = 128;
+const VALUE_BYTES: usize = 4;
