@@ -2,7 +2,8 @@
 
 use std::cell::RefCell;
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, InBuffer, OutBuffer, ResetDirective};
 
 /// Compresses with a context and buffers that are reused.
 pub(crate) struct Compressor {
@@ -62,6 +63,39 @@ impl Compressor {
     /// Compresses a part of a page as a frame of its own, if columns are the unit and the frame is smaller.
     pub(crate) fn compress_column(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         if self.unit == Unit::Column { self.compress(bytes) } else { None }
+    }
+
+    /// Like [`Self::compress_column`], but ends a block of the frame at each of these places. Each block has an entropy
+    /// code of its own, and what is alike (hexadecimal digits, URLs, prose) is coded best by itself. Matches are found
+    /// across blocks all the same.
+    pub(crate) fn compress_parts(&mut self, bytes: &[u8], ends: &[usize]) -> Option<Vec<u8>> {
+        if self.unit != Unit::Column || bytes.len() < LEAST {
+            return None;
+        }
+        self.compress_blocks(bytes, ends).filter(|out| out.len() < bytes.len())
+    }
+
+    fn compress_blocks(&mut self, bytes: &[u8], ends: &[usize]) -> Option<Vec<u8>> {
+        self.context.reset(ResetDirective::SessionOnly).ok()?;
+        self.context.set_pledged_src_size(Some(bytes.len() as u64)).ok()?;
+        // Room for what the bound does not count: the head of each block.
+        let bound = zstd::zstd_safe::compress_bound(bytes.len()) + 16 * ends.len();
+        let mut out = Vec::with_capacity(bound);
+        let mut buffer = OutBuffer::around(&mut out);
+        let mut begin = 0;
+        for &end in ends.iter().chain([&bytes.len()]) {
+            let last = end == bytes.len();
+            let mut part = InBuffer::around(bytes.get(begin..end)?);
+            let directive =
+                if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_flush };
+            while self.context.compress_stream2(&mut buffer, &mut part, directive).ok()? > 0 {}
+            if last {
+                break;
+            }
+            begin = end;
+        }
+        drop(buffer);
+        Some(out)
     }
 
     /// Returns one frame if it is smaller; otherwise the caller stores the bytes as they are.

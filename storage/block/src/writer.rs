@@ -422,7 +422,7 @@ impl BlockWriter {
     fn add_texts(&mut self, out: &mut Assembler) {
         let mut texts = Vec::new();
         let shared = self.encoder.shared_texts().to_vec();
-        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.schema.texts.get(*text)));
+        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.schema.texts.get(*text)), &[]);
         out.add_as_is(SectionKind::Texts, 0, &texts);
     }
 

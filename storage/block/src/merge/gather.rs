@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::maps::{BlockMaps, EVENT_COLUMN, FIRST_SLOT, LINK_COLUMN, PageMaps};
-use super::source::SourcePage;
+use super::maps::{BlockMaps, PageMaps};
+use super::source::{PartKind, SourceBlock, SourcePage};
 use super::{CopyError, DAMAGED};
 use crate::page::columns::PageColumns;
 use crate::writer::BlockWriter;
@@ -41,6 +41,11 @@ struct Pick {
     place: u32,
 }
 
+/// Columns of a new page: shapes of events, shapes of links, then one for each slot.
+const EVENT_COLUMN: u32 = 0;
+const LINK_COLUMN: u32 = 1;
+const FIRST_SLOT: u32 = 2;
+
 // === impl Gather ===
 
 impl Gather {
@@ -50,16 +55,25 @@ impl Gather {
     }
 
     /// Registers a page that rows will come from; returns its index.
-    pub(super) fn register(&mut self, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
-        let block = match self.block_index.get(&address(page)) {
+    pub(super) fn register(writer: &mut BlockWriter, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
+        let mut gather = std::mem::take(&mut writer.gather);
+        let result = gather.add_page(writer, page);
+        writer.gather = gather;
+        result
+    }
+
+    fn add_page(&mut self, writer: &mut BlockWriter, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
+        let block = match self.block_index.get(&address(&page.block)) {
             Some(known) => *known,
             None => {
                 let at = put(&mut self.blocks, BlockMaps::new(&page.block));
-                self.block_index.insert(address(page), at);
+                self.block_index.insert(address(&page.block), at);
                 at
             }
         };
-        Ok(put(&mut self.pages, PageMaps::new(page, block)?))
+        let Some(maps) = &mut self.blocks[block as usize] else { return Err(DAMAGED.into()) };
+        let page = PageMaps::new(page, block, maps, writer)?;
+        Ok(put(&mut self.pages, page))
     }
 
     /// The maps of a registered page and of its block.
@@ -85,10 +99,11 @@ impl Gather {
         result
     }
 
-    /// Adds a row, whose shapes are prepared.
+    /// Adds a row, whose shapes are known to the maps of its block. Returns its share of its page's texts, in bytes.
     #[inline]
-    pub(super) fn push(&mut self, page: u32, row: u32) {
+    pub(super) fn push(&mut self, page: u32, row: u32) -> usize {
         self.rows.push(SourceRow { page, row });
+        self.pages[page as usize].as_ref().map_or(0, |page| page.row_bytes)
     }
 
     /// Fills the columns of slots, events and links with the values of all rows, and forgets the rows. `order` has the
@@ -129,19 +144,18 @@ impl Gather {
     fn pick(&mut self, SourceRow { page: at, row }: SourceRow) {
         let Some(page) = &self.pages[at as usize] else { return };
         let Some(block) = &self.blocks[page.block as usize] else { return };
-        let shape = page.page.shape(row);
-        let Ok(plan) = block.plan(shape) else { return };
-        let (own, mut nested) = page.page.places(row).split_at(plan.columns.len());
-        add(&mut self.picks, at, &plan.columns, own);
-        if !block.block.has_nested(shape) {
-            return;
-        }
-        for (part, place) in block.block.parts(shape).iter().zip(own) {
-            let Some(shapes) = page.page.shapes_of(part.kind) else { continue };
-            let Ok(plan) = block.plan(shapes[*place as usize]) else { return };
-            let (own, rest) = nested.split_at(plan.columns.len());
-            add(&mut self.picks, at, &plan.columns, own);
-            nested = rest;
+        for (_, parts, places) in page.page.messages(row) {
+            for (part, &place) in parts.iter().zip(places) {
+                let column = match part.kind {
+                    PartKind::Event => EVENT_COLUMN,
+                    PartKind::Link => LINK_COLUMN,
+                    PartKind::Number | PartKind::Text => FIRST_SLOT + block.known_slot(part.slot),
+                } as usize;
+                if column >= self.picks.len() {
+                    self.picks.resize_with(column + 1, Vec::new);
+                }
+                self.picks[column].push(Pick { page: at, place });
+            }
         }
     }
 
@@ -149,9 +163,12 @@ impl Gather {
         self.sources.iter_mut().for_each(Vec::clear);
         self.sources.resize(self.picks.len(), Vec::new());
         for (page, at) in self.pages.iter().zip(0..) {
-            for &(column, slot) in page.iter().flat_map(|page| &page.used) {
-                // A page may be ready for columns that no row of this page has.
-                if let Some(sources) = self.sources.get_mut(column as usize) {
+            let Some(page) = page else { continue };
+            let Some(block) = &self.blocks[page.block as usize] else { continue };
+            for slot in page.page.slots() {
+                // The new page does not have all columns.
+                let column = FIRST_SLOT.saturating_add(block.known_slot(slot)) as usize;
+                if let Some(sources) = self.sources.get_mut(column) {
                     sources.push((at, slot));
                 }
             }
@@ -165,7 +182,7 @@ impl Gather {
             let values = &page.page.open.values;
             let shapes = if is_event { &values.events } else { &values.links };
             let block = self.blocks[page.block as usize].as_ref()?;
-            Some(block.plan(shapes[pick.place as usize]).ok()?.shape)
+            Some(block.known_shape(shapes[pick.place as usize]))
         };
         let picks = |column: u32| self.picks.get(column as usize).into_iter().flatten();
         columns.events.extend(picks(EVENT_COLUMN).filter_map(|pick| shape(pick, true)));
@@ -181,14 +198,14 @@ impl Gather {
         }
         for block in &mut self.blocks {
             if let Some(done) = block.take_if(|block| Arc::strong_count(&block.block) == 1) {
-                self.block_index.remove(&(Arc::as_ptr(&done.block) as usize));
+                self.block_index.remove(&address(&done.block));
             }
         }
     }
 }
 
-fn address(page: &SourcePage) -> usize {
-    Arc::as_ptr(&page.block) as usize
+fn address(block: &Arc<SourceBlock>) -> usize {
+    Arc::as_ptr(block) as usize
 }
 
 /// Puts an entry into the first free place; returns its index.
@@ -199,14 +216,4 @@ fn put<T>(entries: &mut Vec<Option<T>>, entry: T) -> u32 {
     }
     entries[at] = Some(entry);
     at as u32
-}
-
-#[inline]
-fn add(picks: &mut Vec<Vec<Pick>>, page: u32, columns: &[u32], places: &[u32]) {
-    for (&column, &place) in columns.iter().zip(places) {
-        if column as usize >= picks.len() {
-            picks.resize_with(column as usize + 1, Vec::new);
-        }
-        picks[column as usize].push(Pick { page, place });
-    }
 }

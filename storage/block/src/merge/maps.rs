@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::source::{Part, PartKind, SourceBlock, SourceColumn, SourcePage};
 use super::{CopyError, DAMAGED};
-use crate::shape::{Class, FieldEncoding};
+use crate::shape::Class;
 use crate::writer::BlockWriter;
 
 pub(super) const UNKNOWN: u32 = u32::MAX;
@@ -15,61 +15,28 @@ pub(super) const UNKNOWN: u32 = u32::MAX;
 pub(super) struct BlockMaps {
     pub(super) block: Arc<SourceBlock>,
     slots: Vec<u32>,
+    shapes: Vec<u32>,
     classes: Vec<u32>,
     resource_scopes: Vec<u32>,
     /// Of the texts that the source's pages share.
     texts: Vec<u32>,
-    plans: Vec<Option<CopyPlan>>,
+    /// A buffer for the slots of a shape.
+    shape: Vec<u32>,
 }
 
-/// The same for the parts of one page.
+/// The same for the texts of one page.
 #[derive(Debug)]
 pub(super) struct PageMaps {
     pub(super) page: Arc<SourcePage>,
     /// The index of its block's maps.
     pub(super) block: u32,
-    /// Classes whose columns are ready to be copied.
-    classes: Vec<u32>,
-    /// Whether the columns of a shape are ready to be copied.
-    ready: Vec<bool>,
     /// Of the texts that only this page uses.
     texts: Vec<u32>,
-    /// By slot of the source: whether it is ready, and the number of each value's text.
-    is_used: Vec<bool>,
+    /// By slot of the source: the number of each value's text. Empty for numbers.
     pub(super) columns: Vec<Vec<u32>>,
-    /// The slots that are ready: column of the new page, and slot of the source.
-    pub(super) used: Vec<(u32, u32)>,
+    /// The bytes of its texts that were new to the block, shared out among its rows.
+    pub(super) row_bytes: usize,
 }
-
-/// How to copy a message of one shape.
-#[derive(Debug)]
-pub(super) struct CopyPlan {
-    pub(super) shape: u32,
-    /// By part: its column in the new page.
-    pub(super) columns: Box<[u32]>,
-    /// The span's flags, if they are a part of the shape.
-    pub(super) flags: u32,
-    /// Whether the input of an edge has to be read from the span itself.
-    pub(super) is_opaque: bool,
-    /// The parts that edges need.
-    pub(super) calls: Box<[CallPart]>,
-}
-
-/// A part of a span that an edge needs: its flags, or a text that may name the peer of a call.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct CallPart {
-    /// Its index among the parts of the shape.
-    pub(super) at: u32,
-    /// Its slot in the source, and in the new block.
-    pub(super) from: u32,
-    pub(super) to: u32,
-    pub(super) is_flags: bool,
-}
-
-/// Columns of a new page: shapes of events, shapes of links, then one for each slot.
-pub(super) const EVENT_COLUMN: u32 = 0;
-pub(super) const LINK_COLUMN: u32 = 1;
-pub(super) const FIRST_SLOT: u32 = 2;
 
 fn unknown(count: usize) -> Vec<u32> {
     vec![UNKNOWN; count]
@@ -83,80 +50,76 @@ impl BlockMaps {
         Self {
             block: block.clone(),
             slots: unknown(dictionary.slots.len()),
+            shapes: unknown(dictionary.shapes.len()),
             classes: unknown(dictionary.classes.len()),
             resource_scopes: unknown(dictionary.resource_scopes.len()),
             texts: unknown(block.texts.len()),
-            plans: std::iter::repeat_with(|| None).take(dictionary.shapes.len()).collect(),
+            shape: Vec::new(),
         }
     }
 
-    /// The plan of a shape that was planned before.
+    /// The slot in the new block; `UNKNOWN` as long as no row with it was copied.
     #[inline]
-    pub(super) fn plan(&self, shape: u32) -> Result<&CopyPlan, CopyError> {
-        self.plans[shape as usize].as_ref().ok_or_else(|| DAMAGED.into())
+    pub(super) fn known_slot(&self, slot: u32) -> u32 {
+        self.slots[slot as usize]
     }
 
-    pub(super) fn make_plan(&mut self, writer: &mut BlockWriter, shape: u32) {
-        if self.plans[shape as usize].is_some() {
-            return;
+    /// The class in the new block, if a row of it was copied.
+    #[inline]
+    pub(super) fn known_class(&self, class: u32) -> Option<u32> {
+        Some(self.classes[class as usize]).filter(|known| *known != UNKNOWN)
+    }
+
+    /// The resource and scope in the new block, if a row of them was copied.
+    #[inline]
+    pub(super) fn known_resource_scope(&self, resource_scope: u32) -> Option<u32> {
+        Some(self.resource_scopes[resource_scope as usize]).filter(|known| *known != UNKNOWN)
+    }
+
+    /// The number of a shape in the new block, to which it is added if it is new.
+    #[inline]
+    pub(super) fn shape(&mut self, writer: &mut BlockWriter, shape: u32) -> u32 {
+        match self.shapes[shape as usize] {
+            UNKNOWN => self.look_up_shape(writer, shape),
+            known => known,
         }
-        let block = self.block.clone();
+    }
+
+    fn look_up_shape(&mut self, writer: &mut BlockWriter, shape: u32) -> u32 {
+        let Self { block, slots, shape: buffer, .. } = self;
         let known = &block.dictionary.shapes[shape as usize];
-        let slots: Vec<u32> = known.slots.iter().map(|slot| self.slot(writer, *slot)).collect();
-        let parts = block.parts(shape);
-        let mut plan = CopyPlan {
-            shape: writer.schema.shapes.intern(known.flags, &slots),
-            columns: parts.iter().map(|part| self.column(part)).collect(),
-            flags: 0,
-            is_opaque: false,
-            calls: parts.iter().zip(0..).filter_map(|(part, at)| self.call_part(writer, part, at)).collect(),
-        };
-        for slot in known.slots.iter().map(|slot| &block.dictionary.slots[*slot as usize]) {
-            plan.is_opaque |= slot.is_opaque_call();
-            plan.flags = slot.literal_span_flags().unwrap_or(plan.flags);
+        buffer.clear();
+        for &slot in &known.slots {
+            let number = &mut slots[slot as usize];
+            if *number == UNKNOWN {
+                let slot = &block.dictionary.slots[slot as usize];
+                let schema = &mut writer.schema.slots;
+                *number = schema.intern(UNKNOWN, slot.level, slot.encoding, slot.field, &slot.name);
+            }
+            buffer.push(*number);
         }
-        self.plans[shape as usize] = Some(plan);
+        self.shapes[shape as usize] = writer.schema.shapes.intern(known.flags, &self.shape);
+        self.shapes[shape as usize]
     }
 
-    fn slot(&mut self, writer: &mut BlockWriter, slot: u32) -> u32 {
-        let known = &mut self.slots[slot as usize];
-        if *known == UNKNOWN {
-            let slot = &self.block.dictionary.slots[slot as usize];
-            *known = writer.schema.slots.intern(UNKNOWN, slot.level, slot.encoding, slot.field, &slot.name);
-        }
-        *known
+    /// The shape of an event or link in the new block; its row was copied.
+    pub(super) fn known_shape(&self, shape: u32) -> u32 {
+        self.shapes[shape as usize]
     }
 
-    fn column(&self, part: &Part) -> u32 {
-        match part.kind {
-            PartKind::Event => EVENT_COLUMN,
-            PartKind::Link => LINK_COLUMN,
-            PartKind::Number | PartKind::Text => FIRST_SLOT + self.slots[part.slot as usize],
+    pub(super) fn class(&mut self, writer: &mut BlockWriter, class: u32) -> u32 {
+        if let Some(known) = self.known_class(class) {
+            return known;
         }
-    }
-
-    fn call_part(&self, writer: &BlockWriter, part: &Part, at: u32) -> Option<CallPart> {
-        let (from, to) = (part.slot, self.slots[part.slot as usize]);
-        let slot = &self.block.dictionary.slots[from as usize];
-        let is_flags = slot.encoding == FieldEncoding::Fixed32 && slot.is_span_flags();
-        let is_peer = part.kind == PartKind::Text && writer.schema.slots.is_peer(to);
-        (is_flags || is_peer).then_some(CallPart { at, from, to, is_flags })
-    }
-
-    fn class(&mut self, writer: &mut BlockWriter, class: u32) -> Result<u32, CopyError> {
-        let known = self.classes[class as usize];
-        if known != UNKNOWN {
-            return Ok(known);
-        }
+        let Class { operation, shape } = self.block.dictionary.classes[class as usize];
+        let shape = self.shape(writer, shape);
         let dictionary = &self.block.dictionary;
-        let Class { operation, shape } = dictionary.classes[class as usize];
-        let shape = self.plan(shape)?.shape;
         let (service, name) = &dictionary.operations[operation as usize];
         let service = writer.service(&dictionary.services[*service as usize]);
         let operation = writer.operation(service, name.as_bytes());
         let known = writer.class(Class { operation, shape });
         self.classes[class as usize] = known;
-        Ok(known)
+        known
     }
 
     pub(super) fn resource_scope(
@@ -164,89 +127,41 @@ impl BlockMaps {
         writer: &mut BlockWriter,
         resource_scope: u32,
     ) -> Result<u32, CopyError> {
-        let known = self.resource_scopes[resource_scope as usize];
-        if known != UNKNOWN {
-            return Ok(known);
-        }
         let (resource, scope) = self.block.dictionary.resource_and_scope(resource_scope);
         let (resource, scope) = (writer.resource(resource)?, writer.scope(scope));
         let known = writer.resource_scope(resource, scope);
         self.resource_scopes[resource_scope as usize] = known;
         Ok(known)
     }
-
-    #[inline]
-    pub(super) fn known_resource_scope(&self, resource_scope: u32) -> Option<u32> {
-        Some(self.resource_scopes[resource_scope as usize]).filter(|known| *known != UNKNOWN)
-    }
 }
 
 // === impl PageMaps ===
 
 impl PageMaps {
-    pub(super) fn new(page: &Arc<SourcePage>, block: u32) -> Result<Self, CopyError> {
-        let (dictionary, values) = (&page.open.dictionary, &page.open.values);
-        Ok(Self {
-            page: page.clone(),
-            block,
-            classes: unknown(dictionary.classes.len()),
-            ready: vec![false; dictionary.shapes.len()],
-            texts: unknown(values.local_texts()?.len()),
-            is_used: vec![false; dictionary.slots.len()],
-            columns: vec![Vec::new(); dictionary.slots.len()],
-            used: Vec::new(),
-        })
-    }
-
-    /// The class, if its columns are ready.
-    #[inline]
-    pub(super) fn known_class(&self, class: u32) -> Option<u32> {
-        Some(self.classes[class as usize]).filter(|known| *known != UNKNOWN)
-    }
-
-    pub(super) fn class(
-        &mut self,
+    /// Reads all columns of a page, and gives the texts in them numbers. A merged block uses nearly all of them, and
+    /// adding them together is faster. A fresh block uses few, and must not contain the others (`name_text`).
+    pub(super) fn new(
+        page: &Arc<SourcePage>,
+        block: u32,
         maps: &mut BlockMaps,
         writer: &mut BlockWriter,
-        class: u32,
-    ) -> Result<u32, CopyError> {
-        let known = maps.class(writer, class)?;
-        self.classes[class as usize] = known;
-        Ok(known)
-    }
-
-    #[inline]
-    pub(super) fn is_ready(&self, shape: u32) -> bool {
-        self.ready[shape as usize]
-    }
-
-    /// Plans how to copy messages of a shape, and reads its columns.
-    pub(super) fn prepare(
-        &mut self,
-        maps: &mut BlockMaps,
-        writer: &mut BlockWriter,
-        shape: u32,
-    ) -> Result<(), CopyError> {
-        maps.make_plan(writer, shape);
-        let (page, block) = (self.page.clone(), maps.block.clone());
-        for part in block.parts(shape).iter().filter(|part| page.shapes_of(part.kind).is_none()) {
-            let from = part.slot as usize;
-            if std::mem::replace(&mut self.is_used[from], true) {
-                continue;
-            }
-            self.used.push((maps.column(part), part.slot));
-            if let SourceColumn::Texts { references, index } = page.column(part.slot)? {
-                self.columns[from] = match writer.is_fresh() {
+    ) -> Result<Self, CopyError> {
+        let texts = unknown(page.open.values.local_texts()?.len());
+        let columns = vec![Vec::new(); page.open.dictionary.slots.len()];
+        let mut this = Self { page: page.clone(), block, texts, columns, row_bytes: 0 };
+        let before = writer.schema.texts.bytes();
+        for slot in page.slots() {
+            if let SourceColumn::Texts { references, index } = page.column(slot)? {
+                this.columns[slot as usize] = match writer.is_fresh() {
                     true => unknown(index.len()),
-                    false => self.name_texts(maps, writer, references, index)?,
+                    false => this.name_texts(maps, writer, references, index)?,
                 };
             }
         }
-        self.ready[shape as usize] = true;
-        Ok(())
+        this.row_bytes = (writer.schema.texts.bytes() - before) / page.open.core.rows().max(1);
+        Ok(this)
     }
 
-    /// Gives all texts of a column numbers. A merged block uses nearly all of them, and adding them together is faster.
     fn name_texts(
         &mut self,
         maps: &mut BlockMaps,
@@ -259,7 +174,7 @@ impl PageMaps {
         Ok(index.iter().map(|at| numbers[*at as usize]).collect())
     }
 
-    /// Gives the text of one value a number. A fresh block uses few of a page's texts, and must not contain the others.
+    /// Gives the text of one value a number.
     pub(super) fn name_text(
         &mut self,
         maps: &mut BlockMaps,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use spandrel_proto::TraceId;
 
 use super::gather::Gather;
-use super::maps::CallPart;
-use super::source::{SourceBlock, SourcePage};
+use super::source::{CallPart, SourceBlock, SourcePage};
 use super::{CopyError, DAMAGED};
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
@@ -117,21 +116,18 @@ impl PageRows {
         let (Some(trace), Some(row)) = (self.traces.get(self.run).copied(), self.nth_row(self.nth)) else {
             return Err(DAMAGED.into());
         };
-        let texts = writer.schema.texts.bytes();
         writer.begin_copied_row(trace);
         let at = self.registered(writer)?;
+        let texts = writer.schema.texts.bytes();
         let stored = self.page.open.row(row as usize);
         let shape = self.page.shape(row);
-        let is_simple = !writer.is_fresh() && !self.page.block.has_nested(shape);
-        let maps = writer.gather.maps(at);
-        let known = maps.filter(|_| is_simple).and_then(|(page, _)| page.known_class(stored.class));
-        let class = match known {
-            Some(known) => known,
-            None => self.prepare(writer, at, row, stored.class)?,
+        let is_simple = !writer.is_fresh() && !self.page.block.message(shape).has_nested;
+        let Some((_, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
+        let (class, resource_scope) = match block.known_class(stored.class).filter(|_| is_simple) {
+            Some(class) => (class, block.known_resource_scope(stored.resource_scope)),
+            None => self.prepare(writer, at, row, &stored)?,
         };
-        let known =
-            writer.gather.maps(at).and_then(|(_, block)| block.known_resource_scope(stored.resource_scope));
-        let resource_scope = match known {
+        let resource_scope = match resource_scope {
             Some(known) => known,
             None => Gather::with_maps(writer, at, |writer, _, block| {
                 block.resource_scope(writer, stored.resource_scope)
@@ -141,8 +137,7 @@ impl PageRows {
         if !writer.is_fresh() {
             self.push_edge(writer, at, row, shape, &copied)?;
         }
-        writer.gather.push(at, row);
-        let texts = writer.schema.texts.bytes() - texts;
+        let texts = writer.schema.texts.bytes() - texts + writer.gather.push(at, row);
         let values = self.page.places(row).len();
         writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * values) + texts);
         self.skip();
@@ -155,26 +150,30 @@ impl PageRows {
         if self.targets[0].0 != serial {
             self.targets.swap(0, 1);
             if self.targets[0].0 != serial {
-                self.targets[0] = (serial, writer.gather.register(&self.page)?);
+                self.targets[0] = (serial, Gather::register(writer, &self.page)?);
             }
         }
         Ok(self.targets[0].1)
     }
 
-    /// Plans how to copy the messages of a row, reads their columns, and returns the row's class.
-    fn prepare(&self, writer: &mut BlockWriter, at: u32, row: u32, class: u32) -> Result<u32, CopyError> {
+    /// Adds the shapes of a row's messages to the block; returns the row's class, and resource and scope if known.
+    fn prepare(
+        &self,
+        writer: &mut BlockWriter,
+        at: u32,
+        row: u32,
+        stored: &Row,
+    ) -> Result<(u32, Option<u32>), CopyError> {
         Gather::with_maps(writer, at, |writer, page, block| {
             for (shape, parts, places) in self.page.messages(row) {
-                if !page.is_ready(shape) {
-                    page.prepare(block, writer, shape)?;
-                }
+                block.shape(writer, shape);
                 if writer.is_fresh() {
                     for (part, place) in parts.iter().zip(places) {
                         page.name_text(block, writer, part, *place)?;
                     }
                 }
             }
-            page.class(block, writer, class)
+            Ok((block.class(writer, stored.class), block.known_resource_scope(stored.resource_scope)))
         })
     }
 
@@ -187,9 +186,8 @@ impl PageRows {
         shape: u32,
         copied: &Row,
     ) -> Result<(), CopyError> {
-        let Some((page, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
-        let plan = block.plan(shape)?;
-        if plan.is_opaque {
+        let source = &self.page.block;
+        if source.message(shape).is_opaque {
             // The shape does not contain everything that an edge needs.
             let span = self.peek()?.span;
             let (flags, peers) = calls_of(&span).map_err(WriteError::from)?;
@@ -197,13 +195,14 @@ impl PageRows {
             writer.push_edge(copied, flags, &peers, links);
             return Ok(());
         }
-        let (mut flags, places) = (plan.flags, self.page.places(row));
+        let Some((page, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
+        let (mut flags, places) = (source.message(shape).flags, self.page.places(row));
         self.peers.clear();
-        for CallPart { at, from, to, is_flags } in &plan.calls {
+        for CallPart { at, slot, is_flags } in source.calls(shape) {
             let place = places[*at as usize] as usize;
             match is_flags {
-                true => flags = self.page.numbers(*from)[place] as u32,
-                false => self.peers.push((*to, page.columns[*from as usize][place])),
+                true => flags = self.page.numbers(*slot)[place] as u32,
+                false => self.peers.push((block.known_slot(*slot), page.columns[*slot as usize][place])),
             }
         }
         writer.push_known_edge(copied, flags, &self.peers);

@@ -13,15 +13,24 @@ use crate::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
 pub struct SourceBlock {
     pub(super) dictionary: Arc<Dictionary>,
     pub(super) texts: Arc<TextTable>,
-    /// By shape; filled at the first use.
-    messages: Vec<OnceLock<MessageParts>>,
+    messages: Vec<Message>,
+    /// Those of all shapes, one after the other.
+    parts: Vec<Part>,
+    calls: Vec<CallPart>,
 }
 
-/// The parts of a message that have a value, in their order.
-#[derive(Debug)]
-struct MessageParts {
-    parts: Box<[Part]>,
-    has_nested: bool,
+/// What follows from the shape of a message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message {
+    /// Its first part in `parts`, and its first call part in `calls`; the next shape's are the ends.
+    parts: u32,
+    calls: u32,
+    /// The span's flags, if they are a part of the shape.
+    pub(super) flags: u32,
+    /// Whether it has events or links.
+    pub(super) has_nested: bool,
+    /// Whether the input of an edge has to be read from the span itself.
+    pub(super) is_opaque: bool,
 }
 
 /// A part of a message that has a value.
@@ -40,6 +49,15 @@ pub(super) enum PartKind {
     Event,
     /// The shape of a link, whose values follow those of the span.
     Link,
+}
+
+/// A part of a span that an edge needs: its flags, or a text that may name the peer of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallPart {
+    /// Its index among the parts of the shape.
+    pub(super) at: u32,
+    pub(super) slot: u32,
+    pub(super) is_flags: bool,
 }
 
 /// A page that rows are copied from.
@@ -67,53 +85,86 @@ pub(super) enum SourceColumn {
     },
 }
 
+/// What a slot means for a shape that has it.
+struct SlotFacts {
+    kind: Option<PartKind>,
+    flags: Option<u32>,
+    is_opaque: bool,
+    is_flags: bool,
+    is_peer: bool,
+}
+
 // === impl SourceBlock ===
 
 impl SourceBlock {
     /// The tables of the block that has this dictionary and these texts.
     pub fn new(dictionary: Arc<Dictionary>, texts: Arc<TextTable>) -> Arc<Self> {
-        let messages = std::iter::repeat_with(OnceLock::new).take(dictionary.shapes.len()).collect();
-        Arc::new(Self { dictionary, texts, messages })
+        let slots: Vec<SlotFacts> = dictionary.slots.iter().map(SlotFacts::of).collect();
+        let messages = Vec::with_capacity(dictionary.shapes.len() + 1);
+        let mut block = Self { dictionary, texts, messages, parts: Vec::new(), calls: Vec::new() };
+        let dictionary = block.dictionary.clone();
+        dictionary.shapes.iter().for_each(|shape| block.add_message(&shape.slots, &slots));
+        // Its beginnings are the ends of the last shape.
+        block.add_message(&[], &slots);
+        Arc::new(block)
+    }
+
+    fn add_message(&mut self, shape: &[u32], slots: &[SlotFacts]) {
+        let (parts, calls) = (self.parts.len() as u32, self.calls.len() as u32);
+        let mut message = Message { parts, calls, flags: 0, has_nested: false, is_opaque: false };
+        for &slot in shape {
+            let facts = &slots[slot as usize];
+            message.is_opaque |= facts.is_opaque;
+            message.flags = facts.flags.unwrap_or(message.flags);
+            let Some(kind) = facts.kind else { continue };
+            message.has_nested |= matches!(kind, PartKind::Event | PartKind::Link);
+            if facts.is_flags || facts.is_peer {
+                let at = self.parts.len() as u32 - parts;
+                self.calls.push(CallPart { at, slot, is_flags: facts.is_flags });
+            }
+            self.parts.push(Part { slot, kind });
+        }
+        self.messages.push(message);
     }
 
     #[inline]
-    fn message(&self, shape: u32) -> &MessageParts {
-        self.messages[shape as usize].get_or_init(|| {
-            let slots = self.dictionary.shapes[shape as usize].slots.iter();
-            let parts = slots.filter_map(|slot| Part::of(*slot, &self.dictionary.slots[*slot as usize]));
-            let parts: Box<[Part]> = parts.collect();
-            let has_nested = parts.iter().any(|part| matches!(part.kind, PartKind::Event | PartKind::Link));
-            MessageParts { parts, has_nested }
-        })
+    pub(super) fn message(&self, shape: u32) -> &Message {
+        &self.messages[shape as usize]
     }
 
     /// The parts with a value of a message of this shape.
     #[inline]
     pub(super) fn parts(&self, shape: u32) -> &[Part] {
-        &self.message(shape).parts
+        let [begin, end] = [0, 1].map(|next| self.messages[shape as usize + next].parts as usize);
+        &self.parts[begin..end]
     }
 
-    /// Whether spans of this shape have events or links.
+    /// The parts of a span of this shape that edges need.
     #[inline]
-    pub(super) fn has_nested(&self, shape: u32) -> bool {
-        self.message(shape).has_nested
+    pub(super) fn calls(&self, shape: u32) -> &[CallPart] {
+        let [begin, end] = [0, 1].map(|next| self.messages[shape as usize + next].calls as usize);
+        &self.calls[begin..end]
     }
 }
 
-// === impl Part ===
+// === impl SlotFacts ===
 
-impl Part {
-    fn of(number: u32, slot: &Slot) -> Option<Self> {
+impl SlotFacts {
+    fn of(slot: &Slot) -> Self {
         let kind = match slot.encoding.value_kind() {
-            ValueKind::Number | ValueKind::Double => PartKind::Number,
-            ValueKind::Text => PartKind::Text,
-            ValueKind::None if slot.encoding != FieldEncoding::Nested || slot.level != Level::Span => {
-                return None;
-            }
-            ValueKind::None if slot.field == EVENTS => PartKind::Event,
-            ValueKind::None => PartKind::Link,
+            ValueKind::Number | ValueKind::Double => Some(PartKind::Number),
+            ValueKind::Text => Some(PartKind::Text),
+            ValueKind::None if slot.encoding != FieldEncoding::Nested || slot.level != Level::Span => None,
+            ValueKind::None if slot.field == EVENTS => Some(PartKind::Event),
+            ValueKind::None => Some(PartKind::Link),
         };
-        Some(Self { slot: number, kind })
+        Self {
+            kind,
+            flags: slot.literal_span_flags(),
+            is_opaque: slot.is_opaque_call(),
+            is_flags: slot.encoding == FieldEncoding::Fixed32 && slot.is_span_flags(),
+            is_peer: slot.is_peer(),
+        }
     }
 }
 
@@ -143,14 +194,15 @@ impl SourcePage {
             *next += 1;
             *next - 1
         };
+        let shapes = || open.core.class.iter().map(|class| open.dictionary.classes[*class as usize].shape);
         begins.reserve(open.core.rows() + 1);
-        for class in &open.core.class {
+        places.reserve(shapes().map(|shape| block.parts(shape).len()).sum());
+        for shape in shapes() {
             let begin = places.len();
             begins.push(begin as u32);
-            let shape = open.dictionary.classes[*class as usize].shape;
             let parts = block.parts(shape);
             places.extend(parts.iter().map(&mut next));
-            if !block.has_nested(shape) {
+            if !block.message(shape).has_nested {
                 continue;
             }
             for (at, part) in parts.iter().enumerate() {
@@ -170,13 +222,21 @@ impl SourcePage {
         self.open.dictionary.classes[self.open.core.class[row as usize] as usize].shape
     }
 
+    /// The places of a row's values.
+    #[inline]
+    pub(super) fn places(&self, row: u32) -> &[u32] {
+        &self.places[self.begins[row as usize] as usize..self.begins[row as usize + 1] as usize]
+    }
+
     /// The messages of a row, the span first: the shape of each, its parts, and their places.
+    #[inline]
     pub(super) fn messages(&self, row: u32) -> impl Iterator<Item = (u32, &[Part], &[u32])> {
         let shape = self.shape(row);
         let parts = self.block.parts(shape);
         let (own, mut nested) = self.places(row).split_at(parts.len());
-        let inner = parts.iter().zip(own).filter_map(move |(part, place)| {
-            let shape = self.shapes_of(part.kind)?[*place as usize];
+        let with_nested = if self.block.message(shape).has_nested { parts } else { &[] };
+        let inner = with_nested.iter().zip(own).filter_map(move |(part, place)| {
+            let shape = shapes_of(&self.open, part.kind)?[*place as usize];
             let parts = self.block.parts(shape);
             let (own, rest) = nested.split_at(parts.len());
             nested = rest;
@@ -185,16 +245,9 @@ impl SourcePage {
         std::iter::once((shape, parts, own)).chain(inner)
     }
 
-    /// The places of a row's values.
-    #[inline]
-    pub(super) fn places(&self, row: u32) -> &[u32] {
-        &self.places[self.begins[row as usize] as usize..self.begins[row as usize + 1] as usize]
-    }
-
-    /// The shapes of events or links; `None` for a part that is neither.
-    #[inline]
-    pub(super) fn shapes_of(&self, kind: PartKind) -> Option<&[u32]> {
-        shapes_of(&self.open, kind)
+    /// The slots that have a column of values.
+    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+        (0..self.columns.len() as u32).filter(|slot| self.open.values.has_column(*slot))
     }
 
     /// The values of a slot.
@@ -212,6 +265,7 @@ impl SourcePage {
     }
 
     /// The values of a slot of numbers that was read before; empty otherwise.
+    #[inline]
     pub(super) fn numbers(&self, slot: u32) -> &[u64] {
         match self.columns[slot as usize].get() {
             Some(SourceColumn::Numbers(numbers)) => numbers,
@@ -220,6 +274,7 @@ impl SourcePage {
     }
 }
 
+#[inline]
 fn shapes_of(open: &OpenPage, kind: PartKind) -> Option<&[u32]> {
     match kind {
         PartKind::Event => Some(&open.values.events),

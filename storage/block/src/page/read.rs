@@ -243,6 +243,11 @@ impl ValuesPage {
         self.columns.get((place as usize).checked_sub(1)?)
     }
 
+    /// Whether the page has values of a slot.
+    pub(crate) fn has_column(&self, slot: u32) -> bool {
+        self.lazy(slot).is_some()
+    }
+
     /// The packed values of a slot, kept for the next caller; `None` if the page has none.
     pub fn column(&self, slot: u32, encoding: FieldEncoding) -> Result<Option<&PackedColumn>, FormatError> {
         let Some(column) = self.lazy(slot) else { return Ok(None) };

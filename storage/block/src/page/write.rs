@@ -52,8 +52,11 @@ const NONE: u32 = u32::MAX;
 /// A text that occurred in this many pages is stored in the block's table from the next page on.
 const PAGES_BEFORE_SHARED: u16 = 4;
 /// Limits of the block's table, which readers load as a whole: bytes of a text, and number of texts.
-const MAX_SHARED_TEXT: usize = 256;
+const MAX_SHARED_TEXT: usize = 4096;
 const MAX_SHARED_TEXTS: usize = 1 << 22;
+
+/// Texts of one slot are compressed by themselves if they have this many bytes.
+const LEAST_TEXT_BLOCK: usize = 2048;
 
 const UNUSED: TextUse = TextUse { shared: NONE, pages: 0, page: NONE, local: 0, column: NONE, place: 0 };
 
@@ -160,7 +163,7 @@ impl PageEncoder {
             put_varint(&mut out, shapes.len() as u64);
             ints::encode_u32(&mut out, shapes, &mut self.compressor);
         }
-        let mut locals = Vec::new();
+        let (mut locals, mut groups) = (Vec::new(), Vec::new());
         let mut directory = Vec::new();
         let mut payload = Vec::new();
         let (mut last, mut count) = (0, 0u64);
@@ -175,7 +178,10 @@ impl PageEncoder {
                 ValueKind::Double => {
                     ints::encode_doubles(&mut payload, &column.numbers, &mut self.compressor)
                 }
-                _ => self.texts(&mut payload, column, &mut locals),
+                _ => {
+                    self.texts(&mut payload, column, &mut locals);
+                    groups.push(locals.len());
+                }
             }
             self.add_tokens(at, slot, column, schema, tokens);
             put_varint(&mut directory, (at - last) as u64);
@@ -185,7 +191,7 @@ impl PageEncoder {
         put_varint(&mut out, count);
         out.append(&mut directory);
         out.append(&mut payload);
-        self.put_texts(&mut out, locals.iter().map(|text| schema.texts.get(*text)));
+        self.put_texts(&mut out, locals.iter().map(|text| schema.texts.get(*text)), &groups);
         out
     }
 
@@ -222,16 +228,27 @@ impl PageEncoder {
         }
     }
 
-    /// Appends a table of texts.
-    pub(crate) fn put_texts<'t>(&mut self, out: &mut Vec<u8>, texts: impl Iterator<Item = &'t [u8]>) {
+    /// Appends a table of texts. `groups` has the number of texts behind each group of texts that are alike.
+    pub(crate) fn put_texts<'t>(
+        &mut self,
+        out: &mut Vec<u8>,
+        texts: impl Iterator<Item = &'t [u8]>,
+        groups: &[usize],
+    ) {
         let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
+        let (mut ends, mut groups) = (Vec::new(), groups.iter().peekable());
         for text in texts {
+            while groups.next_if(|group| **group <= lengths.len()).is_some() {
+                if bytes.len() >= ends.last().unwrap_or(&0) + LEAST_TEXT_BLOCK {
+                    ends.push(bytes.len());
+                }
+            }
             lengths.push(text.len() as u64);
             bytes.extend_from_slice(text);
         }
         put_varint(out, lengths.len() as u64);
         ints::encode(out, &lengths, &mut self.compressor);
-        let compressed = self.compressor.compress_column(&bytes);
+        let compressed = self.compressor.compress_parts(&bytes, &ends);
         let stored = compressed.as_deref().unwrap_or(&bytes);
         put_varint(out, bytes.len() as u64);
         put_varint(out, stored.len() as u64);
