@@ -334,9 +334,10 @@ pub(crate) fn take_varint(bytes: &mut impl Buf) -> Option<u64> {
 // === writing ===
 
 pub(crate) struct Assembler {
+    /// The block so far; the room for its header is zero until the end.
+    out: Vec<u8>,
     entries: Vec<u8>,
-    body: Vec<u8>,
-    count: usize,
+    header: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -351,8 +352,15 @@ const AS_IS: u16 = 0;
 const ZSTD: u16 = 1;
 
 impl Assembler {
-    pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), body: Vec::new(), count: 0 }
+    /// Starts a block of so many sections.
+    pub(crate) fn new(sections: usize) -> Self {
+        let header = FIXED_HEADER + sections * ENTRY;
+        Self { out: vec![0; header], entries: Vec::with_capacity(sections * ENTRY), header }
+    }
+
+    /// Makes room for sections of this size, so that adding them does not copy those before.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
     }
 
     /// Adds a section, compressed.
@@ -378,36 +386,28 @@ impl Assembler {
         self.entries.extend_from_slice(&(kind as u16).to_le_bytes());
         self.entries.extend_from_slice(&codec.to_le_bytes());
         self.entries.extend_from_slice(&first_row.to_le_bytes());
-        // Relative to the body for now; the length of the header is known at the end.
-        self.entries.extend_from_slice(&(self.body.len() as u64).to_le_bytes());
+        self.entries.extend_from_slice(&(self.out.len() as u64).to_le_bytes());
         self.entries.extend_from_slice(&(stored.len() as u32).to_le_bytes());
         self.entries.extend_from_slice(&(decoded as u32).to_le_bytes());
         self.entries.extend_from_slice(&xxh3_64(stored).to_le_bytes());
-        self.body.extend_from_slice(stored);
-        self.count += 1;
+        self.out.extend_from_slice(stored);
     }
 
-    /// Returns the block and the length of its header.
+    /// Returns the block and the length of its header. Room for sections that were not added stays unused.
     pub(crate) fn finish(mut self, contents: Contents) -> (Vec<u8>, u32) {
-        let header = FIXED_HEADER + self.entries.len();
-        for entry in self.entries.chunks_exact_mut(ENTRY) {
-            // Kind, codec and first row take the first eight bytes.
-            if let [_, offset, ..] = entry.as_chunks_mut::<8>().0 {
-                *offset = (u64::from_le_bytes(*offset) + header as u64).to_le_bytes();
-            }
-        }
-        let mut out = Vec::with_capacity(header + self.body.len());
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         let flags = match contents {
             Contents::Whole => ELEMENTS,
             Contents::WithoutDerived => ELEMENTS | WITHOUT_DERIVED,
         };
-        out.extend_from_slice(&flags.to_le_bytes());
-        out.extend_from_slice(&(self.count as u32).to_le_bytes());
-        out.extend_from_slice(&header_checksum(FORMAT_VERSION, flags, &self.entries).to_le_bytes());
-        out.extend_from_slice(&self.entries);
-        out.extend_from_slice(&self.body);
-        (out, header as u32)
+        let count = (self.entries.len() / ENTRY) as u32;
+        let mut header = Vec::with_capacity(self.header);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        header.extend_from_slice(&flags.to_le_bytes());
+        header.extend_from_slice(&count.to_le_bytes());
+        header.extend_from_slice(&header_checksum(FORMAT_VERSION, flags, &self.entries).to_le_bytes());
+        header.extend_from_slice(&self.entries);
+        self.out[..header.len()].copy_from_slice(&header);
+        (self.out, header.len() as u32)
     }
 }

@@ -28,40 +28,54 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
 /// Numbers byte strings in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
-    bytes: Vec<u8>,
-    ends: Vec<u32>,
-    /// Open addressing: the upper half of the hash, and the number plus one; zero is free.
+    /// The strings one behind the other, none in two chunks: growing copies nothing.
+    chunks: Vec<Vec<u8>>,
+    /// The chunk that is being filled.
+    chunk: usize,
+    strings: Vec<Place>,
+    bytes: usize,
+    /// Open addressing: the lower half of the hash, and the number plus one; zero is free.
     table: Vec<(u32, u32)>,
 }
+
+/// Where a string is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chunk: u32,
+    begin: u32,
+    length: u32,
+}
+
+/// A longer string has a chunk of its own.
+const CHUNK: usize = 1 << 20;
 
 // === impl Interner ===
 
 impl Interner {
     /// Number of strings.
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.strings.len()
     }
 
     /// Total length of all strings.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes
     }
 
+    #[inline]
     pub(crate) fn get(&self, number: u32) -> &[u8] {
-        let number = number as usize;
-        let begin = if number == 0 { 0 } else { self.ends[number - 1] as usize };
-        &self.bytes[begin..self.ends[number] as usize]
+        let Place { chunk, begin, length } = self.strings[number as usize];
+        &self.chunks[chunk as usize][begin as usize..(begin + length) as usize]
     }
 
     /// Returns the number of a string, which is added if it is new.
     #[inline]
     pub(crate) fn intern(&mut self, string: &[u8]) -> u32 {
-        if self.ends.len() * 2 >= self.table.len() {
+        if self.strings.len() * 2 >= self.table.len() {
             self.grow();
         }
-        let hash = xxh3_64(string);
-        let (mask, tag) = (self.table.len() - 1, (hash >> 32) as u32);
-        let mut at = hash as usize & mask;
+        let (mask, tag) = (self.table.len() - 1, xxh3_64(string) as u32);
+        let mut at = tag as usize & mask;
         loop {
             match self.table[at] {
                 (_, 0) => break,
@@ -69,29 +83,43 @@ impl Interner {
                 _ => at = (at + 1) & mask,
             }
         }
-        self.bytes.extend_from_slice(string);
-        self.ends.push(self.bytes.len() as u32);
-        self.table[at] = (tag, self.ends.len() as u32);
-        self.ends.len() as u32 - 1
+        self.push(string);
+        self.table[at] = (tag, self.strings.len() as u32);
+        self.strings.len() as u32 - 1
+    }
+
+    fn push(&mut self, string: &[u8]) {
+        let has_room = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= string.len();
+        while self.chunks.get(self.chunk).is_some_and(|chunk| !has_room(chunk)) {
+            self.chunk += 1;
+        }
+        if self.chunk == self.chunks.len() {
+            self.chunks.push(Vec::with_capacity(CHUNK.max(string.len())));
+        }
+        let chunk = &mut self.chunks[self.chunk];
+        let begin = chunk.len() as u32;
+        chunk.extend_from_slice(string);
+        self.bytes += string.len();
+        self.strings.push(Place { chunk: self.chunk as u32, begin, length: string.len() as u32 });
     }
 
     /// Removes all strings and keeps the memory.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+        self.chunks.iter_mut().for_each(Vec::clear);
+        self.strings.clear();
+        (self.chunk, self.bytes) = (0, 0);
         self.table.fill((0, 0));
     }
 
     fn grow(&mut self) {
         let size = (self.table.len() * 2).max(1024);
         let mut table = vec![(0, 0); size];
-        for number in 0..self.ends.len() as u32 {
-            let hash = xxh3_64(self.get(number));
-            let mut at = hash as usize & (size - 1);
+        for &(tag, number) in self.table.iter().filter(|(_, number)| *number > 0) {
+            let mut at = tag as usize & (size - 1);
             while table[at].1 != 0 {
                 at = (at + 1) & (size - 1);
             }
-            table[at] = ((hash >> 32) as u32, number + 1);
+            table[at] = (tag, number);
         }
         self.table = table;
     }
@@ -112,5 +140,23 @@ mod tests {
         }
         assert_eq!(interner.intern(b""), 5000);
         assert_eq!((interner.len(), interner.get(17), interner.get(5000)), (5001, &b"17"[..], &b""[..]));
+    }
+
+    #[test]
+    fn strings_of_any_length_are_kept_whole() {
+        let mut interner = Interner::default();
+        let lengths = [CHUNK - 1, 2, CHUNK, 3 * CHUNK, 1, 7];
+        for round in 0..2 {
+            for (number, length) in lengths.iter().enumerate() {
+                let string = vec![number as u8; *length];
+                assert_eq!(interner.intern(&string), number as u32);
+                assert_eq!(interner.get(number as u32), string);
+            }
+            assert_eq!((interner.len(), interner.bytes()), (6, lengths.iter().sum()));
+            if round == 0 {
+                interner.clear();
+                assert_eq!((interner.len(), interner.bytes()), (0, 0));
+            }
+        }
     }
 }

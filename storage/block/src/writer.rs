@@ -112,6 +112,12 @@ static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Fresh blocks are compressed fast, because they are compressed again when they are merged.
 const FRESH_ZSTD_LEVEL: i32 = -3;
+/// The number of sections: of a block (zone map, dictionary, texts, traces), derived ones without filters (rollups,
+/// edges, zone maps of pages), and those of each page.
+const COMMON_SECTIONS: usize = 4;
+const DERIVED_SECTIONS: usize = 3;
+const SECTIONS_OF_PAGE: usize = 3;
+
 /// A page with this many rows ends at the next trace.
 const PAGE_ROWS: usize = 2048;
 /// A page with this many bytes of spans ends at the next row.
@@ -390,18 +396,23 @@ impl BlockWriter {
         dictionary.classes = std::mem::take(&mut self.schema.classes);
         let traces = self.traces.entries().len() as u32;
         let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
-        let mut out = Assembler::new();
+        let tokens = resource_tokens(&dictionary)?;
+        let (contents, filters) = match &self.derived {
+            Some(_) => (Contents::Whole, self.filters.finish(&tokens)),
+            None => (Contents::WithoutDerived, Vec::new()),
+        };
+        let derived = if contents == Contents::Whole { DERIVED_SECTIONS + filters.len() } else { 0 };
+        let sections = COMMON_SECTIONS + derived + SECTIONS_OF_PAGE * self.pages.len();
+        let mut out = Assembler::new(sections);
         // The first sections are those that every reader needs: together with the header they are one read.
         out.add(SectionKind::Meta, 0, &meta.encode()?, self.encoder.compressor());
         out.add(SectionKind::Dictionary, 0, &dictionary.encode(), self.encoder.compressor());
         self.add_texts(&mut out);
         out.add(SectionKind::Traces, 0, &self.traces.encode(), self.encoder.compressor());
-        let tokens = resource_tokens(&dictionary)?;
-        let contents = if self.derived.is_some() { Contents::Whole } else { Contents::WithoutDerived };
         let filter = match self.derived.take() {
             Some(derived) => {
                 derived.add_to(&mut out, self.encoder.compressor())?;
-                for (part, filter) in self.filters.finish(&tokens).iter().enumerate() {
+                for (part, filter) in filters.iter().enumerate() {
                     out.add_as_is(SectionKind::Filter, part as u32, filter);
                 }
                 None
@@ -427,14 +438,16 @@ impl BlockWriter {
     }
 
     fn add_pages(&mut self, out: &mut Assembler) {
+        let pages = std::mem::take(&mut self.pages);
+        out.reserve(pages.iter().map(|(_, page)| page.core.len() + page.ids.len() + page.values.len()).sum());
         let compressor = self.encoder.compressor();
-        for (first_row, page) in &self.pages {
+        for (first_row, page) in pages {
             // IDs are random and do not compress.
-            out.add_as_is(SectionKind::Ids, *first_row, &page.ids);
+            out.add_as_is(SectionKind::Ids, first_row, &page.ids);
             for (kind, bytes) in [(SectionKind::Core, &page.core), (SectionKind::Values, &page.values)] {
                 match compressor.unit() {
-                    Unit::Column => out.add_as_is(kind, *first_row, bytes),
-                    Unit::Section => out.add(kind, *first_row, bytes, compressor),
+                    Unit::Column => out.add_as_is(kind, first_row, bytes),
+                    Unit::Section => out.add(kind, first_row, bytes, compressor),
                 }
             }
         }

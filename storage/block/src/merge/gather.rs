@@ -124,8 +124,8 @@ impl Gather {
             }
             for &(at, slot) in sources {
                 let Some(page) = &self.pages[at as usize] else { continue };
-                numbers[at as usize] = page.page.numbers(slot);
-                texts[at as usize] = &page.columns[slot as usize];
+                let values = &page.columns[slot as usize];
+                (numbers[at as usize], texts[at as usize]) = (values.numbers(), values.texts());
             }
             let column = columns.slot(column - FIRST_SLOT);
             // A slot has either kind of values, whatever page they come from.

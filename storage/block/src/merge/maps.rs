@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use super::source::{Part, PartKind, SourceBlock, SourceColumn, SourcePage};
+use super::source::{Part, SourceBlock, SourcePage};
 use super::{CopyError, DAMAGED};
+use crate::page::Column;
 use crate::shape::Class;
 use crate::writer::BlockWriter;
 
@@ -32,10 +33,26 @@ pub(super) struct PageMaps {
     pub(super) block: u32,
     /// Of the texts that only this page uses.
     texts: Vec<u32>,
-    /// By slot of the source: the number of each value's text. Empty for numbers.
-    pub(super) columns: Vec<Vec<u32>>,
+    /// By slot of the source.
+    pub(super) columns: Vec<Values>,
     /// The bytes of its texts that were new to the block, shared out among its rows.
     pub(super) row_bytes: usize,
+}
+
+/// The values of a slot of a page.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Values {
+    #[default]
+    None,
+    Numbers(Vec<u64>),
+    /// The number of each value's text in the new block.
+    Texts(Vec<u32>),
+    /// The same, `UNKNOWN` until the value is copied; and the distinct texts of the source with their use.
+    SomeTexts {
+        numbers: Vec<u32>,
+        references: Vec<u32>,
+        index: Vec<u32>,
+    },
 }
 
 fn unknown(count: usize) -> Vec<u32> {
@@ -147,16 +164,19 @@ impl PageMaps {
         writer: &mut BlockWriter,
     ) -> Result<Self, CopyError> {
         let texts = unknown(page.open.values.local_texts()?.len());
-        let columns = vec![Vec::new(); page.open.dictionary.slots.len()];
+        let columns = vec![Values::None; page.open.dictionary.slots.len()];
         let mut this = Self { page: page.clone(), block, texts, columns, row_bytes: 0 };
         let before = writer.schema.texts.bytes();
         for slot in page.slots() {
-            if let SourceColumn::Texts { references, index } = page.column(slot)? {
-                this.columns[slot as usize] = match writer.is_fresh() {
-                    true => unknown(index.len()),
-                    false => this.name_texts(maps, writer, references, index)?,
-                };
-            }
+            this.columns[slot as usize] = match page.column(slot)? {
+                Column::Numbers(numbers) => Values::Numbers(numbers),
+                Column::Texts { references, index } if writer.is_fresh() => {
+                    Values::SomeTexts { numbers: unknown(index.len()), references, index }
+                }
+                Column::Texts { references, index } => {
+                    Values::Texts(this.name_texts(maps, writer, &references, index)?)
+                }
+            };
         }
         this.row_bytes = (writer.schema.texts.bytes() - before) / page.open.core.rows().max(1);
         Ok(this)
@@ -167,11 +187,12 @@ impl PageMaps {
         maps: &mut BlockMaps,
         writer: &mut BlockWriter,
         references: &[u32],
-        index: &[u32],
+        mut index: Vec<u32>,
     ) -> Result<Vec<u32>, CopyError> {
-        let numbers = references.iter().map(|reference| self.text(maps, writer, *reference));
+        let numbers = references.iter().map(|text| intern(&self.page, &mut self.texts, maps, writer, *text));
         let numbers = numbers.collect::<Result<Vec<u32>, CopyError>>()?;
-        Ok(index.iter().map(|at| numbers[*at as usize]).collect())
+        index.iter_mut().for_each(|at| *at = numbers[*at as usize]);
+        Ok(index)
     }
 
     /// Gives the text of one value a number.
@@ -182,29 +203,47 @@ impl PageMaps {
         part: &Part,
         place: u32,
     ) -> Result<(), CopyError> {
-        let (slot, place) = (part.slot as usize, place as usize);
-        if part.kind != PartKind::Text || self.columns[slot][place] != UNKNOWN {
+        let Values::SomeTexts { numbers, references, index } = &mut self.columns[part.slot as usize] else {
             return Ok(());
-        }
-        let page = self.page.clone();
-        if let SourceColumn::Texts { references, index } = page.column(part.slot)? {
-            self.columns[slot][place] = self.text(maps, writer, references[index[place] as usize])?;
+        };
+        let number = &mut numbers[place as usize];
+        if *number == UNKNOWN {
+            let reference = references[index[place as usize] as usize];
+            *number = intern(&self.page, &mut self.texts, maps, writer, reference)?;
         }
         Ok(())
     }
+}
 
-    fn text(
-        &mut self,
-        maps: &mut BlockMaps,
-        writer: &mut BlockWriter,
-        reference: u32,
-    ) -> Result<u32, CopyError> {
-        let table = if reference & 1 == 1 { &mut self.texts } else { &mut maps.texts };
-        let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
-        if *known == UNKNOWN {
-            let text = self.page.open.values.text(reference, &self.page.open.texts)?;
-            *known = writer.schema.texts.intern(text);
-        }
-        Ok(*known)
+// === impl Values ===
+
+impl Values {
+    #[inline]
+    pub(super) fn numbers(&self) -> &[u64] {
+        if let Self::Numbers(numbers) = self { numbers } else { &[] }
     }
+
+    #[inline]
+    pub(super) fn texts(&self) -> &[u32] {
+        match self {
+            Self::Texts(numbers) | Self::SomeTexts { numbers, .. } => numbers,
+            Self::None | Self::Numbers(_) => &[],
+        }
+    }
+}
+
+/// The number of a text in the new block, to which it is added if it is new.
+fn intern(
+    page: &SourcePage,
+    local: &mut [u32],
+    maps: &mut BlockMaps,
+    writer: &mut BlockWriter,
+    reference: u32,
+) -> Result<u32, CopyError> {
+    let table = if reference & 1 == 1 { local } else { &mut maps.texts[..] };
+    let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
+    if *known == UNKNOWN {
+        *known = writer.schema.texts.intern(page.open.values.text(reference, &page.open.texts)?);
+    }
+    Ok(*known)
 }

@@ -200,9 +200,10 @@ impl PageRows {
         self.peers.clear();
         for CallPart { at, slot, is_flags } in source.calls(shape) {
             let place = places[*at as usize] as usize;
+            let values = &page.columns[*slot as usize];
             match is_flags {
-                true => flags = self.page.numbers(*slot)[place] as u32,
-                false => self.peers.push((block.known_slot(*slot), page.columns[*slot as usize][place])),
+                true => flags = values.numbers()[place] as u32,
+                false => self.peers.push((block.known_slot(*slot), values.texts()[place])),
             }
         }
         writer.push_known_edge(copied, flags, &self.peers);

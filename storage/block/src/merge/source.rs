@@ -1,6 +1,6 @@
 //! What rows are copied from: a block's tables, and a page with the place of each value.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::DAMAGED;
 use crate::dictionary::Dictionary;
@@ -69,20 +69,6 @@ pub(super) struct SourcePage {
     places: Vec<u32>,
     /// The index of each row's first place, and one more for the end.
     begins: Vec<u32>,
-    /// By slot; filled at the first use.
-    columns: Vec<OnceLock<SourceColumn>>,
-}
-
-/// The values of a slot.
-#[derive(Debug)]
-pub(super) enum SourceColumn {
-    Numbers(Vec<u64>),
-    Texts {
-        /// The references of the distinct texts.
-        references: Vec<u32>,
-        /// For each value, the index of its text in `references`.
-        index: Vec<u32>,
-    },
 }
 
 /// What a slot means for a shape that has it.
@@ -173,8 +159,7 @@ impl SlotFacts {
 impl SourcePage {
     pub(super) fn new(block: Arc<SourceBlock>, open: OpenPage) -> Result<Self, FormatError> {
         let slots = open.dictionary.slots.len();
-        let columns = std::iter::repeat_with(OnceLock::new).take(slots).collect();
-        let mut page = Self { block, open, places: Vec::new(), begins: Vec::new(), columns };
+        let mut page = Self { block, open, places: Vec::new(), begins: Vec::new() };
         page.find_places(slots).ok_or(DAMAGED)?;
         Ok(page)
     }
@@ -247,30 +232,13 @@ impl SourcePage {
 
     /// The slots that have a column of values.
     pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
-        (0..self.columns.len() as u32).filter(|slot| self.open.values.has_column(*slot))
+        (0..self.open.dictionary.slots.len() as u32).filter(|slot| self.open.values.has_column(*slot))
     }
 
-    /// The values of a slot.
-    pub(super) fn column(&self, slot: u32) -> Result<&SourceColumn, FormatError> {
-        let known = &self.columns[slot as usize];
-        if let Some(column) = known.get() {
-            return Ok(column);
-        }
+    /// Reads the values of a slot.
+    pub(super) fn column(&self, slot: u32) -> Result<Column, FormatError> {
         let encoding = self.open.dictionary.slots[slot as usize].encoding;
-        let column = match self.open.values.decode_column(slot, encoding)?.ok_or(DAMAGED)? {
-            Column::Numbers(numbers) => SourceColumn::Numbers(numbers),
-            Column::Texts { references, index } => SourceColumn::Texts { references, index },
-        };
-        Ok(known.get_or_init(|| column))
-    }
-
-    /// The values of a slot of numbers that was read before; empty otherwise.
-    #[inline]
-    pub(super) fn numbers(&self, slot: u32) -> &[u64] {
-        match self.columns[slot as usize].get() {
-            Some(SourceColumn::Numbers(numbers)) => numbers,
-            _ => &[],
-        }
+        self.open.values.decode_column(slot, encoding)?.ok_or(DAMAGED)
     }
 }
 

@@ -64,7 +64,7 @@ struct LazyColumn {
 /// A table of texts, which are referred to by number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TextTable {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     ends: Vec<u32>,
 }
 
@@ -277,10 +277,7 @@ impl ValuesPage {
 
     /// The texts that only this page uses.
     pub fn local_texts(&self) -> Result<&TextTable, FormatError> {
-        let decoded = self.local.get_or_init(|| {
-            let mut rest = &self.bytes[self.texts.clone()];
-            TextTable::read(&mut rest).filter(|_| rest.is_empty())
-        });
+        let decoded = self.local.get_or_init(|| TextTable::read(&self.bytes.slice(self.texts.clone())));
         decoded.as_ref().ok_or(FormatError::Damaged("texts of a page"))
     }
 
@@ -302,18 +299,22 @@ impl ValuesPage {
 
 impl TextTable {
     /// Decodes a table from its section.
-    pub fn decode(mut bytes: &[u8]) -> Result<Self, FormatError> {
-        let rest = &mut bytes;
-        Self::read(rest).filter(|_| rest.is_empty()).ok_or(FormatError::Damaged("texts"))
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::read(&Bytes::copy_from_slice(bytes)).ok_or(FormatError::Damaged("texts"))
     }
 
-    fn read(bytes: &mut &[u8]) -> Option<Self> {
+    /// Texts that are not compressed stay where they are.
+    fn read(source: &Bytes) -> Option<Self> {
+        let bytes = &mut &source[..];
         let count = usize::try_from(take_varint(bytes)?).ok().filter(|count| *count as u64 <= MAX_VALUES)?;
         let lengths = ints::decode(bytes, count)?;
         let length = usize::try_from(take_varint(bytes)?).ok()?;
         let stored = usize::try_from(take_varint(bytes)?).ok()?;
-        let stored = take_slice(bytes, stored)?;
-        let bytes = if stored.len() == length { stored.to_vec() } else { decompress(stored, length)? };
+        let stored = take_slice(bytes, stored).filter(|_| bytes.is_empty())?;
+        let bytes = match stored.len() == length {
+            true => source.slice_ref(stored),
+            false => decompress(stored, length)?.into(),
+        };
         let mut end = 0u64;
         let mut ends = Vec::with_capacity(count);
         for length in lengths {
