@@ -90,12 +90,8 @@ impl PageRows {
         let trace = *self.traces.get(self.run).ok_or(DAMAGED)?;
         let row = self.nth_row(self.nth).ok_or(DAMAGED)? as usize;
         let open = &self.page.open;
-        let run = open.run(self.run);
-        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(open.clone(), run.start));
-        match &self.order {
-            Some(_) => peeker.seek_by_key(&run, self.nth),
-            None => peeker.seek(row),
-        }
+        let peeker = self.peeker.get_or_insert_with(|| Rebuilder::new(open.clone(), 0));
+        self.page.seek(peeker, row as u32);
         let mut out = Vec::new();
         peeker.peek(trace, &mut out)?;
         let (resource, scope) = open.dictionary.resource_and_scope(open.core.resource_scope[row]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::DAMAGED;
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
-use crate::page::{Column, OpenPage, TextTable};
+use crate::page::{Column, OpenPage, Rebuilder, TextTable};
 use crate::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
 
 /// The tables of a block that rows are copied from, which its pages share.
@@ -133,6 +133,14 @@ impl SourceBlock {
     }
 }
 
+// === impl Part ===
+
+impl Part {
+    fn is_nested(&self) -> bool {
+        matches!(self.kind, PartKind::Event | PartKind::Link)
+    }
+}
+
 // === impl SlotFacts ===
 
 impl SlotFacts {
@@ -228,6 +236,23 @@ impl SourcePage {
             Some((shape, parts, own))
         });
         std::iter::once((shape, parts, own)).chain(inner)
+    }
+
+    /// Moves to a row.
+    pub(super) fn seek(&self, spans: &mut Rebuilder, row: u32) {
+        let (mut nested, mut values) = ((0, 0), Vec::new());
+        for (_, parts, places) in self.messages(row) {
+            for (part, place) in parts.iter().zip(places).rev() {
+                match part.kind {
+                    PartKind::Event => nested.0 = *place as usize,
+                    PartKind::Link => nested.1 = *place as usize,
+                    PartKind::Number | PartKind::Text => {}
+                }
+            }
+            let columns = parts.iter().zip(places).filter(|(part, _)| !part.is_nested());
+            values.extend(columns.map(|(part, place)| (part.slot, *place)));
+        }
+        spans.seek_to(row as usize, nested, values.into_iter());
     }
 
     /// The slots that have a column of values.

@@ -53,12 +53,12 @@ impl KeyOrder {
     }
 
     /// The range of stored rows.
-    pub(crate) fn rows(&self) -> &Range<usize> {
+    fn rows(&self) -> &Range<usize> {
         &self.rows
     }
 
     /// Moves to a row by its index in key order.
-    pub(crate) fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
+    fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
         let Some(row) = self.order.get(nth) else { return };
         self.next = nth + 1;
         at.row = *row as usize;

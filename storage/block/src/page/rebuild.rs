@@ -64,14 +64,18 @@ impl Rebuilder {
         self.run = KeyOrder::begin(&self.page, rows, &mut self.at);
     }
 
-    /// Moves to a row of a trace that is not stored in key order, by its index in key order.
-    pub(crate) fn seek_by_key(&mut self, rows: &Range<usize>, nth: usize) {
-        if self.run.as_ref().is_none_or(|run| run.rows() != rows) {
-            self.order_by_key(rows.clone());
-        }
-        if let Some(run) = &mut self.run {
-            run.go_to(nth, &mut self.at);
-        }
+    /// Moves to a row, given the number of events and links in front of its own, and for each of its values the number
+    /// of values of its slot in front of it, in the order of the values.
+    pub(crate) fn seek_to(
+        &mut self,
+        row: usize,
+        (events, links): (usize, usize),
+        values: impl DoubleEndedIterator<Item = (u32, u32)>,
+    ) {
+        self.run = None;
+        (self.at.row, self.at.events, self.at.links) = (row, events, links);
+        // Reversed, so that the position of a slot's first value in the row is set last and stays.
+        values.rev().for_each(|(slot, taken)| self.at.set(slot, taken, UNKNOWN));
     }
 
     /// Appends the span of the next row, which belongs to a trace, and moves on.

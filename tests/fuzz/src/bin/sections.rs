@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spandrel_block::{
     BlockEdges, BlockMeta, BlockWriter, CatalogRow, CorePage, Dictionary, FilterPart, Header, IdsPage,
-    OpenPage, PageRows, Rebuilder, RollupRow, SectionKind, TextTable, Token, TraceTable, ValuesPage, ZoneMap,
+    OpenPage, PageRows, Rebuilder, RollupRow, SectionKind, SourceBlock, TextTable, Token, TraceTable,
+    ValuesPage, ZoneMap,
 };
 use spandrel_fuzz::{repair_record, section};
 use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView};
@@ -123,14 +124,15 @@ fn read(page: &OpenPage) {
     let _ = Rebuilder::new(page.clone(), page.core.rows() / 2).next(TraceId::MIN, &mut Vec::new());
     let mut traces: Vec<TraceId> = Vec::new();
     traces.extend((0..page.core.traces.len()).map(|n| TraceId::from_bytes((n as u128).to_be_bytes())));
-    let Ok(mut skipped) = PageRows::new(page.clone(), traces.clone()) else { return };
+    let block = SourceBlock::new(page.dictionary.clone(), page.texts.clone());
+    let Ok(mut skipped) = PageRows::new(&block, page.clone(), traces.clone()) else { return };
     let mut last = None;
     while let Some((key, sequence)) = skipped.key() {
         assert!(last.replace((key, sequence)) <= Some((key, sequence)), "rows are merged by their keys");
         let _ = skipped.peek();
         skipped.skip();
     }
-    let Ok(mut copied) = PageRows::new(page.clone(), traces) else { return };
+    let Ok(mut copied) = PageRows::new(&block, page.clone(), traces) else { return };
     let mut writer = BlockWriter::new(1).expect("a compressor");
     while copied.key().is_some() {
         if copied.copy_to(&mut writer).is_err() {
