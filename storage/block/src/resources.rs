@@ -1,6 +1,9 @@
 //! Interns the resources and scopes of a block that is being written, with the services that they name. Slots, shapes
 //! and texts of spans are interned by the schema (`page/shred.rs`).
 
+use std::cell::RefCell;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::ResourceView;
@@ -9,17 +12,43 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::dictionary::Dictionary;
 use crate::semantics;
+use crate::token::Token;
 
 /// Resources, scopes, pairs of them, and services, each once.
 #[derive(Debug, Default)]
 pub(crate) struct ResourceTable {
     /// Contains the interned values. The other fields of the dictionary stay empty.
     pub(crate) dictionary: Dictionary,
+    /// By resource.
+    facts: Vec<Arc<ResourceFacts>>,
     resource_index: FxHashMap<u128, u32>,
     scope_index: FxHashMap<u128, u32>,
     service_index: FxHashMap<String, u32>,
     resource_scope_index: FxHashMap<(u32, u32), u32>,
 }
+
+/// What a block needs to know of a resource.
+#[derive(Debug)]
+struct ResourceFacts {
+    service: String,
+    /// The tokens of its attributes.
+    tokens: Box<[Token]>,
+}
+
+/// The facts of the resources that a thread met lately, by hash. A sender repeats its resource in each request, and
+/// reading thirty attributes costs more than all the rest of it.
+#[derive(Default)]
+struct RecentResources {
+    facts: FxHashMap<u128, Arc<ResourceFacts>>,
+    tokens: usize,
+}
+
+thread_local! {
+    static RECENT: RefCell<RecentResources> = RefCell::default();
+}
+
+/// With more tokens than this, eight bytes each, a thread forgets the resources that it met.
+const MAX_RECENT_TOKENS: usize = 1 << 19;
 
 // === impl ResourceTable ===
 
@@ -29,13 +58,19 @@ impl ResourceTable {
         if let Some(known) = self.resource_index.get(&hash) {
             return Ok(*known);
         }
-        let view = ResourceView::parse(record)?;
-        let service = self.service(semantics::service_name(&view));
+        let facts = RECENT.with_borrow_mut(|recent| recent.facts_of(hash, record))?;
+        let service = self.service(&facts.service);
         let index = self.dictionary.resources.len() as u32;
         self.dictionary.resources.push(record.clone());
         self.dictionary.resource_services.push(service);
+        self.facts.push(facts);
         self.resource_index.insert(hash, index);
         Ok(index)
+    }
+
+    /// The tokens of the attributes of all resources.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        self.facts.iter().flat_map(|facts| &facts.tokens).copied().collect()
     }
 
     pub(crate) fn service(&mut self, name: &str) -> u32 {
@@ -62,5 +97,79 @@ impl ResourceTable {
             resource_scopes.push((resource, scope));
             resource_scopes.len() as u32 - 1
         })
+    }
+}
+
+// === impl RecentResources ===
+
+impl RecentResources {
+    fn facts_of(&mut self, hash: u128, record: &Bytes) -> Result<Arc<ResourceFacts>, WireError> {
+        if let Some(known) = self.facts.get(&hash) {
+            return Ok(known.clone());
+        }
+        let facts = Arc::new(ResourceFacts::read(record)?);
+        if self.tokens > MAX_RECENT_TOKENS {
+            *self = Self::default();
+        }
+        // One more for the entry itself: a resource may have no attributes.
+        self.tokens += facts.tokens.len() + 1;
+        self.facts.insert(hash, facts.clone());
+        Ok(facts)
+    }
+}
+
+// === impl ResourceFacts ===
+
+impl ResourceFacts {
+    fn read(record: &Bytes) -> Result<Self, WireError> {
+        let view = ResourceView::parse(record)?;
+        let mut tokens = Vec::new();
+        for attribute in view.attributes() {
+            let attribute = attribute?;
+            let key = Token::of_key(attribute.key);
+            tokens.push(key);
+            tokens.extend(attribute.value.into_iter().flat_map(|value| key.with_value(value)));
+        }
+        Ok(Self { service: semantics::service_name(&view).to_owned(), tokens: tokens.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_proto::otlp::wire::put_bytes;
+
+    use super::*;
+
+    /// A `ResourceSpans` message whose resource has one attribute of strings.
+    fn resource(key: &str, value: &str) -> Bytes {
+        let (mut any, mut attribute, mut resource, mut record) = Default::default();
+        put_bytes(&mut any, 1, value.as_bytes());
+        put_bytes(&mut attribute, 1, key.as_bytes());
+        put_bytes(&mut attribute, 2, &any);
+        put_bytes(&mut resource, 1, &attribute);
+        put_bytes(&mut record, 1, &resource);
+        Vec::into(record)
+    }
+
+    #[test]
+    fn a_resource_is_the_same_in_every_block_and_after_it_was_forgotten() {
+        let records = [resource("service.name", "cart"), resource("host.name", "a"), Bytes::new()];
+        for round in 0..3 {
+            if round == 2 {
+                RECENT.with_borrow_mut(|recent| recent.tokens = MAX_RECENT_TOKENS + 1);
+                let _ = ResourceTable::default().resource(&resource("k", "v")).unwrap();
+                assert_eq!(RECENT.with_borrow(|recent| recent.facts.len()), 1, "the others are forgotten");
+            }
+            let mut table = ResourceTable::default();
+            let numbers = records.each_ref().map(|record| table.resource(record).unwrap());
+            assert_eq!(numbers, [0, 1, 2]);
+            assert_eq!(table.resource(&records[1]).unwrap(), 1);
+            let services = table.dictionary.resource_services.iter();
+            let services: Vec<&str> =
+                services.map(|service| table.dictionary.services[*service as usize].as_str()).collect();
+            assert_eq!(services, ["cart", semantics::UNKNOWN_SERVICE, semantics::UNKNOWN_SERVICE]);
+            let of = |key: &str, value| [Token::of_key(key), Token::of_key(key).with_string(value)];
+            assert_eq!(table.tokens(), [of("service.name", "cart"), of("host.name", "a")].concat());
+        }
     }
 }

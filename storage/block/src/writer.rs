@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
-use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, SpanKey, StatusCode};
+use spandrel_proto::otlp::{SpanKey, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
 use crate::compression::{Compressor, Unit};
@@ -111,7 +110,7 @@ const MAX_SPARE_TEXTS: usize = 8 << 20;
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Fresh blocks are compressed fast, because they are compressed again when they are merged.
-const FRESH_ZSTD_LEVEL: i32 = -3;
+const FRESH_ZSTD_LEVEL: i32 = -8;
 /// The number of sections: of a block (zone map, dictionary, texts, traces), derived ones without filters (rollups,
 /// edges, zone maps of pages), and those of each page.
 const COMMON_SECTIONS: usize = 4;
@@ -396,7 +395,7 @@ impl BlockWriter {
         dictionary.classes = std::mem::take(&mut self.schema.classes);
         let traces = self.traces.entries().len() as u32;
         let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
-        let tokens = resource_tokens(&dictionary)?;
+        let tokens = self.resources.tokens();
         let (contents, filters) = match &self.derived {
             Some(_) => (Contents::Whole, self.filters.finish(&tokens)),
             None => (Contents::WithoutDerived, Vec::new()),
@@ -474,19 +473,6 @@ impl DerivedSections {
         out.add(SectionKind::Zones, 0, &ZoneMap::encode_all(&self.zone_maps), compressor);
         Ok(())
     }
-}
-
-fn resource_tokens(dictionary: &Dictionary) -> Result<Vec<Token>, WireError> {
-    let mut tokens = Vec::new();
-    for resource in &dictionary.resources {
-        for attribute in ResourceView::parse(resource)?.attributes() {
-            let attribute = attribute?;
-            let key = Token::of_key(attribute.key);
-            tokens.push(key);
-            tokens.extend(attribute.value.into_iter().flat_map(|value| key.with_value(value)));
-        }
-    }
-    Ok(tokens)
 }
 
 fn flags_of(fields: &SpanFields<'_>) -> u8 {

@@ -52,11 +52,6 @@ impl KeyOrder {
         self.begins.push(RowStart { values: self.values.len(), events: at.events, links: at.links });
     }
 
-    /// The range of stored rows.
-    fn rows(&self) -> &Range<usize> {
-        &self.rows
-    }
-
     /// Moves to a row by its index in key order.
     fn go_to(&mut self, nth: usize, at: &mut RowCursor) {
         let Some(row) = self.order.get(nth) else { return };
