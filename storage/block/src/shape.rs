@@ -13,6 +13,7 @@ use std::hash::Hasher;
 
 use crate::edges::is_peer_key;
 use crate::interner::same;
+use crate::page::minimal_varint;
 
 /// The message that a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -126,6 +127,15 @@ pub(crate) enum SlotValue<'b> {
     Text(&'b [u8]),
 }
 
+/// The field of a span's attribute on the wire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttributeField<'b> {
+    /// The whole field.
+    pub(crate) field: &'b [u8],
+    /// The message in it.
+    message: &'b [u8],
+}
+
 /// Numbers slots in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
@@ -193,6 +203,7 @@ impl FieldEncoding {
 pub(crate) const ERROR: &[u8] = crate::semantics::ERROR_ATTRIBUTE.as_bytes();
 /// The number of the field that holds a span's attributes.
 pub(crate) const ATTRIBUTES: u32 = 9;
+const ATTRIBUTES_TAG: u8 = (ATTRIBUTES << 3 | 2) as u8;
 /// The number of the field that holds a span's flags.
 const FLAGS: u32 = 16;
 /// The number of the field that holds a span's events.
@@ -309,40 +320,41 @@ impl SlotTable {
         self.after.get(before as usize).copied().unwrap_or(FREE)
     }
 
-    /// Recognises an attribute of this slot at the front of `bytes`; returns the length of its field, and its value.
-    /// `None` does not exclude that it is one: its length or value may take more bytes than this recognises.
+    /// Recognises an attribute of this slot; returns its value. `None` does not exclude that it is one: its value may be
+    /// encoded in another way than this recognises.
     #[inline]
-    pub(crate) fn recognise<'b>(&self, slot: u32, bytes: &'b [u8]) -> Option<(usize, SlotValue<'b>)> {
+    pub(crate) fn recognise<'b>(&self, slot: u32, attribute: &AttributeField<'b>) -> Option<SlotValue<'b>> {
         let prefix = self.prefixes.get(slot as usize).filter(|prefix| !prefix.is_empty())?;
-        let Slot { encoding, field, name, .. } = &self.slots[slot as usize];
+        let (begin, mut value) = attribute.message.split_at_checked(prefix.len())?;
+        // The second byte is the length of the key.
+        if begin[1] != prefix[1] || !same(begin, prefix) {
+            return None;
+        }
+        let Slot { encoding, name, .. } = &self.slots[slot as usize];
         if *encoding == FieldEncoding::Literal {
-            let begin = bytes.get(..name.len())?;
-            return same(begin, name).then_some((name.len(), SlotValue::None));
+            return same(attribute.field, name).then_some(SlotValue::None);
         }
-        let [tag, length @ 0..0x80, rest @ ..] = bytes else { return None };
-        let (attribute, _) = rest.split_at_checked(usize::from(*length))?;
-        let (begin, value) = attribute.split_at_checked(prefix.len())?;
-        if u32::from(*tag) != field << 3 | 2 || !same(begin, prefix) {
+        if take_length(&mut value)? != value.len() {
             return None;
         }
-        let [outer, tag, value @ ..] = value else { return None };
-        if usize::from(*outer) != value.len() + 1 {
-            return None;
+        let (&tag, mut value) = value.split_first()?;
+        match (encoding, tag) {
+            (FieldEncoding::String, 0x0a)
+            | (FieldEncoding::Array, 0x2a)
+            | (FieldEncoding::KeyValues, 0x32)
+            | (FieldEncoding::Blob, 0x3a) => {
+                let length = take_length(&mut value)?;
+                (length == value.len()).then_some(SlotValue::Text(value))
+            }
+            (FieldEncoding::Int, 0x18) => {
+                let (number, length) = minimal_varint(value)?;
+                (length == value.len()).then_some(SlotValue::Number(number))
+            }
+            (FieldEncoding::Double, 0x21) => {
+                Some(SlotValue::Number(u64::from_le_bytes(value.try_into().ok()?)))
+            }
+            _ => None,
         }
-        let value = match (encoding, tag, value) {
-            (FieldEncoding::String, 0x0a, [length, text @ ..]) if usize::from(*length) == text.len() => {
-                SlotValue::Text(text)
-            }
-            (FieldEncoding::Int, 0x18, [number @ 0..0x80]) => SlotValue::Number(u64::from(*number)),
-            (FieldEncoding::Int, 0x18, [low @ 0x80..=0xff, high @ 1..0x80]) => {
-                SlotValue::Number(u64::from(low & 0x7f) | u64::from(*high) << 7)
-            }
-            (FieldEncoding::Double, 0x21, bits) => {
-                SlotValue::Number(u64::from_le_bytes(bits.try_into().ok()?))
-            }
-            _ => return None,
-        };
-        Some((2 + attribute.len(), value))
     }
 
     /// Records that a slot followed another one.
@@ -414,7 +426,13 @@ impl SlotTable {
 fn prefix_of(slot: &Slot) -> Box<[u8]> {
     const LONGEST: usize = 100;
     let key: &[u8] = match slot.encoding {
-        FieldEncoding::String | FieldEncoding::Int | FieldEncoding::Double => &slot.name,
+        _ if slot.level != Level::Span => return Box::default(),
+        FieldEncoding::String
+        | FieldEncoding::Int
+        | FieldEncoding::Double
+        | FieldEncoding::Array
+        | FieldEncoding::KeyValues
+        | FieldEncoding::Blob => &slot.name,
         FieldEncoding::Literal if slot.field == ATTRIBUTES => match slot.literal_attribute() {
             Some((key, _)) if slot.level == Level::Span => key,
             _ => return Box::default(),
@@ -425,6 +443,33 @@ fn prefix_of(slot: &Slot) -> Box<[u8]> {
         return Box::default();
     }
     [&[0x0a, key.len() as u8], key, &[0x12]].concat().into()
+}
+
+// === impl AttributeField ===
+
+impl<'b> AttributeField<'b> {
+    /// The field at the front of `bytes`, if it is one; a long one may not be recognised.
+    #[inline]
+    pub(crate) fn at_front(bytes: &'b [u8]) -> Option<Self> {
+        let (&ATTRIBUTES_TAG, mut rest) = bytes.split_first()? else { return None };
+        let length = take_length(&mut rest)?;
+        let message = rest.get(..length)?;
+        Some(Self { field: &bytes[..bytes.len() - rest.len() + length], message })
+    }
+}
+
+/// Removes a length below 16,384 from the front, if it is encoded in as few bytes as possible.
+#[inline]
+fn take_length(bytes: &mut &[u8]) -> Option<usize> {
+    let (length, rest) = match **bytes {
+        [length @ 0..0x80, ref rest @ ..] => (usize::from(length), rest),
+        [low @ 0x80..=0xff, high @ 1..0x80, ref rest @ ..] => {
+            (usize::from(low & 0x7f) | usize::from(high) << 7, rest)
+        }
+        _ => return None,
+    };
+    *bytes = rest;
+    Some(length)
 }
 
 fn slot_hash(level: Level, encoding: FieldEncoding, field: u32, name: &[u8]) -> u64 {

@@ -79,7 +79,7 @@ fn last_delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
 
 /// A varint and its length, if it is encoded in as few bytes as possible.
 #[inline]
-fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+pub(crate) fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let &first = bytes.first()?;
     if first < 0x80 {
         return Some((u64::from(first), 1));

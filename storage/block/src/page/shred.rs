@@ -13,7 +13,9 @@ use super::shape_predictor::ShapePredictor;
 use crate::edges::{PeerCandidates, is_peer_key};
 use crate::flags::RowFlags;
 use crate::interner::{Interner, same};
-use crate::shape::{Class, ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind};
+use crate::shape::{
+    AttributeField, Class, ERROR, FieldEncoding, Level, ShapeTable, SlotTable, SlotValue, ValueKind,
+};
 
 /// The slots, shapes, texts and classes so far of a block that is being written.
 #[derive(Debug, Default)]
@@ -148,13 +150,23 @@ impl Shredder {
             seen = HEAD_FIELDS | u32::from(head.parent_id.is_some()) << 4;
         }
         while at < span.len() {
-            let likely = self.predictor.next_slot(schema.slots.after(before));
-            if let Some((length, value)) = schema.slots.recognise(likely, &span[at..]) {
-                self.push_value(schema, columns, likely, value, fields);
-                self.predictor.advance(likely);
-                self.span.push(likely);
-                (before, at) = (likely, at + length);
-                continue;
+            let after = schema.slots.after(before);
+            let likely = self.predictor.next_slot(after);
+            if let Some(attribute) = AttributeField::at_front(&span[at..]) {
+                // The slot of the last span of this name, or else the one that came next in any span.
+                let slots = &schema.slots;
+                let found = match slots.recognise(likely, &attribute) {
+                    Some(value) => Some((likely, value)),
+                    None => slots.recognise(after, &attribute).map(|value| (after, value)),
+                };
+                if let Some((slot, value)) = found {
+                    self.push_value(schema, columns, slot, value, fields);
+                    schema.slots.follows(before, slot);
+                    self.predictor.advance(slot);
+                    self.span.push(slot);
+                    (before, at) = (slot, at + attribute.field.len());
+                    continue;
+                }
             }
             let mut reader = Reader::at_offset(&span[at..], at);
             let Some(field) = reader.next_field()? else { break };
