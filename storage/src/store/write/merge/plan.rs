@@ -40,7 +40,7 @@ pub(super) fn choose(core: &Core, view: &View, due: Due) -> Option<MergeJob> {
     let mut groups: BTreeMap<(u8, Hour), Vec<&Arc<BlockEntry>>> = BTreeMap::new();
     for entry in view.iter().filter(|entry| !core.is_damaged(entry)) {
         let level = entry.row.meta.level;
-        if level == 0 || (level < MAX_LEVEL && entry.row.meta.spans < core.config.sealed_rows / 2) {
+        if level == 0 || (level < MAX_LEVEL && is_small(&core.config, entry)) {
             groups.entry((level, entry.key.hour)).or_default().push(entry);
         }
     }
@@ -54,6 +54,12 @@ pub(super) fn choose(core: &Core, view: &View, due: Due) -> Option<MergeJob> {
     let later = blocks.split_off(blocks_for_one_merge(&core.config, &blocks));
     let later = later.iter().map(|entry| entry.key.block).filter(|_| *level == 0).collect();
     Some(MergeJob { blocks, level: level + 1, later })
+}
+
+/// Whether a merged block is less than half full, by its rows and by its bytes.
+fn is_small(config: &StoreConfig, entry: &BlockEntry) -> bool {
+    let (spans, bytes) = (entry.row.meta.spans, entry.row.bytes);
+    spans < config.sealed_rows / 2 && bytes < config.sealed_bytes as u64 / DEFLATED / 2
 }
 
 /// How many of the blocks one merge takes: as many as fill a sealed block by their rows or, if spans are large, by
