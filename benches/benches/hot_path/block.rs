@@ -169,7 +169,7 @@ impl Block {
     }
 
     fn rows(&self) -> impl Iterator<Item = PageRows> {
-        let tables = SourceBlock::new(self.dictionary.clone(), self.texts.clone());
+        let tables = SourceBlock::new(self.dictionary.clone(), self.texts.clone()).expect("tables");
         let cores = self.header.pages(SectionKind::Core);
         cores.iter().enumerate().map(move |(at, section)| {
             let page = self.page(at);

@@ -81,21 +81,33 @@ impl Compressor {
         // Room for what the bound does not count: the head of each block.
         let bound = zstd::zstd_safe::compress_bound(bytes.len()) + 16 * ends.len();
         let mut out = Vec::with_capacity(bound);
-        let mut buffer = OutBuffer::around(&mut out);
+        self.compress_into(&mut OutBuffer::around(&mut out), bytes, ends)?;
+        Some(out)
+    }
+
+    fn compress_into(
+        &mut self,
+        out: &mut OutBuffer<'_, Vec<u8>>,
+        bytes: &[u8],
+        ends: &[usize],
+    ) -> Option<()> {
         let mut begin = 0;
         for &end in ends.iter().chain([&bytes.len()]) {
             let last = end == bytes.len();
             let mut part = InBuffer::around(bytes.get(begin..end)?);
             let directive =
                 if last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_flush };
-            while self.context.compress_stream2(&mut buffer, &mut part, directive).ok()? > 0 {}
+            while self.context.compress_stream2(out, &mut part, directive).ok()? > 0 {
+                if out.pos() == out.capacity() {
+                    return None;
+                }
+            }
             if last {
                 break;
             }
             begin = end;
         }
-        drop(buffer);
-        Some(out)
+        Some(())
     }
 
     /// Returns one frame if it is smaller; otherwise the caller stores the bytes as they are.

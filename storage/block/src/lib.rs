@@ -43,7 +43,7 @@ pub use filter::{BloomFilter, FilterPart};
 pub use flags::{RowFlags, shown_duration};
 pub use format::{FORMAT_VERSION, FormatError, Header, Section, SectionKind};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
-pub use merge::{CopyError, PageRows, SourceBlock};
+pub use merge::{CopyError, PageRows, RowSummary, SourceBlock};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 pub use page::{Column, CorePage, IdsPage, OpenPage, PackedColumn, Rebuilder, TextTable, ValuesPage};
 pub use rollup::{MINUTE, RollupRow};

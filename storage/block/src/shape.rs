@@ -76,7 +76,7 @@ pub enum FieldEncoding {
 }
 
 /// A field without its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// The message that has the field.
     pub level: Level,

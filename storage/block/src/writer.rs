@@ -389,6 +389,8 @@ impl BlockWriter {
             self.encode_page();
             self.columns.clear();
         }
+        // Frees the pages that rows came from.
+        self.gather = Gather::default();
         let mut dictionary = std::mem::take(&mut self.resources.dictionary);
         dictionary.slots = self.schema.slots.slots().to_vec();
         dictionary.shapes = self.schema.shapes.shapes().to_vec();

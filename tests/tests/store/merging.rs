@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use spandrel_block::CatalogRow;
 use spandrel_proto::{TenantId, UnixNanos};
-use spandrel_storage::engine::MemoryEngine;
+use spandrel_storage::engine::{Catalog as _, MemoryEngine};
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
 use spandrel_tests::spans::{BEGIN, decoded, sent};
 
@@ -114,6 +115,25 @@ fn merges_of_large_spans_take_fewer_of_them() {
     assert!((BLOCKS / 2..BLOCKS).contains(&unsealed(&store)), "{} spans wait", unsealed(&store));
     store.seal_all();
     assert_eq!(unsealed(&store), 0);
+}
+
+#[test]
+fn blocks_that_are_full_of_large_spans_are_not_merged_again() {
+    let engine = Arc::new(MemoryEngine::default());
+    let clock = Arc::new(Ticking(AtomicU64::new(BEGIN)));
+    // A merge takes blocks of 2,000 bytes, and what it writes has more than half of that.
+    let config = StoreConfig { sealed_bytes: 8_000, ..patient() };
+    let store = BlockTraceStore::open(engine.clone(), clock, config).unwrap();
+    for n in 1..=BLOCKS {
+        store.append(&TenantId::default(), &[decoded(&[sent(n, 1)])]).unwrap();
+    }
+    store.seal_all();
+    while store.maintain() {}
+    let rows = engine.catalog_rows().unwrap();
+    let blocks: Vec<CatalogRow> = rows.iter().map(|(_, row)| CatalogRow::decode(row).unwrap()).collect();
+    assert!(blocks.len() > 16, "{} blocks", blocks.len());
+    assert!(blocks.iter().all(|block| block.bytes > 1_000), "{blocks:?}");
+    assert_eq!(blocks.iter().map(|block| block.meta.level).max(), Some(1));
 }
 
 /// The low-priority thread and the urgent one never have the same work.

@@ -11,7 +11,7 @@ mod page_rows;
 mod source;
 
 pub(crate) use gather::Gather;
-pub use page_rows::PageRows;
+pub use page_rows::{PageRows, RowSummary};
 pub use source::SourceBlock;
 
 use crate::error::WriteError;

@@ -10,6 +10,7 @@ use super::{CopyError, DAMAGED};
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
 use crate::error::WriteError;
+use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
 use crate::page::row::{Row, links_of};
 use crate::page::{OpenPage, Rebuilder};
@@ -34,6 +35,19 @@ pub struct PageRows {
     peeker: Option<Rebuilder>,
     /// Of the current row: texts that may name the peer of a call, with their slots.
     peers: Vec<(u32, u32)>,
+}
+
+/// What rollups count of a span.
+#[derive(Debug, Clone, Copy)]
+pub struct RowSummary<'r> {
+    /// The name of its service.
+    pub service: &'r str,
+    /// Its name.
+    pub operation: &'r str,
+    /// Kind, status, failure and parenthood.
+    pub flags: RowFlags,
+    /// Its duration as shown, in nanoseconds.
+    pub duration: u64,
 }
 
 // === impl PageRows ===
@@ -83,6 +97,20 @@ impl PageRows {
         let row = self.nth_row(nth)? as usize;
         let open = &self.page.open;
         Some(RowKey { trace, start: open.core.start[row], span_id: open.ids.span_id[row] })
+    }
+
+    /// What rollups count of the next row; `None` after the last row.
+    pub fn summary(&self) -> Option<RowSummary<'_>> {
+        let row = self.nth_row(self.nth).filter(|_| self.run < self.traces.len())? as usize;
+        let OpenPage { dictionary, core, .. } = &self.page.open;
+        let class = core.class[row];
+        let (service, operation) = &dictionary.operations[dictionary.operation(class) as usize];
+        Some(RowSummary {
+            service: &dictionary.services[*service as usize],
+            operation,
+            flags: dictionary.flags(class),
+            duration: shown_duration(core.start[row], core.duration[row]),
+        })
     }
 
     /// Rebuilds the next row as it was sent, to compare it with others.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::DAMAGED;
 use crate::dictionary::Dictionary;
 use crate::format::FormatError;
@@ -83,8 +85,13 @@ struct SlotFacts {
 // === impl SourceBlock ===
 
 impl SourceBlock {
-    /// The tables of the block that has this dictionary and these texts.
-    pub fn new(dictionary: Arc<Dictionary>, texts: Arc<TextTable>) -> Arc<Self> {
+    /// The tables of the block that has this dictionary and these texts. Slots have to be distinct: a column of the new
+    /// page is gathered from one column of each page.
+    pub fn new(dictionary: Arc<Dictionary>, texts: Arc<TextTable>) -> Result<Arc<Self>, FormatError> {
+        let mut known = FxHashSet::default();
+        if !dictionary.slots.iter().all(|slot| known.insert(slot)) {
+            return Err(FormatError::Damaged("dictionary"));
+        }
         let slots: Vec<SlotFacts> = dictionary.slots.iter().map(SlotFacts::of).collect();
         let messages = Vec::with_capacity(dictionary.shapes.len() + 1);
         let mut block = Self { dictionary, texts, messages, parts: Vec::new(), calls: Vec::new() };
@@ -92,7 +99,7 @@ impl SourceBlock {
         dictionary.shapes.iter().for_each(|shape| block.add_message(&shape.slots, &slots));
         // Its beginnings are the ends of the last shape.
         block.add_message(&[], &slots);
-        Arc::new(block)
+        Ok(Arc::new(block))
     }
 
     fn add_message(&mut self, shape: &[u32], slots: &[SlotFacts]) {

@@ -183,7 +183,7 @@ impl OpenBlock {
     /// The pages as a merge reads them.
     pub fn page_rows(&self) -> Vec<PageRows> {
         let traces = self.trace_of_rows();
-        let block = SourceBlock::new(self.dictionary.clone(), self.texts.clone());
+        let block = SourceBlock::new(self.dictionary.clone(), self.texts.clone()).unwrap();
         let mut first = 0;
         let pages = self.pages.iter().map(|page| {
             let runs = page.core.traces.iter().map(|begin| traces[first + *begin as usize]).collect();

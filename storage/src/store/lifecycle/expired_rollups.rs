@@ -4,17 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use spandrel_block::{LatencySketch, MINUTE, RowFlags, semantics};
-use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_block::{LatencySketch, MINUTE};
 
 use crate::engine::EngineError;
 use crate::records::expired_rollups::ExpiredRollupRow;
 use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::tenant::TenantState;
-use crate::store::read::merge_iter::SpanRow;
-use crate::store::write::replace::check_damage;
+use crate::store::write::inputs::InputRow;
 use crate::store::write::rewrite;
 
 /// Builds the rollup of expired spans.
@@ -27,11 +24,10 @@ const KIND_AND_PARENT: u8 = 0b0100_0111;
 // === impl ExpiredRollupBuilder ===
 
 impl ExpiredRollupBuilder {
-    pub(crate) fn add(&mut self, row: &SpanRow) -> Result<(), WireError> {
-        let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
-        let minute = (span.start / MINUTE) as u32;
-        let flags = RowFlags::of(&span, row.failed).0 & KIND_AND_PARENT;
-        let (service, operation) = (semantics::service_name(&resource).to_owned(), span.name.to_owned());
+    pub(crate) fn add(&mut self, row: &InputRow<'_>) {
+        let Some(span) = row.summary() else { return };
+        let (minute, flags) = ((row.key.start() / MINUTE) as u32, span.flags.0 & KIND_AND_PARENT);
+        let (service, operation) = (span.service.to_owned(), span.operation.to_owned());
         let key = (minute, service.clone(), operation.clone(), flags);
         let rollup = self.0.entry(key).or_insert_with(|| ExpiredRollupRow {
             minute,
@@ -43,21 +39,22 @@ impl ExpiredRollupBuilder {
             latency: LatencySketch::default(),
         });
         rollup.count += 1;
-        rollup.errors += u64::from(row.failed);
-        rollup.latency.add(span.duration());
-        Ok(())
+        rollup.errors += u64::from(span.flags.failed());
+        rollup.latency.add(span.duration);
     }
 
     /// Adds every span of blocks that are removed, except for those that are being deleted. An unreadable block adds
-    /// nothing.
+    /// nothing more than what was read of it.
     pub(crate) fn add_blocks(&mut self, core: &Core, state: &TenantState, blocks: &[Arc<BlockEntry>]) {
         let readable: Vec<_> = blocks.iter().filter(|entry| !core.is_damaged(entry)).cloned().collect();
-        let Ok(mut rows) = rewrite::read(core, &readable) else { return };
-        for row in rows.by_ref().filter(|row| !state.deleted.contains(row.key.trace(), row.sequence)) {
-            // Spans that do not decode were not counted in the block's rollups either.
-            let _ = self.add(&row);
+        let added = rewrite::each_row(core, &readable, |row| {
+            if !state.deleted.contains(row.key.trace(), row.sequence) {
+                self.add(row);
+            }
+        });
+        if let Err(error) = added {
+            tracing::debug!(%error, "a block that is removed was not counted completely");
         }
-        let _ = check_damage(core, rows.take_failed());
     }
 
     pub(crate) fn finish(self) -> Vec<ExpiredRollupRow> {

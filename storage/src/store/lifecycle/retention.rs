@@ -196,8 +196,7 @@ impl Window<'_> {
             let stays = stays(trace);
             let counts = !stays && !self.state.deleted.contains(trace, sequence);
             if let Some(builder) = builder.as_mut().filter(|_| counts) {
-                // Spans that do not decode were not counted in the block's rollups either.
-                let _ = builder.add(row);
+                builder.add(row);
             }
             stays
         })?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod append;
 pub(crate) mod carry_over;
+pub(crate) mod inputs;
 pub(crate) mod merge;
 pub(crate) mod replace;
 pub(crate) mod rewrite;

@@ -1,4 +1,4 @@
-//! Removes traces from blocks: the rows that stay are written to new blocks, which replace the old ones.
+//! Removes traces from blocks: the rows that stay are copied to new blocks, as columns, which replace the old ones.
 //!
 //! Retention and deletion decide which traces are removed. Blocks are rewritten in batches, so memory is bounded by the
 //! blocks that one batch reads and writes.
@@ -6,15 +6,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use spandrel_block::{BlockId, BlockWriter, FinishedBlock, TraceTable};
+use spandrel_block::{BlockId, BlockWriter, CopyError, FinishedBlock, RowKey, TraceTable};
 use spandrel_proto::TraceId;
 
+use super::inputs::{Duplicates, InputRow, Inputs};
 use super::replace::{Outputs, RewriteError, check_damage, check_room, replace_blocks};
 use super::seal_limits::{NextRow, SealLimits};
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, Caching};
 use crate::store::core::garbage::RemovalReason;
-use crate::store::read::merge_iter::{BlockRows, MergedRows, SpanRow};
+use crate::store::read::merge_iter::{BlockRows, MergedRows};
 
 /// The effect of removing traces on a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl RewriteBatch {
     pub(crate) fn prepare(
         self,
         core: &Core,
-        mut stays: impl FnMut(&SpanRow) -> bool,
+        mut stays: impl FnMut(&InputRow<'_>) -> bool,
     ) -> Result<Prepared, RewriteError> {
         let bytes: u64 = self.shrinking.iter().map(|entry| entry.row.bytes).sum();
         if bytes > 0 {
@@ -102,21 +103,83 @@ impl RewriteBatch {
         }
         let going: u64 = self.going.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
         let mut dropped = going;
-        let mut rows = read(core, &self.shrinking)?;
-        let staying = rows.by_ref().filter(|row| {
+        let level = self.shrinking.iter().map(|entry| entry.row.meta.level).max().unwrap_or(0).max(1);
+        let written = write(core, &self.shrinking, level, |row| {
             let stays = stays(row);
             dropped += u64::from(!stays);
             stays
-        });
-        let level = self.shrinking.iter().map(|entry| entry.row.meta.level).max().unwrap_or(0).max(1);
-        let written = write(core, level, staying)?;
-        check_damage(core, rows.take_failed())?;
+        })?;
         Ok(Prepared { blocks: self.blocks().cloned().collect(), written, dropped })
     }
 }
 
-/// Reads all rows of some blocks, each once. The caller has to check `take_failed` at the end, because blocks must not
-/// be rewritten without all their rows.
+/// Copies the rows that stay into new blocks.
+fn write(
+    core: &Core,
+    blocks: &[Arc<BlockEntry>],
+    level: u8,
+    stays: impl FnMut(&InputRow<'_>) -> bool,
+) -> Result<Vec<FinishedBlock>, RewriteError> {
+    let limits = SealLimits::new(&core.config);
+    let mut finished = Vec::new();
+    let mut writer: Option<BlockWriter> = None;
+    let mut last: Option<TraceId> = None;
+    pass_rows(core, blocks, stays, |inputs, key| {
+        let trace = key.trace();
+        let next = NextRow::after(last.replace(trace), trace);
+        if let Some(full) = writer.take_if(|writer| limits.is_full(writer, next)) {
+            finished.push(full.finish(level, core.clock.now())?);
+        }
+        let open = match &mut writer {
+            Some(open) => open,
+            None => writer.insert(BlockWriter::new(ZSTD_LEVEL)?),
+        };
+        match inputs.pass(Some(open)) {
+            Some(CopyError::Write(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    })?;
+    if let Some(open) = writer {
+        finished.push(open.finish(level, core.clock.now())?);
+    }
+    Ok(finished)
+}
+
+/// Visits every row of some blocks once, without copying it.
+pub(crate) fn each_row(
+    core: &Core,
+    blocks: &[Arc<BlockEntry>],
+    mut visit: impl FnMut(&InputRow<'_>),
+) -> Result<(), RewriteError> {
+    let visit = |row: &InputRow<'_>| {
+        visit(row);
+        false
+    };
+    pass_rows(core, blocks, visit, |_, _| Ok(()))
+}
+
+/// Reads some blocks in one order, each distinct span once; rows that stay are passed by `copy`, the others skipped.
+/// Fails if a block cannot be read completely, because it must not be rewritten then.
+fn pass_rows(
+    core: &Core,
+    blocks: &[Arc<BlockEntry>],
+    mut stays: impl FnMut(&InputRow<'_>) -> bool,
+    mut copy: impl FnMut(&mut Inputs, RowKey) -> Result<(), RewriteError>,
+) -> Result<(), RewriteError> {
+    let state = blocks.first().and_then(|entry| core.tenants.get(&entry.key.tenant));
+    let mut inputs = Inputs::open(&core.reader, blocks);
+    let mut duplicates = Duplicates::new(state.as_deref());
+    while let Some((key, at)) = inputs.next() {
+        if duplicates.is_new(&mut inputs, key, at) && inputs.row().is_some_and(|row| stays(&row)) {
+            copy(&mut inputs, key)?;
+        } else {
+            inputs.pass(None);
+        }
+    }
+    check_damage(core, inputs.damaged)
+}
+
+/// Rebuilds all rows of some blocks, each once. The caller has to check `take_failed` at the end.
 pub(crate) fn read(core: &Core, blocks: &[Arc<BlockEntry>]) -> Result<MergedRows, RewriteError> {
     let (mut parts, mut failed) = (Vec::new(), Vec::new());
     for entry in blocks {
@@ -128,35 +191,6 @@ pub(crate) fn read(core: &Core, blocks: &[Arc<BlockEntry>]) -> Result<MergedRows
     check_damage(core, failed)?;
     let state = blocks.first().and_then(|entry| core.tenants.get(&entry.key.tenant));
     Ok(MergedRows::new(parts).apart_from_deleted(state))
-}
-
-fn write(
-    core: &Core,
-    level: u8,
-    rows: impl Iterator<Item = SpanRow>,
-) -> Result<Vec<FinishedBlock>, RewriteError> {
-    let limits = SealLimits::new(&core.config);
-    let mut finished = Vec::new();
-    let mut writer: Option<BlockWriter> = None;
-    let mut last: Option<TraceId> = None;
-    for row in rows {
-        if let Some(full) =
-            writer.take_if(|writer| limits.is_full(writer, NextRow::after(last, row.key.trace())))
-        {
-            finished.push(full.finish(level, core.clock.now())?);
-        }
-        let open = match &mut writer {
-            Some(open) => open,
-            None => writer.insert(BlockWriter::new(ZSTD_LEVEL)?),
-        };
-        let (resource, scope) = (open.resource(&row.resource)?, open.scope(&row.scope));
-        open.push(resource, scope, &row.span, row.sequence)?;
-        last = Some(row.key.trace());
-    }
-    if let Some(open) = writer {
-        finished.push(open.finish(level, core.clock.now())?);
-    }
-    Ok(finished)
 }
 
 // === impl Prepared ===

@@ -124,7 +124,7 @@ fn read(page: &OpenPage) {
     let _ = Rebuilder::new(page.clone(), page.core.rows() / 2).next(TraceId::MIN, &mut Vec::new());
     let mut traces: Vec<TraceId> = Vec::new();
     traces.extend((0..page.core.traces.len()).map(|n| TraceId::from_bytes((n as u128).to_be_bytes())));
-    let block = SourceBlock::new(page.dictionary.clone(), page.texts.clone());
+    let Ok(block) = SourceBlock::new(page.dictionary.clone(), page.texts.clone()) else { return };
     let Ok(mut skipped) = PageRows::new(&block, page.clone(), traces.clone()) else { return };
     let mut last = None;
     while let Some((key, sequence)) = skipped.key() {

@@ -13,8 +13,8 @@ use crate::ids::DeletionId;
 use crate::records::deletions;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::lifecycle::Lifecycle;
-use crate::store::read::merge_iter::SpanRow;
 use crate::store::read::trace_reader::each_row;
+use crate::store::write::inputs::InputRow;
 use crate::store::write::replace::RewriteError;
 use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
@@ -91,7 +91,7 @@ impl Lifecycle {
         let Some(batch) = RewriteBatch::cut(blocks).into_iter().next() else { return Ok(false) };
         self.note_commits(job, hour, batch.blocks())?;
         let snapshot = job.record.lock().snapshot;
-        let goes = |row: &SpanRow| row.sequence <= snapshot && job.traces.contains(&row.key.trace());
+        let goes = |row: &InputRow<'_>| row.sequence <= snapshot && job.traces.contains(&row.key.trace());
         let prepared = batch.prepare(&self.core, |row| !goes(row))?;
         let dropped = prepared.dropped;
         prepared.commit(&self.core)?;

@@ -7,14 +7,12 @@
 
 pub(crate) mod plan;
 
-mod inputs;
-
 use spandrel_block::{BlockWriter, CopyError, FinishedBlock};
 use spandrel_proto::{TenantId, TraceId};
 
-use self::inputs::{Duplicates, Inputs};
 use self::plan::{Due, MergeJob};
 use super::carry_over::CarryOver;
+use super::inputs::{Duplicates, Inputs};
 use super::replace::{Outputs, RewriteError, check_damage, check_room, replace_blocks};
 use super::seal_limits::{NextRow, SealLimits};
 use crate::failpoint::{self, Failpoint};
@@ -55,7 +53,7 @@ fn try_run(core: &Core, state: &TenantState, job: &MergeJob) -> Result<(), Rewri
     failpoint::reach(Failpoint::MergeChosen);
     let mut inputs = Inputs::open(&core.reader, &job.blocks);
     let mut carry = CarryOver::new(core, state, &job.blocks, &job.later);
-    let mut duplicates = Duplicates::new(state);
+    let mut duplicates = Duplicates::new(Some(state));
     let sealed = write(core, job.level, &mut inputs, &mut carry, &mut duplicates)?;
     check_damage(core, inputs.damaged)?;
     let spans = sealed.iter().map(|block| u64::from(block.row.meta.spans)).sum();
@@ -116,6 +114,7 @@ fn write(
             return Err(error.into());
         }
     }
+    inputs.close();
     if !inputs.damaged.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! The rows of the blocks that a merge reads, in one order, and the detection of duplicates among them.
+//! The rows of the blocks that a merge or a rewrite reads, in one order, and the detection of duplicates among them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,14 +6,14 @@ use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use spandrel_block::{
-    BlockWriter, CopyError, Deduplicator, FormatError, PageRows, RowKey, SourceBlock, TraceTable,
+    BlockWriter, CopyError, Deduplicator, FormatError, PageRows, RowKey, RowSummary, SourceBlock, TraceTable,
 };
 
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
 use crate::store::core::deleted_traces::DeletedTraces;
 use crate::store::core::tenant::TenantState;
 
-/// A block that is being merged, with a position before its next row.
+/// A block that is being read, with a position before its next row.
 struct Input {
     entry: Arc<BlockEntry>,
     traces: Arc<TraceTable>,
@@ -24,12 +24,20 @@ struct Input {
     trace: usize,
 }
 
-/// The blocks of a merge, sorted by the key of their next row, then by the commit that stored it.
+/// The blocks, sorted by the key of their next row, then by the commit that stored it.
 pub(super) struct Inputs {
     reader: Arc<BlockReader>,
     inputs: Vec<Input>,
     heap: BinaryHeap<Reverse<(RowKey, u64, usize)>>,
     pub(super) damaged: Vec<(Arc<BlockEntry>, BlockError)>,
+}
+
+/// A row that was not copied or skipped yet.
+pub(crate) struct InputRow<'i> {
+    pub(crate) key: RowKey,
+    /// The sequence number of the commit that stored it.
+    pub(crate) sequence: u64,
+    rows: &'i PageRows,
 }
 
 /// Detects duplicates of earlier spans (`docs/semantics.md#equality`).
@@ -59,14 +67,21 @@ impl Inputs {
         this
     }
 
+    /// Frees the memory of the blocks, which finishing and committing a block needs.
+    pub(super) fn close(&mut self) {
+        self.heap = BinaryHeap::new();
+        self.inputs = Vec::new();
+    }
+
     /// The smallest key, and the input with this row.
     pub(super) fn next(&self) -> Option<(RowKey, usize)> {
         self.heap.peek().map(|Reverse((key, _, at))| (*key, *at))
     }
 
-    /// The sequence number of the row with the smallest key.
-    fn sequence(&self) -> u64 {
-        self.heap.peek().map_or(0, |Reverse((_, sequence, _))| *sequence)
+    /// The row with the smallest key.
+    pub(super) fn row(&self) -> Option<InputRow<'_>> {
+        let Reverse((key, sequence, at)) = *self.heap.peek()?;
+        Some(InputRow { key, sequence, rows: &self.inputs[at].rows })
     }
 
     /// Whether another row has the smallest key, too: the next row of another input, which is then a child of the
@@ -118,7 +133,7 @@ impl Inputs {
 impl Input {
     fn open(reader: &Arc<BlockReader>, entry: &Arc<BlockEntry>) -> Result<Self, BlockError> {
         let traces = reader.traces(entry)?;
-        let tables = SourceBlock::new(reader.dictionary(entry)?, reader.texts(entry)?);
+        let tables = SourceBlock::new(reader.dictionary(entry)?, reader.texts(entry)?)?;
         let (rows, trace) = Self::page(reader, entry, &tables, &traces, 0, 0)?;
         Ok(Self { entry: entry.clone(), traces, tables, rows, page: 1, trace })
     }
@@ -168,19 +183,29 @@ impl Input {
     }
 }
 
+// === impl InputRow ===
+
+impl InputRow<'_> {
+    /// What rollups count of the span.
+    pub(crate) fn summary(&self) -> Option<RowSummary<'_>> {
+        self.rows.summary()
+    }
+}
+
 // === impl Duplicates ===
 
 impl<'s> Duplicates<'s> {
-    pub(super) fn new(state: &'s TenantState) -> Self {
+    pub(super) fn new(state: Option<&'s TenantState>) -> Self {
         Self {
-            deleted: Some(&state.deleted).filter(|deleted| !deleted.is_empty()),
+            deleted: state.map(|state| &state.deleted).filter(|deleted| !deleted.is_empty()),
             known: Deduplicator::default(),
         }
     }
 
     /// Whether no equal span came before the next row. Rows of different keys are not rebuilt for that.
     pub(super) fn is_new(&mut self, inputs: &mut Inputs, key: RowKey, at: usize) -> bool {
-        if self.deleted.is_some_and(|deleted| deleted.contains(key.trace(), inputs.sequence())) {
+        let sequence = inputs.row().map_or(0, |row| row.sequence);
+        if self.deleted.is_some_and(|deleted| deleted.contains(key.trace(), sequence)) {
             return true;
         }
         let next = inputs.has_tie(key, at).then_some(key);
