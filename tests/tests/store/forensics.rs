@@ -34,6 +34,7 @@ const FRESH: &str = "silent-tenor";
 const NUMBER: i64 = 4_111_111_111_111_111;
 
 const TRACES: u64 = 12_000;
+const MIXED_TRACES: std::ops::Range<u64> = TRACES + 2..TRACES + 102;
 const FRESH_TRACES: std::ops::Range<u64> = 20_001..20_400;
 
 /// A span like thousands of others, with enough text for zstd to compress.
@@ -93,12 +94,18 @@ fn trace(n: u64) -> Sent {
     }
 }
 
-/// Appends a trace with fields that generated types would drop.
+/// Appends traces with fields that generated types would drop: one of the deleted user with a word, and others whose
+/// letters are mixed, so that zstd has enough to code them in fewer bits.
 fn put_opaque(harness: &Harness) {
     let opaque = format!("letters sent to the listed stores of {OPAQUE}");
-    let request = with_unknown_fields(&marked(plain(TRACES + 1)), &opaque);
-    let decoded = decode_request(request.into(), &DecodeLimits::default()).unwrap();
-    harness.store().append(&TenantId::default(), &[decoded]).unwrap();
+    let mixed = |n: u64| -> String {
+        let letters = (1..60).map(|at| (n * 7919 + 31).wrapping_pow(at) >> 32 & 7);
+        letters.map(|letter| b"letnorsi"[letter as usize] as char).collect()
+    };
+    let others = MIXED_TRACES.map(|n| with_unknown_fields(&plain(n), &mixed(n)));
+    let requests = others.chain([with_unknown_fields(&marked(plain(TRACES + 1)), &opaque)]);
+    let decoded = requests.map(|request| decode_request(request.into(), &DecodeLimits::default()).unwrap());
+    harness.store().append(&TenantId::default(), &decoded.collect::<Vec<_>>()).unwrap();
 }
 
 /// Appends traces and merges them. The purge removes the fresh blocks and logs, so that only the merged block has them.
@@ -217,7 +224,7 @@ fn every_section_is_seen_through_and_nothing_is_left_in_any() {
     finish(&harness, &deletion);
     let region = "the stores listed in region 7";
     let stay = |n: &u64| n % 61 == 7 && trace(*n) == plain(*n);
-    let neighbours = (1..=TRACES).chain(FRESH_TRACES).filter(stay).count();
+    let neighbours = (1..=TRACES).chain(MIXED_TRACES).chain(FRESH_TRACES).filter(stay).count();
     for _ in 0..2 {
         for word in all() {
             let seen = sightings(directory.path(), &word);

@@ -8,7 +8,7 @@ use spandrel_block::CatalogRow;
 use spandrel_proto::{TenantId, UnixNanos};
 use spandrel_storage::engine::{Catalog as _, MemoryEngine};
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
-use spandrel_tests::spans::{BEGIN, decoded, sent};
+use spandrel_tests::spans::{BEGIN, decoded, sent, text};
 
 /// A clock that advances with each reading, so that a store with many appends seems busy.
 struct Ticking(AtomicU64);
@@ -121,18 +121,25 @@ fn merges_of_large_spans_take_fewer_of_them() {
 fn blocks_that_are_full_of_large_spans_are_not_merged_again() {
     let engine = Arc::new(MemoryEngine::default());
     let clock = Arc::new(Ticking(AtomicU64::new(BEGIN)));
-    // A merge takes blocks of 2,000 bytes, and what it writes has more than half of that.
-    let config = StoreConfig { sealed_bytes: 8_000, ..patient() };
+    // A merge takes blocks of 4,000 bytes, and what it writes has more than half of that.
+    let config = StoreConfig { sealed_bytes: 16_000, ..patient() };
     let store = BlockTraceStore::open(engine.clone(), clock, config).unwrap();
+    // Printable, and almost as long after compression.
+    let noise = |n: u64| -> String {
+        let numbers = (1..1_000).map(|at| (n * 7_919 + 31).wrapping_pow(at) >> 32);
+        numbers.map(|number| char::from(b'!' + (number % 90) as u8)).collect()
+    };
     for n in 1..=BLOCKS {
-        store.append(&TenantId::default(), &[decoded(&[sent(n, 1)])]).unwrap();
+        let span = sent(n, 1).with("noise", text(&noise(n)));
+        store.append(&TenantId::default(), &[decoded(&[span])]).unwrap();
     }
     store.seal_all();
     while store.maintain() {}
     let rows = engine.catalog_rows().unwrap();
     let blocks: Vec<CatalogRow> = rows.iter().map(|(_, row)| CatalogRow::decode(row).unwrap()).collect();
-    assert!(blocks.len() > 16, "{} blocks", blocks.len());
-    assert!(blocks.iter().all(|block| block.bytes > 1_000), "{blocks:?}");
+    // One more merge would be due for eight small blocks.
+    assert!(blocks.len() > 8, "{} blocks", blocks.len());
+    assert!(blocks.iter().all(|block| block.bytes > 2_000), "{blocks:?}");
     assert_eq!(blocks.iter().map(|block| block.meta.level).max(), Some(1));
 }
 
