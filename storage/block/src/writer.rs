@@ -1,7 +1,7 @@
 //! Writes blocks: adds spans in order, fills a page, encodes it, and assembles the block.
 //!
 //! Spans are pushed as wire bytes ([`BlockWriter::push`]), or, in a merge, as rows of pages that are columns already
-//! (`merge.rs`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
+//! (`merge/`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
 //! when it is merged, or when a query needs them before (`derive.rs`). Its filter is returned and stays in memory.
 
 use std::cell::RefCell;

@@ -21,6 +21,9 @@
 //!
 //! The number of values in a column follows from the shapes of the rows.
 //!
+//! The frame of the local texts has a block for the texts of each slot, if they are many: a block has an entropy code of
+//! its own.
+//!
 //! Since format 5, a page of a sealed block stores the rows of a trace in the order of their tree (`tree.rs`).
 
 mod bits;
