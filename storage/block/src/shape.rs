@@ -13,7 +13,6 @@ use std::hash::Hasher;
 
 use crate::edges::is_peer_key;
 use crate::interner::same;
-use crate::page::minimal_varint;
 
 /// The message that a slot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -470,6 +469,23 @@ fn take_length(bytes: &mut &[u8]) -> Option<usize> {
     };
     *bytes = rest;
     Some(length)
+}
+
+/// A varint and its length, if it is encoded in as few bytes as possible.
+#[inline]
+pub(crate) fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let &first = bytes.first()?;
+    if first < 0x80 {
+        return Some((u64::from(first), 1));
+    }
+    let mut value = u64::from(first & 0x7f);
+    for (at, &byte) in bytes.iter().enumerate().take(10).skip(1) {
+        value |= u64::from(byte & 0x7f) << (7 * at);
+        if byte < 0x80 {
+            return (byte != 0 && (at < 9 || byte == 1)).then_some((value, at + 1));
+        }
+    }
+    None
 }
 
 fn slot_hash(level: Level, encoding: FieldEncoding, field: u32, name: &[u8]) -> u64 {

@@ -1,14 +1,14 @@
 //! Writes blocks: adds spans in order, fills a page, encodes it, and assembles the block.
 //!
 //! Spans are pushed as wire bytes ([`BlockWriter::push`]), or, in a merge, as rows of pages that are columns already
-//! (`merge/`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
+//! (`merge.rs`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
 //! when it is merged, or when a query needs them before (`derive.rs`). Its filter is returned and stays in memory.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use spandrel_proto::otlp::{SpanKey, StatusCode};
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
@@ -21,19 +21,19 @@ use crate::exemplar::Exemplar;
 use crate::filter::{FilterBuilder, FilterPart};
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::{Assembler, Contents, SectionKind};
+use crate::gather::Gather;
 use crate::interner::Interner;
 use crate::keys::RowRange;
-use crate::merge::Gather;
 use crate::meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 use crate::page::columns::PageColumns;
 use crate::page::row::{Row, links_of};
-use crate::page::shred::{MAX_SHAPES, MAX_SLOTS, Shredder, SpanFields, SpanSchema};
+use crate::page::shred::{MAX_SHAPES, MAX_SLOTS, Shredder, SpanFields};
 use crate::page::tree::TreeOrder;
 use crate::page::{EncodedPage, PageEncoder};
-use crate::resources::ResourceTable;
 use crate::rollup::{RollupBuilder, RollupRow};
 use crate::semantics;
 use crate::shape::Class;
+use crate::tables::BlockTables;
 use crate::token::Token;
 use crate::traces::TraceTable;
 use crate::zone_map::ZoneMap;
@@ -41,14 +41,11 @@ use crate::zone_map::ZoneMap;
 /// Writes one block.
 pub struct BlockWriter {
     shredder: Shredder,
-    pub(crate) schema: SpanSchema,
+    pub(crate) tables: BlockTables,
     columns: PageColumns,
     /// Where the rows of the current page are copied from, if they are not pushed.
     pub(crate) gather: Gather,
     encoder: PageEncoder,
-    resources: ResourceTable,
-    operation_index: FxHashMap<(u32, u32), u32>,
-    class_index: FxHashMap<Class, u32>,
     /// The trace of the last row; `page_bytes` is the size of its page's rows.
     last_trace: TraceId,
     page_bytes: usize,
@@ -141,13 +138,10 @@ impl BlockWriter {
         let (columns, texts) = SPARE.take();
         Self {
             shredder: if derived.is_some() { Shredder::with_peers() } else { Shredder::default() },
-            schema: SpanSchema { texts, ..SpanSchema::default() },
+            tables: BlockTables::new(texts, derived.is_none()),
             columns,
             gather: Gather::default(),
             encoder: PageEncoder::new(compressor),
-            resources: ResourceTable::default(),
-            operation_index: FxHashMap::default(),
-            class_index: FxHashMap::default(),
             last_trace: TraceId::default(),
             page_bytes: 0,
             body_bytes: 0,
@@ -179,33 +173,25 @@ impl BlockWriter {
 
     /// Size of the rows so far in bytes, before compression.
     pub fn body_bytes(&self) -> usize {
-        self.body_bytes
+        self.body_bytes + self.tables.resource_bytes()
     }
 
     /// How full its schema is in percent: slots or shapes, whichever is fuller. Pushed spans respect the limits; merged
     /// blocks bring their own slots and shapes.
     pub fn schema_percent(&self) -> usize {
         let share = |known: usize, limit: usize| known * 100 / limit;
-        share(self.schema.slots.len(), MAX_SLOTS).max(share(self.schema.shapes.len(), MAX_SHAPES))
+        share(self.tables.schema.slots.len(), MAX_SLOTS)
+            .max(share(self.tables.schema.shapes.len(), MAX_SHAPES))
     }
 
     /// Returns the index of a resource, which is added if it is new.
     pub fn resource(&mut self, record: &Bytes) -> Result<u32, WriteError> {
-        let known = self.resources.dictionary.resources.len();
-        let index = self.resources.resource(record)?;
-        if index as usize == known {
-            self.body_bytes += record.len();
-        }
-        Ok(index)
+        Ok(self.tables.resource(record)?)
     }
 
     /// Returns the index of a scope, which is added if it is new.
     pub fn scope(&mut self, record: &Bytes) -> u32 {
-        self.resources.scope(record)
-    }
-
-    pub(crate) fn resource_scope(&mut self, resource: u32, scope: u32) -> u32 {
-        self.resources.resource_scope(resource, scope)
+        self.tables.resources.scope(record)
     }
 
     /// Adds a span. Spans have to be sorted by (trace ID, start, span ID); a sealed block sorts those of one trace in a
@@ -234,11 +220,11 @@ impl BlockWriter {
         }
         self.begin_row(key.trace_id);
         let (shape, fields) =
-            self.shredder.span(&mut self.schema, &mut self.columns, message, key.start, flags_of)?;
-        let operation =
-            self.operation(self.resources.dictionary.resource_services[resource as usize], fields.name);
-        let class = self.class(Class { operation, shape });
-        let resource_scope = self.resource_scope(resource, scope);
+            self.shredder.span(&mut self.tables.schema, &mut self.columns, message, key.start, flags_of)?;
+        let service = self.tables.resources.dictionary.resource_services[resource as usize];
+        let operation = self.tables.operation(service, fields.name);
+        let class = self.tables.class(Class { operation, shape });
+        let resource_scope = self.tables.resources.resource_scope(resource, scope);
         let parent = fields.parent_id.try_into().map_or(0, u64::from_be_bytes);
         let row = Row {
             class,
@@ -285,8 +271,8 @@ impl BlockWriter {
     pub(crate) fn push_row(&mut self, row: Row, bytes: usize) {
         self.page_bytes += bytes;
         self.body_bytes += bytes;
-        let class = self.schema.classes[row.class as usize];
-        let flags = RowFlags(self.schema.shapes.get(class.shape).flags);
+        let class = self.tables.schema.classes[row.class as usize];
+        let flags = RowFlags(self.tables.schema.shapes.get(class.shape).flags);
         let shown = shown_duration(row.start, row.duration);
         if let Some(derived) = &mut self.derived {
             let span = Exemplar { failed: flags.failed(), duration: shown, trace: self.last_trace };
@@ -314,7 +300,7 @@ impl BlockWriter {
     ) {
         let Some(derived) = &mut self.derived else { return };
         let (service, of_class) =
-            self.schema.service_and_flags(row.class, &self.resources.dictionary.operations);
+            self.tables.schema.service_and_flags(row.class, &self.tables.resources.dictionary.operations);
         let span = edge_span(row, service, of_class, flags);
         derived.edges.push(self.last_trace, span, peers, || links.into_iter());
     }
@@ -324,38 +310,17 @@ impl BlockWriter {
         let Some(derived) = &mut self.derived else { return };
         let mut peers = PeerCandidates::default();
         for (slot, text) in texts {
-            peers.see(&self.schema.slots.get(*slot).name, self.schema.texts.get(*text));
+            peers.see(&self.tables.schema.slots.get(*slot).name, self.tables.schema.texts.get(*text));
         }
         let (service, of_class) =
-            self.schema.service_and_flags(row.class, &self.resources.dictionary.operations);
+            self.tables.schema.service_and_flags(row.class, &self.tables.resources.dictionary.operations);
         let span = edge_span(row, service, of_class, flags);
         derived.edges.push(self.last_trace, span, &peers, std::iter::empty);
     }
 
-    pub(crate) fn operation(&mut self, service: u32, name: &[u8]) -> u32 {
-        let text = self.schema.texts.intern(name);
-        let operations = &mut self.resources.dictionary.operations;
-        *self.operation_index.entry((service, text)).or_insert_with(|| {
-            operations.push((service, String::from_utf8_lossy(name).into_owned()));
-            operations.len() as u32 - 1
-        })
-    }
-
-    pub(crate) fn class(&mut self, class: Class) -> u32 {
-        let classes = &mut self.schema.classes;
-        *self.class_index.entry(class).or_insert_with(|| {
-            classes.push(class);
-            classes.len() as u32 - 1
-        })
-    }
-
-    pub(crate) fn service(&mut self, name: &str) -> u32 {
-        self.resources.service(name)
-    }
-
     fn cut_page(&mut self) {
         self.encode_page();
-        self.encoder.share_texts(&self.columns, &self.schema);
+        self.encoder.share_texts(&self.columns, &self.tables.schema);
         self.columns.clear();
         self.page_bytes = 0;
     }
@@ -369,17 +334,17 @@ impl BlockWriter {
         if self.gather.len() > 0 {
             self.gather.fill(&mut self.columns, self.tree.order());
         } else if moves {
-            self.tree.move_values(&mut self.columns, &self.schema);
+            self.tree.move_values(&mut self.columns, &self.tables.schema);
         }
         self.tree.move_rows(&mut self.columns);
         if let Some((derived, order)) = self.derived.as_mut().zip(self.tree.order()) {
             derived.note_order(first, order);
         }
-        let page = self.encoder.encode(&self.columns, &self.schema, &mut self.tokens);
+        let page = self.encoder.encode(&self.columns, &self.tables.schema, &mut self.tokens);
         self.pages.push((first, page));
         self.filters.push_page(self.tokens.drain().map(Token));
         if let Some(DerivedSections { zone_maps, .. }) = &mut self.derived {
-            zone_maps.push(self.columns.zone_map(&self.schema.slots));
+            zone_maps.push(self.columns.zone_map(&self.tables.schema.slots));
         }
     }
 
@@ -391,13 +356,13 @@ impl BlockWriter {
         }
         // Frees the pages that rows came from.
         self.gather = Gather::default();
-        let mut dictionary = std::mem::take(&mut self.resources.dictionary);
-        dictionary.slots = self.schema.slots.slots().to_vec();
-        dictionary.shapes = self.schema.shapes.shapes().to_vec();
-        dictionary.classes = std::mem::take(&mut self.schema.classes);
+        let mut dictionary = std::mem::take(&mut self.tables.resources.dictionary);
+        dictionary.slots = self.tables.schema.slots.slots().to_vec();
+        dictionary.shapes = self.tables.schema.shapes.shapes().to_vec();
+        dictionary.classes = std::mem::take(&mut self.tables.schema.classes);
         let traces = self.traces.entries().len() as u32;
         let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
-        let tokens = self.resources.tokens();
+        let tokens = self.tables.resources.tokens();
         let (contents, filters) = match &self.derived {
             Some(_) => (Contents::Whole, self.filters.finish(&tokens)),
             None => (Contents::WithoutDerived, Vec::new()),
@@ -424,9 +389,9 @@ impl BlockWriter {
         let (bytes, header_bytes) = out.finish(contents);
         let row = CatalogRow { bytes: bytes.len() as u64, header_bytes, meta };
         self.encoder.keep();
-        if self.schema.texts.bytes() <= MAX_SPARE_TEXTS {
-            self.schema.texts.clear();
-            SPARE.set((self.columns, self.schema.texts));
+        if self.tables.schema.texts.bytes() <= MAX_SPARE_TEXTS {
+            self.tables.schema.texts.clear();
+            SPARE.set((self.columns, self.tables.schema.texts));
         }
         Ok(FinishedBlock { bytes: bytes.into(), row, traces: self.traces, filter })
     }
@@ -434,7 +399,11 @@ impl BlockWriter {
     fn add_texts(&mut self, out: &mut Assembler) {
         let mut texts = Vec::new();
         let shared = self.encoder.shared_texts().to_vec();
-        self.encoder.put_texts(&mut texts, shared.iter().map(|text| self.schema.texts.get(*text)), &[]);
+        self.encoder.put_texts(
+            &mut texts,
+            shared.iter().map(|text| self.tables.schema.texts.get(*text)),
+            &[],
+        );
         out.add_as_is(SectionKind::Texts, 0, &texts);
     }
 

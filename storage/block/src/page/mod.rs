@@ -49,5 +49,4 @@ pub use open_page::OpenPage;
 pub use packed::{Column, PackedColumn};
 pub use read::{CorePage, IdsPage, TextTable, ValuesPage};
 pub use rebuild::Rebuilder;
-pub(crate) use regular::minimal_varint;
 pub(crate) use write::{EncodedPage, PageEncoder};

@@ -3,7 +3,7 @@
 
 use spandrel_proto::otlp::wire::{Value, varint_length};
 
-use crate::shape::{FieldEncoding, Level};
+use crate::shape::{FieldEncoding, Level, minimal_varint};
 
 /// The parts of a field as they are on the wire.
 pub(super) struct RawField<'a> {
@@ -75,23 +75,6 @@ fn delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
 #[inline]
 fn last_delimited<'a>(bytes: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     delimited(bytes, tag).filter(|_| bytes.is_empty())
-}
-
-/// A varint and its length, if it is encoded in as few bytes as possible.
-#[inline]
-pub(crate) fn minimal_varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    let &first = bytes.first()?;
-    if first < 0x80 {
-        return Some((u64::from(first), 1));
-    }
-    let mut value = u64::from(first & 0x7f);
-    for (at, &byte) in bytes.iter().enumerate().take(10).skip(1) {
-        value |= u64::from(byte & 0x7f) << (7 * at);
-        if byte < 0x80 {
-            return (byte != 0 && (at < 9 || byte == 1)).then_some((value, at + 1));
-        }
-    }
-    None
 }
 
 impl RawField<'_> {

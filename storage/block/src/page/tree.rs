@@ -3,7 +3,7 @@
 //!
 //! Rows are pushed by start and span ID, and pages are cut in that order: all rows of a trace in one page start no
 //! later than those in the next. Rows of several blocks are merged by start, so readers sort a page's rows in that
-//! order again (`merge/`, `storage/src/store/read/merge_iter.rs`). Fresh blocks keep the order of starts, because
+//! order again (`merge.rs`, `storage/src/store/read/merge_iter.rs`). Fresh blocks keep the order of starts, because
 //! they are merged within seconds.
 
 use std::ops::Range;

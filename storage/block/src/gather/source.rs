@@ -13,8 +13,8 @@ use crate::shape::{EVENTS, FieldEncoding, Level, Slot, ValueKind};
 /// The tables of a block that rows are copied from, which its pages share.
 #[derive(Debug)]
 pub struct SourceBlock {
-    pub(super) dictionary: Arc<Dictionary>,
-    pub(super) texts: Arc<TextTable>,
+    pub(crate) dictionary: Arc<Dictionary>,
+    pub(crate) texts: Arc<TextTable>,
     messages: Vec<Message>,
     /// Those of all shapes, one after the other.
     parts: Vec<Part>,
@@ -23,28 +23,28 @@ pub struct SourceBlock {
 
 /// What follows from the shape of a message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// Its first part in `parts`, and its first call part in `calls`; the next shape's are the ends.
     parts: u32,
     calls: u32,
     /// The span's flags, if they are a part of the shape.
-    pub(super) flags: u32,
+    pub(crate) flags: u32,
     /// Whether it has events or links.
-    pub(super) has_nested: bool,
+    pub(crate) has_nested: bool,
     /// Whether the input of an edge has to be read from the span itself.
-    pub(super) is_opaque: bool,
+    pub(crate) is_opaque: bool,
 }
 
 /// A part of a message that has a value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
-    pub(super) slot: u32,
-    pub(super) kind: PartKind,
+pub(crate) struct Part {
+    pub(crate) slot: u32,
+    pub(crate) kind: PartKind,
 }
 
 /// The column of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PartKind {
+pub(crate) enum PartKind {
     Number,
     Text,
     /// The shape of an event, whose values follow those of the span.
@@ -55,18 +55,18 @@ pub(super) enum PartKind {
 
 /// A part of a span that an edge needs: its flags, or a text that may name the peer of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CallPart {
+pub(crate) struct CallPart {
     /// Its index among the parts of the shape.
-    pub(super) at: u32,
-    pub(super) slot: u32,
-    pub(super) is_flags: bool,
+    pub(crate) at: u32,
+    pub(crate) slot: u32,
+    pub(crate) is_flags: bool,
 }
 
 /// A page that rows are copied from.
 #[derive(Debug)]
-pub(super) struct SourcePage {
-    pub(super) block: Arc<SourceBlock>,
-    pub(super) open: OpenPage,
+pub(crate) struct SourcePage {
+    pub(crate) block: Arc<SourceBlock>,
+    pub(crate) open: OpenPage,
     /// The place of each value in its column, row by row: those of a span, then those of its events and links.
     places: Vec<u32>,
     /// The index of each row's first place, and one more for the end.
@@ -121,20 +121,20 @@ impl SourceBlock {
     }
 
     #[inline]
-    pub(super) fn message(&self, shape: u32) -> &Message {
+    pub(crate) fn message(&self, shape: u32) -> &Message {
         &self.messages[shape as usize]
     }
 
     /// The parts with a value of a message of this shape.
     #[inline]
-    pub(super) fn parts(&self, shape: u32) -> &[Part] {
+    pub(crate) fn parts(&self, shape: u32) -> &[Part] {
         let [begin, end] = [0, 1].map(|next| self.messages[shape as usize + next].parts as usize);
         &self.parts[begin..end]
     }
 
     /// The parts of a span of this shape that edges need.
     #[inline]
-    pub(super) fn calls(&self, shape: u32) -> &[CallPart] {
+    pub(crate) fn calls(&self, shape: u32) -> &[CallPart] {
         let [begin, end] = [0, 1].map(|next| self.messages[shape as usize + next].calls as usize);
         &self.calls[begin..end]
     }
@@ -172,7 +172,7 @@ impl SlotFacts {
 // === impl SourcePage ===
 
 impl SourcePage {
-    pub(super) fn new(block: Arc<SourceBlock>, open: OpenPage) -> Result<Self, FormatError> {
+    pub(crate) fn new(block: Arc<SourceBlock>, open: OpenPage) -> Result<Self, FormatError> {
         let slots = open.dictionary.slots.len();
         let mut page = Self { block, open, places: Vec::new(), begins: Vec::new() };
         page.find_places(slots).ok_or(DAMAGED)?;
@@ -218,19 +218,19 @@ impl SourcePage {
 
     /// The shape of a row.
     #[inline]
-    pub(super) fn shape(&self, row: u32) -> u32 {
+    pub(crate) fn shape(&self, row: u32) -> u32 {
         self.open.dictionary.classes[self.open.core.class[row as usize] as usize].shape
     }
 
     /// The places of a row's values.
     #[inline]
-    pub(super) fn places(&self, row: u32) -> &[u32] {
+    pub(crate) fn places(&self, row: u32) -> &[u32] {
         &self.places[self.begins[row as usize] as usize..self.begins[row as usize + 1] as usize]
     }
 
     /// The messages of a row, the span first: the shape of each, its parts, and their places.
     #[inline]
-    pub(super) fn messages(&self, row: u32) -> impl Iterator<Item = (u32, &[Part], &[u32])> {
+    pub(crate) fn messages(&self, row: u32) -> impl Iterator<Item = (u32, &[Part], &[u32])> {
         let shape = self.shape(row);
         let parts = self.block.parts(shape);
         let (own, mut nested) = self.places(row).split_at(parts.len());
@@ -246,7 +246,7 @@ impl SourcePage {
     }
 
     /// Moves to a row.
-    pub(super) fn seek(&self, spans: &mut Rebuilder, row: u32) {
+    pub(crate) fn seek(&self, spans: &mut Rebuilder, row: u32) {
         let (mut nested, mut values) = ((0, 0), Vec::new());
         for (_, parts, places) in self.messages(row) {
             for (part, place) in parts.iter().zip(places).rev() {
@@ -263,12 +263,12 @@ impl SourcePage {
     }
 
     /// The slots that have a column of values.
-    pub(super) fn slots(&self) -> impl Iterator<Item = u32> {
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
         (0..self.open.dictionary.slots.len() as u32).filter(|slot| self.open.values.has_column(*slot))
     }
 
     /// Reads the values of a slot.
-    pub(super) fn column(&self, slot: u32) -> Result<Column, FormatError> {
+    pub(crate) fn column(&self, slot: u32) -> Result<Column, FormatError> {
         let encoding = self.open.dictionary.slots[slot as usize].encoding;
         self.open.values.decode_column(slot, encoding)?.ok_or(DAMAGED)
     }

@@ -1,17 +1,16 @@
-//! The rows of one page, sorted by key, each of which is copied into a block or skipped.
+//! Copies rows of blocks into a block that is being written, without rebuilding spans: the rows of one page, sorted by
+//! key, each of which is copied or skipped.
 
 use std::sync::Arc;
 
 use spandrel_proto::TraceId;
 
-use super::gather::Gather;
-use super::source::{CallPart, SourceBlock, SourcePage};
-use super::{CopyError, DAMAGED};
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
 use crate::error::WriteError;
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
+use crate::gather::{CallPart, CopyError, DAMAGED, SourceBlock, SourcePage};
 use crate::page::row::{Row, links_of};
 use crate::page::{OpenPage, Rebuilder};
 use crate::row_key::RowKey;
@@ -142,26 +141,22 @@ impl PageRows {
         };
         writer.begin_copied_row(trace);
         let at = self.registered(writer)?;
-        let texts = writer.schema.texts.bytes();
+        let texts = writer.tables.schema.texts.bytes();
         let stored = self.page.open.row(row as usize);
         let shape = self.page.shape(row);
         let is_simple = !writer.is_fresh() && !self.page.block.message(shape).has_nested;
-        let Some((_, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
-        let (class, resource_scope) = match block.known_class(stored.class).filter(|_| is_simple) {
-            Some(class) => (class, block.known_resource_scope(stored.resource_scope)),
-            None => self.prepare(writer, at, row, &stored)?,
+        let (_, block) = writer.gather.maps(at)?;
+        let class = match block.known_class(stored.class).filter(|_| is_simple) {
+            Some(class) => class,
+            None => self.prepare(writer, at, row, stored.class)?,
         };
-        let resource_scope = match resource_scope {
-            Some(known) => known,
-            None => Gather::with_maps(writer, at, |writer, _, block| {
-                block.resource_scope(writer, stored.resource_scope)
-            })?,
-        };
+        let BlockWriter { gather, tables, .. } = writer;
+        let resource_scope = gather.maps(at)?.1.resource_scope(tables, stored.resource_scope)?;
         let copied = Row { class, resource_scope, ..stored };
         if !writer.is_fresh() {
             self.push_edge(writer, at, row, shape, &copied)?;
         }
-        let texts = writer.schema.texts.bytes() - texts + writer.gather.push(at, row);
+        let texts = writer.tables.schema.texts.bytes() - texts + writer.gather.push(at, row);
         let values = self.page.places(row).len();
         writer.push_row(copied, ROW_BYTES.max(VALUE_BYTES * values) + texts);
         self.skip();
@@ -174,31 +169,25 @@ impl PageRows {
         if self.targets[0].0 != serial {
             self.targets.swap(0, 1);
             if self.targets[0].0 != serial {
-                self.targets[0] = (serial, Gather::register(writer, &self.page)?);
+                self.targets[0] = (serial, writer.gather.register(&mut writer.tables, &self.page)?);
             }
         }
         Ok(self.targets[0].1)
     }
 
-    /// Adds the shapes of a row's messages to the block; returns the row's class, and resource and scope if known.
-    fn prepare(
-        &self,
-        writer: &mut BlockWriter,
-        at: u32,
-        row: u32,
-        stored: &Row,
-    ) -> Result<(u32, Option<u32>), CopyError> {
-        Gather::with_maps(writer, at, |writer, page, block| {
-            for (shape, parts, places) in self.page.messages(row) {
-                block.shape(writer, shape);
-                if writer.is_fresh() {
-                    for (part, place) in parts.iter().zip(places) {
-                        page.name_text(block, writer, part, *place)?;
-                    }
+    /// Adds the shapes of a row's messages to the block; returns the row's class.
+    fn prepare(&self, writer: &mut BlockWriter, at: u32, row: u32, class: u32) -> Result<u32, CopyError> {
+        let BlockWriter { gather, tables, .. } = writer;
+        let (page, block) = gather.maps(at)?;
+        for (shape, parts, places) in self.page.messages(row) {
+            block.shape(tables, shape);
+            if tables.is_fresh() {
+                for (part, place) in parts.iter().zip(places) {
+                    page.name_text(block, tables, part, *place)?;
                 }
             }
-            Ok((block.class(writer, stored.class), block.known_resource_scope(stored.resource_scope)))
-        })
+        }
+        Ok(block.class(tables, class))
     }
 
     /// Adds the input of edges from a row.
@@ -219,7 +208,7 @@ impl PageRows {
             writer.push_edge(copied, flags, &peers, links);
             return Ok(());
         }
-        let Some((page, block)) = writer.gather.maps(at) else { return Err(DAMAGED.into()) };
+        let (page, block) = writer.gather.maps(at)?;
         let (mut flags, places) = (source.message(shape).flags, self.page.places(row));
         self.peers.clear();
         for CallPart { at, slot, is_flags } in source.calls(shape) {

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::source::{Part, SourceBlock, SourcePage};
 use super::{CopyError, DAMAGED};
+use crate::error::WriteError;
 use crate::page::Column;
 use crate::shape::Class;
-use crate::writer::BlockWriter;
+use crate::tables::BlockTables;
 
-pub(super) const UNKNOWN: u32 = u32::MAX;
+pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// The numbers of a source block's parts in the block that is being written; `UNKNOWN` until they are needed.
 #[derive(Debug)]
-pub(super) struct BlockMaps {
-    pub(super) block: Arc<SourceBlock>,
+pub(crate) struct BlockMaps {
+    pub(crate) block: Arc<SourceBlock>,
     slots: Vec<u32>,
     shapes: Vec<u32>,
     classes: Vec<u32>,
@@ -27,21 +28,21 @@ pub(super) struct BlockMaps {
 
 /// The same for the texts of one page.
 #[derive(Debug)]
-pub(super) struct PageMaps {
-    pub(super) page: Arc<SourcePage>,
+pub(crate) struct PageMaps {
+    pub(crate) page: Arc<SourcePage>,
     /// The index of its block's maps.
-    pub(super) block: u32,
+    pub(crate) block: u32,
     /// Of the texts that only this page uses.
     texts: Vec<u32>,
     /// By slot of the source.
-    pub(super) columns: Vec<Values>,
+    pub(crate) columns: Vec<Values>,
     /// The bytes of its texts that were new to the block, shared out among its rows.
-    pub(super) row_bytes: usize,
+    pub(crate) row_bytes: usize,
 }
 
 /// The values of a slot of a page.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Values {
+pub(crate) enum Values {
     #[default]
     None,
     Numbers(Vec<u64>),
@@ -62,7 +63,7 @@ fn unknown(count: usize) -> Vec<u32> {
 // === impl BlockMaps ===
 
 impl BlockMaps {
-    pub(super) fn new(block: &Arc<SourceBlock>) -> Self {
+    pub(crate) fn new(block: &Arc<SourceBlock>) -> Self {
         let dictionary = &block.dictionary;
         Self {
             block: block.clone(),
@@ -77,32 +78,32 @@ impl BlockMaps {
 
     /// The slot in the new block; `UNKNOWN` as long as no row with it was copied.
     #[inline]
-    pub(super) fn known_slot(&self, slot: u32) -> u32 {
+    pub(crate) fn known_slot(&self, slot: u32) -> u32 {
         self.slots[slot as usize]
     }
 
     /// The class in the new block, if a row of it was copied.
     #[inline]
-    pub(super) fn known_class(&self, class: u32) -> Option<u32> {
+    pub(crate) fn known_class(&self, class: u32) -> Option<u32> {
         Some(self.classes[class as usize]).filter(|known| *known != UNKNOWN)
     }
 
     /// The resource and scope in the new block, if a row of them was copied.
     #[inline]
-    pub(super) fn known_resource_scope(&self, resource_scope: u32) -> Option<u32> {
+    pub(crate) fn known_resource_scope(&self, resource_scope: u32) -> Option<u32> {
         Some(self.resource_scopes[resource_scope as usize]).filter(|known| *known != UNKNOWN)
     }
 
     /// The number of a shape in the new block, to which it is added if it is new.
     #[inline]
-    pub(super) fn shape(&mut self, writer: &mut BlockWriter, shape: u32) -> u32 {
+    pub(crate) fn shape(&mut self, tables: &mut BlockTables, shape: u32) -> u32 {
         match self.shapes[shape as usize] {
-            UNKNOWN => self.look_up_shape(writer, shape),
+            UNKNOWN => self.look_up_shape(tables, shape),
             known => known,
         }
     }
 
-    fn look_up_shape(&mut self, writer: &mut BlockWriter, shape: u32) -> u32 {
+    fn look_up_shape(&mut self, tables: &mut BlockTables, shape: u32) -> u32 {
         let Self { block, slots, shape: buffer, .. } = self;
         let known = &block.dictionary.shapes[shape as usize];
         buffer.clear();
@@ -110,43 +111,47 @@ impl BlockMaps {
             let number = &mut slots[slot as usize];
             if *number == UNKNOWN {
                 let slot = &block.dictionary.slots[slot as usize];
-                let schema = &mut writer.schema.slots;
+                let schema = &mut tables.schema.slots;
                 *number = schema.intern(UNKNOWN, slot.level, slot.encoding, slot.field, &slot.name);
             }
             buffer.push(*number);
         }
-        self.shapes[shape as usize] = writer.schema.shapes.intern(known.flags, &self.shape);
+        self.shapes[shape as usize] = tables.schema.shapes.intern(known.flags, &self.shape);
         self.shapes[shape as usize]
     }
 
     /// The shape of an event or link in the new block; its row was copied.
-    pub(super) fn known_shape(&self, shape: u32) -> u32 {
+    pub(crate) fn known_shape(&self, shape: u32) -> u32 {
         self.shapes[shape as usize]
     }
 
-    pub(super) fn class(&mut self, writer: &mut BlockWriter, class: u32) -> u32 {
+    pub(crate) fn class(&mut self, tables: &mut BlockTables, class: u32) -> u32 {
         if let Some(known) = self.known_class(class) {
             return known;
         }
         let Class { operation, shape } = self.block.dictionary.classes[class as usize];
-        let shape = self.shape(writer, shape);
+        let shape = self.shape(tables, shape);
         let dictionary = &self.block.dictionary;
         let (service, name) = &dictionary.operations[operation as usize];
-        let service = writer.service(&dictionary.services[*service as usize]);
-        let operation = writer.operation(service, name.as_bytes());
-        let known = writer.class(Class { operation, shape });
+        let service = tables.resources.service(&dictionary.services[*service as usize]);
+        let operation = tables.operation(service, name.as_bytes());
+        let known = tables.class(Class { operation, shape });
         self.classes[class as usize] = known;
         known
     }
 
-    pub(super) fn resource_scope(
+    pub(crate) fn resource_scope(
         &mut self,
-        writer: &mut BlockWriter,
+        tables: &mut BlockTables,
         resource_scope: u32,
     ) -> Result<u32, CopyError> {
+        if let Some(known) = self.known_resource_scope(resource_scope) {
+            return Ok(known);
+        }
         let (resource, scope) = self.block.dictionary.resource_and_scope(resource_scope);
-        let (resource, scope) = (writer.resource(resource)?, writer.scope(scope));
-        let known = writer.resource_scope(resource, scope);
+        let resource = tables.resource(resource).map_err(WriteError::from)?;
+        let scope = tables.resources.scope(scope);
+        let known = tables.resources.resource_scope(resource, scope);
         self.resource_scopes[resource_scope as usize] = known;
         Ok(known)
     }
@@ -157,49 +162,49 @@ impl BlockMaps {
 impl PageMaps {
     /// Reads all columns of a page, and gives the texts in them numbers. A merged block uses nearly all of them, and
     /// adding them together is faster. A fresh block uses few, and must not contain the others (`name_text`).
-    pub(super) fn new(
+    pub(crate) fn new(
         page: &Arc<SourcePage>,
         block: u32,
         maps: &mut BlockMaps,
-        writer: &mut BlockWriter,
+        tables: &mut BlockTables,
     ) -> Result<Self, CopyError> {
         let texts = unknown(page.open.values.local_texts()?.len());
         let columns = vec![Values::None; page.open.dictionary.slots.len()];
         let mut this = Self { page: page.clone(), block, texts, columns, row_bytes: 0 };
-        let before = writer.schema.texts.bytes();
+        let before = tables.schema.texts.bytes();
         for slot in page.slots() {
             this.columns[slot as usize] = match page.column(slot)? {
                 Column::Numbers(numbers) => Values::Numbers(numbers),
-                Column::Texts { references, index } if writer.is_fresh() => {
+                Column::Texts { references, index } if tables.is_fresh() => {
                     Values::SomeTexts { numbers: unknown(index.len()), references, index }
                 }
                 Column::Texts { references, index } => {
-                    Values::Texts(this.name_texts(maps, writer, &references, index)?)
+                    Values::Texts(this.name_texts(maps, tables, &references, index)?)
                 }
             };
         }
-        this.row_bytes = (writer.schema.texts.bytes() - before) / page.open.core.rows().max(1);
+        this.row_bytes = (tables.schema.texts.bytes() - before) / page.open.core.rows().max(1);
         Ok(this)
     }
 
     fn name_texts(
         &mut self,
         maps: &mut BlockMaps,
-        writer: &mut BlockWriter,
+        tables: &mut BlockTables,
         references: &[u32],
         mut index: Vec<u32>,
     ) -> Result<Vec<u32>, CopyError> {
-        let numbers = references.iter().map(|text| intern(&self.page, &mut self.texts, maps, writer, *text));
+        let numbers = references.iter().map(|text| intern(&self.page, &mut self.texts, maps, tables, *text));
         let numbers = numbers.collect::<Result<Vec<u32>, CopyError>>()?;
         index.iter_mut().for_each(|at| *at = numbers[*at as usize]);
         Ok(index)
     }
 
     /// Gives the text of one value a number.
-    pub(super) fn name_text(
+    pub(crate) fn name_text(
         &mut self,
         maps: &mut BlockMaps,
-        writer: &mut BlockWriter,
+        tables: &mut BlockTables,
         part: &Part,
         place: u32,
     ) -> Result<(), CopyError> {
@@ -209,7 +214,7 @@ impl PageMaps {
         let number = &mut numbers[place as usize];
         if *number == UNKNOWN {
             let reference = references[index[place as usize] as usize];
-            *number = intern(&self.page, &mut self.texts, maps, writer, reference)?;
+            *number = intern(&self.page, &mut self.texts, maps, tables, reference)?;
         }
         Ok(())
     }
@@ -219,12 +224,12 @@ impl PageMaps {
 
 impl Values {
     #[inline]
-    pub(super) fn numbers(&self) -> &[u64] {
+    pub(crate) fn numbers(&self) -> &[u64] {
         if let Self::Numbers(numbers) = self { numbers } else { &[] }
     }
 
     #[inline]
-    pub(super) fn texts(&self) -> &[u32] {
+    pub(crate) fn texts(&self) -> &[u32] {
         match self {
             Self::Texts(numbers) | Self::SomeTexts { numbers, .. } => numbers,
             Self::None | Self::Numbers(_) => &[],
@@ -237,13 +242,13 @@ fn intern(
     page: &SourcePage,
     local: &mut [u32],
     maps: &mut BlockMaps,
-    writer: &mut BlockWriter,
+    tables: &mut BlockTables,
     reference: u32,
 ) -> Result<u32, CopyError> {
     let table = if reference & 1 == 1 { local } else { &mut maps.texts[..] };
     let known = table.get_mut((reference >> 1) as usize).ok_or(DAMAGED)?;
     if *known == UNKNOWN {
-        *known = writer.schema.texts.intern(page.open.values.text(reference, &page.open.texts)?);
+        *known = tables.schema.texts.intern(page.open.values.text(reference, &page.open.texts)?);
     }
     Ok(*known)
 }

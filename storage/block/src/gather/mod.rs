@@ -1,14 +1,37 @@
-//! The rows of the page that is being written, by where they come from, and the gathering of their values.
+//! The rows of a page that is being written, by where they are copied from, and the gathering of their values.
+//!
+//! Rows are chosen one by one, in the order of their keys (`merge.rs`); their values follow when the page is full: then
+//! one column after the other is gathered from all pages that the rows come from, so that what is touched at a time
+//! fits into a processor's cache. What a row has follows from its shape: it is worked out once for each shape of a
+//! source block ([`source`], [`maps`]).
+
+mod maps;
+mod source;
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::maps::{BlockMaps, PageMaps};
-use super::source::{PartKind, SourceBlock, SourcePage};
-use super::{CopyError, DAMAGED};
+pub(crate) use self::maps::{BlockMaps, PageMaps};
+pub use self::source::SourceBlock;
+pub(crate) use self::source::{CallPart, PartKind, SourcePage};
+use crate::error::WriteError;
+use crate::format::FormatError;
 use crate::page::columns::PageColumns;
-use crate::writer::BlockWriter;
+use crate::tables::BlockTables;
+
+/// Why a row cannot be copied.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CopyError {
+    /// The block that it is copied from is damaged.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The block that it is copied to cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+pub(crate) const DAMAGED: FormatError = FormatError::Damaged("values of a page");
 
 /// The rows of a page that are copied from pages of other blocks.
 #[derive(Debug, Default)]
@@ -55,14 +78,11 @@ impl Gather {
     }
 
     /// Registers a page that rows will come from; returns its index.
-    pub(super) fn register(writer: &mut BlockWriter, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
-        let mut gather = std::mem::take(&mut writer.gather);
-        let result = gather.add_page(writer, page);
-        writer.gather = gather;
-        result
-    }
-
-    fn add_page(&mut self, writer: &mut BlockWriter, page: &Arc<SourcePage>) -> Result<u32, CopyError> {
+    pub(crate) fn register(
+        &mut self,
+        tables: &mut BlockTables,
+        page: &Arc<SourcePage>,
+    ) -> Result<u32, CopyError> {
         let block = match self.block_index.get(&address(&page.block)) {
             Some(known) => *known,
             None => {
@@ -72,36 +92,21 @@ impl Gather {
             }
         };
         let Some(maps) = &mut self.blocks[block as usize] else { return Err(DAMAGED.into()) };
-        let page = PageMaps::new(page, block, maps, writer)?;
+        let page = PageMaps::new(page, block, maps, tables)?;
         Ok(put(&mut self.pages, page))
     }
 
     /// The maps of a registered page and of its block.
     #[inline]
-    pub(super) fn maps(&mut self, page: u32) -> Option<(&mut PageMaps, &mut BlockMaps)> {
-        let page = self.pages.get_mut(page as usize)?.as_mut()?;
-        let block = self.blocks.get_mut(page.block as usize)?.as_mut()?;
-        Some((page, block))
-    }
-
-    /// Calls a function with the maps of a registered page, of its block, and the writer that this belongs to.
-    pub(super) fn with_maps<T>(
-        writer: &mut BlockWriter,
-        page: u32,
-        call: impl FnOnce(&mut BlockWriter, &mut PageMaps, &mut BlockMaps) -> Result<T, CopyError>,
-    ) -> Result<T, CopyError> {
-        let mut gather = std::mem::take(&mut writer.gather);
-        let result = match gather.maps(page) {
-            Some((page, block)) => call(writer, page, block),
-            None => Err(DAMAGED.into()),
-        };
-        writer.gather = gather;
-        result
+    pub(crate) fn maps(&mut self, page: u32) -> Result<(&mut PageMaps, &mut BlockMaps), CopyError> {
+        let page = self.pages.get_mut(page as usize).and_then(Option::as_mut).ok_or(DAMAGED)?;
+        let block = self.blocks.get_mut(page.block as usize).and_then(Option::as_mut).ok_or(DAMAGED)?;
+        Ok((page, block))
     }
 
     /// Adds a row, whose shapes are known to the maps of its block. Returns its share of its page's texts, in bytes.
     #[inline]
-    pub(super) fn push(&mut self, page: u32, row: u32) -> usize {
+    pub(crate) fn push(&mut self, page: u32, row: u32) -> usize {
         self.rows.push(SourceRow { page, row });
         self.pages[page as usize].as_ref().map_or(0, |page| page.row_bytes)
     }
