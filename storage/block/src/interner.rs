@@ -48,6 +48,8 @@ struct Place {
 
 /// A longer string has a chunk of its own.
 const CHUNK: usize = 1 << 20;
+/// The most chunks that are kept for other strings.
+const MAX_SPARE_CHUNKS: usize = 8;
 
 // === impl Interner ===
 
@@ -103,8 +105,10 @@ impl Interner {
         self.strings.push(Place { chunk: self.chunk as u32, begin, length: string.len() as u32 });
     }
 
-    /// Removes all strings and keeps the memory.
+    /// Removes all strings and keeps the memory, but no more than some chunks.
     pub(crate) fn clear(&mut self) {
+        self.chunks.retain(|chunk| chunk.capacity() <= CHUNK);
+        self.chunks.truncate(MAX_SPARE_CHUNKS);
         self.chunks.iter_mut().for_each(Vec::clear);
         self.strings.clear();
         (self.chunk, self.bytes) = (0, 0);
@@ -156,6 +160,8 @@ mod tests {
             if round == 0 {
                 interner.clear();
                 assert_eq!((interner.len(), interner.bytes()), (0, 0));
+                let kept: usize = interner.chunks.iter().map(Vec::capacity).sum();
+                assert!(kept <= MAX_SPARE_CHUNKS * CHUNK, "long strings are not kept");
             }
         }
     }

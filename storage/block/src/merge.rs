@@ -7,7 +7,6 @@ use spandrel_proto::TraceId;
 
 use crate::derive::calls_of;
 use crate::equality::SpanParts;
-use crate::error::WriteError;
 use crate::flags::{RowFlags, shown_duration};
 use crate::format::FormatError;
 use crate::gather::{CallPart, CopyError, DAMAGED, SourceBlock, SourcePage};
@@ -32,6 +31,8 @@ pub struct PageRows {
     targets: [(u64, u32); 2],
     /// Rebuilds rows for `peek`; it stands at the last one.
     peeker: Option<Rebuilder>,
+    /// Tells blocks that are being written whether more rows of the page may follow.
+    alive: Arc<()>,
     /// Of the current row: texts that may name the peer of a call, with their slots.
     peers: Vec<(u32, u32)>,
 }
@@ -58,8 +59,8 @@ impl PageRows {
             return Err(FormatError::Damaged("trace table"));
         }
         let page = Arc::new(SourcePage::new(block.clone(), page)?);
-        let (targets, peeker, peers) = ([(0, 0); 2], None, Vec::new());
-        let mut rows = Self { page, traces, run: 0, nth: 0, order: None, targets, peeker, peers };
+        let (targets, peeker, peers, alive) = ([(0, 0); 2], None, Vec::new(), Arc::default());
+        let mut rows = Self { page, traces, run: 0, nth: 0, order: None, targets, peeker, peers, alive };
         rows.begin_run();
         Ok(rows)
     }
@@ -169,7 +170,10 @@ impl PageRows {
         if self.targets[0].0 != serial {
             self.targets.swap(0, 1);
             if self.targets[0].0 != serial {
-                self.targets[0] = (serial, writer.gather.register(&mut writer.tables, &self.page)?);
+                self.targets[0] = (
+                    serial,
+                    writer.gather.register(&mut writer.tables, &self.page, Arc::downgrade(&self.alive))?,
+                );
             }
         }
         Ok(self.targets[0].1)
@@ -203,8 +207,8 @@ impl PageRows {
         if source.message(shape).is_opaque {
             // The shape does not contain everything that an edge needs.
             let span = self.peek()?.span;
-            let (flags, peers) = calls_of(&span).map_err(WriteError::from)?;
-            let links = links_of(&span).map_err(WriteError::from)?;
+            let (flags, peers) = calls_of(&span).map_err(|_| DAMAGED)?;
+            let links = links_of(&span).map_err(|_| DAMAGED)?;
             writer.push_edge(copied, flags, &peers, links);
             return Ok(());
         }

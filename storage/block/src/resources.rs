@@ -30,6 +30,7 @@ pub(crate) struct ResourceTable {
 /// What a block needs to know of a resource.
 #[derive(Debug)]
 struct ResourceFacts {
+    record: Box<[u8]>,
     service: String,
     /// The tokens of its attributes.
     tokens: Box<[Token]>,
@@ -40,15 +41,15 @@ struct ResourceFacts {
 #[derive(Default)]
 struct RecentResources {
     facts: FxHashMap<u128, Arc<ResourceFacts>>,
-    tokens: usize,
+    bytes: usize,
 }
 
 thread_local! {
     static RECENT: RefCell<RecentResources> = RefCell::default();
 }
 
-/// With more tokens than this, eight bytes each, a thread forgets the resources that it met.
-const MAX_RECENT_TOKENS: usize = 1 << 19;
+/// Above this size in memory, a thread forgets the resources that it met.
+const MAX_RECENT_BYTES: usize = 8 << 20;
 
 // === impl ResourceTable ===
 
@@ -104,15 +105,15 @@ impl ResourceTable {
 
 impl RecentResources {
     fn facts_of(&mut self, hash: u128, record: &Bytes) -> Result<Arc<ResourceFacts>, WireError> {
-        if let Some(known) = self.facts.get(&hash) {
+        // Compared, because the resources of all tenants are here.
+        if let Some(known) = self.facts.get(&hash).filter(|known| *known.record == **record) {
             return Ok(known.clone());
         }
         let facts = Arc::new(ResourceFacts::read(record)?);
-        if self.tokens > MAX_RECENT_TOKENS {
+        if self.bytes > MAX_RECENT_BYTES {
             *self = Self::default();
         }
-        // One more for the entry itself: a resource may have no attributes.
-        self.tokens += facts.tokens.len() + 1;
+        self.bytes += facts.size();
         self.facts.insert(hash, facts.clone());
         Ok(facts)
     }
@@ -130,7 +131,13 @@ impl ResourceFacts {
             tokens.push(key);
             tokens.extend(attribute.value.into_iter().flat_map(|value| key.with_value(value)));
         }
-        Ok(Self { service: semantics::service_name(&view).to_owned(), tokens: tokens.into() })
+        let service = semantics::service_name(&view).to_owned();
+        Ok(Self { record: record[..].into(), service, tokens: tokens.into() })
+    }
+
+    /// Bytes in memory.
+    fn size(&self) -> usize {
+        size_of::<(u128, Self)>() + self.record.len() + self.service.len() + size_of_val(&*self.tokens)
     }
 }
 
@@ -156,7 +163,7 @@ mod tests {
         let records = [resource("service.name", "cart"), resource("host.name", "a"), Bytes::new()];
         for round in 0..3 {
             if round == 2 {
-                RECENT.with_borrow_mut(|recent| recent.tokens = MAX_RECENT_TOKENS + 1);
+                RECENT.with_borrow_mut(|recent| recent.bytes = MAX_RECENT_BYTES + 1);
                 let _ = ResourceTable::default().resource(&resource("k", "v")).unwrap();
                 assert_eq!(RECENT.with_borrow(|recent| recent.facts.len()), 1, "the others are forgotten");
             }

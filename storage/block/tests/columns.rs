@@ -499,6 +499,32 @@ fn blocks_of_many_pages_come_back_and_merge() {
 }
 
 #[test]
+fn large_texts_end_pages_whatever_else_their_block_has() {
+    let spans: Vec<Pushed> = (0..1_000u64)
+        .map(|n| {
+            let (trace, length) = if n < 40 { (1, 1 << 20) } else { (2 + n, 10) };
+            let text = wire::bytes(1, format!("{n}{}", "x".repeat(length)).as_bytes());
+            let span = [
+                wire::bytes(1, &u128::from(trace).to_be_bytes()),
+                wire::bytes(2, &(1 + n).to_be_bytes()),
+                wire::fixed64(7, 1_700_000_000_000_000_000 + n),
+                wire::fixed64(8, 1_700_000_000_000_000_900 + n),
+                wire::bytes(9, &wire::attribute("text", &text)),
+            ];
+            let (resource, scope) = (Bytes::new(), Bytes::new());
+            Pushed { resource, scope, span: span.concat().into(), sequence: n }
+        })
+        .collect();
+    let merged = merge(&[write_fresh(&spans).bytes]);
+    let sizes: Vec<usize> = OpenBlock::new(&merged.bytes)
+        .pages
+        .iter()
+        .map(|page| page.values.local_texts().unwrap().size())
+        .collect();
+    assert!(sizes.len() >= 3 && sizes.iter().all(|size| *size < 18 << 20), "{sizes:?}");
+}
+
+#[test]
 fn rows_go_on_where_another_writer_stopped() {
     // A merge that fills several blocks copies a page's rows into one writer and then another.
     let spans: Vec<Pushed> = many_spans().into_iter().take(600).collect();

@@ -1,11 +1,11 @@
 //! Translates the numbers of a source block's slots, shapes, classes, resources and texts into those of the block that
 //! is being written. Each is looked up once for each source block, local texts once for each page.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use super::source::{Part, SourceBlock, SourcePage};
+use super::source::{Part, PartKind, SourceBlock, SourcePage};
 use super::{CopyError, DAMAGED};
-use crate::error::WriteError;
+use crate::format::FormatError;
 use crate::page::Column;
 use crate::shape::Class;
 use crate::tables::BlockTables;
@@ -36,8 +36,11 @@ pub(crate) struct PageMaps {
     texts: Vec<u32>,
     /// By slot of the source.
     pub(crate) columns: Vec<Values>,
-    /// The bytes of its texts that were new to the block, shared out among its rows.
-    pub(crate) row_bytes: usize,
+    /// By row: the bytes of its texts that were new to the block, and that no row in front of it has. Empty for a fresh
+    /// block, to which texts are added value by value.
+    pub(crate) row_bytes: Vec<u32>,
+    /// Gone once no more rows of the page follow.
+    reader: Weak<()>,
 }
 
 /// The values of a slot of a page.
@@ -149,7 +152,7 @@ impl BlockMaps {
             return Ok(known);
         }
         let (resource, scope) = self.block.dictionary.resource_and_scope(resource_scope);
-        let resource = tables.resource(resource).map_err(WriteError::from)?;
+        let resource = tables.resource(resource).map_err(|_| FormatError::Damaged("dictionary"))?;
         let scope = tables.resources.scope(scope);
         let known = tables.resources.resource_scope(resource, scope);
         self.resource_scopes[resource_scope as usize] = known;
@@ -164,14 +167,15 @@ impl PageMaps {
     /// adding them together is faster. A fresh block uses few, and must not contain the others (`name_text`).
     pub(crate) fn new(
         page: &Arc<SourcePage>,
+        reader: Weak<()>,
         block: u32,
         maps: &mut BlockMaps,
         tables: &mut BlockTables,
     ) -> Result<Self, CopyError> {
         let texts = unknown(page.open.values.local_texts()?.len());
         let columns = vec![Values::None; page.open.dictionary.slots.len()];
-        let mut this = Self { page: page.clone(), block, texts, columns, row_bytes: 0 };
-        let before = tables.schema.texts.bytes();
+        let mut this = Self { page: page.clone(), block, texts, columns, row_bytes: Vec::new(), reader };
+        let first = tables.schema.texts.len() as u32;
         for slot in page.slots() {
             this.columns[slot as usize] = match page.column(slot)? {
                 Column::Numbers(numbers) => Values::Numbers(numbers),
@@ -183,8 +187,36 @@ impl PageMaps {
                 }
             };
         }
-        this.row_bytes = (tables.schema.texts.bytes() - before) / page.open.core.rows().max(1);
+        if !tables.is_fresh() {
+            this.charge_texts(tables, first);
+        }
         Ok(this)
+    }
+
+    /// Charges each text that is new to the block, those from `first` on, to the first row that has it.
+    fn charge_texts(&mut self, tables: &BlockTables, first: u32) {
+        let texts = &tables.schema.texts;
+        let mut is_charged = vec![false; texts.len() - first as usize];
+        let charge = |row: u32| {
+            let mut bytes = 0;
+            for (_, parts, places) in self.page.messages(row) {
+                for (part, place) in parts.iter().zip(places).filter(|(part, _)| part.kind == PartKind::Text)
+                {
+                    let text = self.columns[part.slot as usize].texts()[*place as usize];
+                    let new = text.checked_sub(first).map(|new| &mut is_charged[new as usize]);
+                    if new.is_some_and(|new| !std::mem::replace(new, true)) {
+                        bytes += texts.get(text).len() as u32;
+                    }
+                }
+            }
+            bytes
+        };
+        self.row_bytes = (0..self.page.open.core.rows() as u32).map(charge).collect();
+    }
+
+    /// Whether no more rows of the page follow.
+    pub(crate) fn is_read(&self) -> bool {
+        self.reader.strong_count() == 0
     }
 
     fn name_texts(

@@ -8,7 +8,7 @@
 mod maps;
 mod source;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rustc_hash::FxHashMap;
 
@@ -38,7 +38,8 @@ pub(crate) const DAMAGED: FormatError = FormatError::Damaged("values of a page")
 pub(crate) struct Gather {
     /// The rows, in the order of their keys.
     rows: Vec<SourceRow>,
-    /// The blocks and pages that rows may come from. Entries of those that are read to their end are free.
+    /// The blocks and pages that rows may come from. Entries of pages that are read to their end are free, and those of
+    /// blocks once nothing else uses their tables.
     blocks: Vec<Option<BlockMaps>>,
     pages: Vec<Option<PageMaps>>,
     /// By the address of the block's tables.
@@ -77,11 +78,12 @@ impl Gather {
         self.rows.len()
     }
 
-    /// Registers a page that rows will come from; returns its index.
+    /// Registers a page that rows will come from as long as `reader` lives; returns its index.
     pub(crate) fn register(
         &mut self,
         tables: &mut BlockTables,
         page: &Arc<SourcePage>,
+        reader: Weak<()>,
     ) -> Result<u32, CopyError> {
         let block = match self.block_index.get(&address(&page.block)) {
             Some(known) => *known,
@@ -92,7 +94,7 @@ impl Gather {
             }
         };
         let Some(maps) = &mut self.blocks[block as usize] else { return Err(DAMAGED.into()) };
-        let page = PageMaps::new(page, block, maps, tables)?;
+        let page = PageMaps::new(page, reader, block, maps, tables)?;
         Ok(put(&mut self.pages, page))
     }
 
@@ -104,11 +106,12 @@ impl Gather {
         Ok((page, block))
     }
 
-    /// Adds a row, whose shapes are known to the maps of its block. Returns its share of its page's texts, in bytes.
+    /// Adds a row, whose shapes are known to the maps of its block. Returns the bytes of its new texts.
     #[inline]
     pub(crate) fn push(&mut self, page: u32, row: u32) -> usize {
         self.rows.push(SourceRow { page, row });
-        self.pages[page as usize].as_ref().map_or(0, |page| page.row_bytes)
+        let bytes = self.pages[page as usize].as_ref().and_then(|page| page.row_bytes.get(row as usize));
+        bytes.map_or(0, |bytes| *bytes as usize)
     }
 
     /// Fills the columns of slots, events and links with the values of all rows, and forgets the rows. `order` has the
@@ -194,12 +197,12 @@ impl Gather {
         columns.links.extend(picks(LINK_COLUMN).filter_map(|pick| shape(pick, false)));
     }
 
-    /// Forgets the rows, and the pages and blocks that are read to their end.
+    /// Forgets the rows, the pages that are read to their end, and blocks that nothing else uses.
     fn clear(&mut self) {
         self.rows.clear();
         self.picks.iter_mut().for_each(Vec::clear);
         for page in &mut self.pages {
-            page.take_if(|page| Arc::strong_count(&page.page) == 1);
+            page.take_if(|page| page.is_read());
         }
         for block in &mut self.blocks {
             if let Some(done) = block.take_if(|block| Arc::strong_count(&block.block) == 1) {

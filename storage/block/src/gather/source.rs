@@ -172,7 +172,16 @@ impl SlotFacts {
 // === impl SourcePage ===
 
 impl SourcePage {
-    pub(crate) fn new(block: Arc<SourceBlock>, open: OpenPage) -> Result<Self, FormatError> {
+    /// The page has to be one of the block.
+    pub(crate) fn new(block: Arc<SourceBlock>, mut open: OpenPage) -> Result<Self, FormatError> {
+        let lengths = |of: &Dictionary| {
+            (of.slots.len(), of.shapes.len(), of.classes.len(), of.operations.len(), of.resource_scopes.len())
+        };
+        if lengths(&open.dictionary) != lengths(&block.dictionary) {
+            return Err(FormatError::Damaged("dictionary"));
+        }
+        // One copy for all pages, whatever the cache has kept.
+        (open.dictionary, open.texts) = (block.dictionary.clone(), block.texts.clone());
         let slots = open.dictionary.slots.len();
         let mut page = Self { block, open, places: Vec::new(), begins: Vec::new() };
         page.find_places(slots).ok_or(DAMAGED)?;

@@ -20,7 +20,7 @@ use crate::store::core::config::StoreConfig;
 use crate::store::read::matcher;
 use crate::store::read::merge_iter::{BlockRows, SpanRow};
 use crate::store::read::trace_reader::TraceReader;
-use crate::store::write::replace::RewriteError;
+use crate::store::write::replace::{RewriteError, check_damage};
 use crate::store::write::rewrite;
 
 /// The retentions of traces.
@@ -74,7 +74,8 @@ impl<'c> Rules<'c> {
     ) -> Result<HashSet<TraceId>, RewriteError> {
         let mut retained = HashSet::new();
         let mut others = HashSet::new();
-        for row in rewrite::read(reader.core, blocks)? {
+        let mut rows = rewrite::read(reader.core, blocks)?;
+        for row in rows.by_ref() {
             let trace = row.key.trace();
             if retained.contains(&trace) {
                 continue;
@@ -86,6 +87,8 @@ impl<'c> Rules<'c> {
                 others.insert(trace);
             }
         }
+        // Traces behind the damage may live on.
+        check_damage(reader.core, rows.take_failed())?;
         let here: HashSet<_> = blocks.iter().map(|entry| entry.key.block).collect();
         for trace in others {
             let parts = reader.parts(trace).into_iter();

@@ -1,7 +1,7 @@
 //! Spans in order: of a block, and of many blocks merged, each span once.
 //!
-//! Reading a trace, and rewriting blocks span by span, uses these iterators; the background merge copies columns
-//! instead (`write/merge/mod.rs`).
+//! Reading a trace, and finding the traces that a retention rule keeps, uses these iterators; merges and rewrites copy
+//! columns instead (`write/inputs.rs`).
 
 use std::cmp::Ordering;
 use std::collections::binary_heap::PeekMut;

@@ -159,7 +159,8 @@ pub(crate) fn each_row(
 }
 
 /// Reads some blocks in one order, each distinct span once; rows that stay are passed by `copy`, the others skipped.
-/// Fails if a block cannot be read completely, because it must not be rewritten then.
+/// Fails if a block has a page that cannot be opened or a row that cannot be copied, because it must not be rewritten
+/// then. The values of rows that are skipped are not read.
 fn pass_rows(
     core: &Core,
     blocks: &[Arc<BlockEntry>],
