@@ -499,28 +499,26 @@ fn blocks_of_many_pages_come_back_and_merge() {
 }
 
 #[test]
-fn large_texts_end_pages_whatever_else_their_block_has() {
-    let spans: Vec<Pushed> = (0..1_000u64)
-        .map(|n| {
-            let (trace, length) = if n < 40 { (1, 1 << 20) } else { (2 + n, 10) };
-            let text = wire::bytes(1, format!("{n}{}", "x".repeat(length)).as_bytes());
-            let span = [
-                wire::bytes(1, &u128::from(trace).to_be_bytes()),
-                wire::bytes(2, &(1 + n).to_be_bytes()),
-                wire::fixed64(7, 1_700_000_000_000_000_000 + n),
-                wire::fixed64(8, 1_700_000_000_000_000_900 + n),
-                wire::bytes(9, &wire::attribute("text", &text)),
-            ];
-            let (resource, scope) = (Bytes::new(), Bytes::new());
-            Pushed { resource, scope, span: span.concat().into(), sequence: n }
-        })
-        .collect();
-    let merged = merge(&[write_fresh(&spans).bytes]);
-    let sizes: Vec<usize> = OpenBlock::new(&merged.bytes)
-        .pages
-        .iter()
-        .map(|page| page.values.local_texts().unwrap().size())
-        .collect();
+fn large_texts_end_pages_whatever_else_their_blocks_have() {
+    let span = |trace: u64, n: u64, length: usize| {
+        let text = wire::bytes(1, format!("{n}{}", "x".repeat(length)).as_bytes());
+        let span = [
+            wire::bytes(1, &u128::from(trace).to_be_bytes()),
+            wire::bytes(2, &(1 + n).to_be_bytes()),
+            wire::fixed64(7, 1_700_000_000_000_000_000 + n),
+            wire::fixed64(8, 1_700_000_000_000_000_900 + n),
+            wire::bytes(9, &wire::attribute("text", &text)),
+        ];
+        Pushed { resource: Bytes::new(), scope: Bytes::new(), span: span.concat().into(), sequence: n }
+    };
+    // Each block has one large span, of the same trace, and many small ones.
+    let block = |n: u64| {
+        let small = (1..50).map(|other| span(100 * n + other, 100 * n + other, 10));
+        write_fresh(&[span(1, 100 * n, 1 << 20)].into_iter().chain(small).collect::<Vec<_>>()).bytes
+    };
+    let merged = OpenBlock::new(&merge(&(1..41).map(block).collect::<Vec<_>>()).bytes);
+    let sizes = merged.pages.iter().map(|page| page.values.local_texts().unwrap().size());
+    let sizes: Vec<usize> = sizes.collect();
     assert!(sizes.len() >= 3 && sizes.iter().all(|size| *size < 18 << 20), "{sizes:?}");
 }
 
