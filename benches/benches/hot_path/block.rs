@@ -86,7 +86,7 @@ fn sorted_rows(batch: &[Decoded]) -> Vec<Row<'_>> {
 }
 
 fn write_block(rows: &[Row<'_>]) -> FinishedBlock {
-    let mut writer = BlockWriter::new(LEVEL).expect("a compressor");
+    let mut writer = BlockWriter::fresh().expect("a compressor");
     for row in rows {
         let resource = writer.resource(row.resource).expect("a resource");
         let scope = writer.scope(row.scope);
