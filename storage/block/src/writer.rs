@@ -1,6 +1,6 @@
 //! Writes blocks: adds spans in order, fills a page, encodes it, and assembles the block.
 //!
-//! Spans are pushed as wire bytes ([`BlockWriter::push`]), or, in a merge, as rows of pages that are columns already
+//! Spans are pushed as wire bytes ([`BlockWriter::push`]), or copied, in a merge or a rewrite, as rows of pages
 //! (`merge.rs`). A fresh block, which is merged within seconds, has no derived sections: rollups and edges are derived
 //! when it is merged, or when a query needs them before (`derive.rs`). Its filter is returned and stays in memory.
 
@@ -158,7 +158,7 @@ impl BlockWriter {
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
-        self.derived.is_none()
+        self.tables.is_fresh()
     }
 
     /// A number that identifies the block among those that are being written.

@@ -1,9 +1,9 @@
 //! The rows of a page that is being written, by where they are copied from, and the gathering of their values.
 //!
-//! Rows are chosen one by one, in the order of their keys (`merge.rs`); their values follow when the page is full: then
-//! one column after the other is gathered from all pages that the rows come from, so that what is touched at a time
-//! fits into a processor's cache. What a row has follows from its shape: it is worked out once for each shape of a
-//! source block ([`source`], [`maps`]).
+//! `merge.rs` chooses rows one by one, in the order of their keys. When the page is full, [`Gather`] fills its columns one
+//! after the other from all source pages. One column of each source page fits into a processor's cache; all columns of
+//! dozens of pages, read row by row, do not. A row's shape tells which columns it has values in; [`source`] derives that
+//! once for each shape of a source block, and [`maps`] translates the block's numbers.
 
 mod maps;
 mod source;
