@@ -7,6 +7,7 @@
 
 mod ids;
 pub mod otlp;
+pub mod semconv;
 mod time;
 
 pub use ids::{ParseIdError, SpanId, TenantId, TenantIdError, TraceId};

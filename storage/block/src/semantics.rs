@@ -52,7 +52,7 @@ pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
     if !has_failed(span)? {
         return Ok(None);
     }
-    let mut ranked: [Option<String>; 8] = Default::default();
+    let mut ranked: [Option<String>; 9] = Default::default();
     for attribute in span.attributes() {
         let attribute = attribute?;
         let Some(value) = attribute.value else { continue };
@@ -60,17 +60,18 @@ pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
             "error.type" => (0, text(value)),
             "http.response.status_code" => (1, http_code(value)),
             "http.status_code" => (2, http_code(value)),
-            "rpc.response.status_code" => (3, rpc_code(value)),
-            "rpc.grpc.status_code" => (4, rpc_code(value)),
-            "grpc.status_code" => (5, rpc_code(value)),
-            "db.response.status_code" => (6, text(value)),
-            "response_flags" => (7, text(value).filter(|flags| flags != "-")),
+            "rpc.status_code" => (3, rpc_code(value)),
+            "rpc.response.status_code" => (4, rpc_code(value)),
+            "rpc.grpc.status_code" => (5, rpc_code(value)),
+            "grpc.status_code" => (6, rpc_code(value)),
+            "db.response.status_code" => (7, text(value)),
+            "response_flags" => (8, text(value).filter(|flags| flags != "-")),
             _ => continue,
         };
         ranked[rank] = code;
     }
-    let [error_type, http, old_http, rpc, grpc, old_grpc, db, flags] = ranked;
-    let early = error_type.or(http).or(old_http).or(rpc).or(grpc).or(old_grpc).or(db);
+    let [error_type, http, old_http, rpc, older_rpc, grpc, old_grpc, db, flags] = ranked;
+    let early = error_type.or(http).or(old_http).or(rpc).or(older_rpc).or(grpc).or(old_grpc).or(db);
     if early.is_some() {
         return Ok(early);
     }
