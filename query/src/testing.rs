@@ -1,5 +1,7 @@
 //! Fixtures for tests: spans from compact text, and a store that holds them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -8,10 +10,15 @@ use parking_lot::Mutex;
 use prost::Message;
 use spandrel_proto::otlp::{Decoded, SpanKind, SpanView};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
+use spandrel_storage::RowFlags;
 use spandrel_storage::backup::{BackupId, Manifest};
 use spandrel_storage::check::{CheckProgress, CheckReport};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
 use spandrel_storage::semantics::has_failed;
+use spandrel_storage::table::{
+    AttributeLevel, Classes, Codes, FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, SpanClass, SpanTable,
+    TableFold, TraceJudge, Value, ValueColumn, ValueType,
+};
 use spandrel_storage::{
     AggregateAnswer, AppendError, BackupError, BackupReceiver, Backups, Check, Deletion, DeletionId,
     Deletions, Dependency, DependencyAnswer, LifecycleError, Operation, Pins, ReadError, ReceiverGone,
@@ -135,6 +142,24 @@ impl FakeStore {
     }
 }
 
+fn one_span(plan: &FoldPlan) -> SpanTable {
+    let class = SpanClass { service: 0, name: 0, flags: RowFlags(2) };
+    let classes =
+        Classes { services: vec!["cart".to_owned()], names: vec!["GET /".to_owned()], classes: vec![class] };
+    let column =
+        || ValueColumn { values: Arc::new(vec![Value::String("x".to_owned())]), codes: Codes::One(vec![1]) };
+    SpanTable {
+        traces: vec![(TraceId::from_bytes([7; 16]), 1)],
+        class: vec![0],
+        classes: Arc::new(classes),
+        start: vec![plan.range.start.0],
+        duration: vec![1_000],
+        span_id: vec![1],
+        parent_id: vec![0],
+        columns: plan.columns.iter().map(|_| column()).collect(),
+    }
+}
+
 impl TraceStore for FakeStore {
     fn append(&self, _: &TenantId, _: &[Decoded]) -> Result<(), AppendError> {
         Err(AppendError::Closed)
@@ -158,6 +183,44 @@ impl TraceStore for FakeStore {
         let trace = || (TRACE.parse().unwrap(), TraceSpans::from_spans(self.spans.clone()));
         let traces = (!self.spans.is_empty()).then(trace);
         Ok(TraceScan::from_traces(traces.into_iter().collect()))
+    }
+
+    /// Like a search whose traces the judge all accepts: the answers are prepared, so no table is shown.
+    fn select(
+        &self,
+        tenant: &TenantId,
+        plan: &SelectPlan,
+        _: &mut dyn TraceJudge,
+    ) -> Result<SearchAnswer, ReadError> {
+        self.search(tenant, &plan.search)
+    }
+
+    /// One span that has the value `x` in every column.
+    fn fold_spans(
+        &self,
+        _: &TenantId,
+        plan: &FoldPlan,
+        folds: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        self.readable()?;
+        let ended = folds.first_mut().is_some_and(|fold| !fold.add(&one_span(plan)));
+        Ok(FoldAnswer { partial: ended, ..FoldAnswer::default() })
+    }
+
+    fn attributes(&self, _: &TenantId, _: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
+        self.readable()?;
+        let types = vec![ValueType::String, ValueType::Int];
+        Ok(vec![KnownAttribute { level: AttributeLevel::Span, key: "http.route".to_owned(), types }])
+    }
+
+    fn fold_traces(
+        &self,
+        _: &TenantId,
+        _: &FoldPlan,
+        _: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        self.readable()?;
+        Ok(FoldAnswer::default())
     }
 
     fn aggregate(&self, _: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

@@ -12,6 +12,8 @@ use crate::deletion::Deletions;
 use crate::error::{AppendError, ReadError};
 use crate::pins::Pins;
 use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
+use crate::scanned::Scanned;
+use crate::table::{FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, TableFold, TraceJudge};
 
 /// Stores spans and answers queries about them.
 ///
@@ -39,6 +41,38 @@ pub trait TraceStore: Send + Sync {
     /// Returns every trace with at least one span that satisfies the plan, whole and once, in no particular order and
     /// in bounded memory: as stored at the time of the call, whatever arrives or is removed meanwhile.
     fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError>;
+
+    /// Finds traces like `search`, in the same order and with the same pages, but only those that a judge accepts. It
+    /// sees traces one at a time, and no more of them than the order needs; traces whose rank cannot be in the answer are
+    /// not shown. The matched spans of a summary are those that the judge named.
+    fn select(
+        &self,
+        tenant: &TenantId,
+        plan: &SelectPlan,
+        judge: &mut dyn TraceJudge,
+    ) -> Result<SearchAnswer, ReadError>;
+
+    /// Passes over all spans that satisfy the plan, page by page, as stored: spans sent twice are counted twice until
+    /// their blocks are merged, as in `aggregate`. Each fold runs in a thread of its own.
+    fn fold_spans(
+        &self,
+        tenant: &TenantId,
+        plan: &FoldPlan,
+        folds: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError>;
+
+    /// Passes over all traces with a span that satisfies the plan: each table is one whole trace, as a judge sees it.
+    /// Each trace comes once. Each fold runs in a thread of its own.
+    fn fold_traces(
+        &self,
+        tenant: &TenantId,
+        plan: &FoldPlan,
+        folds: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError>;
+
+    /// The attributes of spans, resources, events, links and scopes in blocks that touch the range, sorted by level and
+    /// key.
+    fn attributes(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<KnownAttribute>, ReadError>;
 
     /// Counts spans and their latencies over time.
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError>;
@@ -128,17 +162,6 @@ pub struct SearchAnswer {
     pub partial: bool,
     /// The work of the search.
     pub scanned: Scanned,
-}
-
-/// The amount of data that a search read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Scanned {
-    /// Blocks of the tenant in the catalog.
-    pub blocks: u64,
-    /// Blocks whose columns were read.
-    pub blocks_read: u64,
-    /// Spans whose columns or bytes were read.
-    pub spans: u64,
 }
 
 /// A summary of one whole trace as stored, and which of its spans matched.

@@ -21,12 +21,13 @@ mod rebuild;
 mod records;
 pub mod repair;
 pub mod restore;
+mod scanned;
 mod store;
+pub mod table;
 
 pub use api::{
-    AggregateAnswer, Damage, Dependency, DependencyAnswer, Operation, Point, Scanned, ScannedTrace,
-    SearchAnswer, Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
-    TraceSummary,
+    AggregateAnswer, Damage, Dependency, DependencyAnswer, Operation, Point, ScannedTrace, SearchAnswer,
+    Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
 };
 pub use backup::{BackupReceiver, ReceiverGone};
 pub use backups::{BackupError, Backups};
@@ -36,6 +37,7 @@ pub use engine::{Engine, EngineError};
 pub use error::{AppendError, LifecycleError, ReadError};
 pub use ids::DeletionId;
 pub use pins::Pins;
+pub use scanned::Scanned;
 pub use spandrel_block::Exemplar;
-pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, semantics};
+pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, RowFlags, semantics};
 pub use store::{BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock};

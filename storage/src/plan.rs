@@ -59,6 +59,8 @@ pub enum Field {
     Kind,
     /// Whether the span has failed (`docs/semantics.md#failed`).
     Failed,
+    /// Whether the span names no parent.
+    Parentless,
     /// An attribute.
     Attribute(AttributeScope, String),
 }
@@ -93,9 +95,16 @@ pub enum Comparison {
     Matches(Regex),
     /// `!~`
     MatchesNot(Regex),
+    /// The value is a string that contains this text.
+    Contains(String),
+    /// The value is a string that starts with this text.
+    StartsWith(String),
+    /// The value is a string that ends with this text.
+    EndsWith(String),
 }
 
-/// A constant. Numbers compare with each other whatever their type; other types only with themselves.
+/// A constant. Numbers compare with each other whatever their type, and with strings that are the canonical text of a
+/// number; other types only with themselves.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Literal {
     /// Text.

@@ -32,3 +32,4 @@ pub mod rewrite;
 pub mod server;
 pub mod shim;
 pub mod spans;
+pub mod tables;

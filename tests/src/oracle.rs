@@ -73,18 +73,21 @@ pub fn failed(sent: &Sent) -> bool {
     }
 }
 
-fn status(sent: &Sent) -> StatusCode {
+/// The status as sent.
+pub fn status(sent: &Sent) -> StatusCode {
     StatusCode::from_raw(sent.span.status.as_ref().map_or(0, |status| status.code))
 }
 
-fn kind(sent: &Sent) -> SpanKind {
+/// The kind; unknown ones read as unspecified.
+pub fn kind(sent: &Sent) -> SpanKind {
     match SpanKind::from_raw(sent.span.kind) {
         SpanKind::Other(_) => SpanKind::Unspecified,
         known => known,
     }
 }
 
-fn has_parent(sent: &Sent) -> bool {
+/// Whether the span has a parent.
+pub fn has_parent(sent: &Sent) -> bool {
     sent.span.parent_span_id.iter().any(|byte| *byte != 0)
 }
 
@@ -140,6 +143,10 @@ fn found(field: &Field, sent: &Sent) -> Vec<Found> {
         Field::Status => vec![Found::One(Literal::Status(status(sent)))],
         Field::Kind => vec![Found::One(Literal::Kind(kind(sent)))],
         Field::Failed => vec![Found::One(Literal::Bool(failed(sent)))],
+        Field::Parentless => {
+            let is_parentless = sent.span.parent_span_id.iter().all(|byte| *byte == 0);
+            vec![Found::One(Literal::Bool(is_parentless))]
+        }
         Field::Attribute(scope, key) => {
             let mut found = Vec::new();
             if *scope != AttributeScope::Resource {
@@ -178,6 +185,9 @@ fn literal(value: &Value) -> Option<Literal> {
 
 fn holds(comparison: &Comparison, found: &Literal) -> bool {
     use std::cmp::Ordering::{Equal, Greater, Less};
+    if let (Literal::String(text), true) = (found, names_number(comparison)) {
+        return number(text).is_some_and(|number| holds(comparison, &number));
+    }
     let order = |wanted: &Literal| match (found, wanted) {
         (Literal::String(a), Literal::String(b)) => Some(a.cmp(b)),
         (Literal::Int(a), Literal::Int(b)) => Some(a.cmp(b)),
@@ -199,8 +209,29 @@ fn holds(comparison: &Comparison, found: &Literal) -> bool {
         Comparison::Ge(wanted) if is_ordered(found) => matches!(order(wanted), Some(Greater | Equal)),
         Comparison::Matches(regex) => matches!(found, Literal::String(text) if regex.is_match(text)),
         Comparison::MatchesNot(regex) => matches!(found, Literal::String(text) if !regex.is_match(text)),
+        Comparison::Contains(part) => matches!(found, Literal::String(text) if text.contains(part)),
+        Comparison::StartsWith(part) => matches!(found, Literal::String(text) if text.starts_with(part)),
+        Comparison::EndsWith(part) => matches!(found, Literal::String(text) if text.ends_with(part)),
         _ => false,
     }
+}
+
+/// Whether the right operand is a number.
+fn names_number(comparison: &Comparison) -> bool {
+    use Comparison::{Eq, Ge, Gt, Le, Lt, Ne};
+    let (Eq(literal) | Ne(literal) | Lt(literal) | Le(literal) | Gt(literal) | Ge(literal)) = comparison
+    else {
+        return false;
+    };
+    matches!(literal, Literal::Int(_) | Literal::Float(_))
+}
+
+/// The number that is written in this way and no other.
+fn number(text: &str) -> Option<Literal> {
+    let int = text.parse::<i64>().ok().filter(|int| int.to_string() == text).map(Literal::Int);
+    let double =
+        || text.parse::<f64>().ok().filter(|double| double.is_finite() && double.to_string() == text);
+    int.or_else(|| double().map(Literal::Float))
 }
 
 fn is_ordered(literal: &Literal) -> bool {

@@ -5,7 +5,7 @@ use spandrel_proto::otlp::{SpanKind, SpanView, StatusCode};
 use crate::semantics;
 
 /// Flags of a span in one byte: kind (bits 0 to 2), status (3 and 4), failed (5), has a parent (6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RowFlags(pub u8);
 
 /// The duration in nanoseconds that is shown: zero if the end lies before the start, where the difference wraps around.

@@ -48,7 +48,10 @@ pub use gather::{CopyError, SourceBlock};
 pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
 pub use merge::{PageRows, RowSummary};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
-pub use page::{Column, CorePage, IdsPage, OpenPage, PackedColumn, Rebuilder, TextTable, ValuesPage};
+pub use page::{
+    Access, Column, CorePage, FieldPlan, FieldReader, FieldValue, IdsPage, MessageField, OpenPage,
+    OpenValues, PackedColumn, Rebuilder, StoredValue, TextTable, ValuesPage,
+};
 pub use rollup::{MINUTE, RollupRow};
 pub use row_key::RowKey;
 pub use shape::{Class, FieldEncoding, Level, Shape, Slot, ValueKind};

@@ -159,6 +159,15 @@ pub(crate) struct ShapeTable {
 // === impl FieldEncoding, Level ===
 
 impl Level {
+    /// The number of the field that holds the attributes of its messages.
+    fn attributes(self) -> u32 {
+        match self {
+            Self::Span => ATTRIBUTES,
+            Self::Event => 3,
+            Self::Link => 4,
+        }
+    }
+
     pub(crate) fn from_raw(raw: u8) -> Option<Self> {
         [Self::Span, Self::Event, Self::Link].into_iter().find(|level| *level as u8 == raw)
     }
@@ -220,7 +229,12 @@ impl Slot {
 
     /// Like [`Self::literal_attribute`] for attributes of spans, with a value that can be compared.
     pub fn span_literal(&self) -> Option<(&[u8], AnyValue<'_>)> {
-        if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, ATTRIBUTES) {
+        if self.level != Level::Span { None } else { self.literal_of_level() }
+    }
+
+    /// The attribute that the slot says it all about, whatever the level.
+    fn literal_of_level(&self) -> Option<(&[u8], AnyValue<'_>)> {
+        if (self.encoding, self.field) != (FieldEncoding::Literal, self.level.attributes()) {
             return None;
         }
         let (key, value) = self.literal_attribute()?;
@@ -228,8 +242,27 @@ impl Slot {
         Some((key, value))
     }
 
+    /// The value of the attribute that the slot says it all about; empty for other slots.
+    pub fn literal_value(&self) -> AnyValue<'_> {
+        self.literal_of_level().map_or(AnyValue::Empty, |(_, value)| value)
+    }
+
+    /// The key of the attribute of its level that the slot stands for.
+    pub(crate) fn level_attribute(&self) -> Option<&[u8]> {
+        if self.encoding.is_attribute() {
+            Some(&self.name)
+        } else {
+            self.literal_of_level().map(|(key, _)| key)
+        }
+    }
+
+    /// Whether its values are attributes of its level, stored as bytes.
+    pub(crate) fn has_hidden_attribute(&self) -> bool {
+        self.encoding == FieldEncoding::Bytes && self.field == self.level.attributes()
+    }
+
     /// The span's flags, if their whole field is the slot's name.
-    pub(crate) fn literal_span_flags(&self) -> Option<u32> {
+    pub fn literal_span_flags(&self) -> Option<u32> {
         if (self.level, self.encoding, self.field) != (Level::Span, FieldEncoding::Literal, FLAGS) {
             return None;
         }
@@ -264,6 +297,11 @@ impl Slot {
         self.encoding == FieldEncoding::Array && self.is_attribute(key)
     }
 
+    /// Whether it is the attribute of spans with this key, encoded as a string.
+    pub fn is_string(&self, key: &str) -> bool {
+        self.encoding == FieldEncoding::String && self.is_attribute(key)
+    }
+
     /// The attribute value that a number in the slot's column stands for.
     pub fn value_of_number(&self, number: u64) -> AnyValue<'_> {
         match self.encoding {
@@ -279,16 +317,14 @@ impl Slot {
             FieldEncoding::String => std::str::from_utf8(text).map_or(AnyValue::Empty, AnyValue::String),
             FieldEncoding::Blob => AnyValue::Bytes(text),
             FieldEncoding::Array => AnyValue::Array(text),
-            // Queries do not compare key-value lists.
+            FieldEncoding::KeyValues => AnyValue::KeyValues(text),
             _ => AnyValue::Empty,
         }
     }
 
     /// Whether it may contain attributes of any key, which are found only by reading the span.
     pub fn is_irregular(&self) -> bool {
-        self.level == Level::Span
-            && (self.encoding == FieldEncoding::Verbatim
-                || self.encoding == FieldEncoding::Bytes && self.field == ATTRIBUTES)
+        self.level == Level::Span && (self.encoding == FieldEncoding::Verbatim || self.has_hidden_attribute())
     }
 }
 

@@ -73,6 +73,18 @@ impl LatencySketch {
         self.max
     }
 
+    /// The sum of all durations in nanoseconds, within 1.1 %.
+    pub fn total(&self) -> f64 {
+        self.buckets.iter().map(|(bucket, count)| middle_of(*bucket) as f64 * *count as f64).sum()
+    }
+
+    /// The fraction of durations that lie in buckets below that of a duration: those that are shorter, but for 2 %.
+    pub fn share_below(&self, nanos: u64) -> f64 {
+        let bucket = bucket_of(nanos);
+        let below = self.buckets.iter().take_while(|entry| entry.0 < bucket).map(|entry| entry.1);
+        below.sum::<u64>() as f64 / self.count().max(1) as f64
+    }
+
     /// The duration that a fraction `q` of all does not exceed, in nanoseconds; zero for an empty sketch.
     pub fn quantile(&self, q: f64) -> u64 {
         let count = self.count();
@@ -165,6 +177,16 @@ mod tests {
         sketch.add(u64::MAX);
         sketch.add(0);
         assert_eq!((sketch.count(), sketch.max()), (3, u64::MAX));
+    }
+
+    #[test]
+    fn sums_and_shares_are_close() {
+        let mut sketch = LatencySketch::default();
+        assert_eq!((sketch.total(), sketch.share_below(5)), (0.0, 0.0));
+        (1..=1000).for_each(|n| sketch.add(n * 1_000_000));
+        assert!((sketch.total() / 500_500_000_000.0 - 1.0).abs() < 0.011, "{}", sketch.total());
+        assert!((sketch.share_below(900_000_000) - 0.9).abs() < 0.02);
+        assert_eq!((sketch.share_below(1), sketch.share_below(u64::MAX)), (0.0, 1.0));
     }
 
     proptest! {

@@ -33,6 +33,34 @@ impl Number {
             Self::Double(double)
         }
     }
+
+    /// The number that a text is the canonical form of: the digits that Rust writes of an integer, or of a finite
+    /// double. `007`, `3.0` and `1e3` are texts.
+    pub fn of_text(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        // Most texts end here.
+        if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
+        if let Ok(int) = text.parse::<i64>()
+            && int.to_string() == text
+        {
+            return Some(Self::Int(int));
+        }
+        let double: f64 = text.parse().ok().filter(|double: &f64| double.is_finite())?;
+        (double.to_string() == text).then(|| Self::of_double(double))
+    }
+
+    /// The texts that are canonical forms of the number.
+    pub fn texts(self) -> Vec<String> {
+        match self {
+            // The double -0.0 has a form of its own.
+            Self::Int(0) => vec!["0".to_owned(), "-0".to_owned()],
+            Self::Int(int) => vec![int.to_string()],
+            Self::Double(double) if double.is_finite() => vec![double.to_string()],
+            Self::Double(_) => Vec::new(),
+        }
+    }
 }
 
 // === impl Token ===
@@ -115,6 +143,29 @@ mod tests {
             Number::of_double(9_223_372_036_854_775_808.0),
             Number::Double(9_223_372_036_854_775_808.0)
         );
+    }
+
+    #[test]
+    fn texts_of_one_form_are_numbers() {
+        let numbers = [
+            ("0", Number::Int(0)),
+            ("-0", Number::Int(0)),
+            ("42", Number::Int(42)),
+            ("-7", Number::Int(-7)),
+            ("9223372036854775807", Number::Int(i64::MAX)),
+            ("0.5", Number::Double(0.5)),
+            ("-2.25", Number::Double(-2.25)),
+            ("10000000000000000000", Number::Double(1e19)),
+            ("1", Number::of_double(1.0)),
+        ];
+        for (text, number) in numbers {
+            assert_eq!(Number::of_text(text), Some(number), "{text}");
+            assert!(number.texts().contains(&text.to_owned()), "{text}");
+        }
+        let texts =
+            ["", "-", "+1", "01", "1.0", "1e3", " 1", "1 ", "0x1", "inf", "NaN", "-inf", "1_000", ".5", "5."];
+        assert!(texts.iter().all(|text| Number::of_text(text).is_none()));
+        assert_eq!(Number::of_double(f64::NAN).texts(), [""; 0]);
     }
 
     #[test]

@@ -12,10 +12,11 @@ use common::{CREATED, OpenBlock, Pushed, ReadRow, assert_same, merge, read_row, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use spandrel_block::{
-    BlockWriter, Header, PageRows, Rebuilder, RowFlags, RowKey, SpanParts, Token, semantics, verify,
+    Access, BlockWriter, FieldPlan, FieldReader, FieldValue, Header, Level, MessageField, OpenValues,
+    PageRows, Rebuilder, RowFlags, RowKey, SpanParts, StoredValue, Token, semantics, verify,
 };
 use spandrel_proto::SpanId;
-use spandrel_proto::otlp::{DecodeLimits, SpanView, decode_request};
+use spandrel_proto::otlp::{AnyValue, Attributes, DecodeLimits, SpanView, decode_request};
 
 const LIMITS: DecodeLimits =
     DecodeLimits { max_span_bytes: 1 << 24, max_resource_bytes: 1 << 20, max_nesting: 8 };
@@ -424,6 +425,29 @@ proptest! {
     }
 
     #[test]
+    fn fields_of_columns_are_those_of_the_spans(spans in vec(pushed(), 1..10), copies in 1usize..20, step in 1usize..90) {
+        let many: Vec<Pushed> = (0..copies).flat_map(|_| spans.iter().cloned()).collect();
+        for block in [write(&many), write_fresh(&many)] {
+            let open = OpenBlock::new(&block.bytes);
+            let page = OpenValues::from(&open.pages[0]);
+            let rows = open.rows();
+            for level in [Level::Span, Level::Event, Level::Link] {
+                for key in keys(&spans, level) {
+                    let plan = FieldPlan::new(&page.dictionary, level, MessageField::Attribute(&key));
+                    check_field(&page, &plan, step, |row, messages| {
+                        let span = SpanView::parse(&rows[row].pushed.span).unwrap();
+                        assert_eq!(messages, attributes(&span, level, &key), "{key} of row {row}");
+                    });
+                }
+                for number in [1, 2, 3, 15, 16] {
+                    let plan = FieldPlan::new(&page.dictionary, level, MessageField::Number(number));
+                    check_field(&page, &plan, step, |_, _| {});
+                }
+            }
+        }
+    }
+
+    #[test]
     fn foreign_spans_are_refused_or_kept(bytes in vec(any::<u8>(), 0..60), span in span(), cut in any::<prop::sample::Index>()) {
         // Ingest checks spans before; this test shows that a caller that does not causes no panic.
         for foreign in [&bytes[..], &span[..cut.index(span.len())], &[&span[..], &bytes].concat()] {
@@ -432,6 +456,70 @@ proptest! {
             let _ = writer.push(resource, scope, foreign, 1);
         }
     }
+}
+
+// === fields ===
+
+/// The attributes of each message of a level.
+fn messages<'a>(span: &SpanView<'a>, level: Level) -> Vec<Attributes<'a>> {
+    match level {
+        Level::Span => vec![span.attributes()],
+        Level::Event => span.events().map(|event| event.unwrap().attributes()).collect(),
+        Level::Link => span.links().map(|link| link.unwrap().attributes()).collect(),
+    }
+}
+
+/// The keys that spans have at a level, and one that none has.
+fn keys(spans: &[Pushed], level: Level) -> BTreeSet<String> {
+    let mut keys = BTreeSet::from(["none has it".to_owned()]);
+    for pushed in spans {
+        let all = messages(&SpanView::parse(&pushed.span).unwrap(), level).into_iter().flatten();
+        keys.extend(all.map(|attribute| attribute.unwrap().key.to_owned()));
+    }
+    keys
+}
+
+/// The values with a key of each message of a level, as text.
+fn attributes(span: &SpanView<'_>, level: Level, key: &str) -> Vec<Vec<String>> {
+    let with_key = |attributes: Attributes<'_>| {
+        let own = attributes.map(Result::unwrap).filter(|attribute| attribute.key == key);
+        own.map(|attribute| format!("{:?}", attribute.value.unwrap_or(AnyValue::Empty))).collect()
+    };
+    messages(span, level).into_iter().map(with_key).collect()
+}
+
+/// Reads a field of all rows, checks it, and reads the same of some rows, whatever the access.
+fn check_field(page: &OpenValues, plan: &FieldPlan, step: usize, check: impl Fn(usize, Vec<Vec<String>>)) {
+    let read = |reader: &mut FieldReader<'_>, row: usize| {
+        let mut messages = Vec::new();
+        let shown = reader.read(row, |reader, values| {
+            messages.push(values.iter().map(|value| value_of(page, reader, value)).collect::<Vec<_>>());
+        });
+        let is_known = shown.unwrap();
+        assert!(is_known || messages.is_empty());
+        is_known.then_some(messages)
+    };
+    let mut whole = FieldReader::new(page, plan, Access::Whole);
+    let all: Vec<_> = (0..page.core.rows()).map(|row| read(&mut whole, row)).collect();
+    for (row, messages) in all.iter().enumerate() {
+        messages.iter().for_each(|messages| check(row, messages.clone()));
+    }
+    for (access, step) in [(Access::Whole, step), (Access::Sparse, step), (Access::Sparse, 1)] {
+        let mut reader = FieldReader::new(page, plan, access);
+        for row in (step / 2..page.core.rows()).step_by(step) {
+            assert_eq!(read(&mut reader, row), all[row], "{access:?}, row {row} of each {step}");
+        }
+    }
+}
+
+fn value_of(page: &OpenValues, reader: &FieldReader<'_>, value: &FieldValue) -> String {
+    let slot = &page.dictionary.slots[value.slot as usize];
+    let any = match value.stored {
+        StoredValue::Literal => slot.literal_value(),
+        StoredValue::Number(number) => slot.value_of_number(number),
+        StoredValue::Text(text) => slot.value_of_text(reader.text(value.place, text).unwrap()),
+    };
+    format!("{any:?}")
 }
 
 // === more than one page ===

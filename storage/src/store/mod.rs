@@ -32,7 +32,7 @@ use self::core::Core;
 use self::lifecycle::Lifecycle;
 use self::maintenance::Maintenance;
 use self::open::Opened;
-use self::query::{aggregate, dependencies, scan, search};
+use self::query::{aggregate, attributes, dependencies, fold, scan, search};
 use self::read::trace_reader::TraceReader;
 use self::write::append;
 use self::write::merge::plan::Due;
@@ -50,6 +50,7 @@ use crate::failpoint::{self, Failpoint};
 use crate::ids::{BackupId, DeletionId};
 use crate::pins::Pins;
 use crate::plan::{AggregatePlan, ScanPlan, SearchPlan};
+use crate::table::{FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, TableFold, TraceJudge};
 
 /// Stores spans as blocks in an engine.
 pub struct BlockTraceStore {
@@ -148,6 +149,37 @@ impl TraceStore for BlockTraceStore {
 
     fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
         Ok(scan::scan(&self.core, tenant, plan))
+    }
+
+    fn select(
+        &self,
+        tenant: &TenantId,
+        plan: &SelectPlan,
+        judge: &mut dyn TraceJudge,
+    ) -> Result<SearchAnswer, ReadError> {
+        search::select(&self.core, tenant, plan, judge)
+    }
+
+    fn fold_spans(
+        &self,
+        tenant: &TenantId,
+        plan: &FoldPlan,
+        folds: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        Ok(fold::spans(&self.core, tenant, plan, folds))
+    }
+
+    fn fold_traces(
+        &self,
+        tenant: &TenantId,
+        plan: &FoldPlan,
+        folds: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        Ok(fold::traces(&self.core, tenant, plan, folds))
+    }
+
+    fn attributes(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
+        Ok(attributes::attributes(&self.core, tenant, range))
     }
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

@@ -18,6 +18,7 @@ pub mod retention;
 pub mod rules;
 pub mod scan;
 pub mod search;
+pub mod tables;
 
 use crate::harness::Harness;
 
@@ -48,6 +49,7 @@ macro_rules! contract_suite {
             search: [
                 predicates_find_what_they_say,
                 arrays_are_found_by_their_elements,
+                texts_are_compared_by_number_and_by_part,
                 ranges_are_half_open,
                 orders_hold_over_all_blocks,
                 equal_spans_count_once_in_every_order,
@@ -70,6 +72,23 @@ macro_rules! contract_suite {
                 what_arrives_during_a_scan_is_left_out,
                 merges_and_retention_take_nothing_from_a_scan,
                 tenants_are_scanned_alone,
+            ],
+            tables: [
+                passes_show_what_searches_find,
+                columns_have_what_was_sent,
+                unusual_bytes_read_the_same,
+                duplicates_come_once_in_a_trace,
+                a_fold_ends_its_pass,
+                a_pass_goes_on_where_an_earlier_one_ended,
+                attributes_have_names_and_types,
+                skipped_columns_are_empty,
+                too_many_traces_are_a_partial_pass,
+                deleted_traces_are_in_no_table,
+                a_select_has_the_order_of_a_search,
+                the_judge_names_the_matching_spans,
+                a_judge_ends_the_search,
+                a_judge_sees_what_may_be_in_front,
+                later_spans_are_not_judged,
             ],
             aggregate: [
                 counts_are_those_of_the_spans,

@@ -14,9 +14,10 @@ use crate::oracle;
 use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, attribute, sent, text, trace_id};
 
 use AttributeScope::{Any, Resource, Span};
-use Comparison::{Eq, Ge, Gt, Le, Lt, Matches, MatchesNot, Ne};
+use Comparison::{Contains, EndsWith, Eq, Ge, Gt, Le, Lt, Matches, MatchesNot, Ne, StartsWith};
 
-const ORDERS: [Order; 6] =
+/// All orders.
+pub const ORDERS: [Order; 6] =
     [Order::Newest, Order::Oldest, Order::Longest, Order::Shortest, Order::MostSpans, Order::MostErrors];
 
 /// Traces of a small shop: every kind, status and type of attribute, over several windows.
@@ -124,6 +125,9 @@ pub fn predicates() -> Vec<Predicate> {
         compare(attribute(Span, "amount"), Gt(Literal::Float(2.2))),
         compare(attribute(Span, "amount"), Le(Literal::Int(1))),
         compare(attribute(Span, "amount"), Gt(string("a"))),
+        compare(attribute(Any, "region"), Contains("s".to_owned())),
+        compare(Field::Name, StartsWith("POST".to_owned())),
+        compare(attribute(Resource, "service.name"), EndsWith("y".to_owned())),
         compare(attribute(Any, "region"), Eq(string("us"))),
         compare(attribute(Span, "region"), Eq(string("us"))),
         compare(attribute(Resource, "region"), Eq(string("us"))),
@@ -140,6 +144,8 @@ pub fn predicates() -> Vec<Predicate> {
         Predicate::Absent(attribute(Span, "service.name")),
         Predicate::Absent(Field::Duration),
         compare(Field::Failed, Eq(Literal::Bool(true))),
+        compare(Field::Parentless, Eq(Literal::Bool(true))),
+        compare(Field::Parentless, Eq(Literal::Bool(false))),
         compare(Field::Failed, Ne(Literal::Bool(true))),
         compare(Field::Failed, Eq(Literal::Int(1))),
         Predicate::And(vec![
@@ -253,6 +259,78 @@ pub fn arrays_are_found_by_their_elements(open: Open) {
             }
             check(harness, &spans, &plan(Predicate::Exists(tags())));
             check(harness, &spans, &plan(Predicate::Absent(tags())));
+        }
+    });
+}
+
+/// A text that is the canonical form of a number compares with numbers; other texts do not. Parts of texts are found in
+/// texts only.
+pub fn texts_are_compared_by_number_and_by_part(open: Open) {
+    let mut harness = open();
+    let texts = [
+        "3",
+        "-3",
+        "0",
+        "-0",
+        "2.5",
+        "70000",
+        "3.0",
+        "03",
+        "+3",
+        "3e0",
+        " 3",
+        "",
+        "three",
+        "NaN",
+        "inf",
+        "10000000000000000000",
+        "9223372036854775807",
+        "0.1",
+        "blue 3",
+        "3 blue",
+    ];
+    let array = |values: Vec<Value>| {
+        let values = values.into_iter().map(|value| AnyValue { value: Some(value) }).collect();
+        Value::ArrayValue(ArrayValue { values })
+    };
+    let values = texts.iter().map(|one| text(one)).chain([
+        Value::IntValue(3),
+        Value::DoubleValue(3.0),
+        Value::DoubleValue(2.5),
+        Value::DoubleValue(1e19),
+        Value::BoolValue(true),
+        Value::BytesValue(b"3".to_vec()),
+        array(vec![text("3"), text("blue")]),
+        array(vec![Value::IntValue(4), text("2.5")]),
+        array(vec![]),
+    ]);
+    let mut spans = vec![sent(300, 1)];
+    for (n, value) in (1..).zip(values) {
+        spans.push(sent(n, 1).at(n, 1).with("code", value.clone()));
+        spans.push(sent(100 + n, 1).on_resource("code", value));
+    }
+    spans.extend(texts.iter().zip(201..).map(|(name, n)| sent(n, 1).name(name).service(name)));
+    // Numbers and texts of one key in different blocks, and together in merged ones.
+    spans.chunks(4).for_each(|part| harness.append(part));
+    let literals = [0, 3, -3, 70_000, i64::MAX]
+        .map(Literal::Int)
+        .into_iter()
+        .chain([2.5, 3.0, 0.1, 1e19, -0.0, f64::INFINITY, f64::NAN].map(Literal::Float));
+    let mut comparisons: Vec<Comparison> = Vec::new();
+    for literal in literals {
+        comparisons.extend([Eq, Ne, Lt, Le, Gt, Ge].map(|of: fn(Literal) -> Comparison| of(literal.clone())));
+    }
+    for part in ["3", "blue", "Blue", ".", "", "three"] {
+        comparisons
+            .extend([Contains, StartsWith, EndsWith].map(|of: fn(String) -> Comparison| of(part.to_owned())));
+    }
+    harness.whatever_happens(|harness| {
+        let attribute = |scope, key: &str| Field::Attribute(scope, key.to_owned());
+        let fields = [Any, Span, Resource].map(|scope| attribute(scope, "code"));
+        for field in fields.into_iter().chain([Field::Name, attribute(Resource, "service.name")]) {
+            for comparison in &comparisons {
+                check(harness, &spans, &plan(Predicate::Compare(field.clone(), comparison.clone())));
+            }
         }
     });
 }
@@ -453,6 +531,7 @@ pub fn blocks_without_the_value_are_passed_over(open: Open) {
         let span = sent(n, 1).with("size", Value::IntValue(n as i64)).with("user", text(&format!("u{n}")));
         let tags = vec![AnyValue { value: Some(text(&format!("t{n}"))) }];
         let span = span.with("tags", Value::ArrayValue(ArrayValue { values: tags }));
+        let span = span.with("code", text(&n.to_string()));
         harness.append(&[span.on_resource("host", text("h"))]);
     }
     let compare =
@@ -464,6 +543,9 @@ pub fn blocks_without_the_value_are_passed_over(open: Open) {
         (compare(Span, "user", string("nobody")), 0),
         (compare(Span, "size", Literal::Int(5)), 1),
         (compare(Span, "size", Literal::Int(50)), 0),
+        (compare(Span, "code", Literal::Int(3)), 1),
+        (compare(Any, "code", Literal::Float(4.0)), 1),
+        (compare(Span, "code", Literal::Int(50)), 0),
         (compare(Span, "nothing", string("u2")), 0),
         (compare(Span, "tags", string("t4")), 1),
         (compare(Span, "tags", string("none of them")), 0),

@@ -24,4 +24,5 @@ mod purge;
 mod records;
 mod repair;
 mod retention_model;
+mod tables;
 mod upgrade;

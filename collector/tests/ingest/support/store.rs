@@ -10,6 +10,7 @@ use prost::Message as _;
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, ScanPlan, SearchPlan};
+use spandrel_storage::table::{FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, TableFold, TraceJudge};
 use spandrel_storage::{
     AggregateAnswer, AppendError, DependencyAnswer, Operation, ReadError, SearchAnswer, StoreStatus,
     TraceScan, TraceSpans, TraceStore,
@@ -134,6 +135,37 @@ impl TraceStore for FakeStore {
 
     fn scan(&self, _: &TenantId, _: &ScanPlan) -> Result<TraceScan<'_>, ReadError> {
         Ok(TraceScan::from_traces(Vec::new()))
+    }
+
+    fn select(
+        &self,
+        _: &TenantId,
+        _: &SelectPlan,
+        _: &mut dyn TraceJudge,
+    ) -> Result<SearchAnswer, ReadError> {
+        Ok(SearchAnswer::default())
+    }
+
+    fn attributes(&self, _: &TenantId, _: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
+        Ok(Vec::new())
+    }
+
+    fn fold_spans(
+        &self,
+        _: &TenantId,
+        _: &FoldPlan,
+        _: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        Ok(FoldAnswer::default())
+    }
+
+    fn fold_traces(
+        &self,
+        _: &TenantId,
+        _: &FoldPlan,
+        _: &mut [&mut dyn TableFold],
+    ) -> Result<FoldAnswer, ReadError> {
+        Ok(FoldAnswer::default())
     }
 
     fn aggregate(&self, _: &TenantId, _: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {

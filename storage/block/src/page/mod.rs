@@ -29,6 +29,7 @@
 mod bits;
 pub(crate) mod columns;
 pub(crate) mod cursor;
+mod fields;
 pub(crate) mod ints;
 pub(crate) mod key_order;
 pub(crate) mod open_page;
@@ -45,6 +46,7 @@ mod write;
 /// The largest number of rows in a page; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
+pub use fields::{Access, FieldPlan, FieldReader, FieldValue, MessageField, OpenValues, StoredValue};
 pub use open_page::OpenPage;
 pub use packed::{Column, PackedColumn};
 pub use read::{CorePage, IdsPage, TextTable, ValuesPage};

@@ -93,6 +93,18 @@ impl PackedColumn {
         u32::try_from(references.get(which.of(at, listed)?)?).ok()
     }
 
+    /// Like [`Self::reference`], but returns the number of the text among the distinct ones.
+    pub(crate) fn text_number(&self, at: usize, listed: &mut u32) -> Option<u32> {
+        let PackedValues::Texts(_, which) = &self.0 else { return None };
+        which.of(at, listed).map(|number| number as u32)
+    }
+
+    /// The reference of a distinct text.
+    pub(crate) fn text_reference(&self, number: usize) -> Option<u32> {
+        let PackedValues::Texts(references, _) = &self.0 else { return None };
+        u32::try_from(references.get(number)?).ok()
+    }
+
     /// The number of texts listed before an index.
     pub(crate) fn listed_before(&self, at: usize) -> u32 {
         match &self.0 {

@@ -12,8 +12,8 @@ use quick_cache::sync::Cache;
 use spandrel_block::record::RecordError;
 use spandrel_block::{
     BlockEdges, BlockId, BlockKey, CatalogRow, CorePage, Dictionary, FilterPart, FormatError, Header,
-    IdsPage, OpenPage, RollupRow, Section, SectionKind, TextTable, Token, TraceTable, UpgradeError,
-    ValuesPage, ZoneMap, derive,
+    IdsPage, OpenPage, OpenValues, RollupRow, Section, SectionKind, TextTable, Token, TraceTable,
+    UpgradeError, ValuesPage, ZoneMap, derive,
 };
 use spandrel_proto::otlp::wire::WireError;
 
@@ -334,6 +334,18 @@ impl BlockReader {
         };
         let (ids, values) = (ids()?, values()?);
         Ok(OpenPage { texts: self.texts(entry)?, dictionary, core, ids, values })
+    }
+
+    /// A page without the IDs of its rows.
+    pub(crate) fn values(&self, entry: &BlockEntry, page: u32) -> Result<OpenValues, BlockError> {
+        let (dictionary, core) = (self.dictionary(entry)?, self.core(entry, page)?);
+        let values = || -> Result<Arc<ValuesPage>, BlockError> {
+            let kind = SectionKind::Values;
+            let bytes = || self.section(entry, kind, page).map(owned);
+            part!(self, entry, kind, page, true, Values, ValuesPage::open(bytes()?, &core, &dictionary)?)
+        };
+        let values = values()?;
+        Ok(OpenValues { texts: self.texts(entry)?, dictionary, core, values })
     }
 
     /// Reads the sections of a page, which are contiguous, at once; `None` if that saves nothing.

@@ -1,8 +1,13 @@
-//! Queries over many traces: search, scan, aggregates, the service map. Changes nothing.
+//! Queries over many traces: search and select, scan, folds, aggregates, the service map. Changes nothing.
 
 pub(crate) mod aggregate;
+pub(crate) mod attributes;
+mod block_scan;
 pub(crate) mod dependencies;
+pub(crate) mod fold;
+mod judging;
 pub(crate) mod pruning;
 pub(crate) mod scan;
 pub(crate) mod search;
 pub(crate) mod summary;
+mod table;

@@ -1,5 +1,5 @@
-//! Search: prunes blocks by zone maps, then pages by Bloom filters and zone maps, then rows by columns, and decodes
-//! spans last.
+//! Search and select: rank the traces that have a matching span, which `block_scan.rs` finds. The judge of a select has
+//! the last word about a trace, and is asked only about those whose rank may be in the answer.
 //!
 //! *Newest first* searches the blocks by their latest span start and stops as soon as no remaining block can contain a
 //! newer trace: a trace starts no later than its matching span, and that no later than its block's latest start. Every
@@ -9,26 +9,24 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
-use spandrel_block::{
-    BlockId, CorePage, Dictionary, FormatError, Rebuilder, RowFlags, RowRange, SectionKind, ServiceMeta,
-    TraceTable, shown_duration,
-};
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_block::{BlockId, FormatError, RowFlags, RowRange};
+use spandrel_proto::{TenantId, TimeRange, TraceId};
 
-use crate::api::{Damage, Scanned, SearchAnswer, TraceSummary};
+use crate::api::{Damage, SearchAnswer, TraceSummary};
 use crate::error::ReadError;
-use crate::plan::{AttributeScope, Comparison, Field, Literal, Order, Position, Predicate, SearchPlan};
+use crate::plan::{Order, Position, Predicate, SearchPlan};
+use crate::scanned::Scanned;
 use crate::store::core::Core;
-use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
+use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
-use crate::store::query::pruning::{
-    AttributeMatches, BlockFilters, BlockPredicate, ColumnRow, FilterPredicate, RowMatch,
-};
+use crate::store::query::block_scan::SpanFilter;
+use crate::store::query::judging::Judging;
+use crate::store::query::pruning::BlockPredicate;
 use crate::store::query::summary::from_columns::ColumnSummary;
 use crate::store::query::summary::from_spans::summarise;
-use crate::store::read::matcher;
 use crate::store::read::trace_reader::{self, Part, TraceReader};
+use crate::table::{ColumnName, SelectPlan, TraceJudge};
 
 /// A search in progress.
 pub(crate) struct Search<'s> {
@@ -37,7 +35,7 @@ pub(crate) struct Search<'s> {
     state: &'s TenantState,
     view: Arc<View>,
     plan: &'s SearchPlan,
-    filter: FilterPredicate,
+    filter: SpanFilter<'s>,
     snapshot: u64,
     scanned: Scanned,
     damage: Damage,
@@ -47,6 +45,10 @@ pub(crate) struct Search<'s> {
     found: HashMap<TraceId, Parts>,
     /// The predicate prepared for the blocks of traces in the answer.
     prepared: HashMap<BlockId, Arc<BlockPredicate>>,
+    /// Who has the last word about a trace; `None` if the predicate has.
+    judging: Option<Judging<'s>>,
+    /// What other spans of a trace that may be accepted satisfy.
+    companions: Vec<SpanFilter<'s>>,
 }
 
 /// The blocks that contain a trace, with its rows.
@@ -66,11 +68,35 @@ struct TraceFacts {
 
 /// Computes the answer of a search.
 pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+    answer(core, tenant, plan, None, &[])
+}
+
+/// Computes the answer of a search whose traces a judge accepts.
+pub(crate) fn select(
+    core: &Core,
+    tenant: &TenantId,
+    plan: &SelectPlan,
+    judge: &mut dyn TraceJudge,
+) -> Result<SearchAnswer, ReadError> {
+    answer(core, tenant, &plan.search, Some((judge, &plan.columns)), &plan.companions)
+}
+
+/// The answer of a search, or of a select with this judge, who sees these columns.
+fn answer(
+    core: &Core,
+    tenant: &TenantId,
+    plan: &SearchPlan,
+    judge: Option<(&mut dyn TraceJudge, &[ColumnName])>,
+    companions: &[Predicate],
+) -> Result<SearchAnswer, ReadError> {
     let Some(state) = core.tenants.get(tenant) else { return Ok(SearchAnswer::default()) };
     // The snapshot is taken before the view, so the view contains all of it.
     let snapshot = plan.after.map_or_else(|| core.committer.sequences.visible(), |after| after.snapshot);
     let view = state.view();
     let mut search = Search::begin(core, tenant, &state, view, plan, snapshot, Damage::default());
+    let companion = |predicate| SpanFilter::new(predicate, &TimeRange::ALL, u64::MAX);
+    search.companions = companions.iter().map(companion).collect();
+    search.judging = judge.map(|(judge, columns)| Judging::new(judge, columns, snapshot));
     let ranks = match plan.order {
         Order::Newest => search.newest(),
         _ => search.all_ranked(),
@@ -92,7 +118,7 @@ impl<'s> Search<'s> {
         damage: Damage,
     ) -> Self {
         let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
-        let filter = FilterPredicate::new(&plan.predicate);
+        let filter = SpanFilter::new(&plan.predicate, &plan.range, snapshot);
         let (found, prepared) = Default::default();
         Self {
             core,
@@ -107,6 +133,8 @@ impl<'s> Search<'s> {
             cut: false,
             found,
             prepared,
+            judging: None,
+            companions: Vec::new(),
         }
     }
 
@@ -123,7 +151,7 @@ impl<'s> Search<'s> {
         // Traces that may have started earlier than their matching span, ranked by the start of that span.
         let mut open: BinaryHeap<Rank> = BinaryHeap::new();
         let mut best: BinaryHeap<Reverse<Rank>> = BinaryHeap::new();
-        for (at, entry) in blocks.iter().enumerate() {
+        'blocks: for (at, entry) in blocks.iter().enumerate() {
             for (trace, start) in self.matching_traces(entry) {
                 if seen.insert(trace) {
                     open.push((start, trace));
@@ -137,7 +165,10 @@ impl<'s> Search<'s> {
                     break;
                 }
                 open.pop();
+                let is_in_front =
+                    |rank: &Rank| best.len() < wanted || best.peek().is_none_or(|Reverse(last)| rank > last);
                 let rank = self.rank(trace).filter(|rank| self.is_behind_cursor(*rank));
+                let rank = rank.filter(is_in_front).filter(|rank| self.accepts(*rank));
                 best.extend(rank.map(Reverse));
                 let dropped = match rank {
                     None => Some(trace),
@@ -145,7 +176,10 @@ impl<'s> Search<'s> {
                     Some(_) => None,
                 };
                 if let Some(trace) = dropped {
-                    self.found.remove(&trace);
+                    self.forget(trace);
+                }
+                if self.is_stopped() {
+                    break 'blocks;
                 }
             }
             let worst = best.peek().map(|Reverse(rank)| rank.0);
@@ -170,19 +204,41 @@ impl<'s> Search<'s> {
         let mut ranks: Vec<Rank> = found.into_iter().filter_map(|trace| self.rank(trace)).collect();
         ranks.retain(|rank| self.is_behind_cursor(*rank));
         ranks.sort_unstable_by_key(|rank| Reverse(*rank));
-        ranks.truncate(self.plan.limit + 1);
-        ranks
+        let mut accepted = Vec::new();
+        for rank in ranks {
+            if accepted.len() > self.plan.limit || self.is_stopped() {
+                break;
+            }
+            if self.accepts(rank) {
+                accepted.push(rank);
+            }
+        }
+        accepted
+    }
+
+    /// Whether a ranked trace belongs in the answer, if it has room for it.
+    fn accepts(&mut self, (_, trace): Rank) -> bool {
+        let Some(mut judging) = self.judging.take() else { return true };
+        let parts = self.found.get(&trace).cloned().unwrap_or_else(|| self.traces().parts(trace));
+        let accepts = judging.accepts(self.traces(), trace, parts, &self.damage);
+        self.judging = Some(judging);
+        accepts
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.judging.as_ref().is_some_and(|judging| judging.is_stopped)
+    }
+
+    fn forget(&mut self, trace: TraceId) {
+        self.found.remove(&trace);
+        if let Some(judging) = &mut self.judging {
+            judging.forget(trace);
+        }
     }
 
     /// Blocks that may hold a matching span, by their zone maps.
     pub(crate) fn blocks(&self) -> Vec<Arc<BlockEntry>> {
-        let may_match = |entry: &&Arc<BlockEntry>| {
-            let meta = &entry.row.meta;
-            meta.touches(&self.plan.range)
-                && meta.min_sequence <= self.snapshot
-                && zone_may_match(&self.plan.predicate, entry)
-        };
-        self.view.iter().filter(may_match).cloned().collect()
+        self.filter.blocks(&self.view)
     }
 
     /// Traces with a matching span in the block, each with its earliest start there.
@@ -196,20 +252,15 @@ impl<'s> Search<'s> {
     /// Like [`Self::matching_traces`]; an error if the block cannot be read.
     pub(crate) fn scan(&mut self, entry: &Arc<BlockEntry>) -> Result<Vec<(TraceId, u64)>, BlockError> {
         let reader = &self.core.reader;
-        let pages = self.pages_that_may_match(entry)?;
-        if pages.is_empty() {
-            return Ok(Vec::new());
-        }
-        let dictionary = reader.dictionary(entry)?;
-        let predicate = BlockPredicate::new(&self.plan.predicate, &dictionary)?;
-        if let BlockPredicate::Constant(false) = predicate {
-            return Ok(Vec::new());
-        }
-        let pages = self.pages_left(entry, pages, &predicate, &dictionary)?;
-        self.scanned.blocks_read += u64::from(!pages.is_empty());
+        let Some(scan) = self.filter.open(reader, entry)? else { return Ok(Vec::new()) };
+        self.scanned.blocks_read += 1;
         let mut found: Vec<TraceId> = Vec::new();
-        for page in pages {
-            self.scan_page(entry, page, &predicate, &mut found)?;
+        for page in scan.pages() {
+            // One matching row of a trace is enough.
+            self.scanned.spans += scan.each_match(*page, |row| {
+                found.push(row.trace);
+                row.trace_end
+            })?;
         }
         if found.is_empty() {
             return Ok(Vec::new());
@@ -218,6 +269,7 @@ impl<'s> Search<'s> {
         found.dedup();
         // Deleted spans match nothing, and neither do later spans of their traces.
         found.retain(|trace| !self.state.deleted.hides(*trace, entry));
+        self.leave_out_lonely(entry, &mut found)?;
         let traces = reader.traces(entry)?;
         let mut dated = Vec::with_capacity(found.len());
         for trace in found {
@@ -227,114 +279,25 @@ impl<'s> Search<'s> {
         Ok(dated)
     }
 
-    /// The pages that may match, by the Bloom filters alone.
-    fn pages_that_may_match(&self, entry: &BlockEntry) -> Result<Vec<u32>, BlockError> {
-        let pages = 0..self.core.reader.pages(entry)? as u32;
-        if self.filter.is_open() {
-            return Ok(pages.collect());
-        }
-        let filters = BlockFilters::new(&self.core.reader, entry);
-        let mut left = Vec::new();
-        for page in pages {
-            if self.filter.may_match(&filters, page as usize)? {
-                left.push(page);
+    /// Leaves out traces that lie in this block alone and have no span here that satisfies a companion.
+    fn leave_out_lonely(&self, entry: &Arc<BlockEntry>, found: &mut Vec<TraceId>) -> Result<(), BlockError> {
+        for companion in &self.companions {
+            if found.is_empty() {
+                break;
             }
-        }
-        Ok(left)
-    }
-
-    /// The pages that may match, by their zone maps, and by the Bloom filters after resources were evaluated.
-    fn pages_left(
-        &self,
-        entry: &BlockEntry,
-        mut pages: Vec<u32>,
-        predicate: &BlockPredicate,
-        dictionary: &Dictionary,
-    ) -> Result<Vec<u32>, BlockError> {
-        let reader = &self.core.reader;
-        if let Some(zones) = reader.zones(entry)? {
-            pages.retain(|page| {
-                let zone = &zones[*page as usize];
-                zone.touches(&self.plan.range) && predicate.may_match_zone(zone, dictionary)
-            });
-        }
-        if !pages.is_empty() && !predicate.tests().is_empty() {
-            let filters = BlockFilters::new(reader, entry);
-            let mut left = Vec::new();
-            for page in pages {
-                if predicate.may_match_filter(&filters, page as usize)? {
-                    left.push(page);
+            let mut accompanied: Vec<TraceId> = Vec::new();
+            if let Some(scan) = companion.open(&self.core.reader, entry)? {
+                for page in scan.pages() {
+                    scan.each_match(*page, |row| {
+                        accompanied.push(row.trace);
+                        row.trace_end
+                    })?;
                 }
             }
-            pages = left;
-        }
-        Ok(pages)
-    }
-
-    /// Finds traces with a matching row in the page, in their order.
-    fn scan_page(
-        &mut self,
-        entry: &Arc<BlockEntry>,
-        number: u32,
-        predicate: &BlockPredicate,
-        found: &mut Vec<TraceId>,
-    ) -> Result<(), BlockError> {
-        let reader = &self.core.reader;
-        let columns = reader.core(entry, number)?;
-        self.scanned.spans += columns.rows() as u64;
-        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
-        let row_match = |row: usize, attributes: &dyn Fn(usize) -> RowMatch| {
-            if !self.plan.range.contains(UnixNanos(columns.start[row]))
-                || !(all_visible || columns.sequence[row] <= self.snapshot)
-            {
-                return RowMatch::No;
-            }
-            let duration = shown_duration(columns.start[row], columns.duration[row]);
-            let row_columns = ColumnRow {
-                class: columns.class[row],
-                resource_scope: columns.resource_scope[row],
-                duration,
-            };
-            predicate.row_match(row_columns, attributes)
-        };
-        // The columns that every row has exclude most pages.
-        let rows: Vec<usize> =
-            (0..columns.rows()).filter(|row| row_match(*row, &|_| RowMatch::Maybe) != RowMatch::No).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let tests = predicate.tests();
-        let mut attributes: AttributeMatches = Vec::new();
-        let mut spans = None;
-        if !tests.is_empty() {
-            let page = reader.page(entry, number, Caching::Keep)?;
-            for test in tests {
-                attributes.push(test.matches(&page)?);
-            }
-            spans = Some(Rebuilder::new(page, 0));
-        }
-        let names = PageTraces::new(&self.core.reader, entry, &columns, number)?;
-        let mut behind = 0;
-        for row in rows {
-            // One matching row of a trace is enough.
-            if row < behind {
-                continue;
-            }
-            let matches = match row_match(row, &|test| attributes[test][row]) {
-                RowMatch::No => false,
-                RowMatch::Yes => true,
-                RowMatch::Maybe => match &mut spans {
-                    Some(spans) => {
-                        matcher::row_matches(&self.plan.predicate, spans, row, names.trace_of(row)?.0)?
-                    }
-                    None => true,
-                },
-            };
-            if matches {
-                let (trace, end) = names.trace_of(row)?;
-                found.push(trace);
-                behind = end;
-            }
+            // Both are in the order of the block, which is that of the IDs.
+            found.retain(|trace| {
+                accompanied.binary_search(trace).is_ok() || self.traces().parts(*trace).len() > 1
+            });
         }
         Ok(())
     }
@@ -449,7 +412,7 @@ impl<'s> Search<'s> {
         for (_, trace) in ranks {
             traces.extend(self.summary(trace)?);
         }
-        let partial = self.cut || self.damage.blocks() > 0;
+        let partial = self.cut || self.is_stopped() || self.damage.blocks() > 0;
         Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
     }
 
@@ -473,12 +436,24 @@ impl<'s> Search<'s> {
             return Ok(known.clone());
         }
         let dictionary = self.core.reader.dictionary(entry)?;
-        let predicate = Arc::new(BlockPredicate::new(&self.plan.predicate, &dictionary)?);
+        let predicate = match &self.judging {
+            Some(_) => BlockPredicate::Constant(false),
+            None => BlockPredicate::new(&self.plan.predicate, &dictionary)?,
+        };
+        let predicate = Arc::new(predicate);
         self.prepared.insert(entry.key.block, predicate.clone());
         Ok(predicate)
     }
 
     fn summary(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
+        let mut summary = self.summary_by_predicate(trace)?;
+        if let (Some(judging), Some(summary)) = (&mut self.judging, &mut summary) {
+            judging.complete(summary);
+        }
+        Ok(summary)
+    }
+
+    fn summary_by_predicate(&mut self, trace: TraceId) -> Result<Option<TraceSummary>, ReadError> {
         let parts = self.found.remove(&trace);
         let parts = parts.unwrap_or_else(|| self.traces().parts(trace));
         // Damage is found again below, and reported there.
@@ -510,90 +485,5 @@ impl DuplicateDetector {
 impl TraceFacts {
     fn see_start(&mut self, start: u64) {
         self.start = Some(self.start.map_or(start, |known| known.min(start)));
-    }
-}
-
-/// The trace of each row of a page.
-struct PageTraces {
-    table: Arc<TraceTable>,
-    core: Arc<CorePage>,
-    /// The index of the page's first trace in the table.
-    first: usize,
-}
-
-// === impl PageTraces ===
-
-impl PageTraces {
-    fn new(
-        reader: &BlockReader,
-        entry: &BlockEntry,
-        core: &Arc<CorePage>,
-        page: u32,
-    ) -> Result<Self, BlockError> {
-        let table = reader.traces(entry)?;
-        let header = reader.header(entry)?;
-        let row = header.pages(SectionKind::Core)[page as usize].first_row;
-        let first = table.entries().partition_point(|(_, rows)| rows.first + rows.rows <= row);
-        Ok(Self { table, core: core.clone(), first })
-    }
-
-    /// The trace of a row, and the row behind its last one in the page.
-    fn trace_of(&self, row: usize) -> Result<(TraceId, usize), BlockError> {
-        let run = self.core.traces.partition_point(|begin| *begin as usize <= row) - 1;
-        let end = self.core.traces.get(run + 1).map_or(self.core.rows(), |end| *end as usize);
-        let entry = self.table.entries().get(self.first + run);
-        let (trace, _) = entry.ok_or(FormatError::Damaged("trace table"))?;
-        Ok((*trace, end))
-    }
-}
-
-/// Whether a block may contain a matching span, by its zone map.
-fn zone_may_match(predicate: &Predicate, entry: &BlockEntry) -> bool {
-    let meta = &entry.row.meta;
-    match predicate {
-        Predicate::And(parts) => {
-            parts.iter().all(|part| zone_may_match(part, entry)) && zone_has_operation(parts, entry)
-        }
-        Predicate::Or(parts) => parts.iter().any(|part| zone_may_match(part, entry)),
-        Predicate::Compare(Field::Failed, Comparison::Eq(Literal::Bool(true))) => meta.failed > 0,
-        Predicate::Compare(Field::Status, Comparison::Eq(Literal::Status(status))) => {
-            meta.statuses & (1 << *status as u8) != 0
-        }
-        Predicate::Compare(Field::Duration, comparison) => match comparison {
-            Comparison::Gt(Literal::Int(bound)) => i128::from(meta.max_duration) > i128::from(*bound),
-            Comparison::Ge(Literal::Int(bound)) => i128::from(meta.max_duration) >= i128::from(*bound),
-            Comparison::Lt(Literal::Int(bound)) => i128::from(meta.min_duration) < i128::from(*bound),
-            Comparison::Le(Literal::Int(bound)) => i128::from(meta.min_duration) <= i128::from(*bound),
-            _ => true,
-        },
-        Predicate::Compare(..) => zone_has_operation(std::slice::from_ref(predicate), entry),
-        Predicate::All | Predicate::Exists(_) | Predicate::Absent(_) => true,
-    }
-}
-
-/// Whether the block has an operation with both the service and the name of the predicate.
-fn zone_has_operation(parts: &[Predicate], entry: &BlockEntry) -> bool {
-    let (mut service, mut name) = (None, None);
-    for part in parts {
-        match part {
-            Predicate::Compare(Field::Name, Comparison::Eq(Literal::String(wanted))) => {
-                name = Some(wanted.as_str())
-            }
-            Predicate::Compare(
-                Field::Attribute(AttributeScope::Resource, key),
-                Comparison::Eq(Literal::String(wanted)),
-            ) if key == "service.name" => service = Some(wanted.as_str()),
-            _ => {}
-        }
-    }
-    let has_name = |known: &ServiceMeta| {
-        name.is_none_or(|name| known.operations.binary_search_by(|o| o.name.as_str().cmp(name)).is_ok())
-    };
-    let services = &entry.row.meta.services;
-    match service {
-        Some(service) => services
-            .binary_search_by(|s| s.name.as_str().cmp(service))
-            .is_ok_and(|at| has_name(&services[at])),
-        None => name.is_none() || services.iter().any(has_name),
     }
 }

@@ -1,6 +1,5 @@
 //! Decides exactly whether a span satisfies a predicate. The estimate from columns alone is in `query/pruning/`.
 
-use regex::Regex;
 use spandrel_block::{Number, Rebuilder, RowFlags, Token, semantics};
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::WireError;
@@ -41,6 +40,7 @@ pub(crate) fn matches(
             Field::Status => comparison.holds_for_status(span.status()),
             Field::Kind => comparison.holds_for_kind(RowFlags::of(span, false).kind()),
             Field::Failed => comparison.holds_for_bool(semantics::has_failed(span)?),
+            Field::Parentless => comparison.holds_for_bool(semantics::is_parentless(span.parent_span_id)),
             Field::Attribute(scope, key) => {
                 any_attribute(*scope, key, span, resource, |value| comparison.holds_for_value(value))?
             }
@@ -138,18 +138,16 @@ impl Comparison {
     pub(crate) fn holds_for_text(&self, text: &str) -> bool {
         let ordered = |literal: &Literal| match literal {
             Literal::String(wanted) => Some(text.cmp(wanted.as_str())),
-            _ => None,
+            _ => {
+                let wanted = literal.number()?;
+                compare_with(Number::of_text(text)?, wanted)
+            }
         };
-        self.holds(ordered, |regex| Some(regex.is_match(text)))
+        self.holds(ordered, Some(text))
     }
 
     pub(crate) fn holds_for_number(&self, number: Number) -> bool {
-        let ordered = |literal: &Literal| match literal {
-            Literal::Int(int) => compare_numbers(number, Number::Int(*int)),
-            Literal::Float(double) => compare_numbers(number, Number::of_double(*double)),
-            _ => None,
-        };
-        self.holds(ordered, |_| None)
+        self.holds(|literal| compare_with(number, literal.number()?), None)
     }
 
     pub(crate) fn holds_for_bool(&self, flag: bool) -> bool {
@@ -174,12 +172,8 @@ impl Comparison {
         }
     }
 
-    /// `ordered` compares the value with a literal; `None` if their types differ.
-    fn holds(
-        &self,
-        ordered: impl Fn(&Literal) -> Option<std::cmp::Ordering>,
-        is_match: impl Fn(&Regex) -> Option<bool>,
-    ) -> bool {
+    /// `ordered` compares the value with a literal; `None` if their types differ. `text` is the value if it is a string.
+    fn holds(&self, ordered: impl Fn(&Literal) -> Option<std::cmp::Ordering>, text: Option<&str>) -> bool {
         match self {
             Self::Eq(literal) => ordered(literal).is_some_and(|o| o.is_eq()),
             Self::Ne(literal) => ordered(literal).is_some_and(|o| o.is_ne()),
@@ -187,8 +181,11 @@ impl Comparison {
             Self::Le(literal) => ordered(literal).is_some_and(|o| o.is_le()),
             Self::Gt(literal) => ordered(literal).is_some_and(|o| o.is_gt()),
             Self::Ge(literal) => ordered(literal).is_some_and(|o| o.is_ge()),
-            Self::Matches(regex) => is_match(regex) == Some(true),
-            Self::MatchesNot(regex) => is_match(regex) == Some(false),
+            Self::Matches(regex) => text.is_some_and(|text| regex.is_match(text)),
+            Self::MatchesNot(regex) => text.is_some_and(|text| !regex.is_match(text)),
+            Self::Contains(part) => text.is_some_and(|text| text.contains(part.as_str())),
+            Self::StartsWith(part) => text.is_some_and(|text| text.starts_with(part.as_str())),
+            Self::EndsWith(part) => text.is_some_and(|text| text.ends_with(part.as_str())),
         }
     }
 
@@ -201,32 +198,49 @@ impl Comparison {
                 Self::Le(literal.clone()).holds_for_number(min)
                     && Self::Ge(literal.clone()).holds_for_number(max)
             }
-            Self::Ne(_) | Self::Matches(_) | Self::MatchesNot(_) => true,
+            // What only texts satisfy says nothing about numbers.
+            _ => true,
         }
     }
 
-    /// Whether it orders numbers, so that only numbers and arrays with numbers can satisfy it.
+    /// Whether it orders numbers, so that only numbers, texts of numbers and arrays of these can satisfy it.
     pub(crate) fn orders_numbers(&self) -> bool {
         let (Self::Lt(literal) | Self::Le(literal) | Self::Gt(literal) | Self::Ge(literal)) = self else {
             return false;
         };
-        matches!(literal, Literal::Int(_) | Literal::Float(_))
+        literal.number().is_some()
     }
 
-    /// The token of attributes that equal the literal, or have an element that equals it.
-    pub(crate) fn token(&self, key: &str) -> Option<Token> {
+    /// The tokens of attributes that equal the literal, or have an element that equals it; any of them may occur. None
+    /// if not only such attributes satisfy the comparison.
+    pub(crate) fn tokens(&self, key: &str) -> Vec<Token> {
+        let Self::Eq(literal) = self else { return Vec::new() };
         let key = Token::of_key(key);
+        match literal {
+            Literal::String(text) => vec![key.with_string(text)],
+            Literal::Bool(flag) => vec![key.with_bool(*flag)],
+            _ => literal.number().map_or(Vec::new(), |number| {
+                let texts = number.texts();
+                let texts = texts.iter().map(|text| key.with_string(text));
+                std::iter::once(key.with_number(number)).chain(texts).collect()
+            }),
+        }
+    }
+}
+
+// === impl Literal ===
+
+impl Literal {
+    fn number(&self) -> Option<Number> {
         match self {
-            Self::Eq(Literal::String(text)) => Some(key.with_string(text)),
-            Self::Eq(Literal::Int(int)) => Some(key.with_number(Number::Int(*int))),
-            Self::Eq(Literal::Float(double)) => Some(key.with_number(Number::of_double(*double))),
-            Self::Eq(Literal::Bool(flag)) => Some(key.with_bool(*flag)),
+            Self::Int(int) => Some(Number::Int(*int)),
+            Self::Float(double) => Some(Number::of_double(*double)),
             _ => None,
         }
     }
 }
 
-fn compare_numbers(a: Number, b: Number) -> Option<std::cmp::Ordering> {
+fn compare_with(a: Number, b: Number) -> Option<std::cmp::Ordering> {
     let double = |number| match number {
         Number::Int(int) => int as f64,
         Number::Double(double) => double,

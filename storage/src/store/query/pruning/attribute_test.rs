@@ -1,10 +1,10 @@
 //! One comparison of a predicate with attributes of a span, evaluated on columns.
 
-use spandrel_block::{Column, Dictionary, FormatError, OpenPage, Slot, ZoneMap};
+use spandrel_block::{Column, Dictionary, FormatError, OpenValues, Slot, ZoneMap};
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{AnyValue, ResourceView};
 
-use super::filters::{AttributeToken, BlockFilters};
+use super::filters::{AttributeTokens, BlockFilters};
 use super::row_match::RowMatch;
 use crate::plan::Comparison;
 use crate::store::core::block_reader::BlockError;
@@ -17,8 +17,8 @@ pub(crate) struct AttributeTest {
     comparison: Option<Comparison>,
     /// Whether the result is negated.
     pub(super) negated: bool,
-    /// The token of a matching attribute in the filter of a page.
-    pub(super) token: AttributeToken,
+    /// The tokens of matching attributes in the filter of a page.
+    pub(super) tokens: AttributeTokens,
 }
 
 // === impl AttributeTest ===
@@ -26,7 +26,12 @@ pub(crate) struct AttributeTest {
 impl AttributeTest {
     /// Tests whether the span has an attribute with this key.
     pub(super) fn exists(key: &str) -> Self {
-        Self { key: key.to_owned(), comparison: None, negated: false, token: AttributeToken::new(key, None) }
+        Self {
+            key: key.to_owned(),
+            comparison: None,
+            negated: false,
+            tokens: AttributeTokens::new(key, None),
+        }
     }
 
     /// Tests whether the span has no attribute with this key.
@@ -36,8 +41,8 @@ impl AttributeTest {
 
     /// Tests whether an attribute with this key satisfies a comparison.
     pub(super) fn compare(key: &str, comparison: &Comparison) -> Self {
-        let token = AttributeToken::new(key, Some(comparison));
-        Self { key: key.to_owned(), comparison: Some(comparison.clone()), negated: false, token }
+        let tokens = AttributeTokens::new(key, Some(comparison));
+        Self { key: key.to_owned(), comparison: Some(comparison.clone()), negated: false, tokens }
     }
 
     pub(super) fn holds_for(&self, value: AnyValue<'_>) -> bool {
@@ -56,7 +61,7 @@ impl AttributeTest {
     }
 
     pub(super) fn may_be_in(&self, filters: &BlockFilters<'_>, page: usize) -> Result<bool, BlockError> {
-        Ok(self.negated || filters.page_may_have(page, self.token)?)
+        Ok(self.negated || filters.page_may_have(page, &self.tokens)?)
     }
 
     /// Whether a page may have a matching row, by the bounds of its columns of numbers.
@@ -65,11 +70,12 @@ impl AttributeTest {
         else {
             return true;
         };
-        // Attributes that are kept as bytes may be in any page, and arrays have no bounds.
+        // Attributes that are kept as bytes may be in any page, and texts and arrays have no bounds.
         self.negated
             || dictionary.slots.iter().enumerate().any(|(number, slot)| {
                 slot.is_irregular()
                     || slot.is_array(&self.key)
+                    || slot.is_string(&self.key)
                     || slot.is_attribute(&self.key)
                         && zone
                             .numbers(number as u32, slot)
@@ -78,7 +84,7 @@ impl AttributeTest {
     }
 
     /// The result of the test for each row, as far as the columns of a page decide it.
-    pub(crate) fn matches(&self, page: &OpenPage) -> Result<Vec<RowMatch>, FormatError> {
+    pub(crate) fn matches(&self, page: &OpenValues) -> Result<Vec<RowMatch>, FormatError> {
         let dictionary = &page.dictionary;
         let mut matches = vec![RowMatch::No; page.core.rows()];
         for (number, slot) in dictionary.slots.iter().enumerate() {
@@ -101,7 +107,7 @@ impl AttributeTest {
     }
 
     /// Raises the result of rows whose shape has a slot to at least `row_match`.
-    fn add_constant(&self, page: &OpenPage, slot: u32, row_match: RowMatch, matches: &mut [RowMatch]) {
+    fn add_constant(&self, page: &OpenValues, slot: u32, row_match: RowMatch, matches: &mut [RowMatch]) {
         let counts = page.dictionary.slot_counts(slot);
         if row_match == RowMatch::No || counts.iter().all(|count| *count == 0) {
             return;
@@ -115,7 +121,7 @@ impl AttributeTest {
 
     fn add_column(
         &self,
-        page: &OpenPage,
+        page: &OpenValues,
         number: u32,
         slot: &Slot,
         matches: &mut [RowMatch],
@@ -134,7 +140,12 @@ impl AttributeTest {
     }
 
     /// For each value of a column, whether it satisfies the test; equal texts are compared once.
-    fn column_holds(&self, page: &OpenPage, slot: &Slot, column: &Column) -> Result<Vec<bool>, FormatError> {
+    fn column_holds(
+        &self,
+        page: &OpenValues,
+        slot: &Slot,
+        column: &Column,
+    ) -> Result<Vec<bool>, FormatError> {
         Ok(match column {
             Column::Numbers(numbers) => {
                 numbers.iter().map(|number| self.holds_for(slot.value_of_number(*number))).collect()

@@ -93,6 +93,7 @@ impl BlockPredicate {
                     Field::Name => comparison.holds_for_text(operation),
                     Field::Status => comparison.holds_for_status(flags.status()),
                     Field::Kind => comparison.holds_for_kind(flags.kind()),
+                    Field::Parentless => comparison.holds_for_bool(!flags.has_parent()),
                     _ => comparison.holds_for_bool(flags.failed()),
                 })
             }
@@ -142,7 +143,7 @@ impl BlockPredicate {
         }
         if scope != AttributeScope::Resource {
             if !dictionary.slots.iter().any(|slot| slot.is_array(&test.key)) {
-                test.token = test.token.without_arrays();
+                test.tokens = test.tokens.without_arrays();
             }
             parts.push(Self::Attribute(test, 0));
         }

@@ -14,18 +14,19 @@ use crate::store::read::matcher::SERVICE_NAME;
 pub(crate) enum FilterPredicate {
     /// Filters do not decide it.
     Open,
-    /// There has to be an attribute with a token.
-    Token(AttributeScope, AttributeToken),
+    /// There has to be an attribute with one of these tokens.
+    Tokens(AttributeScope, AttributeTokens),
     And(Vec<FilterPredicate>),
     Or(Vec<FilterPredicate>),
 }
 
 /// The tokens of an attribute that are looked up in filters.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct AttributeToken {
-    token: Token,
+#[derive(Debug, Clone)]
+pub(crate) struct AttributeTokens {
+    /// A matching attribute has one of them.
+    tokens: Vec<Token>,
     /// Filters of earlier programs contain only the key of an array, so the key is looked up in them, too.
-    of_arrays: Token,
+    of_arrays: Option<Token>,
 }
 
 /// The filters of a block; a part is read when a token of it is first looked up.
@@ -50,10 +51,10 @@ impl FilterPredicate {
                 Self::Open
             }
             Predicate::Compare(Field::Attribute(scope, key), comparison) => {
-                Self::Token(*scope, AttributeToken::new(key, Some(comparison)))
+                Self::Tokens(*scope, AttributeTokens::new(key, Some(comparison)))
             }
             Predicate::Exists(Field::Attribute(scope, key)) => {
-                Self::Token(*scope, AttributeToken::new(key, None))
+                Self::Tokens(*scope, AttributeTokens::new(key, None))
             }
             _ => Self::Open,
         }
@@ -63,7 +64,7 @@ impl FilterPredicate {
     pub(crate) fn is_open(&self) -> bool {
         match self {
             Self::Open => true,
-            Self::Token(..) => false,
+            Self::Tokens(..) => false,
             Self::And(parts) => parts.iter().all(Self::is_open),
             Self::Or(parts) => parts.is_empty() || parts.iter().any(Self::is_open),
         }
@@ -73,9 +74,9 @@ impl FilterPredicate {
     pub(crate) fn may_match(&self, filters: &BlockFilters<'_>, page: usize) -> Result<bool, BlockError> {
         Ok(match self {
             Self::Open => true,
-            Self::Token(scope, token) => {
-                *scope != AttributeScope::Span && filters.resources_may_have(*token)?
-                    || *scope != AttributeScope::Resource && filters.page_may_have(page, *token)?
+            Self::Tokens(scope, tokens) => {
+                *scope != AttributeScope::Span && filters.resources_may_have(tokens)?
+                    || *scope != AttributeScope::Resource && filters.page_may_have(page, tokens)?
             }
             Self::And(parts) => all(parts, |part| part.may_match(filters, page))?,
             Self::Or(parts) => any(parts, |part| part.may_match(filters, page))?,
@@ -83,18 +84,20 @@ impl FilterPredicate {
     }
 }
 
-// === impl AttributeToken ===
+// === impl AttributeTokens ===
 
-impl AttributeToken {
+impl AttributeTokens {
     pub(super) fn new(key: &str, comparison: Option<&Comparison>) -> Self {
         let of_key = Token::of_key(key);
-        let token = comparison.and_then(|comparison| comparison.token(key)).unwrap_or(of_key);
-        Self { token, of_arrays: of_key }
+        match comparison.map(|comparison| comparison.tokens(key)) {
+            Some(tokens) if !tokens.is_empty() => Self { tokens, of_arrays: Some(of_key) },
+            _ => Self { tokens: vec![of_key], of_arrays: None },
+        }
     }
 
-    /// The token for a block whose spans have no array with the key.
+    /// The tokens for a block whose spans have no array with the key.
     pub(super) fn without_arrays(self) -> Self {
-        Self { of_arrays: self.token, ..self }
+        Self { of_arrays: None, ..self }
     }
 }
 
@@ -105,26 +108,29 @@ impl<'r> BlockFilters<'r> {
         Self { reader, entry, parts: RefCell::default(), have_elements: Cell::default() }
     }
 
-    fn resources_may_have(&self, token: AttributeToken) -> Result<bool, BlockError> {
-        self.may_have(token, FilterPart::resources_may_have)
+    fn resources_may_have(&self, tokens: &AttributeTokens) -> Result<bool, BlockError> {
+        self.may_have(tokens, FilterPart::resources_may_have)
     }
 
-    pub(super) fn page_may_have(&self, page: usize, token: AttributeToken) -> Result<bool, BlockError> {
-        self.may_have(token, |part, token| part.page_may_have(page, token))
+    pub(super) fn page_may_have(&self, page: usize, tokens: &AttributeTokens) -> Result<bool, BlockError> {
+        self.may_have(tokens, |part, token| part.page_may_have(page, token))
     }
 
     fn may_have(
         &self,
-        AttributeToken { token, of_arrays }: AttributeToken,
+        AttributeTokens { tokens, of_arrays }: &AttributeTokens,
         has: impl Fn(&FilterPart, Token) -> bool,
     ) -> Result<bool, BlockError> {
-        let has = |token: Token| -> Result<bool, BlockError> {
-            Ok(self.part(token)?.is_none_or(|part| has(&part, token)))
+        let has = |token: &Token| -> Result<bool, BlockError> {
+            Ok(self.part(*token)?.is_none_or(|part| has(&part, *token)))
         };
-        if has(token)? {
+        if any(tokens, has)? {
             return Ok(true);
         }
-        Ok(token != of_arrays && !self.have_elements()? && has(of_arrays)?)
+        match of_arrays {
+            Some(token) => Ok(!self.have_elements()? && has(token)?),
+            None => Ok(false),
+        }
     }
 
     /// Whether they contain the elements of arrays. Cached, because it is needed for each page.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use spandrel_block::semantics::{self, RootCandidate, root_of};
-use spandrel_block::{Dictionary, FormatError, Rebuilder, RowFlags, RowRange, shown_duration};
+use spandrel_block::{Dictionary, FormatError, OpenValues, Rebuilder, RowFlags, RowRange, shown_duration};
 use spandrel_proto::otlp::SpanView;
 use spandrel_proto::{SpanId, TraceId, UnixNanos};
 
@@ -93,8 +93,9 @@ impl<'s> ColumnSummary<'s> {
         let (tests, mut attributes, mut spans) = (predicate.tests(), Vec::new(), None);
         if !tests.is_empty() {
             let page = self.reader.page(entry, number, Caching::Keep)?;
+            let values = OpenValues::from(&page);
             for test in tests {
-                attributes.push(test.matches(&page)?);
+                attributes.push(test.matches(&values)?);
             }
             spans = Some(Rebuilder::new(page, here.start));
         }
