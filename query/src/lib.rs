@@ -14,10 +14,10 @@ mod json;
 mod otlp;
 mod params;
 mod problem;
+mod question;
 mod rate;
 mod state;
 mod times;
-mod traceql;
 mod tree;
 
 #[cfg(test)]
@@ -26,8 +26,8 @@ mod testing;
 pub use api::router;
 pub use state::{QueryConfig, QueryState};
 
-/// Parses a TraceQL selector, also for configuration files. The error names the mistake, its place, and what is
-/// allowed.
+/// Parses a TraceQL filter on single spans, also for configuration files. The error names the mistake, its place, and
+/// what is allowed.
 pub fn selector(text: &str) -> Result<spandrel_storage::plan::Predicate, String> {
-    traceql::parse(text).map_err(|error| error.to_string())
+    question::predicate(text)
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
-# proto <- block <- storage <- {collector, query, rocks} <- binary.
+# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -41,7 +41,9 @@ may_see spandrel-block spandrel-proto
 may_see spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-rocks spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-collector spandrel-storage spandrel-block spandrel-proto
-may_see spandrel-query spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-traceql
+may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-query spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-ui
 may_see spandrel-demo
 

@@ -17,6 +17,8 @@ CRATES = {
     "rocks": "storage/rocks/src",
     "collector": "collector/src",
     "demo": "collector/demo/src",
+    "traceql": "query/traceql/src",
+    "engine": "query/engine/src",
     "query": "query/src",
     "binary": "src",
 }

@@ -8,7 +8,8 @@ use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanView};
 use spandrel_storage::semantics::{is_parentless, service_name};
 use spandrel_storage::{ReadError, StoredSpan};
 
-use super::model::{NamedParent, Resource, Span};
+use super::NamedParent;
+use super::model::{Resource, Span};
 
 /// The spans of a trace before their parents are resolved.
 pub(super) struct Loaded {

@@ -6,15 +6,16 @@
 
 mod load;
 mod model;
-mod parents;
 mod segments;
 mod shape;
 
 use rustc_hash::FxHashMap;
+use spandrel_engine::tree::parents::{self, Node, Place};
 use spandrel_storage::semantics::{RootCandidate, root_of};
 use spandrel_storage::{Damage, ReadError, ServiceCount, StoredSpan};
 
-pub(crate) use model::{Assembled, Detached, NamedParent, Resource, Segment, Span};
+pub(crate) use model::{Assembled, Detached, Resource, Segment, Span};
+pub(crate) use spandrel_engine::tree::parents::NamedParent;
 
 /// Assembles a trace; `None` when there is no span that can be read.
 pub(crate) fn assemble(
@@ -23,7 +24,7 @@ pub(crate) fn assemble(
 ) -> Result<Option<Assembled>, ReadError> {
     let load::Loaded { resources, scopes, mut spans, unreadable } = load::load(spans)?;
     let Some(root) = root_of(&root_candidates(&spans)) else { return Ok(None) };
-    parents::resolve(&mut spans, &resources);
+    resolve_parents(&mut spans, &resources);
     let shape = shape::Shape::of(&spans, root);
     shape.measure_self_time(&mut spans);
     let segments::Segmented { segments, order } = segments::cut(&spans, &resources, &shape);
@@ -42,6 +43,26 @@ pub(crate) fn assemble(
     };
     assembled.warnings = warnings(&assembled.spans, unreadable, damage.blocks());
     Ok(Some(assembled))
+}
+
+/// Gives every span its parent in the tree, or the reason why it has none.
+fn resolve_parents(spans: &mut [Span], resources: &[Resource]) {
+    let node = |span: &Span| Node {
+        id: span.id,
+        named_parent: span.named_parent,
+        kind: span.kind,
+        start: span.start,
+        end: span.end(),
+        identity: resources[span.resource as usize].identity,
+    };
+    let nodes: Vec<Node> = spans.iter().map(node).collect();
+    for (span, place) in spans.iter_mut().zip(parents::resolve(&nodes)) {
+        match place {
+            Place::Top => {}
+            Place::Below(parent) => span.parent = Some(parent),
+            Place::Detached(why) => span.detached = Some(why.into()),
+        }
+    }
 }
 
 /// The store chooses the root by the same rule, so the rule is in a crate that both depend on.

@@ -1,6 +1,7 @@
 //! An assembled trace: spans with their parents, and the segments that they form.
 
 use bytes::Bytes;
+use spandrel_engine::tree::parents::{self, NamedParent};
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_storage::ServiceCount;
@@ -68,17 +69,6 @@ pub(crate) struct Span {
     pub(crate) detached: Option<Detached>,
 }
 
-/// The parent ID of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NamedParent {
-    /// It has none.
-    None,
-    /// Its ID.
-    Id(SpanId),
-    /// Bytes that are no span ID.
-    Invalid,
-}
-
 /// Why a span that names a parent has none in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detached {
@@ -135,7 +125,7 @@ impl Assembled {
     }
 }
 
-// === impl Span, NamedParent ===
+// === impl Span, Detached ===
 
 impl Span {
     /// Its end, or its start when that is later.
@@ -153,13 +143,11 @@ impl Span {
     }
 }
 
-impl NamedParent {
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Id(id) => id.as_bytes(),
-            // Neither a zero ID nor one of eight bytes: stands for a parent that cannot be in the trace.
-            Self::Invalid => &[0xff],
+impl From<parents::Detached> for Detached {
+    fn from(detached: parents::Detached) -> Self {
+        match detached {
+            parents::Detached::Orphan => Self::Orphan,
+            parents::Detached::Cycle => Self::Cycle,
         }
     }
 }

@@ -1,29 +1,63 @@
-//! Resolves parents: shared IDs, missing parents, cycles.
+//! Resolves parents: shared IDs, missing parents, cycles (`docs/semantics.md#tree`).
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::SpanKind;
 
-use super::model::{Detached, NamedParent, Resource, Span};
-
-/// Gives every span its parent in the tree, or the reason why it has none.
-pub(super) fn resolve(spans: &mut [Span], resources: &[Resource]) {
-    let index = Index::of(spans, resources);
-    let places: Vec<Place> = spans.iter().map(|span| index.place_of(span, spans, resources)).collect();
-    for (span, place) in spans.iter_mut().zip(places) {
-        match place {
-            Place::Top => {}
-            Place::Below(parent) => span.parent = Some(parent),
-            Place::Detached(why) => span.detached = Some(why),
-        }
-    }
-    cut_cycles(spans);
+/// What decides about the place of a span in its tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    /// Its ID.
+    pub id: SpanId,
+    /// The ID of its parent.
+    pub named_parent: NamedParent,
+    /// Its kind.
+    pub kind: SpanKind,
+    /// Its start.
+    pub start: u64,
+    /// Its end, not before its start.
+    pub end: u64,
+    /// Equal for spans of the same service instance.
+    pub identity: u32,
 }
 
-enum Place {
+/// The parent ID of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedParent {
+    /// It has none.
+    None,
+    /// Its ID.
+    Id(SpanId),
+    /// Bytes that are no span ID.
+    Invalid,
+}
+
+/// The place of a span in its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It has no parent.
     Top,
+    /// Its parent, by number.
     Below(u32),
+    /// It names a parent, and stands at the top all the same.
     Detached(Detached),
+}
+
+/// Why a span that names a parent has none in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detached {
+    /// The parent is not in the trace.
+    Orphan,
+    /// Following the parents leads back to the span.
+    Cycle,
+}
+
+/// The place of every span of a trace. The spans are sorted by (start, ID).
+pub fn resolve(nodes: &[Node]) -> Vec<Place> {
+    let index = Index::of(nodes);
+    let mut places: Vec<Place> = nodes.iter().map(|node| index.place_of(node, nodes)).collect();
+    cut_cycles(&mut places);
+    places
 }
 
 /// Indexes spans by the parent ID that a child names, alone or with the child's service instance.
@@ -51,11 +85,11 @@ struct Candidates {
 // === impl Index ===
 
 impl Index {
-    fn of(spans: &[Span], resources: &[Resource]) -> Self {
+    fn of(nodes: &[Node]) -> Self {
         let mut by_id = FxHashMap::default();
         let mut shared = FxHashSet::default();
-        by_id.reserve(spans.len());
-        for (place, span) in (0u32..).zip(spans) {
+        by_id.reserve(nodes.len());
+        for (place, span) in (0u32..).zip(nodes) {
             if *by_id.entry(span.id).or_insert(place) != place {
                 shared.insert(span.id);
             }
@@ -68,26 +102,25 @@ impl Index {
             clients: FxHashMap::default(),
         };
         if !index.shared.is_empty() {
-            index.note_shared(spans, resources);
+            index.note_shared(nodes);
         }
         index
     }
 
-    fn note_shared(&mut self, spans: &[Span], resources: &[Resource]) {
-        for (place, span) in (0u32..).zip(spans).filter(|(_, span)| self.shared.contains(&span.id)) {
-            let identity = resources[span.resource as usize].identity;
+    fn note_shared(&mut self, nodes: &[Node]) {
+        for (place, span) in (0u32..).zip(nodes).filter(|(_, span)| self.shared.contains(&span.id)) {
             self.candidates.entry(span.id).or_default().places.push(place);
-            self.own.entry((span.id, identity)).or_default().places.push(place);
+            self.own.entry((span.id, span.identity)).or_default().places.push(place);
             if span.kind == SpanKind::Client {
                 self.clients.entry(span.id).or_default().places.push(place);
             }
         }
         let lists =
             self.candidates.values_mut().chain(self.own.values_mut()).chain(self.clients.values_mut());
-        lists.for_each(|list| list.finish(spans));
+        lists.for_each(|list| list.finish(nodes));
     }
 
-    fn place_of(&self, span: &Span, spans: &[Span], resources: &[Resource]) -> Place {
+    fn place_of(&self, span: &Node, spans: &[Node]) -> Place {
         // Where client and server share an ID, the server's span is the child of the client's, whatever parent it
         // names.
         if span.kind == SpanKind::Server
@@ -101,8 +134,7 @@ impl Index {
             NamedParent::Id(id) if id == span.id => return Place::Detached(Detached::Cycle),
             NamedParent::Id(id) => id,
         };
-        let identity = resources[span.resource as usize].identity;
-        let chosen = self.own.get(&(parent, identity)).or_else(|| self.candidates.get(&parent));
+        let chosen = self.own.get(&(parent, span.identity)).or_else(|| self.candidates.get(&parent));
         match (chosen, self.by_id.get(&parent)) {
             (Some(candidates), _) => Place::Below(candidates.choose(span.start, spans)),
             (None, Some(place)) => Place::Below(*place),
@@ -115,12 +147,12 @@ impl Index {
 
 impl Candidates {
     /// Builds the tree of ends. Call it after the last span is pushed.
-    fn finish(&mut self, spans: &[Span]) {
+    fn finish(&mut self, spans: &[Node]) {
         // One leaf is spare, so that the range to search never ends at the tree's own end.
         let leaves = (self.places.len() + 1).next_power_of_two();
         self.latest_ends = vec![0; 2 * leaves];
         for (leaf, place) in self.places.iter().enumerate() {
-            self.latest_ends[leaves + leaf] = spans[*place as usize].end();
+            self.latest_ends[leaves + leaf] = spans[*place as usize].end;
         }
         for node in (1..leaves).rev() {
             self.latest_ends[node] = self.latest_ends[2 * node].max(self.latest_ends[2 * node + 1]);
@@ -128,7 +160,7 @@ impl Candidates {
     }
 
     /// The one whose interval contains `at` (the innermost of several), else the earliest of all.
-    fn choose(&self, at: u64, spans: &[Span]) -> u32 {
+    fn choose(&self, at: u64, spans: &[Node]) -> u32 {
         let begun = self.places.partition_point(|place| spans[*place as usize].start <= at);
         let chosen = self.last_reaching(at, begun).unwrap_or(0);
         self.places[chosen]
@@ -153,25 +185,45 @@ impl Candidates {
 }
 
 /// Cuts every cycle at its earliest span, which moves to the top.
-fn cut_cycles(spans: &mut [Span]) {
+fn cut_cycles(places: &mut [Place]) {
     /// `walks` holds the number of the walk that visited a span first; zero is none.
     const NEVER: u32 = 0;
-    let mut walks = vec![NEVER; spans.len()];
+    let mut walks = vec![NEVER; places.len()];
     let mut path = Vec::new();
-    for (walk, first) in (1u32..).zip(0..spans.len()) {
+    for (walk, first) in (1u32..).zip(0..places.len()) {
         path.clear();
         let mut at = Some(first);
-        while let Some(place) = at.filter(|place| walks[*place] == NEVER) {
-            walks[place] = walk;
-            path.push(place);
-            at = spans[place].parent.map(|parent| parent as usize);
+        while let Some(span) = at.filter(|span| walks[*span] == NEVER) {
+            walks[span] = walk;
+            path.push(span);
+            at = places[span].parent();
         }
         // A span of the same walk closes a cycle. A span of an earlier walk leads up to a top that is known.
-        let Some(meeting) = at.filter(|place| walks[*place] == walk) else { continue };
-        let cycle = path.iter().skip_while(|place| **place != meeting);
+        let Some(meeting) = at.filter(|span| walks[*span] == walk) else { continue };
+        let cycle = path.iter().skip_while(|span| **span != meeting);
         if let Some(earliest) = cycle.min() {
-            spans[*earliest].parent = None;
-            spans[*earliest].detached = Some(Detached::Cycle);
+            places[*earliest] = Place::Detached(Detached::Cycle);
+        }
+    }
+}
+
+// === impl Place, NamedParent ===
+
+impl Place {
+    /// The number of the parent.
+    pub fn parent(self) -> Option<usize> {
+        if let Self::Below(parent) = self { Some(parent as usize) } else { None }
+    }
+}
+
+impl NamedParent {
+    /// Bytes that stand for it where roots are told from other spans.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::Id(id) => id.as_bytes(),
+            // Neither a zero ID nor one of eight bytes: stands for a parent that cannot be in the trace.
+            Self::Invalid => &[0xff],
         }
     }
 }

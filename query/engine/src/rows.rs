@@ -1,0 +1,273 @@
+//! What the fields and expressions of a query are for the rows of a table.
+//!
+//! A comparison with a constant is made once for each distinct value of a column, so conditions are evaluated for all
+//! rows at once; what compares fields with each other is evaluated row by row.
+
+use std::borrow::Cow;
+
+use spandrel_proto::SpanId as Id;
+use spandrel_proto::otlp::{SpanKind, StatusCode};
+use spandrel_storage::table::{SpanTable, ValueColumn};
+use spandrel_traceql::ast::{Intrinsic, Kind, Status};
+
+use crate::bind::{Condition, Expr, Subject, What};
+use crate::scalar::{Scalar, Test, arithmetic, compare, negate};
+use crate::tree::Tree;
+
+/// The rows of a table, and the tree of their trace if a field needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'t> {
+    pub(crate) table: &'t SpanTable,
+    pub(crate) tree: Option<&'t Tree>,
+}
+
+// === impl Rows ===
+
+impl<'t> Rows<'t> {
+    pub(crate) fn count(&self) -> usize {
+        self.table.rows()
+    }
+
+    /// For each row, whether a condition holds.
+    pub(crate) fn matching(&self, condition: &Condition) -> Vec<bool> {
+        match condition {
+            Condition::Constant(holds) => vec![*holds; self.count()],
+            Condition::Test(subject, test) => self.of_subject(subject, |what| self.test(what, test)),
+            Condition::Exists(subject) => self.of_subject(subject, |what| self.presence(what)),
+            Condition::Absent(subject) => negated(self.matching(&Condition::Exists(subject.clone()))),
+            Condition::Compare(op, left, right) => (0..self.count())
+                .map(|row| compare(*op, &self.value(left, row), &self.value(right, row)))
+                .collect(),
+            Condition::IsNil(expr) => {
+                (0..self.count()).map(|row| self.value(expr, row) == Scalar::Nil).collect()
+            }
+            Condition::Not(inner) => negated(self.matching(inner)),
+            Condition::And(parts) => self.joined(parts, true),
+            Condition::Or(parts) => self.joined(parts, false),
+        }
+    }
+
+    /// All of the parts, or any of them.
+    fn joined(&self, parts: &[Condition], all: bool) -> Vec<bool> {
+        let mut joined = vec![all; self.count()];
+        for part in parts {
+            for (known, holds) in joined.iter_mut().zip(self.matching(part)) {
+                *known = if all { *known & holds } else { *known | holds };
+            }
+        }
+        joined
+    }
+
+    /// What `of_span` says of a field, taken from the parent's row if the field is the parent's.
+    fn of_subject(&self, subject: &Subject, of_span: impl Fn(&What) -> Vec<bool>) -> Vec<bool> {
+        let holds = of_span(&subject.what);
+        match (subject.of_parent, self.tree) {
+            (false, _) => holds,
+            (true, None) => vec![false; self.count()],
+            (true, Some(tree)) => {
+                tree.parents().map(|parent| parent.is_some_and(|parent| holds[parent])).collect()
+            }
+        }
+    }
+
+    fn test(&self, what: &What, test: &Test) -> Vec<bool> {
+        match what {
+            What::Columns(names) => self.by_name(names, |column| {
+                let holds: Vec<bool> =
+                    column.values.iter().map(|value| test.holds(&Scalar::of_value(value))).collect();
+                move |row| column.codes.of_row(row).any(|code| holds[code])
+            }),
+            What::Intrinsic(Intrinsic::Name) => {
+                let text = |name: &String| test.holds(&Scalar::Text(Cow::Borrowed(name)));
+                let holds: Vec<bool> = self.table.classes.names.iter().map(text).collect();
+                self.by_class(|class| holds[class.name as usize])
+            }
+            What::Intrinsic(Intrinsic::Kind) => {
+                self.by_class(|class| test.holds(&Scalar::Kind(kind(class.flags.kind()))))
+            }
+            What::Intrinsic(Intrinsic::Status) => {
+                self.by_class(|class| test.holds(&Scalar::Status(status(class.flags.status()))))
+            }
+            What::Intrinsic(Intrinsic::Failed) => {
+                self.by_class(|class| test.holds(&Scalar::Bool(class.flags.failed())))
+            }
+            What::Intrinsic(intrinsic) => {
+                (0..self.count()).map(|row| test.holds(&self.intrinsic(*intrinsic, row))).collect()
+            }
+        }
+    }
+
+    fn by_class(&self, holds: impl Fn(&spandrel_storage::table::SpanClass) -> bool) -> Vec<bool> {
+        let by_class: Vec<bool> = self.table.classes.classes.iter().map(holds).collect();
+        self.table.class.iter().map(|class| by_class[*class as usize]).collect()
+    }
+
+    /// For each row, what is said of the values of its newest name.
+    fn by_name<'c, F: Fn(usize) -> bool>(
+        &'c self,
+        names: &[Vec<usize>],
+        of_column: impl Fn(&'c ValueColumn) -> F,
+    ) -> Vec<bool> {
+        let columns = |name: &Vec<usize>| -> Vec<(&'c ValueColumn, F)> {
+            name.iter().map(|number| &self.table.columns[*number]).map(|c| (c, of_column(c))).collect()
+        };
+        let names: Vec<Vec<(&ValueColumn, F)>> = names.iter().map(columns).collect();
+        let holds = |row: usize| {
+            let has = |(column, _): &(&ValueColumn, F)| column.codes.of_row(row).next().is_some();
+            let newest = names.iter().find(|columns| columns.iter().any(has));
+            newest.is_some_and(|columns| columns.iter().any(|(_, holds)| holds(row)))
+        };
+        (0..self.count()).map(holds).collect()
+    }
+
+    fn presence(&self, what: &What) -> Vec<bool> {
+        match what {
+            What::Columns(names) => {
+                self.by_name(names, |column| move |row| column.codes.of_row(row).next().is_some())
+            }
+            What::Intrinsic(intrinsic) => {
+                (0..self.count()).map(|row| self.intrinsic(*intrinsic, row) != Scalar::Nil).collect()
+            }
+        }
+    }
+
+    /// The value of an expression for a row.
+    pub(crate) fn value(&self, expr: &Expr, row: usize) -> Scalar<'t> {
+        match expr {
+            Expr::Literal(literal) => literal.clone(),
+            Expr::Subject(subject) => self.first(subject, row),
+            Expr::Condition(condition) => Scalar::Bool(self.holds(condition, row)),
+            Expr::Negate(inner) => negate(&self.value(inner, row)),
+            Expr::Arithmetic(op, left, right) => {
+                arithmetic(*op, &self.value(left, row), &self.value(right, row))
+            }
+        }
+    }
+
+    /// Whether a condition inside of an expression holds for a row.
+    fn holds(&self, condition: &Condition, row: usize) -> bool {
+        match condition {
+            Condition::Constant(holds) => *holds,
+            Condition::Test(subject, test) => self.values(subject, row).iter().any(|value| test.holds(value)),
+            Condition::Exists(subject) => !self.values(subject, row).is_empty(),
+            Condition::Absent(subject) => self.values(subject, row).is_empty(),
+            Condition::Compare(op, left, right) => {
+                compare(*op, &self.value(left, row), &self.value(right, row))
+            }
+            Condition::IsNil(expr) => self.value(expr, row) == Scalar::Nil,
+            Condition::Not(inner) => !self.holds(inner, row),
+            Condition::And(parts) => parts.iter().all(|part| self.holds(part, row)),
+            Condition::Or(parts) => parts.iter().any(|part| self.holds(part, row)),
+        }
+    }
+
+    /// The first value of a field, the span's before its resource's; nil without one.
+    pub(crate) fn first(&self, subject: &Subject, row: usize) -> Scalar<'t> {
+        let Some(row) = self.row_of(subject, row) else { return Scalar::Nil };
+        match &subject.what {
+            What::Intrinsic(intrinsic) => self.intrinsic(*intrinsic, row),
+            What::Columns(names) => {
+                let mut columns = names.iter().flatten().map(|number| &self.table.columns[*number]);
+                let first = columns
+                    .find_map(|column| column.codes.of_row(row).next().map(|code| &column.values[code]));
+                first.map_or(Scalar::Nil, Scalar::of_value)
+            }
+        }
+    }
+
+    /// All values of a field.
+    pub(crate) fn values(&self, subject: &Subject, row: usize) -> Vec<Scalar<'t>> {
+        let Some(row) = self.row_of(subject, row) else { return Vec::new() };
+        match &subject.what {
+            What::Intrinsic(intrinsic) => {
+                Some(self.intrinsic(*intrinsic, row)).into_iter().filter(|v| *v != Scalar::Nil).collect()
+            }
+            What::Columns(names) => {
+                let of_name = |name: &Vec<usize>| -> Vec<Scalar<'t>> {
+                    let columns = name.iter().map(|number| &self.table.columns[*number]);
+                    let values = columns.flat_map(|column| {
+                        column.codes.of_row(row).map(|code| Scalar::of_value(&column.values[code]))
+                    });
+                    values.collect()
+                };
+                names.iter().map(of_name).find(|values| !values.is_empty()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn row_of(&self, subject: &Subject, row: usize) -> Option<usize> {
+        if subject.of_parent { self.tree?.parent(row) } else { Some(row) }
+    }
+
+    fn intrinsic(&self, intrinsic: Intrinsic, row: usize) -> Scalar<'t> {
+        use Intrinsic::*;
+        let table = self.table;
+        let text = |text: &'t str| Scalar::Text(Cow::Borrowed(text));
+        let id = |id: u64| match id {
+            0 => Scalar::Nil,
+            id => Scalar::Text(Cow::Owned(Id::from_bytes(id.to_be_bytes()).to_string())),
+        };
+        match intrinsic {
+            Duration => int(table.duration[row]),
+            Name => text(table.name(row)),
+            Kind => Scalar::Kind(kind(table.flags(row).kind())),
+            Status => Scalar::Status(status(table.flags(row).status())),
+            Failed => Scalar::Bool(table.flags(row).failed()),
+            SpanId => table.span_id.get(row).map_or(Scalar::Nil, |known| id(*known)),
+            ParentId => table.parent_id.get(row).map_or(Scalar::Nil, |known| id(*known)),
+            TraceId => {
+                let run = table.traces.partition_point(|(_, end)| *end as usize <= row);
+                table.traces.get(run).map_or(Scalar::Nil, |(trace, _)| Scalar::Text(trace.to_string().into()))
+            }
+            NestedSetParent if !table.flags(row).has_parent() => Scalar::Int(-1),
+            _ => self.tree.map_or(Scalar::Nil, |tree| self.of_tree(tree, intrinsic, row)),
+        }
+    }
+
+    fn of_tree(&self, tree: &Tree, intrinsic: Intrinsic, row: usize) -> Scalar<'t> {
+        use Intrinsic::*;
+        let table = self.table;
+        let text = |text: &'t str| Scalar::Text(Cow::Borrowed(text));
+        match intrinsic {
+            ChildCount => int(tree.child_count(row)),
+            Root => Scalar::Bool(row == tree.root()),
+            Entry => Scalar::Bool(tree.is_entry(row)),
+            TraceDuration => int(tree.duration()),
+            RootName => text(table.name(tree.root())),
+            RootService => text(table.service(tree.root())),
+            NestedSetLeft => int(tree.left(row)),
+            NestedSetRight => int(tree.right(row)),
+            NestedSetParent => tree.parent(row).map_or(Scalar::Int(0), |parent| int(tree.left(parent))),
+            Parent => tree.parent(row).map_or(Scalar::Nil, |_| Scalar::Opaque),
+            _ => Scalar::Nil,
+        }
+    }
+}
+
+fn negated(mut rows: Vec<bool>) -> Vec<bool> {
+    rows.iter_mut().for_each(|holds| *holds = !*holds);
+    rows
+}
+
+fn int(value: u64) -> Scalar<'static> {
+    Scalar::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+pub(crate) fn kind(kind: SpanKind) -> Kind {
+    match kind {
+        SpanKind::Unspecified | SpanKind::Other(_) => Kind::Unspecified,
+        SpanKind::Internal => Kind::Internal,
+        SpanKind::Server => Kind::Server,
+        SpanKind::Client => Kind::Client,
+        SpanKind::Producer => Kind::Producer,
+        SpanKind::Consumer => Kind::Consumer,
+    }
+}
+
+pub(crate) fn status(status: StatusCode) -> Status {
+    match status {
+        StatusCode::Unset => Status::Unset,
+        StatusCode::Ok => Status::Ok,
+        StatusCode::Error => Status::Error,
+    }
+}
