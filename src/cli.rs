@@ -10,11 +10,13 @@ use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::export::{self, ExportFlags};
 use crate::commands::manual::{self, ManualFlags};
+use crate::commands::metrics::{self, MetricsFlags};
 use crate::commands::repair::{self, RepairFlags};
 use crate::commands::restore::{self, RestoreFlags};
 use crate::commands::search::{self, SearchFlags};
 use crate::commands::services::{self, ServicesFlags};
 use crate::commands::stats::{self, StatsFlags};
+use crate::commands::tail::{self, TailFlags};
 use crate::commands::trace::{self, TraceFlags};
 use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
@@ -71,8 +73,12 @@ enum Command {
     Repair(RepairFlags),
     /// Show one trace as a tree
     Trace(TraceFlags),
-    /// Find traces with a span that matches
+    /// Find traces that match a TraceQL query
     Search(SearchFlags),
+    /// Compute series over time with a TraceQL query, and plot them
+    Metrics(MetricsFlags),
+    /// Show traces that match as they arrive, until it is interrupted
+    Tail(TailFlags),
     /// List services, or the operations of one
     Services(ServicesFlags),
     /// Show the amount of stored data
@@ -105,6 +111,8 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Repair(flags) => repair::run(&flags),
         Command::Trace(flags) => trace::run(flags),
         Command::Search(flags) => search::run(flags),
+        Command::Metrics(flags) => metrics::run(flags),
+        Command::Tail(flags) => tail::run(flags),
         Command::Services(flags) => services::run(flags),
         Command::Stats(flags) => stats::run(flags),
         Command::Delete(flags) => delete::run(flags),

@@ -72,6 +72,11 @@ impl Problem {
         Self::new(Kind::Unreadable, detail)
     }
 
+    /// Whether the same request may be answered in a moment.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.kind == Kind::Busy
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

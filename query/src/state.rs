@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use spandrel_engine::Limits;
 use spandrel_proto::UnixNanos;
 use spandrel_storage::TraceStore;
 
@@ -28,6 +29,8 @@ pub struct QueryConfig {
     pub max_search_limit: usize,
     /// Points in one series of an aggregate at the most.
     pub max_aggregate_points: u64,
+    /// What one question in TraceQL may take.
+    pub question: Limits,
     /// Queries that run at once; more wait.
     pub max_concurrent_queries: usize,
     /// How long a query waits for its permit before it is refused.
@@ -64,6 +67,7 @@ impl Default for QueryConfig {
             default_search_limit: 20,
             max_search_limit: 1_000,
             max_aggregate_points: 11_000,
+            question: Limits::default(),
             max_concurrent_queries: 16,
             queue_timeout: Duration::from_secs(5),
             stall_timeout: Duration::from_secs(30),

@@ -9,6 +9,7 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod manual;
+pub(crate) mod metrics;
 mod output;
 mod progress;
 pub(crate) mod repair;
@@ -16,6 +17,7 @@ pub(crate) mod restore;
 pub(crate) mod search;
 pub(crate) mod services;
 pub(crate) mod stats;
+pub(crate) mod tail;
 pub(crate) mod trace;
 
 /// An error with its own exit code.

@@ -1,9 +1,10 @@
-//! `spandrel search`: lists traces of which a span matches, one a line.
+//! `spandrel search`: lists traces that match a TraceQL query, one a line, with their span sets below.
 
 use std::error::Error;
 
 use clap::Args;
-use spandrel_query::answers::{SearchAnswer, TraceSummary};
+use serde_json::{Map, Value};
+use spandrel_query::answers::{FoundSpan, SearchAnswer, SpanSet, TraceSummary};
 
 use super::client::{Client, ServerFlag};
 use super::output::{self, Format, plain};
@@ -11,7 +12,7 @@ use super::output::{self, Format, plain};
 /// The arguments of `spandrel search`.
 #[derive(Debug, Args)]
 pub(crate) struct SearchFlags {
-    /// A TraceQL selector, as in '{ resource.service.name = "cart" && duration > 100ms }'
+    /// A TraceQL query, as in '{ resource.service.name = "cart" && duration > 100ms }' or '{ failed } | count() > 2'
     #[arg(default_value = "{ }")]
     query: String,
     /// Beginning of the range: RFC 3339, now-2h, Unix seconds or nanoseconds [default: now-1h]
@@ -23,6 +24,9 @@ pub(crate) struct SearchFlags {
     /// The most traces to list
     #[arg(long, default_value_t = 20)]
     limit: u32,
+    /// Show spans of each span set, also of a query that is one filter [default: 3 with a pipeline]
+    #[arg(long, value_name = "COUNT")]
+    spans: Option<u32>,
     /// Sort order: newest, oldest, longest, shortest, mostSpans or mostErrors first [default: newest]
     #[arg(long, value_name = "ORDER")]
     order: Option<String>,
@@ -38,12 +42,14 @@ pub(crate) struct SearchFlags {
 
 pub(crate) fn run(flags: SearchFlags) -> Result<(), Box<dyn Error>> {
     let limit = flags.limit.to_string();
+    let spans = flags.spans.map(|spans| spans.to_string());
     let parameters = [
         ("q", Some(flags.query.as_str())),
         ("start", flags.start.as_deref()),
         ("end", flags.end.as_deref()),
         ("limit", Some(limit.as_str())),
         ("order", flags.order.as_deref()),
+        ("spss", spans.as_deref()),
         ("cursor", flags.cursor.as_deref()),
     ];
     let answer = Client::new(&flags.server)?.get("/api/v1/traces", &parameters)?;
@@ -57,7 +63,14 @@ pub(crate) fn run(flags: SearchFlags) -> Result<(), Box<dyn Error>> {
             let (start, duration, spans, errors, trace) = titles;
             writeln!(out, "{start:<24}  {duration:>9}  {spans:>7}  {errors:>6}  {trace:<32}  ROOT")?;
         }
-        Ok(page.traces.iter().try_for_each(|trace| writeln!(out, "{}", line(trace)))?)
+        for trace in &page.traces {
+            writeln!(out, "{}", line(trace))?;
+            for set in trace.span_sets.iter().flatten() {
+                writeln!(out, "  {}", set_line(set))?;
+                set.spans.iter().try_for_each(|span| writeln!(out, "    {}", span_line(span)))?;
+            }
+        }
+        Ok(())
     })?;
     hints(&page).iter().for_each(|hint| eprintln!("{hint}"));
     Ok(())
@@ -75,6 +88,32 @@ fn line(trace: &TraceSummary) -> String {
         plain(trace.root_service.as_deref().unwrap_or("unknown service")),
         plain(&trace.root_name),
     )
+}
+
+fn set_line(set: &SpanSet) -> String {
+    let spans = match set.matched_span_count {
+        1 => "1 span".to_owned(),
+        count => format!("{count} spans"),
+    };
+    [spans, values(&set.by), values(&set.values)]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("  ")
+}
+
+fn span_line(span: &FoundSpan) -> String {
+    let duration = output::duration(span.duration_nano);
+    format!("{} {:>9}  {}  {}", span.id, duration, plain(&span.name), values(&span.attributes))
+}
+
+fn values(values: &Map<String, Value>) -> String {
+    let value = |(name, value): (&String, &Value)| match value {
+        Value::String(text) => format!("{}={}", plain(name), plain(text)),
+        Value::Null => format!("{}=nil", plain(name)),
+        other => format!("{}={other}", plain(name)),
+    };
+    values.iter().map(value).collect::<Vec<_>>().join(" ")
 }
 
 /// Hints below the results.

@@ -30,7 +30,8 @@ UNITS = {
     "y": 365 * 86400 * 10**9,
 }
 LOOKBACK = UNITS["h"]
-MAX_POINTS = 11_000
+# One less than the limit of series, whose range may touch one point more.
+MAX_POINTS = 10_998
 
 # === formats ===
 
@@ -71,6 +72,20 @@ expressions = st.recursive(
     max_leaves=6,
 )
 schemathesis.openapi.format("traceql", st.one_of(st.just("{ }"), expressions.map(lambda text: f"{{ {text} }}")))
+
+stages = st.sampled_from(
+    [
+        "rate()",
+        "count_over_time() by(name, .customer)",
+        "quantile_over_time(duration, 0.5, 0.99) by(resource.service.name)",
+        "max_over_time(span.http.response.status_code) | topk(3)",
+        "histogram_over_time(duration)",
+        "compare({ failed })",
+    ]
+)
+schemathesis.openapi.format(
+    "traceql-series", st.builds(lambda text, stage: f"{{ {text} }} | {stage}", expressions, stages)
+)
 
 relative = st.builds(
     lambda n, unit: f"now-{n}{unit}", st.integers(0, 1000), st.sampled_from(["ns", "us", "ms", "s", "m", "h", "d"])

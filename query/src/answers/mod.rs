@@ -7,7 +7,9 @@
 mod aggregates;
 mod deletions;
 mod dependencies;
+mod live;
 mod maintenance;
+mod metrics;
 mod problem;
 mod search;
 mod services;
@@ -22,10 +24,18 @@ pub use deletions::{
     PinAnswer, PinList,
 };
 pub use dependencies::{DependenciesAnswer, DependencyEdge};
+pub use live::{LiveNotice, LiveTrace};
 pub use maintenance::{BackupList, BackupRequest, BackupSummary, CheckLine, CheckProgress};
+pub use metrics::{
+    AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,
+    ComparedValue, ComparisonAnswer, HistogramAnswer, HistogramBucket, MetricsAnswer, MetricsExemplar,
+    MetricsPoint, MetricsSeries,
+};
 pub use problem::ProblemDocument;
-pub use search::{Scanned, SearchAnswer, ServiceCount, TraceSummary};
-pub use services::{Operation, OperationsAnswer, Service, ServicesAnswer};
+pub use search::{FoundSpan, Scanned, SearchAnswer, ServiceCount, SpanSet, TraceSummary};
+pub use services::{
+    Operation, OperationStats, OperationTable, OperationsAnswer, Service, ServicesAnswer, SpanPercentile,
+};
 pub use status::Status;
 pub use trace::{Segment, Span, Trace, TraceAnswer};
 

@@ -1,19 +1,22 @@
 //! One page of a search.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::Word;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SearchAnswer {
     pub traces: Vec<TraceSummary>,
     pub next_cursor: Option<String>,
     pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
     pub scanned: Scanned,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceSummary {
     pub id: String,
@@ -28,6 +31,27 @@ pub struct TraceSummary {
     pub services: Vec<ServiceCount>,
     pub matched_span_ids: Vec<String>,
     pub matched_span_count: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_sets: Option<Vec<SpanSet>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpanSet {
+    pub by: Map<String, Value>,
+    pub values: Map<String, Value>,
+    pub matched_span_count: u64,
+    pub spans: Vec<FoundSpan>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundSpan {
+    pub id: String,
+    pub name: String,
+    pub start_unix_nano: String,
+    pub duration_nano: u64,
+    pub attributes: Map<String, Value>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

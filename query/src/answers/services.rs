@@ -24,3 +24,44 @@ pub struct Operation {
     pub name: String,
     pub kind: Word,
 }
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationTable {
+    pub operations: Vec<OperationStats>,
+    pub estimated: bool,
+    pub partial: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStats {
+    pub service: String,
+    pub name: String,
+    pub kind: Word,
+    pub request_count: u64,
+    pub error_count: u64,
+    pub error_rate: f64,
+    pub time_share: f64,
+    pub error_share: f64,
+    pub total_nano: u64,
+    pub p50_nano: u64,
+    pub p95_nano: u64,
+    pub p99_nano: u64,
+    pub max_nano: u64,
+    pub exemplar_trace_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpanPercentile {
+    pub service: String,
+    pub name: String,
+    pub kind: Word,
+    pub duration_nano: u64,
+    pub slower_than: f64,
+    pub span_count: u64,
+    pub p50_nano: u64,
+    pub p95_nano: u64,
+    pub p99_nano: u64,
+    pub max_nano: u64,
+}

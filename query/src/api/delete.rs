@@ -22,7 +22,7 @@ use crate::answers::{
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::state::QueryState;
-use crate::{times, traceql};
+use crate::{question, times};
 
 /// How often the state of a deletion is read for a client that waits for its end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -39,7 +39,7 @@ pub(super) async fn post(
     Params::parse(&uri, &[])?;
     let body = body.map_err(|error| Problem::parameter("body", error.body_text()))?;
     let request = delete_request(&headers, &body)?;
-    let predicate = traceql::parse(&request.q).map_err(|error| Problem::parameter("q", error))?;
+    let predicate = question::predicate(&request.q).map_err(|error| Problem::parameter("q", error))?;
     let start = request.start.as_deref().unwrap_or(BEGINNING_OF_TIME);
     let range = times::range(Some(start), request.end.as_deref(), state.now())?;
     let plan = ScanPlan { predicate, range };

@@ -16,7 +16,7 @@ use crate::export::ExportFormat;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::state::QueryState;
-use crate::{times, traceql};
+use crate::{question, times};
 
 const PARAMETERS: [&str; 4] = ["format", "q", "start", "end"];
 
@@ -45,7 +45,7 @@ struct Known {
 pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let format = params.choice("format", ExportFormat::Otlp, &FORMATS)?;
-    let predicate = traceql::parse(params.text("q").unwrap_or_default())
+    let predicate = question::predicate(params.text("q").unwrap_or_default())
         .map_err(|error| Problem::parameter("q", error))?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let plan = ScanPlan { predicate, range };

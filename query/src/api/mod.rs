@@ -1,17 +1,22 @@
 //! The native JSON API: its routes and middleware. The types of responses are in [`crate::answers`].
 
 mod aggregates;
+mod attributes;
 mod backup;
 mod check;
 mod delete;
 mod dependencies;
 mod export;
 mod handler;
+mod live;
 mod openapi;
+mod operations;
 mod pins;
 mod search;
+mod series;
 mod services;
 mod status;
+mod step;
 mod trace;
 
 use std::time::Instant;
@@ -31,7 +36,7 @@ use crate::state::QueryState;
 const PREFIX: &str = "/api/v1";
 
 /// Routes reserved for later. Without this list the last part would be read as a trace ID.
-const RESERVED: [&str; 2] = ["/traces/compare", "/traces/live"];
+const RESERVED: [&str; 1] = ["/traces/compare"];
 
 /// The router of the JSON API: everything under `/api/v1`, and problems for the rest of `/api`.
 ///
@@ -65,11 +70,19 @@ pub fn router(state: QueryState) -> Router {
 fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
     vec![
         ("/traces", get(search::get)),
+        ("/traces/live", get(live::get)),
         ("/traces/{traceId}", get(trace::get)),
         ("/export", get(export::get)),
         ("/services", get(services::list)),
         ("/services/{service}/operations", get(services::operations)),
+        ("/operations", get(operations::table)),
+        ("/traces/{traceId}/spans/{spanId}/percentile", get(operations::percentile)),
         ("/aggregates", get(aggregates::get)),
+        ("/metrics", get(series::get)),
+        ("/histogram", get(series::histogram)),
+        ("/attributes", get(attributes::all)),
+        ("/attributes/compare", get(attributes::compare)),
+        ("/attributes/{name}/values", get(attributes::values)),
         ("/dependencies", get(dependencies::get)),
         ("/delete", post(delete::post)),
         ("/deletions", get(delete::all)),

@@ -8,7 +8,6 @@ use super::handler::{Answer, json};
 use crate::answers::Status;
 use crate::params::Params;
 use crate::state::QueryState;
-use crate::traceql;
 
 pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
@@ -42,7 +41,7 @@ fn limits(state: &QueryState) -> Map<String, Value> {
     for (name, time) in [("queueTimeout", config.queue_timeout), ("stallTimeout", config.stall_timeout)] {
         limits.insert(name.to_owned(), format!("{time:?}").into());
     }
-    limits.insert("maxQueryBytes".to_owned(), traceql::MAX_QUERY_BYTES.into());
-    limits.insert("maxQueryDepth".to_owned(), traceql::MAX_DEPTH.into());
+    limits.insert("maxQueryBytes".to_owned(), spandrel_traceql::MAX_QUERY_BYTES.into());
+    limits.insert("maxQueryDepth".to_owned(), spandrel_traceql::MAX_NESTING.into());
     limits
 }

@@ -23,6 +23,7 @@ mod full_disk;
 mod group_commit;
 mod mesh;
 mod progress;
+mod questions;
 mod repair;
 mod retention;
 mod rust_sdk;

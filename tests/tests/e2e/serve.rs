@@ -239,7 +239,6 @@ fn what_is_not_built_yet_is_not_there() {
         "/api/v3/services",
         "/api/mcp",
         "/api/v1/traces/compare?a=1&b=2",
-        "/api/v1/traces/live",
         "/jaeger/api/traces",
         "/tempo/api/search",
     ] {
@@ -286,9 +285,6 @@ fn what_is_not_built_yet_is_not_found() {
         format!("traces/{id}"),
         format!("traces/{id}/critical-path"),
         "traces/compare?a=1&b=2".to_owned(),
-        "histogram".to_owned(),
-        "attributes/compare".to_owned(),
-        "traces/live?q={}".to_owned(),
         "nonsense".to_owned(),
         String::new(),
     ] {

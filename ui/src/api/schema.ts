@@ -1,14 +1,17 @@
 // Generated from query/openapi.json by `npm run types`; edits are lost.
-// source 2640eda0786629c5
-// body 60ae546d09e64cec
+// source c9658326f3d0281e
+// body d20637cc224dac52
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         AnyTraceId: string;
+        AnySpanId: string;
         /** Format: traceql */
         TraceQl: string;
+        /** Format: traceql-series */
+        TraceQlSeries: string;
         /** Format: range-time */
         Time: string;
         /** Format: step */
@@ -202,6 +205,7 @@ export interface components {
             traces: components["schemas"]["TraceSummary"][];
             nextCursor: string | null;
             partial: boolean;
+            partialReason?: string;
             scanned: {
                 blocks: components["schemas"]["Count"];
                 blocksRead: components["schemas"]["Count"];
@@ -221,6 +225,7 @@ export interface components {
             services: components["schemas"]["ServiceCount"][];
             matchedSpanIds: components["schemas"]["SpanId"][];
             matchedSpanCount: components["schemas"]["Count"];
+            spanSets?: components["schemas"]["SpanSet"][];
         };
         Service: {
             name: string;
@@ -235,11 +240,142 @@ export interface components {
         OperationsAnswer: {
             operations: components["schemas"]["Operation"][];
         };
+        OperationTable: {
+            operations: components["schemas"]["OperationStats"][];
+            estimated: boolean;
+            partial: boolean;
+        };
+        OperationStats: {
+            service: string;
+            name: string;
+            kind: components["schemas"]["SpanKind"];
+            requestCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            errorRate: number;
+            timeShare: number;
+            errorShare: number;
+            totalNano: components["schemas"]["Nano"];
+            p50Nano: components["schemas"]["Nano"];
+            p95Nano: components["schemas"]["Nano"];
+            p99Nano: components["schemas"]["Nano"];
+            maxNano: components["schemas"]["Nano"];
+            exemplarTraceIds: components["schemas"]["TraceId"][];
+        };
+        SpanPercentile: {
+            service: string;
+            name: string;
+            kind: components["schemas"]["SpanKind"];
+            durationNano: components["schemas"]["Nano"];
+            slowerThan: number;
+            spanCount: components["schemas"]["Count"];
+            p50Nano: components["schemas"]["Nano"];
+            p95Nano: components["schemas"]["Nano"];
+            p99Nano: components["schemas"]["Nano"];
+            maxNano: components["schemas"]["Nano"];
+        };
         AggregatesAnswer: {
             stepNano: components["schemas"]["Nano"];
             series: components["schemas"]["Series"][];
             estimated: boolean;
             partial: boolean;
+        };
+        FieldValue: string | number | boolean | null;
+        FieldValues: {
+            [key: string]: components["schemas"]["FieldValue"];
+        };
+        SpanSet: {
+            by: components["schemas"]["FieldValues"];
+            values: components["schemas"]["FieldValues"];
+            matchedSpanCount: components["schemas"]["Count"];
+            spans: components["schemas"]["FoundSpan"][];
+        };
+        FoundSpan: {
+            id: components["schemas"]["SpanId"];
+            name: string;
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            attributes: components["schemas"]["FieldValues"];
+        };
+        LiveTrace: {
+            id: components["schemas"]["TraceId"];
+            rootService: string;
+            rootName: string;
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            spanCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            matchedSpanCount: components["schemas"]["Count"];
+            spans: components["schemas"]["FoundSpan"][];
+        };
+        LiveNotice: {
+            detail: string;
+        };
+        MetricsAnswer: {
+            stepNano: components["schemas"]["Nano"];
+            series: components["schemas"]["MetricsSeries"][];
+            estimated: boolean;
+            partial: boolean;
+            partialReason?: string;
+        };
+        MetricsSeries: {
+            labels: components["schemas"]["FieldValues"];
+            points: components["schemas"]["MetricsPoint"][];
+            exemplars: components["schemas"]["MetricsExemplar"][];
+        };
+        MetricsPoint: {
+            timeUnixNano: components["schemas"]["UnixNano"];
+            value: number;
+        };
+        MetricsExemplar: {
+            traceId: components["schemas"]["TraceId"];
+            spanId: components["schemas"]["SpanId"];
+            timeUnixNano: components["schemas"]["UnixNano"];
+            value: number;
+        };
+        HistogramAnswer: {
+            stepNano: components["schemas"]["Nano"];
+            timesUnixNano: components["schemas"]["UnixNano"][];
+            buckets: {
+                upToNano: number;
+                counts: components["schemas"]["Count"][];
+            }[];
+            partial: boolean;
+            partialReason?: string;
+        };
+        AttributesAnswer: {
+            attributes: {
+                name: string;
+                /** @enum {string} */
+                scope: "span" | "resource" | "event" | "link" | "instrumentation";
+                types: ("none" | "string" | "bool" | "int" | "double" | "bytes" | "array" | "kvlist")[];
+            }[];
+        };
+        AttributeValuesAnswer: {
+            values: {
+                /** @enum {string} */
+                type: "none" | "bool" | "int" | "double" | "string" | "keyword" | "array";
+                value: components["schemas"]["FieldValue"];
+                spanCount: components["schemas"]["Count"];
+            }[];
+            partial: boolean;
+            partialReason?: string;
+        };
+        ComparisonAnswer: {
+            attributes: components["schemas"]["ComparedAttribute"][];
+            partial: boolean;
+            partialReason?: string;
+        };
+        ComparedAttribute: {
+            name: string;
+            difference: number;
+            selectionCount: components["schemas"]["Count"];
+            baselineCount: components["schemas"]["Count"];
+            tooManyValues: boolean;
+            values: {
+                value: components["schemas"]["FieldValue"];
+                selectionCount: components["schemas"]["Count"];
+                baselineCount: components["schemas"]["Count"];
+            }[];
         };
         DependenciesAnswer: {
             edges: components["schemas"]["DependencyEdge"][];

@@ -40,8 +40,9 @@ struct Exchange {
 }
 
 /// Requests that succeed, at least one of each operation and each of its content types.
-const GOOD: [(&str, &str, &str, &str, u16); 26] = [
+const GOOD: [(&str, &str, &str, &str, u16); 34] = [
     ("get", "/traces", "/traces?start=0", "", 200),
+    ("get", "/traces/live", "/traces/live?q=%7B%7D", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?attributes=map", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?format=otlp", "", 200),
@@ -52,6 +53,19 @@ const GOOD: [(&str, &str, &str, &str, u16); 26] = [
     ("get", "/services", "/services", "", 200),
     ("get", "/services/{service}/operations", "/services/gate%2Fway/operations", "", 200),
     ("get", "/aggregates", "/aggregates?groupBy=service,kind", "", 200),
+    ("get", "/operations", "/operations?service=cart&kind=any", "", 200),
+    (
+        "get",
+        "/traces/{traceId}/spans/{spanId}/percentile",
+        "/traces/aa/spans/0000000000000001/percentile",
+        "",
+        200,
+    ),
+    ("get", "/metrics", "/metrics?q=%7B%7D%7Crate()by(name,.a)&step=60&exemplars=1", "", 200),
+    ("get", "/histogram", "/histogram?q=%7B%7D", "", 200),
+    ("get", "/attributes", "/attributes?scope=span", "", 200),
+    ("get", "/attributes/compare", "/attributes/compare?selection=%7Bfailed%7D", "", 200),
+    ("get", "/attributes/{name}/values", "/attributes/http.route/values?prefix=x", "", 200),
     ("get", "/dependencies", "/dependencies", "", 200),
     ("get", "/backups", "/backups", "", 200),
     ("post", "/backups", "/backups", "", 200),
@@ -132,6 +146,11 @@ fn exchanges(documented: &BTreeSet<String>) -> Vec<Exchange> {
         ("get", "/deletions/{deletionId}", "/deletions/00000000000000d2"),
         ("get", "/pins/{traceId}", "/pins/bb"),
         ("put", "/pins/{traceId}", "/pins/bb"),
+        (
+            "get",
+            "/traces/{traceId}/spans/{spanId}/percentile",
+            "/traces/bb/spans/0000000000000001/percentile",
+        ),
         ("delete", "/pins/{traceId}", "/pins/bb"),
     ] {
         add(Server::Full, method, template, path, "", 404);
@@ -167,11 +186,14 @@ async fn answer(exchange: &Exchange) -> Got {
     let request = Request::builder().method(method.to_uppercase().as_str()).uri(format!("{PREFIX}{path}"));
     let request = request.header("content-type", "application/json").body(Body::from(*body)).unwrap();
     let response = router(state).oneshot(request).await.unwrap();
-    Got {
-        status: response.status().as_u16(),
-        headers: response.headers().clone(),
-        body: to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec(),
-    }
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    // A stream of events has no end.
+    let is_endless = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+    let body = match is_endless {
+        true => Vec::new(),
+        false => to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec(),
+    };
+    Got { status, headers, body }
 }
 
 fn full_store() -> FakeStore {

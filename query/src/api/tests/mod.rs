@@ -100,7 +100,6 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     check_problem("/api/v1/traces/aa?limit=5", 400, "allowed: format, attributes, segment, cursor").await;
     check_problem("/api/v1/traces/aa/critical-path", 404, "openapi.json").await;
     check_problem("/api/v1/traces/compare?a=aa&b=bb", 404, "openapi.json").await;
-    check_problem("/api/v1/traces/live", 404, "openapi.json").await;
     check_problem("/api/nothing", 404, "openapi.json").await;
     check_problem("/api", 404, "openapi.json").await;
     let broken = FakeStore { broken: true, ..shop() };

@@ -42,7 +42,11 @@ async fn the_openapi_document_describes_every_parameter_and_no_other() {
         }
         let placeholders = path.matches('{').count();
         assert_eq!(names("path").len(), placeholders, "{path}");
-        let concrete = path.replace("{traceId}", "aa").replace("{service}", "cart");
+        let concrete = path
+            .replace("{traceId}", "aa")
+            .replace("{service}", "cart")
+            .replace("{name}", "a")
+            .replace("{spanId}", "0000000000000001");
         let problem = get(shop(), &format!("{concrete}?unknown=1")).await.json();
         let query = names("query");
         let allowed = if query.is_empty() { "no parameters".to_owned() } else { query.join(", ") };

@@ -52,7 +52,8 @@ async fn a_search_is_planned_and_answered() {
             "status": "ERROR", "errorCode": "503",
             "services": [{"name": "gateway", "spanCount": 5, "errorCount": 2}],
             "matchedSpanIds": ["0000000000000001"], "matchedSpanCount": 1}],
-            "nextCursor": cursor, "partial": true, "scanned": {"blocks": 3, "blocksRead": 2, "spans": 1}})
+            "nextCursor": cursor, "partial": true,
+            "partialReason": "damaged blocks, or more traces than maxCandidates", "scanned": {"blocks": 3, "blocksRead": 2, "spans": 1}})
     );
     let plan = store.searches.lock().pop().unwrap();
     assert_eq!((plan.limit, plan.order, plan.after), (7, Order::Longest, None));
@@ -88,19 +89,20 @@ async fn a_cursor_goes_on_where_the_page_ended_at_the_times_of_the_first() {
 
 #[tokio::test]
 async fn a_search_that_cannot_be_is_a_problem() {
-    check_problem(
-        "/api/v1/traces?q=%7B%20status%20%3D%203%20%7D",
-        400,
-        "q: at character 12: status is compared with error",
-    )
-    .await;
-    check_problem("/api/v1/traces?q=%7B%7D%20%7C%20rate()", 400, "does not support yet").await;
+    check_problem("/api/v1/traces?q=%7B%20status%20%3D%203%20%7D", 400, "status is compared with error")
+        .await;
+    check_problem("/api/v1/traces?q=%7B%7D%20%7C%20rate()", 400, "/api/v1/metrics").await;
+    check_problem("/api/v1/metrics?q=%7B%7D", 400, "has no metrics stage").await;
+    check_problem("/api/v1/metrics?q=%7B%7D%20%7C%20rate()&step=1ns", 400, "maxMetricsPoints").await;
+    check_problem("/api/v1/attributes/compare?selection=%7B%7D%7Ccount()%3E1", 400, "one filter").await;
+    check_problem("/api/v1/export?q=%7B%7D%3E%7B%7D", 400, "joined by && and ||").await;
     check_problem("/api/v1/traces?limit=1001", 400, "from 1 to 1000").await;
     check_problem("/api/v1/traces?limit=0", 400, "from 1 to 1000").await;
     check_problem("/api/v1/traces?order=best", 400, "newest, oldest, longest").await;
     check_problem("/api/v1/traces?start=1700000000000", 400, "ambiguous").await;
     check_problem("/api/v1/traces?start=now&end=now-1h", 400, "start is after end").await;
-    check_problem("/api/v1/traces?service=cart", 400, "allowed: q, start, end, limit, order, cursor").await;
+    check_problem("/api/v1/traces?service=cart", 400, "allowed: q, start, end, limit, order, spss, cursor")
+        .await;
     check_problem("/api/v1/traces?cursor=AAAA", 400, "not a cursor").await;
     let last = get(shop(), "/api/v1/traces").await.json();
     assert_eq!(
