@@ -39,6 +39,33 @@ pub(crate) enum Kind {
     Failed,
     /// The newest traces of the last hour.
     Newest,
+    /// Spans of the last hour by their duration.
+    Duration,
+    /// A question of the query engine.
+    Engine(EngineQuestion),
+}
+
+/// Questions that are decided on tables of traces, or that pass over many spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineQuestion {
+    /// Failed spans below a service, in the last hour.
+    Descendant,
+    /// Spans beside failed ones, in the last hour.
+    Sibling,
+    /// Servers that call nobody, in the last hour.
+    Without,
+    /// Traces by an aggregate of a service, in the last hour.
+    Pipeline,
+    /// Requests a second of every service, over a day.
+    RateByService,
+    /// Latency of every service, over a day.
+    QuantileByService,
+    /// Spans a second by an attribute, over everything.
+    CountByAttribute,
+    /// Latency by an attribute, over everything.
+    QuantileByAttribute,
+    /// What failed spans have that others have not, over everything.
+    Compare,
 }
 
 /// How many queries of a kind are sent.
@@ -72,6 +99,12 @@ enum Expected {
     Nothing,
     /// The newest of many traces.
     Page,
+    /// Traces, if there are any.
+    Some,
+    /// Series whose points sum up to so many spans.
+    Spans(u64),
+    /// Series or attributes, and all of them.
+    Whole,
 }
 
 /// The parts of answers that are checked.
@@ -94,6 +127,24 @@ struct Summary {
     root_name: Option<String>,
 }
 
+/// Series, or the attributes of a comparison.
+#[derive(Deserialize)]
+struct SeriesAnswer {
+    #[serde(default)]
+    series: Vec<SeriesPoints>,
+    partial: bool,
+}
+
+#[derive(Deserialize)]
+struct SeriesPoints {
+    points: Vec<PointValue>,
+}
+
+#[derive(Deserialize)]
+struct PointValue {
+    value: f64,
+}
+
 const PAGE: usize = 20;
 /// Queries before the measurement, which fill caches.
 const WARM_UP: usize = 25;
@@ -103,7 +154,7 @@ const SPANS_OF_WARM_UP: u64 = 25_000;
 // === impl Kind ===
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::UsualTrace,
         Self::AnyTrace,
         Self::LargestTrace,
@@ -113,6 +164,16 @@ impl Kind {
         Self::Operation,
         Self::Failed,
         Self::Newest,
+        Self::Duration,
+        Self::Engine(EngineQuestion::Descendant),
+        Self::Engine(EngineQuestion::Sibling),
+        Self::Engine(EngineQuestion::Without),
+        Self::Engine(EngineQuestion::Pipeline),
+        Self::Engine(EngineQuestion::RateByService),
+        Self::Engine(EngineQuestion::QuantileByService),
+        Self::Engine(EngineQuestion::CountByAttribute),
+        Self::Engine(EngineQuestion::QuantileByAttribute),
+        Self::Engine(EngineQuestion::Compare),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -126,6 +187,8 @@ impl Kind {
             Self::Operation => "search, operations",
             Self::Failed => "search, failed spans",
             Self::Newest => "search, newest",
+            Self::Duration => "search, duration",
+            Self::Engine(question) => question.name(),
         }
     }
 
@@ -137,8 +200,77 @@ impl Kind {
             Self::AnyTrace | Self::Newest => vec![p50, p95, p99],
             Self::LargestTrace => vec![p50, p95.at_most(targets::LARGE_TRACE)],
             Self::AbsentValue => vec![p50, p95.at_most(targets::ABSENT_P95)],
+            Self::Duration => vec![p50, p95.at_most(targets::DURATION_P95)],
+            Self::Engine(question) => vec![p50, p95.at_most(question.target())],
             Self::RareValue | Self::Service | Self::Operation | Self::Failed => {
                 vec![p50, p95.at_most(targets::SEARCH_P95)]
+            }
+        }
+    }
+}
+
+// === impl EngineQuestion ===
+
+impl EngineQuestion {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Descendant => "engine, {A} >> {B}",
+            Self::Sibling => "engine, {A} ~ {B}",
+            Self::Without => "engine, {A} !> {B}",
+            Self::Pipeline => "engine, by and count",
+            Self::RateByService => "engine, rate by service",
+            Self::QuantileByService => "engine, quantile by service",
+            Self::CountByAttribute => "engine, count by attribute",
+            Self::QuantileByAttribute => "engine, quantile by attribute",
+            Self::Compare => "engine, compare",
+        }
+    }
+
+    fn target(self) -> f64 {
+        match self {
+            Self::Descendant | Self::Sibling | Self::Without => targets::STRUCTURAL_P95,
+            Self::Pipeline => targets::PIPELINE_P95,
+            Self::RateByService | Self::QuantileByService => targets::ROLLUP_P95,
+            Self::CountByAttribute | Self::QuantileByAttribute => targets::ATTRIBUTE_P95,
+            Self::Compare => targets::COMPARE_P95,
+        }
+    }
+
+    fn question(self, ground_truth: &GroundTruth, since: UnixNanos, at: usize) -> Question {
+        let service = ground_truth.services[at % ground_truth.services.len()];
+        let of_service = format!("{{ resource.service.name = \"{service}\" }}");
+        let traces = |query: &str| Question { expected: Expected::Some, ..search_hour(query, None) };
+        let series = |query: &str, rest: &str, expected| {
+            let path = format!("/api/v1/metrics?q={}&{rest}", escaped(query));
+            Question { path, about: None, expected }
+        };
+        let everything = format!("start={}", since.0);
+        match self {
+            Self::Descendant => traces(&format!("{of_service} >> {{ failed }}")),
+            Self::Sibling => traces(&format!("{{ failed }} ~ {of_service}")),
+            Self::Without => traces("{ kind = client } !> { kind = server }"),
+            Self::Pipeline => traces("{ kind = client } | by(resource.service.name) | count() > 3"),
+            Self::RateByService => {
+                series("{ } | rate() by(resource.service.name)", "start=now-24h&step=6m", Expected::Whole)
+            }
+            Self::QuantileByService => series(
+                "{ kind = server } | quantile_over_time(duration, 0.5, 0.99) by(resource.service.name)",
+                "start=now-24h&step=6m",
+                Expected::Whole,
+            ),
+            Self::CountByAttribute => series(
+                "{ } | count_over_time() by(span.http.request.method)",
+                &everything,
+                Expected::Spans(ground_truth.spans),
+            ),
+            Self::QuantileByAttribute => series(
+                "{ } | quantile_over_time(duration, 0.99) by(span.http.route)",
+                &everything,
+                Expected::Whole,
+            ),
+            Self::Compare => {
+                let path = format!("/api/v1/attributes/compare?selection=%7Bfailed%7D&{everything}");
+                Question { path, about: None, expected: Expected::Whole }
             }
         }
     }
@@ -197,6 +329,8 @@ impl<'a> Asker<'a> {
             Kind::UsualTrace | Kind::AnyTrace => {
                 WARM_UP + (self.ground_truth.spans / SPANS_OF_WARM_UP) as usize
             }
+            // They take longer, and two read all that there is to read.
+            Kind::Engine(_) => 2,
             _ => WARM_UP,
         };
         for at in 0..questions {
@@ -240,6 +374,8 @@ impl<'a> Asker<'a> {
             }
             Kind::Failed => search_hour("{ failed }", None),
             Kind::Newest => search_hour("{ }", None),
+            Kind::Duration => search_hour("{ duration > 2s }", None),
+            Kind::Engine(question) => question.question(ground_truth, self.since, at),
         }
     }
 
@@ -303,12 +439,16 @@ fn check(
             false => Err(format!("{} spans of {}, not {}", tree.span_count, tree.id, trace.spans).into()),
         };
     }
+    if let Expected::Spans(_) | Expected::Whole = expected {
+        return check_series(body, expected);
+    }
     let answer: SearchAnswer = serde_json::from_slice(body)?;
     let ids: Vec<&str> = answer.traces.iter().map(|trace| trace.id.as_str()).collect();
     let right = match expected {
         Expected::Only(trace) => ids == [trace.id.to_string()],
         Expected::Nothing => ids.is_empty(),
-        Expected::Page | Expected::Trace(_) => !ids.is_empty() && ids.len() <= PAGE,
+        Expected::Some => ids.len() <= PAGE,
+        _ => !ids.is_empty() && ids.len() <= PAGE,
     };
     if let Some(wrong) = answer.traces.iter().find(|summary| !is_true(summary)) {
         return Err(format!("{} does not have {} spans", wrong.id, wrong.span_count).into());
@@ -316,6 +456,19 @@ fn check(
     match right && !answer.partial {
         true => Ok(()),
         false => Err(format!("found {ids:?}, partial: {}", answer.partial).into()),
+    }
+}
+
+fn check_series(body: &[u8], expected: &Expected) -> Result<(), Failure> {
+    let answer: SeriesAnswer = serde_json::from_slice(body)?;
+    if answer.partial {
+        return Err("the answer is partial".into());
+    }
+    let points = answer.series.iter().flat_map(|series| &series.points);
+    let sum: f64 = points.map(|point| point.value).sum();
+    match expected {
+        Expected::Spans(spans) if sum != *spans as f64 => Err(format!("{sum} spans, not {spans}").into()),
+        _ => Ok(()),
     }
 }
 

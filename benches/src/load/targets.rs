@@ -21,6 +21,18 @@ pub(crate) const LARGE_TRACE: f64 = 100.0;
 pub(crate) const SEARCH_P95: f64 = 20.0;
 /// Values that no span has: p95 in ms.
 pub(crate) const ABSENT_P95: f64 = 5.0;
+/// Spans by their duration: p95 in ms.
+pub(crate) const DURATION_P95: f64 = 10.0;
+/// Structural questions over an hour: p95 in ms.
+pub(crate) const STRUCTURAL_P95: f64 = 150.0;
+/// Aggregates of pipelines over an hour: p95 in ms.
+pub(crate) const PIPELINE_P95: f64 = 150.0;
+/// Series by service over a day, from rollups: p95 in ms.
+pub(crate) const ROLLUP_P95: f64 = 50.0;
+/// Series by an attribute over all spans: p95 in ms.
+pub(crate) const ATTRIBUTE_P95: f64 = 400.0;
+/// Comparison of all attributes over all spans: p95 in ms.
+pub(crate) const COMPARE_P95: f64 = 600.0;
 /// Time from the start after a SIGKILL until ready, in seconds.
 pub(crate) const READY_AFTER_KILL: f64 = 5.0;
 /// Acknowledged spans that are lost by a SIGKILL.
