@@ -52,7 +52,7 @@ pub(crate) enum EngineQuestion {
     Descendant,
     /// Spans beside failed ones, in the last hour.
     Sibling,
-    /// Servers that call nobody, in the last hour.
+    /// Server spans without a client span as their parent, in the last hour.
     Without,
     /// Traces by an aggregate of a service, in the last hour.
     Pipeline,

@@ -13,6 +13,7 @@ mod labels;
 mod limits;
 pub mod live;
 pub mod metrics;
+mod pass;
 mod predicate;
 mod rows;
 mod scalar;

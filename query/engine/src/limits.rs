@@ -11,7 +11,7 @@ use spandrel_storage::table::Stop;
 pub struct Limits {
     /// Threads that read blocks for one question.
     pub threads: usize,
-    /// Time until the answer is given with what is known.
+    /// Time after which a question ends with what it has found so far.
     pub time: Duration,
     /// Bytes of series, groups and distinct values.
     pub memory: usize,

@@ -60,7 +60,7 @@ const MAX_TRACES: usize = 200;
 // === impl Live ===
 
 impl Live {
-    /// Begins with what is stored from now on.
+    /// Starts behind the last commit: spans that are stored already do not count.
     pub fn begin(store: &dyn TraceStore, tenant: &TenantId, query: &Pipeline) -> Result<Self, QueryError> {
         let mut columns = Columns::default();
         let pipeline = BoundPipeline::bind(query, &mut columns)?;

@@ -102,7 +102,7 @@ impl<'t> Rows<'t> {
         self.table.class.iter().map(|class| by_class[*class as usize]).collect()
     }
 
-    /// For each row, what is said of the values of its newest name.
+    /// For each row, whether a test of columns holds for the newest of a field's names that the row has.
     fn by_name<'c, F: Fn(usize) -> bool>(
         &'c self,
         names: &[Vec<usize>],

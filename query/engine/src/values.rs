@@ -9,6 +9,7 @@ use crate::bind::{Columns, Condition, Subject};
 use crate::error::QueryError;
 use crate::labels::Labels;
 use crate::limits::{Budget, Partial};
+use crate::pass::{Tables, pass};
 use crate::predicate;
 use crate::rows::Rows;
 use crate::scalar::{Key, Scalar};
@@ -63,16 +64,10 @@ pub fn values(
         labels: Labels::default(),
         counts: Vec::new(),
     };
-    let mut workers: Vec<Worker<'_>> = (0..budget.limits().threads.max(1)).map(|_| worker()).collect();
-    let mut folds: Vec<&mut dyn TableFold> = workers.iter_mut().map(|w| w as &mut dyn TableFold).collect();
-    let answer = if whole_traces {
-        store.fold_traces(tenant, &plan, &mut folds)?
-    } else {
-        store.fold_spans(tenant, &plan, &mut folds)?
-    };
+    let (workers, partial) = pass((store, tenant), &plan, Tables::of(whole_traces), budget, worker)?;
     let mut all = worker();
     workers.into_iter().for_each(|worker| all.merge(worker));
-    Ok((all.finish(), budget.met().or(answer.partial.then_some(Partial::Store))))
+    Ok((all.finish(), budget.met().or(partial)))
 }
 
 struct Worker<'q> {

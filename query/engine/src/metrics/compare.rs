@@ -12,6 +12,7 @@ use crate::bind::{Columns, Condition, Subject, What};
 use crate::error::QueryError;
 use crate::labels::Labels;
 use crate::limits::Partial;
+use crate::pass::{Tables, pass};
 use crate::predicate;
 use crate::rows::Rows;
 use crate::scalar::{Key, Scalar};
@@ -127,19 +128,12 @@ pub(super) fn compare(
         stop: context.budget.stop_signal(),
     };
     let task = Task { pipeline, selection, selected_range, fields, columns, needed, skipped, context };
-    let threads = context.budget.limits().threads.max(1);
-    let mut workers: Vec<Worker<'_>> = (0..threads).map(|_| Worker::new(&task)).collect();
-    let mut folds: Vec<&mut dyn TableFold> =
-        workers.iter_mut().map(|worker| worker as &mut dyn TableFold).collect();
     let whole_traces = task.columns.needs_tree || task.pipeline.as_condition().is_none();
-    let answer = if whole_traces {
-        context.store.fold_traces(context.tenant, &plan, &mut folds)?
-    } else {
-        context.store.fold_spans(context.tenant, &plan, &mut folds)?
-    };
+    let (source, tables) = ((context.store, context.tenant), Tables::of(whole_traces));
+    let (workers, partial) = pass(source, &plan, tables, context.budget, || Worker::new(&task))?;
     let mut all = Worker::new(&task);
     workers.into_iter().for_each(|worker| all.merge(worker));
-    Ok((all.finish(), answer.partial.then_some(Partial::Store)))
+    Ok((all.finish(), partial))
 }
 
 /// The fields that are compared. Old and new names of an attribute are one field.

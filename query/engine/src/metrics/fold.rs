@@ -13,6 +13,7 @@ use crate::bind::{Columns, Condition, Expr, Subject, What};
 use crate::error::QueryError;
 use crate::labels::Labels;
 use crate::limits::Partial;
+use crate::pass::{Tables, pass};
 use crate::predicate;
 use crate::rows::Rows;
 use crate::scalar::{Key, Scalar};
@@ -88,9 +89,8 @@ pub(super) fn run(
         stop: context.budget.stop_signal(),
     };
     let task = Task { function, value, by: subjects, choice, columns, context };
-    let mut worker = task.run(plan)?;
-    let partial = worker.1;
-    let mut series = worker.0.finish(by);
+    let (mut worker, partial) = task.run(plan)?;
+    let mut series = worker.finish(by);
     limit(&mut series, context);
     Ok(MetricsAnswer { series, partial, ..MetricsAnswer::default() })
 }
@@ -131,20 +131,12 @@ impl Task<'_> {
     /// Passes over the spans in several threads and joins what they found.
     fn run(&self, plan: FoldPlan) -> Result<(Worker<'_>, Option<Partial>), QueryError> {
         let Context { store, tenant, budget, .. } = self.context;
-        let threads = budget.limits().threads.max(1);
-        let mut workers: Vec<Worker<'_>> = (0..threads).map(|_| Worker::new(self)).collect();
-        let mut folds: Vec<&mut dyn TableFold> =
-            workers.iter_mut().map(|worker| worker as &mut dyn TableFold).collect();
         let whole_traces = self.columns.needs_tree || matches!(self.choice, Choice::Pipeline(_));
-        let answer = if whole_traces {
-            store.fold_traces(tenant, &plan, &mut folds)?
-        } else {
-            store.fold_spans(tenant, &plan, &mut folds)?
-        };
-        let mut workers = workers.into_iter();
-        let Some(mut all) = workers.next() else { return Ok((Worker::new(self), None)) };
-        workers.for_each(|worker| all.merge(worker));
-        Ok((all, answer.partial.then_some(Partial::Store)))
+        let tables = Tables::of(whole_traces);
+        let (workers, partial) = pass((store, tenant), &plan, tables, budget, || Worker::new(self))?;
+        let mut all = Worker::new(self);
+        workers.into_iter().for_each(|worker| all.merge(worker));
+        Ok((all, partial))
     }
 }
 
