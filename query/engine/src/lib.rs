@@ -1,5 +1,5 @@
 //! Answers TraceQL from the columns of a trace store: plans what the store can decide alone, and decides the rest on
-//! tables of spans. No span is ever put together.
+//! tables of spans, and never on spans themselves.
 //!
 //! `bind` gives fields their columns, `predicate` finds what the store can test, `rows` evaluates conditions, `sets`
 //! pipelines on one trace, `traces` searches, `metrics` makes series. Knows neither HTTP nor how spans are stored.
