@@ -25,7 +25,9 @@ use spandrel_proto::otlp::{
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_query::{QueryConfig, QueryState};
 use spandrel_storage::engine::MemoryEngine;
-use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
+use spandrel_storage::plan::{
+    AttributeScope, Comparison, Effort, Field, Literal, Order, Predicate, SearchPlan,
+};
 use spandrel_storage::{BlockTraceStore, Clock, LatencySketch, StoreConfig, TraceStore};
 use tower::ServiceExt as _;
 
@@ -111,8 +113,9 @@ fn questions(criterion: &mut Criterion) {
             });
         });
         for (name, predicate) in predicates(&known) {
-            let plan =
-                SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 20, after: None };
+            let effort = Effort::default();
+            let (range, order, after) = (TimeRange::ALL, Order::Newest, None);
+            let plan = SearchPlan { predicate, range, order, limit: 20, after, effort };
             group.bench_function(name, |b| b.iter(|| store.search(&TenantId::default(), black_box(&plan))));
         }
     }

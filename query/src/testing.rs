@@ -185,12 +185,12 @@ impl TraceStore for FakeStore {
         Ok(TraceScan::from_traces(traces.into_iter().collect()))
     }
 
-    /// Like a search whose traces the judge all accepts: the answers are prepared, so no table is shown.
+    /// Like a search whose traces the judges all accept: the answers are prepared, so no table is shown.
     fn select(
         &self,
         tenant: &TenantId,
         plan: &SelectPlan,
-        _: &mut dyn TraceJudge,
+        _: &mut [&mut dyn TraceJudge],
     ) -> Result<SearchAnswer, ReadError> {
         self.search(tenant, &plan.search)
     }

@@ -42,14 +42,15 @@ pub trait TraceStore: Send + Sync {
     /// in bounded memory: as stored at the time of the call, whatever arrives or is removed meanwhile.
     fn scan(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<TraceScan<'_>, ReadError>;
 
-    /// Finds traces like `search`, in the same order and with the same pages, but only those that a judge accepts. It
-    /// sees traces one at a time, and no more of them than the order needs; traces whose rank cannot be in the answer are
-    /// not shown. The matched spans of a summary are those that the judge named.
+    /// Finds traces like `search`, in the same order and with the same pages, but only those that a judge accepts. Each
+    /// judge runs in a thread of its own and sees traces one at a time: those whose rank may be in the answer as far as
+    /// is known when a batch of them begins. The first batch has as many traces as a page needs. The first judge is
+    /// shown the traces of the answer. The matched spans of a summary are those that a judge named.
     fn select(
         &self,
         tenant: &TenantId,
         plan: &SelectPlan,
-        judge: &mut dyn TraceJudge,
+        judges: &mut [&mut dyn TraceJudge],
     ) -> Result<SearchAnswer, ReadError>;
 
     /// Passes over all spans that satisfy the plan, page by page, as stored: spans sent twice are counted twice until

@@ -113,6 +113,20 @@ pub trait Catalog: Send + Sync {
 pub trait TraceIndex: Send + Sync {
     /// The blocks that contain spans of the trace, with their rows.
     fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError>;
+
+    /// The blocks that contain spans of any of these traces, which are sorted; each with the index of its trace among
+    /// them, in that order. Engines that can read neighbouring rows together should do so.
+    fn find_traces(
+        &self,
+        tenant: &TenantId,
+        traces: &[TraceId],
+    ) -> Result<Vec<(usize, BlockId, RowRange)>, EngineError> {
+        let mut found = Vec::with_capacity(traces.len());
+        for (at, trace) in traces.iter().enumerate() {
+            found.extend(self.find_trace(tenant, *trace)?.into_iter().map(|(block, rows)| (at, block, rows)));
+        }
+        Ok(found)
+    }
 }
 
 /// A change of one window.

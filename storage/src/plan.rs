@@ -1,6 +1,9 @@
 //! Queries as the store understands them. Query languages translate into these.
 //! What a condition means for a span is in `docs/semantics.md#conditions`.
 
+use std::fmt;
+use std::sync::Arc;
+
 use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_proto::{TimeRange, TraceId};
@@ -18,7 +21,22 @@ pub struct SearchPlan {
     pub limit: usize,
     /// The position of the last trace of the previous page; `None` for the first page.
     pub after: Option<Position>,
+    /// What the search may take.
+    pub effort: Effort,
 }
+
+/// What a query may take of the machine.
+#[derive(Debug, Clone)]
+pub struct Effort {
+    /// The most threads that work on it at a time.
+    pub threads: usize,
+    /// Asked again and again while it runs: ends it, with a partial answer.
+    pub stop: Stop,
+}
+
+/// Says when a query has to end.
+#[derive(Clone, Default)]
+pub struct Stop(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
 
 /// A scan: all traces with a span that matches.
 #[derive(Debug, Clone)]
@@ -167,6 +185,8 @@ pub struct AggregatePlan {
     /// The most points of one series, so that a range without an end stays bounded whatever clocks say: the last point
     /// also counts the spans that start after it. Not zero.
     pub max_points: usize,
+    /// Asked for each block and each page: ends the aggregate, with a partial answer.
+    pub stop: Stop,
 }
 
 /// The spans that an aggregate counts.
@@ -189,4 +209,29 @@ pub struct GroupBy {
     pub operation: bool,
     /// The span's kind.
     pub kind: bool,
+}
+
+// === impl Effort, Stop ===
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { threads: 1, stop: Stop::default() }
+    }
+}
+
+impl Stop {
+    /// Ends a query once a function says so.
+    pub fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(is_over)))
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|is_over| is_over())
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Stop(a signal)" } else { "Stop(never)" })
+    }
 }

@@ -4,14 +4,13 @@
 //! a row refers to them by code, so that an engine compares each distinct value once and groups by code. Nothing here
 //! knows a query language.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use spandrel_block::RowFlags;
 use spandrel_proto::{TimeRange, TraceId};
 
-use crate::plan::{Predicate, SearchPlan};
+use crate::plan::{Predicate, SearchPlan, Stop};
 use crate::scanned::Scanned;
 
 /// A column that a question reads besides those that every span has.
@@ -168,24 +167,30 @@ pub enum Value {
     KeyValues(Vec<u8>),
 }
 
-/// A search whose last word has a judge, who sees each trace as a table.
+/// A search in which judges have the last word, who see each trace as a table.
 #[derive(Debug, Clone)]
 pub struct SelectPlan {
-    /// Which traces to look at. Its predicate holds for at least one span, in the range, of each trace that the judge
-    /// may accept; it need not be exact.
+    /// Which traces to look at. Its predicate holds for at least one span, in the range, of each trace that a judge may
+    /// accept; it need not be exact. Each judge is a thread, whatever its effort says.
     pub search: SearchPlan,
-    /// Each trace that the judge may accept has, for each of these, a span that satisfies it, whenever that starts. Most
+    /// Each trace that a judge may accept has, for each of these, a span that satisfies it, whenever that starts. Most
     /// traces without such spans are not shown.
     pub companions: Vec<Predicate>,
     /// The columns of the tables.
     pub columns: Vec<ColumnName>,
 }
 
-/// Decides about traces.
-pub trait TraceJudge {
+/// Decides about traces, in one thread.
+pub trait TraceJudge: Send {
     /// Looks at all spans of one trace, sorted by (start, span ID), with IDs, equal spans once. Spans that were stored
     /// later than the first page was computed are left out, so that pages stay consistent.
     fn judge(&mut self, table: &SpanTable) -> Verdict;
+
+    /// Sees the same table of each trace of the answer, in the answer's order. `false` ends the answer before it.
+    fn show(&mut self, table: &SpanTable) -> bool {
+        let _ = table;
+        true
+    }
 }
 
 /// What a judge says of a trace.
@@ -222,10 +227,6 @@ pub struct FoldPlan {
 #[derive(Debug, Clone, Default)]
 pub struct SkippedColumns(Arc<[AtomicBool]>);
 
-/// Says when a pass has to end.
-#[derive(Clone, Default)]
-pub struct Stop(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
-
 /// Takes tables in one thread.
 pub trait TableFold: Send {
     /// Adds the rows of a table. `false` ends the pass; the answer is partial then.
@@ -260,25 +261,6 @@ impl SkippedColumns {
 
     pub(crate) fn contains(&self, column: usize) -> bool {
         self.0.get(column).is_some_and(|skipped| skipped.load(Ordering::Relaxed))
-    }
-}
-
-// === impl Stop ===
-
-impl Stop {
-    /// Ends a pass once a function says so.
-    pub fn new(is_over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(is_over)))
-    }
-
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.as_ref().is_some_and(|is_over| is_over())
-    }
-}
-
-impl fmt::Debug for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Stop(a signal)" } else { "Stop(never)" })
     }
 }
 

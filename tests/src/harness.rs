@@ -10,7 +10,7 @@ use std::{fs, io};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_rocks::{DataDir, Durability, LockError, RocksEngine};
 use spandrel_storage::engine::MemoryEngine;
-use spandrel_storage::plan::{Order, Predicate, SearchPlan};
+use spandrel_storage::plan::{Effort, Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
 use tempfile::TempDir;
 
@@ -294,5 +294,6 @@ pub fn config() -> StoreConfig {
 
 /// A search over all of time for at most 1,000 traces, newest first.
 pub fn plan(predicate: Predicate) -> SearchPlan {
-    SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 1000, after: None }
+    let effort = Effort::default();
+    SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 1000, after: None, effort }
 }

@@ -7,7 +7,7 @@ use spandrel_block::BlockWriter;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_rocks::{DataDir, Durability, RocksEngine};
 use spandrel_storage::plan::{
-    AttributeScope, Comparison, Field, Literal, Order, Predicate, ScanPlan, SearchPlan,
+    AttributeScope, Comparison, Effort, Field, Literal, Order, Predicate, ScanPlan, SearchPlan,
 };
 use spandrel_storage::{BlockTraceStore, StoreConfig, SystemClock, TraceSpans, TraceStore};
 
@@ -83,5 +83,6 @@ fn read_all(store: &BlockTraceStore) -> usize {
 fn search(order: &str) -> SearchPlan {
     let field = Field::Attribute(AttributeScope::Span, RARE.to_owned());
     let predicate = Predicate::Compare(field, Comparison::Eq(Literal::String(order.to_owned())));
-    SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 20, after: None }
+    let effort = Effort::default();
+    SearchPlan { predicate, range: TimeRange::ALL, order: Order::Newest, limit: 20, after: None, effort }
 }

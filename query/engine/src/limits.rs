@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use spandrel_storage::table::Stop;
+use spandrel_storage::plan::{Effort, Stop};
 
 /// What one question may take. An answer that met a limit is partial and says which.
 #[derive(Debug, Clone)]
@@ -108,8 +108,18 @@ impl Budget {
         self.0.met.get().copied()
     }
 
+    /// Why an answer of the store is partial, if it is.
+    pub fn why_partial(&self, is_partial: bool) -> Option<Partial> {
+        self.met().or(is_partial.then_some(Partial::Store))
+    }
+
+    /// What the store may take for the question.
+    pub(crate) fn effort(&self) -> Effort {
+        Effort { threads: self.0.limits.threads.max(1), stop: self.stop_signal() }
+    }
+
     /// Asks whether the question may go on, for the store.
-    pub(crate) fn stop_signal(&self) -> Stop {
+    pub fn stop_signal(&self) -> Stop {
         let budget = self.clone();
         Stop::new(move || !budget.allows())
     }

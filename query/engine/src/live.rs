@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::TraceStore;
 use spandrel_storage::plan::Predicate;
-use spandrel_storage::table::{FoldPlan, SkippedColumns, SpanTable, Stop, TableFold};
+use spandrel_storage::plan::Stop;
+use spandrel_storage::table::{FoldPlan, SkippedColumns, SpanTable, TableFold};
 use spandrel_traceql::ast::{Field, Pipeline};
 
 use crate::bind::{Columns, Subject};

@@ -98,10 +98,11 @@ pub fn traces(
         order: plan.order,
         limit: plan.limit,
         after: plan.after,
+        effort: budget.effort(),
     };
     if bound.exact && plan.spans_per_set.is_none() {
         let found = store.search(tenant, &search)?;
-        let partial = found.partial.then_some(Partial::Store);
+        let partial = budget.why_partial(found.partial);
         return Ok(TracesAnswer { found, span_sets: HashMap::new(), partial });
     }
     let shown = match plan.spans_per_set {
@@ -110,23 +111,34 @@ pub fn traces(
     };
     let shown = shown.iter().map(|field| (field.to_string(), columns.subject(field))).collect();
     let companions = predicate::companions(plan.query);
+    let threads = search.effort.threads;
     let select = SelectPlan { search, companions, columns: columns.names().to_vec() };
-    let mut judge = Judge { pipeline, columns, shown, plan, budget, span_sets: HashMap::new() };
-    let mut found = store.select(tenant, &select, &mut judge)?;
-    let partial = budget.met().or(found.partial.then_some(Partial::Store));
-    found.partial = partial.is_some();
-    let mut span_sets = judge.span_sets;
-    span_sets.retain(|trace, _| found.traces.iter().any(|summary| summary.id == *trace));
-    Ok(TracesAnswer { found, span_sets, partial })
+    let question = Question { pipeline, columns, shown, plan, budget };
+    let mut judges: Vec<Judge<'_>> =
+        (0..threads).map(|_| Judge { question: &question, span_sets: HashMap::new() }).collect();
+    let found = {
+        let mut judges: Vec<&mut dyn TraceJudge> =
+            judges.iter_mut().map(|judge| judge as &mut dyn TraceJudge).collect();
+        store.select(tenant, &select, &mut judges)?
+    };
+    let partial = budget.why_partial(found.partial);
+    let span_sets = judges.into_iter().flat_map(|judge| judge.span_sets).collect();
+    Ok(TracesAnswer { found: SearchAnswer { partial: partial.is_some(), ..found }, span_sets, partial })
 }
 
-struct Judge<'q> {
+/// What the judges share.
+struct Question<'q> {
     pipeline: BoundPipeline,
     columns: Columns,
     /// The fields that spans of a set show.
     shown: Vec<(String, Subject)>,
     plan: &'q TracesPlan<'q>,
     budget: &'q Budget,
+}
+
+struct Judge<'q> {
+    question: &'q Question<'q>,
+    /// Of the traces that were shown.
     span_sets: HashMap<TraceId, Vec<SpanSet>>,
 }
 
@@ -134,36 +146,52 @@ struct Judge<'q> {
 
 impl TraceJudge for Judge<'_> {
     fn judge(&mut self, table: &SpanTable) -> Verdict {
-        if !self.budget.allows() {
+        let Question { plan, budget, .. } = self.question;
+        if !budget.allows() {
             return Verdict::Stop;
         }
-        let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
-        let rows = Rows { table, tree: tree.as_ref() };
-        let sets = self.pipeline.sets(rows, self.budget);
-        if !self.budget.allows() {
+        let sets = self.question.sets(table, |_, sets| sets);
+        if !budget.allows() {
             return Verdict::Stop;
         }
-        let in_range = |row: &u32| self.plan.range.contains(UnixNanos(table.start[*row as usize]));
+        let in_range = |row: &u32| plan.range.contains(UnixNanos(table.start[*row as usize]));
         let mut matched: Vec<u32> = sets.iter().flat_map(|set| &set.rows).copied().filter(in_range).collect();
         if matched.is_empty() {
             return Verdict::No;
         }
         matched.sort_unstable();
         matched.dedup();
-        if let (Some(spans), Some((trace, _))) = (self.plan.spans_per_set, table.traces.first()) {
-            let sets: Vec<SpanSet> =
-                sets.into_iter().take(MAX_SETS).map(|set| self.span_set(rows, set, spans)).collect();
-            let bytes = sets.iter().map(|set| SET_BYTES + set.spans.len() * SPAN_BYTES).sum();
-            if !self.budget.take(bytes) {
-                return Verdict::Stop;
-            }
+        Verdict::Matches(matched)
+    }
+
+    fn show(&mut self, table: &SpanTable) -> bool {
+        let (Some(spans), Some((trace, _))) = (self.question.plan.spans_per_set, table.traces.first()) else {
+            return true;
+        };
+        let question = self.question;
+        let sets = question.sets(table, |rows, sets| -> Vec<SpanSet> {
+            sets.into_iter().take(MAX_SETS).map(|set| question.span_set(rows, set, spans)).collect()
+        });
+        let bytes = sets.iter().map(|set| SET_BYTES + set.spans.len() * SPAN_BYTES).sum();
+        let has_room = question.budget.take(bytes);
+        if has_room {
             self.span_sets.insert(*trace, sets);
         }
-        Verdict::Matches(matched)
+        has_room
     }
 }
 
-impl Judge<'_> {
+// === impl Question ===
+
+impl Question<'_> {
+    /// Hands the span sets of a trace to a function, with the rows that they are made of.
+    fn sets<T>(&self, table: &SpanTable, then: impl FnOnce(Rows<'_>, Vec<RowSet>) -> T) -> T {
+        let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
+        let rows = Rows { table, tree: tree.as_ref() };
+        let sets = self.pipeline.sets(rows, self.budget);
+        then(rows, sets)
+    }
+
     fn span_set(&self, rows: Rows<'_>, set: RowSet, spans: usize) -> SpanSet {
         let span = |row: &u32| found_span(rows, *row as usize, &self.shown);
         SpanSet {

@@ -11,6 +11,8 @@ pub struct AggregatesAnswer {
     pub series: Vec<Series>,
     pub estimated: bool,
     pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

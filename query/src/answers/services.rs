@@ -26,10 +26,13 @@ pub struct Operation {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OperationTable {
     pub operations: Vec<OperationStats>,
     pub estimated: bool,
     pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,4 +67,7 @@ pub struct SpanPercentile {
     pub p95_nano: u64,
     pub p99_nano: u64,
     pub max_nano: u64,
+    pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
 }

@@ -3,13 +3,14 @@
 use axum::extract::State;
 use axum::http::Uri;
 use spandrel_proto::otlp::SpanKind;
-use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
+use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
 
 use super::handler::{Answer, Tenant, json};
 use super::step::step;
 use crate::answers::{AggregatesAnswer, Labels, Point, Series};
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::question;
 use crate::state::QueryState;
 use crate::times;
 
@@ -33,7 +34,7 @@ pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant,
     // Without an end the width counts up to now. Spans that start later, from clocks that run ahead, get points of
     // their own and must not decide the step of all others.
     let width = range.end.unwrap_or(now).since(range.start);
-    let plan = AggregatePlan {
+    let mut plan = AggregatePlan {
         service: params.text("service").map(str::to_owned),
         operation: params.text("operation").map(str::to_owned),
         kind: params.choice("kind", KindFilter::Requests, &KINDS)?,
@@ -42,14 +43,22 @@ pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant,
         step: step(params.text("step"), width, max_points, "maxAggregatePoints")?,
         // A range whose start is no multiple of the step touches one point more.
         max_points: usize::try_from(max_points).unwrap_or(usize::MAX).saturating_add(1),
+        stop: Stop::default(),
     };
     let step_nano = plan.step;
-    let answer = state.run_query(move |store| Ok(store.aggregate(&tenant, &plan)?)).await?;
+    let (answer, reason) = question::run(&state, move |store, budget| {
+        plan.stop = budget.stop_signal();
+        let answer = store.aggregate(&tenant, &plan)?;
+        let reason = question::reason(budget.why_partial(answer.partial));
+        Ok((answer, reason))
+    })
+    .await?;
     json(&AggregatesAnswer {
         step_nano,
         series: answer.series.into_iter().map(Series::from).collect(),
         estimated: answer.estimated,
         partial: answer.partial,
+        partial_reason: reason,
     })
 }
 

@@ -4,9 +4,11 @@
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
+use spandrel_engine::Budget;
+use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId};
-use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
-use spandrel_storage::{AggregateAnswer, Point, Series, TraceStore};
+use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
+use spandrel_storage::{AggregateAnswer, Point, ReadError, Series, TraceStore};
 
 use super::aggregates::KINDS;
 use super::handler::{Answer, Tenant, json};
@@ -14,6 +16,7 @@ use crate::answers::{OperationStats, OperationTable, SpanPercentile};
 use crate::assemble::assemble;
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::question;
 use crate::state::QueryState;
 use crate::times;
 
@@ -28,8 +31,13 @@ pub(super) async fn table(State(state): State<QueryState>, Tenant(tenant): Tenan
         kind: params.choice("kind", KindFilter::Requests, &KINDS)?,
         ..whole(range)
     };
-    let answer = state.run_query(move |store| Ok(store.aggregate(&tenant, &plan)?)).await?;
-    json(&operation_table(&answer))
+    let table = question::run(&state, move |store, budget| {
+        let answer = store.aggregate(&tenant, &AggregatePlan { stop: budget.stop_signal(), ..plan })?;
+        let partial_reason = question::reason(budget.why_partial(answer.partial));
+        Ok(OperationTable { partial_reason, ..operation_table(&answer) })
+    })
+    .await?;
+    json(&table)
 }
 
 pub(super) async fn percentile(
@@ -43,7 +51,8 @@ pub(super) async fn percentile(
     let trace: TraceId = trace.parse().map_err(|error| Problem::parameter("traceId", error))?;
     let span: SpanId = span.parse().map_err(|error| Problem::parameter("spanId", error))?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
-    json(&state.run_query(move |store| compare_span(store, &tenant, trace, span, range)).await?)
+    let (span, like_it) = state.run_query(move |store| find_span(store, &tenant, trace, span, range)).await?;
+    json(&question::run(&state, move |store, budget| Ok(compare(store, budget, &span, like_it)?)).await?)
 }
 
 /// One point for the whole range, for each operation and kind.
@@ -56,6 +65,7 @@ fn whole(range: TimeRange) -> AggregatePlan {
         range,
         step: u64::MAX / MINUTE * MINUTE,
         max_points: 1,
+        stop: Stop::default(),
     }
 }
 
@@ -92,17 +102,26 @@ fn operation_table(answer: &AggregateAnswer) -> OperationTable {
     };
     let mut operations: Vec<OperationStats> = answer.series.iter().filter_map(of_series).collect();
     operations.sort_by(|a, b| b.time_share.total_cmp(&a.time_share));
-    OperationTable { operations, estimated: answer.estimated, partial: answer.partial }
+    OperationTable { operations, estimated: answer.estimated, partial: answer.partial, partial_reason: None }
 }
 
-/// Compares a span with those of the same service, name and kind.
-fn compare_span(
+/// A span that is compared with those of the same service, name and kind.
+struct Compared {
+    tenant: TenantId,
+    service: String,
+    name: String,
+    kind: SpanKind,
+    duration: u64,
+}
+
+/// Finds a span, and the aggregate over those that it is compared with.
+fn find_span(
     store: &dyn TraceStore,
     tenant: &TenantId,
     trace: TraceId,
     span: SpanId,
     range: TimeRange,
-) -> Result<SpanPercentile, Problem> {
+) -> Result<(Compared, AggregatePlan), Problem> {
     let not_found = || Problem::not_found(format!("span {span} of trace {trace} is not stored here"));
     let spans = store.trace(tenant, trace)?.ok_or_else(not_found)?;
     let damage = spans.damage();
@@ -110,25 +129,43 @@ fn compare_span(
     let span = assembled.spans.iter().find(|known| known.id == span).ok_or_else(not_found)?;
     let view = spandrel_proto::otlp::SpanView::parse(&span.message)
         .map_err(|error| Problem::unreadable(error.to_string()))?;
+    let compared = Compared {
+        tenant: tenant.clone(),
+        service: assembled.resource_of(span).service.clone(),
+        name: view.name.to_owned(),
+        kind: span.kind,
+        duration: span.duration(),
+    };
     let plan = AggregatePlan {
-        service: Some(assembled.resource_of(span).service.clone()),
-        operation: Some(view.name.to_owned()),
-        kind: KindFilter::Only(span.kind),
+        service: Some(compared.service.clone()),
+        operation: Some(compared.name.clone()),
+        kind: KindFilter::Only(compared.kind),
         ..whole(range)
     };
-    let answer = store.aggregate(tenant, &plan)?;
+    Ok((compared, plan))
+}
+
+fn compare(
+    store: &dyn TraceStore,
+    budget: &Budget,
+    span: &Compared,
+    plan: AggregatePlan,
+) -> Result<SpanPercentile, ReadError> {
+    let answer = store.aggregate(&span.tenant, &AggregatePlan { stop: budget.stop_signal(), ..plan })?;
     let latency = answer.series.first().and_then(|series| series.points.first()).map(|point| &point.latency);
     let latency = latency.cloned().unwrap_or_default();
     Ok(SpanPercentile {
-        service: plan.service.unwrap_or_default(),
-        name: view.name.to_owned(),
+        service: span.service.clone(),
+        name: span.name.clone(),
         kind: span.kind.name().into(),
-        duration_nano: span.duration(),
-        slower_than: latency.share_below(span.duration()),
+        duration_nano: span.duration,
+        slower_than: latency.share_below(span.duration),
         span_count: latency.count(),
         p50_nano: latency.quantile(0.5),
         p95_nano: latency.quantile(0.95),
         p99_nano: latency.quantile(0.99),
         max_nano: latency.max(),
+        partial: answer.partial,
+        partial_reason: question::reason(budget.why_partial(answer.partial)),
     })
 }

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use rocksdb::{
-    BoundColumnFamily, DBPinnableSlice, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions,
+    BoundColumnFamily, DBAccess, DBPinnableSlice, DBRawIteratorWithThreadMode, Direction, IteratorMode,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 use spandrel_block::record;
 use spandrel_block::{BlockId, BlockKey, CatalogRow, KeyError, RowRange, TraceKey};
@@ -61,6 +62,8 @@ pub(crate) const PAGE: u64 = 64 << 10;
 const DEAD_BYTES: u64 = 64 << 20;
 /// The name of the index family in errors.
 const INDEX_TABLE: &str = "trace index";
+/// Rows of the index that are stepped over rather than searched past.
+const NEAR: usize = 4;
 /// The version of the rows of replaced blocks, which hold the number of pages of the block.
 const REPLACED_VERSION: u8 = 1;
 
@@ -402,6 +405,46 @@ impl TraceIndex for RocksEngine {
             ));
         }
         Ok(found)
+    }
+
+    fn find_traces(
+        &self,
+        tenant: &TenantId,
+        traces: &[TraceId],
+    ) -> Result<Vec<(usize, BlockId, RowRange)>, EngineError> {
+        // Steps from trace to trace leave the prefix of a trace.
+        let mut read = ReadOptions::default();
+        read.set_total_order_seek(true);
+        let mut rows = self.db.raw_iterator_cf_opt(&self.family(INDEX)?, read);
+        let mut found = Vec::with_capacity(traces.len());
+        for (at, trace) in traces.iter().enumerate() {
+            let prefix = TraceKey::prefix(tenant, *trace);
+            step_to(&mut rows, &prefix, at > 0);
+            while let Some((key, value)) = rows.item()
+                && key.starts_with(&prefix)
+            {
+                let damaged =
+                    |error: KeyError| EngineError::damaged_row(INDEX_TABLE, format!("trace {trace}"), error);
+                let (key, value) = (TraceKey::decode(key), RowRange::decode(value));
+                found.push((at, key.map_err(damaged)?.block, value.map_err(damaged)?));
+                rows.next();
+            }
+            rows.status().map_err(failure)?;
+        }
+        Ok(found)
+    }
+}
+
+/// Moves an iterator to the first key that is not before `key`. Steps cost less than a search if it is near already.
+fn step_to<D: DBAccess>(rows: &mut DBRawIteratorWithThreadMode<'_, D>, key: &[u8], is_positioned: bool) {
+    for _ in 0..if is_positioned { NEAR } else { 0 } {
+        match rows.key() {
+            Some(here) if here < key => rows.next(),
+            _ => return,
+        }
+    }
+    if rows.key().is_none_or(|here| here < key) && (rows.valid() || !is_positioned) {
+        rows.seek(key);
     }
 }
 

@@ -155,9 +155,9 @@ impl TraceStore for BlockTraceStore {
         &self,
         tenant: &TenantId,
         plan: &SelectPlan,
-        judge: &mut dyn TraceJudge,
+        judges: &mut [&mut dyn TraceJudge],
     ) -> Result<SearchAnswer, ReadError> {
-        search::select(&self.core, tenant, plan, judge)
+        search::select(&self.core, tenant, plan, judges)
     }
 
     fn fold_spans(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
-use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter};
+use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
 use spandrel_storage::{AggregateAnswer, LatencySketch, TraceStore};
 
 use super::Open;
@@ -23,6 +23,7 @@ pub fn plan() -> AggregatePlan {
         range: TimeRange { start: UnixNanos(0), end: Some(UnixNanos::MAX) },
         step: MINUTE,
         max_points: usize::MAX,
+        stop: Stop::default(),
     }
 }
 

@@ -95,3 +95,32 @@ pub fn unknown_blocks_are_named(open: Open) {
     assert!(matches!(&error, EngineError::NotFound(key) if *key == unknown), "{error:?}");
     harness.engine().delete_blocks(&[unknown]).unwrap();
 }
+
+/// A lookup of many traces has what lookups of each have, whatever lies between them and whose it is.
+pub fn many_traces_are_found_like_one(open: Open) {
+    let (harness, key, row, change) = one_block(open);
+    let engine = harness.engine();
+    let with = |id: u64, traces: &[u64]| NewBlock {
+        index: traces
+            .iter()
+            .map(|n| (trace_id(*n), spandrel_block::RowRange { first: *n as u32, rows: 1 }))
+            .collect(),
+        ..block(id, &row)
+    };
+    let every: Vec<u64> = (1..=100).collect();
+    let odd: Vec<u64> = (1..=100).filter(|n| n % 2 > 0).collect();
+    engine.commit(&Change { adds: vec![with(100, &every), with(101, &odd)], ..change.clone() }).unwrap();
+    let foreign = Change { tenant: TenantId::new("other").unwrap(), ..change.clone() };
+    engine.commit(&Change { adds: vec![with(102, &[5, 50, 200])], ..foreign.clone() }).unwrap();
+    for tenant in [&key.tenant, &foreign.tenant] {
+        for wanted in [(0..=220).collect(), vec![0, 1, 3, 50, 51, 99, 100, 101, 200, 300], vec![300], vec![]]
+        {
+            let traces: Vec<_> = wanted.iter().map(|n| trace_id(*n)).collect();
+            let each = traces.iter().enumerate().flat_map(|(at, trace)| {
+                let found = engine.find_trace(tenant, *trace).unwrap();
+                found.into_iter().map(move |(block, rows)| (at, block, rows))
+            });
+            assert_eq!(engine.find_traces(tenant, &traces).unwrap(), each.collect::<Vec<_>>(), "{wanted:?}");
+        }
+    }
+}

@@ -89,6 +89,8 @@ macro_rules! contract_suite {
                 a_judge_ends_the_search,
                 a_judge_sees_what_may_be_in_front,
                 later_spans_are_not_judged,
+                a_signal_ends_every_query,
+                companions_leave_out_no_match,
             ],
             aggregate: [
                 counts_are_those_of_the_spans,
@@ -162,6 +164,7 @@ macro_rules! contract_suite {
                 a_failed_commit_leaves_nothing,
                 removed_blocks_stay_readable_until_they_are_deleted,
                 unknown_blocks_are_named,
+                many_traces_are_found_like_one,
             ],
             catalog_rows: [
                 a_row_follows_from_its_block,

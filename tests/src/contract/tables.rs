@@ -10,11 +10,12 @@ use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Status};
 use prost::Message;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::plan::{
-    AttributeScope, Comparison, Field, Literal, Order, Predicate, ScanPlan, SearchPlan,
+    AggregatePlan, AttributeScope, Comparison, Effort, Field, Literal, Order, Predicate, ScanPlan,
+    SearchPlan, Stop,
 };
 use spandrel_storage::table::{
-    AttributeLevel, ColumnName, FoldPlan, KnownAttribute, SelectPlan, SkippedColumns, SpanTable, Stop,
-    TableFold, TraceJudge, Verdict,
+    AttributeLevel, ColumnName, FoldPlan, KnownAttribute, SelectPlan, SkippedColumns, SpanTable, TableFold,
+    TraceJudge, Verdict,
 };
 use spandrel_storage::{BlockTraceStore, Deletions, SearchAnswer, StoreConfig, TraceStore};
 
@@ -396,10 +397,19 @@ pub fn deleted_traces_are_in_no_table(open: Open) {
 
 /// Accepts the traces that a function names; all their spans match.
 struct Chooser<'c> {
-    chooses: &'c dyn Fn(&str) -> bool,
+    chooses: &'c (dyn Fn(&str) -> bool + Sync),
     seen: Vec<Vec<Row>>,
+    shown: Vec<String>,
     /// The number of traces after which it ends the search.
     enough: usize,
+    /// The number of traces of the answer before which it ends that.
+    room: usize,
+}
+
+impl<'c> Chooser<'c> {
+    fn new(chooses: &'c (dyn Fn(&str) -> bool + Sync)) -> Self {
+        Self { chooses, seen: Vec::new(), shown: Vec::new(), enough: usize::MAX, room: usize::MAX }
+    }
 }
 
 impl TraceJudge for Chooser<'_> {
@@ -414,16 +424,29 @@ impl TraceJudge for Chooser<'_> {
             false => Verdict::No,
         }
     }
+
+    fn show(&mut self, table: &SpanTable) -> bool {
+        let has_room = self.shown.len() < self.room;
+        if has_room {
+            self.shown.push(table.traces[0].0.to_string());
+        }
+        has_room
+    }
 }
 
-fn select(harness: &Harness, plan: &SearchPlan, judge: &mut dyn TraceJudge) -> SearchAnswer {
+fn select(harness: &Harness, plan: &SearchPlan, judges: &mut [&mut dyn TraceJudge]) -> SearchAnswer {
     let columns = columns(&["k", "amount"]);
     let plan = SelectPlan { search: plan.clone(), companions: Vec::new(), columns };
-    harness.store().select(&TenantId::default(), &plan, judge).unwrap()
+    harness.store().select(&TenantId::default(), &plan, judges).unwrap()
 }
 
 /// Reads all pages of a select, and compares with what the oracle expects of the traces that the judge chooses.
-fn check_select(harness: &Harness, spans: &[Sent], plan: &SearchPlan, chooses: impl Fn(TraceId) -> bool) {
+fn check_select(
+    harness: &Harness,
+    spans: &[Sent],
+    plan: &SearchPlan,
+    chooses: impl Fn(TraceId) -> bool + Sync,
+) {
     let mut expected = oracle::search(spans, plan);
     expected.retain(|summary| chooses(summary.id));
     let every = SearchPlan { range: TimeRange::ALL, ..crate::harness::plan(Predicate::All) };
@@ -431,10 +454,13 @@ fn check_select(harness: &Harness, spans: &[Sent], plan: &SearchPlan, chooses: i
     let table = FoldPlan { columns: columns(&["k", "amount"]), ..all(Predicate::All) };
     loop {
         let by_text = |id: &str| chooses(id.parse().unwrap());
-        let mut judge = Chooser { chooses: &by_text, seen: Vec::new(), enough: usize::MAX };
-        let answer = select(harness, &next, &mut judge);
+        let mut judges: [Chooser<'_>; 3] = std::array::from_fn(|_| Chooser::new(&by_text));
+        let [first, second, third] = &mut judges;
+        let answer = select(harness, &next, &mut [first, second, third]);
         assert!(!answer.partial && answer.traces.len() <= plan.limit);
-        for seen in judge.seen {
+        let ids: Vec<String> = answer.traces.iter().map(|trace| trace.id.to_string()).collect();
+        assert_eq!(judges[0].shown, ids);
+        for seen in judges.into_iter().flat_map(|judge| judge.seen) {
             let id: TraceId = seen[0].trace.parse().unwrap();
             assert!(seen.is_sorted_by_key(|row| (row.start, row.ids.map(|(id, _)| id))), "{seen:?}");
             assert_eq!(sorted(seen), whole(spans, id, &table), "{plan:?}");
@@ -491,7 +517,7 @@ pub fn the_judge_names_the_matching_spans(open: Open) {
     spans.chunks(9).for_each(|part| harness.append(part));
     harness.whatever_happens(|harness| {
         for named in [vec![3, 40], (0..30).collect(), Vec::new()] {
-            let answer = select(harness, &plan(Predicate::All), &mut Namer(named.clone()));
+            let answer = select(harness, &plan(Predicate::All), &mut [&mut Namer(named.clone())]);
             let trace = &answer.traces[0];
             let ids: Vec<_> = named.iter().take(20).map(|row| spans[*row as usize].id()).collect();
             assert_eq!((&trace.matched_span_ids, trace.matched_span_count), (&ids, named.len() as u64));
@@ -506,9 +532,13 @@ pub fn a_judge_ends_the_search(open: Open) {
     let spans: Vec<Sent> = (1..=30).map(|n| sent(n, 1).at(n * SECOND, n)).collect();
     harness.append(&spans);
     for order in ORDERS {
-        let mut judge = Chooser { chooses: &|_| true, seen: Vec::new(), enough: 4 };
-        let answer = select(&harness, &SearchPlan { order, limit: 20, ..plan(Predicate::All) }, &mut judge);
+        let plan = SearchPlan { order, limit: 20, ..plan(Predicate::All) };
+        let mut judge = Chooser { enough: 4, ..Chooser::new(&|_| true) };
+        let answer = select(&harness, &plan, &mut [&mut judge]);
         assert_eq!((answer.traces.len(), answer.partial, answer.next), (4, true, None), "{order:?}");
+        let mut judge = Chooser { room: 2, ..Chooser::new(&|_| true) };
+        let answer = select(&harness, &plan, &mut [&mut judge]);
+        assert_eq!((answer.traces.len(), answer.partial, answer.next), (2, true, None), "{order:?}");
     }
 }
 
@@ -522,8 +552,9 @@ pub fn a_judge_sees_what_may_be_in_front(open: Open) {
         harness.store().seal_all();
     }
     for order in ORDERS {
-        let mut judge = Chooser { chooses: &|_| true, seen: Vec::new(), enough: usize::MAX };
-        let answer = select(&harness, &SearchPlan { order, limit: 3, ..plan(Predicate::All) }, &mut judge);
+        let mut judge = Chooser::new(&|_| true);
+        let three = SearchPlan { order, limit: 3, ..plan(Predicate::All) };
+        let answer = select(&harness, &three, &mut [&mut judge]);
         assert_eq!((answer.traces.len(), judge.seen.len()), (3, 4), "{order:?}");
         if order == Order::Newest {
             assert!(answer.scanned.blocks_read <= 1, "{} blocks", answer.scanned.blocks_read);
@@ -539,8 +570,8 @@ pub fn later_spans_are_not_judged(open: Open) {
     let mut plan = SearchPlan { limit: 2, ..plan(Predicate::All) };
     let mut found = BTreeSet::new();
     loop {
-        let mut judge = Chooser { chooses: &|_| true, seen: Vec::new(), enough: usize::MAX };
-        let answer = select(&harness, &plan, &mut judge);
+        let mut judge = Chooser::new(&|_| true);
+        let answer = select(&harness, &plan, &mut [&mut judge]);
         assert!(judge.seen.iter().all(|table| table.len() == 1), "{:?}", judge.seen);
         found.extend(answer.traces.iter().map(|trace| trace.id));
         let Some(next) = answer.next else { break };
@@ -549,4 +580,67 @@ pub fn later_spans_are_not_judged(open: Open) {
         harness.append(&[sent(100 + found.len() as u64, 1)]);
     }
     assert_eq!(found, (1..=6).map(trace_id).collect());
+}
+
+/// The plan's signal ends searches, selects and aggregates; what they have found is a partial answer.
+pub fn a_signal_ends_every_query(open: Open) {
+    let harness = open();
+    for n in 1..=10 {
+        harness.append(&[sent(n, 1)]);
+    }
+    harness.store().seal_all();
+    harness.append(&[sent(11, 1)]);
+    for order in ORDERS {
+        let begun = SearchPlan { order, ..plan(Predicate::All) };
+        assert!(!harness.search(&begun).partial);
+        let over = Effort { threads: 2, stop: Stop::new(|| true) };
+        let over = SearchPlan { effort: over, ..begun };
+        let answer = harness.search(&over);
+        assert_eq!((answer.traces.len(), answer.partial, answer.next), (0, true, None), "{order:?}");
+        let mut judge = Chooser::new(&|_| true);
+        assert!(select(&harness, &over, &mut [&mut judge]).partial);
+        assert_eq!(judge.seen.len(), 0, "{order:?}");
+    }
+    for step in [1, MINUTE] {
+        let over = AggregatePlan { step, stop: Stop::new(|| true), ..super::aggregate::plan() };
+        let answer = harness.store().aggregate(&TenantId::default(), &over).unwrap();
+        assert_eq!((answer.series.len(), answer.partial), (0, true));
+    }
+}
+
+/// A select that leaves out traces without companions, in one block and across blocks, however many threads there are.
+pub fn companions_leave_out_no_match(open: Open) {
+    let mut harness = open();
+    let mut spans = Vec::new();
+    for n in 1..=60u64 {
+        let cart = sent(n, 1).at(n * SECOND, 1).name("a");
+        let pay = sent(n, 2).at(n * SECOND + 1, 1).name("b");
+        let both = if n % 3 == 0 { vec![cart, pay] } else { vec![pay] };
+        // Of every sixth trace the halves lie in different blocks.
+        let blocks: Vec<&[Sent]> = if n % 6 == 0 { both.chunks(1).collect() } else { vec![&both] };
+        for block in blocks {
+            harness.append(block);
+            if n % 6 == 0 {
+                harness.clock.advance(MINUTE);
+                harness.store().seal_all();
+            }
+        }
+        spans.extend(both);
+    }
+    let name = |name: &str| Predicate::Compare(Field::Name, Comparison::Eq(Literal::String(name.to_owned())));
+    let wanted: BTreeSet<TraceId> = (1..=20).map(|n| trace_id(3 * n)).collect();
+    harness.whatever_happens(|harness| {
+        for order in ORDERS {
+            let search = SearchPlan { order, ..plan(name("b")) };
+            let plan = SelectPlan { search, companions: vec![name("a")], columns: Vec::new() };
+            let has_both = |id: &str| wanted.contains(&id.parse().unwrap());
+            let mut judges: [Chooser<'_>; 2] = std::array::from_fn(|_| Chooser::new(&has_both));
+            let [first, second] = &mut judges;
+            let answer = harness.store().select(&TenantId::default(), &plan, &mut [first, second]).unwrap();
+            let found: BTreeSet<TraceId> = answer.traces.iter().map(|trace| trace.id).collect();
+            assert_eq!((found, answer.partial), (wanted.clone(), false), "{order:?}");
+            let judged: usize = judges.iter().map(|judge| judge.seen.len()).sum();
+            assert!(judged < 60, "{judged} were judged");
+        }
+    });
 }

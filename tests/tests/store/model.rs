@@ -15,8 +15,8 @@ use regex::Regex;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::plan::{
-    AggregatePlan, AttributeScope, Comparison, Field, GroupBy, KindFilter, Literal, Order, Predicate,
-    SearchPlan,
+    AggregatePlan, AttributeScope, Comparison, Effort, Field, GroupBy, KindFilter, Literal, Order, Predicate,
+    SearchPlan, Stop,
 };
 use spandrel_storage::{Clock, StoreConfig, TraceStore};
 use spandrel_tests::arbitrary::{cases, grace};
@@ -388,6 +388,7 @@ fn search() -> impl Strategy<Value = SearchPlan> {
         order,
         limit,
         after: None,
+        effort: Effort::default(),
     })
 }
 
@@ -455,6 +456,7 @@ fn aggregates() -> impl Strategy<Value = AggregatePlan> {
                 range: TimeRange { end: range.end.or(Some(UnixNanos::MAX)), ..range },
                 step,
                 max_points: usize::MAX,
+                stop: Stop::default(),
             }
         })
 }

@@ -141,7 +141,7 @@ impl TraceStore for FakeStore {
         &self,
         _: &TenantId,
         _: &SelectPlan,
-        _: &mut dyn TraceJudge,
+        _: &mut [&mut dyn TraceJudge],
     ) -> Result<SearchAnswer, ReadError> {
         Ok(SearchAnswer::default())
     }

@@ -59,6 +59,7 @@ pub(super) fn plan<'q>(
         range: context.range,
         step: context.steps.step,
         max_points: context.steps.count,
+        stop: context.budget.stop_signal(),
     };
     let mut rollup = Rollup { plan, function, by, failed: false };
     rollup.narrow(condition)?;

@@ -28,6 +28,8 @@ type Points = BTreeMap<u64, Point>;
 struct Aggregation<'p> {
     plan: &'p AggregatePlan,
     series: BTreeMap<Labels, Points>,
+    /// The plan has ended the aggregate.
+    stopped: bool,
 }
 
 /// The point for a time. At most `max_points` points are kept, those of the earliest times; the last of them also
@@ -53,10 +55,13 @@ pub(crate) fn aggregate(
     plan: &AggregatePlan,
 ) -> Result<AggregateAnswer, ReadError> {
     let Some(state) = core.tenants.get(tenant) else { return Ok(AggregateAnswer::default()) };
-    let mut aggregation = Aggregation { plan, series: BTreeMap::new() };
+    let mut aggregation = Aggregation { plan, series: BTreeMap::new(), stopped: false };
     let damage = Damage::default();
     let view = state.view();
     for entry in view.iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
+        if aggregation.is_stopped() {
+            break;
+        }
         if let Err(error) = aggregation.add_block(core, entry) {
             core.report_damage(entry, &error, &damage);
         }
@@ -66,7 +71,8 @@ pub(crate) fn aggregate(
     for row in &expired {
         estimated |= aggregation.add_expired(row);
     }
-    Ok(AggregateAnswer { series: aggregation.finish(), partial: damage.blocks() > 0, estimated })
+    let partial = aggregation.stopped || damage.blocks() > 0;
+    Ok(AggregateAnswer { series: aggregation.finish(), partial, estimated })
 }
 
 // === impl Aggregation ===
@@ -129,6 +135,9 @@ impl Aggregation<'_> {
         let traces = core.reader.traces(entry)?;
         let mut traces = traces.of_rows();
         for page in 0..core.reader.pages(entry)? {
+            if self.is_stopped() {
+                break;
+            }
             let columns = core.reader.core(entry, page as u32)?;
             for row in 0..columns.rows() {
                 let start = UnixNanos(columns.start[row]);
@@ -148,6 +157,11 @@ impl Aggregation<'_> {
             }
         }
         Ok(())
+    }
+
+    fn is_stopped(&mut self) -> bool {
+        self.stopped |= self.plan.stop.is_set();
+        self.stopped
     }
 
     /// The whole minutes of the range, if points are made of whole minutes.

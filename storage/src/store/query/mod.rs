@@ -5,7 +5,7 @@ pub(crate) mod attributes;
 mod block_scan;
 pub(crate) mod dependencies;
 pub(crate) mod fold;
-mod judging;
+mod parallel;
 pub(crate) mod pruning;
 pub(crate) mod scan;
 pub(crate) mod search;

@@ -14,12 +14,12 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 use crate::api::{Damage, ScannedTrace, TraceScan};
 use crate::error::ReadError;
-use crate::plan::{Order, Predicate, ScanPlan, SearchPlan};
+use crate::plan::{Effort, Order, Predicate, ScanPlan, SearchPlan};
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError, Caching};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
-use crate::store::query::search::Search;
+use crate::store::query::search::Finder;
 use crate::store::read::matcher;
 use crate::store::read::merge_iter::BlockRows;
 use crate::store::read::trace_reader::{Part, TraceReader};
@@ -55,9 +55,16 @@ pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> Tr
     let view = state.view();
     let damage = Damage::default();
     let ScanPlan { predicate, range } = plan.clone();
-    let plan = SearchPlan { predicate, range, order: Order::Newest, limit: 0, after: None };
+    let plan = SearchPlan {
+        predicate,
+        range,
+        order: Order::Newest,
+        limit: 0,
+        after: None,
+        effort: Effort::default(),
+    };
     let mut blocks =
-        Search::begin(core, tenant, &state, view.clone(), &plan, u64::MAX, damage.clone()).blocks();
+        Finder::new(core, (tenant, state.clone(), view.clone()), &plan, u64::MAX, damage.clone()).blocks();
     blocks.sort_by_key(|entry| entry.key.block);
     TraceScan {
         traces_at_most: blocks.iter().map(|entry| u64::from(entry.row.meta.traces)).sum(),
@@ -87,10 +94,10 @@ impl Scan<'_> {
         let entry = self.blocks.get(self.done)?;
         self.done += 1;
         let (view, damage) = (self.view.clone(), self.damage.clone());
-        let mut search =
-            Search::begin(self.core, &self.tenant, &self.state, view, &self.plan, u64::MAX, damage);
-        match search.scan(entry) {
-            Ok(found) => self.found = found.into_iter().map(|(trace, _)| trace).collect(),
+        let finder =
+            Finder::new(self.core, (&self.tenant, self.state.clone(), view), &self.plan, u64::MAX, damage);
+        match finder.candidates(entry) {
+            Ok(found) => self.found = found.candidates.iter().map(|candidate| candidate.trace).collect(),
             Err(error) => {
                 self.core.report_damage(entry, &error, &self.damage);
                 self.skipped.insert(entry.key.block);

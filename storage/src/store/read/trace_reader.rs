@@ -53,6 +53,29 @@ impl TraceReader<'_> {
                 parts.extend(self.parts_by_table(trace));
             }
         }
+        self.visible(trace, parts)
+    }
+
+    /// The parts of each of these traces, which have to be sorted.
+    pub(crate) fn parts_of_each(&self, traces: &[TraceId]) -> Vec<Vec<Part>> {
+        let indexed = match self.core.engine.find_traces(self.tenant, traces) {
+            Ok(indexed) => indexed,
+            // The error is reported for each trace that it concerns.
+            Err(_) => return traces.iter().map(|trace| self.parts(*trace)).collect(),
+        };
+        let mut indexed = indexed.into_iter().peekable();
+        let of_trace = |(at, trace): (usize, &TraceId)| {
+            let mut parts = self.state.fresh_parts(*trace);
+            while let Some((_, block, rows)) = indexed.next_if(|(of, ..)| *of == at) {
+                parts.push((block, rows));
+            }
+            self.visible(*trace, parts)
+        };
+        traces.iter().enumerate().map(of_trace).collect()
+    }
+
+    /// The parts of a trace that are in the view and not deleted.
+    fn visible(&self, trace: TraceId, parts: Vec<(BlockId, RowRange)>) -> Vec<Part> {
         let mut parts = self.view.resolve(parts);
         parts.retain(|(entry, _)| !self.state.deleted.hides(trace, entry));
         parts
@@ -70,16 +93,7 @@ impl TraceReader<'_> {
         })
     }
 
-    /// The spans of a trace in the view, sorted by key, each once.
-    pub(crate) fn merged_rows(
-        &self,
-        trace: TraceId,
-        damage: &Damage,
-    ) -> impl Iterator<Item = SpanRow> + Send + use<> {
-        self.merged_parts(trace, self.parts(trace), damage)
-    }
-
-    /// Like [`Self::merged_rows`], for parts that were found before.
+    /// The spans of a trace whose parts these are, sorted by key, each once.
     pub(crate) fn merged_parts(
         &self,
         trace: TraceId,

@@ -8,10 +8,7 @@ use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_fuzz::{repair_block, row_of};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::engine::{Catalog, Change, MemoryEngine, NewBlock};
-use spandrel_storage::plan::{
-    AggregatePlan, AttributeScope, Comparison, Field, GroupBy, KindFilter, Literal, Order, Predicate,
-    SearchPlan,
-};
+use spandrel_storage::plan::{AggregatePlan, AttributeScope, Comparison, Effort, Field, GroupBy, KindFilter, Literal, Order, Predicate, SearchPlan, Stop};
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
 
 struct Stopped;
@@ -66,6 +63,7 @@ fn ask(store: &BlockTraceStore, tenant: &TenantId) {
                 order,
                 limit: 3,
                 after: None,
+                effort: Effort::default(),
             };
             let _ = store.search(tenant, &plan);
         }
@@ -81,6 +79,7 @@ fn ask(store: &BlockTraceStore, tenant: &TenantId) {
             range,
             step,
             max_points: 100,
+            stop: Stop::default(),
         };
         let _ = store.aggregate(tenant, &plan);
     }

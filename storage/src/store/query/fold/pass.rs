@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use crate::api::Damage;
+use crate::plan::Stop;
 use crate::scanned::Scanned;
-use crate::table::{FoldAnswer, SpanTable, Stop, TableFold};
+use crate::table::{FoldAnswer, SpanTable, TableFold};
 
 /// What the threads of a pass share.
 #[derive(Default)]

@@ -1,0 +1,255 @@
+//! Search and select: rank the traces that have a matching span, which `block_scan.rs` finds. The judges of a select
+//! have the last word about a trace, and are asked only about those whose rank may be in the answer.
+//!
+//! *Newest first* ends as soon as no block that is left can hold a newer trace (`newest.rs`). Every other order compares
+//! all matching traces, up to `max_candidates` (`ranked.rs`). Both go on in batches: the work of a batch is shared out
+//! among threads, and batches grow while few traces are accepted, so that the first ones of a page that fills quickly
+//! cost no more than it needs.
+
+mod facts;
+mod finder;
+mod judging;
+mod newest;
+mod ranked;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use spandrel_block::BlockId;
+use spandrel_proto::{TenantId, TraceId};
+
+pub(crate) use self::finder::{Candidate, Finder};
+use self::judging::{Judgement, Judging, MatchedSpans};
+use crate::api::{Damage, SearchAnswer, TraceSummary};
+use crate::error::ReadError;
+use crate::plan::{Order, Position, Predicate, SearchPlan};
+use crate::scanned::Scanned;
+use crate::store::core::Core;
+use crate::store::core::block_reader::{BlockEntry, BlockError};
+use crate::store::query::parallel::in_parallel;
+use crate::store::query::pruning::BlockPredicate;
+use crate::store::query::summary::from_columns::ColumnSummary;
+use crate::store::query::summary::from_spans::summarise;
+use crate::store::read::trace_reader::Part;
+use crate::table::{SelectPlan, TraceJudge};
+
+/// A search in progress.
+struct Search<'s> {
+    finder: Finder<'s>,
+    /// What each thread works with.
+    workers: Vec<Worker<'s>>,
+    scanned: Scanned,
+    /// More traces matched than `max_candidates`.
+    cut: bool,
+    /// A judge or the plan has ended the search.
+    stopped: bool,
+    /// The traces that may be in the answer.
+    accepted: HashMap<TraceId, Accepted>,
+    /// The predicate prepared for the blocks of traces in the answer.
+    prepared: HashMap<BlockId, Arc<BlockPredicate>>,
+}
+
+/// A thread of a search, with the judge that it asks; in a search without judges, every candidate is accepted.
+struct Worker<'s>(Option<Judging<'s>>);
+
+/// A trace that may be in the answer.
+struct Accepted {
+    parts: Vec<Part>,
+    matched: Option<MatchedSpans>,
+}
+
+/// A trace's rank in the result: larger ones come first.
+type Rank = (u64, TraceId);
+
+/// The most traces that are ranked or judged as one batch.
+const MAX_BATCH: usize = 8192;
+/// The number of traces that a thread takes at once: neighbours share pages.
+const RUN: usize = 32;
+
+/// Computes the answer of a search.
+pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
+    let workers = (0..plan.effort.threads.max(1)).map(|_| Worker(None)).collect();
+    answer(core, tenant, plan, &[], |_| workers)
+}
+
+/// Computes the answer of a search whose traces judges accept.
+pub(crate) fn select(
+    core: &Core,
+    tenant: &TenantId,
+    plan: &SelectPlan,
+    judges: &mut [&mut dyn TraceJudge],
+) -> Result<SearchAnswer, ReadError> {
+    answer(core, tenant, &plan.search, &plan.companions, |snapshot| {
+        judges.iter_mut().map(|judge| Worker(Some(Judging::new(*judge, &plan.columns, snapshot)))).collect()
+    })
+}
+
+/// The answer of a search by the workers that a function makes, given the last commit that they see.
+fn answer<'s>(
+    core: &'s Core,
+    tenant: &'s TenantId,
+    plan: &'s SearchPlan,
+    companions: &'s [Predicate],
+    workers: impl FnOnce(u64) -> Vec<Worker<'s>>,
+) -> Result<SearchAnswer, ReadError> {
+    let Some(state) = core.tenants.get(tenant) else { return Ok(SearchAnswer::default()) };
+    // The snapshot is taken before the view, so the view contains all of it.
+    let snapshot = plan.after.map_or_else(|| core.committer.sequences.visible(), |after| after.snapshot);
+    let view = state.view();
+    let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
+    let finder = Finder::new(core, (tenant, state, view), plan, snapshot, Damage::default());
+    let mut search = Search {
+        finder: finder.with_companions(companions),
+        workers: workers(snapshot),
+        scanned,
+        cut: false,
+        stopped: false,
+        accepted: HashMap::new(),
+        prepared: HashMap::new(),
+    };
+    let ranks = match plan.order {
+        Order::Newest => search.newest(),
+        _ => search.all_ranked(),
+    };
+    search.answer(ranks)
+}
+
+// === impl Search ===
+
+impl<'s> Search<'s> {
+    /// The traces with a matching span in any of the blocks, some of them twice.
+    fn find(&mut self, blocks: &[Arc<BlockEntry>]) -> Vec<Candidate> {
+        let finder = &self.finder;
+        let found = in_parallel(&mut self.workers, blocks, 1, |_, entry| match finder.is_stopped() {
+            true => Default::default(),
+            false => finder.candidates_or_damage(entry),
+        });
+        let mut candidates = Vec::new();
+        for block in found {
+            self.scanned.blocks_read += u64::from(block.is_read);
+            self.scanned.spans += block.spans;
+            candidates.extend(block.candidates);
+        }
+        self.stopped |= self.finder.is_stopped();
+        candidates
+    }
+
+    /// Keeps the traces that belong in the answer, if it has room for them: asks the judges.
+    fn judge(&mut self, ranked: Vec<(Rank, Vec<Part>)>) -> Vec<Rank> {
+        let finder = &self.finder;
+        let judged =
+            in_parallel(&mut self.workers, &ranked, RUN, |worker, ((_, trace), parts)| match &mut worker.0 {
+                None => Judgement::Accepted(MatchedSpans::default()),
+                Some(_) if finder.is_stopped() => Judgement::Stop,
+                Some(judging) => judging.judge(finder.traces(), *trace, parts.clone(), &finder.damage),
+            });
+        let mut accepted = Vec::new();
+        for ((rank, parts), judgement) in ranked.into_iter().zip(judged) {
+            match judgement {
+                Judgement::No => {}
+                Judgement::Stop => self.stopped = true,
+                Judgement::Accepted(matched) => {
+                    let matched = self.is_select().then_some(matched);
+                    self.accepted.insert(rank.1, Accepted { parts, matched });
+                    accepted.push(rank);
+                }
+            }
+        }
+        accepted
+    }
+
+    /// Whether judges have the last word, not the predicate.
+    fn is_select(&self) -> bool {
+        self.workers.iter().any(|worker| worker.0.is_some())
+    }
+
+    fn is_behind_cursor(&self, rank: Rank) -> bool {
+        self.finder.plan.after.is_none_or(|after| rank < (after.key, after.trace))
+    }
+
+    fn answer(mut self, mut ranks: Vec<Rank>) -> Result<SearchAnswer, ReadError> {
+        let limit = self.finder.plan.limit;
+        let has_next = ranks.len() > limit;
+        ranks.truncate(limit);
+        let next = ranks.last().filter(|_| has_next).map(|(key, trace)| Position {
+            key: *key,
+            trace: *trace,
+            snapshot: self.finder.snapshot,
+        });
+        let mut traces = Vec::with_capacity(ranks.len());
+        for (_, trace) in ranks {
+            let Some(accepted) = self.accepted.remove(&trace) else { continue };
+            if !self.show(trace, &accepted) {
+                self.stopped = true;
+                let scanned = self.scanned;
+                return Ok(SearchAnswer { traces, next: None, partial: true, scanned });
+            }
+            traces.extend(self.summary(trace, accepted)?);
+        }
+        let partial = self.cut || self.stopped || self.finder.damage.blocks() > 0;
+        Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
+    }
+
+    /// Shows a trace of the answer to a judge. `false` ends the answer before it.
+    fn show(&mut self, trace: TraceId, accepted: &Accepted) -> bool {
+        let Self { finder, workers, .. } = self;
+        let judging = workers.first_mut().and_then(|worker| worker.0.as_mut());
+        judging.is_none_or(|judging| {
+            judging.show(finder.traces(), trace, accepted.parts.clone(), &finder.damage)
+        })
+    }
+
+    fn summary(&mut self, trace: TraceId, accepted: Accepted) -> Result<Option<TraceSummary>, ReadError> {
+        let Accepted { parts, matched } = accepted;
+        let mut summary = self.summary_by_predicate(trace, parts)?;
+        if let (Some(MatchedSpans { ids, count }), Some(summary)) = (matched, &mut summary) {
+            (summary.matched_span_ids, summary.matched_span_count) = (ids, count);
+        }
+        Ok(summary)
+    }
+
+    fn summary_by_predicate(
+        &mut self,
+        trace: TraceId,
+        parts: Vec<Part>,
+    ) -> Result<Option<TraceSummary>, ReadError> {
+        // Damage is found again below, and reported there.
+        if let Ok(Some(summary)) = self.column_summary(trace, &parts) {
+            return Ok(Some(summary));
+        }
+        let Finder { plan, damage, .. } = &self.finder;
+        let rows: Vec<_> = self.finder.traces().merged_parts(trace, parts, damage).collect();
+        summarise(trace, &rows, &plan.predicate, &plan.range)
+            .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
+    }
+
+    /// The summary of a trace from its columns; `None` if they do not suffice.
+    fn column_summary(&mut self, trace: TraceId, parts: &[Part]) -> Result<Option<TraceSummary>, BlockError> {
+        // With such blocks the answer is partial, which reading the trace's rows reports.
+        if !self.finder.state.unindexed.lock().is_empty() {
+            return Ok(None);
+        }
+        let Finder { core, plan, .. } = self.finder;
+        let mut columns = ColumnSummary::new(&core.reader, plan, trace);
+        for (entry, rows) in parts {
+            let predicate = self.prepared(entry)?;
+            columns.add_part(entry, *rows, &predicate)?;
+        }
+        columns.finish()
+    }
+
+    /// The predicate prepared for a block, which is kept.
+    fn prepared(&mut self, entry: &BlockEntry) -> Result<Arc<BlockPredicate>, BlockError> {
+        if let Some(known) = self.prepared.get(&entry.key.block) {
+            return Ok(known.clone());
+        }
+        let dictionary = self.finder.core.reader.dictionary(entry)?;
+        let predicate = match self.is_select() {
+            true => BlockPredicate::Constant(false),
+            false => BlockPredicate::new(&self.finder.plan.predicate, &dictionary)?,
+        };
+        let predicate = Arc::new(predicate);
+        self.prepared.insert(entry.key.block, predicate.clone());
+        Ok(predicate)
+    }
+}
