@@ -182,11 +182,12 @@ pub struct SelectPlan {
 
 /// Decides about traces, in one thread.
 pub trait TraceJudge: Send {
-    /// Looks at all spans of one trace, sorted by (start, span ID), with IDs, equal spans once. Spans that were stored
-    /// later than the first page was computed are left out, so that pages stay consistent.
-    fn judge(&mut self, table: &SpanTable) -> Verdict;
+    /// Looks at all spans of one or more traces, those of each sorted by (start, span ID), with IDs, equal spans once; a
+    /// verdict for each of the traces, in their order. Spans that were stored later than the first page was computed are
+    /// left out, so that pages stay consistent.
+    fn judge(&mut self, table: &SpanTable) -> Vec<Verdict>;
 
-    /// Sees the same table of each trace of the answer, in the answer's order. `false` ends the answer before it.
+    /// Sees each trace of the answer, in the answer's order, in a table of its own. `false` ends the answer before it.
     fn show(&mut self, table: &SpanTable) -> bool {
         let _ = table;
         true
@@ -198,9 +199,9 @@ pub trait TraceJudge: Send {
 pub enum Verdict {
     /// The trace does not match.
     No,
-    /// It matches; the rows of the matching spans, ascending.
+    /// It matches; the rows of the matching spans in the table, ascending.
     Matches(Vec<u32>),
-    /// The search ends here; the answer is partial.
+    /// The search ends here, later verdicts do not count; the answer is partial.
     Stop,
 }
 

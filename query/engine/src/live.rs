@@ -158,10 +158,10 @@ impl Live {
         let start = table.start.iter().min().copied().unwrap_or(table.start[*first as usize]);
         Some(LiveTrace {
             id,
-            root_service: table.service(tree.root()).to_owned(),
-            root_name: table.name(tree.root()).to_owned(),
+            root_service: table.service(tree.root(0)).to_owned(),
+            root_name: table.name(tree.root(0)).to_owned(),
             start: UnixNanos(start),
-            duration: tree.duration(),
+            duration: tree.duration(0),
             span_count: table.rows() as u64,
             error_count: failed as u64,
             matched_span_count: matched.len() as u64,

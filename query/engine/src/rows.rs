@@ -18,7 +18,7 @@ use crate::tree::Tree;
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'t> {
     pub(crate) table: &'t SpanTable,
-    pub(crate) tree: Option<&'t Tree>,
+    pub(crate) tree: Option<&'t Tree<'t>>,
 }
 
 // === impl Rows ===
@@ -73,13 +73,26 @@ impl<'t> Rows<'t> {
     fn test(&self, what: &What, test: &Test) -> Vec<bool> {
         match what {
             What::Columns(names) => self.by_name(names, |column| {
+                let value_holds = |value| test.holds(&Scalar::of_value(value));
+                // Tables of one block share values of which few may occur here.
+                let few = column.values.len() > self.count();
                 let holds: Vec<bool> =
-                    column.values.iter().map(|value| test.holds(&Scalar::of_value(value))).collect();
-                move |row| column.codes.of_row(row).any(|code| holds[code])
+                    if few { Vec::new() } else { column.values.iter().map(value_holds).collect() };
+                move |row| {
+                    let code_holds = |code: usize| match holds.get(code) {
+                        Some(holds) => *holds,
+                        None => value_holds(&column.values[code]),
+                    };
+                    column.codes.of_row(row).any(code_holds)
+                }
             }),
             What::Intrinsic(Intrinsic::Name) => {
+                let names = &self.table.classes.names;
                 let text = |name: &String| test.holds(&Scalar::Text(Cow::Borrowed(name)));
-                let holds: Vec<bool> = self.table.classes.names.iter().map(text).collect();
+                if names.len() > self.count() {
+                    return self.by_class(|class| text(&names[class.name as usize]));
+                }
+                let holds: Vec<bool> = names.iter().map(text).collect();
                 self.by_class(|class| holds[class.name as usize])
             }
             What::Intrinsic(Intrinsic::Kind) => {
@@ -98,7 +111,11 @@ impl<'t> Rows<'t> {
     }
 
     fn by_class(&self, holds: impl Fn(&spandrel_storage::table::SpanClass) -> bool) -> Vec<bool> {
-        let by_class: Vec<bool> = self.table.classes.classes.iter().map(holds).collect();
+        let classes = &self.table.classes.classes;
+        if classes.len() > self.count() {
+            return self.table.class.iter().map(|class| holds(&classes[*class as usize])).collect();
+        }
+        let by_class: Vec<bool> = classes.iter().map(holds).collect();
         self.table.class.iter().map(|class| by_class[*class as usize]).collect()
     }
 
@@ -224,17 +241,17 @@ impl<'t> Rows<'t> {
         }
     }
 
-    fn of_tree(&self, tree: &Tree, intrinsic: Intrinsic, row: usize) -> Scalar<'t> {
+    fn of_tree(&self, tree: &Tree<'_>, intrinsic: Intrinsic, row: usize) -> Scalar<'t> {
         use Intrinsic::*;
         let table = self.table;
         let text = |text: &'t str| Scalar::Text(Cow::Borrowed(text));
         match intrinsic {
             ChildCount => int(tree.child_count(row)),
-            Root => Scalar::Bool(row == tree.root()),
+            Root => Scalar::Bool(row == tree.root(row)),
             Entry => Scalar::Bool(tree.is_entry(row)),
-            TraceDuration => int(tree.duration()),
-            RootName => text(table.name(tree.root())),
-            RootService => text(table.service(tree.root())),
+            TraceDuration => int(tree.duration(row)),
+            RootName => text(table.name(tree.root(row))),
+            RootService => text(table.service(tree.root(row))),
             NestedSetLeft => int(tree.left(row)),
             NestedSetRight => int(tree.right(row)),
             NestedSetParent => tree.parent(row).map_or(Scalar::Int(0), |parent| int(tree.left(parent))),

@@ -4,6 +4,7 @@
 //! works on rows of a table and its tree; no span is put together.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
@@ -18,6 +19,7 @@ use crate::limits::Budget;
 use crate::rows::Rows;
 use crate::scalar::{Key, Scalar, arithmetic, compare, negate};
 use crate::structural;
+use crate::tree::rows_of_traces;
 
 /// A set of spans of one trace.
 #[derive(Debug, Clone, Default)]
@@ -83,10 +85,12 @@ enum SetAggregate {
     OfTrace(BoundPipeline, BoundAggregate),
 }
 
-/// The spans of one trace while a pipeline runs. What depends on the trace alone is computed once, however many sets
-/// the pipeline makes of it.
+/// The spans of a table while a pipeline runs for each of its traces. What depends on the trace alone is computed once,
+/// however many sets the pipeline makes of it, and conditions for the whole table.
 struct Evaluation<'t> {
     rows: Rows<'t>,
+    /// The rows of the trace.
+    trace: Range<usize>,
     budget: &'t Budget,
     /// By the address of a condition: for each row, whether it holds.
     matching: RefCell<FxHashMap<usize, Rc<Vec<bool>>>>,
@@ -203,10 +207,20 @@ impl Number {
 // === Evaluation ===
 
 impl BoundPipeline {
-    /// The sets that the pipeline makes of the spans of a trace; not all of them once the budget is used up.
+    /// The sets that the pipeline makes of the spans of the table's only trace; not all of them once the budget is used
+    /// up.
     pub(crate) fn sets(&self, rows: Rows<'_>, budget: &Budget) -> Vec<RowSet> {
-        let (matching, of_trace) = Default::default();
-        Evaluation { rows, budget, matching, of_trace }.run(self, all(rows))
+        Evaluation::new(rows, budget, 0..rows.count()).run(self, 0..rows.count())
+    }
+
+    /// Hands the sets of each trace of the table to a function.
+    pub(crate) fn sets_of_each(&self, rows: Rows<'_>, budget: &Budget, mut take: impl FnMut(Vec<RowSet>)) {
+        let mut evaluation = Evaluation::new(rows, budget, 0..0);
+        for trace in rows_of_traces(rows.table) {
+            evaluation.of_trace.get_mut().clear();
+            evaluation.trace = trace.clone();
+            take(evaluation.run(self, trace));
+        }
     }
 
     /// The rows of all sets, ascending.
@@ -215,12 +229,19 @@ impl BoundPipeline {
     }
 }
 
-fn all(rows: Rows<'_>) -> RowSet {
-    RowSet { rows: (0..rows.count() as u32).collect(), ..RowSet::default() }
-}
+impl<'t> Evaluation<'t> {
+    fn new(rows: Rows<'t>, budget: &'t Budget, trace: Range<usize>) -> Self {
+        let (matching, of_trace) = Default::default();
+        Self { rows, trace, budget, matching, of_trace }
+    }
 
-impl Evaluation<'_> {
-    fn run(&self, pipeline: &BoundPipeline, begin: RowSet) -> Vec<RowSet> {
+    /// Runs a pipeline on rows of the trace.
+    fn run(&self, pipeline: &BoundPipeline, rows: impl IntoIterator<Item = usize>) -> Vec<RowSet> {
+        let rows = rows.into_iter().map(|row| row as u32).collect();
+        self.run_on(pipeline, RowSet { rows, ..RowSet::default() })
+    }
+
+    fn run_on(&self, pipeline: &BoundPipeline, begin: RowSet) -> Vec<RowSet> {
         let mut sets = vec![begin];
         for stage in &pipeline.stages {
             sets = match stage {
@@ -270,11 +291,11 @@ impl Evaluation<'_> {
             SetExpr::Binary(SpanSetOp::Structural { relation, result }, left, right) => {
                 let left = self.eval(left, within).unwrap_or_default();
                 let right = self.eval(right, within).unwrap_or_default();
-                some(structural::join(self.rows.tree?, *relation, *result, left, right))
+                some(structural::join(self.rows.tree?, &self.trace, *relation, *result, left, right))
             }
             SetExpr::Wrapped(pipeline) => {
                 let begin = RowSet { rows: within.to_vec(), ..RowSet::default() };
-                join(self.run(pipeline, begin)).map(|set| set.rows)
+                join(self.run_on(pipeline, begin)).map(|set| set.rows)
             }
             SetExpr::None(inner) => self.eval(inner, within).is_none().then(Vec::new),
             SetExpr::All(inner) => self.eval(inner, within).filter(|rows| rows.len() == within.len()),
@@ -298,7 +319,7 @@ impl Evaluation<'_> {
         };
         if filter.by_span {
             set.rows.retain(|row| holds(*row as usize));
-        } else if !holds(0) {
+        } else if !holds(self.trace.start) {
             return None;
         }
         let names = filter.aggregates.iter().map(|(name, _)| name.clone());
@@ -315,7 +336,7 @@ impl Evaluation<'_> {
         if let Some(known) = self.of_trace.borrow().get(&address) {
             return known.clone();
         }
-        let joined = join(self.run(pipeline, all(self.rows))).unwrap_or_default();
+        let joined = join(self.run(pipeline, self.trace.clone())).unwrap_or_default();
         let value = of_sets.of(self.rows, &joined.rows);
         self.of_trace.borrow_mut().insert(address, value.clone());
         value

@@ -145,23 +145,21 @@ struct Judge<'q> {
 // === impl Judge ===
 
 impl TraceJudge for Judge<'_> {
-    fn judge(&mut self, table: &SpanTable) -> Verdict {
-        let Question { plan, budget, .. } = self.question;
+    fn judge(&mut self, table: &SpanTable) -> Vec<Verdict> {
+        let Question { plan, budget, pipeline, .. } = self.question;
         if !budget.allows() {
-            return Verdict::Stop;
-        }
-        let sets = self.question.sets(table, |_, sets| sets);
-        if !budget.allows() {
-            return Verdict::Stop;
+            return vec![Verdict::Stop];
         }
         let in_range = |row: &u32| plan.range.contains(UnixNanos(table.start[*row as usize]));
-        let mut matched: Vec<u32> = sets.iter().flat_map(|set| &set.rows).copied().filter(in_range).collect();
-        if matched.is_empty() {
-            return Verdict::No;
-        }
-        matched.sort_unstable();
-        matched.dedup();
-        Verdict::Matches(matched)
+        let mut verdicts = Vec::with_capacity(table.traces.len());
+        self.question.with_rows(table, |rows| {
+            pipeline.sets_of_each(rows, budget, |sets| {
+                let rows = sets.into_iter().flat_map(|set| set.rows).filter(in_range);
+                verdicts.push(verdict(rows.collect()));
+            });
+        });
+        // What was decided while the budget ran out may be wrong.
+        if budget.allows() { verdicts } else { vec![Verdict::Stop] }
     }
 
     fn show(&mut self, table: &SpanTable) -> bool {
@@ -169,8 +167,9 @@ impl TraceJudge for Judge<'_> {
             return true;
         };
         let question = self.question;
-        let sets = question.sets(table, |rows, sets| -> Vec<SpanSet> {
-            sets.into_iter().take(MAX_SETS).map(|set| question.span_set(rows, set, spans)).collect()
+        let sets: Vec<SpanSet> = question.with_rows(table, |rows| {
+            let sets = question.pipeline.sets(rows, question.budget).into_iter();
+            sets.take(MAX_SETS).map(|set| question.span_set(rows, set, spans)).collect()
         });
         let bytes = sets.iter().map(|set| SET_BYTES + set.spans.len() * SPAN_BYTES).sum();
         let has_room = question.budget.take(bytes);
@@ -184,12 +183,10 @@ impl TraceJudge for Judge<'_> {
 // === impl Question ===
 
 impl Question<'_> {
-    /// Hands the span sets of a trace to a function, with the rows that they are made of.
-    fn sets<T>(&self, table: &SpanTable, then: impl FnOnce(Rows<'_>, Vec<RowSet>) -> T) -> T {
+    /// Hands the rows of a table to a function, with their trees if the query needs them.
+    fn with_rows<T>(&self, table: &SpanTable, then: impl FnOnce(Rows<'_>) -> T) -> T {
         let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
-        let rows = Rows { table, tree: tree.as_ref() };
-        let sets = self.pipeline.sets(rows, self.budget);
-        then(rows, sets)
+        then(Rows { table, tree: tree.as_ref() })
     }
 
     fn span_set(&self, rows: Rows<'_>, set: RowSet, spans: usize) -> SpanSet {
@@ -201,6 +198,16 @@ impl Question<'_> {
             values: set.values,
         }
     }
+}
+
+/// A trace matches if any span does; `matched` may have a span more than once.
+fn verdict(mut matched: Vec<u32>) -> Verdict {
+    if matched.is_empty() {
+        return Verdict::No;
+    }
+    matched.sort_unstable();
+    matched.dedup();
+    Verdict::Matches(matched)
 }
 
 /// A span as answers show it, with the named fields that it has.

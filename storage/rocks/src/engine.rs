@@ -63,7 +63,7 @@ const DEAD_BYTES: u64 = 64 << 20;
 /// The name of the index family in errors.
 const INDEX_TABLE: &str = "trace index";
 /// Rows of the index that are stepped over rather than searched past.
-const NEAR: usize = 4;
+const NEAR: usize = 16;
 /// The version of the rows of replaced blocks, which hold the number of pages of the block.
 const REPLACED_VERSION: u8 = 1;
 

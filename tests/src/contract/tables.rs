@@ -413,16 +413,21 @@ impl<'c> Chooser<'c> {
 }
 
 impl TraceJudge for Chooser<'_> {
-    fn judge(&mut self, table: &SpanTable) -> Verdict {
-        if self.seen.len() == self.enough {
-            return Verdict::Stop;
-        }
-        assert_eq!(table.traces.len(), 1);
-        self.seen.push(rows(table));
-        match (self.chooses)(&table.traces[0].0.to_string()) {
-            true => Verdict::Matches((0..table.rows() as u32).collect()),
-            false => Verdict::No,
-        }
+    fn judge(&mut self, table: &SpanTable) -> Vec<Verdict> {
+        let (rows, mut begin) = (rows(table), 0);
+        let mut verdict = |(trace, end): &(TraceId, u32)| {
+            if self.seen.len() == self.enough {
+                return Verdict::Stop;
+            }
+            let own = begin..*end;
+            begin = *end;
+            self.seen.push(rows[own.start as usize..own.end as usize].to_vec());
+            match (self.chooses)(&trace.to_string()) {
+                true => Verdict::Matches(own.collect()),
+                false => Verdict::No,
+            }
+        };
+        table.traces.iter().map(&mut verdict).collect()
     }
 
     fn show(&mut self, table: &SpanTable) -> bool {
@@ -508,8 +513,8 @@ pub fn a_select_has_the_order_of_a_search(open: Open) {
 pub fn the_judge_names_the_matching_spans(open: Open) {
     struct Namer(Vec<u32>);
     impl TraceJudge for Namer {
-        fn judge(&mut self, _: &SpanTable) -> Verdict {
-            Verdict::Matches(self.0.clone())
+        fn judge(&mut self, _: &SpanTable) -> Vec<Verdict> {
+            vec![Verdict::Matches(self.0.clone())]
         }
     }
     let mut harness = open();

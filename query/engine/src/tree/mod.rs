@@ -1,8 +1,12 @@
-//! The tree of one trace, from the columns of its table: parents, the walk down, the root, and where segments begin.
+//! The trees of the traces of a table, from its columns: parents, the walk down, the root, and where segments begin.
+//! What a question does not need is not computed.
 //!
 //! No function recurses, so a chain of a million spans cannot overflow the stack.
 
 pub mod parents;
+
+use std::cell::OnceCell;
+use std::ops::Range;
 
 use rustc_hash::FxHashMap;
 use spandrel_proto::SpanId;
@@ -12,21 +16,36 @@ use spandrel_storage::table::{AttributeLevel, ColumnName, SpanTable, Value, Valu
 
 use parents::{NamedParent, Node, Place};
 
-/// The tree of a table with the rows of one trace, sorted by (start, span ID).
-#[derive(Debug, Default)]
-pub(crate) struct Tree {
+/// The trees of a table with the rows of whole traces, those of each sorted by (start, span ID).
+#[derive(Debug)]
+pub(crate) struct Tree<'t> {
+    /// The rows of each trace.
+    traces: Vec<Range<usize>>,
+    nodes: Vec<Node>,
+    flags: Option<&'t ValueColumn>,
     /// The row of each row's parent.
     places: Vec<Option<u32>>,
-    /// Every row, parents before children, siblings by start.
-    walk: Vec<u32>,
+    walk: OnceCell<Walk>,
+    /// By trace.
+    roots: OnceCell<Vec<Root>>,
+    /// Whether each row is the first of its segment.
+    entries: OnceCell<Vec<bool>>,
+}
+
+/// The rows numbered by a walk down the tree of each trace and up again.
+#[derive(Debug, Default)]
+struct Walk {
     child_counts: Vec<u32>,
-    /// The number of each row when the tree is walked down and up again, from 1.
+    /// The number of each row when it is entered and left, from 1.
     left: Vec<u64>,
     right: Vec<u64>,
-    root: usize,
+}
+
+#[derive(Debug)]
+struct Root {
+    row: usize,
+    /// That of the trace.
     duration: u64,
-    /// Whether each row is the first of its segment.
-    entries: Vec<bool>,
 }
 
 /// Bit of a span's flags: [`IS_REMOTE`] is valid.
@@ -36,78 +55,55 @@ const IS_REMOTE: i64 = 0x200;
 
 // === impl Tree ===
 
-impl Tree {
-    /// Builds the tree; `columns` are those of the table.
-    pub(crate) fn of(table: &SpanTable, columns: &[ColumnName]) -> Self {
+impl<'t> Tree<'t> {
+    /// Builds the trees; `columns` are those of the table.
+    pub(crate) fn of(table: &'t SpanTable, columns: &[ColumnName]) -> Self {
         let identities = identities(table, columns);
         let nodes: Vec<Node> = (0..table.rows()).map(|row| node(table, row, identities[row])).collect();
-        let places: Vec<Option<u32>> = parents::resolve(&nodes)
-            .into_iter()
-            .map(|place| if let Place::Below(parent) = place { Some(parent) } else { None })
-            .collect();
-        let mut tree = Self { root: root(&nodes), duration: duration(&nodes), places, ..Self::default() };
-        tree.walk_down();
+        let traces: Vec<Range<usize>> = rows_of_traces(table).collect();
+        let mut places = Vec::with_capacity(nodes.len());
+        for rows in &traces {
+            let below = |place: Place| place.parent().map(|parent| (rows.start + parent) as u32);
+            places.extend(parents::resolve(&nodes[rows.clone()]).into_iter().map(below));
+        }
         let flags = column(table, columns, &ColumnName::Flags);
-        tree.entries = (0..nodes.len()).map(|row| tree.begins_segment(row, flags, &nodes)).collect();
-        tree
+        let (walk, roots, entries) = Default::default();
+        Self { traces, nodes, flags, places, walk, roots, entries }
     }
 
-    /// Numbers the rows by a walk down each tree and up again.
-    fn walk_down(&mut self) {
-        let count = self.places.len();
-        self.child_counts = vec![0; count];
-        self.places.iter().flatten().for_each(|parent| self.child_counts[*parent as usize] += 1);
-        // Children by parent, each list by start, since rows are sorted by it.
-        let mut begins = vec![0u32; count + 1];
-        for (row, children) in self.child_counts.iter().enumerate() {
-            begins[row + 1] = begins[row] + children;
-        }
-        let (mut next, mut children) = (begins.clone(), vec![0u32; begins[count] as usize]);
-        for (row, parent) in self.places.iter().enumerate() {
-            if let Some(parent) = parent {
-                children[next[*parent as usize] as usize] = row as u32;
-                next[*parent as usize] += 1;
+    fn walk(&self) -> &Walk {
+        self.walk.get_or_init(|| {
+            let count = self.nodes.len();
+            let mut walk = Walk { child_counts: vec![0; count], left: vec![0; count], right: vec![0; count] };
+            for (rows, root) in self.traces.iter().zip(self.roots()) {
+                walk.down(rows, &self.places, root.row);
             }
-        }
-        (self.left, self.right) = (vec![0; count], vec![0; count]);
-        let mut number = 0;
-        // A row on the stack is entered at its first visit, and left at its second.
-        let mut stack = self.tops();
-        stack.reverse();
-        while let Some(&row) = stack.last() {
-            let at = row as usize;
-            number += 1;
-            if self.left[at] > 0 {
-                self.right[at] = number;
-                stack.pop();
-                continue;
-            }
-            self.left[at] = number;
-            self.walk.push(row);
-            stack.extend(children[begins[at] as usize..begins[at + 1] as usize].iter().rev());
-        }
+            walk
+        })
     }
 
-    /// The rows without a parent; that of the tree with the root comes first.
-    fn tops(&self) -> Vec<u32> {
-        let mut first = self.root;
-        while let Some(parent) = self.places.get(first).copied().flatten() {
-            first = parent as usize;
-        }
-        let mut tops: Vec<u32> =
-            (0u32..).zip(&self.places).filter(|(_, p)| p.is_none()).map(|(row, _)| row).collect();
-        tops.sort_by_key(|row| *row as usize != first);
-        tops
+    fn roots(&self) -> &[Root] {
+        self.roots.get_or_init(|| {
+            let root = |rows: &Range<usize>| {
+                let nodes = &self.nodes[rows.clone()];
+                Root { row: rows.start + root(nodes), duration: duration(nodes) }
+            };
+            self.traces.iter().map(root).collect()
+        })
+    }
+
+    fn root_of(&self, row: usize) -> &Root {
+        &self.roots()[self.traces.partition_point(|rows| rows.end <= row)]
     }
 
     /// Whether a row is outside of its parent's segment (`docs/semantics.md#segment`).
-    fn begins_segment(&self, row: usize, flags: Option<&ValueColumn>, nodes: &[Node]) -> bool {
+    fn begins_segment(&self, row: usize) -> bool {
         let Some(parent) = self.parent(row) else { return true };
-        let enters = matches!(nodes[row].kind, SpanKind::Server | SpanKind::Consumer);
-        let flags = flags.and_then(|column| Some(&column.values[column.codes.of_row(row).last()?]));
+        let enters = matches!(self.nodes[row].kind, SpanKind::Server | SpanKind::Consumer);
+        let flags = self.flags.and_then(|column| Some(&column.values[column.codes.of_row(row).last()?]));
         let parent_is_local =
             matches!(flags, Some(Value::Int(flags)) if flags & (HAS_IS_REMOTE | IS_REMOTE) == HAS_IS_REMOTE);
-        nodes[row].identity != nodes[parent].identity || enters && !parent_is_local
+        self.nodes[row].identity != self.nodes[parent].identity || enters && !parent_is_local
     }
 
     pub(crate) fn parent(&self, row: usize) -> Option<usize> {
@@ -119,34 +115,92 @@ impl Tree {
         self.places.iter().map(|parent| parent.map(|parent| parent as usize))
     }
 
-    /// Every row, parents before children.
-    pub(crate) fn walk(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
-        self.walk.iter().map(|row| *row as usize)
-    }
-
     pub(crate) fn child_count(&self, row: usize) -> u64 {
-        u64::from(self.child_counts[row])
+        u64::from(self.walk().child_counts[row])
     }
 
     pub(crate) fn left(&self, row: usize) -> u64 {
-        self.left[row]
+        self.walk().left[row]
     }
 
     pub(crate) fn right(&self, row: usize) -> u64 {
-        self.right[row]
+        self.walk().right[row]
     }
 
-    pub(crate) fn root(&self) -> usize {
-        self.root
+    /// The root of a row's trace.
+    pub(crate) fn root(&self, row: usize) -> usize {
+        self.root_of(row).row
     }
 
-    pub(crate) fn duration(&self) -> u64 {
-        self.duration
+    /// The duration of a row's trace.
+    pub(crate) fn duration(&self, row: usize) -> u64 {
+        self.root_of(row).duration
     }
 
     pub(crate) fn is_entry(&self, row: usize) -> bool {
-        self.entries[row]
+        self.entries.get_or_init(|| (0..self.nodes.len()).map(|row| self.begins_segment(row)).collect())[row]
     }
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// Numbers the rows of a trace.
+    fn down(&mut self, rows: &Range<usize>, places: &[Option<u32>], root: usize) {
+        let (base, places) = (rows.start, &places[rows.clone()]);
+        let counts = &mut self.child_counts[rows.clone()];
+        places.iter().flatten().for_each(|parent| counts[*parent as usize - base] += 1);
+        // Children by parent, each list by start, since rows are sorted by it.
+        let mut begins = vec![0u32; rows.len() + 1];
+        for (row, children) in counts.iter().enumerate() {
+            begins[row + 1] = begins[row] + children;
+        }
+        let (mut next, mut children) = (begins.clone(), vec![0u32; begins[rows.len()] as usize]);
+        for (row, parent) in places.iter().enumerate() {
+            if let Some(parent) = parent {
+                let next = &mut next[*parent as usize - base];
+                children[*next as usize] = row as u32;
+                *next += 1;
+            }
+        }
+        let (left, right) = (&mut self.left[rows.clone()], &mut self.right[rows.clone()]);
+        let mut number = 0;
+        // A row on the stack is entered at its first visit, and left at its second.
+        let mut stack = tops(places, base, root);
+        stack.reverse();
+        while let Some(&row) = stack.last() {
+            let at = row as usize;
+            number += 1;
+            if left[at] > 0 {
+                right[at] = number;
+                stack.pop();
+                continue;
+            }
+            left[at] = number;
+            stack.extend(children[begins[at] as usize..begins[at + 1] as usize].iter().rev());
+        }
+    }
+}
+
+/// The rows of a trace without a parent, counted from `base`; that of the tree with the root comes first.
+fn tops(places: &[Option<u32>], base: usize, root: usize) -> Vec<u32> {
+    let mut first = root - base;
+    while let Some(parent) = places.get(first).copied().flatten() {
+        first = parent as usize - base;
+    }
+    let mut tops: Vec<u32> = (0u32..).zip(places).filter(|(_, p)| p.is_none()).map(|(row, _)| row).collect();
+    tops.sort_by_key(|row| *row as usize != first);
+    tops
+}
+
+/// The rows of each trace of a table.
+pub(crate) fn rows_of_traces(table: &SpanTable) -> impl Iterator<Item = Range<usize>> + '_ {
+    let mut begin = 0;
+    table.traces.iter().map(move |(_, end)| {
+        let rows = begin..*end as usize;
+        begin = rows.end;
+        rows
+    })
 }
 
 fn node(table: &SpanTable, row: usize, identity: u32) -> Node {
@@ -166,14 +220,17 @@ fn identities(table: &SpanTable, columns: &[ColumnName]) -> Vec<u32> {
     let attribute = |key: &str| ColumnName::Attribute(AttributeLevel::Resource, key.to_owned());
     let parts = [attribute("service.namespace"), attribute("service.instance.id")]
         .map(|name| column(table, columns, &name));
+    let service = |row: usize| table.classes.classes[table.class[row] as usize].service;
+    if parts.iter().flatten().all(|column| column.values.is_empty()) {
+        return (0..table.rows()).map(service).collect();
+    }
     let mut known: FxHashMap<[usize; 3], u32> = FxHashMap::default();
     (0..table.rows())
         .map(|row| {
             let code = |at: usize| parts[at].and_then(|column| column.codes.of_row(row).last());
             let code = |at| code(at).map_or(0, |code| code + 1);
-            let service = table.classes.classes[table.class[row] as usize].service as usize;
             let next = known.len() as u32;
-            *known.entry([service, code(0), code(1)]).or_insert(next)
+            *known.entry([service(row) as usize, code(0), code(1)]).or_insert(next)
         })
         .collect()
 }

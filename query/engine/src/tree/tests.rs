@@ -38,14 +38,12 @@ const SERVER: u8 = 2;
 
 #[test]
 fn a_walk_numbers_the_spans() {
-    let tree = Tree::of(
-        &table(&[(1, 0, SERVER, 0), (2, 1, INTERNAL, 0), (3, 2, INTERNAL, 0), (4, 1, SERVER, 1)]),
-        &[],
-    );
+    let spans = table(&[(1, 0, SERVER, 0), (2, 1, INTERNAL, 0), (3, 2, INTERNAL, 0), (4, 1, SERVER, 1)]);
+    let tree = Tree::of(&spans, &[]);
     let numbers: Vec<_> = (0..4).map(|row| (tree.left(row), tree.right(row), tree.parent(row))).collect();
     assert_eq!(numbers, [(1, 8, None), (2, 5, Some(0)), (3, 4, Some(1)), (6, 7, Some(0))]);
     assert_eq!((0..4).map(|row| tree.child_count(row)).collect::<Vec<_>>(), [2, 1, 0, 0]);
-    assert_eq!((tree.root(), tree.duration()), (0, 53));
+    assert_eq!((tree.root(2), tree.duration(3)), (0, 53));
     assert_eq!((0..4).map(|row| tree.is_entry(row)).collect::<Vec<_>>(), [true, false, false, true]);
 }
 

@@ -1,6 +1,7 @@
 //! Finds the spans of a block that satisfy a predicate: prunes its pages by Bloom filters and zone maps, then rows by
 //! columns, and decodes spans last.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use spandrel_block::{
@@ -38,13 +39,15 @@ pub(crate) struct BlockScan<'s> {
 }
 
 /// A row that matches.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MatchingRow {
+#[derive(Debug, Clone)]
+pub(crate) struct MatchingRow<'p> {
     /// Its number in the page.
     pub(crate) row: usize,
     pub(crate) trace: TraceId,
-    /// The row behind the last one of the trace in the page.
-    pub(crate) trace_end: usize,
+    /// The rows of the trace in the page.
+    pub(crate) trace_rows: Range<usize>,
+    /// The columns that every row of the page has.
+    pub(crate) page: &'p CorePage,
 }
 
 /// The trace of each row of a page.
@@ -165,7 +168,7 @@ impl BlockScan<'_> {
     pub(crate) fn each_match(
         &self,
         number: u32,
-        mut take: impl FnMut(MatchingRow) -> usize,
+        mut take: impl FnMut(MatchingRow<'_>) -> usize,
     ) -> Result<u64, BlockError> {
         let columns = self.reader.core(&self.entry, number)?;
         let read = columns.rows() as u64;
@@ -182,7 +185,7 @@ impl BlockScan<'_> {
             false => self.row_match(&columns, row, &|test| attributes[test][row]),
         };
         let names = PageTraces::new(self.reader, &self.entry, &columns, number)?;
-        let (mut next, mut trace, mut spans) = (0, None, None);
+        let (mut next, mut trace, mut spans) = (0, None::<(TraceId, Range<usize>)>, None);
         for row in rows {
             if row < next {
                 continue;
@@ -193,11 +196,11 @@ impl BlockScan<'_> {
                 RowMatch::Maybe => self.span_matches(number, row, names.trace_of(row)?.0, &mut spans)?,
             };
             if matches {
-                let (id, end) = match trace.filter(|(_, end)| row < *end) {
-                    Some(known) => known,
-                    None => *trace.insert(names.trace_of(row)?),
+                let (trace, trace_rows) = match trace.take().filter(|(_, rows)| row < rows.end) {
+                    Some(known) => trace.insert(known).clone(),
+                    None => trace.insert(names.trace_of(row)?).clone(),
                 };
-                next = take(MatchingRow { row, trace: id, trace_end: end });
+                next = take(MatchingRow { row, trace, trace_rows, page: &columns });
             }
         }
         Ok(read)
@@ -262,13 +265,14 @@ impl PageTraces {
         Ok(Self { table, core: core.clone(), first })
     }
 
-    /// The trace of a row, and the row behind its last one in the page.
-    fn trace_of(&self, row: usize) -> Result<(TraceId, usize), BlockError> {
+    /// The trace of a row, and its rows in the page.
+    fn trace_of(&self, row: usize) -> Result<(TraceId, Range<usize>), BlockError> {
         let run = self.core.traces.partition_point(|begin| *begin as usize <= row) - 1;
+        let begin = self.core.traces[run] as usize;
         let end = self.core.traces.get(run + 1).map_or(self.core.rows(), |end| *end as usize);
         let entry = self.table.entries().get(self.first + run);
         let (trace, _) = entry.ok_or(FormatError::Damaged("trace table"))?;
-        Ok((*trace, end))
+        Ok((*trace, begin..end))
     }
 }
 

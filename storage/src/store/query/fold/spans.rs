@@ -124,11 +124,11 @@ impl<'s> SpanPass<'s> {
     fn table(&self, open: &OpenBlock<'s>, page: u32) -> Result<Option<SpanTable>, BlockError> {
         let OpenBlock { scan, parts } = open;
         let (mut rows, mut traces) = (Vec::new(), Vec::<(TraceId, u32)>::new());
-        let read = scan.each_match(page, |MatchingRow { row, trace, trace_end }| {
+        let read = scan.each_match(page, |MatchingRow { row, trace, trace_rows, .. }| {
             let is_known = traces.last().is_some_and(|(known, _)| *known == trace);
             if !is_known {
                 if self.state.deleted.hides(trace, scan.entry()) {
-                    return trace_end;
+                    return trace_rows.end;
                 }
                 traces.push((trace, 0));
             }

@@ -100,7 +100,7 @@ impl Candidates<'_> {
             // One matching row of a trace is enough.
             let read = scan.each_match(*page, |row| {
                 traces.push(row.trace);
-                row.trace_end
+                row.trace_rows.end
             })?;
             self.pass.count_spans(read);
         }

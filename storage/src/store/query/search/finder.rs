@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use spandrel_block::{BlockId, CorePage, FormatError, RowRange};
+use spandrel_block::{BlockId, FormatError, RowRange};
 use spandrel_proto::{TenantId, TimeRange, TraceId};
 
 use crate::api::Damage;
@@ -13,7 +13,7 @@ use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::core::view::View;
 use crate::store::query::block_scan::SpanFilter;
-use crate::store::read::trace_reader::{Part, TraceReader};
+use crate::store::read::trace_reader::{self, Part, TraceReader};
 
 /// What the threads of a search share.
 pub(crate) struct Finder<'s> {
@@ -50,16 +50,6 @@ pub(crate) struct BlockCandidates {
     pub(super) is_read: bool,
     /// The number of rows that were looked at.
     pub(super) spans: u64,
-}
-
-/// Finds the earliest visible start of traces, in the order of the block.
-struct FirstStarts<'s> {
-    core: &'s Core,
-    entry: &'s BlockEntry,
-    /// Spans of later commits are invisible.
-    snapshot: u64,
-    /// The last page that was read, with its number and the rows of the block that it holds.
-    page: Option<(u32, Arc<CorePage>)>,
 }
 
 // === impl Finder ===
@@ -109,61 +99,74 @@ impl<'s> Finder<'s> {
         let mut found = BlockCandidates::default();
         let mut traces = self.matching_traces(&self.filter, entry, &mut found)?;
         // Deleted spans match nothing, and neither do later spans of their traces.
-        traces.retain(|trace| !self.state.deleted.hides(*trace, entry));
+        traces.retain(|(trace, _)| !self.state.deleted.hides(*trace, entry));
         if traces.is_empty() {
             return Ok(found);
         }
         let accompanied = self.accompanied(entry, &traces)?;
-        let table = self.core.reader.traces(entry)?;
-        let mut starts = FirstStarts { core: self.core, entry, snapshot: self.snapshot, page: None };
-        for (at, trace) in traces.into_iter().enumerate() {
-            let rows = table.find(trace).ok_or(FormatError::Damaged("trace table"))?;
-            let Some(start) = starts.of(rows)? else { continue };
+        for (at, (trace, start)) in traces.into_iter().enumerate() {
+            let start = match start {
+                Some(start) => Some(start),
+                None => self.start_in(entry, trace)?,
+            };
+            let Some(start) = start else { continue };
             let is_accompanied = accompanied.as_ref().is_none_or(|known| known[at]);
             found.candidates.push(Candidate { start, trace, block: entry.key.block, is_accompanied });
         }
         Ok(found)
     }
 
-    /// The traces with a span in the block that a filter lets through, sorted.
+    /// The traces with a span in the block that a filter lets through, sorted; each with the earliest visible start of
+    /// its spans in the block, where one page tells that.
     fn matching_traces(
         &self,
         filter: &SpanFilter<'_>,
         entry: &Arc<BlockEntry>,
         work: &mut BlockCandidates,
-    ) -> Result<Vec<TraceId>, BlockError> {
-        let mut traces: Vec<TraceId> = Vec::new();
+    ) -> Result<Vec<(TraceId, Option<u64>)>, BlockError> {
+        let mut traces: Vec<(TraceId, Option<u64>)> = Vec::new();
         let Some(scan) = filter.open(&self.core.reader, entry)? else { return Ok(traces) };
         work.is_read = true;
+        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
         for page in scan.pages() {
             if self.is_stopped() {
                 break;
             }
             // One matching row of a trace is enough.
             work.spans += scan.each_match(*page, |row| {
-                traces.push(row.trace);
-                row.trace_end
+                let visible = |at: &usize| all_visible || row.page.sequence[*at] <= self.snapshot;
+                let starts = row.trace_rows.clone().filter(visible).map(|at| row.page.start[at]);
+                // The rows of the first trace of a page may begin on the page before.
+                let start = if row.trace_rows.start > 0 { starts.min() } else { None };
+                traces.push((row.trace, start));
+                row.trace_rows.end
             })?;
         }
         // A trace that continues on the next page is found twice.
-        traces.dedup();
+        traces.dedup_by_key(|(trace, _)| *trace);
         Ok(traces)
+    }
+
+    /// The earliest visible start of a trace in a block.
+    fn start_in(&self, entry: &BlockEntry, trace: TraceId) -> Result<Option<u64>, BlockError> {
+        let table = self.core.reader.traces(entry)?;
+        self.first_start(entry, table.find(trace).ok_or(FormatError::Damaged("trace table"))?)
     }
 
     /// For each of these traces whether the block has a span for every companion; `None` if there are no companions.
     fn accompanied(
         &self,
         entry: &Arc<BlockEntry>,
-        traces: &[TraceId],
+        traces: &[(TraceId, Option<u64>)],
     ) -> Result<Option<Vec<bool>>, BlockError> {
         let mut accompanied = (!self.companions.is_empty()).then(|| vec![true; traces.len()]);
         for companion in &self.companions {
             let with = self.matching_traces(companion, entry, &mut BlockCandidates::default())?;
             // Both are in the order of the block, which is that of the IDs.
             let mut with = with.into_iter().peekable();
-            for (known, trace) in accompanied.iter_mut().flatten().zip(traces) {
-                while with.next_if(|other| other < trace).is_some() {}
-                *known &= with.peek() == Some(trace);
+            for (known, (trace, _)) in accompanied.iter_mut().flatten().zip(traces) {
+                while with.next_if(|(other, _)| other < trace).is_some() {}
+                *known &= with.peek().is_some_and(|(other, _)| other == trace);
             }
         }
         Ok(accompanied)
@@ -185,46 +188,16 @@ impl<'s> Finder<'s> {
         first
     }
 
-    /// The earliest start of a visible row.
-    pub(super) fn first_start(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
-        FirstStarts { core: self.core, entry, snapshot: self.snapshot, page: None }.of(rows)
-    }
-}
-
-// === impl FirstStarts ===
-
-impl FirstStarts<'_> {
     /// The earliest start of a visible row. Rows that were stored after the snapshot do not count, so that a trace whose
     /// early span arrives late keeps its rank.
-    fn of(&mut self, RowRange { first, rows }: RowRange) -> Result<Option<u64>, BlockError> {
-        let snapshot = self.snapshot;
-        let all_visible = self.entry.row.meta.max_sequence <= snapshot;
-        let (mut row, end) = (first, first.saturating_add(rows));
-        while row < end {
-            let (number, begin) = self.core.reader.page_of(self.entry, row)?;
-            let page = self.page(number)?;
-            let here = (row - begin) as usize..page.rows().min((end - begin) as usize);
-            if here.is_empty() {
-                return Err(FormatError::Damaged("header").into());
-            }
-            row = begin + here.end as u32;
-            let visible = here.filter(|row| all_visible || page.sequence[*row] <= snapshot);
-            // All rows of a trace in one page start no later than those in the next.
-            if let Some(start) = visible.map(|row| page.start[row]).min() {
-                return Ok(Some(start));
-            }
-        }
-        Ok(None)
-    }
-
-    fn page(&mut self, number: u32) -> Result<&CorePage, BlockError> {
-        if self.page.as_ref().is_none_or(|(known, _)| *known != number) {
-            self.page = None;
-        }
-        let page = match self.page.take() {
-            Some((_, page)) => page,
-            None => self.core.reader.core(self.entry, number)?,
-        };
-        Ok(&self.page.insert((number, page)).1)
+    pub(super) fn first_start(&self, entry: &BlockEntry, rows: RowRange) -> Result<Option<u64>, BlockError> {
+        let all_visible = entry.row.meta.max_sequence <= self.snapshot;
+        let mut first = None;
+        trace_reader::each_page(self.core, entry, rows, |page, here| {
+            let visible = here.filter(|row| all_visible || page.sequence[*row] <= self.snapshot);
+            first = visible.map(|row| page.start[row]).min();
+            first.is_none()
+        })?;
+        Ok(first)
     }
 }

@@ -38,20 +38,33 @@ impl<'s> Judging<'s> {
         Self { judge, tables: TraceTables::new(columns, true, snapshot) }
     }
 
-    /// Asks the judge about a trace, given its parts.
+    /// Asks the judge about traces, given the parts of each. Those after which it ended the search are left out.
     pub(super) fn judge(
         &mut self,
         traces: TraceReader<'_>,
-        trace: TraceId,
-        parts: Vec<Part>,
+        wanted: &[(TraceId, Vec<Part>)],
         damage: &Damage,
-    ) -> Judgement {
-        let Some(table) = self.tables.table(traces, trace, parts, damage) else { return Judgement::No };
-        match self.judge.judge(&table) {
-            Verdict::No => Judgement::No,
-            Verdict::Matches(rows) => Judgement::Accepted(MatchedSpans::of(&table, &rows)),
-            Verdict::Stop => Judgement::Stop,
-        }
+    ) -> Vec<Judgement> {
+        let (judge, mut judgements) = (&mut self.judge, Vec::with_capacity(wanted.len()));
+        self.tables.each_table(traces, wanted, damage, |table| {
+            let verdicts = judge.judge(table);
+            for ((trace, _), verdict) in table.traces.iter().zip(verdicts) {
+                // A trace without spans has no table.
+                while wanted.get(judgements.len()).is_some_and(|(other, _)| other != trace) {
+                    judgements.push(Judgement::No);
+                }
+                judgements.push(match verdict {
+                    Verdict::No => Judgement::No,
+                    Verdict::Matches(rows) => Judgement::Accepted(MatchedSpans::of(table, &rows)),
+                    Verdict::Stop => Judgement::Stop,
+                });
+                if matches!(judgements.last(), Some(Judgement::Stop)) {
+                    return false;
+                }
+            }
+            true
+        });
+        judgements
     }
 
     /// Shows a trace that is in the answer. `false` ends the answer before it.

@@ -61,10 +61,15 @@ struct Accepted {
 /// A trace's rank in the result: larger ones come first.
 type Rank = (u64, TraceId);
 
+/// The key by which a trace is ranked, and the trace with its parts.
+type Ranked = (u64, (TraceId, Vec<Part>));
+
 /// The most traces that are ranked or judged as one batch.
-const MAX_BATCH: usize = 8192;
-/// The number of traces that a thread takes at once: neighbours share pages.
+const MAX_BATCH: usize = 1 << 16;
+/// The number of traces that a thread takes at once, at least.
 const RUN: usize = 32;
+/// The number of runs into which a thread's share of a large batch is cut.
+const SHARES: usize = 4;
 
 /// Computes the answer of a search.
 pub(crate) fn search(core: &Core, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
@@ -135,27 +140,49 @@ impl<'s> Search<'s> {
     }
 
     /// Keeps the traces that belong in the answer, if it has room for them: asks the judges.
-    fn judge(&mut self, ranked: Vec<(Rank, Vec<Part>)>) -> Vec<Rank> {
-        let finder = &self.finder;
-        let judged =
-            in_parallel(&mut self.workers, &ranked, RUN, |worker, ((_, trace), parts)| match &mut worker.0 {
-                None => Judgement::Accepted(MatchedSpans::default()),
-                Some(_) if finder.is_stopped() => Judgement::Stop,
-                Some(judging) => judging.judge(finder.traces(), *trace, parts.clone(), &finder.damage),
+    fn judge(&mut self, mut ranked: Vec<Ranked>) -> Vec<Rank> {
+        if self.is_select() {
+            // Neighbours in pages.
+            ranked.sort_by_key(|(_, (_, parts))| {
+                parts.first().map(|(entry, rows)| (entry.key.block, rows.first))
             });
+        }
+        let (keys, traces): (Vec<u64>, Vec<(TraceId, Vec<Part>)>) = ranked.into_iter().unzip();
+        let judgements = self.judgements(&traces);
         let mut accepted = Vec::new();
-        for ((rank, parts), judgement) in ranked.into_iter().zip(judged) {
+        for ((key, (trace, parts)), judgement) in keys.into_iter().zip(traces).zip(judgements) {
             match judgement {
                 Judgement::No => {}
                 Judgement::Stop => self.stopped = true,
                 Judgement::Accepted(matched) => {
                     let matched = self.is_select().then_some(matched);
-                    self.accepted.insert(rank.1, Accepted { parts, matched });
-                    accepted.push(rank);
+                    self.accepted.insert(trace, Accepted { parts, matched });
+                    accepted.push((key, trace));
                 }
             }
         }
         accepted
+    }
+
+    /// What became of each trace.
+    fn judgements(&mut self, traces: &[(TraceId, Vec<Part>)]) -> Vec<Judgement> {
+        let finder = &self.finder;
+        let runs: Vec<&[(TraceId, Vec<Part>)]> = traces.chunks(self.run_of(traces.len())).collect();
+        let judged = in_parallel(&mut self.workers, &runs, 1, |worker, run| {
+            let mut judgements = match &mut worker.0 {
+                None => run.iter().map(|_| Judgement::Accepted(MatchedSpans::default())).collect(),
+                Some(_) if finder.is_stopped() => vec![Judgement::Stop],
+                Some(judging) => judging.judge(finder.traces(), run, &finder.damage),
+            };
+            judgements.resize_with(run.len(), || Judgement::No);
+            judgements
+        });
+        judged.into_iter().flatten().collect()
+    }
+
+    /// The number of neighbours, of so many traces, that a thread takes at once: they share pages and rows of the index.
+    fn run_of(&self, traces: usize) -> usize {
+        (traces / (SHARES * self.workers.len().max(1))).max(RUN)
     }
 
     /// Whether judges have the last word, not the predicate.

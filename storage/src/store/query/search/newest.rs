@@ -4,13 +4,17 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use super::{Candidate, MAX_BATCH, RUN, Rank, Search};
+use super::{Candidate, MAX_BATCH, RUN, Rank, Ranked, Search};
+use spandrel_proto::TraceId;
+
 use crate::store::query::parallel::in_parallel;
 use crate::store::read::trace_reader::Part;
 
 /// The first traces that were accepted so far.
 struct Best {
     ranks: BinaryHeap<Reverse<Rank>>,
+    /// The traces in several blocks that were considered.
+    seen: HashSet<TraceId>,
     /// How many are wanted: those of the page, and one more, which shows whether there is a next page.
     wanted: usize,
 }
@@ -25,8 +29,7 @@ impl Search<'_> {
     pub(super) fn newest(&mut self) -> Vec<Rank> {
         let mut blocks = self.finder.blocks();
         blocks.sort_by_key(|entry| Reverse(entry.row.meta.max_start));
-        let mut best = Best { ranks: BinaryHeap::new(), wanted: self.finder.plan.limit + 1 };
-        let mut seen = HashSet::new();
+        let mut best = Best::new(self.finder.plan.limit + 1);
         // Traces that may have started earlier than their matching span, by the start of the block's first one.
         let mut open: BinaryHeap<Candidate> = BinaryHeap::new();
         let (mut left, mut at_once, mut batch) = (&blocks[..], 1, best.wanted);
@@ -34,7 +37,7 @@ impl Search<'_> {
             let now;
             (now, left) = left.split_at(at_once.min(left.len()));
             at_once = (at_once * 2).min(BLOCKS_AHEAD * self.workers.len());
-            open.extend(self.find(now).into_iter().filter(|candidate| seen.insert(candidate.trace)));
+            open.extend(self.find(now));
             let next = left.first().map(|entry| entry.row.meta.max_start.0);
             loop {
                 let candidates = best.take_from(&mut open, next, batch);
@@ -55,20 +58,23 @@ impl Search<'_> {
     fn consider(&mut self, mut candidates: Vec<Candidate>, best: &mut Best) {
         // Neighbours in the index and in pages.
         candidates.sort_unstable_by_key(|candidate| candidate.trace);
+        let runs: Vec<&[Candidate]> = candidates.chunks(self.run_of(candidates.len())).collect();
         let finder = &self.finder;
-        let runs: Vec<&[Candidate]> = candidates.chunks(RUN).collect();
         let ranked = in_parallel(&mut self.workers, &runs, 1, |_, run| {
             let traces: Vec<_> = run.iter().map(|candidate| candidate.trace).collect();
             let parts = finder.traces().parts_of_each(&traces);
             let rank = |(candidate, parts): (&Candidate, Vec<Part>)| {
                 let may_match = candidate.is_accompanied || parts.len() > 1;
                 let start = may_match.then(|| finder.start_of(candidate, &parts)).flatten()?;
-                Some(((start, candidate.trace), parts))
+                Some((start, (candidate.trace, parts)))
             };
             run.iter().zip(parts).filter_map(rank).collect::<Vec<_>>()
         });
-        let mut ranked: Vec<(Rank, Vec<Part>)> = ranked.into_iter().flatten().collect();
-        ranked.retain(|(rank, _)| self.is_behind_cursor(*rank) && best.has_room_for(*rank));
+        let mut ranked: Vec<Ranked> = ranked.into_iter().flatten().collect();
+        // A trace that lies in several blocks may have been found in an earlier one.
+        ranked.retain(|(_, (trace, parts))| parts.len() <= 1 || best.seen.insert(*trace));
+        let may_be_in_front = |rank| self.is_behind_cursor(rank) && best.has_room_for(rank);
+        ranked.retain(|(key, (trace, _))| may_be_in_front((*key, *trace)));
         for rank in self.judge(ranked) {
             if let Some((_, dropped)) = best.add(rank) {
                 self.accepted.remove(&dropped);
@@ -80,15 +86,25 @@ impl Search<'_> {
 // === impl Best ===
 
 impl Best {
+    fn new(wanted: usize) -> Self {
+        Self { ranks: BinaryHeap::new(), seen: HashSet::new(), wanted }
+    }
+
     /// The next candidates that may be in front, at most so many. Those that a block whose spans start no later than
     /// `next` may still surpass stay.
     fn take_from(&self, open: &mut BinaryHeap<Candidate>, next: Option<u64>, most: usize) -> Vec<Candidate> {
+        let may_be_taken = |candidate: &Candidate| {
+            self.has_room_for((candidate.start, candidate.trace))
+                && next.is_none_or(|next| candidate.start >= next)
+        };
         let mut taken = Vec::new();
-        while taken.len() < most
-            && let Some(candidate) = open.peek()
-            && self.has_room_for((candidate.start, candidate.trace))
-            && next.is_none_or(|next| candidate.start >= next)
-        {
+        if open.len() <= most {
+            // No need for an order among them.
+            let (now, later) = std::mem::take(open).into_iter().partition(may_be_taken);
+            (taken, *open) = (now, Vec::into(later));
+            return taken;
+        }
+        while taken.len() < most && open.peek().is_some_and(may_be_taken) {
             taken.extend(open.pop());
         }
         taken

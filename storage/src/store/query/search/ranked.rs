@@ -51,8 +51,8 @@ impl Search<'_> {
 
     /// The ranks of the candidates that may match.
     fn ranks_of(&mut self, found: &[Candidate]) -> Vec<Rank> {
+        let runs: Vec<&[Candidate]> = found.chunks(self.run_of(found.len())).collect();
         let finder = &self.finder;
-        let runs: Vec<&[Candidate]> = found.chunks(RUN).collect();
         let ranks = in_parallel(&mut self.workers, &runs, 1, |_, run| {
             if finder.is_stopped() {
                 return Vec::new();
@@ -76,6 +76,7 @@ impl Search<'_> {
         ranks.sort_unstable_by_key(|(_, trace)| *trace);
         let traces: Vec<TraceId> = ranks.iter().map(|(_, trace)| *trace).collect();
         let parts = self.finder.traces().parts_of_each(&traces);
-        self.judge(ranks.into_iter().zip(parts).collect())
+        let ranked = ranks.into_iter().zip(parts).map(|((key, trace), parts)| (key, (trace, parts)));
+        self.judge(ranked.collect())
     }
 }

@@ -10,6 +10,7 @@ mod page_table;
 mod span_table;
 mod span_values;
 mod trace_table;
+mod traces_of_page;
 mod value_list;
 
 pub(crate) use self::block_parts::BlockParts;

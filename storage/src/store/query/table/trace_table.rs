@@ -1,7 +1,8 @@
 //! The table of a whole trace, from all its blocks: all its spans by (start, span ID), equal ones once.
 //!
 //! Columns cannot identify duplicates, so if a span may be stored twice, the table is made of spans that are put
-//! together; otherwise of the columns of the trace's pages. It lists only the classes and values that its rows have.
+//! together; otherwise of the columns of the trace's pages. Traces that lie in one page share a table, if several are
+//! wanted.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::block_parts::BlockParts;
 use super::joined::joined;
 use super::page_table::{PageRows, page_table};
 use super::span_table::span_table;
+use super::traces_of_page::{TracesOfPage, traces_of_page};
 use crate::api::Damage;
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 use crate::store::read::merge_iter::SpanRow;
@@ -41,6 +43,70 @@ const MAX_SIZE: usize = 16 << 20;
 impl<'s> TraceTables<'s> {
     pub(crate) fn new(columns: &'s [ColumnName], ids: bool, snapshot: u64) -> Self {
         Self { columns, ids, snapshot, parts: FxHashMap::default(), size: 0 }
+    }
+
+    /// Shows tables of all of these traces, given their parts, until `show` returns `false`. Neighbours that lie in one page
+    /// share a table; a trace without spans, or with damage, is in none.
+    pub(crate) fn each_table(
+        &mut self,
+        traces: TraceReader<'_>,
+        wanted: &[(TraceId, Vec<Part>)],
+        damage: &Damage,
+        mut show: impl FnMut(&SpanTable) -> bool,
+    ) {
+        let mut left = wanted;
+        while !left.is_empty() {
+            // A block that cannot be read is reported below.
+            let (count, shared) = self.shared_table(traces, left).unwrap_or((1, None));
+            let now;
+            (now, left) = left.split_at(count);
+            if let Some(table) = shared {
+                if !show(&table) {
+                    return;
+                }
+                continue;
+            }
+            for (trace, parts) in now {
+                let table = self.table(traces, *trace, parts.clone(), damage);
+                if table.is_some_and(|table| !show(&table)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The number of the first traces that lie in one page and nowhere else, but at least one, and their table; `None`
+    /// for it if there is one trace only, or the rows of some need a closer look.
+    fn shared_table(
+        &mut self,
+        traces: TraceReader<'_>,
+        wanted: &[(TraceId, Vec<Part>)],
+    ) -> Result<(usize, Option<SpanTable>), BlockError> {
+        let alone = Ok((1, None));
+        let Some([(entry, first)]) = wanted.first().map(|(_, parts)| &parts[..]) else { return alone };
+        // With unindexed blocks the answer is partial, which reading single traces reports.
+        if !traces.state.unindexed.lock().is_empty() {
+            return alone;
+        }
+        let reader = &traces.core.reader;
+        let (page, begin) = reader.page_of(entry, first.first)?;
+        let end = begin.saturating_add(reader.core(entry, page)?.rows() as u32);
+        let (mut here, mut row) = (TracesOfPage::new(), begin);
+        for (trace, parts) in wanted {
+            let [(other, rows)] = &parts[..] else { break };
+            let behind = rows.first.saturating_add(rows.rows);
+            if other.key.block != entry.key.block || rows.first < row || behind > end {
+                break;
+            }
+            here.push((*trace, rows.first - begin..behind - begin));
+            row = behind;
+        }
+        if here.len() < 2 {
+            return alone;
+        }
+        let parts = self.parts(reader, entry)?;
+        let table = traces_of_page(reader, entry, &parts, self.columns, (page, &here), self.snapshot)?;
+        Ok((here.len(), table))
     }
 
     /// The table of a trace, given its parts; `None` without spans, or if one of them is damaged.
