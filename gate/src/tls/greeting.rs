@@ -55,13 +55,19 @@ pub async fn refuse_tls(stream: TcpStream) {
 }
 
 async fn refuse(mut stream: TcpStream, answer: &[u8]) {
-    let told = async {
-        stream.write_all(answer).await?;
+    if let Ok(Ok(())) = tokio::time::timeout(READING_GRACE, stream.write_all(answer)).await {
+        close(stream).await;
+    }
+}
+
+/// Closes a connection so that its client can read what was written last.
+pub(super) async fn close(mut stream: TcpStream) {
+    let closed = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(DRAINED_BYTES), &mut tokio::io::sink()).await
     };
     // A client that is gone or does not listen is disconnected all the same.
-    let _ = tokio::time::timeout(READING_GRACE, told).await;
+    let _ = tokio::time::timeout(READING_GRACE, closed).await;
 }
 
 fn bad_request(text: &str) -> Vec<u8> {

@@ -7,8 +7,9 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::server;
 
+use super::greeting;
 use super::peer::{PeerCertificate, PeerCertificateError};
 use super::reload::ServerTls;
 
@@ -18,6 +19,9 @@ pub struct Handshakes {
     places: Semaphore,
     timeout: Duration,
 }
+
+/// A connection after its handshake.
+pub type TlsStream = Box<server::TlsStream<TcpStream>>;
 
 /// Why a connection did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +49,7 @@ impl Handshakes {
     pub async fn accept(
         &self,
         stream: TcpStream,
-    ) -> Result<(Box<TlsStream<TcpStream>>, Option<Arc<PeerCertificate>>), HandshakeError> {
+    ) -> Result<(TlsStream, Option<Arc<PeerCertificate>>), HandshakeError> {
         let accepted = match tokio::time::timeout(self.timeout, self.shake_hands(stream)).await {
             Ok(accepted) => accepted,
             Err(_) => Err(HandshakeError::Late(self.timeout)),
@@ -62,11 +66,19 @@ impl Handshakes {
     async fn shake_hands(
         &self,
         stream: TcpStream,
-    ) -> Result<(Box<TlsStream<TcpStream>>, Option<Arc<PeerCertificate>>), HandshakeError> {
-        let _place = self.places.acquire().await;
+    ) -> Result<(TlsStream, Option<Arc<PeerCertificate>>), HandshakeError> {
+        let place = self.places.acquire().await;
         // The certificate of now: waiting for a place may have taken longer than an exchange of it.
         let config: Arc<ServerConfig> = self.tls.config();
-        let stream = TlsAcceptor::from(config).accept(stream).await.map_err(HandshakeError::Failed)?;
+        let stream = match TlsAcceptor::from(config).accept(stream).into_fallible().await {
+            Ok(stream) => stream,
+            Err((error, stream)) => {
+                drop(place);
+                // With TLS 1.3 a client has often sent a request by now, and still has to read the alert.
+                greeting::close(stream).await;
+                return Err(HandshakeError::Failed(error));
+            }
+        };
         let chain = stream.get_ref().1.peer_certificates();
         let certificate = chain.map(PeerCertificate::parse).transpose()?.map(Arc::new);
         Ok((Box::new(stream), certificate))
@@ -184,6 +196,31 @@ mod tests {
                 "a certificate of a stranger is refused where one is asked for"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_waits_for_a_place_and_gets_it() {
+        let fixture = Fixture::new();
+        let server = fixture.handshakes(None, 1, LONG);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let mut held = std::pin::pin!(server.accept(accepted));
+        // Polled once, it takes the place.
+        assert!(polled(held.as_mut()).is_pending());
+        let mut meeting = std::pin::pin!(meet(&server, fixture.client(None)));
+        for _ in 0..100 {
+            assert!(polled(meeting.as_mut()).is_pending(), "there is no place");
+            tokio::task::yield_now().await;
+        }
+        drop(silent);
+        assert!(matches!(held.await, Err(HandshakeError::Failed(_))));
+        assert_eq!(meeting.await.1.unwrap(), "hello");
+    }
+
+    /// Polls a future once.
+    fn polled<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test(start_paused = true)]

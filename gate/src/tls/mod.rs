@@ -25,8 +25,8 @@ mod server;
 
 pub use authority::{Authority, AuthorityError, Issued};
 pub use greeting::{Greeting, refuse_plain, refuse_tls};
-pub use handshake::{HandshakeError, Handshakes};
-pub use outgoing::{Outgoing, OutgoingFiles, system_roots};
+pub use handshake::{HandshakeError, Handshakes, TlsStream};
+pub use outgoing::{Outgoing, OutgoingFiles, advice, system_roots};
 pub use peer::{Peer, PeerCertificate, PeerCertificateError};
 pub use pem::{PemFile, TlsError};
 pub use provider::provider;

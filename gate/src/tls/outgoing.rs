@@ -1,5 +1,8 @@
 //! What connections to other servers verify with and present: `--ca`, `--cert`, `--key` of the commands.
 
+use std::error::Error;
+use std::io;
+
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
@@ -59,4 +62,68 @@ pub fn system_roots() -> Result<Vec<CertificateDer<'static>>, TlsError> {
         return Err(TlsError::NoSystemRoots(reason));
     }
     Ok(found.certs)
+}
+
+/// What to do about a connection that failed because of TLS; `None` if something else is the reason. Flags are those of
+/// the commands.
+pub fn advice(error: &(dyn Error + 'static)) -> Option<String> {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls, InvalidMessage};
+    let advice = match find(error)? {
+        Tls::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "its certificate was signed by an authority that is not known here; name the certificate of that authority \
+             with --ca FILE"
+                .to_owned()
+        }
+        Tls::InvalidCertificate(Bad::NotValidForNameContext { presented, .. }) => {
+            format!("its certificate is for other names; use one of them: {}", presented.join(", "))
+        }
+        Tls::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "its certificate has expired; give the server a new one, which it takes without a restart".to_owned()
+        }
+        Tls::InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet; compare the clocks of both machines".to_owned()
+        }
+        Tls::InvalidCertificate(error) => format!("its certificate is refused: {error}"),
+        Tls::AlertReceived(Alert::CertificateRequired) => {
+            "it demands a client certificate; give one with --cert FILE and --key FILE".to_owned()
+        }
+        Tls::AlertReceived(alert @ (Alert::UnknownCA | Alert::BadCertificate | Alert::DecryptError)) => {
+            format!("it refuses the client certificate ({alert:?}); give one of an authority in its --tls-client-ca")
+        }
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => "it speaks no TLS; use http://".to_owned(),
+        error => format!("TLS failed: {error}"),
+    };
+    Some(advice)
+}
+
+/// The error of TLS among the causes of an error. An I/O error hides what it wraps from `source`.
+fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_to_do_about_errors_of_tls_alone() {
+        use rustls::{AlertDescription, CertificateError, Error as Tls};
+        let wrapped = |error: Tls| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        let unknown = wrapped(Tls::InvalidCertificate(CertificateError::UnknownIssuer));
+        assert!(advice(&unknown).unwrap().contains("--ca FILE"));
+        let demanded = wrapped(Tls::AlertReceived(AlertDescription::CertificateRequired));
+        assert!(advice(&demanded).unwrap().contains("--cert FILE and --key FILE"));
+        assert_eq!(advice(&io::Error::other("cable cut")), None);
+    }
 }
