@@ -41,6 +41,8 @@ pub struct QueryConfig {
     pub version: String,
     /// The addresses that the server listens on by the name of their port, repeated by `GET /api/v1/status`.
     pub listen: BTreeMap<String, SocketAddr>,
+    /// The names of those ports that speak TLS, repeated likewise.
+    pub encrypted: Vec<String>,
     /// Limits of other parts of the server, repeated by `GET /api/v1/status`.
     pub limits: Map<String, Value>,
     /// The time of day; replaced in tests.
@@ -73,6 +75,7 @@ impl Default for QueryConfig {
             stall_timeout: Duration::from_secs(30),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen: BTreeMap::new(),
+            encrypted: Vec::new(),
             limits: Map::new(),
             clock: system_clock,
         }

@@ -24,6 +24,9 @@ pub struct Status {
     /// Addresses by the names of their ports; empty if the server is of a version that does not send them.
     #[serde(default)]
     pub listen: BTreeMap<String, SocketAddr>,
+    /// The names of those ports that speak TLS.
+    #[serde(default)]
+    pub encrypted: Vec<String>,
     /// Counts and sizes are numbers; durations are strings such as `30s`.
     pub limits: Map<String, Value>,
 }

@@ -26,6 +26,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
         newest_unix_nano: status.newest.map(|at| at.to_string()),
         ingest_spans_per_second: state.ingest_spans_per_second(),
         listen: state.config().listen.clone(),
+        encrypted: state.config().encrypted.clone(),
         limits: limits(&state),
     })
 }

@@ -511,6 +511,7 @@ export interface components {
             listen: {
                 [key: string]: string;
             };
+            encrypted: string[];
             limits: {
                 [key: string]: number | string;
             };

@@ -8,4 +8,5 @@ it.each([
   ["[::1]:4318", "http://[::1]:4318"],
 ])("%s is reached at %s", (address, url) => {
   expect(endpointUrl(address, "tracing.example")).toBe(url);
+  expect(endpointUrl(address, "tracing.example", "https")).toBe(url.replace("http", "https"));
 });

@@ -3,10 +3,14 @@ import type { StatusAnswer } from "../api/types";
 import { endpointUrl } from "../lib/endpoints";
 import styles from "./Landing.module.css";
 
-export function Landing({ listen = {} }: { listen?: StatusAnswer["listen"] }) {
-  const host = window.location.hostname;
-  const grpc = listen.otlpGrpc && endpointUrl(listen.otlpGrpc, host);
-  const http = listen.otlpHttp && endpointUrl(listen.otlpHttp, host);
+export function Landing({ status }: { status?: Pick<StatusAnswer, "listen" | "encrypted"> }) {
+  const url = (name: string) => {
+    const address = status?.listen[name];
+    const scheme = status?.encrypted.includes(name) ? "https" : "http";
+    return address && endpointUrl(address, window.location.hostname, scheme);
+  };
+  const grpc = url("otlpGrpc");
+  const http = url("otlpHttp");
   const demo = grpc ? `spandrel demo --endpoint ${grpc}` : "spandrel demo";
   return (
     <div className={styles.landing}>

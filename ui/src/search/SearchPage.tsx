@@ -53,7 +53,7 @@ export function SearchPage() {
         ) : !found.traces ? (
           <Loading label="Searching" />
         ) : storeEmpty ? (
-          <Landing listen={status.data?.listen} />
+          <Landing status={status.data} />
         ) : (
           <Found search={search} found={found} onSubmit={submit} />
         )}

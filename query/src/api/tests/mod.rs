@@ -224,7 +224,13 @@ async fn status_has_every_member_of_the_contract() {
     };
     let limits = [("retention".to_owned(), json!("7d"))].into_iter().collect();
     let listen = [("otlpHttp".to_owned(), SocketAddr::from(([127, 0, 0, 1], 4318)))].into();
-    let config = QueryConfig { version: "1.2.3".to_owned(), listen, limits, ..config() };
+    let config = QueryConfig {
+        version: "1.2.3".to_owned(),
+        listen,
+        encrypted: vec!["otlpHttp".to_owned()],
+        limits,
+        ..config()
+    };
     let store = Arc::new(FakeStore { status, ..shop() });
     let got = get_with(store, config, request("/api/v1/status")).await.json();
     let limits = got["limits"].clone();
@@ -233,7 +239,7 @@ async fn status_has_every_member_of_the_contract() {
         json!({"version": "1.2.3", "spanCount": 5, "traceCount": 1, "storeBytes": 1000, "freshBlockCount": 2,
                "damagedBlockCount": 0, "damagedRecordCount": 6, "logWasCut": true, "unsealedSpanCount": 3,
                "oldestUnixNano": "1", "newestUnixNano": null, "ingestSpansPerSecond": 0.0,
-               "listen": {"otlpHttp": "127.0.0.1:4318"}, "limits": limits})
+               "listen": {"otlpHttp": "127.0.0.1:4318"}, "encrypted": ["otlpHttp"], "limits": limits})
     );
     assert_eq!((&limits["retention"], &limits["maxTreeSpans"]), (&json!("7d"), &json!(200_000)));
 }
