@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::limits::{self, Setting};
 use crate::retention_flags::{self, DiskBound, Rule};
+use crate::tls_flags::{self, ClientAuth, Exception, LISTENERS, TlsSettings};
 use crate::units;
 
 /// The arguments of `spandrel serve`. Everything is optional: the defaults are in [`Settings`].
@@ -51,6 +52,24 @@ pub(crate) struct ServeFlags {
     /// Failures that acknowledged spans survive: power loss (sync), SIGKILL (os), neither (none) [default: sync]
     #[arg(long, env = "SPANDREL_DURABILITY", value_enum)]
     durability: Option<Durability>,
+    /// The certificate of this server, with its intermediates, as PEM; with it every listener speaks TLS (1.2 and 1.3)
+    /// alone. Changed files are read again, without a restart [default: none, plain HTTP]
+    #[arg(long, env = "SPANDREL_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, as PEM
+    #[arg(long, env = "SPANDREL_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities whose client certificates are accepted, as PEM; with it clients are asked for one
+    #[arg(long, env = "SPANDREL_TLS_CLIENT_CA", value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Whether clients need a certificate [default: optional with --tls-client-ca]
+    #[arg(long, env = "SPANDREL_TLS_CLIENT_AUTH", value_enum)]
+    tls_client_auth: Option<ClientAuth>,
+    /// Another setting of TLS for one listener (http, otlp-grpc or otlp-http), as in http=off or
+    /// otlp-grpc.client-auth=required; members are cert, key, client-ca and client-auth. In the file a mapping by
+    /// listener
+    #[arg(long, env = "SPANDREL_TLS", value_name = "LISTENER[.MEMBER]=VALUE", value_delimiter = ',', value_parser = tls_flags::exception)]
+    tls: Vec<Exception>,
     /// Origins that may send and query from a browser, as in https://shop.example [default: none]
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
@@ -89,6 +108,7 @@ pub(crate) struct Settings {
     pub(crate) retention_rules: Vec<Rule>,
     pub(crate) rollup_retention: Option<Duration>,
     pub(crate) durability: Durability,
+    pub(crate) tls: TlsSettings,
     pub(crate) cors_origin: Vec<String>,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
@@ -140,6 +160,14 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         },
         rollup_retention: flags.rollup_retention.or(file.rollup_retention),
         durability: flags.durability.or(file.durability).unwrap_or(Durability::Sync),
+        tls: TlsSettings {
+            cert: flags.tls_cert.or(file.tls_cert),
+            key: flags.tls_key.or(file.tls_key),
+            client_ca: flags.tls_client_ca.or(file.tls_client_ca),
+            client_auth: flags.tls_client_auth.or(file.tls_client_auth),
+            // As with limits, a later one wins.
+            exceptions: [file.tls, flags.tls].concat(),
+        },
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
@@ -170,7 +198,8 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
         for text in words_of(&key, &value).ok_or_else(|| {
             format!(
                 "{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them, for \
-                 retention-rules mappings of `match` and `keep`, and for limits one of names and values"
+                 retention-rules mappings of `match` and `keep`, for limits one of names and values, and for tls one \
+                 of listeners and `off` or members"
             )
         })? {
             words.push(format!("--{key}={text}"));
@@ -182,6 +211,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
 /// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
     match value {
+        Value::Object(listeners) if key == "tls" => tls_flags::words(listeners),
         Value::Object(members) if key == "limits" => {
             let one = |(name, value): (&String, &Value)| match scalars(value)?.as_slice() {
                 [value] => Some(format!("{name}={value}")),
@@ -253,6 +283,9 @@ impl Settings {
 
     fn check(&self) -> Result<(), String> {
         limits::check(&self.limits)?;
+        for listener in LISTENERS {
+            self.tls.files(listener)?;
+        }
         let all = self.addresses();
         for (at, (name, address)) in all.iter().enumerate() {
             let same = |other: &&(&str, SocketAddr)| {
@@ -275,6 +308,19 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let name = |value: Option<clap::builder::PossibleValue>| {
         value.map(|v| v.get_name().to_owned()).unwrap_or_default()
     };
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string().into());
+    let TlsSettings { cert, key, client_ca, client_auth, .. } = &settings.tls;
+    let client_auth = client_auth.map(|auth| name(auth.to_possible_value()).into());
+    let exceptions = Some(settings.tls.exceptions_to_json()).filter(|all| !all.is_empty());
+    // Names of files are shown, what is in them never.
+    let tls = [
+        ("tls-cert", path(cert)),
+        ("tls-key", path(key)),
+        ("tls-client-ca", path(client_ca)),
+        ("tls-client-auth", client_auth),
+        ("tls", exceptions.map(Value::from)),
+    ];
+    let tls = tls.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let rows: Vec<(&str, Value)> = vec![
         ("data-dir", settings.data_dir.display().to_string().into()),
         ("http-addr", settings.http_addr.to_string().into()),
@@ -296,7 +342,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("shutdown-grace", units::duration_word(settings.shutdown_grace).into()),
     ];
     let mut out = std::io::stdout().lock();
-    for (key, value) in rows {
+    for (key, value) in rows.into_iter().chain(tls) {
         // A JSON value is a YAML value; plain words need no quotes.
         match value
             .as_str()
@@ -359,6 +405,22 @@ mod tests {
     }
 
     #[test]
+    fn tls_can_be_said_for_all_listeners_and_for_one() {
+        let file = "tls-cert: a.crt\ntls-key: a.key\ntls-client-ca: ca.crt\ntls:\n  http: off\n  otlp-grpc:\n    client-auth: required\n";
+        let settings = with_file(file, &["--tls-key=b.key"]).unwrap();
+        assert_eq!(settings.tls.files("http"), Ok(None));
+        let grpc = settings.tls.files("otlp-grpc").unwrap().unwrap();
+        assert_eq!((grpc.certificate.path, grpc.key.path), ("a.crt".into(), "b.key".into()));
+        assert_eq!(grpc.client.unwrap().1, spandrel_gate::tls::ClientAuth::Required);
+        let settings = with_file(file, &["--tls=http.client-auth=off,otlp-http=off"]).unwrap();
+        assert!(
+            settings.tls.files("http").unwrap().unwrap().client.is_none(),
+            "a flag stands above the file"
+        );
+        assert_eq!(settings.tls.files("otlp-http"), Ok(None));
+    }
+
+    #[test]
     fn refusals_name_the_key_the_value_and_what_is_allowed() {
         for (file, words) in [
             ("retentoin: 7d", ["retentoin", "allowed are", "retention"]),
@@ -378,6 +440,11 @@ mod tests {
                 "retention-rules: [{match: '{ }', till: 5d}]",
                 ["retention-rules", "till", "`match` and `keep`"],
             ),
+            ("tls-cert: a.crt", ["--tls-cert a.crt", "without a key", "--tls-key"]),
+            ("tls-client-auth: maybe", ["--tls-client-auth", "maybe", "off, optional, required"]),
+            ("tls: {web: off}", ["--tls", "web=off", "otlp-grpc"]),
+            ("tls: {http: {chain: a}}", ["--tls", "http.chain=a", "client-ca"]),
+            ("tls: {http: 1}", ["tls", "{\"http\":1}", "of listeners"]),
             ("durability: perhaps", ["--durability", "perhaps", "sync, os, none"]),
             ("limits: {cashBytes: 1}", ["--limits", "cashBytes", "cacheBytes"]),
             ("limits: {maxInflightBytes: 100MiB}", ["maxInflightBytes", "maxDecompressedBytes", "134217728"]),

@@ -12,6 +12,7 @@ use spandrel_collector::{CollectorConfig, IngestLimits};
 use spandrel_query::QueryConfig;
 use spandrel_storage::StoreConfig;
 
+use crate::connection::ConnectionLimits;
 use crate::units;
 
 /// A limit and the value that it is given.
@@ -37,14 +38,15 @@ enum Unit {
     Time,
 }
 
-/// The crate that enforces a limit, and the function that sets it there.
+/// The part that enforces a limit, and the function that sets it there.
 enum Set {
     Store(fn(&mut StoreConfig, u64)),
     Ingest(fn(&mut IngestLimits, u64)),
     Query(fn(&mut QueryConfig, u64)),
+    Connection(fn(&mut ConnectionLimits, u64)),
 }
 
-use Set::{Ingest, Query, Store};
+use Set::{Connection, Ingest, Query, Store};
 use Unit::{Bytes, Count, Time};
 
 const KIB: u64 = 1 << 10;
@@ -90,6 +92,22 @@ const LIMITS: &[Limit] = &[
     limit("maxConcurrentQueries", Count, 1..=10_000, Query(|c, v| c.max_concurrent_queries = v as usize)),
     limit("queueTimeout", Time, 1..=HOUR, Query(|c, v| c.queue_timeout = Duration::from_millis(v))),
     limit("stallTimeout", Time, 1..=HOUR, Query(|c, v| c.stall_timeout = Duration::from_millis(v))),
+    limit("maxConnections", Count, 1..=1_000_000, Connection(|c, v| c.max_connections = v as usize)),
+    limit("headTimeout", Time, 100..=HOUR, Connection(|c, v| c.head_timeout = Duration::from_millis(v))),
+    limit("maxHeadBytes", Bytes, 8 * KIB..=MIB, Connection(|c, v| c.max_head_bytes = v as u32)),
+    limit("maxHandshakes", Count, 1..=1_000_000, Connection(|c, v| c.max_handshakes = v as usize)),
+    limit(
+        "handshakeTimeout",
+        Time,
+        100..=HOUR,
+        Connection(|c, v| c.handshake_timeout = Duration::from_millis(v)),
+    ),
+    limit(
+        "certificateInterval",
+        Time,
+        100..=HOUR,
+        Connection(|c, v| c.certificate_interval = Duration::from_millis(v)),
+    ),
 ];
 
 const fn limit(name: &'static str, unit: Unit, allowed: RangeInclusive<u64>, set: Set) -> Limit {
@@ -169,6 +187,16 @@ pub(crate) fn apply_to_query(settings: &[Setting], config: &mut QueryConfig) {
     }
 }
 
+pub(crate) fn of_connections(settings: &[Setting]) -> ConnectionLimits {
+    let mut limits = ConnectionLimits::default();
+    for setting in settings {
+        if let Connection(set) = LIMITS[setting.limit].set {
+            set(&mut limits, setting.value);
+        }
+    }
+    limits
+}
+
 // === impl Setting, Unit ===
 
 impl Display for Setting {
@@ -217,12 +245,13 @@ mod tests {
         for Limit { name, unit, allowed, .. } in LIMITS {
             let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
             let mut query = QueryConfig::default();
-            let before = format!("{store:?} {collector:?} {query:?}");
+            let before = format!("{store:?} {collector:?} {query:?} {:?}", ConnectionLimits::default());
             let settings = [setting(&format!("{name}={}", unit.show(*allowed.end()))).unwrap()];
             apply_to_store(&settings, &mut store);
             apply_to_collector(&settings, &mut collector);
             apply_to_query(&settings, &mut query);
-            assert_ne!(before, format!("{store:?} {collector:?} {query:?}"), "{name}");
+            let connections = of_connections(&settings);
+            assert_ne!(before, format!("{store:?} {collector:?} {query:?} {connections:?}"), "{name}");
             assert_eq!(setting(&settings[0].to_string()), Ok(settings[0]), "what is printed is read again");
         }
     }

@@ -1,4 +1,4 @@
-//! Listeners: bind a port, accept connections under limits, serve a router, stop gracefully.
+//! Listeners: bind a port, accept connections under limits, hand them on, stop gracefully.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,18 +9,20 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use spandrel_collector::http2;
-use tokio::net::{TcpListener, TcpStream};
+use spandrel_gate::tls::ServerTls;
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+
+use crate::connection::{ConnectionLimits, Connections};
 
 /// A port that is bound but not yet served.
 pub(crate) struct Listener {
+    name: &'static str,
     socket: TcpListener,
     address: SocketAddr,
+    limits: ConnectionLimits,
+    tls: Option<Arc<ServerTls>>,
 }
 
 /// Why a port cannot be bound.
@@ -34,12 +36,6 @@ pub(crate) struct ListenError {
     error: io::Error,
 }
 
-/// Connections of one port; further ones wait in the operating system's queue.
-pub(crate) const MAX_CONNECTIONS: usize = 8192;
-/// A client that takes longer to send the head of a request, or stays idle longer, is disconnected.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// An idle HTTP/2 client gets a ping after this time, and is disconnected if it does not respond.
-const PING_AFTER: Duration = Duration::from_secs(60);
 /// How long a client whose requests are answered may take to close its connection when the server stops.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// A pause after a failed accept, in which other connections may end and free file descriptors, for example.
@@ -48,16 +44,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 // === impl Listener ===
 
 impl Listener {
-    pub(crate) async fn bind(name: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
+    /// Binds a port, which speaks TLS if there is a certificate for it.
+    pub(crate) async fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        limits: ConnectionLimits,
+        tls: Option<Arc<ServerTls>>,
+    ) -> Result<Self, ListenError> {
         let error = |error| ListenError { name, address, error };
         let socket = TcpListener::bind(address).await.map_err(error)?;
         let address = socket.local_addr().map_err(error)?;
-        Ok(Self { socket, address })
+        Ok(Self { name, socket, address, limits, tls })
     }
 
     /// The address that is bound, with its real port.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Serves HTTP/1.1 and HTTP/2 until `stop` turns true, then finishes open requests.
@@ -68,8 +74,8 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let (open, mut all_answered) = watch::channel(0usize);
         let router = router.layer(middleware::from_fn_with_state(Arc::new(open), counted));
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let builder = Arc::new(builder());
+        let slots = Arc::new(Semaphore::new(self.limits.max_connections));
+        let connections = Arc::new(Connections::new(self.name, router, self.limits, self.tls));
         loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -79,29 +85,23 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, client) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, address = %self.address, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let (router, builder, watcher) = (router.clone(), builder.clone(), graceful.watcher());
-            let mut stop = stop.clone();
+            let (connections, watcher, mut stop) = (connections.clone(), graceful.watcher(), stop.clone());
             tokio::spawn(async move {
                 let _slot = slot;
-                let speaks = tokio::select! {
-                    speaks = speaks(&stream) => speaks,
-                    _ = stop.wait_for(|stop| *stop) => false,
+                let opened = tokio::select! {
+                    opened = connections.open(stream, client) => opened,
+                    _ = stop.wait_for(|stop| *stop) => None,
                 };
-                if !speaks {
-                    return;
-                }
-                let service = TowerToHyperService::new(router);
-                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-                if let Err(error) = watcher.watch(connection).await {
-                    tracing::debug!(%error, "a connection ended early");
+                if let Some((stream, peer)) = opened {
+                    connections.serve(stream, peer, watcher).await;
                 }
             });
         }
@@ -137,24 +137,4 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|open| *open -= 1);
     }
-}
-
-/// Whether the client sends a byte in time; until then the protocol is not known.
-async fn speaks(stream: &TcpStream) -> bool {
-    let _ = stream.set_nodelay(true);
-    matches!(tokio::time::timeout(HEAD_TIMEOUT, stream.peek(&mut [0])).await, Ok(Ok(read)) if read > 0)
-}
-
-fn builder() -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_AFTER)
-        .initial_stream_window_size(http2::STREAM_WINDOW)
-        .initial_connection_window_size(http2::CONNECTION_WINDOW)
-        .max_frame_size(http2::MAX_FRAME)
-        .max_concurrent_streams(http2::MAX_STREAMS);
-    builder
 }

@@ -7,6 +7,7 @@ mod allocator;
 mod cli;
 mod commands;
 mod config;
+mod connection;
 mod demo;
 mod limits;
 mod listen;
@@ -15,6 +16,7 @@ mod metrics;
 mod origin_check;
 mod retention_flags;
 mod serve;
+mod tls_flags;
 mod units;
 mod web;
 

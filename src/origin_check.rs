@@ -92,8 +92,8 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Proxies for gRPC send the name of their cluster as the host. No browser can send such a request: without TLS
-/// browsers speak HTTP/1 only.
+/// Proxies for gRPC send the name of their cluster as the host. No page of another site can send such a request: without
+/// TLS browsers speak HTTP/1 only, and with TLS they refuse a certificate that does not have the site's name.
 fn is_grpc(request: &Request) -> bool {
     let content_type = text(request.headers(), header::CONTENT_TYPE);
     request.version() == Version::HTTP_2

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use spandrel_collector::{Collector, CollectorConfig};
+use spandrel_gate::tls::ServerTls;
 use spandrel_query::{QueryConfig, QueryState};
 use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
@@ -19,8 +20,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::config::{Durability, Settings};
-use crate::listen::{HEAD_TIMEOUT, Listener, MAX_CONNECTIONS};
+use crate::connection::ConnectionLimits;
+use crate::listen::Listener;
 use crate::retention_flags::Rule;
+use crate::tls_flags::LISTENERS;
 use crate::web::{self, Opened, Web};
 use crate::{limits, logs, metrics, origin_check};
 
@@ -39,6 +42,9 @@ struct Ports {
     otlp_http: Listener,
 }
 
+/// The certificates of the listeners that speak TLS, by name. Listeners with the same files share them.
+struct Certificates(BTreeMap<&'static str, Arc<ServerTls>>);
+
 /// How long background work sleeps when it found nothing to do.
 const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 /// The `nice` increment of the thread for low priority: it gets a tenth of a core that other threads want, and all of
@@ -55,9 +61,11 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let metrics = metrics::install()?;
     // Ingest and queries have threads of their own, so that neither can starve the other or the health checks.
     let (ingest_runtime, query_runtime) = (runtime("ingest")?, runtime("http")?);
+    let certificates = Certificates::open(&settings)?;
     let disk = DataDir::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
     let stop_asked = query_runtime.block_on(async { stop_signal() })?;
-    let ports = query_runtime.block_on(Ports::bind(&settings))?;
+    let ports = query_runtime.block_on(Ports::bind(&settings, &certificates))?;
+    certificates.watch(&query_runtime, limits::of_connections(&settings.limits).certificate_interval);
     ports.announce()?;
     let listen = ports.for_status();
 
@@ -201,22 +209,38 @@ fn query_config(
     settings: &Settings,
     store: &BlockTraceStore,
     collector: &Collector,
-    listen: BTreeMap<String, SocketAddr>,
+    (listen, encrypted): (BTreeMap<String, SocketAddr>, Vec<String>),
 ) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
     limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
-    limits.insert("maxConnections".to_owned(), MAX_CONNECTIONS.into());
-    limits.insert("headTimeoutSeconds".to_owned(), HEAD_TIMEOUT.as_secs().into());
+    limits.extend(connection_limits(settings));
     let mut config = QueryConfig {
         max_tree_spans: settings.max_tree_spans as usize,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         listen,
+        encrypted,
         limits,
         ..QueryConfig::default()
     };
     limits::apply_to_query(&settings.limits, &mut config);
     config
+}
+
+fn connection_limits(settings: &Settings) -> [(String, Value); 7] {
+    let limits = limits::of_connections(&settings.limits);
+    let ConnectionLimits { max_connections, head_timeout, max_head_bytes, .. } = limits;
+    [
+        ("maxConnections", max_connections.into()),
+        ("headTimeout", shown(LimitValue::Time(head_timeout))),
+        // The older name of the same.
+        ("headTimeoutSeconds", head_timeout.as_secs().into()),
+        ("maxHeadBytes", max_head_bytes.into()),
+        ("maxHandshakes", limits.max_handshakes.into()),
+        ("handshakeTimeout", shown(LimitValue::Time(limits.handshake_timeout))),
+        ("certificateInterval", shown(LimitValue::Time(limits.certificate_interval))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 fn shown(limit: LimitValue) -> Value {
@@ -229,11 +253,13 @@ fn shown(limit: LimitValue) -> Value {
 // === impl Ports ===
 
 impl Ports {
-    async fn bind(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+    async fn bind(settings: &Settings, certificates: &Certificates) -> Result<Self, Box<dyn Error>> {
+        let limits = limits::of_connections(&settings.limits);
+        let bind = |name, address| Listener::bind(name, address, limits.clone(), certificates.of(name));
         Ok(Self {
-            http: Listener::bind("http", settings.http_addr).await?,
-            otlp_grpc: Listener::bind("otlp-grpc", settings.otlp_grpc_addr).await?,
-            otlp_http: Listener::bind("otlp-http", settings.otlp_http_addr).await?,
+            http: bind("http", settings.http_addr).await?,
+            otlp_grpc: bind("otlp-grpc", settings.otlp_grpc_addr).await?,
+            otlp_http: bind("otlp-http", settings.otlp_http_addr).await?,
         })
     }
 
@@ -243,11 +269,44 @@ impl Ports {
         print_line(&format!("listening otlp-http {}", self.otlp_http.address()))
     }
 
-    /// The bound addresses, by the names that the status uses.
-    fn for_status(&self) -> BTreeMap<String, SocketAddr> {
-        [("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)]
-            .map(|(name, listener)| (name.to_owned(), listener.address()))
-            .into()
+    /// The bound addresses, by the names that the status uses, and the names of those that speak TLS.
+    fn for_status(&self) -> (BTreeMap<String, SocketAddr>, Vec<String>) {
+        let all = [("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)];
+        let encrypted = all.iter().filter(|(_, listener)| listener.is_encrypted());
+        let encrypted = encrypted.map(|(name, _)| (*name).to_owned()).collect();
+        (all.map(|(name, listener)| (name.to_owned(), listener.address())).into(), encrypted)
+    }
+}
+
+// === impl Certificates ===
+
+impl Certificates {
+    fn open(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        let mut opened: BTreeMap<&'static str, Arc<ServerTls>> = BTreeMap::new();
+        for listener in LISTENERS {
+            let Some(files) = settings.tls.files(listener)? else { continue };
+            let known = opened.values().find(|tls| *tls.files() == files).cloned();
+            let tls = match known {
+                Some(tls) => tls,
+                None => Arc::new(ServerTls::open(files)?),
+            };
+            opened.insert(listener, tls);
+        }
+        Ok(Self(opened))
+    }
+
+    fn of(&self, listener: &str) -> Option<Arc<ServerTls>> {
+        self.0.get(listener).cloned()
+    }
+
+    /// Looks for changed files until the runtime ends.
+    fn watch(&self, runtime: &Runtime, interval: Duration) {
+        let all: Vec<&Arc<ServerTls>> = self.0.values().collect();
+        for (at, tls) in all.iter().enumerate() {
+            if !all[..at].iter().any(|earlier| Arc::ptr_eq(earlier, tls)) {
+                runtime.spawn(Arc::clone(tls).watch(interval));
+            }
+        }
     }
 }
 

@@ -44,6 +44,7 @@ may_see spandrel-collector spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
 may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-query spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-gate
 may_see spandrel-ui
 may_see spandrel-demo
 
@@ -52,6 +53,7 @@ never_links spandrel-block axum tonic hyper rocksdb tokio
 never_links spandrel-storage axum tonic hyper rocksdb
 never_links spandrel-collector rocksdb
 never_links spandrel-query rocksdb
+never_links spandrel-gate rocksdb
 never_links spandrel-rocks axum tonic hyper
 
 # Features for tests, which can damage a store, must not be in the binary.
