@@ -5,6 +5,7 @@ use std::error::Error;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands::backup::{self, BackupFlags};
+use crate::commands::certificate::{self, CertificateFlags};
 use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
@@ -90,6 +91,12 @@ enum Command {
     Delete(DeleteFlags),
     /// Write traces to a file for other tools
     Export(ExportFlags),
+    /// Make an authority, a server certificate and a client certificate for trying TLS.
+    ///
+    /// Nothing is overwritten: an authority that is there already signs what is missing, so removing server.crt and
+    /// server.key and running the command again gives a new server certificate of the same authority. Keys are readable
+    /// by you alone. Production takes its certificates from an authority that keeps its key elsewhere.
+    Certificate(CertificateFlags),
     /// Print a script with which a shell completes commands and flags
     Completions(CompletionsFlags),
     /// Print the manual page, in roff
@@ -117,6 +124,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Stats(flags) => stats::run(flags),
         Command::Delete(flags) => delete::run(flags),
         Command::Export(flags) => export::run(flags),
+        Command::Certificate(flags) => certificate::run(&flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
         Command::Manual(flags) => manual::run(&flags, Cli::command()),
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 use spandrel_demo::DemoConfig;
+use spandrel_gate::tls::Outgoing;
 
 use crate::config::LogFormat;
+use crate::outgoing::TlsClientFlags;
 use crate::{logs, serve};
 
 /// The arguments of `spandrel demo`.
@@ -15,6 +17,8 @@ pub(crate) struct DemoFlags {
     /// The OTLP/gRPC endpoint of the server
     #[arg(long, env = "SPANDREL_DEMO_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:4317")]
     endpoint: String,
+    #[command(flatten)]
+    tls: TlsClientFlags,
     /// Average number of visits per second
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
@@ -29,8 +33,9 @@ pub(crate) struct DemoFlags {
 /// Runs the workload until its time is up or the process is asked to stop.
 pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
     logs::start(LogFormat::Text)?;
-    let DemoFlags { endpoint, rate, duration, seed } = flags;
-    let config = DemoConfig { endpoint, rate, duration, seed };
+    let DemoFlags { endpoint, tls, rate, duration, seed } = flags;
+    let Outgoing { ca, identity } = tls.open()?;
+    let config = DemoConfig { endpoint, ca, identity, rate, duration, seed };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let stop = serve::stop_signal()?;

@@ -14,6 +14,7 @@ mod listen;
 mod logs;
 mod metrics;
 mod origin_check;
+mod outgoing;
 mod retention_flags;
 mod serve;
 mod tls_flags;

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::de::DeserializeOwned;
+use spandrel_gate::tls::{self, TlsError};
 use spandrel_query::answers::ProblemDocument;
 use ureq::http::{Method, Request, Response, header};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
+
+use crate::outgoing::TlsClientFlags;
 
 /// Which server a command talks to.
 #[derive(Debug, Args)]
@@ -16,6 +20,8 @@ pub(crate) struct ServerFlag {
     /// The server's HTTP address, its base path included
     #[arg(long, env = "SPANDREL_SERVER", value_name = "URL", default_value = "http://127.0.0.1:16686")]
     server: String,
+    #[command(flatten)]
+    tls: TlsClientFlags,
 }
 
 /// Sends requests to one server.
@@ -32,7 +38,7 @@ pub(crate) struct Answer(Response<Body>);
 pub(crate) enum ClientError {
     /// The address is not valid.
     #[error(
-        "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686"
+        "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686 or https://spandrel.example:16686"
     )]
     Address { server: String, reason: String },
     /// The server does not respond.
@@ -40,6 +46,12 @@ pub(crate) enum ClientError {
         "no server answers at {server} ({reason}); start one with `spandrel serve`, or say with --server where it is"
     )]
     Unreachable { server: String, reason: String },
+    /// The server responds, and TLS does not come about.
+    #[error("cannot speak with {server}: {advice}")]
+    Tls { server: String, advice: String },
+    /// The files of `--ca`, `--cert` and `--key` cannot be used.
+    #[error(transparent)]
+    Files(#[from] TlsError),
     /// The server refused the request; its problem document gives the reason.
     #[error("the server refused: {detail}")]
     Refused { status: u16, detail: String },
@@ -57,8 +69,8 @@ const QUOTED: u64 = 300;
 
 impl ServerFlag {
     /// For commands whose server is optional.
-    pub(crate) fn at(server: &str) -> Self {
-        Self { server: server.to_owned() }
+    pub(crate) fn at(server: &str, tls: &TlsClientFlags) -> Self {
+        Self { server: server.to_owned(), tls: tls.clone() }
     }
 }
 
@@ -67,16 +79,19 @@ impl ServerFlag {
 impl Client {
     pub(crate) fn new(flag: &ServerFlag) -> Result<Self, ClientError> {
         let server = flag.server.trim_end_matches('/').to_owned();
-        if !server.starts_with("http://") {
-            let reason = "only http:// is spoken".to_owned();
+        let encrypted = server.starts_with("https://");
+        if !encrypted && !server.starts_with("http://") {
+            let reason = "it begins with neither http:// nor https://".to_owned();
             return Err(ClientError::Address { server, reason });
         }
+        let tls = if encrypted { flag.tls.http_client()? } else { TlsConfig::default() };
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("spandrel/", env!("CARGO_PKG_VERSION")))
             // The server is on this machine or near it; a proxy for the web would not reach it.
             .proxy(None)
+            .tls_config(tls)
             .build();
         Ok(Self { agent: config.new_agent(), server })
     }
@@ -122,7 +137,19 @@ impl Client {
         match error {
             ureq::Error::BadUri(reason) => self.wrong_address(reason.clone()),
             ureq::Error::Http(reason) => self.wrong_address(reason.to_string()),
-            other => ClientError::Unreachable { server: self.server.clone(), reason: root_cause(other) },
+            other => {
+                let cause: &(dyn std::error::Error + 'static) = match other {
+                    ureq::Error::Io(cause) => cause,
+                    ureq::Error::Rustls(cause) => cause,
+                    other => other,
+                };
+                match tls::advice(cause) {
+                    Some(advice) => ClientError::Tls { server: self.server.clone(), advice },
+                    None => {
+                        ClientError::Unreachable { server: self.server.clone(), reason: root_cause(other) }
+                    }
+                }
+            }
         }
     }
 }
@@ -186,7 +213,7 @@ mod tests {
     use super::*;
 
     fn client(server: &str) -> Result<Client, ClientError> {
-        Client::new(&ServerFlag { server: server.to_owned() })
+        Client::new(&ServerFlag::at(server, &TlsClientFlags::default()))
     }
 
     #[test]
@@ -204,7 +231,7 @@ mod tests {
         drop(listener);
         let error = client(&address).unwrap().get("/", &[]).err().unwrap().to_string();
         assert!(error.contains(&address) && error.contains("spandrel serve"), "{error}");
-        for bad in ["https://127.0.0.1:1", "127.0.0.1:16686", "ftp://x"] {
+        for bad in ["127.0.0.1:16686", "ftp://x"] {
             assert!(client(bad).err().unwrap().to_string().contains("http://127.0.0.1:16686"));
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 mod backup_dir;
 mod backup_inspect;
+pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod completions;

@@ -1,6 +1,6 @@
 //! OTLP exporters of the SDK on one shared channel. They count spans, so that every failure is reported.
 
-use crate::DemoError;
+use crate::{DemoConfig, DemoError};
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Spans are sent at least once a second, so that a first-time user sees them at once.
 const SCHEDULE_DELAY: Duration = Duration::from_secs(1);
@@ -49,16 +49,19 @@ struct Counted<E> {
 
 impl Destination {
     /// Waits until an OTLP/gRPC server responds at `endpoint`, at most for `patience`.
-    pub(crate) async fn connect(endpoint: &str, patience: Duration) -> Result<Self, DemoError> {
+    pub(crate) async fn connect(config: &DemoConfig, patience: Duration) -> Result<Self, DemoError> {
+        let endpoint = config.endpoint.as_str();
         let invalid = |reason: String| DemoError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
-        if !endpoint.starts_with("http://") {
-            return Err(invalid("it must begin with http://".to_owned()));
+        let encrypted = endpoint.starts_with("https://");
+        if !encrypted && !endpoint.starts_with("http://") {
+            return Err(invalid("it must begin with http:// or https://".to_owned()));
         }
-        let channel = Endpoint::from_shared(endpoint.to_owned())
-            .map_err(|error| invalid(error.to_string()))?
-            .timeout(EXPORT_TIMEOUT)
-            .connect_timeout(PROBE_TIMEOUT)
-            .connect_lazy();
+        let mut channel =
+            Endpoint::from_shared(endpoint.to_owned()).map_err(|error| invalid(error.to_string()))?;
+        if encrypted {
+            channel = channel.tls_config(tls(config)).map_err(|error| invalid(error.to_string()))?;
+        }
+        let channel = channel.timeout(EXPORT_TIMEOUT).connect_timeout(PROBE_TIMEOUT).connect_lazy();
         let destination = Self { channel, tally: Arc::default() };
         destination.wait(endpoint, patience).await?;
         Ok(destination)
@@ -110,6 +113,17 @@ impl Destination {
             .with_timeout(timeout)
             .with_retry_policy(retries)
             .build()
+    }
+}
+
+fn tls(config: &DemoConfig) -> ClientTlsConfig {
+    let tls = match &config.ca {
+        Some(authorities) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match &config.identity {
+        Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+        None => tls,
     }
 }
 

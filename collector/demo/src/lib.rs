@@ -37,10 +37,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// At higher rates the SDK's queue of one process would overflow.
 const HIGHEST_RATE: f64 = 200.0;
 
-#[derive(Clone, Debug)]
+/// Not `Debug`, because it may hold a private key.
+#[derive(Clone)]
 pub struct DemoConfig {
-    /// The OTLP/gRPC endpoint, as `http://HOST:PORT`.
+    /// The OTLP/gRPC endpoint, as `http://HOST:PORT` or `https://HOST:PORT`.
     pub endpoint: String,
+    /// Authorities of an encrypted endpoint, as PEM; without it, those of the operating system.
+    pub ca: Option<Vec<u8>>,
+    /// A client certificate and its key for it, as PEM.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
     /// Visits (each a trace or a few) per second on average: above 0, at most 200.
     pub rate: f64,
     /// When to stop; without it, the workload flows until it is shut down.
@@ -73,7 +78,7 @@ pub enum DemoError {
     InvalidRate(f64),
     /// The endpoint is not a URL that the demo can send to.
     #[error(
-        "`{endpoint}` is not an endpoint: {reason}; give the server's OTLP/gRPC address as http://HOST:PORT"
+        "`{endpoint}` is not an endpoint: {reason}; give the server's OTLP/gRPC address as http://HOST:PORT or https://HOST:PORT"
     )]
     InvalidEndpoint {
         /// The endpoint as it was given.
@@ -101,7 +106,8 @@ pub enum DemoError {
 
 impl Default for DemoConfig {
     fn default() -> Self {
-        Self { endpoint: "http://127.0.0.1:4317".to_owned(), rate: 10.0, duration: None, seed: None }
+        let endpoint = "http://127.0.0.1:4317".to_owned();
+        Self { endpoint, ca: None, identity: None, rate: 10.0, duration: None, seed: None }
     }
 }
 
@@ -124,7 +130,7 @@ async fn run_with_patience(
     let mut shutdown = std::pin::pin!(shutdown);
     let destination = tokio::select! {
         () = &mut shutdown => return Ok(DemoReport::default()),
-        destination = Destination::connect(&config.endpoint, patience) => destination?,
+        destination = Destination::connect(&config, patience) => destination?,
     };
     tracing::info!(endpoint = config.endpoint, rate = config.rate, "the demo has begun");
     live::flow(&config, destination, shutdown).await

@@ -386,7 +386,7 @@ async fn impossible_configurations_are_refused() {
         let refused = run(DemoConfig { rate, ..DemoConfig::default() }, std::future::pending()).await;
         assert!(matches!(refused, Err(DemoError::InvalidRate(_))), "{rate}");
     }
-    for endpoint in ["localhost:4317", "https://127.0.0.1:4317", "http://", "http://a b"] {
+    for endpoint in ["localhost:4317", "ftp://127.0.0.1:4317", "http://", "http://a b"] {
         let config = DemoConfig { endpoint: endpoint.to_owned(), ..DemoConfig::default() };
         let refused = run_with_patience(config, Duration::ZERO, std::future::pending()).await;
         assert!(matches!(refused, Err(DemoError::InvalidEndpoint { .. })), "{endpoint}: {refused:?}");

@@ -1,0 +1,56 @@
+//! How commands verify a server that speaks TLS, and present themselves to it: `--ca`, `--cert`, `--key`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use spandrel_gate::tls::{self, Outgoing, OutgoingFiles, PemFile, TlsError};
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+
+/// The flags of every command that connects to a server.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TlsClientFlags {
+    /// Authorities of the certificate of an https:// server, as PEM [default: those of the operating system]
+    #[arg(long, env = "SPANDREL_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// A client certificate for a server that asks for one, as PEM
+    #[arg(long, env = "SPANDREL_CLIENT_CERT", value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The private key of the client certificate, as PEM
+    #[arg(long, env = "SPANDREL_CLIENT_KEY", value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+// === impl TlsClientFlags ===
+
+impl TlsClientFlags {
+    /// Reads and checks the files.
+    pub(crate) fn open(&self) -> Result<Outgoing, TlsError> {
+        let ca = self.ca.as_ref().map(|path| PemFile::new("--ca", path));
+        let identity = self.cert.as_ref().zip(self.key.as_ref());
+        let identity = identity.map(|(cert, key)| (PemFile::new("--cert", cert), PemFile::new("--key", key)));
+        OutgoingFiles { ca, identity }.open()
+    }
+
+    /// The same for the HTTP client of the commands.
+    pub(crate) fn http_client(&self) -> Result<TlsConfig, TlsError> {
+        let Outgoing { ca, identity } = self.open()?;
+        let roots: Vec<Certificate<'static>> = match ca {
+            Some(pem) => certificates(&pem),
+            None => tls::system_roots()?.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
+        };
+        let identity = identity.and_then(|(certificate, key)| {
+            Some(ClientCert::new_with_certs(&certificates(&certificate), PrivateKey::from_pem(&key).ok()?))
+        });
+        Ok(TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .root_certs(RootCerts::from(roots))
+            .client_cert(identity)
+            .build())
+    }
+}
+
+/// The certificates of a text that has been checked.
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let items = ureq::tls::parse_pem(pem).flatten();
+    items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
+}
