@@ -1,5 +1,6 @@
 //! OTLP/gRPC over a real channel, with raw bytes, which need not be a valid message.
 
+use std::error::Error;
 use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut as _, Bytes};
@@ -8,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message as _;
 use tokio::runtime::{Builder, Runtime};
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
 use crate::server::PATIENCE;
@@ -30,17 +31,37 @@ struct Raw;
 
 impl Grpc {
     pub fn connect(address: SocketAddr) -> Result<Self, Status> {
+        Self::connect_to(Endpoint::from_shared(format!("http://{address}")))
+    }
+
+    /// Connects with TLS, verifying by this authority and presenting this certificate and key, all in PEM.
+    pub fn connect_encrypted(
+        address: SocketAddr,
+        authority: &str,
+        identity: Option<(&str, &str)>,
+    ) -> Result<Self, Status> {
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)).domain_name("localhost");
+        let tls = match identity {
+            Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+            None => tls,
+        };
+        let endpoint = Endpoint::from_shared(format!("https://{address}"));
+        Self::connect_to(endpoint.and_then(|endpoint| endpoint.tls_config(tls)))
+    }
+
+    fn connect_to(endpoint: Result<Endpoint, tonic::transport::Error>) -> Result<Self, Status> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Status::internal(error.to_string()))?;
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let endpoint = endpoint
             .map_err(|error| Status::internal(error.to_string()))?
             .connect_timeout(PATIENCE)
             .timeout(PATIENCE);
         let channel = runtime
             .block_on(endpoint.connect())
-            .map_err(|error| Status::unavailable(format!("cannot connect: {error}")))?;
+            .map_err(|error| Status::unavailable(format!("cannot connect: {}", causes(&error))))?;
         Ok(Self { runtime, channel, compression: None })
     }
 
@@ -65,11 +86,26 @@ impl Grpc {
         }
         let request = Request::new(Bytes::copy_from_slice(body));
         self.runtime.block_on(async {
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-            let answer = client.unary(request, PathAndQuery::from_static(path), Raw).await?;
-            Ok(answer.into_inner())
+            client.ready().await.map_err(|error| Status::unavailable(causes(&error)))?;
+            match client.unary(request, PathAndQuery::from_static(path), Raw).await {
+                Ok(answer) => Ok(answer.into_inner()),
+                // A connection that broke has its reason among the causes.
+                Err(status) if status.source().is_some() => Err(Status::new(status.code(), causes(&status))),
+                Err(status) => Err(status),
+            }
         })
     }
+}
+
+/// An error and what led to it.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text += &format!(": {deeper}");
+        cause = deeper.source();
+    }
+    text
 }
 
 // === impl Raw ===

@@ -1,7 +1,7 @@
-//! An HTTP/1.1 client for tests: it can send malformed requests and reads any response. It has no TLS, no redirects and
-//! no pool.
+//! An HTTP/1.1 client for tests: it can send malformed requests and reads any response, over any stream. It has no
+//! redirects and no pool.
 
-use std::io::{self, BufRead, BufReader, Read, Write as _};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -33,8 +33,13 @@ pub struct Reply {
 /// A persistent connection.
 pub struct Connection {
     address: SocketAddr,
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Duplex>>,
 }
+
+/// A socket, or what speaks TLS over one.
+pub trait Duplex: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Duplex for S {}
 
 /// One request on its own connection. Panics if there is no response.
 pub fn request(
@@ -83,7 +88,12 @@ impl Connection {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { address, stream: BufReader::new(stream) })
+        Ok(Self::over(address, stream))
+    }
+
+    /// Speaks HTTP over a connection that exists.
+    pub fn over(address: SocketAddr, stream: impl Duplex + 'static) -> Self {
+        Self { address, stream: BufReader::new(Box::new(stream)) }
     }
 
     /// Sends a request and reads its response. A `host` among the headers replaces the default.

@@ -33,3 +33,4 @@ pub mod server;
 pub mod shim;
 pub mod spans;
 pub mod tables;
+pub mod tls;

@@ -29,3 +29,6 @@ mod retention;
 mod rust_sdk;
 mod sdk;
 mod serve;
+mod tls;
+#[cfg(target_os = "linux")]
+mod tls_costs;
