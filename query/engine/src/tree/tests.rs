@@ -58,9 +58,11 @@ fn flags_say_that_a_server_is_local() {
 
 #[test]
 fn cycles_are_cut_and_a_long_chain_is_no_recursion() {
-    let tree = Tree::of(&table(&[(1, 2, INTERNAL, 0), (2, 1, INTERNAL, 0)]), &[]);
+    let cycle = table(&[(1, 2, INTERNAL, 0), (2, 1, INTERNAL, 0)]);
+    let tree = Tree::of(&cycle, &[]);
     assert_eq!((tree.parent(0), tree.parent(1)), (None, Some(0)));
     let chain: Vec<_> = (1..200_000u64).map(|id| (id, id - 1, INTERNAL, 0)).collect();
-    let tree = Tree::of(&table(&chain), &[]);
+    let chain = table(&chain);
+    let tree = Tree::of(&chain, &[]);
     assert_eq!((tree.left(199_998), tree.right(0)), (199_999, 2 * 199_999));
 }
