@@ -331,7 +331,10 @@ fn name_of(field: &Field) -> String {
 /// The error says what is wrong with the pattern.
 pub fn anchored_regex(pattern: &str) -> Result<Regex, String> {
     let build = |text: &str| {
-        RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES).build()
+        let mut builder = RegexBuilder::new(text);
+        // Statements and stack traces have many lines: `.*timeout.*` has to find them.
+        builder.dot_matches_new_line(true);
+        builder.size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES).build()
     };
     // The pattern is compiled alone first: anchors around `a)(b` would make it valid.
     build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| match error {

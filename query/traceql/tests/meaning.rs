@@ -254,6 +254,7 @@ fn errors_read_well_in_one_line() {
 fn regular_expressions_match_whole_values() {
     let regex = anchored_regex("a|b").unwrap();
     assert!(regex.is_match("a") && regex.is_match("b") && !regex.is_match("ab"));
+    assert!(anchored_regex(".*b.*").unwrap().is_match("a\nb\nc"));
     assert!(anchored_regex("a)(b").is_err());
     assert!(anchored_regex("(((a{100}){100}){100})").unwrap_err().contains("smaller"));
 }

@@ -79,6 +79,15 @@ fn filters_of_spans_show_what_they_compared() {
     ask(&[sent(1, 0), long], "{ } | duration > avg(duration)");
 }
 
+#[test]
+fn regular_expressions_reach_over_lines() {
+    let text = Value::StringValue("Error: timeout\n  at pay".to_owned());
+    for query in ["{ .stack =~ \".*timeout.*\" }", "{ .stack !~ \".+\" }", "{ parent.span.stack =~ \"E.*\" }"]
+    {
+        ask(&[with(1, "stack", text.clone()), sent(2, 1)], query);
+    }
+}
+
 /// Asserts that stores of all states answer a query as the plain evaluator does.
 fn ask(spans: &[Sent], query: &str) {
     let mut batches = vec![Vec::new(); BATCHES];

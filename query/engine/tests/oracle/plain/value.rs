@@ -199,7 +199,7 @@ fn order_of_int(int: i64, float: f64) -> Option<Ordering> {
 }
 
 fn regex(pattern: &str) -> Regex {
-    Regex::new(&format!("^(?:{pattern})$")).unwrap()
+    Regex::new(&format!("^(?s:{pattern})$")).unwrap()
 }
 
 fn ordered(op: BinaryOp, order: Ordering) -> bool {
