@@ -63,6 +63,8 @@ pub(crate) struct Subject {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Intrinsic(Intrinsic),
+    /// The number of a column of texts. OTLP does not tell an empty text from none, so every span has one.
+    Text(usize),
     /// The numbers of its columns: for each name, the newest first, those of the span before those of the resource.
     Columns(Vec<Vec<usize>>),
 }
@@ -108,13 +110,13 @@ impl Columns {
     fn intrinsic(&mut self, intrinsic: Intrinsic) -> What {
         use Intrinsic::*;
         let column = match intrinsic {
-            StatusMessage => ColumnName::StatusMessage,
+            StatusMessage => return What::Text(self.number(ColumnName::StatusMessage)),
+            InstrumentationName => return What::Text(self.number(ColumnName::ScopeName)),
+            InstrumentationVersion => return What::Text(self.number(ColumnName::ScopeVersion)),
             EventName => ColumnName::EventName,
             EventTimeSinceStart => ColumnName::EventTimeSinceStart,
             LinkTraceId => ColumnName::LinkTraceId,
             LinkSpanId => ColumnName::LinkSpanId,
-            InstrumentationName => ColumnName::ScopeName,
-            InstrumentationVersion => ColumnName::ScopeVersion,
             Duration | Name | Kind | Status | Failed | TraceId => return What::Intrinsic(intrinsic),
             SpanId | ParentId => {
                 self.needs_ids = true;

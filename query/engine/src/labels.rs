@@ -9,7 +9,7 @@ use spandrel_storage::table::{Classes, Codes, SpanTable, Value, ValueColumn};
 use spandrel_traceql::ast::Intrinsic;
 
 use crate::bind::{Subject, What};
-use crate::rows::{Rows, kind, status};
+use crate::rows::{EMPTY, Rows, kind, status};
 use crate::scalar::{Key, Scalar};
 
 /// Numbers values and groups.
@@ -130,7 +130,8 @@ impl Labels {
         }
         let table = rows.table;
         match &subject.what {
-            What::Columns(names) => self.label_columns(table, names),
+            What::Columns(names) => self.label_columns(table, names, &Scalar::Nil),
+            What::Text(column) => self.label_columns(table, &[vec![*column]], &EMPTY),
             What::Intrinsic(Intrinsic::Name) => {
                 let numbers = self.number_names(&table.classes);
                 by_class(table, |class| numbers[class.name as usize])
@@ -152,9 +153,10 @@ impl Labels {
         (0..rows.count()).map(|row| self.number(&rows.first(subject, row))).collect()
     }
 
-    fn label_columns(&mut self, table: &SpanTable, names: &[Vec<usize>]) -> Vec<u32> {
-        let nil = self.number(&Scalar::Nil);
-        let mut labels = vec![nil; table.rows()];
+    /// The number of each row's first value, and of `absent` for rows without one.
+    fn label_columns(&mut self, table: &SpanTable, names: &[Vec<usize>], absent: &Scalar<'_>) -> Vec<u32> {
+        let absent = self.number(absent);
+        let mut labels = vec![absent; table.rows()];
         // The first value counts, so that of the last column is written first.
         for number in names.iter().flatten().rev() {
             let column = &table.columns[*number];

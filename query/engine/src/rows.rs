@@ -14,6 +14,9 @@ use crate::bind::{Condition, Expr, Subject, What};
 use crate::scalar::{Scalar, Test, arithmetic, compare, negate};
 use crate::tree::Tree;
 
+/// The text of a field that was not sent.
+pub(crate) const EMPTY: Scalar<'static> = Scalar::Text(Cow::Borrowed(""));
+
 /// The rows of a table, and the tree of their trace if a field needs it.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'t> {
@@ -86,6 +89,14 @@ impl<'t> Rows<'t> {
                     column.codes.of_row(row).any(code_holds)
                 }
             }),
+            What::Text(number) => {
+                let column = &self.table.columns[*number];
+                let holds: Vec<bool> =
+                    column.values.iter().map(|value| test.holds(&Scalar::of_value(value))).collect();
+                let empty = test.holds(&EMPTY);
+                let of_row = |row| column.codes.of_row(row).next().map_or(empty, |code| holds[code]);
+                (0..self.count()).map(of_row).collect()
+            }
             What::Intrinsic(Intrinsic::Name) => {
                 let names = &self.table.classes.names;
                 let text = |name: &String| test.holds(&Scalar::Text(Cow::Borrowed(name)));
@@ -142,6 +153,7 @@ impl<'t> Rows<'t> {
             What::Columns(names) => {
                 self.by_name(names, |column| move |row| column.codes.of_row(row).next().is_some())
             }
+            What::Text(_) => vec![true; self.count()],
             What::Intrinsic(intrinsic) => {
                 (0..self.count()).map(|row| self.intrinsic(*intrinsic, row) != Scalar::Nil).collect()
             }
@@ -183,6 +195,7 @@ impl<'t> Rows<'t> {
         let Some(row) = self.row_of(subject, row) else { return Scalar::Nil };
         match &subject.what {
             What::Intrinsic(intrinsic) => self.intrinsic(*intrinsic, row),
+            What::Text(number) => self.text(*number, row),
             What::Columns(names) => {
                 let mut columns = names.iter().flatten().map(|number| &self.table.columns[*number]);
                 let first = columns
@@ -199,6 +212,7 @@ impl<'t> Rows<'t> {
             What::Intrinsic(intrinsic) => {
                 Some(self.intrinsic(*intrinsic, row)).into_iter().filter(|v| *v != Scalar::Nil).collect()
             }
+            What::Text(number) => vec![self.text(*number, row)],
             What::Columns(names) => {
                 let of_name = |name: &Vec<usize>| -> Vec<Scalar<'t>> {
                     let columns = name.iter().map(|number| &self.table.columns[*number]);
@@ -212,6 +226,11 @@ impl<'t> Rows<'t> {
         }
     }
 
+    fn text(&self, number: usize, row: usize) -> Scalar<'t> {
+        let column = &self.table.columns[number];
+        column.codes.of_row(row).next().map_or(EMPTY, |code| Scalar::of_value(&column.values[code]))
+    }
+
     fn row_of(&self, subject: &Subject, row: usize) -> Option<usize> {
         if subject.of_parent { self.tree?.parent(row) } else { Some(row) }
     }
@@ -221,7 +240,7 @@ impl<'t> Rows<'t> {
         let table = self.table;
         let text = |text: &'t str| Scalar::Text(Cow::Borrowed(text));
         let id = |id: u64| match id {
-            0 => Scalar::Nil,
+            0 => EMPTY,
             id => Scalar::Text(Cow::Owned(Id::from_bytes(id.to_be_bytes()).to_string())),
         };
         match intrinsic {

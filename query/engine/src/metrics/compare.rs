@@ -230,10 +230,13 @@ const NEITHER: u8 = 2;
 impl Task<'_> {
     /// Reads the columns of a field no more.
     fn skip(&self, subject: &Subject) {
-        if let What::Columns(names) = &subject.what {
-            let numbers = names.iter().flatten().filter(|number| **number >= self.needed);
-            numbers.for_each(|number| self.skipped.skip(*number));
-        }
+        let numbers = match &subject.what {
+            What::Columns(names) => names.concat(),
+            What::Text(number) => vec![*number],
+            What::Intrinsic(_) => Vec::new(),
+        };
+        let unneeded = numbers.into_iter().filter(|number| *number >= self.needed);
+        unneeded.for_each(|number| self.skipped.skip(number));
     }
 
     /// The side of each row.

@@ -88,6 +88,20 @@ fn regular_expressions_reach_over_lines() {
     }
 }
 
+#[test]
+fn texts_that_were_not_sent_are_empty() {
+    let spans = [sent(1, 0), Sent { span: Span { status: message("timeout"), ..span(2, 1) }, ..sent(2, 1) }];
+    for field in ["statusMessage", "span:parentID", "instrumentation:name", "instrumentation:version"] {
+        ask(&spans, &format!("{{ {field} = \"\" }}"));
+        ask(&spans, &format!("{{ {field} != \"timeout\" }}"));
+        ask(&spans, &format!("{{ {field} !~ \"t.*\" && {field} != nil }}"));
+        ask(&spans, &format!("{{ {field} < name }}"));
+        ask(&spans, &format!("{{ parent.{field} = \"\" }}"));
+        ask(&spans, &format!("{{ }} | by({field}) | select({field})"));
+        ask(&spans, &format!("{{ }} | count_over_time() by({field})"));
+    }
+}
+
 /// Asserts that stores of all states answer a query as the plain evaluator does.
 fn ask(spans: &[Sent], query: &str) {
     let mut batches = vec![Vec::new(); BATCHES];
@@ -123,6 +137,10 @@ fn with(id: u64, key: &str, value: Value) -> Sent {
 
 fn any(value: Value) -> AnyValue {
     AnyValue { value: Some(value) }
+}
+
+fn message(text: &str) -> Option<Status> {
+    Some(Status { message: text.to_owned(), ..Status::default() })
 }
 
 fn status(code: i32) -> Option<Status> {

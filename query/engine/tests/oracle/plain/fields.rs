@@ -35,10 +35,10 @@ impl Trace {
             Intrinsic::Kind => Value::Kind(kind(span.kind)),
             Intrinsic::Status => Value::Status(status(sent.status())),
             Intrinsic::StatusMessage => {
-                text_or_nil(span.status.as_ref().map_or("", |status| status.message.as_str()))
+                Value::Text(span.status.as_ref().map_or_else(String::new, |status| status.message.clone()))
             }
             Intrinsic::SpanId => hex(&span.span_id),
-            Intrinsic::ParentId => sent.named_parent().map_or(Value::Nil, hex),
+            Intrinsic::ParentId => sent.named_parent().map_or(Value::Text(String::new()), hex),
             Intrinsic::ChildCount => Value::Int(self.children(at).len() as i64),
             Intrinsic::Failed => Value::Bool(sent.has_failed()),
             Intrinsic::Root => Value::Bool(at == self.root),
@@ -47,8 +47,8 @@ impl Trace {
             Intrinsic::RootName => Value::Text(self.spans[self.root].span.name.clone()),
             Intrinsic::RootService => Value::Text(self.spans[self.root].service().to_owned()),
             Intrinsic::TraceId => hex(&span.trace_id),
-            Intrinsic::InstrumentationName => text_or_nil(&sent.scope.name),
-            Intrinsic::InstrumentationVersion => text_or_nil(&sent.scope.version),
+            Intrinsic::InstrumentationName => Value::Text(sent.scope.name.clone()),
+            Intrinsic::InstrumentationVersion => Value::Text(sent.scope.version.clone()),
             Intrinsic::NestedSetLeft => Value::Int(self.nested[at].0),
             Intrinsic::NestedSetRight => Value::Int(self.nested[at].1),
             Intrinsic::NestedSetParent if sent.named_parent().is_none() => Value::Int(-1),
@@ -102,10 +102,6 @@ fn of_list(attributes: &[KeyValue], key: &str) -> Vec<Value> {
 
 fn whole(nanos: u64) -> Value {
     Value::Int(i64::try_from(nanos).unwrap_or(i64::MAX))
-}
-
-fn text_or_nil(text: &str) -> Value {
-    if text.is_empty() { Value::Nil } else { Value::Text(text.to_owned()) }
 }
 
 fn hex(id: &[u8]) -> Value {
