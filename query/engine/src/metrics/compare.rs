@@ -146,7 +146,8 @@ fn compared_fields(context: Context<'_>) -> Result<Vec<Field>, QueryError> {
         let scope = match level {
             AttributeLevel::Span => Scope::Span,
             AttributeLevel::Resource => Scope::Resource,
-            AttributeLevel::Event | AttributeLevel::Link | AttributeLevel::Scope => continue,
+            AttributeLevel::Scope => Scope::Instrumentation,
+            AttributeLevel::Event | AttributeLevel::Link => continue,
         };
         let newest = spandrel_proto::semconv::names_of(&key).map_or(key.as_str(), |names| names[0]);
         let name = AttributeName { scope, key: newest.to_owned(), is_literal: false };

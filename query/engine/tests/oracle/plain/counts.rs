@@ -58,7 +58,7 @@ pub fn counts_of(
     all
 }
 
-/// What every span has, and all attributes of spans and resources; old and new names of an attribute are one
+/// What every span has, and all attributes of spans, resources and scopes; old and new names of an attribute are one
 /// field.
 fn compared_fields(traces: &[Trace]) -> Vec<Field> {
     let field = |name| Field { of_parent: false, name };
@@ -75,6 +75,7 @@ fn compared_fields(traces: &[Trace]) -> Vec<Field> {
     for sent in traces.iter().flat_map(|trace| &trace.spans) {
         sent.span.attributes.iter().for_each(|attribute| add(Scope::Span, &attribute.key));
         sent.resource.attributes.iter().for_each(|attribute| add(Scope::Resource, &attribute.key));
+        sent.scope.attributes.iter().for_each(|attribute| add(Scope::Instrumentation, &attribute.key));
     }
     fields
 }
