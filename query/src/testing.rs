@@ -146,8 +146,11 @@ fn one_span(plan: &FoldPlan) -> SpanTable {
     let class = SpanClass { service: 0, name: 0, flags: RowFlags(2) };
     let classes =
         Classes { services: vec!["cart".to_owned()], names: vec!["GET /".to_owned()], classes: vec![class] };
-    let column =
-        || ValueColumn { values: Arc::new(vec![Value::String("x".to_owned())]), codes: Codes::One(vec![1]) };
+    let column = || ValueColumn {
+        values: Arc::new(vec![Value::String("x".to_owned())]),
+        codes: Codes::One(vec![1]),
+        list: None,
+    };
     SpanTable {
         traces: vec![(TraceId::from_bytes([7; 16]), 1)],
         class: vec![0],

@@ -4,8 +4,9 @@
 //! a row refers to them by code, so that an engine compares each distinct value once and groups by code. Nothing here
 //! knows a query language.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use spandrel_block::RowFlags;
 use spandrel_proto::{TimeRange, TraceId};
@@ -125,17 +126,39 @@ pub struct SpanClass {
 /// The values of a column.
 #[derive(Debug, Clone, Default)]
 pub struct ValueColumn {
-    /// The distinct values. Tables of pages of one block may share them, and then not all of them need occur.
+    /// The distinct values. Tables of a pass may share them, and then not all of them need occur; none if no row has a
+    /// value.
     pub values: Arc<Vec<Value>>,
     /// Which of them each row has.
     pub codes: Codes,
+    /// The list that `values` are the beginning of, if tables share it. What a fold has found out about one of these
+    /// values holds for the value with that index in every table with that list.
+    pub list: Option<ListId>,
 }
+
+/// Identifies a list of distinct values that is only ever added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListId(u64);
 
 /// The values of rows, by number.
 #[derive(Debug, Clone)]
 pub enum Codes {
     /// For each row the index of its value plus one; 0 without a value.
     One(Vec<u32>),
+    /// The same for the only rows that may have a value.
+    Few {
+        /// These rows, ascending. Columns of a table may share them.
+        rows: Arc<Vec<u32>>,
+        /// For each of these rows.
+        codes: Vec<u32>,
+    },
+    /// The same for groups of rows.
+    Grouped {
+        /// By row. Columns of a table that group its rows in the same way share them.
+        groups: Arc<Vec<u32>>,
+        /// By group.
+        codes: Vec<u32>,
+    },
     /// For columns in which a row has several values (events, links, repeated keys): for each row the index in `codes`
     /// behind its last one; `codes` are indices of values.
     Many {
@@ -265,6 +288,16 @@ impl SkippedColumns {
     }
 }
 
+// === impl ListId ===
+
+impl ListId {
+    /// The ID of a new list.
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 // === impl Codes ===
 
 impl Default for Codes {
@@ -274,16 +307,44 @@ impl Default for Codes {
 }
 
 impl Codes {
+    /// No row has a value.
+    pub(crate) fn none() -> Self {
+        Self::Few { rows: Arc::default(), codes: Vec::new() }
+    }
+
     /// The indices of a row's values.
     pub fn of_row(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
-        let (one, many) = match self {
-            Self::One(codes) => (codes.get(row).and_then(|code| code.checked_sub(1)), &[][..]),
+        let (code, many) = match self {
+            Self::One(codes) => (codes.get(row), &[][..]),
+            Self::Few { rows, codes } => {
+                let place = rows.binary_search_by_key(&row, |known| *known as usize);
+                (place.ok().and_then(|place| codes.get(place)), &[][..])
+            }
+            Self::Grouped { groups, codes } => {
+                (groups.get(row).and_then(|group| codes.get(*group as usize)), &[][..])
+            }
             Self::Many { ends, codes } => {
                 let begin = row.checked_sub(1).map_or(0, |before| ends[before] as usize);
                 (None, &codes[begin..ends[row] as usize])
             }
         };
+        let one = code.and_then(|code| code.checked_sub(1));
         one.into_iter().chain(many.iter().copied()).map(|code| code as usize)
+    }
+
+    /// The same for each row of a table with so many rows: [`Self::One`], or [`Self::Many`].
+    pub fn by_row(&self, count: usize) -> Cow<'_, Self> {
+        match self {
+            Self::One(_) | Self::Many { .. } => Cow::Borrowed(self),
+            Self::Few { rows, codes } => {
+                let mut all = vec![0; count];
+                rows.iter().zip(codes).for_each(|(row, code)| all[*row as usize] = *code);
+                Cow::Owned(Self::One(all))
+            }
+            Self::Grouped { groups, codes } => {
+                Cow::Owned(Self::One(groups.iter().map(|group| codes[*group as usize]).collect()))
+            }
+        }
     }
 }
 
@@ -312,5 +373,26 @@ impl SpanTable {
 
     fn class_of(&self, row: usize) -> SpanClass {
         self.classes.classes[self.class[row] as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_say_the_same_however_they_are_kept() {
+        let by_row = [2, 0, 1, 2];
+        let all = [
+            Codes::One(by_row.to_vec()),
+            Codes::Few { rows: Arc::new(vec![0, 1, 2, 3]), codes: by_row.to_vec() },
+            Codes::Few { rows: Arc::new(vec![0, 2, 3]), codes: vec![2, 1, 2] },
+            Codes::Grouped { groups: Arc::new(vec![1, 0, 2, 1]), codes: vec![0, 2, 1] },
+        ];
+        for codes in all {
+            let values: Vec<Vec<usize>> = (0..5).map(|row| codes.of_row(row).collect()).collect();
+            assert_eq!(values, [vec![1], vec![], vec![0], vec![1], vec![]], "{codes:?}");
+            assert!(matches!(&*codes.by_row(4), Codes::One(codes) if *codes == by_row), "{codes:?}");
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Numbers the values of labels, and the groups of spans that have the same labels.
 //!
-//! A column's distinct values are numbered once for each table, so that rows are grouped by number.
+//! A column's distinct values are numbered once for all tables that share them, so that rows are grouped by number.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use spandrel_storage::table::{Classes, Codes, SpanTable, Value, ValueColumn};
+use spandrel_storage::table::{Classes, Codes, ListId, SpanTable, ValueColumn};
 use spandrel_traceql::ast::Intrinsic;
 
 use crate::bind::{Subject, What};
@@ -24,12 +24,14 @@ pub(crate) struct Labels {
     singles: Vec<Option<u32>>,
     /// The labels of each group.
     members: Vec<Box<[u32]>>,
-    /// By column: the values that were numbered last, and their numbers. Tables of one block share resources.
-    known: FxHashMap<usize, (Arc<Vec<Value>>, Vec<u32>)>,
+    /// By column: the numbers of the values of the list that its tables shared last.
+    known: FxHashMap<usize, (Option<ListId>, Vec<u32>)>,
     /// The classes whose names were numbered last, and the numbers. Tables of one block share them.
     names: Option<(Arc<Classes>, Vec<u32>)>,
 }
 
+/// The number of a value that did not occur yet.
+const UNKNOWN: u32 = u32::MAX;
 /// Bytes of a value in both tables.
 const VALUE_BYTES: usize = 96;
 /// Bytes of a group in both tables.
@@ -160,21 +162,43 @@ impl Labels {
         // The first value counts, so that of the last column is written first.
         for number in names.iter().flatten().rev() {
             let column = &table.columns[*number];
-            let numbers = self.number_column(*number, column);
+            if column.values.is_empty() {
+                continue;
+            }
+            let mut numbers = self.numbers_of(*number, column);
+            let mut number_of = |code: usize| {
+                if numbers[code] == UNKNOWN {
+                    numbers[code] = self.number(&Scalar::of_value(&column.values[code]));
+                }
+                numbers[code]
+            };
             match &column.codes {
                 Codes::One(codes) => {
                     for (label, code) in labels.iter_mut().zip(codes).filter(|(_, code)| **code > 0) {
-                        *label = numbers[*code as usize - 1];
+                        *label = number_of(*code as usize - 1);
                     }
                 }
-                codes => {
+                Codes::Few { rows, codes } => {
+                    for (row, code) in rows.iter().zip(codes).filter(|(_, code)| **code > 0) {
+                        labels[*row as usize] = number_of(*code as usize - 1);
+                    }
+                }
+                Codes::Grouped { groups, codes } => {
+                    for (label, group) in labels.iter_mut().zip(groups.iter()) {
+                        if let Some(value) = codes[*group as usize].checked_sub(1) {
+                            *label = number_of(value as usize);
+                        }
+                    }
+                }
+                codes @ Codes::Many { .. } => {
                     for (row, label) in labels.iter_mut().enumerate() {
                         if let Some(code) = codes.of_row(row).next() {
-                            *label = numbers[code];
+                            *label = number_of(code);
                         }
                     }
                 }
             }
+            self.known.insert(*number, (column.list, numbers));
         }
         labels
     }
@@ -191,15 +215,13 @@ impl Labels {
         numbers
     }
 
-    fn number_column(&mut self, number: usize, column: &ValueColumn) -> Vec<u32> {
-        if let Some((values, numbers)) = self.known.get(&number)
-            && Arc::ptr_eq(values, &column.values)
-        {
-            return numbers.clone();
+    /// What is known of the numbers of a column's values.
+    fn numbers_of(&mut self, number: usize, column: &ValueColumn) -> Vec<u32> {
+        let (list, mut numbers) = self.known.remove(&number).unwrap_or_default();
+        if list.is_none() || list != column.list {
+            numbers.clear();
         }
-        let numbers: Vec<u32> =
-            column.values.iter().map(|value| self.number(&Scalar::of_value(value))).collect();
-        self.known.insert(number, (column.values.clone(), numbers.clone()));
+        numbers.resize(column.values.len(), UNKNOWN);
         numbers
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use spandrel_proto::SpanId as Id;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
-use spandrel_storage::table::{SpanTable, ValueColumn};
+use spandrel_storage::table::{Codes, SpanTable, Value};
 use spandrel_traceql::ast::{Intrinsic, Kind, Status};
 
 use crate::bind::{Condition, Expr, Subject, What};
@@ -22,6 +22,13 @@ pub(crate) const EMPTY: Scalar<'static> = Scalar::Text(Cow::Borrowed(""));
 pub(crate) struct Rows<'t> {
     pub(crate) table: &'t SpanTable,
     pub(crate) tree: Option<&'t Tree<'t>>,
+}
+
+/// A column of a table, and which of its values satisfy a test.
+struct TestedColumn<'t> {
+    codes: Cow<'t, Codes>,
+    /// `None` for values that no row has: tables share lists of values.
+    holds: Vec<Option<bool>>,
 }
 
 // === impl Rows ===
@@ -75,20 +82,7 @@ impl<'t> Rows<'t> {
 
     fn test(&self, what: &What, test: &Test) -> Vec<bool> {
         match what {
-            What::Columns(names) => self.by_name(names, |column| {
-                let value_holds = |value| test.holds(&Scalar::of_value(value));
-                // Tables of one block share values of which few may occur here.
-                let few = column.values.len() > self.count();
-                let holds: Vec<bool> =
-                    if few { Vec::new() } else { column.values.iter().map(value_holds).collect() };
-                move |row| {
-                    let code_holds = |code: usize| match holds.get(code) {
-                        Some(holds) => *holds,
-                        None => value_holds(&column.values[code]),
-                    };
-                    column.codes.of_row(row).any(code_holds)
-                }
-            }),
+            What::Columns(names) => self.by_name(names, |value| test.holds(&Scalar::of_value(value))),
             What::Text(number) => {
                 let column = &self.table.columns[*number];
                 let holds: Vec<bool> =
@@ -130,29 +124,23 @@ impl<'t> Rows<'t> {
         self.table.class.iter().map(|class| by_class[*class as usize]).collect()
     }
 
-    /// For each row, whether a test of columns holds for the newest of a field's names that the row has.
-    fn by_name<'c, F: Fn(usize) -> bool>(
-        &'c self,
-        names: &[Vec<usize>],
-        of_column: impl Fn(&'c ValueColumn) -> F,
-    ) -> Vec<bool> {
-        let columns = |name: &Vec<usize>| -> Vec<(&'c ValueColumn, F)> {
-            name.iter().map(|number| &self.table.columns[*number]).map(|c| (c, of_column(c))).collect()
+    /// For each row, whether a test holds for a value of the newest of a field's names that the row has.
+    fn by_name(&self, names: &[Vec<usize>], holds: impl Fn(&Value) -> bool) -> Vec<bool> {
+        let columns = |name: &Vec<usize>| -> Vec<TestedColumn<'t>> {
+            name.iter().map(|number| TestedColumn::new(self.table, *number, &holds)).collect()
         };
-        let names: Vec<Vec<(&ValueColumn, F)>> = names.iter().map(columns).collect();
+        let names: Vec<Vec<TestedColumn<'t>>> = names.iter().map(columns).collect();
         let holds = |row: usize| {
-            let has = |(column, _): &(&ValueColumn, F)| column.codes.of_row(row).next().is_some();
+            let has = |column: &TestedColumn<'_>| column.codes.of_row(row).next().is_some();
             let newest = names.iter().find(|columns| columns.iter().any(has));
-            newest.is_some_and(|columns| columns.iter().any(|(_, holds)| holds(row)))
+            newest.is_some_and(|columns| columns.iter().any(|column| column.holds(row)))
         };
         (0..self.count()).map(holds).collect()
     }
 
     fn presence(&self, what: &What) -> Vec<bool> {
         match what {
-            What::Columns(names) => {
-                self.by_name(names, |column| move |row| column.codes.of_row(row).next().is_some())
-            }
+            What::Columns(names) => self.by_name(names, |_| true),
             What::Text(_) => vec![true; self.count()],
             What::Intrinsic(intrinsic) => {
                 (0..self.count()).map(|row| self.intrinsic(*intrinsic, row) != Scalar::Nil).collect()
@@ -277,6 +265,24 @@ impl<'t> Rows<'t> {
             Parent => tree.parent(row).map_or(Scalar::Nil, |_| Scalar::Opaque),
             _ => Scalar::Nil,
         }
+    }
+}
+
+// === impl TestedColumn ===
+
+impl<'t> TestedColumn<'t> {
+    fn new(table: &'t SpanTable, number: usize, test: &impl Fn(&Value) -> bool) -> Self {
+        let column = &table.columns[number];
+        let codes = column.codes.by_row(table.rows());
+        let mut holds = vec![None; column.values.len()];
+        for code in (0..table.rows()).flat_map(|row| codes.of_row(row)) {
+            holds[code].get_or_insert_with(|| test(&column.values[code]));
+        }
+        Self { codes, holds }
+    }
+
+    fn holds(&self, row: usize) -> bool {
+        self.codes.of_row(row).any(|code| self.holds[code] == Some(true))
     }
 }
 

@@ -49,8 +49,8 @@ pub use keys::{BlockId, BlockKey, Hour, KeyError, RowRange, TraceKey};
 pub use merge::{PageRows, RowSummary};
 pub use meta::{BlockMeta, CatalogRow, OperationMeta, ServiceMeta};
 pub use page::{
-    Access, Column, CorePage, FieldPlan, FieldReader, FieldValue, IdsPage, MessageField, OpenPage,
-    OpenValues, PackedColumn, Rebuilder, StoredValue, TextTable, ValuesPage,
+    Access, Column, CorePage, FieldPlaces, FieldPlan, FieldReader, FieldValue, IdsPage, MessageField,
+    OpenPage, OpenValues, PackedColumn, Rebuilder, StoredColumn, StoredValue, TextTable, ValuesPage,
 };
 pub use rollup::{MINUTE, RollupRow};
 pub use row_key::RowKey;

@@ -12,8 +12,9 @@ use common::{CREATED, OpenBlock, Pushed, ReadRow, assert_same, merge, read_row, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use spandrel_block::{
-    Access, BlockWriter, FieldPlan, FieldReader, FieldValue, Header, Level, MessageField, OpenValues,
-    PageRows, Rebuilder, RowFlags, RowKey, SpanParts, StoredValue, Token, semantics, verify,
+    Access, BlockWriter, Column, FieldPlaces, FieldPlan, FieldReader, FieldValue, FormatError, Header, Level,
+    MessageField, OpenValues, PageRows, Rebuilder, RowFlags, RowKey, SpanParts, StoredColumn, StoredValue,
+    Token, semantics, verify,
 };
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{AnyValue, Attributes, DecodeLimits, SpanView, decode_request};
@@ -510,6 +511,41 @@ fn check_field(page: &OpenValues, plan: &FieldPlan, step: usize, check: impl Fn(
             assert_eq!(read(&mut reader, row), all[row], "{access:?}, row {row} of each {step}");
         }
     }
+    check_whole_field(page, plan, &all);
+}
+
+/// Reads the field of all rows at once, if that can be, and compares it with what was read row by row.
+fn check_whole_field(page: &OpenValues, plan: &FieldPlan, all: &[Option<Vec<Vec<String>>>]) {
+    let dictionary = &page.dictionary;
+    let absent = plan.absent_classes(dictionary);
+    let is_absent = |row: u32| absent[page.core.class[row as usize] as usize];
+    let rows: Vec<u32> = (0..page.core.rows() as u32).filter(|row| !is_absent(*row)).collect();
+    let mut known: Vec<String> = Vec::new();
+    let counts = page.core.class_counts(dictionary);
+    let codes = FieldPlaces::new(plan, dictionary).read(page, (&rows, &counts), |slot, _, stored| {
+        let slot = &dictionary.slots[slot as usize];
+        let begin = known.len() as u32;
+        match stored {
+            StoredColumn::Literal => known.push(format!("{:?}", slot.literal_value())),
+            StoredColumn::Values(Column::Numbers(numbers)) => {
+                known.extend(numbers.iter().map(|number| format!("{:?}", slot.value_of_number(*number))));
+            }
+            StoredColumn::Values(Column::Texts { references, index }) => {
+                known.extend(index.iter().map(|at| {
+                    let text = page.values.text(references[*at as usize], &page.texts).unwrap();
+                    format!("{:?}", slot.value_of_text(text))
+                }))
+            }
+        }
+        Ok::<_, FormatError>((begin..known.len() as u32).collect())
+    });
+    let Some(codes) = codes.unwrap() else { return };
+    assert_eq!(codes.len(), rows.len());
+    let mut whole = vec![Some(vec![Vec::new()]); all.len()];
+    for (row, code) in rows.iter().zip(codes) {
+        whole[*row as usize] = Some(vec![vec![known[code as usize].clone()]]);
+    }
+    assert_eq!(whole, all);
 }
 
 fn value_of(page: &OpenValues, reader: &FieldReader<'_>, value: &FieldValue) -> String {

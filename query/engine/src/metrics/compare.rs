@@ -1,57 +1,26 @@
 //! `compare`: how often each value of each attribute occurs in a selection of spans and in the rest.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use spandrel_proto::UnixNanos;
 use spandrel_storage::table::{
-    AttributeLevel, Codes, FoldPlan, KnownAttribute, SkippedColumns, SpanTable, TableFold, Value, ValueColumn,
+    AttributeLevel, FoldPlan, KnownAttribute, SkippedColumns, SpanTable, TableFold,
 };
 use spandrel_traceql::ast::{AttributeName, Field, FieldExpr, FieldName, Intrinsic, Pipeline, Scope};
 
+use super::compare_counts::{ComparedValue, Comparison, Counts, GroupCounts, NEITHER, Sides};
 use super::{Context, MetricsAnswer, Series};
 use crate::bind::{Columns, Condition, Subject, What};
 use crate::error::QueryError;
-use crate::labels::Labels;
 use crate::limits::Partial;
 use crate::pass::{Tables, pass};
 use crate::predicate;
 use crate::rows::Rows;
-use crate::scalar::{Key, Scalar};
+use crate::scalar::Scalar;
 use crate::sets::BoundPipeline;
 use crate::tree::Tree;
 
-/// How often each value of an attribute occurs on both sides.
-#[derive(Debug, Clone)]
-pub struct Comparison {
-    /// The attribute.
-    pub field: Field,
-    /// Its values; those whose shares differ most come first.
-    pub values: Vec<ComparedValue>,
-    /// Selected spans that have the attribute, and others that have it.
-    pub totals: [u64; 2],
-    /// The largest difference between the shares of a value on both sides, from 0 to 1; a share is that of all spans of
-    /// the side, with the attribute or without.
-    pub difference: f64,
-    /// It has more values than are counted, as IDs do.
-    pub too_many_values: bool,
-    /// By value and point; empty if there is one point only.
-    by_step: FxHashMap<(u32, u32), [u64; 2]>,
-}
-
-/// One value of an attribute.
-#[derive(Debug, Clone)]
-pub struct ComparedValue {
-    /// The value.
-    pub value: Scalar<'static>,
-    /// Selected spans with it, and others.
-    pub counts: [u64; 2],
-    /// Its number in `by_step` of its comparison.
-    group: u32,
-}
-
 /// Attributes that are compared.
 const MAX_FIELDS: usize = 1_000;
-/// Values of one attribute that are counted.
-const MAX_VALUES: usize = 10_000;
 /// The names of the sides in labels.
 const SIDES: [&str; 2] = ["selection", "baseline"];
 
@@ -74,18 +43,6 @@ struct Worker<'q> {
     /// The spans of both sides.
     spans: [u64; 2],
     counts: Vec<Counts>,
-}
-
-/// The values of one field.
-#[derive(Default)]
-struct Counts {
-    labels: Labels,
-    /// By value.
-    values: Vec<[u64; 2]>,
-    /// By value and point; empty if there is one point only.
-    by_step: FxHashMap<(u32, u32), [u64; 2]>,
-    totals: [u64; 2],
-    too_many: bool,
 }
 
 /// The series of `compare`: of each attribute the `top` values of both sides, and the totals.
@@ -131,8 +88,9 @@ pub(super) fn compare(
     let whole_traces = task.columns.needs_tree || task.pipeline.as_condition().is_none();
     let (source, tables) = ((context.store, context.tenant), Tables::of(whole_traces));
     let (workers, partial) = pass(source, &plan, tables, context.budget, || Worker::new(&task))?;
-    let mut all = Worker::new(&task);
-    workers.into_iter().for_each(|worker| all.merge(worker));
+    let mut workers = workers.into_iter();
+    let mut all = workers.next().unwrap_or_else(|| Worker::new(&task));
+    workers.for_each(|worker| all.merge(worker));
     Ok((all.finish(), partial))
 }
 
@@ -192,18 +150,6 @@ fn series(comparison: Comparison, top: usize, context: Context<'_>) -> Vec<Serie
     all
 }
 
-// === impl Comparison ===
-
-impl Comparison {
-    /// The spans of both sides with a value that start in a step.
-    fn count(&self, value: &ComparedValue, step: usize) -> [u64; 2] {
-        match self.by_step.is_empty() {
-            true => value.counts,
-            false => self.by_step.get(&(value.group, step as u32)).copied().unwrap_or_default(),
-        }
-    }
-}
-
 // === impl Worker ===
 
 impl TableFold for Worker<'_> {
@@ -218,15 +164,21 @@ impl TableFold for Worker<'_> {
         (0..2).for_each(|side| {
             self.spans[side] += sides.iter().filter(|s| usize::from(**s) == side).count() as u64
         });
-        task.fields
-            .iter()
-            .zip(&mut self.counts)
-            .all(|((_, subject), counts)| counts.add(rows, subject, &sides, task))
+        let Context { budget, steps, .. } = task.context;
+        let steps: Option<Vec<u32>> =
+            (steps.count > 1).then(|| table.start.iter().map(|start| steps.at(*start) as u32).collect());
+        let groups = GroupCounts::new();
+        let sides = Sides { of_row: &sides, steps: steps.as_deref(), groups: &groups };
+        let mut fields = task.fields.iter().zip(&mut self.counts);
+        fields.all(|((_, subject), counts)| {
+            if counts.too_many {
+                task.skip(subject);
+                return true;
+            }
+            budget.take(counts.add(rows, subject, sides))
+        })
     }
 }
-
-/// The side of a row that does not count.
-const NEITHER: u8 = 2;
 
 impl Task<'_> {
     /// Reads the columns of a field no more.
@@ -271,127 +223,9 @@ impl<'q> Worker<'q> {
 
     fn finish(self) -> Vec<Comparison> {
         let fields = self.task.fields.iter().map(|(field, _)| field.clone());
-        let totalled = self.counts.into_iter().map(Counts::with_totals);
-        let compared = fields.zip(totalled).filter(|(_, counts)| counts.totals != [0, 0]);
-        let mut all: Vec<Comparison> =
-            compared.map(|(field, counts)| counts.finish(field, self.spans)).collect();
+        let compared = fields.zip(self.counts).map(|(field, counts)| counts.finish(field, self.spans));
+        let mut all: Vec<Comparison> = compared.filter(|one| one.totals != [0, 0]).collect();
         all.sort_by(|a, b| b.difference.total_cmp(&a.difference));
         all
-    }
-}
-
-/// A column in which each row has one value at most.
-struct OneValueColumn<'t> {
-    values: &'t [Value],
-    codes: &'t [u32],
-}
-
-/// The only column of a field that has values in a table, if its rows have one value each.
-fn only_column<'t>(table: &'t SpanTable, subject: &Subject) -> Option<OneValueColumn<'t>> {
-    let What::Columns(names) = &subject.what else { return None };
-    let columns = names.iter().flatten().map(|number| &table.columns[*number]);
-    let mut filled = columns.filter(|column| !column.values.is_empty());
-    match (filled.next(), filled.next()) {
-        (Some(ValueColumn { values, codes: Codes::One(codes) }), None) if !subject.of_parent => {
-            Some(OneValueColumn { values, codes })
-        }
-        _ => None,
-    }
-}
-
-// === impl Counts ===
-
-impl Counts {
-    /// Counts the values of a table. `false` if there is no memory for more.
-    fn add(&mut self, rows: Rows<'_>, subject: &Subject, sides: &[u8], task: &Task<'_>) -> bool {
-        if self.too_many {
-            task.skip(subject);
-            return true;
-        }
-        let before = self.labels.bytes();
-        let (budget, steps) = (task.context.budget, task.context.steps);
-        if steps.count == 1
-            && let Some(column) = only_column(rows.table, subject)
-        {
-            self.add_column(column, sides);
-            return budget.take(self.labels.bytes() - before);
-        }
-        let groups = self.labels.group_rows(rows, std::slice::from_ref(subject));
-        self.values.resize(self.labels.groups(), [0; 2]);
-        self.too_many = self.values.len() > MAX_VALUES;
-        let points_before = self.by_step.len();
-        for (row, (group, side)) in groups.into_iter().zip(sides).enumerate() {
-            if *side == NEITHER {
-                continue;
-            }
-            self.values[group as usize][usize::from(*side)] += 1;
-            if steps.count > 1 {
-                let step = steps.at(rows.table.start[row]) as u32;
-                self.by_step.entry((group, step)).or_default()[usize::from(*side)] += 1;
-            }
-        }
-        budget.take(self.labels.bytes() - before + (self.by_step.len() - points_before) * 32)
-    }
-
-    /// Counts the codes of a column, and then each of its values once.
-    fn add_column(&mut self, column: OneValueColumn<'_>, sides: &[u8]) {
-        // Code 0 is no value, and side 2 does not count: both have a place, so that nothing is asked of single rows.
-        let mut counts = vec![[0u32; 3]; column.values.len() + 1];
-        for (code, side) in column.codes.iter().zip(sides) {
-            counts[*code as usize][usize::from(*side)] += 1;
-        }
-        for (value, counts) in column.values.iter().zip(&counts[1..]).filter(|(_, c)| c[0] + c[1] > 0) {
-            let group = self.labels.group_value(&Scalar::of_value(value)) as usize;
-            self.values.resize(self.labels.groups(), [0; 2]);
-            (0..2).for_each(|side| self.values[group][side] += u64::from(counts[side]));
-        }
-        self.too_many = self.values.len() > MAX_VALUES;
-    }
-
-    /// Counts the spans that have the field.
-    fn with_totals(mut self) -> Self {
-        for (group, counts) in self.values.iter().enumerate() {
-            if self.labels.of_group(group).all(|value| *value != Scalar::Nil) {
-                (0..2).for_each(|side| self.totals[side] += counts[side]);
-            }
-        }
-        self
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.too_many |= other.too_many;
-        let adopted: Vec<u32> =
-            (0..other.values.len()).map(|group| self.labels.adopt(&other.labels, group)).collect();
-        self.values.resize(self.labels.groups(), [0; 2]);
-        for (group, counts) in adopted.iter().zip(other.values) {
-            (0..2).for_each(|side| self.values[*group as usize][side] += counts[side]);
-        }
-        for ((group, step), counts) in other.by_step {
-            let mine = self.by_step.entry((adopted[group as usize], step)).or_default();
-            (0..2).for_each(|side| mine[side] += counts[side]);
-        }
-    }
-
-    fn finish(self, field: Field, spans: [u64; 2]) -> Comparison {
-        let share = |counts: [u64; 2], side: usize| counts[side] as f64 / spans[side].max(1) as f64;
-        let difference = |counts: [u64; 2]| (share(counts, 0) - share(counts, 1)).abs();
-        let mut values: Vec<ComparedValue> = Vec::new();
-        for (group, counts) in self.values.iter().enumerate() {
-            let value = self.labels.of_group(group).next().cloned().unwrap_or(Scalar::Nil);
-            if value.key() != Key::Nil && *counts != [0, 0] {
-                values.push(ComparedValue { value, counts: *counts, group: group as u32 });
-            }
-        }
-        values.sort_by_cached_key(|value| value.value.key());
-        values.sort_by(|a, b| difference(b.counts).total_cmp(&difference(a.counts)));
-        let largest = values.first().map_or(0.0, |value| difference(value.counts));
-        Comparison {
-            field,
-            values,
-            totals: self.totals,
-            difference: if self.too_many { 0.0 } else { largest },
-            too_many_values: self.too_many,
-            by_step: self.by_step,
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 use spandrel_proto::{SpanId, UnixNanos};
-use spandrel_storage::table::{FoldPlan, SkippedColumns, SpanTable, TableFold};
+use spandrel_storage::table::{FoldPlan, SkippedColumns, SpanTable, TableFold, Value};
 use spandrel_traceql::ast::{Field, FieldExpr, Intrinsic, MetricsFunction, Pipeline};
 
 use super::accumulator::Accumulator;
@@ -394,11 +394,12 @@ fn numbers_of(table: &SpanTable, names: &[Vec<usize>]) -> Vec<f64> {
     let mut numbers = vec![f64::NAN; table.rows()];
     for number in names.iter().flatten().rev() {
         let column = &table.columns[*number];
-        let known: Vec<f64> =
-            column.values.iter().map(|v| Scalar::of_value(v).number().unwrap_or(f64::NAN)).collect();
+        let mut known = vec![None; column.values.len()];
+        let of_value = |value: &Value| Scalar::of_value(value).number().unwrap_or(f64::NAN);
+        let codes = column.codes.by_row(table.rows());
         for (row, number) in numbers.iter_mut().enumerate() {
-            if let Some(code) = column.codes.of_row(row).next() {
-                *number = known[code];
+            if let Some(code) = codes.of_row(row).next() {
+                *number = *known[code].get_or_insert_with(|| of_value(&column.values[code]));
             }
         }
     }

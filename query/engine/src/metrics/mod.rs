@@ -6,8 +6,8 @@
 mod accumulator;
 mod arithmetic;
 mod compare;
+mod compare_counts;
 mod fold;
-
 mod rollup;
 mod second;
 mod sketch;
@@ -20,7 +20,7 @@ use crate::error::QueryError;
 use crate::limits::{Budget, Partial};
 use crate::scalar::Scalar;
 
-pub use compare::{ComparedValue, Comparison};
+pub use compare_counts::{ComparedValue, Comparison};
 
 /// A question for series.
 #[derive(Debug, Clone)]

@@ -50,7 +50,11 @@ fn a_walk_numbers_the_spans() {
 #[test]
 fn flags_say_that_a_server_is_local() {
     let mut spans = table(&[(1, 0, SERVER, 0), (2, 1, SERVER, 0), (3, 1, SERVER, 0)]);
-    let column = |codes| ValueColumn { values: Arc::new(vec![Value::Int(0x100), Value::Int(0x300)]), codes };
+    let column = |codes| ValueColumn {
+        values: Arc::new(vec![Value::Int(0x100), Value::Int(0x300)]),
+        codes,
+        list: None,
+    };
     spans.columns = vec![column(Codes::One(vec![0, 1, 2]))];
     let tree = Tree::of(&spans, &[ColumnName::Flags]);
     assert_eq!((0..3).map(|row| tree.is_entry(row)).collect::<Vec<_>>(), [true, false, true]);

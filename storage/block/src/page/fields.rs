@@ -1,5 +1,5 @@
 //! Reads one field of the spans of a page, or of their events or links, from columns: row by row, and without putting a
-//! span together.
+//! span together. `field_column.rs` reads a field of all rows at once.
 
 use std::sync::Arc;
 
@@ -210,6 +210,22 @@ impl FieldPlan {
     /// The number of slots that contain values of the field.
     pub fn places(&self) -> usize {
         self.slots.len()
+    }
+
+    /// These slots.
+    pub(crate) fn slots(&self) -> &[u32] {
+        &self.slots
+    }
+
+    /// The only place of the field in spans of a shape, if there is one; `None` if rows have to be read one by one.
+    pub(crate) fn only_place(&self, shape: usize) -> Option<Option<u32>> {
+        let shape = &self.shapes[shape];
+        match (self.level, &shape.places[..]) {
+            _ if shape.is_opaque => None,
+            (Level::Span, []) => Some(None),
+            (Level::Span, [place]) => Some(Some(*place)),
+            _ => None,
+        }
     }
 }
 

@@ -29,6 +29,7 @@
 mod bits;
 pub(crate) mod columns;
 pub(crate) mod cursor;
+mod field_column;
 mod fields;
 pub(crate) mod ints;
 pub(crate) mod key_order;
@@ -46,6 +47,7 @@ mod write;
 /// The largest number of rows in a page; today's writer cuts pages much earlier.
 pub(crate) const MAX_ROWS: usize = 16_384;
 
+pub use field_column::{FieldPlaces, StoredColumn};
 pub use fields::{Access, FieldPlan, FieldReader, FieldValue, MessageField, OpenValues, StoredValue};
 pub use open_page::OpenPage;
 pub use packed::{Column, PackedColumn};

@@ -126,6 +126,13 @@ impl CorePage {
         self.class.len()
     }
 
+    /// For each class of the dictionary, the number of rows.
+    pub fn class_counts(&self, dictionary: &Dictionary) -> Vec<u32> {
+        let mut counts = vec![0; dictionary.classes.len()];
+        self.class.iter().for_each(|class| counts[*class as usize] += 1);
+        counts
+    }
+
     /// Bytes in memory.
     pub fn size(&self) -> usize {
         self.rows() * 32 + self.traces.len() * 4
@@ -184,10 +191,9 @@ impl ValuesPage {
         let mut rest: &[u8] = &bytes;
         let rest = &mut rest;
         let mut counts = vec![0u64; dictionary.slots.len()];
-        let mut classes = vec![0u64; dictionary.classes.len()];
-        core.class.iter().for_each(|class| classes[*class as usize] += 1);
+        let classes = core.class_counts(dictionary);
         for (class, times) in dictionary.classes.iter().zip(classes).filter(|(_, times)| *times > 0) {
-            dictionary.count_slots(class.shape, times, &mut counts);
+            dictionary.count_slots(class.shape, u64::from(times), &mut counts);
         }
         let nested = dictionary.nested(&counts);
         let mut shapes = [Vec::new(), Vec::new()];
@@ -279,6 +285,11 @@ impl ValuesPage {
     pub fn local_texts(&self) -> Result<&TextTable, FormatError> {
         let decoded = self.local.get_or_init(|| TextTable::read(&self.bytes.slice(self.texts.clone())));
         decoded.as_ref().ok_or(FormatError::Damaged("texts of a page"))
+    }
+
+    /// The number of a reference's text in the table that the block's pages share; `None` for a text of this page.
+    pub fn shared_text(reference: u32) -> Option<u32> {
+        (reference & 1 == 0).then_some(reference >> 1)
     }
 
     /// The text of a reference.

@@ -172,9 +172,11 @@ impl BlockScan<'_> {
     ) -> Result<u64, BlockError> {
         let columns = self.reader.core(&self.entry, number)?;
         let read = columns.rows() as u64;
+        let mut rows: Vec<usize> = (0..columns.rows()).collect();
         // The columns that every row has exclude most pages.
-        let is_left = |row: &usize| self.row_match(&columns, *row, &|_| RowMatch::Maybe) != RowMatch::No;
-        let rows: Vec<usize> = (0..columns.rows()).filter(is_left).collect();
+        if !self.matches_all(&columns) {
+            rows.retain(|row| self.row_match(&columns, *row, &|_| RowMatch::Maybe) != RowMatch::No);
+        }
         if rows.is_empty() {
             return Ok(read);
         }
@@ -204,6 +206,15 @@ impl BlockScan<'_> {
             }
         }
         Ok(read)
+    }
+
+    /// Whether all rows of a page match, as a predicate that asks nothing and the page's starts tell at once.
+    fn matches_all(&self, columns: &CorePage) -> bool {
+        let SpanFilter { range, snapshot, after, .. } = self.filter;
+        matches!(self.predicate, BlockPredicate::Constant(true))
+            && self.entry.row.meta.max_sequence <= *snapshot
+            && *after == 0
+            && columns.start.iter().all(|start| range.contains(UnixNanos(*start)))
     }
 
     fn attribute_matches(&self, number: u32) -> Result<AttributeMatches, BlockError> {

@@ -12,7 +12,7 @@ use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::query::block_scan::{BlockScan, MatchingRow, SpanFilter};
-use crate::store::query::table::{BlockParts, PageRows, page_table};
+use crate::store::query::table::{BlockParts, ColumnLists, ColumnsOfTable, PageRows, page_table};
 use crate::table::{FoldAnswer, FoldPlan, SpanTable, TableFold};
 
 /// A pass in progress.
@@ -74,22 +74,28 @@ pub(crate) fn fold_spans(
 impl<'s> SpanPass<'s> {
     /// The work of one thread: whole blocks, and then the pages that are left of blocks that others have begun.
     fn work(&self, fold: &mut dyn TableFold) {
+        let mut lists = ColumnLists::default();
         while let Some(block) = self.blocks.get(self.begun.fetch_add(1, Ordering::Relaxed)) {
-            self.work_on(block, fold);
+            self.work_on(block, &mut lists, fold);
         }
         for block in &self.blocks {
-            self.work_on(block, fold);
+            self.work_on(block, &mut lists, fold);
         }
     }
 
-    fn work_on(&self, block: &BlockWork<'s>, fold: &mut dyn TableFold) {
-        if let Err(error) = self.read_pages(block, fold) {
+    fn work_on(&self, block: &BlockWork<'s>, lists: &mut ColumnLists, fold: &mut dyn TableFold) {
+        if let Err(error) = self.read_pages(block, lists, fold) {
             self.core.report_damage(&block.entry, &error, &self.pass.damage);
             *block.progress.lock() = Progress::Done;
         }
     }
 
-    fn read_pages(&self, block: &BlockWork<'s>, fold: &mut dyn TableFold) -> Result<(), BlockError> {
+    fn read_pages(
+        &self,
+        block: &BlockWork<'s>,
+        lists: &mut ColumnLists,
+        fold: &mut dyn TableFold,
+    ) -> Result<(), BlockError> {
         while !self.pass.is_stopped() {
             let Some(open) = self.open(block)? else { return Ok(()) };
             let page = block.begun.fetch_add(1, Ordering::Relaxed);
@@ -97,7 +103,7 @@ impl<'s> SpanPass<'s> {
                 *block.progress.lock() = Progress::Done;
                 return Ok(());
             };
-            if let Some(table) = self.table(&open, *page)? {
+            if let Some(table) = self.table(&open, *page, lists)? {
                 self.pass.add(&table, fold);
             }
         }
@@ -121,7 +127,12 @@ impl<'s> SpanPass<'s> {
     }
 
     /// The table of the matching rows of a page; `None` if there are none.
-    fn table(&self, open: &OpenBlock<'s>, page: u32) -> Result<Option<SpanTable>, BlockError> {
+    fn table(
+        &self,
+        open: &OpenBlock<'s>,
+        page: u32,
+        lists: &mut ColumnLists,
+    ) -> Result<Option<SpanTable>, BlockError> {
         let OpenBlock { scan, parts } = open;
         let (mut rows, mut traces) = (Vec::new(), Vec::<(TraceId, u32)>::new());
         let read = scan.each_match(page, |MatchingRow { row, trace, trace_rows, .. }| {
@@ -144,7 +155,8 @@ impl<'s> SpanPass<'s> {
         }
         let rows = PageRows { page, rows, traces };
         let FoldPlan { columns, skipped, ids, .. } = self.plan;
-        page_table(&self.core.reader, scan.entry(), parts, (columns, skipped), *ids, rows).map(Some)
+        let columns = ColumnsOfTable { names: columns, skipped, lists };
+        page_table(&self.core.reader, scan.entry(), parts, columns, *ids, rows).map(Some)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use spandrel_block::{Dictionary, FieldPlan};
+use rustc_hash::FxHashMap;
+use spandrel_block::{Dictionary, FieldPlaces, FieldPlan};
 use spandrel_proto::otlp::wire::WireError;
 
 use super::span_values::each_value_of_scope;
 use super::value_list::{ClassBuilder, ColumnBuilder};
-use crate::table::{Classes, ColumnName, ValueColumn};
+use crate::table::{Classes, ColumnName, ListId, ValueColumn};
 
 /// The parts of a block's tables that do not depend on the page.
 pub(crate) struct BlockParts {
@@ -21,8 +22,19 @@ pub(crate) struct BlockParts {
 pub(super) enum PartOfColumn {
     /// Its values for each pair of resource and scope, which decide them.
     ByScope(ValueColumn),
-    /// Where its values are, and for each class whether its rows have none.
-    Field(FieldPlan, Vec<bool>),
+    /// The field that has its values.
+    Field(FieldParts),
+}
+
+/// Where the values of a field are.
+pub(super) struct FieldParts {
+    pub(super) plan: FieldPlan,
+    /// For each class, whether its rows have none.
+    pub(super) absent: Arc<Vec<bool>>,
+    /// The same number for fields that are absent from the same classes.
+    pub(super) row_set: usize,
+    /// The slots of each class.
+    pub(super) places: FieldPlaces,
 }
 
 // === impl BlockParts ===
@@ -35,11 +47,15 @@ impl BlockParts {
             classes.number(&dictionary.services[*service as usize], name, dictionary.flags(class))
         });
         let class_of = class_of.collect();
+        let mut row_sets: FxHashMap<Arc<Vec<bool>>, usize> = FxHashMap::default();
         let part = |column: &ColumnName| match column.field() {
             Some((level, field)) => {
                 let plan = FieldPlan::new(dictionary, level, field);
-                let absent = plan.absent_classes(dictionary);
-                Ok(PartOfColumn::Field(plan, absent))
+                let absent = Arc::new(plan.absent_classes(dictionary));
+                let next = row_sets.len();
+                let row_set = *row_sets.entry(absent.clone()).or_insert(next);
+                let places = FieldPlaces::new(&plan, dictionary);
+                Ok(PartOfColumn::Field(FieldParts { plan, absent, row_set, places }))
             }
             None => values_by_scope(dictionary, column).map(PartOfColumn::ByScope),
         };
@@ -55,5 +71,5 @@ fn values_by_scope(dictionary: &Dictionary, column: &ColumnName) -> Result<Value
         each_value_of_scope(column, resource, scope, |value| _ = builder.push(value))?;
         builder.end_row();
     }
-    Ok(builder.finish())
+    Ok(ValueColumn { list: Some(ListId::unique()), ..builder.finish() })
 }

@@ -1,16 +1,19 @@
-//! Reads columns of tables from the columns of a page. Rows whose values columns do not tell are read from their spans.
+//! Reads columns of tables from the columns of a page, row by row. Rows whose values columns do not tell are read from
+//! their spans. `whole_columns.rs` reads usual columns faster.
 
 use spandrel_block::{
-    Access, Dictionary, FieldPlan, FieldReader, FieldValue, Level, MessageField, OpenValues, Rebuilder,
-    StoredValue,
+    Access, FieldReader, FieldValue, Level, MessageField, OpenValues, Rebuilder, StoredValue,
 };
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::SpanView;
 
-use super::span_values::{each_value_of_span, hex, time_since, value_of};
-use super::value_list::{CodesBuilder, ValueList};
+use super::block_parts::FieldParts;
+use super::column_lists::ColumnList;
+use super::span_values::{each_value_of_span, time_since};
+use super::translator::Translator;
+use super::value_list::CodesBuilder;
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader, Caching};
-use crate::table::{AttributeLevel, ColumnName, Value, ValueColumn};
+use crate::table::{AttributeLevel, Codes, ColumnName, Value};
 
 /// The spans of a page, for rows that columns do not tell everything of.
 pub(super) struct PageSpans<'s> {
@@ -20,24 +23,6 @@ pub(super) struct PageSpans<'s> {
     /// `None` until a span is needed.
     spans: Option<Rebuilder>,
     bytes: Vec<u8>,
-}
-
-/// Builds a column from values as a page stores them.
-struct Translator<'p> {
-    name: &'p ColumnName,
-    dictionary: &'p Dictionary,
-    list: ValueList,
-    codes: CodesBuilder,
-    /// For each slot, and each distinct text in its column, what is known of its value; of a literal, the first one.
-    known: Vec<Vec<Known>>,
-}
-
-/// What is known of a value that may come again.
-#[derive(Clone, Copy)]
-enum Known {
-    Nothing,
-    Absent,
-    Number(u32),
 }
 
 // === impl ColumnName ===
@@ -73,19 +58,21 @@ impl ColumnName {
     }
 }
 
-/// Reads a column of these rows, which ascend.
-pub(super) fn page_column(
+/// Reads a column of these rows, which ascend, row by row.
+pub(super) fn column_by_rows(
     name: &ColumnName,
-    (plan, absent): (&FieldPlan, &[bool]),
+    field: &FieldParts,
     page: &OpenValues,
     rows: &[usize],
     access: Access,
     spans: &mut PageSpans<'_>,
-) -> Result<ValueColumn, BlockError> {
-    let mut reader = FieldReader::new(page, plan, access);
-    let mut column = Translator::new(name, plan, &page.dictionary);
+    list: &mut ColumnList,
+) -> Result<Codes, BlockError> {
+    let mut reader = FieldReader::new(page, &field.plan, access);
+    let translator = Translator { name, dictionary: &page.dictionary };
+    let mut column = RowsOfColumn::new(translator, list, field.plan.places());
     for &row in rows {
-        if absent[page.core.class[row] as usize] {
+        if field.absent[page.core.class[row] as usize] {
             reader.pass_absent(row);
             column.codes.end_row();
             continue;
@@ -102,7 +89,24 @@ pub(super) fn page_column(
         }
         column.codes.end_row();
     }
-    Ok(ValueColumn { values: column.list.finish(), codes: column.codes.finish() })
+    Ok(column.codes.finish())
+}
+
+/// Builds a column row by row.
+struct RowsOfColumn<'p> {
+    translator: Translator<'p>,
+    list: &'p mut ColumnList,
+    codes: CodesBuilder,
+    /// For each slot, and each distinct text in its column, what is known of its value; of a literal, the first one.
+    known: Vec<Vec<Known>>,
+}
+
+/// What is known of a value that may come again.
+#[derive(Clone, Copy)]
+enum Known {
+    Nothing,
+    Absent,
+    Number(u32),
 }
 
 // === impl PageSpans ===
@@ -128,23 +132,21 @@ impl<'s> PageSpans<'s> {
     }
 }
 
-// === impl Translator ===
+// === impl RowsOfColumn ===
 
-impl<'p> Translator<'p> {
-    fn new(name: &'p ColumnName, plan: &FieldPlan, dictionary: &'p Dictionary) -> Self {
-        let (list, codes, known) =
-            (ValueList::default(), CodesBuilder::default(), vec![Vec::new(); plan.places()]);
-        Self { name, dictionary, list, codes, known }
+impl<'p> RowsOfColumn<'p> {
+    fn new(translator: Translator<'p>, list: &'p mut ColumnList, places: usize) -> Self {
+        Self { translator, list, codes: CodesBuilder::default(), known: vec![Vec::new(); places] }
     }
 
     fn push(&mut self, value: Value) {
-        let number = self.list.number(value);
+        let number = self.list.values.number(value);
         self.codes.push(number);
     }
 
     /// Adds the values of a message. Of a field that is no list, the last one counts.
     fn add(&mut self, reader: &FieldReader<'_>, values: &[FieldValue], start: u64) -> Result<(), BlockError> {
-        let values = match (self.name, values) {
+        let values = match (self.translator.name, values) {
             (ColumnName::Attribute(..), all) => all,
             (_, [.., last]) => std::slice::from_ref(last),
             (name, []) => {
@@ -169,12 +171,13 @@ impl<'p> Translator<'p> {
         FieldValue { slot, place, stored }: &FieldValue,
         start: u64,
     ) -> Result<Option<u32>, BlockError> {
+        let (values, translator) = (&mut self.list.values, self.translator);
         let at = match stored {
             StoredValue::Literal => 0,
             StoredValue::Text(text) => *text as usize,
             StoredValue::Number(number) => {
-                let value = self.value_of_number(*slot, *number, start)?;
-                return Ok(value.map(|value| self.list.number(value)));
+                let value = translator.value_of_number(*slot, *number, start)?;
+                return Ok(value.map(|value| values.number(value)));
             }
         };
         match self.known[*place as usize].get(at) {
@@ -183,45 +186,13 @@ impl<'p> Translator<'p> {
             Some(Known::Nothing) | None => {}
         }
         let value = match stored {
-            StoredValue::Text(text) => self.value_of_text(*slot, reader.text(*place, *text)?)?,
-            _ => self.literal(*slot)?,
+            StoredValue::Text(text) => translator.value_of_text(*slot, reader.text(*place, *text)?)?,
+            _ => translator.literal(*slot)?,
         };
-        let number = value.map(|value| self.list.number(value));
+        let number = value.map(|value| values.number(value));
         let known = &mut self.known[*place as usize];
         known.resize(known.len().max(at + 1), Known::Nothing);
         known[at] = number.map_or(Known::Absent, Known::Number);
         Ok(number)
     }
-
-    fn literal(&self, slot: u32) -> Result<Option<Value>, BlockError> {
-        let slot = &self.dictionary.slots[slot as usize];
-        match self.name {
-            ColumnName::Attribute(..) => Ok(Some(value_of(slot.literal_value())?)),
-            ColumnName::Flags => Ok(slot.literal_span_flags().and_then(flags)),
-            // A plain status, without a message.
-            _ => Ok(None),
-        }
-    }
-
-    fn value_of_number(&self, slot: u32, number: u64, start: u64) -> Result<Option<Value>, BlockError> {
-        match self.name {
-            ColumnName::EventTimeSinceStart => Ok(Some(time_since(start, start.wrapping_add(number)))),
-            ColumnName::Flags => Ok(flags(number as u32)),
-            _ => Ok(Some(value_of(self.dictionary.slots[slot as usize].value_of_number(number))?)),
-        }
-    }
-
-    fn value_of_text(&self, slot: u32, text: &[u8]) -> Result<Option<Value>, BlockError> {
-        let string = || Value::String(String::from_utf8_lossy(text).into_owned());
-        match self.name {
-            ColumnName::LinkTraceId | ColumnName::LinkSpanId => Ok(Some(hex(text))),
-            ColumnName::StatusMessage | ColumnName::TraceState => Ok((!text.is_empty()).then(string)),
-            ColumnName::EventName => Ok(Some(string())),
-            _ => Ok(Some(value_of(self.dictionary.slots[slot as usize].value_of_text(text))?)),
-        }
-    }
-}
-
-fn flags(flags: u32) -> Option<Value> {
-    (flags != 0).then(|| Value::Int(i64::from(flags)))
 }

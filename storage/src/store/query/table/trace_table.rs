@@ -13,8 +13,9 @@ use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::WireError;
 
 use super::block_parts::BlockParts;
+use super::column_lists::ColumnLists;
 use super::joined::joined;
-use super::page_table::{PageRows, page_table};
+use super::page_table::{ColumnsOfTable, PageRows, page_table};
 use super::span_table::span_table;
 use super::traces_of_page::{TracesOfPage, traces_of_page};
 use crate::api::Damage;
@@ -183,14 +184,9 @@ impl<'s> TraceTables<'s> {
         let rows: Vec<usize> = (rows.start as usize..end as usize).filter(is_visible).collect();
         let parts = self.parts(reader, entry)?;
         let rows = PageRows { page, traces: vec![(trace, rows.len() as u32)], rows };
-        tables.push(page_table(
-            reader,
-            entry,
-            &parts,
-            (self.columns, &SkippedColumns::default()),
-            true,
-            rows,
-        )?);
+        let (skipped, mut lists) = (SkippedColumns::default(), ColumnLists::default());
+        let columns = ColumnsOfTable { names: self.columns, skipped: &skipped, lists: &mut lists };
+        tables.push(page_table(reader, entry, &parts, columns, true, rows)?);
         Ok(end)
     }
 

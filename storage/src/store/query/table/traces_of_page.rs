@@ -6,7 +6,8 @@ use std::ops::Range;
 use spandrel_proto::TraceId;
 
 use super::block_parts::BlockParts;
-use super::page_table::{PageRows, page_table};
+use super::column_lists::ColumnLists;
+use super::page_table::{ColumnsOfTable, PageRows, page_table};
 use crate::store::core::block_reader::{BlockEntry, BlockError, BlockReader};
 use crate::table::{Codes, ColumnName, SkippedColumns, SpanTable};
 
@@ -36,8 +37,9 @@ pub(super) fn traces_of_page(
         traces.push((*trace, rows.len() as u32));
     }
     let rows = PageRows { page: number, rows, traces };
-    let skipped = SkippedColumns::default();
-    let table = page_table(reader, entry, parts, (columns, &skipped), true, rows)?;
+    let (skipped, mut lists) = (SkippedColumns::default(), ColumnLists::default());
+    let columns = ColumnsOfTable { names: columns, skipped: &skipped, lists: &mut lists };
+    let table = page_table(reader, entry, parts, columns, true, rows)?;
     Ok(sorted(table))
 }
 
@@ -62,7 +64,7 @@ fn sorted(mut table: SpanTable) -> Option<SpanTable> {
     table.duration = in_order(&table.duration, &order);
     table.span_id = in_order(&table.span_id, &order);
     table.parent_id = in_order(&table.parent_id, &order);
-    for column in &mut table.columns {
+    for column in table.columns.iter_mut().filter(|column| !column.values.is_empty()) {
         column.codes = codes_in_order(&column.codes, &order);
     }
     Some(table)
@@ -73,13 +75,15 @@ fn in_order<T: Copy>(values: &[T], order: &[u32]) -> Vec<T> {
 }
 
 fn codes_in_order(codes: &Codes, order: &[u32]) -> Codes {
-    let all = match codes {
+    let by_row = codes.by_row(order.len());
+    let all = match &*by_row {
         Codes::One(codes) => return Codes::One(in_order(codes, order)),
         Codes::Many { codes, .. } => codes,
+        Codes::Few { .. } | Codes::Grouped { .. } => return codes.clone(),
     };
     let (mut ends, mut moved) = (Vec::with_capacity(order.len()), Vec::with_capacity(all.len()));
     for row in order {
-        moved.extend(codes.of_row(*row as usize).map(|code| code as u32));
+        moved.extend(by_row.of_row(*row as usize).map(|code| code as u32));
         ends.push(moved.len() as u32);
     }
     Codes::Many { ends, codes: moved }

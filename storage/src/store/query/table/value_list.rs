@@ -6,14 +6,21 @@ use rustc_hash::FxHashMap;
 use spandrel_block::RowFlags;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::table::{Classes, Codes, SpanClass, Value, ValueColumn};
+use crate::table::{Classes, Codes, ListId, SpanClass, Value, ValueColumn};
 
 /// Distinct values in the order in which they first came.
 #[derive(Debug, Default)]
 pub(crate) struct ValueList {
-    values: Vec<Value>,
+    /// Shared with tables while these are looked at.
+    values: Arc<Vec<Value>>,
     numbers: FxHashMap<u128, u32>,
+    id: Option<ListId>,
+    /// Bytes of its texts.
+    text_bytes: usize,
 }
+
+/// Bytes of a value in the list and of its number.
+const VALUE_BYTES: usize = 64;
 
 /// Builds a column row by row.
 #[derive(Debug, Default)]
@@ -45,15 +52,34 @@ pub(crate) struct ClassBuilder {
 impl ValueList {
     /// The number of a value, which is added if it is new. Doubles are the same if their bits are.
     pub(crate) fn number(&mut self, value: Value) -> u32 {
-        let values = &mut self.values;
-        *self.numbers.entry(identity(&value)).or_insert_with(|| {
+        let Self { values, numbers, text_bytes, .. } = self;
+        *numbers.entry(identity(&value)).or_insert_with(|| {
+            if let Value::String(text) = &value {
+                *text_bytes += text.len();
+            }
+            let values = Arc::make_mut(values);
             values.push(value);
             values.len() as u32 - 1
         })
     }
 
+    /// The number of a text that was added before.
+    pub(crate) fn number_of_text(&self, text: &[u8]) -> Option<u32> {
+        self.numbers.get(&identity_of_text(text)).copied()
+    }
+
     pub(crate) fn finish(self) -> Arc<Vec<Value>> {
-        Arc::new(self.values)
+        self.values
+    }
+
+    /// The values so far, and what the list is known by.
+    pub(crate) fn share(&mut self) -> (Arc<Vec<Value>>, ListId) {
+        (self.values.clone(), *self.id.get_or_insert_with(ListId::unique))
+    }
+
+    /// Bytes in memory, about.
+    pub(crate) fn size(&self) -> usize {
+        self.values.len() * VALUE_BYTES + self.text_bytes
     }
 }
 
@@ -66,7 +92,7 @@ fn identity(value: &Value) -> u128 {
         Value::Bool(flag) => of_word(1, u64::from(*flag)),
         Value::Int(int) => of_word(2, *int as u64),
         Value::Double(double) => of_word(3, double.to_bits()),
-        Value::String(text) => of_bytes(4, text.as_bytes()),
+        Value::String(text) => identity_of_text(text.as_bytes()),
         Value::Bytes(bytes) => of_bytes(5, bytes),
         Value::KeyValues(message) => of_bytes(6, message),
         Value::Array(elements) => {
@@ -74,6 +100,11 @@ fn identity(value: &Value) -> u128 {
             of_bytes(7, &elements)
         }
     }
+}
+
+/// The identity of a string.
+fn identity_of_text(text: &[u8]) -> u128 {
+    xxh3_128(text) ^ 4
 }
 
 // === impl ColumnBuilder ===
@@ -96,7 +127,7 @@ impl ColumnBuilder {
     }
 
     pub(crate) fn finish(self) -> ValueColumn {
-        ValueColumn { values: self.list.finish(), codes: self.codes.finish() }
+        ValueColumn { values: self.list.finish(), codes: self.codes.finish(), list: None }
     }
 }
 
