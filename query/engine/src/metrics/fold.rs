@@ -188,7 +188,7 @@ impl<'q> Worker<'q> {
         }
         self.groups.resize_with(self.labels.groups(), || None);
         let table = rows.table;
-        let steps = self.task.context.steps;
+        let mut steps = self.task.context.steps.finder();
         let values = Values::of(rows, self.task);
         let budget = self.task.context.budget;
         let mut add = |row: usize| {

@@ -80,6 +80,15 @@ pub(crate) struct Steps {
     pub(crate) count: usize,
 }
 
+/// Finds the points of spans that follow each other, which mostly share one.
+pub(crate) struct StepFinder {
+    steps: Steps,
+    /// The begin of the last point.
+    begin: u64,
+    /// Its number.
+    at: usize,
+}
+
 /// What one question needs to be answered.
 #[derive(Clone, Copy)]
 struct Context<'q> {
@@ -193,5 +202,38 @@ impl Steps {
     /// The point of a start, which lies in the range.
     pub(crate) fn at(&self, start: u64) -> usize {
         ((start.saturating_sub(self.first)) / self.step) as usize
+    }
+
+    /// Finds points one after the other.
+    pub(crate) fn finder(self) -> StepFinder {
+        StepFinder { steps: self, begin: self.first, at: 0 }
+    }
+}
+
+// === impl StepFinder ===
+
+impl StepFinder {
+    /// Like [`Steps::at`], but divides only where the point is another one than the last.
+    #[inline]
+    pub(crate) fn at(&mut self, start: u64) -> usize {
+        if start.wrapping_sub(self.begin) >= self.steps.step {
+            self.at = self.steps.at(start);
+            self.begin = self.steps.time(self.at).0;
+        }
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_are_found_whatever_the_order() {
+        let steps = Steps { first: 100, step: 7, count: 5 };
+        let mut finder = steps.finder();
+        for start in [100, 106, 107, 100, 134, 133, 113, 114, 120, 101] {
+            assert_eq!(finder.at(start), steps.at(start), "{start}");
+        }
     }
 }
