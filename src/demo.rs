@@ -4,8 +4,9 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
-use spandrel_demo::DemoConfig;
+use spandrel_demo::{Authorization, DemoConfig};
 
+use crate::commands::key::KeyFlag;
 use crate::config::LogFormat;
 use crate::{logs, serve};
 
@@ -24,13 +25,16 @@ pub(crate) struct DemoFlags {
     /// Repeat the workload of an earlier run
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    key: KeyFlag,
 }
 
 /// Runs the workload until its time is up or the process is asked to stop.
 pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
     logs::start(LogFormat::Text)?;
-    let DemoFlags { endpoint, rate, duration, seed } = flags;
-    let config = DemoConfig { endpoint, rate, duration, seed };
+    let DemoFlags { endpoint, rate, duration, seed, key } = flags;
+    let authorization = key.key()?.map(|key| Authorization::bearer(key.reveal())).transpose()?;
+    let config = DemoConfig { endpoint, rate, duration, seed, authorization };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let stop = serve::stop_signal()?;

@@ -14,6 +14,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use spandrel_collector::http2;
+use spandrel_gate::Peer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -79,8 +80,8 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, address = %self.address, "accepting a connection failed");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -98,6 +99,11 @@ impl Listener {
                 if !speaks {
                     return;
                 }
+                let router =
+                    tower::util::MapRequest::new(router, move |mut request: axum::http::Request<_>| {
+                        request.extensions_mut().insert(Peer(peer));
+                        request
+                    });
                 let service = TowerToHyperService::new(router);
                 let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
                 if let Err(error) = watcher.watch(connection).await {

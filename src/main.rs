@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod gate_flags;
 mod limits;
 mod listen;
 mod logs;

@@ -43,6 +43,9 @@ pub struct QueryConfig {
     pub listen: BTreeMap<String, SocketAddr>,
     /// Limits of other parts of the server, repeated by `GET /api/v1/status`.
     pub limits: Map<String, Value>,
+    /// OpenAPI documents of routes that other parts of the server add: their `paths` and `components` are shown with
+    /// those of this crate.
+    pub more_openapi: Vec<&'static str>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
 }
@@ -74,6 +77,7 @@ impl Default for QueryConfig {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             listen: BTreeMap::new(),
             limits: Map::new(),
+            more_openapi: Vec::new(),
             clock: system_clock,
         }
     }

@@ -15,6 +15,7 @@ use ureq::http::Method;
 
 use super::Exit;
 use super::client::{Client, ClientError, ServerFlag};
+use super::key::KeyFlag;
 use super::output;
 use super::progress::Progress;
 
@@ -27,6 +28,8 @@ pub(crate) struct CheckFlags {
     /// Let a running server check its store instead, while it stays in use
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    #[command(flatten)]
+    key: KeyFlag,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -45,7 +48,7 @@ const NOT_CHECKED: u8 = 2;
 
 pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     let report = match &flags.server {
-        Some(server) => of_server(server),
+        Some(server) => of_server(&ServerFlag::at(server, &flags.key)),
         None => of_directory(&flags.data_dir),
     };
     let report = report.map_err(|error| Exit { code: NOT_CHECKED, message: error.to_string() })?;
@@ -94,8 +97,8 @@ fn of_directory(directory: &Path) -> Result<CheckReport, Box<dyn Error>> {
     report.ok_or_else(|| "the check was given up".into())
 }
 
-fn of_server(server: &str) -> Result<CheckReport, Box<dyn Error>> {
-    let client = Client::new(&ServerFlag::at(server))?;
+fn of_server(server: &ServerFlag) -> Result<CheckReport, Box<dyn Error>> {
+    let client = Client::new(server)?;
     let answer = client.send(Method::POST, "/api/v1/check", &[], None)?;
     let mut bar = None;
     for line in BufReader::new(answer.reader()).lines() {

@@ -1,6 +1,6 @@
 //! OTLP exporters of the SDK on one shared channel. They count spans, so that every failure is reported.
 
-use crate::DemoError;
+use crate::{DemoConfig, DemoError};
 use opentelemetry_otlp::{ExporterBuildError, RetryPolicy, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
 
 /// Spans are sent at least once a second, so that a first-time user sees them at once.
@@ -20,8 +21,13 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// The OTLP endpoint that all exporters share.
 pub(crate) struct Destination {
     channel: Channel,
+    metadata: MetadataMap,
     tally: Arc<Tally>,
 }
+
+/// The `authorization` metadata of each export. It is marked as sensitive, so that no `Debug` shows it.
+#[derive(Clone, Debug)]
+pub struct Authorization(AsciiMetadataValue);
 
 /// Counts of the spans that were given to exporters.
 #[derive(Debug, Default)]
@@ -47,9 +53,20 @@ struct Counted<E> {
     tally: Arc<Tally>,
 }
 
+impl Authorization {
+    /// An API key.
+    pub fn bearer(key: &str) -> Result<Self, DemoError> {
+        let value = AsciiMetadataValue::try_from(format!("Bearer {key}"));
+        let mut value = value.map_err(|_| DemoError::InvalidKey)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
 impl Destination {
-    /// Waits until an OTLP/gRPC server responds at `endpoint`, at most for `patience`.
-    pub(crate) async fn connect(endpoint: &str, patience: Duration) -> Result<Self, DemoError> {
+    /// Waits until an OTLP/gRPC server responds at the endpoint, at most for `patience`.
+    pub(crate) async fn connect(config: &DemoConfig, patience: Duration) -> Result<Self, DemoError> {
+        let endpoint = config.endpoint.as_str();
         let invalid = |reason: String| DemoError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
         if !endpoint.starts_with("http://") {
             return Err(invalid("it must begin with http://".to_owned()));
@@ -59,7 +76,11 @@ impl Destination {
             .timeout(EXPORT_TIMEOUT)
             .connect_timeout(PROBE_TIMEOUT)
             .connect_lazy();
-        let destination = Self { channel, tally: Arc::default() };
+        let mut metadata = MetadataMap::new();
+        if let Some(Authorization(value)) = &config.authorization {
+            metadata.insert("authorization", value.clone());
+        }
+        let destination = Self { channel, metadata, tally: Arc::default() };
         destination.wait(endpoint, patience).await?;
         Ok(destination)
     }
@@ -107,6 +128,7 @@ impl Destination {
         opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
             .with_channel(self.channel.clone())
+            .with_metadata(self.metadata.clone())
             .with_timeout(timeout)
             .with_retry_policy(retries)
             .build()

@@ -28,6 +28,7 @@ mod stage;
 mod tests;
 mod topology;
 
+pub use export::Authorization;
 use export::Destination;
 use opentelemetry_otlp::ExporterBuildError;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct DemoConfig {
     pub duration: Option<Duration>,
     /// Repeats the decisions of another run with the same seed.
     pub seed: Option<u64>,
+    /// Sent with each export, to a server that asks who is there.
+    pub authorization: Option<Authorization>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +97,9 @@ pub enum DemoError {
         /// The error of the last attempt.
         reason: String,
     },
+    /// The key cannot be sent.
+    #[error("the key has characters that a header cannot carry")]
+    InvalidKey,
     /// The SDK refused to build an exporter.
     #[error("no exporter could be built; check the OTEL_EXPORTER_OTLP_* variables of the environment")]
     Exporter(#[from] ExporterBuildError),
@@ -101,7 +107,13 @@ pub enum DemoError {
 
 impl Default for DemoConfig {
     fn default() -> Self {
-        Self { endpoint: "http://127.0.0.1:4317".to_owned(), rate: 10.0, duration: None, seed: None }
+        Self {
+            endpoint: "http://127.0.0.1:4317".to_owned(),
+            rate: 10.0,
+            duration: None,
+            seed: None,
+            authorization: None,
+        }
     }
 }
 
@@ -124,7 +136,7 @@ async fn run_with_patience(
     let mut shutdown = std::pin::pin!(shutdown);
     let destination = tokio::select! {
         () = &mut shutdown => return Ok(DemoReport::default()),
-        destination = Destination::connect(&config.endpoint, patience) => destination?,
+        destination = Destination::connect(&config, patience) => destination?,
     };
     tracing::info!(endpoint = config.endpoint, rate = config.rate, "the demo has begun");
     live::flow(&config, destination, shutdown).await

@@ -64,7 +64,7 @@ async fn play(enough: usize, refusal: Option<Refusal>) -> (DemoReport, Vec<Resou
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(server);
 
-    let config = DemoConfig { endpoint, rate: 20.0, duration: None, seed: Some(1) };
+    let config = DemoConfig { endpoint, rate: 20.0, duration: None, seed: Some(1), authorization: None };
     let seen_enough = async move {
         counted.wait_for(|count| *count >= enough).await.unwrap();
     };
