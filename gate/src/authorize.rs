@@ -1,6 +1,7 @@
 //! The layer around a router: finds out who asks, and whether they may. What is written down of it is in `recorded`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http;
-use axum::http::header::{ACCEPT, HOST, ORIGIN};
+use axum::http::header::{ACCEPT, EXPECT, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Version};
 use axum::middleware::{self, Next};
@@ -24,7 +25,7 @@ use crate::keys::Keys;
 use crate::login_page;
 use crate::proxy::TrustedProxies;
 use crate::recorded::{self, Caller};
-use crate::refusal::{Refusal, Shape};
+use crate::refusal::{self, Refusal, Shape};
 use crate::routes::{Found, Needs, ROUTES, RouteTable, Rule};
 use crate::secret::Secret;
 use crate::users::{SessionLimits, Users};
@@ -210,20 +211,29 @@ impl Gate {
     async fn refuse(&self, parts: &Parts, body: Body, refused: Refused) -> Response {
         let Refused { identity, refusal } = refused;
         metrics::counter!("spandrel_gate_refused_total", "reason" => refusal.mapping().reason).increment(1);
-        let response = match self.is_login_offered(parts, &refusal) {
-            true => login_page::page(refusal.mapping().http, None, &recorded::target(parts), &parts.headers),
-            false => refusal.response(Shape::of(parts.uri.path(), &parts.headers), &parts.headers),
-        };
+        let response = self.refused(parts, &refusal);
         if let Some(log) = &self.audit {
             let caller = Caller { identity, address: self.client(peer(parts), &parts.headers) };
             let record = recorded::refusal(&caller, parts, &refusal);
             // It is refused in any case: a line that cannot be written changes nothing for the client.
             let _ = log.refusal(caller.address, record).await;
         }
-        if parts.version <= Version::HTTP_11 {
+        // A sender that expects a 100 has not begun to send, and would be told to.
+        if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
             discard(body).await;
         }
         response
+    }
+
+    /// The answer to a refused request: the login page for a person, what the sender understands for programs.
+    fn refused(&self, parts: &Parts, refusal: &Refusal) -> Response {
+        if !self.is_login_offered(parts, refusal) {
+            return refusal.response(Shape::of(parts.uri.path(), &parts.headers), &parts.headers);
+        }
+        let next = recorded::target(parts);
+        let mut page = login_page::page(refusal.mapping().http, None, &next, &parts.headers);
+        refusal::challenge(&parts.headers, page.headers_mut());
+        page
     }
 
     /// Whether a person looks at a page of the UI who may have a password.
@@ -267,6 +277,10 @@ impl Gate {
         }
     }
 
+    pub(crate) fn audit_folder(&self) -> Option<PathBuf> {
+        self.audit.as_ref()?.folder().map(Path::to_owned)
+    }
+
     pub(crate) fn logout(&self, token: &Secret) {
         self.users.logout(token);
     }
@@ -299,7 +313,7 @@ impl Gate {
             let rule = if let Found::Rule(rule) = found { Some(*rule) } else { None };
             return Ok(Admitted { identity: None, rule });
         }
-        // Whoever is not known learns nothing about which addresses there are.
+        // An unknown caller learns nothing about which addresses there are.
         let identity = self.identify(parts).map_err(|refusal| Refused { identity: None, refusal })?;
         match permitted(&identity, found) {
             Ok(rule) => Ok(Admitted { identity: Some(identity), rule: Some(rule) }),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -105,6 +105,7 @@ impl ListFile {
         // The file itself cannot be the lock, because it is replaced.
         let lock = directory.join(format!("{}.lock", self.name));
         let held = private().create(true).truncate(false).open(&lock).map_err(failed("open", &lock))?;
+        give_to_owner(directory, &held);
         held.lock().map_err(failed("lock", &lock))?;
         let mut list = self.read()?;
         let result = change(&mut list)?;
@@ -121,6 +122,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let mut file = private().create(true).truncate(true).open(&temporary)?;
+    if let Some(directory) = path.parent() {
+        give_to_owner(directory, &file);
+    }
     file.write_all(bytes)?;
     if durable == Durable::Yes {
         file.sync_all()?;
@@ -129,6 +133,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result
     match path.parent() {
         Some(parent) if durable == Durable::Yes => File::open(parent)?.sync_all(),
         _ => Ok(()),
+    }
+}
+
+/// Gives a new file to the owner of its directory: root makes keys for a service that has a user of its own. Another
+/// user is not allowed to, and keeps the file.
+pub(crate) fn give_to_owner(directory: &Path, file: &File) {
+    let (Ok(directory), Ok(own)) = (directory.metadata(), file.metadata()) else { return };
+    if directory.uid() != own.uid() {
+        let _ = fchown(file, Some(directory.uid()), Some(directory.gid()));
     }
 }
 

@@ -28,7 +28,7 @@ pub use credentials::{Credential, CredentialError, parse as parse_credential};
 pub use file::FileError;
 pub use identity::{Identity, Via};
 pub use keys::{KeyFile, Keys};
-pub use proxy::{ProxyHeaders, TrustedProxies};
+pub use proxy::{ProxyError, ProxyHeaders, TrustedProxies};
 pub use roles::{Permission, Role};
 pub use secret::Secret;
 

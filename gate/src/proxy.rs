@@ -28,7 +28,7 @@ pub struct TrustedProxies {
 
 /// Why what a trusted proxy says is no identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ProxyError {
+pub enum ProxyError {
     #[error(transparent)]
     Header(#[from] CredentialError),
     #[error("the proxy names a user and no role: it has to set {0} to ingest, read, edit, admin or audit")]
@@ -51,11 +51,7 @@ impl TrustedProxies {
     }
 
     /// The user that a trusted peer names, if it names one.
-    pub(crate) fn identity(
-        &self,
-        peer: IpAddr,
-        headers: &HeaderMap,
-    ) -> Result<Option<Arc<Identity>>, ProxyError> {
+    pub fn identity(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, ProxyError> {
         if !self.trusts(peer) {
             return Ok(None);
         }
@@ -74,7 +70,7 @@ impl TrustedProxies {
     }
 
     /// The address of the client: the peer, or the last one that a trusted peer has seen before it.
-    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.trusts(peer) {
             return peer;
         }

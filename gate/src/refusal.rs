@@ -46,10 +46,12 @@ pub(crate) enum Refusal {
     #[error("too many logins at once; try again in a moment")]
     Busy,
     #[error(
-        "this server does not ask who you are, so nobody can log in or change keys over HTTP; start it with \
+        "this server does not ask who you are, so nobody can log in, change keys or read the audit log over HTTP; start it with \
          --require-auth, or change keys on the data directory with --data-dir"
     )]
     WhileAnonymous,
+    #[error("this server keeps no audit log in files (--audit file)")]
+    NoAudit,
     #[error("no key has this ID; `spandrel keys list` shows those there are")]
     UnknownKey,
     #[error("there are {MAX_KEYS} keys, which is the most (maxKeys); revoke some first")]
@@ -119,6 +121,7 @@ impl Refusal {
             Self::WrongPassword      => ("wrong-password",    S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::Busy               => ("busy",              S::SERVICE_UNAVAILABLE, Code::Unavailable,      "Busy"),
             Self::WhileAnonymous     => ("permission",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::NoAudit            => ("not-found",         S::NOT_FOUND,          Code::NotFound,          "Not found"),
             Self::UnknownKey         => ("not-found",         S::NOT_FOUND,          Code::NotFound,          "Not found"),
             Self::TooManyKeys        => ("too-many-keys",     S::CONFLICT,           Code::ResourceExhausted, "Too many keys"),
             Self::BadRequest(_)      => ("bad-parameter",     S::BAD_REQUEST,        Code::InvalidArgument,   "A parameter is not valid"),
@@ -185,7 +188,7 @@ fn problem(mapping: &Mapping, detail: &str) -> Response {
 
 /// Says how to authenticate. Browsers are not offered Basic: they would ask for a password in a window of their own, and
 /// repeat it by themselves.
-fn challenge(request: &HeaderMap, answer: &mut HeaderMap) {
+pub(crate) fn challenge(request: &HeaderMap, answer: &mut HeaderMap) {
     answer.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"spandrel\""));
     if !is_browser(request) {
         answer.append(

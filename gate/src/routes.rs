@@ -57,6 +57,7 @@ use Needs::{Identity, Nothing};
 const READ: Needs = Needs::Permission(Permission::Read);
 const EDIT: Needs = Needs::Permission(Permission::Edit);
 const OPERATE: Needs = Needs::Permission(Permission::Operate);
+const AUDIT: Needs = Needs::Permission(Permission::Audit);
 const KEYS: Needs = Needs::Permission(Permission::Keys);
 const INGEST: Needs = Needs::Permission(Permission::Ingest);
 const METRICS: Needs = Needs::Permission(Permission::Metrics);
@@ -117,6 +118,7 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/keys",                                      KEYS,     Question),
     rule("POST",   "/api/v1/keys",                                      KEYS,     KEY_CHANGE),
     rule("DELETE", "/api/v1/keys/{keyId}",                              KEYS,     KEY_CHANGE),
+    rule("GET",    "/api/v1/audit",                                     AUDIT,    Question),
     // Documents and pages, which hold no data.
     rule("GET",    "/api/v1/openapi.json",                              Identity, No),
     rule("GET",    "/",                                                 Identity, No),

@@ -138,6 +138,11 @@ impl Connection {
         self.stream.get_mut().write_all(bytes)
     }
 
+    /// Reads raw bytes.
+    pub fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(bytes)
+    }
+
     /// Reads one response.
     pub fn read_reply(&mut self) -> io::Result<Reply> {
         loop {

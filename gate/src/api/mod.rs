@@ -1,6 +1,7 @@
 //! The gate's own part of the JSON API: logging in and out, who am I, and the keys. `gate/openapi.json` describes it.
 
 mod answers;
+mod audit;
 mod body;
 mod keys;
 mod me;
@@ -24,6 +25,7 @@ pub const OPENAPI: &str = include_str!("../../openapi.json");
 pub fn router(gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/api/v1/me", get(me::get))
+        .route("/api/v1/audit", get(audit::get))
         .route("/api/v1/login", post(session::login))
         .route("/api/v1/logout", post(session::logout))
         .route("/api/v1/keys", get(keys::list).post(keys::create))

@@ -1,12 +1,12 @@
-//! Lines and their hashes.
+//! Lines, each with the hash of the one before.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::hash::{Hash, Removed};
 use super::record::Record;
 
 /// The last line of a log: all that is needed to write the next one, and to tell later that no line is missing.
@@ -16,10 +16,6 @@ pub struct Head {
     pub seq: u64,
     pub hash: Hash,
 }
-
-/// SHA-256 of a line without its line end; zeros before the first line.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Hash([u8; 32]);
 
 /// A line as it is written.
 #[derive(Serialize)]
@@ -44,13 +40,6 @@ pub(super) struct Link {
     pub(super) expected: Option<String>,
 }
 
-/// The lines that a retention pass has removed: all up to this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Removed {
-    pub(super) seq: u64,
-    pub(super) hash: Hash,
-}
-
 /// The text of a head that is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a head is the number of a line, a colon and the line's SHA-256 in 64 hex digits, as in 17:9f86…")]
@@ -59,7 +48,7 @@ pub struct NoHead;
 // === impl Head ===
 
 impl Head {
-    pub(super) const EMPTY: Self = Self { seq: 0, hash: Hash([0; 32]) };
+    pub(super) const EMPTY: Self = Self { seq: 0, hash: Hash::ZERO };
 
     /// The next line, without its line end, and the head after it.
     pub(super) fn next(self, record: &Record, time: SystemTime) -> (Vec<u8>, Self) {
@@ -83,51 +72,6 @@ impl FromStr for Head {
     fn from_str(text: &str) -> Result<Self, NoHead> {
         let (seq, hash) = text.split_once(':').ok_or(NoHead)?;
         Ok(Self { seq: seq.parse().map_err(|_| NoHead)?, hash: Hash::parse(hash).ok_or(NoHead)? })
-    }
-}
-
-// === impl Hash ===
-
-impl Hash {
-    pub(super) fn of(line: &[u8]) -> Self {
-        Self(Sha256::digest(line).into())
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if text.len() != 64 || !text.bytes().all(is_hex) {
-            return None;
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Hash {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hash {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not 64 hex digits"))
     }
 }
 

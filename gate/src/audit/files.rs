@@ -8,8 +8,10 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::chain::{Hash, Head, Link, Removed};
+use super::chain::{Head, Link};
+use super::hash::{Hash, Removed};
 use super::record::{Event, Record};
+use crate::file::give_to_owner;
 
 /// How long and in which pieces a log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +174,7 @@ impl AuditFiles {
 impl Current {
     fn create(folder: &Path, first: u64, now: SystemTime) -> io::Result<Self> {
         let file = private().append(true).create_new(true).open(folder.join(name(first)))?;
+        give_to_owner(folder, &file);
         File::open(folder)?.sync_all()?;
         Ok(Self { file, bytes: 0, begun: now })
     }

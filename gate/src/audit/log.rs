@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,6 +26,7 @@ pub struct AuditConfig {
 pub struct AuditLog {
     entries: mpsc::Sender<Entry>,
     required: bool,
+    folder: Option<PathBuf>,
     refusals: Attempts,
     suppressed: AtomicU64,
 }
@@ -62,7 +63,7 @@ impl AuditLog {
     pub fn to_files(folder: &Path, config: AuditConfig) -> io::Result<Self> {
         let AuditConfig { files, required } = config;
         let files = AuditFiles::open(folder, files, SystemTime::now())?;
-        Self::start(Sink::Files(files), required)
+        Ok(Self { folder: Some(folder.to_owned()), ..Self::start(Sink::Files(files), required)? })
     }
 
     /// Writes lines to standard output, in a chain that begins anew with the process.
@@ -77,7 +78,12 @@ impl AuditLog {
         let (entries, waiting) = mpsc::channel(QUEUE);
         thread::Builder::new().name("audit".to_owned()).spawn(move || write_all(sink, waiting))?;
         let refusals = Attempts::new(REFUSALS, REFUSAL_INTERVAL);
-        Ok(Self { entries, required, refusals, suppressed: AtomicU64::new(0) })
+        Ok(Self { entries, required, folder: None, refusals, suppressed: AtomicU64::new(0) })
+    }
+
+    /// Where the files are, if there are any.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Whether requests are refused whose line cannot be written.

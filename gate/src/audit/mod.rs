@@ -7,13 +7,16 @@
 
 mod chain;
 mod files;
+mod hash;
 mod log;
+mod read;
 mod record;
 mod verify;
 
 pub use chain::Head;
 pub use files::{AuditFiles, FilesConfig};
 pub use log::{AuditConfig, AuditError, AuditLog, append_unless_open};
+pub use read::lines_after;
 pub use record::{Event, Phase, Record};
 pub use verify::{Report, verify};
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::chain::Removed;
+use super::hash::Removed;
 use crate::identity::{Identity, Via};
 use crate::roles::Role;
 use crate::routes::{Audited, Change};

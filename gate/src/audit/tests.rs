@@ -166,6 +166,19 @@ fn old_files_go_and_the_log_says_so() {
 }
 
 #[test]
+fn lines_are_read_in_pages_across_files() {
+    let folder = log(20);
+    let all = lines_after(folder.path(), 0, 100).unwrap();
+    assert_eq!(all, (lines(folder.path()).join("\n") + "\n").into_bytes());
+    let mut pages = Vec::new();
+    for after in (0..20).step_by(3) {
+        pages.extend(lines_after(folder.path(), after, 3).unwrap());
+    }
+    assert_eq!(pages, all);
+    assert_eq!(lines_after(folder.path(), 20, 3).unwrap(), b"");
+}
+
+#[test]
 fn a_second_writer_is_refused() {
     let folder = log(1);
     let _first = AuditFiles::open(folder.path(), CONFIG, SystemTime::now()).unwrap();

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use super::chain::{Hash, Head, Link, Removed};
+use super::chain::{Head, Link};
 use super::files::{HEAD, LogFile, MAX_LINE, list, read_head};
+use super::hash::{Hash, Removed};
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,7 @@ pub struct SessionLimits {
     pub max: usize,
 }
 
-/// Every session, by the hash of its token: who reads the memory of the map has no token.
+/// Every session, by the hash of its token, so that a copy of the map holds no token.
 pub(super) struct Sessions {
     limits: SessionLimits,
     sessions: Mutex<FxHashMap<[u8; 32], Session>>,

@@ -242,7 +242,12 @@ fn a_large_body_is_not_read_before_the_check() {
     let head = "POST /v1/traces HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
                 content-length: 60000000\r\nexpect: 100-continue\r\n\r\n";
     sender.write(head.as_bytes()).unwrap();
-    assert_eq!(sender.read_reply().unwrap().status, 401, "answered without a byte of the body");
+    let mut first = [0; 12];
+    sender.read_exact(&mut first).unwrap();
+    assert_eq!(
+        &first, b"HTTP/1.1 401",
+        "answered without a byte of the body, which nobody asked for by a 100"
+    );
 }
 
 #[test]
@@ -369,4 +374,224 @@ fn no_secret_is_printed_or_logged() {
         let holds = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!holds, "{}", entry.path().display());
     }
+}
+
+/// The lines of the audit log, as JSON.
+fn audit_lines(data: &Path) -> Vec<Value> {
+    let mut files: Vec<_> =
+        fs::read_dir(data.join("audit")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let text: String = files.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn verify(data: &Path, more: &[&str]) -> (Option<i32>, String) {
+    let output = command(&[&["audit", "verify", data.to_str().unwrap()], more].concat()).output().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+#[test]
+fn the_audit_log_says_who_asked_changed_and_was_refused() {
+    let guarded = Guarded::new(&[]);
+    let data = guarded.folder.path();
+    guarded.ask("GET", "/api/v1/traces?q=%7B%20.secret%20%3D%201%20%7D", guarded.key(Role::Read));
+    guarded.ask("GET", "/api/v1/export?format=otlp", guarded.key(Role::Read));
+    guarded.send("POST", "/api/v1/delete", guarded.key(Role::Edit), Some(json!({ "q": "{ .user = 7 }" })));
+    guarded.ask("PUT", "/api/v1/pins/aa", guarded.key(Role::Read));
+    guarded.ask("GET", "/api/v1/services", "wrong");
+    let body = Some(json!({ "role": "read", "name": "made" }));
+    let made = guarded.send("POST", "/api/v1/keys", guarded.key(Role::Admin), body).json();
+    let by_command = create(data, &["--role", "audit"]);
+    assert_eq!(guarded.ask("GET", "/api/v1/me", &by_command).status, 200);
+    http::post_traces(guarded.server.otlp_http(), &[]);
+    let found = |wanted: Value| {
+        let matches = |line: &Value| {
+            wanted.as_object().unwrap().iter().all(|(name, value)| line.get(name) == Some(value))
+        };
+        eventually(&format!("a line with {wanted}"), || audit_lines(data).into_iter().find(matches))
+    };
+    let question = found(
+        json!({ "event": "question", "role": "read", "via": "key", "tenant": "default", "status": 200 }),
+    );
+    assert_eq!(question["target"], "/api/v1/traces?q=%7B%20.secret%20%3D%201%20%7D");
+    assert_eq!(question["address"], "127.0.0.1");
+    found(json!({ "event": "export", "status": 200 }));
+    let deletion = json!({ "event": "deletion", "phase": "begin", "body": "{\"q\":\"{ .user = 7 }\"}" });
+    assert_eq!(found(deletion)["role"], "edit");
+    found(json!({ "event": "deletion", "phase": "end", "role": "edit" }));
+    let lacking = found(json!({ "event": "refusal", "reason": "permission", "role": "read", "status": 403 }));
+    assert_eq!(lacking["target"], "/api/v1/pins/aa");
+    found(json!({ "event": "refusal", "reason": "bad-credential", "status": 401 }));
+    found(json!({ "event": "refusal", "reason": "unauthenticated", "target": "/v1/traces" }));
+    found(json!({ "event": "keys", "phase": "end", "status": 201, "subject": made["id"] }));
+    found(
+        json!({ "event": "keys", "subject": &by_command[5..15], "reason": "created on the data directory" }),
+    );
+    let text = audit_lines(data).iter().map(Value::to_string).collect::<String>();
+    for (_, key) in &guarded.keys {
+        assert!(!text.contains(&key[16..40]), "no secret in the log");
+    }
+
+    let by_api = guarded.ask("GET", "/api/v1/audit?limit=2", guarded.key(Role::Audit)).text();
+    let two: Vec<Value> = by_api.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(two, audit_lines(data)[..2]);
+    assert_eq!(guarded.ask("GET", "/api/v1/audit?before=2", guarded.key(Role::Audit)).status, 400);
+
+    let (code, said) = verify(data, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let head = said.lines().find_map(|line| line.strip_prefix("head ")).unwrap().to_owned();
+    let Guarded { server, folder, .. } = guarded;
+    server.stop();
+    let data = folder.path();
+    assert_eq!(audit_lines(data).last().unwrap()["event"], "stop");
+    assert_eq!(verify(data, &["--head", &head]).0, Some(0));
+    // Without a server the command writes the line itself.
+    create(data, &["--role", "read"]);
+    assert_eq!(audit_lines(data).last().unwrap()["event"], "keys");
+    assert_eq!(verify(data, &[]).0, Some(0));
+    let file = fs::read_dir(data.join("audit")).unwrap().map(|entry| entry.unwrap().path());
+    let file =
+        file.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "jsonl")).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("user = 7", "user = 8", 1)).unwrap();
+    let (code, said) = verify(data, &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("which was changed"), "{said}");
+}
+
+#[test]
+fn a_killed_server_loses_no_line_of_what_was_answered() {
+    let mut guarded = Guarded::new(&[]);
+    let asked = 50;
+    for number in 0..asked {
+        let path = format!("/api/v1/services/number-{number}/operations");
+        assert_eq!(guarded.ask("GET", &path, guarded.key(Role::Read)).status, 200);
+    }
+    guarded.server.kill();
+    let data = guarded.folder.path();
+    let lines = audit_lines(data);
+    for number in 0..asked {
+        let target = format!("/api/v1/services/number-{number}/operations");
+        assert!(lines.iter().any(|line| line["target"] == target), "{target} was answered and is not there");
+    }
+    assert_eq!(verify(data, &[]).0, Some(0));
+    let again = Settings::on(data).with(&["--require-auth"]).start();
+    again.stop();
+    assert_eq!(verify(data, &[]).0, Some(0));
+}
+
+#[test]
+fn what_cannot_be_written_down_is_refused_if_it_has_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = create(folder.path(), &["--role", "edit"]);
+    let bearer = format!("Bearer {key}");
+    let settings =
+        Settings::on(folder.path()).with(&["--require-auth", "--limits", "maxAuditFileBytes=1KiB"]);
+    for (required, status) in [(true, 503), (false, 200)] {
+        let more: &[&str] = if required { &["--audit-required"] } else { &[] };
+        let server = settings.clone().with(more).start();
+        let services = || {
+            http::request(server.http(), "GET", "/api/v1/services", &[("authorization", &bearer)], Body::None)
+        };
+        // A folder in the place of the next file: the log cannot go on there.
+        let block =
+            |number: usize| fs::create_dir(folder.path().join(format!("audit/audit-{number:020}.jsonl")));
+        assert_eq!(services().status, 200);
+        let written = audit_lines_of_files(folder.path());
+        (written..written + 20).for_each(|number| drop(block(number)));
+        let statuses: Vec<u16> = (0..20).map(|_| services().status).collect();
+        assert_eq!(statuses.last(), Some(&status), "{statuses:?}");
+        drop(server);
+        for number in 0..100 {
+            let _ = fs::remove_dir(folder.path().join(format!("audit/audit-{number:020}.jsonl")));
+        }
+    }
+}
+
+/// The number of lines, where folders stand between the files.
+fn audit_lines_of_files(data: &Path) -> usize {
+    let files = fs::read_dir(data.join("audit")).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.is_file() && path.extension().is_some_and(|kind| kind == "jsonl"));
+    files.map(|path| fs::read_to_string(path).unwrap().lines().count()).sum()
+}
+
+#[test]
+fn a_user_logs_in_by_the_page_and_out_again() {
+    let guarded = Guarded::new(&[]);
+    let data = guarded.folder.path();
+    let password = data.join("password");
+    fs::write(&password, "correct horse\n").unwrap();
+    let (data_text, password) = (data.to_str().unwrap(), password.to_str().unwrap());
+    let add = ["users", "add", "ada", "--role", "edit", "--data-dir", data_text, "--password-file", password];
+    assert_eq!(stdout(command(&add).output().unwrap()), "added user ada with role edit\n");
+
+    let http = guarded.server.http();
+    let page = http::request(http, "GET", "/trace/aa", &[("accept", "text/html")], Body::None);
+    assert_eq!(page.status, 401);
+    assert!(page.text().contains("value=\"/trace/aa\"") && page.text().contains("<label"), "{}", page.text());
+    let offered = page.header("www-authenticate");
+    assert_eq!(offered, Some("Bearer realm=\"spandrel\""), "for Basic a browser opens a window of its own");
+
+    let form = [("content-type", "application/x-www-form-urlencoded"), ("sec-fetch-site", "same-origin")];
+    let wrong = b"name=ada&password=wrong+horse&next=%2Ftrace%2Faa";
+    let refused = http::request(http, "POST", "/api/v1/login", &form, Body::Sized(wrong));
+    assert_eq!(refused.status, 401);
+    assert!(refused.text().contains("role=\"alert\"") && refused.header("set-cookie").is_none());
+    let right = b"name=ada&password=correct+horse&next=%2Ftrace%2Faa";
+    let foreign = [form[0], ("sec-fetch-site", "cross-site")];
+    assert_eq!(http::request(http, "POST", "/api/v1/login", &foreign, Body::Sized(right)).status, 403);
+    let reply = http::request(http, "POST", "/api/v1/login", &form, Body::Sized(right));
+    assert_eq!((reply.status, reply.header("location")), (303, Some("/trace/aa")));
+    let cookie = reply.header("set-cookie").unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=86400"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let session = cookie.split(';').next().unwrap().to_owned();
+    let with = |method: &str, path: &str, site: &str| {
+        let headers = [("cookie", session.as_str()), ("sec-fetch-site", site), JSON[0]];
+        http::request(http, method, path, &headers, Body::Sized(b"{\"q\":\"{ }\"}"))
+    };
+    let me = with("GET", "/api/v1/me", "same-origin").json();
+    assert_eq!(me, json!({ "name": "ada", "role": "edit", "tenant": "default", "via": "session" }));
+    assert_eq!(with("POST", "/api/v1/delete", "cross-site").status, 403);
+    assert_eq!(with("POST", "/api/v1/delete", "same-origin").status, 200);
+    assert_eq!(with("POST", "/api/v1/keys", "same-origin").status, 403, "an editor is no admin");
+    let lines = audit_lines(data);
+    let login = lines.iter().find(|line| line["event"] == "login").unwrap();
+    assert_eq!((&login["who"], &login["via"]), (&json!("ada"), &json!("session")));
+    let failed = lines.iter().find(|line| line["reason"] == "wrong-password").unwrap();
+    assert_eq!(failed["who"], "ada");
+    let text = lines.iter().map(Value::to_string).collect::<String>();
+    assert!(!text.contains("horse") && !text.contains(&session[20..]), "no secret in the log");
+
+    assert_eq!(with("POST", "/api/v1/logout", "same-origin").status, 204);
+    assert_eq!(with("GET", "/api/v1/me", "same-origin").status, 401);
+    let removed = ["users", "remove", "ada", "--data-dir", data_text];
+    assert_eq!(stdout(command(&removed).output().unwrap()), "removed user ada\n");
+    let late = http::request(
+        http,
+        "POST",
+        "/api/v1/login",
+        JSON,
+        Body::Sized(br#"{"name":"ada","password":"correct horse"}"#),
+    );
+    assert_eq!(late.status, 401);
+}
+
+#[test]
+fn each_way_to_authenticate_can_be_the_only_one() {
+    let guarded = Guarded::new(&["--auth-methods", "users"]);
+    let refused = guarded.ask("GET", "/api/v1/services", guarded.key(Role::Read));
+    assert!(refused.status == 401 && refused.problem().contains("auth-methods"));
+    let guarded = Guarded::new(&["--auth-methods", "keys"]);
+    assert_eq!(guarded.ask("GET", "/api/v1/services", guarded.key(Role::Read)).status, 200);
+    let page = http::request(guarded.server.http(), "GET", "/", &[("accept", "text/html")], Body::None);
+    assert!(page.status == 401 && !page.text().contains("<form"));
+    let login = br#"{"name":"ada","password":"correct horse"}"#;
+    let closed = http::request(guarded.server.http(), "POST", "/api/v1/login", JSON, Body::Sized(login));
+    assert_eq!(closed.status, 404);
 }
