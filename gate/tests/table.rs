@@ -2,6 +2,7 @@
 //!
 //! The router behind the gate answers every path, so whatever is refused here was refused by the gate. That the table
 //! has every route of the server is the matter of the end-to-end test `gate`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may stop at the first surprise")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -155,7 +156,11 @@ async fn nobody_is_asked_while_the_server_is_open() {
 
 #[tokio::test]
 async fn failed_attempts_are_bounded_by_address_and_a_valid_key_passes_all_the_same() {
-    let server = server(GateConfig { max_failed_attempts: 3, ..GateConfig::default() });
+    let server = server(GateConfig {
+        max_failed_attempts: 3,
+        failed_attempt_interval: Duration::from_secs(3_600),
+        ..GateConfig::default()
+    });
     let key = format!("Bearer {}", server.key(Role::Read, "default", None));
     let mut statuses = Vec::new();
     for _ in 0..4 {

@@ -85,12 +85,17 @@ impl KeyFile {
     /// Every key, also those that have expired. A missing file is one without keys.
     pub fn read(&self) -> Result<Vec<Key>, KeyError> {
         let keys: Vec<Key> = self.file.read()?;
+        self.require_whole(&keys)?;
+        Ok(keys)
+    }
+
+    fn require_whole(&self, keys: &[Key]) -> Result<(), KeyError> {
         match keys.iter().find(|key| !key.is_whole()) {
-            Some(key) => Err(self
-                .file
-                .damaged(format!("the tenant or the hash of key {} is not valid", key.id))
-                .into()),
-            None => Ok(keys),
+            Some(key) => {
+                let reason = format!("the tenant or the hash of key {} is not valid", key.id);
+                Err(self.file.damaged(reason).into())
+            }
+            None => Ok(()),
         }
     }
 
@@ -100,6 +105,7 @@ impl KeyFile {
             return Err(KeyError::Name);
         }
         self.file.change(|keys: &mut Vec<Key>| {
+            self.require_whole(keys)?;
             if keys.len() >= MAX_KEYS {
                 return Err(KeyError::TooMany);
             }
@@ -126,6 +132,7 @@ impl KeyFile {
     /// Removes a key, and returns it.
     pub fn revoke(&self, id: &str) -> Result<Key, KeyError> {
         self.file.change(|keys: &mut Vec<Key>| {
+            self.require_whole(keys)?;
             let at = keys.iter().position(|key| key.id == id);
             at.map(|at| keys.remove(at)).ok_or_else(|| KeyError::Unknown(id.to_owned()))
         })

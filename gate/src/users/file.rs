@@ -79,12 +79,17 @@ impl UserFile {
     /// Every user. A missing file is one without users.
     pub fn read(&self) -> Result<Vec<User>, UserError> {
         let users: Vec<User> = self.file.read()?;
+        self.require_whole(&users)?;
+        Ok(users)
+    }
+
+    fn require_whole(&self, users: &[User]) -> Result<(), UserError> {
         match users.iter().find(|user| !user.is_whole()) {
-            Some(user) => Err(self
-                .file
-                .damaged(format!("the tenant or the password of {} is not valid", user.name))
-                .into()),
-            None => Ok(users),
+            Some(user) => {
+                let reason = format!("the tenant or the password of {} is not valid", user.name);
+                Err(self.file.damaged(reason).into())
+            }
+            None => Ok(()),
         }
     }
 
@@ -102,6 +107,7 @@ impl UserFile {
         let password = password::hash(&password).map_err(UserError::Hash)?;
         let user = User { name, role, tenant: tenant.as_str().to_owned(), password, created: now };
         self.file.change(|users: &mut Vec<User>| {
+            self.require_whole(users)?;
             users.retain(|other| other.name != user.name);
             if users.len() >= MAX_USERS {
                 return Err(UserError::TooMany);
@@ -114,6 +120,7 @@ impl UserFile {
     /// Removes a user, and returns it. Its sessions end.
     pub fn remove(&self, name: &str) -> Result<User, UserError> {
         self.file.change(|users: &mut Vec<User>| {
+            self.require_whole(users)?;
             let at = users.iter().position(|user| user.name == name);
             at.map(|at| users.remove(at)).ok_or_else(|| UserError::Unknown(name.to_owned()))
         })
@@ -157,7 +164,7 @@ mod tests {
         let first = file.put(new("ada", "0123456789"), 7).unwrap();
         let second = file.put(new("ada", "9876543210"), 8).unwrap();
         assert_ne!(first.password, second.password);
-        assert_eq!(file.read().unwrap(), [second.clone()]);
+        assert_eq!(file.read().unwrap(), std::slice::from_ref(&second));
         assert_eq!(file.remove("ada").unwrap(), second);
         assert!(file.remove("ada").unwrap_err().to_string().contains("ada"));
         assert!(!std::fs::read_to_string(directory.path().join(FILE)).unwrap().contains("9876543210"));

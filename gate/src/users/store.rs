@@ -229,7 +229,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = UserFile::of(directory.path());
         put(&file, "correct horse");
-        let users = Users::open(file.clone(), SessionLimits::default(), 3, Duration::from_secs(3)).unwrap();
+        let users =
+            Users::open(file.clone(), SessionLimits::default(), 3, Duration::from_secs(3_600)).unwrap();
         (Arc::new(users), file, directory)
     }
 
