@@ -40,7 +40,10 @@ ENV SPANDREL_DATA_DIR=/data \
     SPANDREL_HTTP_ADDR=0.0.0.0:16686 \
     SPANDREL_OTLP_GRPC_ADDR=0.0.0.0:4317 \
     SPANDREL_OTLP_HTTP_ADDR=0.0.0.0:4318 \
+    SPANDREL_REQUIRE_AUTH=true \
     SPANDREL_SHUTDOWN_GRACE=8s
+# These addresses reach beyond the container, so every port asks for a key. The first one:
+#   docker exec CONTAINER spandrel keys create --role admin
 USER 10001:10001
 VOLUME /data
 EXPOSE 16686 4317 4318

@@ -4,12 +4,14 @@ use std::error::Error;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::commands::audit::{self, AuditFlags};
 use crate::commands::backup::{self, BackupFlags};
 use crate::commands::certificate::{self, CertificateFlags};
 use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::export::{self, ExportFlags};
+use crate::commands::keys::{self, KeysFlags};
 use crate::commands::manual::{self, ManualFlags};
 use crate::commands::metrics::{self, MetricsFlags};
 use crate::commands::repair::{self, RepairFlags};
@@ -19,6 +21,7 @@ use crate::commands::services::{self, ServicesFlags};
 use crate::commands::stats::{self, StatsFlags};
 use crate::commands::tail::{self, TailFlags};
 use crate::commands::trace::{self, TraceFlags};
+use crate::commands::users::{self, UsersFlags};
 use crate::config::{self, ServeFlags};
 use crate::demo::{self, DemoFlags};
 use crate::serve;
@@ -97,6 +100,15 @@ enum Command {
     /// server.key and running the command again gives a new server certificate of the same authority. Keys are readable
     /// by you alone. Production takes its certificates from an authority that keeps its key elsewhere.
     Certificate(CertificateFlags),
+    /// Create, list and revoke API keys
+    ///
+    /// A server that was started with --require-auth takes a key as `Authorization: Bearer KEY`, as password of Basic,
+    /// or as `X-API-Key`. The other commands send the key of --key-file or of the variable SPANDREL_KEY.
+    Keys(KeysFlags),
+    /// Add, list and remove users of the web UI
+    Users(UsersFlags),
+    /// Check the audit log of a data directory
+    Audit(AuditFlags),
     /// Print a script with which a shell completes commands and flags
     Completions(CompletionsFlags),
     /// Print the manual page, in roff
@@ -125,6 +137,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Delete(flags) => delete::run(flags),
         Command::Export(flags) => export::run(flags),
         Command::Certificate(flags) => certificate::run(&flags),
+        Command::Keys(flags) => keys::run(flags),
+        Command::Users(flags) => users::run(flags),
+        Command::Audit(flags) => audit::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
         Command::Manual(flags) => manual::run(&flags, Cli::command()),
     }

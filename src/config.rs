@@ -14,6 +14,7 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
+use crate::gate_flags::{GateFlags, GateSettings};
 use crate::limits::{self, Setting};
 use crate::retention_flags::{self, DiskBound, Rule};
 use crate::tls_flags::{self, ClientAuth, Exception, LISTENERS, TlsSettings};
@@ -73,6 +74,8 @@ pub(crate) struct ServeFlags {
     /// Origins that may send and query from a browser, as in https://shop.example [default: none]
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
+    #[command(flatten)]
+    gate: GateFlags,
     /// How long a resent request is recognised; 0s turns this off [default: 5m]
     #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = units::parse_duration)]
     resend_window: Option<Duration>,
@@ -110,6 +113,7 @@ pub(crate) struct Settings {
     pub(crate) durability: Durability,
     pub(crate) tls: TlsSettings,
     pub(crate) cors_origin: Vec<String>,
+    pub(crate) gate: GateSettings,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
     pub(crate) limits: Vec<Setting>,
@@ -169,6 +173,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
             exceptions: [file.tls, flags.tls].concat(),
         },
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
+        gate: flags.gate.over(file.gate),
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
         // Limits from flags or the environment come last, because a later value of the same limit wins.
@@ -197,7 +202,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
         }
         for text in words_of(&key, &value).ok_or_else(|| {
             format!(
-                "{place}: `{key}` has the value {value}; allowed is text, a number, or a list of them, for \
+                "{place}: `{key}` has the value {value}; allowed is text, a number, true or false, or a list of them, for \
                  retention-rules mappings of `match` and `keep`, for limits one of names and values, and for tls one \
                  of listeners and `off` or members"
             )
@@ -229,6 +234,7 @@ fn scalars(value: &Value) -> Option<Vec<String>> {
         Value::Null => Some(Vec::new()),
         Value::String(text) => Some(vec![text.clone()]),
         Value::Number(number) => Some(vec![number.to_string()]),
+        Value::Bool(switch) => Some(vec![switch.to_string()]),
         Value::Array(items) if !items.iter().any(Value::is_array) => {
             items.iter().map(scalars).collect::<Option<Vec<_>>>().map(|all| all.concat())
         }
@@ -299,7 +305,7 @@ impl Settings {
                 ));
             }
         }
-        Ok(())
+        self.gate.check(&all)
     }
 }
 
@@ -321,7 +327,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("tls", exceptions.map(Value::from)),
     ];
     let tls = tls.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    let rows: Vec<(&str, Value)> = vec![
+    let mut rows: Vec<(&str, Value)> = vec![
         ("data-dir", settings.data_dir.display().to_string().into()),
         ("http-addr", settings.http_addr.to_string().into()),
         ("otlp-grpc-addr", settings.otlp_grpc_addr.to_string().into()),
@@ -341,6 +347,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("log-format", name(settings.log_format.to_possible_value()).into()),
         ("shutdown-grace", units::duration_word(settings.shutdown_grace).into()),
     ];
+    rows.extend(settings.gate.rows());
     let mut out = std::io::stdout().lock();
     for (key, value) in rows.into_iter().chain(tls) {
         // A JSON value is a YAML value; plain words need no quotes.
@@ -452,6 +459,9 @@ mod tests {
             ("limits: {cacheBytes: [1, 2]}", ["limits", "[1,2]", "names and values"]),
             ("max-tree-spans: 0", ["--max-tree-spans", "0", "1..=5000000"]),
             ("cors-origin: shop", ["--cors-origin", "shop", "scheme://host"]),
+            ("require-auth: perhaps", ["--require-auth", "perhaps", "true"]),
+            ("trusted-proxies: [10.0.0.0/99]", ["--trusted-proxies", "10.0.0.0/99", "10.0.0.0/8"]),
+            ("http-addr: 0.0.0.0:1", ["--http-addr", "--require-auth", "--allow-anonymous"]),
             ("http-addr: {a: b}", ["http-addr", "{\"a\":\"b\"}", "allowed"]),
             ("http-addr: 127.0.0.1:4317", ["--http-addr", "127.0.0.1:4317", "a port of its own"]),
             ("[1, 2]", ["mapping", "keys", "values"]),
@@ -459,6 +469,20 @@ mod tests {
             let error = with_file(file, &[]).unwrap_err();
             assert!(words.iter().all(|word| error.contains(word)), "{file}: {error}");
         }
+    }
+
+    #[test]
+    fn access_is_decided_in_the_file_or_by_flags() {
+        let beyond = "http-addr: 0.0.0.0:1\nrequire-auth: true\ntrusted-proxies: [10.0.0.0/8, '::1']\n";
+        let settings = with_file(beyond, &[]).unwrap();
+        assert_eq!(settings.gate.access(), spandrel_gate::Access::Authenticated);
+        let error = with_file(beyond, &["--require-auth=false"]).unwrap_err();
+        assert!(error.contains("beyond loopback"), "{error}");
+        let open = with_file("http-addr: 0.0.0.0:1\n", &["--allow-anonymous"]).unwrap();
+        assert_eq!(open.gate.access(), spandrel_gate::Access::Anonymous);
+        let rows: Vec<String> =
+            settings.gate.rows().iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        assert_eq!(with_file(&format!("http-addr: 0.0.0.0:1\n{}", rows.join("\n")), &[]).unwrap(), settings);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
-use spandrel_demo::DemoConfig;
+use spandrel_demo::{Authorization, DemoConfig};
 use spandrel_gate::tls::Outgoing;
 
+use crate::commands::key::KeyFlag;
 use crate::config::LogFormat;
 use crate::outgoing::TlsClientFlags;
 use crate::{logs, serve};
@@ -28,14 +29,17 @@ pub(crate) struct DemoFlags {
     /// Repeat the workload of an earlier run
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    key: KeyFlag,
 }
 
 /// Runs the workload until its time is up or the process is asked to stop.
 pub(crate) fn run(flags: DemoFlags) -> Result<(), Box<dyn Error>> {
     logs::start(LogFormat::Text)?;
-    let DemoFlags { endpoint, tls, rate, duration, seed } = flags;
+    let DemoFlags { endpoint, tls, rate, duration, seed, key } = flags;
     let Outgoing { ca, identity } = tls.open()?;
-    let config = DemoConfig { endpoint, ca, identity, rate, duration, seed };
+    let authorization = key.key()?.map(|key| Authorization::bearer(key.reveal())).transpose()?;
+    let config = DemoConfig { endpoint, ca, identity, rate, duration, seed, authorization };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let stop = serve::stop_signal()?;

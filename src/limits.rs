@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use spandrel_collector::{CollectorConfig, IngestLimits};
+use spandrel_gate::GateConfig;
 use spandrel_query::QueryConfig;
 use spandrel_storage::StoreConfig;
 
@@ -44,15 +45,17 @@ enum Set {
     Ingest(fn(&mut IngestLimits, u64)),
     Query(fn(&mut QueryConfig, u64)),
     Connection(fn(&mut ConnectionLimits, u64)),
+    Gate(fn(&mut GateConfig, u64)),
 }
 
-use Set::{Connection, Ingest, Query, Store};
+use Set::{Connection, Gate, Ingest, Query, Store};
 use Unit::{Bytes, Count, Time};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const HOUR: u64 = 3_600_000;
+const MONTH: u64 = 30 * 24 * HOUR;
 
 const LIMITS: &[Limit] = &[
     limit("maxUnsealedSpans", Count, 1_000..=1_000_000_000, Store(|c, v| c.max_unsealed_spans = v)),
@@ -107,6 +110,22 @@ const LIMITS: &[Limit] = &[
         Time,
         100..=HOUR,
         Connection(|c, v| c.certificate_interval = Duration::from_millis(v)),
+    ),
+    limit("maxFailedAttempts", Count, 1..=1_000_000, Gate(|c, v| c.max_failed_attempts = v as u32)),
+    limit("sessionIdle", Time, 1_000..=MONTH, Gate(|c, v| c.sessions.idle = Duration::from_millis(v))),
+    limit(
+        "sessionLifetime",
+        Time,
+        1_000..=MONTH,
+        Gate(|c, v| c.sessions.lifetime = Duration::from_millis(v)),
+    ),
+    limit("maxSessions", Count, 1..=1_000_000, Gate(|c, v| c.sessions.max = v as usize)),
+    limit("maxAuditFileBytes", Bytes, KIB..=64 * GIB, Gate(|c, v| c.max_audit_file_bytes = v)),
+    limit(
+        "failedAttemptInterval",
+        Time,
+        1..=HOUR,
+        Gate(|c, v| c.failed_attempt_interval = Duration::from_millis(v)),
     ),
 ];
 
@@ -197,6 +216,14 @@ pub(crate) fn of_connections(settings: &[Setting]) -> ConnectionLimits {
     limits
 }
 
+pub(crate) fn apply_to_gate(settings: &[Setting], config: &mut GateConfig) {
+    for setting in settings {
+        if let Gate(set) = LIMITS[setting.limit].set {
+            set(config, setting.value);
+        }
+    }
+}
+
 // === impl Setting, Unit ===
 
 impl Display for Setting {
@@ -245,13 +272,17 @@ mod tests {
         for Limit { name, unit, allowed, .. } in LIMITS {
             let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
             let mut query = QueryConfig::default();
-            let before = format!("{store:?} {collector:?} {query:?} {:?}", ConnectionLimits::default());
+            let mut gate = GateConfig::default();
+            let connections = ConnectionLimits::default();
+            let before = format!("{store:?} {collector:?} {query:?} {gate:?} {connections:?}");
             let settings = [setting(&format!("{name}={}", unit.show(*allowed.end()))).unwrap()];
             apply_to_store(&settings, &mut store);
             apply_to_collector(&settings, &mut collector);
             apply_to_query(&settings, &mut query);
+            apply_to_gate(&settings, &mut gate);
             let connections = of_connections(&settings);
-            assert_ne!(before, format!("{store:?} {collector:?} {query:?} {connections:?}"), "{name}");
+            let after = format!("{store:?} {collector:?} {query:?} {gate:?} {connections:?}");
+            assert_ne!(before, after, "{name}");
             assert_eq!(setting(&settings[0].to_string()), Ok(settings[0]), "what is printed is read again");
         }
     }
@@ -290,9 +321,10 @@ mod tests {
         let mut names: Vec<&str> = LIMITS.iter().map(|limit| limit.name).collect();
         names.extend(StoreConfig::default().limits().iter().map(|(name, _)| *name));
         names.extend(CollectorConfig::default().limits.list().iter().map(|(name, _)| *name));
+        names.extend(GateConfig::default().limits().iter().map(|(name, _)| *name));
         let snake_case: Vec<String> = names.into_iter().map(snake_case).collect();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut waiting: Vec<_> = ["src", "proto/src", "storage", "collector/src", "query/src"]
+        let mut waiting: Vec<_> = ["src", "proto/src", "storage", "collector/src", "query/src", "gate/src"]
             .map(|folder| root.join(folder))
             .into();
         while let Some(path) = waiting.pop() {

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 use spandrel_collector::{Collector, CollectorConfig};
+use spandrel_gate::audit::AuditLog;
 use spandrel_gate::tls::ServerTls;
+use spandrel_gate::users::{UserFile, Users};
+use spandrel_gate::{Access, Gate, KeyFile, Keys, guard};
 use spandrel_query::{QueryConfig, QueryState};
 use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
@@ -54,6 +57,8 @@ const NICE_INCREMENT: i32 = 10;
 const ANSWERING_SHARE: f64 = 0.7;
 /// The interval at which histograms of the metrics are drained.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// The interval at which the last use of each key is written down.
+const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs the server until it is asked to stop.
 pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
@@ -69,10 +74,13 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     ports.announce()?;
     let listen = ports.for_status();
 
+    let audit = settings.gate.open_audit(&settings.data_dir, &settings.limits)?;
+    let gate = open_gate(&settings, audit.clone())?;
     let opened = Arc::new(OnceLock::new());
     let (stop_ingest, ingest_stopped) = watch::channel(false);
     let (stop_http, http_stopped) = watch::channel(false);
-    let web = web::router(Web { opened: opened.clone(), metrics: metrics.clone() });
+    let web = web::router(Web { opened: opened.clone(), metrics: metrics.clone() }, gate.clone());
+    let web = guard(web, gate.clone());
     let http = origin_check::require_loopback(web, ports.http.address(), &settings.cors_origin);
     let http = origin_check::cors(http, &settings.cors_origin);
     let http = query_runtime.spawn(ports.http.serve(http, http_stopped));
@@ -82,24 +90,26 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             metrics.run_upkeep();
         }
     });
+    query_runtime.spawn(save_key_uses(gate.keys().clone()));
 
     let store = open_store(&settings, disk)?;
     let maintenance = Maintenance::start(store.clone())?;
     let collector = Arc::new(start_collector(&settings, store.clone())?);
     let api = {
         let _inside = query_runtime.enter();
-        let state = QueryState::new(store.clone(), query_config(&settings, &store, &collector, listen));
+        let state =
+            QueryState::new(store.clone(), query_config(&settings, &store, &collector, &gate, listen));
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
     let grpc = origin_check::require_loopback(
-        collector.grpc_router(),
+        guard(collector.grpc_router(), gate.clone()),
         ports.otlp_grpc.address(),
         &settings.cors_origin,
     );
     let grpc = ingest_runtime.spawn(ports.otlp_grpc.serve(grpc, ingest_stopped.clone()));
     let otlp = origin_check::require_loopback(
-        collector.http_router(),
+        guard(collector.http_router(), gate.clone()),
         ports.otlp_http.address(),
         &settings.cors_origin,
     );
@@ -121,6 +131,12 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let asked =
         query_runtime.block_on(async { tokio::time::timeout(remaining(answer_by), http).await.is_ok() });
     maintenance.stop();
+    if let Err(error) = gate.keys().save_uses() {
+        tracing::warn!(%error, "when the keys were last used is not written down");
+    }
+    if let Some(audit) = audit {
+        query_runtime.block_on(audit.close());
+    }
     store.close()?;
     ingest_runtime.shutdown_timeout(remaining(deadline));
     query_runtime.shutdown_timeout(remaining(deadline));
@@ -195,6 +211,32 @@ fn open_store(settings: &Settings, disk: DataDir) -> Result<Arc<BlockTraceStore>
     Ok(Arc::new(store))
 }
 
+fn open_gate(settings: &Settings, audit: Option<Arc<AuditLog>>) -> Result<Arc<Gate>, Box<dyn Error>> {
+    let keys = Keys::open(KeyFile::of(&settings.data_dir), spandrel_gate::keys::system_clock())?;
+    let config = settings.gate.config(&settings.limits);
+    let (burst, every) = (config.max_failed_attempts, config.failed_attempt_interval);
+    let users = Users::open(UserFile::of(&settings.data_dir), config.sessions.clone(), burst, every)?;
+    if settings.gate.access() == Access::Authenticated && keys.is_empty() && users.is_empty() {
+        tracing::warn!(
+            "there is neither a key nor a user yet, so nobody passes; make one: spandrel keys create --role admin --data-dir {}",
+            settings.data_dir.display()
+        );
+    }
+    Ok(Arc::new(Gate::new(config, Arc::new(keys), Arc::new(users), audit)?))
+}
+
+/// Writes down now and then when the keys were last used.
+async fn save_key_uses(keys: Arc<Keys>) {
+    loop {
+        tokio::time::sleep(KEY_USES_INTERVAL).await;
+        let keys = keys.clone();
+        let saved = tokio::task::spawn_blocking(move || keys.save_uses()).await;
+        if let Ok(Err(error)) = saved {
+            tracing::warn!(%error, "when the keys were last used is not written down");
+        }
+    }
+}
+
 fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<Collector, Box<dyn Error>> {
     let mut config = CollectorConfig {
         cors_origins: settings.cors_origin.clone(),
@@ -209,11 +251,13 @@ fn query_config(
     settings: &Settings,
     store: &BlockTraceStore,
     collector: &Collector,
+    gate: &Gate,
     (listen, encrypted): (BTreeMap<String, SocketAddr>, Vec<String>),
 ) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
     limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    limits.extend(gate.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
     limits.extend(connection_limits(settings));
     let mut config = QueryConfig {
         max_tree_spans: settings.max_tree_spans as usize,
@@ -221,6 +265,7 @@ fn query_config(
         listen,
         encrypted,
         limits,
+        more_openapi: vec![spandrel_gate::api::OPENAPI],
         ..QueryConfig::default()
     };
     limits::apply_to_query(&settings.limits, &mut config);

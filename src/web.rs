@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use spandrel_collector::Collector;
+use spandrel_gate::Gate;
 use spandrel_query::answers::ProblemDocument;
 use spandrel_storage::TraceStore;
 use spandrel_ui::Asset;
@@ -31,13 +32,14 @@ pub(crate) struct Web {
 }
 
 /// The routes of the HTTP port.
-pub(crate) fn router(web: Web) -> Router {
+pub(crate) fn router(web: Web, gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .fallback(api_or_page)
         .with_state(web)
+        .merge(spandrel_gate::api::router(gate))
 }
 
 async fn readiness(State(web): State<Web>) -> Response {

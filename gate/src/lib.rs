@@ -1,6 +1,39 @@
-//! The gate: what stands between a port and the parts behind it.
+//! The gate around every port: who asks, what they may do, and what was done.
 //!
-//! It knows connections, certificates and layers of HTTP and gRPC, and neither store nor collector nor query. The binary
-//! opens the ports, and wraps the routers of the other crates with what is here.
+//! A request passes [`guard`] before any handler sees it: its credential becomes an [`Identity`], the table in
+//! [`routes`] says what the route needs, and the table in [`roles`] what the identity may. Nothing of the body is read
+//! until that is decided. This crate knows HTTP and gRPC, and neither store nor collector nor query: the composition
+//! root wraps their routers with it, and its listeners speak TLS by [`tls`].
 
+pub mod api;
+mod attempts;
+pub mod audit;
+mod authorize;
+mod credentials;
+mod file;
+mod identity;
+pub mod keys;
+mod login_page;
+mod proxy;
+mod random;
+mod recorded;
+mod refusal;
+pub mod roles;
+pub mod routes;
+mod secret;
 pub mod tls;
+pub mod users;
+
+pub use authorize::{Access, Gate, GateConfig, Method, guard};
+pub use credentials::{Credential, CredentialError, parse as parse_credential};
+pub use file::FileError;
+pub use identity::{Identity, Via};
+pub use keys::{KeyFile, Keys};
+pub use proxy::{ProxyError, ProxyHeaders, TrustedProxies};
+pub use roles::{Permission, Role};
+pub use secret::Secret;
+
+/// The tenant of a name, for those who make keys. The error says which names there may be.
+pub fn tenant(name: &str) -> Result<spandrel_proto::TenantId, String> {
+    spandrel_proto::TenantId::new(name).map_err(|error| error.to_string())
+}

@@ -45,6 +45,9 @@ pub struct QueryConfig {
     pub encrypted: Vec<String>,
     /// Limits of other parts of the server, repeated by `GET /api/v1/status`.
     pub limits: Map<String, Value>,
+    /// OpenAPI documents of routes that other parts of the server add: their `paths` and `components` are shown with
+    /// those of this crate.
+    pub more_openapi: Vec<&'static str>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
 }
@@ -77,6 +80,7 @@ impl Default for QueryConfig {
             listen: BTreeMap::new(),
             encrypted: Vec::new(),
             limits: Map::new(),
+            more_openapi: Vec::new(),
             clock: system_clock,
         }
     }

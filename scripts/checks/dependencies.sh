@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
-# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine.
+# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -44,7 +44,7 @@ may_see spandrel-collector spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
 may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-query spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
-may_see spandrel-gate
+may_see spandrel-gate spandrel-proto
 may_see spandrel-ui
 may_see spandrel-demo
 
@@ -55,6 +55,7 @@ never_links spandrel-collector rocksdb
 never_links spandrel-query rocksdb
 never_links spandrel-gate rocksdb
 never_links spandrel-rocks axum tonic hyper
+never_links spandrel-gate rocksdb
 
 # Features for tests, which can damage a store, must not be in the binary.
 features="$(cargo tree "${CARGO_LOCKED[@]}" -p spandrel -e normal,features -i spandrel-storage)"

@@ -17,6 +17,7 @@ CRATES = {
     "rocks": "storage/rocks/src",
     "collector": "collector/src",
     "demo": "collector/demo/src",
+    "gate": "gate/src",
     "traceql": "query/traceql/src",
     "engine": "query/engine/src",
     "query": "query/src",

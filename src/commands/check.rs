@@ -15,6 +15,7 @@ use ureq::http::Method;
 
 use super::Exit;
 use super::client::{Client, ClientError, ServerFlag};
+use super::key::KeyFlag;
 use super::output;
 use super::progress::Progress;
 use crate::outgoing::TlsClientFlags;
@@ -30,6 +31,8 @@ pub(crate) struct CheckFlags {
     server: Option<String>,
     #[command(flatten)]
     tls: TlsClientFlags,
+    #[command(flatten)]
+    key: KeyFlag,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -48,7 +51,7 @@ const NOT_CHECKED: u8 = 2;
 
 pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     let report = match &flags.server {
-        Some(server) => of_server(&ServerFlag::at(server, &flags.tls)),
+        Some(server) => of_server(&ServerFlag::at(server, &flags.tls, &flags.key)),
         None => of_directory(&flags.data_dir),
     };
     let report = report.map_err(|error| Exit { code: NOT_CHECKED, message: error.to_string() })?;

@@ -8,10 +8,11 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use spandrel_gate::tls::{self, TlsError};
 use spandrel_query::answers::ProblemDocument;
-use ureq::http::{Method, Request, Response, header};
+use ureq::http::{HeaderValue, Method, Request, Response, header};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use super::key::KeyFlag;
 use crate::outgoing::TlsClientFlags;
 
 /// Which server a command talks to.
@@ -22,12 +23,16 @@ pub(crate) struct ServerFlag {
     server: String,
     #[command(flatten)]
     tls: TlsClientFlags,
+    #[command(flatten)]
+    key: KeyFlag,
 }
 
 /// Sends requests to one server.
 pub(crate) struct Client {
     agent: Agent,
     server: String,
+    /// The value of `Authorization`, marked as sensitive.
+    authorization: Option<HeaderValue>,
 }
 
 /// A response whose body is still arriving.
@@ -41,6 +46,9 @@ pub(crate) enum ClientError {
         "--server {server} is not an address of a server: {reason}; give one like http://127.0.0.1:16686 or https://spandrel.example:16686"
     )]
     Address { server: String, reason: String },
+    /// The key cannot be read.
+    #[error("{0}")]
+    Key(String),
     /// The server does not respond.
     #[error(
         "no server answers at {server} ({reason}); start one with `spandrel serve`, or say with --server where it is"
@@ -69,8 +77,8 @@ const QUOTED: u64 = 300;
 
 impl ServerFlag {
     /// For commands whose server is optional.
-    pub(crate) fn at(server: &str, tls: &TlsClientFlags) -> Self {
-        Self { server: server.to_owned(), tls: tls.clone() }
+    pub(crate) fn at(server: &str, tls: &TlsClientFlags, key: &KeyFlag) -> Self {
+        Self { server: server.to_owned(), tls: tls.clone(), key: key.clone() }
     }
 }
 
@@ -93,7 +101,8 @@ impl Client {
             .proxy(None)
             .tls_config(tls)
             .build();
-        Ok(Self { agent: config.new_agent(), server })
+        let authorization = authorization(&flag.key).map_err(ClientError::Key)?;
+        Ok(Self { agent: config.new_agent(), server, authorization })
     }
 
     /// GETs a path, such as `/api/v1/services`. Parameters are escaped; those without a value are left out.
@@ -109,7 +118,10 @@ impl Client {
         parameters: &[(&str, Option<&str>)],
         json: Option<Vec<u8>>,
     ) -> Result<Answer, ClientError> {
-        let request = Request::builder().method(method).uri(self.url(path, parameters));
+        let mut request = Request::builder().method(method).uri(self.url(path, parameters));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
         let wrong = |error: ureq::http::Error| self.wrong_address(error.to_string());
         let sent = match json {
             None => self.agent.run(request.body(()).map_err(wrong)?),
@@ -152,6 +164,14 @@ impl Client {
             }
         }
     }
+}
+
+fn authorization(key: &KeyFlag) -> Result<Option<HeaderValue>, String> {
+    let Some(key) = key.key()? else { return Ok(None) };
+    let value = HeaderValue::try_from(format!("Bearer {}", key.reveal()));
+    let mut value = value.map_err(|_| "the key cannot be sent in a header".to_owned())?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 /// Escapes a text for a path segment or the value of a parameter.
@@ -213,7 +233,7 @@ mod tests {
     use super::*;
 
     fn client(server: &str) -> Result<Client, ClientError> {
-        Client::new(&ServerFlag::at(server, &TlsClientFlags::default()))
+        Client::new(&ServerFlag::at(server, &TlsClientFlags::default(), &KeyFlag::default()))
     }
 
     #[test]

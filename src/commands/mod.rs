@@ -1,5 +1,6 @@
 //! The commands that talk to a running server or read a data directory, each in its own file.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 mod backup_dir;
 mod backup_inspect;
@@ -9,6 +10,8 @@ pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
+pub(crate) mod key;
+pub(crate) mod keys;
 pub(crate) mod manual;
 pub(crate) mod metrics;
 mod output;
@@ -20,6 +23,7 @@ pub(crate) mod services;
 pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod trace;
+pub(crate) mod users;
 
 /// An error with its own exit code.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,7 @@ pub struct Grpc {
     runtime: Runtime,
     channel: Channel,
     compression: Option<CompressionEncoding>,
+    key: Option<String>,
 }
 
 /// A codec that passes bytes through.
@@ -62,13 +63,20 @@ impl Grpc {
         let channel = runtime
             .block_on(endpoint.connect())
             .map_err(|error| Status::unavailable(format!("cannot connect: {}", causes(&error))))?;
-        Ok(Self { runtime, channel, compression: None })
+        Ok(Self { runtime, channel, compression: None, key: None })
     }
 
     /// The same connection, compressing its requests.
     #[must_use]
     pub fn compressed(mut self, encoding: CompressionEncoding) -> Self {
         self.compression = Some(encoding);
+        self
+    }
+
+    /// The same connection, sending a key.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(key.to_owned());
         self
     }
 
@@ -84,7 +92,11 @@ impl Grpc {
         if let Some(encoding) = self.compression {
             client = client.send_compressed(encoding);
         }
-        let request = Request::new(Bytes::copy_from_slice(body));
+        let mut request = Request::new(Bytes::copy_from_slice(body));
+        if let Some(key) = &self.key {
+            let value = key.parse().map_err(|_| Status::internal("a key of visible characters"))?;
+            request.metadata_mut().insert("x-api-key", value);
+        }
         self.runtime.block_on(async {
             client.ready().await.map_err(|error| Status::unavailable(causes(&error)))?;
             match client.unary(request, PathAndQuery::from_static(path), Raw).await {

@@ -133,9 +133,24 @@ impl Connection {
         self.read_reply().or_else(|error| written.and(Err(error)))
     }
 
+    /// Sends a request without a body, and reads the status of its answer, whose body may be endless.
+    pub fn status_of(&mut self, method: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<u16> {
+        let mut message = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        for (name, value) in headers {
+            message += &format!("{name}: {value}\r\n");
+        }
+        self.write(format!("{message}\r\n").as_bytes())?;
+        Ok(self.read_head()?.0)
+    }
+
     /// Writes raw bytes.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads raw bytes.
+    pub fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.stream.read_exact(bytes)
     }
 
     /// Reads one response.

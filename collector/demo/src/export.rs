@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 /// Spans are sent at least once a second, so that a first-time user sees them at once.
@@ -20,8 +21,13 @@ const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// The OTLP endpoint that all exporters share.
 pub(crate) struct Destination {
     channel: Channel,
+    metadata: MetadataMap,
     tally: Arc<Tally>,
 }
+
+/// The `authorization` metadata of each export. It is marked as sensitive, so that no `Debug` shows it.
+#[derive(Clone, Debug)]
+pub struct Authorization(AsciiMetadataValue);
 
 /// Counts of the spans that were given to exporters.
 #[derive(Debug, Default)]
@@ -47,8 +53,18 @@ struct Counted<E> {
     tally: Arc<Tally>,
 }
 
+impl Authorization {
+    /// An API key.
+    pub fn bearer(key: &str) -> Result<Self, DemoError> {
+        let value = AsciiMetadataValue::try_from(format!("Bearer {key}"));
+        let mut value = value.map_err(|_| DemoError::InvalidKey)?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
 impl Destination {
-    /// Waits until an OTLP/gRPC server responds at `endpoint`, at most for `patience`.
+    /// Waits until an OTLP/gRPC server responds at the endpoint, at most for `patience`.
     pub(crate) async fn connect(config: &DemoConfig, patience: Duration) -> Result<Self, DemoError> {
         let endpoint = config.endpoint.as_str();
         let invalid = |reason: String| DemoError::InvalidEndpoint { endpoint: endpoint.to_owned(), reason };
@@ -62,7 +78,11 @@ impl Destination {
             channel = channel.tls_config(tls(config)).map_err(|error| invalid(error.to_string()))?;
         }
         let channel = channel.timeout(EXPORT_TIMEOUT).connect_timeout(PROBE_TIMEOUT).connect_lazy();
-        let destination = Self { channel, tally: Arc::default() };
+        let mut metadata = MetadataMap::new();
+        if let Some(Authorization(value)) = &config.authorization {
+            metadata.insert("authorization", value.clone());
+        }
+        let destination = Self { channel, metadata, tally: Arc::default() };
         destination.wait(endpoint, patience).await?;
         Ok(destination)
     }
@@ -110,6 +130,7 @@ impl Destination {
         opentelemetry_otlp::SpanExporter::builder()
             .with_tonic()
             .with_channel(self.channel.clone())
+            .with_metadata(self.metadata.clone())
             .with_timeout(timeout)
             .with_retry_policy(retries)
             .build()

@@ -28,6 +28,7 @@ mod stage;
 mod tests;
 mod topology;
 
+pub use export::Authorization;
 use export::Destination;
 use opentelemetry_otlp::ExporterBuildError;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct DemoConfig {
     pub duration: Option<Duration>,
     /// Repeats the decisions of another run with the same seed.
     pub seed: Option<u64>,
+    /// Sent with each export, to a server that asks who is there.
+    pub authorization: Option<Authorization>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +102,9 @@ pub enum DemoError {
         /// The error of the last attempt.
         reason: String,
     },
+    /// The key cannot be sent.
+    #[error("the key has characters that a header cannot carry")]
+    InvalidKey,
     /// The SDK refused to build an exporter.
     #[error("no exporter could be built; check the OTEL_EXPORTER_OTLP_* variables of the environment")]
     Exporter(#[from] ExporterBuildError),
@@ -107,7 +113,15 @@ pub enum DemoError {
 impl Default for DemoConfig {
     fn default() -> Self {
         let endpoint = "http://127.0.0.1:4317".to_owned();
-        Self { endpoint, ca: None, identity: None, rate: 10.0, duration: None, seed: None }
+        Self {
+            endpoint,
+            ca: None,
+            identity: None,
+            rate: 10.0,
+            duration: None,
+            seed: None,
+            authorization: None,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod export;
 mod fast_clock;
 mod frozen;
 mod full_disk;
+mod gate;
 #[cfg(target_os = "linux")]
 mod group_commit;
 mod mesh;

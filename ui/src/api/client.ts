@@ -40,6 +40,8 @@ export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> 
     );
   }
   noteServerTime(response.headers.get("date"));
+  // The session has ended: the page itself is answered with the form to sign in, which leads back here.
+  if (response.status === 401) window.location.reload();
   if (!response.ok) throw await failure(response);
   return (await response.json()) as T;
 }

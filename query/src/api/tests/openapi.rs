@@ -54,6 +54,22 @@ async fn the_openapi_document_describes_every_parameter_and_no_other() {
     }
 }
 
+/// Other parts of the server describe their routes themselves.
+#[tokio::test]
+async fn parts_of_others_are_added_to_the_document() {
+    let part = r##"{ "paths": { "/api/v1/x": { "get": {} } }, "components": { "schemas": { "X": { "type": "null" } } } }"##;
+    let config = QueryConfig { more_openapi: vec![part], ..config() };
+    let router = router(QueryState::new(Arc::new(shop()), config));
+    let request = Request::builder().uri("/api/v1/openapi.json").body(Body::empty()).unwrap();
+    let body = to_bytes(router.oneshot(request).await.unwrap().into_body(), usize::MAX).await.unwrap();
+    let document: Value = serde_json::from_slice(&body).unwrap();
+    assert!(
+        document["paths"]["/api/v1/x"]["get"].is_object() && document["paths"]["/api/v1/traces"].is_object()
+    );
+    let schemas = &document["components"]["schemas"];
+    assert!(schemas["X"].is_object() && schemas["Problem"].is_object());
+}
+
 /// Every `$ref` resolves, and every required member has a property.
 #[test]
 fn the_openapi_document_is_coherent() {

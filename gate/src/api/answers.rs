@@ -1,0 +1,92 @@
+//! The bodies of requests and answers, which the command line reads with the same types.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Identity;
+use crate::keys::{Key, Listed};
+use crate::roles::Role;
+
+/// `POST /api/v1/keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateKey {
+    pub role: Role,
+    /// The tenant whose data the key is for; `default` unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Nanoseconds until the key expires; without it, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_nano: Option<u64>,
+}
+
+/// The answer to it: the one time that the key is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedKey {
+    pub key: String,
+    #[serde(flatten)]
+    pub about: KeyAnswer,
+}
+
+/// `GET /api/v1/keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysAnswer {
+    /// The oldest first.
+    pub keys: Vec<KeyAnswer>,
+}
+
+/// What is known of a key; times are Unix nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyAnswer {
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+    pub tenant: String,
+    pub created_unix_nano: String,
+    pub expires_unix_nano: Option<String>,
+    /// Exact to the second; up to a minute is forgotten when the server is killed.
+    pub last_used_unix_nano: Option<String>,
+}
+
+/// `GET /api/v1/me`: the caller, all null while the server does not authenticate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    pub name: Option<String>,
+    pub role: Option<Role>,
+    pub tenant: Option<String>,
+    /// `key`, `session` or `proxy`.
+    pub via: Option<String>,
+}
+
+impl From<&Identity> for Me {
+    fn from(identity: &Identity) -> Self {
+        Self {
+            name: Some(identity.name.clone()),
+            role: Some(identity.role),
+            tenant: Some(identity.tenant.to_string()),
+            via: Some(identity.via.name().to_owned()),
+        }
+    }
+}
+
+impl From<Listed> for KeyAnswer {
+    fn from(Listed { key, used }: Listed) -> Self {
+        let Key { id, name, role, tenant, created, expires, .. } = key;
+        Self {
+            id,
+            name,
+            role,
+            tenant,
+            created_unix_nano: nanos(created),
+            expires_unix_nano: expires.map(nanos),
+            last_used_unix_nano: used.map(nanos),
+        }
+    }
+}
+
+fn nanos(seconds: u64) -> String {
+    (u128::from(seconds) * 1_000_000_000).to_string()
+}

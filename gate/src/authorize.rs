@@ -1,0 +1,393 @@
+//! The layer around a router: finds out who asks, and whether they may. What is written down of it is in `recorded`.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http;
+use axum::http::header::{ACCEPT, EXPECT, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Version};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use http_body_util::BodyExt as _;
+use spandrel_proto::TenantId;
+
+use crate::attempts::{Attempts, Origin};
+use crate::audit::{AuditLog, Event, FilesConfig, Record};
+use crate::credentials::{self, Carrier, Credential};
+use crate::identity::Identity;
+use crate::keys::Keys;
+use crate::login_page;
+use crate::proxy::TrustedProxies;
+use crate::recorded::{self, Caller};
+use crate::refusal::{self, Refusal, Shape};
+use crate::routes::{Found, Needs, ROUTES, RouteTable, Rule};
+use crate::secret::Secret;
+use crate::tls::Peer;
+use crate::users::{SessionLimits, Users};
+
+/// Whether a server asks who is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody may do everything. Keys cannot be changed over HTTP then.
+    Anonymous,
+    /// A credential is needed for all but health.
+    Authenticated,
+}
+
+/// A way to show who one is. Each may be on without the others; reverse proxies are on when one is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// API keys.
+    Keys,
+    /// Names and passwords of users, and their sessions.
+    Users,
+}
+
+/// How the gate decides.
+#[derive(Debug, Clone)]
+pub struct GateConfig {
+    pub access: Access,
+    pub methods: Vec<Method>,
+    pub sessions: SessionLimits,
+    /// Peers whose headers name the user; none unless listed.
+    pub proxies: Option<TrustedProxies>,
+    /// Failed attempts that an address may make at once (`maxFailedAttempts`).
+    pub max_failed_attempts: u32,
+    /// One more after each such time (`failedAttemptInterval`).
+    pub failed_attempt_interval: Duration,
+    /// Bytes from which on a new file of the audit log is begun (`maxAuditFileBytes`).
+    pub max_audit_file_bytes: u64,
+}
+
+/// Decides about the requests of all ports.
+pub struct Gate {
+    config: GateConfig,
+    keys: Arc<Keys>,
+    users: Arc<Users>,
+    audit: Option<Arc<AuditLog>>,
+    table: RouteTable,
+    attempts: Attempts,
+}
+
+/// A request that may go on.
+struct Admitted {
+    identity: Option<Arc<Identity>>,
+    /// `None` for a path outside the table, on a server that lets everybody in.
+    rule: Option<Rule>,
+}
+
+/// A request that may not, and who sent it if that is known.
+struct Refused {
+    identity: Option<Arc<Identity>>,
+    refusal: Refusal,
+}
+
+/// Bytes of the body of a refused request that are read and thrown away, and for how long. Over HTTP/1 a sender that
+/// is still writing takes an early answer for a broken connection.
+const DISCARDED_BYTES: usize = 1 << 20;
+const DISCARDING_TIME: Duration = Duration::from_secs(1);
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Wraps the router of a port. Layers that are added to the result later see refused requests, too.
+pub fn guard(router: Router, gate: Arc<Gate>) -> Router {
+    router.layer(middleware::from_fn_with_state(gate, check))
+}
+
+async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Admitted { identity, rule } = match gate.admit(&parts) {
+        Ok(admitted) => admitted,
+        Err(refused) => return gate.refuse(&parts, body, refused).await,
+    };
+    let caller = Caller { identity: identity.clone(), address: gate.client(peer(&parts), &parts.headers) };
+    if let Some(identity) = identity {
+        parts.extensions.insert(identity);
+    }
+    let shape = Shape::of(parts.uri.path(), &parts.headers);
+    let request = Request::from_parts(parts, body);
+    match (&gate.audit, rule.and_then(|rule| Event::of(rule.audited))) {
+        (Some(log), Some(event)) => {
+            let answered = recorded::run(log, event, caller, request, next).await;
+            answered.unwrap_or_else(|refusal| refusal.response(shape, &HeaderMap::new()))
+        }
+        _ => next.run(request).await,
+    }
+}
+
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical())
+}
+
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut left = DISCARDED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            left = match left.checked_sub(length) {
+                Some(left) => left,
+                None => return,
+            };
+        }
+    };
+    let _ = tokio::time::timeout(DISCARDING_TIME, reading).await;
+}
+
+// === impl GateConfig ===
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        Self {
+            access: Access::Authenticated,
+            methods: vec![Method::Keys, Method::Users],
+            sessions: SessionLimits::default(),
+            proxies: None,
+            max_failed_attempts: 20,
+            failed_attempt_interval: Duration::from_secs(3),
+            max_audit_file_bytes: FilesConfig::default().max_file_bytes,
+        }
+    }
+}
+
+impl GateConfig {
+    /// The limits by their names.
+    pub fn limits(&self) -> Vec<(&'static str, serde_json::Value)> {
+        vec![
+            ("maxFailedAttempts", self.max_failed_attempts.into()),
+            ("failedAttemptInterval", format!("{:?}", self.failed_attempt_interval).into()),
+            ("sessionIdle", format!("{:?}", self.sessions.idle).into()),
+            ("sessionLifetime", format!("{:?}", self.sessions.lifetime).into()),
+            ("maxSessions", self.sessions.max.into()),
+            ("maxUsers", crate::users::MAX_USERS.into()),
+            ("maxAuditFileBytes", self.max_audit_file_bytes.into()),
+            ("maxKeys", crate::keys::MAX_KEYS.into()),
+        ]
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// The error is of a contradiction in the table of routes.
+    pub fn new(
+        config: GateConfig,
+        keys: Arc<Keys>,
+        users: Arc<Users>,
+        audit: Option<Arc<AuditLog>>,
+    ) -> Result<Self, matchit::InsertError> {
+        metrics::describe_counter!(
+            "spandrel_gate_refused_total",
+            "Requests that the gate refused, by reason"
+        );
+        if let Some(log) = audit.clone() {
+            let of_users = log.clone();
+            keys.on_foreign_change(move |change| log.note(recorded::foreign_change(change)));
+            users.on_change(move |user, changed| of_users.note(recorded::user_change(user, changed)));
+        }
+        let attempts = Attempts::new(config.max_failed_attempts, config.failed_attempt_interval);
+        Ok(Self { config, keys, users, audit, table: RouteTable::new(ROUTES)?, attempts })
+    }
+
+    /// Writes down a refused request, and answers it.
+    async fn refuse(&self, parts: &Parts, body: Body, refused: Refused) -> Response {
+        let Refused { identity, refusal } = refused;
+        metrics::counter!("spandrel_gate_refused_total", "reason" => refusal.mapping().reason).increment(1);
+        let response = self.refused(parts, &refusal);
+        if let Some(log) = &self.audit {
+            let caller = Caller { identity, address: self.client(peer(parts), &parts.headers) };
+            let record = recorded::refusal(&caller, parts, &refusal);
+            // It is refused in any case: a line that cannot be written changes nothing for the client.
+            let _ = log.refusal(caller.address, record).await;
+        }
+        // A sender that expects a 100 has not begun to send, and would be told to.
+        if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
+            discard(body).await;
+        }
+        response
+    }
+
+    /// The answer to a refused request: the login page for a person, what the sender understands for programs.
+    fn refused(&self, parts: &Parts, refusal: &Refusal) -> Response {
+        if !self.is_login_offered(parts, refusal) {
+            return refusal.response(Shape::of(parts.uri.path(), &parts.headers), &parts.headers);
+        }
+        let next = recorded::target(parts);
+        let mut page = login_page::page(refusal.mapping().http, None, &next, &parts.headers);
+        refusal::challenge(&parts.headers, page.headers_mut());
+        page
+    }
+
+    /// Whether a person looks at a page of the UI who may have a password.
+    fn is_login_offered(&self, parts: &Parts, refusal: &Refusal) -> bool {
+        let accept = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        matches!(refusal, Refusal::NoCredential | Refusal::BadCredential(_))
+            && self.config.methods.contains(&Method::Users)
+            && parts.method == http::Method::GET
+            && accept.contains("text/html")
+    }
+
+    /// Checks a name and a password, and begins a session.
+    pub(crate) async fn login(
+        &self,
+        parts: &Parts,
+        name: &str,
+        password: Secret,
+    ) -> Result<(Secret, Identity), Refusal> {
+        if self.config.access == Access::Anonymous {
+            return Err(Refusal::WhileAnonymous);
+        }
+        if !self.config.methods.contains(&Method::Users) {
+            return Err(Refusal::NotFound);
+        }
+        let address = self.client(peer(parts), &parts.headers);
+        let result = self.users.login(address.map(Origin::of), name, password).await.map_err(Refusal::from);
+        let Some(log) = &self.audit else { return result };
+        match result {
+            Ok((token, identity)) => {
+                let caller = Caller { identity: Some(Arc::new(identity.clone())), address };
+                recorded::login(log, caller, parts).await.inspect_err(|_| self.users.logout(&token))?;
+                Ok((token, identity))
+            }
+            Err(refusal) => {
+                // A name that is no user's may be a password that was typed into the wrong field.
+                let who = self.users.has(name).then(|| name.to_owned());
+                let record = recorded::refusal(&Caller { identity: None, address }, parts, &refusal);
+                let _ = log.refusal(address, Record { who, ..record }).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    pub(crate) fn audit_folder(&self) -> Option<PathBuf> {
+        self.audit.as_ref()?.folder().map(Path::to_owned)
+    }
+
+    pub(crate) fn logout(&self, token: &Secret) {
+        self.users.logout(token);
+    }
+
+    pub(crate) fn session_lifetime(&self) -> Duration {
+        self.users.session_lifetime()
+    }
+
+    pub fn access(&self) -> Access {
+        self.config.access
+    }
+
+    /// The limits by their names.
+    pub fn limits(&self) -> Vec<(&'static str, serde_json::Value)> {
+        self.config.limits()
+    }
+
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    fn admit(&self, parts: &Parts) -> Result<Admitted, Refused> {
+        let found = self.table.find(&parts.method, parts.uri.path());
+        let is_open = matches!(found, Found::Rule(Rule { needs: Needs::Nothing, .. }));
+        if is_open || self.config.access == Access::Anonymous {
+            let rule = if let Found::Rule(rule) = found { Some(*rule) } else { None };
+            return Ok(Admitted { identity: None, rule });
+        }
+        // An unknown caller learns nothing about which addresses there are.
+        let identity = self.identify(parts).map_err(|refusal| Refused { identity: None, refusal })?;
+        match permitted(&identity, found) {
+            Ok(rule) => Ok(Admitted { identity: Some(identity), rule: Some(rule) }),
+            Err(refusal) => Err(Refused { identity: Some(identity), refusal }),
+        }
+    }
+
+    fn identify(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
+        let peer = peer(parts);
+        let client = self.client(peer, &parts.headers);
+        let now = Instant::now();
+        match self.authenticate(peer, parts) {
+            Err(Refusal::BadCredential(why)) => {
+                let wait = client.and_then(|client| self.attempts.fail(Origin::of(client), now));
+                Err(wait.map_or(Refusal::BadCredential(why), Refusal::TooManyAttempts))
+            }
+            // A valid key passes whatever others behind the same address have tried.
+            known => known,
+        }
+    }
+
+    fn authenticate(&self, peer: Option<IpAddr>, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
+        let bad = |why: String| Refusal::BadCredential(why);
+        if let (Some(proxies), Some(peer)) = (&self.config.proxies, peer)
+            && let Some(identity) =
+                proxies.identity(peer, &parts.headers).map_err(|error| bad(error.to_string()))?
+        {
+            require_same_site(parts)?;
+            return Ok(identity);
+        }
+        match credentials::parse(&parts.headers).map_err(|error| bad(error.to_string()))? {
+            Credential::Token(..) if !self.config.methods.contains(&Method::Keys) => {
+                Err(bad("API keys are switched off on this server (auth-methods)".to_owned()))
+            }
+            Credential::Token(token, carrier) => {
+                if carrier == Carrier::Basic {
+                    require_same_site(parts)?;
+                }
+                self.keys.check(token.reveal()).map_err(|rejected| bad(rejected.to_string()))
+            }
+            Credential::Session(token) if self.config.methods.contains(&Method::Users) => {
+                require_same_site(parts)?;
+                // A session that has ended is no attempt at guessing one.
+                self.users.session(&token).ok_or(Refusal::NoCredential)
+            }
+            Credential::Session(_) | Credential::None => Err(Refusal::NoCredential),
+        }
+    }
+
+    fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        match &self.config.proxies {
+            Some(proxies) => peer.map(|peer| proxies.client(peer, headers)),
+            None => peer,
+        }
+    }
+}
+
+/// The rule of the route, if the identity may use it.
+fn permitted(identity: &Identity, found: Found<'_>) -> Result<Rule, Refusal> {
+    let rule = match found {
+        Found::Rule(rule) => *rule,
+        Found::OtherMethods(rules) => {
+            let methods: Vec<&str> = rules.iter().map(|rule| rule.method).collect();
+            return Err(Refusal::Method(methods.join(", ")));
+        }
+        Found::Nothing => return Err(Refusal::NotFound),
+    };
+    match rule.needs {
+        Needs::Permission(lacks) if !identity.role.may(lacks) => {
+            Err(Refusal::Lacks { role: identity.role, lacks })
+        }
+        _ if identity.tenant != TenantId::default() => Err(Refusal::Tenant(identity.tenant.to_string())),
+        _ => Ok(rule),
+    }
+}
+
+/// Refuses a change that a page of another site has sent with a credential that the browser adds by itself. Browsers
+/// say where a request comes from; other clients say nothing, and pass.
+pub(crate) fn require_same_site(parts: &Parts) -> Result<(), Refusal> {
+    if matches!(parts.method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS) {
+        return Ok(());
+    }
+    let text = |name: &HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let is_same = match (text(&FETCH_SITE), text(&ORIGIN)) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = text(&HOST).or(parts.uri.authority().map(|authority| authority.as_str()));
+            let of_origin = origin.split_once("://").map(|(_, host)| host);
+            of_origin.is_some() && of_origin.map(str::to_ascii_lowercase) == host.map(str::to_ascii_lowercase)
+        }
+        (None, None) => true,
+    };
+    if is_same { Ok(()) } else { Err(Refusal::CrossSite) }
+}

@@ -1,0 +1,242 @@
+//! The settings of the gate: who is asked who they are, and whose word is taken for it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use serde_json::Value;
+use spandrel_gate::audit::{AuditConfig, AuditFiles, AuditLog, FilesConfig};
+use spandrel_gate::{Access, GateConfig, Method, ProxyHeaders, TrustedProxies};
+
+use crate::limits::{self, Setting};
+use crate::units;
+
+/// The part of the arguments of `spandrel serve` that is about access.
+#[derive(Debug, Default, Args)]
+pub(crate) struct GateFlags {
+    /// Ask for an identity on every port, except for /healthz and /readyz [default: false]
+    #[arg(long, env = "SPANDREL_REQUIRE_AUTH", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    require_auth: Option<bool>,
+    /// Allow addresses beyond loopback without --require-auth: everybody who reaches a port can read, write and delete
+    /// [default: false]
+    #[arg(long, env = "SPANDREL_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_anonymous: Option<bool>,
+    /// Ways to show who one is: API keys, and names and passwords of users [default: keys,users]
+    #[arg(long, env = "SPANDREL_AUTH_METHODS", value_name = "METHOD", value_delimiter = ',', value_enum)]
+    auth_methods: Vec<AuthMethod>,
+    /// Networks of reverse proxies whose headers name the user, as in 10.0.0.0/8 [default: none]
+    #[arg(long, env = "SPANDREL_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    trusted_proxies: Vec<IpNet>,
+    /// The header in which a trusted proxy names the user [default: x-forwarded-user]
+    #[arg(long, env = "SPANDREL_PROXY_USER_HEADER", value_name = "NAME", value_parser = header)]
+    proxy_user_header: Option<HeaderName>,
+    /// The header in which a trusted proxy names the role of the user [default: x-forwarded-role]
+    #[arg(long, env = "SPANDREL_PROXY_ROLE_HEADER", value_name = "NAME", value_parser = header)]
+    proxy_role_header: Option<HeaderName>,
+    /// Where the audit log goes: nowhere, to files in the data directory, or to standard output [default: file with
+    /// --require-auth, off without]
+    #[arg(long, env = "SPANDREL_AUDIT", value_enum)]
+    audit: Option<Audit>,
+    /// Age at which files of the audit log are removed [default: 90d]
+    #[arg(long, env = "SPANDREL_AUDIT_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
+    audit_retention: Option<Duration>,
+    /// Refuse questions and changes that cannot be written to the audit log [default: false]
+    #[arg(long, env = "SPANDREL_AUDIT_REQUIRED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    audit_required: Option<bool>,
+}
+
+/// A way to show who one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuthMethod {
+    /// API keys, as Bearer, as password of Basic, or as X-API-Key
+    Keys,
+    /// Names and passwords of users, for the web UI
+    Users,
+}
+
+/// Where the audit log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Audit {
+    /// Nothing is written
+    Off,
+    /// Into the data directory
+    File,
+    /// To standard output
+    Stdout,
+}
+
+/// The flags, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GateSettings {
+    require_auth: bool,
+    allow_anonymous: bool,
+    auth_methods: Vec<AuthMethod>,
+    trusted_proxies: Vec<IpNet>,
+    proxy_headers: ProxyHeaders,
+    audit: Audit,
+    audit_retention: Duration,
+    audit_required: bool,
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or(address)
+        .map_err(|_| "allowed is a network or an address, like 10.0.0.0/8 or ::1".to_owned())
+}
+
+fn header(text: &str) -> Result<HeaderName, String> {
+    HeaderName::try_from(text)
+        .map_err(|_| "allowed is the name of a header, like X-Forwarded-User".to_owned())
+}
+
+// === impl GateFlags ===
+
+impl GateFlags {
+    /// These flags, completed by those of the file.
+    pub(crate) fn over(self, file: Self) -> GateSettings {
+        let name = |flag: Option<HeaderName>, file: Option<HeaderName>, default| {
+            flag.or(file).unwrap_or(HeaderName::from_static(default))
+        };
+        let require_auth = self.require_auth.or(file.require_auth).unwrap_or(false);
+        let default_audit = if require_auth { Audit::File } else { Audit::Off };
+        let default_retention = FilesConfig::default().retention;
+        GateSettings {
+            require_auth,
+            allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
+            auth_methods: match (self.auth_methods.is_empty(), file.auth_methods.is_empty()) {
+                (false, _) => self.auth_methods,
+                (true, false) => file.auth_methods,
+                (true, true) => AuthMethod::value_variants().to_vec(),
+            },
+            trusted_proxies: match self.trusted_proxies.is_empty() {
+                true => file.trusted_proxies,
+                false => self.trusted_proxies,
+            },
+            proxy_headers: ProxyHeaders {
+                user: name(self.proxy_user_header, file.proxy_user_header, "x-forwarded-user"),
+                role: name(self.proxy_role_header, file.proxy_role_header, "x-forwarded-role"),
+            },
+            audit: self.audit.or(file.audit).unwrap_or(default_audit),
+            audit_retention: self.audit_retention.or(file.audit_retention).unwrap_or(default_retention),
+            audit_required: self.audit_required.or(file.audit_required).unwrap_or(false),
+        }
+    }
+}
+
+// === impl GateSettings ===
+
+impl GateSettings {
+    /// Refuses an address beyond loopback that would let everybody in.
+    pub(crate) fn check(&self, addresses: &[(&'static str, SocketAddr)]) -> Result<(), String> {
+        if self.audit_required && self.audit == Audit::Off {
+            return Err(
+                "--audit-required and --audit off contradict each other; allowed is --audit file or stdout"
+                    .to_owned(),
+            );
+        }
+        if self.require_auth || self.allow_anonymous {
+            return Ok(());
+        }
+        match addresses.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback()) {
+            Some((name, address)) => Err(format!(
+                "--{name} {address} is beyond loopback, and everybody who reaches it could read, write and delete; \
+                 allowed is a loopback address, like 127.0.0.1:{}, any address with --require-auth, which asks for \
+                 a key (`spandrel keys create` makes one), or any with --allow-anonymous, which lets everybody in",
+                address.port()
+            )),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        if self.require_auth { Access::Authenticated } else { Access::Anonymous }
+    }
+
+    /// Opens the audit log, if there is to be one.
+    pub(crate) fn open_audit(
+        &self,
+        data_dir: &Path,
+        limits: &[Setting],
+    ) -> std::io::Result<Option<Arc<AuditLog>>> {
+        let config = self.config(limits);
+        let files =
+            FilesConfig { max_file_bytes: config.max_audit_file_bytes, retention: self.audit_retention };
+        let log = match self.audit {
+            Audit::Off => return Ok(None),
+            Audit::File => {
+                let config = AuditConfig { files, required: self.audit_required };
+                AuditLog::to_files(&AuditFiles::folder(data_dir), config)?
+            }
+            Audit::Stdout => AuditLog::to_stdout(self.audit_required)?,
+        };
+        Ok(Some(Arc::new(log)))
+    }
+
+    fn methods(&self) -> Vec<Method> {
+        let method = |method: &AuthMethod| match method {
+            AuthMethod::Keys => Method::Keys,
+            AuthMethod::Users => Method::Users,
+        };
+        self.auth_methods.iter().map(method).collect()
+    }
+
+    pub(crate) fn config(&self, limits: &[Setting]) -> GateConfig {
+        let proxies = (!self.trusted_proxies.is_empty())
+            .then(|| TrustedProxies::new(self.trusted_proxies.clone(), self.proxy_headers.clone()));
+        let mut config =
+            GateConfig { access: self.access(), methods: self.methods(), proxies, ..GateConfig::default() };
+        limits::apply_to_gate(limits, &mut config);
+        config
+    }
+
+    /// The settings in the notation of the file.
+    pub(crate) fn rows(&self) -> Vec<(&'static str, Value)> {
+        vec![
+            ("require-auth", self.require_auth.into()),
+            ("allow-anonymous", self.allow_anonymous.into()),
+            ("auth-methods", self.auth_methods.iter().map(word).collect()),
+            ("trusted-proxies", self.trusted_proxies.iter().map(ToString::to_string).collect()),
+            ("proxy-user-header", self.proxy_headers.user.as_str().into()),
+            ("proxy-role-header", self.proxy_headers.role.as_str().into()),
+            ("audit", word(&self.audit).into()),
+            ("audit-retention", units::duration_word(self.audit_retention).into()),
+            ("audit-required", self.audit_required.into()),
+        ]
+    }
+}
+
+/// The word of a flag's value.
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(flags: GateFlags, address: &str) -> Result<(), String> {
+        flags.over(GateFlags::default()).check(&[("http-addr", address.parse().unwrap())])
+    }
+
+    #[test]
+    fn an_address_beyond_loopback_needs_a_decision() {
+        for beyond in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
+            let error = check(GateFlags::default(), beyond).unwrap_err();
+            for word in ["--http-addr", beyond, "--require-auth", "--allow-anonymous", "127.0.0.1:1"] {
+                assert!(error.contains(word), "{word} is missing: {error}");
+            }
+            let asked = GateFlags { require_auth: Some(true), ..GateFlags::default() };
+            let open = GateFlags { allow_anonymous: Some(true), ..GateFlags::default() };
+            assert_eq!((check(asked, beyond), check(open, beyond)), (Ok(()), Ok(())));
+        }
+        for loopback in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(check(GateFlags::default(), loopback), Ok(()));
+        }
+    }
+}
