@@ -1,6 +1,6 @@
 // Generated from query/openapi.json by `npm run types`; edits are lost.
-// source c9658326f3d0281e
-// body d20637cc224dac52
+// source 929cfd9a9a729d77
+// body bd0251dbcfb9ed76
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -244,6 +244,7 @@ export interface components {
             operations: components["schemas"]["OperationStats"][];
             estimated: boolean;
             partial: boolean;
+            partialReason?: string;
         };
         OperationStats: {
             service: string;
@@ -272,12 +273,15 @@ export interface components {
             p95Nano: components["schemas"]["Nano"];
             p99Nano: components["schemas"]["Nano"];
             maxNano: components["schemas"]["Nano"];
+            partial: boolean;
+            partialReason?: string;
         };
         AggregatesAnswer: {
             stepNano: components["schemas"]["Nano"];
             series: components["schemas"]["Series"][];
             estimated: boolean;
             partial: boolean;
+            partialReason?: string;
         };
         FieldValue: string | number | boolean | null;
         FieldValues: {

@@ -8,7 +8,10 @@ use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_fuzz::{repair_block, row_of};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::engine::{Catalog, Change, MemoryEngine, NewBlock};
-use spandrel_storage::plan::{AggregatePlan, AttributeScope, Comparison, Effort, Field, GroupBy, KindFilter, Literal, Order, Predicate, SearchPlan, Stop};
+use spandrel_storage::plan::{
+    AggregatePlan, AttributeScope, Comparison, Effort, Field, GroupBy, KindFilter, Literal, Order, Predicate,
+    SearchPlan, Stop,
+};
 use spandrel_storage::{BlockTraceStore, Clock, StoreConfig, TraceStore};
 
 struct Stopped;
