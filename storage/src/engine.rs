@@ -114,8 +114,8 @@ pub trait TraceIndex: Send + Sync {
     /// The blocks that contain spans of the trace, with their rows.
     fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError>;
 
-    /// The blocks that contain spans of any of these traces, which are sorted; each with the index of its trace among
-    /// them, in that order. Engines that can read neighbouring rows together should do so.
+    /// The blocks that contain spans of any of these traces, which are sorted and each there once; with the index of the
+    /// trace among them, in that order. Engines that can read neighbouring rows together should do so.
     fn find_traces(
         &self,
         tenant: &TenantId,

@@ -91,6 +91,7 @@ macro_rules! contract_suite {
                 later_spans_are_not_judged,
                 a_signal_ends_every_query,
                 companions_leave_out_no_match,
+                traces_in_many_blocks_come_once,
             ],
             aggregate: [
                 counts_are_those_of_the_spans,

@@ -613,6 +613,33 @@ pub fn a_signal_ends_every_query(open: Open) {
     }
 }
 
+/// Traces that lie in sealed and in fresh blocks are found in several of them, and are in the answer once and whole.
+pub fn traces_in_many_blocks_come_once(open: Open) {
+    let mut harness = open();
+    let mut spans = Vec::new();
+    for round in 0..5u64 {
+        let batch: Vec<Sent> = (1..=40).map(|n| sent(n, 10 * n + round).at(n * SECOND + round, n)).collect();
+        harness.append(&batch);
+        spans.extend(batch);
+        if round < 2 {
+            harness.clock.advance(HOUR);
+            harness.store().seal_all();
+        }
+    }
+    harness.whatever_happens(|harness| {
+        for order in ORDERS {
+            let effort = Effort { threads: 4, stop: Stop::default() };
+            for limit in [3, 1000] {
+                let plan = SearchPlan { order, limit, effort: effort.clone(), ..plan(Predicate::All) };
+                let answer = harness.search(&plan);
+                let mut expected = oracle::search(&spans, &plan);
+                expected.truncate(limit);
+                assert_eq!(expected, answer.traces, "{order:?}");
+            }
+        }
+    });
+}
+
 /// A select that leaves out traces without companions, in one block and across blocks, however many threads there are.
 pub fn companions_leave_out_no_match(open: Open) {
     let mut harness = open();

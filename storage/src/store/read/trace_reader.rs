@@ -56,7 +56,7 @@ impl TraceReader<'_> {
         self.visible(trace, parts)
     }
 
-    /// The parts of each of these traces, which have to be sorted.
+    /// The parts of each of these traces, which have to be sorted, each once.
     pub(crate) fn parts_of_each(&self, traces: &[TraceId]) -> Vec<Vec<Part>> {
         let indexed = match self.core.engine.find_traces(self.tenant, traces) {
             Ok(indexed) => indexed,

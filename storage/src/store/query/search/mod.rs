@@ -154,6 +154,8 @@ impl<'s> Search<'s> {
             match judgement {
                 Judgement::No => {}
                 Judgement::Stop => self.stopped = true,
+                // The index is a hint: without its rows a trace may be found once more, in another block.
+                Judgement::Accepted(_) if self.accepted.contains_key(&trace) => {}
                 Judgement::Accepted(matched) => {
                     let matched = self.is_select().then_some(matched);
                     self.accepted.insert(trace, Accepted { parts, matched });

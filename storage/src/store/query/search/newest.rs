@@ -19,9 +19,6 @@ struct Best {
     wanted: usize,
 }
 
-/// The blocks that a thread searches at once at most, before it is known whether their traces are needed.
-const BLOCKS_AHEAD: usize = 2;
-
 // === impl Search ===
 
 impl Search<'_> {
@@ -36,7 +33,8 @@ impl Search<'_> {
         while !left.is_empty() && !self.stopped {
             let now;
             (now, left) = left.split_at(at_once.min(left.len()));
-            at_once = (at_once * 2).min(BLOCKS_AHEAD * self.workers.len());
+            // More than one only when the first ones were not enough.
+            at_once = (at_once * 2).min(self.workers.len().max(1));
             open.extend(self.find(now));
             let next = left.first().map(|entry| entry.row.meta.max_start.0);
             loop {
@@ -56,8 +54,9 @@ impl Search<'_> {
 
     /// Ranks candidates, and adds those that are accepted to the best.
     fn consider(&mut self, mut candidates: Vec<Candidate>, best: &mut Best) {
-        // Neighbours in the index and in pages.
-        candidates.sort_unstable_by_key(|candidate| candidate.trace);
+        // Neighbours in the index and in pages; a trace that was found in several blocks is looked at once.
+        candidates.sort_unstable_by_key(|candidate| (candidate.trace, Reverse(candidate.is_accompanied)));
+        candidates.dedup_by_key(|candidate| candidate.trace);
         let runs: Vec<&[Candidate]> = candidates.chunks(self.run_of(candidates.len())).collect();
         let finder = &self.finder;
         let ranked = in_parallel(&mut self.workers, &runs, 1, |_, run| {
