@@ -309,6 +309,9 @@ impl Settings {
     }
 }
 
+/// Plain words that YAML does not read as text.
+const YAML_WORDS: [&str; 8] = ["off", "on", "no", "yes", "n", "y", "true", "false"];
+
 /// Prints the settings as a configuration file with the same values.
 pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let name = |value: Option<clap::builder::PossibleValue>| {
@@ -354,6 +357,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         match value
             .as_str()
             .filter(|text| text.chars().all(|c| c.is_ascii_alphanumeric() || "./:_-%".contains(c)))
+            .filter(|text| !YAML_WORDS.contains(text))
         {
             Some(plain) => writeln!(out, "{key}: {plain}")?,
             None => writeln!(out, "{key}: {value}")?,

@@ -62,6 +62,8 @@ pub(crate) enum AuthMethod {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Audit {
     /// Nothing is written
+    // What a plain `off` of a YAML file is read as.
+    #[value(alias = "false")]
     Off,
     /// Into the data directory
     File,

@@ -558,7 +558,7 @@ fn a_user_logs_in_by_the_page_and_out_again() {
     let me = with("GET", "/api/v1/me", "same-origin").json();
     assert_eq!(me, json!({ "name": "ada", "role": "edit", "tenant": "default", "via": "session" }));
     assert_eq!(with("POST", "/api/v1/delete", "cross-site").status, 403);
-    assert_eq!(with("POST", "/api/v1/delete", "same-origin").status, 200);
+    assert_eq!(with("POST", "/api/v1/delete", "same-origin").status, 202);
     assert_eq!(with("POST", "/api/v1/keys", "same-origin").status, 403, "an editor is no admin");
     let lines = audit_lines(data);
     let login = lines.iter().find(|line| line["event"] == "login").unwrap();
