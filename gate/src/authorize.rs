@@ -264,6 +264,14 @@ impl Gate {
         }
     }
 
+    /// The refusal of a method that a path does not take.
+    pub(crate) fn wrong_method(&self, method: &http::Method, path: &str) -> Refusal {
+        match self.table.find(method, path) {
+            Found::OtherMethods(rules) => other_methods(rules),
+            Found::Rule(_) | Found::Nothing => Refusal::NotFound,
+        }
+    }
+
     pub(crate) fn audit_folder(&self) -> Option<PathBuf> {
         self.audit.as_ref()?.folder().map(Path::to_owned)
     }
@@ -354,14 +362,16 @@ impl Gate {
     }
 }
 
+fn other_methods(rules: &[Rule]) -> Refusal {
+    let methods: Vec<&str> = rules.iter().map(|rule| rule.method).collect();
+    Refusal::Method(methods.join(", "))
+}
+
 /// The rule of the route, if the identity may use it.
 fn permitted(identity: &Identity, found: Found<'_>) -> Result<Rule, Refusal> {
     let rule = match found {
         Found::Rule(rule) => *rule,
-        Found::OtherMethods(rules) => {
-            let methods: Vec<&str> = rules.iter().map(|rule| rule.method).collect();
-            return Err(Refusal::Method(methods.join(", ")));
-        }
+        Found::OtherMethods(rules) => return Err(other_methods(rules)),
         Found::Nothing => return Err(Refusal::NotFound),
     };
     match rule.needs {

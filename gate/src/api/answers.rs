@@ -1,6 +1,7 @@
 //! The bodies of requests and answers, which the command line reads with the same types.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::identity::Identity;
 use crate::keys::{Key, Listed};
@@ -17,8 +18,16 @@ pub struct CreateKey {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Nanoseconds until the key expires; without it, it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole_number")]
     pub lifetime_nano: Option<u64>,
+}
+
+/// A whole number, also as `1e9` or `5.0`, which are integers in JSON Schema.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = |float: &f64| float.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(float);
+    let number = number.as_u64().or_else(|| number.as_f64().filter(whole).map(|float| float as u64));
+    number.map(Some).ok_or_else(|| D::Error::custom("no whole number from 0 to 2^64 - 1"))
 }
 
 /// The answer to it: the one time that the key is shown.

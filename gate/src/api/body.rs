@@ -1,14 +1,17 @@
 //! Reading requests and writing answers as JSON.
 
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Answer;
+use crate::authorize::Gate;
 use crate::refusal::Refusal;
 
 /// The longest body of a request: names and passwords.
@@ -47,7 +50,6 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     Ok((status, headers, bytes).into_response())
 }
 
-pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    let text = format!("other methods than {method}; /api/v1/openapi.json says what {} takes", uri.path());
-    Refusal::Method(text).into_response()
+pub(super) async fn method_not_allowed(State(gate): State<Arc<Gate>>, method: Method, uri: Uri) -> Refusal {
+    gate.wrong_method(&method, uri.path())
 }
