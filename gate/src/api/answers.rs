@@ -24,7 +24,7 @@ pub struct CreateKey {
 
 /// A whole number, also as `1e9` or `5.0`, which are integers in JSON Schema.
 fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let number = serde_json::Number::deserialize(deserializer)?;
+    let Some(number) = Option::<serde_json::Number>::deserialize(deserializer)? else { return Ok(None) };
     let whole = |float: &f64| float.fract() == 0.0 && (0.0..18_446_744_073_709_551_616.0).contains(float);
     let number = number.as_u64().or_else(|| number.as_f64().filter(whole).map(|float| float as u64));
     number.map(Some).ok_or_else(|| D::Error::custom("no whole number from 0 to 2^64 - 1"))

@@ -29,6 +29,8 @@ pub(super) async fn create(State(gate): State<Arc<Gate>>, request: Request) -> A
     };
     let lasts = lifetime_nano.map(Duration::from_nanos);
     let new = NewKey { role, tenant, name: name.unwrap_or_default(), lasts };
+    // What can never be right is refused as such, also where nothing may be changed.
+    new.check_name().map_err(|error| Refusal::BadRequest(error.to_string()))?;
     let (key, token) = on_keys(&gate, move |gate| gate.keys().create(new)).await?;
     let about = KeyAnswer::from(Listed { key, used: None });
     let id = about.id.clone();

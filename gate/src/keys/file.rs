@@ -101,9 +101,7 @@ impl KeyFile {
 
     /// Makes a key. The token is nowhere else: it has to be shown to its owner now.
     pub fn create(&self, new: NewKey, now: u64) -> Result<(Key, KeyToken), KeyError> {
-        if new.name.chars().count() > NewKey::MAX_NAME || new.name.chars().any(char::is_control) {
-            return Err(KeyError::Name);
-        }
+        new.check_name()?;
         self.file.change(|keys: &mut Vec<Key>| {
             self.require_whole(keys)?;
             if keys.len() >= MAX_KEYS {
@@ -178,6 +176,12 @@ impl Key {
 impl NewKey {
     /// Characters of a name.
     pub const MAX_NAME: usize = 128;
+
+    /// Whether the name can be kept.
+    pub fn check_name(&self) -> Result<(), KeyError> {
+        let fits = self.name.chars().count() <= Self::MAX_NAME && !self.name.chars().any(char::is_control);
+        fits.then_some(()).ok_or(KeyError::Name)
+    }
 }
 
 #[cfg(test)]
