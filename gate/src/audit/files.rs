@@ -73,7 +73,7 @@ impl AuditFiles {
         data_dir.join(FOLDER)
     }
 
-    /// Opens a log, or begins one. A last line that was never finished is removed: nobody was answered for it. The
+    /// Opens a log, or begins one. A last line without its end is removed: its request was never answered. The
     /// error is `WouldBlock` while another process writes the log.
     pub fn open(folder: &Path, config: FilesConfig, now: SystemTime) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

@@ -22,7 +22,7 @@ pub struct AuditConfig {
     pub required: bool,
 }
 
-/// A log that is open. Dropping it without [`AuditLog::close`] loses lines that nobody waits for.
+/// A log that is open. Dropping it without [`AuditLog::close`] loses lines of [`AuditLog::note`].
 pub struct AuditLog {
     entries: mpsc::Sender<Entry>,
     required: bool,
@@ -137,7 +137,7 @@ pub fn append_unless_open(data_dir: &Path, record: Record) -> io::Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
-    // A command removes nothing: what is too old is the server's to decide.
+    // A command removes no file for its age: it does not know the server's `--audit-retention`.
     let config = FilesConfig { retention: Duration::MAX, ..FilesConfig::default() };
     match AuditFiles::open(&folder, config, SystemTime::now()) {
         Ok(mut files) => files.append(&[record], SystemTime::now()),

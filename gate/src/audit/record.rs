@@ -71,7 +71,7 @@ pub struct Record {
     /// Path and query, as they were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The body of a change, where it says what is changed.
+    /// The body of the request, for changes whose path does not name what they change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// What was changed: the ID of a key, or the name of a user.

@@ -198,7 +198,7 @@ impl Keys {
         }
     }
 
-    /// Reads the file. Returns what is different.
+    /// Reads the file. Returns the keys that were added or revoked since it was last read.
     fn reload(&self) -> Result<Vec<ForeignChange>, KeyError> {
         // The stamp is taken first: a file that is replaced in between is read again.
         let stamp = self.file.stamp();
