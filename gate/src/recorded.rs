@@ -28,7 +28,7 @@ pub(crate) struct Caller {
 #[derive(Debug, Clone)]
 pub(crate) struct Subject(pub(crate) String);
 
-/// The most characters of a refused request's target that a line keeps: clients without a credential choose them.
+/// The most bytes of a refused request's target that a line keeps: clients without a credential choose them.
 const MAX_REFUSED_TARGET: usize = 512;
 
 /// Runs a request of a kind that leaves a line.
