@@ -1,5 +1,6 @@
 //! The settings of the gate: who is asked who they are, and whose word is taken for it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,9 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde_json::Value;
 use spandrel_gate::audit::{AuditConfig, AuditFiles, AuditLog, FilesConfig};
-use spandrel_gate::{Access, GateConfig, Method, ProxyHeaders, TrustedProxies};
+use spandrel_gate::{
+    Access, GateConfig, Method, ProxyHeaders, RoleError, RoleSettings, Roles, Tenancy, TrustedProxies,
+};
 
 use crate::limits::{self, Setting};
 use crate::units;
@@ -37,6 +40,18 @@ pub(crate) struct GateFlags {
     /// The header in which a trusted proxy names the role of the user [default: x-forwarded-role]
     #[arg(long, env = "SPANDREL_PROXY_ROLE_HEADER", value_name = "NAME", value_parser = header)]
     proxy_role_header: Option<HeaderName>,
+    /// The header in which a trusted proxy names the tenants of the user [default: x-forwarded-tenant]
+    #[arg(long, env = "SPANDREL_PROXY_TENANT_HEADER", value_name = "NAME", value_parser = header)]
+    proxy_tenant_header: Option<HeaderName>,
+    /// Keep the data of tenants apart; the tenant comes from the credential, or from X-Scope-OrgID where the credential
+    /// may choose [default: false]
+    #[arg(long, env = "SPANDREL_MULTITENANCY", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    multitenancy: Option<bool>,
+    /// Roles that see a part: a mapping of names to `role`, `services`, `condition` (TraceQL), `mask` (keys) and
+    /// `mask-detected` (card, mail, token), as in
+    /// '{"support": {"role": "read", "services": ["cart"], "mask-detected": ["mail"]}}' [default: none]
+    #[arg(long, env = "SPANDREL_ROLES", value_name = "JSON", value_parser = roles)]
+    roles: Option<RoleMap>,
     /// Where the audit log goes: nowhere, to files in the data directory, or to standard output [default: file with
     /// --require-auth, off without]
     #[arg(long, env = "SPANDREL_AUDIT", value_enum)]
@@ -71,6 +86,9 @@ pub(crate) enum Audit {
     Stdout,
 }
 
+/// Roles by their names.
+type RoleMap = BTreeMap<String, RoleSettings>;
+
 /// The flags, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GateSettings {
@@ -79,6 +97,8 @@ pub(crate) struct GateSettings {
     auth_methods: Vec<AuthMethod>,
     trusted_proxies: Vec<IpNet>,
     proxy_headers: ProxyHeaders,
+    multitenancy: bool,
+    roles: RoleMap,
     audit: Audit,
     audit_retention: Duration,
     audit_required: bool,
@@ -90,6 +110,21 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse()
         .or(address)
         .map_err(|_| "allowed is a network or an address, like 10.0.0.0/8 or ::1".to_owned())
+}
+
+/// Reads roles, and checks all that can be checked without a server.
+fn roles(text: &str) -> Result<RoleMap, String> {
+    let roles: RoleMap = serde_json::from_str(text).map_err(|error| {
+        format!("allowed is a mapping like {{\"support\": {{\"role\": \"read\", \"services\": [\"cart\"]}}}}: {error}")
+    })?;
+    let known = Roles::new(&roles).map_err(|error| error.to_string())?;
+    for role in known.iter() {
+        if let Some(restriction) = &role.restriction {
+            spandrel_query::check_restriction(restriction)
+                .map_err(|error| format!("the role {}: {error}", role.name))?;
+        }
+    }
+    Ok(roles)
 }
 
 fn header(text: &str) -> Result<HeaderName, String> {
@@ -123,7 +158,10 @@ impl GateFlags {
             proxy_headers: ProxyHeaders {
                 user: name(self.proxy_user_header, file.proxy_user_header, "x-forwarded-user"),
                 role: name(self.proxy_role_header, file.proxy_role_header, "x-forwarded-role"),
+                tenant: name(self.proxy_tenant_header, file.proxy_tenant_header, "x-forwarded-tenant"),
             },
+            multitenancy: self.multitenancy.or(file.multitenancy).unwrap_or(false),
+            roles: self.roles.or(file.roles).unwrap_or_default(),
             audit: self.audit.or(file.audit).unwrap_or(default_audit),
             audit_retention: self.audit_retention.or(file.audit_retention).unwrap_or(default_retention),
             audit_required: self.audit_required.or(file.audit_required).unwrap_or(false),
@@ -166,7 +204,7 @@ impl GateSettings {
         data_dir: &Path,
         limits: &[Setting],
     ) -> std::io::Result<Option<Arc<AuditLog>>> {
-        let config = self.config(limits);
+        let config = self.config(limits).map_err(std::io::Error::other)?;
         let files =
             FilesConfig { max_file_bytes: config.max_audit_file_bytes, retention: self.audit_retention };
         let log = match self.audit {
@@ -188,13 +226,19 @@ impl GateSettings {
         self.auth_methods.iter().map(method).collect()
     }
 
-    pub(crate) fn config(&self, limits: &[Setting]) -> GateConfig {
+    pub(crate) fn config(&self, limits: &[Setting]) -> Result<GateConfig, RoleError> {
         let proxies = (!self.trusted_proxies.is_empty())
             .then(|| TrustedProxies::new(self.trusted_proxies.clone(), self.proxy_headers.clone()));
-        let mut config =
-            GateConfig { access: self.access(), methods: self.methods(), proxies, ..GateConfig::default() };
+        let mut config = GateConfig {
+            access: self.access(),
+            tenancy: if self.multitenancy { Tenancy::On } else { Tenancy::Off },
+            roles: Arc::new(Roles::new(&self.roles)?),
+            methods: self.methods(),
+            proxies,
+            ..GateConfig::default()
+        };
         limits::apply_to_gate(limits, &mut config);
-        config
+        Ok(config)
     }
 
     /// The settings in the notation of the file.
@@ -206,6 +250,9 @@ impl GateSettings {
             ("trusted-proxies", self.trusted_proxies.iter().map(ToString::to_string).collect()),
             ("proxy-user-header", self.proxy_headers.user.as_str().into()),
             ("proxy-role-header", self.proxy_headers.role.as_str().into()),
+            ("proxy-tenant-header", self.proxy_headers.tenant.as_str().into()),
+            ("multitenancy", self.multitenancy.into()),
+            ("roles", serde_json::to_value(&self.roles).unwrap_or_default()),
             ("audit", word(&self.audit).into()),
             ("audit-retention", units::duration_word(self.audit_retention).into()),
             ("audit-required", self.audit_required.into()),

@@ -212,10 +212,11 @@ fn open_store(settings: &Settings, disk: DataDir) -> Result<Arc<BlockTraceStore>
 }
 
 fn open_gate(settings: &Settings, audit: Option<Arc<AuditLog>>) -> Result<Arc<Gate>, Box<dyn Error>> {
-    let keys = Keys::open(KeyFile::of(&settings.data_dir), spandrel_gate::keys::system_clock())?;
-    let config = settings.gate.config(&settings.limits);
+    let config = settings.gate.config(&settings.limits)?;
+    let (clock, roles) = (spandrel_gate::keys::system_clock(), config.roles.clone());
+    let keys = Keys::open(KeyFile::of(&settings.data_dir), roles.clone(), clock)?;
     let (burst, every) = (config.max_failed_attempts, config.failed_attempt_interval);
-    let users = Users::open(UserFile::of(&settings.data_dir), config.sessions.clone(), burst, every)?;
+    let users = Users::open(UserFile::of(&settings.data_dir), roles, config.sessions.clone(), burst, every)?;
     if settings.gate.access() == Access::Authenticated && keys.is_empty() && users.is_empty() {
         tracing::warn!(
             "there is neither a key nor a user yet, so nobody passes; make one: spandrel keys create --role admin --data-dir {}",

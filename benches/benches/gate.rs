@@ -12,7 +12,7 @@ use axum::http::Request;
 use criterion::Criterion;
 use spandrel_gate::keys::{NewKey, system_clock};
 use spandrel_gate::users::{SessionLimits, UserFile, Users};
-use spandrel_gate::{Gate, GateConfig, KeyFile, Keys, Role, guard};
+use spandrel_gate::{Gate, GateConfig, KeyFile, Keys, Role, TenantGrant, guard};
 use tower::ServiceExt as _;
 
 /// Keys beside the one that is checked.
@@ -25,10 +25,10 @@ fn main() {
         .sample_size(30)
         .configure_from_args();
     let directory = tempfile::tempdir().expect("a directory");
-    let keys = Keys::open(KeyFile::of(directory.path()), system_clock()).expect("keys");
+    let keys = Keys::open(KeyFile::of(directory.path()), Arc::default(), system_clock()).expect("keys");
     let new = NewKey {
-        role: Role::Ingest,
-        tenant: spandrel_gate::tenant("default").expect("a name"),
+        role: Role::Ingest.into(),
+        tenants: TenantGrant::default(),
         name: "collector".to_owned(),
         lasts: None,
     };
@@ -42,8 +42,13 @@ fn main() {
         bencher.iter(|| black_box(keys.check(token.text().reveal())).is_ok());
     });
 
-    let users =
-        Users::open(UserFile::of(directory.path()), SessionLimits::default(), 20, Duration::from_secs(3));
+    let users = Users::open(
+        UserFile::of(directory.path()),
+        Arc::default(),
+        SessionLimits::default(),
+        20,
+        Duration::from_secs(3),
+    );
     let gate = Gate::new(GateConfig::default(), keys.clone(), Arc::new(users.expect("users")), None);
     let bare = Router::new().fallback(|| async { "" });
     let guarded = guard(bare.clone(), Arc::new(gate.expect("a gate")));

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use parking_lot::Mutex;
 use serde_json::Value;
-use spandrel_proto::TenantId;
 use spandrel_storage::TraceStore;
 use tokio::time::timeout_at;
 use tower_http::cors::CorsLayer;
@@ -94,7 +93,6 @@ impl Collector {
             queue,
             metrics,
             draining: AtomicBool::new(false),
-            tenant: TenantId::default(),
         });
         Ok(Self { intake, cors, batchers: Mutex::new(batchers) })
     }

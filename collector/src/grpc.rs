@@ -14,11 +14,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
+use spandrel_proto::Caller;
 use spandrel_proto::otlp::Rejections;
 use tonic::Status;
 use tonic::server::NamedService;
@@ -104,13 +106,14 @@ async fn export(intake: &Intake, request: Request) -> Response {
     if !is_grpc(&parts.headers) {
         return refused_plainly(intake, &not_grpc(&parts.headers));
     }
-    match receive(intake, &parts.headers, &mut body).await {
+    match receive(intake, &parts, &mut body).await {
         Ok(rejected) => accepted(&rejected),
         Err(refusal) => refused(intake, &refusal),
     }
 }
 
-async fn receive(intake: &Intake, headers: &HeaderMap, body: &mut Body) -> Result<Rejections, Refusal> {
+async fn receive(intake: &Intake, parts: &Parts, body: &mut Body) -> Result<Rejections, Refusal> {
+    let headers = &parts.headers;
     let encoding = Encoding::from_headers(headers, GRPC_ENCODING).map_err(Refusal::Encoding)?;
     let arrival = intake.admit()?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -118,7 +121,12 @@ async fn receive(intake: &Intake, headers: &HeaderMap, body: &mut Body) -> Resul
     let max = intake.limits.max_request_bytes.saturating_add(PREFIX);
     let frame = body::read(body, declared, max, &intake.limits, &mut held).await?;
     let (bytes, encoding) = unframe(frame, encoding)?;
-    intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, held }).await
+    intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, caller: caller(parts), held }).await
+}
+
+/// Who sends, as the gate has found out; without a gate, it is the tenant `default`.
+pub(crate) fn caller(parts: &Parts) -> Caller {
+    parts.extensions.get::<Caller>().cloned().unwrap_or_default()
 }
 
 /// Takes the one message out of its frame, with its compression.

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
 };
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Version};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -17,6 +18,7 @@ use spandrel_proto::otlp::Rejections;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use crate::encoding::{self, Encoding};
+use crate::grpc::caller;
 use crate::intake::{Intake, Payload};
 use crate::metrics::Route;
 use crate::refusal::Refusal;
@@ -82,7 +84,7 @@ async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response
     // If the format itself is refused, the response is JSON, which people can read.
     let answer_in = format.as_ref().copied().unwrap_or(JSON);
     let result = match format {
-        Ok(format) => receive(&intake, &parts.headers, &mut body, format).await,
+        Ok(format) => receive(&intake, &parts, &mut body, format).await,
         Err(refusal) => Err(refusal),
     };
     match result {
@@ -102,17 +104,20 @@ async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response
 
 async fn receive(
     intake: &Intake,
-    headers: &HeaderMap,
+    parts: &Parts,
     body: &mut Body,
     format: Format,
 ) -> Result<Rejections, Refusal> {
+    let headers = &parts.headers;
     let encoding = Encoding::from_headers(headers, "content-encoding").map_err(Refusal::Encoding)?;
     let arrival = intake.admit()?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut held = intake.budget.reserve();
     let max = intake.limits.max_request_bytes;
     let bytes = body::read(body, declared, max, &intake.limits, &mut held).await?;
-    intake.export(arrival, Payload { bytes, encoding, route: format.route, held }).await
+    intake
+        .export(arrival, Payload { bytes, encoding, route: format.route, caller: caller(parts), held })
+        .await
 }
 
 async fn wrong_method(State(intake): State<Arc<Intake>>, method: Method) -> Response {

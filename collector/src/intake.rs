@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{Decoded, Rejections, decode_request};
+use spandrel_proto::{Caller, TenantId};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -30,7 +30,6 @@ pub(crate) struct Intake {
     pub dedup: Option<Arc<RequestDedup>>,
     pub metrics: Arc<IngestMetrics>,
     pub draining: AtomicBool,
-    pub tenant: TenantId,
 }
 
 /// A body as received, with the share of memory that it holds.
@@ -38,6 +37,7 @@ pub(crate) struct Payload {
     pub bytes: Bytes,
     pub encoding: Encoding,
     pub route: Route,
+    pub caller: Caller,
     pub held: Reservation,
 }
 
@@ -76,6 +76,8 @@ impl Intake {
 
     /// Returns when the request is durable, with the rejected spans; or the reason for a refusal.
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Rejections, Refusal> {
+        // The gate lets a sender through for one tenant alone.
+        let tenant = payload.caller.tenants.first().clone();
         let mut request = match payload.route {
             Route::HttpJson => self.decode_json(payload).await?,
             Route::HttpProtobuf | Route::Grpc => {
@@ -84,15 +86,15 @@ impl Intake {
         };
         let rejected = std::mem::take(&mut request.decoded.rejected);
         if !request.decoded.spans.is_empty() {
-            self.store(arrival, request).await?;
+            self.store(arrival, tenant, request).await?;
         }
         self.metrics.refused_spans.increment(rejected.count);
         Ok(rejected)
     }
 
-    async fn store(&self, arrival: Arrival, request: Request) -> Outcome {
+    async fn store(&self, arrival: Arrival, tenant: TenantId, request: Request) -> Outcome {
         let Request { decoded, fingerprint, route, held } = request;
-        let ticket = match self.dedup.as_ref().map(|dedup| dedup.check(&self.tenant, fingerprint)) {
+        let ticket = match self.dedup.as_ref().map(|dedup| dedup.check(&tenant, fingerprint)) {
             None => None,
             Some(Lookup::First(ticket)) => Some(ticket),
             Some(Lookup::Stored) => {
@@ -107,18 +109,18 @@ impl Intake {
         };
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter { route, spans: decoded.spans.len(), ticket, reply, held };
-        arrival.submit(self.tenant.clone(), decoded, waiter);
+        arrival.submit(tenant, decoded, waiter);
         outcome.await.unwrap_or(Err(Refusal::Broken))
     }
 
     async fn decompress(&self, payload: Payload) -> Result<Payload, Refusal> {
-        let Payload { bytes, encoding, route, mut held } = payload;
+        let Payload { bytes, encoding, route, caller, mut held } = payload;
         let max = self.limits.max_decompressed_bytes;
         if encoding == Encoding::Identity {
             if bytes.len() > max {
                 return Err(Refusal::TooLarge { limit: "maxDecompressedBytes", max });
             }
-            return Ok(Payload { bytes, encoding, route, held });
+            return Ok(Payload { bytes, encoding, route, caller, held });
         }
         let mut body = Decompressed::new(&bytes, encoding, max)?;
         if body.run(INLINE_BYTES, &mut held)? == Progress::Paused {
@@ -126,7 +128,7 @@ impl Intake {
             (body, held) = run(Thread::Blocking, rest).await?;
         }
         held.shrink(bytes.len());
-        Ok(Payload { bytes: body.finish(), encoding: Encoding::Identity, route, held })
+        Ok(Payload { bytes: body.finish(), encoding: Encoding::Identity, route, caller, held })
     }
 
     async fn decode_protobuf(&self, payload: Payload) -> Result<Request, Refusal> {
@@ -147,7 +149,7 @@ impl Intake {
 
     /// Decodes JSON while decompressing it, on a blocking thread: the compressed size does not tell how long it takes.
     async fn decode_json(&self, payload: Payload) -> Result<Request, Refusal> {
-        let Payload { bytes, encoding, route, held } = payload;
+        let Payload { bytes, encoding, route, held, .. } = payload;
         let is_short = encoding == Encoding::Identity && bytes.len() <= INLINE_JSON_BYTES;
         let thread = if is_short { Thread::Connection } else { Thread::Blocking };
         let (limits, max) = (self.limits.decode, self.limits.max_decompressed_bytes);

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, Version};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
-use spandrel_proto::TenantId;
+use spandrel_proto::Caller;
 
 use crate::attempts::{Attempts, Origin};
 use crate::audit::{AuditLog, Event, FilesConfig, Record};
@@ -24,10 +24,12 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::login_page;
 use crate::proxy::TrustedProxies;
-use crate::recorded::{self, Caller};
+use crate::recorded::{self, Sender};
 use crate::refusal::{self, Refusal, Shape};
+use crate::roles::Roles;
 use crate::routes::{Found, Needs, ROUTES, RouteTable, Rule};
 use crate::secret::Secret;
+use crate::tenants::{Reach, Tenancy, TenantGrant};
 use crate::tls::Peer;
 use crate::users::{SessionLimits, Users};
 
@@ -53,6 +55,8 @@ pub enum Method {
 #[derive(Debug, Clone)]
 pub struct GateConfig {
     pub access: Access,
+    pub tenancy: Tenancy,
+    pub roles: Arc<Roles>,
     pub methods: Vec<Method>,
     pub sessions: SessionLimits,
     /// Peers whose headers name the user; none unless listed.
@@ -78,6 +82,7 @@ pub struct Gate {
 /// A request that may go on.
 struct Admitted {
     identity: Option<Arc<Identity>>,
+    caller: Caller,
     /// `None` for a path outside the table, on a server that lets everybody in.
     rule: Option<Rule>,
 }
@@ -102,11 +107,14 @@ pub fn guard(router: Router, gate: Arc<Gate>) -> Router {
 
 async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Admitted { identity, rule } = match gate.admit(&parts) {
+    let Admitted { identity, caller, rule } = match gate.admit(&parts) {
         Ok(admitted) => admitted,
         Err(refused) => return gate.refuse(&parts, body, refused).await,
     };
-    let caller = Caller { identity: identity.clone(), address: gate.client(peer(&parts), &parts.headers) };
+    let tenants = (gate.config.tenancy == Tenancy::On).then(|| caller.tenants.clone());
+    let sender =
+        Sender { identity: identity.clone(), tenants, address: gate.client(peer(&parts), &parts.headers) };
+    parts.extensions.insert(caller);
     if let Some(identity) = identity {
         parts.extensions.insert(identity);
     }
@@ -114,7 +122,7 @@ async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     let request = Request::from_parts(parts, body);
     match (&gate.audit, rule.and_then(|rule| Event::of(rule.audited))) {
         (Some(log), Some(event)) => {
-            let answered = recorded::run(log, event, caller, request, next).await;
+            let answered = recorded::run(log, event, sender, request, next).await;
             answered.unwrap_or_else(|refusal| refusal.response(shape, &HeaderMap::new()))
         }
         _ => next.run(request).await,
@@ -145,6 +153,8 @@ impl Default for GateConfig {
     fn default() -> Self {
         Self {
             access: Access::Authenticated,
+            tenancy: Tenancy::Off,
+            roles: Arc::default(),
             methods: vec![Method::Keys, Method::Users],
             sessions: SessionLimits::default(),
             proxies: None,
@@ -200,10 +210,10 @@ impl Gate {
         metrics::counter!("spandrel_gate_refused_total", "reason" => refusal.mapping().reason).increment(1);
         let response = self.refused(parts, &refusal);
         if let Some(log) = &self.audit {
-            let caller = Caller { identity, address: self.client(peer(parts), &parts.headers) };
-            let record = recorded::refusal(&caller, parts, &refusal);
+            let address = self.client(peer(parts), &parts.headers);
+            let record = recorded::refusal(&Sender { identity, tenants: None, address }, parts, &refusal);
             // It is refused in any case: a line that cannot be written changes nothing for the client.
-            let _ = log.refusal(caller.address, record).await;
+            let _ = log.refusal(address, record).await;
         }
         // A sender that expects a 100 has not begun to send, and would be told to.
         if parts.version <= Version::HTTP_11 && !parts.headers.contains_key(EXPECT) {
@@ -250,14 +260,15 @@ impl Gate {
         let Some(log) = &self.audit else { return result };
         match result {
             Ok((token, identity)) => {
-                let caller = Caller { identity: Some(Arc::new(identity.clone())), address };
-                recorded::login(log, caller, parts).await.inspect_err(|_| self.users.logout(&token))?;
+                let sender = Sender { identity: Some(Arc::new(identity.clone())), tenants: None, address };
+                recorded::login(log, &sender, parts).await.inspect_err(|_| self.users.logout(&token))?;
                 Ok((token, identity))
             }
             Err(refusal) => {
                 // A name that is no user's may be a password that was typed into the wrong field.
                 let who = self.users.has(name).then(|| name.to_owned());
-                let record = recorded::refusal(&Caller { identity: None, address }, parts, &refusal);
+                let record =
+                    recorded::refusal(&Sender { identity: None, tenants: None, address }, parts, &refusal);
                 let _ = log.refusal(address, Record { who, ..record }).await;
                 Err(refusal)
             }
@@ -293,23 +304,63 @@ impl Gate {
         self.config.limits()
     }
 
+    pub(crate) fn roles(&self) -> &Roles {
+        &self.config.roles
+    }
+
+    pub fn tenancy(&self) -> Tenancy {
+        self.config.tenancy
+    }
+
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
 
     fn admit(&self, parts: &Parts) -> Result<Admitted, Refused> {
         let found = self.table.find(&parts.method, parts.uri.path());
-        let is_open = matches!(found, Found::Rule(Rule { needs: Needs::Nothing, .. }));
-        if is_open || self.config.access == Access::Anonymous {
-            let rule = if let Found::Rule(rule) = found { Some(*rule) } else { None };
-            return Ok(Admitted { identity: None, rule });
+        let unknown = |refusal| Refused { identity: None, refusal };
+        let rule = if let Found::Rule(rule) = found { Some(*rule) } else { None };
+        if let Some(Rule { needs: Needs::Nothing, .. }) = rule {
+            return Ok(Admitted { identity: None, caller: Caller::default(), rule });
+        }
+        if self.config.access == Access::Anonymous {
+            let reach = rule.map_or(Reach::Several, reach);
+            let tenants =
+                TenantGrant::All.choose(self.config.tenancy, reach, &parts.headers).map_err(unknown)?;
+            return Ok(Admitted { identity: None, caller: Caller { tenants, ..Caller::default() }, rule });
         }
         // An unknown caller learns nothing about which addresses there are.
-        let identity = self.identify(parts).map_err(|refusal| Refused { identity: None, refusal })?;
-        match permitted(&identity, found) {
-            Ok(rule) => Ok(Admitted { identity: Some(identity), rule: Some(rule) }),
+        let identity = self.identify(parts).map_err(unknown)?;
+        match self.permitted(&identity, found, &parts.headers) {
+            Ok((rule, caller)) => Ok(Admitted { identity: Some(identity), caller, rule: Some(rule) }),
             Err(refusal) => Err(Refused { identity: Some(identity), refusal }),
         }
+    }
+
+    /// The rule of the route, if the identity may use it, and what the handler has to know of the caller.
+    fn permitted(
+        &self,
+        identity: &Identity,
+        found: Found<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(Rule, Caller), Refusal> {
+        let rule = match found {
+            Found::Rule(rule) => *rule,
+            Found::OtherMethods(rules) => return Err(other_methods(rules)),
+            Found::Nothing => return Err(Refusal::NotFound),
+        };
+        match rule.needs {
+            Needs::Permission(lacks) if !identity.role.may(lacks) => {
+                return Err(Refusal::Lacks { role: identity.role.name.clone(), lacks });
+            }
+            _ => {}
+        }
+        let caller = Caller {
+            tenants: identity.tenants.choose(self.config.tenancy, reach(rule), headers)?,
+            account: Some(identity.account()),
+            restriction: identity.role.restriction.clone(),
+        };
+        Ok((rule, caller))
     }
 
     fn identify(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
@@ -329,8 +380,9 @@ impl Gate {
     fn authenticate(&self, peer: Option<IpAddr>, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
         let bad = |why: String| Refusal::BadCredential(why);
         if let (Some(proxies), Some(peer)) = (&self.config.proxies, peer)
-            && let Some(identity) =
-                proxies.identity(peer, &parts.headers).map_err(|error| bad(error.to_string()))?
+            && let Some(identity) = proxies
+                .identity(peer, &parts.headers, &self.config.roles)
+                .map_err(|error| bad(error.to_string()))?
         {
             require_same_site(parts)?;
             return Ok(identity);
@@ -367,19 +419,11 @@ fn other_methods(rules: &[Rule]) -> Refusal {
     Refusal::Method(methods.join(", "))
 }
 
-/// The rule of the route, if the identity may use it.
-fn permitted(identity: &Identity, found: Found<'_>) -> Result<Rule, Refusal> {
-    let rule = match found {
-        Found::Rule(rule) => *rule,
-        Found::OtherMethods(rules) => return Err(other_methods(rules)),
-        Found::Nothing => return Err(Refusal::NotFound),
-    };
+fn reach(rule: Rule) -> Reach {
     match rule.needs {
-        Needs::Permission(lacks) if !identity.role.may(lacks) => {
-            Err(Refusal::Lacks { role: identity.role, lacks })
-        }
-        _ if identity.tenant != TenantId::default() => Err(Refusal::Tenant(identity.tenant.to_string())),
-        _ => Ok(rule),
+        Needs::Permission(permission) if permission.is_of_server() => Reach::Server,
+        Needs::Permission(permission) if permission.is_of_one_tenant() => Reach::One,
+        _ => Reach::Several,
     }
 }
 

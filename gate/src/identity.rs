@@ -1,17 +1,18 @@
 //! Who asks: the result of a credential that was accepted.
 
-use spandrel_proto::TenantId;
+use std::sync::Arc;
 
-use crate::roles::Role;
+use crate::roles::NamedRole;
+use crate::tenants::TenantGrant;
 
 /// A known caller. Handlers find it among the extensions of the request as `Arc<Identity>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The name of the key or the user.
+    /// The name of the key, the user or the workload.
     pub name: String,
-    pub role: Role,
-    /// The tenant whose data it is for.
-    pub tenant: TenantId,
+    pub role: Arc<NamedRole>,
+    /// The tenants whose data it may reach.
+    pub tenants: TenantGrant,
     pub via: Via,
 }
 
@@ -24,6 +25,18 @@ pub enum Via {
     Session,
     /// The headers of a listed reverse proxy.
     Proxy,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The name of the account whose quota a request counts for.
+    pub fn account(&self) -> Arc<str> {
+        match &self.via {
+            Via::Key(id) => format!("key:{id}").into(),
+            Via::Session | Via::Proxy => format!("{}:{}", self.via.name(), self.name).into(),
+        }
+    }
 }
 
 // === impl Via ===

@@ -21,6 +21,7 @@ mod refusal;
 pub mod roles;
 pub mod routes;
 mod secret;
+mod tenants;
 pub mod tls;
 pub mod users;
 
@@ -30,10 +31,6 @@ pub use file::FileError;
 pub use identity::{Identity, Via};
 pub use keys::{KeyFile, Keys};
 pub use proxy::{ProxyError, ProxyHeaders, TrustedProxies};
-pub use roles::{Permission, Role};
+pub use roles::{NamedRole, Permission, Role, RoleError, RoleName, RoleSettings, Roles};
 pub use secret::Secret;
-
-/// The tenant of a name, for those who make keys. The error says which names there may be.
-pub fn tenant(name: &str) -> Result<spandrel_proto::TenantId, String> {
-    spandrel_proto::TenantId::new(name).map_err(|error| error.to_string())
-}
+pub use tenants::{TENANT_HEADER, Tenancy, TenantGrant};

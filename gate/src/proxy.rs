@@ -7,16 +7,17 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
-use spandrel_proto::TenantId;
 
 use crate::credentials::{CredentialError, only};
 use crate::identity::{Identity, Via};
+use crate::roles::Roles;
 
 /// The names of the headers that a proxy sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyHeaders {
     pub user: HeaderName,
     pub role: HeaderName,
+    pub tenant: HeaderName,
 }
 
 /// Which peers are believed, and what.
@@ -31,8 +32,10 @@ pub struct TrustedProxies {
 pub enum ProxyError {
     #[error(transparent)]
     Header(#[from] CredentialError),
-    #[error("the proxy names a user and no role: it has to set {0} to ingest, read, edit, admin or audit")]
+    #[error("the proxy names a user and no role: it has to set {0} to the name of one that this server has")]
     Role(HeaderName),
+    #[error("what the proxy sets {0} to does not name tenants")]
+    Tenant(HeaderName),
 }
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -51,7 +54,12 @@ impl TrustedProxies {
     }
 
     /// The user that a trusted peer names, if it names one.
-    pub fn identity(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Option<Arc<Identity>>, ProxyError> {
+    pub fn identity(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        roles: &Roles,
+    ) -> Result<Option<Arc<Identity>>, ProxyError> {
         if !self.trusts(peer) {
             return Ok(None);
         }
@@ -63,10 +71,13 @@ impl TrustedProxies {
             return Ok(None);
         }
         let role = only(headers, &self.headers.role, "of the proxy that names the role")?;
-        let role = role.and_then(|role| role.trim().parse().ok());
+        let role = role.and_then(|role| roles.find(&role.trim().parse().ok()?));
         let role = role.ok_or_else(|| ProxyError::Role(self.headers.role.clone()))?;
-        let tenant = TenantId::default();
-        Ok(Some(Arc::new(Identity { name: name.to_owned(), role, tenant, via: Via::Proxy })))
+        let tenants = only(headers, &self.headers.tenant, "of the proxy that names tenants")?;
+        let tenants = tenants.map(|tenants| tenants.trim().parse()).transpose();
+        let tenants =
+            tenants.map_err(|_| ProxyError::Tenant(self.headers.tenant.clone()))?.unwrap_or_default();
+        Ok(Some(Arc::new(Identity { name: name.to_owned(), role, tenants, via: Via::Proxy })))
     }
 
     /// The address of the client: the peer, or the last one that a trusted peer has seen before it.
@@ -95,8 +106,9 @@ mod tests {
     use crate::roles::Role;
 
     fn proxies() -> TrustedProxies {
-        let headers =
-            ProxyHeaders { user: HeaderName::from_static("x-user"), role: HeaderName::from_static("x-role") };
+        let headers = ["x-user", "x-role", "x-tenant"].map(HeaderName::from_static);
+        let [user, role, tenant] = headers;
+        let headers = ProxyHeaders { user, role, tenant };
         TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()], headers)
     }
 
@@ -110,9 +122,12 @@ mod tests {
     #[test]
     fn a_listed_proxy_names_user_and_role_and_no_other_peer_does() {
         let sent = headers(&[("x-user", "ada"), ("x-role", "edit")]);
-        let named = |peer: &str| proxies().identity(peer.parse().unwrap(), &sent).unwrap();
+        let named = |peer: &str| proxies().identity(peer.parse().unwrap(), &sent, &Roles::default()).unwrap();
         let identity = named("10.1.2.3").unwrap();
-        assert_eq!((identity.name.as_str(), identity.role, &identity.via), ("ada", Role::Edit, &Via::Proxy));
+        assert_eq!(
+            (identity.name.as_str(), identity.role.base(), &identity.via),
+            ("ada", Role::Edit, &Via::Proxy)
+        );
         assert!(named("fd00::1").is_some());
         assert_eq!(named("11.0.0.1"), None);
         assert_eq!(named("::1"), None);
@@ -122,10 +137,22 @@ mod tests {
     fn a_user_without_a_role_is_nobody() {
         let peer = "10.0.0.1".parse().unwrap();
         for sent in [headers(&[("x-user", "ada")]), headers(&[("x-user", "ada"), ("x-role", "root")])] {
-            assert!(matches!(proxies().identity(peer, &sent), Err(ProxyError::Role(_))));
+            assert!(matches!(proxies().identity(peer, &sent, &Roles::default()), Err(ProxyError::Role(_))));
         }
-        assert_eq!(proxies().identity(peer, &headers(&[("x-role", "admin")])), Ok(None));
-        assert_eq!(proxies().identity(peer, &headers(&[("x-user", " "), ("x-role", "admin")])), Ok(None));
+        for sent in [headers(&[("x-role", "admin")]), headers(&[("x-user", " "), ("x-role", "admin")])] {
+            assert_eq!(proxies().identity(peer, &sent, &Roles::default()), Ok(None));
+        }
+    }
+
+    #[test]
+    fn the_proxy_names_the_tenants_and_the_default_one_unless_it_does() {
+        let of = |tenant: &'static str| {
+            let sent = headers(&[("x-user", "ada"), ("x-role", "read"), ("x-tenant", tenant)]);
+            proxies().identity("10.0.0.1".parse().unwrap(), &sent, &Roles::default())
+        };
+        assert_eq!(of("acme|shop").unwrap().unwrap().tenants.to_string(), "acme|shop");
+        assert!(matches!(of("a/b"), Err(ProxyError::Tenant(_))));
+        assert!(matches!(of(""), Err(ProxyError::Tenant(_))));
     }
 
     #[test]

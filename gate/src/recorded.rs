@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
+use spandrel_proto::{AnsweredTraces, Tenants};
 
 use crate::audit::{AuditLog, Event, Phase, Record};
 use crate::identity::Identity;
@@ -19,8 +20,10 @@ use crate::refusal::{MAX_RECORDED_BODY, Refusal};
 use crate::users::{Changed, User};
 
 /// Who sent a request, as far as it is known.
-pub(crate) struct Caller {
+pub(crate) struct Sender {
     pub(crate) identity: Option<Arc<Identity>>,
+    /// The tenants of the request, where the server keeps them apart.
+    pub(crate) tenants: Option<Tenants>,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -35,15 +38,16 @@ const MAX_REFUSED_TARGET: usize = 512;
 pub(crate) async fn run(
     log: &AuditLog,
     event: Event,
-    caller: Caller,
+    sender: Sender,
     request: Request,
     next: Next,
 ) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let mut record = Record { target: Some(target(&parts)), ..caller.record(event, &parts) };
+    let mut record = Record { target: Some(target(&parts)), ..sender.record(event, &parts) };
     if matches!(event, Event::Question | Event::Export) {
         let response = next.run(Request::from_parts(parts, body)).await;
         record.status = Some(response.status().as_u16());
+        record.traces = response.extensions().get::<AnsweredTraces>().map(|AnsweredTraces(traces)| *traces);
         write(log, record).await?;
         return Ok(response);
     }
@@ -74,18 +78,18 @@ async fn write(log: &AuditLog, record: Record) -> Result<(), Refusal> {
 }
 
 /// The line of a login that succeeded.
-pub(crate) async fn login(log: &AuditLog, caller: Caller, parts: &Parts) -> Result<(), Refusal> {
-    write(log, Record { status: Some(200), ..caller.record(Event::Login, parts) }).await
+pub(crate) async fn login(log: &AuditLog, sender: &Sender, parts: &Parts) -> Result<(), Refusal> {
+    write(log, Record { status: Some(200), ..sender.record(Event::Login, parts) }).await
 }
 
 /// The line of a request that did not pass.
-pub(crate) fn refusal(caller: &Caller, parts: &Parts, refusal: &Refusal) -> Record {
+pub(crate) fn refusal(sender: &Sender, parts: &Parts, refusal: &Refusal) -> Record {
     let mut target = target(parts);
     if target.len() > MAX_REFUSED_TARGET {
         target.truncate(target.floor_char_boundary(MAX_REFUSED_TARGET));
         target.push('…');
     }
-    let mut record = caller.record(Event::Refusal, parts).because(refusal.mapping().reason);
+    let mut record = sender.record(Event::Refusal, parts).because(refusal.mapping().reason);
     record.status = Some(refusal.mapping().http.as_u16());
     record.target = Some(target);
     record
@@ -97,7 +101,7 @@ pub(crate) fn foreign_change(change: &ForeignChange) -> Record {
         ForeignChange::Created(key) => (key, "created"),
         ForeignChange::Revoked(key) => (key, "revoked"),
     };
-    Record::new(Event::Keys).about(&key.id, key.role).because(format!("{what} on the data directory"))
+    Record::new(Event::Keys).about(&key.id, &key.role).because(format!("{what} on the data directory"))
 }
 
 /// The line of a change to the users, which commands alone make.
@@ -106,7 +110,7 @@ pub(crate) fn user_change(user: &User, changed: Changed) -> Record {
         Changed::Put => "added or changed",
         Changed::Removed => "removed",
     };
-    Record::new(Event::Users).about(&user.name, user.role).because(format!("{what} on the data directory"))
+    Record::new(Event::Users).about(&user.name, &user.role).because(format!("{what} on the data directory"))
 }
 
 /// Path and query, as they were sent.
@@ -114,14 +118,17 @@ pub(crate) fn target(parts: &Parts) -> String {
     parts.uri.path_and_query().map_or("", |target| target.as_str()).to_owned()
 }
 
-// === impl Caller ===
+// === impl Sender ===
 
-impl Caller {
+impl Sender {
     fn record(&self, event: Event, parts: &Parts) -> Record {
-        let record = match &self.identity {
+        let mut record = match &self.identity {
             Some(identity) => Record::new(event).by(identity),
             None => Record::new(event),
         };
+        if let Some(tenants) = &self.tenants {
+            record.tenant = Some(tenants.to_string());
+        }
         Record { address: self.address, method: Some(parts.method.to_string()), ..record }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::keys::MAX_KEYS;
-use crate::roles::{Permission, Role};
+use crate::roles::{Permission, RoleName};
 
 /// Why a request is refused. The text tells what to do, and never repeats a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,11 +28,22 @@ pub(crate) enum Refusal {
     #[error(
         "the role {role} lacks the permission {lacks} that this needs; roles that have it: {}", lacks.roles().join(", ")
     )]
-    Lacks { role: Role, lacks: Permission },
+    Lacks { role: RoleName, lacks: Permission },
     #[error(
-        "the credential is bound to the tenant {0}, and this server has no tenants: use one without --tenant"
+        "the credential is bound to the tenant {0}, and this server has no tenants: use one without --tenant, or start the \
+         server with --multitenancy"
     )]
     Tenant(String),
+    #[error("X-Scope-OrgID names a tenant that is not this credential's; it may name {0}")]
+    OtherTenant(String),
+    #[error("this takes one tenant, and the request is about {0}: name one in X-Scope-OrgID")]
+    SeveralTenants(String),
+    #[error("this is about the server as a whole, which needs a credential for all tenants (--tenant '*')")]
+    WholeServer,
+    #[error("there is no role {0}; this server has {1}")]
+    UnknownRole(String, String),
+    #[error("a key reaches no more tenants than the credential that makes it, which reaches {0}")]
+    Beyond(String),
     #[error(
         "a page of another site sent this with the credential of your browser; changes need the same origin"
     )]
@@ -115,6 +126,11 @@ impl Refusal {
             Self::TooManyAttempts(_) => ("too-many-attempts", S::TOO_MANY_REQUESTS,  Code::ResourceExhausted, "Too many failed attempts"),
             Self::Lacks { .. }       => ("permission",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::Tenant(_)          => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::OtherTenant(_)     => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::SeveralTenants(_)  => ("several-tenants",   S::BAD_REQUEST,        Code::InvalidArgument,   "More than one tenant"),
+            Self::WholeServer        => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::UnknownRole(..)    => ("bad-parameter",     S::BAD_REQUEST,        Code::InvalidArgument,   "A parameter is not valid"),
+            Self::Beyond(_)          => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::CrossSite          => ("cross-site",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::NotFound           => ("not-found",         S::NOT_FOUND,          Code::Unimplemented,     "Not found"),
             Self::Method(_)          => ("method-not-allowed", S::METHOD_NOT_ALLOWED, Code::Unimplemented,    "Method not allowed"),
@@ -228,6 +244,7 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
+    use crate::roles::Role;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs
@@ -251,7 +268,7 @@ mod tests {
         );
 
         let protobuf = headers(&[("content-type", "application/x-protobuf")]);
-        let refusal = Refusal::Lacks { role: Role::Read, lacks: Permission::Ingest };
+        let refusal = Refusal::Lacks { role: Role::Read.into(), lacks: Permission::Ingest };
         let answer = refusal.response(Shape::of(OTLP, &protobuf), &protobuf);
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         let status = RpcStatus::decode(&*body(answer).await).unwrap();

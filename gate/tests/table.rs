@@ -19,7 +19,6 @@ use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{
     Access, Gate, GateConfig, Identity, KeyFile, Keys, ProxyHeaders, Role, TrustedProxies, guard,
 };
-use spandrel_proto::TenantId;
 use tower::ServiceExt as _;
 
 /// A gate over a router that answers everything.
@@ -38,14 +37,19 @@ fn server(config: GateConfig) -> Server {
     let now = Arc::new(AtomicU64::new(BEGIN));
     let shown = now.clone();
     let clock = Arc::new(move || UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed)));
-    let keys = Arc::new(Keys::open(KeyFile::of(directory.path()), clock).unwrap());
-    let users =
-        Users::open(UserFile::of(directory.path()), config.sessions.clone(), 3, Duration::from_secs(3));
+    let keys = Arc::new(Keys::open(KeyFile::of(directory.path()), config.roles.clone(), clock).unwrap());
+    let users = Users::open(
+        UserFile::of(directory.path()),
+        config.roles.clone(),
+        config.sessions.clone(),
+        3,
+        Duration::from_secs(3),
+    );
     let users = Arc::new(users.unwrap());
     let gate = Arc::new(Gate::new(config.clone(), keys.clone(), users, None).unwrap());
     let router = Router::new().fallback(|request: Request<Body>| async move {
         let identity = request.extensions().get::<Arc<Identity>>();
-        identity.map_or("nobody".to_owned(), |identity| format!("{} {}", identity.name, identity.role))
+        identity.map_or("nobody".to_owned(), |identity| format!("{} {}", identity.name, identity.role.name))
     });
     Server { router: guard(router, gate), keys, now, _directory: directory }
 }
@@ -58,7 +62,7 @@ fn peer(encrypted: bool) -> Peer {
 
 impl Server {
     fn key(&self, role: Role, tenant: &str, lasts: Option<Duration>) -> String {
-        let new = NewKey { role, tenant: TenantId::new(tenant).unwrap(), name: "t".to_owned(), lasts };
+        let new = NewKey { role: role.into(), tenants: tenant.parse().unwrap(), name: "t".to_owned(), lasts };
         self.keys.create(new).unwrap().1.text().reveal().to_owned()
     }
 
@@ -180,11 +184,12 @@ async fn failed_attempts_are_bounded_by_address_and_a_valid_key_passes_all_the_s
 
 #[tokio::test]
 async fn headers_name_a_user_only_if_a_listed_proxy_sends_them() {
+    let headers = || {
+        let [user, role, tenant] = ["x-user", "x-role", "x-tenant"].map(HeaderName::from_static);
+        ProxyHeaders { user, role, tenant }
+    };
     let proxies = |network: &str| GateConfig {
-        proxies: Some(TrustedProxies::new(
-            vec![network.parse().unwrap()],
-            ProxyHeaders { user: HeaderName::from_static("x-user"), role: HeaderName::from_static("x-role") },
-        )),
+        proxies: Some(TrustedProxies::new(vec![network.parse().unwrap()], headers())),
         ..GateConfig::default()
     };
     let named = [("x-user", "ada"), ("x-role", "edit"), ("authorization", "Basic bm90OmFrZXk=")];

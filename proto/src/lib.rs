@@ -5,10 +5,12 @@
 //! queries.
 #![warn(missing_docs)]
 
+mod caller;
 mod ids;
 pub mod otlp;
 pub mod semconv;
 mod time;
 
+pub use caller::{AnsweredTraces, Caller, Detector, Mask, Restriction, Tenants, TenantsError};
 pub use ids::{ParseIdError, SpanId, TenantId, TenantIdError, TraceId};
 pub use time::{TimeRange, UnixNanos};

@@ -19,12 +19,14 @@ mod rate;
 mod state;
 mod times;
 mod tree;
+mod views;
 
 #[cfg(test)]
 mod testing;
 
 pub use api::router;
 pub use state::{QueryConfig, QueryState};
+pub use views::check as check_restriction;
 
 /// Parses a TraceQL filter on single spans, also for configuration files. The error names the mistake, its place, and
 /// what is allowed.

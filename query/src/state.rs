@@ -54,7 +54,11 @@ pub struct QueryConfig {
 
 /// The state behind the router. Cloning shares it.
 #[derive(Clone)]
-pub struct QueryState(Arc<Shared>);
+pub struct QueryState {
+    shared: Arc<Shared>,
+    /// The store as the caller of this request sees it.
+    store: Arc<dyn TraceStore>,
+}
 
 struct Shared {
     store: Arc<dyn TraceStore>,
@@ -98,23 +102,29 @@ impl QueryState {
     pub fn new(store: Arc<dyn TraceStore>, config: QueryConfig) -> Self {
         let executor =
             QueryExecutor::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
-        Self(Arc::new(Shared { store, config, executor, appended: Mutex::new(RateWindow::default()) }))
+        let appended = Mutex::new(RateWindow::default());
+        Self { shared: Arc::new(Shared { store: store.clone(), config, executor, appended }), store }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn TraceStore> {
-        self.0.store.clone()
+        self.store.clone()
+    }
+
+    /// The same state over what a caller sees of the store.
+    pub(crate) fn over(&self, store: Arc<dyn TraceStore>) -> Self {
+        Self { shared: self.shared.clone(), store }
     }
 
     pub(crate) fn config(&self) -> &QueryConfig {
-        &self.0.config
+        &self.shared.config
     }
 
     pub(crate) fn executor(&self) -> &QueryExecutor {
-        &self.0.executor
+        &self.shared.executor
     }
 
     pub(crate) fn now(&self) -> UnixNanos {
-        (self.0.config.clock)()
+        (self.shared.config.clock)()
     }
 
     /// Runs a query against the store on a blocking thread, once a permit is free.
@@ -123,18 +133,18 @@ impl QueryState {
         query: impl FnOnce(&dyn TraceStore) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let store = self.store();
-        self.0.executor.run(move || query(&*store)).await
+        self.shared.executor.run(move || query(&*store)).await
     }
 
     /// Spans appended per second, over the last few seconds.
     pub(crate) fn ingest_spans_per_second(&self) -> f64 {
-        self.0.appended.lock().per_second()
+        self.shared.appended.lock().per_second()
     }
 
     /// Samples the number of appended spans until the state is dropped.
     pub(crate) fn watch_ingest(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(watch(Arc::downgrade(&self.0)));
+        runtime.spawn(watch(Arc::downgrade(&self.shared)));
     }
 }
 

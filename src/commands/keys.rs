@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use spandrel_gate::Role;
 use spandrel_gate::api::{CreateKey, CreatedKey, KeyAnswer, KeysAnswer};
 use spandrel_gate::audit::{self, Event, Record};
 use spandrel_gate::keys::{Key, KeyFile, Keys, Listed, NewKey, system_clock};
+use spandrel_gate::{RoleName, TenantGrant};
 use ureq::http::Method;
 
 use super::client::{Client, ServerFlag, escape};
@@ -36,12 +37,12 @@ enum KeysCommand {
 
 #[derive(Debug, Args)]
 struct CreateFlags {
-    /// What the key is for: ingest, read, edit, admin or audit
+    /// What the key is for: ingest, read, edit, admin, audit, or a role of the server's configuration
     #[arg(long)]
-    role: Role,
-    /// The tenant whose data the key is for [default: default]
+    role: RoleName,
+    /// The tenant whose data the key is for; several with | between them, or * for all [default: default]
     #[arg(long)]
-    tenant: Option<String>,
+    tenant: Option<TenantGrant>,
     /// A name by which to recognise it
     #[arg(long)]
     name: Option<String>,
@@ -88,12 +89,14 @@ fn create(flags: CreateFlags) -> Result<(), Box<dyn Error>> {
     let created = match place.client()? {
         Some(client) => {
             let lifetime_nano = expires.map(|expires| u64::try_from(expires.as_nanos())).transpose()?;
+            let tenant = tenant.map(|tenant| tenant.to_string());
             let body = serde_json::to_vec(&CreateKey { role, tenant, name, lifetime_nano })?;
             client.send(Method::POST, "/api/v1/keys", &[], Some(body))?.json()?
         }
         None => {
-            let tenant = spandrel_gate::tenant(tenant.as_deref().unwrap_or("default"))?;
-            let new = NewKey { role, tenant, name: name.unwrap_or_default(), lasts: expires };
+            note_configured(&role);
+            let tenants = tenant.unwrap_or_default();
+            let new = NewKey { role, tenants, name: name.unwrap_or_default(), lasts: expires };
             let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
             let (key, token) = KeyFile::of(&place.data_dir).create(new, now)?;
             place.record(&key, "created")?;
@@ -115,7 +118,7 @@ fn list(place: &Place) -> Result<(), Box<dyn Error>> {
     let keys = match place.client()? {
         Some(client) => client.get("/api/v1/keys", &[])?.json::<KeysAnswer>()?.keys,
         None => {
-            let keys = Keys::open(KeyFile::of(&place.data_dir), system_clock())?;
+            let keys = Keys::open(KeyFile::of(&place.data_dir), Arc::default(), system_clock())?;
             keys.list().into_iter().map(KeyAnswer::from).collect()
         }
     };
@@ -139,12 +142,18 @@ fn revoke(flags: &RevokeFlags) -> Result<(), Box<dyn Error>> {
     Ok(output::print_line(&format!("revoked key {id}"))?)
 }
 
+/// Says that a role has to be defined for a running server to accept it.
+pub(super) fn note_configured(role: &RoleName) {
+    if !role.is_built_in() {
+        eprintln!("the role {role} has to be in the configuration of the server (roles), or it is refused");
+    }
+}
+
 fn line(key: &KeyAnswer) -> String {
     let time = |time: &Option<String>| time.as_deref().map_or("never".to_owned(), output::time);
     let KeyAnswer { id, name, role, tenant, created_unix_nano, expires_unix_nano, last_used_unix_nano } = key;
     format!(
-        "{id}  {:<6}  tenant {tenant}  created {}  expires {}  used {}  {}",
-        role.name(),
+        "{id}  {role:<6}  tenant {tenant}  created {}  expires {}  used {}  {}",
         output::time(created_unix_nano),
         time(expires_unix_nano),
         time(last_used_unix_nano),
@@ -164,7 +173,7 @@ impl Place {
 
     /// Adds the change to the audit log of the data directory, if it has one.
     fn record(&self, key: &Key, what: &str) -> std::io::Result<()> {
-        let record = Record::new(Event::Keys).about(&key.id, key.role);
+        let record = Record::new(Event::Keys).about(&key.id, &key.role);
         audit::append_unless_open(&self.data_dir, record.because(format!("{what} on the data directory")))
     }
 

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, Subcommand};
 use spandrel_gate::audit::{self, Event, Record};
 use spandrel_gate::users::{NewUser, User, UserFile};
-use spandrel_gate::{Role, Secret};
+use spandrel_gate::{RoleName, Secret, TenantGrant};
 
+use super::keys::note_configured;
 use super::output::{self, plain};
 
 /// The arguments of `spandrel users`.
@@ -35,12 +36,12 @@ enum UsersCommand {
 struct AddFlags {
     /// The name to log in with
     name: String,
-    /// What the user may do: ingest, read, edit, admin or audit
+    /// What the user may do: ingest, read, edit, admin, audit, or a role of the server's configuration
     #[arg(long)]
-    role: Role,
-    /// The tenant whose data the user sees [default: default]
+    role: RoleName,
+    /// The tenant whose data the user sees; several with | between them, or * for all [default: default]
     #[arg(long)]
-    tenant: Option<String>,
+    tenant: Option<TenantGrant>,
     /// A file whose first line is the password [default: standard input]
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -76,7 +77,8 @@ pub(crate) fn run(flags: UsersFlags) -> Result<(), Box<dyn Error>> {
 
 fn add(flags: AddFlags) -> Result<(), Box<dyn Error>> {
     let AddFlags { name, role, tenant, password_file, place } = flags;
-    let tenant = spandrel_gate::tenant(tenant.as_deref().unwrap_or("default"))?;
+    let tenants = tenant.unwrap_or_default();
+    note_configured(&role);
     let mut text = String::new();
     match &password_file {
         Some(path) => {
@@ -88,7 +90,7 @@ fn add(flags: AddFlags) -> Result<(), Box<dyn Error>> {
     };
     let password = Secret::new(text.lines().next().unwrap_or_default());
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let user = place.file().put(NewUser { name, role, tenant, password }, now)?;
+    let user = place.file().put(NewUser { name, role, tenants, password }, now)?;
     place.record(&user, "added")?;
     Ok(output::print_line(&format!("added user {} with role {}", plain(&user.name), user.role))?)
 }
@@ -99,7 +101,7 @@ fn list(place: &Place) -> Result<(), Box<dyn Error>> {
     output::print(|out| {
         for user in &users {
             let User { name, role, tenant, .. } = user;
-            writeln!(out, "{:<6}  tenant {tenant}  since {}  {}", role.name(), time(user), plain(name))?;
+            writeln!(out, "{role:<6}  tenant {tenant}  since {}  {}", time(user), plain(name))?;
         }
         Ok(())
     })
@@ -120,7 +122,7 @@ impl Place {
 
     /// Adds the change to the audit log of the data directory, if it has one that no server is writing.
     fn record(&self, user: &User, what: &str) -> std::io::Result<()> {
-        let record = Record::new(Event::Users).about(&user.name, user.role);
+        let record = Record::new(Event::Users).about(&user.name, &user.role);
         audit::append_unless_open(&self.data_dir, record.because(format!("{what} on the data directory")))
     }
 }

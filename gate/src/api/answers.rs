@@ -5,14 +5,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::identity::Identity;
 use crate::keys::{Key, Listed};
-use crate::roles::Role;
+use crate::roles::RoleName;
 
 /// `POST /api/v1/keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateKey {
-    pub role: Role,
-    /// The tenant whose data the key is for; `default` unless given.
+    pub role: RoleName,
+    /// The tenant whose data the key is for; several with `|` between them, `*` for all; `default` unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,7 +52,7 @@ pub struct KeysAnswer {
 pub struct KeyAnswer {
     pub id: String,
     pub name: String,
-    pub role: Role,
+    pub role: RoleName,
     pub tenant: String,
     pub created_unix_nano: String,
     pub expires_unix_nano: Option<String>,
@@ -64,19 +64,22 @@ pub struct KeyAnswer {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Me {
     pub name: Option<String>,
-    pub role: Option<Role>,
+    pub role: Option<RoleName>,
     pub tenant: Option<String>,
     /// `key`, `session` or `proxy`.
     pub via: Option<String>,
+    /// Whether the server keeps tenants apart: `tenant` says which ones X-Scope-OrgID may name, `*` for all.
+    pub multitenancy: bool,
 }
 
 impl From<&Identity> for Me {
     fn from(identity: &Identity) -> Self {
         Self {
             name: Some(identity.name.clone()),
-            role: Some(identity.role),
-            tenant: Some(identity.tenant.to_string()),
+            role: Some(identity.role.name.clone()),
+            tenant: Some(identity.tenants.to_string()),
             via: Some(identity.via.name().to_owned()),
+            multitenancy: false,
         }
     }
 }

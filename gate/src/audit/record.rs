@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::hash::Removed;
 use crate::identity::{Identity, Via};
-use crate::roles::Role;
+use crate::roles::RoleName;
 use crate::routes::{Audited, Change};
 
 /// What happened.
@@ -56,7 +56,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<&'static str>,
+    pub role: Option<RoleName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub via: Option<&'static str>,
     /// The ID of the key with which the caller came.
@@ -80,6 +80,9 @@ pub struct Record {
     /// The HTTP status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// How many traces the answer holds, where it says so before it is sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<u64>,
     /// Why it was refused, or what the server itself has to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -111,6 +114,7 @@ impl Record {
             body: None,
             subject: None,
             status: None,
+            traces: None,
             reason: None,
             suppressed: None,
             removed: None,
@@ -122,9 +126,9 @@ impl Record {
     #[must_use]
     pub fn by(mut self, identity: &Identity) -> Self {
         self.who = Some(identity.name.clone());
-        self.role = Some(identity.role.name());
+        self.role = Some(identity.role.name.clone());
         self.via = Some(identity.via.name());
-        self.tenant = Some(identity.tenant.to_string());
+        self.tenant = Some(identity.tenants.to_string());
         if let Via::Key(id) = &identity.via {
             self.key_id = Some(id.clone());
         }
@@ -133,9 +137,9 @@ impl Record {
 
     /// Says which key or user it is about, and what it is for.
     #[must_use]
-    pub fn about(mut self, id: &str, role: Role) -> Self {
+    pub fn about(mut self, id: &str, role: &RoleName) -> Self {
         self.subject = Some(id.to_owned());
-        self.role = Some(role.name());
+        self.role = Some(role.clone());
         self
     }
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use spandrel_proto::TenantId;
 
 use super::token::KeyToken;
 use crate::file::{FileError, ListFile, Stamp};
-use crate::roles::Role;
+use crate::roles::RoleName;
+use crate::tenants::TenantGrant;
 
 /// The keys of one data directory.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ pub struct KeyFile {
 pub struct Key {
     pub id: String,
     pub name: String,
-    pub role: Role,
-    /// A valid [`TenantId`].
+    pub role: RoleName,
+    /// A [`TenantGrant`].
     pub tenant: String,
     /// SHA-256 of the whole text, in hex.
     hash: String,
@@ -36,8 +36,8 @@ pub struct Key {
 /// What a new key is for.
 #[derive(Debug, Clone)]
 pub struct NewKey {
-    pub role: Role,
-    pub tenant: TenantId,
+    pub role: RoleName,
+    pub tenants: TenantGrant,
     /// At most [`NewKey::MAX_NAME`] characters, none of them a control character.
     pub name: String,
     /// How long it is accepted; `None` for ever.
@@ -117,7 +117,7 @@ impl KeyFile {
                 id: token.id().to_owned(),
                 name: new.name,
                 role: new.role,
-                tenant: new.tenant.as_str().to_owned(),
+                tenant: new.tenants.to_string(),
                 hash: hex(&token.hash()),
                 created: now,
                 expires: new.lasts.map(|lasts| now.saturating_add(lasts.as_secs())),
@@ -160,12 +160,12 @@ impl Key {
         unhex(&self.hash)
     }
 
-    pub(crate) fn tenant_id(&self) -> Option<TenantId> {
-        TenantId::new(&self.tenant).ok()
+    pub(crate) fn grant(&self) -> Option<TenantGrant> {
+        self.tenant.parse().ok()
     }
 
     fn is_whole(&self) -> bool {
-        self.hash().is_some() && self.tenant_id().is_some()
+        self.hash().is_some() && self.grant().is_some()
     }
 
     pub fn is_expired(&self, now: u64) -> bool {
@@ -190,9 +190,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::roles::Role;
 
     fn new(name: &str) -> NewKey {
-        NewKey { role: Role::Read, tenant: TenantId::default(), name: name.to_owned(), lasts: None }
+        NewKey {
+            role: Role::Read.into(),
+            tenants: TenantGrant::default(),
+            name: name.to_owned(),
+            lasts: None,
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::file::{Key, KeyError, KeyFile, NewKey};
 use super::token::KeyToken;
 use crate::file::{self, Durable, Stamp};
 use crate::identity::{Identity, Via};
+use crate::roles::Roles;
 
 /// The time of day; tests move it.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -24,6 +25,7 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// The keys of a data directory in use.
 pub struct Keys {
     file: KeyFile,
+    roles: Arc<Roles>,
     clock: Clock,
     known: RwLock<Arc<Known>>,
     looked: Mutex<Instant>,
@@ -49,7 +51,8 @@ struct Known {
 struct Entry {
     key: Key,
     hash: [u8; 32],
-    identity: Arc<Identity>,
+    /// `None` if the configuration does not have its role.
+    identity: Option<Arc<Identity>>,
     /// Seconds since 1970; 0 for never.
     used: AtomicU64,
 }
@@ -70,6 +73,9 @@ pub enum Rejected {
     /// The right key, too late.
     #[error("the key has expired")]
     Expired,
+    /// The right key, whose role is not in the configuration any more, or not yet.
+    #[error("the role of the key is not in the configuration of this server (roles)")]
+    UnknownRole,
 }
 
 /// How old the knowledge of the file may be: a revoked key is refused this long after.
@@ -81,9 +87,10 @@ const USES: &str = "keys.used.json";
 
 impl Keys {
     /// Reads the keys of a data directory.
-    pub fn open(file: KeyFile, clock: Clock) -> Result<Self, KeyError> {
+    pub fn open(file: KeyFile, roles: Arc<Roles>, clock: Clock) -> Result<Self, KeyError> {
         let keys = Self {
             file,
+            roles,
             clock,
             known: RwLock::default(),
             looked: Mutex::new(Instant::now()),
@@ -131,7 +138,7 @@ impl Keys {
         if entry.used.load(Ordering::Relaxed) != now {
             entry.used.store(now, Ordering::Relaxed);
         }
-        Ok(entry.identity.clone())
+        entry.identity.clone().ok_or(Rejected::UnknownRole)
     }
 
     pub fn create(&self, new: NewKey) -> Result<(Key, KeyToken), KeyError> {
@@ -206,7 +213,7 @@ impl Keys {
         // Held until the end, so that two readers do not both see the same change.
         let mut known = self.known.write();
         let before = known.clone();
-        let entries = read.into_iter().filter_map(|key| Entry::new(key, &before));
+        let entries = read.into_iter().filter_map(|key| Entry::new(key, &self.roles, &before));
         let keys = entries.map(|entry| (entry.key.id.clone(), Arc::new(entry))).collect();
         *known = Arc::new(Known { stamp, keys });
         let changes = [
@@ -233,15 +240,16 @@ impl Known {
 }
 
 impl Entry {
-    fn new(key: Key, before: &Known) -> Option<Self> {
+    fn new(key: Key, roles: &Roles, before: &Known) -> Option<Self> {
         let used = before.keys.get(&key.id).map_or(0, |entry| entry.used.load(Ordering::Relaxed));
-        let identity = Identity {
+        let tenants = key.grant()?;
+        let identity = roles.find(&key.role).map(|role| Identity {
             name: if key.name.is_empty() { key.id.clone() } else { key.name.clone() },
-            role: key.role,
-            tenant: key.tenant_id()?,
+            role,
+            tenants,
             via: Via::Key(key.id.clone()),
-        };
-        Some(Self { hash: key.hash()?, identity: Arc::new(identity), used: used.into(), key })
+        });
+        Some(Self { hash: key.hash()?, identity: identity.map(Arc::new), used: used.into(), key })
     }
 
     fn listed(&self) -> Listed {
@@ -254,8 +262,6 @@ impl Entry {
 mod tests {
     use std::time::UNIX_EPOCH;
 
-    use spandrel_proto::TenantId;
-
     use super::*;
     use crate::roles::Role;
 
@@ -264,11 +270,11 @@ mod tests {
         let now = Arc::new(AtomicU64::new(1_000));
         let shown = now.clone();
         let clock: Clock = Arc::new(move || UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed)));
-        (Keys::open(KeyFile::of(directory.path()), clock).unwrap(), now)
+        (Keys::open(KeyFile::of(directory.path()), Arc::default(), clock).unwrap(), now)
     }
 
     fn new(lasts: Option<Duration>) -> NewKey {
-        NewKey { role: Role::Edit, tenant: TenantId::new("acme").unwrap(), name: "ci".to_owned(), lasts }
+        NewKey { role: Role::Edit.into(), tenants: "acme".parse().unwrap(), name: "ci".to_owned(), lasts }
     }
 
     #[test]
@@ -278,7 +284,7 @@ mod tests {
         let (key, token) = keys.create(new(None)).unwrap();
         let identity = keys.check(token.text().reveal()).unwrap();
         assert_eq!(
-            (identity.name.as_str(), identity.role, identity.tenant.as_str()),
+            (identity.name.as_str(), identity.role.base(), identity.tenants.to_string().as_str()),
             ("ci", Role::Edit, "acme")
         );
         assert_eq!(identity.via, Via::Key(key.id.clone()));

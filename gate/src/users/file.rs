@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use spandrel_proto::TenantId;
 
 use super::password;
 use crate::file::{FileError, ListFile, Stamp};
-use crate::roles::Role;
+use crate::roles::RoleName;
 use crate::secret::Secret;
+use crate::tenants::TenantGrant;
 
 /// The users of one data directory.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct UserFile {
 #[serde(deny_unknown_fields)]
 pub struct User {
     pub name: String,
-    pub role: Role,
-    /// A valid [`TenantId`].
+    pub role: RoleName,
+    /// A [`TenantGrant`].
     pub tenant: String,
     /// The password, as argon2id in the PHC format.
     pub(super) password: String,
@@ -34,8 +34,8 @@ pub struct User {
 pub struct NewUser {
     /// At most [`NewUser::MAX_NAME`] characters, none of them a control character.
     pub name: String,
-    pub role: Role,
-    pub tenant: TenantId,
+    pub role: RoleName,
+    pub tenants: TenantGrant,
     pub password: Secret,
 }
 
@@ -95,7 +95,7 @@ impl UserFile {
 
     /// Adds a user, or replaces role, tenant and password of the one who has the name. That ends the user's sessions.
     pub fn put(&self, new: NewUser, now: u64) -> Result<User, UserError> {
-        let NewUser { name, role, tenant, password } = new;
+        let NewUser { name, role, tenants, password } = new;
         let length = name.chars().count();
         if length == 0 || length > NewUser::MAX_NAME || name.chars().any(char::is_control) {
             return Err(UserError::Name);
@@ -105,7 +105,7 @@ impl UserFile {
             return Err(UserError::Password);
         }
         let password = password::hash(&password).map_err(UserError::Hash)?;
-        let user = User { name, role, tenant: tenant.as_str().to_owned(), password, created: now };
+        let user = User { name, role, tenant: tenants.to_string(), password, created: now };
         self.file.change(|users: &mut Vec<User>| {
             self.require_whole(users)?;
             users.retain(|other| other.name != user.name);
@@ -130,12 +130,12 @@ impl UserFile {
 // === impl User, NewUser ===
 
 impl User {
-    pub(super) fn tenant_id(&self) -> Option<TenantId> {
-        TenantId::new(&self.tenant).ok()
+    pub(super) fn grant(&self) -> Option<TenantGrant> {
+        self.tenant.parse().ok()
     }
 
     fn is_whole(&self) -> bool {
-        self.tenant_id().is_some() && password::is_hash(&self.password)
+        self.grant().is_some() && password::is_hash(&self.password)
     }
 }
 
@@ -147,12 +147,13 @@ impl NewUser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roles::Role;
 
     fn new(name: &str, password: &str) -> NewUser {
         NewUser {
             name: name.to_owned(),
-            role: Role::Read,
-            tenant: TenantId::default(),
+            role: Role::Read.into(),
+            tenants: TenantGrant::default(),
             password: Secret::new(password),
         }
     }

@@ -13,11 +13,13 @@ use super::sessions::{Owner, SessionLimits, Sessions};
 use crate::attempts::{Attempts, Origin};
 use crate::file::Stamp;
 use crate::identity::{Identity, Via};
+use crate::roles::Roles;
 use crate::secret::Secret;
 
 /// The users of a data directory in use.
 pub struct Users {
     file: UserFile,
+    roles: Arc<Roles>,
     known: RwLock<Arc<Known>>,
     looked: Mutex<Instant>,
     sessions: Sessions,
@@ -76,12 +78,14 @@ impl Users {
     /// `every` so often.
     pub fn open(
         file: UserFile,
+        roles: Arc<Roles>,
         limits: SessionLimits,
         burst: u32,
         every: Duration,
     ) -> Result<Self, UserError> {
         let users = Self {
             file,
+            roles,
             known: RwLock::default(),
             looked: Mutex::new(Instant::now()),
             sessions: Sessions::new(limits),
@@ -136,7 +140,7 @@ impl Users {
             let verify = move || is_bounded && password::verify(&password, &hash);
             tokio::task::spawn_blocking(verify).await.unwrap_or(false)
         };
-        match user.filter(|_| is_right).and_then(|user| Some((identity(&user)?, user))) {
+        match user.filter(|_| is_right).and_then(|user| Some((self.identity(&user)?, user))) {
             Some((identity, user)) => {
                 let owner = Owner { name: user.name, password: user.password };
                 let token = self.sessions.begin(owner, Instant::now());
@@ -157,7 +161,7 @@ impl Users {
         let known = self.known.read().clone();
         let user = known.users.get(&owner.name).filter(|user| user.password == owner.password);
         match user {
-            Some(user) => identity(user).map(Arc::new),
+            Some(user) => self.identity(user).map(Arc::new),
             None => {
                 self.sessions.end(token);
                 None
@@ -201,25 +205,27 @@ impl Users {
         *known = Arc::new(Known { stamp, users });
         Ok(())
     }
-}
 
-fn identity(user: &User) -> Option<Identity> {
-    Some(Identity { name: user.name.clone(), role: user.role, tenant: user.tenant_id()?, via: Via::Session })
+    /// `None` for a role that the configuration does not have.
+    fn identity(&self, user: &User) -> Option<Identity> {
+        let role = self.roles.find(&user.role)?;
+        Some(Identity { name: user.name.clone(), role, tenants: user.grant()?, via: Via::Session })
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use spandrel_proto::TenantId;
 
     use super::*;
     use crate::roles::Role;
+    use crate::tenants::TenantGrant;
     use crate::users::NewUser;
 
     fn put(file: &UserFile, password: &str) {
         let new = NewUser {
             name: "ada".to_owned(),
-            role: Role::Edit,
-            tenant: TenantId::default(),
+            role: Role::Edit.into(),
+            tenants: TenantGrant::default(),
             password: Secret::new(password),
         };
         file.put(new, 0).unwrap();
@@ -229,8 +235,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = UserFile::of(directory.path());
         put(&file, "correct horse");
-        let users =
-            Users::open(file.clone(), SessionLimits::default(), 3, Duration::from_secs(3_600)).unwrap();
+        let users = Users::open(
+            file.clone(),
+            Arc::default(),
+            SessionLimits::default(),
+            3,
+            Duration::from_secs(3_600),
+        )
+        .unwrap();
         (Arc::new(users), file, directory)
     }
 
@@ -242,7 +254,7 @@ mod tests {
     async fn the_right_password_begins_a_session_and_a_wrong_one_does_not() {
         let (users, _, _directory) = users();
         let (token, identity) = users.login(origin(), "ada", Secret::new("correct horse")).await.unwrap();
-        assert_eq!((identity.name.as_str(), identity.role), ("ada", Role::Edit));
+        assert_eq!((identity.name.as_str(), identity.role.base()), ("ada", Role::Edit));
         assert_eq!(users.session(&token).as_deref(), Some(&identity));
         for (name, password) in [("ada", "wrong horse"), ("eve", "correct horse")] {
             let refused = users.login(None, name, Secret::new(password)).await;

@@ -1,17 +1,15 @@
 //! `GET /api/v1/aggregates`: requests, errors and latencies over time.
 
-use axum::extract::State;
 use axum::http::Uri;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
 
-use super::handler::{Answer, Tenant, json};
+use super::handler::{Answer, Asked, json};
 use super::step::step;
 use crate::answers::{AggregatesAnswer, Labels, Point, Series};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::question;
-use crate::state::QueryState;
 use crate::times;
 
 const PARAMETERS: [&str; 7] = ["service", "operation", "kind", "groupBy", "start", "end", "step"];
@@ -26,7 +24,7 @@ pub(super) const KINDS: [(&str, KindFilter); 7] = [
     ("unspecified", KindFilter::Only(SpanKind::Unspecified)),
 ];
 
-pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let now = state.now();
     let range = times::range(params.text("start"), params.text("end"), now)?;

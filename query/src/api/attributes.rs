@@ -1,20 +1,19 @@
 //! `GET /api/v1/attributes`: which attributes there are; their values; and which of them tell two sets of spans apart.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::Uri;
 use spandrel_engine::metrics::{self, Comparison};
 use spandrel_engine::values::{self, CountedValue};
 use spandrel_storage::table::{AttributeLevel, KnownAttribute, ValueType};
 use spandrel_traceql::ast::{BinaryOp, FieldExpr, Literal, Pipeline, SpanSetExpr, Stage};
 
-use super::handler::{Answer, Tenant, json, part};
+use super::handler::{Answer, Asked, json, part};
 use crate::answers::{
     AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,
     ComparedValue, ComparisonAnswer,
 };
 use crate::params::Params;
-use crate::state::QueryState;
 use crate::{question, times};
 
 const PARAMETERS: [&str; 3] = ["scope", "start", "end"];
@@ -37,7 +36,7 @@ const MAX_VALUES: usize = 10_000;
 /// Values of each attribute of a comparison, unless a request says otherwise.
 const USUAL_COMPARED: usize = 10;
 
-pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let scope = params.choice("scope", None, &SCOPES)?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
@@ -54,8 +53,7 @@ impl From<KnownAttribute> for AttributeEntry {
 }
 
 pub(super) async fn values(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
@@ -85,7 +83,7 @@ pub(super) async fn values(
     })
 }
 
-pub(super) async fn compare(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn compare(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &COMPARE_PARAMETERS)?;
     let selection = question::condition(&params, "selection")?;
     let baseline = match params.text("baseline") {

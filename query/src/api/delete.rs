@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::extract::Path;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use spandrel_proto::{TenantId, UnixNanos};
@@ -15,7 +15,7 @@ use spandrel_storage::backup::BackupId;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{Deletion, DeletionId, Deletions, LifecycleError, TraceStore};
 
-use super::handler::{Answer, Tenant, json, json_object, part};
+use super::handler::{Answer, Asked, json, json_object, part};
 use crate::answers::{
     DeleteRequest, DeletionBackup, DeletionDto, DeletionList, DeletionResponse, DeletionState,
 };
@@ -30,8 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const BEGINNING_OF_TIME: &str = "0";
 
 pub(super) async fn post(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -72,15 +71,14 @@ fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Pro
     Ok(request)
 }
 
-pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let deletions = state.run_query(move |store| deletions(store)?.deletions(&tenant).map_err(refused));
     json(&DeletionList { deletions: deletions.await?.iter().map(DeletionDto::from).collect() })
 }
 
 pub(super) async fn one(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

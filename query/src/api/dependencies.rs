@@ -1,16 +1,14 @@
 //! `GET /api/v1/dependencies`: which services call which.
 
-use axum::extract::State;
 use axum::http::Uri;
 use spandrel_storage::Dependency;
 
-use super::handler::{Answer, Tenant, json};
+use super::handler::{Answer, Asked, json};
 use crate::answers::{DependenciesAnswer, DependencyEdge};
 use crate::params::Params;
-use crate::state::QueryState;
 use crate::times;
 
-pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &["start", "end"])?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let answer = state.run_query(move |store| Ok(store.dependencies(&tenant, range)?)).await?;

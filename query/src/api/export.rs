@@ -4,18 +4,16 @@
 //! a header counts them. If the export finds further damage, it breaks the response at the end, so that no client takes
 //! a part for the whole. The next export counts that block in its header.
 
-use axum::extract::State;
 use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use spandrel_proto::TenantId;
 use spandrel_storage::TraceStore;
 use spandrel_storage::plan::ScanPlan;
 
-use super::handler::{Answer, Tenant};
+use super::handler::{Answer, Asked};
 use crate::export::ExportFormat;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::state::QueryState;
 use crate::{question, times};
 
 const PARAMETERS: [&str; 4] = ["format", "q", "start", "end"];
@@ -42,7 +40,7 @@ struct Known {
     damaged_blocks: u64,
 }
 
-pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let format = params.choice("format", ExportFormat::Otlp, &FORMATS)?;
     let predicate = question::predicate(params.text("q").unwrap_or_default())

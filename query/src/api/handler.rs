@@ -1,6 +1,4 @@
-//! Shared by the handlers: the tenant of a request, parts of its path and body, and responses in JSON.
-
-use std::convert::Infallible;
+//! Shared by the handlers: what the caller of a request sees, parts of its path and body, and responses in JSON.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
@@ -9,20 +7,30 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use spandrel_proto::TenantId;
+use spandrel_proto::{Caller, TenantId};
 
 use crate::problem::Problem;
+use crate::state::QueryState;
+use crate::views;
 
 pub(super) type Answer = Result<Response, Problem>;
 
-/// The tenant of a request. Until tenancy can be switched on, headers that name one are ignored.
-pub(super) struct Tenant(pub(super) TenantId);
+/// What the caller of a request sees: the state over its part of the store, and its tenant. A caller of several tenants
+/// has a store that joins them, whichever of them is named.
+pub(super) struct Asked {
+    pub(super) state: QueryState,
+    pub(super) tenant: TenantId,
+}
 
-impl<S: Sync> FromRequestParts<S> for Tenant {
-    type Rejection = Infallible;
+impl FromRequestParts<QueryState> for Asked {
+    type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(TenantId::default()))
+    async fn from_request_parts(parts: &mut Parts, state: &QueryState) -> Result<Self, Problem> {
+        let Some(caller) = parts.extensions.get::<Caller>() else {
+            return Ok(Self { state: state.clone(), tenant: TenantId::default() });
+        };
+        let store = views::of(state.store(), caller).map_err(Problem::unreadable)?;
+        Ok(Self { state: state.over(store), tenant: caller.tenants.first().clone() })
     }
 }
 

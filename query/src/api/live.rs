@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +18,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::handler::Tenant;
+use super::handler::Asked;
 use crate::answers::{FoundSpan, LiveNotice, LiveTrace};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -33,11 +32,7 @@ const ROUND: Duration = Duration::from_millis(250);
 /// Events that wait for a client.
 const WAITING: usize = 64;
 
-pub(super) async fn get(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
-    uri: Uri,
-) -> Result<Response, Problem> {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Result<Response, Problem> {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let query = question::pipeline(&params, "q")?;
     let owner = tenant.clone();

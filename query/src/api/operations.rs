@@ -1,8 +1,8 @@
 //! `GET /api/v1/operations`: every operation with its share of time and of errors; and how one span compares with those
 //! of its operation.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::Uri;
 use spandrel_engine::Budget;
 use spandrel_proto::otlp::SpanKind;
@@ -11,19 +11,18 @@ use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
 use spandrel_storage::{AggregateAnswer, Point, ReadError, Series, TraceStore};
 
 use super::aggregates::KINDS;
-use super::handler::{Answer, Tenant, json};
+use super::handler::{Answer, Asked, json};
 use crate::answers::{OperationStats, OperationTable, SpanPercentile};
 use crate::assemble::assemble;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::question;
-use crate::state::QueryState;
 use crate::times;
 
 const PARAMETERS: [&str; 4] = ["service", "kind", "start", "end"];
 const SPAN_PARAMETERS: [&str; 2] = ["start", "end"];
 
-pub(super) async fn table(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn table(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let plan = AggregatePlan {
@@ -41,8 +40,7 @@ pub(super) async fn table(State(state): State<QueryState>, Tenant(tenant): Tenan
 }
 
 pub(super) async fn percentile(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
 ) -> Answer {

@@ -1,7 +1,7 @@
 //! `/api/v1/pins`: traces that retention must not remove.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get};
@@ -9,7 +9,7 @@ use spandrel_proto::{TraceId, UnixNanos};
 use spandrel_storage::{Pins, TraceStore};
 
 use super::delete::refused;
-use super::handler::{Answer, Tenant, json, part};
+use super::handler::{Answer, Asked, json, part};
 use crate::answers::{Pin, PinAnswer, PinList};
 use crate::params::Params;
 use crate::problem::Problem;
@@ -20,30 +20,20 @@ pub(super) fn one() -> MethodRouter<QueryState> {
     get(show).put(set).delete(remove)
 }
 
-pub(super) async fn all(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     json(&PinList { pins: pins.into_iter().map(Pin::from).collect() })
 }
 
-async fn show(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Answer {
+async fn show(Asked { state, tenant }: Asked, path: Result<Path<String>, PathRejection>, uri: Uri) -> Answer {
     let id = trace_id(path, &uri)?;
     let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     let pin = pins.into_iter().find(|(trace, _)| *trace == id);
     json(&PinAnswer { pin: Pin::from(pin.ok_or_else(|| not_pinned(id))?) })
 }
 
-async fn set(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
-) -> Answer {
+async fn set(Asked { state, tenant }: Asked, path: Result<Path<String>, PathRejection>, uri: Uri) -> Answer {
     let id = trace_id(path, &uri)?;
     let since = state.run_query(move |store| pins(store)?.pin(&tenant, id).map_err(refused));
     let since = since.await?.ok_or_else(|| {
@@ -55,8 +45,7 @@ async fn set(
 }
 
 async fn remove(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

@@ -1,13 +1,12 @@
 //! `GET /api/v1/traces`: traces that match a TraceQL query, and their span sets.
 
-use axum::extract::State;
 use axum::http::Uri;
 use spandrel_engine::traces::{self, TracesAnswer, TracesPlan};
 use spandrel_proto::TimeRange;
 use spandrel_storage::plan::{Order, Position};
 use spandrel_traceql::ast::{Pipeline, Stage};
 
-use super::handler::{Answer, Tenant, json};
+use super::handler::{Answer, Asked, json};
 use crate::answers::{FoundSpan, Scanned, SearchAnswer, ServiceCount, SpanSet, TraceSummary};
 use crate::cursor::{SearchCursor, fingerprint_of, other_query};
 use crate::params::Params;
@@ -31,7 +30,7 @@ const ORDERS: [(&str, Order); 6] = [
     ("mostErrors", Order::MostErrors),
 ];
 
-pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let config = state.config();
     let query = question::pipeline(&params, "q")?;

@@ -1,12 +1,11 @@
 //! `GET /api/v1/metrics`: series that a TraceQL query makes; `GET /api/v1/histogram`: latencies as a heatmap.
 
-use axum::extract::State;
 use axum::http::Uri;
 use spandrel_engine::metrics::{self, Exemplar, MetricsPlan, Series};
 use spandrel_proto::{TimeRange, UnixNanos};
 use spandrel_traceql::ast::{Field, FieldExpr, FieldName, Intrinsic, Metrics, MetricsFunction};
 
-use super::handler::{Answer, Tenant, json};
+use super::handler::{Answer, Asked, json};
 use super::step::step;
 use crate::answers::{
     HistogramAnswer, HistogramBucket, MetricsAnswer, MetricsExemplar, MetricsPoint, MetricsSeries,
@@ -22,7 +21,7 @@ const HISTOGRAM_PARAMETERS: [&str; 4] = ["q", "start", "end", "step"];
 /// The most exemplars of each series.
 const MAX_EXEMPLARS: usize = 1_000;
 
-pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let (query, hinted) = question::series(&params, "q")?;
     let (range, step) = range_and_step(&params, &state)?;
@@ -46,7 +45,7 @@ pub(super) async fn get(State(state): State<QueryState>, Tenant(tenant): Tenant,
     })
 }
 
-pub(super) async fn histogram(State(state): State<QueryState>, Tenant(tenant): Tenant, uri: Uri) -> Answer {
+pub(super) async fn histogram(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &HISTOGRAM_PARAMETERS)?;
     let spans = question::pipeline(&params, "q")?;
     let (range, step) = range_and_step(&params, &state)?;

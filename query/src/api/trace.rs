@@ -2,19 +2,18 @@
 
 use std::ops::Range;
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::Uri;
 use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::{TraceSpans, TraceStore};
 
-use super::handler::{Answer, Tenant, part};
+use super::handler::{Answer, Asked, part};
 use crate::assemble::{Assembled, assemble};
 use crate::cursor::{TreeCursor, fingerprint_of, other_query};
 use crate::otlp::OtlpFormat;
 use crate::params::Params;
 use crate::problem::Problem;
-use crate::state::QueryState;
 use crate::tree::{self, AttributeStyle};
 
 const PARAMETERS: [&str; 4] = ["format", "attributes", "segment", "cursor"];
@@ -43,8 +42,7 @@ struct TreeQuery {
 }
 
 pub(super) async fn get(
-    State(state): State<QueryState>,
-    Tenant(tenant): Tenant,
+    Asked { state, tenant }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

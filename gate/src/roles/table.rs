@@ -1,4 +1,4 @@
-//! What each role may do: one table, and nothing else in the server decides it.
+//! What each of the five roles may do: one table, and nothing else in the server decides it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -108,6 +108,16 @@ impl Permission {
             Self::Keys => "keys",
             Self::Audit => "audit",
         }
+    }
+
+    /// Whether it reaches beyond the data of a tenant: metrics and backups are of the server as a whole.
+    pub fn is_of_server(self) -> bool {
+        matches!(self, Self::Metrics | Self::Operate | Self::Audit)
+    }
+
+    /// Whether what it allows belongs to one tenant.
+    pub fn is_of_one_tenant(self) -> bool {
+        matches!(self, Self::Ingest | Self::Edit)
     }
 
     /// The roles that have it, for the answer to a request that lacks it.
