@@ -357,6 +357,7 @@ impl Gate {
         }
         let caller = Caller {
             tenants: identity.tenants.choose(self.config.tenancy, reach(rule), headers)?,
+            sees_server: self.config.tenancy == Tenancy::Off || identity.tenants == TenantGrant::All,
             account: Some(identity.account()),
             restriction: identity.role.restriction.clone(),
         };

@@ -8,10 +8,12 @@ use crate::{TenantId, TenantIdError};
 
 /// The caller of a request. A request without one is of a server that asks nobody who they are, for the tenant
 /// `default`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// Whose data the request is about.
     pub tenants: Tenants,
+    /// Whether it also sees what belongs to no tenant, as the size of the whole store.
+    pub sees_server: bool,
     /// The credential whose quota it counts for; its tenant's counts as well.
     pub account: Option<Arc<str>>,
     /// What the caller does not see of these data.
@@ -66,6 +68,14 @@ pub enum TenantsError {
     /// There are more than [`Tenants::MAX`].
     #[error("a request names at most {} tenants", Tenants::MAX)]
     TooMany,
+}
+
+// === impl Caller ===
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { tenants: Tenants::default(), sees_server: true, account: None, restriction: None }
+    }
 }
 
 // === impl Tenants ===

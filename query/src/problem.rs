@@ -21,6 +21,7 @@ enum Kind {
     BadParameter,
     NotFound,
     MethodNotAllowed,
+    Forbidden,
     Changed,
     Conflict,
     Busy,
@@ -57,6 +58,11 @@ impl Problem {
     /// The trace has changed since the cursor was made.
     pub(crate) fn changed(detail: impl Into<String>) -> Self {
         Self::new(Kind::Changed, detail)
+    }
+
+    /// The role of the caller may not.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, detail)
     }
 
     /// A thing of this name exists already.
@@ -116,6 +122,7 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Self::BadParameter => StatusCode::BAD_REQUEST,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Changed | Self::Conflict => StatusCode::CONFLICT,
@@ -127,6 +134,7 @@ impl Kind {
     fn urn(self) -> &'static str {
         match self {
             Self::BadParameter => "urn:spandrel:problem:bad-parameter",
+            Self::Forbidden => "urn:spandrel:problem:permission",
             Self::NotFound => "urn:spandrel:problem:not-found",
             Self::MethodNotAllowed => "urn:spandrel:problem:method-not-allowed",
             Self::Changed => "urn:spandrel:problem:changed",
@@ -139,6 +147,7 @@ impl Kind {
     fn title(self) -> &'static str {
         match self {
             Self::BadParameter => "A parameter is not valid",
+            Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Changed => "The trace has changed",

@@ -255,6 +255,14 @@ impl TraceStore for FakeStore {
         StoreStatus { damaged_blocks: self.status.damaged_blocks + met, ..self.status }
     }
 
+    fn tenant_status(&self, _: &TenantId) -> StoreStatus {
+        self.status()
+    }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        vec![TenantId::default()]
+    }
+
     fn refusal(&self) -> Option<AppendError> {
         None
     }

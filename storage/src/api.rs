@@ -90,6 +90,12 @@ pub trait TraceStore: Send + Sync {
     /// The amount of stored data.
     fn status(&self) -> StoreStatus;
 
+    /// The amount of data of one tenant. What is of the store as a whole, as damage and the rate of ingest, is zero.
+    fn tenant_status(&self, tenant: &TenantId) -> StoreStatus;
+
+    /// The tenants that have data, sorted.
+    fn tenants(&self) -> Vec<TenantId>;
+
     /// Why nothing can be stored now, if so; readiness and error responses use it.
     fn refusal(&self) -> Option<AppendError>;
 
@@ -163,6 +169,8 @@ pub struct SearchAnswer {
     pub partial: bool,
     /// The work of the search.
     pub scanned: Scanned,
+    /// The last commit that the search has seen.
+    pub snapshot: u64,
 }
 
 /// A summary of one whole trace as stored, and which of its spans matched.
@@ -318,6 +326,28 @@ pub struct StoreStatus {
     pub wal_truncated: bool,
     /// Number of damaged records beside the blocks (catalog rows, pins, expired rollups, finished deletions).
     pub damaged_records: u64,
+}
+
+// === impl StoreStatus ===
+
+impl StoreStatus {
+    /// The data of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            span_count: self.span_count + other.span_count,
+            trace_count: self.trace_count + other.trace_count,
+            store_bytes: self.store_bytes + other.store_bytes,
+            fresh_block_count: self.fresh_block_count + other.fresh_block_count,
+            unsealed_span_count: self.unsealed_span_count + other.unsealed_span_count,
+            oldest: self.oldest.into_iter().chain(other.oldest).min(),
+            newest: self.newest.max(other.newest),
+            appended_spans: self.appended_spans + other.appended_spans,
+            damaged_blocks: self.damaged_blocks + other.damaged_blocks,
+            wal_truncated: self.wal_truncated || other.wal_truncated,
+            damaged_records: self.damaged_records + other.damaged_records,
+        }
+    }
 }
 
 // === impl TraceSpans ===

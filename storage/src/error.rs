@@ -58,6 +58,12 @@ pub enum LifecycleError {
         /// The most traces of one deletion.
         limit: usize,
     },
+    /// The caller asks about several tenants at once.
+    #[error("a change needs one tenant, and the request is about several")]
+    SeveralTenants,
+    /// The caller does not see everything that the change would reach.
+    #[error("{0}")]
+    Restricted(String),
 }
 
 // === impl ReadError ===

@@ -24,7 +24,7 @@ pub(super) const KINDS: [(&str, KindFilter); 7] = [
     ("unspecified", KindFilter::Only(SpanKind::Unspecified)),
 ];
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let now = state.now();
     let range = times::range(params.text("start"), params.text("end"), now)?;

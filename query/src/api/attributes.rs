@@ -36,7 +36,7 @@ const MAX_VALUES: usize = 10_000;
 /// Values of each attribute of a comparison, unless a request says otherwise.
 const USUAL_COMPARED: usize = 10;
 
-pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let scope = params.choice("scope", None, &SCOPES)?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
@@ -53,7 +53,7 @@ impl From<KnownAttribute> for AttributeEntry {
 }
 
 pub(super) async fn values(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
@@ -83,7 +83,7 @@ pub(super) async fn values(
     })
 }
 
-pub(super) async fn compare(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn compare(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &COMPARE_PARAMETERS)?;
     let selection = question::condition(&params, "selection")?;
     let baseline = match params.text("baseline") {

@@ -30,7 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const BEGINNING_OF_TIME: &str = "0";
 
 pub(super) async fn post(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -71,14 +71,14 @@ fn delete_request(headers: &HeaderMap, body: &[u8]) -> Result<DeleteRequest, Pro
     Ok(request)
 }
 
-pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let deletions = state.run_query(move |store| deletions(store)?.deletions(&tenant).map_err(refused));
     json(&DeletionList { deletions: deletions.await?.iter().map(DeletionDto::from).collect() })
 }
 
 pub(super) async fn one(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {
@@ -105,6 +105,9 @@ pub(super) fn refused(error: LifecycleError) -> Problem {
         LifecycleError::Read(error) => error.into(),
         LifecycleError::Busy => Problem::busy(error.to_string()),
         LifecycleError::TooMany { .. } => Problem::parameter("q", error),
+        LifecycleError::SeveralTenants | LifecycleError::Restricted(_) => {
+            Problem::forbidden(error.to_string())
+        }
         LifecycleError::Write(_) => {
             tracing::error!(%error, "a deletion or pin was not recorded");
             Problem::unreadable(error.to_string())

@@ -8,7 +8,7 @@ use crate::answers::{DependenciesAnswer, DependencyEdge};
 use crate::params::Params;
 use crate::times;
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &["start", "end"])?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let answer = state.run_query(move |store| Ok(store.dependencies(&tenant, range)?)).await?;

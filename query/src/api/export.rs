@@ -40,7 +40,7 @@ struct Known {
     damaged_blocks: u64,
 }
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let format = params.choice("format", ExportFormat::Otlp, &FORMATS)?;
     let predicate = question::predicate(params.text("q").unwrap_or_default())

@@ -20,6 +20,8 @@ pub(super) type Answer = Result<Response, Problem>;
 pub(super) struct Asked {
     pub(super) state: QueryState,
     pub(super) tenant: TenantId,
+    /// Whether the caller sees what belongs to no tenant.
+    pub(super) sees_server: bool,
 }
 
 impl FromRequestParts<QueryState> for Asked {
@@ -27,10 +29,11 @@ impl FromRequestParts<QueryState> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, state: &QueryState) -> Result<Self, Problem> {
         let Some(caller) = parts.extensions.get::<Caller>() else {
-            return Ok(Self { state: state.clone(), tenant: TenantId::default() });
+            return Ok(Self { state: state.clone(), tenant: TenantId::default(), sees_server: true });
         };
         let store = views::of(state.store(), caller).map_err(Problem::unreadable)?;
-        Ok(Self { state: state.over(store), tenant: caller.tenants.first().clone() })
+        let sees_server = caller.sees_server && caller.restriction.is_none();
+        Ok(Self { state: state.over(store), tenant: caller.tenants.first().clone(), sees_server })
     }
 }
 

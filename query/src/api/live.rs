@@ -32,7 +32,7 @@ const ROUND: Duration = Duration::from_millis(250);
 /// Events that wait for a client.
 const WAITING: usize = 64;
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Result<Response, Problem> {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let query = question::pipeline(&params, "q")?;
     let owner = tenant.clone();

@@ -22,7 +22,7 @@ use crate::times;
 const PARAMETERS: [&str; 4] = ["service", "kind", "start", "end"];
 const SPAN_PARAMETERS: [&str; 2] = ["start", "end"];
 
-pub(super) async fn table(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn table(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let range = times::range(params.text("start"), params.text("end"), state.now())?;
     let plan = AggregatePlan {
@@ -40,7 +40,7 @@ pub(super) async fn table(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
 }
 
 pub(super) async fn percentile(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
 ) -> Answer {

@@ -20,20 +20,28 @@ pub(super) fn one() -> MethodRouter<QueryState> {
     get(show).put(set).delete(remove)
 }
 
-pub(super) async fn all(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn all(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     json(&PinList { pins: pins.into_iter().map(Pin::from).collect() })
 }
 
-async fn show(Asked { state, tenant }: Asked, path: Result<Path<String>, PathRejection>, uri: Uri) -> Answer {
+async fn show(
+    Asked { state, tenant, .. }: Asked,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
     let id = trace_id(path, &uri)?;
     let pins = state.run_query(move |store| Ok(pins(store)?.pins(&tenant))).await?;
     let pin = pins.into_iter().find(|(trace, _)| *trace == id);
     json(&PinAnswer { pin: Pin::from(pin.ok_or_else(|| not_pinned(id))?) })
 }
 
-async fn set(Asked { state, tenant }: Asked, path: Result<Path<String>, PathRejection>, uri: Uri) -> Answer {
+async fn set(
+    Asked { state, tenant, .. }: Asked,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Answer {
     let id = trace_id(path, &uri)?;
     let since = state.run_query(move |store| pins(store)?.pin(&tenant, id).map_err(refused));
     let since = since.await?.ok_or_else(|| {
@@ -45,7 +53,7 @@ async fn set(Asked { state, tenant }: Asked, path: Result<Path<String>, PathReje
 }
 
 async fn remove(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

@@ -30,7 +30,7 @@ const ORDERS: [(&str, Order); 6] = [
     ("mostErrors", Order::MostErrors),
 ];
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let config = state.config();
     let query = question::pipeline(&params, "q")?;

@@ -21,7 +21,7 @@ const HISTOGRAM_PARAMETERS: [&str; 4] = ["q", "start", "end", "step"];
 /// The most exemplars of each series.
 const MAX_EXEMPLARS: usize = 1_000;
 
-pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
     let (query, hinted) = question::series(&params, "q")?;
     let (range, step) = range_and_step(&params, &state)?;
@@ -45,7 +45,7 @@ pub(super) async fn get(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
     })
 }
 
-pub(super) async fn histogram(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn histogram(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &HISTOGRAM_PARAMETERS)?;
     let spans = question::pipeline(&params, "q")?;
     let (range, step) = range_and_step(&params, &state)?;

@@ -8,14 +8,14 @@ use super::handler::{Answer, Asked, json, part};
 use crate::answers::{Operation, OperationsAnswer, Service, ServicesAnswer};
 use crate::params::Params;
 
-pub(super) async fn list(Asked { state, tenant }: Asked, uri: Uri) -> Answer {
+pub(super) async fn list(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let names = state.run_query(move |store| Ok(store.services(&tenant))).await?;
     json(&ServicesAnswer { services: names.into_iter().map(|name| Service { name }).collect() })
 }
 
 pub(super) async fn operations(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

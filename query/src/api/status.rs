@@ -1,17 +1,22 @@
 //! `GET /api/v1/status`: the size of the store, the rate of ingest, and the limits.
 
-use axum::extract::State;
 use axum::http::Uri;
 use serde_json::{Map, Value};
+use spandrel_storage::TraceStore;
 
-use super::handler::{Answer, json};
+use super::handler::{Answer, Asked, json};
 use crate::answers::Status;
 use crate::params::Params;
 use crate::state::QueryState;
 
-pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
+/// Callers of some tenants alone see the size of those, and nothing of the store as a whole.
+pub(super) async fn get(Asked { state, tenant, sees_server }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
-    let status = state.run_query(|store| Ok(store.status())).await?;
+    let status = move |store: &dyn TraceStore| match sees_server {
+        true => store.status(),
+        false => store.tenant_status(&tenant),
+    };
+    let status = state.run_query(move |store| Ok(status(store))).await?;
     json(&Status {
         version: state.config().version.clone(),
         span_count: status.span_count,
@@ -24,7 +29,7 @@ pub(super) async fn get(State(state): State<QueryState>, uri: Uri) -> Answer {
         unsealed_span_count: status.unsealed_span_count,
         oldest_unix_nano: status.oldest.map(|at| at.to_string()),
         newest_unix_nano: status.newest.map(|at| at.to_string()),
-        ingest_spans_per_second: state.ingest_spans_per_second(),
+        ingest_spans_per_second: if sees_server { state.ingest_spans_per_second() } else { 0.0 },
         listen: state.config().listen.clone(),
         encrypted: state.config().encrypted.clone(),
         limits: limits(&state),

@@ -42,7 +42,7 @@ struct TreeQuery {
 }
 
 pub(super) async fn get(
-    Asked { state, tenant }: Asked,
+    Asked { state, tenant, .. }: Asked,
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Answer {

@@ -26,6 +26,8 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
 pub use self::open::OpenError;
+pub(crate) use self::query::summarise;
+pub(crate) use self::read::matcher::{clamp, matches};
 
 use self::backup::BackupJobs;
 use self::core::Core;
@@ -200,6 +202,17 @@ impl TraceStore for BlockTraceStore {
 
     fn status(&self) -> StoreStatus {
         self.core.status()
+    }
+
+    fn tenant_status(&self, tenant: &TenantId) -> StoreStatus {
+        self.core.tenants.get(tenant).map(|state| self::core::status::of_tenant(&state)).unwrap_or_default()
+    }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        let with_data = self.core.tenants.all().into_iter().filter(|(_, state)| state.view().len() > 0);
+        let mut tenants: Vec<TenantId> = with_data.map(|(tenant, _)| tenant).collect();
+        tenants.sort();
+        tenants
     }
 
     fn refusal(&self) -> Option<AppendError> {

@@ -188,6 +188,14 @@ impl TraceStore for FakeStore {
         StoreStatus::default()
     }
 
+    fn tenant_status(&self, _: &TenantId) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    fn tenants(&self) -> Vec<TenantId> {
+        Vec::new()
+    }
+
     fn refusal(&self) -> Option<AppendError> {
         None
     }

@@ -30,6 +30,7 @@ fn searchable() -> FakeStore {
         next: Some(next),
         partial: true,
         scanned: Scanned { blocks: 3, blocks_read: 2, spans: 1 },
+        snapshot: 42,
     };
     FakeStore { found, ..shop() }
 }

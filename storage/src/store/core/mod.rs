@@ -17,7 +17,7 @@ pub(crate) mod tenant;
 pub(crate) mod trace_cardinality;
 pub(crate) mod view;
 
-mod status;
+pub(crate) mod status;
 
 use std::sync::Arc;
 

@@ -11,3 +11,5 @@ pub(crate) mod scan;
 pub(crate) mod search;
 pub(crate) mod summary;
 mod table;
+
+pub(crate) use self::summary::from_spans::summarise;

@@ -30,6 +30,7 @@ use crate::store::query::parallel::in_parallel;
 use crate::store::query::pruning::BlockPredicate;
 use crate::store::query::summary::from_columns::ColumnSummary;
 use crate::store::query::summary::from_spans::summarise;
+use crate::store::read::merge_iter::SpanRow;
 use crate::store::read::trace_reader::Part;
 use crate::table::{SelectPlan, TraceJudge};
 
@@ -211,12 +212,13 @@ impl<'s> Search<'s> {
             if !self.show(trace, &accepted) {
                 self.stopped = true;
                 let scanned = self.scanned;
-                return Ok(SearchAnswer { traces, next: None, partial: true, scanned });
+                let snapshot = self.finder.snapshot;
+                return Ok(SearchAnswer { traces, next: None, partial: true, scanned, snapshot });
             }
             traces.extend(self.summary(trace, accepted)?);
         }
         let partial = self.cut || self.stopped || self.finder.damage.blocks() > 0;
-        Ok(SearchAnswer { traces, next, partial, scanned: self.scanned })
+        Ok(SearchAnswer { traces, next, partial, scanned: self.scanned, snapshot: self.finder.snapshot })
     }
 
     /// Shows a trace of the answer to a judge. `false` ends the answer before it.
@@ -247,7 +249,8 @@ impl<'s> Search<'s> {
             return Ok(Some(summary));
         }
         let Finder { plan, damage, .. } = &self.finder;
-        let rows: Vec<_> = self.finder.traces().merged_parts(trace, parts, damage).collect();
+        let rows = self.finder.traces().merged_parts(trace, parts, damage).map(SpanRow::into_stored);
+        let rows: Vec<_> = rows.collect();
         summarise(trace, &rows, &plan.predicate, &plan.range)
             .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
     }

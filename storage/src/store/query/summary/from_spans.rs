@@ -9,9 +9,8 @@ use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanView};
 use spandrel_proto::{SpanId, TimeRange, TraceId, UnixNanos};
 
-use crate::api::{ServiceCount, TraceSummary};
+use crate::api::{ServiceCount, StoredSpan, TraceSummary};
 use crate::plan::Predicate;
-use crate::store::read::merge_iter::SpanRow;
 
 /// The most matching spans that a summary lists.
 pub(crate) const MAX_MATCHED_IDS: usize = 20;
@@ -19,7 +18,7 @@ pub(crate) const MAX_MATCHED_IDS: usize = 20;
 /// Summarises a trace from all its spans, sorted by (start, span ID). `None` without spans.
 pub(crate) fn summarise(
     id: TraceId,
-    rows: &[SpanRow],
+    rows: &[StoredSpan],
     predicate: &Predicate,
     range: &TimeRange,
 ) -> Result<Option<TraceSummary>, WireError> {
