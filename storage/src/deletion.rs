@@ -24,6 +24,10 @@ pub trait Deletions: Send + Sync {
     /// Begins to delete every trace that has a span that satisfies the plan.
     fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError>;
 
+    /// Deletes everything that is stored of a tenant at the time of the call, what rules have left of expired spans
+    /// included, and removes its pins. Spans that arrive later stay.
+    fn delete_tenant(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError>;
+
     /// The state of a deletion; `None` if there never was one with this ID, or it is not remembered any more.
     fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError>;
 

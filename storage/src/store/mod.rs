@@ -24,7 +24,9 @@ use std::sync::Arc;
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock};
+pub use self::core::config::{
+    Clock, LimitValue, RetentionRule, StoreConfig, SystemClock, TenantRetention,
+};
 pub use self::open::OpenError;
 pub(crate) use self::query::summarise;
 pub(crate) use self::read::matcher::{clamp, matches};
@@ -235,6 +237,10 @@ impl TraceStore for BlockTraceStore {
 impl Deletions for BlockTraceStore {
     fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError> {
         self.lifecycle.delete(tenant, plan)
+    }
+
+    fn delete_tenant(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
+        self.lifecycle.delete_tenant(tenant)
     }
 
     fn deletion(&self, tenant: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError> {

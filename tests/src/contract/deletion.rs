@@ -49,6 +49,42 @@ pub(super) fn ids(harness: &Harness) -> Vec<u64> {
     ids
 }
 
+/// Nothing is left of a deleted tenant in any answer, its pins and what rules have counted included; another tenant
+/// keeps everything, and what arrives later stays.
+pub fn a_tenant_is_deleted_as_a_whole(open: Open) {
+    let mut harness = open();
+    let (gone, stays) = (TenantId::new("gone").unwrap(), TenantId::new("stays").unwrap());
+    for window in 0..3 {
+        for tenant in [&gone, &stays] {
+            harness.append_for(tenant, &[sent(1, 10 + window), sent(2 + window, 1)]);
+        }
+        harness.clock.advance(HOUR);
+    }
+    harness.store().seal_all();
+    harness.store().pin(&gone, trace_id(1)).unwrap();
+    harness.store().pin(&stays, trace_id(1)).unwrap();
+    let size = |harness: &Harness, tenant| harness.store().tenant_status(tenant).span_count;
+    assert_eq!((size(&harness, &gone), size(&harness, &stays)), (6, 6));
+    let deletions = harness.store().delete_tenant(&gone).unwrap();
+    assert_eq!(deletions.iter().map(|deletion| deletion.traces).sum::<u64>(), 4);
+    assert!(harness.trace_for(&gone, trace_id(1)).is_empty());
+    harness.append_for(&gone, &[sent(9, 9)]);
+    let deadline = Instant::now() + PATIENCE;
+    while harness.store().deletions(&gone).unwrap().iter().any(|deletion| deletion.finished.is_none()) {
+        harness.maintain(1);
+        assert!(Instant::now() < deadline, "the deletion does not end");
+    }
+    for _ in 0..2 {
+        assert_eq!((size(&harness, &gone), size(&harness, &stays)), (1, 6));
+        assert!(harness.store().pins(&gone).is_empty());
+        assert_eq!(harness.store().pins(&stays).len(), 1);
+        assert_eq!(harness.trace_for(&stays, trace_id(1)).len(), 3);
+        assert_eq!(harness.store().tenants(), [gone.clone(), stays.clone()]);
+        harness.restart();
+    }
+    assert!(harness.store().delete_tenant(&TenantId::new("never").unwrap()).unwrap().is_empty());
+}
+
 /// A trace with one matching span is deleted in all windows; every other trace is complete.
 pub fn whole_traces_are_deleted(open: Open) {
     let mut harness = open();

@@ -123,6 +123,7 @@ macro_rules! contract_suite {
             ],
             retention: [
                 windows_go_by_arrival,
+                tenants_have_retentions_of_their_own,
                 dropped_windows_give_their_space_back,
                 a_clock_that_runs_backwards_opens_no_older_window,
                 what_was_dropped_stays_away,
@@ -130,6 +131,7 @@ macro_rules! contract_suite {
             ],
             deletion: [
                 whole_traces_are_deleted,
+                a_tenant_is_deleted_as_a_whole,
                 names_are_deleted_with_their_spans,
                 spans_that_arrive_later_stay,
                 spans_that_arrive_again_stay,

@@ -1,8 +1,10 @@
 //! Windows follow the clock and are removed as a whole, and their space on disk is freed.
 
+use std::time::Duration;
+
 use spandrel_block::{BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
-use spandrel_storage::TraceStore;
+use spandrel_storage::{TenantRetention, TraceStore};
 use spandrel_storage::plan::Predicate;
 
 use super::Open;
@@ -45,6 +47,22 @@ pub fn windows_go_by_arrival(open: Open) {
     harness.restart();
     assert_eq!(harness.store().status().span_count, 0);
     assert!(harness.store().services(&TenantId::default()).is_empty());
+}
+
+/// A tenant may keep its data for another time than the others.
+pub fn tenants_have_retentions_of_their_own(open: Open) {
+    let mut harness = open();
+    let (short, usual) = (TenantId::new("short").unwrap(), TenantId::default());
+    let own = TenantRetention { retention: Some(Duration::from_nanos(DAY)), ..TenantRetention::default() };
+    harness.config.tenants.insert(short.clone(), own);
+    harness.restart();
+    for tenant in [&short, &usual] {
+        harness.append_for(tenant, &[sent(1, 1)]);
+    }
+    harness.clock.advance(2 * DAY);
+    harness.maintain(1);
+    assert!(harness.trace_for(&short, trace_id(1)).is_empty());
+    assert_eq!(harness.trace_for(&usual, trace_id(1)), [sent(1, 1)]);
 }
 
 /// Checks the stored bytes that the engine reports.

@@ -1,8 +1,9 @@
 //! The configuration of a store, and its clock.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use spandrel_proto::UnixNanos;
+use spandrel_proto::{TenantId, UnixNanos};
 
 use crate::plan::Predicate;
 
@@ -16,6 +17,8 @@ pub struct StoreConfig {
     pub retention_rules: Vec<RetentionRule>,
     /// How long the rollups of expired spans stay; `None` for as long as the retention.
     pub rollup_retention: Option<Duration>,
+    /// What is kept of some tenants for other times.
+    pub tenants: BTreeMap<TenantId, TenantRetention>,
     /// Bytes on the disk above which the oldest windows are removed; `None` without a bound.
     pub max_disk_bytes: Option<u64>,
     /// A window's fresh blocks are merged once there are this many of them...
@@ -66,6 +69,17 @@ pub struct RetentionRule {
     pub keep: Duration,
 }
 
+/// How long the data of a tenant are kept, where that differs from the others.
+#[derive(Debug, Clone, Default)]
+pub struct TenantRetention {
+    /// Instead of [`StoreConfig::retention`].
+    pub retention: Option<Duration>,
+    /// Instead of [`StoreConfig::retention_rules`].
+    pub rules: Option<Vec<RetentionRule>>,
+    /// Instead of [`StoreConfig::rollup_retention`].
+    pub rollup_retention: Option<Duration>,
+}
+
 /// The value of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitValue {
@@ -91,6 +105,7 @@ impl Default for StoreConfig {
             retention: Duration::from_secs(7 * 24 * 3600),
             retention_rules: Vec::new(),
             rollup_retention: None,
+            tenants: BTreeMap::new(),
             max_disk_bytes: None,
             merge_blocks: 64,
             merge_blocks_busy: 4_096,
@@ -114,9 +129,17 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
-    /// How long the rollups of expired spans stay.
-    pub fn rollup_retention(&self) -> Duration {
-        self.rollup_retention.unwrap_or(self.retention)
+    /// How long the rollups of a tenant's expired spans stay.
+    pub fn rollup_retention(&self, tenant: &TenantId) -> Duration {
+        let own = self.tenants.get(tenant);
+        let retention = own.and_then(|own| own.retention).unwrap_or(self.retention);
+        own.and_then(|own| own.rollup_retention).or(self.rollup_retention).unwrap_or(retention)
+    }
+
+    /// The longest time that rollups stay, of any tenant.
+    pub(crate) fn longest_rollup_retention(&self) -> Duration {
+        let default = self.rollup_retention.unwrap_or(self.retention);
+        self.tenants.keys().map(|tenant| self.rollup_retention(tenant)).fold(default, Duration::max)
     }
 
     /// The limits by name, for messages and for the status response.

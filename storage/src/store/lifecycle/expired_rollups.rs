@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use spandrel_block::{LatencySketch, MINUTE};
+use spandrel_proto::TenantId;
 
 use crate::engine::EngineError;
 use crate::records::expired_rollups::ExpiredRollupRow;
@@ -63,11 +64,13 @@ impl ExpiredRollupBuilder {
 }
 
 /// Drops the rollups of a tenant, and unreadable ones, that have outlived their retention.
-pub(super) fn drop_expired(core: &Core, state: &TenantState) -> Result<(), EngineError> {
-    let horizon = core.clock.now().minus(core.config.rollup_retention());
+pub(super) fn drop_expired(core: &Core, tenant: &TenantId, state: &TenantState) -> Result<(), EngineError> {
+    let horizon = core.clock.now().minus(core.config.rollup_retention(tenant));
     let rollups = state.expired_rollups.read().clone();
     for rollup in rollups.iter().filter(|rollup| rollup.hour().end() <= horizon) {
         core.drop_expired_rollup(state, rollup)?;
     }
-    core.drop_unreadable_rollups(horizon)
+    // Whose the unreadable ones are is not known.
+    let longest = core.config.longest_rollup_retention();
+    core.drop_unreadable_rollups(core.clock.now().minus(longest))
 }

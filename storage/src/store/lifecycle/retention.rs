@@ -52,14 +52,14 @@ impl Lifecycle {
     pub(crate) fn drop_expired(&self, tenant: &TenantId) -> Result<usize, RewriteError> {
         let core = &*self.core;
         let Some(state) = core.tenants.get(tenant) else { return Ok(0) };
-        let (now, rules) = (core.clock.now(), Rules::new(&core.config));
+        let (now, rules) = (core.clock.now(), Rules::of(&core.config, tenant));
         let mut changed = 0;
         for hour in state.view().hours() {
             let Some(expired) = rules.expired_ttl(hour, now) else { break };
             let window = Window { lifecycle: self, tenant, state: &state, hour };
             changed += usize::from(window.expire(&rules, expired)?);
         }
-        expired_rollups::drop_expired(core, &state)?;
+        expired_rollups::drop_expired(core, tenant, &state)?;
         if changed > 0 {
             core.recount_traces(&state);
         }
@@ -104,7 +104,7 @@ impl Window<'_> {
             false => BlockDisposition::Stays,
         };
         let stays = |trace: TraceId| retained.contains(&trace) || pins.contains_key(&trace);
-        let rollup = match core.clock.now().minus(core.config.rollup_retention()) < self.hour.end() {
+        let rollup = match core.clock.now().minus(core.config.rollup_retention(self.tenant)) < self.hour.end() {
             true => Rollup::Keep,
             false => Rollup::Skip,
         };

@@ -11,20 +11,23 @@ use std::time::Duration;
 use spandrel_block::Hour;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanView};
-use spandrel_proto::{TraceId, UnixNanos};
+use spandrel_proto::{TenantId, TraceId, UnixNanos};
 
 use crate::api::Damage;
 use crate::store::core::Core;
 use crate::store::core::block_reader::{BlockEntry, Caching};
-use crate::store::core::config::StoreConfig;
+use crate::store::core::config::{RetentionRule, StoreConfig};
 use crate::store::read::matcher;
 use crate::store::read::merge_iter::{BlockRows, SpanRow};
 use crate::store::read::trace_reader::TraceReader;
 use crate::store::write::replace::{RewriteError, check_damage};
 use crate::store::write::rewrite;
 
-/// The retentions of traces.
-pub(crate) struct Rules<'c>(&'c StoreConfig);
+/// The retentions of a tenant's traces.
+pub(crate) struct Rules<'c> {
+    rules: &'c [RetentionRule],
+    retention: Duration,
+}
 
 /// A retention that a window has exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +40,18 @@ pub(crate) struct ExpiredTtl {
 // === impl Rules ===
 
 impl<'c> Rules<'c> {
-    pub(crate) fn new(config: &'c StoreConfig) -> Self {
-        Self(config)
+    pub(crate) fn of(config: &'c StoreConfig, tenant: &TenantId) -> Self {
+        let own = config.tenants.get(tenant);
+        Self {
+            rules: own.and_then(|own| own.rules.as_deref()).unwrap_or(&config.retention_rules),
+            retention: own.and_then(|own| own.retention).unwrap_or(config.retention),
+        }
     }
 
     /// The longest retention that a window has exceeded.
     pub(crate) fn expired_ttl(&self, hour: Hour, now: UnixNanos) -> Option<ExpiredTtl> {
         let times: BTreeSet<Duration> =
-            self.0.retention_rules.iter().map(|rule| rule.keep).chain([self.0.retention]).collect();
+            self.rules.iter().map(|rule| rule.keep).chain([self.retention]).collect();
         let time = times.iter().rev().find(|time| hour.end() <= now.minus(**time))?;
         Some(ExpiredTtl { time: *time, is_longest: times.last() == Some(time) })
     }
@@ -52,12 +59,12 @@ impl<'c> Rules<'c> {
     /// The retention of a span by itself.
     fn time_of(&self, row: &SpanRow) -> Result<Duration, WireError> {
         let (span, resource) = (SpanView::parse(&row.span)?, ResourceView::parse(&row.resource)?);
-        for rule in &self.0.retention_rules {
+        for rule in self.rules {
             if matcher::matches(&rule.predicate, &span, &resource)? {
                 return Ok(rule.keep);
             }
         }
-        Ok(self.0.retention)
+        Ok(self.retention)
     }
 
     /// Whether a span lives longer than `time`. An unreadable one does.

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use spandrel_proto::{TenantId, TraceId, UnixNanos};
+use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 use self::purge::Purge;
 use super::Lifecycle;
@@ -28,7 +28,7 @@ use crate::engine::EngineError;
 use crate::error::LifecycleError;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::DeletionId;
-use crate::plan::ScanPlan;
+use crate::plan::{Predicate, ScanPlan};
 use crate::records::backups;
 use crate::records::deletions::{self, DeletionRecord};
 use crate::store::core::view::View;
@@ -75,6 +75,30 @@ impl Lifecycle {
         let job = self.accept(tenant, traces, damage.blocks(), before.as_deref())?;
         failpoint::reach(Failpoint::DeletionHidden);
         self.described(&job.record.lock())
+    }
+
+    /// Begins to delete everything that is stored of a tenant, in as many deletions as its traces need.
+    pub(crate) fn delete_tenant(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
+        let plan = ScanPlan { predicate: Predicate::All, range: TimeRange::ALL };
+        let mut deletions = Vec::new();
+        while let Some(before) = self.core.tenants.get(tenant).map(|state| state.view()) {
+            // What earlier rounds have found is hidden from this scan.
+            let scan = scan(&self.core, tenant, &plan);
+            let damage = scan.damage();
+            let traces = scan.take(MAX_TRACES).map(|found| found.map(|(trace, _)| trace));
+            let traces: HashSet<TraceId> = traces.collect::<Result<_, _>>()?;
+            if traces.is_empty() {
+                break;
+            }
+            let job = self.accept(tenant, traces, damage.blocks(), Some(&before))?;
+            deletions.push(self.described(&job.record.lock())?);
+        }
+        if let Some(state) = self.core.tenants.get(tenant) {
+            let _lock = self.try_lock()?;
+            let rollups = state.expired_rollups.read().clone();
+            rollups.iter().try_for_each(|rollup| self.core.drop_expired_rollup(&state, rollup))?;
+        }
+        Ok(deletions)
     }
 
     /// Makes the list of traces durable, and hides the traces.
@@ -186,14 +210,11 @@ impl Lifecycle {
 mod tests {
     use std::time::Duration;
 
-    use spandrel_proto::TimeRange;
-
     use super::*;
     use crate::api::TraceStore;
     use crate::deletion::Deletions;
     use crate::engine::MemoryEngine;
     use crate::pins::Pins;
-    use crate::plan::{Predicate, ScanPlan};
     use crate::store::testing::{TestClock, request};
     use crate::store::{BlockTraceStore, StoreConfig, SystemClock};
 
