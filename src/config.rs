@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::gate_flags::{GateFlags, GateSettings};
 use crate::limits::{self, Setting};
 use crate::retention_flags::{self, DiskBound, Rule};
+use crate::tenant_flags::{self, TenantSettings};
 use crate::tls_flags::{self, ClientAuth, Exception, LISTENERS, TlsSettings};
 use crate::units;
 
@@ -76,6 +77,12 @@ pub(crate) struct ServeFlags {
     cors_origin: Vec<String>,
     #[command(flatten)]
     gate: GateFlags,
+    /// What tenants may take and how long their data are kept: a mapping of names, and * for all others, to retention,
+    /// rollup-retention, retention-rules, max-spans-per-second, max-bytes-per-second, max-stored-bytes, max-questions,
+    /// max-scanned-bytes-per-second, and each-key for what each credential may take, as in
+    /// '{"shop": {"retention": "3d", "max-spans-per-second": 10000}}'. Needs --multitenancy [default: none]
+    #[arg(long, env = "SPANDREL_TENANTS", value_name = "JSON", value_parser = tenant_flags::tenants)]
+    tenants: Option<TenantSettings>,
     /// How long a resent request is recognised; 0s turns this off [default: 5m]
     #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = units::parse_duration)]
     resend_window: Option<Duration>,
@@ -114,6 +121,7 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsSettings,
     pub(crate) cors_origin: Vec<String>,
     pub(crate) gate: GateSettings,
+    pub(crate) tenants: TenantSettings,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
     pub(crate) limits: Vec<Setting>,
@@ -174,6 +182,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         },
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
         gate: flags.gate.over(file.gate),
+        tenants: flags.tenants.or(file.tenants).unwrap_or_default(),
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
         // Limits from flags or the environment come last, because a later value of the same limit wins.
@@ -214,7 +223,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
 }
 
 /// Keys whose mappings go to their flag as JSON.
-const JSON_KEYS: [&str; 1] = ["roles"];
+const JSON_KEYS: [&str; 2] = ["roles", "tenants"];
 
 /// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
@@ -309,6 +318,11 @@ impl Settings {
                 ));
             }
         }
+        if !self.tenants.is_empty() && !self.gate.multitenancy() {
+            return Err(
+                "--tenants needs --multitenancy, without which everything is the tenant default".to_owned()
+            );
+        }
         self.gate.check(&all)
     }
 }
@@ -348,6 +362,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ),
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
+        ("tenants", settings.tenants.to_json()),
         ("resend-window", units::duration_word(settings.resend_window).into()),
         ("max-tree-spans", settings.max_tree_spans.into()),
         ("limits", limits::to_json(&settings.limits).into()),

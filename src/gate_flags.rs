@@ -194,6 +194,10 @@ impl GateSettings {
         }
     }
 
+    pub(crate) fn multitenancy(&self) -> bool {
+        self.multitenancy
+    }
+
     pub(crate) fn access(&self) -> Access {
         if self.require_auth { Access::Authenticated } else { Access::Anonymous }
     }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use spandrel_collector::{CollectorConfig, IngestLimits};
 use spandrel_gate::GateConfig;
 use spandrel_query::QueryConfig;
+use spandrel_quota::QuotaConfig;
 use spandrel_storage::StoreConfig;
 
 use crate::connection::ConnectionLimits;
@@ -46,9 +47,10 @@ enum Set {
     Query(fn(&mut QueryConfig, u64)),
     Connection(fn(&mut ConnectionLimits, u64)),
     Gate(fn(&mut GateConfig, u64)),
+    Quotas(fn(&mut QuotaConfig, u64)),
 }
 
-use Set::{Connection, Gate, Ingest, Query, Store};
+use Set::{Connection, Gate, Ingest, Query, Quotas, Store};
 use Unit::{Bytes, Count, Time};
 
 const KIB: u64 = 1 << 10;
@@ -120,6 +122,8 @@ const LIMITS: &[Limit] = &[
         Gate(|c, v| c.sessions.lifetime = Duration::from_millis(v)),
     ),
     limit("maxSessions", Count, 1..=1_000_000, Gate(|c, v| c.sessions.max = v as usize)),
+    limit("maxTenants", Count, 1..=1_000_000, Quotas(|c, v| c.max_accounts = v as usize)),
+    limit("maxCountedServices", Count, 0..=1_000_000, Quotas(|c, v| c.max_services = v as usize)),
     limit("maxAuditFileBytes", Bytes, KIB..=64 * GIB, Gate(|c, v| c.max_audit_file_bytes = v)),
     limit(
         "failedAttemptInterval",
@@ -216,6 +220,14 @@ pub(crate) fn of_connections(settings: &[Setting]) -> ConnectionLimits {
     limits
 }
 
+pub(crate) fn apply_to_quotas(settings: &[Setting], config: &mut QuotaConfig) {
+    for setting in settings {
+        if let Quotas(set) = LIMITS[setting.limit].set {
+            set(config, setting.value);
+        }
+    }
+}
+
 pub(crate) fn apply_to_gate(settings: &[Setting], config: &mut GateConfig) {
     for setting in settings {
         if let Gate(set) = LIMITS[setting.limit].set {
@@ -272,16 +284,17 @@ mod tests {
         for Limit { name, unit, allowed, .. } in LIMITS {
             let (mut store, mut collector) = (StoreConfig::default(), CollectorConfig::default());
             let mut query = QueryConfig::default();
-            let mut gate = GateConfig::default();
+            let (mut gate, mut quotas) = (GateConfig::default(), QuotaConfig::default());
             let connections = ConnectionLimits::default();
-            let before = format!("{store:?} {collector:?} {query:?} {gate:?} {connections:?}");
+            let before = format!("{store:?} {collector:?} {query:?} {gate:?} {quotas:?} {connections:?}");
             let settings = [setting(&format!("{name}={}", unit.show(*allowed.end()))).unwrap()];
             apply_to_store(&settings, &mut store);
             apply_to_collector(&settings, &mut collector);
             apply_to_query(&settings, &mut query);
             apply_to_gate(&settings, &mut gate);
+            apply_to_quotas(&settings, &mut quotas);
             let connections = of_connections(&settings);
-            let after = format!("{store:?} {collector:?} {query:?} {gate:?} {connections:?}");
+            let after = format!("{store:?} {collector:?} {query:?} {gate:?} {quotas:?} {connections:?}");
             assert_ne!(before, after, "{name}");
             assert_eq!(setting(&settings[0].to_string()), Ok(settings[0]), "what is printed is read again");
         }

@@ -18,6 +18,7 @@ mod origin_check;
 mod outgoing;
 mod retention_flags;
 mod serve;
+mod tenant_flags;
 mod tls_flags;
 mod units;
 mod web;

@@ -16,6 +16,7 @@ use spandrel_gate::tls::ServerTls;
 use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{Access, Gate, KeyFile, Keys, guard};
 use spandrel_query::{QueryConfig, QueryState};
+use spandrel_quota::{Ledger, StoredBytes};
 use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
 use tokio::runtime::{Builder, Runtime};
@@ -94,11 +95,14 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let store = open_store(&settings, disk)?;
     let maintenance = Maintenance::start(store.clone())?;
-    let collector = Arc::new(start_collector(&settings, store.clone())?);
+    let ledger = open_ledger(&settings, &store);
+    let collector = Arc::new(start_collector(&settings, store.clone(), ledger.clone())?);
     let api = {
         let _inside = query_runtime.enter();
-        let state =
-            QueryState::new(store.clone(), query_config(&settings, &store, &collector, &gate, listen));
+        let state = QueryState::new(
+            store.clone(),
+            query_config(&settings, &store, &collector, (&gate, ledger), listen),
+        );
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
@@ -186,6 +190,7 @@ fn store_config(settings: &Settings) -> Result<StoreConfig, String> {
         retention: settings.retention,
         retention_rules: settings.retention_rules.iter().map(Rule::for_store).collect::<Result<_, _>>()?,
         rollup_retention: settings.rollup_retention,
+        tenants: settings.tenants.retentions()?,
         ..StoreConfig::default()
     };
     limits::apply_to_store(&settings.limits, &mut config);
@@ -238,27 +243,46 @@ async fn save_key_uses(keys: Arc<Keys>) {
     }
 }
 
-fn start_collector(settings: &Settings, store: Arc<BlockTraceStore>) -> Result<Collector, Box<dyn Error>> {
+/// What tenants may take, where they are told apart.
+fn open_ledger(settings: &Settings, store: &Arc<BlockTraceStore>) -> Option<Arc<Ledger>> {
+    let store = store.clone();
+    let stored: StoredBytes = Arc::new(move |tenant| store.tenant_status(tenant).store_bytes);
+    let mut config = settings.tenants.quotas();
+    limits::apply_to_quotas(&settings.limits, &mut config);
+    settings.gate.multitenancy().then(|| Ledger::new(config, stored))
+}
+
+fn start_collector(
+    settings: &Settings,
+    store: Arc<BlockTraceStore>,
+    ledger: Option<Arc<Ledger>>,
+) -> Result<Collector, Box<dyn Error>> {
     let mut config = CollectorConfig {
         cors_origins: settings.cors_origin.clone(),
         resend_window: settings.resend_window,
         ..CollectorConfig::default()
     };
     limits::apply_to_collector(&settings.limits, &mut config);
-    Ok(Collector::start(config, store)?)
+    Ok(match ledger {
+        Some(ledger) => Collector::start_shared(config, store, ledger)?,
+        None => Collector::start(config, store)?,
+    })
 }
 
 fn query_config(
     settings: &Settings,
     store: &BlockTraceStore,
     collector: &Collector,
-    gate: &Gate,
+    (gate, ledger): (&Gate, Option<Arc<Ledger>>),
     (listen, encrypted): (BTreeMap<String, SocketAddr>, Vec<String>),
 ) -> QueryConfig {
     let mut limits: Map<String, Value> = Map::new();
     limits.extend(store.config().limits().into_iter().map(|(name, value)| (name.to_owned(), shown(value))));
     limits.extend(collector.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
     limits.extend(gate.limits().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    if let Some(ledger) = &ledger {
+        limits.extend(ledger.limits().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+    }
     limits.extend(connection_limits(settings));
     let mut config = QueryConfig {
         max_tree_spans: settings.max_tree_spans as usize,
@@ -266,6 +290,7 @@ fn query_config(
         listen,
         encrypted,
         limits,
+        ledger,
         more_openapi: vec![spandrel_gate::api::OPENAPI],
         ..QueryConfig::default()
     };

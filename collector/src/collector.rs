@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use parking_lot::Mutex;
 use serde_json::Value;
+use spandrel_quota::Ledger;
 use spandrel_storage::TraceStore;
 use tokio::time::timeout_at;
 use tower_http::cors::CorsLayer;
@@ -66,7 +67,16 @@ pub struct DrainError {
 impl Collector {
     /// Starts the batchers. Install a metrics recorder before.
     pub fn start(config: CollectorConfig, store: Arc<dyn TraceStore>) -> Result<Self, StartError> {
-        Self::start_with_clock(config, store, Arc::new(Instant::now))
+        Self::begin(config, store, Arc::new(Instant::now), None)
+    }
+
+    /// The same for several tenants, which share memory and the queue, and whose quotas a ledger keeps.
+    pub fn start_shared(
+        config: CollectorConfig,
+        store: Arc<dyn TraceStore>,
+        ledger: Arc<Ledger>,
+    ) -> Result<Self, StartError> {
+        Self::begin(config, store, Arc::new(Instant::now), Some(ledger))
     }
 
     /// The same, with a clock for the resend window.
@@ -75,9 +85,18 @@ impl Collector {
         store: Arc<dyn TraceStore>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        Self::begin(config, store, clock, None)
+    }
+
+    fn begin(
+        config: CollectorConfig,
+        store: Arc<dyn TraceStore>,
+        clock: Clock,
+        ledger: Option<Arc<Ledger>>,
+    ) -> Result<Self, StartError> {
         let cors = http::cors(&config.cors_origins).map_err(StartError::Origin)?;
         let metrics = Arc::new(IngestMetrics::new());
-        let queue = Queue::new(&config, metrics.clone());
+        let queue = Queue::new(&config, ledger.is_some(), metrics.clone());
         let failing = Arc::new(AtomicBool::new(false));
         let start_batcher = || {
             let (queue, store, metrics) = (queue.clone(), store.clone(), metrics.clone());
@@ -87,12 +106,16 @@ impl Collector {
             (0..config.ingest_threads.max(1)).map(|_| start_batcher()).collect::<io::Result<Vec<_>>>();
         let batchers = batchers.inspect_err(|_| queue.close())?;
         let intake = Arc::new(Intake {
-            budget: Budget::new(config.limits.max_inflight_bytes),
+            budget: match ledger {
+                None => Budget::new(config.limits.max_inflight_bytes),
+                Some(_) => Budget::shared(config.limits.max_inflight_bytes),
+            },
             dedup: RequestDedup::new(config.resend_window, config.limits.max_resend_entries, clock),
             limits: config.limits,
             queue,
             metrics,
             draining: AtomicBool::new(false),
+            ledger,
         });
         Ok(Self { intake, cors, batchers: Mutex::new(batchers) })
     }

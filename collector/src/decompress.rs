@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn decompress(body: &Bytes, encoding: Encoding, max: usize) -> Result<Bytes, Refusal> {
-        let mut held = Budget::new(1 << 30).reserve();
+        let mut held = Budget::new(1 << 30).reserve(&spandrel_proto::TenantId::default());
         let mut body = Decompressed::new(body, encoding, max)?;
         while body.run(body.out.len() + 1, &mut held)? == Progress::Paused {}
         Ok(body.finish())
@@ -192,7 +192,7 @@ mod tests {
     fn stops_at_the_limit() {
         for encoding in ALL {
             let bomb = compress(encoding, &vec![0; 64 << 20]);
-            let mut held = Budget::new(1 << 30).reserve();
+            let mut held = Budget::new(1 << 30).reserve(&spandrel_proto::TenantId::default());
             let mut body = Decompressed::new(&bomb, encoding, 1 << 20).unwrap();
             let refusal = body.run(usize::MAX, &mut held).unwrap_err();
             assert!(matches!(refusal, Refusal::TooLarge { limit: "maxDecompressedBytes", .. }));
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn stops_when_memory_is_short() {
         for encoding in ALL {
-            let mut held = Budget::new(1000).reserve();
+            let mut held = Budget::new(1000).reserve(&spandrel_proto::TenantId::default());
             let mut body = Decompressed::new(&compress(encoding, &[7; 5000]), encoding, 1 << 20).unwrap();
             assert!(matches!(body.run(usize::MAX, &mut held), Err(Refusal::Busy { .. })));
         }

@@ -115,13 +115,14 @@ async fn export(intake: &Intake, request: Request) -> Response {
 async fn receive(intake: &Intake, parts: &Parts, body: &mut Body) -> Result<Rejections, Refusal> {
     let headers = &parts.headers;
     let encoding = Encoding::from_headers(headers, GRPC_ENCODING).map_err(Refusal::Encoding)?;
-    let arrival = intake.admit()?;
+    let caller = caller(parts);
+    let arrival = intake.admit(&caller)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut held = intake.budget.reserve();
+    let mut held = intake.budget.reserve(caller.tenants.first());
     let max = intake.limits.max_request_bytes.saturating_add(PREFIX);
     let frame = body::read(body, declared, max, &intake.limits, &mut held).await?;
     let (bytes, encoding) = unframe(frame, encoding)?;
-    intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, caller: caller(parts), held }).await
+    intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, caller, held }).await
 }
 
 /// Who sends, as the gate has found out; without a gate, it is the tenant `default`.

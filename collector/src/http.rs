@@ -110,14 +110,13 @@ async fn receive(
 ) -> Result<Rejections, Refusal> {
     let headers = &parts.headers;
     let encoding = Encoding::from_headers(headers, "content-encoding").map_err(Refusal::Encoding)?;
-    let arrival = intake.admit()?;
+    let caller = caller(parts);
+    let arrival = intake.admit(&caller)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let mut held = intake.budget.reserve();
+    let mut held = intake.budget.reserve(caller.tenants.first());
     let max = intake.limits.max_request_bytes;
     let bytes = body::read(body, declared, max, &intake.limits, &mut held).await?;
-    intake
-        .export(arrival, Payload { bytes, encoding, route: format.route, caller: caller(parts), held })
-        .await
+    intake.export(arrival, Payload { bytes, encoding, route: format.route, caller, held }).await
 }
 
 async fn wrong_method(State(intake): State<Arc<Intake>>, method: Method) -> Response {

@@ -1,13 +1,16 @@
 //! Takes one request through the collector, the same way for every transport: decompress, decode, deduplicate,
 //! queue, wait.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use spandrel_proto::otlp::{Decoded, Rejections, decode_request};
+use spandrel_proto::otlp::{Decoded, Rejections, ResourceView, decode_request};
 use spandrel_proto::{Caller, TenantId};
+use spandrel_quota::{Ledger, ServiceUsage};
+use spandrel_storage::semantics;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -30,6 +33,8 @@ pub(crate) struct Intake {
     pub dedup: Option<Arc<RequestDedup>>,
     pub metrics: Arc<IngestMetrics>,
     pub draining: AtomicBool,
+    /// Absent where tenants are not told apart.
+    pub ledger: Option<Arc<Ledger>>,
 }
 
 /// A body as received, with the share of memory that it holds.
@@ -67,7 +72,10 @@ const INLINE_JSON_BYTES: usize = INLINE_BYTES / 4;
 
 impl Intake {
     /// Admits a request before its body is read.
-    pub(crate) fn admit(&self) -> Result<Arrival, Refusal> {
+    pub(crate) fn admit(&self, caller: &Caller) -> Result<Arrival, Refusal> {
+        if let Some(ledger) = &self.ledger {
+            ledger.check_ingest(caller)?;
+        }
         // The arrival is counted before the flag is read: a shutdown that does not wait for this request has set the
         // flag.
         let arrival = self.queue.arrive();
@@ -76,8 +84,7 @@ impl Intake {
 
     /// Returns when the request is durable, with the rejected spans; or the reason for a refusal.
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Rejections, Refusal> {
-        // The gate lets a sender through for one tenant alone.
-        let tenant = payload.caller.tenants.first().clone();
+        let caller = payload.caller.clone();
         let mut request = match payload.route {
             Route::HttpJson => self.decode_json(payload).await?,
             Route::HttpProtobuf | Route::Grpc => {
@@ -85,8 +92,16 @@ impl Intake {
             }
         };
         let rejected = std::mem::take(&mut request.decoded.rejected);
+        let counted = self.ledger.as_ref().map(|ledger| (ledger, Received::of(&request.decoded)));
+        if let Some((ledger, received)) = &counted {
+            ledger.charge_ingest(&caller, received.spans, received.bytes);
+        }
         if !request.decoded.spans.is_empty() {
-            self.store(arrival, tenant, request).await?;
+            // The gate lets a sender through for one tenant alone.
+            self.store(arrival, caller.tenants.first().clone(), request).await?;
+        }
+        if let Some((ledger, received)) = counted {
+            received.count(ledger, &caller);
         }
         self.metrics.refused_spans.increment(rejected.count);
         Ok(rejected)
@@ -158,6 +173,40 @@ impl Intake {
         self.metrics.request_bytes.record(text_bytes as f64);
         held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
         Ok(Request { decoded, fingerprint, route, held })
+    }
+}
+
+/// What a request holds, for the usage of its tenant.
+struct Received {
+    spans: u64,
+    bytes: u64,
+    services: BTreeMap<String, ServiceUsage>,
+}
+
+// === impl Received ===
+
+impl Received {
+    fn of(decoded: &Decoded) -> Self {
+        let mut by_resource = vec![ServiceUsage::default(); decoded.resources.len()];
+        for span in &decoded.spans {
+            let usage = &mut by_resource[span.resource as usize];
+            usage.received_spans += 1;
+            usage.received_bytes += span.at.len() as u64;
+        }
+        let mut services: BTreeMap<String, ServiceUsage> = BTreeMap::new();
+        for (resource, usage) in decoded.resources.iter().zip(by_resource) {
+            // The decoder has read it already.
+            let Ok(resource) = ResourceView::parse(resource) else { continue };
+            let known = services.entry(semantics::service_name(&resource).to_owned()).or_default();
+            known.received_spans += usage.received_spans;
+            known.received_bytes += usage.received_bytes;
+        }
+        Self { spans: decoded.spans.len() as u64, bytes: decoded.body.len() as u64, services }
+    }
+
+    fn count(&self, ledger: &Ledger, caller: &Caller) {
+        let services = self.services.iter().map(|(name, usage)| (name.as_str(), *usage));
+        ledger.count_ingest(caller, self.spans, self.bytes, services);
     }
 }
 

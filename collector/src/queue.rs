@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rustc_hash::FxHashMap;
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::Decoded;
 use tokio::sync::{Notify, oneshot};
 
-use crate::budget::Reservation;
+use crate::budget::{Reservation, SHARE};
 use crate::config::CollectorConfig;
 use crate::dedup::{Outcome, Ticket};
 use crate::metrics::{IngestMetrics, Route};
@@ -36,6 +37,7 @@ struct QueueLimits {
     max_bytes: usize,
     batch_bytes: usize,
     batch_spans: usize,
+    is_shared: bool,
     linger: Duration,
     /// Senders that got a response send again within this time, or not soon.
     return_time: Duration,
@@ -44,6 +46,8 @@ struct QueueLimits {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Pending>,
+    /// Bytes that wait of each tenant; empty where they are not told apart.
+    tenants: FxHashMap<TenantId, usize>,
     bytes: usize,
     spans: usize,
     /// Batchers that wait for a first request.
@@ -98,7 +102,8 @@ pub(crate) struct Arrival {
 // === impl Queue ===
 
 impl Queue {
-    pub(crate) fn new(config: &CollectorConfig, metrics: Arc<IngestMetrics>) -> Arc<Self> {
+    /// Where tenants share a server, they take turns, and each waits with at most [`SHARE`] times the free bytes.
+    pub(crate) fn new(config: &CollectorConfig, is_shared: bool, metrics: Arc<IngestMetrics>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -109,6 +114,7 @@ impl Queue {
                 max_bytes: config.limits.max_queue_bytes,
                 batch_bytes: config.limits.max_batch_bytes,
                 batch_spans: config.limits.max_batch_spans,
+                is_shared,
                 linger: config.batch_linger,
                 return_time: config.batch_linger.min(RETURN_TIME),
             },
@@ -172,6 +178,7 @@ impl Queue {
         let mut state = self.state.lock();
         state.closed = true;
         (state.bytes, state.spans) = (0, 0);
+        state.tenants.clear();
         self.show(&state);
         self.changed.notify_all();
         std::mem::take(&mut state.waiting).into()
@@ -201,11 +208,14 @@ impl Queue {
     /// Queues a request or refuses it through its waiter. In both cases it has arrived.
     fn push(&self, pending: Pending) {
         let mut state = self.state.lock();
-        let refused = match self.no_room(&state, pending.bytes) {
+        let refused = match self.no_room(&state, &pending) {
             Some(refusal) => Some((pending.waiter, refusal)),
             None => {
                 state.bytes += pending.bytes;
                 state.spans += pending.waiter.spans;
+                if self.limits.is_shared {
+                    *state.tenants.entry(pending.tenant.clone()).or_default() += pending.bytes;
+                }
                 state.waiting.push_back(pending);
                 self.show(&state);
                 None
@@ -223,13 +233,17 @@ impl Queue {
         }
     }
 
-    fn no_room(&self, state: &State, bytes: usize) -> Option<Refusal> {
+    fn no_room(&self, state: &State, pending: &Pending) -> Option<Refusal> {
         let QueueLimits { max_requests, max_bytes, .. } = self.limits;
+        let bytes = pending.bytes;
+        let is_above_share = state.tenants.get(&pending.tenant).is_some_and(|waiting| {
+            waiting + bytes > max_bytes.saturating_sub(state.bytes).saturating_mul(SHARE)
+        });
         if state.closed {
             Some(Refusal::Draining)
         } else if state.waiting.len() >= max_requests {
             Some(Refusal::Busy { limit: "maxQueueRequests", max: max_requests })
-        } else if !state.waiting.is_empty() && state.bytes + bytes > max_bytes {
+        } else if !state.waiting.is_empty() && state.bytes + bytes > max_bytes || is_above_share {
             Some(Refusal::Busy { limit: "maxQueueBytes", max: max_bytes })
         } else {
             None
@@ -247,6 +261,9 @@ impl Queue {
 
     fn take(&self, state: &mut State) -> Vec<Pending> {
         state.returning.observe(state.waiting.len(), state.spans);
+        if state.tenants.len() > 1 {
+            take_turns(&mut state.waiting);
+        }
         let (mut bytes, mut spans, mut count) = (0, 0, 0);
         for pending in &state.waiting {
             bytes += pending.bytes;
@@ -260,7 +277,15 @@ impl Queue {
         }
         state.bytes -= bytes;
         state.spans -= spans;
-        let batch = state.waiting.drain(..count).collect();
+        let batch: Vec<Pending> = state.waiting.drain(..count).collect();
+        for pending in batch.iter().filter(|_| self.limits.is_shared) {
+            if let Some(waiting) = state.tenants.get_mut(&pending.tenant) {
+                *waiting -= pending.bytes;
+                if *waiting == 0 {
+                    state.tenants.remove(&pending.tenant);
+                }
+            }
+        }
         if !state.waiting.is_empty() && state.idle > 0 {
             self.changed.notify_one();
         }
@@ -297,6 +322,20 @@ impl Queue {
         self.metrics.queue_requests.set(state.waiting.len() as f64);
         self.metrics.queue_bytes.set(state.bytes as f64);
     }
+}
+
+/// Puts requests into the order in which their tenants take turns: the first one of each, then the second ones. Each
+/// tenant's own stay in order.
+fn take_turns(waiting: &mut VecDeque<Pending>) {
+    let mut turns: FxHashMap<TenantId, usize> = FxHashMap::default();
+    let mut ordered: Vec<(usize, Pending)> = Vec::with_capacity(waiting.len());
+    for pending in waiting.drain(..) {
+        let turn = turns.entry(pending.tenant.clone()).or_default();
+        ordered.push((*turn, pending));
+        *turn += 1;
+    }
+    ordered.sort_by_key(|(turn, _)| *turn);
+    waiting.extend(ordered.into_iter().map(|(_, pending)| pending));
 }
 
 // === impl Returning ===
@@ -384,12 +423,17 @@ mod tests {
     fn queue() -> Arc<Queue> {
         let long = Duration::from_secs(3600);
         let config = CollectorConfig { batch_linger: long, ..CollectorConfig::default() };
-        let mut queue = Queue::new(&config, Arc::new(IngestMetrics::new()));
+        let mut queue = Queue::new(&config, true, Arc::new(IngestMetrics::new()));
         Arc::get_mut(&mut queue).unwrap().limits.return_time = long;
         queue
     }
 
     fn send(queue: &Arc<Queue>, requests: usize, spans: usize) {
+        send_for(queue, "default", requests, spans);
+    }
+
+    fn send_for(queue: &Arc<Queue>, tenant: &str, requests: usize, spans: usize) {
+        let tenant = TenantId::new(tenant).unwrap();
         let span = DecodedSpan {
             trace_id: TraceId::default(),
             span_id: SpanId::default(),
@@ -400,10 +444,10 @@ mod tests {
         };
         for _ in 0..requests {
             let request = Decoded { spans: vec![span.clone(); spans], ..Decoded::default() };
-            let held = Budget::new(0).reserve();
+            let held = Budget::new(0).reserve(&tenant);
             let waiter =
                 Waiter { route: Route::HttpJson, spans, ticket: None, reply: oneshot::channel().0, held };
-            queue.arrive().submit(TenantId::default(), request, waiter);
+            queue.arrive().submit(tenant.clone(), request, waiter);
         }
     }
 
@@ -411,6 +455,21 @@ mod tests {
     fn taken(queue: &Arc<Queue>) -> Option<usize> {
         let is_ready = queue.is_ready(&queue.state.lock());
         is_ready.then(|| queue.next_batch().unwrap().len())
+    }
+
+    #[test]
+    fn tenants_take_turns() {
+        let queue = queue();
+        let one_batch = CollectorConfig::default().limits.max_batch_spans;
+        send_for(&queue, "flood", 9, one_batch / 4);
+        send_for(&queue, "quiet", 1, 10);
+        let tenants = |batch: Vec<Pending>| -> Vec<String> {
+            batch.iter().map(|pending| pending.tenant.to_string()).collect()
+        };
+        assert_eq!(tenants(queue.next_batch().unwrap()), ["flood", "quiet", "flood", "flood"]);
+        send_for(&queue, "quiet", 1, 10);
+        assert_eq!(tenants(queue.next_batch().unwrap())[1], "quiet");
+        assert_eq!(queue.state.lock().tenants.len(), 1);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use spandrel_quota::Exceeded;
 use spandrel_storage::AppendError;
 use tonic::Code;
 
@@ -32,6 +33,9 @@ pub(crate) enum Refusal {
     BrokenOff(String),
     #[error("too much at once: {limit} = {max} is reached; send again later")]
     Busy { limit: &'static str, max: usize },
+    /// A tenant or a credential has taken what it may.
+    #[error("{0}")]
+    Quota(#[from] Exceeded),
     #[error("the collector is shutting down; send again, to another instance or later")]
     Draining,
     #[error("{0}")]
@@ -65,7 +69,7 @@ const LATER: Option<Duration> = Some(Duration::from_secs(30));
 
 impl Refusal {
     /// All reasons, for metrics that show zero before the first refusal.
-    pub(crate) const REASONS: [&'static str; 13] = [
+    pub(crate) const REASONS: [&'static str; 14] = [
         "malformed",
         "too_large",
         "content_type",
@@ -73,6 +77,7 @@ impl Refusal {
         "body_timeout",
         "broken_off",
         "busy",
+        "quota",
         "draining",
         "disk_full",
         "store_unavailable",
@@ -93,6 +98,7 @@ impl Refusal {
             Self::BodyTimeout(_)      => ("body_timeout", S::REQUEST_TIMEOUT,        Code::DeadlineExceeded,  None),
             Self::BrokenOff(_)        => ("broken_off",   S::BAD_REQUEST,            Code::Cancelled,         None),
             Self::Busy { .. }         => ("busy",         S::TOO_MANY_REQUESTS,      Code::ResourceExhausted, SOON),
+            Self::Quota(exceeded)     => ("quota",        S::TOO_MANY_REQUESTS,      Code::ResourceExhausted, Some(exceeded.retry_after)),
             Self::Draining            => ("draining",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
             Self::Broken              => ("internal",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
             Self::UnknownPath(_)      => ("unknown_path", S::NOT_FOUND,              Code::Unimplemented,     None),

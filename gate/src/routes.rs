@@ -97,6 +97,7 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/attributes/{name}/values",                  READ,     Question),
     rule("GET",    "/api/v1/dependencies",                              READ,     Question),
     rule("GET",    "/api/v1/status",                                    READ,     No),
+    rule("GET",    "/api/v1/usage",                                     READ,     No),
     // Pins and deletions.
     rule("GET",    "/api/v1/pins",                                      READ,     Question),
     rule("GET",    "/api/v1/pins/{traceId}",                            READ,     Question),
@@ -109,6 +110,8 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/backups",                                   OPERATE,  Question),
     rule("POST",   "/api/v1/backups",                                   OPERATE,  BACKUP),
     rule("DELETE", "/api/v1/backups/{backupId}",                        OPERATE,  BACKUP),
+    rule("GET",    "/api/v1/tenants",                                   OPERATE,  Question),
+    rule("DELETE", "/api/v1/tenants/{tenant}",                          OPERATE,  DELETION),
     rule("POST",   "/api/v1/check",                                     OPERATE,  CHECK),
     // The gate's own.
     rule("GET",    "/api/v1/me",                                        Identity, No),

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,10 +12,12 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use spandrel_quota::{Place, Places};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 
+use crate::asker::{Asker, Question};
 use crate::problem::Problem;
 
 /// The size at which the buffer is passed on.
@@ -28,9 +29,15 @@ const CHUNKS_WAITING: usize = 2;
 /// Runs queries, at most `maxConcurrentQueries` at once.
 #[derive(Clone)]
 pub(crate) struct QueryExecutor {
-    permits: Arc<Semaphore>,
+    places: Places,
     queue_timeout: Duration,
     stall_timeout: Duration,
+}
+
+/// A query that has begun, until it is dropped.
+pub(crate) struct Running {
+    _place: Place,
+    _question: Question,
 }
 
 /// The buffer into which a query writes its answer; full chunks go to the client while the query goes on.
@@ -64,31 +71,32 @@ pub(crate) enum StreamError {
 // === impl QueryExecutor ===
 
 impl QueryExecutor {
-    /// Runs at most `permits` queries at once. A query waits for its permit at most `queue_timeout`; the stream of a
+    /// Runs as many queries at once as there are places. A query waits for its place at most `queue_timeout`; the stream of a
     /// client that reads nothing for `stall_timeout` is broken off.
-    pub(crate) fn new(permits: usize, queue_timeout: Duration, stall_timeout: Duration) -> Self {
-        Self { permits: Arc::new(Semaphore::new(permits.max(1))), queue_timeout, stall_timeout }
+    pub(crate) fn new(places: Places, queue_timeout: Duration, stall_timeout: Duration) -> Self {
+        Self { places, queue_timeout, stall_timeout }
     }
 
-    /// Waits for a permit; the query holds it until it ends.
-    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let permit = tokio::time::timeout(self.queue_timeout, self.permits.clone().acquire_owned()).await;
-        match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Problem::busy(
+    /// Waits for a place; the query holds it until it ends.
+    pub(crate) async fn place(&self, asker: &Asker) -> Result<Running, Problem> {
+        let question = asker.begin()?;
+        let place = self.places.take(asker.tenant(), self.queue_timeout).await.ok_or_else(|| {
+            Problem::busy(
                 "as many queries run as may run at once (maxConcurrentQueries); ask again in a moment",
-            )),
-        }
+            )
+        })?;
+        Ok(Running { _place: place, _question: question })
     }
 
     /// Answers a query in one part.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        asker: &Asker,
         query: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = self.permit().await?;
+        let running = self.place(asker).await?;
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _running = running;
             query()
         });
         task.await.unwrap_or_else(|_| Err(broken()))
@@ -97,10 +105,11 @@ impl QueryExecutor {
     /// Streams the response while the query writes it. A response of one chunk is sent with its length.
     pub(crate) async fn stream(
         &self,
+        asker: &Asker,
         content_type: &'static str,
         query: impl FnOnce(&mut Output) -> Result<(), StreamError> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let permit = self.permit().await?;
+        let running = self.place(asker).await?;
         let (frames, mut received) = mpsc::channel(CHUNKS_WAITING);
         let mut output = Output {
             buffer: Vec::new(),
@@ -110,7 +119,7 @@ impl QueryExecutor {
             begun: false,
         };
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _running = running;
             let end = query(&mut output);
             output.finish(end)
         });
@@ -205,7 +214,7 @@ mod tests {
     use super::*;
 
     fn executor(permits: usize) -> QueryExecutor {
-        QueryExecutor::new(permits, Duration::from_millis(20), Duration::from_secs(30))
+        QueryExecutor::new(Places::of_one(permits), Duration::from_millis(20), Duration::from_secs(30))
     }
 
     #[tokio::test]
@@ -213,11 +222,12 @@ mod tests {
         let executor = executor(1);
         let (release, wait) = std::sync::mpsc::sync_channel::<()>(0);
         let busy = executor.clone();
-        let first = tokio::spawn(async move { busy.run(move || Ok(wait.recv().is_ok())).await });
-        while executor.permits.available_permits() > 0 {
+        let first =
+            tokio::spawn(async move { busy.run(&Asker::default(), move || Ok(wait.recv().is_ok())).await });
+        while executor.places.free() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = executor.run(|| Ok(())).await.unwrap_err();
+        let refused = executor.run(&Asker::default(), || Ok(())).await.unwrap_err();
         assert!(refused.detail().contains("maxConcurrentQueries"));
         let response = refused.into_response();
         assert_eq!(response.status(), 503);
@@ -238,9 +248,9 @@ mod tests {
                 Ok(())
             }
         };
-        let short = executor.stream("text/plain", write(1)).await.unwrap();
+        let short = executor.stream(&Asker::default(), "text/plain", write(1)).await.unwrap();
         assert_eq!(axum::body::HttpBody::size_hint(short.body()).exact(), Some(1000));
-        let long = executor.stream("text/plain", write(3000)).await.unwrap();
+        let long = executor.stream(&Asker::default(), "text/plain", write(3000)).await.unwrap();
         assert_eq!(to_bytes(long.into_body(), usize::MAX).await.unwrap().len(), 3_000_000);
     }
 
@@ -254,19 +264,20 @@ mod tests {
                 Err(StreamError::from(Problem::not_found("gone")))
             }
         };
-        let early = executor.stream("text/plain", fail(10)).await;
+        let early = executor.stream(&Asker::default(), "text/plain", fail(10)).await;
         assert_eq!(early.unwrap_err().detail(), "gone");
-        let late = executor.stream("text/plain", fail(CHUNK_BYTES)).await.unwrap();
+        let late = executor.stream(&Asker::default(), "text/plain", fail(CHUNK_BYTES)).await.unwrap();
         assert!(to_bytes(late.into_body(), usize::MAX).await.is_err());
     }
 
     #[tokio::test]
     async fn a_panic_is_a_problem_or_a_broken_stream() {
         let executor = executor(1);
-        assert!(executor.run::<()>(|| panic!("on purpose")).await.is_err());
-        assert!(executor.stream("text/plain", |_| panic!("on purpose")).await.is_err());
+        assert!(executor.run::<()>(&Asker::default(), || panic!("on purpose")).await.is_err());
+        assert!(executor.stream(&Asker::default(), "text/plain", |_| panic!("on purpose")).await.is_err());
         for chunks in [1, 5] {
-            let late = executor.stream("text/plain", move |out| {
+            let asker = Asker::default();
+            let late = executor.stream(&asker, "text/plain", move |out| {
                 for _ in 0..chunks {
                     out.buffer.resize(CHUNK_BYTES, b'x');
                     out.spill()?;
@@ -279,14 +290,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_cut_off_and_told() {
-        let executor = QueryExecutor::new(1, Duration::from_secs(30), Duration::from_millis(5));
+        let executor =
+            QueryExecutor::new(Places::of_one(1), Duration::from_secs(30), Duration::from_millis(5));
         let long = |out: &mut Output| loop {
             out.buffer.resize(CHUNK_BYTES, b'x');
             out.spill()?;
         };
-        let response = executor.stream("text/plain", long).await.unwrap();
+        let response = executor.stream(&Asker::default(), "text/plain", long).await.unwrap();
         // The permit is free again although the client has read nothing.
-        assert_eq!(executor.run(|| Ok(1)).await, Ok(1));
+        assert_eq!(executor.run(&Asker::default(), || Ok(1)).await, Ok(1));
         assert!(to_bytes(response.into_body(), usize::MAX).await.is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod answers;
 mod api;
+mod asker;
 mod assemble;
 mod cursor;
 mod duration;

@@ -1,7 +1,10 @@
 //! Errors of the JSON API as RFC 9457 problem documents, whose detail tells the user how to go on.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use spandrel_quota::Exceeded;
 use spandrel_storage::ReadError;
 
 use crate::answers::ProblemDocument;
@@ -13,6 +16,7 @@ pub(crate) struct Problem {
     detail: String,
     parameter: Option<String>,
     allowed: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 /// Classes of errors that a client can tell apart.
@@ -25,6 +29,7 @@ enum Kind {
     Changed,
     Conflict,
     Busy,
+    Quota,
     Unreadable,
 }
 
@@ -32,7 +37,7 @@ enum Kind {
 
 impl Problem {
     fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), parameter: None, allowed: None }
+        Self { kind, detail: detail.into(), parameter: None, allowed: None, retry_after: None }
     }
 
     /// A parameter whose value is not allowed.
@@ -71,7 +76,7 @@ impl Problem {
     }
 
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
-        Self::new(Kind::Busy, detail)
+        Self { retry_after: Some(Duration::from_secs(1)), ..Self::new(Kind::Busy, detail) }
     }
 
     pub(crate) fn unreadable(detail: impl Into<String>) -> Self {
@@ -88,8 +93,18 @@ impl Problem {
     }
 }
 
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Self {
+        let retry_after = Some(exceeded.retry_after);
+        Self { retry_after, ..Self::new(Kind::Quota, exceeded.to_string()) }
+    }
+}
+
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
+        if let ReadError::Restricted(detail) = error {
+            return Self::forbidden(detail);
+        }
         tracing::error!(%error, "a query failed");
         Self::unreadable(format!("{error}; look at the log of the server, then ask again"))
     }
@@ -109,8 +124,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response =
             (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if self.kind == Kind::Busy {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(wait) = self.retry_after {
+            // The header has whole seconds.
+            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -127,6 +144,7 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Changed | Self::Conflict => StatusCode::CONFLICT,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Quota => StatusCode::TOO_MANY_REQUESTS,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -140,6 +158,7 @@ impl Kind {
             Self::Changed => "urn:spandrel:problem:changed",
             Self::Conflict => "urn:spandrel:problem:conflict",
             Self::Busy => "urn:spandrel:problem:busy",
+            Self::Quota => "urn:spandrel:problem:quota",
             Self::Unreadable => "urn:spandrel:problem:unreadable",
         }
     }
@@ -153,6 +172,7 @@ impl Kind {
             Self::Changed => "The trace has changed",
             Self::Conflict => "It is there already",
             Self::Busy => "Busy",
+            Self::Quota => "More than the quota",
             Self::Unreadable => "The store could not be read",
         }
     }

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use axum::response::Response;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use spandrel_engine::Limits;
-use spandrel_proto::UnixNanos;
+use spandrel_proto::{Caller, UnixNanos};
+use spandrel_quota::{Ledger, Places};
 use spandrel_storage::TraceStore;
 
-use crate::executor::QueryExecutor;
+use crate::asker::Asker;
+use crate::executor::{Output, QueryExecutor, StreamError};
 use crate::problem::Problem;
 use crate::rate::RateWindow;
 
@@ -48,6 +51,8 @@ pub struct QueryConfig {
     /// OpenAPI documents of routes that other parts of the server add: their `paths` and `components` are shown with
     /// those of this crate.
     pub more_openapi: Vec<&'static str>,
+    /// What tenants may ask; `None` where they are not told apart.
+    pub ledger: Option<Arc<Ledger>>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
 }
@@ -58,6 +63,7 @@ pub struct QueryState {
     shared: Arc<Shared>,
     /// The store as the caller of this request sees it.
     store: Arc<dyn TraceStore>,
+    asker: Asker,
 }
 
 struct Shared {
@@ -85,6 +91,7 @@ impl Default for QueryConfig {
             encrypted: Vec::new(),
             limits: Map::new(),
             more_openapi: Vec::new(),
+            ledger: None,
             clock: system_clock,
         }
     }
@@ -100,25 +107,40 @@ fn system_clock() -> UnixNanos {
 
 impl QueryState {
     pub fn new(store: Arc<dyn TraceStore>, config: QueryConfig) -> Self {
-        let executor =
-            QueryExecutor::new(config.max_concurrent_queries, config.queue_timeout, config.stall_timeout);
+        let places = match config.ledger {
+            None => Places::of_one(config.max_concurrent_queries),
+            Some(_) => Places::shared(config.max_concurrent_queries),
+        };
+        let executor = QueryExecutor::new(places, config.queue_timeout, config.stall_timeout);
         let appended = Mutex::new(RateWindow::default());
-        Self { shared: Arc::new(Shared { store: store.clone(), config, executor, appended }), store }
+        let asker = Asker { ledger: config.ledger.clone(), ..Asker::default() };
+        Self { shared: Arc::new(Shared { store: store.clone(), config, executor, appended }), store, asker }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn TraceStore> {
         self.store.clone()
     }
 
-    /// The same state over what a caller sees of the store.
-    pub(crate) fn over(&self, store: Arc<dyn TraceStore>) -> Self {
-        Self { shared: self.shared.clone(), store }
+    /// The same state for a caller, over what it sees of the store.
+    pub(crate) fn of(&self, caller: Caller, store: Arc<dyn TraceStore>) -> Self {
+        let asker = Asker { caller, ledger: self.asker.ledger.clone() };
+        Self { shared: self.shared.clone(), store, asker }
+    }
+
+    /// The same state over the whole store.
+    pub(crate) fn whole(&self) -> Self {
+        Self { store: self.shared.store.clone(), ..self.clone() }
+    }
+
+    pub(crate) fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     pub(crate) fn config(&self) -> &QueryConfig {
         &self.shared.config
     }
 
+    #[cfg(test)]
     pub(crate) fn executor(&self) -> &QueryExecutor {
         &self.shared.executor
     }
@@ -133,7 +155,16 @@ impl QueryState {
         query: impl FnOnce(&dyn TraceStore) -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
         let store = self.store();
-        self.shared.executor.run(move || query(&*store)).await
+        self.shared.executor.run(&self.asker, move || query(&*store)).await
+    }
+
+    /// Streams the answer of a query.
+    pub(crate) async fn stream(
+        &self,
+        content_type: &'static str,
+        query: impl FnOnce(&mut Output) -> Result<(), StreamError> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        self.shared.executor.stream(&self.asker, content_type, query).await
     }
 
     /// Spans appended per second, over the last few seconds.

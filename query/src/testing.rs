@@ -290,6 +290,11 @@ impl Deletions for FakeStore {
         Ok(self.deletions[0].clone())
     }
 
+    fn delete_tenant(&self, _: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
+        self.readable()?;
+        Ok(self.deletions.clone())
+    }
+
     fn deletion(&self, _: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError> {
         self.readable()?;
         Ok(self.deletions.iter().find(|deletion| deletion.id == id).cloned())

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
-# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary.
+# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
+# proto <- quota <- {collector, query}.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -40,10 +41,11 @@ may_see spandrel-proto
 may_see spandrel-block spandrel-proto
 may_see spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-rocks spandrel-storage spandrel-block spandrel-proto
-may_see spandrel-collector spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-quota spandrel-proto
+may_see spandrel-collector spandrel-quota spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
 may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
-may_see spandrel-query spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-query spandrel-quota spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-gate spandrel-proto
 may_see spandrel-ui
 may_see spandrel-demo
@@ -53,7 +55,7 @@ never_links spandrel-block axum tonic hyper rocksdb tokio
 never_links spandrel-storage axum tonic hyper rocksdb
 never_links spandrel-collector rocksdb
 never_links spandrel-query rocksdb
-never_links spandrel-gate rocksdb
+never_links spandrel-quota axum tonic hyper rocksdb
 never_links spandrel-rocks axum tonic hyper
 never_links spandrel-gate rocksdb
 

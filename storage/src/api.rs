@@ -270,7 +270,7 @@ impl Point {
     }
 
     /// Adds the spans of another point.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.request_count += other.request_count;
         self.error_count += other.error_count;
         self.latency.merge(&other.latency);
@@ -360,6 +360,12 @@ impl TraceSpans {
             spans: Box::new(spans.into_iter().map(Ok)),
             damage: Damage::default(),
         }
+    }
+
+    /// The same, of which parts could not be read.
+    #[must_use]
+    pub fn with_damage(self, damage: Damage) -> Self {
+        Self { damage, ..self }
     }
 
     /// Counts the parts of the trace that could not be read so far.

@@ -36,6 +36,9 @@ pub enum ReadError {
     /// The engine could not read.
     #[error("reading the store failed: {0}")]
     Io(String),
+    /// The role of the caller sees a part, and the answer would tell something of the rest.
+    #[error("{0}")]
+    Restricted(String),
 }
 
 /// Why traces were not deleted, pinned or unpinned.

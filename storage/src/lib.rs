@@ -42,4 +42,6 @@ pub use pins::Pins;
 pub use scanned::Scanned;
 pub use spandrel_block::Exemplar;
 pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, RowFlags, semantics};
-pub use store::{BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock, TenantRetention};
+pub use store::{
+    BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock, TenantRetention,
+};

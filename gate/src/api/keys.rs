@@ -40,6 +40,7 @@ pub(super) async fn create(State(gate): State<Arc<Gate>>, asker: Asker, request:
     let new = NewKey { role, tenants, name: name.unwrap_or_default(), lasts };
     // What can never be right is refused as such, also where nothing may be changed.
     new.check_name().map_err(|error| Refusal::BadRequest(error.to_string()))?;
+    require_access(&gate)?;
     if gate.roles().find(&new.role).is_none() {
         return Err(Refusal::UnknownRole(new.role.to_string(), gate.roles().names().join(", ")));
     }
@@ -82,14 +83,17 @@ fn may_change(asker: &Asker, key: &Key) -> bool {
     }
 }
 
+/// Keys are not changed over HTTP while everybody is let in.
+fn require_access(gate: &Gate) -> Result<(), Refusal> {
+    if gate.access() == Access::Anonymous { Err(Refusal::WhileAnonymous) } else { Ok(()) }
+}
+
 /// Runs on a thread that may wait for the lock and the disk.
 async fn on_keys<T: Send + 'static>(
     gate: &Arc<Gate>,
     work: impl FnOnce(&Gate) -> Result<T, KeyError> + Send + 'static,
 ) -> Result<T, Refusal> {
-    if gate.access() == Access::Anonymous {
-        return Err(Refusal::WhileAnonymous);
-    }
+    require_access(gate)?;
     let gate = gate.clone();
     let done = tokio::task::spawn_blocking(move || work(&gate)).await;
     let done = done.map_err(|error| Refusal::Internal(error.to_string()))?;

@@ -102,6 +102,7 @@ pub fn traces(
     };
     if bound.exact && plan.spans_per_set.is_none() {
         let found = store.search(tenant, &search)?;
+        budget.count_scanned(found.scanned.spans);
         let partial = budget.why_partial(found.partial);
         return Ok(TracesAnswer { found, span_sets: HashMap::new(), partial });
     }
@@ -121,6 +122,7 @@ pub fn traces(
             judges.iter_mut().map(|judge| judge as &mut dyn TraceJudge).collect();
         store.select(tenant, &select, &mut judges)?
     };
+    budget.count_scanned(found.scanned.spans);
     let partial = budget.why_partial(found.partial);
     let span_sets = judges.into_iter().flat_map(|judge| judge.span_sets).collect();
     Ok(TracesAnswer { found: SearchAnswer { partial: partial.is_some(), ..found }, span_sets, partial })

@@ -14,6 +14,7 @@ mod problem;
 mod search;
 mod services;
 mod status;
+mod tenants;
 mod trace;
 
 use std::borrow::Cow;
@@ -37,6 +38,7 @@ pub use services::{
     Operation, OperationStats, OperationTable, OperationsAnswer, Service, ServicesAnswer, SpanPercentile,
 };
 pub use status::Status;
+pub use tenants::{ServiceUsage, TenantDeletion, TenantList, TenantSize, TenantUsage, UsageAnswer};
 pub use trace::{Segment, Span, Trace, TraceAnswer};
 
 /// One of a few fixed words, such as `SERVER` or `ERROR`: borrowed where it is written, owned where it is read.

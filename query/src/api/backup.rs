@@ -61,7 +61,7 @@ async fn take(State(state): State<QueryState>, uri: Uri, body: Result<Bytes, Byt
             (Ok(()), Ok(())) => Ok(()),
         }
     };
-    state.executor().stream(STREAM, write).await
+    state.stream(STREAM, write).await
 }
 
 fn backup_request(body: &[u8]) -> Result<(Option<BackupId>, HashSet<ContentHash>), Problem> {

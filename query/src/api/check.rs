@@ -43,7 +43,7 @@ async fn run(State(state): State<QueryState>, uri: Uri) -> Answer {
             (_, stop) => Err(stop.unwrap_or(StreamError::Gone)),
         }
     };
-    state.executor().stream(LINES, write).await
+    state.stream(LINES, write).await
 }
 
 fn tell(out: &mut Output, progress: &CheckProgress) -> Result<(), StreamError> {

@@ -96,7 +96,7 @@ async fn find_deletion(state: &QueryState, tenant: TenantId, id: DeletionId) -> 
     })
 }
 
-fn deletions(store: &dyn TraceStore) -> Result<&dyn Deletions, Problem> {
+pub(super) fn deletions(store: &dyn TraceStore) -> Result<&dyn Deletions, Problem> {
     store.as_deletions().ok_or_else(|| Problem::not_found("this store has no deletions"))
 }
 

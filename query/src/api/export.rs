@@ -58,7 +58,7 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
         let is_new = store.status().damaged_blocks > known.damaged_blocks;
         if is_new { Err(damaged().into()) } else { Ok(()) }
     };
-    let mut response = state.executor().stream(format.content_type(), write).await?;
+    let mut response = state.stream(format.content_type(), write).await?;
     let headers = response.headers_mut();
     headers.insert(TRACES_AT_MOST, known.traces_at_most.into());
     headers.insert(DAMAGED_BLOCKS, known.missing_blocks.into());

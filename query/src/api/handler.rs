@@ -33,7 +33,8 @@ impl FromRequestParts<QueryState> for Asked {
         };
         let store = views::of(state.store(), caller).map_err(Problem::unreadable)?;
         let sees_server = caller.sees_server && caller.restriction.is_none();
-        Ok(Self { state: state.over(store), tenant: caller.tenants.first().clone(), sees_server })
+        let tenant = caller.tenants.first().clone();
+        Ok(Self { state: state.of(caller.clone(), store), tenant, sees_server })
     }
 }
 

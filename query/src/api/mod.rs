@@ -17,6 +17,7 @@ mod series;
 mod services;
 mod status;
 mod step;
+mod tenants;
 mod trace;
 
 use std::time::Instant;
@@ -27,7 +28,7 @@ use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{Method, Uri};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{MethodRouter, any, get, post};
+use axum::routing::{MethodRouter, any, delete as delete_of, get, post};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
 use crate::problem::Problem;
@@ -90,6 +91,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/pins", get(pins::all)),
         ("/pins/{traceId}", pins::one()),
         ("/status", get(status::get)),
+        ("/tenants", get(tenants::list)),
+        ("/tenants/{tenant}", delete_of(tenants::delete)),
+        ("/usage", get(tenants::usage)),
         ("/backups", backup::all()),
         ("/backups/{backupId}", backup::one()),
         ("/check", check::all()),

@@ -2,7 +2,7 @@
 
 use axum::http::Uri;
 use spandrel_engine::traces::{self, TracesAnswer, TracesPlan};
-use spandrel_proto::TimeRange;
+use spandrel_proto::{AnsweredTraces, TimeRange};
 use spandrel_storage::plan::{Order, Position};
 use spandrel_traceql::ast::{Pipeline, Stage};
 
@@ -43,7 +43,10 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
         let plan = TracesPlan { query: &query, range, order, limit, after, spans_per_set };
         traces::traces(store, &tenant, &plan, budget)
     });
-    json(&page(answer.await?, range, fingerprint))
+    let page = page(answer.await?, range, fingerprint);
+    let mut response = json(&page)?;
+    response.extensions_mut().insert(AnsweredTraces(page.traces.len() as u64));
+    Ok(response)
 }
 
 /// A query with a pipeline has span sets; a filter has them when the request asks for their spans.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
-use spandrel_proto::{TenantId, TraceId};
+use spandrel_proto::{AnsweredTraces, TenantId, TraceId};
 use spandrel_storage::{TraceSpans, TraceStore};
 
 use super::handler::{Answer, Asked, part};
@@ -50,14 +50,14 @@ pub(super) async fn get(
     let id =
         part("traceId", path)?.parse::<TraceId>().map_err(|error| Problem::parameter("traceId", error))?;
     let store = state.store();
-    match params.choice("format", Format::Tree, &FORMATS)? {
+    let mut response = match params.choice("format", Format::Tree, &FORMATS)? {
         Format::Otlp(format) => {
             refuse_tree_parameters(&params)?;
             let write = move |out: &mut _| {
                 let found = format.write(out, stored(&*store, &tenant, id)?)?;
                 if found { Ok(()) } else { Err(unknown(id).into()) }
             };
-            state.executor().stream(format.content_type(), write).await
+            state.stream(format.content_type(), write).await
         }
         Format::Tree => {
             let query = TreeQuery::read(id, &params, state.config().max_tree_spans)?;
@@ -67,9 +67,11 @@ pub(super) async fn get(
                 let trace = assemble(spans, &damage)?.ok_or_else(|| unknown(id))?;
                 tree::write(out, id, &trace, &query.page(&trace)?)
             };
-            state.executor().stream("application/json", write).await
+            state.stream("application/json", write).await
         }
-    }
+    }?;
+    response.extensions_mut().insert(AnsweredTraces(1));
+    Ok(response)
 }
 
 fn stored(store: &dyn TraceStore, tenant: &TenantId, id: TraceId) -> Result<TraceSpans, Problem> {

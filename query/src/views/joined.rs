@@ -148,6 +148,10 @@ impl Deletions for JoinedStore {
         Err(LifecycleError::SeveralTenants)
     }
 
+    fn delete_tenant(&self, _: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
+        Err(LifecycleError::SeveralTenants)
+    }
+
     fn deletion(&self, _: &TenantId, id: DeletionId) -> Result<Option<Deletion>, LifecycleError> {
         let Some(deletions) = self.store.as_deletions() else { return Ok(None) };
         let found = self.of_each(|tenant| deletions.deletion(tenant, id))?;

@@ -2,7 +2,13 @@
 //! that see a part. Handlers and engine ask it like any other store, so that what is hidden from a caller cannot come
 //! out by a path that was forgotten: a method that cannot hide something refuses.
 
+mod counts;
+mod detect;
 mod joined;
+mod mask;
+mod restricted;
+mod spans;
+mod tables;
 
 use std::sync::Arc;
 
@@ -10,19 +16,27 @@ use spandrel_proto::{Caller, Restriction};
 use spandrel_storage::TraceStore;
 
 use self::joined::JoinedStore;
+use self::restricted::RestrictedStore;
 
 /// The store as the caller sees it.
 pub(crate) fn of(store: Arc<dyn TraceStore>, caller: &Caller) -> Result<Arc<dyn TraceStore>, String> {
-    if caller.restriction.is_some() {
-        return Err("restricted roles are not there yet".to_owned());
-    }
-    match caller.tenants.only() {
-        Some(_) => Ok(store),
-        None => Ok(Arc::new(JoinedStore::new(store, caller.tenants.clone()))),
+    let joined = match caller.tenants.only() {
+        Some(_) => store,
+        None => Arc::new(JoinedStore::new(store, caller.tenants.clone())),
+    };
+    match &caller.restriction {
+        None => Ok(joined),
+        Some(restriction) => Ok(Arc::new(RestrictedStore::new(joined, restriction)?)),
     }
 }
 
 /// Checks what can be checked of a restriction before a caller has it.
 pub fn check(restriction: &Restriction) -> Result<(), String> {
+    if restriction.mask.keys.iter().any(|key| key == "service.name") {
+        return Err("service.name cannot be masked; limit the role to services instead".to_owned());
+    }
+    if restriction.mask.keys.iter().any(String::is_empty) {
+        return Err("a key to be masked has a name".to_owned());
+    }
     restriction.condition.as_deref().map_or(Ok(()), |condition| crate::selector(condition).map(|_| ()))
 }

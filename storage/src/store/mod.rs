@@ -24,9 +24,7 @@ use std::sync::Arc;
 use spandrel_proto::otlp::Decoded;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
-pub use self::core::config::{
-    Clock, LimitValue, RetentionRule, StoreConfig, SystemClock, TenantRetention,
-};
+pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock, TenantRetention};
 pub use self::open::OpenError;
 pub(crate) use self::query::summarise;
 pub(crate) use self::read::matcher::{clamp, matches};

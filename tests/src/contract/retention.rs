@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use spandrel_block::{BlockKey, Hour};
 use spandrel_proto::{TenantId, UnixNanos};
-use spandrel_storage::{TenantRetention, TraceStore};
 use spandrel_storage::plan::Predicate;
+use spandrel_storage::{TenantRetention, TraceStore};
 
 use super::Open;
 use crate::harness::Harness;

@@ -262,7 +262,10 @@ fn keys_of_the_command_line_work_at_once_and_end_when_revoked() {
     let id = &key[5..15];
     assert_eq!(guarded.ask("GET", "/api/v1/services", key).status, 200);
     let me = guarded.ask("GET", "/api/v1/me", key).json();
-    assert_eq!(me, json!({ "name": "grafana", "role": "read", "tenant": "default", "via": "key" }));
+    assert_eq!(
+        me,
+        json!({ "name": "grafana", "role": "read", "tenant": "default", "via": "key", "multitenancy": false })
+    );
 
     let listed = stdout(keys(&["list", "--data-dir", data]));
     let line = listed.lines().find(|line| line.starts_with(id)).unwrap();
@@ -319,7 +322,7 @@ fn keys_are_not_changed_over_http_while_nobody_is_asked() {
     assert!(reply.problem().contains("--require-auth"));
     assert!(!folder.path().join("keys.json").exists());
     let me = http::get(server.http(), "/api/v1/me").json();
-    assert_eq!(me, json!({ "name": null, "role": null, "tenant": null, "via": null }));
+    assert_eq!(me, json!({ "name": null, "role": null, "tenant": null, "via": null, "multitenancy": false }));
 }
 
 #[test]
@@ -419,6 +422,7 @@ fn the_audit_log_says_who_asked_changed_and_was_refused() {
     );
     assert_eq!(question["target"], "/api/v1/traces?q=%7B%20.secret%20%3D%201%20%7D");
     assert_eq!(question["address"], "127.0.0.1");
+    assert_eq!(question["traces"], 0, "none was found");
     found(json!({ "event": "export", "status": 200 }));
     let deletion = json!({ "event": "deletion", "phase": "begin", "body": "{\"q\":\"{ .user = 7 }\"}" });
     assert_eq!(found(deletion)["role"], "edit");
@@ -556,7 +560,10 @@ fn a_user_logs_in_by_the_page_and_out_again() {
         http::request(http, method, path, &headers, Body::Sized(b"{\"q\":\"{ }\"}"))
     };
     let me = with("GET", "/api/v1/me", "same-origin").json();
-    assert_eq!(me, json!({ "name": "ada", "role": "edit", "tenant": "default", "via": "session" }));
+    assert_eq!(
+        me,
+        json!({ "name": "ada", "role": "edit", "tenant": "default", "via": "session", "multitenancy": false })
+    );
     assert_eq!(with("POST", "/api/v1/delete", "cross-site").status, 403);
     assert_eq!(with("POST", "/api/v1/delete", "same-origin").status, 202);
     assert_eq!(with("POST", "/api/v1/keys", "same-origin").status, 403, "an editor is no admin");

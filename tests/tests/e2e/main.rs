@@ -26,10 +26,12 @@ mod mesh;
 mod progress;
 mod questions;
 mod repair;
+mod restricted;
 mod retention;
 mod rust_sdk;
 mod sdk;
 mod serve;
+mod tenants;
 mod tls;
 #[cfg(target_os = "linux")]
 mod tls_costs;

@@ -40,7 +40,7 @@ struct Exchange {
 }
 
 /// Requests that succeed, at least one of each operation and each of its content types.
-const GOOD: [(&str, &str, &str, &str, u16); 34] = [
+const GOOD: [(&str, &str, &str, &str, u16); 37] = [
     ("get", "/traces", "/traces?start=0", "", 200),
     ("get", "/traces/live", "/traces/live?q=%7B%7D", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa", "", 200),
@@ -80,6 +80,9 @@ const GOOD: [(&str, &str, &str, &str, u16); 34] = [
     ("put", "/pins/{traceId}", "/pins/aa", "", 200),
     ("delete", "/pins/{traceId}", "/pins/aa", "", 204),
     ("get", "/status", "/status", "", 200),
+    ("get", "/tenants", "/tenants", "", 200),
+    ("delete", "/tenants/{tenant}", "/tenants/shop", "", 202),
+    ("get", "/usage", "/usage", "", 200),
     ("get", "/openapi.json", "/openapi.json", "", 200),
 ];
 
@@ -137,6 +140,7 @@ fn exchanges(documented: &BTreeSet<String>) -> Vec<Exchange> {
         ("post", "/delete", "/delete", r#"{"q": "{ }"}"#),
         ("get", "/deletions", "/deletions", ""),
         ("get", "/pins", "/pins", ""),
+        ("delete", "/tenants/{tenant}", "/tenants/shop", ""),
     ] {
         add(Server::ReadOnly, method, template, path, body, 404);
     }
@@ -180,7 +184,7 @@ async fn answer(exchange: &Exchange) -> Got {
     };
     let state = QueryState::new(Arc::new(store), config);
     let _running = match server {
-        Server::Busy => Some(state.executor().permit().await.unwrap()),
+        Server::Busy => Some(state.executor().place(state.asker()).await.unwrap()),
         _ => None,
     };
     let request = Request::builder().method(method.to_uppercase().as_str()).uri(format!("{PREFIX}{path}"));

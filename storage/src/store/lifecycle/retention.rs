@@ -104,7 +104,8 @@ impl Window<'_> {
             false => BlockDisposition::Stays,
         };
         let stays = |trace: TraceId| retained.contains(&trace) || pins.contains_key(&trace);
-        let rollup = match core.clock.now().minus(core.config.rollup_retention(self.tenant)) < self.hour.end() {
+        let rollup = match core.clock.now().minus(core.config.rollup_retention(self.tenant)) < self.hour.end()
+        {
             true => Rollup::Keep,
             false => Rollup::Skip,
         };

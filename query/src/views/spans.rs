@@ -1,0 +1,84 @@
+//! Hides values of single spans, for traces and exports.
+//!
+//! A span is decoded, changed and encoded again: fields that this version of OTLP does not know are left out, because
+//! they could hold anything.
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+use spandrel_storage::{ReadError, StoredSpan};
+
+use super::mask::{MASKED, Masker};
+
+/// The span as the role sees it.
+pub(super) fn masked(masker: &Masker, stored: &StoredSpan) -> Result<StoredSpan, ReadError> {
+    let resource = changed(&stored.resource, |spans: &mut ResourceSpans| {
+        if let Some(resource) = &mut spans.resource {
+            attributes(masker, &mut resource.attributes);
+        }
+    })?;
+    let scope = changed(&stored.scope, |spans: &mut ScopeSpans| {
+        if let Some(scope) = &mut spans.scope {
+            masker.apply(&mut scope.name);
+            masker.apply(&mut scope.version);
+            attributes(masker, &mut scope.attributes);
+        }
+    })?;
+    let span = changed(&stored.span, |span: &mut Span| {
+        masker.apply(&mut span.name);
+        masker.apply(&mut span.trace_state);
+        attributes(masker, &mut span.attributes);
+        for event in &mut span.events {
+            masker.apply(&mut event.name);
+            attributes(masker, &mut event.attributes);
+        }
+        for link in &mut span.links {
+            masker.apply(&mut link.trace_state);
+            attributes(masker, &mut link.attributes);
+        }
+        if let Some(status) = &mut span.status {
+            masker.apply(&mut status.message);
+        }
+    })?;
+    Ok(StoredSpan { resource, scope, span, failed: stored.failed })
+}
+
+fn changed<M: Message + Default>(bytes: &Bytes, change: impl FnOnce(&mut M)) -> Result<Bytes, ReadError> {
+    let mut message = M::decode(bytes.clone())
+        .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))?;
+    change(&mut message);
+    Ok(message.encode_to_vec().into())
+}
+
+fn attributes(masker: &Masker, attributes: &mut [KeyValue]) {
+    for KeyValue { key, value, .. } in attributes {
+        if masker.hides_key(key) {
+            *value = Some(text(MASKED.to_owned()));
+        } else if let Some(known) = value {
+            hide(masker, known);
+        }
+    }
+}
+
+fn hide(masker: &Masker, any: &mut AnyValue) {
+    match &mut any.value {
+        Some(any_value::Value::StringValue(text)) => masker.apply(text),
+        Some(any_value::Value::IntValue(int)) => {
+            if let Some(seen) = masker.int(*int) {
+                *any = text(seen);
+            }
+        }
+        Some(any_value::Value::ArrayValue(array)) => {
+            array.values.iter_mut().for_each(|item| hide(masker, item));
+        }
+        Some(any_value::Value::KvlistValue(list)) => attributes(masker, &mut list.values),
+        // Nothing can be found in bytes, and anything may be in them.
+        Some(any_value::Value::BytesValue(_)) if masker.has_detectors() => *any = text(MASKED.to_owned()),
+        _ => {}
+    }
+}
+
+fn text(text: String) -> AnyValue {
+    AnyValue { value: Some(any_value::Value::StringValue(text)) }
+}
