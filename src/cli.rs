@@ -10,6 +10,7 @@ use crate::commands::certificate::{self, CertificateFlags};
 use crate::commands::check::{self, CheckFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
+use crate::commands::encryption::{self, EncryptionCommandFlags};
 use crate::commands::export::{self, ExportFlags};
 use crate::commands::keys::{self, KeysFlags};
 use crate::commands::manual::{self, ManualFlags};
@@ -107,6 +108,8 @@ enum Command {
     Keys(KeysFlags),
     /// Add, list and remove users of the web UI
     Users(UsersFlags),
+    /// Make and rotate the keys of encryption at rest, and end those of a tenant
+    Encryption(EncryptionCommandFlags),
     /// Check the audit log of a data directory
     Audit(AuditFlags),
     /// Print a script with which a shell completes commands and flags
@@ -139,6 +142,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Certificate(flags) => certificate::run(&flags),
         Command::Keys(flags) => keys::run(flags),
         Command::Users(flags) => users::run(flags),
+        Command::Encryption(flags) => encryption::run(flags),
         Command::Audit(flags) => audit::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
         Command::Manual(flags) => manual::run(&flags, Cli::command()),

@@ -14,6 +14,7 @@ use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
+use crate::encryption::{EncryptionFlags, EncryptionSettings};
 use crate::gate_flags::{GateFlags, GateSettings};
 use crate::limits::{self, Setting};
 use crate::retention_flags::{self, DiskBound, Rule};
@@ -76,6 +77,8 @@ pub(crate) struct ServeFlags {
     #[arg(long, env = "SPANDREL_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     cors_origin: Vec<String>,
     #[command(flatten)]
+    encryption: EncryptionFlags,
+    #[command(flatten)]
     gate: GateFlags,
     /// What tenants may take and how long their data are kept: a mapping of names, and * for all others, to retention,
     /// rollup-retention, retention-rules, max-spans-per-second, max-bytes-per-second, max-stored-bytes, max-questions,
@@ -120,6 +123,7 @@ pub(crate) struct Settings {
     pub(crate) durability: Durability,
     pub(crate) tls: TlsSettings,
     pub(crate) cors_origin: Vec<String>,
+    pub(crate) encryption: EncryptionSettings,
     pub(crate) gate: GateSettings,
     pub(crate) tenants: TenantSettings,
     pub(crate) resend_window: Duration,
@@ -181,6 +185,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
             exceptions: [file.tls, flags.tls].concat(),
         },
         cors_origin: if flags.cors_origin.is_empty() { file.cors_origin } else { flags.cors_origin },
+        encryption: flags.encryption.over(file.encryption),
         gate: flags.gate.over(file.gate),
         tenants: flags.tenants.or(file.tenants).unwrap_or_default(),
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
@@ -302,6 +307,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), String> {
         limits::check(&self.limits)?;
+        self.encryption.check()?;
         for listener in LISTENERS {
             self.tls.files(listener)?;
         }
@@ -369,6 +375,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("log-format", name(settings.log_format.to_possible_value()).into()),
         ("shutdown-grace", units::duration_word(settings.shutdown_grace).into()),
     ];
+    rows.extend(settings.encryption.rows());
     rows.extend(settings.gate.rows());
     let mut out = std::io::stdout().lock();
     for (key, value) in rows.into_iter().chain(tls) {

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod connection;
 mod demo;
+mod encryption;
 mod gate_flags;
 mod limits;
 mod listen;

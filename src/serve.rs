@@ -18,6 +18,7 @@ use spandrel_gate::{Access, Gate, KeyFile, Keys, guard};
 use spandrel_query::{QueryConfig, QueryState};
 use spandrel_quota::{Ledger, StoredBytes};
 use spandrel_rocks::{DataDir, RocksEngine};
+use spandrel_storage::encryption::Keyring;
 use spandrel_storage::{BlockTraceStore, LimitValue, StoreConfig, SystemClock, TraceStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::config::{Durability, Settings};
 use crate::connection::ConnectionLimits;
+use crate::encryption::{open_engine, open_keyring};
 use crate::listen::Listener;
 use crate::retention_flags::Rule;
 use crate::tls_flags::LISTENERS;
@@ -58,6 +60,8 @@ const NICE_INCREMENT: i32 = 10;
 const ANSWERING_SHARE: f64 = 0.7;
 /// The interval at which histograms of the metrics are drained.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How old the knowledge of the keyring may be.
+const KEYRING_INTERVAL: Duration = Duration::from_millis(100);
 /// The interval at which the last use of each key is written down.
 const KEY_USES_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -69,6 +73,8 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let (ingest_runtime, query_runtime) = (runtime("ingest")?, runtime("http")?);
     let certificates = Certificates::open(&settings)?;
     let disk = DataDir::lock(&settings.data_dir, store_config(&settings)?.reserve_bytes)?;
+    // Before anything of the store is opened, and before a port is bound.
+    let keyring = open_keyring(&settings.data_dir, settings.encryption.source()?)?;
     let stop_asked = query_runtime.block_on(async { stop_signal() })?;
     let ports = query_runtime.block_on(Ports::bind(&settings, &certificates))?;
     certificates.watch(&query_runtime, limits::of_connections(&settings.limits).certificate_interval);
@@ -93,7 +99,11 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     });
     query_runtime.spawn(save_key_uses(gate.keys().clone()));
 
-    let store = open_store(&settings, disk)?;
+    let store = open_store(&settings, disk, keyring.clone())?;
+    if let Some(keyring) = keyring {
+        tracing::info!("what the store writes is encrypted");
+        query_runtime.spawn(watch_keyring(keyring, store.clone()));
+    }
     let maintenance = Maintenance::start(store.clone())?;
     let ledger = open_ledger(&settings, &store);
     let collector = Arc::new(start_collector(&settings, store.clone(), ledger.clone())?);
@@ -197,7 +207,11 @@ fn store_config(settings: &Settings) -> Result<StoreConfig, String> {
     Ok(config)
 }
 
-fn open_store(settings: &Settings, disk: DataDir) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
+fn open_store(
+    settings: &Settings,
+    disk: DataDir,
+    keyring: Option<Arc<Keyring>>,
+) -> Result<Arc<BlockTraceStore>, Box<dyn Error>> {
     let started = Instant::now();
     let config = StoreConfig {
         max_disk_bytes: settings.max_disk.bytes(disk.capacity()),
@@ -209,7 +223,7 @@ fn open_store(settings: &Settings, disk: DataDir) -> Result<Arc<BlockTraceStore>
         Durability::Os => spandrel_rocks::Durability::Os,
         Durability::None => spandrel_rocks::Durability::None,
     };
-    let engine = Arc::new(RocksEngine::open(disk, durability)?);
+    let engine = open_engine(Arc::new(RocksEngine::open(disk, durability)?), keyring);
     let store = BlockTraceStore::open(engine, Arc::new(SystemClock), config)?;
     let spans = store.status().span_count;
     tracing::info!(spans, took_ms = started.elapsed().as_millis() as u64, "the store is open");
@@ -229,6 +243,22 @@ fn open_gate(settings: &Settings, audit: Option<Arc<AuditLog>>) -> Result<Arc<Ga
         );
     }
     Ok(Arc::new(Gate::new(config, Arc::new(keys), Arc::new(users), audit)?))
+}
+
+/// Uses keys at once that a command has added to the keyring, and removes data at once whose keys it has deleted.
+async fn watch_keyring(keyring: Arc<Keyring>, store: Arc<BlockTraceStore>) {
+    loop {
+        tokio::time::sleep(KEYRING_INTERVAL).await;
+        let (keyring, store) = (keyring.clone(), store.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            if keyring.look() {
+                store.drop_ended_keys();
+            }
+        });
+        if looked.await.is_err() {
+            tracing::error!("looking at the keyring has panicked");
+        }
+    }
 }
 
 /// Writes down now and then when the keys were last used.

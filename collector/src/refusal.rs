@@ -106,7 +106,7 @@ impl Refusal {
             Self::Store(error) => match error {
                 AppendError::Overloaded { .. } => ("busy", S::TOO_MANY_REQUESTS, Code::ResourceExhausted, SOON),
                 AppendError::DiskFull { .. } => ("disk_full", S::INSUFFICIENT_STORAGE, Code::Unavailable, LATER),
-                AppendError::Poisoned(_) | AppendError::Encode(_) => {
+                AppendError::Poisoned(_) | AppendError::Encode(_) | AppendError::NoKey(_) => {
                     ("store_unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, LATER)
                 }
                 AppendError::Closed => ("draining", S::SERVICE_UNAVAILABLE, Code::Unavailable, SOON),
@@ -151,6 +151,7 @@ mod tests {
             AppendError::DiskFull { free: 0, needed: 0 }.into(),
             AppendError::Poisoned(String::new()).into(),
             AppendError::Encode(String::new()).into(),
+            AppendError::NoKey(String::new()).into(),
             AppendError::Closed.into(),
         ];
         for refusal in refusals {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// One file, by its place.
 #[derive(Debug, Clone)]
-pub(crate) struct ListFile {
+pub struct ListFile {
     directory: PathBuf,
     name: &'static str,
 }
@@ -28,7 +28,7 @@ pub enum FileError {
 
 /// Tells one file from the one that replaces it: each has an inode of its own while the other exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     inode: u64,
     modified: (i64, i64),
     length: u64,
@@ -50,22 +50,34 @@ struct Document<T> {
 
 const VERSION: u32 = 1;
 
+// === impl Stamp ===
+
+impl Stamp {
+    /// The same as numbers, for those who compare them elsewhere.
+    pub fn numbers(self) -> [u64; 4] {
+        let (seconds, nanos) = self.modified;
+        [self.inode, seconds as u64, nanos as u64, self.length]
+    }
+}
+
 // === impl ListFile ===
 
 impl ListFile {
-    pub(crate) fn new(directory: &Path, name: &'static str) -> Self {
+    /// The file of a name in a directory, which need not exist.
+    pub fn new(directory: &Path, name: &'static str) -> Self {
         Self { directory: directory.to_owned(), name }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.directory.join(self.name)
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    pub(crate) fn stamp(&self) -> Option<Stamp> {
+    /// What tells this version of the file from others; `None` if there is no file.
+    pub fn stamp(&self) -> Option<Stamp> {
         let meta = fs::metadata(self.path()).ok()?;
         Some(Stamp { inode: meta.ino(), modified: (meta.mtime(), meta.mtime_nsec()), length: meta.len() })
     }
@@ -75,7 +87,7 @@ impl ListFile {
     }
 
     /// The list. A missing file is an empty one.
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, FileError> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>, FileError> {
         let path = self.path();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -91,7 +103,7 @@ impl ListFile {
     }
 
     /// Reads the list, changes it, and replaces the file. An error of `change` leaves the file as it was.
-    pub(crate) fn change<T, R, E>(&self, change: impl FnOnce(&mut Vec<T>) -> Result<R, E>) -> Result<R, E>
+    pub fn change<T, R, E>(&self, change: impl FnOnce(&mut Vec<T>) -> Result<R, E>) -> Result<R, E>
     where
         T: Serialize + DeserializeOwned,
         E: From<FileError>,

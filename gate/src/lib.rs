@@ -27,7 +27,7 @@ pub mod users;
 
 pub use authorize::{Access, Gate, GateConfig, Method, guard};
 pub use credentials::{Credential, CredentialError, parse as parse_credential};
-pub use file::FileError;
+pub use file::{FileError, ListFile, Stamp};
 pub use identity::{Identity, Via};
 pub use keys::{KeyFile, Keys};
 pub use proxy::{ProxyError, ProxyHeaders, TrustedProxies};

@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use spandrel_query::answers::{CheckLine, CheckProgress};
@@ -18,6 +19,7 @@ use super::client::{Client, ClientError, ServerFlag};
 use super::key::KeyFlag;
 use super::output;
 use super::progress::Progress;
+use crate::encryption::{EncryptionFlags, open_engine, open_keyring};
 use crate::outgoing::TlsClientFlags;
 
 /// The arguments of `spandrel check`.
@@ -33,6 +35,8 @@ pub(crate) struct CheckFlags {
     tls: TlsClientFlags,
     #[command(flatten)]
     key: KeyFlag,
+    #[command(flatten)]
+    encryption: EncryptionFlags,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -52,7 +56,7 @@ const NOT_CHECKED: u8 = 2;
 pub(crate) fn run(flags: &CheckFlags) -> Result<(), Box<dyn Error>> {
     let report = match &flags.server {
         Some(server) => of_server(&ServerFlag::at(server, &flags.tls, &flags.key)),
-        None => of_directory(&flags.data_dir),
+        None => of_directory(&flags.data_dir, &flags.encryption),
     };
     let report = report.map_err(|error| Exit { code: NOT_CHECKED, message: error.to_string() })?;
     match flags.format {
@@ -81,18 +85,19 @@ fn advice(report: &CheckReport) -> String {
     )
 }
 
-fn of_directory(directory: &Path) -> Result<CheckReport, Box<dyn Error>> {
+fn of_directory(directory: &Path, encryption: &EncryptionFlags) -> Result<CheckReport, Box<dyn Error>> {
     if !RocksEngine::exists(directory) {
         return Err(format!("there is no store in {}; name it with --data-dir", directory.display()).into());
     }
     let disk = DataDir::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let keyring = open_keyring(directory, encryption.settings().source()?)?;
     let engine = match RocksEngine::open(disk, Durability::Sync) {
-        Ok(engine) => engine,
+        Ok(engine) => open_engine(Arc::new(engine), keyring),
         Err(error) if error.is_damage() => return Ok(CheckReport::of_store(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let mut bar = None;
-    let report = check::check(&engine, &mut |now| {
+    let report = check::check(&*engine, &mut |now| {
         bar.get_or_insert_with(|| Progress::of_bytes("check", now.of_bytes)).set(now.bytes);
         true
     });

@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;
+pub(crate) mod encryption;
 pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod keys;

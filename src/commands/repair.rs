@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 use spandrel_rocks::{DataDir, RepairStart, RocksEngine, RocksRepair, RocksRepairError};
-use spandrel_storage::StoreConfig;
-use spandrel_storage::repair::{self, DamagedBlock, RepairReport};
+use spandrel_storage::encryption::{EncryptedEngine, EncryptedSalvage};
+use spandrel_storage::repair::{self, DamagedBlock, RepairProgress, RepairReport};
+use spandrel_storage::{Engine, StoreConfig};
 
 use super::Exit;
 use super::check::{Format, place};
 use super::output;
 use super::progress::Progress;
+use crate::encryption::{EncryptionFlags, open_keyring};
 
 /// The arguments of `spandrel repair`.
 #[derive(Debug, Args)]
@@ -22,6 +24,8 @@ pub(crate) struct RepairFlags {
     /// The directory of the store; no server may be using it
     #[arg(long, env = "SPANDREL_DATA_DIR", value_name = "DIR", default_value = "./data")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    encryption: EncryptionFlags,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -40,7 +44,7 @@ const NOT_WHOLE: u8 = 1;
 const NOT_REPAIRED: u8 = 2;
 
 pub(crate) fn run(flags: &RepairFlags) -> Result<(), Box<dyn Error>> {
-    let done = of_directory(&flags.data_dir)
+    let done = of_directory(&flags.data_dir, &flags.encryption)
         .map_err(|error| Exit { code: NOT_REPAIRED, message: format!("nothing was repaired: {error}") })?;
     match flags.format {
         Format::Text => tell(&done)?,
@@ -61,19 +65,29 @@ fn not_whole(message: &str) -> Box<dyn Error> {
     Exit { code: NOT_WHOLE, message: message.to_owned() }.into()
 }
 
-fn of_directory(directory: &Path) -> Result<Done, Box<dyn Error>> {
+fn of_directory(directory: &Path, encryption: &EncryptionFlags) -> Result<Done, Box<dyn Error>> {
     if !RocksEngine::exists(directory) {
         return Err(RocksRepairError::NoStore(directory.to_owned()).into());
     }
     let disk = DataDir::lock(directory, StoreConfig::default().reserve_bytes)?;
+    let keyring = open_keyring(directory, encryption.settings().source()?)?;
     let repair = match RocksRepair::begin(disk)? {
         RepairStart::Repair(repair) => repair,
         RepairStart::Finished(damaged_store) => return Ok(Done { report: None, damaged_store }),
     };
     let mut bar = None;
-    let filled = repair::repair(&repair.source, &repair.target, repair.reserve_bytes(), &mut |now| {
+    let mut watch = |now: &RepairProgress| {
         bar.get_or_insert_with(|| Progress::of_bytes("repair", now.of_bytes)).set(now.bytes);
-    });
+    };
+    let (source, target, reserve) = (&repair.source, &repair.target, repair.reserve_bytes());
+    let filled = match keyring {
+        None => repair::repair(source, target, reserve, &mut watch),
+        Some(keyring) => {
+            let source = EncryptedSalvage::new(source, keyring.clone());
+            let target: &dyn Engine = target;
+            repair::repair(&source, &EncryptedEngine::new(target, keyring), reserve, &mut watch)
+        }
+    };
     bar.iter().for_each(Progress::finish);
     match filled {
         Ok(report) => Ok(Done { report: Some(report), damaged_store: repair.finish()? }),

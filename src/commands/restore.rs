@@ -6,17 +6,20 @@
 use std::collections::HashSet;
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use spandrel_rocks::{DataDir, Durability, RocksEngine};
 use spandrel_storage::StoreConfig;
 use spandrel_storage::backup::{BackupBlock, BackupId, ContentHash};
-use spandrel_storage::restore::{self, Existing, Restore};
+use spandrel_storage::encryption::{KeyEntry, KeyError, Keyring};
+use spandrel_storage::restore::{self, Existing, Restore, Restored};
 
 use super::backup_dir;
-use super::backup_inspect::damaged;
+use super::backup_inspect::{self, damaged};
 use super::output;
 use super::progress::Progress;
+use crate::encryption::{EncryptionFlags, open_engine, open_keyring};
 
 /// The arguments of `spandrel restore`.
 #[derive(Debug, Args)]
@@ -36,21 +39,39 @@ pub(crate) struct RestoreFlags {
     /// Restore the undamaged part of a damaged backup
     #[arg(long)]
     skip_damaged: bool,
+    #[command(flatten)]
+    encryption: EncryptionFlags,
 }
 
 fn backup_id(text: &str) -> Result<BackupId, String> {
     text.parse().map_err(|()| "an ID is 16 hex digits; `spandrel backup list DIR` shows them".to_owned())
 }
 
+/// The keyring of the data directory. A backup that is encrypted needs one.
+fn keyring_for(flags: &RestoreFlags, wrapped: &[KeyEntry]) -> Result<Option<Arc<Keyring>>, Box<dyn Error>> {
+    let keyring = open_keyring(&flags.data_dir, flags.encryption.settings().source()?)?;
+    match wrapped.iter().find(|entry| entry.ended.is_none()) {
+        Some(entry) if keyring.is_none() => {
+            Err(format!("backup: {}", KeyError::NoMasterKey { fingerprint: entry.master.clone() }).into())
+        }
+        _ => Ok(keyring),
+    }
+}
+
 pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let set = backup_dir::open_to_read(&flags.directory)?;
     let backup = set.manifest(flags.backup)?;
     let disk = DataDir::lock(&flags.data_dir, StoreConfig::default().reserve_bytes)?;
-    let engine = RocksEngine::open(disk, Durability::Sync)?;
+    let wrapped = backup_inspect::wrapped_keys(&set, &backup);
+    let keyring = keyring_for(&flags, &wrapped)?;
+    let engine = open_engine(Arc::new(RocksEngine::open(disk, Durability::Sync)?), keyring.clone());
     let existing = if flags.replace { Existing::Replace } else { Existing::Keep };
-    restore::admit(&engine, backup.id, existing)?;
+    restore::admit(&*engine, backup.id, existing)?;
+    if let Some(keyring) = keyring {
+        keyring.import(&wrapped)?;
+    }
 
-    let damaged = damaged(&set, std::slice::from_ref(&backup));
+    let damaged = damaged(&set, std::slice::from_ref(&backup), engine.encryption());
     damaged.iter().for_each(|(_, reason)| eprintln!("spandrel: {reason}"));
     if !damaged.is_empty() && !flags.skip_damaged {
         return Err(format!(
@@ -67,13 +88,15 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
     let blocks: Vec<&BackupBlock> = backup.blocks.iter().filter(sound).collect();
 
     let progress = Progress::of_bytes("restore", blocks.iter().map(|block| block.bytes).sum());
-    let restore = Restore::begin(&engine, backup.id, existing)?;
+    let restore = Restore::begin(&*engine, backup.id, existing)?;
     if let Some(records) = backup.records.filter(|records| !skipped.contains(&records.hash)) {
         restore.put_records(&set.read(records.hash)?)?;
     }
+    let mut ended = 0;
     for block in &blocks {
         if let Some(hash) = block.hash.filter(|_| !restore.has(&block.key)) {
-            restore.put(&block.key, set.read(hash)?.into())?;
+            let restored = restore.put(&block.key, set.read(hash)?.into())?;
+            ended += usize::from(restored == Restored::Ended);
         }
         progress.advance(block.bytes);
     }
@@ -92,6 +115,9 @@ pub(crate) fn run(flags: RestoreFlags) -> Result<(), Box<dyn Error>> {
         flags.data_dir.display(),
         output::date_time(oldest * 3_600_000_000_000),
     ))?;
+    if ended > 0 {
+        output::print_line(&format!("left out {ended} blocks, whose data key was deleted"))?;
+    }
     let missing = skipped.len() + backup.lost.len();
     if missing > 0 {
         return Err(format!("{missing} files that were damaged are not in the store").into());

@@ -40,6 +40,9 @@
 //! end                                           without it the stream was cut short
 //! ```
 //!
+//! Blocks and records of an encrypted store stay encrypted. The data keys that they need come among the records, of kind
+//! `data-keys`, themselves encrypted under the master key, which is in no backup.
+//!
 //! Catalog and index are not part of a backup, because they can be rebuilt from the blocks. Nothing here uses a file
 //! system or a network: the caller passes in files and streams. Records are encoded as `spandrel_block::record` does,
 //! version 1: kind, name, value.
@@ -52,9 +55,11 @@ mod stream;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use spandrel_block::FormatError;
 use spandrel_block::record::{self, RecordError};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::encryption::{self, CipherError, KEYRING_RECORD, KEYRING_VERSION, KeyEntry};
 use crate::engine::StoreRecord;
 
 pub use self::manifest::{BackupBlock, LostBlock, Manifest, ManifestError};
@@ -62,7 +67,8 @@ pub use self::receiver::{BackupReceiver, ReceiverGone};
 pub use self::set::{BackupSet, BackupStart, FileLock, Files, SetError};
 pub use self::stream::{Arrived, IncomingError, StreamLine, StreamWriter, receive};
 pub use crate::ids::BackupId;
-pub use spandrel_block::{BlockReport, verify};
+pub use bytes::Bytes;
+pub use spandrel_block::BlockKey;
 
 /// The hash of contents, which serves as their name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +81,17 @@ pub struct Blob {
     pub bytes: u64,
     /// Hash of the bytes.
     pub hash: ContentHash,
+}
+
+/// Why the content of a block's file is not a block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// It is damaged, or of a newer format.
+    #[error(transparent)]
+    Block(#[from] FormatError),
+    /// It is encrypted, and its header or its length is damaged.
+    #[error("the encrypted block is damaged: {0}")]
+    Encrypted(#[from] CipherError),
 }
 
 /// The format that this program writes.
@@ -138,6 +155,22 @@ pub fn encode_records(records: &[StoreRecord]) -> Result<Vec<u8>, RecordError> {
 /// Decodes the records from [`encode_records`].
 pub fn decode_records(bytes: &[u8]) -> Result<Vec<StoreRecord>, RecordError> {
     record::decode(RECORDS_VERSION, bytes)
+}
+
+/// The encrypted data keys among the records of a backup; none in a backup of a store that is not encrypted.
+pub fn wrapped_keys(records: &[StoreRecord]) -> Result<Vec<KeyEntry>, RecordError> {
+    let entries = records.iter().find(|record| record.kind == KEYRING_RECORD);
+    entries.map_or(Ok(Vec::new()), |record| record::decode(KEYRING_VERSION, &record.value))
+}
+
+/// Verifies the content of a block's file. Of an encrypted one only header and length can be verified without its key.
+pub fn verify(bytes: Bytes) -> Result<(), ContentError> {
+    if encryption::is_encrypted_block(&bytes) {
+        encryption::check_header(&bytes)?;
+    } else {
+        spandrel_block::verify(bytes)?;
+    }
+    Ok(())
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T, ()> {

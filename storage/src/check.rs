@@ -11,10 +11,12 @@ use spandrel_block::{BlockKey, CatalogRow, RowRange, TraceKey, TraceTable, verif
 use spandrel_proto::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::encryption::is_encrypted_value;
 use crate::engine::{Engine, EngineError, IndexRow};
 use crate::records::backups::remembered;
 use crate::records::unreadable;
 use crate::restore::unfinished;
+use crate::store::OpenError;
 
 /// Checks a store in use.
 pub trait Check: Send + Sync {
@@ -129,6 +131,10 @@ pub(crate) fn check_among(
 ) -> Option<CheckReport> {
     let mut check = Checker { engine, report: CheckReport::default(), checked: BTreeMap::new() };
     match engine.catalog_rows() {
+        Ok(rows) if engine.encryption().is_none() && rows.iter().any(|(_, row)| is_encrypted_value(row)) => {
+            check.find(FindingKind::Store, None, OpenError::Encrypted.to_string());
+            return Some(check.report);
+        }
         Ok(rows) => {
             let rows = rows.into_iter().filter(|(key, _)| held.is_none_or(|held| held.contains(key)));
             check.blocks(rows.collect(), watch)?;

@@ -4,6 +4,7 @@
 //! transaction across partitions, no merge operators, no counters, no global scans in order. `spandrel-rocks`
 //! implements them on RocksDB for one machine; `MemoryEngine` in memory, for tests and benchmarks.
 
+mod encryption;
 mod error;
 mod inspect;
 #[cfg(any(test, feature = "memory-engine"))]
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use spandrel_block::{BlockId, BlockKey, Hour, RowRange};
 use spandrel_proto::{TenantId, TraceId};
 
+pub use encryption::Encryption;
 pub use error::{Cause, EngineError};
 pub use inspect::{IndexRow, Inspect};
 #[cfg(any(test, feature = "memory-engine"))]
@@ -64,6 +66,11 @@ pub trait Engine: BlockStore + Catalog + TraceIndex + Inspect + Records {
     /// Does the next step of the purge that was begun last.
     fn continue_purge(&self) -> Result<PurgeProgress, EngineError> {
         Ok(PurgeProgress::Done)
+    }
+
+    /// How this engine encrypts, if it does.
+    fn encryption(&self) -> Option<&dyn Encryption> {
+        None
     }
 }
 

@@ -25,6 +25,9 @@ pub enum AppendError {
     /// The batch could not be encoded as a block. None of it is stored, and the store stays usable.
     #[error("the spans could not be written as a block ({0}); none of them is stored")]
     Encode(String),
+    /// The store is encrypted, and has no key for new data. None of the batch is stored, and the store stays usable.
+    #[error("the spans cannot be encrypted ({0}); send again later")]
+    NoKey(String),
     /// The store is shutting down.
     #[error("the store is closing; send to another instance or later")]
     Closed,

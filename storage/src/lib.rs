@@ -11,6 +11,7 @@ pub mod backup;
 mod backups;
 pub mod check;
 mod deletion;
+pub mod encryption;
 pub mod engine;
 mod error;
 mod evaluate;

@@ -11,6 +11,7 @@ use spandrel_block::{BlockKey, FormatError, Hour};
 use spandrel_proto::TenantId;
 
 use crate::backup::{self, Manifest};
+use crate::encryption::{KEYRING_RECORD, is_encrypted_block};
 use crate::engine::{Change, Engine, EngineError, Records};
 use crate::ids::BackupId;
 use crate::rebuild::{self, RebuildError};
@@ -30,6 +31,15 @@ pub enum Existing {
 pub struct Restore<'e> {
     engine: &'e dyn Engine,
     present: HashSet<BlockKey>,
+}
+
+/// What became of a block of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// It is stored.
+    Stored,
+    /// Its data key was deleted, so that it is left out.
+    Ended,
 }
 
 /// Why a backup was not restored.
@@ -53,6 +63,9 @@ pub enum RestoreError {
     /// A block of the backup is damaged.
     #[error("the block is damaged: {0}")]
     Block(#[from] FormatError),
+    /// The backup is encrypted, and the store is not.
+    #[error("the backup is encrypted, and there is no master key: {0}")]
+    Encrypted(String),
     /// A catalog row cannot be written, or the store's own records cannot be read.
     #[error("a record of the backup: {0}")]
     Row(#[from] RecordError),
@@ -145,15 +158,29 @@ impl<'e> Restore<'e> {
         self.present.contains(key)
     }
 
-    /// Stores a block, with catalog and index rows rebuilt from its bytes.
-    pub fn put(&self, key: &BlockKey, bytes: Bytes) -> Result<(), RestoreError> {
-        let (change, _) = rebuild::from_bytes(key, bytes)?;
-        Ok(self.engine.commit(&change)?)
+    /// Stores a block, with catalog and index rows rebuilt from its bytes. An encrypted block stays as it is in the
+    /// backup, so that the next backup need not fetch it again.
+    pub fn put(&self, key: &BlockKey, bytes: Bytes) -> Result<Restored, RestoreError> {
+        if !is_encrypted_block(&bytes) {
+            let (change, _) = rebuild::from_bytes(key, bytes)?;
+            self.engine.commit(&change)?;
+            return Ok(Restored::Stored);
+        }
+        let encryption = self.engine.encryption().ok_or_else(|| {
+            RestoreError::Encrypted("give it with --encryption-key-file or another of its flags".to_owned())
+        })?;
+        if encryption.is_ended(&bytes) {
+            return Ok(Restored::Ended);
+        }
+        let (mut change, _) = rebuild::from_bytes(key, encryption.decrypt_block(key, &bytes)?)?;
+        change.adds.iter_mut().for_each(|add| add.bytes = bytes.clone());
+        self.engine.commit(&change)?;
+        Ok(Restored::Stored)
     }
 
-    /// Stores the records of the backup.
+    /// Stores the records of the backup, except for its data keys, which belong into the keyring.
     pub fn put_records(&self, bytes: &[u8]) -> Result<(), RestoreError> {
-        for record in backup::decode_records(bytes)? {
+        for record in backup::decode_records(bytes)?.iter().filter(|record| record.kind != KEYRING_RECORD) {
             self.engine.put_record(&record.kind, &record.name, Some(&record.value))?;
         }
         Ok(())

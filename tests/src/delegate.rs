@@ -59,6 +59,10 @@ macro_rules! delegate {
             fn continue_purge(&self) -> Result<spandrel_storage::engine::PurgeProgress, EngineError> {
                 self.inner.continue_purge()
             }
+
+            fn encryption(&self) -> Option<&dyn spandrel_storage::engine::Encryption> {
+                self.inner.encryption()
+            }
         }
     };
 }

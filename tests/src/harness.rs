@@ -9,6 +9,7 @@ use std::{fs, io};
 
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_rocks::{DataDir, Durability, LockError, RocksEngine};
+use spandrel_storage::encryption::{EncryptedEngine, MemoryKeys};
 use spandrel_storage::engine::MemoryEngine;
 use spandrel_storage::plan::{Effort, Order, Predicate, SearchPlan};
 use spandrel_storage::{BlockTraceStore, Clock, Engine, SearchAnswer, StoreConfig, TraceStore, TraceSummary};
@@ -31,6 +32,8 @@ pub enum Backend {
     Rocks(Arc<TempDir>, Durability),
     /// In a directory that outlives the test or the process.
     Folder(PathBuf, Durability),
+    /// Encrypted, on another backend.
+    Encrypted(Box<Backend>, MemoryKeys),
     /// On another backend, until it crashes.
     Crashing(Box<Backend>, CrashPlan),
     /// On an engine that the test provides.
@@ -88,6 +91,11 @@ impl Backend {
         Self::Rocks(Arc::new(tempfile::tempdir().unwrap()), Durability::Os)
     }
 
+    /// The same backend, encrypted under a new master key.
+    pub fn encrypted(self) -> Self {
+        Self::Encrypted(Box::new(self), MemoryKeys::random().unwrap())
+    }
+
     /// Opens the engine; the error says why it does not open.
     pub fn engine(&self) -> Result<Arc<dyn Engine>, String> {
         match self {
@@ -96,6 +104,10 @@ impl Backend {
             Self::Folder(directory, durability) => rocks(directory, *durability),
             Self::Crashing(backend, plan) => {
                 Ok(Arc::new(CrashingEngine::new(backend.engine()?, plan.clone())))
+            }
+            Self::Encrypted(backend, keys) => {
+                let keyring = keys.open().map_err(|error| error.to_string())?;
+                Ok(Arc::new(EncryptedEngine::new(backend.engine()?, keyring)))
             }
             Self::Own(engine) => Ok(engine.clone()),
         }
@@ -110,6 +122,7 @@ impl Backend {
                 Self::Rocks(Arc::new(image), *durability)
             }
             Self::Crashing(backend, plan) => Self::Crashing(Box::new(backend.image()), plan.clone()),
+            Self::Encrypted(backend, keys) => Self::Encrypted(Box::new(backend.image()), keys.clone()),
             other => other.clone(),
         }
     }

@@ -4,7 +4,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, TracesData};
 
 /// A random trace ID.
 pub fn trace_id() -> Vec<u8> {
@@ -59,6 +60,24 @@ pub fn request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let resource_spans =
         vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }];
     ExportTraceServiceRequest { resource_spans }
+}
+
+/// A trace of one span with a marker in every field that a sender can fill.
+pub fn marked(trace: &[u8], marker: &str) -> ExportTraceServiceRequest {
+    let mut root = span(trace, &format!("GET /{marker}"));
+    root.attributes = vec![text("user", marker), text(&format!("key-{marker}"), "value")];
+    root.trace_state = format!("vendor={marker}");
+    root.status = Some(Status { code: 2, message: format!("failed for {marker}") });
+    let event = |name: String| Event { name, attributes: vec![text(marker, marker)], ..Event::default() };
+    root.events = vec![event(format!("event {marker}"))];
+    let other = Link { trace_id: trace_id(), span_id: vec![7; 8], ..Link::default() };
+    root.links = vec![Link { attributes: vec![text("link", marker)], ..other }];
+    let mut sent = request(&format!("service-{marker}"), vec![root]);
+    let resource = &mut sent.resource_spans[0];
+    resource.schema_url = format!("https://{marker}.example");
+    resource.resource.get_or_insert_default().attributes.push(text("host", marker));
+    resource.scope_spans[0].scope.get_or_insert_default().name = format!("scope-{marker}");
+    sent
 }
 
 /// Every span with its resource and scope, whose lists of spans are empty.

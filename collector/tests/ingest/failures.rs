@@ -45,6 +45,7 @@ async fn every_failure_of_the_store_has_its_status() {
         (AppendError::Overloaded { unsealed_spans: 9 }, 429, Code::ResourceExhausted, "behind with merging"),
         (AppendError::Poisoned("sync failed".to_owned()), 503, Code::Unavailable, "sync failed"),
         (AppendError::Encode("no".to_owned()), 503, Code::Unavailable, "none of them is stored"),
+        (AppendError::NoKey("master key".to_owned()), 503, Code::Unavailable, "cannot be encrypted"),
         (AppendError::Closed, 503, Code::Unavailable, "closing"),
     ];
     for (error, status, code, part) in cases {

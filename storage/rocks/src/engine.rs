@@ -15,8 +15,9 @@ use rocksdb::{
     ReadOptions, WriteBatch, WriteOptions,
 };
 use spandrel_block::record;
-use spandrel_block::{BlockId, BlockKey, CatalogRow, KeyError, RowRange, TraceKey};
+use spandrel_block::{BlockId, BlockKey, KeyError, RowRange, TraceKey};
 use spandrel_proto::{TenantId, TraceId};
+use spandrel_storage::encryption::block_bytes;
 use spandrel_storage::engine::{BlockStore, Catalog, Change, Engine, EngineError, PurgeProgress, TraceIndex};
 use spandrel_storage::failpoint::{self, Failpoint};
 
@@ -167,9 +168,9 @@ impl RocksEngine {
             let key = change.key(*block).encode();
             let row = self.db.get_cf(&catalog, &key).map_err(failure)?.ok_or(EngineError::Conflict)?;
             batch.delete_cf(&catalog, &key);
-            let pages = match CatalogRow::decode(&row) {
-                Ok(row) => row.bytes.div_ceil(PAGE) as u32,
-                Err(_) => pages_of(&self.db, &change.key(*block))?,
+            let pages = match block_bytes(&row) {
+                Some(bytes) => bytes.div_ceil(PAGE) as u32,
+                None => pages_of(&self.db, &change.key(*block))?,
             };
             let pages = record::encode(REPLACED_VERSION, &pages);
             batch.put_cf(&replaced, &key, pages?);

@@ -20,7 +20,8 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use rocksdb::{DBPinnableSlice, DEFAULT_COLUMN_FAMILY_NAME, IteratorMode, ReadOptions};
-use spandrel_block::{BlockKey, CatalogRow};
+use spandrel_block::BlockKey;
+use spandrel_storage::encryption::block_bytes;
 use spandrel_storage::engine::StoreRecord;
 use spandrel_storage::engine::{
     EngineError, Salvage, SalvageError, SalvagedBlock, SalvagedBlocks, SalvagedBytes,
@@ -154,7 +155,7 @@ impl DamagedStore {
     }
 
     fn left(&self, key: BlockKey, row: Option<Vec<u8>>) -> SalvagedBlock {
-        let said = row.as_deref().and_then(|row| CatalogRow::decode(row).ok()).map(|row| row.bytes);
+        let said = row.as_deref().and_then(block_bytes);
         let by_pages = || pages_of(&self.db, &key).map_or(0, |pages| u64::from(pages) * PAGE);
         let bytes = said.unwrap_or_else(by_pages);
         SalvagedBlock { key, row, bytes }

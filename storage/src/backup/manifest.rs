@@ -154,6 +154,13 @@ impl Manifest {
 
 // === impl BackupBlock, LostBlock ===
 
+impl BackupBlock {
+    /// The length and hash of its bytes; `None` while the hash is not known.
+    pub fn blob(&self) -> Option<Blob> {
+        self.hash.map(|hash| Blob { bytes: self.bytes, hash })
+    }
+}
+
 impl Display for BackupBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, bytes, spans, sequences: (first, last), hash } = self;

@@ -6,13 +6,12 @@ use std::io::{self, BufRead, Read as _};
 use std::str::FromStr;
 
 use bytes::Bytes;
-use spandrel_block::verify;
 use spandrel_proto::UnixNanos;
 
 use super::set::{BackupSet, Files, SetError};
 use super::{
     BackupBlock, BackupId, BackupReceiver, Blob, ContentHash, FORMAT_VERSION, LostBlock, Manifest,
-    ManifestError, ReceiverGone, number,
+    ManifestError, ReceiverGone, number, verify,
 };
 
 /// A line of the stream.
@@ -261,7 +260,7 @@ impl<F: Files, R: BufRead> Incoming<'_, F, R> {
         let bytes = self.bytes(Blob { bytes: block.bytes, hash })?;
         // The bytes match the hash of the server, but the server's block may be damaged.
         match verify(bytes.clone().into()) {
-            Ok(_) => {
+            Ok(()) => {
                 self.set.put(hash, &bytes)?;
                 (self.watch)(Arrived::Fetched(block.bytes));
                 self.manifest.blocks.push(block);

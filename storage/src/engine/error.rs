@@ -47,6 +47,9 @@ pub enum EngineError {
     /// A value cannot be encoded, so nothing was written.
     #[error("encoding a record: {0}")]
     Encode(#[from] RecordError),
+    /// The keys of an encrypted store cannot be used. Nothing is stored, and the engine stays usable.
+    #[error("{0}")]
+    Key(#[source] Cause),
     /// The block is not stored.
     #[error("block {0:?} is not in the store")]
     NotFound(BlockKey),
@@ -88,10 +91,15 @@ impl EngineError {
         Self::DamagedRow { table, key: key.into(), source: cause.into().into() }
     }
 
+    /// The keys of an encrypted store cannot be used.
+    pub fn key(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Key(cause.into().into())
+    }
+
     /// Whether the failed change may be stored all the same, or in part.
     pub fn leaves_doubt(&self) -> bool {
         match self {
-            Self::Conflict | Self::NoSpace(_) | Self::Encode(_) => false,
+            Self::Conflict | Self::NoSpace(_) | Self::Encode(_) | Self::Key(_) => false,
             Self::Io(_) | Self::Damaged(_) | Self::NotFound(_) => true,
             Self::DamagedRecord { .. } | Self::DamagedRow { .. } => true,
         }
@@ -104,7 +112,7 @@ impl EngineError {
                 "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
             }
             Self::Conflict | Self::NoSpace(_) | Self::Io(_) | Self::NotFound(_) | Self::Encode(_) => "",
-            Self::DamagedRecord { .. } | Self::DamagedRow { .. } => "",
+            Self::DamagedRecord { .. } | Self::DamagedRow { .. } | Self::Key(_) => "",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Small durable records beside the blocks, such as pins and the list of backups.
 
 use serde::{Deserialize, Serialize};
+use spandrel_proto::TenantId;
 
 use super::EngineError;
 
@@ -23,6 +24,17 @@ pub trait Records: Send + Sync {
 
     /// Replaces a record, or removes it. Durable like a commit.
     fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError>;
+
+    /// Writes a record with data of a tenant, which an engine that encrypts does with a key of that tenant.
+    fn put_record_of(
+        &self,
+        _tenant: &TenantId,
+        kind: &str,
+        name: &str,
+        value: &[u8],
+    ) -> Result<(), EngineError> {
+        self.put_record(kind, name, Some(value))
+    }
 
     /// Writes many records. Engines may write them in one step.
     fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {

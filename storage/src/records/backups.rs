@@ -5,7 +5,7 @@ use crate::engine::{EngineError, Records};
 use crate::ids::BackupId;
 
 /// The kind of the engine's records of backups.
-const RECORD: &str = "backup";
+pub(super) const RECORD: &str = "backup";
 
 /// All remembered backups, oldest first; an unreadable one is an error.
 pub(crate) fn remembered(engine: &dyn Records) -> Result<Vec<Manifest>, EngineError> {

@@ -3,7 +3,6 @@
 //! A record names the blocks that contained the spans, and counts only in views without any of them. So record and
 //! commit need not be one step, and no reader counts a span twice or never. Each rollup has two records of the engine:
 //! one that lists it, and one with its rows.
-//! lists it, and beside it the rows.
 
 use std::collections::HashSet;
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use spandrel_block::{BlockId, Hour, LatencySketch, MINUTE, RowFlags, record};
 use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 
-use crate::engine::{EngineError, Records};
+use crate::engine::{Encryption, EngineError, Records};
 use crate::failpoint::{self, Failpoint};
 
 /// Spans of one minute, operation, kind and parenthood.
@@ -125,9 +124,27 @@ impl ExpiredRollup {
         // The list is written first: a listed rollup is removed with its rows, even if a kill prevented writing these.
         engine.put_record(RECORD, &self.name(), Some(&listed))?;
         failpoint::reach(Failpoint::CountsListed);
-        engine.put_record(&rows_kind(&self.name()), "", Some(&rows))?;
+        // The rows have names of services and operations; the list has nothing of the tenant's spans.
+        engine.put_record_of(&self.tenant, &rows_kind(&self.name()), "", &rows)?;
         failpoint::reach(Failpoint::CountsWritten);
         Ok(())
+    }
+
+    /// Writes the rows again if they are stored as they are, though the engine encrypts. Returns whether they were.
+    pub(super) fn encrypt_rows(
+        &self,
+        engine: &dyn Records,
+        encryption: &dyn Encryption,
+    ) -> Result<bool, EngineError> {
+        let kind = rows_kind(&self.name());
+        let mut any = false;
+        for (name, stored) in encryption.stored_records(&kind)? {
+            if encryption.is_plain_record(&stored) {
+                engine.put_record_of(&self.tenant, &kind, &name, &stored)?;
+                any = true;
+            }
+        }
+        Ok(any)
     }
 
     /// Its rows; unreadable ones are errors.
@@ -189,6 +206,11 @@ pub(super) fn kinds(engine: &dyn Records) -> Result<Vec<String>, EngineError> {
     let listed = engine.records(RECORD)?.into_iter();
     let rows = listed.map(|(name, _)| rows_kind(&name));
     Ok(std::iter::once(RECORD.to_owned()).chain(rows).collect())
+}
+
+/// Whether records of this kind are rows of a rollup.
+pub(super) fn is_rows_kind(kind: &str) -> bool {
+    kind.starts_with(ROWS_RECORD)
 }
 
 fn rows_kind(name: &str) -> String {

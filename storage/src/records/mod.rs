@@ -6,6 +6,7 @@
 pub(crate) mod backups;
 pub(crate) mod block_ids;
 pub(crate) mod deletions;
+pub(crate) mod encryption;
 pub(crate) mod expired_rollups;
 pub(crate) mod pins;
 

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::core::block_reader::{BlockEntry, BlockError};
 use super::lifecycle::Lifecycle;
 use crate::api::Damage;
-use crate::backup::{self, BackupBlock, BackupId, BackupReceiver, Blob, ContentHash, LostBlock, Manifest};
+use crate::backup::{self, BackupBlock, BackupId, BackupReceiver, Blob, LostBlock, Manifest};
 use crate::backups::BackupError;
 use crate::check::{self, CheckProgress, CheckReport};
 use crate::engine::{Engine, EngineError, StoreRecord};
@@ -25,8 +25,8 @@ use crate::records::{backups, carried_kinds};
 pub(super) struct BackupJobs {
     core: Arc<Core>,
     lifecycle: Arc<Lifecycle>,
-    /// Hashes of blocks that an earlier backup has read, so that these blocks are not read again.
-    hashes: Mutex<Option<HashMap<BlockId, ContentHash>>>,
+    /// Hashes and stored lengths of blocks that an earlier backup has read, so that these blocks are not read again.
+    hashes: Mutex<Option<HashMap<BlockId, Blob>>>,
     last: Mutex<BackupId>,
 }
 
@@ -45,11 +45,11 @@ impl BackupJobs {
     }
 
     /// The known hashes of blocks. Drops the hashes of all other blocks.
-    fn hashes_of(&self, blocks: &[Arc<BlockEntry>], known: &[Manifest]) -> HashMap<BlockId, ContentHash> {
+    fn hashes_of(&self, blocks: &[Arc<BlockEntry>], known: &[Manifest]) -> HashMap<BlockId, Blob> {
         let mut hashes = self.hashes.lock();
         let hashes = hashes.get_or_insert_with(|| {
             let all = known.iter().flat_map(|backup| &backup.blocks);
-            all.filter_map(|block| Some((block.key.block, block.hash?))).collect()
+            all.filter_map(|block| Some((block.key.block, block.blob()?))).collect()
         });
         let alive: HashSet<BlockId> = blocks.iter().map(|entry| entry.key.block).collect();
         hashes.retain(|block, _| alive.contains(block));
@@ -57,7 +57,7 @@ impl BackupJobs {
     }
 
     fn learn(&self, backup: &Manifest) {
-        let found = backup.blocks.iter().filter_map(|block| Some((block.key.block, block.hash?)));
+        let found = backup.blocks.iter().filter_map(|block| Some((block.key.block, block.blob()?)));
         self.hashes.lock().get_or_insert_default().extend(found);
     }
 
@@ -74,9 +74,17 @@ impl BackupJobs {
     /// its list and its record: a record without a list would keep a restored store from opening.
     fn carried(&self) -> Result<Bytes, EngineError> {
         let _lock = self.lifecycle.lock();
+        let engine = &self.core.engine;
         let mut all = Vec::new();
-        for kind in carried_kinds(&*self.core.engine)? {
-            let of_kind = self.core.engine.records(&kind)?.into_iter();
+        // Encrypted records stay as they are, and the keys that they need come with them, encrypted as well.
+        let encryption = engine.encryption();
+        all.extend(encryption.map(|encryption| encryption.wrapped_keys()).transpose()?);
+        for kind in carried_kinds(&**engine)? {
+            let of_kind = match encryption {
+                Some(encryption) => encryption.stored_records(&kind)?,
+                None => engine.records(&kind)?,
+            };
+            let of_kind = of_kind.into_iter();
             all.extend(of_kind.map(|(name, value)| StoreRecord { kind: kind.clone(), name, value }));
         }
         let bytes = backup::encode_records(&all)?;
@@ -87,20 +95,20 @@ impl BackupJobs {
     fn send_block(
         &self,
         entry: &BlockEntry,
-        known: Option<ContentHash>,
+        known: Option<Blob>,
         backup: &mut Manifest,
         receiver: &mut dyn BackupReceiver,
     ) -> Result<(), BackupError> {
-        if let Some(hash) = known.filter(|hash| receiver.has(*hash)) {
-            let block = described(entry, Some(hash));
+        if let Some(blob) = known.filter(|blob| receiver.has(blob.hash)) {
+            let block = described(entry, Some(blob));
             receiver.block(&block, None)?;
             backup.blocks.push(block);
             return Ok(());
         }
         match self.whole_block(entry, known) {
-            Ok((bytes, hash)) => {
-                let block = described(entry, Some(hash));
-                receiver.block(&block, (!receiver.has(hash)).then_some(bytes))?;
+            Ok((bytes, blob)) => {
+                let block = described(entry, Some(blob));
+                receiver.block(&block, (!receiver.has(blob.hash)).then_some(bytes))?;
                 backup.blocks.push(block);
             }
             Err(error) => {
@@ -113,18 +121,22 @@ impl BackupJobs {
         Ok(())
     }
 
-    fn whole_block(
-        &self,
-        entry: &BlockEntry,
-        known: Option<ContentHash>,
-    ) -> Result<(Bytes, ContentHash), BlockError> {
-        let bytes = self.core.engine.get_range(&entry.key, 0..entry.row.bytes)?;
-        let hash = ContentHash::of(&bytes);
-        let changed = bytes.len() as u64 != entry.row.bytes || known.is_some_and(|known| known != hash);
-        if changed {
+    /// A block as it is stored, encrypted or not.
+    fn whole_block(&self, entry: &BlockEntry, known: Option<Blob>) -> Result<(Bytes, Blob), BlockError> {
+        let (engine, plain_bytes) = (&self.core.engine, entry.row.bytes);
+        let (bytes, is_whole) = match engine.encryption() {
+            Some(encryption) => (encryption.stored_block(&entry.key, plain_bytes)?, true),
+            None => {
+                let bytes = engine.get_range(&entry.key, 0..plain_bytes)?;
+                let is_whole = bytes.len() as u64 == plain_bytes;
+                (bytes, is_whole)
+            }
+        };
+        let blob = Blob::of(&bytes);
+        if !is_whole || known.is_some_and(|known| known != blob) {
             return Err(EngineError::damaged("its bytes are not those that were stored").into());
         }
-        Ok((bytes, hash))
+        Ok((bytes, blob))
     }
 
     pub(super) fn back_up(
@@ -190,13 +202,14 @@ impl BackupJobs {
     }
 }
 
-fn described(entry: &BlockEntry, hash: Option<ContentHash>) -> BackupBlock {
+/// Describes a block. The length of one that no backup has read yet is that of the plain block, an estimate.
+fn described(entry: &BlockEntry, blob: Option<Blob>) -> BackupBlock {
     let meta = &entry.row.meta;
     BackupBlock {
         key: entry.key.clone(),
-        bytes: entry.row.bytes,
+        bytes: blob.map_or(entry.row.bytes, |blob| blob.bytes),
         spans: meta.spans,
         sequences: (meta.min_sequence, meta.max_sequence),
-        hash,
+        hash: blob.map(|blob| blob.hash),
     }
 }

@@ -109,6 +109,11 @@ impl BlockTraceStore {
         self.core.above_high_watermark() && self.maintain()
     }
 
+    /// Removes the blocks whose data keys were deleted, which background work does otherwise.
+    pub fn drop_ended_keys(&self) {
+        self.maintenance.drop_ended_keys();
+    }
+
     /// Merges all fresh blocks, due or not, until none is left.
     pub fn seal_all(&self) {
         while self.maintenance.round(Due::Everything) {}

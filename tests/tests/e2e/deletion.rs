@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message as _;
 use serde_json::{Value, json};
 use spandrel_tests::forensics::files_with;
 use spandrel_tests::http::{Body, JSON, Reply, percent_encoded, post_traces, request as ask};
-use spandrel_tests::otlp::{hex, request, span, text, trace_id};
+use spandrel_tests::otlp::{self, hex, request, span, text, trace_id};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 
 /// A text in all traces that are deleted, and in no other.
@@ -24,21 +23,8 @@ fn send(server: &Server, request: &ExportTraceServiceRequest) {
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
-/// A trace with the marker in every field that a sender can fill.
 fn marked(trace: &[u8]) -> ExportTraceServiceRequest {
-    let mut root = span(trace, &format!("GET /{MARKER}"));
-    root.attributes = vec![text("user", MARKER), text(&format!("key-{MARKER}"), "value")];
-    root.trace_state = format!("vendor={MARKER}");
-    let event = |name: String| Event { name, attributes: vec![text(MARKER, MARKER)], ..Event::default() };
-    root.events = vec![event(format!("event {MARKER}"))];
-    let other = Link { trace_id: trace_id(), span_id: vec![7; 8], ..Link::default() };
-    root.links = vec![Link { attributes: vec![text("link", MARKER)], ..other }];
-    let mut sent = request(&format!("service-{MARKER}"), vec![root]);
-    let resource = &mut sent.resource_spans[0];
-    resource.schema_url = format!("https://{MARKER}.example");
-    resource.resource.as_mut().unwrap().attributes.push(text("host", MARKER));
-    resource.scope_spans[0].scope.get_or_insert_default().name = format!("scope-{MARKER}");
-    sent
+    otlp::marked(trace, MARKER)
 }
 
 fn post(server: &Server, question: &Value) -> Reply {

@@ -15,6 +15,7 @@ mod deletion;
 mod duplicates;
 mod durability;
 mod edges;
+mod encryption;
 mod export;
 mod fast_clock;
 mod frozen;

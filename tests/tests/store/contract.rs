@@ -5,3 +5,5 @@ use spandrel_tests::harness::{Backend, Harness};
 
 contract_suite!(memory, || Harness::new(Backend::memory()));
 contract_suite!(rocks, || Harness::new(Backend::rocks()));
+contract_suite!(encrypted_memory, || Harness::new(Backend::memory().encrypted()));
+contract_suite!(encrypted_rocks, || Harness::new(Backend::rocks().encrypted()));

@@ -12,6 +12,7 @@ mod carry_over;
 mod contract;
 mod decoder;
 mod edges;
+mod encryption;
 mod faults;
 mod forensics;
 mod grace;

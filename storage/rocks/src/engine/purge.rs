@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use rocksdb::{BottommostLevelCompaction, CompactOptions};
-use spandrel_block::{BlockKey, CatalogRow};
+use spandrel_block::BlockKey;
+use spandrel_storage::encryption::block_bytes;
 use spandrel_storage::engine::{Catalog as _, Engine as _, EngineError, PurgeProgress};
 use spandrel_storage::failpoint::{self, Failpoint};
 
@@ -82,7 +83,7 @@ impl RocksEngine {
         let mut sizes: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
         for (key, row) in self.catalog_rows()? {
             // A row that does not decode is damage, which a check reports.
-            let bytes = CatalogRow::decode(&row).map_or(0, |row| row.bytes);
+            let bytes = block_bytes(&row).unwrap_or(0);
             *sizes.entry(key.encode_window()).or_default() += bytes;
         }
         let mut purge = Purge { logs, failures, ..Purge::default() };

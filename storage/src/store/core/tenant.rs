@@ -1,6 +1,6 @@
 //! The state of each tenant in memory: the view of its catalog, and the traces of its fresh blocks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -89,6 +89,14 @@ impl TenantState {
                 parts.is_empty()
             });
         }
+    }
+
+    /// Removes the traces of blocks that cannot be read any more.
+    pub(crate) fn forget_fresh(&self, blocks: &HashSet<BlockId>) {
+        self.fresh.retain(|_, parts| {
+            parts.retain(|(known, _)| !blocks.contains(known));
+            !parts.is_empty()
+        });
     }
 
     /// Visits the rows of a trace in each fresh block.

@@ -1,6 +1,8 @@
-//! Format upgrades: sealed blocks of format 1 are rewritten in today's format, one by one when no merge is due.
+//! Format upgrades: sealed blocks of format 1, and those that are not encrypted though the store is, are rewritten in
+//! today's format, one by one when no merge is due. Fresh blocks are merged soon anyway.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use spandrel_block::BlockId;
@@ -13,18 +15,54 @@ use crate::store::write::merge;
 use crate::store::write::merge::plan::MergeJob;
 use crate::store::write::replace::RewriteError;
 
-/// Blocks of format 1 that are to be rewritten.
+/// Blocks that are to be rewritten.
 #[derive(Debug, Default)]
-pub(crate) struct FormatUpgrades(Mutex<BTreeSet<(TenantId, BlockId)>>);
+pub(crate) struct FormatUpgrades {
+    old: Mutex<BTreeSet<(TenantId, BlockId)>>,
+    /// Blocks that are not encrypted, also fresh ones.
+    plain: Mutex<BTreeSet<(TenantId, BlockId)>>,
+    /// Whether files of an encrypted store may hold plain bytes.
+    has_plain_files: AtomicBool,
+}
 
 // === impl FormatUpgrades ===
 
 impl FormatUpgrades {
-    /// Adds a sealed block if it has format 1.
+    /// Adds a block if it has format 1 or is not encrypted.
     pub(crate) fn observe(&self, core: &Core, entry: &BlockEntry) {
-        if core.reader.is_old(entry).unwrap_or(false) {
-            self.0.lock().insert((entry.key.tenant.clone(), entry.key.block));
+        let place = || (entry.key.tenant.clone(), entry.key.block);
+        let encryption = core.engine.encryption();
+        let is_plain = encryption.is_some_and(|engine| engine.is_plain_block(&entry.key).unwrap_or(false));
+        if is_plain {
+            self.plain.lock().insert(place());
         }
+        if entry.row.meta.level > 0 && (is_plain || core.reader.is_old(entry).unwrap_or(false)) {
+            self.old.lock().insert(place());
+        }
+    }
+
+    /// Whether a block was not encrypted when the store was opened, and may not be now.
+    pub(crate) fn has_plain_blocks(&self) -> bool {
+        !self.plain.lock().is_empty()
+    }
+
+    /// Notes whether files may hold plain bytes.
+    pub(crate) fn expect_plain_files(&self, may: bool) {
+        self.has_plain_files.store(may, Ordering::Relaxed);
+    }
+
+    /// Whether all blocks are encrypted and only files may hold plain bytes. Damaged blocks cannot be rewritten, and
+    /// stay as they are.
+    pub(super) fn only_files_are_plain(&self, core: &Core) -> bool {
+        if !self.has_plain_files.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut plain = self.plain.lock();
+        plain.retain(|(tenant, block)| {
+            let view = core.tenants.get(tenant).map(|state| state.view());
+            view.and_then(|view| view.get(*block).cloned()).is_some_and(|entry| !core.is_damaged(&entry))
+        });
+        plain.is_empty()
     }
 
     /// Rewrites one block of a tenant. Returns whether there was one.
@@ -36,7 +74,7 @@ impl FormatUpgrades {
     }
 
     fn pick_format_upgrade(&self, core: &Core, tenant: &TenantId, view: &View) -> Option<MergeJob> {
-        let mut old = self.0.lock();
+        let mut old = self.old.lock();
         let is_there = |block: BlockId| view.get(block).is_some_and(|entry| !core.is_damaged(entry));
         old.retain(|(of, block)| of != tenant || is_there(*block));
         let entry = old.iter().filter(|(of, _)| of == tenant).find_map(|(_, block)| view.get(*block))?;

@@ -2,6 +2,7 @@
 //! and does not stop the others.
 
 mod backoff;
+mod ended_keys;
 mod format_upgrade;
 mod garbage_collection;
 
@@ -16,6 +17,7 @@ pub(crate) use self::format_upgrade::FormatUpgrades;
 use self::garbage_collection::RetryFailed;
 use super::core::Core;
 use super::lifecycle::Lifecycle;
+use super::lifecycle::deletion::PlainFiles;
 use super::write::merge;
 use super::write::merge::plan::Due;
 use super::write::replace::RewriteError;
@@ -33,6 +35,7 @@ pub(crate) struct Maintenance {
     disk_quota: Backoff,
     garbage_collection: Backoff,
     deletions: Backoff,
+    ended_keys: ended_keys::EndedKeys,
 }
 
 /// After this time without an append, a store is idle.
@@ -52,6 +55,15 @@ impl Maintenance {
             disk_quota: Backoff::default(),
             garbage_collection: Backoff::default(),
             deletions: Backoff::default(),
+            ended_keys: ended_keys::EndedKeys::default(),
+        }
+    }
+
+    /// Removes the blocks whose data keys were deleted, once no other work runs.
+    pub(crate) fn drop_ended_keys(&self) {
+        let _one_round = self.round.lock();
+        if !self.core.committer.is_poisoned() {
+            self.drop_ended();
         }
     }
 
@@ -62,6 +74,7 @@ impl Maintenance {
         if self.core.committer.is_poisoned() {
             return false;
         }
+        self.drop_ended();
         let mut more = self.merge(due);
         let expired = self.each_tenant(|tenant| self.lifecycle.drop_expired(tenant).map(drop));
         self.retention.note(expired, self.core.clock.now(), "retention failed");
@@ -70,11 +83,27 @@ impl Maintenance {
         self.disk_quota.note(result, self.core.clock.now(), "keeping to the disk quota failed");
         self.collect_garbage();
         if due == Due::Everything || self.deletions.may_try(self.core.clock.now()) {
-            let result = self.lifecycle.continue_deletions();
+            let plain_files = match self.upgrades.only_files_are_plain(&self.core) {
+                true => PlainFiles::Purge,
+                false => PlainFiles::Leave,
+            };
+            let result = self.lifecycle.continue_deletions(plain_files);
+            if result.is_ok() && plain_files == PlainFiles::Purge && self.lifecycle.take_plain_files_purged()
+            {
+                self.upgrades.expect_plain_files(false);
+            }
             more |= *result.as_ref().unwrap_or(&false);
             self.deletions.note(result, self.core.clock.now(), "a deletion failed");
         }
         more
+    }
+
+    /// Removes the blocks whose data keys were deleted.
+    fn drop_ended(&self) {
+        let result = self.ended_keys.drop_blocks(&self.core);
+        if let Err(error) = result {
+            tracing::error!(%error, "blocks whose data key was deleted are not removed yet");
+        }
     }
 
     /// Runs a step for each tenant. The first error is returned once all tenants had their step: one result a job,

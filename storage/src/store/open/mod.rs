@@ -2,6 +2,7 @@
 //! resumes deletions.
 
 mod rebuild_catalog_row;
+mod take_over;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::lifecycle::deletion::ResumeError;
 use super::maintenance::FormatUpgrades;
 use crate::api::Damage;
 use crate::backup::BackupId;
+use crate::encryption::is_encrypted_value;
 use crate::engine::{Engine, EngineError};
 use crate::failpoint::{self, Failpoint};
 use crate::records;
@@ -67,6 +69,11 @@ pub enum OpenError {
         /// The error about the block.
         error: FormatError,
     },
+    /// The store is encrypted, and no keys are given.
+    #[error(
+        "the store is encrypted, and its keyring is missing: put keyring.json back into the data directory (a backup of          the store has the keys, too), and give the master key with --encryption-key-file or another of its flags"
+    )]
+    Encrypted,
     /// A newer Spandrel wrote a row of the catalog.
     #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
     NewerRow(u64),
@@ -87,10 +94,15 @@ pub(super) fn open(
     let core = Arc::new(Core::new(engine, clock, config));
     let upgrades = FormatUpgrades::default();
     failpoint::reach(Failpoint::OpenBegun);
-    for (key, row) in core.engine.catalog_rows()? {
+    let rows = core.engine.catalog_rows()?;
+    if core.engine.encryption().is_none() && rows.iter().any(|(_, row)| is_encrypted_value(row)) {
+        return Err(OpenError::Encrypted);
+    }
+    for (key, row) in rows {
         let row = readable_row(&core, &key, &row)?;
         adopt(&core, &upgrades, BlockEntry::new(key, row))?;
     }
+    take_over::remove_ended(&core)?;
     let unreferenced = core.engine.unreferenced()?;
     // IDs of blocks that are still to be deleted must not be reused.
     for key in &unreferenced {
@@ -103,6 +115,7 @@ pub(super) fn open(
     lifecycle.load_pins()?;
     core.load_expired_rollups()?;
     lifecycle.resume_deletions()?;
+    take_over::records(&core, &upgrades)?;
     failpoint::reach(Failpoint::OpenTidied);
     Ok(Opened { core, lifecycle, upgrades })
 }
@@ -132,10 +145,9 @@ fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Resul
             }
         }
     }
+    upgrades.observe(core, &entry);
     if meta.level == 0 {
         core.backlog.add(&entry);
-    } else {
-        upgrades.observe(core, &entry);
     }
     state.change([Arc::new(entry)], &[]);
     Ok(())

@@ -75,6 +75,7 @@ fn write_failed(core: &Core, error: EngineError) -> AppendError {
             free: core.engine.free_bytes().unwrap_or(0),
             needed: core.config.reserve_bytes,
         },
+        EngineError::Key(error) => AppendError::NoKey(error.to_string()),
         other => AppendError::Poisoned(format!("{other}{}", other.advice())),
     }
 }

@@ -15,6 +15,7 @@ mod record;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
@@ -34,6 +35,7 @@ use crate::records::deletions::{self, DeletionRecord};
 use crate::store::core::view::View;
 use crate::store::query::scan::scan;
 
+pub(crate) use self::purge::PlainFiles;
 pub(crate) use self::record::ResumeError;
 
 /// Deletions in progress.
@@ -41,6 +43,7 @@ pub(crate) use self::record::ResumeError;
 pub(crate) struct Deletions {
     jobs: Mutex<Vec<Arc<Job>>>,
     purge: Mutex<Option<Purge>>,
+    plain_files_purged: AtomicBool,
 }
 
 /// A deletion in progress.

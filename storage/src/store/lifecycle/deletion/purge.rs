@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use spandrel_block::{BlockId, Hour, RowRange};
 
@@ -10,7 +11,7 @@ use crate::api::Damage;
 use crate::engine::PurgeProgress;
 use crate::failpoint::{self, Failpoint};
 use crate::ids::DeletionId;
-use crate::records::deletions;
+use crate::records::{deletions, encryption};
 use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::lifecycle::Lifecycle;
 use crate::store::read::trace_reader::each_row;
@@ -18,9 +19,17 @@ use crate::store::write::inputs::InputRow;
 use crate::store::write::replace::RewriteError;
 use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 
+/// Whether files are purged of plain bytes, because everything is encrypted by now that was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlainFiles {
+    Purge,
+    Leave,
+}
+
 /// The last phase of some deletions, whose spans are in no block any more.
 pub(super) struct Purge {
     jobs: Vec<Arc<Job>>,
+    plain_files: PlainFiles,
     /// Replaced blocks that have to be deleted before the purge begins.
     waits_for: HashSet<BlockId>,
     begun: bool,
@@ -30,7 +39,7 @@ pub(super) struct Purge {
 
 impl Lifecycle {
     /// Does one step of the deletions in progress. Returns whether the next step can be done immediately.
-    pub(crate) fn continue_deletions(&self) -> Result<bool, RewriteError> {
+    pub(crate) fn continue_deletions(&self, plain_files: PlainFiles) -> Result<bool, RewriteError> {
         let jobs = self.deletions.jobs.lock().clone();
         let mut purge = self.deletions.purge.lock();
         let ending = |job: &Arc<Job>| {
@@ -43,10 +52,10 @@ impl Lifecycle {
             }
         }
         let garbage = &self.core.garbage;
-        if purge.is_none() && !waiting.is_empty() {
+        if purge.is_none() && (!waiting.is_empty() || plain_files == PlainFiles::Purge) {
             // Blocks that merges have replaced may contain the deleted spans, too.
             garbage.end_grace();
-            *purge = Some(Purge { jobs: waiting, waits_for: garbage.blocks(), begun: false });
+            *purge = Some(Purge { jobs: waiting, plain_files, waits_for: garbage.blocks(), begun: false });
         }
         let Some(ending) = purge.as_mut() else { return Ok(false) };
         if !garbage.blocks().is_disjoint(&ending.waits_for) {
@@ -65,8 +74,20 @@ impl Lifecycle {
         for job in &ending.jobs {
             self.finish_deletion(job)?;
         }
+        if ending.plain_files == PlainFiles::Purge {
+            encryption::note_all_encrypted(&*self.core.engine)?;
+            self.deletions.plain_files_purged.store(true, Ordering::Relaxed);
+            tracing::info!(
+                "everything from before encryption was switched on is encrypted, and no file holds it any more"
+            );
+        }
         *purge = None;
         Ok(true)
+    }
+
+    /// Whether files were purged of plain bytes since this was last asked.
+    pub(crate) fn take_plain_files_purged(&self) -> bool {
+        self.deletions.plain_files_purged.swap(false, Ordering::Relaxed)
     }
 
     /// Rewrites some of the blocks with deleted spans in one window. Returns whether there were any.

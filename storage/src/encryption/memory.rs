@@ -1,0 +1,76 @@
+//! A keyring in memory, and a master key that a test can exchange. For tests and benchmarks.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::keyring::{KeyError, KeyFile, Keyring, MasterKeySource, Stamp};
+use super::keys::{KeyEntry, MasterKey};
+
+/// A keyring in memory. Clones share it, so that a "restart" is a second keyring over a clone.
+#[derive(Debug, Clone)]
+pub struct MemoryKeys {
+    entries: Arc<Mutex<(u64, Vec<KeyEntry>)>>,
+    master: Arc<Mutex<MasterKey>>,
+}
+
+// === impl MemoryKeys ===
+
+impl MemoryKeys {
+    /// An empty keyring with a new master key.
+    pub fn random() -> Result<Self, KeyError> {
+        Ok(Self { entries: Arc::default(), master: Arc::new(Mutex::new(MasterKey::random()?)) })
+    }
+
+    /// Opens the keyring with its master key.
+    pub fn open(&self) -> Result<Arc<Keyring>, KeyError> {
+        let this = Arc::new(self.clone());
+        let keyring = Keyring::open(this.clone(), Some(this), Arc::new(|| 0))?;
+        keyring.map(Arc::new).ok_or_else(|| KeyError::File("there is no keyring".to_owned()))
+    }
+
+    /// The master key that is given now.
+    pub fn master(&self) -> MasterKey {
+        self.master.lock().clone()
+    }
+
+    /// Gives another master key from now on.
+    pub fn exchange_master(&self, master: MasterKey) {
+        *self.master.lock() = master;
+    }
+}
+
+impl KeyFile for MemoryKeys {
+    fn read(&self) -> Result<Vec<KeyEntry>, KeyError> {
+        Ok(self.entries.lock().1.clone())
+    }
+
+    fn change(
+        &self,
+        change: &mut dyn FnMut(&mut Vec<KeyEntry>) -> Result<(), KeyError>,
+    ) -> Result<(), KeyError> {
+        let mut entries = self.entries.lock();
+        let mut changed = entries.1.clone();
+        change(&mut changed)?;
+        *entries = (entries.0 + 1, changed);
+        Ok(())
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp(Some([self.entries.lock().0, 0, 0, 0]))
+    }
+
+    fn place(&self) -> String {
+        "the keyring".to_owned()
+    }
+}
+
+impl MasterKeySource for MemoryKeys {
+    fn read(&self) -> Result<MasterKey, String> {
+        Ok(self.master())
+    }
+
+    fn place(&self) -> String {
+        "the test".to_owned()
+    }
+}
