@@ -60,7 +60,10 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> EncryptedEngine<E> {
 
     fn opened(&self, key: &BlockKey) -> Result<Opened, EngineError> {
         let version = self.keyring.version();
-        if self.version.swap(version, Ordering::AcqRel) != version {
+        // Read before it is written: cores that only read would contend for it.
+        if self.version.load(Ordering::Acquire) != version
+            && self.version.swap(version, Ordering::AcqRel) != version
+        {
             self.opened.clear();
         }
         if let Some(opened) = self.opened.get(&key.block) {

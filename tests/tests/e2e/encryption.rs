@@ -111,6 +111,15 @@ fn has(server: &Server, traces: &[Vec<u8>]) {
     assert!(!api.search(&format!("{{ .user = \"{MARKER}\" }}")).is_empty());
 }
 
+/// Ends the sender of a test, also when the test fails.
+struct End<'e>(&'e AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 // === the tests ===
 
 #[test]
@@ -238,16 +247,17 @@ fn keys_are_rotated_under_load_without_a_failed_request() {
             }
             sent
         });
+        let end = End(&ends);
         said(&place.run(&["encryption", "rotate", "--new-key-file", &place.path("new")]));
         fs::rename(place.path("new"), place.path("key")).unwrap();
         for _ in 0..3 {
             let rotated = said(&place.run(&["encryption", "rotate", "--data-keys"]));
             assert!(rotated.contains("new data keys"), "{rotated}");
         }
-        merged(&server);
-        ends.store(true, Ordering::Relaxed);
+        drop(end);
         sender.join().unwrap()
     });
+    merged(&server);
     assert!(!sent.is_empty());
     has(&server, &sent);
     server.stop();

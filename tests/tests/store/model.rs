@@ -489,6 +489,11 @@ fn rocksdb_does_what_the_model_does() {
 }
 
 #[test]
+fn encrypted_memory_does_what_the_model_does() {
+    try_seeds(200, || Backend::memory().encrypted());
+}
+
+#[test]
 fn seeds_that_failed_once() {
     // The last seed has an empty append before the clock goes back. The others show where to add a seed.
     for seed in [1, 7, 3_584_740_486] {
