@@ -11,12 +11,11 @@ use spandrel_block::{BlockKey, CatalogRow, RowRange, TraceKey, TraceTable, verif
 use spandrel_proto::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::encryption::is_encrypted_value;
+use crate::encryption::{KeyError, is_encrypted_value};
 use crate::engine::{Engine, EngineError, IndexRow};
 use crate::records::backups::remembered;
 use crate::records::unreadable;
 use crate::restore::unfinished;
-use crate::store::OpenError;
 
 /// Checks a store in use.
 pub trait Check: Send + Sync {
@@ -132,7 +131,7 @@ pub(crate) fn check_among(
     let mut check = Checker { engine, report: CheckReport::default(), checked: BTreeMap::new() };
     match engine.catalog_rows() {
         Ok(rows) if engine.encryption().is_none() && rows.iter().any(|(_, row)| is_encrypted_value(row)) => {
-            check.find(FindingKind::Store, None, OpenError::Encrypted.to_string());
+            check.find(FindingKind::Store, None, KeyError::NoKeyring.to_string());
             return Some(check.report);
         }
         Ok(rows) => {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use spandrel_block::record::RecordError;
 use spandrel_block::{BlockKey, CatalogRow, FormatError, Header, catalog_row, trace_table};
 
-use crate::encryption::is_encrypted_value;
+use crate::encryption::{KeyError, is_encrypted_value};
 use crate::engine::{Engine, EngineError, Salvage, SalvageError, SalvagedBlock, SalvagedBytes};
 use crate::rebuild::{self, RebuildError};
 use crate::records::newer;
@@ -122,7 +122,7 @@ pub fn repair(
     let left = source.blocks()?;
     let is_encrypted = |block: &SalvagedBlock| block.row.as_deref().is_some_and(is_encrypted_value);
     if target.encryption().is_none() && left.blocks.iter().any(is_encrypted) {
-        return Err(OpenError::Encrypted.into());
+        return Err(OpenError::from(KeyError::NoKeyring).into());
     }
     let mut progress = RepairProgress { bytes: 0, of_bytes: left.blocks.iter().map(|left| left.bytes).sum() };
     let needed = progress.of_bytes.saturating_add(reserve_bytes);

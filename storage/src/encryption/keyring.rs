@@ -65,6 +65,12 @@ pub enum KeyError {
         /// The fingerprint of the key.
         fingerprint: String,
     },
+    /// The data are encrypted, and there is no keyring.
+    #[error(
+        "the store is encrypted, and its keyring is missing: put keyring.json back into the data directory (a backup of \
+         the store has the keys, too), and give the master key with --encryption-key-file or another of its flags"
+    )]
+    NoKeyring,
     /// The given master key is another one.
     #[error(
         "{file} is encrypted under master key {needed}, but {place} gives master key {given}; give the right one, or \

@@ -8,7 +8,7 @@ use spandrel_proto::TenantId;
 use zeroize::Zeroizing;
 
 use super::cipher::{self, CipherError, SecretKey};
-use super::value;
+use super::wrap::{unwrap, wrap};
 
 /// The number of a data key: random, so that keyrings of several stores can be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,7 +143,7 @@ impl DataKey {
     /// The entry of the keyring for this key.
     pub(super) fn wrapped(&self, master: &MasterKey, created: u64) -> Result<KeyEntry, CipherError> {
         let about = about(self.id, self.tenant.as_ref());
-        let wrapped = value::wrap(&master.secret, &about, &self.secret)?;
+        let wrapped = wrap(&master.secret, &about, &self.secret)?;
         Ok(KeyEntry {
             id: self.id.to_string(),
             tenant: self.tenant.as_ref().map(ToString::to_string),
@@ -175,7 +175,7 @@ impl KeyEntry {
     pub(super) fn unwrap(&self, master: &MasterKey) -> Result<DataKey, CipherError> {
         let ReadEntry { id, tenant } = self.read().ok_or(CipherError::NotAuthentic)?;
         let wrapped = self.wrapped.as_deref().and_then(unhex).ok_or(CipherError::NotAuthentic)?;
-        let secret = value::unwrap(&master.secret, &about(id, tenant.as_ref()), &wrapped)?;
+        let secret = unwrap(&master.secret, &about(id, tenant.as_ref()), &wrapped)?;
         Ok(DataKey { id, tenant, secret })
     }
 
@@ -198,7 +198,7 @@ fn hex(bytes: &[u8]) -> Zeroizing<String> {
 }
 
 fn unhex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(text.len() / 2));

@@ -47,6 +47,7 @@ mod keys;
 mod memory;
 mod salvage;
 mod value;
+mod wrap;
 
 pub use block::{check_header, is_encrypted_block};
 pub use cipher::CipherError;

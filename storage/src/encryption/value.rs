@@ -1,11 +1,11 @@
-//! Small values as a whole: catalog rows, records, and data keys under the master key. `mod.rs` has the format.
+//! Small values as a whole: catalog rows and records. `mod.rs` has the format.
 
 use std::sync::Arc;
 
 use spandrel_block::CatalogRow;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::cipher::{self, Cipher, CipherError, Frame, SALT, SecretKey, TAG};
+use super::cipher::{self, Cipher, CipherError, Frame, SALT, TAG};
 use super::keys::{DataKey, KeyId};
 
 /// The place of a value, which is part of its key.
@@ -33,7 +33,6 @@ const MAGIC: [u8; 4] = *b"\xffEV1";
 const FIELDS: usize = MAGIC.len() + 8 + 8 + SALT;
 const HEADER: usize = FIELDS + 4;
 const PURPOSE: &[u8] = b"spandrel value\0";
-const WRAP_PURPOSE: &[u8] = b"spandrel data key\0";
 
 /// Whether a catalog row or a record is encrypted.
 pub fn is_encrypted_value(bytes: &[u8]) -> bool {
@@ -82,30 +81,6 @@ pub(super) fn decrypt(key: &Arc<DataKey>, place: Place<'_>, bytes: &[u8]) -> Res
 /// Tells a damaged header from the header of another key, and keeps engines from believing a damaged length.
 fn checksum(fields: &[u8]) -> [u8; 4] {
     (xxh3_64(fields) as u32).to_le_bytes()
-}
-
-/// Encrypts the secret of a data key under the master key: salt, ciphertext, tag.
-pub(super) fn wrap(master: &SecretKey, about: &[u8], secret: &SecretKey) -> Result<Vec<u8>, CipherError> {
-    let mut out = cipher::random::<SALT>()?.to_vec();
-    let cipher = master.derive(WRAP_PURPOSE, &out, about)?;
-    out.extend_from_slice(secret.reveal());
-    let tag = cipher.encrypt(Frame::ONLY, &mut out[SALT..])?;
-    out.extend_from_slice(&tag);
-    Ok(out)
-}
-
-/// Decrypts what [`wrap`] has made.
-pub(super) fn unwrap(master: &SecretKey, about: &[u8], wrapped: &[u8]) -> Result<SecretKey, CipherError> {
-    let Some((salt, _)) = wrapped.split_at_checked(SALT) else { return Err(CipherError::NotAuthentic) };
-    let cipher = master.derive(WRAP_PURPOSE, salt, about)?;
-    let mut bytes = zeroize::Zeroizing::new(wrapped.to_vec());
-    let length = cipher.decrypt(Frame::ONLY, &mut bytes, SALT)?;
-    let mut secret = zeroize::Zeroizing::new([0; SecretKey::BYTES]);
-    if length != secret.len() {
-        return Err(CipherError::NotAuthentic);
-    }
-    secret.copy_from_slice(&bytes[..length]);
-    Ok(SecretKey::new(secret))
 }
 
 // === impl Place, ValueHeader ===
@@ -159,16 +134,5 @@ mod tests {
             assert_eq!(decrypt(&key, place, &damaged), Err(CipherError::NotAuthentic), "byte {at}");
             assert!(decrypt(&key, place, &value[..at]).is_err(), "cut at {at}");
         }
-    }
-
-    #[test]
-    fn a_wrapped_key_belongs_to_its_entry() {
-        let [master, other] = [(); 2].map(|()| SecretKey::random().unwrap());
-        let secret = SecretKey::random().unwrap();
-        let wrapped = wrap(&master, b"acme", &secret).unwrap();
-        assert!(!wrapped.windows(8).any(|part| part == &secret.reveal()[..8]));
-        assert_eq!(unwrap(&master, b"acme", &wrapped).unwrap().reveal(), secret.reveal());
-        assert!(unwrap(&master, b"other", &wrapped).is_err() && unwrap(&other, b"acme", &wrapped).is_err());
-        assert!(unwrap(&master, b"acme", &wrapped[..20]).is_err() && unwrap(&master, b"acme", b"").is_err());
     }
 }

@@ -18,7 +18,7 @@ use super::lifecycle::deletion::ResumeError;
 use super::maintenance::FormatUpgrades;
 use crate::api::Damage;
 use crate::backup::BackupId;
-use crate::encryption::is_encrypted_value;
+use crate::encryption::{KeyError, is_encrypted_value};
 use crate::engine::{Engine, EngineError};
 use crate::failpoint::{self, Failpoint};
 use crate::records;
@@ -69,11 +69,9 @@ pub enum OpenError {
         /// The error about the block.
         error: FormatError,
     },
-    /// The store is encrypted, and no keys are given.
-    #[error(
-        "the store is encrypted, and its keyring is missing: put keyring.json back into the data directory (a backup of          the store has the keys, too), and give the master key with --encryption-key-file or another of its flags"
-    )]
-    Encrypted,
+    /// The store is encrypted, and its keys are missing.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A newer Spandrel wrote a row of the catalog.
     #[error("the catalog row of block {0} was written by a newer Spandrel; use that one")]
     NewerRow(u64),
@@ -96,7 +94,7 @@ pub(super) fn open(
     failpoint::reach(Failpoint::OpenBegun);
     let rows = core.engine.catalog_rows()?;
     if core.engine.encryption().is_none() && rows.iter().any(|(_, row)| is_encrypted_value(row)) {
-        return Err(OpenError::Encrypted);
+        return Err(KeyError::NoKeyring.into());
     }
     for (key, row) in rows {
         let row = readable_row(&core, &key, &row)?;
