@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use spandrel_gate::audit::{self, Event, Record};
 use spandrel_storage::encryption::{
-    KeyError, KeyFile as _, MasterKey, MasterKeySource, begin_data_keys, end_data_keys, rewrap,
+    KeyError, KeyFile as _, MasterKey, MasterKeySource, TenantId, begin_data_keys, end_data_keys, rewrap,
 };
 
 use super::output;
@@ -129,7 +129,7 @@ fn rotate(flags: &RotateFlags) -> Result<(), Box<dyn Error>> {
 }
 
 fn end(flags: &EndFlags) -> Result<(), Box<dyn Error>> {
-    let tenant = spandrel_gate::tenant(&flags.tenant)?;
+    let tenant = TenantId::new(&flags.tenant)?;
     let mut ended = 0;
     flags.place.keys().change(&mut |entries| {
         ended = end_data_keys(entries, &tenant, DataKeys::now());

@@ -60,4 +60,6 @@ pub use keys::{DataKey, KeyEntry, KeyId, MasterKey, MasterKeyError};
 #[cfg(any(test, feature = "memory-engine"))]
 pub use memory::MemoryKeys;
 pub use salvage::EncryptedSalvage;
+/// By which callers name the tenant whose keys they end.
+pub use spandrel_proto::TenantId;
 pub use value::{block_bytes, is_encrypted_value};
