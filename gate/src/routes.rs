@@ -131,6 +131,9 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/services",                                         Identity, No),
     rule("GET",    "/services/{service}",                               Identity, No),
     rule("GET",    "/trace/{traceId}",                                  Identity, No),
+    rule("GET",    "/keys",                                             Identity, No),
+    rule("GET",    "/usage",                                            Identity, No),
+    rule("GET",    "/audit",                                            Identity, No),
 ];
 
 const fn rule(method: &'static str, path: &'static str, needs: Needs, audited: Audited) -> Rule {

@@ -53,7 +53,11 @@ pub fn page(path: &str) -> Option<Asset> {
 fn is_page(path: &str) -> bool {
     let mut parts = path.trim_matches('/').split('/');
     let parts = (parts.next(), parts.next(), parts.next());
-    matches!(parts, (Some("" | "services"), None, _) | (Some("trace" | "services"), Some(_), None))
+    matches!(
+        parts,
+        (Some("" | "services" | "keys" | "usage" | "audit"), None, _)
+            | (Some("trace" | "services"), Some(_), None)
+    )
 }
 
 #[cfg(feature = "app")]
@@ -108,7 +112,7 @@ mod tests {
 
     #[test]
     fn other_paths_lead_to_nothing() {
-        for path in ["/assets/gone-0123.js", "/jaeger/", "/tempo/api/search", "/trace", "/trace/a/b", "/x.js"]
+        for path in ["/assets/gone-0123.js", "/jaeger/", "/tempo/api/search", "/trace", "/trace/a/b", "/keys/a", "/x.js"]
         {
             assert_eq!(page(path), None, "{path}");
         }

@@ -1,15 +1,18 @@
 //! `GET /api/v1/audit`: the lines of the audit log, in pages by their numbers.
+//!
+//! Each answer names the last line of the log in `X-Audit-Head`: a reader of the newest lines begins that many before it,
+//! and a copy that is kept elsewhere shows later that the log was not written anew.
 
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::Uri;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
 use super::Answer;
-use crate::audit::lines_after;
+use crate::audit::{last_head, lines_after};
 use crate::authorize::{Access, Gate};
 use crate::refusal::Refusal;
 
@@ -25,6 +28,9 @@ struct Parameters {
 
 const MAX_LIMIT: usize = 10_000;
 
+/// `SEQ:HASH` of the last line.
+const HEAD: HeaderName = HeaderName::from_static("x-audit-head");
+
 fn default_limit() -> usize {
     1_000
 }
@@ -39,11 +45,17 @@ pub(super) async fn get(State(gate): State<Arc<Gate>>, uri: Uri) -> Answer {
         return Err(Refusal::WhileAnonymous);
     }
     let folder = gate.audit_folder().ok_or(Refusal::NoAudit)?;
-    let lines = tokio::task::spawn_blocking(move || lines_after(&folder, after, limit)).await;
-    let lines = lines.map_err(|error| Refusal::Internal(error.to_string()))?;
-    let lines = lines.map_err(|error| {
+    let read = move || Ok((last_head(&folder)?, lines_after(&folder, after, limit)?));
+    let read: std::io::Result<_> =
+        tokio::task::spawn_blocking(read).await.map_err(|error| Refusal::Internal(error.to_string()))?;
+    let (head, lines) = read.map_err(|error| {
         tracing::error!(%error, "the audit log cannot be read");
         Refusal::Internal("the audit log cannot be read; the log of the server says why".to_owned())
     })?;
-    Ok(([(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")], lines).into_response())
+    let mut response =
+        ([(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")], lines).into_response();
+    if let Some(head) = head.and_then(|head| HeaderValue::try_from(head.to_string()).ok()) {
+        response.headers_mut().insert(HEAD, head);
+    }
+    Ok(response)
 }

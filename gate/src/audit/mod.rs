@@ -16,7 +16,7 @@ mod verify;
 pub use chain::Head;
 pub use files::{AuditFiles, FilesConfig};
 pub use log::{AuditConfig, AuditError, AuditLog, append_unless_open};
-pub use read::lines_after;
+pub use read::{last_head, lines_after};
 pub use record::{Event, Phase, Record};
 pub use verify::{Report, verify};
 

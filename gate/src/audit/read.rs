@@ -4,11 +4,16 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use super::chain::Link;
-use super::files::{MAX_LINE, list};
+use super::chain::{Head, Link};
+use super::files::{HEAD, MAX_LINE, list, read_head};
 
 /// Lines stop before their bytes pass this, but one is always given.
 const MAX_BYTES: usize = 8 << 20;
+
+/// The last line of the log that is on disk; `None` before the first.
+pub fn last_head(folder: &Path) -> io::Result<Option<Head>> {
+    read_head(&folder.join(HEAD))
+}
 
 /// The whole lines after the one with this number, at most `limit` of them, each with its line end.
 pub fn lines_after(folder: &Path, after: u64, limit: usize) -> io::Result<Vec<u8>> {

@@ -176,6 +176,10 @@ fn lines_are_read_in_pages_across_files() {
     }
     assert_eq!(pages, all);
     assert_eq!(lines_after(folder.path(), 20, 3).unwrap(), b"");
+    let head = last_head(folder.path()).unwrap().unwrap();
+    assert_eq!(head.seq, 20);
+    let newest = lines_after(folder.path(), head.seq - 3, 100).unwrap();
+    assert!(all.ends_with(&newest) && newest.iter().filter(|byte| **byte == b'\n').count() == 3);
 }
 
 #[test]

@@ -440,10 +440,12 @@ fn the_audit_log_says_who_asked_changed_and_was_refused() {
         assert!(!text.contains(&key[16..40]), "no secret in the log");
     }
 
-    let by_api = guarded.ask("GET", "/api/v1/audit?limit=2", guarded.key(Role::Audit)).text();
-    let two: Vec<Value> = by_api.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let by_api = guarded.ask("GET", "/api/v1/audit?limit=2", guarded.key(Role::Audit));
+    let head = by_api.header("x-audit-head").unwrap().to_owned();
+    let two: Vec<Value> = by_api.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(two, audit_lines(data)[..2]);
     assert_eq!(guarded.ask("GET", "/api/v1/audit?before=2", guarded.key(Role::Audit)).status, 400);
+    assert_eq!(verify(data, &["--head", &head]).0, Some(0), "the log contains the line that the answer named");
 
     let (code, said) = verify(data, &[]);
     assert_eq!(code, Some(0), "{said}");
