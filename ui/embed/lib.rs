@@ -112,8 +112,15 @@ mod tests {
 
     #[test]
     fn other_paths_lead_to_nothing() {
-        for path in ["/assets/gone-0123.js", "/jaeger/", "/tempo/api/search", "/trace", "/trace/a/b", "/keys/a", "/x.js"]
-        {
+        for path in [
+            "/assets/gone-0123.js",
+            "/jaeger/",
+            "/tempo/api/search",
+            "/trace",
+            "/trace/a/b",
+            "/keys/a",
+            "/x.js",
+        ] {
             assert_eq!(page(path), None, "{path}");
         }
         assert_eq!(asset("/no/such/file.js"), None);

@@ -445,7 +445,11 @@ fn the_audit_log_says_who_asked_changed_and_was_refused() {
     let two: Vec<Value> = by_api.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(two, audit_lines(data)[..2]);
     assert_eq!(guarded.ask("GET", "/api/v1/audit?before=2", guarded.key(Role::Audit)).status, 400);
-    assert_eq!(verify(data, &["--head", &head]).0, Some(0), "the log contains the line that the answer named");
+    assert_eq!(
+        verify(data, &["--head", &head]).0,
+        Some(0),
+        "the log contains the line that the answer named"
+    );
 
     let (code, said) = verify(data, &[]);
     assert_eq!(code, Some(0), "{said}");
