@@ -1,5 +1,6 @@
 /**
- * Writes `src/api/schema.ts`, the API's answers as types, from the schemas of `query/openapi.json`.
+ * Writes `src/api/schema.ts`, the API's answers as types, from the schemas of `query/openapi.json` and
+ * `gate/openapi.json`, which the server joins into one document.
  *
  *   npm run types                        installs the generator and writes the file
  *   node api-types/generate.mjs --check  fails when the file is not that of the document; needs no packages
@@ -9,9 +10,9 @@
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 
-const DOCUMENT = new URL("../../query/openapi.json", import.meta.url);
+const SOURCES = ["query/openapi.json", "gate/openapi.json"];
 const TARGET = new URL("../src/api/schema.ts", import.meta.url);
-const HEAD = "// Generated from query/openapi.json by `npm run types`; edits are lost.";
+const HEAD = "// Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.";
 
 const schemas = readSchemas();
 const source = hash(JSON.stringify(schemas));
@@ -19,10 +20,14 @@ if (process.argv.includes("--check")) check();
 else await write();
 
 function readSchemas() {
-  const { schemas } = JSON.parse(readFileSync(DOCUMENT, "utf8")).components;
+  const schemas = Object.assign({}, ...SOURCES.map(schemasOf));
   // The app never asks for `attributes=map`, so attributes are always lists.
   schemas.Attributes = { $ref: "#/components/schemas/KeyValues" };
   return withoutDescriptions(schemas);
+}
+
+function schemasOf(path) {
+  return JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url), "utf8")).components.schemas;
 }
 
 /** Words do not change types, so better words do not make the file stale. A property may be named so, too. */
@@ -47,7 +52,7 @@ function check() {
   const [, , sourceLine, bodyLine] = /^(.*)\n\/\/ source (.*)\n\/\/ body (.*)\n/.exec(text) ?? [];
   const body = text.slice(text.indexOf("\n\n") + 2);
   if (sourceLine === source && bodyLine === hash(body)) return;
-  const why = sourceLine === source ? "was edited by hand" : "is not that of query/openapi.json";
+  const why = sourceLine === source ? "was edited by hand" : `is not that of ${SOURCES.join(" and ")}`;
   process.stderr.write(`ui/src/api/schema.ts ${why}: run \`npm run types\` in ui/\n`);
   process.exit(1);
 }

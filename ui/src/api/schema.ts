@@ -1,6 +1,6 @@
-// Generated from query/openapi.json by `npm run types`; edits are lost.
-// source 929cfd9a9a729d77
-// body bd0251dbcfb9ed76
+// Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
+// source 3a92d433c90a7f31
+// body 71a673b73c85f8fb
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -520,6 +520,43 @@ export interface components {
                 [key: string]: number | string;
             };
         };
+        Tenant: string;
+        TenantsAnswer: {
+            tenants: components["schemas"]["TenantSize"][];
+        };
+        TenantSize: {
+            tenant: components["schemas"]["Tenant"];
+            spanCount: components["schemas"]["Count"];
+            traceCount: components["schemas"]["Count"];
+            storeBytes: components["schemas"]["Count"];
+            oldestUnixNano: components["schemas"]["UnixNano"] | null;
+            newestUnixNano: components["schemas"]["UnixNano"] | null;
+        };
+        TenantDeletion: {
+            tenant: components["schemas"]["Tenant"];
+            deletions: components["schemas"]["Deletion"][];
+        };
+        UsageAnswer: {
+            sinceUnixNano: components["schemas"]["UnixNano"];
+            tenants: components["schemas"]["TenantUsage"][];
+        };
+        TenantUsage: {
+            tenant: string;
+            receivedSpans: components["schemas"]["Count"];
+            receivedBytes: components["schemas"]["Count"];
+            refusedRequests: components["schemas"]["Count"];
+            questions: components["schemas"]["Count"];
+            refusedQuestions: components["schemas"]["Count"];
+            scannedSpans: components["schemas"]["Count"];
+            storedSpans: components["schemas"]["Count"];
+            storedBytes: components["schemas"]["Count"];
+            services: components["schemas"]["ServiceUsage"][];
+        };
+        ServiceUsage: {
+            service: string;
+            receivedSpans: components["schemas"]["Count"];
+            receivedBytes: components["schemas"]["Count"];
+        };
         Problem: {
             type: string;
             title: string;
@@ -527,6 +564,57 @@ export interface components {
             detail: string;
             parameter?: string;
             allowed?: string;
+        };
+        AuditLine: {
+            seq: number;
+            /** Format: date-time */
+            time: string;
+            event: string;
+            prev: string;
+        } & {
+            [key: string]: unknown;
+        };
+        Login: {
+            name: string;
+            password: string;
+            next?: string | null;
+        };
+        Role: string;
+        Me: {
+            name: string | null;
+            role: components["schemas"]["Role"] | null;
+            tenant: string | null;
+            /** @enum {string|null} */
+            via: "key" | "session" | "proxy" | null;
+            multitenancy: boolean;
+        };
+        CreateKey: {
+            role: components["schemas"]["Role"];
+            tenant?: string | null;
+            name?: string | null;
+            lifetimeNano?: number | null;
+        };
+        Key: {
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            tenant: string;
+            createdUnixNano: string;
+            expiresUnixNano: string | null;
+            lastUsedUnixNano: string | null;
+        };
+        Keys: {
+            keys: components["schemas"]["Key"][];
+        };
+        CreatedKey: {
+            key: string;
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            tenant: string;
+            createdUnixNano: string;
+            expiresUnixNano: string | null;
+            lastUsedUnixNano: string | null;
         };
     };
     responses: never;
