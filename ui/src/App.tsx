@@ -1,7 +1,10 @@
 /** The frame around every page: header, the page of the address, and the focus after a change of page. */
 import { lazy, Suspense, useEffect, useRef } from "react";
-import { usePath, useQuery } from "./address/address";
-import { readPage } from "./address/routes";
+import { MeProvider, useMe } from "./access/me";
+import { NoSpans } from "./access/NoSpans";
+import { readsSpans } from "./access/pages";
+import { useChosenTenants, usePath, useQuery } from "./address/address";
+import { type Page, readPage } from "./address/routes";
 import { ErrorBoundary } from "./components/ErrorBoundary";
 import { Header } from "./components/Header";
 import { Empty, Loading } from "./components/States";
@@ -11,13 +14,18 @@ import { TracePage } from "./trace/TracePage";
 
 const ServicesPage = lazy(() => import("./services/ServicesPage"));
 const ServicePage = lazy(() => import("./services/ServicePage"));
+const KeysPage = lazy(() => import("./keys/KeysPage"));
+const UsagePage = lazy(() => import("./usage/UsagePage"));
+const AuditPage = lazy(() => import("./audit/AuditPage"));
 
 export function App() {
   return (
     <ErrorBoundary>
-      <SkipLink />
-      <Header />
-      <Main />
+      <MeProvider>
+        <SkipLink />
+        <Header />
+        <Main />
+      </MeProvider>
     </ErrorBoundary>
   );
 }
@@ -36,6 +44,7 @@ function SkipLink() {
 
 function Main() {
   const path = usePath();
+  const tenants = useChosenTenants();
   const main = useRef<HTMLElement>(null);
   const shown = useRef(path);
   useEffect(() => {
@@ -46,7 +55,8 @@ function Main() {
   }, [path]);
   return (
     <main id="main" ref={main} tabIndex={-1}>
-      <ErrorBoundary key={path}>
+      {/* Nothing of a page about some tenants stays when others are chosen. */}
+      <ErrorBoundary key={`${tenants} ${path}`}>
         <Suspense fallback={<Loading label="Loading page" />}>
           <CurrentPage />
         </Suspense>
@@ -55,10 +65,16 @@ function Main() {
   );
 }
 
+const PAGES_OF_SPANS: readonly Page["name"][] = ["search", "trace", "services", "service"];
+
 function CurrentPage() {
   const path = usePath();
   const { params } = useQuery();
+  const { me, loading } = useMe();
   const page = readPage(path, params);
+  // Without knowing the role, requests would be sent that the server refuses and writes down.
+  if (loading) return <Loading label="Loading page" />;
+  if (me && PAGES_OF_SPANS.includes(page.name) && !readsSpans(me)) return <NoSpans me={me} />;
   switch (page.name) {
     case "search":
       return <SearchPage />;
@@ -68,6 +84,12 @@ function CurrentPage() {
       return <ServicesPage />;
     case "service":
       return <ServicePage key={page.service} service={page.service} />;
+    case "keys":
+      return <KeysPage />;
+    case "usage":
+      return <UsagePage />;
+    case "audit":
+      return <AuditPage />;
     case "unknown":
       return <NotFound />;
   }

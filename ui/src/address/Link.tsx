@@ -1,6 +1,6 @@
 /** A link to a page of the app: a plain anchor that does not reload the document. */
 import type { AnchorHTMLAttributes, MouseEvent } from "react";
-import { BASE, navigate } from "./address";
+import { linkTo, navigate, useChosenTenants } from "./address";
 
 interface Props extends Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href"> {
   /** A path as `routes.ts` builds it. */
@@ -8,6 +8,8 @@ interface Props extends Omit<AnchorHTMLAttributes<HTMLAnchorElement>, "href"> {
 }
 
 export function Link({ to, onClick, children, ...rest }: Props) {
+  // Renders again when the tenants change, which are part of the address.
+  useChosenTenants();
   const follow = (event: MouseEvent<HTMLAnchorElement>) => {
     onClick?.(event);
     const elsewhere = event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || event.button !== 0;
@@ -16,7 +18,7 @@ export function Link({ to, onClick, children, ...rest }: Props) {
     navigate(to);
   };
   return (
-    <a {...rest} href={BASE + to} onClick={follow}>
+    <a {...rest} href={linkTo(to)} onClick={follow}>
       {children}
     </a>
   );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { apiUrl } from "../api/client";
-import { ROUTES, readPage, servicePath, servicesPath, tracePath } from "./routes";
-import { decodeSegment, encodeSegment, withQuery } from "./text";
+import { ROUTES, readPage, serverPath, servicePath, servicesPath, tracePath } from "./routes";
+import { decodeSegment, encodeSegment, withQuery, withTenants } from "./text";
 
 /** The page that the app shows at this path. */
 function pageAt(path: string) {
@@ -43,8 +43,9 @@ describe("pages", () => {
     expect(pageAt("/")).toEqual({ name: "search" });
     expect(pageAt("/services/")).toEqual({ name: "services" });
     expect(pageAt(servicesPath({ start: undefined }))).toEqual({ name: "services" });
+    expect(pageAt(serverPath("keys"))).toEqual({ name: "keys" });
     expect(pageAt(tracePath("ab", { span: "cd" }))).toEqual({ name: "trace", id: "ab" });
-    for (const path of ["/no", "/trace", "/trace/a/b", "/services/a/b"])
+    for (const path of ["/no", "/keys/a", "/trace", "/trace/a/b", "/services/a/b"])
       expect(pageAt(path)).toEqual({ name: "unknown" });
     expect(ROUTES.map((route) => pageAt(route).name)).not.toContain("unknown");
   });
@@ -56,6 +57,20 @@ describe("pages", () => {
 
   it("never fail to be written", () => {
     expect(encodeSegment("half \ud83c")).toBe(encodeSegment("half \ufffd"));
+  });
+});
+
+describe("links", () => {
+  it("keep the tenants, unless they name others", () => {
+    expect(withTenants("/services", "")).toBe("/services");
+    expect(withTenants("/services", "acme")).toBe("/services?tenant=acme");
+    expect(withTenants("/?tenant=shop", "acme")).toBe("/?tenant=shop");
+  });
+
+  it.each(ODD_NAMES)("keep the tenants beside a query of %j", (text) => {
+    const url = new URL(withTenants(withQuery("/", { q: text }), "acme|shop"), "http://here");
+    expect(url.searchParams.get("q")).toBe(text);
+    expect(url.searchParams.get("tenant")).toBe("acme|shop");
   });
 });
 

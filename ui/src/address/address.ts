@@ -3,6 +3,7 @@
  * `routes.ts` and `URLSearchParams` decode them once.
  */
 import { useCallback, useMemo, useSyncExternalStore } from "react";
+import { TENANT_PARAM, withTenants } from "./text";
 
 /** The path prefix of the app, without a trailing slash; it comes from the document's `<base>`. */
 export const BASE = basePath();
@@ -14,8 +15,36 @@ export interface Changes {
 
 const listeners = new Set<() => void>();
 
-/** Opens a path of the app, as `routes.ts` builds it. */
-export function navigate(path: string, { replace = false }: Changes = {}) {
+/** Opens a path of the app, as `routes.ts` builds it, about the tenants of the current address. */
+export function navigate(path: string, changes?: Changes) {
+  go(withTenants(path, chosenTenants()), changes);
+}
+
+/** The address that a link to a path of the app has: it is about the tenants of the current address. */
+export function linkTo(path: string): string {
+  return BASE + withTenants(path, chosenTenants());
+}
+
+/** The tenants that the address names, with `|` between several; empty if it names none. */
+export function chosenTenants(): string {
+  if (typeof window === "undefined") return "";
+  return new URLSearchParams(currentSearch()).get(TENANT_PARAM) ?? "";
+}
+
+/** The same as state. */
+export function useChosenTenants(): string {
+  return useSyncExternalStore(subscribe, chosenTenants);
+}
+
+/** Shows the same page about other tenants; with an empty text about those that the caller has by itself. */
+export function chooseTenants(tenants: string) {
+  const params = new URLSearchParams(currentSearch());
+  if (tenants === "") params.delete(TENANT_PARAM);
+  else params.set(TENANT_PARAM, tenants);
+  go(withSearch(params));
+}
+
+function go(path: string, { replace = false }: Changes = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", BASE + path);
   for (const listener of listeners) listener();
 }
@@ -36,11 +65,16 @@ export function useQuery() {
       if (value === undefined || value === "") after.delete(key);
       else after.set(key, value);
     }
-    const text = after.toString();
-    if (text === before.toString()) return;
-    navigate(text ? `${currentPath()}?${text}` : currentPath(), options);
+    if (after.toString() === before.toString()) return;
+    go(withSearch(after), options);
   }, []);
   return { params, set };
+}
+
+/** The current path with other parameters. */
+function withSearch(params: URLSearchParams): string {
+  const text = params.toString();
+  return text ? `${currentPath()}?${text}` : currentPath();
 }
 
 function subscribe(listener: () => void): () => void {

@@ -11,10 +11,25 @@ export type Page =
   | { name: "trace"; id: string }
   | { name: "services" }
   | { name: "service"; service: string }
+  | { name: "keys" }
+  | { name: "usage" }
+  | { name: "audit" }
   | { name: "unknown" };
 
 /** The paths that have a page. The server returns the app for them (`ui/embed/lib.rs`). */
-export const ROUTES = ["/", "/trace/:id", "/services", "/services/:service"] as const;
+export const ROUTES = [
+  "/",
+  "/trace/:id",
+  "/services",
+  "/services/:service",
+  "/keys",
+  "/usage",
+  "/audit",
+] as const;
+
+/** The pages about the server, each at a path of its name. */
+const SERVER_PAGES = ["keys", "usage", "audit"] as const;
+export type ServerPage = (typeof SERVER_PAGES)[number];
 
 export function readPage(path: string, query: URLSearchParams): Page {
   const segments = path.split("/").slice(1);
@@ -27,7 +42,13 @@ export function readPage(path: string, query: URLSearchParams): Page {
     if (segments.length === 1) return named ? { name: "service", service: named } : { name: "services" };
     if (segments.length === 2) return { name: "service", service: decodeSegment(second ?? "") };
   }
+  const ofServer = SERVER_PAGES.find((page) => page === first);
+  if (segments.length === 1 && ofServer) return { name: ofServer };
   return { name: "unknown" };
+}
+
+export function serverPath(page: ServerPage): string {
+  return `/${page}`;
 }
 
 export function tracePath(id: string, query: { span?: string | undefined } = {}): string {

@@ -28,3 +28,16 @@ export function withQuery(path: string, query: Record<string, string | number | 
   const text = params.toString();
   return text ? `${path}?${text}` : path;
 }
+
+/** The parameter in which an address names tenants, with `|` between several. */
+export const TENANT_PARAM = "tenant";
+
+/** `path` about these tenants, unless it names others itself. Every link keeps them, so that one leads to the same data. */
+export function withTenants(path: string, tenants: string): string {
+  if (tenants === "") return path;
+  const [before = "", search = ""] = path.split("?", 2);
+  const params = new URLSearchParams(search);
+  if (params.has(TENANT_PARAM)) return path;
+  params.set(TENANT_PARAM, tenants);
+  return `${before}?${params}`;
+}

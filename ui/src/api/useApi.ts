@@ -3,6 +3,7 @@
  * the browser's back button shows a page at once.
  */
 import { useCallback, useEffect, useState } from "react";
+import { chosenTenants } from "../address/address";
 import { ApiError, getJson } from "./client";
 
 export interface Answer<T> {
@@ -22,15 +23,18 @@ interface Options {
   maxAge?: number;
   /** Keeps showing the last response while the next URL loads. */
   keep?: boolean;
+  /** Whether it is about the server or the caller, so that the chosen tenants do not matter. */
+  ofServer?: boolean;
 }
 
 const DEFAULT_MAX_AGE = 30_000;
 const LONGEST_AGE = 60_000;
 const REMEMBERED_ANSWERS = 12;
+/** By tenants and URL: the same URL has another response for other tenants. */
 const memory = new Map<string, Remembered>();
 
 export function useApi<T>(url: string | null, options: Options = {}): Answer<T> {
-  const { maxAge = DEFAULT_MAX_AGE, keep = false } = options;
+  const { maxAge = DEFAULT_MAX_AGE, keep = false, ofServer = false } = options;
   const [round, setRound] = useState(0);
   const [state, setState] = useState<{ url: string | null; data?: T; error?: ApiError; done: boolean }>(
     () => ({
@@ -48,10 +52,11 @@ export function useApi<T>(url: string | null, options: Options = {}): Answer<T> 
       return;
     }
     const abort = new AbortController();
-    getJson<T>(url, abort.signal).then(
+    const key = memoryKey(url);
+    getJson<T>(url, { signal: abort.signal, ofServer }).then(
       (data) => {
         if (abort.signal.aborted) return;
-        remember(url, data);
+        remember(key, data);
         setState({ url, data, done: true });
       },
       (cause: unknown) => {
@@ -60,7 +65,7 @@ export function useApi<T>(url: string | null, options: Options = {}): Answer<T> 
       },
     );
     return () => abort.abort();
-  }, [url, round, maxAge]);
+  }, [url, round, maxAge, ofServer]);
 
   const reload = useCallback(() => {
     setState((old) => ({ ...old, done: false }));
@@ -81,14 +86,18 @@ export function toApiError(cause: unknown): ApiError {
   return new ApiError(0, "Unreadable answer", cause instanceof Error ? cause.message : String(cause));
 }
 
+function memoryKey(url: string): string {
+  return `${chosenTenants()} ${url}`;
+}
+
 function recall<T>(url: string | null, maxAge: number): T | undefined {
-  const found = url === null ? undefined : memory.get(url);
+  const found = url === null ? undefined : memory.get(memoryKey(url));
   return found && Date.now() - found.at <= maxAge ? (found.data as T) : undefined;
 }
 
-function remember(url: string, data: unknown) {
-  memory.delete(url);
-  memory.set(url, { at: Date.now(), data });
+function remember(key: string, data: unknown) {
+  memory.delete(key);
+  memory.set(key, { at: Date.now(), data });
   // The map keeps the order of insertion, so the oldest come first. Drops old entries and those above the limit.
   for (const [known, { at }] of memory) {
     if (memory.size <= REMEMBERED_ANSWERS && Date.now() - at <= LONGEST_AGE) break;

@@ -3,7 +3,7 @@
  * thrown: pages show them by `Failure`.
  */
 import { Component, type ReactNode } from "react";
-import { BASE } from "../address/address";
+import { linkTo } from "../address/address";
 
 interface Props {
   children: ReactNode;
@@ -47,7 +47,7 @@ export class ErrorBoundary extends Component<Props, State> {
         </p>
         <p>
           {/* A plain anchor, because the app's own link may be broken as well. */}
-          <a href={`${BASE}/`}>Search for traces</a>
+          <a href={linkTo("/")}>Search for traces</a>
         </p>
       </section>
     );

@@ -1,5 +1,9 @@
 /** The bar on top of every page: navigation, and the box that opens a trace by its ID. */
 import { type FormEvent, useState } from "react";
+import { AccountMenu } from "../access/AccountMenu";
+import { useMe } from "../access/me";
+import { readsSpans } from "../access/pages";
+import { TenantSwitch } from "../access/TenantSwitch";
 import { navigate, usePath } from "../address/address";
 import { Link } from "../address/Link";
 import { servicesPath, tracePath } from "../address/routes";
@@ -9,6 +13,8 @@ import { THEMES, useTheme } from "./useTheme";
 
 export function Header() {
   const path = usePath();
+  const { me, loading } = useMe();
+  const reads = readsSpans(me);
   return (
     <header className={styles.topbar}>
       <Link to="/" className={styles.brand}>
@@ -18,15 +24,19 @@ export function Header() {
         </svg>
         Spandrel
       </Link>
-      <nav aria-label="Main">
-        <Link to="/" aria-current={path === "/" ? "page" : undefined}>
-          Search
-        </Link>
-        <Link to={servicesPath()} aria-current={path.startsWith("/services") ? "page" : undefined}>
-          Services
-        </Link>
-      </nav>
-      <TraceBox />
+      {reads && (
+        <nav aria-label="Main">
+          <Link to="/" aria-current={path === "/" ? "page" : undefined}>
+            Search
+          </Link>
+          <Link to={servicesPath()} aria-current={path.startsWith("/services") ? "page" : undefined}>
+            Services
+          </Link>
+        </nav>
+      )}
+      <div className={styles.traceBox}>{reads && <TraceBox />}</div>
+      {reads && <TenantSwitch me={me} />}
+      {!loading && <AccountMenu me={me} />}
       <ThemeButton />
     </header>
   );
@@ -47,7 +57,7 @@ function TraceBox() {
     navigate(tracePath(id));
   };
   return (
-    <search className={styles.traceBox}>
+    <search>
       <form aria-label="Go to trace" onSubmit={submit}>
         <input
           value={text}

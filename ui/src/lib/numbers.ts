@@ -29,6 +29,21 @@ export function formatPercent(fraction: number): string {
   return `${Number(percent.toPrecision(percent >= 10 ? 3 : 2))}%`;
 }
 
+const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
+
+/** Three significant digits and the binary unit that keeps them readable: `1.46 KiB`, `12 MiB`. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  // 1023.5 would be rounded to 1024.
+  while (value >= 1023.5 && unit < BYTE_UNITS.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  const text = unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toPrecision(3);
+  return `${text.replace(/\.0+$/, "")} ${BYTE_UNITS[unit]}`;
+}
+
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }

@@ -4,6 +4,7 @@ import { isDotSegment } from "../address/text";
 import { apiUrl } from "../api/client";
 import type { OperationsAnswer, Order, ServicesAnswer } from "../api/types";
 import { useApi } from "../api/useApi";
+import { Select, TextInput } from "../components/Field";
 import { RangePicker } from "../components/RangePicker";
 import { buildQuery, EMPTY_FORM, type SearchForm as Form, parseQuery } from "../lib/traceql";
 import { LIMITS, ORDER_LABELS, type SearchParams } from "./params";
@@ -188,9 +189,11 @@ interface TextFieldProps {
 function TextField({ text, fits, onChange, onForm }: TextFieldProps) {
   const id = useId();
   return (
-    <div className={styles.field}>
+    <div>
       <span className={styles.labelRow}>
-        <label htmlFor={id}>TraceQL</label>
+        <label htmlFor={id} className={styles.label}>
+          TraceQL
+        </label>
         <button type="button" className="link-button" onClick={onForm}>
           {fits ? "Back to the form" : "Start over with the form"}
         </button>
@@ -206,67 +209,9 @@ function TextField({ text, fits, onChange, onForm }: TextFieldProps) {
             event.currentTarget.form?.requestSubmit();
         }}
       />
-      <p className={styles.hint}>
+      <p className="hint">
         <code>{'{ resource.service.name = "cart" && duration > 100ms }'}</code> — Ctrl+Enter searches.
       </p>
-    </div>
-  );
-}
-
-interface InputProps {
-  label: string;
-  value: string;
-  onChange: (value: string) => void;
-  placeholder?: string;
-  list?: string;
-  hint?: string;
-  error?: string | undefined;
-}
-
-function TextInput({ label, value, onChange, placeholder, list, hint, error }: InputProps) {
-  const id = useId();
-  return (
-    <div className={styles.field}>
-      <label htmlFor={id}>{label}</label>
-      <input
-        id={id}
-        value={value}
-        placeholder={placeholder}
-        list={list}
-        spellCheck={false}
-        autoComplete="off"
-        aria-invalid={error !== undefined}
-        aria-describedby={error || hint ? `${id}-note` : undefined}
-        onChange={(event) => onChange(event.target.value)}
-      />
-      {(error || hint) && (
-        <p id={`${id}-note`} className={error ? "field-error" : styles.hint}>
-          {error ?? hint}
-        </p>
-      )}
-    </div>
-  );
-}
-
-interface SelectProps {
-  label: string;
-  value: string;
-  options: [string, string][];
-  onChange: (value: string) => void;
-}
-
-function Select({ label, value, options, onChange }: SelectProps) {
-  const id = useId();
-  return (
-    <div className={styles.field}>
-      <label htmlFor={id}>{label}</label>
-      <select id={id} value={value} onChange={(event) => onChange(event.target.value)}>
-        {options.map(([key, text]) => (
-          <option key={key} value={key}>
-            {text}
-          </option>
-        ))}
-      </select>
     </div>
   );
 }

@@ -40,7 +40,7 @@ export function useTraces(search: SearchParams) {
       loading: false,
     };
     setMore({ ...before, loading: true, error: undefined });
-    getJson<SearchAnswer>(searchUrl(search, cursor), current.signal).then(
+    getJson<SearchAnswer>(searchUrl(search, cursor), { signal: current.signal }).then(
       (page) =>
         setMore({
           after: firstPage,

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { apiUrl } from "../api/client";
 import type { Trace } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
+import { Download } from "../components/Download";
 import { LongText } from "../components/LongText";
 import { FailedMark, ServiceName } from "../components/Service";
 import { Warning } from "../components/States";
@@ -52,13 +53,11 @@ export function TraceHeader({ trace, colours, onService, reload, reloading }: Pr
           <button type="button" onClick={reload} disabled={reloading}>
             {reloading ? "Loading…" : "Reload"}
           </button>
-          <a
-            className="button"
-            href={apiUrl(["traces", trace.id], { format: "otlp" })}
-            download={`trace-${trace.id}.json`}
-          >
-            Download OTLP JSON
-          </a>
+          <Download
+            url={apiUrl(["traces", trace.id], { format: "otlp" })}
+            fileName={`trace-${trace.id}.json`}
+            text="Download OTLP JSON"
+          />
         </span>
       </div>
       <dl className="facts">

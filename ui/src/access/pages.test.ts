@@ -1,0 +1,32 @@
+import { describe, expect, it } from "vitest";
+import type { Me } from "../api/types";
+import { readsSpans, serverPages } from "./pages";
+
+function withRole(role: string | null): Me {
+  return {
+    name: role && "ada",
+    role,
+    tenant: role && "default",
+    via: role ? "session" : null,
+    multitenancy: false,
+  };
+}
+
+describe("pages", () => {
+  it.each([
+    ["admin", ["usage", "keys"], true],
+    ["audit", ["audit"], false],
+    ["ingest", [], false],
+    ["read", ["usage"], true],
+    ["edit", ["usage"], true],
+    ["support", ["usage"], true],
+    [null, ["usage"], true],
+  ])("are offered to the role %s as it may", (role, pages, reads) => {
+    expect(serverPages(withRole(role))).toEqual(pages);
+    expect(readsSpans(withRole(role))).toBe(reads);
+  });
+
+  it("are those of an open server where it does not say who asks", () => {
+    expect(serverPages(undefined)).toEqual(["usage"]);
+  });
+});

@@ -1,0 +1,23 @@
+/** Which pages are offered to a caller. The server decides; this only leaves out what it would refuse. */
+import type { ServerPage } from "../address/routes";
+import type { Me } from "../api/types";
+
+/** While the server asks nobody who they are, it changes no keys and shows no audit log. */
+export function serverPages(me: Me | undefined): ServerPage[] {
+  switch (me?.role) {
+    case "admin":
+      return ["usage", "keys"];
+    case "audit":
+      return ["audit"];
+    case "ingest":
+      return [];
+    default:
+      // Read, edit, the roles of a configuration, which are like one of them, and everybody on an open server.
+      return ["usage"];
+  }
+}
+
+/** Whether the caller may see spans. A role of a configuration that only sends gets the server's refusal. */
+export function readsSpans(me: Me | undefined): boolean {
+  return me?.role !== "audit" && me?.role !== "ingest";
+}

@@ -1,0 +1,58 @@
+/** What tenants have sent, asked and stored: bars by tenant, a table, and the services of each. */
+import { useId } from "react";
+import { useQuery } from "../address/address";
+import { apiUrl } from "../api/client";
+import type { UsageAnswer } from "../api/types";
+import { useApi } from "../api/useApi";
+import { Select } from "../components/Field";
+import { Empty, Failure, Loading } from "../components/States";
+import { useTitle } from "../components/useTitle";
+import { formatTime } from "../lib/time";
+import { Bars } from "./Bars";
+import { UsageTable } from "./UsageTable";
+import { MEASURES, measureNamed, tenantBars } from "./usage";
+
+export default function UsagePage() {
+  useTitle("Usage");
+  const id = useId();
+  const { params, set } = useQuery();
+  const shown = measureNamed(params.get("measure"));
+  const { data, error, loading, reload } = useApi<UsageAnswer>(apiUrl(["usage"]), { maxAge: 0, keep: true });
+  return (
+    <div className="page">
+      <div className="page-head">
+        <h1 className="page-title">Usage</h1>
+        <button type="button" onClick={reload} disabled={loading}>
+          {loading && data ? "Loading…" : "Reload"}
+        </button>
+      </div>
+      {error ? (
+        <Failure error={error} retry={reload} />
+      ) : !data ? (
+        <Loading label="Loading usage" />
+      ) : data.tenants.length === 0 ? (
+        <Empty title="Nothing was sent, asked or stored yet" />
+      ) : (
+        <>
+          <p className="muted">
+            Since the server was started, {formatTime(data.sinceUnixNano)}; stored is what there is now.
+          </p>
+          <section aria-labelledby={`${id}-bars`}>
+            <h2 id={`${id}-bars`}>{shown.title} by tenant</h2>
+            <Select
+              label="Bars show"
+              value={shown.measure}
+              options={MEASURES.map(({ measure, title }) => [measure, title])}
+              onChange={(measure) => set({ measure }, { replace: true })}
+            />
+            <Bars bars={tenantBars(data, shown.measure)} format={shown.format} />
+          </section>
+          <section aria-labelledby={`${id}-table`}>
+            <h2 id={`${id}-table`}>Tenant by tenant</h2>
+            <UsageTable tenants={data.tenants} />
+          </section>
+        </>
+      )}
+    </div>
+  );
+}

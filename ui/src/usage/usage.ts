@@ -1,0 +1,66 @@
+/** Which figures of usage there are, and how tenants and services are ordered by them. */
+import type { TenantUsage, UsageAnswer } from "../api/types";
+import { formatBytes, formatCount } from "../lib/numbers";
+
+export type Measure = Exclude<keyof TenantUsage, "tenant" | "services">;
+
+interface MeasureText {
+  measure: Measure;
+  /** In the choice of what the bars show. */
+  title: string;
+  /** In the head of the table. */
+  short: string;
+  format: (value: number) => string;
+}
+
+export const MEASURES: readonly MeasureText[] = [
+  { measure: "receivedBytes", title: "Bytes received", short: "Received", format: formatBytes },
+  { measure: "receivedSpans", title: "Spans received", short: "Spans", format: formatCount },
+  { measure: "refusedRequests", title: "Requests refused", short: "Refused", format: formatCount },
+  { measure: "questions", title: "Questions", short: "Questions", format: formatCount },
+  { measure: "refusedQuestions", title: "Questions refused", short: "Refused", format: formatCount },
+  { measure: "scannedSpans", title: "Spans scanned", short: "Scanned", format: formatCount },
+  { measure: "storedSpans", title: "Spans stored", short: "Stored", format: formatCount },
+  { measure: "storedBytes", title: "Bytes stored", short: "Bytes", format: formatBytes },
+];
+
+export function measureNamed(name: string | null): MeasureText {
+  return (MEASURES.find(({ measure }) => measure === name) ?? MEASURES[0]) as MeasureText;
+}
+
+export interface Bar {
+  name: string;
+  value: number;
+  /** Of the longest bar, from 0 to 1. */
+  share: number;
+}
+
+/** More bars are one, of what is left. */
+export const MOST_BARS = 12;
+
+/** The largest first; the rest of many is one bar at the end. */
+export function bars(values: readonly { name: string; value: number }[], rest: string): Bar[] {
+  const sorted = [...values].sort((a, b) => b.value - a.value || a.name.localeCompare(b.name));
+  const shown = sorted.length > MOST_BARS ? sorted.slice(0, MOST_BARS - 1) : sorted;
+  const left = sorted.slice(shown.length);
+  if (left.length > 0) {
+    const value = left.reduce((sum, bar) => sum + bar.value, 0);
+    shown.push({ name: `${left.length} ${rest}`, value });
+  }
+  const most = Math.max(...shown.map(({ value }) => value), 1);
+  return shown.map(({ name, value }) => ({ name, value, share: value / most }));
+}
+
+export function tenantBars({ tenants }: UsageAnswer, measure: Measure): Bar[] {
+  return bars(
+    tenants.map((usage) => ({ name: usage.tenant, value: usage[measure] })),
+    "other tenants",
+  );
+}
+
+/** Services by bytes, the largest first. */
+export function servicesByBytes({ services }: TenantUsage): TenantUsage["services"] {
+  return [...services].sort(
+    (a, b) => b.receivedBytes - a.receivedBytes || a.service.localeCompare(b.service),
+  );
+}
