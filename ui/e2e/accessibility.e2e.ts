@@ -1,24 +1,12 @@
 /** axe on every page, light and dark, wide and narrow: no serious violation. */
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SearchAnswer, ServicesAnswer } from "../src/api/types";
+import { violations } from "./axe";
 import { getApi, launch, openPage } from "./browser";
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const GRAVE = ["serious", "critical"];
-const STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
 const TRACES = 'role=table[name="Traces found"]';
 const SERVICES = 'role=table[name="Services"]';
-
-interface Violation {
-  id: string;
-  impact: string;
-  help: string;
-  nodes: { html: string; failureSummary: string }[];
-}
 
 let browser: Browser;
 
@@ -53,22 +41,7 @@ test.each([
   for (const { path, ready } of await pagesToCheck()) {
     await page.goto(path);
     await page.locator(ready).first().waitFor();
-    await page.evaluate(AXE);
-    const violations = await page.evaluate(async (tags) => {
-      const axe = (
-        window as unknown as { axe: { run: (...args: unknown[]) => Promise<{ violations: unknown }> } }
-      ).axe;
-      return (await axe.run(document, { runOnly: { type: "tag", values: tags } })).violations;
-    }, STANDARDS);
-    const grave = (violations as Violation[]).filter((violation) => GRAVE.includes(violation.impact));
-    const told = grave.map(
-      ({ id, help, nodes }) =>
-        `${id}: ${help}\n${nodes
-          .slice(0, 3)
-          .map((node) => `${node.html}\n${node.failureSummary}`)
-          .join("\n")}`,
-    );
-    expect(told, `${path} in ${colorScheme}`).toEqual([]);
+    expect(await violations(page), `${path} in ${colorScheme}`).toEqual([]);
   }
 });
 

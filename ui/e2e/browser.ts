@@ -28,9 +28,10 @@ export function launch(): Promise<Browser> {
 export async function openPage(
   browser: Browser,
   options: BrowserContextOptions = {},
+  url = serverUrl(),
 ): Promise<{ page: Page; errors: string[] }> {
   const context = await browser.newContext({
-    baseURL: serverUrl(),
+    baseURL: url,
     viewport: { width: 1440, height: 900 },
     ...options,
   });
@@ -48,4 +49,25 @@ export async function getApi<T>(path: string): Promise<T> {
   const response = await fetch(`${serverUrl()}/api/v1/${path}`);
   if (!response.ok) throw new Error(`GET /api/v1/${path}: ${response.status} ${await response.text()}`);
   return (await response.json()) as T;
+}
+
+const MOST_TABS = 60;
+
+/** Presses Tab until the focused element matches; fails when it cannot be reached. */
+export async function tabTo(page: Page, selector: string) {
+  for (let i = 0; i < MOST_TABS; i++) {
+    await page.keyboard.press("Tab");
+    if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
+  }
+  throw new Error(`Tab never reaches ${selector}`);
+}
+
+/** The boxes that are wider than the page, so that one has to scroll sideways. Wide tables scroll in boxes of their own. */
+export function widerThanThePage(page: Page): Promise<string[]> {
+  return page.evaluate(() => {
+    const boxes = [document.documentElement, ...document.querySelectorAll("main, main section, main aside")];
+    return boxes
+      .filter((box) => !box.classList.contains("table-scroll") && box.scrollWidth > box.clientWidth + 1)
+      .map((box) => box.outerHTML.slice(0, 80));
+  });
 }

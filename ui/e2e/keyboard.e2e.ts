@@ -2,7 +2,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SearchAnswer } from "../src/api/types";
-import { getApi, launch, openPage } from "./browser";
+import { getApi, launch, openPage, tabTo } from "./browser";
 
 let browser: Browser;
 
@@ -10,17 +10,6 @@ beforeAll(async () => {
   browser = await launch();
 });
 afterAll(() => browser.close());
-
-const MOST_TABS = 60;
-
-/** Presses Tab until the focused element matches; fails when it cannot be reached. */
-async function tabTo(page: Page, selector: string) {
-  for (let i = 0; i < MOST_TABS; i++) {
-    await page.keyboard.press("Tab");
-    if (await page.evaluate((wanted) => document.activeElement?.matches(wanted), selector)) return;
-  }
-  throw new Error(`Tab never reaches ${selector}`);
-}
 
 function activeRow(page: Page) {
   return page.evaluate(() => {

@@ -1,8 +1,8 @@
 /** Long names and small screens: everything stays in its place, and everything can be reached. */
-import type { Browser, Page } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { servicePath, tracePath } from "../src/address/routes";
-import { launch, openPage } from "./browser";
+import { launch, openPage, widerThanThePage } from "./browser";
 import { LONG } from "./odd";
 
 let browser: Browser;
@@ -24,17 +24,6 @@ function open(width: number, height: number) {
   return openPage(browser, { viewport: { width, height } });
 }
 
-/** Nothing is wider than the page. */
-async function expectNoSidewaysScroll(page: Page, what: string) {
-  const wide = await page.evaluate(() => {
-    const boxes = [document.documentElement, ...document.querySelectorAll("main, main section, main aside")];
-    return boxes
-      .filter((box) => box.scrollWidth > box.clientWidth + 1)
-      .map((box) => box.outerHTML.slice(0, 80));
-  });
-  expect(wide, what).toEqual([]);
-}
-
 test.each(SCREENS)("pages with long names fit $screen", async ({ width, height }) => {
   const { page } = await open(width, height);
   const pages = [
@@ -46,7 +35,7 @@ test.each(SCREENS)("pages with long names fit $screen", async ({ width, height }
   for (const { path, ready } of pages) {
     await page.goto(path);
     await ready.waitFor({ state: "attached" });
-    await expectNoSidewaysScroll(page, path);
+    expect(await widerThanThePage(page), path).toEqual([]);
   }
 });
 
