@@ -15,9 +15,9 @@ export function UsageTable({ tenants }: { tenants: TenantUsage[] }) {
         <thead>
           <tr>
             <th scope="col">Tenant</th>
-            {MEASURES.map(({ measure, title, short }) => (
-              <th key={measure} scope="col" className="num" title={title}>
-                {short}
+            {MEASURES.map(({ measure, title }) => (
+              <th key={measure} scope="col" className="num">
+                {title}
               </th>
             ))}
           </tr>

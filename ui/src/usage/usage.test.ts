@@ -43,7 +43,7 @@ describe("usage", () => {
   });
 
   it("has a measure for every name", () => {
-    expect(measureNamed("storedBytes").title).toBe("Bytes stored");
+    expect(measureNamed("storedBytes").title).toBe("Stored bytes");
     expect(measureNamed("nothing").measure).toBe("receivedBytes");
     expect(measureNamed(null).measure).toBe("receivedBytes");
   });

@@ -6,22 +6,19 @@ export type Measure = Exclude<keyof TenantUsage, "tenant" | "services">;
 
 interface MeasureText {
   measure: Measure;
-  /** In the choice of what the bars show. */
   title: string;
-  /** In the head of the table. */
-  short: string;
   format: (value: number) => string;
 }
 
 export const MEASURES: readonly MeasureText[] = [
-  { measure: "receivedBytes", title: "Bytes received", short: "Received", format: formatBytes },
-  { measure: "receivedSpans", title: "Spans received", short: "Spans", format: formatCount },
-  { measure: "refusedRequests", title: "Requests refused", short: "Refused", format: formatCount },
-  { measure: "questions", title: "Questions", short: "Questions", format: formatCount },
-  { measure: "refusedQuestions", title: "Questions refused", short: "Refused", format: formatCount },
-  { measure: "scannedSpans", title: "Spans scanned", short: "Scanned", format: formatCount },
-  { measure: "storedSpans", title: "Spans stored", short: "Stored", format: formatCount },
-  { measure: "storedBytes", title: "Bytes stored", short: "Bytes", format: formatBytes },
+  { measure: "receivedBytes", title: "Received bytes", format: formatBytes },
+  { measure: "receivedSpans", title: "Received spans", format: formatCount },
+  { measure: "refusedRequests", title: "Refused requests", format: formatCount },
+  { measure: "questions", title: "Questions", format: formatCount },
+  { measure: "refusedQuestions", title: "Refused questions", format: formatCount },
+  { measure: "scannedSpans", title: "Scanned spans", format: formatCount },
+  { measure: "storedSpans", title: "Stored spans", format: formatCount },
+  { measure: "storedBytes", title: "Stored bytes", format: formatBytes },
 ];
 
 export function measureNamed(name: string | null): MeasureText {
