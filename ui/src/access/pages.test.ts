@@ -26,6 +26,12 @@ describe("pages", () => {
     expect(readsSpans(withRole(role))).toBe(reads);
   });
 
+  it("of the server as a whole are for those who reach all tenants", () => {
+    const auditor: Me = { ...withRole("audit"), multitenancy: true };
+    expect(serverPages({ ...auditor, tenant: "acme" })).toEqual([]);
+    expect(serverPages({ ...auditor, tenant: "*" })).toEqual(["audit"]);
+  });
+
   it("are those of an open server where it does not say who asks", () => {
     expect(serverPages(undefined)).toEqual(["usage"]);
   });

@@ -1,6 +1,7 @@
 /** Which pages are offered to a caller. The server decides; this only leaves out what it would refuse. */
 import type { ServerPage } from "../address/routes";
 import type { Me } from "../api/types";
+import { ALL_TENANTS } from "../lib/tenants";
 
 /** While the server asks nobody who they are, it changes no keys and shows no audit log. */
 export function serverPages(me: Me | undefined): ServerPage[] {
@@ -8,7 +9,8 @@ export function serverPages(me: Me | undefined): ServerPage[] {
     case "admin":
       return ["usage", "keys"];
     case "audit":
-      return ["audit"];
+      // The log is of the server as a whole, which only those who reach all tenants may see.
+      return me.multitenancy && me.tenant !== ALL_TENANTS ? [] : ["audit"];
     case "ingest":
       return [];
     default:

@@ -4,9 +4,14 @@ import type { TenantUsage } from "../api/types";
 import { formatBytes, plural } from "../lib/numbers";
 import { Bars } from "./Bars";
 import styles from "./UsageTable.module.css";
-import { bars, MEASURES, servicesByBytes } from "./usage";
+import { type MeasureText, serviceBars } from "./usage";
 
-export function UsageTable({ tenants }: { tenants: TenantUsage[] }) {
+interface Props {
+  tenants: TenantUsage[];
+  measures: readonly MeasureText[];
+}
+
+export function UsageTable({ tenants, measures }: Props) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it.
     <section className="table-scroll" tabIndex={0} aria-label="Figures of tenants">
@@ -15,7 +20,7 @@ export function UsageTable({ tenants }: { tenants: TenantUsage[] }) {
         <thead>
           <tr>
             <th scope="col">Tenant</th>
-            {MEASURES.map(({ measure, title }) => (
+            {measures.map(({ measure, title }) => (
               <th key={measure} scope="col" className="num">
                 {title}
               </th>
@@ -24,7 +29,7 @@ export function UsageTable({ tenants }: { tenants: TenantUsage[] }) {
         </thead>
         <tbody>
           {tenants.map((usage) => (
-            <Tenant key={usage.tenant} usage={usage} />
+            <Tenant key={usage.tenant} usage={usage} measures={measures} />
           ))}
         </tbody>
       </table>
@@ -32,15 +37,14 @@ export function UsageTable({ tenants }: { tenants: TenantUsage[] }) {
   );
 }
 
-function Tenant({ usage }: { usage: TenantUsage }) {
+function Tenant({ usage, measures }: { usage: TenantUsage; measures: Props["measures"] }) {
   const id = useId();
   const [open, setOpen] = useState(false);
-  const services = servicesByBytes(usage);
   return (
     <>
       <tr>
         <th scope="row">
-          {services.length === 0 ? (
+          {usage.services.length === 0 ? (
             usage.tenant
           ) : (
             <button
@@ -52,11 +56,11 @@ function Tenant({ usage }: { usage: TenantUsage }) {
             >
               <span aria-hidden="true">{open ? "▾" : "▸"}</span>
               {usage.tenant}
-              <span className="visually-hidden">, {plural(services.length, "service")}</span>
+              <span className="visually-hidden">, {plural(usage.services.length, "service")}</span>
             </button>
           )}
         </th>
-        {MEASURES.map(({ measure, format }) => (
+        {measures.map(({ measure, format }) => (
           <td key={measure} className="num tnum">
             {format(usage[measure])}
           </td>
@@ -64,15 +68,9 @@ function Tenant({ usage }: { usage: TenantUsage }) {
       </tr>
       {open && (
         <tr id={id} className={styles.services}>
-          <td colSpan={MEASURES.length + 1}>
+          <td colSpan={measures.length + 1}>
             Bytes received by service
-            <Bars
-              bars={bars(
-                services.map(({ service, receivedBytes }) => ({ name: service, value: receivedBytes })),
-                "other services",
-              )}
-              format={formatBytes}
-            />
+            <Bars bars={serviceBars(usage)} format={formatBytes} />
           </td>
         </tr>
       )}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { TenantUsage } from "../api/types";
 import { formatBytes } from "../lib/numbers";
-import { bars, MOST_BARS, measureNamed, servicesByBytes, tenantBars } from "./usage";
+import { bars, MOST_BARS, measureNamed, measuresOf, serviceBars, tenantBars } from "./usage";
 
 function usage(tenant: string, receivedBytes: number): TenantUsage {
   return {
@@ -29,7 +29,7 @@ describe("usage", () => {
       { name: "acme", value: 50, share: 0.25 },
     ]);
     expect(tenantBars(answer, "scannedSpans").map(({ share }) => share)).toEqual([0, 0]);
-    expect(servicesByBytes(usage("acme", 1)).map(({ service }) => service)).toEqual(["shop", "cart"]);
+    expect(serviceBars(usage("acme", 1)).map(({ name }) => name)).toEqual(["shop", "cart"]);
   });
 
   it("joins many into one bar that loses nothing", () => {
@@ -46,6 +46,9 @@ describe("usage", () => {
     expect(measureNamed("storedBytes").title).toBe("Stored bytes");
     expect(measureNamed("nothing").measure).toBe("receivedBytes");
     expect(measureNamed(null).measure).toBe("receivedBytes");
+    const stored = measuresOf(false);
+    expect(stored.map(({ measure }) => measure)).toEqual(["storedBytes", "storedSpans"]);
+    expect(measureNamed("questions", stored).measure).toBe("storedBytes");
   });
 
   it.each([

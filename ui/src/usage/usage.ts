@@ -4,25 +4,32 @@ import { formatBytes, formatCount } from "../lib/numbers";
 
 export type Measure = Exclude<keyof TenantUsage, "tenant" | "services">;
 
-interface MeasureText {
+export interface MeasureText {
   measure: Measure;
   title: string;
   format: (value: number) => string;
 }
 
-export const MEASURES: readonly MeasureText[] = [
+const MEASURES: readonly MeasureText[] = [
   { measure: "receivedBytes", title: "Received bytes", format: formatBytes },
   { measure: "receivedSpans", title: "Received spans", format: formatCount },
   { measure: "refusedRequests", title: "Refused requests", format: formatCount },
   { measure: "questions", title: "Questions", format: formatCount },
   { measure: "refusedQuestions", title: "Refused questions", format: formatCount },
   { measure: "scannedSpans", title: "Scanned spans", format: formatCount },
-  { measure: "storedSpans", title: "Stored spans", format: formatCount },
   { measure: "storedBytes", title: "Stored bytes", format: formatBytes },
+  { measure: "storedSpans", title: "Stored spans", format: formatCount },
 ];
 
-export function measureNamed(name: string | null): MeasureText {
-  return (MEASURES.find(({ measure }) => measure === name) ?? MEASURES[0]) as MeasureText;
+const STORED: readonly Measure[] = ["storedBytes", "storedSpans"];
+
+/** The figures that a server has: where it does not keep tenants apart, it counts only what is stored. */
+export function measuresOf(multitenancy: boolean): readonly MeasureText[] {
+  return multitenancy ? MEASURES : MEASURES.filter(({ measure }) => STORED.includes(measure));
+}
+
+export function measureNamed(name: string | null, measures = MEASURES): MeasureText {
+  return (measures.find(({ measure }) => measure === name) ?? measures[0]) as MeasureText;
 }
 
 export interface Bar {
@@ -55,9 +62,13 @@ export function tenantBars({ tenants }: UsageAnswer, measure: Measure): Bar[] {
   );
 }
 
-/** Services by bytes, the largest first. */
-export function servicesByBytes({ services }: TenantUsage): TenantUsage["services"] {
-  return [...services].sort(
-    (a, b) => b.receivedBytes - a.receivedBytes || a.service.localeCompare(b.service),
+/** Services by bytes. The server counts those beyond its limit together, without a name. */
+export function serviceBars({ services }: TenantUsage): Bar[] {
+  return bars(
+    services.map(({ service, receivedBytes }) => ({
+      name: service || "services that are not counted one by one",
+      value: receivedBytes,
+    })),
+    "other services",
   );
 }
