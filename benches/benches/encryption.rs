@@ -12,7 +12,7 @@ use criterion::{Criterion, Throughput};
 use spandrel_block::{BlockId, BlockKey, Hour};
 use spandrel_proto::TenantId;
 use spandrel_storage::encryption::{EncryptedEngine, MemoryKeys};
-use spandrel_storage::engine::{BlockStore as _, Catalog as _, Change, Engine, MemoryEngine, NewBlock};
+use spandrel_storage::engine::{Change, Engine, MemoryEngine, NewBlock};
 
 const MIB: usize = 1 << 20;
 

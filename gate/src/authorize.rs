@@ -325,8 +325,8 @@ impl Gate {
         }
         if self.config.access == Access::Anonymous {
             let reach = rule.map_or(Reach::Several, reach);
-            let tenants =
-                TenantGrant::All.choose(self.config.tenancy, reach, &parts.headers).map_err(unknown)?;
+            let tenants = TenantGrant::All.choose(self.config.tenancy, reach, &parts.headers);
+            let tenants = tenants.map_err(|error| unknown(error.into()))?;
             return Ok(Admitted { identity: None, caller: Caller { tenants, ..Caller::default() }, rule });
         }
         // An unknown caller learns nothing about which addresses there are.

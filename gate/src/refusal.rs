@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 
 use crate::keys::MAX_KEYS;
 use crate::roles::{Permission, RoleName};
+use crate::tenants::ChoiceError;
 
 /// Why a request is refused. The text tells what to do, and never repeats a credential.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,17 +30,8 @@ pub(crate) enum Refusal {
         "the role {role} lacks the permission {lacks} that this needs; roles that have it: {}", lacks.roles().join(", ")
     )]
     Lacks { role: RoleName, lacks: Permission },
-    #[error(
-        "the credential is bound to the tenant {0}, and this server has no tenants: use one without --tenant, or start the \
-         server with --multitenancy"
-    )]
-    Tenant(String),
-    #[error("X-Scope-OrgID names a tenant that is not this credential's; it may name {0}")]
-    OtherTenant(String),
-    #[error("this takes one tenant, and the request is about {0}: name one in X-Scope-OrgID")]
-    SeveralTenants(String),
-    #[error("this is about the server as a whole, which needs a credential for all tenants (--tenant '*')")]
-    WholeServer,
+    #[error(transparent)]
+    Tenants(#[from] ChoiceError),
     #[error("there is no role {0}; this server has {1}")]
     UnknownRole(String, String),
     #[error("a key reaches no more tenants than the credential that makes it, which reaches {0}")]
@@ -125,10 +117,9 @@ impl Refusal {
             Self::BadCredential(_)   => ("bad-credential",    S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::TooManyAttempts(_) => ("too-many-attempts", S::TOO_MANY_REQUESTS,  Code::ResourceExhausted, "Too many failed attempts"),
             Self::Lacks { .. }       => ("permission",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
-            Self::Tenant(_)          => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
-            Self::OtherTenant(_)     => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
-            Self::SeveralTenants(_)  => ("several-tenants",   S::BAD_REQUEST,        Code::InvalidArgument,   "More than one tenant"),
-            Self::WholeServer        => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::Tenants(ChoiceError::Header(_))  => ("bad-parameter",   S::BAD_REQUEST, Code::InvalidArgument, "A parameter is not valid"),
+            Self::Tenants(ChoiceError::Several(_)) => ("several-tenants", S::BAD_REQUEST, Code::InvalidArgument, "More than one tenant"),
+            Self::Tenants(_)         => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::UnknownRole(..)    => ("bad-parameter",     S::BAD_REQUEST,        Code::InvalidArgument,   "A parameter is not valid"),
             Self::Beyond(_)          => ("tenant",            S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::CrossSite          => ("cross-site",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),

@@ -7,7 +7,6 @@ use axum::http::{HeaderMap, HeaderName};
 use spandrel_proto::{TenantId, Tenants, TenantsError};
 
 use crate::credentials::only;
-use crate::refusal::Refusal;
 
 /// The tenants that an identity may reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +35,24 @@ pub(crate) enum Reach {
     Server,
 }
 
+/// Why a request is about no tenant that its identity may reach.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    #[error(
+        "the credential is bound to the tenant {0}, and this server has no tenants: use one without --tenant, or start the \
+         server with --multitenancy"
+    )]
+    NoTenants(String),
+    #[error("X-Scope-OrgID names a tenant that is not this credential's; it may name {0}")]
+    Other(String),
+    #[error("this takes one tenant, and the request is about {0}: name one in X-Scope-OrgID")]
+    Several(String),
+    #[error("this is about the server as a whole, which needs a credential for all tenants (--tenant '*')")]
+    WholeServer,
+    #[error("X-Scope-OrgID does not name tenants: {0}")]
+    Header(String),
+}
+
 /// Names the tenants of a request, with `|` between several.
 pub const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
 
@@ -51,29 +68,29 @@ impl TenantGrant {
         tenancy: Tenancy,
         reach: Reach,
         headers: &HeaderMap,
-    ) -> Result<Tenants, Refusal> {
+    ) -> Result<Tenants, ChoiceError> {
         if tenancy == Tenancy::Off {
             return match self {
                 Self::These(tenants) if !tenants.contains(&TenantId::default()) => {
-                    Err(Refusal::Tenant(tenants.to_string()))
+                    Err(ChoiceError::NoTenants(tenants.to_string()))
                 }
                 _ => Ok(Tenants::default()),
             };
         }
         if reach == Reach::Server && *self != Self::All {
-            return Err(Refusal::WholeServer);
+            return Err(ChoiceError::WholeServer);
         }
         let named = named(headers)?;
         let chosen = match (self, named) {
             (Self::These(granted), Some(named)) if !named.are_among(granted) => {
-                return Err(Refusal::OtherTenant(granted.to_string()));
+                return Err(ChoiceError::Other(granted.to_string()));
             }
             (_, Some(named)) => named,
             (Self::These(granted), None) => granted.clone(),
             (Self::All, None) => Tenants::default(),
         };
         match reach {
-            Reach::One if chosen.only().is_none() => Err(Refusal::SeveralTenants(chosen.to_string())),
+            Reach::One if chosen.only().is_none() => Err(ChoiceError::Several(chosen.to_string())),
             _ => Ok(chosen),
         }
     }
@@ -117,11 +134,11 @@ impl fmt::Display for TenantGrant {
 }
 
 /// The tenants that the headers name, if they name any.
-fn named(headers: &HeaderMap) -> Result<Option<Tenants>, Refusal> {
-    let bad = |why: String| Refusal::BadRequest(format!("X-Scope-OrgID does not name tenants: {why}"));
-    let text = only(headers, &TENANT_HEADER, "that names tenants").map_err(|error| bad(error.to_string()))?;
+fn named(headers: &HeaderMap) -> Result<Option<Tenants>, ChoiceError> {
+    let text = only(headers, &TENANT_HEADER, "that names tenants");
+    let text = text.map_err(|error| ChoiceError::Header(error.to_string()))?;
     match text.map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => Tenants::parse(text).map(Some).map_err(|error| bad(error.to_string())),
+        Some(text) => Tenants::parse(text).map(Some).map_err(|error| ChoiceError::Header(error.to_string())),
         None => Ok(None),
     }
 }
@@ -132,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    fn choose(grant: &str, reach: Reach, header: Option<&'static str>) -> Result<String, Refusal> {
+    fn choose(grant: &str, reach: Reach, header: Option<&'static str>) -> Result<String, ChoiceError> {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
             headers.insert(TENANT_HEADER, HeaderValue::from_static(header));
@@ -152,20 +169,20 @@ mod tests {
         assert_eq!(several("*", Some("shop|acme")), "acme|shop");
         for other in ["shop", "acme|shop", "default"] {
             let refused = choose("acme", Reach::Several, Some(other));
-            assert_eq!(refused, Err(Refusal::OtherTenant("acme".to_owned())), "{other}");
+            assert_eq!(refused, Err(ChoiceError::Other("acme".to_owned())), "{other}");
         }
         for bad in ["a/b", "|", "a||b"] {
-            assert!(matches!(choose("*", Reach::Several, Some(bad)), Err(Refusal::BadRequest(_))), "{bad}");
+            assert!(matches!(choose("*", Reach::Several, Some(bad)), Err(ChoiceError::Header(_))), "{bad}");
         }
     }
 
     #[test]
     fn a_change_needs_one_tenant_and_the_server_needs_all() {
         assert_eq!(choose("acme|shop", Reach::One, Some("shop")), Ok("shop".to_owned()));
-        let both = Err(Refusal::SeveralTenants("acme|shop".to_owned()));
+        let both = Err(ChoiceError::Several("acme|shop".to_owned()));
         assert_eq!(choose("acme|shop", Reach::One, None), both);
         assert_eq!(choose("*", Reach::One, Some("acme|shop")), both);
-        assert_eq!(choose("acme|shop", Reach::Server, None), Err(Refusal::WholeServer));
+        assert_eq!(choose("acme|shop", Reach::Server, None), Err(ChoiceError::WholeServer));
         assert_eq!(choose("*", Reach::Server, None), Ok("default".to_owned()));
     }
 
@@ -177,7 +194,7 @@ mod tests {
             |grant: &str| grant.parse::<TenantGrant>().unwrap().choose(Tenancy::Off, Reach::One, &headers);
         assert_eq!(choose("*"), Ok(Tenants::default()));
         assert_eq!(choose("default|shop"), Ok(Tenants::default()));
-        assert_eq!(choose("shop"), Err(Refusal::Tenant("shop".to_owned())));
+        assert_eq!(choose("shop"), Err(ChoiceError::NoTenants("shop".to_owned())));
     }
 
     #[test]
