@@ -152,6 +152,28 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     expect(errors).toEqual([]);
   });
 
+  test("usage is told tenant by tenant, and by service, by keyboard", async () => {
+    const { page, errors } = await signIn(browser, server, "operator", "/usage");
+    const table = page.getByRole("table", { name: "Usage by tenant" });
+    await table.getByRole("row", { name: /^▸?\s*acme/ }).waitFor();
+    await tabTo(page, "select");
+    await page.keyboard.type("Received spans");
+    await page.getByRole("heading", { name: "Received spans by tenant" }).waitFor();
+    const bars = page.getByRole("region", { name: "Received spans by tenant" }).getByRole("listitem");
+    const told = (await bars.allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
+    expect(told).toEqual(expect.arrayContaining(["acme 1", "shop 1"]));
+    await tabTo(page, "tbody button");
+    await page.keyboard.press("Enter");
+    await table.getByRole("listitem").filter({ hasText: SPANS.acme.service }).waitFor();
+    await page.reload();
+    await page.getByRole("heading", { name: "Received spans by tenant" }).waitFor();
+
+    const { page: own } = await signIn(browser, server, "reader", "/usage");
+    await own.getByRole("table", { name: "Usage by tenant" }).waitFor();
+    expect(await own.getByRole("main").innerText()).not.toContain("shop");
+    expect(errors).toEqual([]);
+  });
+
   describe("tenants", () => {
     const shown = (page: Page) => page.locator(`${SERVICES} >> tbody >> role=link`).allTextContents();
 
@@ -202,6 +224,26 @@ describe.skipIf(!BINARY)("a guarded server", () => {
       expect(await page.getByRole("button", { name: /^Tenants/ }).count()).toBe(0);
     });
 
+    test("of a user with all are chosen among those that there are", async () => {
+      const { page, errors } = await signIn(browser, server, "operator", "/services");
+      await page.getByRole("button", { name: "Tenants: default" }).click();
+      const choices = page.getByRole("group", { name: "Show the data of" });
+      await choices.getByRole("checkbox", { name: /^acme\s*1 span$/ }).check();
+      await choices.getByRole("checkbox", { name: /^shop\s*1 span$/ }).check();
+      await choices.getByRole("checkbox", { name: /^default/ }).uncheck();
+      await page.getByRole("button", { name: "Show", exact: true }).click();
+      await expectServices(page, [SPANS.acme.service, SPANS.shop.service]);
+      await page.getByRole("button", { name: "Tenants: acme and shop" }).click();
+      await choices.getByRole("checkbox", { name: /^shop/ }).uncheck();
+      await choices.getByRole("checkbox", { name: /^acme/ }).uncheck();
+      await page.getByRole("button", { name: "Show", exact: true }).click();
+      await page.getByRole("alert").filter({ hasText: "At least one tenant" }).waitFor();
+      await choices.getByRole("checkbox", { name: /^acme/ }).check();
+      await page.getByRole("button", { name: "Show", exact: true }).click();
+      await expectServices(page, [SPANS.acme.service]);
+      expect(errors).toEqual([]);
+    });
+
     test("of a user with all are named in a field where the server does not list them", async () => {
       const { page, errors } = await signIn(browser, server, "operator", "/services");
       await page.route("**/api/v1/tenants", (route) =>
@@ -250,6 +292,10 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await operator.getByRole("button", { name: /^Tenants/ }).click();
     await operator.getByRole("button", { name: "Show" }).waitFor();
     await check(operator, "tenants");
+
+    await operator.goto("/usage");
+    await operator.locator("tbody button").first().click();
+    await check(operator, "usage");
 
     const { page: auditor } = await signIn(browser, server, "auditor", "/", options);
     await check(auditor, "no spans");

@@ -32,42 +32,16 @@ export type Me = Schemas["Me"];
 export type Key = Schemas["Key"];
 export type KeysAnswer = Schemas["Keys"];
 export type CreatedKey = Schemas["CreatedKey"];
-/** The role may be one of the configuration, too. */
-export type CreateKey = Omit<Schemas["CreateKey"], "role"> & { role: string };
+export type CreateKey = Schemas["CreateKey"];
 export type AuditLine = Schemas["AuditLine"];
 
+/** The roles that every server has; a configuration may have more. */
 export const ROLES: readonly Schemas["Role"][] = ["ingest", "read", "edit", "admin", "audit"];
 
-export interface TenantSize {
-  tenant: string;
-  spanCount: number;
-  traceCount: number;
-  storeBytes: number;
-  oldestUnixNano: UnixNano | null;
-  newestUnixNano: UnixNano | null;
-}
-
-export interface TenantsAnswer {
-  tenants: TenantSize[];
-}
-
-export interface TenantUsage {
-  tenant: string;
-  receivedSpans: number;
-  receivedBytes: number;
-  refusedRequests: number;
-  questions: number;
-  refusedQuestions: number;
-  scannedSpans: number;
-  storedSpans: number;
-  storedBytes: number;
-  services: { service: string; receivedSpans: number; receivedBytes: number }[];
-}
-
-export interface UsageAnswer {
-  sinceUnixNano: UnixNano;
-  tenants: TenantUsage[];
-}
+export type TenantSize = Schemas["TenantSize"];
+export type TenantsAnswer = Schemas["TenantsAnswer"];
+export type TenantUsage = Schemas["TenantUsage"];
+export type UsageAnswer = Schemas["UsageAnswer"];
 
 export const ORDERS = ["newest", "oldest", "longest", "shortest", "mostSpans", "mostErrors"] as const;
 export type Order = (typeof ORDERS)[number];
