@@ -31,7 +31,8 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await page.keyboard.press("Tab");
     await page.keyboard.type("a long enough password");
     await page.keyboard.press("Enter");
-    await page.waitForURL("**/services");
+    await page.getByRole("button", { name: "Account: operator" }).waitFor();
+    expect(new URL(page.url()).pathname).toBe("/services");
     await tabTo(page, "button[aria-label='Account: operator']");
     await page.keyboard.press("Enter");
     const text = await page.getByRole("banner").innerText();
