@@ -1,17 +1,17 @@
-//! The layer around a router: finds out who asks, and whether they may. What is written down of it is in `recorded`.
+//! The layer around a router: decides whether who asks may. Who it is, `identify` finds out; what is written down of it
+//! is in `recorded`.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http;
-use axum::http::header::{ACCEPT, EXPECT, HOST, ORIGIN};
+use axum::http::header::{ACCEPT, EXPECT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Version};
+use axum::http::{HeaderMap, Version};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use http_body_util::BodyExt as _;
@@ -19,7 +19,7 @@ use spandrel_proto::Caller;
 
 use crate::attempts::{Attempts, Origin};
 use crate::audit::{AuditLog, Event, FilesConfig, Record};
-use crate::credentials::{self, Carrier, Credential};
+use crate::identify::{Identifier, Method, Ways};
 use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::login_page;
@@ -30,7 +30,6 @@ use crate::roles::Roles;
 use crate::routes::{Found, Needs, ROUTES, RouteTable, Rule};
 use crate::secret::Secret;
 use crate::tenants::{Reach, Tenancy, TenantGrant};
-use crate::tls::Peer;
 use crate::users::{SessionLimits, Users};
 
 /// Whether a server asks who is there.
@@ -40,15 +39,6 @@ pub enum Access {
     Anonymous,
     /// A credential is needed for all but health.
     Authenticated,
-}
-
-/// A way to show who one is. Each may be on without the others; reverse proxies are on when one is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// API keys.
-    Keys,
-    /// Names and passwords of users, and their sessions.
-    Users,
 }
 
 /// How the gate decides.
@@ -74,9 +64,9 @@ pub struct Gate {
     config: GateConfig,
     keys: Arc<Keys>,
     users: Arc<Users>,
+    identifier: Identifier,
     audit: Option<Arc<AuditLog>>,
     table: RouteTable,
-    attempts: Attempts,
 }
 
 /// A request that may go on.
@@ -98,8 +88,6 @@ struct Refused {
 const DISCARDED_BYTES: usize = 1 << 20;
 const DISCARDING_TIME: Duration = Duration::from_secs(1);
 
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-
 /// Wraps the router of a port. Layers that are added to the result later see refused requests, too.
 pub fn guard(router: Router, gate: Arc<Gate>) -> Router {
     router.layer(middleware::from_fn_with_state(gate, check))
@@ -112,8 +100,7 @@ async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
         Err(refused) => return gate.refuse(&parts, body, refused).await,
     };
     let tenants = (gate.config.tenancy == Tenancy::On).then(|| caller.tenants.clone());
-    let sender =
-        Sender { identity: identity.clone(), tenants, address: gate.client(peer(&parts), &parts.headers) };
+    let sender = Sender { identity: identity.clone(), tenants, address: gate.identifier.client(&parts) };
     parts.extensions.insert(caller);
     if let Some(identity) = identity {
         parts.extensions.insert(identity);
@@ -127,10 +114,6 @@ async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
         }
         _ => next.run(request).await,
     }
-}
-
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical())
 }
 
 async fn discard(mut body: Body) {
@@ -200,8 +183,16 @@ impl Gate {
             keys.on_foreign_change(move |change| log.note(recorded::foreign_change(change)));
             users.on_change(move |user, changed| of_users.note(recorded::user_change(user, changed)));
         }
+        let ways = Ways {
+            methods: config.methods.clone(),
+            proxies: config.proxies.clone(),
+            roles: config.roles.clone(),
+            keys: keys.clone(),
+            users: users.clone(),
+        };
         let attempts = Attempts::new(config.max_failed_attempts, config.failed_attempt_interval);
-        Ok(Self { config, keys, users, audit, table: RouteTable::new(ROUTES)?, attempts })
+        let identifier = Identifier::new(ways, attempts);
+        Ok(Self { config, keys, users, identifier, audit, table: RouteTable::new(ROUTES)? })
     }
 
     /// Writes down a refused request, and answers it.
@@ -210,7 +201,7 @@ impl Gate {
         metrics::counter!("spandrel_gate_refused_total", "reason" => refusal.mapping().reason).increment(1);
         let response = self.refused(parts, &refusal);
         if let Some(log) = &self.audit {
-            let address = self.client(peer(parts), &parts.headers);
+            let address = self.identifier.client(parts);
             let record = recorded::refusal(&Sender { identity, tenants: None, address }, parts, &refusal);
             // It is refused in any case: a line that cannot be written changes nothing for the client.
             let _ = log.refusal(address, record).await;
@@ -255,7 +246,7 @@ impl Gate {
         if !self.config.methods.contains(&Method::Users) {
             return Err(Refusal::NotFound);
         }
-        let address = self.client(peer(parts), &parts.headers);
+        let address = self.identifier.client(parts);
         let result = self.users.login(address.map(Origin::of), name, password).await.map_err(Refusal::from);
         let Some(log) = &self.audit else { return result };
         match result {
@@ -330,7 +321,7 @@ impl Gate {
             return Ok(Admitted { identity: None, caller: Caller { tenants, ..Caller::default() }, rule });
         }
         // An unknown caller learns nothing about which addresses there are.
-        let identity = self.identify(parts).map_err(unknown)?;
+        let identity = self.identifier.identify(parts).map_err(unknown)?;
         match self.permitted(&identity, found, &parts.headers) {
             Ok((rule, caller)) => Ok(Admitted { identity: Some(identity), caller, rule: Some(rule) }),
             Err(refusal) => Err(Refused { identity: Some(identity), refusal }),
@@ -363,56 +354,6 @@ impl Gate {
         };
         Ok((rule, caller))
     }
-
-    fn identify(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
-        let peer = peer(parts);
-        let client = self.client(peer, &parts.headers);
-        let now = Instant::now();
-        match self.authenticate(peer, parts) {
-            Err(Refusal::BadCredential(why)) => {
-                let wait = client.and_then(|client| self.attempts.fail(Origin::of(client), now));
-                Err(wait.map_or(Refusal::BadCredential(why), Refusal::TooManyAttempts))
-            }
-            // A valid key passes whatever others behind the same address have tried.
-            known => known,
-        }
-    }
-
-    fn authenticate(&self, peer: Option<IpAddr>, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
-        let bad = |why: String| Refusal::BadCredential(why);
-        if let (Some(proxies), Some(peer)) = (&self.config.proxies, peer)
-            && let Some(identity) = proxies
-                .identity(peer, &parts.headers, &self.config.roles)
-                .map_err(|error| bad(error.to_string()))?
-        {
-            require_same_site(parts)?;
-            return Ok(identity);
-        }
-        match credentials::parse(&parts.headers).map_err(|error| bad(error.to_string()))? {
-            Credential::Token(..) if !self.config.methods.contains(&Method::Keys) => {
-                Err(bad("API keys are switched off on this server (auth-methods)".to_owned()))
-            }
-            Credential::Token(token, carrier) => {
-                if carrier == Carrier::Basic {
-                    require_same_site(parts)?;
-                }
-                self.keys.check(token.reveal()).map_err(|rejected| bad(rejected.to_string()))
-            }
-            Credential::Session(token) if self.config.methods.contains(&Method::Users) => {
-                require_same_site(parts)?;
-                // A session that has ended is no attempt at guessing one.
-                self.users.session(&token).ok_or(Refusal::NoCredential)
-            }
-            Credential::Session(_) | Credential::None => Err(Refusal::NoCredential),
-        }
-    }
-
-    fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        match &self.config.proxies {
-            Some(proxies) => peer.map(|peer| proxies.client(peer, headers)),
-            None => peer,
-        }
-    }
 }
 
 fn other_methods(rules: &[Rule]) -> Refusal {
@@ -426,23 +367,4 @@ fn reach(rule: Rule) -> Reach {
         Needs::Permission(permission) if permission.is_of_one_tenant() => Reach::One,
         _ => Reach::Several,
     }
-}
-
-/// Refuses a change that a page of another site has sent with a credential that the browser adds by itself. Browsers
-/// say where a request comes from; other clients say nothing, and pass.
-pub(crate) fn require_same_site(parts: &Parts) -> Result<(), Refusal> {
-    if matches!(parts.method, http::Method::GET | http::Method::HEAD | http::Method::OPTIONS) {
-        return Ok(());
-    }
-    let text = |name: &HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let is_same = match (text(&FETCH_SITE), text(&ORIGIN)) {
-        (Some(site), _) => matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => {
-            let host = text(&HOST).or(parts.uri.authority().map(|authority| authority.as_str()));
-            let of_origin = origin.split_once("://").map(|(_, host)| host);
-            of_origin.is_some() && of_origin.map(str::to_ascii_lowercase) == host.map(str::to_ascii_lowercase)
-        }
-        (None, None) => true,
-    };
-    if is_same { Ok(()) } else { Err(Refusal::CrossSite) }
 }

@@ -15,8 +15,9 @@ use serde::Deserialize;
 
 use super::answers::Me;
 use super::{Answer, body};
-use crate::authorize::{Gate, require_same_site};
+use crate::authorize::Gate;
 use crate::credentials::{Credential, SESSION_COOKIE, parse};
+use crate::identify::require_same_site;
 use crate::identity::Identity;
 use crate::login_page;
 use crate::refusal::Refusal;

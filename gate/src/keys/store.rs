@@ -7,9 +7,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use subtle::ConstantTimeEq as _;
 
@@ -18,6 +18,7 @@ use super::token::KeyToken;
 use crate::file::{self, Durable, Stamp};
 use crate::identity::{Identity, Via};
 use crate::roles::Roles;
+use crate::seldom::Seldom;
 
 /// The time of day; tests move it.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -28,7 +29,7 @@ pub struct Keys {
     roles: Arc<Roles>,
     clock: Clock,
     known: RwLock<Arc<Known>>,
-    looked: Mutex<Instant>,
+    looks: Seldom,
     notice: OnceLock<Notice>,
 }
 
@@ -93,7 +94,7 @@ impl Keys {
             roles,
             clock,
             known: RwLock::default(),
-            looked: Mutex::new(Instant::now()),
+            looks: Seldom::new(LOOK_EVERY),
             notice: OnceLock::new(),
         };
         drop(keys.reload()?);
@@ -182,10 +183,7 @@ impl Keys {
     }
 
     fn look_now_and_then(&self) {
-        let Some(mut looked) = self.looked.try_lock() else { return };
-        if looked.elapsed() >= LOOK_EVERY {
-            *looked = Instant::now();
-            drop(looked);
+        if self.looks.is_due() {
             self.look();
         }
     }
@@ -262,6 +260,8 @@ impl Entry {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use parking_lot::Mutex;
+
     use super::*;
     use crate::roles::Role;
 
@@ -326,7 +326,7 @@ mod tests {
         let (key, token) = file.create(new(None), 0).unwrap();
         assert!(keys.check(token.text().reveal()).is_ok());
         file.revoke(&key.id).unwrap();
-        *keys.looked.lock() -= LOOK_EVERY;
+        keys.looks.end();
         assert_eq!(keys.check(token.text().reveal()), Err(Rejected::Wrong));
         keys.create(new(None)).unwrap();
         let seen = [ForeignChange::Created(key.clone()), ForeignChange::Revoked(key)];

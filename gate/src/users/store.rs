@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
@@ -15,13 +15,14 @@ use crate::file::Stamp;
 use crate::identity::{Identity, Via};
 use crate::roles::Roles;
 use crate::secret::Secret;
+use crate::seldom::Seldom;
 
 /// The users of a data directory in use.
 pub struct Users {
     file: UserFile,
     roles: Arc<Roles>,
     known: RwLock<Arc<Known>>,
-    looked: Mutex<Instant>,
+    looks: Seldom,
     sessions: Sessions,
     /// Hashes that are computed at once.
     hashing: Semaphore,
@@ -87,7 +88,7 @@ impl Users {
             file,
             roles,
             known: RwLock::default(),
-            looked: Mutex::new(Instant::now()),
+            looks: Seldom::new(LOOK_EVERY),
             sessions: Sessions::new(limits),
             hashing: Semaphore::new(HASHES_AT_ONCE),
             by_address: Attempts::new(burst, every),
@@ -174,10 +175,7 @@ impl Users {
     }
 
     fn look_now_and_then(&self) {
-        let Some(mut looked) = self.looked.try_lock() else { return };
-        if looked.elapsed() >= LOOK_EVERY {
-            *looked = Instant::now();
-            drop(looked);
+        if self.looks.is_due() {
             self.look();
         }
     }
@@ -282,11 +280,11 @@ mod tests {
         let (users, file, _directory) = users();
         let (token, _) = users.login(origin(), "ada", Secret::new("correct horse")).await.unwrap();
         put(&file, "battery staple");
-        *users.looked.lock() -= LOOK_EVERY;
+        users.looks.end();
         assert_eq!(users.session(&token), None);
         let (token, _) = users.login(origin(), "ada", Secret::new("battery staple")).await.unwrap();
         file.remove("ada").unwrap();
-        *users.looked.lock() -= LOOK_EVERY;
+        users.looks.end();
         assert_eq!(users.session(&token), None);
     }
 }
