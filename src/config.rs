@@ -227,14 +227,14 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
     parse_as_flags(words).map_err(|error| format!("{place}: {error}").into())
 }
 
-/// Keys whose mappings go to their flag as JSON.
-const JSON_KEYS: [&str; 2] = ["roles", "tenants"];
+/// Keys whose mappings, or lists of them, go to their flag as JSON.
+const JSON_KEYS: [&str; 5] = ["roles", "tenants", "jwt-issuers", "oidc", "client-identities"];
 
 /// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Object(listeners) if key == "tls" => tls_flags::words(listeners),
-        Value::Object(_) if JSON_KEYS.contains(&key) => Some(vec![value.to_string()]),
+        Value::Object(_) | Value::Array(_) if JSON_KEYS.contains(&key) => Some(vec![value.to_string()]),
         Value::Object(members) if key == "limits" => {
             let one = |(name, value): (&String, &Value)| match scalars(value)?.as_slice() {
                 [value] => Some(format!("{name}={value}")),

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde_json::Value;
 use spandrel_gate::audit::{AuditConfig, AuditFiles, AuditLog, FilesConfig};
+use spandrel_gate::idp::IssuerSettings;
 use spandrel_gate::{
     Access, GateConfig, Method, ProxyHeaders, RoleError, RoleSettings, Roles, Tenancy, TrustedProxies,
 };
@@ -28,9 +29,15 @@ pub(crate) struct GateFlags {
     /// [default: false]
     #[arg(long, env = "SPANDREL_ALLOW_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_anonymous: Option<bool>,
-    /// Ways to show who one is: API keys, and names and passwords of users [default: keys,users]
+    /// Ways to show who one is [default: keys and users, and each other one that is configured]
     #[arg(long, env = "SPANDREL_AUTH_METHODS", value_name = "METHOD", value_delimiter = ',', value_enum)]
     auth_methods: Vec<AuthMethod>,
+    /// Issuers whose JWTs are accepted as bearer tokens: a list of mappings with `issuer`, `audience`, `jwks-url` or
+    /// `jwks-file` (or neither, to discover it), `algorithms`, `ca` and `identity`, as in
+    /// '[{"issuer": "https://id.example", "audience": "spandrel", "identity": {"roles": {"dev": "read"}}}]'
+    /// [default: none]
+    #[arg(long, env = "SPANDREL_JWT_ISSUERS", value_name = "JSON", value_parser = issuers)]
+    jwt_issuers: Option<Issuers>,
     /// Networks of reverse proxies whose headers name the user, as in 10.0.0.0/8 [default: none]
     #[arg(long, env = "SPANDREL_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     trusted_proxies: Vec<IpNet>,
@@ -71,6 +78,8 @@ pub(crate) enum AuthMethod {
     Keys,
     /// Names and passwords of users, for the web UI
     Users,
+    /// Bearer tokens of --jwt-issuers
+    Jwt,
 }
 
 /// Where the audit log goes.
@@ -89,12 +98,16 @@ pub(crate) enum Audit {
 /// Roles by their names.
 type RoleMap = BTreeMap<String, RoleSettings>;
 
+/// Clap takes a plain vector for a flag that may be repeated.
+type Issuers = Arc<[IssuerSettings]>;
+
 /// The flags, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct GateSettings {
     require_auth: bool,
     allow_anonymous: bool,
     auth_methods: Vec<AuthMethod>,
+    jwt_issuers: Vec<IssuerSettings>,
     trusted_proxies: Vec<IpNet>,
     proxy_headers: ProxyHeaders,
     multitenancy: bool,
@@ -127,6 +140,15 @@ fn roles(text: &str) -> Result<RoleMap, String> {
     Ok(roles)
 }
 
+fn issuers(text: &str) -> Result<Issuers, String> {
+    serde_json::from_str::<Vec<IssuerSettings>>(text).map(Into::into).map_err(|error| {
+        format!(
+            "allowed is a list like [{{\"issuer\": \"https://id.example\", \"audience\": \"spandrel\", \
+             \"identity\": {{\"roles\": {{\"dev\": \"read\"}}}}}}]: {error}"
+        )
+    })
+}
+
 fn header(text: &str) -> Result<HeaderName, String> {
     HeaderName::try_from(text)
         .map_err(|_| "allowed is the name of a header, like X-Forwarded-User".to_owned())
@@ -143,14 +165,18 @@ impl GateFlags {
         let require_auth = self.require_auth.or(file.require_auth).unwrap_or(false);
         let default_audit = if require_auth { Audit::File } else { Audit::Off };
         let default_retention = FilesConfig::default().retention;
+        let jwt_issuers = self.jwt_issuers.or(file.jwt_issuers).unwrap_or_default().to_vec();
+        let configured = [(AuthMethod::Jwt, !jwt_issuers.is_empty())];
+        let configured = configured.into_iter().filter(|(_, is_there)| *is_there).map(|(method, _)| method);
         GateSettings {
             require_auth,
             allow_anonymous: self.allow_anonymous.or(file.allow_anonymous).unwrap_or(false),
             auth_methods: match (self.auth_methods.is_empty(), file.auth_methods.is_empty()) {
                 (false, _) => self.auth_methods,
                 (true, false) => file.auth_methods,
-                (true, true) => AuthMethod::value_variants().to_vec(),
+                (true, true) => [AuthMethod::Keys, AuthMethod::Users].into_iter().chain(configured).collect(),
             },
+            jwt_issuers,
             trusted_proxies: match self.trusted_proxies.is_empty() {
                 true => file.trusted_proxies,
                 false => self.trusted_proxies,
@@ -179,6 +205,9 @@ impl GateSettings {
                 "--audit-required and --audit off contradict each other; allowed is --audit file or stdout"
                     .to_owned(),
             );
+        }
+        if self.auth_methods.contains(&AuthMethod::Jwt) && self.jwt_issuers.is_empty() {
+            return Err("--auth-methods has jwt, which needs --jwt-issuers".to_owned());
         }
         if self.require_auth || self.allow_anonymous {
             return Ok(());
@@ -226,6 +255,7 @@ impl GateSettings {
         let method = |method: &AuthMethod| match method {
             AuthMethod::Keys => Method::Keys,
             AuthMethod::Users => Method::Users,
+            AuthMethod::Jwt => Method::Jwt,
         };
         self.auth_methods.iter().map(method).collect()
     }
@@ -238,6 +268,7 @@ impl GateSettings {
             tenancy: if self.multitenancy { Tenancy::On } else { Tenancy::Off },
             roles: Arc::new(Roles::new(&self.roles)?),
             methods: self.methods(),
+            issuers: self.jwt_issuers.clone(),
             proxies,
             ..GateConfig::default()
         };
@@ -251,6 +282,7 @@ impl GateSettings {
             ("require-auth", self.require_auth.into()),
             ("allow-anonymous", self.allow_anonymous.into()),
             ("auth-methods", self.auth_methods.iter().map(word).collect()),
+            ("jwt-issuers", serde_json::to_value(&self.jwt_issuers).unwrap_or_default()),
             ("trusted-proxies", self.trusted_proxies.iter().map(ToString::to_string).collect()),
             ("proxy-user-header", self.proxy_headers.user.as_str().into()),
             ("proxy-role-header", self.proxy_headers.role.as_str().into()),

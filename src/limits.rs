@@ -124,6 +124,11 @@ const LIMITS: &[Limit] = &[
     limit("maxSessions", Count, 1..=1_000_000, Gate(|c, v| c.sessions.max = v as usize)),
     limit("maxTenants", Count, 1..=1_000_000, Quotas(|c, v| c.max_accounts = v as usize)),
     limit("maxCountedServices", Count, 0..=1_000_000, Quotas(|c, v| c.max_services = v as usize)),
+    limit("jwksInterval", Time, 1_000..=HOUR, Gate(|c, v| c.providers.interval = Duration::from_millis(v))),
+    limit("jwksMaxAge", Time, 1_000..=MONTH, Gate(|c, v| c.providers.max_age = Duration::from_millis(v))),
+    limit("clockSkew", Time, 0..=HOUR, Gate(|c, v| c.providers.skew = Duration::from_millis(v))),
+    limit("idpTimeout", Time, 100..=60_000, Gate(|c, v| c.providers.timeout = Duration::from_millis(v))),
+    limit("maxIdpBytes", Bytes, KIB..=64 * MIB, Gate(|c, v| c.providers.max_bytes = v)),
     limit("maxAuditFileBytes", Bytes, KIB..=64 * GIB, Gate(|c, v| c.max_audit_file_bytes = v)),
     limit(
         "failedAttemptInterval",

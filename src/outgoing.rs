@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use spandrel_gate::tls::{self, Outgoing, OutgoingFiles, PemFile, TlsError};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
+use spandrel_gate::tls::{Outgoing, OutgoingFiles, PemFile, TlsError};
+use ureq::tls::TlsConfig;
 
 /// The flags of every command that connects to a server.
 #[derive(Debug, Clone, Default, Args)]
@@ -33,24 +33,6 @@ impl TlsClientFlags {
 
     /// The same for the HTTP client of the commands.
     pub(crate) fn http_client(&self) -> Result<TlsConfig, TlsError> {
-        let Outgoing { ca, identity } = self.open()?;
-        let roots: Vec<Certificate<'static>> = match ca {
-            Some(pem) => certificates(&pem),
-            None => tls::system_roots()?.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
-        };
-        let identity = identity.and_then(|(certificate, key)| {
-            Some(ClientCert::new_with_certs(&certificates(&certificate), PrivateKey::from_pem(&key).ok()?))
-        });
-        Ok(TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(tls::provider())
-            .root_certs(RootCerts::from(roots))
-            .client_cert(identity)
-            .build())
+        self.open()?.http_client()
     }
-}
-
-/// The certificates of a text that has been checked.
-fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
-    let items = ureq::tls::parse_pem(pem).flatten();
-    items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
 }

@@ -21,6 +21,7 @@ use crate::attempts::{Attempts, Origin};
 use crate::audit::{AuditLog, Event, FilesConfig, Record};
 use crate::identify::{Identifier, Method, Ways};
 use crate::identity::Identity;
+use crate::idp::{IssuerSettings, Issuers, ProviderLimits, SettingsError};
 use crate::keys::Keys;
 use crate::login_page;
 use crate::proxy::TrustedProxies;
@@ -49,6 +50,9 @@ pub struct GateConfig {
     pub roles: Arc<Roles>,
     pub methods: Vec<Method>,
     pub sessions: SessionLimits,
+    /// Issuers whose tokens are accepted.
+    pub issuers: Vec<IssuerSettings>,
+    pub providers: ProviderLimits,
     /// Peers whose headers name the user; none unless listed.
     pub proxies: Option<TrustedProxies>,
     /// Failed attempts that an address may make at once (`maxFailedAttempts`).
@@ -57,6 +61,16 @@ pub struct GateConfig {
     pub failed_attempt_interval: Duration,
     /// Bytes from which on a new file of the audit log is begun (`maxAuditFileBytes`).
     pub max_audit_file_bytes: u64,
+}
+
+/// Why there is no gate.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// Two lines of the table of routes contradict each other.
+    #[error("the table of routes: {0}")]
+    Table(#[from] matchit::InsertError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// Decides about the requests of all ports.
@@ -95,7 +109,7 @@ pub fn guard(router: Router, gate: Arc<Gate>) -> Router {
 
 async fn check(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Admitted { identity, caller, rule } = match gate.admit(&parts) {
+    let Admitted { identity, caller, rule } = match gate.admit(&parts).await {
         Ok(admitted) => admitted,
         Err(refused) => return gate.refuse(&parts, body, refused).await,
     };
@@ -140,6 +154,8 @@ impl Default for GateConfig {
             roles: Arc::default(),
             methods: vec![Method::Keys, Method::Users],
             sessions: SessionLimits::default(),
+            issuers: Vec::new(),
+            providers: ProviderLimits::default(),
             proxies: None,
             max_failed_attempts: 20,
             failed_attempt_interval: Duration::from_secs(3),
@@ -160,6 +176,11 @@ impl GateConfig {
             ("maxUsers", crate::users::MAX_USERS.into()),
             ("maxAuditFileBytes", self.max_audit_file_bytes.into()),
             ("maxKeys", crate::keys::MAX_KEYS.into()),
+            ("jwksInterval", format!("{:?}", self.providers.interval).into()),
+            ("jwksMaxAge", format!("{:?}", self.providers.max_age).into()),
+            ("clockSkew", format!("{:?}", self.providers.skew).into()),
+            ("idpTimeout", format!("{:?}", self.providers.timeout).into()),
+            ("maxIdpBytes", self.providers.max_bytes.into()),
         ]
     }
 }
@@ -167,13 +188,12 @@ impl GateConfig {
 // === impl Gate ===
 
 impl Gate {
-    /// The error is of a contradiction in the table of routes.
     pub fn new(
         config: GateConfig,
         keys: Arc<Keys>,
         users: Arc<Users>,
         audit: Option<Arc<AuditLog>>,
-    ) -> Result<Self, matchit::InsertError> {
+    ) -> Result<Self, GateError> {
         metrics::describe_counter!(
             "spandrel_gate_refused_total",
             "Requests that the gate refused, by reason"
@@ -189,6 +209,7 @@ impl Gate {
             roles: config.roles.clone(),
             keys: keys.clone(),
             users: users.clone(),
+            issuers: Issuers::new(&config.issuers, &config.roles, &config.providers)?,
         };
         let attempts = Attempts::new(config.max_failed_attempts, config.failed_attempt_interval);
         let identifier = Identifier::new(ways, attempts);
@@ -307,7 +328,7 @@ impl Gate {
         &self.keys
     }
 
-    fn admit(&self, parts: &Parts) -> Result<Admitted, Refused> {
+    async fn admit(&self, parts: &Parts) -> Result<Admitted, Refused> {
         let found = self.table.find(&parts.method, parts.uri.path());
         let unknown = |refusal| Refused { identity: None, refusal };
         let rule = if let Found::Rule(rule) = found { Some(*rule) } else { None };
@@ -321,7 +342,7 @@ impl Gate {
             return Ok(Admitted { identity: None, caller: Caller { tenants, ..Caller::default() }, rule });
         }
         // An unknown caller learns nothing about which addresses there are.
-        let identity = self.identifier.identify(parts).map_err(unknown)?;
+        let identity = self.identifier.identify(parts).await.map_err(unknown)?;
         match self.permitted(&identity, found, &parts.headers) {
             Ok((rule, caller)) => Ok(Admitted { identity: Some(identity), caller, rule: Some(rule) }),
             Err(refusal) => Err(Refused { identity: Some(identity), refusal }),

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use crate::attempts::{Attempts, Origin};
 use crate::credentials::{self, Carrier, Credential};
 use crate::identity::Identity;
+use crate::idp::{Issuers, Unknown, is_jwt};
 use crate::keys::Keys;
 use crate::proxy::TrustedProxies;
 use crate::refusal::Refusal;
@@ -27,6 +28,12 @@ pub enum Method {
     Keys,
     /// Names and passwords of users, and their sessions.
     Users,
+    /// Bearer tokens (JWTs) of the issuers that are configured.
+    Jwt,
+    /// A login at an identity provider, which begins a session.
+    Oidc,
+    /// Client certificates.
+    Certificates,
 }
 
 /// Everything that may know a caller.
@@ -36,6 +43,7 @@ pub(crate) struct Ways {
     pub(crate) roles: Arc<Roles>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) users: Arc<Users>,
+    pub(crate) issuers: Issuers,
 }
 
 /// Knows callers, and bounds how often an address may guess.
@@ -54,8 +62,8 @@ impl Identifier {
     }
 
     /// Who sent the request.
-    pub(crate) fn identify(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
-        match self.authenticate(parts) {
+    pub(crate) async fn identify(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
+        match self.authenticate(parts).await {
             Err(Refusal::BadCredential(why)) => {
                 let client = self.client(parts);
                 let wait = client.and_then(|client| self.attempts.fail(Origin::of(client), Instant::now()));
@@ -72,12 +80,15 @@ impl Identifier {
         Some(self.ways.proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, &parts.headers)))
     }
 
-    fn authenticate(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
+    async fn authenticate(&self, parts: &Parts) -> Result<Arc<Identity>, Refusal> {
         if let Some(identity) = self.by_proxy(parts)? {
             require_same_site(parts)?;
             return Ok(identity);
         }
         match credentials::parse(&parts.headers).map_err(bad)? {
+            Credential::Token(token, Carrier::Bearer) if self.is_on(Method::Jwt) && is_jwt(&token) => {
+                self.ways.issuers.identify(&token).await.map_err(Refusal::from)
+            }
             Credential::Token(token, carrier) => {
                 if carrier == Carrier::Basic {
                     require_same_site(parts)?;
@@ -107,6 +118,16 @@ impl Identifier {
 
     fn is_on(&self, method: Method) -> bool {
         self.ways.methods.contains(&method)
+    }
+}
+
+impl From<Unknown> for Refusal {
+    fn from(unknown: Unknown) -> Self {
+        match unknown {
+            Unknown::Token(error) => bad(error),
+            Unknown::Claims(error) => Self::NoAccess(error.to_string()),
+            Unknown::Unavailable(_) => Self::ProviderUnavailable(unknown.to_string()),
+        }
     }
 }
 

@@ -25,6 +25,12 @@ pub enum Via {
     Session,
     /// The headers of a listed reverse proxy.
     Proxy,
+    /// A bearer token of an issuer, by the issuer.
+    Jwt(Arc<str>),
+    /// A session that began with a login at an identity provider, by the issuer.
+    Oidc(Arc<str>),
+    /// A client certificate that was verified at the handshake.
+    Certificate,
 }
 
 // === impl Identity ===
@@ -34,7 +40,13 @@ impl Identity {
     pub fn account(&self) -> Arc<str> {
         match &self.via {
             Via::Key(id) => format!("key:{id}").into(),
-            Via::Session | Via::Proxy => format!("{}:{}", self.via.name(), self.name).into(),
+            // Two issuers may know different people by the same name.
+            Via::Jwt(issuer) | Via::Oidc(issuer) => {
+                format!("{}:{issuer}:{}", self.via.name(), self.name).into()
+            }
+            Via::Session | Via::Proxy | Via::Certificate => {
+                format!("{}:{}", self.via.name(), self.name).into()
+            }
         }
     }
 }
@@ -48,6 +60,9 @@ impl Via {
             Self::Key(_) => "key",
             Self::Session => "session",
             Self::Proxy => "proxy",
+            Self::Jwt(_) => "jwt",
+            Self::Oidc(_) => "oidc",
+            Self::Certificate => "certificate",
         }
     }
 }

@@ -13,6 +13,7 @@ mod credentials;
 mod file;
 mod identify;
 mod identity;
+pub mod idp;
 pub mod keys;
 mod login_page;
 mod proxy;
@@ -27,7 +28,7 @@ mod tenants;
 pub mod tls;
 pub mod users;
 
-pub use authorize::{Access, Gate, GateConfig, guard};
+pub use authorize::{Access, Gate, GateConfig, GateError, guard};
 pub use credentials::{Credential, CredentialError, parse as parse_credential};
 pub use file::{FileError, ListFile, Stamp};
 pub use identify::Method;

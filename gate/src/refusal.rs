@@ -19,11 +19,16 @@ use crate::tenants::ChoiceError;
 pub(crate) enum Refusal {
     #[error(
         "this server asks who you are: send a key as `Authorization: Bearer KEY`, as password of Basic, or as \
-         `X-API-Key` (`spandrel keys create` makes one)"
+         `X-API-Key` (`spandrel keys create` makes one), or what else is configured (auth-methods)"
     )]
     NoCredential,
     #[error("the credential is not valid: {0}")]
     BadCredential(String),
+    /// Known, and with nothing to do here.
+    #[error("{0}")]
+    NoAccess(String),
+    #[error("{0}; try again in a moment")]
+    ProviderUnavailable(String),
     #[error("too many failed attempts from this address; try again in {} s", .0.as_secs().max(1))]
     TooManyAttempts(Duration),
     #[error(
@@ -115,6 +120,8 @@ impl Refusal {
         let (reason, http, grpc, title) = match self {
             Self::NoCredential       => ("unauthenticated",   S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::BadCredential(_)   => ("bad-credential",    S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
+            Self::NoAccess(_)        => ("no-access",         S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::ProviderUnavailable(_) => ("provider-unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, "Identity provider unavailable"),
             Self::TooManyAttempts(_) => ("too-many-attempts", S::TOO_MANY_REQUESTS,  Code::ResourceExhausted, "Too many failed attempts"),
             Self::Lacks { .. }       => ("permission",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
             Self::Tenants(ChoiceError::Header(_))  => ("bad-parameter",   S::BAD_REQUEST, Code::InvalidArgument, "A parameter is not valid"),

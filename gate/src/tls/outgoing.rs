@@ -5,8 +5,10 @@ use std::io;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig};
 
 use super::pem::{PemFile, TlsError};
+use super::provider::provider;
 
 /// The files of outgoing connections.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,32 @@ impl OutgoingFiles {
             self.identity.as_ref().map(|(certificate, key)| read_pair(certificate, key)).transpose()?;
         Ok(Outgoing { ca, identity })
     }
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// The same for the HTTP client.
+    pub fn http_client(self) -> Result<TlsConfig, TlsError> {
+        let roots: Vec<Certificate<'static>> = match self.ca {
+            Some(pem) => certificates(&pem),
+            None => system_roots()?.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
+        };
+        let identity = self.identity.and_then(|(certificate, key)| {
+            Some(ClientCert::new_with_certs(&certificates(&certificate), PrivateKey::from_pem(&key).ok()?))
+        });
+        Ok(TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(provider())
+            .root_certs(RootCerts::from(roots))
+            .client_cert(identity)
+            .build())
+    }
+}
+
+/// The certificates of a text that has been checked.
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let items = ureq::tls::parse_pem(pem).flatten();
+    items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
 }
 
 fn read_authorities(file: &PemFile) -> Result<Vec<u8>, TlsError> {

@@ -1,0 +1,20 @@
+//! Identity providers: whose tokens are believed, and what their claims mean here.
+//!
+//! [`IssuerSettings`] names an issuer of bearer tokens (JWTs). Its [`Provider`] knows the issuer's keys, [`token`] checks
+//! signature, issuer, audience and times, and [`claims`] turns what the token says into an identity.
+
+mod claims;
+mod documents;
+mod fetch;
+mod issuers;
+mod provider;
+mod settings;
+mod signature;
+mod token;
+
+pub use claims::ClaimSettings;
+pub use documents::{Metadata, TokenAnswer};
+pub use settings::{Algorithm, InOrder, IssuerSettings, ProviderLimits, SettingsError};
+pub use token::{Claims, TokenError, keys_of, unverified};
+
+pub(crate) use issuers::{Issuers, Unknown, is_jwt};
