@@ -48,6 +48,10 @@ python_venv() {
     printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
 }
 
+collector_path() {
+    printf '%s/collector-%s\n' "$CACHE" "$(cat "$ROOT"/tests/collector/{go.mod,go.sum,main.go} | short_hash)"
+}
+
 # Compiles a cargo tool once for this machine and puts its path into `tool`. Without optimisation: such tools run for
 # seconds, and optimising them triples the time to compile them.
 cargo_tool() { # CRATE VERSION PATIENCE [FLAG...]

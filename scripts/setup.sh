@@ -110,10 +110,20 @@ make_python_venv() {
     touch "$venv/complete"
 }
 
+# The Collector of the tests, once for this machine. Without Go its test is skipped.
+build_collector() {
+    local binary
+    binary="$(collector_path)"
+    [[ ! -x "$binary" ]] && command -v go >/dev/null || return 0
+    say "Compiling the OpenTelemetry Collector of the tests, once for this machine: 3 minutes on two cores"
+    (cd "$ROOT/tests/collector" && go build -trimpath -ldflags '-s -w' -o "$binary" .) >&2
+}
+
 install_node_packages() {
-    local folder="$ROOT/tests/sdk/node"
-    [[ -f "$folder/package-lock.json" ]] || return 0
-    "$ROOT/scripts/ui.sh" packages "$folder"
+    local folder
+    for folder in "$ROOT/tests/sdk/node" "$ROOT/tests/idp"; do
+        [[ ! -f "$folder/package-lock.json" ]] || "$ROOT/scripts/ui.sh" packages "$folder"
+    done
 }
 
 main() {
@@ -133,6 +143,7 @@ main() {
         check_browser_works
         make_python_venv
         install_node_packages
+        build_collector
     fi
 }
 

@@ -1,6 +1,7 @@
 //! The settings of the gate: who is asked who they are, and whose word is taken for it.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde_json::Value;
 use spandrel_gate::audit::{AuditConfig, AuditFiles, AuditLog, FilesConfig};
-use spandrel_gate::idp::IssuerSettings;
+use spandrel_gate::idp::{CALLBACK, IssuerSettings, OidcSettings};
 use spandrel_gate::{
-    Access, GateConfig, Method, ProxyHeaders, RoleError, RoleSettings, Roles, Tenancy, TrustedProxies,
+    Access, CertificateSettings, GateConfig, Method, ProxyHeaders, RoleSettings, Roles, Secret, Tenancy,
+    TrustedProxies,
 };
 
 use crate::limits::{self, Setting};
@@ -38,6 +40,16 @@ pub(crate) struct GateFlags {
     /// [default: none]
     #[arg(long, env = "SPANDREL_JWT_ISSUERS", value_name = "JSON", value_parser = issuers)]
     jwt_issuers: Option<Issuers>,
+    /// The identity provider at which people sign in (OpenID Connect): a mapping with `issuer`, `name`, `client-id`,
+    /// `client-secret-file` (or the variable SPANDREL_OIDC_CLIENT_SECRET), `redirect-url`, `scopes`, `algorithms`, `ca`
+    /// and `identity` [default: none]
+    #[arg(long, env = "SPANDREL_OIDC", value_name = "JSON", value_parser = oidc)]
+    oidc: Option<OidcSettings>,
+    /// What client certificates stand for: a list of mappings with `match` (spiffe://DOMAIN/PATH, dns:NAME or cn:NAME, *
+    /// for one part), `role`, `tenant` and `name`, as in
+    /// '[{"match": "spiffe://cluster.local/ns/*/sa/*", "role": "ingest", "tenant": "$1"}]' [default: none]
+    #[arg(long, env = "SPANDREL_CLIENT_IDENTITIES", value_name = "JSON", value_parser = client_identities)]
+    client_identities: Option<Certificates>,
     /// Networks of reverse proxies whose headers name the user, as in 10.0.0.0/8 [default: none]
     #[arg(long, env = "SPANDREL_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     trusted_proxies: Vec<IpNet>,
@@ -80,6 +92,10 @@ pub(crate) enum AuthMethod {
     Users,
     /// Bearer tokens of --jwt-issuers
     Jwt,
+    /// Logins at the provider of --oidc, for the web UI
+    Oidc,
+    /// Client certificates by --client-identities
+    Certificates,
 }
 
 /// Where the audit log goes.
@@ -95,11 +111,15 @@ pub(crate) enum Audit {
     Stdout,
 }
 
+/// The variable with the secret of this server at the identity provider.
+const CLIENT_SECRET: &str = "SPANDREL_OIDC_CLIENT_SECRET";
+
 /// Roles by their names.
 type RoleMap = BTreeMap<String, RoleSettings>;
 
 /// Clap takes a plain vector for a flag that may be repeated.
 type Issuers = Arc<[IssuerSettings]>;
+type Certificates = Arc<[CertificateSettings]>;
 
 /// The flags, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,6 +128,8 @@ pub(crate) struct GateSettings {
     allow_anonymous: bool,
     auth_methods: Vec<AuthMethod>,
     jwt_issuers: Vec<IssuerSettings>,
+    oidc: Option<OidcSettings>,
+    client_identities: Vec<CertificateSettings>,
     trusted_proxies: Vec<IpNet>,
     proxy_headers: ProxyHeaders,
     multitenancy: bool,
@@ -149,6 +171,22 @@ fn issuers(text: &str) -> Result<Issuers, String> {
     })
 }
 
+fn oidc(text: &str) -> Result<OidcSettings, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!(
+            "allowed is a mapping like {{\"issuer\": \"https://id.example\", \"client-id\": \"spandrel\", \
+             \"redirect-url\": \"https://traces.example{CALLBACK}\", \"identity\": {{\"roles\": {{\"dev\": \"read\"}}}}}}: \
+             {error}"
+        )
+    })
+}
+
+fn client_identities(text: &str) -> Result<Certificates, String> {
+    serde_json::from_str::<Vec<CertificateSettings>>(text).map(Into::into).map_err(|error| {
+        format!("allowed is a list like [{{\"match\": \"cn:collector\", \"role\": \"ingest\"}}]: {error}")
+    })
+}
+
 fn header(text: &str) -> Result<HeaderName, String> {
     HeaderName::try_from(text)
         .map_err(|_| "allowed is the name of a header, like X-Forwarded-User".to_owned())
@@ -166,7 +204,14 @@ impl GateFlags {
         let default_audit = if require_auth { Audit::File } else { Audit::Off };
         let default_retention = FilesConfig::default().retention;
         let jwt_issuers = self.jwt_issuers.or(file.jwt_issuers).unwrap_or_default().to_vec();
-        let configured = [(AuthMethod::Jwt, !jwt_issuers.is_empty())];
+        let oidc = self.oidc.or(file.oidc);
+        let client_identities =
+            self.client_identities.or(file.client_identities).unwrap_or_default().to_vec();
+        let configured = [
+            (AuthMethod::Jwt, !jwt_issuers.is_empty()),
+            (AuthMethod::Oidc, oidc.is_some()),
+            (AuthMethod::Certificates, !client_identities.is_empty()),
+        ];
         let configured = configured.into_iter().filter(|(_, is_there)| *is_there).map(|(method, _)| method);
         GateSettings {
             require_auth,
@@ -177,6 +222,8 @@ impl GateFlags {
                 (true, true) => [AuthMethod::Keys, AuthMethod::Users].into_iter().chain(configured).collect(),
             },
             jwt_issuers,
+            oidc,
+            client_identities,
             trusted_proxies: match self.trusted_proxies.is_empty() {
                 true => file.trusted_proxies,
                 false => self.trusted_proxies,
@@ -206,8 +253,14 @@ impl GateSettings {
                     .to_owned(),
             );
         }
-        if self.auth_methods.contains(&AuthMethod::Jwt) && self.jwt_issuers.is_empty() {
-            return Err("--auth-methods has jwt, which needs --jwt-issuers".to_owned());
+        for (method, is_there, flag) in [
+            (AuthMethod::Jwt, !self.jwt_issuers.is_empty(), "--jwt-issuers"),
+            (AuthMethod::Oidc, self.oidc.is_some(), "--oidc"),
+            (AuthMethod::Certificates, !self.client_identities.is_empty(), "--client-identities"),
+        ] {
+            if self.auth_methods.contains(&method) && !is_there {
+                return Err(format!("--auth-methods has {}, which needs {flag}", word(&method)));
+            }
         }
         if self.require_auth || self.allow_anonymous {
             return Ok(());
@@ -237,7 +290,7 @@ impl GateSettings {
         data_dir: &Path,
         limits: &[Setting],
     ) -> std::io::Result<Option<Arc<AuditLog>>> {
-        let config = self.config(limits).map_err(std::io::Error::other)?;
+        let config = self.config(limits).map_err(|error| std::io::Error::other(error.to_string()))?;
         let files =
             FilesConfig { max_file_bytes: config.max_audit_file_bytes, retention: self.audit_retention };
         let log = match self.audit {
@@ -256,11 +309,13 @@ impl GateSettings {
             AuthMethod::Keys => Method::Keys,
             AuthMethod::Users => Method::Users,
             AuthMethod::Jwt => Method::Jwt,
+            AuthMethod::Oidc => Method::Oidc,
+            AuthMethod::Certificates => Method::Certificates,
         };
         self.auth_methods.iter().map(method).collect()
     }
 
-    pub(crate) fn config(&self, limits: &[Setting]) -> Result<GateConfig, RoleError> {
+    pub(crate) fn config(&self, limits: &[Setting]) -> Result<GateConfig, Box<dyn Error>> {
         let proxies = (!self.trusted_proxies.is_empty())
             .then(|| TrustedProxies::new(self.trusted_proxies.clone(), self.proxy_headers.clone()));
         let mut config = GateConfig {
@@ -269,6 +324,12 @@ impl GateSettings {
             roles: Arc::new(Roles::new(&self.roles)?),
             methods: self.methods(),
             issuers: self.jwt_issuers.clone(),
+            oidc: self
+                .oidc
+                .clone()
+                .map(|oidc| client_secret(&oidc).map(|secret| (oidc, secret)))
+                .transpose()?,
+            certificates: self.client_identities.clone(),
             proxies,
             ..GateConfig::default()
         };
@@ -283,6 +344,8 @@ impl GateSettings {
             ("allow-anonymous", self.allow_anonymous.into()),
             ("auth-methods", self.auth_methods.iter().map(word).collect()),
             ("jwt-issuers", serde_json::to_value(&self.jwt_issuers).unwrap_or_default()),
+            ("oidc", serde_json::to_value(&self.oidc).unwrap_or_default()),
+            ("client-identities", serde_json::to_value(&self.client_identities).unwrap_or_default()),
             ("trusted-proxies", self.trusted_proxies.iter().map(ToString::to_string).collect()),
             ("proxy-user-header", self.proxy_headers.user.as_str().into()),
             ("proxy-role-header", self.proxy_headers.role.as_str().into()),
@@ -294,6 +357,17 @@ impl GateSettings {
             ("audit-required", self.audit_required.into()),
         ]
     }
+}
+
+/// The secret of this server at the identity provider: of the file, or else of the variable. A public client has none.
+fn client_secret(oidc: &OidcSettings) -> Result<Option<Secret>, String> {
+    let text = match &oidc.client_secret_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| format!("cannot read the client-secret-file {}: {error}", path.display()))?,
+        None => std::env::var(CLIENT_SECRET).ok(),
+    };
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).map(Secret::new))
 }
 
 /// The word of a flag's value.

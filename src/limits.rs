@@ -128,6 +128,7 @@ const LIMITS: &[Limit] = &[
     limit("jwksMaxAge", Time, 1_000..=MONTH, Gate(|c, v| c.providers.max_age = Duration::from_millis(v))),
     limit("clockSkew", Time, 0..=HOUR, Gate(|c, v| c.providers.skew = Duration::from_millis(v))),
     limit("idpTimeout", Time, 100..=60_000, Gate(|c, v| c.providers.timeout = Duration::from_millis(v))),
+    limit("idpLoginTime", Time, 1_000..=HOUR, Gate(|c, v| c.providers.login = Duration::from_millis(v))),
     limit("maxIdpBytes", Bytes, KIB..=64 * MIB, Gate(|c, v| c.providers.max_bytes = v)),
     limit("maxAuditFileBytes", Bytes, KIB..=64 * GIB, Gate(|c, v| c.max_audit_file_bytes = v)),
     limit(

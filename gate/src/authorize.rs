@@ -17,13 +17,14 @@ use axum::response::Response;
 use http_body_util::BodyExt as _;
 use spandrel_proto::Caller;
 
-use crate::attempts::{Attempts, Origin};
-use crate::audit::{AuditLog, Event, FilesConfig, Record};
+use crate::attempts::Attempts;
+use crate::audit::{AuditLog, Event, FilesConfig};
+use crate::certificates::{CertificateRules, CertificateSettings};
 use crate::identify::{Identifier, Method, Ways};
 use crate::identity::Identity;
-use crate::idp::{IssuerSettings, Issuers, ProviderLimits, SettingsError};
+use crate::idp::{IssuerSettings, Issuers, Oidc, OidcSettings, ProviderLimits, SettingsError};
 use crate::keys::Keys;
-use crate::login_page;
+use crate::login_page::{self, Offers};
 use crate::proxy::TrustedProxies;
 use crate::recorded::{self, Sender};
 use crate::refusal::{self, Refusal, Shape};
@@ -53,6 +54,10 @@ pub struct GateConfig {
     /// Issuers whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
     pub providers: ProviderLimits,
+    /// The provider at which people log in, and the secret of this client there.
+    pub oidc: Option<(OidcSettings, Option<Secret>)>,
+    /// What client certificates stand for.
+    pub certificates: Vec<CertificateSettings>,
     /// Peers whose headers name the user; none unless listed.
     pub proxies: Option<TrustedProxies>,
     /// Failed attempts that an address may make at once (`maxFailedAttempts`).
@@ -75,11 +80,15 @@ pub enum GateError {
 
 /// Decides about the requests of all ports.
 pub struct Gate {
-    config: GateConfig,
+    pub(crate) config: GateConfig,
     keys: Arc<Keys>,
-    users: Arc<Users>,
-    identifier: Identifier,
-    audit: Option<Arc<AuditLog>>,
+    pub(crate) users: Arc<Users>,
+    pub(crate) identifier: Identifier,
+    /// The provider at which browsers log in, where that is on.
+    pub(crate) oidc: Option<Oidc>,
+    /// Logins that failed there, by address.
+    pub(crate) oidc_attempts: Attempts,
+    pub(crate) audit: Option<Arc<AuditLog>>,
     table: RouteTable,
 }
 
@@ -156,6 +165,8 @@ impl Default for GateConfig {
             sessions: SessionLimits::default(),
             issuers: Vec::new(),
             providers: ProviderLimits::default(),
+            oidc: None,
+            certificates: Vec::new(),
             proxies: None,
             max_failed_attempts: 20,
             failed_attempt_interval: Duration::from_secs(3),
@@ -181,6 +192,7 @@ impl GateConfig {
             ("clockSkew", format!("{:?}", self.providers.skew).into()),
             ("idpTimeout", format!("{:?}", self.providers.timeout).into()),
             ("maxIdpBytes", self.providers.max_bytes.into()),
+            ("idpLoginTime", format!("{:?}", self.providers.login).into()),
         ]
     }
 }
@@ -210,10 +222,25 @@ impl Gate {
             keys: keys.clone(),
             users: users.clone(),
             issuers: Issuers::new(&config.issuers, &config.roles, &config.providers)?,
+            certificates: CertificateRules::new(&config.certificates, &config.roles)?,
         };
-        let attempts = Attempts::new(config.max_failed_attempts, config.failed_attempt_interval);
-        let identifier = Identifier::new(ways, attempts);
-        Ok(Self { config, keys, users, identifier, audit, table: RouteTable::new(ROUTES)? })
+        let oidc = match config.oidc.clone().filter(|_| config.methods.contains(&Method::Oidc)) {
+            Some((oidc, secret)) => Some(Oidc::new(oidc, secret, &config.roles, &config.providers)?),
+            None => None,
+        };
+        let attempts = || Attempts::new(config.max_failed_attempts, config.failed_attempt_interval);
+        let identifier = Identifier::new(ways, attempts());
+        let oidc_attempts = attempts();
+        Ok(Self {
+            config,
+            keys,
+            users,
+            identifier,
+            oidc,
+            oidc_attempts,
+            audit,
+            table: RouteTable::new(ROUTES)?,
+        })
     }
 
     /// Writes down a refused request, and answers it.
@@ -240,50 +267,25 @@ impl Gate {
             return refusal.response(Shape::of(parts.uri.path(), &parts.headers), &parts.headers);
         }
         let next = recorded::target(parts);
-        let mut page = login_page::page(refusal.mapping().http, None, &next, &parts.headers);
+        let mut page = login_page::page(refusal.mapping().http, None, &next, &parts.headers, self.offers());
         refusal::challenge(&parts.headers, page.headers_mut());
         page
     }
 
-    /// Whether a person looks at a page of the UI who may have a password.
-    fn is_login_offered(&self, parts: &Parts, refusal: &Refusal) -> bool {
+    /// Whether a person looks at a page of the UI who may log in.
+    pub(crate) fn is_login_offered(&self, parts: &Parts, refusal: &Refusal) -> bool {
         let accept = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         matches!(refusal, Refusal::NoCredential | Refusal::BadCredential(_))
-            && self.config.methods.contains(&Method::Users)
+            && (self.config.methods.contains(&Method::Users) || self.oidc.is_some())
             && parts.method == http::Method::GET
             && accept.contains("text/html")
     }
 
-    /// Checks a name and a password, and begins a session.
-    pub(crate) async fn login(
-        &self,
-        parts: &Parts,
-        name: &str,
-        password: Secret,
-    ) -> Result<(Secret, Identity), Refusal> {
-        if self.config.access == Access::Anonymous {
-            return Err(Refusal::WhileAnonymous);
-        }
-        if !self.config.methods.contains(&Method::Users) {
-            return Err(Refusal::NotFound);
-        }
-        let address = self.identifier.client(parts);
-        let result = self.users.login(address.map(Origin::of), name, password).await.map_err(Refusal::from);
-        let Some(log) = &self.audit else { return result };
-        match result {
-            Ok((token, identity)) => {
-                let sender = Sender { identity: Some(Arc::new(identity.clone())), tenants: None, address };
-                recorded::login(log, &sender, parts).await.inspect_err(|_| self.users.logout(&token))?;
-                Ok((token, identity))
-            }
-            Err(refusal) => {
-                // A name that is no user's may be a password that was typed into the wrong field.
-                let who = self.users.has(name).then(|| name.to_owned());
-                let record =
-                    recorded::refusal(&Sender { identity: None, tenants: None, address }, parts, &refusal);
-                let _ = log.refusal(address, Record { who, ..record }).await;
-                Err(refusal)
-            }
+    /// The ways to log in that the login page shows.
+    pub(crate) fn offers(&self) -> Offers<'_> {
+        Offers {
+            passwords: self.config.methods.contains(&Method::Users),
+            provider: self.oidc.as_ref().map(Oidc::name),
         }
     }
 
@@ -297,14 +299,6 @@ impl Gate {
 
     pub(crate) fn audit_folder(&self) -> Option<PathBuf> {
         self.audit.as_ref()?.folder().map(Path::to_owned)
-    }
-
-    pub(crate) fn logout(&self, token: &Secret) {
-        self.users.logout(token);
-    }
-
-    pub(crate) fn session_lifetime(&self) -> Duration {
-        self.users.session_lifetime()
     }
 
     pub fn access(&self) -> Access {

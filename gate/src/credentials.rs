@@ -58,7 +58,7 @@ pub fn parse(headers: &HeaderMap) -> Result<Credential, CredentialError> {
     if let Some(text) = only(headers, &API_KEY, "X-API-Key")? {
         return Ok(Credential::Token(Secret::new(text.trim()), Carrier::ApiKey));
     }
-    Ok(session(headers).map_or(Credential::None, Credential::Session))
+    Ok(cookie(headers, SESSION_COOKIE).map_or(Credential::None, Credential::Session))
 }
 
 /// The value of a header that may be there once.
@@ -92,11 +92,11 @@ fn authorization(text: &str) -> Result<Credential, CredentialError> {
     Ok(Credential::Token(Secret::new(password), Carrier::Basic))
 }
 
-/// The session among the cookies. Cookies of other applications on this host are of no interest, so none is an error.
-fn session(headers: &HeaderMap) -> Option<Secret> {
+/// One of the cookies. Cookies of other applications on this host are of no interest, so none is an error.
+pub(crate) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<Secret> {
     let texts = headers.get_all(COOKIE).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
     let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, _)| *name == SESSION_COOKIE)?;
+    let (_, value) = pairs.find(|(name, _)| *name == wanted)?;
     (!value.is_empty() && value.len() <= MAX_BYTES).then(|| Secret::new(value))
 }
 

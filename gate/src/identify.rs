@@ -10,6 +10,7 @@ use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
 
 use crate::attempts::{Attempts, Origin};
+use crate::certificates::CertificateRules;
 use crate::credentials::{self, Carrier, Credential};
 use crate::identity::Identity;
 use crate::idp::{Issuers, Unknown, is_jwt};
@@ -44,6 +45,7 @@ pub(crate) struct Ways {
     pub(crate) keys: Arc<Keys>,
     pub(crate) users: Arc<Users>,
     pub(crate) issuers: Issuers,
+    pub(crate) certificates: CertificateRules,
 }
 
 /// Knows callers, and bounds how often an address may guess.
@@ -95,18 +97,31 @@ impl Identifier {
                 }
                 self.by_token(&token)
             }
-            Credential::Session(token) if self.is_on(Method::Users) => {
+            Credential::Session(token) if self.is_on(Method::Users) || self.is_on(Method::Oidc) => {
                 require_same_site(parts)?;
                 // A session that has ended is no attempt at guessing one.
                 self.ways.users.session(&token).ok_or(Refusal::NoCredential)
             }
-            Credential::Session(_) | Credential::None => Err(Refusal::NoCredential),
+            Credential::Session(_) | Credential::None => {
+                let identity = self.by_certificate(parts).ok_or(Refusal::NoCredential)?;
+                // A browser presents its certificate by itself, also for pages of other sites.
+                require_same_site(parts)?;
+                Ok(identity)
+            }
         }
     }
 
     fn by_proxy(&self, parts: &Parts) -> Result<Option<Arc<Identity>>, Refusal> {
         let (Some(proxies), Some(peer)) = (&self.ways.proxies, peer(parts)) else { return Ok(None) };
         proxies.identity(peer, &parts.headers, &self.ways.roles).map_err(bad)
+    }
+
+    fn by_certificate(&self, parts: &Parts) -> Option<Arc<Identity>> {
+        let certificate = parts.extensions.get::<Peer>()?.certificate.as_ref()?;
+        if !self.is_on(Method::Certificates) {
+            return None;
+        }
+        self.ways.certificates.identify(certificate)
     }
 
     fn by_token(&self, token: &Secret) -> Result<Arc<Identity>, Refusal> {

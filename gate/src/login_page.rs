@@ -19,32 +19,68 @@ main{max-width:20rem;margin:15vh auto;padding:2rem;background:light-dark(#fff,#2
 h1{font-size:1.25rem;margin:0 0 1rem}\
 label{display:block;margin-top:1rem}\
 input,button{font:inherit;box-sizing:border-box;width:100%;padding:.5rem;border:1px solid #767c88;border-radius:4px;background:light-dark(#fff,#16181d);color:inherit}\
-button{margin-top:1.5rem;background:#1d4ed8;border-color:#1d4ed8;color:#fff;cursor:pointer}\
+button,.button{margin-top:1.5rem;background:#1d4ed8;border-color:#1d4ed8;color:#fff;cursor:pointer}\
+.button{display:block;box-sizing:border-box;padding:.5rem;border-radius:4px;text-align:center;text-decoration:none}\
 :focus-visible{outline:3px solid light-dark(#1d4ed8,#8ab4ff);outline-offset:2px}\
 [role=alert]{color:light-dark(#a1180c,#ff9d94);margin:0}";
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The form. `problem` is shown above it, and `next` is the path that was asked for.
-pub(crate) fn page(status: StatusCode, problem: Option<&str>, next: &str, request: &HeaderMap) -> Response {
+/// The ways to log in that there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offers<'s> {
+    /// A name and a password.
+    pub(crate) passwords: bool,
+    /// What the identity provider is called, where there is one.
+    pub(crate) provider: Option<&'s str>,
+}
+
+/// The page. `problem` is shown above the ways to log in, and `next` is the path that was asked for.
+pub(crate) fn page(
+    status: StatusCode,
+    problem: Option<&str>,
+    next: &str,
+    request: &HeaderMap,
+    offers: Offers<'_>,
+) -> Response {
     let problem = problem.map(|text| format!("<p role=\"alert\">{}</p>", escape(text))).unwrap_or_default();
-    let next = escape(local(next));
+    let next = local(next);
+    let provider = offers.provider.map(|name| provider_link(name, next)).unwrap_or_default();
+    let next = escape(next);
+    let form = if offers.passwords { password_form(&next) } else { String::new() };
     let go_on = match came_by_a_link(request) {
         true => format!("<p>Signed in already? <a href=\"{next}\">Go on</a>.</p>"),
         false => String::new(),
     };
+    respond(status, &format!("<h1>Sign in to Spandrel</h1>{problem}{provider}{form}{go_on}"), "")
+}
+
+fn provider_link(name: &str, next: &str) -> String {
+    let query = serde_urlencoded::to_string([("next", next)]).unwrap_or_default();
+    let (query, name) = (escape(&query), escape(name));
+    format!("<p><a class=\"button\" href=\"/api/v1/oidc/login?{query}\">Sign in with {name}</a></p>")
+}
+
+fn password_form(next: &str) -> String {
+    format!(
+        "<form method=\"post\" action=\"/api/v1/login\">\
+         <input type=\"hidden\" name=\"next\" value=\"{next}\">\
+         <label for=\"name\">Name</label>\
+         <input id=\"name\" name=\"name\" autocomplete=\"username\" required autofocus>\
+         <label for=\"password\">Password</label>\
+         <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" required>\
+         <button type=\"submit\">Sign in</button></form>"
+    )
+}
+
+/// A page that leads to a path of this server at once. A redirect would still be the request of the identity provider,
+/// which carries no session (SameSite=Strict); this page is of this server, and so is the request that it makes.
+pub(crate) fn go_on(next: &str) -> Response {
+    let next = escape(local(next));
     respond(
-        status,
-        &format!(
-            "<h1>Sign in to Spandrel</h1>{problem}\
-             <form method=\"post\" action=\"/api/v1/login\">\
-             <input type=\"hidden\" name=\"next\" value=\"{next}\">\
-             <label for=\"name\">Name</label>\
-             <input id=\"name\" name=\"name\" autocomplete=\"username\" required autofocus>\
-             <label for=\"password\">Password</label>\
-             <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\" required>\
-             <button type=\"submit\">Sign in</button></form>{go_on}"
-        ),
+        StatusCode::OK,
+        &format!("<h1>You are signed in</h1><p><a href=\"{next}\">Go on</a></p>"),
+        &format!("<meta http-equiv=\"refresh\" content=\"0;url={next}\">"),
     )
 }
 
@@ -61,14 +97,14 @@ pub(crate) fn local(next: &str) -> &str {
     if is_local { next } else { "/" }
 }
 
-fn respond(status: StatusCode, main: &str) -> Response {
+fn respond(status: StatusCode, main: &str, head: &str) -> Response {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>Sign in - Spandrel</title>\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>Sign in - Spandrel</title>{head}\
          <style>{STYLE}</style></head><body><main>{main}</main></body></html>"
     );
     let mut response = (status, body).into_response();
@@ -103,9 +139,17 @@ mod tests {
 
     use super::*;
 
+    const OFFERS: Offers<'static> = Offers { passwords: true, provider: None };
+
     #[tokio::test]
     async fn nothing_of_the_address_becomes_markup() {
-        let page = page(StatusCode::UNAUTHORIZED, Some("<b>"), "/trace/\"><script>", &HeaderMap::new());
+        let page = page(
+            StatusCode::UNAUTHORIZED,
+            Some("<b>"),
+            "/trace/\"><script>",
+            &HeaderMap::new(),
+            Offers { passwords: true, provider: Some("<b>&") },
+        );
         assert!(page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("default-src 'none'"));
         let body = to_bytes(page.into_body(), usize::MAX).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
@@ -118,7 +162,7 @@ mod tests {
         let elsewhere: HeaderMap =
             [(FETCH_SITE, HeaderValue::from_static("cross-site"))].into_iter().collect();
         for (request, offers) in [(elsewhere, true), (HeaderMap::new(), false)] {
-            let page = page(StatusCode::UNAUTHORIZED, None, "/trace/aa", &request);
+            let page = page(StatusCode::UNAUTHORIZED, None, "/trace/aa", &request, OFFERS);
             let body = to_bytes(page.into_body(), usize::MAX).await.unwrap();
             assert_eq!(String::from_utf8_lossy(&body).contains("href=\"/trace/aa\""), offers);
         }

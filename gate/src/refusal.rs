@@ -27,6 +27,9 @@ pub(crate) enum Refusal {
     /// Known, and with nothing to do here.
     #[error("{0}")]
     NoAccess(String),
+    /// A login at an identity provider.
+    #[error("{0}")]
+    LoginFailed(String),
     #[error("{0}; try again in a moment")]
     ProviderUnavailable(String),
     #[error("too many failed attempts from this address; try again in {} s", .0.as_secs().max(1))]
@@ -121,6 +124,7 @@ impl Refusal {
             Self::NoCredential       => ("unauthenticated",   S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::BadCredential(_)   => ("bad-credential",    S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::NoAccess(_)        => ("no-access",         S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),
+            Self::LoginFailed(_)     => ("login-failed",      S::UNAUTHORIZED,       Code::Unauthenticated,   "Not authenticated"),
             Self::ProviderUnavailable(_) => ("provider-unavailable", S::SERVICE_UNAVAILABLE, Code::Unavailable, "Identity provider unavailable"),
             Self::TooManyAttempts(_) => ("too-many-attempts", S::TOO_MANY_REQUESTS,  Code::ResourceExhausted, "Too many failed attempts"),
             Self::Lacks { .. }       => ("permission",        S::FORBIDDEN,          Code::PermissionDenied,  "Not allowed"),

@@ -117,6 +117,9 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/me",                                        Identity, No),
     // A login checks its password itself, and writes its own line of the audit log.
     rule("POST",   "/api/v1/login",                                     Nothing,  No),
+    // So do the two halves of a login at an identity provider.
+    rule("GET",    "/api/v1/oidc/login",                                Nothing,  No),
+    rule("GET",    "/api/v1/oidc/callback",                             Nothing,  No),
     rule("POST",   "/api/v1/logout",                                    Identity, Audited::Change(Change::Logout)),
     rule("GET",    "/api/v1/keys",                                      KEYS,     Question),
     rule("POST",   "/api/v1/keys",                                      KEYS,     KEY_CHANGE),

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::{Buf, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
@@ -49,6 +50,11 @@ impl Grpc {
         };
         let endpoint = Endpoint::from_shared(format!("https://{address}"));
         Self::connect_to(endpoint.and_then(|endpoint| endpoint.tls_config(tls)))
+    }
+
+    /// Connects to a socket in the file system.
+    pub fn connect_unix(path: &Path) -> Result<Self, Status> {
+        Self::connect_to(Endpoint::from_shared(format!("unix://{}", path.display())))
     }
 
     fn connect_to(endpoint: Result<Endpoint, tonic::transport::Error>) -> Result<Self, Status> {

@@ -66,7 +66,7 @@ pub struct Me {
     pub name: Option<String>,
     pub role: Option<RoleName>,
     pub tenant: Option<String>,
-    /// `key`, `session` or `proxy`.
+    /// `key`, `session`, `proxy`, `jwt`, `oidc` or `certificate`.
     pub via: Option<String>,
     /// Whether the server keeps tenants apart: `tenant` says which ones X-Scope-OrgID may name, `*` for all.
     pub multitenancy: bool,

@@ -3,8 +3,10 @@
 mod answers;
 mod audit;
 mod body;
+mod cookie;
 mod keys;
 mod me;
+mod oidc;
 mod session;
 
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub fn router(gate: Arc<Gate>) -> Router {
         .route("/api/v1/audit", get(audit::get))
         .route("/api/v1/login", post(session::login))
         .route("/api/v1/logout", post(session::logout))
+        .route("/api/v1/oidc/login", get(oidc::login))
+        .route("/api/v1/oidc/callback", get(oidc::callback))
         .route("/api/v1/keys", get(keys::list).post(keys::create))
         .route("/api/v1/keys/{keyId}", delete(keys::revoke))
         .method_not_allowed_fallback(body::method_not_allowed)

@@ -9,21 +9,20 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
 use super::answers::Me;
+use super::cookie::Cookie;
 use super::{Answer, body};
 use crate::authorize::Gate;
-use crate::credentials::{Credential, SESSION_COOKIE, parse};
+use crate::credentials::{Credential, parse};
 use crate::identify::require_same_site;
 use crate::identity::Identity;
 use crate::login_page;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-use crate::tls::Peer;
-use crate::users::LoginError;
 
 /// What both forms of a login have.
 #[derive(Deserialize)]
@@ -60,11 +59,12 @@ pub(super) async fn login(State(gate): State<Arc<Gate>>, request: Request) -> An
     let next = login_page::local(next.as_deref().unwrap_or("/")).to_owned();
     match gate.login(&parts, &name, Secret::new(password)).await {
         Ok((token, identity)) => {
-            let cookie = Cookie { token: token.reveal(), age: gate.session_lifetime() };
+            let cookie = Cookie::session(token.reveal(), gate.session_lifetime());
             begun(form, &next, cookie.header(&parts.extensions)?, &identity)
         }
         Err(refusal) if form == Form::Html => {
-            Ok(login_page::page(refusal.mapping().http, Some(&refusal.to_string()), &next, &parts.headers))
+            let said = refusal.to_string();
+            Ok(login_page::page(refusal.mapping().http, Some(&said), &next, &parts.headers, gate.offers()))
         }
         Err(refusal) => Err(refusal),
     }
@@ -90,7 +90,7 @@ pub(super) async fn logout(State(gate): State<Arc<Gate>>, request: Request) -> A
         gate.logout(&token);
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    let cookie = Cookie { token: "", age: Duration::ZERO };
+    let cookie = Cookie::session("", Duration::ZERO);
     response.headers_mut().append(SET_COOKIE, cookie.header(request.extensions())?);
     Ok(response)
 }
@@ -101,38 +101,5 @@ fn form_of(parts: &Parts) -> Result<Form, Refusal> {
         Some("application/json") => Ok(Form::Json),
         Some("application/x-www-form-urlencoded") => Ok(Form::Html),
         _ => Err(Refusal::ContentType),
-    }
-}
-
-/// The cookie of a session.
-struct Cookie<'s> {
-    token: &'s str,
-    age: Duration,
-}
-
-impl Cookie<'_> {
-    /// `HttpOnly`: no script reads it. `SameSite=Strict`: no request that another site causes carries it. `Secure` if the
-    /// connection, which these are the extensions of a request on, is encrypted: it is never sent over a plain one then.
-    fn header(&self, extensions: &Extensions) -> Result<HeaderValue, Refusal> {
-        let encrypted = extensions.get::<Peer>().is_some_and(|peer| peer.encrypted);
-        let secure = if encrypted { "; Secure" } else { "" };
-        let (token, age) = (self.token, self.age.as_secs());
-        let cookie =
-            format!("{SESSION_COOKIE}={token}; Path=/; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
-        let mut cookie =
-            HeaderValue::try_from(cookie).map_err(|error| Refusal::Internal(error.to_string()))?;
-        cookie.set_sensitive(true);
-        Ok(cookie)
-    }
-}
-
-impl From<LoginError> for Refusal {
-    fn from(error: LoginError) -> Self {
-        match error {
-            LoginError::Wrong => Self::WrongPassword,
-            LoginError::TooMany(wait) => Self::TooManyAttempts(wait),
-            LoginError::Busy => Self::Busy,
-            LoginError::Random(_) => Self::Internal(error.to_string()),
-        }
     }
 }

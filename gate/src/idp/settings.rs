@@ -63,6 +63,8 @@ pub struct ProviderLimits {
     pub timeout: Duration,
     /// The largest answer of an identity provider (`maxIdpBytes`).
     pub max_bytes: u64,
+    /// How long a login at a provider may take (`idpLoginTime`).
+    pub login: Duration,
 }
 
 /// A mapping in the order in which it is written.
@@ -177,6 +179,7 @@ impl Default for ProviderLimits {
             skew: Duration::from_secs(60),
             timeout: Duration::from_secs(5),
             max_bytes: 1 << 20,
+            login: Duration::from_secs(600),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Sessions of browsers, in memory: a restart ends them all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sha2::{Digest, Sha256};
 
+use crate::identity::Identity;
 use crate::random;
 use crate::secret::Secret;
 
@@ -28,10 +30,14 @@ pub(super) struct Sessions {
 
 /// Whose session it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) name: String,
-    /// The hash of the password at the time of login: another one ends the session.
-    pub(super) password: String,
+pub(super) enum Owner {
+    User {
+        name: String,
+        /// The hash of the password at the time of login: another one ends the session.
+        password: String,
+    },
+    /// Who has logged in elsewhere.
+    Known(Arc<Identity>),
 }
 
 struct Session {
@@ -114,7 +120,7 @@ mod tests {
     use super::*;
 
     fn owner(name: &str) -> Owner {
-        Owner { name: name.to_owned(), password: "p".to_owned() }
+        Owner::User { name: name.to_owned(), password: "p".to_owned() }
     }
 
     fn sessions(max: usize) -> (Sessions, Instant) {

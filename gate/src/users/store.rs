@@ -143,7 +143,7 @@ impl Users {
         };
         match user.filter(|_| is_right).and_then(|user| Some((self.identity(&user)?, user))) {
             Some((identity, user)) => {
-                let owner = Owner { name: user.name, password: user.password };
+                let owner = Owner::User { name: user.name, password: user.password };
                 let token = self.sessions.begin(owner, Instant::now());
                 Ok((token.map_err(|error| LoginError::Random(error.to_string()))?, identity))
             }
@@ -155,12 +155,21 @@ impl Users {
         }
     }
 
+    /// Begins a session of someone who has logged in elsewhere. It ends as all others do.
+    pub(crate) fn begin(&self, identity: Identity) -> Result<Secret, LoginError> {
+        let token = self.sessions.begin(Owner::Known(Arc::new(identity)), Instant::now());
+        token.map_err(|error| LoginError::Random(error.to_string()))
+    }
+
     /// Whose session it is, while the user is there and has the password with which it began.
     pub(crate) fn session(&self, token: &Secret) -> Option<Arc<Identity>> {
         self.look_now_and_then();
-        let owner = self.sessions.owner(token, Instant::now())?;
+        let (name, password) = match self.sessions.owner(token, Instant::now())? {
+            Owner::User { name, password } => (name, password),
+            Owner::Known(identity) => return Some(identity),
+        };
         let known = self.known.read().clone();
-        let user = known.users.get(&owner.name).filter(|user| user.password == owner.password);
+        let user = known.users.get(&name).filter(|user| user.password == password);
         match user {
             Some(user) => self.identity(user).map(Arc::new),
             None => {

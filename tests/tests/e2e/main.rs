@@ -23,7 +23,9 @@ mod full_disk;
 mod gate;
 #[cfg(target_os = "linux")]
 mod group_commit;
+mod identities;
 mod mesh;
+mod oidc;
 mod progress;
 mod questions;
 mod repair;
