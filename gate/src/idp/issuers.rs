@@ -1,14 +1,40 @@
 //! Bearer tokens of the issuers that are configured (`jwt-issuers`): whose token it is.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::claims::{ClaimError, Mapping};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::claims::{ClaimError, ClaimSettings, Mapping};
 use super::provider::{Missing, Provider, Source};
-use super::settings::{IssuerSettings, ProviderLimits, SettingsError};
+use super::settings::{Algorithm, ProviderLimits, SettingsError, require_url};
 use super::token::{Expected, TokenError, unverified};
 use crate::identity::{Identity, Via};
 use crate::roles::Roles;
 use crate::secret::Secret;
+
+/// An issuer whose JWTs are accepted as bearer tokens: an entry of `jwt-issuers`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct IssuerSettings {
+    /// What `iss` has to be.
+    pub issuer: String,
+    /// What `aud` has to contain: one of these.
+    #[serde(deserialize_with = "one_or_several")]
+    pub audience: Vec<String>,
+    /// Where its keys are; found by `ISSUER/.well-known/openid-configuration` if neither is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_file: Option<PathBuf>,
+    #[serde(default = "Algorithm::all")]
+    pub algorithms: Vec<Algorithm>,
+    /// Authorities of the issuer's own certificate, as PEM; those of the operating system unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    #[serde(default)]
+    pub identity: ClaimSettings,
+}
 
 /// Every issuer of a server.
 pub(crate) struct Issuers(Vec<Issuer>);
@@ -34,6 +60,39 @@ pub(crate) enum Unknown {
 /// Whether a bearer token is a JWT: three parts with dots between them, which no API key has.
 pub(crate) fn is_jwt(token: &Secret) -> bool {
     token.reveal().bytes().filter(|byte| *byte == b'.').count() == 2
+}
+
+// === impl IssuerSettings ===
+
+impl IssuerSettings {
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
+        require_url("the issuer", &self.issuer)?;
+        let empty = |what| SettingsError::Empty { of: self.issuer.clone(), what };
+        if self.audience.is_empty() {
+            return Err(empty("an audience"));
+        }
+        if self.algorithms.is_empty() {
+            return Err(empty("an algorithm"));
+        }
+        match (&self.jwks_url, &self.jwks_file) {
+            (Some(_), Some(_)) => Err(SettingsError::TwoSources(self.issuer.clone())),
+            (Some(url), None) => require_url("the jwks-url", url),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Either::deserialize(deserializer)? {
+        Either::One(one) => vec![one],
+        Either::Several(several) => several,
+    })
 }
 
 // === impl Issuers ===
@@ -90,5 +149,41 @@ impl Issuer {
             provider: Provider::new(&settings.issuer, source, settings.ca.as_deref(), limits)?,
             mapping: settings.identity.mapping(&settings.issuer, roles)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<IssuerSettings, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    #[test]
+    fn an_issuer_reads_back_as_it_is_written() {
+        let written = r#"{"issuer":"https://id.example","audience":["spandrel"],"algorithms":["ES256"],"identity":{"name":"email","groups":"realm.roles","roles":{"z":"admin","a":"read"}}}"#;
+        let settings = read(written).unwrap();
+        assert!(settings.check().is_ok());
+        let roles: Vec<&str> = settings.identity.roles.0.iter().map(|(group, _)| group.as_str()).collect();
+        assert_eq!(roles, ["z", "a"], "the order is that of the file");
+        assert_eq!(serde_json::to_string(&settings).unwrap(), written);
+        assert_eq!(read(r#"{"issuer":"https://id.example","audience":"a"}"#).unwrap().audience, ["a"]);
+    }
+
+    #[test]
+    fn neither_none_nor_a_shared_secret_can_be_configured() {
+        for algorithm in ["none", "HS256", "HS384", "HS512", "RSA1_5"] {
+            let json = format!(r#"{{"issuer":"https://a","audience":"b","algorithms":["{algorithm}"]}}"#);
+            assert!(read(&json).is_err(), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_needs_an_audience_and_one_source_of_keys() {
+        let both = r#"{"issuer":"https://a","audience":"b","jwks-url":"https://a/k","jwks-file":"k"}"#;
+        assert!(matches!(read(both).unwrap().check(), Err(SettingsError::TwoSources(_))));
+        let none = r#"{"issuer":"https://a","audience":[]}"#;
+        assert!(matches!(read(none).unwrap().check(), Err(SettingsError::Empty { .. })));
     }
 }

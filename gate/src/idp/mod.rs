@@ -17,8 +17,9 @@ mod token;
 
 pub use claims::ClaimSettings;
 pub use documents::{Metadata, TokenAnswer};
+pub use issuers::IssuerSettings;
 pub use login::{CALLBACK, OidcSettings};
-pub use settings::{Algorithm, InOrder, IssuerSettings, ProviderLimits, SettingsError};
+pub use settings::{Algorithm, InOrder, ProviderLimits, SettingsError};
 pub use token::{Claims, TokenError, keys_of, unverified};
 
 pub(crate) use issuers::{Issuers, Unknown, is_jwt};

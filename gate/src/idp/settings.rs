@@ -1,39 +1,14 @@
-//! The settings of identity providers, in the notation of the configuration file.
+//! What the settings of identity providers have in common, and why they may be wrong.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::Uri;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::claims::ClaimSettings;
 use crate::roles::RoleName;
 use crate::tls::TlsError;
-
-/// An issuer whose JWTs are accepted as bearer tokens: an entry of `jwt-issuers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct IssuerSettings {
-    /// What `iss` has to be.
-    pub issuer: String,
-    /// What `aud` has to contain: one of these.
-    #[serde(deserialize_with = "one_or_several")]
-    pub audience: Vec<String>,
-    /// Where its keys are; found by `ISSUER/.well-known/openid-configuration` if neither is given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks_url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks_file: Option<PathBuf>,
-    #[serde(default = "Algorithm::all")]
-    pub algorithms: Vec<Algorithm>,
-    /// Authorities of the issuer's own certificate, as PEM; those of the operating system unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
-    #[serde(default)]
-    pub identity: ClaimSettings,
-}
 
 /// How a token may be signed. There is no name for `none`, nor for the algorithms with a shared secret (`HS256`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,26 +69,6 @@ pub enum SettingsError {
     Tls(#[from] TlsError),
 }
 
-// === impl IssuerSettings ===
-
-impl IssuerSettings {
-    pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        require_url("the issuer", &self.issuer)?;
-        let empty = |what| SettingsError::Empty { of: self.issuer.clone(), what };
-        if self.audience.is_empty() {
-            return Err(empty("an audience"));
-        }
-        if self.algorithms.is_empty() {
-            return Err(empty("an algorithm"));
-        }
-        match (&self.jwks_url, &self.jwks_file) {
-            (Some(_), Some(_)) => Err(SettingsError::TwoSources(self.issuer.clone())),
-            (Some(url), None) => require_url("the jwks-url", url),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Refuses an address at which a stranger on the network could answer.
 pub(crate) fn require_url(what: &'static str, url: &str) -> Result<(), SettingsError> {
     if is_safe(url) { Ok(()) } else { Err(SettingsError::Url { what, url: url.to_owned() }) }
@@ -129,19 +84,6 @@ pub(crate) fn is_safe(url: &str) -> bool {
         Some("http") => is_local,
         _ => false,
     }
-}
-
-fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        One(String),
-        Several(Vec<String>),
-    }
-    Ok(match Either::deserialize(deserializer)? {
-        Either::One(one) => vec![one],
-        Either::Several(several) => several,
-    })
 }
 
 // === impl Algorithm ===
@@ -224,29 +166,6 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for InOrder<V> {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<IssuerSettings, serde_json::Error> {
-        serde_json::from_str(json)
-    }
-
-    #[test]
-    fn an_issuer_reads_back_as_it_is_written() {
-        let written = r#"{"issuer":"https://id.example","audience":["spandrel"],"algorithms":["ES256"],"identity":{"name":"email","groups":"realm.roles","roles":{"z":"admin","a":"read"}}}"#;
-        let settings = read(written).unwrap();
-        assert!(settings.check().is_ok());
-        let roles: Vec<&str> = settings.identity.roles.0.iter().map(|(group, _)| group.as_str()).collect();
-        assert_eq!(roles, ["z", "a"], "the order is that of the file");
-        assert_eq!(serde_json::to_string(&settings).unwrap(), written);
-        assert_eq!(read(r#"{"issuer":"https://id.example","audience":"a"}"#).unwrap().audience, ["a"]);
-    }
-
-    #[test]
-    fn neither_none_nor_a_shared_secret_can_be_configured() {
-        for algorithm in ["none", "HS256", "HS384", "HS512", "RSA1_5"] {
-            let json = format!(r#"{{"issuer":"https://a","audience":"b","algorithms":["{algorithm}"]}}"#);
-            assert!(read(&json).is_err(), "{algorithm}");
-        }
-    }
-
     #[test]
     fn keys_come_over_https_or_from_this_machine() {
         for url in ["https://id.example/x", "http://127.0.0.1:1/x", "http://localhost:1", "http://[::1]:1/"] {
@@ -257,9 +176,5 @@ mod tests {
         {
             assert!(!is_safe(url), "{url}");
         }
-        let both = r#"{"issuer":"https://a","audience":"b","jwks-url":"https://a/k","jwks-file":"k"}"#;
-        assert!(matches!(read(both).unwrap().check(), Err(SettingsError::TwoSources(_))));
-        let none = r#"{"issuer":"https://a","audience":[]}"#;
-        assert!(matches!(read(none).unwrap().check(), Err(SettingsError::Empty { .. })));
     }
 }

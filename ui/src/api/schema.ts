@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 3a92d433c90a7f31
-// body 71a673b73c85f8fb
+// source a4864ebc02408e60
+// body 3339487f2b7de2be
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -585,7 +585,7 @@ export interface components {
             role: components["schemas"]["Role"] | null;
             tenant: string | null;
             /** @enum {string|null} */
-            via: "key" | "session" | "proxy" | null;
+            via: "key" | "session" | "proxy" | "jwt" | "oidc" | "certificate" | null;
             multitenancy: boolean;
         };
         CreateKey: {
