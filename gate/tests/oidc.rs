@@ -63,6 +63,7 @@ async fn idp() -> Idp {
     });
     let state = Arc::new(Mutex::new(State::default()));
     let (shared, name) = (state.clone(), issuer.clone());
+    let pair = Arc::new(pair);
     let token = move |headers: HeaderMap, body: Bytes| async move {
         let mut state = shared.lock();
         let authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());

@@ -10,7 +10,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use spandrel_gate::tls::Issued;
 use spandrel_tests::grpc::Grpc;
-use spandrel_tests::http::{Body, Connection, PROTOBUF, Reply};
+use spandrel_tests::http::{Body, Connection, Reply};
 use spandrel_tests::otlp::{self, hex};
 use spandrel_tests::server::{Server, Settings, command, eventually, skipped, workspace_root};
 use spandrel_tests::tls::Pki;
