@@ -10,14 +10,17 @@ import { Disclosure } from "../components/Disclosure";
 import { Failure } from "../components/States";
 import { ALL_TENANTS, readTenants } from "../lib/tenants";
 import styles from "./AccountMenu.module.css";
-import { serverPages } from "./pages";
+import { hasSession, serverPages } from "./pages";
 
 const TITLES: Record<ServerPage, string> = { usage: "Usage", keys: "API keys", audit: "Audit log" };
 
-const WAYS: Record<string, string> = {
+const WAYS: Record<NonNullable<Me["via"]>, string> = {
   key: "an API key",
   session: "name and password",
   proxy: "a reverse proxy",
+  jwt: "a bearer token",
+  oidc: "an identity provider",
+  certificate: "a client certificate",
 };
 
 export function AccountMenu({ me }: { me: Me | undefined }) {
@@ -47,7 +50,7 @@ export function AccountMenu({ me }: { me: Me | undefined }) {
               ))}
             </ul>
           </nav>
-          {me?.via === "session" && <SignOut />}
+          {hasSession(me) && <SignOut />}
         </>
       )}
     </Disclosure>
@@ -68,7 +71,7 @@ function Identity({ me }: { me: Me }) {
         </>
       )}
       <dt>Known by</dt>
-      <dd>{WAYS[me.via ?? ""] ?? me.via}</dd>
+      <dd>{me.via && WAYS[me.via]}</dd>
     </dl>
   );
 }

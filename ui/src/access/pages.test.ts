@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Me } from "../api/types";
-import { readsSpans, serverPages } from "./pages";
+import { hasSession, readsSpans, serverPages } from "./pages";
 
 function withRole(role: string | null): Me {
   return {
@@ -35,4 +35,10 @@ describe("pages", () => {
   it("are those of an open server where it does not say who asks", () => {
     expect(serverPages(undefined)).toEqual(["usage"]);
   });
+});
+
+it("only who has a session can sign out", () => {
+  const by = (via: Me["via"]) => hasSession({ ...withRole("read"), via });
+  expect([by("session"), by("oidc")]).toEqual([true, true]);
+  expect([by("key"), by("jwt"), by("certificate"), by("proxy"), hasSession(undefined)]).not.toContain(true);
 });

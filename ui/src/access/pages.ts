@@ -1,4 +1,4 @@
-/** Which pages are offered to a caller. The server decides; this only leaves out what it would refuse. */
+/** What is offered to a caller: pages, and to sign out. The server decides; this only leaves out what it would refuse. */
 import type { ServerPage } from "../address/routes";
 import type { Me } from "../api/types";
 import { ALL_TENANTS } from "../lib/tenants";
@@ -22,4 +22,9 @@ export function serverPages(me: Me | undefined): ServerPage[] {
 /** Whether the caller may see spans. A role of a configuration that only sends gets the server's refusal. */
 export function readsSpans(me: Me | undefined): boolean {
   return me?.role !== "audit" && me?.role !== "ingest";
+}
+
+/** Whether there is a session to end: one that began by a password or at an identity provider. */
+export function hasSession(me: Me | undefined): boolean {
+  return me?.via === "session" || me?.via === "oidc";
 }
