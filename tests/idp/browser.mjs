@@ -11,7 +11,7 @@ const browser = await chromium.launch({
 const context = await browser.newContext();
 // The provider's own pages name fonts of elsewhere.
 await context.route(
-  (url) => url.hostname !== "127.0.0.1",
+  (url) => !["127.0.0.1", "localhost"].includes(url.hostname),
   (route) => route.abort(),
 );
 const page = await context.newPage();

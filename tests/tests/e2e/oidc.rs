@@ -82,7 +82,8 @@ fn log_in(base: &str, name: &str) -> Value {
 #[test]
 fn a_browser_logs_in_at_a_real_provider_and_nobody_else_does() {
     let (address, target) = forwarder();
-    let base = format!("http://{address}");
+    // Another site than the provider, 127.0.0.1, for the browser: that decides which cookies it sends.
+    let base = format!("http://localhost:{}", address.port());
     let redirect = format!("{base}/api/v1/oidc/callback");
     let provider = Provider::start(&redirect);
     let data = tempfile::tempdir().unwrap();
