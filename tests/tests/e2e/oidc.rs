@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::{fs, io, thread};
 
@@ -14,6 +14,8 @@ use spandrel_tests::server::{Settings, workspace_root};
 struct Provider {
     child: Child,
     issuer: String,
+    /// Open until the end: the provider ends when it cannot write.
+    _output: BufReader<ChildStdout>,
 }
 
 const SECRET: &str = "s3cret+/of:the client";
@@ -35,8 +37,9 @@ impl Provider {
         command.arg(script("provider.mjs")).args([redirect, SECRET]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut issuer = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut issuer).unwrap();
-        Self { child, issuer: issuer.trim().to_owned() }
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut issuer).unwrap();
+        Self { child, issuer: issuer.trim().to_owned(), _output: output }
     }
 }
 
