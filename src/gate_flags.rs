@@ -284,6 +284,12 @@ impl GateSettings {
         if self.require_auth { Access::Authenticated } else { Access::Anonymous }
     }
 
+    /// Whether somebody may pass who has neither a key nor a password.
+    pub(crate) fn knows_others(&self) -> bool {
+        let is_other = |method: &AuthMethod| !matches!(method, AuthMethod::Keys | AuthMethod::Users);
+        self.auth_methods.iter().any(is_other) || !self.trusted_proxies.is_empty()
+    }
+
     /// Opens the audit log, if there is to be one.
     pub(crate) fn open_audit(
         &self,

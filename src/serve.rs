@@ -236,7 +236,11 @@ fn open_gate(settings: &Settings, audit: Option<Arc<AuditLog>>) -> Result<Arc<Ga
     let keys = Keys::open(KeyFile::of(&settings.data_dir), roles.clone(), clock)?;
     let (burst, every) = (config.max_failed_attempts, config.failed_attempt_interval);
     let users = Users::open(UserFile::of(&settings.data_dir), roles, config.sessions.clone(), burst, every)?;
-    if settings.gate.access() == Access::Authenticated && keys.is_empty() && users.is_empty() {
+    if settings.gate.access() == Access::Authenticated
+        && keys.is_empty()
+        && users.is_empty()
+        && !settings.gate.knows_others()
+    {
         tracing::warn!(
             "there is neither a key nor a user yet, so nobody passes; make one: spandrel keys create --role admin --data-dir {}",
             settings.data_dir.display()

@@ -155,6 +155,8 @@ fn an_sdk_sends_over_tls_with_a_key_and_over_mtls_without() {
         command.arg(workspace_root().join("tests/sdk/python/one_span.py")).arg(protocol).stdin(Stdio::null());
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://localhost:{}", address.port()));
         command.env("OTEL_EXPORTER_OTLP_CERTIFICATE", fixture.pki.file("ca.crt"));
+        // It would stand above the authority of the test.
+        command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
         command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "10").env("NO_PROXY", "localhost");
         // Where these are set, the SDK's HTTP client asks them instead of what it was told.
         command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
