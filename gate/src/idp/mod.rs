@@ -1,6 +1,6 @@
 //! Identity providers: whose tokens are believed, and what their claims mean here.
 //!
-//! [`IssuerSettings`] names an issuer of bearer tokens (JWTs). Its [`Provider`] knows the issuer's keys, [`token`] checks
+//! [`IssuerSettings`] names an issuer of bearer tokens (JWTs). Its `Provider` knows the issuer's keys, [`token`] checks
 //! signature, issuer, audience and times, and [`claims`] turns what the token says into an identity. [`OidcSettings`] is a
 //! provider at which people log in with a browser; its tokens are checked in the same way.
 

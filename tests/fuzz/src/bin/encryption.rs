@@ -52,7 +52,10 @@ fn change(bytes: Bytes, row: Vec<u8>) -> Change {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(key) = MasterKey::parse(text) {
-            assert_eq!(MasterKey::parse(&key.reveal()).map(|key| key.fingerprint().to_owned()), Ok(key.fingerprint().to_owned()));
+            assert_eq!(
+                MasterKey::parse(&key.reveal()).map(|key| key.fingerprint().to_owned()),
+                Ok(key.fingerprint().to_owned())
+            );
         }
         keyring(text);
     }
