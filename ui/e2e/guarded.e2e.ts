@@ -110,6 +110,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await dialog.waitFor({ state: "detached" });
     expect(await focusedLabel(page)).toBe("Revoke nightly report");
     await page.keyboard.press("Enter");
+    await dialog.waitFor();
     await tabTo(page, "dialog .primary");
     await page.keyboard.press("Enter");
     await page.getByRole("status").filter({ hasText: "Revoked nightly report" }).waitFor();
