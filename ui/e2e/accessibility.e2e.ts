@@ -41,7 +41,7 @@ test.each([
   for (const { path, ready } of await pagesToCheck()) {
     await page.goto(path);
     await page.locator(ready).first().waitFor();
-    expect(await violations(page), `${path} in ${colorScheme}`).toEqual([]);
+    await expect.poll(() => violations(page), { message: `${path} in ${colorScheme}` }).toEqual([]);
   }
 });
 
@@ -51,8 +51,9 @@ test("every page has one main landmark, one first heading and a title of its own
   for (const { path, ready } of await pagesToCheck()) {
     await page.goto(path);
     await page.locator(ready).first().waitFor();
-    expect(await page.locator("main").count(), path).toBe(1);
-    if (ready !== "[role=alert]") expect(await page.locator("h1").count(), path).toBe(1);
+    await expect.poll(() => page.locator("main").count(), { message: path }).toBe(1);
+    if (ready !== "[role=alert]")
+      await expect.poll(() => page.locator("h1").count(), { message: path }).toBe(1);
     titles.add(await page.title());
   }
   expect(titles.size).toBeGreaterThanOrEqual(5);

@@ -23,7 +23,9 @@ test.each(ENCODED_LOOKING)(
     for (const way of ["link", "address"]) {
       await page.getByRole("heading", { level: 1, name: service, exact: true }).waitFor();
       await page.getByRole("table", { name: `Operations of ${service}`, exact: true }).waitFor();
-      expect(new URL(page.url()).pathname, way).toBe(`/services/${encodeURIComponent(service)}`);
+      await expect
+        .poll(() => new URL(page.url()).pathname, { message: way })
+        .toBe(`/services/${encodeURIComponent(service)}`);
       if (way === "link") await page.reload();
     }
     expect(errors).toEqual([]);
@@ -49,7 +51,7 @@ test("a query keeps what looks encoded", async () => {
     await page.goto(`/?q=${encodeURIComponent(query)}`);
     const links = page.getByRole("table", { name: "Traces found" }).getByRole("link");
     await links.first().waitFor();
-    expect(await links.count(), query).toBe(1);
+    await expect.poll(() => links.count(), { message: query }).toBe(1);
     expect(await links.first().getAttribute("href")).toContain(`/trace/${traceId}`);
   }
 });
@@ -62,7 +64,7 @@ test("an answer that breaks the page is said to do so, and leads on", async () =
   await page.goto(`/trace/${PATHS.encoded.traceId}`);
   const alert = page.getByRole("alert");
   await alert.getByRole("heading", { name: "This page could not be shown" }).waitFor();
-  expect(await alert.innerText()).toMatch(/TypeError/);
+  await expect.poll(() => alert.innerText()).toMatch(/TypeError/);
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Services" }).click();
   await page.getByRole("table", { name: "Services" }).waitFor();
 });

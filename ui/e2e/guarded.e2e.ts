@@ -25,22 +25,20 @@ describe.skipIf(!BINARY)("a guarded server", () => {
   test("signing in leads to the page that was asked for, and signing out ends it", async () => {
     const { page, errors } = await openPage(browser, {}, server.url);
     await page.goto("/services");
-    expect(await violations(page)).toEqual([]);
-    // The name has the focus.
+    await expect.poll(() => violations(page)).toEqual([]);
+    await expect.poll(() => focusedLabel(page)).toBe("Name");
     await page.keyboard.type("operator");
     await page.keyboard.press("Tab");
     await page.keyboard.type("a long enough password");
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Account: operator" }).waitFor();
-    expect(new URL(page.url()).pathname).toBe("/services");
+    await expect.poll(() => new URL(page.url()).pathname).toBe("/services");
     await tabTo(page, "button[aria-label='Account: operator']");
     await page.keyboard.press("Enter");
-    const text = await page.getByRole("banner").innerText();
-    expect(text).toMatch(/Role\s+admin/);
-    expect(text).toMatch(/Tenants\s+all/);
-    expect(text).toMatch(/Known by\s+name and password/);
+    for (const line of [/Role\s+admin/, /Tenants\s+all/, /Known by\s+name and password/])
+      await expect.poll(() => page.getByRole("banner").innerText()).toMatch(line);
     await page.keyboard.press("Escape");
-    expect(await focusedLabel(page)).toBe("Account: operator");
+    await expect.poll(() => focusedLabel(page)).toBe("Account: operator");
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByRole("heading", { name: "Sign in to Spandrel" }).waitFor();
@@ -57,7 +55,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     const { page, errors } = await signIn(browser, server, user);
     await page.getByRole("button", { name: `Account: ${user}` }).click();
     const links = page.getByRole("navigation", { name: "Server" }).getByRole("link");
-    expect(await links.allTextContents()).toEqual(pages);
+    await expect.poll(() => links.allTextContents()).toEqual(pages);
     expect(await page.getByRole("link", { name: "Services" }).count()).toBe(reads ? 1 : 0);
     if (!reads) await page.getByRole("heading", { name: `The role audit sees no spans` }).waitFor();
     expect(errors).toEqual([]);
@@ -70,7 +68,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     const { page } = await signIn(browser, server, user, path);
     const alert = page.getByRole("alert");
     await alert.waitFor();
-    expect(await alert.innerText()).toContain(text);
+    await expect.poll(() => alert.innerText()).toContain(text);
   });
 
   test("a key is created and revoked by keyboard alone", async () => {
@@ -82,7 +80,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await page.keyboard.press("Tab");
     await page.keyboard.type("read");
     await page.keyboard.press("Tab");
-    expect(await focusedLabel(page)).toBe("Tenants");
+    await expect.poll(() => focusedLabel(page)).toBe("Tenants");
     await page.keyboard.type("acme/shop");
     await page.keyboard.press("Enter");
     await page.getByText('"acme/shop" is not the name of a tenant').waitFor();
@@ -91,16 +89,16 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await page.keyboard.press("Enter");
 
     await page.getByRole("heading", { name: "Copy the key of nightly report now" }).waitFor();
-    expect(await page.evaluate(() => document.activeElement?.id)).toBe("created-key-title");
+    await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("created-key-title");
     const key = (await page.getByText(/^spdr_/).textContent()) ?? "";
     expect((await server.ask("services", key)).status).toBe(200);
     await tabTo(page, "button[aria-label='Copy the key']");
     const row = page.getByRole("row").filter({ hasText: "nightly report" });
     await row.waitFor();
-    expect(await row.innerText()).toMatch(/read\s+acme, shop/);
+    await expect.poll(() => row.innerText()).toMatch(/read\s+acme, shop/);
     await tabTo(page, "section[aria-labelledby='created-key-title'] > button");
     await page.keyboard.press("Enter");
-    expect(await page.getByText(key).count()).toBe(0);
+    await expect.poll(() => page.getByText(key).count()).toBe(0);
 
     await tabTo(page, "button[aria-label='Revoke nightly report']");
     await page.keyboard.press("Enter");
@@ -108,14 +106,14 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await dialog.waitFor();
     await page.keyboard.press("Escape");
     await dialog.waitFor({ state: "detached" });
-    expect(await focusedLabel(page)).toBe("Revoke nightly report");
+    await expect.poll(() => focusedLabel(page)).toBe("Revoke nightly report");
     await page.keyboard.press("Enter");
     await dialog.waitFor();
     await tabTo(page, "dialog .primary");
     await page.keyboard.press("Enter");
     await page.getByRole("status").filter({ hasText: "Revoked nightly report" }).waitFor();
     await row.waitFor({ state: "detached" });
-    expect(await page.evaluate(() => document.activeElement?.tagName)).toBe("H1");
+    await expect.poll(() => page.evaluate(() => document.activeElement?.tagName)).toBe("H1");
     expect((await server.ask("services", key)).status).toBe(401);
     expect(errors).toEqual([]);
   });
@@ -142,8 +140,8 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await tabTo(page, "tbody button");
     await page.keyboard.press("Enter");
     const whole = rows.nth(1);
-    expect(await whole.innerText()).toMatch(/prev\s+[0-9a-f]{64}/);
-    expect(await whole.innerText()).toMatch(/who\s+reader/);
+    await expect.poll(() => whole.innerText()).toMatch(/prev\s+[0-9a-f]{64}/);
+    await expect.poll(() => whole.innerText()).toMatch(/who\s+reader/);
     await page.keyboard.press("Enter");
     await expect.poll(() => rows.count()).toBe(found);
 
@@ -162,8 +160,8 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await page.keyboard.type("Received spans");
     await page.getByRole("heading", { name: "Received spans by tenant" }).waitFor();
     const bars = page.getByRole("region", { name: "Received spans by tenant" }).getByRole("listitem");
-    const told = (await bars.allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
-    expect(told).toEqual(expect.arrayContaining(["acme 1", "shop 1"]));
+    const told = async () => (await bars.allInnerTexts()).map((text) => text.replace(/\s+/g, " "));
+    await expect.poll(told).toEqual(expect.arrayContaining(["acme 1", "shop 1"]));
     await tabTo(page, "tbody button");
     await page.keyboard.press("Enter");
     await table.getByRole("listitem").filter({ hasText: SPANS.acme.service }).waitFor();
@@ -172,7 +170,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
 
     const { page: own } = await signIn(browser, server, "reader", "/usage");
     await own.getByRole("table", { name: "Usage by tenant" }).waitFor();
-    expect(await own.getByRole("main").innerText()).not.toContain("shop");
+    await expect.poll(() => own.getByRole("main").innerText()).not.toContain("shop");
     expect(errors).toEqual([]);
   });
 
@@ -192,15 +190,15 @@ describe.skipIf(!BINARY)("a guarded server", () => {
       await page.keyboard.press("Space");
       await page.keyboard.press("Enter");
       await expectServices(page, [SPANS.shop.service]);
-      expect(await focusedLabel(page)).toBe("Tenants: shop");
-      expect(new URL(page.url()).searchParams.get("tenant")).toBe("shop");
+      await expect.poll(() => focusedLabel(page)).toBe("Tenants: shop");
+      await expect.poll(() => new URL(page.url()).searchParams.get("tenant")).toBe("shop");
       await page.reload();
       await expectServices(page, [SPANS.shop.service]);
 
       // Links keep it, in the same tab and in others.
       await page.getByRole("link", { name: SPANS.shop.service }).click();
       await page.getByRole("heading", { level: 1, name: SPANS.shop.service }).waitFor();
-      expect(new URL(page.url()).searchParams.get("tenant")).toBe("shop");
+      await expect.poll(() => new URL(page.url()).searchParams.get("tenant")).toBe("shop");
       await page.goBack();
       const search = await page.getByRole("link", { name: "Search", exact: true }).getAttribute("href");
       await page.goto(search ?? "");
@@ -222,7 +220,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
       const { page } = await signIn(browser, server, "reader", "/services?tenant=shop");
       const alert = page.getByRole("alert").first();
       await alert.waitFor();
-      expect(await alert.innerText()).toContain("it may name acme");
+      await expect.poll(() => alert.innerText()).toContain("it may name acme");
       expect(await page.getByRole("button", { name: /^Tenants/ }).count()).toBe(0);
     });
 
@@ -273,10 +271,10 @@ describe.skipIf(!BINARY)("a guarded server", () => {
   ] as const)("pages are accessible and fit, $colorScheme, $width wide", async ({ colorScheme, width }) => {
     const options = { colorScheme, viewport: { width, height: 844 } };
     const check = async (page: Page, what: string) => {
-      expect(await violations(page), what).toEqual([]);
-      expect(await widerThanThePage(page), what).toEqual([]);
-      expect(await page.locator("h1").count(), what).toBe(1);
-      expect(await page.locator("main").count(), what).toBe(1);
+      await expect.poll(() => violations(page), { message: what }).toEqual([]);
+      await expect.poll(() => widerThanThePage(page), { message: what }).toEqual([]);
+      await expect.poll(() => page.locator("h1").count(), { message: what }).toBe(1);
+      await expect.poll(() => page.locator("main").count(), { message: what }).toBe(1);
     };
     const { page: operator } = await signIn(browser, server, "operator", "/keys", options);
     await operator.getByLabel("Name").fill(`key ${colorScheme} ${width}`);
@@ -287,9 +285,12 @@ describe.skipIf(!BINARY)("a guarded server", () => {
       .getByRole("button", { name: /^Revoke/ })
       .first()
       .click();
+    await operator.getByRole("dialog").waitFor();
     await check(operator, "asking before a key is revoked");
     await operator.keyboard.press("Escape");
+    await operator.getByRole("dialog").waitFor({ state: "detached" });
     await operator.getByRole("button", { name: /^Account/ }).click();
+    await operator.getByRole("button", { name: "Sign out" }).waitFor();
     await check(operator, "account menu");
     await operator.getByRole("button", { name: /^Tenants/ }).click();
     await operator.getByRole("button", { name: "Show" }).waitFor();

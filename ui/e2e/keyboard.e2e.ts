@@ -30,25 +30,27 @@ test("search to trace to details and back", async () => {
   await page.getByRole("table", { name: "Traces found" }).locator("tbody tr").first().waitFor();
 
   await page.keyboard.press("Tab");
-  expect(await page.evaluate(() => document.activeElement?.textContent)).toContain("Skip to content");
+  await expect
+    .poll(() => page.evaluate(() => document.activeElement?.textContent))
+    .toContain("Skip to content");
   await page.keyboard.press("Enter");
-  expect(await page.evaluate(() => document.activeElement?.id)).toBe("main");
+  await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("main");
 
   await tabTo(page, "tbody a");
   await page.keyboard.press("Enter");
   await page.getByRole("treegrid").waitFor();
   await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
 
-  expect(await activeRow(page)).toMatchObject({ index: 2, level: 1, expanded: "true" });
+  await expect.poll(() => activeRow(page)).toMatchObject({ index: 2, level: 1, expanded: "true" });
   await page.keyboard.press("ArrowRight");
-  expect(await activeRow(page)).toMatchObject({ index: 3, level: 2 });
+  await expect.poll(() => activeRow(page)).toMatchObject({ index: 3, level: 2 });
   await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("ArrowLeft");
   const folded = await activeRow(page);
   if (folded.index === 2 && folded.expanded === "true") await page.keyboard.press("ArrowLeft");
   await page.keyboard.press("Home");
   await page.keyboard.press("End");
-  expect((await activeRow(page)).index).toBeGreaterThanOrEqual(2);
+  await expect.poll(async () => (await activeRow(page)).index).toBeGreaterThanOrEqual(2);
 
   await page.keyboard.press("]");
   await page.keyboard.press("Home");
@@ -59,7 +61,7 @@ test("search to trace to details and back", async () => {
   await expect.poll(() => new URL(page.url()).searchParams.get("span")).toMatch(/^[0-9a-f]{16}$/);
   await page.keyboard.press("Escape");
   await detail.waitFor({ state: "detached" });
-  expect(await page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
+  await expect.poll(() => page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("treegrid");
 
   await page.keyboard.press("?");
   await page.getByRole("dialog").waitFor();
@@ -84,7 +86,9 @@ test("find and the next error", async () => {
   await expect.poll(async () => (await activeRow(page)).text).toContain("Failed");
 
   await page.keyboard.press("/");
-  expect(await page.evaluate(() => document.activeElement?.getAttribute("aria-label"))).toBe("Find in trace");
+  await expect
+    .poll(() => page.evaluate(() => document.activeElement?.getAttribute("aria-label")))
+    .toBe("Find in trace");
   await page.keyboard.type("no such text anywhere");
   await page.getByText("none", { exact: true }).waitFor();
   await page.keyboard.press("Escape");

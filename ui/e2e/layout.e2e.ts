@@ -35,7 +35,7 @@ test.each(SCREENS)("pages with long names fit $screen", async ({ width, height }
   for (const { path, ready } of pages) {
     await page.goto(path);
     await ready.waitFor({ state: "attached" });
-    expect(await widerThanThePage(page), path).toEqual([]);
+    await expect.poll(() => widerThanThePage(page), { message: path }).toEqual([]);
   }
 });
 

@@ -23,7 +23,7 @@ test("the text sought is written to the address and read from it", async () => {
   await box.fill('"GET /411" 50%');
   await expect.poll(() => parameter(page, "find")).toBe('"GET /411" 50%');
   await page.reload();
-  expect(await box.inputValue()).toBe('"GET /411" 50%');
+  await expect.poll(() => box.inputValue()).toBe('"GET /411" 50%');
   await box.fill("");
   await expect.poll(() => parameter(page, "find")).toBeNull();
 });
@@ -37,7 +37,7 @@ test("a segment's row stands in the address beside its first span", async () => 
   const details = page.getByRole("complementary", { name: "Segment details" });
   await details.waitFor();
   await expect.poll(() => parameter(page, "segment")).toBe("0dd0000000000410");
-  expect(parameter(page, "span")).toBe("0dd0000000000410");
+  await expect.poll(() => parameter(page, "span")).toBe("0dd0000000000410");
   await page.reload();
   await details.waitFor();
 });
@@ -47,7 +47,7 @@ test("a span that the trace does not have is said to be missing", async () => {
   await page.goto(tracePath(TORN.traceId, { span: "00000000000000ff" }));
   const alert = page.getByRole("alert").filter({ hasText: "00000000000000ff" });
   await alert.waitFor();
-  expect(parameter(page, "span")).toBe("00000000000000ff");
+  await expect.poll(() => parameter(page, "span")).toBe("00000000000000ff");
   await alert.getByRole("button", { name: "Close" }).click();
   await expect.poll(() => parameter(page, "span")).toBeNull();
 });

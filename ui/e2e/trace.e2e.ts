@@ -85,19 +85,19 @@ test("search finds traces, and a click opens one", async () => {
   await rows.first().waitFor();
   const answer = await getApi<SearchAnswer>(`traces?q=${encodeURIComponent(query ?? "")}`);
   expect(answer.traces.length).toBeGreaterThan(0);
-  expect(await rows.count()).toBeGreaterThan(0);
-  expect(await page.locator("[data-trace]").count()).toBe(await rows.count());
+  await expect.poll(() => rows.count()).toBeGreaterThan(0);
+  await expect.poll(() => page.locator("[data-trace]").count()).toBe(await rows.count());
 
   await page.reload();
   await rows.first().waitFor();
-  expect(await page.getByLabel("Service", { exact: true }).inputValue()).toBe(service);
+  await expect.poll(() => page.getByLabel("Service", { exact: true }).inputValue()).toBe(service);
 
   const link = rows.first().getByRole("link");
   const href = await link.getAttribute("href");
   await link.click();
   await page.getByRole("treegrid").waitFor();
   expect(page.url()).toContain((href ?? "").split("?")[0]);
-  expect(await page.title()).toMatch(/Spandrel$/);
+  await expect.poll(() => page.title()).toMatch(/Spandrel$/);
   expect(errors).toEqual([]);
 });
 
@@ -190,12 +190,14 @@ test("a trace that is not stored is said to be so, with the server's words", asy
   await alert.waitFor();
   const response = await page.request.get("api/v1/traces/00000000000000000000000000000bad");
   expect(response.status()).toBe(404);
-  expect(await alert.innerText()).toContain(((await response.json()) as { detail: string }).detail);
+  await expect
+    .poll(() => alert.innerText())
+    .toContain(((await response.json()) as { detail: string }).detail);
 });
 
 test("a query that the server refuses shows why", async () => {
   const { page } = await openPage(browser);
   await page.goto(`/?q=${encodeURIComponent("{ this is no query")}`);
   await page.getByRole("alert").waitFor();
-  expect(await page.getByLabel("TraceQL").inputValue()).toBe("{ this is no query");
+  await expect.poll(() => page.getByLabel("TraceQL").inputValue()).toBe("{ this is no query");
 });

@@ -10,5 +10,8 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // A page draws a moment after what it was told. As long as the browser's own waiting.
+    expect: { poll: { timeout: 20_000 } },
+    reporters: ["default", "./failures.ts"],
   },
 });
