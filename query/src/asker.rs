@@ -37,8 +37,11 @@ impl Asker {
     /// Counts spans that a question has looked at.
     pub(crate) fn count_scanned(&self, store: &dyn TraceStore, spans: u64) {
         let Some(ledger) = self.ledger.as_ref().filter(|_| spans > 0) else { return };
-        let stored = store.tenant_status(self.tenant());
-        let mean = stored.store_bytes.checked_div(stored.span_count).unwrap_or_default();
-        ledger.count_scanned(&self.caller, spans, mean);
+        for tenant in self.caller.tenants.iter() {
+            let stored = store.tenant_status(tenant);
+            let mean = stored.store_bytes.checked_div(stored.span_count).unwrap_or_default();
+            let bytes = spans.saturating_mul(mean);
+            ledger.count_scanned(tenant, self.caller.account.as_ref(), spans, bytes);
+        }
     }
 }

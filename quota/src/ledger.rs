@@ -38,7 +38,14 @@ pub struct Exceeded {
 /// A question that is being answered; it ends when it is dropped.
 pub struct QuestionGuard {
     ledger: Arc<Ledger>,
-    caller: Caller,
+    /// Where it is counted.
+    counted: Vec<Counted>,
+}
+
+/// An account that counts a running question.
+enum Counted {
+    Tenant(TenantId),
+    Key(TenantId, Arc<str>),
 }
 
 #[derive(Default)]
@@ -51,6 +58,8 @@ struct Accounts {
 struct Tenant {
     account: Account,
     usage: Usage,
+    /// A tenant that was only asked about gives its place to one that sends.
+    has_sent: bool,
     stored_bytes: u64,
     /// When the store was asked for it.
     stored_at: Option<Instant>,
@@ -67,6 +76,8 @@ struct Account {
     used: Instant,
 }
 
+/// The label of tenants in metrics that have sent nothing.
+const UNKNOWN: &str = "other";
 /// How old the known number of stored bytes may be.
 const STORED_AGE: Duration = Duration::from_secs(1);
 /// A tenant that has too much stored has to wait for retention or a deletion.
@@ -110,10 +121,10 @@ impl Ledger {
 
     fn check_ingest_at(&self, caller: &Caller, now: Instant) -> Result<(), Exceeded> {
         let tenant = caller.tenants.first();
-        let mut accounts = self.accounts.lock();
-        let checked = self.ingest_of(&mut accounts, tenant, caller.account.as_ref(), now);
+        let checked = self.ingest_of(tenant, caller.account.as_ref(), now);
         if let Err(exceeded) = &checked {
-            refused(tenant, exceeded.limit);
+            let mut accounts = self.accounts.lock();
+            refused(accounts.label(tenant), exceeded.limit);
             if let Some(tenant) = accounts.tenants.get_mut(tenant) {
                 tenant.usage.refused_requests += 1;
             }
@@ -121,45 +132,53 @@ impl Ledger {
         checked
     }
 
-    fn ingest_of(
-        &self,
-        accounts: &mut Accounts,
-        tenant: &TenantId,
-        key: Option<&Arc<str>>,
-        now: Instant,
-    ) -> Result<(), Exceeded> {
+    fn ingest_of(&self, tenant: &TenantId, key: Option<&Arc<str>>, now: Instant) -> Result<(), Exceeded> {
         let limits = self.config.of(tenant);
-        let of_tenant = || format!("tenant {tenant}");
-        let known = self.tenant(accounts, tenant, now)?;
-        known.account.check_ingest(&limits.own, now).map_err(|over| over.of(of_tenant()))?;
-        if let Some(max) = limits.max_stored_bytes {
-            if known.stored_at.is_none_or(|asked| now.saturating_duration_since(asked) >= STORED_AGE) {
-                known.stored_at = Some(now);
-                known.stored_bytes = (self.stored)(tenant);
-            }
-            if known.stored_bytes >= max {
-                let limit = "max-stored-bytes";
-                return Err(Exceeded { limit, max, whose: of_tenant(), retry_after: STORED_WAIT });
-            }
+        let whose = || format!("tenant {tenant}");
+        let mut accounts = self.accounts.lock();
+        let known = self.sender(&mut accounts, tenant, now)?;
+        known.account.check_ingest(&limits.own, now).map_err(|over| over.of(whose()))?;
+        if let (Some(limits), Some(key)) = (&limits.each_key, key) {
+            let account = self.key(&mut accounts, tenant, key, limits, now)?;
+            account.check_ingest(limits, now).map_err(|over| over.of(key.to_string()))?;
         }
-        match (&limits.each_key, key) {
-            (Some(limits), Some(key)) => {
-                let account = self.key(accounts, tenant, key, limits, now);
-                account.check_ingest(limits, now).map_err(|over| over.of(key.to_string()))
-            }
-            _ => Ok(()),
+        drop(accounts);
+        let Some(max) = limits.max_stored_bytes else { return Ok(()) };
+        if self.stored_bytes(tenant, now) < max {
+            return Ok(());
         }
+        Err(Exceeded { limit: "max-stored-bytes", max, whose: whose(), retry_after: STORED_WAIT })
+    }
+
+    /// What the store has of a tenant, at most [`STORED_AGE`] old. The store is asked outside of the lock, by one
+    /// request at a time; the others take the number before.
+    fn stored_bytes(&self, tenant: &TenantId, now: Instant) -> u64 {
+        {
+            let mut accounts = self.accounts.lock();
+            let Some(known) = accounts.tenants.get_mut(tenant) else { return 0 };
+            if known.stored_at.is_some_and(|asked| now.saturating_duration_since(asked) < STORED_AGE) {
+                return known.stored_bytes;
+            }
+            known.stored_at = Some(now);
+        }
+        let bytes = (self.stored)(tenant);
+        if let Some(known) = self.accounts.lock().tenants.get_mut(tenant) {
+            known.stored_bytes = bytes;
+        }
+        bytes
     }
 
     /// Takes from the rates of a request's tenant and credential what it turned out to hold.
     pub fn charge_ingest(&self, caller: &Caller, spans: u64, bytes: u64) {
         let (tenant, now) = (caller.tenants.first(), Instant::now());
         let mut accounts = self.accounts.lock();
-        if let Ok(known) = self.tenant(&mut accounts, tenant, now) {
+        if let Ok(known) = self.sender(&mut accounts, tenant, now) {
             known.account.take_ingest(spans, bytes, now);
         }
-        if let (Some(limits), Some(key)) = (&self.config.of(tenant).each_key, &caller.account) {
-            self.key(&mut accounts, tenant, key, limits, now).take_ingest(spans, bytes, now);
+        if let (Some(limits), Some(key)) = (&self.config.of(tenant).each_key, &caller.account)
+            && let Ok(account) = self.key(&mut accounts, tenant, key, limits, now)
+        {
+            account.take_ingest(spans, bytes, now);
         }
     }
 
@@ -172,11 +191,14 @@ impl Ledger {
         services: impl IntoIterator<Item = (&'s str, ServiceUsage)>,
     ) {
         let (tenant, now) = (caller.tenants.first(), Instant::now());
-        let label = tenant.to_string();
-        metrics::counter!("spandrel_tenant_received_spans_total", "tenant" => label.clone()).increment(spans);
-        metrics::counter!("spandrel_tenant_received_bytes_total", "tenant" => label).increment(bytes);
         let mut accounts = self.accounts.lock();
-        if let Ok(known) = self.tenant(&mut accounts, tenant, now) {
+        let known = self.sender(&mut accounts, tenant, now);
+        let label = if known.is_ok() { tenant.as_str() } else { UNKNOWN };
+        metrics::counter!("spandrel_tenant_received_spans_total", "tenant" => label.to_owned())
+            .increment(spans);
+        metrics::counter!("spandrel_tenant_received_bytes_total", "tenant" => label.to_owned())
+            .increment(bytes);
+        if let Ok(known) = known {
             known.usage.received_spans += spans;
             known.usage.received_bytes += bytes;
             for (name, usage) in services {
@@ -192,21 +214,29 @@ impl Ledger {
         for tenant in caller.tenants.iter() {
             let checked = self.question_of(&mut accounts, tenant, caller.account.as_ref(), now);
             if let Err(exceeded) = checked {
-                refused(tenant, exceeded.limit);
+                refused(accounts.label(tenant), exceeded.limit);
                 if let Some(known) = accounts.tenants.get_mut(tenant) {
                     known.usage.refused_questions += 1;
                 }
                 return Err(exceeded);
             }
         }
-        self.each_account(&mut accounts, caller, now, |account, usage| {
-            account.questions += 1;
-            if let Some(usage) = usage {
-                usage.questions += 1;
+        let mut counted = Vec::with_capacity(1);
+        for tenant in caller.tenants.iter() {
+            if let Some(known) = accounts.tenants.get_mut(tenant) {
+                known.account.questions += 1;
+                known.usage.questions += 1;
+                counted.push(Counted::Tenant(tenant.clone()));
             }
-        });
+            if let Some(key) = &caller.account
+                && let Some(account) = accounts.keys.get_mut(&(tenant.clone(), key.clone()))
+            {
+                account.questions += 1;
+                counted.push(Counted::Key(tenant.clone(), key.clone()));
+            }
+        }
         drop(accounts);
-        Ok(QuestionGuard { ledger: self.clone(), caller: caller.clone() })
+        Ok(QuestionGuard { ledger: self.clone(), counted })
     }
 
     fn question_of(
@@ -217,31 +247,31 @@ impl Ledger {
         now: Instant,
     ) -> Result<(), Exceeded> {
         let limits = self.config.of(tenant);
-        // Who only asks about a tenant does not make it one.
-        if let Some(known) = accounts.tenants.get_mut(tenant) {
-            let over = known.account.check_question(&limits.own, now);
-            over.map_err(|over| over.of(format!("tenant {tenant}")))?;
-        }
+        let known = self.tenant(accounts, tenant, now)?;
+        let checked = known.account.check_question(&limits.own, now);
+        checked.map_err(|over| over.of(format!("tenant {tenant}")))?;
         match (&limits.each_key, key) {
             (Some(limits), Some(key)) => {
-                let account = self.key(accounts, tenant, key, limits, now);
+                let account = self.key(accounts, tenant, key, limits, now)?;
                 account.check_question(limits, now).map_err(|over| over.of(key.to_string()))
             }
             _ => Ok(()),
         }
     }
 
-    /// Counts spans that a question has looked at, and their size by the mean of the tenant's spans.
-    pub fn count_scanned(&self, caller: &Caller, spans: u64, mean_span_bytes: u64) {
+    /// Counts spans of a tenant that a question has looked at, and their bytes.
+    pub fn count_scanned(&self, tenant: &TenantId, key: Option<&Arc<str>>, spans: u64, bytes: u64) {
         let now = Instant::now();
-        self.each_account(&mut self.accounts.lock(), caller, now, |account, usage| {
-            if let Some(bucket) = &mut account.scanned {
-                bucket.take(spans.saturating_mul(mean_span_bytes), now);
-            }
-            if let Some(usage) = usage {
-                usage.scanned_spans += spans;
-            }
-        });
+        let mut accounts = self.accounts.lock();
+        if let Some(known) = accounts.tenants.get_mut(tenant) {
+            known.account.take_scanned(bytes, now);
+            known.usage.scanned_spans += spans;
+        }
+        if let Some(key) = key
+            && let Some(account) = accounts.keys.get_mut(&(tenant.clone(), key.clone()))
+        {
+            account.take_scanned(bytes, now);
+        }
     }
 
     /// Every tenant that has sent or asked something, by name.
@@ -252,24 +282,16 @@ impl Ledger {
         all
     }
 
-    /// Does something for each account of a caller that exists; with the usage, where it is that of a tenant.
-    fn each_account(
+    /// The account of a tenant that sends.
+    fn sender<'a>(
         &self,
-        accounts: &mut Accounts,
-        caller: &Caller,
+        accounts: &'a mut Accounts,
+        tenant: &TenantId,
         now: Instant,
-        mut change: impl FnMut(&mut Account, Option<&mut Usage>),
-    ) {
-        for tenant in caller.tenants.iter() {
-            if let Ok(known) = self.tenant(accounts, tenant, now) {
-                change(&mut known.account, Some(&mut known.usage));
-            }
-            if let Some(key) = &caller.account
-                && let Some(account) = accounts.keys.get_mut(&(tenant.clone(), key.clone()))
-            {
-                change(account, None);
-            }
-        }
+    ) -> Result<&'a mut Tenant, Exceeded> {
+        let known = self.tenant(accounts, tenant, now)?;
+        known.has_sent = true;
+        Ok(known)
     }
 
     fn tenant<'a>(
@@ -278,23 +300,18 @@ impl Ledger {
         tenant: &TenantId,
         now: Instant,
     ) -> Result<&'a mut Tenant, Exceeded> {
-        if !accounts.tenants.contains_key(tenant) {
-            if accounts.tenants.len() >= self.config.max_accounts {
-                let (limit, max) = ("maxTenants", self.config.max_accounts as u64);
-                let whose = "the server".to_owned();
-                return Err(Exceeded { limit, max, whose, retry_after: STORED_WAIT });
-            }
-            let account = Account::new(&self.config.of(tenant).own, now);
-            let usage = Usage::of(tenant.clone());
-            let new = Tenant { account, usage, stored_bytes: 0, stored_at: None };
-            accounts.tenants.insert(tenant.clone(), new);
+        if accounts.tenants.len() >= self.config.max_accounts && !accounts.tenants.contains_key(tenant) {
+            accounts.tenants.retain(|_, known| known.has_sent || known.account.questions > 0);
+            self.check_room(accounts.tenants.len())?;
         }
-        accounts.tenants.get_mut(tenant).ok_or_else(|| Exceeded {
-            limit: "maxTenants",
-            max: 0,
-            whose: tenant.to_string(),
-            retry_after: STORED_WAIT,
-        })
+        let new = || Tenant {
+            account: Account::new(&self.config.of(tenant).own, now),
+            usage: Usage::of(tenant.clone()),
+            has_sent: false,
+            stored_bytes: 0,
+            stored_at: None,
+        };
+        Ok(accounts.tenants.entry(tenant.clone()).or_insert_with(new))
     }
 
     fn key<'a>(
@@ -304,22 +321,37 @@ impl Ledger {
         key: &Arc<str>,
         limits: &Limits,
         now: Instant,
-    ) -> &'a mut Account {
-        if accounts.keys.len() >= self.config.max_accounts {
-            let is_used = |account: &Account| {
-                account.questions > 0 || now.saturating_duration_since(account.used) < FORGOTTEN_AFTER
-            };
-            accounts.keys.retain(|_, account| is_used(account));
+    ) -> Result<&'a mut Account, Exceeded> {
+        let whose = (tenant.clone(), key.clone());
+        if accounts.keys.len() >= self.config.max_accounts && !accounts.keys.contains_key(&whose) {
+            accounts.keys.retain(|_, account| account.is_in_use(now));
+            self.check_room(accounts.keys.len())?;
         }
-        let account = accounts.keys.entry((tenant.clone(), key.clone()));
-        let account = account.or_insert_with(|| Account::new(limits, now));
+        let account = accounts.keys.entry(whose).or_insert_with(|| Account::new(limits, now));
         account.used = now;
-        account
+        Ok(account)
+    }
+
+    fn check_room(&self, taken: usize) -> Result<(), Exceeded> {
+        if taken < self.config.max_accounts {
+            return Ok(());
+        }
+        let (limit, max) = ("maxTenants", self.config.max_accounts as u64);
+        Err(Exceeded { limit, max, whose: "the server".to_owned(), retry_after: STORED_WAIT })
     }
 }
 
-fn refused(tenant: &TenantId, limit: &'static str) {
-    let labels = [("tenant", tenant.to_string()), ("limit", limit.to_owned())];
+// === impl Accounts ===
+
+impl Accounts {
+    /// The name of a tenant in metrics. Invented names are [`UNKNOWN`] together, so that they make no series.
+    fn label<'t>(&self, tenant: &'t TenantId) -> &'t str {
+        if self.tenants.get(tenant).is_some_and(|known| known.has_sent) { tenant.as_str() } else { UNKNOWN }
+    }
+}
+
+fn refused(label: &str, limit: &'static str) {
+    let labels = [("tenant", label.to_owned()), ("limit", limit.to_owned())];
     metrics::counter!("spandrel_quota_refused_total", &labels).increment(1);
 }
 
@@ -327,11 +359,16 @@ fn refused(tenant: &TenantId, limit: &'static str) {
 
 impl Drop for QuestionGuard {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let end = |account: &mut Account, _: Option<&mut Usage>| {
-            account.questions = account.questions.saturating_sub(1);
-        };
-        self.ledger.each_account(&mut self.ledger.accounts.lock(), &self.caller, now, end);
+        let mut accounts = self.ledger.accounts.lock();
+        for counted in self.counted.drain(..) {
+            let account = match counted {
+                Counted::Tenant(tenant) => accounts.tenants.get_mut(&tenant).map(|known| &mut known.account),
+                Counted::Key(tenant, key) => accounts.keys.get_mut(&(tenant, key)),
+            };
+            if let Some(account) = account {
+                account.questions = account.questions.saturating_sub(1);
+            }
+        }
     }
 }
 
@@ -372,6 +409,11 @@ impl Account {
         }
     }
 
+    /// An account without questions that was not used for [`FORGOTTEN_AFTER`] is like a new one.
+    fn is_in_use(&self, now: Instant) -> bool {
+        self.questions > 0 || now.saturating_duration_since(self.used) < FORGOTTEN_AFTER
+    }
+
     fn check_ingest(&mut self, limits: &Limits, now: Instant) -> Result<(), Over> {
         check(&mut self.spans, "max-spans-per-second", limits.max_spans_per_second, now)?;
         check(&mut self.bytes, "max-bytes-per-second", limits.max_bytes_per_second, now)
@@ -382,6 +424,12 @@ impl Account {
             bucket.take(spans, now);
         }
         if let Some(bucket) = &mut self.bytes {
+            bucket.take(bytes, now);
+        }
+    }
+
+    fn take_scanned(&mut self, bytes: u64, now: Instant) {
+        if let Some(bucket) = &mut self.scanned {
             bucket.take(bytes, now);
         }
     }
@@ -474,7 +522,7 @@ mod tests {
         let second = ledger.begin_question(&caller("a", "k")).unwrap();
         assert_eq!(ledger.begin_question(&both).err().map(|over| over.whose), Some("tenant a".to_owned()));
         assert!(ledger.begin_question(&caller("b", "k")).is_ok());
-        ledger.count_scanned(&caller("a", "k"), 100, 500);
+        ledger.count_scanned(both.tenants.first(), None, 100, 50_000);
         drop((first, second));
         let limit = ledger.begin_question(&both).err().map(|over| over.limit);
         assert_eq!(limit, Some("max-scanned-bytes-per-second"));
@@ -491,6 +539,51 @@ mod tests {
         }
         let exceeded = ledger.check_ingest(&caller("three", "k")).unwrap_err();
         assert_eq!((exceeded.limit, exceeded.max), ("maxTenants", 3));
+    }
+
+    #[test]
+    fn questions_about_invented_tenants_take_no_place_of_real_ones() {
+        let ledger = ledger(TenantLimits::default());
+        let running = ledger.begin_question(&caller("invented-0", "k")).unwrap();
+        for nth in 1..10 {
+            assert!(ledger.begin_question(&caller(&format!("invented-{nth}"), "k")).is_ok());
+        }
+        assert_eq!(usage(&ledger, "invented-9").questions, 1);
+        for name in ["one", "two"] {
+            assert_eq!(ledger.check_ingest(&caller(name, "k")), Ok(()));
+        }
+        let limit = |name| ledger.check_ingest(&caller(name, "k")).err().map(|exceeded| exceeded.limit);
+        assert_eq!(limit("three"), Some("maxTenants"), "the running question keeps its account");
+        drop(running);
+        assert_eq!(limit("three"), None);
+        assert_eq!(ledger.accounts.lock().label(caller("three", "k").tenants.first()), "three");
+        assert_eq!(ledger.accounts.lock().label(caller("invented-9", "k").tenants.first()), UNKNOWN);
+    }
+
+    #[test]
+    fn counted_credentials_are_bounded_and_known_ones_go_on() {
+        let each = Limits { max_questions: Some(1), ..Limits::default() };
+        let ledger = ledger(TenantLimits { each_key: Some(each), ..TenantLimits::default() });
+        for key in ["one", "two", "three"] {
+            assert!(ledger.begin_question(&caller("shop", key)).is_ok());
+        }
+        let limit = |key| ledger.begin_question(&caller("shop", key)).err().map(|exceeded| exceeded.limit);
+        assert_eq!((limit("four"), limit("one")), (Some("maxTenants"), None));
+        let later = Instant::now() + FORGOTTEN_AFTER;
+        let four = caller("shop", "four");
+        assert_eq!(ledger.check_ingest_at(&four, later), Ok(()));
+    }
+
+    #[test]
+    fn a_question_ends_where_it_was_counted() {
+        let own = Limits { max_questions: Some(1), ..Limits::default() };
+        let each = Limits { max_questions: Some(1), ..Limits::default() };
+        let ledger = ledger(TenantLimits { own, each_key: Some(each), ..TenantLimits::default() });
+        let running = ledger.begin_question(&caller("shop", "one")).unwrap();
+        let refused = ledger.begin_question(&caller("a|shop", "two"));
+        assert_eq!(refused.err().map(|exceeded| exceeded.whose), Some("tenant shop".to_owned()));
+        drop(running);
+        assert!(ledger.begin_question(&caller("a|shop", "two")).is_ok());
     }
 
     #[test]
