@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::Decoded;
-use spandrel_storage::TraceStore;
+use spandrel_storage::{TenantBatch, TraceStore};
 use tokio::sync::oneshot;
 
 use crate::dedup::Outcome;
@@ -24,6 +24,13 @@ pub(crate) struct Batcher {
     pub metrics: Arc<IngestMetrics>,
     /// The last append failed; shared by all batchers.
     pub failing: Arc<AtomicBool>,
+}
+
+/// The requests of one tenant in a batch.
+struct Share {
+    tenant: TenantId,
+    requests: Vec<Decoded>,
+    waiters: Vec<Waiter>,
 }
 
 /// Resolves (to an error, by being dropped) when a batcher's thread has ended.
@@ -47,37 +54,43 @@ impl Batcher {
         Ok(ended)
     }
 
-    /// One append for each tenant. All its requests share the outcome.
+    /// One append for all tenants. The requests of a tenant share the outcome.
     fn commit(&self, mut batch: Vec<Pending>) {
         batch.sort_by(|a, b| a.tenant.cmp(&b.tenant));
-        let mut rest = batch.into_iter().peekable();
-        while let Some(Pending { tenant, request, waiter, .. }) = rest.next() {
-            let (mut requests, mut waiters) = (vec![request], vec![waiter]);
-            while let Some(next) = rest.next_if(|next| next.tenant == tenant) {
-                requests.push(next.request);
-                waiters.push(next.waiter);
+        let mut shares: Vec<Share> = Vec::new();
+        for Pending { tenant, request, waiter, .. } in batch {
+            match shares.last_mut() {
+                Some(share) if share.tenant == tenant => {
+                    share.requests.push(request);
+                    share.waiters.push(waiter);
+                }
+                _ => shares.push(Share { tenant, requests: vec![request], waiters: vec![waiter] }),
             }
-            let outcome = self.append(&tenant, &requests);
-            drop(requests);
-            self.queue.answering(waiters.len());
-            self.settle(waiters, &outcome);
+        }
+        let outcomes = self.append(&shares);
+        for (share, outcome) in shares.into_iter().zip(outcomes) {
+            drop(share.requests);
+            self.log_change(&outcome);
+            self.queue.answering(share.waiters.len());
+            self.settle(share.waiters, &outcome);
         }
     }
 
-    fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Outcome {
-        self.metrics
-            .batch_spans
-            .record(requests.iter().map(|request| request.spans.len()).sum::<usize>() as f64);
+    fn append(&self, shares: &[Share]) -> Vec<Outcome> {
+        let spans = |share: &Share| share.requests.iter().map(|request| request.spans.len()).sum::<usize>();
+        self.metrics.batch_spans.record(shares.iter().map(spans).sum::<usize>() as f64);
+        let batches: Vec<TenantBatch<'_>> = shares
+            .iter()
+            .map(|share| TenantBatch { tenant: &share.tenant, requests: &share.requests })
+            .collect();
         let began = Instant::now();
         // A panic in the store must not end this thread, or later requests would wait for ever.
-        let result = catch_unwind(AssertUnwindSafe(|| self.store.append(tenant, requests)));
+        let results = catch_unwind(AssertUnwindSafe(|| self.store.append_all(&batches)));
         self.metrics.append_seconds.record(began.elapsed());
-        let outcome = match result {
-            Ok(result) => result.map_err(Refusal::Store),
-            Err(_) => Err(Refusal::Broken),
-        };
-        self.log_change(&outcome);
-        outcome
+        match results {
+            Ok(results) => results.into_iter().map(|result| result.map_err(Refusal::Store)).collect(),
+            Err(_) => vec![Err(Refusal::Broken); shares.len()],
+        }
     }
 
     /// Logs when appends begin to fail and when they work again, but not every failed batch in between.

@@ -15,6 +15,15 @@ use crate::plan::{AggregatePlan, Position, ScanPlan, SearchPlan};
 use crate::scanned::Scanned;
 use crate::table::{FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, TableFold, TraceJudge};
 
+/// Requests of one tenant that are appended together.
+#[derive(Debug, Clone, Copy)]
+pub struct TenantBatch<'a> {
+    /// Whose they are.
+    pub tenant: &'a TenantId,
+    /// Their spans.
+    pub requests: &'a [Decoded],
+}
+
 /// Stores spans and answers queries about them.
 ///
 /// # Contract
@@ -31,6 +40,12 @@ use crate::table::{FoldAnswer, FoldPlan, KnownAttribute, SelectPlan, TableFold, 
 pub trait TraceStore: Send + Sync {
     /// Stores the spans of several requests in one durable step.
     fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError>;
+
+    /// Appends batches of several tenants, each as [`TraceStore::append`] does; stores that can do it in one durable
+    /// step should. The result of each batch is at its place.
+    fn append_all(&self, batches: &[TenantBatch<'_>]) -> Vec<Result<(), AppendError>> {
+        batches.iter().map(|batch| self.append(batch.tenant, batch.requests)).collect()
+    }
 
     /// The spans of one trace by (start, span ID); `None` when there are none.
     fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError>;

@@ -112,6 +112,12 @@ pub trait Catalog: Send + Sync {
     /// before, or together with, its catalog rows.
     fn commit(&self, change: &Change) -> Result<(), EngineError>;
 
+    /// Makes several changes durable, none of which removes a block: each as a whole, or not at all. Engines that can
+    /// write them together should do so.
+    fn commit_adds(&self, changes: &[Change]) -> Vec<Result<(), EngineError>> {
+        changes.iter().map(|change| self.commit(change)).collect()
+    }
+
     /// Replaces a row that cannot be read, as durably as a commit.
     fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError>;
 }

@@ -30,7 +30,8 @@ pub mod table;
 
 pub use api::{
     AggregateAnswer, Damage, Dependency, DependencyAnswer, Operation, Point, ScannedTrace, SearchAnswer,
-    Series, ServiceCount, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore, TraceSummary,
+    Series, ServiceCount, StoreStatus, StoredSpan, TenantBatch, TraceScan, TraceSpans, TraceStore,
+    TraceSummary,
 };
 pub use backup::{BackupReceiver, ReceiverGone};
 pub use backups::{BackupError, Backups};

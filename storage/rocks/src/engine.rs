@@ -380,6 +380,22 @@ impl Catalog for RocksEngine {
         result
     }
 
+    /// One write and one sync for all of them.
+    fn commit_adds(&self, changes: &[Change]) -> Vec<Result<(), EngineError>> {
+        let mut batch = WriteBatch::default();
+        let staged = changes.iter().try_for_each(|change| self.stage_adds(&mut batch, change));
+        let added: Vec<BlockId> =
+            changes.iter().flat_map(|change| &change.adds).map(|block| block.id).collect();
+        self.live_blocks.add(&added);
+        failpoint::reach(Failpoint::CommitStaged);
+        let result = staged.and_then(|()| self.write(batch));
+        failpoint::reach(Failpoint::CommitWritten);
+        if result.is_err() {
+            self.live_blocks.remove(&added);
+        }
+        vec![result; changes.len()]
+    }
+
     fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
         let mut batch = WriteBatch::default();
         batch.put_cf(&self.family(CATALOG)?, key.encode(), row);

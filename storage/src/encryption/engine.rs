@@ -290,6 +290,18 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> Catalog for EncryptedEngine<E>
         self.inner.commit(&encrypted)
     }
 
+    /// A change that cannot be encrypted fails alone.
+    fn commit_adds(&self, changes: &[Change]) -> Vec<Result<(), EngineError>> {
+        let mut encrypted = Vec::with_capacity(changes.len());
+        let mut results: Vec<_> =
+            changes.iter().map(|change| Ok(encrypted.push(self.encrypt(change)?))).collect();
+        let waiting = results.iter_mut().filter(|result| result.is_ok());
+        for (result, committed) in waiting.zip(self.inner.commit_adds(&encrypted)) {
+            *result = committed;
+        }
+        results
+    }
+
     fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
         let block_bytes = self.stored_length(key, row)?;
         let data_key = self.keyring.current(Some(&key.tenant))?;

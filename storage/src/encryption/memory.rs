@@ -1,6 +1,7 @@
 //! A keyring in memory, and a master key that a test can exchange. For tests and benchmarks.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -12,6 +13,8 @@ use super::keys::{KeyEntry, MasterKey};
 pub struct MemoryKeys {
     entries: Arc<Mutex<(u64, Vec<KeyEntry>)>>,
     master: Arc<Mutex<MasterKey>>,
+    /// The file cannot be written.
+    is_read_only: Arc<AtomicBool>,
 }
 
 // === impl MemoryKeys ===
@@ -19,7 +22,8 @@ pub struct MemoryKeys {
 impl MemoryKeys {
     /// An empty keyring with a new master key.
     pub fn random() -> Result<Self, KeyError> {
-        Ok(Self { entries: Arc::default(), master: Arc::new(Mutex::new(MasterKey::random()?)) })
+        let master = Arc::new(Mutex::new(MasterKey::random()?));
+        Ok(Self { entries: Arc::default(), master, is_read_only: Arc::default() })
     }
 
     /// Opens the keyring with its master key.
@@ -32,6 +36,11 @@ impl MemoryKeys {
     /// The master key that is given now.
     pub fn master(&self) -> MasterKey {
         self.master.lock().clone()
+    }
+
+    /// Lets every change fail from now on, as a full disk does.
+    pub fn make_read_only(&self) {
+        self.is_read_only.store(true, Ordering::Relaxed);
     }
 
     /// Gives another master key from now on.
@@ -49,6 +58,9 @@ impl KeyFile for MemoryKeys {
         &self,
         change: &mut dyn FnMut(&mut Vec<KeyEntry>) -> Result<(), KeyError>,
     ) -> Result<(), KeyError> {
+        if self.is_read_only.load(Ordering::Relaxed) {
+            return Err(KeyError::File("the keyring cannot be written".to_owned()));
+        }
         let mut entries = self.entries.lock();
         let mut changed = entries.1.clone();
         change(&mut changed)?;

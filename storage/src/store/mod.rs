@@ -39,8 +39,8 @@ use self::read::trace_reader::TraceReader;
 use self::write::append;
 use self::write::merge::plan::Due;
 use crate::api::{
-    AggregateAnswer, DependencyAnswer, Operation, SearchAnswer, StoreStatus, TraceScan, TraceSpans,
-    TraceStore,
+    AggregateAnswer, DependencyAnswer, Operation, SearchAnswer, StoreStatus, TenantBatch, TraceScan,
+    TraceSpans, TraceStore,
 };
 use crate::backup::{BackupReceiver, Manifest};
 use crate::backups::{BackupError, Backups};
@@ -138,9 +138,13 @@ impl TraceStore for BlockTraceStore {
     }
 
     fn append(&self, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
+        self.append_all(&[TenantBatch { tenant, requests }]).pop().unwrap_or(Ok(()))
+    }
+
+    fn append_all(&self, batches: &[TenantBatch<'_>]) -> Vec<Result<(), AppendError>> {
         match self.refusal() {
-            Some(refusal) => Err(refusal),
-            None => append::append(&self.core, tenant, requests),
+            Some(refusal) => vec![Err(refusal); batches.len()],
+            None => append::append_all(&self.core, batches),
         }
     }
 

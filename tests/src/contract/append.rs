@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message;
 use spandrel_proto::TenantId;
 use spandrel_storage::plan::{Order, Predicate, SearchPlan};
-use spandrel_storage::{AppendError, TraceStore};
+use spandrel_storage::{AppendError, TenantBatch, TraceStore};
 
 use super::{Open, aggregate};
 use crate::engines::GatedEngine;
@@ -193,6 +193,27 @@ pub fn tenants_never_see_each_other(open: Open) {
             assert_eq!(harness.store().services(tenant), [tenant.as_str()]);
         }
         assert_eq!(harness.store().status().span_count, 6);
+    });
+}
+
+/// Batches of several tenants, one of them twice and one without spans, go in with one call, each to its tenant.
+pub fn batches_of_several_tenants_are_stored_together(open: Open) {
+    let mut harness = open();
+    let tenants = ["a", "b", "empty"].map(|name| TenantId::new(name).unwrap());
+    let [of_a, of_b, more_of_a] = [(1, 1), (1, 2), (2, 3)].map(|(trace, span)| vec![sent(trace, span)]);
+    let requests = [&of_a, &of_b, &vec![], &more_of_a].map(|spans| [decoded(spans)]);
+    let batches = [0, 1, 2, 0].into_iter().zip(&requests);
+    let batches: Vec<TenantBatch<'_>> =
+        batches.map(|(at, requests)| TenantBatch { tenant: &tenants[at], requests }).collect();
+    assert!(harness.store().append_all(&batches).iter().all(Result::is_ok));
+    harness.whatever_happens(|harness| {
+        let [a, b, empty] = &tenants;
+        assert_eq!(harness.trace_for(a, trace_id(1)), of_a);
+        assert_eq!(harness.trace_for(a, trace_id(2)), more_of_a);
+        assert_eq!(harness.trace_for(b, trace_id(1)), of_b);
+        assert!(harness.trace_for(b, trace_id(2)).is_empty());
+        assert!(harness.store().services(empty).is_empty());
+        assert_eq!(harness.store().tenant_status(a).span_count, 2);
     });
 }
 

@@ -41,6 +41,7 @@ macro_rules! contract_suite {
                 spans_that_share_an_id_are_all_kept,
                 the_same_span_of_two_resources_is_two_spans,
                 tenants_never_see_each_other,
+                batches_of_several_tenants_are_stored_together,
                 a_trace_lies_in_many_windows,
                 many_spans_of_one_key_are_told_apart_in_time,
                 a_slow_append_hides_no_other,

@@ -14,11 +14,14 @@ use spandrel_storage::encryption::{
 use spandrel_storage::engine::{Engine, Inspect as _, MemoryEngine};
 use spandrel_storage::plan::{Predicate, ScanPlan};
 use spandrel_storage::repair::repair;
-use spandrel_storage::{BlockTraceStore, Deletions as _, Pins as _, RetentionRule, StoreConfig, TraceStore};
+use spandrel_storage::{
+    AppendError, BlockTraceStore, Deletions as _, Pins as _, RetentionRule, StoreConfig, TenantBatch,
+    TraceStore,
+};
 use spandrel_tests::forensics::files_with;
 use spandrel_tests::harness::{self, Backend, Harness};
 use spandrel_tests::memory_backup::MemoryBackup;
-use spandrel_tests::spans::{HOUR, Sent, sent, text, trace_id};
+use spandrel_tests::spans::{HOUR, Sent, decoded, sent, text, trace_id};
 
 /// A text in every span, and in nothing else.
 const MARKER: &str = "mallory-9Xv4tQ";
@@ -472,4 +475,22 @@ fn a_store_in_use_is_a_store_of_several_tenants() {
             assert_eq!(harness.trace_for(who, trace_id(n as u64 + 1)), spans(n as u64 + 1));
         }
     });
+}
+
+/// A batch of a tenant that cannot get a key fails alone; those beside it are stored.
+#[test]
+fn a_batch_without_a_key_fails_alone() {
+    let (harness, _, keys) = in_memory();
+    let tenants = ["known", "new"].map(tenant);
+    harness.append_for(&tenants[0], &spans(1));
+    keys.make_read_only();
+    let requests = [[decoded(&spans(2))], [decoded(&spans(3))]];
+    let batches = [
+        TenantBatch { tenant: &tenants[1], requests: &requests[0] },
+        TenantBatch { tenant: &tenants[0], requests: &requests[1] },
+    ];
+    let results = harness.store().append_all(&batches);
+    assert!(matches!(results[..], [Err(AppendError::NoKey(_)), Ok(())]), "{results:?}");
+    assert_eq!(harness.trace_for(&tenants[0], trace_id(3)), spans(3));
+    assert!(harness.trace_for(&tenants[1], trace_id(2)).is_empty());
 }

@@ -89,17 +89,27 @@ impl Core {
     /// store takes no writes until a restart.
     pub(crate) fn commit(&self, change: &Change) -> Result<(), EngineError> {
         let result = self.engine.commit(change);
-        if let Err(EngineError::NoSpace(_)) = &result {
+        self.after_commit(&result);
+        result
+    }
+
+    /// Commits changes of several windows that remove nothing.
+    pub(crate) fn commit_adds(&self, changes: &[Change]) -> Vec<Result<(), EngineError>> {
+        let results = self.engine.commit_adds(changes);
+        results.iter().for_each(|result| self.after_commit(result));
+        results
+    }
+
+    fn after_commit(&self, result: &Result<(), EngineError>) {
+        let Err(error) = result else { return };
+        if let EngineError::NoSpace(_) = error {
             self.garbage.end_grace();
         }
-        if let Err(error) = &result
-            && error.leaves_doubt()
-        {
+        if error.leaves_doubt() && !self.committer.is_poisoned() {
             let reason = format!("{error}{}", error.advice());
             tracing::error!(error = %reason, "a write failed; the store takes no more writes until a restart");
             *self.committer.poison.write() = Some(reason);
         }
-        result
     }
 
     pub(crate) fn next_block_id(&self) -> BlockId {

@@ -1,11 +1,14 @@
-//! Appends: the spans of several requests become one fresh block, written in one commit.
+//! Appends: the spans of several requests become one fresh block of their tenant, and the blocks of all tenants in a
+//! batch are written in one commit.
 
 use std::sync::Arc;
 
-use spandrel_block::{BlockKey, BlockWriter, Deduplicator, FinishedBlock, RowKey, SpanParts, WriteError};
-use spandrel_proto::TenantId;
+use spandrel_block::{
+    BlockId, BlockKey, BlockWriter, Deduplicator, FinishedBlock, RowKey, SpanParts, WriteError,
+};
 use spandrel_proto::otlp::{Decoded, SpanKey};
 
+use crate::api::TenantBatch;
 use crate::engine::{Change, EngineError, NewBlock};
 use crate::error::AppendError;
 use crate::failpoint::{self, Failpoint};
@@ -14,43 +17,78 @@ use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::config::Clock;
 use crate::store::core::tenant::TenantState;
 
-/// Appends the spans of several requests. They are durable and visible when this returns.
-pub(crate) fn append(core: &Core, tenant: &TenantId, requests: &[Decoded]) -> Result<(), AppendError> {
+/// A block that is not committed yet.
+struct Built {
+    /// Its place among the batches.
+    at: usize,
+    id: BlockId,
+    block: FinishedBlock,
+}
+
+/// Appends batches of several tenants in one commit. Those that were stored are durable and visible when this returns.
+pub(crate) fn append_all(core: &Core, batches: &[TenantBatch<'_>]) -> Vec<Result<(), AppendError>> {
     let began = core.clock.now();
     let commit = core.committer.sequences.begin();
-    store_batch(core, tenant, requests, commit.number)?;
+    let results = store_batches(core, batches, commit.number);
     commit.make_visible();
     core.backlog.load.spent(core.clock.now().since(began));
     failpoint::reach(Failpoint::AppendVisible);
-    Ok(())
+    results
 }
 
-fn store_batch(
+fn store_batches(core: &Core, batches: &[TenantBatch<'_>], sequence: u64) -> Vec<Result<(), AppendError>> {
+    let (mut results, mut built, mut changes) = (vec![Ok(()); batches.len()], Vec::new(), Vec::new());
+    for (at, batch) in batches.iter().enumerate() {
+        match build(core, batch, sequence) {
+            Ok(None) => {}
+            Ok(Some((change, id, block))) => {
+                changes.push(change);
+                built.push(Built { at, id, block });
+            }
+            Err(error) => results[at] = Err(error),
+        }
+    }
+    if changes.is_empty() {
+        return results;
+    }
+    failpoint::reach(Failpoint::AppendBuilt);
+    let committed = core.commit_adds(&changes);
+    failpoint::reach(Failpoint::AppendCommitted);
+    for ((built, change), committed) in built.into_iter().zip(&changes).zip(committed) {
+        match committed {
+            Ok(()) => register(core, change, built.id, built.block),
+            Err(error) => results[built.at] = Err(write_failed(core, error)),
+        }
+    }
+    // Last: a round that sees the mark also sees that the store is not idle.
+    core.garbage.mark_garbage();
+    results
+}
+
+/// Encodes a batch as a fresh block, and its change of the catalog; `None` without spans.
+fn build(
     core: &Core,
-    tenant: &TenantId,
-    requests: &[Decoded],
+    batch: &TenantBatch<'_>,
     sequence: u64,
-) -> Result<(), AppendError> {
+) -> Result<Option<(Change, BlockId, FinishedBlock)>, AppendError> {
     let unencodable = |error: WriteError| AppendError::Encode(error.to_string());
-    let Some(block) = fresh_block(requests, sequence, &*core.clock).map_err(unencodable)? else {
-        return Ok(());
+    let Some(block) = fresh_block(batch.requests, sequence, &*core.clock).map_err(unencodable)? else {
+        return Ok(None);
     };
     let id = core.next_block_id();
     let row = block.row.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
     let add = NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() };
-    let change =
-        Change { tenant: tenant.clone(), hour: core.arrival_hour(), adds: vec![add], removes: Vec::new() };
-    failpoint::reach(Failpoint::AppendBuilt);
-    core.commit(&change).map_err(|error| write_failed(core, error))?;
-    failpoint::reach(Failpoint::AppendCommitted);
+    let (tenant, hour) = (batch.tenant.clone(), core.arrival_hour());
+    Ok(Some((Change { tenant, hour, adds: vec![add], removes: Vec::new() }, id, block)))
+}
+
+/// Makes a committed block known.
+fn register(core: &Core, change: &Change, id: BlockId, block: FinishedBlock) {
     let spans = u64::from(block.row.meta.spans);
-    let state = core.tenants.get_or_new(tenant);
+    let state = core.tenants.get_or_new(&change.tenant);
     let entry = register_fresh(core, &state, change.key(id), block);
     state.change([Arc::new(entry)], &[]);
     core.backlog.appended(spans, core.clock.now());
-    // Last: a round that sees the mark also sees that the store is not idle.
-    core.garbage.mark_garbage();
-    Ok(())
 }
 
 /// Registers a fresh block that was just written: its traces, and its share of the backlog. The returned entry has to
