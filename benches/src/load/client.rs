@@ -82,7 +82,7 @@ impl Connection {
     pub(crate) async fn post(
         &mut self,
         path: &str,
-        headers: &[(&'static str, &'static str)],
+        headers: &[(&'static str, &str)],
         body: Payload,
     ) -> Result<Answer, Failure> {
         let mut request = match &self.sender {

@@ -1,5 +1,7 @@
 //! Sends requests as an OTLP exporter does: over HTTP or gRPC, with retries when the server asks for them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,6 +16,14 @@ pub(crate) struct Exporter {
     connection: Connection,
     protocol: Protocol,
     chunked: bool,
+    tenants: TenantNames,
+}
+
+/// The tenants that requests name: none, or some in turn, which all exporters share.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TenantNames {
+    count: u32,
+    next: Arc<AtomicU64>,
 }
 
 /// The server's response to a request.
@@ -44,15 +54,21 @@ impl Exporter {
             Protocol::Http => Connection::http1(authority).await?,
             Protocol::Grpc => Connection::http2(authority).await?,
         };
-        Ok(Self { connection, protocol, chunked })
+        Ok(Self { connection, protocol, chunked, tenants: TenantNames::default() })
+    }
+
+    /// The same, with requests that name these tenants.
+    pub(crate) fn with_tenants(self, tenants: TenantNames) -> Self {
+        Self { tenants, ..self }
     }
 
     /// Returns once the request is acknowledged, with the number of retries.
     pub(crate) async fn export(&mut self, body: &Bytes) -> Result<u64, Failure> {
         let began = Instant::now();
+        let tenant = self.tenants.next();
         let mut retries = 0;
         loop {
-            match self.send(body.clone()).await? {
+            match self.send(body.clone(), tenant.as_deref()).await? {
                 Verdict::Accepted => return Ok(retries),
                 Verdict::Refused(why) => return Err(format!("a request was refused: {why}").into()),
                 Verdict::Later(_) if began.elapsed() > GIVE_UP => {
@@ -64,20 +80,42 @@ impl Exporter {
         }
     }
 
-    async fn send(&mut self, body: Bytes) -> Result<Verdict, Failure> {
+    async fn send(&mut self, body: Bytes, tenant: Option<&str>) -> Result<Verdict, Failure> {
+        let tenant = tenant.map(|name| ("x-scope-orgid", name));
         match self.protocol {
             Protocol::Http => {
                 let body = if self.chunked { client::chunked(body) } else { client::whole(body) };
-                let headers = [("content-type", "application/x-protobuf")];
+                let headers =
+                    Vec::from_iter([("content-type", "application/x-protobuf")].into_iter().chain(tenant));
                 Ok(http_verdict(&self.connection.post("/v1/traces", &headers, body).await?))
             }
             Protocol::Grpc => {
                 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-                let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+                let always = [("content-type", "application/grpc"), ("te", "trailers")];
+                let headers = Vec::from_iter(always.into_iter().chain(tenant));
                 let body = client::whole(grpc_message(&body));
                 Ok(grpc_verdict(&self.connection.post(EXPORT, &headers, body).await?))
             }
         }
+    }
+}
+
+// === impl TenantNames ===
+
+impl TenantNames {
+    /// So many tenants, each with the next request.
+    pub(crate) fn in_turn(count: u32) -> Self {
+        Self { count, next: Arc::default() }
+    }
+
+    /// Whether requests name no tenant.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn next(&self) -> Option<String> {
+        (self.count > 0)
+            .then(|| format!("tenant-{}", self.next.fetch_add(1, Ordering::Relaxed) % u64::from(self.count)))
     }
 }
 

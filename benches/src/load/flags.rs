@@ -55,6 +55,15 @@ pub(crate) struct Flags {
     /// Spans to send for the profile, to a separate server
     #[arg(long, default_value = "1M", value_parser = count, value_name = "SPANS")]
     pub(crate) profile_spans: u64,
+    /// Only compare a server that has this feature with one that has not, by turns, with the first of the sizes
+    #[arg(long, value_enum)]
+    pub(crate) beside: Option<Feature>,
+    /// How often both are measured
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: u16,
+    /// How many tenants send in turn, with `--beside tenants`
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tenants: u32,
     /// Measure nothing: compare the results of the second report with those of the first
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     pub(crate) compare: Vec<PathBuf>,
@@ -70,6 +79,15 @@ pub(crate) enum Protocol {
     Http,
     /// OTLP/gRPC
     Grpc,
+}
+
+/// A feature whose cost is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Feature {
+    /// Encryption at rest
+    Encryption,
+    /// Many tenants with small loads, beside one tenant with all of it
+    Tenants,
 }
 
 /// Parses a number of spans; `k` stands for thousands and `M` for millions.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::{self, JoinSet};
 
 use crate::Failure;
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, TenantNames};
 use crate::flags::{Flags, Protocol};
 use crate::server::Server;
 
@@ -23,6 +23,7 @@ pub(crate) struct Load {
     /// Whether HTTP bodies have no declared length.
     pub(crate) chunked: bool,
     pub(crate) corpus: CorpusConfig,
+    pub(crate) tenants: TenantNames,
 }
 
 /// Counts of acknowledged requests. Any other response is an error.
@@ -48,7 +49,8 @@ const SMALL_CONNECTIONS: u16 = 64;
 pub(crate) async fn send(load: &Load) -> Result<Sent, Failure> {
     let mut exporters = Vec::new();
     for _ in 0..load.connections {
-        exporters.push(Exporter::connect(&load.authority, load.protocol, load.chunked).await?);
+        let exporter = Exporter::connect(&load.authority, load.protocol, load.chunked).await?;
+        exporters.push(exporter.with_tenants(load.tenants.clone()));
     }
     let (made, requests) = mpsc::channel(AHEAD * exporters.len());
     let requests = Arc::new(Mutex::new(requests));
@@ -115,19 +117,27 @@ impl Load {
             batching: Batching::Collector,
             begins: begins(spans),
         };
-        Self { authority: server.otlp(protocol).to_owned(), protocol, connections, chunked: false, corpus }
+        Self {
+            authority: server.otlp(protocol).to_owned(),
+            protocol,
+            connections,
+            chunked: false,
+            corpus,
+            tenants: TenantNames::default(),
+        }
     }
 
     /// The requests of a mesh of sidecars: few spans of one instance each, over many connections, and through proxies,
     /// which send HTTP bodies in chunks.
     pub(crate) fn small(flags: &Flags, server: &Server, spans: u64, seed: u64) -> Self {
-        let Self { authority, protocol, corpus, .. } = Self::bulk(flags, server, spans, seed);
+        let Self { authority, protocol, corpus, tenants, .. } = Self::bulk(flags, server, spans, seed);
         Self {
             authority,
             protocol,
             connections: SMALL_CONNECTIONS,
             chunked: protocol == Protocol::Http,
             corpus: CorpusConfig { request_spans: SMALL_REQUEST, batching: Batching::Sidecar, ..corpus },
+            tenants,
         }
     }
 }

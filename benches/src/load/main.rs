@@ -7,6 +7,7 @@
 //! It measures, checks every answer, and compares with the targets. A missed target is printed and is no error, because
 //! on a busy machine everything is slow. A wrong answer or a lost span is an error.
 
+mod beside;
 mod client;
 mod compare;
 mod exporter;
@@ -54,6 +55,10 @@ async fn run(flags: &Flags) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     if let [before, after] = &flags.compare[..] {
         write!(out, "{}", compare::compare(before, after)?)?;
+        return Ok(());
+    }
+    if let Some(feature) = flags.beside {
+        write!(out, "{}", beside::measure(flags, feature).await?)?;
         return Ok(());
     }
     if flags.profile.is_some() {
