@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
-# proto <- block <- storage <- {collector, engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
+# proto <- block <- storage <- {collector, {engine, mesh} <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
 # proto <- quota <- {collector, query}.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -45,7 +45,8 @@ may_see spandrel-quota spandrel-proto
 may_see spandrel-collector spandrel-quota spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
 may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
-may_see spandrel-query spandrel-quota spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-mesh spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-query spandrel-quota spandrel-engine spandrel-mesh spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-gate spandrel-proto
 may_see spandrel-ui
 may_see spandrel-demo

@@ -81,7 +81,7 @@ impl Budget {
     }
 
     /// Whether the question may go on.
-    pub(crate) fn allows(&self) -> bool {
+    pub fn allows(&self) -> bool {
         if self.0.cancelled.load(Ordering::Relaxed) {
             return self.stop(Partial::Cancelled);
         }
@@ -99,7 +99,7 @@ impl Budget {
     }
 
     /// Counts spans that the store has looked at.
-    pub(crate) fn count_scanned(&self, spans: u64) {
+    pub fn count_scanned(&self, spans: u64) {
         self.0.scanned.fetch_add(spans, Ordering::Relaxed);
     }
 

@@ -9,6 +9,7 @@ mod deletions;
 mod dependencies;
 mod live;
 mod maintenance;
+mod mesh;
 mod metrics;
 mod problem;
 mod search;
@@ -27,6 +28,10 @@ pub use deletions::{
 pub use dependencies::{DependenciesAnswer, DependencyEdge};
 pub use live::{LiveNotice, LiveTrace};
 pub use maintenance::{BackupList, BackupRequest, BackupSummary, CheckLine, CheckProgress};
+pub use mesh::{
+    MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshInstance, MeshMeaning,
+    MeshParty, MeshSide, MeshSubset,
+};
 pub use metrics::{
     AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,
     ComparedValue, ComparisonAnswer, HistogramAnswer, HistogramBucket, MetricsAnswer, MetricsExemplar,

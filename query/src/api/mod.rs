@@ -9,6 +9,7 @@ mod dependencies;
 mod export;
 mod handler;
 mod live;
+mod mesh;
 mod openapi;
 mod operations;
 mod pins;
@@ -85,6 +86,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/attributes/compare", get(attributes::compare)),
         ("/attributes/{name}/values", get(attributes::values)),
         ("/dependencies", get(dependencies::get)),
+        ("/mesh/edges", get(mesh::edges)),
         ("/delete", post(delete::post)),
         ("/deletions", get(delete::all)),
         ("/deletions/{deletionId}", get(delete::one)),

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source a4864ebc02408e60
-// body 3339487f2b7de2be
+// source 8f9f02438875a7c8
+// body 3a6906c86a8b59e0
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -396,6 +396,84 @@ export interface components {
             p95Nano: components["schemas"]["Nano"];
             p99Nano: components["schemas"]["Nano"];
             exemplarTraceIds: components["schemas"]["TraceId"][];
+        };
+        MeshEdgesAnswer: {
+            edges: components["schemas"]["MeshEdge"][];
+            proxySpanCount: components["schemas"]["Count"];
+            partial: boolean;
+            partialReason?: string;
+        };
+        MeshEdge: {
+            caller: components["schemas"]["MeshParty"];
+            callee: components["schemas"]["MeshParty"];
+            client: components["schemas"]["MeshSide"];
+            server: components["schemas"]["MeshSide"];
+            attempts: components["schemas"]["MeshAttempts"];
+            subsets: components["schemas"]["MeshSubset"][];
+            instances: components["schemas"]["MeshInstance"][];
+            balance: components["schemas"]["MeshBalance"];
+        };
+        MeshParty: {
+            /** @enum {string} */
+            kind: "workload" | "address" | "noRoute" | "unknown";
+            name: string;
+            namespace: string;
+        };
+        MeshSide: {
+            requestCount: components["schemas"]["Count"];
+            errorCount: components["schemas"]["Count"];
+            clientErrorCount: components["schemas"]["Count"];
+            injectedCount: components["schemas"]["Count"];
+            abandonedCount: components["schemas"]["Count"];
+            p50Nano: components["schemas"]["Nano"];
+            p95Nano: components["schemas"]["Nano"];
+            p99Nano: components["schemas"]["Nano"];
+            codes: components["schemas"]["MeshCode"][];
+            flags: components["schemas"]["MeshFlags"][];
+        };
+        MeshCode: {
+            code: number;
+            requestCount: components["schemas"]["Count"];
+        };
+        MeshFlags: {
+            flags: string;
+            requestCount: components["schemas"]["Count"];
+            meanings: components["schemas"]["MeshMeaning"][];
+        };
+        MeshMeaning: {
+            flag: string;
+            meaning: string;
+            /** @enum {string} */
+            causedBy: "caller" | "callee" | "mesh" | "injected";
+        };
+        MeshAttempts: {
+            count: components["schemas"]["Count"];
+            mostOfOneRequest: components["schemas"]["Count"];
+            retriedRequestCount: components["schemas"]["Count"];
+            failedOverRequestCount: components["schemas"]["Count"];
+            unseenCount: components["schemas"]["Count"];
+            requestsWithoutCaller: components["schemas"]["Count"];
+            knownZonesCount: components["schemas"]["Count"];
+            crossZoneCount: components["schemas"]["Count"];
+        };
+        MeshSubset: {
+            subset: string;
+            requestCount: components["schemas"]["Count"];
+        };
+        MeshInstance: {
+            instance: string;
+            zone: string | null;
+            revision: string | null;
+            firstAttemptCount: components["schemas"]["Count"];
+            retryCount: components["schemas"]["Count"];
+            seen: components["schemas"]["MeshSide"];
+        };
+        MeshBalance: {
+            /** @enum {string} */
+            verdict: "oneInstance" | "tooFew" | "agrees" | "uneven";
+            /** @enum {unknown} */
+            policy: "roundRobin" | "leastResponseTime" | null;
+            text: string;
         };
         Labels: {
             service?: string;

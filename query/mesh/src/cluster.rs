@@ -1,0 +1,73 @@
+//! Reads `upstream_cluster`: where a proxy sent a request.
+
+/// Which side of a call a listener is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// It takes requests of its own workload to others.
+    Caller,
+    /// It takes requests of others to its own workload.
+    Callee,
+}
+
+/// A cluster of Envoy, as Istio names them: `DIRECTION|PORT|SUBSET|HOST`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    pub side: Side,
+    pub subset: Option<String>,
+    /// The name of the called service, as `payment.shop.svc.cluster.local`; absent for inbound clusters.
+    pub host: Option<String>,
+}
+
+/// Clusters for what is outside of the mesh, or refused.
+const OUTSIDE: [&str; 2] = ["PassthroughCluster", "BlackHoleCluster"];
+const INBOUND_OUTSIDE: &str = "InboundPassthroughCluster";
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// `None` for names of other make, whose side is not known.
+    pub fn parse(name: &str) -> Option<Self> {
+        if name == INBOUND_OUTSIDE || name.starts_with("InboundPassthroughCluster") {
+            return Some(Self { side: Side::Callee, subset: None, host: None });
+        }
+        if OUTSIDE.contains(&name) {
+            return Some(Self { side: Side::Caller, subset: None, host: None });
+        }
+        let mut parts = name.split('|');
+        let side = match parts.next()? {
+            "outbound" => Side::Caller,
+            "inbound" => Side::Callee,
+            _ => return None,
+        };
+        let (_port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+        let given = |text: &str| (!text.is_empty()).then(|| text.trim_end_matches(';').to_owned());
+        Some(Self { side, subset: given(subset), host: given(host) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_tell_side_subset_and_host() {
+        let host = Some("payment.shop.svc.cluster.local".to_owned());
+        let subset = Some("v1".to_owned());
+        assert_eq!(
+            Cluster::parse("outbound|8080|v1|payment.shop.svc.cluster.local"),
+            Some(Cluster { side: Side::Caller, subset, host: host.clone() })
+        );
+        assert_eq!(
+            Cluster::parse("outbound|8080||payment.shop.svc.cluster.local;"),
+            Some(Cluster { side: Side::Caller, subset: None, host })
+        );
+        assert_eq!(
+            Cluster::parse("inbound|8080||"),
+            Some(Cluster { side: Side::Callee, subset: None, host: None })
+        );
+        assert_eq!(Cluster::parse("PassthroughCluster").map(|cluster| cluster.side), Some(Side::Caller));
+        for other in ["", "xds-grpc", "outbound|8080", "sideways|1||x"] {
+            assert_eq!(Cluster::parse(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Joins the spans of one trace: a request as its caller saw it, and the attempts that reached a callee.
+
+use rustc_hash::FxHashMap;
+use spandrel_proto::SpanId;
+
+use crate::cluster::Side;
+use crate::span::{MeshSpan, Role};
+
+/// One request from a workload to another.
+#[derive(Debug)]
+pub struct Hop<'t> {
+    /// The listener of the caller's proxy; absent if it did not report.
+    pub caller: Option<&'t MeshSpan>,
+    /// Listeners of callees, one for each attempt that reached a proxy, by start.
+    pub callees: Vec<&'t MeshSpan>,
+    /// Attempts that the caller's proxy reported one by one, by start.
+    pub attempts: Vec<&'t MeshSpan>,
+}
+
+/// The requests of a trace, in no particular order.
+pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
+    let mut hops: Vec<Hop<'_>> = Vec::new();
+    let mut by_caller: FxHashMap<SpanId, usize> = FxHashMap::default();
+    for span in spans.iter().filter(|span| matches!(span.role, Role::Listener(_, Side::Caller))) {
+        by_caller.insert(span.id, hops.len());
+        hops.push(Hop { caller: Some(span), callees: Vec::new(), attempts: Vec::new() });
+    }
+    let mut by_attempt: FxHashMap<SpanId, usize> = FxHashMap::default();
+    for span in spans.iter().filter(|span| span.role == Role::Attempt(Side::Caller)) {
+        if let Some(hop) = span.parent.and_then(|parent| by_caller.get(&parent)) {
+            by_attempt.insert(span.id, *hop);
+            hops[*hop].attempts.push(span);
+        }
+    }
+    for span in spans.iter().filter(|span| matches!(span.role, Role::Listener(_, Side::Callee))) {
+        let below = |id: SpanId| by_caller.get(&id).or_else(|| by_attempt.get(&id)).copied();
+        // Zipkin's callee may share the ID of its caller.
+        match span.parent.and_then(below).or_else(|| below(span.id)) {
+            Some(hop) => hops[hop].callees.push(span),
+            None => hops.push(Hop { caller: None, callees: vec![span], attempts: Vec::new() }),
+        }
+    }
+    for hop in &mut hops {
+        hop.callees.sort_by_key(|span| (span.start, span.id));
+        hop.attempts.sort_by_key(|span| (span.start, span.id));
+    }
+    hops
+}
+
+// === impl Hop ===
+
+impl Hop<'_> {
+    /// How many attempts there were, as far as anything tells of them.
+    pub fn attempt_count(&self) -> usize {
+        let counted = self.caller.and_then(|caller| caller.attempts).unwrap_or(0) as usize;
+        counted.max(self.callees.len()).max(self.attempts.len())
+    }
+
+    /// Whether attempts went to several instances.
+    pub fn failed_over(&self) -> bool {
+        let instance = |span: &&MeshSpan| span.pod.clone();
+        let address = |span: &&MeshSpan| span.upstream_ip.clone();
+        several(self.callees.iter().filter_map(instance)) || several(self.attempts.iter().filter_map(address))
+    }
+}
+
+fn several(mut all: impl Iterator<Item = String>) -> bool {
+    let Some(first) = all.next() else { return false };
+    all.any(|other| other != first)
+}

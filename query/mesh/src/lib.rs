@@ -1,0 +1,27 @@
+//! What the proxies of a service mesh saw, read from their spans alone: who called whom, what each side says about it,
+//! which instance answered which attempt, and how the load was spread.
+//!
+//! `names -> classify -> hops -> edges -> balance`:
+//!
+//! - [`names`] has every key and value that proxies write, in one place;
+//! - [`classify`](span) reads one span: listener or attempt of a proxy, or a span of an application, with its workload
+//!   and instance;
+//! - [`hops`] joins the spans of one trace: a request of a caller, and the attempts that reached a callee;
+//! - [`edges`] sums up hops by caller and callee, each side for itself;
+//! - [`balance`] compares the shares of instances with what a policy would give.
+//!
+//! The formats are those of Envoy 1.40 as Istio configures it. What spans cannot say, such as attempts that reached no
+//! proxy, is counted as unknown where something hints at it, and never guessed.
+//!
+//! Not here: reading traces from the store, and JSON.
+
+pub mod balance;
+mod cluster;
+pub mod edges;
+pub mod hops;
+pub mod names;
+mod node;
+pub mod span;
+
+pub use cluster::{Cluster, Side};
+pub use node::{Node, ProxyKind};

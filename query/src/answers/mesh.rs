@@ -1,0 +1,113 @@
+//! What the proxies of a mesh saw.
+
+use serde::{Deserialize, Serialize};
+
+use super::Word;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshEdgesAnswer {
+    pub edges: Vec<MeshEdge>,
+    pub proxy_span_count: u64,
+    pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshEdge {
+    pub caller: MeshParty,
+    pub callee: MeshParty,
+    pub client: MeshSide,
+    pub server: MeshSide,
+    pub attempts: MeshAttempts,
+    pub subsets: Vec<MeshSubset>,
+    pub instances: Vec<MeshInstance>,
+    pub balance: MeshBalance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshParty {
+    pub kind: Word,
+    pub name: String,
+    pub namespace: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshSide {
+    pub request_count: u64,
+    pub error_count: u64,
+    pub client_error_count: u64,
+    pub injected_count: u64,
+    pub abandoned_count: u64,
+    pub p50_nano: u64,
+    pub p95_nano: u64,
+    pub p99_nano: u64,
+    pub codes: Vec<MeshCode>,
+    pub flags: Vec<MeshFlags>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshCode {
+    pub code: u16,
+    pub request_count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshFlags {
+    pub flags: String,
+    pub request_count: u64,
+    pub meanings: Vec<MeshMeaning>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshMeaning {
+    pub flag: String,
+    pub meaning: Word,
+    pub caused_by: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshAttempts {
+    pub count: u64,
+    pub most_of_one_request: u64,
+    pub retried_request_count: u64,
+    pub failed_over_request_count: u64,
+    pub unseen_count: u64,
+    pub requests_without_caller: u64,
+    pub known_zones_count: u64,
+    pub cross_zone_count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshSubset {
+    pub subset: String,
+    pub request_count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshInstance {
+    pub instance: String,
+    pub zone: Option<String>,
+    pub revision: Option<String>,
+    pub first_attempt_count: u64,
+    pub retry_count: u64,
+    pub seen: MeshSide,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshBalance {
+    pub verdict: Word,
+    pub policy: Option<Word>,
+    pub text: String,
+}
