@@ -24,6 +24,9 @@ button,.button{margin-top:1.5rem;background:#1d4ed8;border-color:#1d4ed8;color:#
 :focus-visible{outline:3px solid light-dark(#1d4ed8,#8ab4ff);outline-offset:2px}\
 [role=alert]{color:light-dark(#a1180c,#ff9d94);margin:0}";
 
+/// Bytes of the longest path that a login leads to. It travels in a cookie, and browsers keep 4,096 bytes of one.
+const MAX_NEXT: usize = 2_000;
+
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The ways to log in that there are.
@@ -91,9 +94,11 @@ fn came_by_a_link(request: &HeaderMap) -> bool {
     site.is_some_and(|site| site == b"cross-site" || site == b"same-site")
 }
 
-/// A path of this server: a login must not lead to another site.
+/// A path of this server, `/` for anything else: a login must not lead to another site. Browsers leave tabs and newlines
+/// out of an address and read a backslash as a slash, so that `/<tab>/evil.example` would lead there.
 pub(crate) fn local(next: &str) -> &str {
-    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
+    let is_path = next.starts_with('/') && !next.starts_with("//") && next.len() <= MAX_NEXT;
+    let is_local = is_path && !next.contains(|c: char| c == '\\' || c.is_control());
     if is_local { next } else { "/" }
 }
 
@@ -176,5 +181,11 @@ mod tests {
         for next in ["", "x", "//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb"] {
             assert_eq!(local(next), "/");
         }
+        for next in ["/\t/evil.example", "/\n/evil.example", "/\u{0}", "/\u{7f}", "/\u{85}/evil.example"] {
+            assert_eq!(local(next), "/", "{next:?}");
+        }
+        let longest = format!("/{}", "x".repeat(1_999));
+        assert_eq!(local(&longest), longest);
+        assert_eq!(local(&format!("{longest}x")), "/");
     }
 }
