@@ -13,7 +13,7 @@ use crate::attempts::{Attempts, Origin};
 use crate::certificates::CertificateRules;
 use crate::credentials::{self, Carrier, Credential};
 use crate::identity::Identity;
-use crate::idp::{Issuers, Unknown, is_jwt};
+use crate::idp::{Issuers, TokenError, Unknown, is_jwt};
 use crate::keys::Keys;
 use crate::proxy::TrustedProxies;
 use crate::refusal::Refusal;
@@ -139,9 +139,9 @@ impl Identifier {
 impl From<Unknown> for Refusal {
     fn from(unknown: Unknown) -> Self {
         match unknown {
+            Unknown::Token(error @ TokenError::Unavailable) => Self::ProviderUnavailable(error.to_string()),
             Unknown::Token(error) => bad(error),
             Unknown::Claims(error) => Self::NoAccess(error.to_string()),
-            Unknown::Unavailable(_) => Self::ProviderUnavailable(unknown.to_string()),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Gate {
             return Err(Refusal::TooManyAttempts(wait));
         }
         let finished = oidc.finish(callback, ticket.map(Secret::reveal)).await;
-        if finished.is_err() {
+        if finished.as_ref().is_err_and(OidcError::is_guess) {
             origin.and_then(|origin| self.oidc_attempts.fail(origin, now));
         }
         let (result, next) = match finished {

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use spandrel_gate::idp::{IssuerSettings, ProviderLimits};
 use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{Gate, GateConfig, Identity, KeyFile, Keys, Method, guard};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
 /// The key of an issuer.
@@ -28,11 +30,13 @@ struct Signer {
     pair: EcdsaKeyPair,
 }
 
-/// An identity provider that serves these keys, and counts how often it was asked.
+/// An identity provider that serves these keys, and counts how often it was asked. While its gate has no place it is
+/// silent.
 struct Idp {
     address: SocketAddr,
     keys: Arc<Mutex<Option<Value>>>,
     asked: Arc<AtomicUsize>,
+    gate: Arc<Semaphore>,
 }
 
 const ISSUER: &str = "https://id.example/realm";
@@ -95,16 +99,18 @@ impl Idp {
     async fn start(keys: Value) -> Self {
         let keys = Arc::new(Mutex::new(Some(json!({ "keys": keys }))));
         let asked = Arc::new(AtomicUsize::new(0));
-        let (shown, counted) = (keys.clone(), asked.clone());
+        let gate = Arc::new(Semaphore::new(1));
+        let (shown, counted, opened) = (keys.clone(), asked.clone(), gate.clone());
         let answer = move || async move {
             counted.fetch_add(1, Ordering::Relaxed);
+            let _place = opened.acquire().await;
             let keys = shown.lock().clone();
             keys.map(|keys| keys.to_string()).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", get(answer))).await });
-        Self { address, keys, asked }
+        Self { address, keys, asked, gate }
     }
 
     fn asked(&self) -> usize {
@@ -114,6 +120,11 @@ impl Idp {
     fn settings(&self) -> IssuerSettings {
         settings(json!({ "jwks-url": format!("http://{}/keys", self.address) }))
     }
+}
+
+/// Tasks of this test that have not ended.
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
 
 fn settings(more: Value) -> IssuerSettings {
@@ -292,6 +303,49 @@ async fn invented_keys_fetch_once_in_an_interval() {
     for one in flood {
         one.await;
     }
+    assert_eq!(idp.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_issuer_holds_up_no_token_whose_key_is_known() {
+    let signer = Signer::new("k1");
+    let idp = Idp::start(json!([signer.jwk()])).await;
+    let mut config = config(idp.settings(), Duration::ZERO);
+    config.providers.max_age = Duration::ZERO;
+    let router = server(config);
+    let token = signer.sign(&claims());
+    assert_eq!(ask(&router, &token).await.0, 200);
+    let silent = idp.gate.clone().acquire_owned().await.unwrap();
+    let before = tasks();
+    for _ in 0..50 {
+        assert_eq!(ask(&router, &token).await.0, 200);
+    }
+    // The fetch, its connection here and there, and nothing for each request.
+    assert!(tasks() < before + 10, "{} tasks, and {before} before", tasks());
+    drop(silent);
+    let asked = idp.asked();
+    assert!(asked <= 2, "{asked} fetches at once");
+}
+
+#[tokio::test]
+async fn the_requests_that_wait_for_one_fetch_are_bounded() {
+    const WAITING: usize = 100;
+    let (signer, stranger) = (Signer::new("k1"), Signer::new("k9"));
+    let idp = Idp::start(json!([signer.jwk()])).await;
+    let router = server(config(idp.settings(), Duration::from_secs(3_600)));
+    let silent = idp.gate.clone().acquire_owned().await.unwrap();
+    let token = stranger.sign(&claims());
+    let mut asking = JoinSet::new();
+    for _ in 0..WAITING + 20 {
+        let (router, token) = (router.clone(), token.clone());
+        asking.spawn(async move { ask(&router, &token).await.0 });
+    }
+    for _ in 0..20 {
+        assert_eq!(asking.join_next().await.unwrap().unwrap(), 503, "there is no place to wait");
+    }
+    drop(silent);
+    let statuses = asking.join_all().await;
+    assert_eq!(statuses, [401; WAITING], "all others have waited for the one fetch");
     assert_eq!(idp.asked(), 1);
 }
 

@@ -28,6 +28,8 @@ struct State {
     /// Members that differ from those of a good token.
     changed: Value,
     error: Option<&'static str>,
+    /// The token endpoint fails.
+    is_broken: bool,
     /// Forms of the token endpoint, and their `Authorization`.
     forms: Vec<(BTreeMap<String, String>, String)>,
     nonce: String,
@@ -49,6 +51,11 @@ fn query_of(url: &str) -> BTreeMap<String, String> {
 }
 
 async fn idp() -> Idp {
+    idp_with(|_| json!({})).await
+}
+
+/// A provider with other members in its metadata, which may depend on its issuer.
+async fn idp_with(more: impl Fn(&str) -> Value) -> Idp {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
     let random = SystemRandom::new();
@@ -57,10 +64,11 @@ async fn idp() -> Idp {
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
     let [x, y] = [1..33, 33..65].map(|part| URL_SAFE_NO_PAD.encode(&pair.public_key().as_ref()[part]));
     let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "x": x, "y": y }] });
-    let metadata = json!({
+    let mut metadata = json!({
         "issuer": issuer, "jwks_uri": format!("{issuer}/keys"),
         "authorization_endpoint": format!("{issuer}/authorize"), "token_endpoint": format!("{issuer}/token"),
     });
+    metadata.as_object_mut().unwrap().extend(more(&issuer).as_object().unwrap().clone());
     let state = Arc::new(Mutex::new(State::default()));
     let (shared, name) = (state.clone(), issuer.clone());
     let pair = Arc::new(pair);
@@ -68,6 +76,9 @@ async fn idp() -> Idp {
         let mut state = shared.lock();
         let authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
         state.forms.push((serde_urlencoded::from_bytes(&body).unwrap(), authorization.unwrap_or_default()));
+        if state.is_broken {
+            return (StatusCode::BAD_GATEWAY, Json(json!({ "error": "server_error" })));
+        }
         if let Some(error) = state.error {
             return (StatusCode::BAD_REQUEST, Json(json!({ "error": error })));
         }
@@ -202,7 +213,9 @@ async fn a_login_begins_a_session_and_leads_to_the_page_that_was_asked_for() {
 async fn a_login_leads_to_no_other_site() {
     let idp = idp().await;
     let router = server(&idp);
-    for next in ["//evil.example", "https://evil.example", "%2F%5Cevil.example", "/a%0d%0ab"] {
+    for next in
+        ["//evil.example", "https://evil.example", "%2F%5Cevil.example", "/a%0d%0ab", "/%09/evil.example"]
+    {
         let begun = begin(&router, &idp, next).await;
         let answer = finish(&router, &begun, &begun.query["state"], "&code=c").await;
         assert!(text(answer).await.contains("content=\"0;url=/\""), "{next}");
@@ -264,11 +277,35 @@ async fn failed_logins_are_bounded_by_address() {
     let idp = idp().await;
     let router = server(&idp);
     let begun = begin(&router, &idp, "/").await;
+    let state = begun.query["state"].clone();
+    // What anybody can cause, or the provider, keeps no one out.
+    for _ in 0..6 {
+        assert_eq!(finish(&router, &begun, "guessed", "&code=c").await.status(), 401);
+        assert_eq!(finish(&router, &begun, &state, "&error=access_denied").await.status(), 401);
+    }
+    idp.state.lock().is_broken = true;
+    for _ in 0..6 {
+        assert_eq!(finish(&router, &begun, &state, "&code=c").await.status(), 503);
+    }
+    idp.state.lock().is_broken = false;
+    idp.state.lock().error = Some("invalid_grant");
     let mut statuses = Vec::new();
     for _ in 0..6 {
-        statuses.push(finish(&router, &begun, "guessed", "&code=c").await.status().as_u16());
+        statuses.push(finish(&router, &begun, &state, "&code=guessed").await.status().as_u16());
     }
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429]);
+}
+
+#[tokio::test]
+async fn a_provider_with_an_endpoint_that_is_not_safe_is_not_used() {
+    for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"] {
+        let idp = idp_with(|_| json!({ endpoint: "http://id.example/x" })).await;
+        let answer = send(&server(&idp), "/api/v1/oidc/login", &[]).await;
+        assert_eq!(answer.status(), 503, "{endpoint}");
+        assert!(!answer.headers().contains_key("location"), "{endpoint}");
+    }
+    let other = idp_with(|_| json!({ "issuer": "https://id.example" })).await;
+    assert_eq!(send(&server(&other), "/api/v1/oidc/login", &[]).await.status(), 503, "another issuer");
 }
 
 #[tokio::test]

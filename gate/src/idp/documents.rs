@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::settings::is_safe;
 use crate::secret::Secret;
 
 /// Where an issuer says its endpoints are (OpenID Connect Discovery 1.0).
@@ -14,10 +15,12 @@ pub struct Metadata {
     #[serde(default)]
     pub token_endpoint: Option<String>,
     #[serde(default)]
+    pub end_session_endpoint: Option<String>,
+    #[serde(default)]
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
-/// What the token endpoint answers to a code, as far as it is used.
+/// What the token endpoint answers to a code: the part of it that a login needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenAnswer {
     IdToken(Secret),
@@ -31,12 +34,19 @@ impl Metadata {
     pub fn read(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
+
+    /// An endpoint at which a stranger on the network could answer, or read what a browser takes there.
+    pub(super) fn unsafe_endpoint(&self) -> Option<&str> {
+        let optional = [&self.authorization_endpoint, &self.token_endpoint, &self.end_session_endpoint];
+        let all = optional.into_iter().flatten().chain([&self.jwks_uri]);
+        all.map(String::as_str).find(|endpoint| !is_safe(endpoint))
+    }
 }
 
 // === impl TokenAnswer ===
 
 impl TokenAnswer {
-    /// `None` for what is no answer of a token endpoint.
+    /// Reads an answer; `None` if it has neither a token nor an error.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Answer {
@@ -44,7 +54,7 @@ impl TokenAnswer {
             error: Option<String>,
         }
         let Answer { id_token, error } = serde_json::from_slice(bytes).ok()?;
-        // It is shown and logged: a word, not a text of somebody else's choice.
+        // People see it and the log keeps it, so it is cut down to what an error code may consist of.
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let error = error.map(|error| error.chars().filter(|c| is_word(*c)).take(64).collect());
         error.map(Self::Error).or_else(|| id_token.map(|token| Self::IdToken(Secret::new(token))))
@@ -54,6 +64,23 @@ impl TokenAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_endpoint_has_to_be_safe() {
+        let good = serde_json::json!({
+            "issuer": "https://a", "jwks_uri": "https://a/k", "authorization_endpoint": "https://b/auth",
+            "token_endpoint": "http://127.0.0.1:1/token", "end_session_endpoint": "https://a/end"
+        });
+        let read = |document: &serde_json::Value| Metadata::read(document.to_string().as_bytes()).unwrap();
+        assert_eq!(read(&good).unsafe_endpoint(), None);
+        for name in ["jwks_uri", "authorization_endpoint", "token_endpoint", "end_session_endpoint"] {
+            for endpoint in ["http://a/x", "javascript:alert(1)", "/x", ""] {
+                let mut bad = good.clone();
+                bad[name] = endpoint.into();
+                assert_eq!(read(&bad).unsafe_endpoint(), Some(endpoint), "{name}");
+            }
+        }
+    }
 
     #[test]
     fn an_error_stands_above_a_token_and_is_a_word() {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::claims::{ClaimError, ClaimSettings, Mapping};
-use super::provider::{Missing, Provider, Source};
+use super::provider::{Provider, Source};
 use super::settings::{Algorithm, ProviderLimits, SettingsError, require_url};
 use super::token::{Expected, TokenError, unverified};
+use super::verifier::Verifier;
 use crate::identity::{Identity, Via};
 use crate::roles::Roles;
 use crate::secret::Secret;
@@ -41,8 +42,7 @@ pub(crate) struct Issuers(Vec<Issuer>);
 
 struct Issuer {
     name: Arc<str>,
-    expected: Expected,
-    provider: Arc<Provider>,
+    verifier: Verifier,
     mapping: Mapping,
 }
 
@@ -53,8 +53,6 @@ pub(crate) enum Unknown {
     Token(#[from] TokenError),
     #[error(transparent)]
     Claims(#[from] ClaimError),
-    #[error("the keys of {0} cannot be fetched now")]
-    Unavailable(String),
 }
 
 /// Whether a bearer token is a JWT: three parts with dots between them, which no API key has.
@@ -118,12 +116,7 @@ impl Issuers {
         let token = token.reveal();
         let named = unverified(token)?;
         let issuer = self.0.iter().find(|issuer| *issuer.name == *named.issuer).ok_or(TokenError::Issuer)?;
-        issuer.expected.require_algorithm(&named)?;
-        let key = issuer.provider.key(&named).await.map_err(|missing| match missing {
-            Missing::Key => Unknown::Token(TokenError::UnknownKey),
-            Missing::Unavailable => Unknown::Unavailable(issuer.name.to_string()),
-        })?;
-        let claims = issuer.expected.verify(token, &named, &key)?;
+        let claims = issuer.verifier.verify(token, &named).await?;
         Ok(Arc::new(issuer.mapping.identity(&claims, Via::Jwt(issuer.name.clone()))?))
     }
 }
@@ -138,15 +131,16 @@ impl Issuer {
             (None, Some(path)) => Source::File(path.clone()),
             (None, None) => Source::Discovery,
         };
+        let expected = Expected {
+            issuer: settings.issuer.clone(),
+            audience: settings.audience.clone(),
+            algorithms: settings.algorithms.clone(),
+            skew: limits.skew,
+        };
+        let provider = Provider::new(&settings.issuer, source, settings.ca.as_deref(), limits)?;
         Ok(Self {
             name: settings.issuer.as_str().into(),
-            expected: Expected {
-                issuer: settings.issuer.clone(),
-                audience: settings.audience.clone(),
-                algorithms: settings.algorithms.clone(),
-                skew: limits.skew,
-            },
-            provider: Provider::new(&settings.issuer, source, settings.ca.as_deref(), limits)?,
+            verifier: Verifier { expected, provider },
             mapping: settings.identity.mapping(&settings.issuer, roles)?,
         })
     }

@@ -4,7 +4,6 @@
 //! token about the user. Sessions are begun elsewhere.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -17,10 +16,11 @@ use subtle::ConstantTimeEq as _;
 use super::claims::{ClaimError, ClaimSettings, Mapping};
 use super::documents::{Metadata, TokenAnswer};
 use super::fetch::Form;
-use super::provider::{Missing, Provider, Source};
+use super::provider::{Provider, Source, Unavailable};
 use super::settings::{Algorithm, ProviderLimits, SettingsError, require_url};
 use super::ticket::{Ticket, Tickets};
 use super::token::{Claims, Expected, TokenError, unverified};
+use super::verifier::Verifier;
 use crate::identity::{Identity, Via};
 use crate::random;
 use crate::roles::Roles;
@@ -55,8 +55,7 @@ pub struct OidcSettings {
 pub(crate) struct Oidc {
     settings: OidcSettings,
     secret: Option<Secret>,
-    expected: Expected,
-    provider: Arc<Provider>,
+    verifier: Verifier,
     mapping: Mapping,
     tickets: Tickets,
 }
@@ -89,11 +88,11 @@ pub(crate) enum OidcError {
     Issuer,
     #[error("the identity provider does not take the code ({0}); sign in again")]
     Code(String),
-    #[error("{0}")]
-    Token(#[from] TokenError),
+    #[error(transparent)]
+    Token(TokenError),
     #[error("the token belongs to another login; sign in again")]
     Nonce,
-    #[error("{0}")]
+    #[error(transparent)]
     Claims(#[from] ClaimError),
     #[error("the identity provider cannot be reached now")]
     Unavailable,
@@ -117,6 +116,31 @@ fn default_scopes() -> Vec<String> {
     ["openid", "profile"].map(str::to_owned).to_vec()
 }
 
+// === impl OidcError ===
+
+impl OidcError {
+    /// Whether it may be a guess at a code or a token. What anybody can cause without one is none, such as a callback
+    /// without its login, and neither is what the provider is at fault for: it would keep others of the address out.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, Self::Code(_) | Self::Token(_) | Self::Nonce)
+    }
+}
+
+impl From<Unavailable> for OidcError {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<TokenError> for OidcError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unavailable => Self::Unavailable,
+            error => Self::Token(error),
+        }
+    }
+}
+
 // === impl Oidc ===
 
 impl Oidc {
@@ -136,14 +160,15 @@ impl Oidc {
             return Err(empty("the scope openid"));
         }
         let random = |_| empty("random numbers, which the operating system does not give");
+        let expected = Expected {
+            issuer: settings.issuer.clone(),
+            audience: vec![settings.client_id.clone()],
+            algorithms: settings.algorithms.clone(),
+            skew: limits.skew,
+        };
+        let provider = Provider::new(&settings.issuer, Source::Discovery, settings.ca.as_deref(), limits)?;
         Ok(Self {
-            expected: Expected {
-                issuer: settings.issuer.clone(),
-                audience: vec![settings.client_id.clone()],
-                algorithms: settings.algorithms.clone(),
-                skew: limits.skew,
-            },
-            provider: Provider::new(&settings.issuer, Source::Discovery, settings.ca.as_deref(), limits)?,
+            verifier: Verifier { expected, provider },
             mapping: settings.identity.mapping("oidc", roles)?,
             tickets: Tickets::new(limits.login).map_err(random)?,
             settings,
@@ -167,12 +192,12 @@ impl Oidc {
 
     /// Begins a login that leads to this path.
     pub(crate) async fn begin(&self, next: &str) -> Result<Begun, OidcError> {
-        let metadata = self.provider.metadata().await.map_err(|_| OidcError::Unavailable)?;
+        let metadata = self.verifier.provider.metadata().await?;
         let endpoint = metadata.authorization_endpoint.ok_or(OidcError::Unavailable)?;
         let draw = || random::text(RANDOM, ALPHABET).map_err(|error| OidcError::Random(error.to_string()));
         let ticket = Ticket::new(draw()?, draw()?, draw()?, next.to_owned());
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&ticket.verifier));
-        let query = serde_urlencoded::to_string([
+        let query = [
             ("response_type", "code"),
             ("client_id", &self.settings.client_id),
             ("redirect_uri", &self.settings.redirect_url),
@@ -181,9 +206,8 @@ impl Oidc {
             ("nonce", &ticket.nonce),
             ("code_challenge", &challenge),
             ("code_challenge_method", "S256"),
-        ]);
-        let separator = if endpoint.contains('?') { '&' } else { '?' };
-        let location = format!("{endpoint}{separator}{}", query.map_err(|_| OidcError::Unavailable)?);
+        ];
+        let location = with_query(&endpoint, &query);
         Ok(Begun { location, ticket: self.tickets.issue(ticket, SystemTime::now()) })
     }
 
@@ -215,17 +239,22 @@ impl Oidc {
 
     /// Exchanges a code for the token about the user.
     async fn exchange(&self, code: &str, ticket: &Ticket) -> Result<Secret, OidcError> {
-        let metadata = self.provider.metadata().await.map_err(|_| OidcError::Unavailable)?;
+        let provider = &self.verifier.provider;
+        let metadata = provider.metadata().await?;
         let endpoint = metadata.token_endpoint.as_deref().ok_or(OidcError::Unavailable)?;
         let form = self.form(code, ticket, &metadata);
-        let answer = self.provider.client().post(endpoint, form).await;
+        let answer = provider.client().post(endpoint, form).await;
         let (status, body) = answer.map_err(|error| {
             tracing::warn!(error, "the identity provider does not exchange a code");
             OidcError::Unavailable
         })?;
         match TokenAnswer::read(&body) {
             Some(TokenAnswer::IdToken(token)) if status == 200 => Ok(token),
-            Some(TokenAnswer::Error(error)) => Err(OidcError::Code(error)),
+            Some(TokenAnswer::Error(error)) if status < 500 => Err(OidcError::Code(error)),
+            _ if status >= 500 => {
+                tracing::warn!(status, "the identity provider does not exchange a code");
+                Err(OidcError::Unavailable)
+            }
             _ => Err(OidcError::Code(format!("status {status}"))),
         }
     }
@@ -257,12 +286,7 @@ impl Oidc {
 
     async fn verified(&self, token: &str, ticket: &Ticket) -> Result<Claims, OidcError> {
         let named = unverified(token)?;
-        self.expected.require_algorithm(&named)?;
-        let key = self.provider.key(&named).await.map_err(|missing| match missing {
-            Missing::Key => OidcError::Token(TokenError::UnknownKey),
-            Missing::Unavailable => OidcError::Unavailable,
-        })?;
-        let claims = self.expected.verify(token, &named, &key)?;
+        let claims = self.verifier.verify(token, &named).await?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let nonce = text("nonce").unwrap_or_default();
         if !bool::from(nonce.as_bytes().ct_eq(ticket.nonce.as_bytes())) {
@@ -274,6 +298,12 @@ impl Oidc {
         }
         Ok(claims)
     }
+}
+
+/// An endpoint with parameters. It may have some of its own.
+fn with_query(endpoint: &str, query: &[(&str, &str)]) -> String {
+    let separator = if endpoint.contains('?') { '&' } else { '?' };
+    format!("{endpoint}{separator}{}", serde_urlencoded::to_string(query).unwrap_or_default())
 }
 
 /// A text as RFC 6749 wants it in Basic: encoded like a form.
@@ -290,6 +320,12 @@ fn word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_added_to_those_of_an_endpoint() {
+        assert_eq!(with_query("https://a/x", &[("b", "c d&")]), "https://a/x?b=c+d%26");
+        assert_eq!(with_query("https://a/x?y=z", &[("b", "c")]), "https://a/x?y=z&b=c");
+    }
 
     #[test]
     fn secrets_are_encoded_like_a_form() {

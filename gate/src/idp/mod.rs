@@ -14,6 +14,7 @@ mod settings;
 mod signature;
 mod ticket;
 mod token;
+mod verifier;
 
 pub use claims::ClaimSettings;
 pub use documents::{Metadata, TokenAnswer};

@@ -1,7 +1,8 @@
 //! An identity provider as this server knows it: its keys and endpoints, fetched when they are needed.
 //!
 //! A key that is not known is a reason to fetch them again, because issuers exchange their keys. Everybody can name such
-//! a key, so there is one fetch at a time, and a time between two. A fetch that fails changes nothing.
+//! a key, so there is one fetch at a time, a time between two, and a bound on the requests that wait for one. A fetch
+//! that fails changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use jsonwebtoken::DecodingKey;
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::documents::Metadata;
 use super::fetch::Client;
 use super::settings::{ProviderLimits, SettingsError};
-use super::token::{KeySet, Unverified, keys_of};
+use super::token::{KeySet, TokenError, Unverified, keys_of};
 
 /// One issuer.
 pub(crate) struct Provider {
@@ -24,7 +25,10 @@ pub(crate) struct Provider {
     interval: Duration,
     max_age: Duration,
     known: RwLock<Arc<Known>>,
-    last: Mutex<Option<Attempt>>,
+    /// The last fetch. Locked by the one that is under way.
+    last: Arc<Mutex<Option<Attempt>>>,
+    /// Places for requests that wait for a fetch.
+    waiting: Semaphore,
 }
 
 /// Where the keys are.
@@ -45,17 +49,12 @@ struct Known {
 
 struct Attempt {
     at: Instant,
-    result: Result<(), String>,
+    result: Result<(), Unavailable>,
 }
 
-/// Why there is no key, or nothing at all.
+/// The issuer cannot be asked now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// The issuer has no such key.
-    Key,
-    /// The issuer cannot be asked now.
-    Unavailable,
-}
+pub(crate) struct Unavailable;
 
 /// A file is read again as often as this: that costs nothing.
 const FILE_INTERVAL: Duration = Duration::from_secs(1);
@@ -63,6 +62,8 @@ const FILE_INTERVAL: Duration = Duration::from_secs(1);
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 /// The largest file with keys.
 const MAX_FILE: u64 = 1 << 20;
+/// Requests that wait for one fetch. More of them are told at once that the issuer cannot be asked now.
+const MAX_WAITING: usize = 100;
 
 // === impl Provider ===
 
@@ -84,7 +85,8 @@ impl Provider {
             interval,
             max_age,
             known: RwLock::default(),
-            last: Mutex::default(),
+            last: Arc::default(),
+            waiting: Semaphore::new(MAX_WAITING),
         }))
     }
 
@@ -93,54 +95,76 @@ impl Provider {
     }
 
     /// The key with which a token says it is signed.
-    pub(crate) async fn key(self: &Arc<Self>, named: &Unverified) -> Result<DecodingKey, Missing> {
+    pub(crate) async fn key(self: &Arc<Self>, named: &Unverified) -> Result<DecodingKey, TokenError> {
         let known = self.known.read().clone();
         if let Some(key) = known.keys.find(named) {
-            if known.is_older_than(self.max_age) {
-                // The key is good until the issuer says otherwise, so this request need not wait.
-                drop(tokio::spawn(self.clone().fetched_after(known.fetched)));
-            }
+            self.refresh(&known);
             return Ok(key);
         }
         self.renew(known.fetched).await?;
-        self.known.read().keys.find(named).ok_or(Missing::Key)
+        self.known.read().keys.find(named).ok_or(TokenError::UnknownKey)
     }
 
     /// The endpoints.
-    pub(crate) async fn metadata(self: &Arc<Self>) -> Result<Metadata, Missing> {
+    pub(crate) async fn metadata(self: &Arc<Self>) -> Result<Metadata, Unavailable> {
         let known = self.known.read().clone();
-        if let Some(metadata) = known.metadata.as_ref().filter(|_| !known.is_older_than(self.max_age)) {
+        if let Some(metadata) = &known.metadata {
+            self.refresh(&known);
             return Ok(metadata.clone());
         }
-        let renewed = self.renew(known.fetched).await;
-        let metadata = self.known.read().metadata.clone();
-        metadata.ok_or_else(|| renewed.err().unwrap_or(Missing::Unavailable))
+        self.renew(known.fetched).await?;
+        self.known.read().metadata.clone().ok_or(Unavailable)
+    }
+
+    /// Fetches aged documents again. Nothing waits for it: what an issuer said is good until it says otherwise.
+    fn refresh(self: &Arc<Self>, known: &Known) {
+        if !known.is_older_than(self.max_age) {
+            return;
+        }
+        // The lock goes into the task, so that one request alone begins one, however long the issuer is silent.
+        let Ok(last) = self.last.clone().try_lock_owned() else { return };
+        if !last.as_ref().is_some_and(|attempt| attempt.is_within(self.interval)) {
+            drop(tokio::spawn(self.clone().fetch_after(last, known.fetched)));
+        }
     }
 
     /// Waits until the documents were fetched, or the last attempt is too fresh to make another.
-    async fn renew(self: &Arc<Self>, seen: Option<Instant>) -> Result<(), Missing> {
+    async fn renew(self: &Arc<Self>, seen: Option<Instant>) -> Result<(), Unavailable> {
+        let Ok(_place) = self.waiting.try_acquire() else { return Err(Unavailable) };
+        let last = self.last.clone().lock_owned().await;
         // In a task of its own: it goes on when the request that waits for it is broken off.
-        let fetched = tokio::spawn(self.clone().fetched_after(seen)).await;
-        fetched.unwrap_or(Err(Missing::Unavailable))
+        let fetched = tokio::spawn(self.clone().fetch_after(last, seen)).await;
+        fetched.unwrap_or(Err(Unavailable))
     }
 
-    async fn fetched_after(self: Arc<Self>, seen: Option<Instant>) -> Result<(), Missing> {
-        let mut last = self.last.lock().await;
+    /// Fetches the documents, unless that was done since `seen`, or the last attempt is too fresh.
+    async fn fetch_after(
+        self: Arc<Self>,
+        mut last: OwnedMutexGuard<Option<Attempt>>,
+        seen: Option<Instant>,
+    ) -> Result<(), Unavailable> {
         if self.known.read().fetched > seen {
             return Ok(());
         }
-        if let Some(attempt) = last.as_ref().filter(|attempt| attempt.at.elapsed() < self.interval) {
-            return attempt.result.clone().map_err(|_| Missing::Unavailable);
+        if let Some(attempt) = last.as_ref().filter(|attempt| attempt.is_within(self.interval)) {
+            return attempt.result.clone();
         }
-        let result = self.fetch().await.map(|known| *self.known.write() = Arc::new(known));
-        if let Err(error) = &result {
-            let issuer = &self.issuer;
-            tracing::warn!(issuer, error, "the keys of an identity provider stay those of before");
-        }
-        let outcome = if result.is_ok() { "done" } else { "failed" };
+        let fetched = self.fetch().await;
+        let outcome = if fetched.is_ok() { "done" } else { "failed" };
         metrics::counter!("spandrel_idp_fetches_total", "result" => outcome).increment(1);
+        let result = match fetched {
+            Ok(known) => {
+                *self.known.write() = Arc::new(known);
+                Ok(())
+            }
+            Err(error) => {
+                let issuer = &self.issuer;
+                tracing::warn!(issuer, error, "the keys of an identity provider stay those of before");
+                Err(Unavailable)
+            }
+        };
         *last = Some(Attempt { at: Instant::now(), result: result.clone() });
-        result.map_err(|_| Missing::Unavailable)
+        result
     }
 
     async fn fetch(&self) -> Result<Known, String> {
@@ -164,11 +188,12 @@ impl Provider {
         let url = format!("{}{WELL_KNOWN}", self.issuer.trim_end_matches('/'));
         let bytes = self.client.get(&url).await?;
         let metadata = Metadata::read(&bytes).map_err(|error| format!("{url} cannot be read: {error}"))?;
-        match metadata.issuer == self.issuer {
-            true => Ok(metadata),
-            false => {
-                Err(format!("{url} is of another issuer; `issuer` has to be exactly what it says there"))
-            }
+        if metadata.issuer != self.issuer {
+            return Err(format!("{url} is of another issuer; `issuer` has to be exactly what it says there"));
+        }
+        match metadata.unsafe_endpoint() {
+            None => Ok(metadata),
+            Some(endpoint) => Err(format!("{url} names the endpoint `{endpoint}`, which is not https://")),
         }
     }
 }
@@ -182,7 +207,20 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     tokio::fs::read(path).await.map_err(failed)
 }
 
-// === impl Known ===
+// === impl Unavailable, Attempt, Known ===
+
+impl From<Unavailable> for TokenError {
+    fn from(_: Unavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl Attempt {
+    /// Whether it was made less than this time ago.
+    fn is_within(&self, interval: Duration) -> bool {
+        self.at.elapsed() < interval
+    }
+}
 
 impl Known {
     fn is_older_than(&self, age: Duration) -> bool {

@@ -1,6 +1,8 @@
-//! What a browser keeps between the two halves of a login at an identity provider: a short-lived, signed text in a cookie.
+//! The ticket of a login at an identity provider. The server gives it to the browser in a cookie when the login begins,
+//! and reads it when the provider sends the browser back. It is signed, and good for a short time.
 //!
-//! The server remembers no login that was begun, so beginning many costs it nothing, and nobody can crowd out others.
+//! The server itself keeps nothing about a login that has begun, so logins that a client begins and never ends take no
+//! memory, and push out no login of another client.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,18 +12,18 @@ use ring::hmac;
 use ring::rand::SystemRandom;
 use serde::{Deserialize, Serialize};
 
-/// A login that was begun. All of it may be known to the browser.
+/// What has to be known of a login when it ends. Nothing of it is secret to the browser that begins the login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ticket {
-    /// Comes back in the address.
+    /// The provider repeats it in the address of the callback.
     pub(crate) state: String,
-    /// Comes back in the token.
+    /// The provider repeats it in the token.
     pub(crate) nonce: String,
-    /// Proves to the provider that the code comes from who asked for it (PKCE).
+    /// Shows the provider that the server which sends the code is the one that began the login (PKCE).
     pub(crate) verifier: String,
-    /// The path to go to.
+    /// The path to which the login leads.
     pub(crate) next: String,
-    /// Seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     until: u64,
 }
 
@@ -42,7 +44,7 @@ impl Tickets {
         self.lifetime
     }
 
-    /// The text of a new ticket.
+    /// Signs a ticket. Its validity begins now.
     pub(crate) fn issue(&self, mut ticket: Ticket, now: SystemTime) -> String {
         ticket.until = seconds(now).saturating_add(self.lifetime.as_secs());
         let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&ticket).unwrap_or_default());
@@ -50,7 +52,7 @@ impl Tickets {
         format!("{body}.{tag}")
     }
 
-    /// The ticket, if this process has issued the text and it is not too old.
+    /// Reads a ticket; `None` if another process signed it, or it is too old or changed.
     pub(crate) fn read(&self, text: &str, now: SystemTime) -> Option<Ticket> {
         let (body, tag) = text.split_once('.')?;
         let tag = URL_SAFE_NO_PAD.decode(tag).ok()?;

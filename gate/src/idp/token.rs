@@ -64,6 +64,9 @@ pub enum TokenError {
     Audience,
     #[error("the claim `{0}` of the token is missing or cannot be read")]
     Claim(String),
+    /// Whether the token is genuine is not known.
+    #[error("the keys of the issuer cannot be fetched now")]
+    Unavailable,
 }
 
 /// Keys of one issuer that are kept.
