@@ -78,7 +78,7 @@ impl Identifier {
 
     /// The address of the client, which a trusted proxy tells of those behind it.
     pub(crate) fn client(&self, parts: &Parts) -> Option<IpAddr> {
-        let peer = peer(parts)?;
+        let peer = address(parts.extensions.get()?);
         Some(self.ways.proxies.as_ref().map_or(peer, |proxies| proxies.client(peer, &parts.headers)))
     }
 
@@ -112,16 +112,21 @@ impl Identifier {
     }
 
     fn by_proxy(&self, parts: &Parts) -> Result<Option<Arc<Identity>>, Refusal> {
-        let (Some(proxies), Some(peer)) = (&self.ways.proxies, peer(parts)) else { return Ok(None) };
-        proxies.identity(peer, &parts.headers, &self.ways.roles).map_err(bad)
+        let (Some(proxies), Some(peer)) = (&self.ways.proxies, parts.extensions.get()) else {
+            return Ok(None);
+        };
+        proxies.identity(address(peer), &parts.headers, &self.ways.roles).map_err(bad)
     }
 
+    /// Who the client certificate of the connection stands for. That of a reverse proxy stands for the proxy: it says
+    /// nothing about whose request the proxy passes on.
     fn by_certificate(&self, parts: &Parts) -> Option<Arc<Identity>> {
-        let certificate = parts.extensions.get::<Peer>()?.certificate.as_ref()?;
-        if !self.is_on(Method::Certificates) {
+        let peer = parts.extensions.get::<Peer>()?;
+        let of_proxy = self.ways.proxies.as_ref().is_some_and(|proxies| proxies.trusts(address(peer)));
+        if of_proxy || !self.is_on(Method::Certificates) {
             return None;
         }
-        self.ways.certificates.identify(certificate)
+        self.ways.certificates.identify(peer.certificate.as_ref()?)
     }
 
     fn by_token(&self, token: &Secret) -> Result<Arc<Identity>, Refusal> {
@@ -150,8 +155,8 @@ fn bad(why: impl ToString) -> Refusal {
     Refusal::BadCredential(why.to_string())
 }
 
-fn peer(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical())
+fn address(peer: &Peer) -> IpAddr {
+    peer.address.ip().to_canonical()
 }
 
 /// Refuses a change that a page of another site has sent with a credential that the browser adds by itself. Browsers

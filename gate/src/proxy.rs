@@ -49,7 +49,8 @@ impl TrustedProxies {
         Self { networks, headers }
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is that of a listed proxy.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
     }
 

@@ -7,17 +7,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderName, Request, Response};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::json;
 use spandrel_gate::keys::NewKey;
 use spandrel_gate::routes::{Needs, ROUTES, Rule};
-use spandrel_gate::tls::Peer;
+use spandrel_gate::tls::{Authority, Peer, PeerCertificate};
 use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{
-    Access, Gate, GateConfig, Identity, KeyFile, Keys, ProxyHeaders, Role, TrustedProxies, guard,
+    Access, Gate, GateConfig, Identity, KeyFile, Keys, Method, ProxyHeaders, Role, TrustedProxies, guard,
 };
 use tower::ServiceExt as _;
 
@@ -54,8 +57,9 @@ fn server(config: GateConfig) -> Server {
     Server { router: guard(router, gate), keys, now, _directory: directory }
 }
 
-fn peer(encrypted: bool) -> Peer {
-    Peer { address: PEER, encrypted, certificate: None }
+fn proxy_headers() -> ProxyHeaders {
+    let [user, role, tenant] = ["x-user", "x-role", "x-tenant"].map(HeaderName::from_static);
+    ProxyHeaders { user, role, tenant }
 }
 
 // === impl Server ===
@@ -67,7 +71,18 @@ impl Server {
     }
 
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
-        let mut request = Request::builder().method(method).uri(path).extension(peer(false));
+        let peer = Peer { address: PEER, encrypted: false, certificate: None };
+        self.send_as(peer, method, path, headers).await
+    }
+
+    async fn send_as(
+        &self,
+        peer: Peer,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path).extension(peer);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -184,12 +199,8 @@ async fn failed_attempts_are_bounded_by_address_and_a_valid_key_passes_all_the_s
 
 #[tokio::test]
 async fn headers_name_a_user_only_if_a_listed_proxy_sends_them() {
-    let headers = || {
-        let [user, role, tenant] = ["x-user", "x-role", "x-tenant"].map(HeaderName::from_static);
-        ProxyHeaders { user, role, tenant }
-    };
     let proxies = |network: &str| GateConfig {
-        proxies: Some(TrustedProxies::new(vec![network.parse().unwrap()], headers())),
+        proxies: Some(TrustedProxies::new(vec![network.parse().unwrap()], proxy_headers())),
         ..GateConfig::default()
     };
     let named = [("x-user", "ada"), ("x-role", "edit"), ("authorization", "Basic bm90OmFrZXk=")];
@@ -199,6 +210,35 @@ async fn headers_name_a_user_only_if_a_listed_proxy_sends_them() {
     for stranger in [server(proxies("198.51.100.0/24")), server(GateConfig::default())] {
         assert_eq!(stranger.send("GET", "/api/v1/services", &named[..2]).await.status(), 401);
     }
+}
+
+/// A proxy that ends TLS has a certificate of its own, which must not count as that of a user behind it.
+#[tokio::test]
+async fn the_certificate_of_a_proxy_is_no_credential_of_those_behind_it() {
+    let (authority, _) = Authority::create(SystemTime::now()).unwrap();
+    let issued = authority.client("gateway", None, SystemTime::now()).unwrap().certificate;
+    let chain = [CertificateDer::from_pem_slice(issued.as_bytes()).unwrap()];
+    let certificate = Some(Arc::new(PeerCertificate::parse(&chain).unwrap()));
+    let peer = || Peer { address: PEER, encrypted: true, certificate: certificate.clone() };
+    let rule = json!([{ "match": "cn:gateway", "role": "read" }]);
+    let config = || GateConfig {
+        methods: vec![Method::Keys, Method::Certificates],
+        certificates: serde_json::from_value(rule.clone()).unwrap(),
+        ..GateConfig::default()
+    };
+    let unlisted = server(config());
+    let answer = unlisted.send_as(peer(), "GET", "/api/v1/services", &[]).await;
+    assert_eq!((answer.status().as_u16(), text(answer).await.as_str()), (200, "gateway read"));
+
+    let proxies = TrustedProxies::new(vec!["192.0.2.0/24".parse().unwrap()], proxy_headers());
+    let listed = server(GateConfig { proxies: Some(proxies), ..config() });
+    assert_eq!(listed.send_as(peer(), "GET", "/api/v1/services", &[]).await.status(), 401);
+    let named = [("x-user", "ada"), ("x-role", "edit")];
+    let answer = listed.send_as(peer(), "GET", "/api/v1/services", &named).await;
+    assert_eq!((answer.status().as_u16(), text(answer).await.as_str()), (200, "ada edit"));
+    let key = format!("Bearer {}", listed.key(Role::Read, "default", None));
+    let answer = listed.send_as(peer(), "GET", "/api/v1/services", &[("authorization", &key)]).await;
+    assert_eq!(answer.status(), 200, "a key that the proxy passes on counts");
 }
 
 #[tokio::test]
