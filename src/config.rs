@@ -308,8 +308,16 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         limits::check(&self.limits)?;
         self.encryption.check()?;
-        for listener in LISTENERS {
-            self.tls.files(listener)?;
+        let files = LISTENERS.iter().map(|listener| self.tls.files(listener));
+        let files = files.collect::<Result<Vec<_>, _>>()?;
+        let asks_for_certificates = files.iter().flatten().any(|files| files.client.is_some());
+        if self.gate.knows_certificates() && !asks_for_certificates {
+            return Err(
+                "--client-identities has rules for client certificates, and no listener asks for one; give --tls-client-ca, \
+                 the authorities that issue them, beside --tls-cert and --tls-key, and leave --tls-client-auth at optional \
+                 or required"
+                    .to_owned(),
+            );
         }
         let all = self.addresses();
         for (at, (name, address)) in all.iter().enumerate() {
@@ -455,6 +463,26 @@ mod tests {
             "a flag stands above the file"
         );
         assert_eq!(settings.tls.files("otlp-http"), Ok(None));
+    }
+
+    #[test]
+    fn a_plain_off_of_yaml_asks_for_no_client_certificates() {
+        let file = "tls-cert: a.crt\ntls-key: a.key\ntls-client-ca: ca.crt\ntls-client-auth: off\n";
+        let settings = with_file(file, &[]).unwrap();
+        assert_eq!(settings.tls.client_auth, Some(ClientAuth::Off));
+        assert_eq!(settings.tls.files("http").unwrap().unwrap().client, None);
+    }
+
+    #[test]
+    fn rules_for_client_certificates_need_a_listener_that_asks_for_them() {
+        let rules = "client-identities: [{match: 'cn:a', role: read}]\n";
+        let pair = "tls-cert: a.crt\ntls-key: a.key\n";
+        for without in ["", pair, &format!("{pair}tls-client-ca: ca.crt\ntls-client-auth: off\n")] {
+            let error = with_file(&format!("{rules}{without}"), &[]).unwrap_err();
+            assert!(error.contains("--client-identities") && error.contains("--tls-client-ca"), "{error}");
+        }
+        let one = format!("{rules}{pair}tls-client-ca: ca.crt\ntls: {{http: off, otlp-http: off}}\n");
+        assert!(with_file(&one, &[]).is_ok(), "one listener is enough");
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub(crate) struct GateFlags {
     #[arg(long, env = "SPANDREL_JWT_ISSUERS", value_name = "JSON", value_parser = issuers)]
     jwt_issuers: Option<Issuers>,
     /// The identity provider at which people sign in (OpenID Connect): a mapping with `issuer`, `name`, `client-id`,
-    /// `client-secret-file` (or the variable SPANDREL_OIDC_CLIENT_SECRET), `redirect-url`, `scopes`, `algorithms`, `ca`
-    /// and `identity` [default: none]
+    /// `client-secret-file` (or the variable SPANDREL_OIDC_CLIENT_SECRET), `redirect-url`, `post-logout-url`, `scopes`,
+    /// `algorithms`, `ca` and `identity` [default: none]
     #[arg(long, env = "SPANDREL_OIDC", value_name = "JSON", value_parser = oidc)]
     oidc: Option<OidcSettings>,
     /// What client certificates stand for: a list of mappings with `match` (spiffe://DOMAIN/PATH, dns:NAME or cn:NAME, *
@@ -282,6 +282,11 @@ impl GateSettings {
 
     pub(crate) fn access(&self) -> Access {
         if self.require_auth { Access::Authenticated } else { Access::Anonymous }
+    }
+
+    /// Whether there are rules for client certificates.
+    pub(crate) fn knows_certificates(&self) -> bool {
+        !self.client_identities.is_empty()
     }
 
     /// Whether somebody may pass who has neither a key nor a password.

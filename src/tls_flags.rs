@@ -28,6 +28,8 @@ pub(crate) struct TlsSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum ClientAuth {
     /// None is asked for
+    // What a plain `off` of a YAML file is read as.
+    #[value(alias = "false")]
     Off,
     /// One is asked for; a client may have none
     Optional,
