@@ -11,7 +11,7 @@ use crate::attempts::Origin;
 use crate::audit::Record;
 use crate::authorize::{Access, Gate};
 use crate::identify::Method;
-use crate::identity::Identity;
+use crate::identity::{Identity, Via};
 use crate::idp::{Begun, Callback, Oidc, OidcError};
 use crate::recorded::{self, Sender};
 use crate::refusal::Refusal;
@@ -70,8 +70,13 @@ impl Gate {
         Ok((token, next))
     }
 
-    pub(crate) fn logout(&self, token: &Secret) {
-        self.users.logout(token);
+    /// Ends a session. Returns where the browser ends the one at the identity provider, if it has one there.
+    pub(crate) async fn logout(&self, token: &Secret) -> Option<String> {
+        let ended = self.users.logout(token)?;
+        match (&ended.via, &self.oidc) {
+            (Via::Oidc(_), Some(oidc)) => oidc.end_session().await,
+            _ => None,
+        }
     }
 
     pub(crate) fn session_lifetime(&self) -> Duration {
@@ -105,7 +110,7 @@ impl Gate {
         match result {
             Ok((token, identity)) => {
                 let written = recorded::login(log, &sender(Some(&identity)), parts).await;
-                written.inspect_err(|_| self.users.logout(&token))?;
+                written.inspect_err(|_| drop(self.users.logout(&token)))?;
                 Ok((token, identity))
             }
             Err(refusal) => {

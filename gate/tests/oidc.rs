@@ -22,6 +22,9 @@ use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{Gate, GateConfig, KeyFile, Keys, Method, Secret, api, guard};
 use tower::ServiceExt as _;
 
+/// Where a browser goes after it has logged out at the provider.
+const AFTER: &str = "https://traces.example/";
+
 /// What the provider puts into its next token, and what it was sent.
 #[derive(Default)]
 struct State {
@@ -106,7 +109,7 @@ async fn idp_with(more: impl Fn(&str) -> Value) -> Idp {
 fn server(idp: &Idp) -> Router {
     let oidc = json!({
         "issuer": idp.issuer, "name": "Keys & Co", "client-id": "spandrel",
-        "redirect-url": "https://traces.example/api/v1/oidc/callback", "identity": { "roles": { "dev": "edit" } }
+        "redirect-url": "https://traces.example/api/v1/oidc/callback", "post-logout-url": AFTER, "identity": { "roles": { "dev": "edit" } }
     });
     let config = GateConfig {
         methods: vec![Method::Oidc],
@@ -306,6 +309,36 @@ async fn a_provider_with_an_endpoint_that_is_not_safe_is_not_used() {
     }
     let other = idp_with(|_| json!({ "issuer": "https://id.example" })).await;
     assert_eq!(send(&server(&other), "/api/v1/oidc/login", &[]).await.status(), 503, "another issuer");
+}
+
+#[tokio::test]
+async fn a_logout_leads_to_the_provider_where_that_ends_sessions() {
+    let ends = idp_with(|issuer| json!({ "end_session_endpoint": format!("{issuer}/end?a=b") })).await;
+    let keeps = idp().await;
+    let answer = log_out(&ends).await;
+    assert_eq!(answer.status(), 200);
+    let body: Value = serde_json::from_str(&text(answer).await).unwrap();
+    let location = body["location"].as_str().unwrap();
+    assert!(location.starts_with(&format!("{}/end?a=b&", ends.issuer)), "{location}");
+    let query = query_of(location);
+    assert_eq!(
+        (query["client_id"].as_str(), query["post_logout_redirect_uri"].as_str()),
+        ("spandrel", AFTER)
+    );
+    assert_eq!(log_out(&keeps).await.status(), 204);
+}
+
+/// Logs in and out. There is no session afterwards.
+async fn log_out(idp: &Idp) -> Response<Body> {
+    let router = server(idp);
+    let begun = begin(&router, idp, "/").await;
+    let answer = finish(&router, &begun, &begun.query["state"], "&code=c").await;
+    let (session, _) = cookie(&answer, "spandrel_session").unwrap();
+    let request = Request::post("/api/v1/logout").header("cookie", &session).body(Body::empty()).unwrap();
+    let answer = router.clone().oneshot(request).await.unwrap();
+    assert_eq!(cookie(&answer, "spandrel_session").unwrap().0, "spandrel_session=");
+    assert_eq!(send(&router, "/api/v1/me", &[("cookie", &session)]).await.status(), 401);
+    answer
 }
 
 #[tokio::test]

@@ -57,9 +57,18 @@ if (name === "stranger") {
   const changed = new URL(callback);
   changed.searchParams.set("state", "another");
   result.otherState = await replay(changed.href, [ticket]);
-  result.logout = await page.evaluate(async () => (await fetch("/api/v1/logout", { method: "POST" })).status);
-  await page.goto(base + path);
+  const logout = await page.evaluate(async () => {
+    const answer = await fetch("/api/v1/logout", { method: "POST" });
+    return { status: answer.status, location: (await answer.json()).location };
+  });
+  result.logout = logout.status;
+  await page.goto(logout.location);
+  await page.getByRole("button", { name: /yes, sign me out/i }).click();
+  await page.waitForURL((url) => url.href.startsWith(base));
   result.afterLogout = await page.locator("h1").textContent();
+  // The provider has ended its session, too: it asks again who is there.
+  await page.getByRole("link", { name: /^Sign in with/ }).click();
+  result.asksAgain = await page.locator("input[name=login]").isVisible();
 }
 await browser.close();
 console.log(JSON.stringify(result));

@@ -7,6 +7,13 @@ use crate::identity::Identity;
 use crate::keys::{Key, Listed};
 use crate::roles::RoleName;
 
+/// `POST /api/v1/logout`, where the session had begun at an identity provider that can end its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct LoggedOut {
+    /// The address to which the browser has to go for that.
+    pub(super) location: String,
+}
+
 /// `POST /api/v1/keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

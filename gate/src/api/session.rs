@@ -13,7 +13,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::IntoResponse as _;
 use serde::Deserialize;
 
-use super::answers::Me;
+use super::answers::{LoggedOut, Me};
 use super::cookie::Cookie;
 use super::{Answer, body};
 use crate::authorize::Gate;
@@ -86,10 +86,14 @@ fn begun(form: Form, next: &str, cookie: HeaderValue, identity: &Identity) -> An
 
 pub(super) async fn logout(State(gate): State<Arc<Gate>>, request: Request) -> Answer {
     body::require_no_parameters(request.uri())?;
-    if let Ok(Credential::Session(token)) = parse(request.headers()) {
-        gate.logout(&token);
-    }
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let at_provider = match parse(request.headers()) {
+        Ok(Credential::Session(token)) => gate.logout(&token).await,
+        _ => None,
+    };
+    let mut response = match at_provider {
+        Some(location) => body::json(StatusCode::OK, &LoggedOut { location })?,
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
     let cookie = Cookie::session("", Duration::ZERO);
     response.headers_mut().append(SET_COOKIE, cookie.header(request.extensions())?);
     Ok(response)

@@ -40,6 +40,9 @@ pub struct OidcSettings {
     pub client_secret_file: Option<PathBuf>,
     /// The address of this server as browsers see it, with the path `/api/v1/oidc/callback`.
     pub redirect_url: String,
+    /// Where the provider sends a browser back after it has logged out there too, as it is registered with the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_logout_url: Option<String>,
     #[serde(default = "default_scopes")]
     pub scopes: Vec<String>,
     #[serde(default = "Algorithm::all")]
@@ -152,6 +155,9 @@ impl Oidc {
     ) -> Result<Self, SettingsError> {
         require_url("the issuer", &settings.issuer)?;
         require_url("the redirect-url", &settings.redirect_url)?;
+        if let Some(url) = &settings.post_logout_url {
+            require_url("the post-logout-url", url)?;
+        }
         let empty = |what| SettingsError::Empty { of: "oidc".to_owned(), what };
         if !settings.redirect_url.ends_with(CALLBACK) {
             return Err(empty("a redirect-url that ends with /api/v1/oidc/callback"));
@@ -209,6 +215,14 @@ impl Oidc {
         ];
         let location = with_query(&endpoint, &query);
         Ok(Begun { location, ticket: self.tickets.issue(ticket, SystemTime::now()) })
+    }
+
+    /// Where a browser logs out at the provider, if that offers it (OpenID Connect RP-Initiated Logout 1.0).
+    pub(crate) async fn end_session(&self) -> Option<String> {
+        let endpoint = self.verifier.provider.metadata().await.ok()?.end_session_endpoint?;
+        let mut query = vec![("client_id", self.settings.client_id.as_str())];
+        query.extend(self.settings.post_logout_url.as_deref().map(|url| ("post_logout_redirect_uri", url)));
+        Some(with_query(&endpoint, &query))
     }
 
     /// Who has logged in, and the path to go to.

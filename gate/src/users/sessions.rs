@@ -93,8 +93,9 @@ impl Sessions {
         Some(session.owner.clone())
     }
 
-    pub(super) fn end(&self, token: &Secret) {
-        self.sessions.lock().remove(&hash(token));
+    /// Ends a session, and returns whose it was.
+    pub(super) fn end(&self, token: &Secret) -> Option<Owner> {
+        self.sessions.lock().remove(&hash(token)).map(|session| session.owner)
     }
 
     pub(super) fn lifetime(&self) -> Duration {

@@ -179,8 +179,12 @@ impl Users {
         }
     }
 
-    pub(crate) fn logout(&self, token: &Secret) {
-        self.sessions.end(token);
+    /// Ends a session. Returns who it was of, if that person had logged in elsewhere.
+    pub(crate) fn logout(&self, token: &Secret) -> Option<Arc<Identity>> {
+        match self.sessions.end(token)? {
+            Owner::Known(identity) => Some(identity),
+            Owner::User { .. } => None,
+        }
     }
 
     fn look_now_and_then(&self) {

@@ -32,9 +32,9 @@ fn script(name: &str) -> PathBuf {
 // === impl Provider ===
 
 impl Provider {
-    fn start(redirect: &str) -> Self {
+    fn start(redirect: &str, after_logout: &str) -> Self {
         let mut command = Command::new("node");
-        command.arg(script("provider.mjs")).args([redirect, SECRET]);
+        command.arg(script("provider.mjs")).args([redirect, after_logout, SECRET]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut issuer = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -88,13 +88,14 @@ fn a_browser_logs_in_at_a_real_provider_and_nobody_else_does() {
     // Another site than the provider, 127.0.0.1, for the browser: that decides which cookies it sends.
     let base = format!("http://localhost:{}", address.port());
     let redirect = format!("{base}/api/v1/oidc/callback");
-    let provider = Provider::start(&redirect);
+    let after_logout = format!("{base}/");
+    let provider = Provider::start(&redirect, &after_logout);
     let data = tempfile::tempdir().unwrap();
     let secret = data.path().join("oidc.secret");
     fs::write(&secret, format!("{SECRET}\n")).unwrap();
     let oidc = json!({
         "issuer": provider.issuer, "name": "Keys & Co", "client-id": "spandrel",
-        "client-secret-file": secret, "redirect-url": redirect, "scopes": ["openid", "profile", "groups"],
+        "client-secret-file": secret, "redirect-url": redirect, "post-logout-url": after_logout, "scopes": ["openid", "profile", "groups"],
         "identity": { "name": "preferred_username", "roles": { "dev": "edit" } },
     });
     let server = Settings::on(data.path()).with(&["--require-auth", "--oidc", &oidc.to_string()]).start();
@@ -120,7 +121,8 @@ fn a_browser_logs_in_at_a_real_provider_and_nobody_else_does() {
         assert_eq!((&attempt["status"], &attempt["session"]), (&json!(401), &json!(false)), "{seen}");
         assert!(attempt["said"].as_str().unwrap().contains(word), "{seen}");
     }
-    assert_eq!((&seen["logout"], &seen["afterLogout"]), (&json!(204), &json!("Sign in to Spandrel")));
+    assert_eq!((&seen["logout"], &seen["afterLogout"]), (&json!(200), &json!("Sign in to Spandrel")));
+    assert_eq!(seen["asksAgain"], json!(true), "the provider's own session has ended");
 
     let seen = log_in(&base, "stranger");
     assert!(seen["alert"].as_str().unwrap().contains("stranger is known, and has no role here"), "{seen}");

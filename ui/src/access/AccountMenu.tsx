@@ -4,7 +4,7 @@ import { BASE, usePath } from "../address/address";
 import { Link } from "../address/Link";
 import { type ServerPage, serverPath } from "../address/routes";
 import { type ApiError, apiUrl, send } from "../api/client";
-import type { Me } from "../api/types";
+import type { LoggedOut, Me } from "../api/types";
 import { toApiError } from "../api/useApi";
 import { Disclosure } from "../components/Disclosure";
 import { Failure } from "../components/States";
@@ -79,11 +79,13 @@ function Identity({ me }: { me: Me }) {
 function SignOut() {
   const [error, setError] = useState<ApiError>();
   const leave = () => {
-    send(apiUrl(["logout"]), { method: "POST", ofServer: true }).then(
-      // The server answers the page with the form to sign in.
-      () => window.location.assign(`${BASE}/`),
-      (cause: unknown) => setError(toApiError(cause)),
-    );
+    send(apiUrl(["logout"]), { method: "POST", ofServer: true })
+      .then(async (response) => {
+        // An identity provider may have a session of its own. Else the server answers the page with the form to sign in.
+        const ended = response.status === 200 ? ((await response.json()) as LoggedOut) : undefined;
+        window.location.assign(ended?.location ?? `${BASE}/`);
+      })
+      .catch((cause: unknown) => setError(toApiError(cause)));
   };
   return (
     <>

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 8f9f02438875a7c8
-// body 3a6906c86a8b59e0
+// source 52e18da481bcbd34
+// body 5167f8bff8339f88
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -528,6 +528,7 @@ export interface components {
             indexRowCount: components["schemas"]["Count"];
             staleIndexRowCount: number;
             replacedBlockCount: number;
+            plainBlockCount: number;
             findings: {
                 /** @enum {string} */
                 kind: "store" | "catalogRow" | "block" | "index" | "unreferenced" | "backups";
@@ -665,6 +666,9 @@ export interface components {
             /** @enum {string|null} */
             via: "key" | "session" | "proxy" | "jwt" | "oidc" | "certificate" | null;
             multitenancy: boolean;
+        };
+        LoggedOut: {
+            location: string;
         };
         CreateKey: {
             role: components["schemas"]["Role"];

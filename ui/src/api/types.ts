@@ -29,6 +29,7 @@ export type AggregatesAnswer = Schemas["AggregatesAnswer"];
 export type StatusAnswer = Schemas["Status"];
 export type Problem = Schemas["Problem"];
 export type Me = Schemas["Me"];
+export type LoggedOut = Schemas["LoggedOut"];
 export type Key = Schemas["Key"];
 export type KeysAnswer = Schemas["Keys"];
 export type CreatedKey = Schemas["CreatedKey"];
