@@ -1,5 +1,5 @@
-//! The layer around a router: decides whether who asks may. Who it is, `identify` finds out; what is written down of it
-//! is in `recorded`.
+//! The layer around the router of a port: it lets a request pass or refuses it. `identify` finds out who sent it, and
+//! `recorded` writes down what came of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::secret::Secret;
 use crate::tenants::{Reach, Tenancy, TenantGrant};
 use crate::users::{SessionLimits, Users};
 
-/// Whether a server asks who is there.
+/// Whether a server asks its callers who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Everybody may do everything. Keys cannot be changed over HTTP then.
@@ -43,7 +43,7 @@ pub enum Access {
     Authenticated,
 }
 
-/// How the gate decides.
+/// What the gate decides by.
 #[derive(Debug, Clone)]
 pub struct GateConfig {
     pub access: Access,
@@ -86,28 +86,28 @@ pub struct Gate {
     pub(crate) identifier: Identifier,
     /// The provider at which browsers log in, where that is on.
     pub(crate) oidc: Option<Oidc>,
-    /// Logins that failed there, by address.
+    /// Guesses at codes and tokens of such logins, by address.
     pub(crate) oidc_attempts: Attempts,
     pub(crate) audit: Option<Arc<AuditLog>>,
     table: RouteTable,
 }
 
-/// A request that may go on.
+/// A request that passes.
 struct Admitted {
     identity: Option<Arc<Identity>>,
     caller: Caller,
-    /// `None` for a path outside the table, on a server that lets everybody in.
+    /// The line of the table; `None` for a path that is in none, on a server that lets everybody in.
     rule: Option<Rule>,
 }
 
-/// A request that may not, and who sent it if that is known.
+/// A request that is refused, and its sender if that is known.
 struct Refused {
     identity: Option<Arc<Identity>>,
     refusal: Refusal,
 }
 
-/// Bytes of the body of a refused request that are read and thrown away, and for how long. Over HTTP/1 a sender that
-/// is still writing takes an early answer for a broken connection.
+/// How much of the body of a refused request is read and thrown away, and for how long. Over HTTP/1 a sender that is
+/// still writing takes an early answer for a broken connection.
 const DISCARDED_BYTES: usize = 1 << 20;
 const DISCARDING_TIME: Duration = Duration::from_secs(1);
 

@@ -139,26 +139,33 @@ fn only_versions_1_2_and_1_3_are_offered() {
         return skipped(test, "there is no openssl here");
     }
     let fixture = Fixture::new();
-    let shake = |version: &str| {
-        let address = fixture.server.otlp_grpc().to_string();
-        let ca = fixture.pki.file("ca.crt");
-        // At security level 0 OpenSSL itself would speak the old versions.
+    let shake = |address: SocketAddr, version: &str, ciphers: &str| {
+        let (address, ca) = (address.to_string(), fixture.pki.file("ca.crt"));
         let arguments = ["s_client", "-connect", &address, "-CAfile", &ca, "-verify_return_error", version];
         let mut command = Command::new("openssl");
-        command.args(arguments).args(["-cipher", "ALL:@SECLEVEL=0", "-alpn", "h2"]).stdin(Stdio::null());
+        // At security level 0 OpenSSL itself would speak the old versions and ciphers.
+        command.args(arguments).args(["-cipher", &format!("{ciphers}:@SECLEVEL=0"), "-alpn", "h2"]);
+        command.stdin(Stdio::null());
         let output = command.output().unwrap();
         let said =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), said)
     };
-    for version in ["-tls1_2", "-tls1_3"] {
-        let (done, said) = shake(version);
-        assert!(done && said.contains("Verify return code: 0 (ok)"), "{version}: {said}");
-        assert!(said.contains("ALPN protocol: h2"), "{version}: {said}");
-    }
-    for version in ["-tls1", "-tls1_1"] {
-        let (done, said) = shake(version);
-        assert!(!done && said.contains("SSL alert number"), "{version}: {said}");
+    for (port, address) in fixture.ports() {
+        for version in ["-tls1_2", "-tls1_3"] {
+            let (done, said) = shake(address, version, "ALL");
+            assert!(done && said.contains("Verify return code: 0 (ok)"), "{port} {version}: {said}");
+            assert!(said.contains("ALPN protocol: h2"), "{port} {version}: {said}");
+        }
+        for version in ["-tls1", "-tls1_1"] {
+            let (done, said) = shake(address, version, "ALL");
+            assert!(!done && said.contains("SSL alert number"), "{port} {version}: {said}");
+        }
+        // Without forward secrecy, or without authentication of what is sent.
+        for ciphers in ["kRSA", "SHA1", "aNULL"] {
+            let (done, said) = shake(address, "-tls1_2", ciphers);
+            assert!(!done && said.contains("SSL alert number"), "{port} {ciphers}: {said}");
+        }
     }
 }
 
