@@ -135,6 +135,13 @@ fn tell(report: &CheckReport) -> std::io::Result<()> {
         report.stale_index_row_count,
         report.replaced_block_count,
     ))?;
+    if report.plain_block_count > 0 {
+        output::print_line(&format!(
+            "{} blocks are not encrypted yet; they are from before encryption was switched on, and a server rewrites them \
+             in time",
+            report.plain_block_count
+        ))?;
+    }
     for finding in &report.findings {
         output::print_line(&described(finding))?;
     }

@@ -12,7 +12,7 @@ use spandrel_proto::TraceId;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encryption::{KeyError, is_encrypted_value};
-use crate::engine::{Engine, EngineError, IndexRow};
+use crate::engine::{Encryption, Engine, EngineError, IndexRow};
 use crate::records::backups::remembered;
 use crate::records::unreadable;
 use crate::restore::unfinished;
@@ -39,6 +39,9 @@ pub struct CheckReport {
     pub stale_index_row_count: u64,
     /// Blocks that have left the catalog and wait for garbage collection.
     pub replaced_block_count: u64,
+    /// Blocks that are not encrypted, in a store that encrypts: they are from before.
+    #[serde(default)]
+    pub plain_block_count: u64,
     /// What is wrong; at most the first thousand findings.
     pub findings: Vec<Finding>,
     /// Number of findings that are not listed.
@@ -129,6 +132,11 @@ pub(crate) fn check_among(
     watch: &mut dyn FnMut(&CheckProgress) -> bool,
 ) -> Option<CheckReport> {
     let mut check = Checker { engine, report: CheckReport::default(), checked: BTreeMap::new() };
+    // Without its keys everything would look damaged.
+    if let Some(Err(error)) = engine.encryption().map(Encryption::require_keys) {
+        check.find(FindingKind::Store, None, error.to_string());
+        return Some(check.report);
+    }
     match engine.catalog_rows() {
         Ok(rows) if engine.encryption().is_none() && rows.iter().any(|(_, row)| is_encrypted_value(row)) => {
             check.find(FindingKind::Store, None, KeyError::NoKeyring.to_string());
@@ -224,6 +232,9 @@ impl Checker<'_> {
                 return None;
             }
         };
+        let encryption = self.engine.encryption();
+        let is_plain = encryption.map(|encryption| encryption.is_plain_block(key)).transpose();
+        self.report.plain_block_count += u64::from(is_plain.is_ok_and(|is_plain| is_plain == Some(true)));
         match verify(bytes) {
             Ok(report) => {
                 if report.row != *row {

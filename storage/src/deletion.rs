@@ -25,7 +25,8 @@ pub trait Deletions: Send + Sync {
     fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError>;
 
     /// Deletes everything that is stored of a tenant at the time of the call, what rules have left of expired spans
-    /// included, and removes its pins. Spans that arrive later stay.
+    /// included, and removes its pins. Spans that arrive later stay. In a store that encrypts, its data keys are deleted
+    /// when this returns.
     fn delete_tenant(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError>;
 
     /// The state of a deletion; `None` if there never was one with this ID, or it is not remembered any more.

@@ -1,4 +1,4 @@
-//! An engine whose commits a test holds back.
+//! Engines whose commits a test holds back, or does something beside.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +11,21 @@ use spandrel_storage::Engine;
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, Records, TraceIndex};
 
 use crate::delegate::delegate;
+
+/// Delegates every call, and calls a test back at a commit.
+pub struct HookedEngine {
+    inner: Arc<dyn Engine>,
+    hook: Mutex<Option<(Moment, Hook)>>,
+}
+
+/// When a hook is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    BeforeCommit,
+    AfterCommit,
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
 
 /// Delegates every call, but commits of one tenant wait at a gate.
 pub struct GatedEngine {
@@ -25,6 +40,76 @@ struct Gate {
     waiting: usize,
     open: bool,
 }
+
+// === impl HookedEngine ===
+
+impl HookedEngine {
+    pub fn new(inner: Arc<dyn Engine>) -> Arc<Self> {
+        Arc::new(Self { inner, hook: Mutex::default() })
+    }
+
+    /// Calls back once, at the next commit.
+    pub fn at_next_commit(&self, moment: Moment, hook: impl FnOnce() + Send + 'static) {
+        *self.hook.lock() = Some((moment, Box::new(hook)));
+    }
+
+    fn call(&self, moment: Moment) {
+        let due = self.hook.lock().take_if(|(wanted, _)| *wanted == moment);
+        // Without the lock: a hook may commit, too.
+        if let Some((_, hook)) = due {
+            hook();
+        }
+    }
+}
+
+impl Catalog for HookedEngine {
+    fn catalog_rows(&self) -> Result<Vec<(BlockKey, Vec<u8>)>, EngineError> {
+        self.inner.catalog_rows()
+    }
+
+    fn commit(&self, change: &Change) -> Result<(), EngineError> {
+        self.call(Moment::BeforeCommit);
+        self.inner.commit(change)?;
+        self.call(Moment::AfterCommit);
+        Ok(())
+    }
+
+    fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
+        self.inner.put_catalog_row(key, row)
+    }
+}
+
+impl BlockStore for HookedEngine {
+    fn get_ranges(&self, key: &BlockKey, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, EngineError> {
+        self.inner.get_ranges(key, ranges)
+    }
+
+    fn delete_blocks(&self, keys: &[BlockKey]) -> Result<(), EngineError> {
+        self.inner.delete_blocks(keys)
+    }
+
+    fn unreferenced(&self) -> Result<Vec<BlockKey>, EngineError> {
+        self.inner.unreferenced()
+    }
+}
+
+impl TraceIndex for HookedEngine {
+    fn find_trace(&self, tenant: &TenantId, trace: TraceId) -> Result<Vec<(BlockId, RowRange)>, EngineError> {
+        self.inner.find_trace(tenant, trace)
+    }
+}
+
+impl Records for HookedEngine {
+    fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>, EngineError> {
+        self.inner.records(kind)
+    }
+
+    fn put_record(&self, kind: &str, name: &str, value: Option<&[u8]>) -> Result<(), EngineError> {
+        self.inner.put_record(kind, name, value)
+    }
+}
+
+delegate!(HookedEngine);
 
 // === impl GatedEngine ===
 

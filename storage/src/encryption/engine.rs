@@ -3,6 +3,7 @@
 //! What was stored before encryption was switched on is read as it is; what is written is encrypted. Rows of the trace
 //! index, keys of blocks, and kinds and names of records stay readable.
 
+use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +15,9 @@ use spandrel_proto::{TenantId, TraceId};
 
 use super::block::{self, BlockHeader, HEADER, OpenBlock};
 use super::cipher::CipherError;
-use super::keyring::{KeyError, Keyring};
+use super::error::KeyError;
+use super::keyring::Keyring;
+use super::keys::KeyId;
 use super::value::{self, Place, ValueHeader};
 use crate::engine::{
     BlockStore, Catalog, Change, Encryption, Engine, EngineError, IndexRow, Inspect, NewBlock, PurgeProgress,
@@ -79,6 +82,10 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> EncryptedEngine<E> {
             Opened::Plain
         };
         self.opened.insert(key.block, opened.clone());
+        // If the keyring has changed since, what was inserted may belong to a deleted key, and come after the clearing.
+        if self.keyring.version() != version {
+            self.opened.remove(&key.block);
+        }
         Ok(opened)
     }
 
@@ -122,7 +129,7 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> EncryptedEngine<E> {
         }
         for removed in &change.removes {
             match self.opened(&change.key(*removed)) {
-                Err(error @ EngineError::Key(_)) => return Err(error),
+                Err(error @ (EngineError::Key(_) | EngineError::KeyEnded(_))) => return Err(error),
                 Ok(Opened::Plain) if self.keyring.has_ended_key_of(&change.tenant) => {
                     return Err(EngineError::Conflict);
                 }
@@ -133,9 +140,28 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> EncryptedEngine<E> {
         Ok(())
     }
 
-    /// A stored catalog row as it was written; `None` if its key was deleted.
+    /// A stored catalog row as it was written; `None` if the data of its block have ended. Where the row cannot be read
+    /// the block decides.
     fn row(&self, key: &BlockKey, stored: Vec<u8>) -> Result<Option<Vec<u8>>, EngineError> {
-        read_row(&self.keyring, key, stored)
+        let Some(row) = read_row(&self.keyring, key, stored)? else { return Ok(None) };
+        if CatalogRow::decode(&row).is_ok() {
+            return Ok(Some(row));
+        }
+        let has_ended = match self.opened(key) {
+            Ok(Opened::Plain) => self.keyring.has_ended_key_of(&key.tenant),
+            Err(EngineError::KeyEnded(_)) => true,
+            Ok(Opened::Encrypted(_)) | Err(_) => false,
+        };
+        Ok((!has_ended).then_some(row))
+    }
+
+    /// Writes something that is encrypted with the key of the moment. If that is deleted before the write, what is
+    /// written has ended as well, and has to be removed.
+    fn write_encrypted<T>(&self, write: impl FnOnce() -> T) -> T {
+        let ends = self.keyring.ends();
+        let result = write();
+        self.keyring.note_ends_since(ends);
+        result
     }
 
     fn encrypt_record(
@@ -168,40 +194,40 @@ fn damaged(key: &BlockKey, error: CipherError) -> EngineError {
     EngineError::damaged_row("encrypted block", key.block.0.to_string(), error)
 }
 
-/// A stored catalog row as it was written; `None` if its data key was deleted. A row that does not decrypt is returned as
-/// it is, and does not decode: then its block is asked, as for any damaged row, and tells whether the keyring lacks keys.
+/// A stored catalog row as it was written; `None` if its data key was deleted, or if it is a plain one of a tenant whose
+/// key was. A row that does not decrypt is returned as it is, and does not decode: then its block is asked, as for any
+/// damaged row.
 pub(super) fn read_row(
     keyring: &Keyring,
     key: &BlockKey,
     stored: Vec<u8>,
-) -> Result<Option<Vec<u8>>, EngineError> {
+) -> Result<Option<Vec<u8>>, KeyError> {
     let Some(header) = ValueHeader::read(&stored) else {
-        return Ok((!keyring.has_ended_key_of(&key.tenant)).then_some(stored));
+        let has_ended = keyring.has_ended_key_of(&key.tenant) && CatalogRow::decode(&stored).is_ok();
+        return Ok((!has_ended).then_some(stored));
     };
     match keyring.key(header.key) {
         Ok(data_key) => {
             Ok(Some(value::decrypt(&data_key, Place::Row(&key.encode()), &stored).unwrap_or(stored)))
         }
         Err(KeyError::Ended(_)) => Ok(None),
-        Err(KeyError::Unknown { .. }) => Ok(Some(stored)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
 /// A stored record as it was written; `None` if its data key was deleted. One that does not decrypt is returned as it is,
 /// and does not decode.
-pub(super) fn read_record(
+fn read_record(
     keyring: &Keyring,
     kind: &str,
     name: &str,
     stored: Vec<u8>,
-) -> Result<Option<Vec<u8>>, EngineError> {
+) -> Result<Option<Vec<u8>>, KeyError> {
     let Some(header) = ValueHeader::read(&stored) else { return Ok(Some(stored)) };
     match keyring.key(header.key) {
         Ok(key) => Ok(Some(value::decrypt(&key, Place::Record(kind, name), &stored).unwrap_or(stored))),
         Err(KeyError::Ended(_)) => Ok(None),
-        Err(KeyError::Unknown { .. }) => Ok(Some(stored)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -285,28 +311,36 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> Catalog for EncryptedEngine<E>
     }
 
     fn commit(&self, change: &Change) -> Result<(), EngineError> {
-        let encrypted = self.encrypt(change)?;
-        self.refuse_ended(change)?;
-        self.inner.commit(&encrypted)
+        self.write_encrypted(|| {
+            let encrypted = self.encrypt(change)?;
+            self.refuse_ended(change)?;
+            self.inner.commit(&encrypted)
+        })
     }
 
     /// A change that cannot be encrypted fails alone.
     fn commit_adds(&self, changes: &[Change]) -> Vec<Result<(), EngineError>> {
-        let mut encrypted = Vec::with_capacity(changes.len());
-        let mut results: Vec<_> =
-            changes.iter().map(|change| Ok(encrypted.push(self.encrypt(change)?))).collect();
-        let waiting = results.iter_mut().filter(|result| result.is_ok());
-        for (result, committed) in waiting.zip(self.inner.commit_adds(&encrypted)) {
-            *result = committed;
-        }
-        results
+        self.write_encrypted(|| {
+            let mut encrypted = Vec::with_capacity(changes.len());
+            let mut results: Vec<_> = changes
+                .iter()
+                .map(|change| self.encrypt(change).map(|change| encrypted.push(change)))
+                .collect();
+            let waiting = results.iter_mut().filter(|result| result.is_ok());
+            for (result, committed) in waiting.zip(self.inner.commit_adds(&encrypted)) {
+                *result = committed;
+            }
+            results
+        })
     }
 
     fn put_catalog_row(&self, key: &BlockKey, row: &[u8]) -> Result<(), EngineError> {
         let block_bytes = self.stored_length(key, row)?;
-        let data_key = self.keyring.current(Some(&key.tenant))?;
-        let encrypted = value::encrypt(&data_key, Place::Row(&key.encode()), block_bytes, row);
-        self.inner.put_catalog_row(key, &encrypted.map_err(KeyError::Cipher)?)
+        self.write_encrypted(|| {
+            let data_key = self.keyring.current(Some(&key.tenant))?;
+            let encrypted = value::encrypt(&data_key, Place::Row(&key.encode()), block_bytes, row);
+            self.inner.put_catalog_row(key, &encrypted.map_err(KeyError::Cipher)?)
+        })
     }
 }
 
@@ -368,8 +402,10 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> Records for EncryptedEngine<E>
         name: &str,
         value: &[u8],
     ) -> Result<(), EngineError> {
-        let value = self.encrypt_record(Some(tenant), kind, name, value)?;
-        self.inner.put_record(kind, name, Some(&value))
+        self.write_encrypted(|| {
+            let value = self.encrypt_record(Some(tenant), kind, name, value)?;
+            self.inner.put_record(kind, name, Some(&value))
+        })
     }
 
     fn put_records(&self, records: &[StoreRecord]) -> Result<(), EngineError> {
@@ -424,6 +460,41 @@ impl<E: Deref<Target = dyn Engine> + Send + Sync> Encryption for EncryptedEngine
 
     fn is_plain_record(&self, value: &[u8]) -> bool {
         !value::is_encrypted_value(value)
+    }
+
+    fn require_keys(&self) -> Result<(), EngineError> {
+        let mut missing = BTreeSet::new();
+        let mut need = |key: KeyId| match self.keyring.is_ended(key) {
+            Ok(_) => Ok(()),
+            Err(KeyError::Unknown { ids, .. }) => {
+                missing.extend(ids);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        for (key, stored) in self.inner.catalog_rows()? {
+            if let Some(header) = ValueHeader::read(&stored) {
+                need(header.key)?;
+            }
+            // A row may be younger than its block, and have another key. What is damaged or gone is found when it is read.
+            if let Ok(start) = self.inner.get_range(&key, 0..HEADER as u64)
+                && let Some(header) = BlockHeader::read(&start)
+            {
+                need(header.key)?;
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(self.keyring.unknown(missing).into()) }
+    }
+
+    fn end_keys(&self, tenant: &TenantId) -> Result<(), EngineError> {
+        Ok(self.keyring.end(tenant)?)
+    }
+
+    fn is_ended_record(&self, stored: &[u8]) -> Result<bool, EngineError> {
+        match ValueHeader::read(stored) {
+            Some(header) => Ok(self.keyring.is_ended(header.key)?),
+            None => Ok(false),
+        }
     }
 
     fn take_ended(&self) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! The file is passed in. A key is durable in it before anything is encrypted with it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use spandrel_proto::TenantId;
 
-use super::cipher::CipherError;
+use super::changes::end_data_keys;
+use super::error::KeyError;
 use super::keys::{DataKey, KeyEntry, KeyId, MasterKey, ReadEntry};
-use crate::engine::EngineError;
 
 /// The file of a keyring.
 ///
@@ -53,77 +53,6 @@ pub trait MasterKeySource: Send + Sync {
 /// The time in seconds since 1970, by which keys are dated.
 pub type Seconds = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Why keys cannot be used. The text says what is missing and how to give it, and never contains a key.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum KeyError {
-    /// The store is encrypted, and no master key is given.
-    #[error(
-        "the store is encrypted, and its master key {fingerprint} is missing: give it with --encryption-key-file, \
-         in the variable SPANDREL_ENCRYPTION_KEY, or with --encryption-key-command"
-    )]
-    NoMasterKey {
-        /// The fingerprint of the key.
-        fingerprint: String,
-    },
-    /// The data are encrypted, and there is no keyring.
-    #[error(
-        "the store is encrypted, and its keyring is missing: put keyring.json back into the data directory (a backup of \
-         the store has the keys, too), and give the master key with --encryption-key-file or another of its flags"
-    )]
-    NoKeyring,
-    /// The given master key is another one.
-    #[error(
-        "{file} is encrypted under master key {needed}, but {place} gives master key {given}; give the right one, or \
-         put back the {file} that belongs to it"
-    )]
-    WrongMasterKey {
-        /// The path of the keyring.
-        file: String,
-        /// The fingerprint of the key that is needed.
-        needed: String,
-        /// The fingerprint of the given key.
-        given: String,
-        /// Where the given key comes from.
-        place: String,
-    },
-    /// The master key cannot be read.
-    #[error("the master key cannot be read from {place}: {error}")]
-    Source {
-        /// Where it should come from.
-        place: String,
-        /// What is wrong.
-        error: String,
-    },
-    /// Data name a key that the keyring does not have.
-    #[error(
-        "the data are encrypted with data key {id}, which {file} does not have; put back the {file} that belongs to this \
-         store, or restore a backup, which has its keys"
-    )]
-    Unknown {
-        /// The ID of the key.
-        id: KeyId,
-        /// The path of the keyring.
-        file: String,
-    },
-    /// The data key was deleted.
-    #[error("data key {0} was deleted, and with it everything that it encrypts")]
-    Ended(KeyId),
-    /// The keyring is damaged.
-    #[error("{file} is damaged: {reason}; put back a copy of it")]
-    Damaged {
-        /// The path of the keyring.
-        file: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The keyring cannot be read or written.
-    #[error("{0}")]
-    File(String),
-    /// The cipher failed.
-    #[error(transparent)]
-    Cipher(#[from] CipherError),
-}
-
 /// The data keys of a store in use.
 pub struct Keyring {
     file: Arc<dyn KeyFile>,
@@ -136,6 +65,8 @@ pub struct Keyring {
     changing: Mutex<Option<Stamp>>,
     /// Whether keys were deleted since this was last asked.
     has_ended: AtomicBool,
+    /// Counts how often keys were deleted.
+    ends: AtomicU64,
 }
 
 struct State {
@@ -158,7 +89,7 @@ enum Known {
 
 impl Keyring {
     /// Reads a keyring; `None` if there is none and no master key is given, so that nothing is encrypted. An encrypted
-    /// store without its master key is an error. Changes nothing except for making an empty keyring.
+    /// store without its master key is an error. Changes nothing: a key is made when something is encrypted with it.
     pub fn open(
         file: Arc<dyn KeyFile>,
         source: Option<Arc<dyn MasterKeySource>>,
@@ -174,7 +105,7 @@ impl Keyring {
         };
         let master = read_master(&*source)?;
         let state = State::new(&*file, &*source, stamp, &entries, master, None)?;
-        let keyring = Self {
+        Ok(Some(Self {
             file,
             source,
             now,
@@ -182,10 +113,8 @@ impl Keyring {
             version: AtomicU64::new(0),
             changing: Mutex::default(),
             has_ended: AtomicBool::new(true),
-        };
-        // A store's own records have a key from the beginning, so that no keyring of an encrypted store is empty.
-        keyring.current(None)?;
-        Ok(Some(keyring))
+            ends: AtomicU64::new(0),
+        }))
     }
 
     /// The key for new data of a tenant, or for records of the store; a new one is made if there is none.
@@ -239,8 +168,37 @@ impl Keyring {
         match found {
             Some(Known::Live(key)) => Ok(key),
             Some(Known::Ended) => Err(KeyError::Ended(id)),
-            None => Err(KeyError::Unknown { id, file: self.file.place() }),
+            None => Err(self.unknown(BTreeSet::from([id]))),
         }
+    }
+
+    /// Whether the key that encrypted data name was deleted. A key that is not in the keyring is an error.
+    pub(super) fn is_ended(&self, id: KeyId) -> Result<bool, KeyError> {
+        match self.key(id) {
+            Ok(_) => Ok(false),
+            Err(KeyError::Ended(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error about keys that are not in the keyring.
+    pub(super) fn unknown(&self, ids: BTreeSet<KeyId>) -> KeyError {
+        KeyError::Unknown { ids, file: self.file.place() }
+    }
+
+    /// Deletes the data keys of a tenant, and with them everything that they encrypt.
+    pub(super) fn end(&self, tenant: &TenantId) -> Result<(), KeyError> {
+        let _one_change = self.changing.lock();
+        self.reload()?;
+        if !self.state.read().current.contains_key(&Some(tenant.clone())) {
+            return Ok(());
+        }
+        let now = (self.now)();
+        self.file.change(&mut |entries| {
+            end_data_keys(entries, tenant, now);
+            Ok(())
+        })?;
+        self.reload()
     }
 
     /// Whether a key of the tenant was deleted: then everything of the tenant that is not encrypted ends, too.
@@ -276,6 +234,19 @@ impl Keyring {
         self.version.load(Ordering::Acquire)
     }
 
+    /// How often keys were deleted.
+    pub(super) fn ends(&self) -> u64 {
+        self.ends.load(Ordering::Acquire)
+    }
+
+    /// Asks for another look at what has ended, if keys were deleted since `ends` was read: what was written meanwhile may
+    /// be encrypted with one.
+    pub(super) fn note_ends_since(&self, ends: u64) {
+        if self.ends() != ends {
+            self.has_ended.store(true, Ordering::Release);
+        }
+    }
+
     /// Whether keys may have been deleted since this was last asked.
     pub(super) fn take_ended(&self) -> bool {
         self.has_ended.swap(false, Ordering::AcqRel)
@@ -294,11 +265,19 @@ impl Keyring {
             before.master.clone()
         });
         let state = State::new(&*self.file, &*self.source, stamp, &entries, master, Some(&before))?;
-        if state.ended.len() > before.ended.len() || state.lost_keys_of(&before) {
-            self.has_ended.store(true, Ordering::Release);
+        let lost: BTreeSet<KeyId> =
+            before.keys.keys().filter(|id| !state.keys.contains_key(id)).copied().collect();
+        if !lost.is_empty() {
+            return Err(self.unknown(lost));
         }
+        let has_ended = state.ended.len() > before.ended.len() || state.lost_keys_of(&before);
         *self.state.write() = Arc::new(state);
         self.version.fetch_add(1, Ordering::AcqRel);
+        // After the keys themselves: who sees it finds what has ended by them.
+        if has_ended {
+            self.ends.fetch_add(1, Ordering::AcqRel);
+            self.has_ended.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -329,43 +308,6 @@ impl Keyring {
     fn damaged(&self, reason: &str) -> KeyError {
         KeyError::Damaged { file: self.file.place(), reason: reason.to_owned() }
     }
-}
-
-/// The change of the entries that begins a new data key for the store's records and for each tenant that has one. Returns
-/// how many were made.
-pub fn begin_data_keys(entries: &mut Vec<KeyEntry>, master: &MasterKey, now: u64) -> Result<usize, KeyError> {
-    let mut tenants: Vec<Option<TenantId>> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.ended.is_none()) {
-        let tenant = entry.read().ok_or(CipherError::NotAuthentic)?.tenant;
-        if !tenants.contains(&tenant) {
-            tenants.push(tenant);
-        }
-    }
-    for tenant in &tenants {
-        entries.push(DataKey::random(tenant.clone())?.wrapped(master, now)?);
-    }
-    Ok(tenants.len())
-}
-
-/// The change of the entries that encrypts all data keys under another master key. Returns how many there are.
-pub fn rewrap(entries: &mut [KeyEntry], old: &MasterKey, new: &MasterKey) -> Result<usize, KeyError> {
-    let mut count = 0;
-    for entry in entries.iter_mut() {
-        if entry.ended.is_some() {
-            entry.master = new.fingerprint().to_owned();
-            continue;
-        }
-        *entry = entry.unwrap(old)?.wrapped(new, entry.created)?;
-        count += 1;
-    }
-    Ok(count)
-}
-
-/// The change of the entries that deletes all data keys of a tenant. Returns how many there were.
-pub fn end_data_keys(entries: &mut [KeyEntry], tenant: &TenantId, now: u64) -> usize {
-    let of_tenant = |entry: &&mut KeyEntry| entry.tenant.as_deref() == Some(tenant.as_str());
-    let live = entries.iter_mut().filter(of_tenant).filter(|entry| entry.ended.is_none());
-    live.map(|entry| entry.end(now)).count()
 }
 
 fn read_master(source: &dyn MasterKeySource) -> Result<MasterKey, KeyError> {
@@ -448,14 +390,9 @@ impl State {
     }
 }
 
-impl From<KeyError> for EngineError {
-    fn from(error: KeyError) -> Self {
-        Self::key(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::changes::{begin_data_keys, rewrap};
     use super::super::memory::MemoryKeys;
     use super::*;
 
@@ -472,6 +409,8 @@ mod tests {
         let keys = MemoryKeys::random().unwrap();
         assert!(open_without(&keys).unwrap().is_none(), "nothing is encrypted yet");
         keys.open().unwrap();
+        assert_eq!(KeyFile::read(&keys).unwrap(), [], "opening makes no key");
+        keys.open().unwrap().current(None).unwrap();
         let (right, before) = (keys.master(), KeyFile::read(&keys).unwrap());
         let error = open_without(&keys).unwrap_err().to_string();
         for part in [right.fingerprint(), "--encryption-key-file", "SPANDREL_ENCRYPTION_KEY"] {
@@ -485,7 +424,7 @@ mod tests {
         assert_eq!(KeyFile::read(&keys).unwrap(), before);
         keys.exchange_master(right);
         keys.open().unwrap();
-        assert_eq!(KeyFile::read(&keys).unwrap(), before, "opening makes no further key");
+        assert_eq!(KeyFile::read(&keys).unwrap(), before);
     }
 
     #[test]
@@ -505,6 +444,29 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_lacks_known_keys_is_not_taken() {
+        let keys = MemoryKeys::random().unwrap();
+        let keyring = keys.open().unwrap();
+        let [of_a, of_b] = ["a", "b"].map(|name| keyring.current(Some(&tenant(name))).unwrap().id());
+        let whole = KeyFile::read(&keys).unwrap();
+        let replace = |with: &[KeyEntry]| {
+            let put = |entries: &mut Vec<KeyEntry>| {
+                *entries = with.to_vec();
+                Ok(())
+            };
+            keys.change(&mut { put }).unwrap();
+        };
+        replace(&whole[1..]);
+        keyring.look();
+        assert!(keyring.key(of_a).is_ok() && keyring.key(of_b).is_ok(), "it stays as it was");
+        let error = keyring.current(Some(&tenant("c"))).unwrap_err().to_string();
+        assert!(error.contains(&of_a.to_string()) && error.contains("put back"), "{error}");
+        assert!(!error.contains(&of_b.to_string()), "{error}");
+        replace(&whole);
+        keyring.current(Some(&tenant("c"))).unwrap();
+    }
+
+    #[test]
     fn a_rotation_goes_on_with_known_keys_until_the_new_master_key_is_given() {
         let keys = MemoryKeys::random().unwrap();
         let keyring = keys.open().unwrap();
@@ -512,7 +474,7 @@ mod tests {
         let before = keyring.current(Some(&tenant("a"))).unwrap().id();
         let (old, new) = (keys.master(), MasterKey::random().unwrap());
         keys.change(&mut |entries| {
-            assert_eq!(rewrap(entries, &old, &new)?, 2);
+            assert_eq!(rewrap(entries, &old, &new)?, 1);
             Ok(())
         })
         .unwrap();
@@ -523,7 +485,7 @@ mod tests {
         keyring.current(Some(&tenant("b"))).unwrap();
         // New data keys are used at once, and the old ones still decrypt.
         keys.change(&mut |entries| {
-            assert_eq!(begin_data_keys(entries, &new, 1)?, 3);
+            assert_eq!(begin_data_keys(entries, &new, 1)?, 2);
             Ok(())
         })
         .unwrap();
@@ -578,7 +540,7 @@ mod tests {
     #[test]
     fn a_damaged_entry_is_named() {
         let keys = MemoryKeys::random().unwrap();
-        keys.open().unwrap();
+        keys.open().unwrap().current(None).unwrap();
         keys.change(&mut |entries| {
             entries[0].tenant = Some("a".to_owned());
             Ok(())

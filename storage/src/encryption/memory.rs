@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::keyring::{KeyError, KeyFile, Keyring, MasterKeySource, Stamp};
+use super::error::KeyError;
+use super::keyring::{KeyFile, Keyring, MasterKeySource, Stamp};
 use super::keys::{KeyEntry, MasterKey};
 
 /// A keyring in memory. Clones share it, so that a "restart" is a second keyring over a clone.

@@ -39,8 +39,10 @@
 //! No plain block begins with the first magic and no plain value with ff, so a store may hold both.
 
 mod block;
+mod changes;
 mod cipher;
 mod engine;
+mod error;
 mod keyring;
 mod keys;
 #[cfg(any(test, feature = "memory-engine"))]
@@ -50,12 +52,12 @@ mod value;
 mod wrap;
 
 pub use block::{check_header, is_encrypted_block};
+pub use changes::{begin_data_keys, end_data_keys, rewrap};
 pub use cipher::CipherError;
 pub use engine::EncryptedEngine;
 pub(crate) use engine::{KEYRING_RECORD, KEYRING_VERSION};
-pub use keyring::{
-    KeyError, KeyFile, Keyring, MasterKeySource, Seconds, Stamp, begin_data_keys, end_data_keys, rewrap,
-};
+pub use error::KeyError;
+pub use keyring::{KeyFile, Keyring, MasterKeySource, Seconds, Stamp};
 pub use keys::{DataKey, KeyEntry, KeyId, MasterKey, MasterKeyError};
 #[cfg(any(test, feature = "memory-engine"))]
 pub use memory::MemoryKeys;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use spandrel_block::BlockKey;
+use spandrel_proto::TenantId;
 
 use super::{EngineError, StoreRecord};
 
@@ -27,6 +28,15 @@ pub trait Encryption: Send + Sync {
 
     /// Whether a record as it is stored is not encrypted.
     fn is_plain_record(&self, stored: &[u8]) -> bool;
+
+    /// Fails if blocks in the catalog or their rows need data keys that the keyring does not have; the error names them.
+    fn require_keys(&self) -> Result<(), EngineError>;
+
+    /// Deletes the data keys of a tenant: nobody can read what they encrypt any more.
+    fn end_keys(&self, tenant: &TenantId) -> Result<(), EngineError>;
+
+    /// Whether the data key of a record as it is stored was deleted.
+    fn is_ended_record(&self, stored: &[u8]) -> Result<bool, EngineError>;
 
     /// Whether data keys were deleted since this was last asked, or since the engine was opened.
     fn take_ended(&self) -> bool;

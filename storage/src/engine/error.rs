@@ -50,6 +50,9 @@ pub enum EngineError {
     /// The keys of an encrypted store cannot be used. Nothing is stored, and the engine stays usable.
     #[error("{0}")]
     Key(#[source] Cause),
+    /// The data key was deleted, and with it what it encrypted. Nothing is stored, and the engine stays usable.
+    #[error("{0}")]
+    KeyEnded(#[source] Cause),
     /// The block is not stored.
     #[error("block {0:?} is not in the store")]
     NotFound(BlockKey),
@@ -96,10 +99,16 @@ impl EngineError {
         Self::Key(cause.into().into())
     }
 
+    /// The data key was deleted, and with it what it encrypted.
+    pub fn key_ended(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::KeyEnded(cause.into().into())
+    }
+
     /// Whether the failed change may be stored all the same, or in part.
     pub fn leaves_doubt(&self) -> bool {
         match self {
-            Self::Conflict | Self::NoSpace(_) | Self::Encode(_) | Self::Key(_) => false,
+            Self::Conflict | Self::NoSpace(_) | Self::Encode(_) => false,
+            Self::Key(_) | Self::KeyEnded(_) => false,
             Self::Io(_) | Self::Damaged(_) | Self::NotFound(_) => true,
             Self::DamagedRecord { .. } | Self::DamagedRow { .. } => true,
         }
@@ -112,7 +121,7 @@ impl EngineError {
                 "; stop the server and run `spandrel repair`, which puts all that can be read into a new store"
             }
             Self::Conflict | Self::NoSpace(_) | Self::Io(_) | Self::NotFound(_) | Self::Encode(_) => "",
-            Self::DamagedRecord { .. } | Self::DamagedRow { .. } | Self::Key(_) => "",
+            Self::DamagedRecord { .. } | Self::DamagedRow { .. } | Self::Key(_) | Self::KeyEnded(_) => "",
         }
     }
 }

@@ -130,21 +130,9 @@ impl ExpiredRollup {
         Ok(())
     }
 
-    /// Writes the rows again if they are stored as they are, though the engine encrypts. Returns whether they were.
-    pub(super) fn encrypt_rows(
-        &self,
-        engine: &dyn Records,
-        encryption: &dyn Encryption,
-    ) -> Result<bool, EngineError> {
-        let kind = rows_kind(&self.name());
-        let mut any = false;
-        for (name, stored) in encryption.stored_records(&kind)? {
-            if encryption.is_plain_record(&stored) {
-                engine.put_record_of(&self.tenant, &kind, &name, &stored)?;
-                any = true;
-            }
-        }
-        Ok(any)
+    /// The kind of the record with its rows.
+    pub(super) fn rows_kind(&self) -> String {
+        rows_kind(&self.name())
     }
 
     /// Its rows; unreadable ones are errors.
@@ -180,7 +168,7 @@ pub(crate) fn what_is_left(
 ) -> Result<(Option<BlockId>, Option<UnixNanos>), EngineError> {
     let rows = engine.records(&rows_kind(name))?;
     let rows = rows.iter().filter_map(|(_, bytes)| read::<Vec<ExpiredRollupRow>>(name, bytes).ok()).flatten();
-    Ok((u64::from_str_radix(name, 16).ok().map(BlockId), rows.map(|row| UnixNanos(row.start())).max()))
+    Ok((id_of(name), rows.map(|row| UnixNanos(row.start())).max()))
 }
 
 /// Removes a rollup by its name.
@@ -188,6 +176,27 @@ pub(crate) fn remove(engine: &dyn Records, name: &str) -> Result<(), EngineError
     engine.put_record(&rows_kind(name), "", None)?;
     failpoint::reach(Failpoint::CountsDropped);
     engine.put_record(RECORD, name, None)
+}
+
+/// Removes the rollups whose rows cannot be read any more, because their data key was deleted. Returns their numbers.
+pub(crate) fn remove_ended(
+    engine: &dyn Records,
+    encryption: &dyn Encryption,
+) -> Result<HashSet<BlockId>, EngineError> {
+    let mut ended = HashSet::new();
+    for (name, _) in engine.records(RECORD)? {
+        for (_, stored) in encryption.stored_records(&rows_kind(&name))? {
+            if encryption.is_ended_record(&stored)? {
+                remove(engine, &name)?;
+                ended.extend(id_of(&name));
+            }
+        }
+    }
+    Ok(ended)
+}
+
+fn id_of(name: &str) -> Option<BlockId> {
+    u64::from_str_radix(name, 16).ok().map(BlockId)
 }
 
 /// The errors of rollups that cannot be read. A list without rows is no error, because a kill may leave one.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use spandrel_tests::command_output::{CommandOutput, run};
 use spandrel_tests::forensics::files_with;
-use spandrel_tests::http::post_traces;
+use spandrel_tests::http::{self, Body, Connection, PROTOBUF, post_traces};
 use spandrel_tests::otlp::{hex, marked, request, span, trace_id};
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
@@ -298,6 +298,83 @@ fn deleting_the_key_of_a_tenant_ends_its_data_at_once() {
 }
 
 #[test]
+fn deleting_a_tenant_ends_its_data_key_at_once() {
+    let place = Place::new();
+    let server = place.settings().with(&["--multitenancy"]).start();
+    let sent = |tenant: &str| {
+        let trace = trace_id();
+        let body = marked(&trace, MARKER).encode_to_vec();
+        let headers = [("content-type", "application/x-protobuf"), ("x-scope-orgid", tenant)];
+        let reply = http::request(server.otlp_http(), "POST", "/v1/traces", &headers, Body::Sized(&body));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        hex(&trace)
+    };
+    let status = |tenant: &str, trace: &str| {
+        let path = format!("/api/v1/traces/{trace}");
+        http::request(server.http(), "GET", &path, &[("x-scope-orgid", tenant)], Body::None).status
+    };
+    let (gone, stays) = (sent("gone"), sent("stays"));
+    merged(&server);
+    let fresh = sent("gone");
+    let deleted = http::request(server.http(), "DELETE", "/api/v1/tenants/gone", &[], Body::None);
+    assert_eq!(deleted.status, 202, "{}", deleted.text());
+    let keys = said(&run(&["encryption", "status", "--data-dir", &place.path("data")]));
+    let of = |tenant: &str| keys.lines().filter(|line| line.contains(tenant)).collect::<Vec<_>>().join("\n");
+    assert!(of("tenant gone").contains("deleted") && !of("tenant stays").contains("deleted"), "{keys}");
+    assert_eq!((status("gone", &gone), status("gone", &fresh), status("stays", &stays)), (404, 404, 200));
+    eventually("the blocks have left the store", || (server.api().status("spanCount") == 1).then_some(()));
+    assert_eq!(server.api().status("damagedBlockCount"), 0);
+    let later = sent("gone");
+    assert_eq!(status("gone", &later), 200, "the tenant may go on, with another key");
+    server.stop();
+    let server = place.settings().with(&["--multitenancy"]).start();
+    assert_eq!(server.api().status("spanCount"), 2);
+    server.stop();
+    assert!(said(&place.run(&["check"])).contains("nothing is wrong"));
+}
+
+/// SIGKILL at any moment, with senders that do not stop.
+#[test]
+fn a_kill_loses_nothing_that_an_encrypted_store_has_acknowledged() {
+    let place = Place::new();
+    let mut acknowledged: Vec<Vec<u8>> = Vec::new();
+    for round in 0..3 {
+        let mut server = place.settings().start();
+        let (otlp, count) = (server.otlp_http(), AtomicUsize::new(0));
+        let sent = thread::scope(|scope| {
+            let send = || {
+                let mut sent = Vec::new();
+                let Ok(mut connection) = Connection::open(otlp) else { return sent };
+                loop {
+                    let trace = trace_id();
+                    let body = marked(&trace, MARKER).encode_to_vec();
+                    match connection.request("POST", "/v1/traces", PROTOBUF, Body::Sized(&body)) {
+                        Ok(reply) if reply.status == 200 => sent.push(trace),
+                        _ => return sent,
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let senders: Vec<_> = (0..4).map(|_| scope.spawn(send)).collect();
+            let enough = 200 * (round + 1);
+            eventually("enough was sent", || (count.load(Ordering::Relaxed) >= enough).then_some(()));
+            server.kill();
+            senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect::<Vec<_>>()
+        });
+        acknowledged.extend(sent);
+        drop(server);
+        assert_eq!(files_with(&place.data(), MARKER), NOTHING, "round {round}");
+    }
+    let server = place.settings().start();
+    has(&server, &acknowledged);
+    merged(&server);
+    has(&server, &acknowledged);
+    assert_eq!(server.api().status("damagedBlockCount"), 0);
+    server.stop();
+    assert!(said(&place.run(&["check"])).contains("nothing is wrong"));
+}
+
+#[test]
 fn a_plain_store_is_readable_with_a_key_and_taken_over() {
     let place = Place::new();
     let traces = [trace_id(), trace_id()];
@@ -307,10 +384,17 @@ fn a_plain_store_is_readable_with_a_key_and_taken_over() {
     send(&server, &marked(&traces[1], MARKER));
     server.stop();
     assert!(!files_with(&place.data(), MARKER).is_empty(), "this test would not find it anyway");
+    let checked = said(&place.run(&["check"]));
+    assert!(
+        checked.contains("2 blocks are not encrypted yet") && checked.contains("nothing is wrong"),
+        "{checked}"
+    );
+    assert!(!place.data().join("keyring.json").exists(), "a check makes no key");
     let server = place.settings().start();
     has(&server, &traces);
     eventually("no file holds the marker", || files_with(&place.data(), MARKER).is_empty().then_some(()));
     has(&server, &traces);
     server.stop();
-    assert!(said(&place.run(&["check"])).contains("nothing is wrong"));
+    let checked = said(&place.run(&["check"]));
+    assert!(checked.contains("nothing is wrong") && !checked.contains("not encrypted"), "{checked}");
 }

@@ -48,9 +48,18 @@ impl DamagedRecords {
 // === impl DamagedBlocks ===
 
 impl DamagedBlocks {
-    /// Counts an unreadable block in an answer and in the store, and logs it the first time.
+    /// Counts an unreadable block in an answer and in the store, and logs it the first time. A block whose key is
+    /// missing is not damaged.
     pub(crate) fn report(&self, entry: &BlockEntry, error: &BlockError, damage: &Damage) {
+        // Its data have ended, and background work is about to remove it.
+        if matches!(error, BlockError::Engine(EngineError::KeyEnded(_))) {
+            return;
+        }
         damage.add();
+        if matches!(error, BlockError::Engine(EngineError::Key(_))) {
+            tracing::error!(block = ?entry.key, %error, "a block cannot be decrypted now");
+            return;
+        }
         if self.0.lock().insert(entry.key.block) {
             tracing::error!(block = ?entry.key, %error, "a block is damaged; it is set aside and the rest is served");
             metrics::counter!("spandrel_store_damaged_blocks_total").increment(1);

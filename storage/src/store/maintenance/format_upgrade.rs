@@ -11,6 +11,7 @@ use spandrel_proto::TenantId;
 use crate::store::core::Core;
 use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::view::View;
+use crate::store::lifecycle::deletion::PlainFiles;
 use crate::store::write::merge;
 use crate::store::write::merge::plan::MergeJob;
 use crate::store::write::replace::RewriteError;
@@ -51,18 +52,20 @@ impl FormatUpgrades {
         self.has_plain_files.store(may, Ordering::Relaxed);
     }
 
-    /// Whether all blocks are encrypted and only files may hold plain bytes. Damaged blocks cannot be rewritten, and
-    /// stay as they are.
-    pub(super) fn only_files_are_plain(&self, core: &Core) -> bool {
+    /// Whether all blocks are encrypted that can be, so that files may be purged of plain bytes.
+    pub(super) fn plain_files(&self, core: &Core) -> PlainFiles {
         if !self.has_plain_files.load(Ordering::Relaxed) {
-            return false;
+            return PlainFiles::Leave;
         }
+        let entry =
+            |(tenant, block): &(TenantId, BlockId)| core.tenants.get(tenant)?.view().get(*block).cloned();
         let mut plain = self.plain.lock();
-        plain.retain(|(tenant, block)| {
-            let view = core.tenants.get(tenant).map(|state| state.view());
-            view.and_then(|view| view.get(*block).cloned()).is_some_and(|entry| !core.is_damaged(&entry))
-        });
-        plain.is_empty()
+        plain.retain(|place| entry(place).is_some());
+        match plain.iter().filter_map(entry).all(|entry| core.is_damaged(&entry)) {
+            false => PlainFiles::Leave,
+            true if plain.is_empty() => PlainFiles::Purge,
+            true => PlainFiles::PurgeButDamaged,
+        }
     }
 
     /// Rewrites one block of a tenant. Returns whether there was one.

@@ -17,7 +17,6 @@ pub(crate) use self::format_upgrade::FormatUpgrades;
 use self::garbage_collection::RetryFailed;
 use super::core::Core;
 use super::lifecycle::Lifecycle;
-use super::lifecycle::deletion::PlainFiles;
 use super::write::merge;
 use super::write::merge::plan::Due;
 use super::write::replace::RewriteError;
@@ -83,13 +82,8 @@ impl Maintenance {
         self.disk_quota.note(result, self.core.clock.now(), "keeping to the disk quota failed");
         self.collect_garbage();
         if due == Due::Everything || self.deletions.may_try(self.core.clock.now()) {
-            let plain_files = match self.upgrades.only_files_are_plain(&self.core) {
-                true => PlainFiles::Purge,
-                false => PlainFiles::Leave,
-            };
-            let result = self.lifecycle.continue_deletions(plain_files);
-            if result.is_ok() && plain_files == PlainFiles::Purge && self.lifecycle.take_plain_files_purged()
-            {
+            let result = self.lifecycle.continue_deletions(self.upgrades.plain_files(&self.core));
+            if result.is_ok() && self.lifecycle.take_plain_files_purged() {
                 self.upgrades.expect_plain_files(false);
             }
             more |= *result.as_ref().unwrap_or(&false);

@@ -83,6 +83,11 @@ pub(super) fn open(
     clock: Arc<dyn Clock>,
     config: StoreConfig,
 ) -> Result<Opened, OpenError> {
+    // Before anything else is read: without its keys everything would look damaged.
+    if let Some(encryption) = engine.encryption() {
+        encryption.take_ended();
+        encryption.require_keys()?;
+    }
     if let Some(backup) = crate::restore::unfinished(&*engine)? {
         return Err(OpenError::RestoreInProgress(backup));
     }
@@ -136,6 +141,7 @@ fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Resul
         Err(BlockError::Format(error @ FormatError::Version(_))) => {
             return Err(OpenError::newer_block(&entry.key, error));
         }
+        Err(BlockError::Engine(error @ EngineError::Key(_))) => return Err(error.into()),
         Err(error) => {
             core.report_damage(&entry, &error, &Damage::default());
             if meta.level == 0 {

@@ -32,6 +32,7 @@ use crate::ids::DeletionId;
 use crate::plan::{Predicate, ScanPlan};
 use crate::records::backups;
 use crate::records::deletions::{self, DeletionRecord};
+use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::view::View;
 use crate::store::query::scan::scan;
 
@@ -80,10 +81,11 @@ impl Lifecycle {
         self.described(&job.record.lock())
     }
 
-    /// Begins to delete everything that is stored of a tenant, in as many deletions as its traces need.
+    /// Begins to delete everything that is stored of a tenant, in as many deletions as its traces need. In a store that
+    /// encrypts, the data end at once with the tenant's keys; the deletions then tell which backups hold them.
     pub(crate) fn delete_tenant(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         let plan = ScanPlan { predicate: Predicate::All, range: TimeRange::ALL };
-        let mut deletions = Vec::new();
+        let mut jobs = Vec::new();
         while let Some(before) = self.core.tenants.get(tenant).map(|state| state.view()) {
             // What earlier rounds have found is hidden from this scan.
             let scan = scan(&self.core, tenant, &plan);
@@ -93,15 +95,39 @@ impl Lifecycle {
             if traces.is_empty() {
                 break;
             }
-            let job = self.accept(tenant, traces, damage.blocks(), Some(&before))?;
-            deletions.push(self.described(&job.record.lock())?);
+            jobs.push((self.accept(tenant, traces, damage.blocks(), Some(&before))?, before));
         }
         if let Some(state) = self.core.tenants.get(tenant) {
             let _lock = self.try_lock()?;
             let rollups = state.expired_rollups.read().clone();
             rollups.iter().try_for_each(|rollup| self.core.drop_expired_rollup(&state, rollup))?;
         }
-        Ok(deletions)
+        if let Some(encryption) = self.core.engine.encryption() {
+            // Once the keys have ended, nobody can tell any more which commits the blocks held.
+            jobs.iter().try_for_each(|(job, before)| self.note_all(job, before))?;
+            encryption.end_keys(tenant)?;
+            jobs.last().map(|(job, _)| self.count_ended(job)).transpose()?;
+        }
+        jobs.iter().map(|(job, _)| self.described(&job.record.lock())).collect()
+    }
+
+    /// Counts what is left of a tenant whose keys have ended as deleted: nobody rewrites it, and so counts it.
+    fn count_ended(&self, job: &Job) -> Result<(), EngineError> {
+        let Some(state) = self.core.tenants.get(&job.tenant) else { return Ok(()) };
+        let mut record = job.record.lock();
+        record.spans += state.view().iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
+        deletions::write(&*self.core.engine, &record)
+    }
+
+    /// Records the commits of all blocks that a deletion may find spans in.
+    fn note_all(&self, job: &Job, view: &View) -> Result<(), EngineError> {
+        let snapshot = job.record.lock().snapshot;
+        for hour in view.hours() {
+            let of_hour =
+                |entry: &&Arc<BlockEntry>| entry.key.hour == hour && entry.row.meta.min_sequence <= snapshot;
+            self.note_commits(job, hour, view.iter().filter(of_hour))?;
+        }
+        Ok(())
     }
 
     /// Makes the list of traces durable, and hides the traces.

@@ -23,6 +23,8 @@ use crate::store::write::rewrite::{BlockDisposition, RewriteBatch};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlainFiles {
     Purge,
+    /// Damaged blocks stay plain, because they cannot be rewritten; their files hold plain bytes until they leave.
+    PurgeButDamaged,
     Leave,
 }
 
@@ -52,7 +54,7 @@ impl Lifecycle {
             }
         }
         let garbage = &self.core.garbage;
-        if purge.is_none() && (!waiting.is_empty() || plain_files == PlainFiles::Purge) {
+        if purge.is_none() && (!waiting.is_empty() || plain_files != PlainFiles::Leave) {
             // Blocks that merges have replaced may contain the deleted spans, too.
             garbage.end_grace();
             *purge = Some(Purge { jobs: waiting, plain_files, waits_for: garbage.blocks(), begun: false });
@@ -74,13 +76,22 @@ impl Lifecycle {
         for job in &ending.jobs {
             self.finish_deletion(job)?;
         }
-        if ending.plain_files == PlainFiles::Purge {
-            encryption::note_all_encrypted(&*self.core.engine)?;
-            self.deletions.plain_files_purged.store(true, Ordering::Relaxed);
-            tracing::info!(
-                "everything from before encryption was switched on is encrypted, and no file holds it any more"
-            );
+        match ending.plain_files {
+            PlainFiles::Leave => {}
+            PlainFiles::Purge => {
+                encryption::note_all_encrypted(&*self.core.engine)?;
+                tracing::info!(
+                    "everything from before encryption was switched on is encrypted, and no file holds it any more"
+                );
+            }
+            // The note stays, so that the files are purged again after the next start.
+            PlainFiles::PurgeButDamaged => tracing::warn!(
+                "everything from before encryption was switched on is encrypted but for damaged blocks, which stay as \
+                 they are until they expire, or until `spandrel repair`"
+            ),
         }
+        let is_purged = ending.plain_files != PlainFiles::Leave;
+        self.deletions.plain_files_purged.fetch_or(is_purged, Ordering::Relaxed);
         *purge = None;
         Ok(true)
     }
