@@ -134,6 +134,7 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/assets/{*file}",                                   Identity, No),
     rule("GET",    "/services",                                         Identity, No),
     rule("GET",    "/services/{service}",                               Identity, No),
+    rule("GET",    "/mesh",                                             Identity, No),
     rule("GET",    "/trace/{traceId}",                                  Identity, No),
     rule("GET",    "/keys",                                             Identity, No),
     rule("GET",    "/usage",                                            Identity, No),

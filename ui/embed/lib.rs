@@ -55,7 +55,7 @@ fn is_page(path: &str) -> bool {
     let parts = (parts.next(), parts.next(), parts.next());
     matches!(
         parts,
-        (Some("" | "services" | "keys" | "usage" | "audit"), None, _)
+        (Some("" | "services" | "mesh" | "keys" | "usage" | "audit"), None, _)
             | (Some("trace" | "services"), Some(_), None)
     )
 }

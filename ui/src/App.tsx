@@ -14,6 +14,7 @@ import { TracePage } from "./trace/TracePage";
 
 const ServicesPage = lazy(() => import("./services/ServicesPage"));
 const ServicePage = lazy(() => import("./services/ServicePage"));
+const MeshPage = lazy(() => import("./mesh/MeshPage"));
 const KeysPage = lazy(() => import("./keys/KeysPage"));
 const UsagePage = lazy(() => import("./usage/UsagePage"));
 const AuditPage = lazy(() => import("./audit/AuditPage"));
@@ -65,7 +66,7 @@ function Main() {
   );
 }
 
-const PAGES_OF_SPANS: readonly Page["name"][] = ["search", "trace", "services", "service"];
+const PAGES_OF_SPANS: readonly Page["name"][] = ["search", "trace", "services", "service", "mesh"];
 
 function CurrentPage() {
   const path = usePath();
@@ -84,6 +85,8 @@ function CurrentPage() {
       return <ServicesPage />;
     case "service":
       return <ServicePage key={page.service} service={page.service} />;
+    case "mesh":
+      return <MeshPage />;
     case "keys":
       return <KeysPage />;
     case "usage":

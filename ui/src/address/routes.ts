@@ -11,6 +11,7 @@ export type Page =
   | { name: "trace"; id: string }
   | { name: "services" }
   | { name: "service"; service: string }
+  | { name: "mesh" }
   | { name: "keys" }
   | { name: "usage" }
   | { name: "audit" }
@@ -22,6 +23,7 @@ export const ROUTES = [
   "/trace/:id",
   "/services",
   "/services/:service",
+  "/mesh",
   "/keys",
   "/usage",
   "/audit",
@@ -42,6 +44,7 @@ export function readPage(path: string, query: URLSearchParams): Page {
     if (segments.length === 1) return named ? { name: "service", service: named } : { name: "services" };
     if (segments.length === 2) return { name: "service", service: decodeSegment(second ?? "") };
   }
+  if (segments.length === 1 && first === "mesh") return { name: "mesh" };
   const ofServer = SERVER_PAGES.find((page) => page === first);
   if (segments.length === 1 && ofServer) return { name: ofServer };
   return { name: "unknown" };
@@ -53,6 +56,10 @@ export function serverPath(page: ServerPage): string {
 
 export function tracePath(id: string, query: { span?: string | undefined } = {}): string {
   return withQuery(`/trace/${encodeSegment(id)}`, query);
+}
+
+export function meshPath(query: Record<string, string | undefined> = {}): string {
+  return withQuery("/mesh", query);
 }
 
 export function servicesPath(query: Record<string, string | undefined> = {}): string {

@@ -6,7 +6,7 @@ import { readsSpans } from "../access/pages";
 import { TenantSwitch } from "../access/TenantSwitch";
 import { navigate, usePath } from "../address/address";
 import { Link } from "../address/Link";
-import { servicesPath, tracePath } from "../address/routes";
+import { meshPath, servicesPath, tracePath } from "../address/routes";
 import { parseTraceId } from "../lib/ids";
 import styles from "./Header.module.css";
 import { THEMES, useTheme } from "./useTheme";
@@ -31,6 +31,9 @@ export function Header() {
           </Link>
           <Link to={servicesPath()} aria-current={path.startsWith("/services") ? "page" : undefined}>
             Services
+          </Link>
+          <Link to={meshPath()} aria-current={path === "/mesh" ? "page" : undefined}>
+            Mesh
           </Link>
         </nav>
       )}

@@ -1,0 +1,113 @@
+/** The mesh page: a call that was tried again, from both sides, and who got it. */
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { violations } from "./axe";
+import { launch, openPage, tabTo, widerThanThePage } from "./browser";
+
+const OTLP = process.env.SPANDREL_OTLP_URL;
+
+let browser: Browser;
+
+describe.skipIf(!OTLP)("the mesh page", () => {
+  beforeAll(async () => {
+    browser = await launch();
+    await sendMesh();
+  });
+  afterAll(() => browser.close());
+
+  test("tells by keyboard what both sides saw of a call", async () => {
+    const { page, errors } = await openPage(browser);
+    await page.goto("/services");
+    await page
+      .getByRole("navigation", { name: "Main" })
+      .getByRole("link", { name: "Mesh", exact: true })
+      .click();
+    const row = page
+      .getByRole("table", { name: "Edges of the mesh" })
+      .getByRole("row")
+      .filter({ hasText: "checkout.shop → payment.shop" });
+    await row.waitFor();
+    // One request of the caller, two attempts at the callee of which one failed.
+    await expect.poll(() => row.innerText()).toMatch(/1\s+0%.*\s+2\s+▲ 50%/);
+    await expect.poll(() => row.innerText()).toContain("too few to tell: 1 first attempts, 10 are needed");
+    await tabTo(page, "tbody button");
+    await page.keyboard.press("Enter");
+    await page.getByText("1 request took several attempts, 2 at most").waitFor();
+    await page.getByText("UF, 1×: no connection to the instance could be made (by the callee).").waitFor();
+    const bars = page.getByRole("listitem").filter({ hasText: "payment-v1-a" });
+    await expect.poll(() => bars.innerText()).toMatch(/payment-v1-a · v1 · eu-1a\s+1/);
+    expect(errors).toEqual([]);
+  });
+
+  test.each([
+    { colorScheme: "light", width: 1440 },
+    { colorScheme: "dark", width: 390 },
+  ] as const)("is accessible and fits, $colorScheme, $width wide", async ({ colorScheme, width }) => {
+    const { page } = await openPage(browser, { colorScheme, viewport: { width, height: 844 } });
+    await page.goto("/mesh");
+    await page.locator("tbody button").first().click();
+    await expect.poll(() => violations(page)).toEqual([]);
+    await expect.poll(() => widerThanThePage(page)).toEqual([]);
+  });
+});
+
+/** A request of checkout that payment-v1-a refused and payment-v2-b answered, as Envoy's sidecars report it. */
+async function sendMesh() {
+  const start = BigInt(Date.now() - 60_000) * 1_000_000n;
+  const listener = (
+    id: string,
+    parentSpanId: string,
+    at: bigint,
+    { pod, service, cluster, code, flags = "-" }: Record<string, string>,
+  ) => ({
+    traceId: "be".repeat(16),
+    spanId: id,
+    parentSpanId,
+    name: "payment.shop.svc.cluster.local:8080/*",
+    kind: parentSpanId ? 2 : 3,
+    startTimeUnixNano: String(start + at),
+    endTimeUnixNano: String(start + at + 4_000_000n),
+    attributes: Object.entries({
+      component: "proxy",
+      node_id: `sidecar~10.0.0.${Number(at) / 1_000_000}~${pod}.shop~shop.svc.cluster.local`,
+      zone: "eu-1a",
+      upstream_cluster: cluster,
+      "http.status_code": code,
+      response_flags: flags,
+      "istio.canonical_service": service,
+      "istio.canonical_revision": pod?.includes("v2") ? "v2" : "v1",
+      "istio.namespace": "shop",
+    }).map(([key, value]) => ({ key, value: { stringValue: value } })),
+  });
+  const outbound = "outbound|8080||payment.shop.svc.cluster.local";
+  const inbound = "inbound|8080||";
+  const payment = { service: "payment", cluster: inbound };
+  const spans = [
+    listener("be00000000000001", "", 1_000_000n, {
+      pod: "checkout-v1-x",
+      service: "checkout",
+      cluster: outbound,
+      code: "200",
+    }),
+    listener("be00000000000002", "be00000000000001", 2_000_000n, {
+      ...payment,
+      pod: "payment-v1-a",
+      code: "503",
+      flags: "UF",
+    }),
+    listener("be00000000000003", "be00000000000001", 3_000_000n, {
+      ...payment,
+      pod: "payment-v2-b",
+      code: "200",
+    }),
+  ];
+  const resource = {
+    attributes: [{ key: "service.name", value: { stringValue: "mesh-of-the-tests.shop" } }],
+  };
+  const response = await fetch(new URL("/v1/traces", OTLP), {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ spans }] }] }),
+  });
+  if (!response.ok) throw new Error(`the spans of the mesh: ${response.status} ${await response.text()}`);
+}

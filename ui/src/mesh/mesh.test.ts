@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import type { MeshEdge, MeshSide } from "../api/types";
+import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges } from "./mesh";
+
+function side(requestCount: number, errorCount = 0): MeshSide {
+  return {
+    requestCount,
+    errorCount,
+    clientErrorCount: 0,
+    injectedCount: 0,
+    abandonedCount: 0,
+    p50Nano: 1,
+    p95Nano: 2,
+    p99Nano: 3,
+    codes: [],
+    flags: [],
+  };
+}
+
+function edge(callee: string, requests: number, errors = 0): MeshEdge {
+  return {
+    caller: { kind: "workload", name: "checkout", namespace: "shop" },
+    callee: { kind: "workload", name: callee, namespace: "shop" },
+    client: side(requests, errors),
+    server: side(requests, errors),
+    attempts: {
+      count: requests,
+      mostOfOneRequest: 1,
+      retriedRequestCount: 0,
+      failedOverRequestCount: 0,
+      unseenCount: 0,
+      requestsWithoutCaller: 0,
+      knownZonesCount: 0,
+      crossZoneCount: 0,
+    },
+    subsets: [],
+    instances: [],
+    balance: { verdict: "oneInstance", policy: null, text: "there are no two instances to balance" },
+  };
+}
+
+describe("the mesh", () => {
+  it("names what is known, and says what is not", () => {
+    expect(partyName({ kind: "workload", name: "payment", namespace: "shop" })).toBe("payment.shop");
+    expect(partyName({ kind: "workload", name: "api.example.com", namespace: "" })).toBe("api.example.com");
+    expect(partyName({ kind: "address", name: "10.0.0.1", namespace: "" })).toBe("proxy at 10.0.0.1");
+    expect(partyName({ kind: "noRoute", name: "", namespace: "" })).toBe("no route");
+  });
+
+  it("shows failing edges first, then busy ones", () => {
+    const edges = [edge("cart", 50), edge("payment", 5, 2), edge("search", 90)];
+    expect(sortedEdges(edges).map(({ callee }) => callee.name)).toEqual(["payment", "search", "cart"]);
+    expect(new Set(edges.map(edgeKey)).size).toBe(3);
+    expect(errorRate(side(0))).toBe(0);
+  });
+
+  it("tells retries, lost attempts and flags in words", () => {
+    const told = edge("payment", 16);
+    told.attempts = {
+      ...told.attempts,
+      retriedRequestCount: 2,
+      mostOfOneRequest: 3,
+      failedOverRequestCount: 1,
+    };
+    told.attempts.unseenCount = 1;
+    told.client.flags = [
+      { flags: "-", requestCount: 12, meanings: [] },
+      {
+        flags: "DI,FI",
+        requestCount: 4,
+        meanings: [{ flag: "FI", meaning: "the request was aborted", causedBy: "injected" }],
+      },
+    ];
+    expect(notes(told)).toEqual([
+      "2 requests took several attempts, 3 at most; those of 1 went to several instances.",
+      "1 attempt reached no proxy that reports: an instance may be dead.",
+      "FI (in DI,FI), 4×: the request was aborted (injected).",
+    ]);
+    expect(notes(edge("cart", 1))).toEqual([]);
+  });
+
+  it("fills half of a bar with an equal share", () => {
+    const uneven = edge("payment", 20);
+    uneven.instances = [
+      { instance: "a", zone: "z", revision: null, firstAttemptCount: 15, retryCount: 0, seen: side(15) },
+      { instance: "b", zone: null, revision: "v2", firstAttemptCount: 5, retryCount: 0, seen: side(5) },
+    ];
+    expect(shareBars(uneven)).toEqual([
+      { name: "a · z", value: 15, share: 0.75 },
+      { name: "b · v2", value: 5, share: 0.25 },
+    ]);
+  });
+});

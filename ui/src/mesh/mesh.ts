@@ -1,0 +1,89 @@
+/** What an edge of the mesh says, as text and as bars. No view state. */
+import type { MeshEdge, MeshParty, MeshSide } from "../api/types";
+import { formatPercent, plural } from "../lib/numbers";
+import type { Bar } from "../usage/usage";
+
+/** A workload with its namespace; what is not known is said to be so. */
+export function partyName({ kind, name, namespace }: MeshParty): string {
+  if (kind === "noRoute") return "no route";
+  if (kind === "unknown") return "unknown";
+  if (kind === "address") return `proxy at ${name}`;
+  return namespace ? `${name}.${namespace}` : name;
+}
+
+export function edgeKey(edge: MeshEdge): string {
+  return `${edge.caller.kind} ${partyName(edge.caller)} ${edge.callee.kind} ${partyName(edge.callee)}`;
+}
+
+/** Edges with errors first, then those with most requests. */
+export function sortedEdges(edges: readonly MeshEdge[]): MeshEdge[] {
+  const weight = (edge: MeshEdge) => Math.max(edge.client.requestCount, edge.server.requestCount);
+  return [...edges].sort(
+    (a, b) => failures(b) - failures(a) || weight(b) - weight(a) || edgeKey(a).localeCompare(edgeKey(b)),
+  );
+}
+
+function failures({ client, server }: MeshEdge): number {
+  return client.requestCount > 0 ? client.errorCount : server.errorCount;
+}
+
+/** The share of requests that failed; 0 without requests. */
+export function errorRate(side: MeshSide): number {
+  return side.requestCount === 0 ? 0 : side.errorCount / side.requestCount;
+}
+
+/** What happened on an edge, a sentence each. */
+export function notes(edge: MeshEdge): string[] {
+  const { attempts, client, server } = edge;
+  const found: string[] = [];
+  const note = (count: number, text: (count: number) => string) => {
+    if (count > 0) found.push(text(count));
+  };
+  note(
+    attempts.retriedRequestCount,
+    (count) =>
+      `${plural(count, "request")} took several attempts, ${attempts.mostOfOneRequest} at most; those of ${attempts.failedOverRequestCount} went to several instances.`,
+  );
+  note(
+    attempts.unseenCount,
+    (count) => `${plural(count, "attempt")} reached no proxy that reports: an instance may be dead.`,
+  );
+  note(
+    attempts.requestsWithoutCaller,
+    (count) => `${plural(count, "request")} came without a span of the caller's proxy.`,
+  );
+  note(client.injectedCount, (count) => `${plural(count, "request")} met an injected fault.`);
+  note(server.abandonedCount, (count) => `The caller left ${plural(count, "attempt")} before the response.`);
+  note(
+    attempts.crossZoneCount,
+    (count) => `${formatPercent(count / attempts.knownZonesCount)} of the attempts went to another zone.`,
+  );
+  for (const { flags, requestCount, meanings } of [...client.flags, ...server.flags])
+    for (const { flag, meaning, causedBy } of meanings)
+      found.push(
+        `${flag}${flags === flag ? "" : ` (in ${flags})`}, ${requestCount}×: ${meaning} (${cause(causedBy)}).`,
+      );
+  return [...new Set(found)];
+}
+
+const CAUSES = {
+  caller: "by the caller",
+  callee: "by the callee",
+  mesh: "by the mesh",
+  injected: "injected",
+} as const;
+
+function cause(by: keyof typeof CAUSES): string {
+  return CAUSES[by];
+}
+
+/** First attempts of each instance; the whole bar is twice the equal share, so that a half is as it should be. */
+export function shareBars(edge: MeshEdge): Bar[] {
+  const total = edge.instances.reduce((sum, { firstAttemptCount }) => sum + firstAttemptCount, 0);
+  const equal = total / Math.max(1, edge.instances.length);
+  return edge.instances.map(({ instance, zone, revision, firstAttemptCount }) => ({
+    name: [instance, revision, zone].filter(Boolean).join(" · "),
+    value: firstAttemptCount,
+    share: equal === 0 ? 0 : Math.min(1, firstAttemptCount / (2 * equal)),
+  }));
+}
