@@ -63,6 +63,7 @@ describe("the mesh", () => {
       failedOverRequestCount: 1,
     };
     told.attempts.unseenCount = 1;
+    told.client.clientErrorCount = 3;
     told.client.flags = [
       { flags: "-", requestCount: 12, meanings: [] },
       {
@@ -74,6 +75,7 @@ describe("the mesh", () => {
     expect(notes(told)).toEqual([
       "2 requests took several attempts, 3 at most; those of 1 went to several instances.",
       "1 attempt reached no proxy that reports: an instance may be dead.",
+      "3 requests got a status of 400 to 499.",
       "FI (in DI,FI), 4×: the request was aborted (injected).",
     ]);
     expect(notes(edge("cart", 1))).toEqual([]);

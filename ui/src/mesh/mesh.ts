@@ -52,6 +52,7 @@ export function notes(edge: MeshEdge): string[] {
     attempts.requestsWithoutCaller,
     (count) => `${plural(count, "request")} came without a span of the caller's proxy.`,
   );
+  note(client.clientErrorCount, (count) => `${plural(count, "request")} got a status of 400 to 499.`);
   note(client.injectedCount, (count) => `${plural(count, "request")} met an injected fault.`);
   note(server.abandonedCount, (count) => `The caller left ${plural(count, "attempt")} before the response.`);
   note(
