@@ -3,6 +3,7 @@
 # installed; and what it loses when it is killed or the power fails.
 #
 #   scripts/bench.sh [FLAG...]                 as in --sizes 1M,5M,50M or --protocol grpc; --help lists them
+#   scripts/bench.sh --beside FEATURE [FLAG...]    what a feature costs (encryption, tenants), two servers by turns
 #   scripts/bench.sh --compare BEFORE AFTER    two reports of earlier runs beside each other
 #
 #   PROFILE=0                  without the flame graph; PROFILE=1: an error where perf cannot record
@@ -56,6 +57,10 @@ fi
 scripts/build.sh
 environment="$(scripts/env.sh)"
 eval "$environment"
+if [[ "${1:-}" == --beside ]]; then
+    driver "$@"
+    exit
+fi
 mkdir -p benches/out
 run="benches/out/$(date -u +%Y%m%dT%H%M%SZ)"
 report=(--json "$run.json")
