@@ -6,10 +6,16 @@
 #![warn(missing_docs)]
 
 mod caller;
+pub mod gather;
+mod hex;
 mod ids;
+pub mod jaeger;
+mod json;
 pub mod otlp;
 pub mod semconv;
+pub mod thrift;
 mod time;
+pub mod zipkin;
 
 pub use caller::{AnsweredTraces, Caller, Detector, Mask, Restriction, Tenants, TenantsError};
 pub use ids::{ParseIdError, SpanId, TenantId, TenantIdError, TraceId};

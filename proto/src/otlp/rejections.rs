@@ -30,7 +30,7 @@ impl Rejections {
     }
 
     /// Whether another reason would be listed.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.reasons.len() < MAX_REASONS
     }
 

@@ -298,7 +298,7 @@ pub fn put_fixed32(out: &mut Vec<u8>, number: u32, value: u32) {
 }
 
 /// Begins a nested message whose length is not known yet; returns the argument of [`close_message`].
-pub(super) fn open_message(out: &mut Vec<u8>, number: u32) -> usize {
+pub(crate) fn open_message(out: &mut Vec<u8>, number: u32) -> usize {
     put_varint(out, u64::from(number) << 3 | 2);
     // Most messages are shorter than 128 bytes, so one byte is enough for the length.
     out.push(0);
@@ -307,7 +307,7 @@ pub(super) fn open_message(out: &mut Vec<u8>, number: u32) -> usize {
 
 /// Ends the message that began at `begin`.
 #[inline]
-pub(super) fn close_message(out: &mut Vec<u8>, begin: usize) {
+pub(crate) fn close_message(out: &mut Vec<u8>, begin: usize) {
     let length = out.len() - begin;
     if length < 0x80 {
         out[begin - 1] = length as u8;

@@ -7,12 +7,13 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::number;
-use super::place::{Place, Step};
 use super::plain;
-use super::scanner::{Fault, Progress, Scanner};
 use super::schema::{ANY_VALUE, KEY_VALUE, Kind, Member, Message, Presence};
-use super::text::Text;
+use crate::hex;
+use crate::json::number;
+use crate::json::place::{Place, Step};
+use crate::json::scanner::{Fault, Progress, Scanner};
+use crate::json::text::Text;
 use crate::otlp::wire::{
     close_message, open_message, put_bytes, put_fixed32, put_fixed64, put_uint, sort_fields,
 };
@@ -258,7 +259,7 @@ impl<'s> Encoder<'s> {
             Kind::Identifier(length) => {
                 let parse = |digits: &[u8], id: &mut [u8; 16]| {
                     let id = &mut id[..length];
-                    parse_hex(digits, id) && id.iter().any(|byte| *byte != 0)
+                    hex::parse(digits, id) && id.iter().any(|byte| *byte != 0)
                 };
                 let mut id = [0; 16];
                 let expected = if length == 16 {
@@ -273,7 +274,7 @@ impl<'s> Encoder<'s> {
             Kind::Hex => {
                 let parse = |digits: &[u8]| {
                     let mut bytes = vec![0; digits.len() / 2];
-                    parse_hex(digits, &mut bytes).then_some(bytes)
+                    hex::parse(digits, &mut bytes).then_some(bytes)
                 };
                 let id = self.string("an even number of hex digits", parse)?;
                 if let Some(id) = id.filter(|id| says_something(id.is_empty())) {
@@ -469,34 +470,6 @@ fn shown(value: &[u8]) -> String {
     }
     shown
 }
-
-/// Parses hex digits into `bytes`; false if they are not hex or of another length.
-#[inline]
-fn parse_hex(digits: &[u8], bytes: &mut [u8]) -> bool {
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if pairs.len() != bytes.len() || !rest.is_empty() {
-        return false;
-    }
-    let mut seen = 0;
-    for (byte, [upper, lower]) in bytes.iter_mut().zip(pairs) {
-        let (upper, lower) = (HEX[usize::from(*upper)], HEX[usize::from(*lower)]);
-        seen |= upper | lower;
-        *byte = upper << 4 | lower;
-    }
-    seen < 0x10
-}
-
-/// The value of each byte as a hex digit; 0xff for other bytes.
-static HEX: [u8; 256] = {
-    let mut table = [0xff; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        table["0123456789abcdef".as_bytes()[digit] as usize] = digit as u8;
-        table["0123456789ABCDEF".as_bytes()[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    table
-};
 
 fn parse_base64(text: &[u8]) -> Option<Vec<u8>> {
     let is_url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));

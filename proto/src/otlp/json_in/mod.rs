@@ -11,12 +11,8 @@
 //! refused as a whole.
 
 mod encoder;
-mod number;
-mod place;
 mod plain;
-mod scanner;
 mod schema;
-mod text;
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -24,13 +20,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use self::encoder::{Bound, Encoder, Members};
-use self::place::Step;
-use self::scanner::{Fault, Progress, Scanner};
 use self::schema::{Kind, Message, REQUEST, RESOURCE_SPANS, SCOPE_SPANS, SPAN};
 use super::decode::{DecodeLimits, Decoded, DecodedSpan};
 use super::raw::SpanKey;
 use super::rejections::Rejections;
 use super::wire::sort_fields;
+use crate::json::place::Step;
+use crate::json::scanner::{Fault, Progress, Scanner};
 use crate::{SpanId, TraceId, UnixNanos};
 
 /// Why a JSON request as a whole is refused.

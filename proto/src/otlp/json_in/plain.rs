@@ -3,8 +3,8 @@
 //!
 //! Other attributes are read member by member.
 
-use super::number;
-use super::text::{Text, plain_text};
+use crate::json::number;
+use crate::json::text::{Text, plain_text};
 use crate::otlp::wire::{put_bytes, put_varint, varint_length};
 
 /// A recognised value.

@@ -2,7 +2,7 @@
 
 /// A string without its quotes. Its escapes are valid.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'b> {
+pub(crate) struct Text<'b> {
     pub raw: &'b [u8],
     pub is_ascii: bool,
     pub has_escapes: bool,
@@ -16,7 +16,7 @@ const LONG_TEXT: usize = 64;
 impl<'b> Text<'b> {
     /// Whether the raw text is UTF-8. Escapes are ASCII and do not matter here.
     #[inline]
-    pub(super) fn is_utf8(&self) -> bool {
+    pub(crate) fn is_utf8(&self) -> bool {
         self.is_ascii
             || if self.raw.len() < LONG_TEXT {
                 std::str::from_utf8(self.raw).is_ok()
@@ -27,7 +27,7 @@ impl<'b> Text<'b> {
 
     /// The content; if there are escapes, it is built in `scratch`.
     #[inline]
-    pub(super) fn resolve<'t>(self, scratch: &'t mut Vec<u8>) -> &'t [u8]
+    pub(crate) fn resolve<'t>(self, scratch: &'t mut Vec<u8>) -> &'t [u8]
     where
         'b: 't,
     {
@@ -43,7 +43,7 @@ impl<'b> Text<'b> {
 // === parts of strings ===
 
 /// The beginning of a string that needs no escapes.
-pub(super) struct Plain {
+pub(crate) struct Plain {
     pub length: usize,
     pub is_ascii: bool,
 }
@@ -53,7 +53,7 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The bytes before the first quote, backslash or control character, read eight at a time.
 #[inline]
-pub(super) fn plain_text(bytes: &[u8]) -> Plain {
+pub(crate) fn plain_text(bytes: &[u8]) -> Plain {
     let mut seen = 0;
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {

@@ -3,7 +3,7 @@
 
 /// A whole number from 0 to 2^64 - 1.
 #[inline]
-pub(super) fn unsigned(text: &[u8]) -> Option<u64> {
+pub(crate) fn unsigned(text: &[u8]) -> Option<u64> {
     match split_sign(text) {
         (Sign::Plus, magnitude_text) => magnitude(magnitude_text),
         (Sign::Minus, magnitude_text) => magnitude(magnitude_text).filter(|value| *value == 0),
@@ -12,13 +12,13 @@ pub(super) fn unsigned(text: &[u8]) -> Option<u64> {
 
 /// A whole number from 0 to 2^32 - 1.
 #[inline]
-pub(super) fn unsigned_32(text: &[u8]) -> Option<u32> {
+pub(crate) fn unsigned_32(text: &[u8]) -> Option<u32> {
     unsigned(text).and_then(|value| value.try_into().ok())
 }
 
 /// A whole number from -2^63 to 2^63 - 1.
 #[inline]
-pub(super) fn signed(text: &[u8]) -> Option<i64> {
+pub(crate) fn signed(text: &[u8]) -> Option<i64> {
     match split_sign(text) {
         (Sign::Plus, magnitude_text) => magnitude(magnitude_text)?.try_into().ok(),
         (Sign::Minus, magnitude_text) => 0_i64.checked_sub_unsigned(magnitude(magnitude_text)?),
@@ -27,7 +27,7 @@ pub(super) fn signed(text: &[u8]) -> Option<i64> {
 
 /// A finite number; `None` if it is too large for a double.
 #[inline]
-pub(super) fn double(text: &[u8]) -> Option<f64> {
+pub(crate) fn double(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 

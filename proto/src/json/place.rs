@@ -4,12 +4,12 @@ use std::fmt;
 
 /// The steps from the request to the current value.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Member(&'static str),
     Item(usize),
 }
@@ -18,12 +18,12 @@ pub(super) enum Step {
 
 impl Place {
     #[inline]
-    pub(super) fn enter(&mut self, step: Step) {
+    pub(crate) fn enter(&mut self, step: Step) {
         self.steps.push(step);
     }
 
     #[inline]
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.steps.pop();
     }
 }

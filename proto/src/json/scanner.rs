@@ -9,7 +9,7 @@ use super::text::{Text, plain_text};
 
 /// Why the text cannot be read further.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The text is not JSON. The message has the reason, the line and the column.
     Syntax(String),
     /// The source failed.
@@ -17,7 +17,7 @@ pub(super) enum Fault {
 }
 
 /// Reads tokens, one after another.
-pub(super) struct Scanner<'s> {
+pub(crate) struct Scanner<'s> {
     source: &'s mut dyn Read,
     window: Vec<u8>,
     /// The offset of the next token in the window.
@@ -29,7 +29,7 @@ pub(super) struct Scanner<'s> {
 
 /// The progress in an object or array.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     has_begun: bool,
 }
 
@@ -60,13 +60,13 @@ const CHUNK: usize = 32 << 10;
 // === impl Scanner ===
 
 impl<'s> Scanner<'s> {
-    pub(super) fn new(source: &'s mut dyn Read) -> Self {
+    pub(crate) fn new(source: &'s mut dyn Read) -> Self {
         Self { source, window: Vec::new(), at: 0, begin: Position::default(), has_ended: false }
     }
 
     /// The first byte of the next token; `None` at the end of the text.
     #[inline]
-    pub(super) fn peek(&mut self) -> Result<Option<u8>, Fault> {
+    pub(crate) fn peek(&mut self) -> Result<Option<u8>, Fault> {
         loop {
             match self.window.get(self.at).copied() {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
@@ -79,7 +79,7 @@ impl<'s> Scanner<'s> {
 
     /// The first byte of a value, which has to follow.
     #[inline]
-    pub(super) fn peek_value(&mut self) -> Result<u8, Fault> {
+    pub(crate) fn peek_value(&mut self) -> Result<u8, Fault> {
         match self.peek()? {
             Some(byte @ (b'"' | b'{' | b'[' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')) => Ok(byte),
             Some(_) => Err(self.syntax("expected a value")),
@@ -89,25 +89,25 @@ impl<'s> Scanner<'s> {
 
     /// The text in the window from the next token on.
     #[inline]
-    pub(super) fn window(&self) -> &[u8] {
+    pub(crate) fn window(&self) -> &[u8] {
         &self.window[self.at..]
     }
 
     /// Skips tokens that the caller has read in the window.
     #[inline]
-    pub(super) fn pass(&mut self, length: usize) {
+    pub(crate) fn pass(&mut self, length: usize) {
         self.at += length;
     }
 
     /// Skips the first byte of an object or array, after a peek at it.
     #[inline]
-    pub(super) fn open(&mut self) {
+    pub(crate) fn open(&mut self) {
         self.at += 1;
     }
 
     /// Reads the name of the next member and the colon after it; `None` at the end of the object.
     #[inline]
-    pub(super) fn next_member<T>(
+    pub(crate) fn next_member<T>(
         &mut self,
         progress: &mut Progress,
         find: impl FnOnce(Text<'_>) -> T,
@@ -115,9 +115,16 @@ impl<'s> Scanner<'s> {
         if self.advance(progress, b'}')? { self.name(find).map(Some) } else { Ok(None) }
     }
 
+    /// Moves to the name of the next member, which [`Scanner::name`] reads, or the caller in the window; `false` at the end
+    /// of the object.
+    #[inline]
+    pub(crate) fn next_name(&mut self, progress: &mut Progress) -> Result<bool, Fault> {
+        self.advance(progress, b'}')
+    }
+
     /// Moves to the next item; `false` at the end of the array.
     #[inline]
-    pub(super) fn next_item(&mut self, progress: &mut Progress) -> Result<bool, Fault> {
+    pub(crate) fn next_item(&mut self, progress: &mut Progress) -> Result<bool, Fault> {
         self.advance(progress, b']')
     }
 
@@ -138,8 +145,9 @@ impl<'s> Scanner<'s> {
         Ok(true)
     }
 
+    /// Reads the name of a member and the colon after it.
     #[inline]
-    fn name<T>(&mut self, find: impl FnOnce(Text<'_>) -> T) -> Result<T, Fault> {
+    pub(crate) fn name<T>(&mut self, find: impl FnOnce(Text<'_>) -> T) -> Result<T, Fault> {
         if self.peek()? != Some(b'"') {
             return Err(self.syntax("expected the name of a member, in double quotes"));
         }
@@ -153,7 +161,7 @@ impl<'s> Scanner<'s> {
 
     /// Reads a string, after a peek at its first byte.
     #[inline]
-    pub(super) fn text(&mut self) -> Result<Text<'_>, Fault> {
+    pub(crate) fn text(&mut self) -> Result<Text<'_>, Fault> {
         self.at += 1;
         let (mut length, mut is_ascii, mut has_escapes) = (0, true, false);
         loop {
@@ -195,7 +203,7 @@ impl<'s> Scanner<'s> {
 
     /// Reads a number, after a peek at its first byte.
     #[inline]
-    pub(super) fn number(&mut self) -> Result<&[u8], Fault> {
+    pub(crate) fn number(&mut self) -> Result<&[u8], Fault> {
         let mut length = 0;
         while let Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') = self.ahead(length)? {
             length += 1;
@@ -209,7 +217,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Reads `true`, `false` or `null`, after a peek at its first byte.
-    pub(super) fn literal(&mut self) -> Result<&'static str, Fault> {
+    pub(crate) fn literal(&mut self) -> Result<&'static str, Fault> {
         let word = match self.ahead(0)? {
             Some(b't') => "true",
             Some(b'f') => "false",
@@ -225,7 +233,7 @@ impl<'s> Scanner<'s> {
     }
 
     /// Skips a value of any depth.
-    pub(super) fn skip(&mut self) -> Result<(), Fault> {
+    pub(crate) fn skip(&mut self) -> Result<(), Fault> {
         let mut nesting = Nesting::default();
         loop {
             match self.peek_value()? {
@@ -308,7 +316,7 @@ impl<'s> Scanner<'s> {
 
     /// A syntax error at the next token.
     #[cold]
-    pub(super) fn syntax(&self, message: &str) -> Fault {
+    pub(crate) fn syntax(&self, message: &str) -> Fault {
         let mut position = self.begin;
         position.pass(&self.window[..self.at.min(self.window.len())]);
         let Position { line, column } = position;

@@ -1,0 +1,19 @@
+//! Jaeger's batches in protobuf, thrift, and datagrams of both protocols: what is gathered is OTLP. The first byte tells
+//! the format.
+#![no_main]
+
+#[path = "../../../src/gather_oracle.rs"]
+mod gather_oracle;
+
+use spandrel_proto::jaeger;
+use spandrel_proto::thrift::Protocol;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let Some((format, body)) = input.split_first() else { return };
+    let _ = gather_oracle::check(|out| match format {
+        b'p' => jaeger::decode_post_spans(body, out),
+        b't' => jaeger::decode_batch(body, out),
+        b'b' => jaeger::decode_agent_message(body, Protocol::Binary, out),
+        _ => jaeger::decode_agent_message(body, Protocol::Compact, out),
+    });
+});
