@@ -88,7 +88,7 @@ start_scratch_server() { # BINARY
     server=''
     trap 'stop "$server"; rm -rf "$work"' EXIT
     if ! start_server "$1" --data-dir "$work/data" --http-addr 127.0.0.1:0 \
-        --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 2>"$work/log"; then
+        --otlp-grpc-addr 127.0.0.1:0 --otlp-http-addr 127.0.0.1:0 --zipkin-addr 127.0.0.1:0 2>"$work/log"; then
         cat "$work/log" >&2
         die "the server did not get ready (its log is above)"
     fi

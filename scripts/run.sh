@@ -28,6 +28,7 @@ serve() {
         note "web UI      http://${at[http]}"
         note "OTLP/gRPC   http://${at[otlp-grpc]}   (OTEL_EXPORTER_OTLP_ENDPOINT, with protocol grpc)"
         note "OTLP/HTTP   http://${at[otlp-http]}   (OTEL_EXPORTER_OTLP_ENDPOINT, with protocol http/protobuf)"
+        [[ -z "${at[zipkin]:-}" ]] || note "Zipkin      http://${at[zipkin]}/api/v2/spans"
         note "data        $data"
         if [[ "${DEMO:-}" == 1 ]]; then
             "$binary" demo --endpoint "http://${at[otlp-grpc]}" </dev/null >&2 &

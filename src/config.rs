@@ -13,10 +13,12 @@ use std::time::Duration;
 use clap::builder::{OsStr, Resettable};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
+use spandrel_gate::Access;
 
 use crate::encryption::{EncryptionFlags, EncryptionSettings};
 use crate::gate_flags::{GateFlags, GateSettings};
 use crate::limits::{self, Setting};
+use crate::listen_flags::{ReceiverFlags, ReceiverSettings, Transport, address};
 use crate::retention_flags::{self, DiskBound, Rule};
 use crate::tenant_flags::{self, TenantSettings};
 use crate::tls_flags::{self, ClientAuth, Exception, LISTENERS, TlsSettings};
@@ -37,6 +39,8 @@ pub(crate) struct ServeFlags {
     /// Address of OTLP/HTTP [default: 127.0.0.1:4318]
     #[arg(long, env = "SPANDREL_OTLP_HTTP_ADDR", value_name = "HOST:PORT", value_parser = address)]
     otlp_http_addr: Option<SocketAddr>,
+    #[command(flatten)]
+    receivers: ReceiverFlags,
     /// Age, counted from arrival, at which data are removed, a whole hour at a time [default: 7d]
     #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     retention: Option<Duration>,
@@ -68,7 +72,7 @@ pub(crate) struct ServeFlags {
     /// Whether clients need a certificate [default: optional with --tls-client-ca]
     #[arg(long, env = "SPANDREL_TLS_CLIENT_AUTH", value_enum)]
     tls_client_auth: Option<ClientAuth>,
-    /// Another setting of TLS for one listener (http, otlp-grpc or otlp-http), as in http=off or
+    /// Another setting of TLS for one listener (http, otlp-grpc, otlp-http, zipkin, jaeger-grpc or jaeger-http), as in http=off or
     /// otlp-grpc.client-auth=required; members are cert, key, client-ca and client-auth. In the file a mapping by
     /// listener
     #[arg(long, env = "SPANDREL_TLS", value_name = "LISTENER[.MEMBER]=VALUE", value_delimiter = ',', value_parser = tls_flags::exception)]
@@ -86,6 +90,9 @@ pub(crate) struct ServeFlags {
     /// '{"shop": {"retention": "3d", "max-spans-per-second": 10000}}'. Needs --multitenancy [default: none]
     #[arg(long, env = "SPANDREL_TENANTS", value_name = "JSON", value_parser = tenant_flags::tenants)]
     tenants: Option<TenantSettings>,
+    /// What becomes of the metrics, logs and profiles that agents send beside traces [default: refuse]
+    #[arg(long, env = "SPANDREL_OTHER_SIGNALS", value_enum)]
+    other_signals: Option<OtherSignals>,
     /// How long a resent request is recognised; 0s turns this off [default: 5m]
     #[arg(long, env = "SPANDREL_RESEND_WINDOW", value_name = "DURATION", value_parser = units::parse_duration)]
     resend_window: Option<Duration>,
@@ -116,6 +123,7 @@ pub(crate) struct Settings {
     pub(crate) http_addr: SocketAddr,
     pub(crate) otlp_grpc_addr: SocketAddr,
     pub(crate) otlp_http_addr: SocketAddr,
+    pub(crate) receivers: ReceiverSettings,
     pub(crate) retention: Duration,
     pub(crate) max_disk: DiskBound,
     pub(crate) retention_rules: Vec<Rule>,
@@ -126,6 +134,7 @@ pub(crate) struct Settings {
     pub(crate) encryption: EncryptionSettings,
     pub(crate) gate: GateSettings,
     pub(crate) tenants: TenantSettings,
+    pub(crate) other_signals: OtherSignals,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
     pub(crate) limits: Vec<Setting>,
@@ -142,6 +151,15 @@ pub(crate) enum Durability {
     Os,
     /// Neither
     None,
+}
+
+/// What becomes of other signals than traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OtherSignals {
+    /// They are refused, and the answer names the setting that ends them
+    Refuse,
+    /// They are taken, dropped and counted
+    Discard,
 }
 
 /// The format of the logs.
@@ -167,6 +185,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         http_addr: flags.http_addr.or(file.http_addr).unwrap_or(address(16686)),
         otlp_grpc_addr: flags.otlp_grpc_addr.or(file.otlp_grpc_addr).unwrap_or(address(4317)),
         otlp_http_addr: flags.otlp_http_addr.or(file.otlp_http_addr).unwrap_or(address(4318)),
+        receivers: flags.receivers.over(file.receivers),
         retention: flags.retention.or(file.retention).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
         max_disk: flags.max_disk.or(file.max_disk).unwrap_or_default(),
         retention_rules: if flags.retention_rules.is_empty() {
@@ -188,6 +207,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         encryption: flags.encryption.over(file.encryption),
         gate: flags.gate.over(file.gate),
         tenants: flags.tenants.or(file.tenants).unwrap_or_default(),
+        other_signals: flags.other_signals.or(file.other_signals).unwrap_or(OtherSignals::Refuse),
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
         // Limits from flags or the environment come last, because a later value of the same limit wins.
@@ -275,15 +295,6 @@ fn known_keys() -> Vec<String> {
     names.filter(|name| name != "config" && name != "print-config").collect()
 }
 
-/// An address to listen on. Names are not resolved, except `localhost`, which is common.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        "allowed is IP:PORT or localhost:PORT, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317; port 0 takes any free one"
-            .to_owned()
-    })
-}
-
 fn origin(text: &str) -> Result<String, String> {
     let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     match authority {
@@ -297,12 +308,15 @@ fn origin(text: &str) -> Result<String, String> {
 
 impl Settings {
     /// The addresses to listen on, by the name of their flag.
-    fn addresses(&self) -> [(&'static str, SocketAddr); 3] {
-        [
+    fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let own = [
             ("http-addr", self.http_addr),
             ("otlp-grpc-addr", self.otlp_grpc_addr),
             ("otlp-http-addr", self.otlp_http_addr),
-        ]
+        ];
+        own.into_iter()
+            .chain(self.receivers.on().map(|(receiver, address)| (receiver.flag(), address)))
+            .collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -336,6 +350,14 @@ impl Settings {
             return Err(
                 "--tenants needs --multitenancy, without which everything is the tenant default".to_owned()
             );
+        }
+        let datagrams = self.receivers.on().find(|(receiver, _)| receiver.transport() == Transport::Udp);
+        if let Some((receiver, _)) = datagrams.filter(|_| self.gate.access() == Access::Authenticated) {
+            return Err(format!(
+                "--{} and --require-auth contradict each other: datagrams carry no credential; allowed is a receiver over \
+                 HTTP or gRPC, like --jaeger-http-addr",
+                receiver.flag()
+            ));
         }
         self.gate.check(&all)
     }
@@ -377,12 +399,14 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
         ("tenants", settings.tenants.to_json()),
+        ("other-signals", name(settings.other_signals.to_possible_value()).into()),
         ("resend-window", units::duration_word(settings.resend_window).into()),
         ("max-tree-spans", settings.max_tree_spans.into()),
         ("limits", limits::to_json(&settings.limits).into()),
         ("log-format", name(settings.log_format.to_possible_value()).into()),
         ("shutdown-grace", units::duration_word(settings.shutdown_grace).into()),
     ];
+    rows.extend(settings.receivers.rows().map(|(key, value)| (key, value.into())));
     rows.extend(settings.encryption.rows());
     rows.extend(settings.gate.rows());
     let mut out = std::io::stdout().lock();
@@ -520,6 +544,12 @@ mod tests {
             ("require-auth: perhaps", ["--require-auth", "perhaps", "true"]),
             ("trusted-proxies: [10.0.0.0/99]", ["--trusted-proxies", "10.0.0.0/99", "10.0.0.0/8"]),
             ("http-addr: 0.0.0.0:1", ["--http-addr", "--require-auth", "--allow-anonymous"]),
+            (
+                "jaeger-compact-addr: 127.0.0.1:0\nrequire-auth: true",
+                ["--jaeger-compact-addr", "--require-auth", "no credential"],
+            ),
+            ("zipkin-addr: maybe", ["--zipkin-addr", "maybe", "off"]),
+            ("zipkin-addr: 127.0.0.1:4317", ["--zipkin-addr", "127.0.0.1:4317", "a port of its own"]),
             ("http-addr: {a: b}", ["http-addr", "{\"a\":\"b\"}", "allowed"]),
             ("http-addr: 127.0.0.1:4317", ["--http-addr", "127.0.0.1:4317", "a port of its own"]),
             ("[1, 2]", ["mapping", "keys", "values"]),
@@ -544,6 +574,17 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_can_be_switched_off() {
+        let on = |settings: Settings| {
+            settings.receivers.on().map(|(_, address)| address.port()).collect::<Vec<_>>()
+        };
+        assert_eq!(on(with_file("", &[]).unwrap()), [9411]);
+        assert!(on(with_file("zipkin-addr: off", &[]).unwrap()).is_empty());
+        assert_eq!(on(with_file("zipkin-addr: off", &["--zipkin-addr=localhost:1"]).unwrap()), [1]);
+        assert!(on(with_file("zipkin-addr: 127.0.0.1:2", &["--zipkin-addr=off"]).unwrap()).is_empty());
+    }
+
+    #[test]
     fn localhost_is_loopback() {
         let settings = with_file("http-addr: localhost:17", &[]).unwrap();
         assert_eq!(settings.http_addr, SocketAddr::from(([127, 0, 0, 1], 17)));
@@ -551,7 +592,7 @@ mod tests {
 
     #[test]
     fn port_zero_never_conflicts() {
-        let any = "http-addr: 127.0.0.1:0\notlp-http-addr: 127.0.0.1:0\notlp-grpc-addr: 127.0.0.1:0\n";
+        let any = "http-addr: 127.0.0.1:0\notlp-http-addr: 127.0.0.1:0\notlp-grpc-addr: 127.0.0.1:0\nzipkin-addr: 127.0.0.1:0\n";
         assert!(with_file(any, &[]).is_ok());
     }
 }

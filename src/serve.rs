@@ -9,8 +9,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use serde_json::{Map, Value};
-use spandrel_collector::{Collector, CollectorConfig};
+use spandrel_collector::{Agent, AgentProtocol, Collector, CollectorConfig};
 use spandrel_gate::audit::AuditLog;
 use spandrel_gate::tls::ServerTls;
 use spandrel_gate::users::{UserFile, Users};
@@ -24,10 +25,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Durability, Settings};
+use crate::config::{Durability, OtherSignals, Settings};
 use crate::connection::ConnectionLimits;
+use crate::datagrams::DatagramPort;
 use crate::encryption::{open_engine, open_keyring};
 use crate::listen::Listener;
+use crate::listen_flags::{Receiver, Transport};
 use crate::retention_flags::Rule;
 use crate::tls_flags::LISTENERS;
 use crate::web::{self, Opened, Web};
@@ -46,6 +49,8 @@ struct Ports {
     http: Listener,
     otlp_grpc: Listener,
     otlp_http: Listener,
+    receivers: Vec<(Receiver, Listener)>,
+    datagrams: Vec<(Receiver, DatagramPort)>,
 }
 
 /// The certificates of the listeners that speak TLS, by name. Listeners with the same files share them.
@@ -116,18 +121,25 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         spandrel_query::router(state)
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
-    let grpc = origin_check::require_loopback(
-        guard(collector.grpc_router(), gate.clone()),
-        ports.otlp_grpc.address(),
-        &settings.cors_origin,
-    );
-    let grpc = ingest_runtime.spawn(ports.otlp_grpc.serve(grpc, ingest_stopped.clone()));
-    let otlp = origin_check::require_loopback(
-        guard(collector.http_router(), gate.clone()),
-        ports.otlp_http.address(),
-        &settings.cors_origin,
-    );
-    let otlp = ingest_runtime.spawn(ports.otlp_http.serve(otlp, ingest_stopped));
+    let receive = |port: Listener, router: Router| {
+        let router = guard(router, gate.clone());
+        let router = origin_check::require_loopback(router, port.address(), &settings.cors_origin);
+        ingest_runtime.spawn(port.serve(router, ingest_stopped.clone()))
+    };
+    let mut receiving = vec![
+        receive(ports.otlp_grpc, collector.grpc_router()),
+        receive(ports.otlp_http, collector.http_router()),
+    ];
+    for (receiver, port) in ports.receivers {
+        if let Some(router) = router_of(receiver, &collector) {
+            receiving.push(receive(port, router));
+        }
+    }
+    for (receiver, port) in ports.datagrams {
+        if let Some(agent) = agent_of(receiver, &collector) {
+            receiving.push(ingest_runtime.spawn(port.serve(agent, ingest_stopped.clone())));
+        }
+    }
     print_line("ready")?;
 
     query_runtime.block_on(stop_asked);
@@ -138,7 +150,13 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let (drained, sent) = ingest_runtime.block_on(async {
         let _ = stop_ingest.send(true);
         let drained = collector.shutdown(remaining(answer_by)).await;
-        let sent = tokio::time::timeout(remaining(answer_by), async { tokio::join!(grpc, otlp) }).await;
+        let all_sent = async {
+            for port in receiving {
+                // A port that has panicked serves nothing any more.
+                let _ = port.await;
+            }
+        };
+        let sent = tokio::time::timeout(remaining(answer_by), all_sent).await;
         (drained, sent.is_ok())
     });
     let _ = stop_http.send(true);
@@ -177,6 +195,26 @@ pub(crate) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + use<>>
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// What serves the connections of a receiver's port.
+fn router_of(receiver: Receiver, collector: &Collector) -> Option<Router> {
+    match receiver {
+        Receiver::Zipkin => Some(collector.zipkin_router()),
+        Receiver::JaegerGrpc => Some(collector.jaeger_grpc_router()),
+        Receiver::JaegerHttp => Some(collector.jaeger_http_router()),
+        Receiver::JaegerCompact | Receiver::JaegerBinary => None,
+    }
+}
+
+/// What takes the datagrams of a receiver's port.
+fn agent_of(receiver: Receiver, collector: &Collector) -> Option<Agent> {
+    let protocol = match receiver {
+        Receiver::JaegerCompact => AgentProtocol::Compact,
+        Receiver::JaegerBinary => AgentProtocol::Binary,
+        _ => return None,
+    };
+    Some(collector.jaeger_agent(protocol))
 }
 
 fn runtime(name: &str) -> std::io::Result<Runtime> {
@@ -293,6 +331,10 @@ fn start_collector(
 ) -> Result<Collector, Box<dyn Error>> {
     let mut config = CollectorConfig {
         cors_origins: settings.cors_origin.clone(),
+        other_signals: match settings.other_signals {
+            OtherSignals::Refuse => spandrel_collector::OtherSignals::Refuse,
+            OtherSignals::Discard => spandrel_collector::OtherSignals::Discard,
+        },
         resend_window: settings.resend_window,
         ..CollectorConfig::default()
     };
@@ -361,25 +403,49 @@ impl Ports {
     async fn bind(settings: &Settings, certificates: &Certificates) -> Result<Self, Box<dyn Error>> {
         let limits = limits::of_connections(&settings.limits);
         let bind = |name, address| Listener::bind(name, address, limits.clone(), certificates.of(name));
+        let (mut receivers, mut datagrams) = (Vec::new(), Vec::new());
+        for (receiver, address) in settings.receivers.on() {
+            match receiver.transport() {
+                Transport::Tcp => receivers.push((receiver, bind(receiver.name(), address).await?)),
+                Transport::Udp => {
+                    // Sockets of datagrams belong to the runtime that binds them.
+                    datagrams.push((receiver, DatagramPort::bind(receiver.flag(), address).await?));
+                }
+            }
+        }
         Ok(Self {
             http: bind("http", settings.http_addr).await?,
             otlp_grpc: bind("otlp-grpc", settings.otlp_grpc_addr).await?,
             otlp_http: bind("otlp-http", settings.otlp_http_addr).await?,
+            receivers,
+            datagrams,
         })
     }
 
     fn announce(&self) -> std::io::Result<()> {
         print_line(&format!("listening http {}", self.http.address()))?;
         print_line(&format!("listening otlp-grpc {}", self.otlp_grpc.address()))?;
-        print_line(&format!("listening otlp-http {}", self.otlp_http.address()))
+        print_line(&format!("listening otlp-http {}", self.otlp_http.address()))?;
+        for (receiver, port) in &self.receivers {
+            print_line(&format!("listening {} {}", receiver.name(), port.address()))?;
+        }
+        for (receiver, port) in &self.datagrams {
+            print_line(&format!("listening {} {}", receiver.name(), port.address()))?;
+        }
+        Ok(())
     }
 
     /// The bound addresses, by the names that the status uses, and the names of those that speak TLS.
     fn for_status(&self) -> (BTreeMap<String, SocketAddr>, Vec<String>) {
-        let all = [("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)];
+        let mut all =
+            vec![("http", &self.http), ("otlpGrpc", &self.otlp_grpc), ("otlpHttp", &self.otlp_http)];
+        all.extend(self.receivers.iter().map(|(receiver, port)| (receiver.status_name(), port)));
         let encrypted = all.iter().filter(|(_, listener)| listener.is_encrypted());
         let encrypted = encrypted.map(|(name, _)| (*name).to_owned()).collect();
-        (all.map(|(name, listener)| (name.to_owned(), listener.address())).into(), encrypted)
+        let datagrams =
+            self.datagrams.iter().map(|(receiver, port)| (receiver.status_name(), port.address()));
+        let addresses = all.into_iter().map(|(name, listener)| (name, listener.address())).chain(datagrams);
+        (addresses.map(|(name, address)| (name.to_owned(), address)).collect(), encrypted)
     }
 }
 

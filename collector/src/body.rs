@@ -57,6 +57,21 @@ pub(crate) async fn discard(mut body: Body, within: Duration) {
     let _ = timeout(within, read).await;
 }
 
+/// Reads a body and drops it piece by piece; returns its length.
+pub(crate) async fn measure(mut body: Body, limits: &IngestLimits) -> Result<usize, Refusal> {
+    let read = async {
+        let mut length = 0;
+        while let Some(piece) = next_piece(&mut body).await? {
+            length += piece.len();
+            if length > limits.max_request_bytes {
+                return Err(Refusal::TooLarge { limit: "maxRequestBytes", max: limits.max_request_bytes });
+            }
+        }
+        Ok(length)
+    };
+    timeout(limits.body_timeout, read).await.unwrap_or(Err(Refusal::BodyTimeout(limits.body_timeout)))
+}
+
 async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::BrokenOff(error.to_string()))?;

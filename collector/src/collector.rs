@@ -20,8 +20,9 @@ use crate::dedup::{Clock, RequestDedup};
 use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
+use crate::receive::jaeger::{Agent, AgentProtocol};
+use crate::receive::{cors, jaeger, otlp, zipkin};
 use crate::refusal::Refusal;
-use crate::{grpc, http};
 
 /// Receives traces and responds when they are durable.
 pub struct Collector {
@@ -94,7 +95,7 @@ impl Collector {
         clock: Clock,
         ledger: Option<Arc<Ledger>>,
     ) -> Result<Self, StartError> {
-        let cors = http::cors(&config.cors_origins).map_err(StartError::Origin)?;
+        let cors = cors(&config.cors_origins).map_err(StartError::Origin)?;
         let metrics = Arc::new(IngestMetrics::new());
         let queue = Queue::new(&config, ledger.is_some(), metrics.clone());
         let failing = Arc::new(AtomicBool::new(false));
@@ -112,6 +113,7 @@ impl Collector {
             },
             dedup: RequestDedup::new(config.resend_window, config.limits.max_resend_entries, clock),
             limits: config.limits,
+            other_signals: config.other_signals,
             queue,
             metrics,
             draining: AtomicBool::new(false),
@@ -122,12 +124,32 @@ impl Collector {
 
     /// OTLP/gRPC, for a listener of its own. [`crate::http2`] says how to set up its HTTP/2.
     pub fn grpc_router(&self) -> Router {
-        grpc::router(self.intake.clone())
+        otlp::grpc_router(self.intake.clone())
     }
 
     /// OTLP/HTTP, for a listener of its own.
     pub fn http_router(&self) -> Router {
-        http::router(self.intake.clone(), self.cors.clone())
+        otlp::http_router(self.intake.clone(), self.cors.clone())
+    }
+
+    /// Zipkin over HTTP and gRPC, for a listener of its own.
+    pub fn zipkin_router(&self) -> Router {
+        zipkin::router(self.intake.clone(), self.cors.clone())
+    }
+
+    /// Jaeger's gRPC, for a listener of its own.
+    pub fn jaeger_grpc_router(&self) -> Router {
+        jaeger::grpc_router(self.intake.clone())
+    }
+
+    /// Jaeger's thrift over HTTP, for a listener of its own.
+    pub fn jaeger_http_router(&self) -> Router {
+        jaeger::http_router(self.intake.clone())
+    }
+
+    /// Jaeger's datagrams, for a port that belongs to the caller.
+    pub fn jaeger_agent(&self, protocol: AgentProtocol) -> Agent {
+        Agent::new(self.intake.clone(), protocol)
     }
 
     /// Every limit by its name.

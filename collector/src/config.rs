@@ -15,6 +15,8 @@ pub struct CollectorConfig {
     pub limits: IngestLimits,
     /// Origins that may send from a browser, as in `https://shop.example`; `*` means any.
     pub cors_origins: Vec<String>,
+    /// What becomes of metrics, logs and profiles.
+    pub other_signals: OtherSignals,
     /// How long a resent request is recognised; zero switches that off.
     pub resend_window: Duration,
     /// How long a batch waits, after its first request, for requests that are still arriving and for senders that just
@@ -22,6 +24,16 @@ pub struct CollectorConfig {
     pub batch_linger: Duration,
     /// Threads that append batches to the store.
     pub ingest_threads: usize,
+}
+
+/// What becomes of the signals that agents send beside traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtherSignals {
+    /// They are refused, with the setting that ends them.
+    #[default]
+    Refuse,
+    /// They are taken, dropped and counted.
+    Discard,
 }
 
 /// Bounds on time and memory. Together they make memory independent of load.
@@ -57,6 +69,7 @@ impl Default for CollectorConfig {
         Self {
             limits: IngestLimits::default(),
             cors_origins: Vec::new(),
+            other_signals: OtherSignals::default(),
             resend_window: Duration::from_secs(300),
             batch_linger: Duration::from_millis(5),
             ingest_threads: 1,

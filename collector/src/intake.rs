@@ -15,18 +15,20 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::budget::{Budget, Reservation};
-use crate::config::IngestLimits;
+use crate::config::{IngestLimits, OtherSignals};
 use crate::decompress::{Decompressed, Progress};
 use crate::dedup::{Fingerprint, Lookup, Outcome, RequestDedup};
 use crate::encoding::Encoding;
-use crate::json_body::{DecodedJson, JsonBody};
-use crate::metrics::{IngestMetrics, Route};
+use crate::metrics::IngestMetrics;
 use crate::queue::{Arrival, Queue, Waiter, size_of_decoded};
 use crate::refusal::Refusal;
+use crate::route::{Decoder, Route};
+use crate::text_body::{DecodedText, TextBody, decode_bytes};
 
 /// State that all connections share.
 pub(crate) struct Intake {
     pub limits: IngestLimits,
+    pub other_signals: OtherSignals,
     pub budget: Arc<Budget>,
     pub queue: Arc<Queue>,
     /// Absent when resends are not recognised.
@@ -44,6 +46,15 @@ pub(crate) struct Payload {
     pub route: Route,
     pub caller: Caller,
     pub held: Reservation,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Spans that are durable.
+    pub spans: usize,
+    /// The others.
+    pub rejected: Rejections,
 }
 
 /// A decoded request, with the share of memory that it holds.
@@ -82,16 +93,15 @@ impl Intake {
         if self.draining.load(Ordering::SeqCst) { Err(Refusal::Draining) } else { Ok(arrival) }
     }
 
-    /// Returns when the request is durable, with the rejected spans; or the reason for a refusal.
-    pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Rejections, Refusal> {
+    /// Returns when the request is durable, with what was refused of it; or the reason for refusing it as a whole.
+    pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Accepted, Refusal> {
         let caller = payload.caller.clone();
-        let mut request = match payload.route {
-            Route::HttpJson => self.decode_json(payload).await?,
-            Route::HttpProtobuf | Route::Grpc => {
-                self.decode_protobuf(self.decompress(payload).await?).await?
-            }
+        let mut request = match payload.route.decoder() {
+            Decoder::OtlpJson | Decoder::Text(_) => self.decode_text(payload).await?,
+            Decoder::Otlp | Decoder::Bytes(_) => self.decode_whole(self.decompress(payload).await?).await?,
         };
         let rejected = std::mem::take(&mut request.decoded.rejected);
+        let spans = request.decoded.spans.len();
         let counted = self.ledger.as_ref().map(|ledger| (ledger, Received::of(&request.decoded)));
         if let Some((ledger, received)) = &counted {
             ledger.charge_ingest(&caller, received.spans, received.bytes);
@@ -104,7 +114,7 @@ impl Intake {
             received.count(ledger, &caller);
         }
         self.metrics.refused_spans.increment(rejected.count);
-        Ok(rejected)
+        Ok(Accepted { spans, rejected })
     }
 
     async fn store(&self, arrival: Arrival, tenant: TenantId, request: Request) -> Outcome {
@@ -146,30 +156,41 @@ impl Intake {
         Ok(Payload { bytes: body.finish(), encoding: Encoding::Identity, route, caller, held })
     }
 
-    async fn decode_protobuf(&self, payload: Payload) -> Result<Request, Refusal> {
+    async fn decode_whole(&self, payload: Payload) -> Result<Request, Refusal> {
         let Payload { bytes, route, mut held, .. } = payload;
         self.metrics.request_bytes.record(bytes.len() as f64);
         let limits = self.limits.decode;
         let thread = if bytes.len() > INLINE_BYTES { Thread::Blocking } else { Thread::Connection };
         let decode = move || {
             let fingerprint = Fingerprint::of(&bytes);
+            if let Decoder::Bytes(decoder) = route.decoder() {
+                let (decoded, mut held) = decode_bytes(&bytes, &limits, held, decoder)?;
+                held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
+                return Ok((decoded, fingerprint, held));
+            }
             let decoded =
                 decode_request(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()))?;
-            Ok((decoded, fingerprint))
+            held.grow(size_of_decoded(&decoded))?;
+            Ok((decoded, fingerprint, held))
         };
-        let (decoded, fingerprint) = run(thread, decode).await?;
-        held.grow(size_of_decoded(&decoded))?;
+        let (decoded, fingerprint, held) = run(thread, decode).await?;
         Ok(Request { decoded, fingerprint, route, held })
     }
 
-    /// Decodes JSON while decompressing it, on a blocking thread: the compressed size does not tell how long it takes.
-    async fn decode_json(&self, payload: Payload) -> Result<Request, Refusal> {
+    /// Decodes a text while decompressing it, on a blocking thread: the compressed size does not tell how long it takes.
+    async fn decode_text(&self, payload: Payload) -> Result<Request, Refusal> {
         let Payload { bytes, encoding, route, held, .. } = payload;
         let is_short = encoding == Encoding::Identity && bytes.len() <= INLINE_JSON_BYTES;
         let thread = if is_short { Thread::Connection } else { Thread::Blocking };
         let (limits, max) = (self.limits.decode, self.limits.max_decompressed_bytes);
-        let decode = move || JsonBody::new(bytes, encoding, max, held)?.decode(&limits);
-        let DecodedJson { request: decoded, fingerprint, mut held, text_bytes } = run(thread, decode).await?;
+        let decode = move || {
+            let body = TextBody::new(bytes, encoding, max, held);
+            match route.decoder() {
+                Decoder::Text(decoder) => body.decode(&limits, decoder),
+                _ => body.decode_otlp(&limits),
+            }
+        };
+        let DecodedText { request: decoded, fingerprint, mut held, text_bytes } = run(thread, decode).await?;
         self.metrics.request_bytes.record(text_bytes as f64);
         held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
         Ok(Request { decoded, fingerprint, route, held })

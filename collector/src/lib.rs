@@ -1,8 +1,8 @@
-//! The collector: receives OTLP, checks it span by span, combines small requests into batches, and responds to each
+//! The collector: receives spans, checks it span by span, combines small requests into batches, and responds to each
 //! request when its batch is durable.
 //!
 //! ```text
-//! OTLP/gRPC, OTLP/HTTP -> receive -> decompress -> decode -> dedup resends -> queue -> batcher -> TraceStore
+//! receive/{otlp,zipkin,jaeger} -> decompress -> decode -> dedup resends -> queue -> batcher -> TraceStore
 //! ```
 //!
 //! Everything is bounded. A request that does not fit is refused with a hint when to send again, never dropped
@@ -13,7 +13,10 @@
 //!
 //! | name | kind | |
 //! | --- | --- | --- |
-//! | `spandrel_ingest_spans_total{transport,format}` | counter | durable spans; `grpc` or `http`, `protobuf` or `json` |
+//! | `spandrel_ingest_spans_total{receiver,transport,format}` | counter | durable spans by the way they came: `otlp`; `grpc` or `http`; `protobuf` or `json` |
+//! | `spandrel_ingest_datagrams_total{receiver,format}` | counter | datagrams that were received |
+//! | `spandrel_ingest_datagrams_lost_total{receiver,format,why}` | counter | datagrams that were not stored: `refused`, or dropped by the `socket` before they were read |
+//! | `spandrel_ingest_discarded_total{signal}`, `spandrel_ingest_discarded_bytes_total{signal}` | counter | requests of other signals that were dropped, and their bytes |
 //! | `spandrel_ingest_refused_total{reason}` | counter | requests refused as a whole |
 //! | `spandrel_ingest_refused_spans_total` | counter | spans refused one by one, by `partial_success` |
 //! | `spandrel_ingest_resends_total` | counter | requests acknowledged without storing them again |
@@ -22,7 +25,6 @@
 //! | `spandrel_ingest_batch_spans` | histogram | spans of one append |
 //! | `spandrel_ingest_append_seconds` | histogram | time of one append, sync included |
 
-mod answer;
 mod batch;
 mod body;
 mod budget;
@@ -31,15 +33,16 @@ mod config;
 mod decompress;
 mod dedup;
 mod encoding;
-mod grpc;
-mod http;
 mod intake;
-mod json_body;
 mod metrics;
 mod queue;
+mod receive;
 mod refusal;
+mod route;
+mod text_body;
 
 pub use collector::{Collector, DrainError, Load, StartError};
-pub use config::{CollectorConfig, IngestLimits};
+pub use config::{CollectorConfig, IngestLimits, OtherSignals};
 pub use dedup::Clock;
-pub use grpc::http2;
+pub use receive::http2;
+pub use receive::jaeger::{Agent, AgentProtocol};

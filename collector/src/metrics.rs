@@ -2,14 +2,16 @@
 
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Signal};
+use crate::route::{Labels, Route};
 
 /// Handles to every metric of this crate; the crate's documentation lists them.
 pub(crate) struct IngestMetrics {
-    grpc_spans: Counter,
-    http_protobuf_spans: Counter,
-    http_json_spans: Counter,
+    /// By route.
+    spans: Vec<Counter>,
     refused: Vec<(&'static str, Counter)>,
+    /// Requests and bytes, by signal.
+    discarded: Vec<[Counter; 2]>,
     pub refused_spans: Counter,
     pub request_bytes: Histogram,
     pub queue_requests: Gauge,
@@ -19,26 +21,26 @@ pub(crate) struct IngestMetrics {
     pub resends: Counter,
 }
 
-/// The transport and format of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Route {
-    Grpc,
-    HttpProtobuf,
-    HttpJson,
-}
-
 // === impl IngestMetrics ===
 
 impl IngestMetrics {
     pub(crate) fn new() -> Self {
-        let spans = |transport: &'static str, format: &'static str| counter!("spandrel_ingest_spans_total", "transport" => transport, "format" => format);
+        let spans = |route: Route| {
+            let Labels { receiver, transport, format } = route.labels();
+            counter!("spandrel_ingest_spans_total", "receiver" => receiver, "transport" => transport, "format" => format)
+        };
         let refused =
             |reason: &'static str| (reason, counter!("spandrel_ingest_refused_total", "reason" => reason));
+        let discarded = |signal: Signal| {
+            [
+                counter!("spandrel_ingest_discarded_total", "signal" => signal.name()),
+                counter!("spandrel_ingest_discarded_bytes_total", "signal" => signal.name()),
+            ]
+        };
         Self {
-            grpc_spans: spans("grpc", "protobuf"),
-            http_protobuf_spans: spans("http", "protobuf"),
-            http_json_spans: spans("http", "json"),
+            spans: Route::ALL.into_iter().map(spans).collect(),
             refused: Refusal::REASONS.into_iter().map(refused).collect(),
+            discarded: Signal::ALL.into_iter().map(discarded).collect(),
             refused_spans: counter!("spandrel_ingest_refused_spans_total"),
             request_bytes: histogram!("spandrel_ingest_request_bytes"),
             queue_requests: gauge!("spandrel_ingest_queue_requests"),
@@ -51,12 +53,17 @@ impl IngestMetrics {
 
     /// Counts durable spans.
     pub(crate) fn stored(&self, route: Route, spans: usize) {
-        let counter = match route {
-            Route::Grpc => &self.grpc_spans,
-            Route::HttpProtobuf => &self.http_protobuf_spans,
-            Route::HttpJson => &self.http_json_spans,
-        };
-        counter.increment(spans as u64);
+        if let Some(counter) = self.spans.get(route as usize) {
+            counter.increment(spans as u64);
+        }
+    }
+
+    /// Counts a request of another signal that is dropped.
+    pub(crate) fn discarded(&self, signal: Signal, bytes: usize) {
+        if let Some([requests, dropped]) = self.discarded.get(signal as usize) {
+            requests.increment(1);
+            dropped.increment(bytes as u64);
+        }
     }
 
     /// Counts a request that is refused as a whole.

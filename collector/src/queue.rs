@@ -18,8 +18,9 @@ use tokio::sync::{Notify, oneshot};
 use crate::budget::{Reservation, SHARE};
 use crate::config::CollectorConfig;
 use crate::dedup::{Outcome, Ticket};
-use crate::metrics::{IngestMetrics, Route};
+use crate::metrics::IngestMetrics;
 use crate::refusal::Refusal;
+use crate::route::Route;
 
 /// The queue, with counts of the requests around it.
 pub(crate) struct Queue {
@@ -446,7 +447,7 @@ mod tests {
             let request = Decoded { spans: vec![span.clone(); spans], ..Decoded::default() };
             let held = Budget::new(0).reserve(&tenant);
             let waiter =
-                Waiter { route: Route::HttpJson, spans, ticket: None, reply: oneshot::channel().0, held };
+                Waiter { route: Route::OtlpJson, spans, ticket: None, reply: oneshot::channel().0, held };
             queue.arrive().submit(tenant.clone(), request, waiter);
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Other code names causes only; status codes appear in [`Refusal::mapping`] alone.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -18,12 +19,10 @@ pub(crate) enum Refusal {
     /// Over a named limit. Sending the same again would not help: the sender has to split it.
     #[error("the request is over {limit} = {max} bytes; send fewer spans in one request")]
     TooLarge { limit: &'static str, max: usize },
-    #[error("content type {0:?} is not supported; send application/x-protobuf or application/json")]
-    ContentType(String),
-    #[error(
-        "content type {0:?} is not gRPC: this port takes OTLP/gRPC, OTLP/HTTP has a port of its own (usually 4318)"
-    )]
-    NotGrpc(String),
+    #[error("content type {found:?} is not supported; send {supported}")]
+    ContentType { found: String, supported: &'static str },
+    #[error("content type {found:?} is not gRPC: {hint}")]
+    NotGrpc { found: String, hint: &'static str },
     #[error("encoding {0:?} is not supported; use one of {supported}", supported = crate::encoding::SUPPORTED)]
     Encoding(String),
     #[error("the body did not arrive within bodyTimeout = {0:?}; send smaller requests")]
@@ -43,10 +42,25 @@ pub(crate) enum Refusal {
     /// A defect of this program.
     #[error("the server failed unexpectedly; send again, and see its log")]
     Broken,
-    #[error("nothing is served at {0}; OTLP/HTTP traces go to POST /v1/traces")]
-    UnknownPath(String),
+    /// What agents send beside traces.
+    #[error(
+        "this server takes traces, not {0}: set {variable}=none where they are sent, or start the server with \
+         --other-signals discard",
+        variable = .0.variable()
+    )]
+    OtherSignal(Signal),
+    #[error("nothing is served at {path}; {hint}")]
+    UnknownPath { path: String, hint: &'static str },
     #[error("{0} is not allowed here; send traces by POST")]
     Method(String),
+}
+
+/// What OTLP has beside traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Metrics,
+    Logs,
+    Profiles,
 }
 
 /// The status codes of a refusal.
@@ -69,7 +83,7 @@ const LATER: Option<Duration> = Some(Duration::from_secs(30));
 
 impl Refusal {
     /// All reasons, for metrics that show zero before the first refusal.
-    pub(crate) const REASONS: [&'static str; 14] = [
+    pub(crate) const REASONS: [&'static str; 15] = [
         "malformed",
         "too_large",
         "content_type",
@@ -83,6 +97,7 @@ impl Refusal {
         "store_unavailable",
         "internal",
         "unknown_path",
+        "other_signal",
         "method",
     ];
 
@@ -92,8 +107,8 @@ impl Refusal {
         let (reason, http, grpc, retry_after) = match self {
             Self::Malformed(_)        => ("malformed",    S::BAD_REQUEST,            Code::InvalidArgument,   None),
             Self::TooLarge { .. }     => ("too_large",    S::PAYLOAD_TOO_LARGE,      Code::ResourceExhausted, None),
-            Self::ContentType(_)      => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
-            Self::NotGrpc(_)          => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
+            Self::ContentType { .. }  => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
+            Self::NotGrpc { .. }      => ("content_type", S::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument,   None),
             Self::Encoding(_)         => ("encoding",     S::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented,     None),
             Self::BodyTimeout(_)      => ("body_timeout", S::REQUEST_TIMEOUT,        Code::DeadlineExceeded,  None),
             Self::BrokenOff(_)        => ("broken_off",   S::BAD_REQUEST,            Code::Cancelled,         None),
@@ -101,7 +116,8 @@ impl Refusal {
             Self::Quota(exceeded)     => ("quota",        S::TOO_MANY_REQUESTS,      Code::ResourceExhausted, Some(exceeded.retry_after)),
             Self::Draining            => ("draining",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
             Self::Broken              => ("internal",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
-            Self::UnknownPath(_)      => ("unknown_path", S::NOT_FOUND,              Code::Unimplemented,     None),
+            Self::UnknownPath { .. }  => ("unknown_path", S::NOT_FOUND,              Code::Unimplemented,     None),
+            Self::OtherSignal(_)      => ("other_signal", S::NOT_FOUND,              Code::Unimplemented,     None),
             Self::Method(_)           => ("method",       S::METHOD_NOT_ALLOWED,     Code::Unimplemented,     None),
             Self::Store(error) => match error {
                 AppendError::Overloaded { .. } => ("busy", S::TOO_MANY_REQUESTS, Code::ResourceExhausted, SOON),
@@ -113,6 +129,35 @@ impl Refusal {
             },
         };
         StatusMapping { reason, http, grpc, retry_after }
+    }
+}
+
+// === impl Signal ===
+
+impl Signal {
+    pub(crate) const ALL: [Self; 3] = [Self::Metrics, Self::Logs, Self::Profiles];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Profiles => "profiles",
+        }
+    }
+
+    /// The variable by which an SDK or agent is told to send none.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Metrics => "OTEL_METRICS_EXPORTER",
+            Self::Logs => "OTEL_LOGS_EXPORTER",
+            Self::Profiles => "OTEL_PROFILES_EXPORTER",
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -137,15 +182,16 @@ mod tests {
         let refusals = [
             Refusal::Malformed(String::new()),
             Refusal::TooLarge { limit: "", max: 0 },
-            Refusal::ContentType(String::new()),
-            Refusal::NotGrpc(String::new()),
+            Refusal::ContentType { found: String::new(), supported: "" },
+            Refusal::NotGrpc { found: String::new(), hint: "" },
             Refusal::Encoding(String::new()),
             Refusal::BodyTimeout(Duration::ZERO),
             Refusal::BrokenOff(String::new()),
             Refusal::Busy { limit: "", max: 0 },
             Refusal::Draining,
             Refusal::Broken,
-            Refusal::UnknownPath(String::new()),
+            Refusal::UnknownPath { path: String::new(), hint: "" },
+            Refusal::OtherSignal(Signal::Logs),
             Refusal::Method(String::new()),
             AppendError::Overloaded { unsealed_spans: 0 }.into(),
             AppendError::DiskFull { free: 0, needed: 0 }.into(),

@@ -10,11 +10,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use spandrel_collector::{Collector, CollectorConfig};
+use spandrel_collector::{Collector, CollectorConfig, IngestLimits};
 use tower::ServiceExt as _;
 
 #[path = "ingest/support/store.rs"]
@@ -64,28 +65,66 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// The peak above the memory that is in use now, and the status of the response.
-async fn peak_of(collector: &Collector, body: Vec<u8>) -> (usize, u16) {
-    let request = Request::post("/v1/traces")
-        .header("content-type", "application/json")
+async fn peak_of(router: Router, path: &str, content_type: &str, body: Vec<u8>) -> (usize, u16) {
+    let request = Request::post(path)
+        .header("content-type", content_type)
         .header("content-encoding", "gzip")
         .body(Body::from(body))
         .unwrap();
     let before = HELD.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
-    let reply = collector.http_router().oneshot(request).await.unwrap();
+    let reply = router.oneshot(request).await.unwrap();
     (PEAK.load(Ordering::Relaxed) - before, reply.status().as_u16())
 }
 
-fn gzip(begin: &str, item: &str, count: usize, end: &str) -> Vec<u8> {
+fn gzip(begin: impl AsRef<[u8]>, item: impl AsRef<[u8]>, count: usize, end: impl AsRef<[u8]>) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(begin.as_bytes()).unwrap();
-    let many = item.repeat(10_000);
-    (0..count / 10_000).for_each(|_| encoder.write_all(many.as_bytes()).unwrap());
-    encoder.write_all(end.as_bytes()).unwrap();
+    encoder.write_all(begin.as_ref()).unwrap();
+    let many = item.as_ref().repeat(10_000);
+    (0..count / 10_000).for_each(|_| encoder.write_all(&many).unwrap());
+    encoder.write_all(end.as_ref()).unwrap();
     encoder.finish().unwrap()
 }
 
+/// One test after the other: the allocator counts for all of them.
 #[tokio::test]
+async fn hostile_bodies_stay_within_the_budget() {
+    millions_of_empty_messages_take_no_memory().await;
+    zipkin_stays_within_the_budget().await;
+}
+
+/// Bodies of Zipkin may have smaller spans than OTLP has, so that what is gathered is more than the text.
+async fn zipkin_stays_within_the_budget() {
+    let store = std::sync::Arc::new(store::FakeStore::default());
+    let limits = IngestLimits { max_inflight_bytes: 100 << 20, ..IngestLimits::default() };
+    let collector = Collector::start(CollectorConfig { limits, ..CollectorConfig::default() }, store);
+    let Ok(collector) = collector else { panic!("no collector") };
+    let (v2, v1, json, thrift) =
+        ("/api/v2/spans", "/api/v1/spans", "application/json", "application/x-thrift");
+    let (span, tags) = (r#"[{"traceId":"1","id":"1","#, r#"[{"traceId":"1","id":"1","tags":{"#);
+    let declared = b"\x0c\x01\0\0\0";
+    for (name, path, kind, body, expected) in [
+        ("empty spans", v2, json, gzip("[", "{},", 10_000_000, "{}]"), 400),
+        ("small spans", v2, json, gzip("[", r#"{"traceId":"1","id":"1"},"#, 2_000_000, "{}]"), 429),
+        ("small tags", v2, json, gzip(tags, r#""":"","#, 10_000_000, r#""":""}}]"#), 400),
+        ("annotations", v2, json, gzip(format!("{span}\"annotations\":["), "{},", 10_000_000, "{}]}]"), 400),
+        ("brackets", v2, json, gzip(format!("{span}\"x\":"), "[", 20_000_000, ""), 400),
+        (
+            "annotations of version 1",
+            v1,
+            json,
+            gzip(format!("{span}\"annotations\":["), "{},", 10_000_000, "{}]}]"),
+            400,
+        ),
+        ("empty spans in thrift", v1, thrift, gzip(declared, [0], 20_000_000, []), 400),
+    ] {
+        assert!(body.len() < 200_000, "{name}: {} bytes are not small", body.len());
+        let (peak, status) = peak_of(collector.zipkin_router(), path, kind, body).await;
+        assert_eq!(status, expected, "{name}");
+        assert!(peak < 200 << 20, "{name}: {peak} bytes");
+    }
+}
+
 async fn millions_of_empty_messages_take_no_memory() {
     let store = std::sync::Arc::new(store::FakeStore::default());
     let collector = Collector::start(CollectorConfig::default(), store);
@@ -101,7 +140,7 @@ async fn millions_of_empty_messages_take_no_memory() {
         ("brackets", gzip(r#"{"unknown":"#, "[", 20_000_000, "")),
     ] {
         assert!(body.len() < 100_000, "{name}: {} bytes are not small", body.len());
-        let (peak, status) = peak_of(&collector, body).await;
+        let (peak, status) = peak_of(collector.http_router(), "/v1/traces", "application/json", body).await;
         assert_eq!(status, if name == "brackets" { 400 } else { 200 }, "{name}");
         assert!(peak < 40 << 20, "{name}: {peak} bytes");
     }

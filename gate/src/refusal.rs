@@ -110,8 +110,8 @@ struct RpcStatus {
     message: String,
 }
 
-/// The OTLP/HTTP route, whose errors have a form of their own.
-const OTLP: &str = "/v1/traces";
+/// The routes of OTLP/HTTP, whose errors have a form of their own.
+const OTLP: [&str; 4] = ["/v1/traces", "/v1/metrics", "/v1/logs", "/v1development/profiles"];
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 // === impl Refusal ===
@@ -233,7 +233,7 @@ impl Shape {
             return Self::Grpc;
         }
         let is_protobuf = [&b"application/x-protobuf"[..], b"application/protobuf"];
-        match path == OTLP {
+        match OTLP.contains(&path) {
             true if is_protobuf.iter().any(|kind| content_type.starts_with(kind)) => Self::OtlpProtobuf,
             true => Self::OtlpJson,
             false => Self::Problem,

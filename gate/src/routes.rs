@@ -78,8 +78,23 @@ pub const ROUTES: &[Rule] = &[
     // Ingest.
     rule("POST",   "/v1/traces",                                        INGEST,   No),
     rule("POST",   "/opentelemetry.proto.collector.trace.v1.TraceService/Export", INGEST, No),
+    rule("POST",   "/v1/metrics",                                       INGEST,   No),
+    rule("POST",   "/v1/logs",                                          INGEST,   No),
+    rule("POST",   "/v1development/profiles",                           INGEST,   No),
+    rule("POST",   "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", INGEST, No),
+    rule("POST",   "/opentelemetry.proto.collector.logs.v1.LogsService/Export", INGEST, No),
+    rule("POST",   "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", INGEST, No),
+    rule("POST",   "/api/v2/spans",                                     INGEST,   No),
+    rule("POST",   "/api/v1/spans",                                     INGEST,   No),
+    rule("POST",   "/zipkin.proto3.SpanService/Report",                 INGEST,   No),
+    rule("POST",   "/api/traces",                                       INGEST,   No),
+    rule("POST",   "/jaeger.api_v2.CollectorService/PostSpans",         INGEST,   No),
     // A browser sends no credential with a preflight, whose answer holds no data.
     rule("OPTIONS", "/v1/traces",                                       Nothing,  No),
+    rule("OPTIONS", "/v1/metrics",                                      Nothing,  No),
+    rule("OPTIONS", "/v1/logs",                                         Nothing,  No),
+    rule("OPTIONS", "/api/v2/spans",                                    Nothing,  No),
+    rule("OPTIONS", "/api/v1/spans",                                    Nothing,  No),
     // Questions.
     rule("GET",    "/api/v1/traces",                                    READ,     Question),
     rule("GET",    "/api/v1/traces/live",                               READ,     Question),

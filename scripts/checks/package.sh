@@ -59,6 +59,6 @@ if have dpkg-deb; then
 fi
 
 start_server "$unpacked" --data-dir "$work/data" --http-addr 127.0.0.1:0 --otlp-grpc-addr 127.0.0.1:0 \
-    --otlp-http-addr 127.0.0.1:0 2>"$work/log" || { cat "$work/log" >&2; die "the packed server did not get ready"; }
+    --otlp-http-addr 127.0.0.1:0 --zipkin-addr 127.0.0.1:0 2>"$work/log" || { cat "$work/log" >&2; die "the packed server did not get ready"; }
 expect "the packed server found nothing to answer" "$unpacked" services --server "http://${at[http]}"
 note "tarball, Debian package and image folder are sound, and the packed server answers"

@@ -27,10 +27,15 @@ pub fn unpack(test: &str, archive: &str, into: &Path) -> Option<PathBuf> {
 
 /// The recorded request bodies of a folder, in the order they were sent.
 pub fn bodies(folder: &Path) -> Vec<Vec<u8>> {
+    bodies_named(folder, ".bin")
+}
+
+/// The same of files whose names end like this.
+pub fn bodies_named(folder: &Path, ending: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "bin"))
+        .filter(|path| path.to_str().is_some_and(|name| name.ends_with(ending)))
         .collect();
     paths.sort();
     paths.iter().map(|path| fs::read(path).expect("a body")).collect()

@@ -20,6 +20,7 @@ pub mod files;
 pub mod fixtures;
 pub mod forensics;
 pub mod frozen;
+pub mod gather_oracle;
 pub mod grpc;
 pub mod harness;
 pub mod http;

@@ -186,6 +186,7 @@ impl Settings {
             ("--http-addr", "127.0.0.1:0"),
             ("--otlp-grpc-addr", "127.0.0.1:0"),
             ("--otlp-http-addr", "127.0.0.1:0"),
+            ("--zipkin-addr", "127.0.0.1:0"),
         ];
         for (flag, value) in defaults {
             let variable = format!("SPANDREL_{}", flag[2..].replace('-', "_").to_uppercase());

@@ -170,6 +170,8 @@ fn command(flags: &Flags, data_dir: &Path) -> Command {
     if !flags.serve_flags.iter().any(|flag| flag.starts_with(DURABILITY)) {
         command.args([DURABILITY, "sync"]);
     }
+    // By the environment, which earlier versions do not know either.
+    command.env("SPANDREL_ZIPKIN_ADDR", "off");
     command.args(&flags.serve_flags).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     command
 }

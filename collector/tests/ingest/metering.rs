@@ -25,9 +25,9 @@ async fn count_what_was_stored_and_what_was_refused() {
     server.store.fail(AppendError::DiskFull { free: 1, needed: 2 });
     post(server.http, &protobuf, &body(4, 1)).await;
 
-    shows("spandrel_ingest_spans_total{transport=\"grpc\",format=\"protobuf\"} 5");
-    shows("spandrel_ingest_spans_total{transport=\"http\",format=\"protobuf\"} 3");
-    shows("spandrel_ingest_spans_total{transport=\"http\",format=\"json\"} 2");
+    shows("spandrel_ingest_spans_total{receiver=\"otlp\",transport=\"grpc\",format=\"protobuf\"} 5");
+    shows("spandrel_ingest_spans_total{receiver=\"otlp\",transport=\"http\",format=\"protobuf\"} 3");
+    shows("spandrel_ingest_spans_total{receiver=\"otlp\",transport=\"http\",format=\"json\"} 2");
     shows("spandrel_ingest_resends_total 1");
     shows("spandrel_ingest_refused_spans_total 4");
     shows("spandrel_ingest_refused_total{reason=\"malformed\"} 1");

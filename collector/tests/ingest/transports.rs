@@ -135,8 +135,7 @@ async fn other_paths_and_methods_say_where_to_go() {
     let reply = crate::support::send(server.http, "GET", "/v1/traces", &[], b"").await;
     assert_eq!((reply.status, reply.header("allow")), (405, Some("post")));
     assert!(reply.json()["message"].as_str().unwrap().contains("POST"));
-    let reply =
-        crate::support::send(server.http, "POST", "/v1/metrics", &[("content-length", "0")], b"").await;
+    let reply = crate::support::send(server.http, "POST", "/v1/other", &[("content-length", "0")], b"").await;
     assert_eq!(reply.status, 404);
     assert!(reply.json()["message"].as_str().unwrap().contains("/v1/traces"));
 

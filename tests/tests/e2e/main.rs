@@ -24,6 +24,7 @@ mod gate;
 #[cfg(target_os = "linux")]
 mod group_commit;
 mod identities;
+mod jaeger;
 mod mesh;
 mod oidc;
 mod progress;
@@ -38,3 +39,4 @@ mod tenants;
 mod tls;
 #[cfg(target_os = "linux")]
 mod tls_costs;
+mod zipkin;

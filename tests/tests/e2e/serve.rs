@@ -34,7 +34,7 @@ fn says_where_it_listens_and_answers_there() {
     let nested = data.path().join("made/if/missing");
     let server = Settings::on(&nested).start();
     let names: BTreeSet<&str> = server.listening().keys().map(String::as_str).collect();
-    assert_eq!(names, BTreeSet::from(["http", "otlp-grpc", "otlp-http"]));
+    assert_eq!(names, BTreeSet::from(["http", "otlp-grpc", "otlp-http", "zipkin"]));
     assert!(server.listening().values().all(|address| address.ip().is_loopback() && address.port() != 0));
     assert!(nested.is_dir());
     assert_eq!(get(server.http(), "/healthz").status, 200);
@@ -82,7 +82,7 @@ fn what_is_not_known_is_refused() {
     refuses(&["serve", "--shutdown-grace", "soon"], &["--shutdown-grace", "soon"]);
     refuses(&["serve", "--cors-origin", "not an origin"], &["--cors-origin", "not an origin"]);
     // Flags of later issues are unknown, not stubs.
-    for flag in ["--query-grpc-addr", "--zipkin-addr", "--remote-storage-addr", "--max-disk", "--base-path"] {
+    for flag in ["--query-grpc-addr", "--remote-storage-addr", "--max-disk", "--base-path"] {
         refuses(&["serve", flag, "x"], &[flag]);
     }
     refuses(&["load"], &["load"]);
@@ -175,6 +175,7 @@ fn flags_stand_above_environment_above_file_above_defaults() {
     assert_eq!(values["http-addr"], "127.0.0.1:16686", "the default");
     assert_eq!(values["otlp-grpc-addr"], "127.0.0.1:4317");
     assert_eq!(values["otlp-http-addr"], "127.0.0.1:4318");
+    assert_eq!(values["zipkin-addr"], "127.0.0.1:9411");
     assert_eq!(values["max-tree-spans"], "200000");
 
     // The printed settings are a valid file with the same settings.
@@ -449,7 +450,7 @@ fn status_counts_and_says_what_the_limits_are() {
         assert!(status[field].as_str().unwrap().parse::<u64>().unwrap() > 0, "{field}: {status}");
     }
     assert_eq!(status["listen"]["otlpHttp"], server.otlp_http().to_string());
-    assert_eq!(status["listen"].as_object().unwrap().len(), 3, "{status}");
+    assert_eq!(status["listen"].as_object().unwrap().len(), 4, "{status}");
     let limits = &status["limits"];
     assert!(limits.as_object().unwrap().len() > 10, "{status}");
     assert_eq!((&limits["cacheBytes"], &limits["mergeAge"]), (&(2 << 20).into(), &"3s".into()), "{limits}");

@@ -120,7 +120,7 @@ fn every_port_speaks_tls_in_both_protocols() {
         assert_eq!(tree.json()["trace"]["spanCount"], 1);
     }
     let status = fixture.get("/api/v1/status").json();
-    assert_eq!(status["encrypted"].to_string(), r#"["http","otlpGrpc","otlpHttp"]"#);
+    assert_eq!(status["encrypted"].to_string(), r#"["http","otlpGrpc","otlpHttp","zipkin"]"#);
     for (limit, value) in
         [("maxHandshakes", "1024"), ("handshakeTimeout", "\"10s\""), ("certificateInterval", "\"5s\"")]
     {

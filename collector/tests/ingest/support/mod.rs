@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
-use spandrel_collector::{Clock, Collector, CollectorConfig};
+use spandrel_collector::{Agent, AgentProtocol, Clock, Collector, CollectorConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -29,7 +29,10 @@ pub struct Server {
     pub store: Arc<FakeStore>,
     pub http: SocketAddr,
     pub grpc: SocketAddr,
-    scrape: PrometheusHandle,
+    pub zipkin: SocketAddr,
+    pub jaeger_grpc: SocketAddr,
+    pub jaeger_http: SocketAddr,
+    recorder: PrometheusRecorder,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -47,7 +50,14 @@ impl Server {
         };
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
-        for router in [collector.http_router(), collector.grpc_router()] {
+        let routers = [
+            collector.http_router(),
+            collector.grpc_router(),
+            collector.zipkin_router(),
+            collector.jaeger_grpc_router(),
+            collector.jaeger_http_router(),
+        ];
+        for router in routers {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             addresses.push(listener.local_addr().unwrap());
             listeners.push(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
@@ -57,14 +67,23 @@ impl Server {
             store,
             http: addresses[0],
             grpc: addresses[1],
-            scrape: recorder.handle(),
+            zipkin: addresses[2],
+            jaeger_grpc: addresses[3],
+            jaeger_http: addresses[4],
+            recorder,
             listeners,
         }
     }
 
+    /// What takes datagrams.
+    pub fn agent(&self, protocol: AgentProtocol) -> Agent {
+        let _guard = metrics::set_default_local_recorder(&self.recorder);
+        self.collector.jaeger_agent(protocol)
+    }
+
     /// The value of a metric, by its name with labels as in a scrape.
     pub fn metric(&self, name: &str) -> u64 {
-        let text = self.scrape.render();
+        let text = self.recorder.handle().render();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse().unwrap()
     }

@@ -14,7 +14,7 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RpcStatus {
+pub(super) struct RpcStatus {
     #[prost(int32, tag = "1")]
     pub code: i32,
     #[prost(string, tag = "2")]
@@ -25,7 +25,7 @@ pub(crate) struct RpcStatus {
 
 /// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Any {
+pub(super) struct Any {
     #[prost(string, tag = "1")]
     pub type_url: String,
     #[prost(bytes = "vec", tag = "2")]
@@ -34,14 +34,14 @@ pub(crate) struct Any {
 
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RetryInfo {
+pub(super) struct RetryInfo {
     #[prost(message, optional, tag = "1")]
     pub retry_delay: Option<RetryDelay>,
 }
 
 /// `google.protobuf.Duration`.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RetryDelay {
+pub(super) struct RetryDelay {
     #[prost(int64, tag = "1")]
     pub seconds: i64,
     #[prost(int32, tag = "2")]
@@ -49,7 +49,7 @@ pub(crate) struct RetryDelay {
 }
 
 /// `ExportTraceServiceResponse`: empty unless spans were left out. No spans and a reason are OTLP's warning.
-pub(crate) fn success(rejected: &Rejections) -> Bytes {
+pub(super) fn success(rejected: &Rejections) -> Bytes {
     if rejected.is_empty() {
         return Bytes::new();
     }
@@ -61,7 +61,7 @@ pub(crate) fn success(rejected: &Rejections) -> Bytes {
 }
 
 /// The same in OTLP's JSON mapping.
-pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
+pub(super) fn success_json(rejected: &Rejections) -> Bytes {
     if rejected.is_empty() {
         return Bytes::from_static(b"{}");
     }
@@ -70,7 +70,7 @@ pub(crate) fn success_json(rejected: &Rejections) -> Bytes {
 }
 
 /// `google.rpc.Status`, with `RetryInfo` if the sender should send again.
-pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
+pub(super) fn status(refusal: &Refusal) -> RpcStatus {
     let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let retry = retry_after.map(|after| {
         let delay =
@@ -82,7 +82,7 @@ pub(crate) fn status(refusal: &Refusal) -> RpcStatus {
 }
 
 /// The same in protobuf's JSON mapping.
-pub(crate) fn status_json(refusal: &Refusal) -> Bytes {
+pub(super) fn status_json(refusal: &Refusal) -> Bytes {
     let StatusMapping { grpc, retry_after, .. } = refusal.mapping();
     let mut status = json!({ "code": grpc as i32, "message": refusal.to_string() });
     if let Some(after) = retry_after {

@@ -1,16 +1,11 @@
-//! OTLP/gRPC: `TraceService/Export` as a tonic service that never builds the request's messages.
+//! Unary calls of gRPC that never build the request's messages.
 //!
-//! This module takes the one message of a unary call out of its frame itself instead of using a tonic codec, so that
-//! the same limits and error texts hold as over HTTP. Codecs answer a frame that is too long with OUT_OF_RANGE, a
-//! broken compression with INTERNAL, and have no bound over all requests.
+//! This module takes the one message of a call out of its frame itself instead of using a tonic codec, so that the same
+//! limits and error texts hold as over HTTP. Codecs answer a frame that is too long with OUT_OF_RANGE, a broken
+//! compression with INTERNAL, and have no bound over all requests.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -20,17 +15,15 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use prost::Message as _;
-use spandrel_proto::Caller;
-use spandrel_proto::otlp::Rejections;
 use tonic::Status;
-use tonic::server::NamedService;
-use tonic::service::Routes;
 
+use super::answer;
+use super::exchange::caller;
+use crate::body;
 use crate::encoding::{self, Encoding};
-use crate::intake::{Intake, Payload};
-use crate::metrics::Route;
+use crate::intake::{Accepted, Intake, Payload};
 use crate::refusal::Refusal;
-use crate::{answer, body};
+use crate::route::Route;
 
 /// HTTP/2 settings for a server that carries this service. With the usual window of 64 KiB a large request waits for a
 /// window update every few frames; measured, it costs a third more CPU.
@@ -53,33 +46,43 @@ const GRPC_ENCODING: &str = "grpc-encoding";
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// `opentelemetry.proto.collector.trace.v1.TraceService`.
-#[derive(Clone)]
-pub(crate) struct TraceService {
-    intake: Arc<Intake>,
+/// Serves one call; `message` is the answer to what was accepted, or a refusal of it. `hint` tells a client that does not
+/// speak gRPC where to go.
+pub(super) async fn call(
+    intake: &Intake,
+    request: Request,
+    route: Route,
+    hint: &'static str,
+    message: impl FnOnce(Accepted) -> Result<Bytes, Refusal>,
+) -> Response {
+    let (parts, mut body) = request.into_parts();
+    if !is_grpc(&parts.headers) {
+        return refused_plainly(intake, &not_grpc(&parts.headers, hint));
+    }
+    let received = receive(intake, &parts, &mut body, route).await;
+    match received.and_then(message) {
+        Ok(message) => answered(&message),
+        Err(refusal) => refused(intake, &refusal),
+    }
 }
 
-/// The routes of an OTLP/gRPC listener.
-pub(crate) fn router(intake: Arc<Intake>) -> Router {
-    let routes = Routes::new(TraceService { intake: intake.clone() }).prepare().into_axum_router();
-    // gRPC's response to an unknown method has HTTP status 200. An OTLP/HTTP sender with the wrong port would take it
-    // for success.
-    routes.fallback(move |request: Request| {
-        let response = match is_grpc(request.headers()) {
-            true => refused(&intake, &Refusal::UnknownPath(request.uri().path().to_owned())),
-            false => refused_plainly(&intake, &not_grpc(request.headers())),
-        };
-        async move { response }
-    })
+/// The answer to a request that no service takes.
+///
+/// gRPC's response to an unknown method has HTTP status 200. An HTTP sender with the wrong port would take it for success.
+pub(super) fn unknown(intake: &Intake, request: &Request, hint: &'static str) -> Response {
+    match is_grpc(request.headers()) {
+        true => refused(intake, &Refusal::UnknownPath { path: request.uri().path().to_owned(), hint }),
+        false => refused_plainly(intake, &not_grpc(request.headers(), hint)),
+    }
 }
 
 /// Whether a request has a content type of gRPC.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
 /// A trailers-only response.
-pub(crate) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
+pub(super) fn refused(intake: &Intake, refusal: &Refusal) -> Response {
     intake.metrics.refused(refusal);
     let status = answer::status(refusal);
     // The details repeat the whole status; a status without details needs no such header.
@@ -96,23 +99,12 @@ fn refused_plainly(intake: &Intake, refusal: &Refusal) -> Response {
     (refusal.mapping().http, refusal.to_string()).into_response()
 }
 
-fn not_grpc(headers: &HeaderMap) -> Refusal {
+fn not_grpc(headers: &HeaderMap, hint: &'static str) -> Refusal {
     let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    Refusal::NotGrpc(String::from_utf8_lossy(content_type).into_owned())
+    Refusal::NotGrpc { found: String::from_utf8_lossy(content_type).into_owned(), hint }
 }
 
-async fn export(intake: &Intake, request: Request) -> Response {
-    let (parts, mut body) = request.into_parts();
-    if !is_grpc(&parts.headers) {
-        return refused_plainly(intake, &not_grpc(&parts.headers));
-    }
-    match receive(intake, &parts, &mut body).await {
-        Ok(rejected) => accepted(&rejected),
-        Err(refusal) => refused(intake, &refusal),
-    }
-}
-
-async fn receive(intake: &Intake, parts: &Parts, body: &mut Body) -> Result<Rejections, Refusal> {
+async fn receive(intake: &Intake, parts: &Parts, body: &mut Body, route: Route) -> Result<Accepted, Refusal> {
     let headers = &parts.headers;
     let encoding = Encoding::from_headers(headers, GRPC_ENCODING).map_err(Refusal::Encoding)?;
     let caller = caller(parts);
@@ -122,12 +114,7 @@ async fn receive(intake: &Intake, parts: &Parts, body: &mut Body) -> Result<Reje
     let max = intake.limits.max_request_bytes.saturating_add(PREFIX);
     let frame = body::read(body, declared, max, &intake.limits, &mut held).await?;
     let (bytes, encoding) = unframe(frame, encoding)?;
-    intake.export(arrival, Payload { bytes, encoding, route: Route::Grpc, caller, held }).await
-}
-
-/// Who sends, as the gate has found out; without a gate, it is the tenant `default`.
-pub(crate) fn caller(parts: &Parts) -> Caller {
-    parts.extensions.get::<Caller>().cloned().unwrap_or_default()
+    intake.export(arrival, Payload { bytes, encoding, route, caller, held }).await
 }
 
 /// Takes the one message out of its frame, with its compression.
@@ -148,15 +135,12 @@ fn unframe(mut frame: Bytes, encoding: Encoding) -> Result<(Bytes, Encoding), Re
     }
 }
 
-fn accepted(rejected: &Rejections) -> Response {
+/// The answer of a call that was served.
+pub(super) fn answered(message: &[u8]) -> Response {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-    let body = Full::new(framed(&answer::success(rejected))).with_trailers(std::future::ready(Some(Ok::<
-        _,
-        Infallible,
-    >(
-        trailers,
-    ))));
+    let body =
+        Full::new(framed(message)).with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
     let headers =
         [(CONTENT_TYPE, GRPC), (GRPC_ACCEPT_ENCODING, HeaderValue::from_static(encoding::SUPPORTED))];
     (StatusCode::OK, headers, Body::new(body)).into_response()
@@ -171,34 +155,6 @@ fn framed(message: &[u8]) -> Bytes {
     frame.put_u32(message.len() as u32);
     frame.put_slice(message);
     frame.freeze()
-}
-
-// === impl TraceService ===
-
-impl NamedService for TraceService {
-    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
-}
-
-impl tower::Service<axum::http::Request<tonic::body::Body>> for TraceService {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: axum::http::Request<tonic::body::Body>) -> Self::Future {
-        let (intake, request) = (self.intake.clone(), request.map(Body::new));
-        Box::pin(async move {
-            let path = request.uri().path();
-            Ok(if path.ends_with("/Export") {
-                export(&intake, request).await
-            } else {
-                refused(&intake, &Refusal::UnknownPath(path.to_owned()))
-            })
-        })
-    }
 }
 
 #[cfg(test)]

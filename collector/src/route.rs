@@ -1,0 +1,112 @@
+//! The ways by which spans come in: one line for each, with its labels in metrics and how its bytes become spans.
+
+use spandrel_proto::thrift::Protocol;
+use spandrel_proto::{jaeger, zipkin};
+
+use crate::text_body::{BytesDecoder, TextDecoder};
+
+/// One way: a protocol, its transport, and the format of its bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    OtlpGrpc,
+    OtlpProtobuf,
+    OtlpJson,
+    ZipkinJson,
+    ZipkinProtobuf,
+    ZipkinGrpc,
+    ZipkinJsonV1,
+    ZipkinThrift,
+    JaegerGrpc,
+    JaegerThrift,
+    JaegerCompact,
+    JaegerBinary,
+}
+
+/// What tells the ways apart in metrics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Labels {
+    pub receiver: &'static str,
+    pub transport: &'static str,
+    pub format: &'static str,
+}
+
+/// How bytes become spans.
+#[derive(Clone, Copy)]
+pub(crate) enum Decoder {
+    /// OTLP in protobuf: the spans stay where they are in the body.
+    Otlp,
+    /// OTLP in JSON, while the text is decompressed.
+    OtlpJson,
+    /// Another format, while its text is decompressed.
+    Text(TextDecoder),
+    /// Another format, from all its bytes.
+    Bytes(BytesDecoder),
+}
+
+// === impl Route ===
+
+impl Route {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::OtlpGrpc,
+        Self::OtlpProtobuf,
+        Self::OtlpJson,
+        Self::ZipkinJson,
+        Self::ZipkinProtobuf,
+        Self::ZipkinGrpc,
+        Self::ZipkinJsonV1,
+        Self::ZipkinThrift,
+        Self::JaegerGrpc,
+        Self::JaegerThrift,
+        Self::JaegerCompact,
+        Self::JaegerBinary,
+    ];
+
+    pub(crate) fn labels(self) -> Labels {
+        let labels = |receiver, transport, format| Labels { receiver, transport, format };
+        match self {
+            Self::OtlpGrpc => labels("otlp", "grpc", "protobuf"),
+            Self::OtlpProtobuf => labels("otlp", "http", "protobuf"),
+            Self::OtlpJson => labels("otlp", "http", "json"),
+            Self::ZipkinJson => labels("zipkin", "http", "json"),
+            Self::ZipkinProtobuf => labels("zipkin", "http", "protobuf"),
+            Self::ZipkinGrpc => labels("zipkin", "grpc", "protobuf"),
+            Self::ZipkinJsonV1 => labels("zipkin", "http", "json-v1"),
+            Self::ZipkinThrift => labels("zipkin", "http", "thrift-v1"),
+            Self::JaegerGrpc => labels("jaeger", "grpc", "protobuf"),
+            Self::JaegerThrift => labels("jaeger", "http", "thrift"),
+            Self::JaegerCompact => labels("jaeger", "udp", "thrift-compact"),
+            Self::JaegerBinary => labels("jaeger", "udp", "thrift-binary"),
+        }
+    }
+
+    pub(crate) fn decoder(self) -> Decoder {
+        match self {
+            Self::OtlpGrpc | Self::OtlpProtobuf => Decoder::Otlp,
+            Self::OtlpJson => Decoder::OtlpJson,
+            Self::ZipkinJson => Decoder::Text(zipkin::decode_json),
+            Self::ZipkinJsonV1 => Decoder::Text(zipkin::decode_json_v1),
+            Self::ZipkinProtobuf | Self::ZipkinGrpc => Decoder::Bytes(zipkin::decode_protobuf),
+            Self::ZipkinThrift => Decoder::Bytes(zipkin::decode_thrift),
+            Self::JaegerGrpc => Decoder::Bytes(jaeger::decode_post_spans),
+            Self::JaegerThrift => Decoder::Bytes(jaeger::decode_batch),
+            Self::JaegerCompact => {
+                Decoder::Bytes(|body, out| jaeger::decode_agent_message(body, Protocol::Compact, out))
+            }
+            Self::JaegerBinary => {
+                Decoder::Bytes(|body, out| jaeger::decode_agent_message(body, Protocol::Binary, out))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_is_listed_at_its_place() {
+        for (place, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, place, "{route:?}");
+        }
+    }
+}
