@@ -163,9 +163,14 @@ impl Detector {
 // === impl Restriction ===
 
 impl Restriction {
+    /// Whether some spans are hidden as a whole, so that numbers about all spans tell something of them.
+    pub fn hides_spans(&self) -> bool {
+        !self.services.is_empty() || self.condition.is_some()
+    }
+
     /// Whether nothing is hidden.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.condition.is_none() && self.mask.is_empty()
+        !self.hides_spans() && self.mask.is_empty()
     }
 }
 
@@ -188,6 +193,16 @@ mod tests {
         assert_eq!(Tenants::parse("acme").unwrap().only(), Some(tenants.first()));
         assert!(Tenants::parse("acme").unwrap().are_among(&tenants));
         assert!(!Tenants::default().are_among(&tenants));
+    }
+
+    #[test]
+    fn services_and_a_condition_hide_spans_and_a_mask_does_not() {
+        let mask = Mask { keys: vec!["a".to_owned()], detectors: Vec::new() };
+        let masked = Restriction { mask, ..Restriction::default() };
+        assert!(!masked.hides_spans() && !masked.is_empty() && Restriction::default().is_empty());
+        let services = vec!["cart".to_owned()];
+        assert!(Restriction { services, ..Restriction::default() }.hides_spans());
+        assert!(Restriction { condition: Some("{ }".to_owned()), ..Restriction::default() }.hides_spans());
     }
 
     #[test]

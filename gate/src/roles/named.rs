@@ -1,7 +1,7 @@
 //! Roles by the names that credentials carry: the five of the table, and those of the configuration, which are one of the
 //! five and see only a part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -116,8 +116,10 @@ impl fmt::Display for RoleName {
 // === impl NamedRole ===
 
 impl NamedRole {
+    /// The server's own metrics count all spans, so a role from which some are hidden does not see them.
     pub fn may(&self, permission: Permission) -> bool {
-        self.base.may(permission)
+        let hides_spans = self.restriction.as_ref().is_some_and(|restriction| restriction.hides_spans());
+        self.base.may(permission) && !(hides_spans && permission == Permission::Metrics)
     }
 
     /// The role of the table whose permissions it has.
@@ -183,8 +185,9 @@ impl RoleSettings {
             keys: self.mask.clone(),
             detectors: self.mask_detected.iter().map(detector).collect::<Result<_, _>>()?,
         };
-        let restriction =
-            Restriction { services: self.services.clone(), condition: self.condition.clone(), mask };
+        let services: BTreeSet<String> = self.services.iter().cloned().collect();
+        let services = services.into_iter().collect();
+        let restriction = Restriction { services, condition: self.condition.clone(), mask };
         if base == Role::Ingest && !restriction.is_empty() {
             return Err(RoleError::Nothing(name));
         }
@@ -221,6 +224,18 @@ mod tests {
             (&["cart".to_owned()][..], &[Detector::Mail][..])
         );
         assert_eq!(roles.names(), ["admin", "audit", "edit", "ingest", "read", "support"]);
+    }
+
+    #[test]
+    fn a_role_from_which_spans_are_hidden_does_not_see_the_metrics_of_the_server() {
+        let role = |settings| roles("support", settings).unwrap().find(&"support".parse().unwrap()).unwrap();
+        let services = vec!["cart".to_owned(), "bank".to_owned(), "cart".to_owned()];
+        let limited = role(RoleSettings { services, ..reader() });
+        assert!(limited.may(Permission::Read) && !limited.may(Permission::Metrics));
+        assert_eq!(limited.restriction.as_ref().unwrap().services, ["bank", "cart"], "each once");
+        let condition = Some("{ kind = server }".to_owned());
+        assert!(!role(RoleSettings { condition, ..reader() }).may(Permission::Metrics));
+        assert!(role(RoleSettings { mask: vec!["a".to_owned()], ..reader() }).may(Permission::Metrics));
     }
 
     #[test]
