@@ -20,7 +20,7 @@ use spandrel_storage::table::{
     TableFold, TraceJudge, Value, ValueColumn, ValueType,
 };
 use spandrel_storage::{
-    AggregateAnswer, AppendError, BackupError, BackupReceiver, Backups, Check, Deletion, DeletionId,
+    AggregateAnswer, AppendError, BackupError, BackupReceiver, Backups, Check, Damage, Deletion, DeletionId,
     Deletions, Dependency, DependencyAnswer, LifecycleError, Operation, Pins, ReadError, ReceiverGone,
     SearchAnswer, Series, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
 };
@@ -122,10 +122,11 @@ pub(crate) struct FakeStore {
     pub(crate) status: StoreStatus,
     pub(crate) searches: Mutex<Vec<SearchPlan>>,
     pub(crate) scans: Mutex<Vec<ScanPlan>>,
+    pub(crate) folds: Mutex<Vec<FoldPlan>>,
     pub(crate) aggregates: Mutex<Vec<AggregatePlan>>,
     pub(crate) edges: Vec<Dependency>,
     pub(crate) edge_ranges: Mutex<Vec<TimeRange>>,
-    /// Every scan finds one more damaged block.
+    /// Every scan meets a damaged block.
     pub(crate) damaging: bool,
     /// Every read fails.
     pub(crate) broken: bool,
@@ -185,7 +186,11 @@ impl TraceStore for FakeStore {
         self.scans.lock().push(plan.clone());
         let trace = || (TRACE.parse().unwrap(), TraceSpans::from_spans(self.spans.clone()));
         let traces = (!self.spans.is_empty()).then(trace);
-        Ok(TraceScan::from_traces(traces.into_iter().collect()))
+        let damage = Damage::default();
+        if self.damaging {
+            damage.add();
+        }
+        Ok(TraceScan::from_traces(traces.into_iter().collect()).with_damage(damage))
     }
 
     /// Like a search whose traces the judges all accept: the answers are prepared, so no table is shown.
@@ -206,6 +211,7 @@ impl TraceStore for FakeStore {
         folds: &mut [&mut dyn TableFold],
     ) -> Result<FoldAnswer, ReadError> {
         self.readable()?;
+        self.folds.lock().push(plan.clone());
         let ended = folds.first_mut().is_some_and(|fold| !fold.add(&one_span(plan)));
         Ok(FoldAnswer { partial: ended, ..FoldAnswer::default() })
     }
@@ -251,8 +257,7 @@ impl TraceStore for FakeStore {
     }
 
     fn status(&self) -> StoreStatus {
-        let met = if self.damaging { self.scans.lock().len() as u64 } else { 0 };
-        StoreStatus { damaged_blocks: self.status.damaged_blocks + met, ..self.status }
+        self.status
     }
 
     fn tenant_status(&self, _: &TenantId) -> StoreStatus {

@@ -1,8 +1,11 @@
 //! The API of the trace store for collector and query: one trait with its contract, and its answers.
 
 use bytes::Bytes;
-use spandrel_block::Exemplar;
-use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use spandrel_block::{BlockId, EdgeKind, EdgeTotals, Exemplar, LatencySketch};
 use spandrel_proto::otlp::{Decoded, SpanKind, StatusCode};
 use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId, UnixNanos};
 
@@ -145,8 +148,9 @@ pub struct TraceSpans {
 
 /// The traces of a scan, found and read while they are iterated over.
 pub struct TraceScan<'s> {
-    /// Number of traces in the blocks that may contain a match: an upper bound.
-    pub traces_at_most: u64,
+    /// Number of traces in the blocks that may contain a match: an upper bound. `None` where it would tell of spans that
+    /// are hidden.
+    pub traces_at_most: Option<u64>,
     /// Number of known damaged blocks, whose spans will be missing.
     pub damaged_blocks: u64,
     pub(crate) traces: Box<dyn Iterator<Item = Result<ScannedTrace, ReadError>> + Send + 's>,
@@ -156,9 +160,19 @@ pub struct TraceScan<'s> {
 /// One trace of a scan.
 pub type ScannedTrace = (TraceId, TraceSpans);
 
-/// Counts blocks that could not be read for an answer.
+/// Counts blocks that could not be read for an answer. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct Damage(pub(crate) std::sync::Arc<std::sync::atomic::AtomicU64>);
+pub struct Damage(Arc<Met>);
+
+#[derive(Debug, Default)]
+struct Met {
+    /// Blocks of which it was known before.
+    known: HashSet<BlockId>,
+    blocks: AtomicU64,
+    new_blocks: AtomicU64,
+    /// That of the parts of the answer.
+    parts: Vec<Damage>,
+}
 
 /// One span as it was sent. The parts are slices of shared buffers, so cloning is cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +192,9 @@ pub struct StoredSpan {
 pub struct SearchAnswer {
     /// The traces, in the order of the plan.
     pub traces: Vec<TraceSummary>,
+    /// For each of them, by what it was sorted: larger ones come first. As of the snapshot, so the summary need not say
+    /// the same.
+    pub keys: Vec<u64>,
     /// The position of the next page; `None` on the last page.
     pub next: Option<Position>,
     /// Traces may be missing, because of damaged blocks or a limit.
@@ -403,11 +420,23 @@ impl TraceScan<'_> {
     /// Creates a scan of traces in memory, for tests of the layers above the store.
     pub fn from_traces(traces: Vec<ScannedTrace>) -> Self {
         Self {
-            traces_at_most: traces.len() as u64,
+            traces_at_most: Some(traces.len() as u64),
             damaged_blocks: 0,
             traces: Box::new(traces.into_iter().map(Ok)),
             damage: Damage::default(),
         }
+    }
+
+    /// The same, of which parts could not be read.
+    #[must_use]
+    pub fn with_damage(self, damage: Damage) -> Self {
+        Self { damage, ..self }
+    }
+
+    /// The same scan, which does not tell how many traces there are.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        Self { traces_at_most: None, ..self }
     }
 
     /// Counts the parts that could not be read so far, of all traces of the scan.
@@ -427,12 +456,38 @@ impl Iterator for TraceScan<'_> {
 // === impl Damage ===
 
 impl Damage {
-    /// Number of blocks that were left out.
-    pub fn blocks(&self) -> u64 {
-        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    /// Tells what is met from what was known before.
+    pub(crate) fn knowing(known: HashSet<BlockId>) -> Self {
+        Self(Arc::new(Met { known, ..Met::default() }))
     }
 
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// That of all parts of an answer.
+    pub(crate) fn of_parts(parts: Vec<Self>) -> Self {
+        Self(Arc::new(Met { parts, ..Met::default() }))
+    }
+
+    /// How often a block was left out.
+    pub fn blocks(&self) -> u64 {
+        let of_parts = self.0.parts.iter().map(Self::blocks).sum::<u64>();
+        self.0.blocks.load(Ordering::Relaxed) + of_parts
+    }
+
+    /// How often a block was left out of which it was not known before.
+    pub fn new_blocks(&self) -> u64 {
+        let of_parts = self.0.parts.iter().map(Self::new_blocks).sum::<u64>();
+        self.0.new_blocks.load(Ordering::Relaxed) + of_parts
+    }
+
+    pub(crate) fn add_block(&self, block: BlockId) {
+        match self.0.known.contains(&block) {
+            true => drop(self.0.blocks.fetch_add(1, Ordering::Relaxed)),
+            false => self.add(),
+        }
+    }
+
+    /// Counts something that was not known to be unreadable.
+    pub fn add(&self) {
+        self.0.blocks.fetch_add(1, Ordering::Relaxed);
+        self.0.new_blocks.fetch_add(1, Ordering::Relaxed);
     }
 }

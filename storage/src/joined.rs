@@ -1,15 +1,19 @@
 //! Answers about several tenants put together from the answers about each.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use spandrel_proto::TraceId;
 
 use crate::api::{
-    AggregateAnswer, Damage, Dependency, DependencyAnswer, Point, SearchAnswer, Series, StoredSpan,
-    TraceScan, TraceSpans, TraceSummary,
+    AggregateAnswer, Damage, Dependency, DependencyAnswer, Point, SearchAnswer, Series, TraceScan,
+    TraceSpans, TraceSummary,
 };
 use crate::error::ReadError;
-use crate::plan::{Order, Position, SearchPlan};
+use crate::plan::{Position, SearchPlan};
 use crate::scanned::Scanned;
+use crate::store::MAX_MATCHED_IDS;
 use crate::table::FoldAnswer;
 
 // === impl TraceSpans ===
@@ -20,29 +24,16 @@ impl TraceSpans {
         if all.len() < 2 {
             return Ok(all.pop());
         }
-        let (stored, damage) = (all.iter().map(|spans| spans.stored).sum(), Damage::default());
+        let stored = all.iter().map(|spans| spans.stored).sum();
+        let damage = Damage::of_parts(all.iter().map(Self::damage).collect());
         let mut spans = Vec::new();
-        for part in all {
-            let lost = part.damage();
-            for span in part {
-                let span = span?;
-                spans.push((span.order()?, span));
-            }
-            (0..lost.blocks()).for_each(|_| damage.add());
+        for span in all.into_iter().flatten() {
+            let span = span?;
+            spans.push((span.order()?, span));
         }
         spans.sort_by_key(|(order, _)| *order);
         let spans = spans.into_iter().map(|(_, span)| Ok(span));
         Ok(Some(Self { stored, spans: Box::new(spans), damage }))
-    }
-
-    /// The spans that a function returns for these.
-    pub fn filter_map(
-        self,
-        mut change: impl FnMut(StoredSpan) -> Result<Option<StoredSpan>, ReadError> + Send + 'static,
-    ) -> Self {
-        let Self { stored, spans, damage } = self;
-        let spans = spans.filter_map(move |span| span.and_then(&mut change).transpose());
-        Self { stored, spans: Box::new(spans), damage }
     }
 }
 
@@ -53,17 +44,8 @@ impl<'s> TraceScan<'s> {
     pub fn joined(scans: Vec<Self>) -> Self {
         let traces_at_most = scans.iter().map(|scan| scan.traces_at_most).sum();
         let damaged_blocks = scans.iter().map(|scan| scan.damaged_blocks).sum();
-        let damage = Damage::default();
-        let counted = damage.clone();
-        let traces = scans.into_iter().flat_map(move |scan| {
-            let (counted, lost) = (counted.clone(), scan.damage.clone());
-            let mut noted = 0;
-            scan.traces.inspect(move |_| {
-                let blocks = lost.blocks();
-                (noted..blocks).for_each(|_| counted.add());
-                noted = blocks;
-            })
-        });
+        let damage = Damage::of_parts(scans.iter().map(Self::damage).collect());
+        let traces = scans.into_iter().flat_map(|scan| scan.traces);
         Self { traces_at_most, damaged_blocks, traces: Box::new(traces), damage }
     }
 
@@ -84,41 +66,71 @@ impl<'s> TraceScan<'s> {
 // === impl SearchAnswer ===
 
 impl SearchAnswer {
-    /// The first traces of all of these, in the order of the plan.
+    /// The first traces of all of these, in the order of the plan. Those of one ID are summed up, at the place of the
+    /// first.
     pub fn joined(plan: &SearchPlan, all: Vec<Self>) -> Self {
         let mut joined = Self::default();
-        let mut has_next = false;
+        let (mut found, mut next) = (Vec::new(), None);
         // Commits have one sequence for all tenants, so that the earliest snapshot is one for all.
-        let mut snapshot = u64::MAX;
+        let snapshot = all.iter().map(|answer| answer.snapshot).min().unwrap_or_default();
         for answer in all {
-            has_next |= answer.next.is_some();
-            snapshot = snapshot.min(answer.snapshot);
+            next = next.or(answer.next);
             joined.partial |= answer.partial;
             joined.scanned = joined.scanned.and(answer.scanned);
-            joined.traces.extend(answer.traces);
+            found.extend(answer.keys.into_iter().zip(answer.traces));
         }
-        joined.traces.sort_by_key(|trace| Reverse((rank(plan.order, trace), trace.id)));
-        has_next |= joined.traces.len() > plan.limit;
+        found.sort_by_key(|(key, trace)| Reverse((*key, trace.id)));
+        let mut places: HashMap<TraceId, usize> = HashMap::new();
+        for (key, trace) in found {
+            match places.entry(trace.id) {
+                Entry::Occupied(place) => joined.traces[*place.get()].add(trace),
+                Entry::Vacant(place) => {
+                    place.insert(joined.traces.len());
+                    joined.traces.push(trace);
+                    joined.keys.push(key);
+                }
+            }
+        }
+        let has_next = next.is_some() || joined.traces.len() > plan.limit;
         joined.traces.truncate(plan.limit);
+        joined.keys.truncate(plan.limit);
+        let last = joined.keys.last().zip(joined.traces.last());
+        let last = last.map(|(key, trace)| Position { key: *key, trace: trace.id, snapshot });
+        // Where every trace of a page has gone in the meantime, the page behind it may still have some.
+        joined.next = last.or(next).filter(|_| has_next).map(|last| Position { snapshot, ..last });
         joined.snapshot = snapshot;
-        joined.next = joined.traces.last().filter(|_| has_next).map(|last| Position {
-            key: rank(plan.order, last),
-            trace: last.id,
-            snapshot,
-        });
         joined
     }
 }
 
-/// The key by which a search sorts a trace: larger ones come first.
-fn rank(order: Order, trace: &TraceSummary) -> u64 {
-    match order {
-        Order::Newest => trace.start.0,
-        Order::Oldest => u64::MAX - trace.start.0,
-        Order::Longest => trace.duration,
-        Order::Shortest => u64::MAX - trace.duration,
-        Order::MostSpans => trace.span_count,
-        Order::MostErrors => trace.error_count,
+// === impl TraceSummary ===
+
+impl TraceSummary {
+    /// Adds the spans of another part of the trace. The part that starts first names the trace.
+    pub fn add(&mut self, other: Self) {
+        let end = (self.start.0 + self.duration).max(other.start.0 + other.duration);
+        if other.start < self.start {
+            self.root_service = other.root_service;
+            self.root_name = other.root_name;
+            self.status = other.status;
+            self.error_code = other.error_code;
+            self.start = other.start;
+        }
+        self.duration = end - self.start.0;
+        self.span_count += other.span_count;
+        self.error_count += other.error_count;
+        self.matched_span_count += other.matched_span_count;
+        self.matched_span_ids.extend(other.matched_span_ids);
+        self.matched_span_ids.truncate(MAX_MATCHED_IDS);
+        for service in other.services {
+            match self.services.binary_search_by(|known| known.name.cmp(&service.name)) {
+                Ok(at) => {
+                    self.services[at].span_count += service.span_count;
+                    self.services[at].error_count += service.error_count;
+                }
+                Err(at) => self.services.insert(at, service),
+            }
+        }
     }
 }
 
@@ -200,5 +212,24 @@ impl DependencyAnswer {
         }
         joined.edges = edges.into_values().collect();
         joined
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_joined_scan_knows_the_damage_of_all_to_the_end() {
+        let (first, last) = (Damage::default(), Damage::default());
+        let scan = |damage: &Damage| TraceScan::from_traces(Vec::new()).with_damage(damage.clone());
+        let mut joined = TraceScan::joined(vec![scan(&first), scan(&last)]);
+        first.add();
+        assert!(joined.next().is_none());
+        last.add();
+        assert_eq!((joined.damage().blocks(), joined.damage().new_blocks()), (2, 2));
+        assert_eq!(joined.traces_at_most, Some(0));
+        let joined = TraceScan::joined(vec![scan(&first).uncounted(), scan(&last)]);
+        assert_eq!(joined.traces_at_most, None);
     }
 }

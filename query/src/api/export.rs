@@ -7,8 +7,8 @@
 use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::{HeaderName, HeaderValue, Uri};
 use spandrel_proto::TenantId;
-use spandrel_storage::TraceStore;
 use spandrel_storage::plan::ScanPlan;
+use spandrel_storage::{TraceScan, TraceStore};
 
 use super::handler::{Answer, Asked};
 use crate::export::ExportFormat;
@@ -33,10 +33,9 @@ const DAMAGED_BLOCKS: HeaderName = HeaderName::from_static("spandrel-damaged-blo
 /// State of the store before the first trace is read.
 #[derive(Clone, Copy)]
 struct Known {
-    traces_at_most: u64,
-    /// Damaged blocks among those that would be read.
-    missing_blocks: u64,
-    /// Damaged blocks of the store.
+    /// `None` for a caller who must not know.
+    traces_at_most: Option<u64>,
+    /// Damaged blocks, whose spans will be missing.
     damaged_blocks: u64,
 }
 
@@ -54,14 +53,17 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
     let known = known.await?;
     let store = state.store();
     let write = move |out: &mut _| {
-        format.write(out, &mut store.scan(&tenant, &plan)?)?;
-        let is_new = store.status().damaged_blocks > known.damaged_blocks;
-        if is_new { Err(damaged().into()) } else { Ok(()) }
+        let mut scan = store.scan(&tenant, &plan)?;
+        format.write(out, &mut scan)?;
+        let is_told = scan.damaged_blocks <= known.damaged_blocks && scan.damage().new_blocks() == 0;
+        if is_told { Ok(()) } else { Err(damaged().into()) }
     };
     let mut response = state.stream(format.content_type(), write).await?;
     let headers = response.headers_mut();
-    headers.insert(TRACES_AT_MOST, known.traces_at_most.into());
-    headers.insert(DAMAGED_BLOCKS, known.missing_blocks.into());
+    if let Some(traces) = known.traces_at_most {
+        headers.insert(TRACES_AT_MOST, traces.into());
+    }
+    headers.insert(DAMAGED_BLOCKS, known.damaged_blocks.into());
     let file = format!("attachment; filename=\"{}\"", format.file_name());
     if let Ok(file) = HeaderValue::try_from(file) {
         headers.insert(CONTENT_DISPOSITION, file);
@@ -73,10 +75,8 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
 
 impl Known {
     fn before(store: &dyn TraceStore, tenant: &TenantId, plan: &ScanPlan) -> Result<Self, Problem> {
-        let damaged_blocks = store.status().damaged_blocks;
-        let scan = store.scan(tenant, plan)?;
-        let (traces_at_most, missing_blocks) = (scan.traces_at_most, scan.damaged_blocks);
-        Ok(Self { traces_at_most, missing_blocks, damaged_blocks })
+        let TraceScan { traces_at_most, damaged_blocks, .. } = store.scan(tenant, plan)?;
+        Ok(Self { traces_at_most, damaged_blocks })
     }
 }
 

@@ -26,7 +26,7 @@ use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 
 pub use self::core::config::{Clock, LimitValue, RetentionRule, StoreConfig, SystemClock, TenantRetention};
 pub use self::open::OpenError;
-pub(crate) use self::query::summarise;
+pub(crate) use self::query::{MAX_MATCHED_IDS, summarise};
 pub(crate) use self::read::matcher::{clamp, matches};
 
 use self::backup::BackupJobs;

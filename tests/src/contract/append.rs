@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message;
-use spandrel_proto::TenantId;
-use spandrel_storage::plan::{Order, Predicate, SearchPlan};
+use spandrel_proto::{TenantId, TimeRange};
+use spandrel_storage::plan::{Order, Predicate, ScanPlan, SearchPlan, Stop};
+use spandrel_storage::table::{FoldPlan, SkippedColumns};
 use spandrel_storage::{AppendError, TenantBatch, TraceStore};
 
 use super::{Open, aggregate};
@@ -215,6 +216,37 @@ pub fn batches_of_several_tenants_are_stored_together(open: Open) {
         assert!(harness.store().services(empty).is_empty());
         assert_eq!(harness.store().tenant_status(a).span_count, 2);
     });
+}
+
+/// What is unknown of a tenant that never sent anything is what is unknown of one whose data are gone: answers tell the
+/// commits that they have seen.
+pub fn an_unknown_tenant_is_one_without_data(open: Open) {
+    let harness = open();
+    harness.append(&[sent(1, 1)]);
+    let void = TenantId::new("void").unwrap();
+    let (store, search) = (harness.store(), plan(Predicate::All));
+    let fold = FoldPlan {
+        predicate: Predicate::All,
+        range: TimeRange::ALL,
+        columns: Vec::new(),
+        ids: false,
+        after: 0,
+        skipped: SkippedColumns::default(),
+        stop: Stop::default(),
+    };
+    let snapshots = |tenant: &TenantId| {
+        [
+            store.search(tenant, &search).unwrap().snapshot,
+            store.fold_spans(tenant, &fold, &mut []).unwrap().snapshot,
+            store.fold_traces(tenant, &fold, &mut []).unwrap().snapshot,
+        ]
+    };
+    assert_eq!(snapshots(&void), snapshots(&TenantId::default()));
+    assert!(snapshots(&void).iter().all(|snapshot| *snapshot > 0));
+    let found = store.search(&void, &search).unwrap();
+    assert_eq!((found.traces.len(), found.next, found.partial), (0, None, false));
+    let scan = store.scan(&void, &ScanPlan { predicate: Predicate::All, range: TimeRange::ALL }).unwrap();
+    assert_eq!((scan.traces_at_most, scan.damaged_blocks, scan.count()), (Some(0), 0, 0));
 }
 
 /// Parts of a trace that arrive hours apart are found as one trace.

@@ -42,6 +42,7 @@ macro_rules! contract_suite {
                 the_same_span_of_two_resources_is_two_spans,
                 tenants_never_see_each_other,
                 batches_of_several_tenants_are_stored_together,
+                an_unknown_tenant_is_one_without_data,
                 a_trace_lies_in_many_windows,
                 many_spans_of_one_key_are_told_apart_in_time,
                 a_slow_append_hides_no_other,
@@ -65,6 +66,8 @@ macro_rules! contract_suite {
                 pages_neither_skip_nor_repeat,
                 pages_hold_still_while_spans_arrive,
                 an_early_span_that_arrives_late_moves_nothing,
+                pages_of_several_tenants_neither_skip_nor_repeat,
+                a_trace_of_two_tenants_is_one_of_a_page,
                 too_many_candidates_are_a_partial_answer,
             ],
             scan: [

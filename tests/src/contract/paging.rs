@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use spandrel_proto::TraceId;
+use spandrel_proto::{TenantId, TraceId};
 use spandrel_storage::plan::{Order, Predicate, SearchPlan};
+use spandrel_storage::{SearchAnswer, TraceStore};
 
 use super::Open;
 use crate::harness::{Harness, plan};
@@ -114,6 +115,56 @@ pub fn an_early_span_that_arrives_late_moves_nothing(open: Open) {
         });
         assert_eq!(found, expected(&spans, &plan), "{order:?}");
     }
+}
+
+/// The answers about several tenants, one of them unknown, are one sequence of pages while spans arrive. A trace whose
+/// rank its summary does not tell any more, because it has grown since the first page, keeps its place.
+pub fn pages_of_several_tenants_neither_skip_nor_repeat(open: Open) {
+    let tenants = ["acme", "shop", "void"].map(|name| TenantId::new(name).unwrap());
+    for order in ORDERS {
+        let harness = open();
+        let spans: Vec<Sent> = (1..=20).map(|n| sent(n, 1).at(n * SECOND, (n % 5) * SECOND)).collect();
+        for (n, span) in spans.iter().enumerate() {
+            harness.append_for(&tenants[n % 2], std::slice::from_ref(span));
+        }
+        let whole = SearchPlan { order, ..plan(Predicate::All) };
+        let (mut plan, mut found) = (SearchPlan { limit: 3, ..whole.clone() }, Vec::new());
+        loop {
+            let search = |tenant| harness.store().search(tenant, &plan).unwrap();
+            let page = SearchAnswer::joined(&plan, tenants.iter().map(search).collect());
+            assert_eq!(page.traces.len(), page.keys.len());
+            found.extend(page.traces.iter().map(|trace| trace.id));
+            assert!(found.len() <= 100, "paging does not end");
+            let Some(next) = page.next else { break };
+            plan.after = Some(next);
+            let grown = |n: u64| sent(n, 50 + found.len() as u64).times(1, 100 * HOUR).status(2);
+            harness.append_for(&tenants[0], &[grown(1), grown(11)]);
+            harness.append_for(&tenants[1], &[grown(2), grown(12)]);
+        }
+        assert_eq!(found, expected(&spans, &whole), "{order:?}");
+    }
+}
+
+/// A trace that two tenants have is one, with the spans of both.
+pub fn a_trace_of_two_tenants_is_one_of_a_page(open: Open) {
+    let harness = open();
+    let tenants = ["acme", "shop"].map(|name| TenantId::new(name).unwrap());
+    let spans = |tenant: &str, from: u64| -> Vec<Sent> {
+        (from..from + 15).map(|n| sent(1, n).service(tenant).at(n * SECOND, SECOND)).collect()
+    };
+    harness.append_for(&tenants[0], &spans("acme", 101));
+    harness.append_for(&tenants[1], &[spans("shop", 1), vec![sent(2, 1).at(50 * SECOND, 1)]].concat());
+    let plan = plan(Predicate::All);
+    let search = |tenant| harness.store().search(tenant, &plan).unwrap();
+    let page = SearchAnswer::joined(&plan, tenants.iter().map(search).collect());
+    let (apart, both) = (harness.store().search(&tenants[1], &plan).unwrap(), &page.traces[0]);
+    assert_eq!(page.traces.iter().map(|trace| trace.id).collect::<Vec<_>>(), [trace_id(1), trace_id(2)]);
+    let of_shop = apart.traces.iter().find(|trace| trace.id == trace_id(1)).unwrap();
+    assert_eq!((both.root_name.as_str(), both.start), (of_shop.root_name.as_str(), of_shop.start));
+    assert_eq!((both.span_count, both.matched_span_count, both.matched_span_ids.len()), (30, 30, 20));
+    assert_eq!(both.duration, 115 * SECOND);
+    let services: Vec<_> = both.services.iter().map(|of| (of.name.as_str(), of.span_count)).collect();
+    assert_eq!(services, [("acme", 15), ("shop", 15)]);
 }
 
 /// Orders that have to compare all candidates report a partial answer if there are too many.

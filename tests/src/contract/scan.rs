@@ -24,7 +24,7 @@ fn scan<'h>(harness: &'h Harness, plan: &ScanPlan) -> TraceScan<'h> {
 
 /// Reads a scan to its end, and fails if a trace or a span comes twice.
 fn collect(scan: TraceScan<'_>) -> Traces {
-    let (at_most, damage) = (scan.traces_at_most, scan.damage());
+    let (at_most, damage) = (scan.traces_at_most.unwrap(), scan.damage());
     let mut traces = Traces::new();
     for trace in scan {
         add(&mut traces, trace.unwrap());

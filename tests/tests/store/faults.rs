@@ -6,8 +6,10 @@ use spandrel_block::{BlockKey, CatalogRow, Header, SectionKind, verify};
 use spandrel_proto::otlp::SpanKey;
 use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::engine::{BlockStore, Catalog, Change, EngineError, MemoryEngine, NewBlock};
-use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Order, Predicate, SearchPlan};
-use spandrel_storage::{AppendError, StoredSpan, TraceStore};
+use spandrel_storage::plan::{
+    AttributeScope, Comparison, Field, Literal, Order, Predicate, ScanPlan, SearchPlan,
+};
+use spandrel_storage::{AppendError, StoredSpan, TraceScan, TraceStore};
 use spandrel_tests::contract::aggregate;
 use spandrel_tests::harness::{Backend, Harness, plan};
 use spandrel_tests::spans::{BEGIN, HOUR, MINUTE, Sent, decoded, sent, text, trace_id};
@@ -199,6 +201,30 @@ fn damage_costs_one_block_and_is_told() {
             assert_eq!(found.count(), 1, "{what}");
         }
     }
+}
+
+/// An export breaks off for damage that its header could not tell of, and for no other.
+#[test]
+fn a_scan_tells_new_damage_from_known() {
+    let engine = MemoryEngine::default();
+    let key = two_blocks(&engine, true);
+    let (_, place) = places(&engine, &key).into_iter().find(|(name, _)| name == "Values of page 0").unwrap();
+    engine.damage(&key, place);
+    let harness = on(&engine);
+    let everything = ScanPlan { predicate: Predicate::All, range: TimeRange::ALL };
+    let scan = |tenant: &TenantId| harness.store().scan(tenant, &everything).unwrap();
+    let met = |mut scan: TraceScan<'_>| {
+        for (_, spans) in scan.by_ref().map(Result::unwrap) {
+            spans.for_each(drop);
+        }
+        (scan.damaged_blocks, scan.damage().blocks() > 0, scan.damage().new_blocks() > 0)
+    };
+    let (tenant, void) = (TenantId::default(), TenantId::new("void").unwrap());
+    let joined = || TraceScan::joined(vec![scan(&void), scan(&tenant)]);
+    assert_eq!(met(joined()), (0, true, true));
+    assert_eq!(met(scan(&tenant)), (1, true, false));
+    assert_eq!(met(joined()), (1, true, false));
+    assert_eq!(met(scan(&void)), (0, false, false), "that of other tenants is not its own");
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn searchable() -> FakeStore {
     let next = Position { key: NOW - 5, trace: TRACE.parse().unwrap(), snapshot: 42 };
     let found = SearchAnswer {
         traces: vec![summary()],
+        keys: vec![next.key],
         next: Some(next),
         partial: true,
         scanned: Scanned { blocks: 3, blocks_read: 2, spans: 1 },

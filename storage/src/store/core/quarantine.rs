@@ -55,7 +55,7 @@ impl DamagedBlocks {
         if matches!(error, BlockError::Engine(EngineError::KeyEnded(_))) {
             return;
         }
-        damage.add();
+        damage.add_block(entry.key.block);
         if matches!(error, BlockError::Engine(EngineError::Key(_))) {
             tracing::error!(block = ?entry.key, %error, "a block cannot be decrypted now");
             return;

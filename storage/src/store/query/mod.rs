@@ -12,4 +12,4 @@ pub(crate) mod search;
 pub(crate) mod summary;
 mod table;
 
-pub(crate) use self::summary::from_spans::summarise;
+pub(crate) use self::summary::from_spans::{MAX_MATCHED_IDS, summarise};

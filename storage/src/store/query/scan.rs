@@ -53,7 +53,10 @@ struct RemovedSinceSnapshot {
 pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> TraceScan<'s> {
     let Some(state) = core.tenants.get(tenant) else { return TraceScan::from_traces(Vec::new()) };
     let view = state.view();
-    let damage = Damage::default();
+    let known: HashSet<BlockId> =
+        view.iter().filter(|entry| core.is_damaged(entry)).map(|entry| entry.key.block).collect();
+    let damaged_blocks = known.len() as u64;
+    let damage = Damage::knowing(known);
     let ScanPlan { predicate, range } = plan.clone();
     let plan = SearchPlan {
         predicate,
@@ -67,8 +70,8 @@ pub(crate) fn scan<'s>(core: &'s Core, tenant: &TenantId, plan: &ScanPlan) -> Tr
         Finder::new(core, (tenant, state.clone(), view.clone()), &plan, u64::MAX, damage.clone()).blocks();
     blocks.sort_by_key(|entry| entry.key.block);
     TraceScan {
-        traces_at_most: blocks.iter().map(|entry| u64::from(entry.row.meta.traces)).sum(),
-        damaged_blocks: view.iter().filter(|entry| core.is_damaged(entry)).count() as u64,
+        traces_at_most: Some(blocks.iter().map(|entry| u64::from(entry.row.meta.traces)).sum()),
+        damaged_blocks,
         damage: damage.clone(),
         traces: Box::new(Scan {
             core,

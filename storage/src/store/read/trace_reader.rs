@@ -110,7 +110,7 @@ impl TraceReader<'_> {
         // It is unknown which traces such a block contains, so a part may be missing.
         for block in self.state.unindexed.lock().iter() {
             if self.view.get(*block).is_some() {
-                damage.add();
+                damage.add_block(*block);
             }
         }
         let mut merged = MergedRows::new(parts);

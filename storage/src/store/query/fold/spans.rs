@@ -54,9 +54,11 @@ pub(crate) fn fold_spans(
     plan: &FoldPlan,
     folds: &mut [&mut dyn TableFold],
 ) -> FoldAnswer {
-    let Some(state) = core.tenants.get(tenant) else { return FoldAnswer::default() };
     // The snapshot is taken before the view, so the view contains all of it.
     let snapshot = core.committer.sequences.visible();
+    let Some(state) = core.tenants.get(tenant) else {
+        return FoldAnswer { snapshot, ..FoldAnswer::default() };
+    };
     let view = state.view();
     let filter = SpanFilter::new(&plan.predicate, &plan.range, snapshot).after(plan.after);
     let mut blocks = filter.blocks(&view);

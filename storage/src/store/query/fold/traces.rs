@@ -26,9 +26,11 @@ pub(crate) fn fold_traces(
     plan: &FoldPlan,
     folds: &mut [&mut dyn TableFold],
 ) -> FoldAnswer {
-    let Some(state) = core.tenants.get(tenant) else { return FoldAnswer::default() };
     // The snapshot is taken before the view, so the view contains all of it.
     let snapshot = core.committer.sequences.visible();
+    let Some(state) = core.tenants.get(tenant) else {
+        return FoldAnswer { snapshot, ..FoldAnswer::default() };
+    };
     let (view, pass) = (state.view(), Pass::new(&plan.stop));
     let filter = SpanFilter::new(&plan.predicate, &plan.range, snapshot).after(plan.after);
     let candidates = Candidates {

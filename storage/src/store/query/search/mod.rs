@@ -98,9 +98,11 @@ fn answer<'s>(
     companions: &'s [Predicate],
     workers: impl FnOnce(u64) -> Vec<Worker<'s>>,
 ) -> Result<SearchAnswer, ReadError> {
-    let Some(state) = core.tenants.get(tenant) else { return Ok(SearchAnswer::default()) };
     // The snapshot is taken before the view, so the view contains all of it.
     let snapshot = plan.after.map_or_else(|| core.committer.sequences.visible(), |after| after.snapshot);
+    let Some(state) = core.tenants.get(tenant) else {
+        return Ok(SearchAnswer { snapshot, ..SearchAnswer::default() });
+    };
     let view = state.view();
     let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
     let finder = Finder::new(core, (tenant, state, view), plan, snapshot, Damage::default());
@@ -206,19 +208,20 @@ impl<'s> Search<'s> {
             trace: *trace,
             snapshot: self.finder.snapshot,
         });
-        let mut traces = Vec::with_capacity(ranks.len());
-        for (_, trace) in ranks {
+        let (scanned, snapshot) = (self.scanned, self.finder.snapshot);
+        let mut answer = SearchAnswer { next, scanned, snapshot, ..SearchAnswer::default() };
+        for (key, trace) in ranks {
             let Some(accepted) = self.accepted.remove(&trace) else { continue };
             if !self.show(trace, &accepted) {
-                self.stopped = true;
-                let scanned = self.scanned;
-                let snapshot = self.finder.snapshot;
-                return Ok(SearchAnswer { traces, next: None, partial: true, scanned, snapshot });
+                return Ok(SearchAnswer { next: None, partial: true, ..answer });
             }
-            traces.extend(self.summary(trace, accepted)?);
+            if let Some(summary) = self.summary(trace, accepted)? {
+                answer.traces.push(summary);
+                answer.keys.push(key);
+            }
         }
-        let partial = self.cut || self.stopped || self.finder.damage.blocks() > 0;
-        Ok(SearchAnswer { traces, next, partial, scanned: self.scanned, snapshot: self.finder.snapshot })
+        answer.partial = self.cut || self.stopped || self.finder.damage.blocks() > 0;
+        Ok(answer)
     }
 
     /// Shows a trace of the answer to a judge. `false` ends the answer before it.
