@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use spandrel_proto::{Caller, TenantId};
 use spandrel_quota::{Ledger, QuestionGuard};
-use spandrel_storage::TraceStore;
 
 use crate::problem::Problem;
 
@@ -32,16 +31,5 @@ impl Asker {
     pub(crate) fn begin(&self) -> Result<Question, Problem> {
         let question = self.ledger.as_ref().map(|ledger| ledger.begin_question(&self.caller));
         Ok(Question { _counted: question.transpose().map_err(Problem::from)? })
-    }
-
-    /// Counts spans that a question has looked at.
-    pub(crate) fn count_scanned(&self, store: &dyn TraceStore, spans: u64) {
-        let Some(ledger) = self.ledger.as_ref().filter(|_| spans > 0) else { return };
-        for tenant in self.caller.tenants.iter() {
-            let stored = store.tenant_status(tenant);
-            let mean = stored.store_bytes.checked_div(stored.span_count).unwrap_or_default();
-            let bytes = spans.saturating_mul(mean);
-            ledger.count_scanned(tenant, self.caller.account.as_ref(), spans, bytes);
-        }
     }
 }

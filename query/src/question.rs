@@ -114,14 +114,7 @@ pub(crate) async fn run<T: Send + 'static>(
     let cancelled = Arc::new(AtomicBool::new(false));
     let running = Running(cancelled.clone());
     let limits = state.config().question.clone();
-    let asker = state.asker().clone();
-    let answer = state.run_query(move |store| {
-        let budget = Budget::new(limits, cancelled);
-        let answer = question(store, &budget);
-        asker.count_scanned(store, budget.scanned());
-        Ok(answer?)
-    });
-    let answer = answer.await;
+    let answer = state.run_query(move |store| Ok(question(store, &Budget::new(limits, cancelled))?)).await;
     drop(running);
     answer
 }

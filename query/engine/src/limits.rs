@@ -1,6 +1,6 @@
 //! What one question may take, and how it ends when it takes more.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,6 @@ struct Taken {
     limits: Limits,
     deadline: Instant,
     bytes: AtomicUsize,
-    scanned: AtomicU64,
     cancelled: Arc<AtomicBool>,
     /// The first limit that was met.
     met: OnceLock<Partial>,
@@ -71,8 +70,8 @@ impl Budget {
     /// Starts the clock.
     pub fn new(limits: Limits, cancelled: Arc<AtomicBool>) -> Self {
         let deadline = Instant::now() + limits.time;
-        let (bytes, scanned, met) = (AtomicUsize::new(0), AtomicU64::new(0), OnceLock::new());
-        Self(Arc::new(Taken { limits, deadline, bytes, scanned, cancelled, met }))
+        let (bytes, met) = (AtomicUsize::new(0), OnceLock::new());
+        Self(Arc::new(Taken { limits, deadline, bytes, cancelled, met }))
     }
 
     /// The limits.
@@ -96,16 +95,6 @@ impl Budget {
     pub(crate) fn take(&self, bytes: usize) -> bool {
         let before = self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         before + bytes <= self.0.limits.memory || self.stop(Partial::Memory)
-    }
-
-    /// Counts spans that the store has looked at.
-    pub fn count_scanned(&self, spans: u64) {
-        self.0.scanned.fetch_add(spans, Ordering::Relaxed);
-    }
-
-    /// Spans that the store has looked at.
-    pub fn scanned(&self) -> u64 {
-        self.0.scanned.load(Ordering::Relaxed)
     }
 
     /// Records that a limit was met; returns `false`.

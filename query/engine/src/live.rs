@@ -105,7 +105,6 @@ impl Live {
         };
         let mut found = Found { live: self, budget, traces: BTreeMap::new(), left_out: 0 };
         let answer = store.fold_traces(tenant, &plan, &mut [&mut found])?;
-        budget.count_scanned(answer.scanned.spans);
         let (traces, left_out) = (found.traces.into_values().collect(), found.left_out);
         self.after = answer.snapshot;
         Ok(Round { traces, left_out, is_partial: answer.partial })

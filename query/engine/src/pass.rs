@@ -31,7 +31,6 @@ pub(crate) fn pass<W: TableFold>(
         Tables::Spans => store.fold_spans(tenant, plan, &mut folds)?,
         Tables::Traces => store.fold_traces(tenant, plan, &mut folds)?,
     };
-    budget.count_scanned(answer.scanned.spans);
     Ok((workers, answer.partial.then_some(Partial::Store)))
 }
 

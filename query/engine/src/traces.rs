@@ -102,7 +102,6 @@ pub fn traces(
     };
     if bound.exact && plan.spans_per_set.is_none() {
         let found = store.search(tenant, &search)?;
-        budget.count_scanned(found.scanned.spans);
         let partial = budget.why_partial(found.partial);
         return Ok(TracesAnswer { found, span_sets: HashMap::new(), partial });
     }
@@ -122,9 +121,11 @@ pub fn traces(
             judges.iter_mut().map(|judge| judge as &mut dyn TraceJudge).collect();
         store.select(tenant, &select, &mut judges)?
     };
-    budget.count_scanned(found.scanned.spans);
     let partial = budget.why_partial(found.partial);
-    let span_sets = judges.into_iter().flat_map(|judge| judge.span_sets).collect();
+    let mut span_sets: HashMap<TraceId, Vec<SpanSet>> = HashMap::new();
+    for (trace, sets) in judges.into_iter().flat_map(|judge| judge.span_sets) {
+        span_sets.entry(trace).or_default().extend(sets);
+    }
     Ok(TracesAnswer { found: SearchAnswer { partial: partial.is_some(), ..found }, span_sets, partial })
 }
 
@@ -169,14 +170,16 @@ impl TraceJudge for Judge<'_> {
             return true;
         };
         let question = self.question;
+        // A store of several tenants shows a trace for each of them that has a part of it.
+        let shown = self.span_sets.entry(*trace).or_default();
         let sets: Vec<SpanSet> = question.with_rows(table, |rows| {
             let sets = question.pipeline.sets(rows, question.budget).into_iter();
-            sets.take(MAX_SETS).map(|set| question.span_set(rows, set, spans)).collect()
+            sets.take(MAX_SETS - shown.len()).map(|set| question.span_set(rows, set, spans)).collect()
         });
         let bytes = sets.iter().map(|set| SET_BYTES + set.spans.len() * SPAN_BYTES).sum();
         let has_room = question.budget.take(bytes);
         if has_room {
-            self.span_sets.insert(*trace, sets);
+            shown.extend(sets);
         }
         has_room
     }

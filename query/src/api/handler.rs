@@ -31,7 +31,8 @@ impl FromRequestParts<QueryState> for Asked {
         let Some(caller) = parts.extensions.get::<Caller>() else {
             return Ok(Self { state: state.clone(), tenant: TenantId::default(), sees_server: true });
         };
-        let store = views::of(state.store(), caller).map_err(Problem::unreadable)?;
+        let ledger = state.asker().ledger.clone();
+        let store = views::of(state.store(), ledger, caller).map_err(Problem::unreadable)?;
         let sees_server = caller.sees_server && caller.restriction.is_none();
         let tenant = caller.tenants.first().clone();
         Ok(Self { state: state.of(caller.clone(), store), tenant, sees_server })

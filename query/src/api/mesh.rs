@@ -46,9 +46,7 @@ fn answer(
         && let Some(trace) = scan.next()
     {
         let (_, spans) = trace?;
-        let spans = read(spans)?;
-        budget.count_scanned(spans.len() as u64);
-        counter.add(&spans);
+        counter.add(&read(spans)?);
     }
     let partial = known_damage || scan.damage().blocks() > 0;
     let why = budget.why_partial(partial);

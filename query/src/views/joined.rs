@@ -1,5 +1,5 @@
 //! Several tenants as one store, for callers who may ask about them together: each is asked, and the answers are put
-//! together. A trace whose ID two tenants have is one trace when it is asked for by ID, and two in searches.
+//! together. A trace whose ID two tenants have is one trace, by its ID and on a page of a search.
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! that see a part. Handlers and engine ask it like any other store, so that what is hidden from a caller cannot come
 //! out by a path that was forgotten: a method that cannot hide something refuses.
 
+mod counted;
 mod counts;
 mod detect;
 mod joined;
@@ -13,21 +14,30 @@ mod tables;
 use std::sync::Arc;
 
 use spandrel_proto::{Caller, Restriction};
+use spandrel_quota::Ledger;
 use spandrel_storage::TraceStore;
 
+use self::counted::CountedStore;
 use self::joined::JoinedStore;
 use self::restricted::RestrictedStore;
 
-/// The store as the caller sees it.
-pub(crate) fn of(store: Arc<dyn TraceStore>, caller: &Caller) -> Result<Arc<dyn TraceStore>, String> {
-    let joined = match caller.tenants.only() {
-        Some(_) => store,
-        None => Arc::new(JoinedStore::new(store, caller.tenants.clone())),
-    };
-    match &caller.restriction {
-        None => Ok(joined),
-        Some(restriction) => Ok(Arc::new(RestrictedStore::new(joined, restriction)?)),
+/// The store as the caller sees it. Each tenant is counted and restricted for itself, and then they are joined: what is
+/// hidden of one has no say in the answers about all.
+pub(crate) fn of(
+    mut store: Arc<dyn TraceStore>,
+    ledger: Option<Arc<Ledger>>,
+    caller: &Caller,
+) -> Result<Arc<dyn TraceStore>, String> {
+    if let Some(ledger) = ledger {
+        store = Arc::new(CountedStore::new(store, ledger, caller.account.clone()));
     }
+    if let Some(restriction) = &caller.restriction {
+        store = Arc::new(RestrictedStore::new(store, restriction)?);
+    }
+    if caller.tenants.only().is_none() {
+        store = Arc::new(JoinedStore::new(store, caller.tenants.clone()));
+    }
+    Ok(store)
 }
 
 /// Checks what can be checked of a restriction before a caller has it.
