@@ -43,7 +43,7 @@ pub use ids::DeletionId;
 pub use pins::Pins;
 pub use scanned::Scanned;
 pub use spandrel_block::Exemplar;
-pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, RowFlags, semantics};
+pub use spandrel_block::{EdgeKind, EdgeTotals, LatencySketch, RowFlags, names_peer, semantics};
 pub use store::{
     BlockTraceStore, Clock, LimitValue, OpenError, RetentionRule, StoreConfig, SystemClock, TenantRetention,
 };

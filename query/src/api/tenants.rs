@@ -48,6 +48,9 @@ pub(super) async fn delete(
 pub(super) async fn usage(Asked { state, sees_server, .. }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let asker = state.asker().clone();
+    if asker.caller.restriction.as_ref().is_some_and(|restriction| restriction.hides_spans()) {
+        return Err(Problem::forbidden("your role sees a part of the spans, and the usage tells of all"));
+    }
     let counted = asker.ledger.as_ref().map(|ledger| ledger.usage()).unwrap_or_default();
     let since = asker.ledger.as_ref().map_or_else(SystemTime::now, |ledger| ledger.begun());
     let own = (!sees_server).then(|| asker.caller.tenants.clone());

@@ -4,9 +4,8 @@
 //! neither be searched nor counted. Texts in which a detector finds something read, in answers and in questions alike,
 //! as with its placeholder.
 
-use std::borrow::Cow;
-
 use spandrel_proto::{Mask, semconv};
+use spandrel_storage::names_peer;
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate};
 use spandrel_storage::table::Value;
 
@@ -50,19 +49,29 @@ impl Masker {
         !self.mask.detectors.is_empty()
     }
 
+    /// A key in which a detector finds something would tell it.
     pub(super) fn hides_key(&self, key: &str) -> bool {
-        self.keys.iter().any(|hidden| hidden == key)
+        self.keys.iter().any(|hidden| hidden == key) || self.text(key).is_some()
+    }
+
+    /// Whether one of the keys that name the peer of a call is hidden.
+    pub(super) fn hides_peers(&self) -> bool {
+        self.keys.iter().any(|key| names_peer(key))
     }
 
     /// The text as the role sees it; `None` if that is the text itself.
     pub(super) fn text(&self, text: &str) -> Option<String> {
-        let mut seen = Cow::Borrowed(text);
+        let mut seen: Option<String> = None;
         for detector in &self.mask.detectors {
-            if let Cow::Owned(hidden) = detect::hide(*detector, &seen) {
-                seen = Cow::Owned(hidden);
-            }
+            seen = detect::hide(*detector, seen.as_deref().unwrap_or(text)).or(seen);
         }
-        (seen != text).then(|| seen.into_owned())
+        seen.filter(|seen| seen != text)
+    }
+
+    /// Whether the role sees this text exactly where it stands: nothing is hidden of it, and no placeholder reads like
+    /// it.
+    pub(super) fn shows_alone(&self, text: &str) -> bool {
+        !self.has_detectors() || self.text(text).is_none() && !text.contains('[')
     }
 
     /// A text, changed in place.
@@ -72,16 +81,17 @@ impl Masker {
         }
     }
 
-    /// A whole number, which may be the number of a card.
-    pub(super) fn int(&self, int: i64) -> Option<String> {
-        self.text(&int.to_string())
+    /// A number, which may be that of a card.
+    pub(super) fn number(&self, number: impl ToString) -> Option<String> {
+        self.has_detectors().then(|| self.text(&number.to_string())).flatten()
     }
 
     /// The value as the role sees it; `None` if that is the value itself.
     pub(super) fn value(&self, value: &Value) -> Option<Value> {
         match value {
             Value::String(text) => self.text(text).map(Value::String),
-            Value::Int(int) => self.int(*int).map(Value::String),
+            Value::Int(int) => self.number(int).map(Value::String),
+            Value::Double(double) => self.number(double).map(Value::String),
             Value::Array(items) => {
                 let seen: Vec<Option<Value>> = items.iter().map(|item| self.value(item)).collect();
                 let is_same = seen.iter().all(Option::is_none);
@@ -125,16 +135,12 @@ impl Masker {
         matches!(field, Field::Attribute(_, key) if self.hides_key(key))
     }
 
-    /// Whether a comparison holds for a value exactly if it holds for what the role sees of it.
+    /// Whether a comparison holds for a value exactly if it holds for what the role sees of it. None does that also holds
+    /// for what is not there: a number that is hidden reads as a text, and then differs from every other text.
     fn reads_the_same(&self, comparison: &Comparison) -> bool {
-        if !self.has_detectors() {
-            return true;
-        }
         match comparison {
-            // No hidden text equals this one, and no placeholder either.
-            Comparison::Eq(Literal::String(text)) | Comparison::Ne(Literal::String(text)) => {
-                self.text(text).is_none() && !text.contains('[')
-            }
+            _ if !self.has_detectors() => true,
+            Comparison::Eq(Literal::String(text)) => self.shows_alone(text),
             Comparison::Eq(Literal::Bool(_)) | Comparison::Ne(Literal::Bool(_)) => true,
             _ => false,
         }
@@ -174,6 +180,8 @@ mod tests {
         for guess in [
             Comparison::Eq(text("ada@example.org")),
             Comparison::Eq(text("[mail]")),
+            Comparison::Ne(text("x")),
+            Comparison::Ne(text("ada@example.org")),
             Comparison::StartsWith("ada".to_owned()),
             Comparison::Gt(Literal::Int(4)),
             Comparison::Gt(text("a")),
@@ -193,6 +201,23 @@ mod tests {
         let list = Value::Array(vec![Value::Int(1), Value::String("ada@example.org".to_owned())]);
         let seen = Value::Array(vec![Value::Int(1), Value::String("[mail]".to_owned())]);
         assert_eq!(masker().value(&list), Some(seen));
-        assert_eq!(masker().value(&Value::Int(7)), None);
+        let card = Some(Value::String("[card]".to_owned()));
+        assert_eq!(masker().value(&Value::Double(4_111_111_111_111_111.0)), card);
+        assert_eq!((masker().value(&Value::Int(7)), masker().value(&Value::Double(0.5))), (None, None));
+    }
+
+    #[test]
+    fn a_key_that_tells_something_is_hidden() {
+        assert!(masker().hides_key("of ada@example.org") && !masker().hides_key("of ada"));
+    }
+
+    #[test]
+    fn keys_of_peers_are_known_by_all_their_names() {
+        let masker = |key: &str| Masker::new(&Mask { keys: vec![key.to_owned()], ..Mask::default() });
+        for key in ["peer.service", "service.peer.name", "db.name", "net.peer.name", "messaging.destination"]
+        {
+            assert!(masker(key).hides_peers(), "{key}");
+        }
+        assert!(!masker("url.full").hides_peers());
     }
 }

@@ -17,13 +17,13 @@ use spandrel_storage::table::{
 };
 use spandrel_storage::{
     AggregateAnswer, AppendError, Damage, Deletion, DeletionId, Deletions, DependencyAnswer, LifecycleError,
-    Operation, Pins, ReadError, SearchAnswer, StoreStatus, StoredSpan, TraceScan, TraceSpans, TraceStore,
-    TraceSummary,
+    Operation, Pins, ReadError, Scanned, SearchAnswer, StoreStatus, StoredSpan, TraceScan, TraceSpans,
+    TraceStore, TraceSummary,
 };
 
 use super::counts::Counts;
 use super::mask::{Masker, Pushed};
-use super::spans;
+use super::spans::SpanMask;
 use super::tables::{AskedRows, SeeingFold, SeeingJudge, TableView};
 
 /// What a role sees of a store.
@@ -36,6 +36,7 @@ pub(super) struct RestrictedStore {
     services: Vec<String>,
     /// Whether it sees a part of the spans of these services.
     has_condition: bool,
+    hides_spans: bool,
 }
 
 // === impl RestrictedStore ===
@@ -60,11 +61,18 @@ impl RestrictedStore {
             visible: if visible.is_empty() { Predicate::All } else { Predicate::And(visible) },
             services: services.clone(),
             has_condition: condition.is_some(),
+            hides_spans: restriction.hides_spans(),
         })
     }
 
-    fn hides_spans(&self) -> bool {
-        !self.services.is_empty() || self.has_condition
+    /// Whether it sees spans of a service, by the name that is stored.
+    fn sees_service(&self, service: &String) -> bool {
+        self.services.is_empty() || self.services.contains(service)
+    }
+
+    /// How much was looked at tells of hidden spans.
+    fn scanned(&self, scanned: Scanned) -> Scanned {
+        if self.hides_spans { Scanned::default() } else { scanned }
     }
 
     /// The predicate for the store, which holds at least for each visible span that satisfies this one.
@@ -84,31 +92,33 @@ impl RestrictedStore {
                 columns.push(column);
             }
         }
+        let is_hidden = |column: &ColumnName| match column {
+            ColumnName::Attribute(_, key) => self.masker.hides_key(key),
+            _ => false,
+        };
         TableView {
             masker: self.masker.clone(),
             visible: self.visible.clone(),
             asked: asked.clone(),
             range,
             only_asked: false,
+            hidden: columns.iter().map(is_hidden).collect(),
             columns,
             read: read.len(),
         }
     }
 
     /// The span as the role sees it; `None` if it does not.
-    fn seen(&self, span: &StoredSpan) -> Result<Option<StoredSpan>, ReadError> {
+    fn seen(&self, span: StoredSpan, mask: &mut SpanMask) -> Result<Option<StoredSpan>, ReadError> {
         if !span.satisfies(&self.visible)? {
             return Ok(None);
         }
-        if self.masker.is_empty() {
-            Ok(Some(span.clone()))
-        } else {
-            spans::masked(&self.masker, span).map(Some)
-        }
+        if self.masker.is_empty() { Ok(Some(span)) } else { mask.masked(&span).map(Some) }
     }
 
     fn seen_of(&self, spans: TraceSpans) -> Result<Vec<StoredSpan>, ReadError> {
-        let seen = spans.map(|span| self.seen(&span?));
+        let mut mask = SpanMask::new(self.masker.clone());
+        let seen = spans.map(|span| self.seen(span?, &mut mask));
         seen.filter_map(Result::transpose).collect()
     }
 
@@ -116,7 +126,7 @@ impl RestrictedStore {
     fn check_order(&self, order: Order) -> Result<(), ReadError> {
         match order {
             Order::Newest | Order::Oldest => Ok(()),
-            _ if !self.hides_spans() => Ok(()),
+            _ if !self.hides_spans => Ok(()),
             _ => Err(ReadError::Restricted(
                 "your role sees a part of the spans, and this order tells something of the others; ask for newest or oldest"
                     .to_owned(),
@@ -132,18 +142,21 @@ impl RestrictedStore {
         predicate: &Predicate,
         range: &TimeRange,
     ) -> Result<SearchAnswer, ReadError> {
-        let mut traces = Vec::with_capacity(answer.traces.len());
-        for found in answer.traces {
+        answer.scanned = self.scanned(answer.scanned);
+        let (traces, keys) = (std::mem::take(&mut answer.traces), std::mem::take(&mut answer.keys));
+        for (found, key) in traces.into_iter().zip(keys) {
             let Some(spans) = self.store.trace(tenant, found.id)? else { continue };
             let spans = self.seen_of(spans)?;
             let seen = TraceSummary::of_spans(found.id, &spans, predicate, range)?;
-            traces.extend(seen.map(|seen| TraceSummary {
-                matched_span_ids: found.matched_span_ids,
-                matched_span_count: found.matched_span_count,
-                ..seen
-            }));
+            if let Some(seen) = seen {
+                answer.traces.push(TraceSummary {
+                    matched_span_ids: found.matched_span_ids,
+                    matched_span_count: found.matched_span_count,
+                    ..seen
+                });
+                answer.keys.push(key);
+            }
         }
-        answer.traces = traces;
         Ok(answer)
     }
 
@@ -152,6 +165,7 @@ impl RestrictedStore {
         &self,
         tenant: &TenantId,
         range: TimeRange,
+        stop: Stop,
         fold: &mut dyn TableFold,
     ) -> Result<FoldAnswer, ReadError> {
         let plan = FoldPlan {
@@ -161,7 +175,7 @@ impl RestrictedStore {
             ids: false,
             after: 0,
             skipped: SkippedColumns::none_of(0),
-            stop: Stop::default(),
+            stop,
         };
         self.fold_spans(tenant, &plan, &mut [fold])
     }
@@ -169,7 +183,7 @@ impl RestrictedStore {
     fn names(&self, tenant: &TenantId) -> BTreeSet<(String, String, SpanKind)> {
         let mut names = Names::default();
         // There is no way to say that it failed; what was read of it is said.
-        if let Err(error) = self.count(tenant, TimeRange::ALL, &mut names) {
+        if let Err(error) = self.count(tenant, TimeRange::ALL, Stop::default(), &mut names) {
             tracing::warn!(%error, "the services that a role sees are not all there");
         }
         names.0
@@ -245,6 +259,7 @@ impl TraceStore for RestrictedStore {
         let pushed = ScanPlan { predicate: self.pushed(&plan.predicate).predicate, range: plan.range };
         let plan = plan.clone();
         let scan = self.store.scan(tenant, &pushed)?;
+        let scan = if self.hides_spans { scan.uncounted() } else { scan };
         Ok(scan.filter_map(move |spans| {
             let damage: Damage = spans.damage();
             let seen = self.seen_of(spans)?;
@@ -296,7 +311,8 @@ impl TraceStore for RestrictedStore {
             folds.iter_mut().map(|fold| SeeingFold::new(view.clone(), *fold)).collect();
         let mut seeing: Vec<&mut dyn TableFold> =
             seeing.iter_mut().map(|fold| fold as &mut dyn TableFold).collect();
-        self.store.fold_spans(tenant, &plan, &mut seeing)
+        let answer = self.store.fold_spans(tenant, &plan, &mut seeing)?;
+        Ok(FoldAnswer { scanned: self.scanned(answer.scanned), ..answer })
     }
 
     fn fold_traces(
@@ -312,13 +328,14 @@ impl TraceStore for RestrictedStore {
             folds.iter_mut().map(|fold| SeeingFold::new(view.clone(), *fold)).collect();
         let mut seeing: Vec<&mut dyn TableFold> =
             seeing.iter_mut().map(|fold| fold as &mut dyn TableFold).collect();
-        self.store.fold_traces(tenant, &plan, &mut seeing)
+        let answer = self.store.fold_traces(tenant, &plan, &mut seeing)?;
+        Ok(FoldAnswer { scanned: self.scanned(answer.scanned), ..answer })
     }
 
     fn attributes(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
         let mut known = self.store.attributes(tenant, range)?;
         known.retain(|attribute| !self.masker.hides_key(&attribute.key));
-        if !self.hides_spans() {
+        if !self.hides_spans {
             return Ok(known);
         }
         // Keys of spans that are hidden are hidden, too.
@@ -340,18 +357,15 @@ impl TraceStore for RestrictedStore {
     }
 
     fn aggregate(&self, tenant: &TenantId, plan: &AggregatePlan) -> Result<AggregateAnswer, ReadError> {
-        let is_hidden = |service: &String| !self.services.is_empty() && !self.services.contains(service);
-        let cannot_be_seen = |name: &String| self.masker.text(name).is_some();
-        if plan.service.as_ref().is_some_and(is_hidden) || plan.operation.as_ref().is_some_and(cannot_be_seen)
-        {
-            return Ok(AggregateAnswer::default());
-        }
-        // A name with a placeholder is that of several operations.
-        let is_changed = plan.operation.is_some() && self.masker.has_detectors();
-        if self.has_condition || is_changed {
+        // A name with a placeholder is that of several.
+        let is_changed = |name: &String| !self.masker.shows_alone(name);
+        if self.has_condition || plan.service.iter().chain(&plan.operation).any(is_changed) {
             let mut counts = Counts::new(plan);
-            let answer = self.count(tenant, plan.range, &mut counts)?;
+            let answer = self.count(tenant, plan.range, plan.stop.clone(), &mut counts)?;
             return Ok(AggregateAnswer { partial: answer.partial, ..counts.finish() });
+        }
+        if plan.service.as_ref().is_some_and(|service| !self.sees_service(service)) {
+            return Ok(AggregateAnswer::default());
         }
         let mut answers = Vec::new();
         match (&plan.service, &self.services[..]) {
@@ -363,12 +377,8 @@ impl TraceStore for RestrictedStore {
             }
             _ => answers.push(self.store.aggregate(tenant, plan)?),
         }
-        for operation in answers
-            .iter_mut()
-            .flat_map(|answer| &mut answer.series)
-            .filter_map(|series| series.operation.as_mut())
-        {
-            self.masker.apply(operation);
+        for series in answers.iter_mut().flat_map(|answer| &mut answer.series) {
+            series.service.iter_mut().chain(&mut series.operation).for_each(|name| self.masker.apply(name));
         }
         Ok(AggregateAnswer::joined(answers))
     }
@@ -381,10 +391,20 @@ impl TraceStore for RestrictedStore {
                     .to_owned(),
             ));
         }
+        // A block knows the names of peers, not what they were made of.
+        if self.masker.hides_peers() {
+            return Err(ReadError::Restricted(
+                "your role does not see an attribute that names peers, and the service map shows them"
+                    .to_owned(),
+            ));
+        }
         let mut answer = self.store.dependencies(tenant, range)?;
-        let sees = |service: &String| self.services.is_empty() || self.services.contains(service);
-        answer.edges.retain(|edge| sees(&edge.caller) && sees(&edge.callee));
-        Ok(answer)
+        answer.edges.retain(|edge| self.sees_service(&edge.caller) && self.sees_service(&edge.callee));
+        for edge in &mut answer.edges {
+            self.masker.apply(&mut edge.caller);
+            self.masker.apply(&mut edge.callee);
+        }
+        Ok(DependencyAnswer::joined(vec![answer]))
     }
 
     fn services(&self, tenant: &TenantId) -> Vec<String> {
@@ -394,7 +414,10 @@ impl TraceStore for RestrictedStore {
             return services.into_iter().collect();
         }
         let mut services = self.store.services(tenant);
-        services.retain(|service| self.services.is_empty() || self.services.contains(service));
+        services.retain(|service| self.sees_service(service));
+        services.iter_mut().for_each(|service| self.masker.apply(service));
+        services.sort_unstable();
+        services.dedup();
         services
     }
 
@@ -403,10 +426,13 @@ impl TraceStore for RestrictedStore {
             let of_service = self.names(tenant).into_iter().filter(|(of, ..)| of == service);
             return of_service.map(|(_, name, kind)| Operation { name, kind }).collect();
         }
-        if !self.services.is_empty() && !self.services.iter().any(|seen| seen == service) {
-            return Vec::new();
-        }
-        let mut operations = self.store.operations(tenant, service);
+        // A name with a placeholder is that of several services.
+        let mut services = self.store.services(tenant);
+        services.retain(|stored| {
+            self.sees_service(stored) && self.masker.text(stored).as_ref().unwrap_or(stored) == service
+        });
+        let mut operations: Vec<Operation> =
+            services.iter().flat_map(|service| self.store.operations(tenant, service)).collect();
         operations.iter_mut().for_each(|operation| self.masker.apply(&mut operation.name));
         operations.sort_unstable();
         operations.dedup();
@@ -418,7 +444,7 @@ impl TraceStore for RestrictedStore {
     }
 
     fn tenant_status(&self, tenant: &TenantId) -> StoreStatus {
-        match self.hides_spans() {
+        match self.hides_spans {
             true => StoreStatus::default(),
             false => self.store.tenant_status(tenant),
         }
@@ -445,7 +471,7 @@ impl TraceStore for RestrictedStore {
 impl Deletions for RestrictedStore {
     fn delete(&self, tenant: &TenantId, plan: &ScanPlan) -> Result<Deletion, LifecycleError> {
         let restricted = |why: &str| Err(LifecycleError::Restricted(why.to_owned()));
-        if self.hides_spans() {
+        if self.hides_spans {
             return restricted("your role sees a part of the spans, and a deletion takes whole traces");
         }
         let Pushed { predicate, exact } = self.pushed(&plan.predicate);
@@ -465,7 +491,7 @@ impl Deletions for RestrictedStore {
 
     fn deletions(&self, tenant: &TenantId) -> Result<Vec<Deletion>, LifecycleError> {
         match self.store.as_deletions() {
-            Some(deletions) if !self.hides_spans() => deletions.deletions(tenant),
+            Some(deletions) if !self.hides_spans => deletions.deletions(tenant),
             _ => Ok(Vec::new()),
         }
     }
@@ -488,9 +514,84 @@ impl Pins for RestrictedStore {
 
     fn pins(&self, tenant: &TenantId) -> Vec<(TraceId, UnixNanos)> {
         let mut all = self.store.as_pins().map(|pins| pins.pins(tenant)).unwrap_or_default();
-        if self.hides_spans() {
+        if self.hides_spans {
             all.retain(|(trace, _)| matches!(self.trace(tenant, *trace), Ok(Some(_))));
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spandrel_proto::otlp::StatusCode;
+    use spandrel_storage::plan::{Effort, GroupBy, KindFilter};
+
+    use super::*;
+    use crate::testing::{FakeStore, TRACE, spans};
+
+    fn limited(store: FakeStore) -> (Arc<FakeStore>, RestrictedStore) {
+        let store = Arc::new(store);
+        let condition = Some("{ kind = server }".to_owned());
+        let restriction = Restriction { condition, ..Restriction::default() };
+        (store.clone(), RestrictedStore::new(store, &restriction).unwrap())
+    }
+
+    fn found(id: &str) -> TraceSummary {
+        TraceSummary {
+            id: id.parse().unwrap(),
+            root_service: "cart".to_owned(),
+            root_name: "GET /".to_owned(),
+            status: StatusCode::Unset,
+            error_code: None,
+            start: UnixNanos(1),
+            duration: 2,
+            span_count: 2,
+            error_count: 0,
+            services: Vec::new(),
+            matched_span_ids: Vec::new(),
+            matched_span_count: 1,
+        }
+    }
+
+    #[test]
+    fn a_count_ends_with_its_question() {
+        let (store, limited) = limited(FakeStore::default());
+        let plan = AggregatePlan {
+            service: None,
+            operation: None,
+            kind: KindFilter::Any,
+            group_by: GroupBy::default(),
+            range: TimeRange::ALL,
+            step: 60,
+            max_points: 1,
+            stop: Stop::new(|| true),
+        };
+        limited.aggregate(&TenantId::default(), &plan).unwrap();
+        assert_eq!(format!("{:?}", store.folds.lock()[0].stop), "Stop(a signal)");
+    }
+
+    #[test]
+    fn a_trace_that_is_not_seen_leaves_with_its_key_and_nothing_tells_how_much_was_read() {
+        let answer = SearchAnswer {
+            traces: vec![found("bb"), found(TRACE)],
+            keys: vec![9, 5],
+            scanned: Scanned { blocks: 1, blocks_read: 1, spans: 2 },
+            ..SearchAnswer::default()
+        };
+        let spans = spans("1 - server cart 3..4\n2 1 internal cart 1..9");
+        let (_, limited) = limited(FakeStore { spans, found: answer, ..FakeStore::default() });
+        let plan = SearchPlan {
+            predicate: Predicate::All,
+            range: TimeRange::ALL,
+            order: Order::Newest,
+            limit: 10,
+            after: None,
+            effort: Effort::default(),
+        };
+        let seen = limited.search(&TenantId::default(), &plan).unwrap();
+        let ids: Vec<String> = seen.traces.iter().map(|trace| trace.id.to_string()).collect();
+        assert_eq!((ids, seen.keys), (vec![TRACE.to_owned()], vec![5]));
+        assert_eq!((seen.traces[0].start, seen.traces[0].span_count), (UnixNanos(3), 1));
+        assert_eq!(seen.scanned, Scanned::default());
     }
 }

@@ -3,29 +3,79 @@
 //! A span is decoded, changed and encoded again: fields that this version of OTLP does not know are left out, because
 //! they could hold anything.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use rustc_hash::FxHashMap;
 use spandrel_storage::{ReadError, StoredSpan};
 
 use super::mask::{MASKED, Masker};
 
-/// The span as the role sees it.
-pub(super) fn masked(masker: &Masker, stored: &StoredSpan) -> Result<StoredSpan, ReadError> {
-    let resource = changed(&stored.resource, |spans: &mut ResourceSpans| {
+/// Hides values of the spans of a trace, and remembers the resources and scopes that they share.
+pub(super) struct SpanMask {
+    masker: Arc<Masker>,
+    /// By what is stored.
+    resources: FxHashMap<Bytes, Bytes>,
+    scopes: FxHashMap<Bytes, Bytes>,
+}
+
+// === impl SpanMask ===
+
+impl SpanMask {
+    pub(super) fn new(masker: Arc<Masker>) -> Self {
+        Self { masker, resources: FxHashMap::default(), scopes: FxHashMap::default() }
+    }
+
+    /// The span as the role sees it.
+    pub(super) fn masked(&mut self, stored: &StoredSpan) -> Result<StoredSpan, ReadError> {
+        let Self { masker, resources, scopes } = self;
+        Ok(StoredSpan {
+            resource: once(resources, &stored.resource, |bytes| resource(masker, bytes))?,
+            scope: once(scopes, &stored.scope, |bytes| scope(masker, bytes))?,
+            span: span(masker, &stored.span)?,
+            failed: stored.failed,
+        })
+    }
+}
+
+fn once(
+    known: &mut FxHashMap<Bytes, Bytes>,
+    stored: &Bytes,
+    change: impl FnOnce(&Bytes) -> Result<Bytes, ReadError>,
+) -> Result<Bytes, ReadError> {
+    if let Some(seen) = known.get(stored) {
+        return Ok(seen.clone());
+    }
+    let seen = change(stored)?;
+    known.insert(stored.clone(), seen.clone());
+    Ok(seen)
+}
+
+fn resource(masker: &Masker, stored: &Bytes) -> Result<Bytes, ReadError> {
+    changed(stored, |spans: &mut ResourceSpans| {
         if let Some(resource) = &mut spans.resource {
             attributes(masker, &mut resource.attributes);
         }
-    })?;
-    let scope = changed(&stored.scope, |spans: &mut ScopeSpans| {
+        masker.apply(&mut spans.schema_url);
+    })
+}
+
+fn scope(masker: &Masker, stored: &Bytes) -> Result<Bytes, ReadError> {
+    changed(stored, |spans: &mut ScopeSpans| {
         if let Some(scope) = &mut spans.scope {
             masker.apply(&mut scope.name);
             masker.apply(&mut scope.version);
             attributes(masker, &mut scope.attributes);
         }
-    })?;
-    let span = changed(&stored.span, |span: &mut Span| {
+        masker.apply(&mut spans.schema_url);
+    })
+}
+
+fn span(masker: &Masker, stored: &Bytes) -> Result<Bytes, ReadError> {
+    changed(stored, |span: &mut Span| {
         masker.apply(&mut span.name);
         masker.apply(&mut span.trace_state);
         attributes(masker, &mut span.attributes);
@@ -40,8 +90,7 @@ pub(super) fn masked(masker: &Masker, stored: &StoredSpan) -> Result<StoredSpan,
         if let Some(status) = &mut span.status {
             masker.apply(&mut status.message);
         }
-    })?;
-    Ok(StoredSpan { resource, scope, span, failed: stored.failed })
+    })
 }
 
 fn changed<M: Message + Default>(bytes: &Bytes, change: impl FnOnce(&mut M)) -> Result<Bytes, ReadError> {
@@ -55,6 +104,7 @@ fn attributes(masker: &Masker, attributes: &mut [KeyValue]) {
     for KeyValue { key, value, .. } in attributes {
         if masker.hides_key(key) {
             *value = Some(text(MASKED.to_owned()));
+            masker.apply(key);
         } else if let Some(known) = value {
             hide(masker, known);
         }
@@ -65,7 +115,12 @@ fn hide(masker: &Masker, any: &mut AnyValue) {
     match &mut any.value {
         Some(any_value::Value::StringValue(text)) => masker.apply(text),
         Some(any_value::Value::IntValue(int)) => {
-            if let Some(seen) = masker.int(*int) {
+            if let Some(seen) = masker.number(*int) {
+                *any = text(seen);
+            }
+        }
+        Some(any_value::Value::DoubleValue(double)) => {
+            if let Some(seen) = masker.number(*double) {
                 *any = text(seen);
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct TableView {
     pub(super) only_asked: bool,
     /// The columns of the tables: first those that the question reads, then those of the predicates.
     pub(super) columns: Vec<ColumnName>,
+    /// Whether each of them is hidden by its key.
+    pub(super) hidden: Vec<bool>,
     /// How many of them the question reads.
     pub(super) read: usize,
 }
@@ -51,6 +53,8 @@ struct Changed {
     values: Arc<Vec<Value>>,
     /// By code of the list as stored.
     codes: Vec<u32>,
+    /// The codes of those values that a change may make once more.
+    repeatable: FxHashMap<String, u32>,
 }
 
 /// A judge behind the view of a role.
@@ -110,13 +114,11 @@ impl TableView {
         if self.masker.has_detectors() {
             seen.classes = changes.classes(&self.masker, &table.classes);
         }
-        for (name, column) in self.columns.iter().zip(&mut seen.columns) {
-            match name {
-                ColumnName::Attribute(_, key) if self.masker.hides_key(key) => {
-                    *column = ValueColumn::default()
-                }
-                _ if self.masker.has_detectors() => changes.column(&self.masker, column),
-                _ => {}
+        for (is_hidden, column) in self.hidden.iter().zip(&mut seen.columns) {
+            if *is_hidden {
+                *column = ValueColumn::default();
+            } else if self.masker.has_detectors() {
+                changes.column(&self.masker, column);
             }
             if column.values.is_empty() {
                 column.codes = Codes::Few { rows: Arc::default(), codes: Vec::new() };
@@ -189,42 +191,59 @@ impl Changes {
         {
             return seen.clone();
         }
-        let (mut names, mut places, mut known) = (Vec::new(), Vec::new(), FxHashMap::default());
-        for name in &classes.names {
-            let seen = masker.text(name).unwrap_or_else(|| name.clone());
-            let place = *known.entry(seen.clone()).or_insert_with(|| {
-                names.push(seen);
-                names.len() as u32 - 1
-            });
-            places.push(place);
+        let (services, service_places) = changed_names(masker, &classes.services);
+        let (names, name_places) = changed_names(masker, &classes.names);
+        let mut seen = Classes { services, names, classes: classes.classes.clone() };
+        for class in &mut seen.classes {
+            class.service = service_places[class.service as usize];
+            class.name = name_places[class.name as usize];
         }
-        let mut seen = Classes { names, ..Classes::clone(classes) };
-        seen.classes.iter_mut().for_each(|class| class.name = places[class.name as usize]);
         let seen = Arc::new(seen);
         self.classes = Some((classes.clone(), seen.clone()));
         seen
     }
 }
 
+/// Names as the role sees them, each once, and for each of the stored ones its place among them.
+fn changed_names(masker: &Masker, stored: &[String]) -> (Vec<String>, Vec<u32>) {
+    let (mut names, mut places, mut known) = (Vec::new(), Vec::new(), FxHashMap::default());
+    for name in stored {
+        let seen = masker.text(name).unwrap_or_else(|| name.clone());
+        let place = *known.entry(seen.clone()).or_insert_with(|| {
+            names.push(seen);
+            names.len() as u32 - 1
+        });
+        places.push(place);
+    }
+    (names, places)
+}
+
 // === impl Changed ===
 
 impl Changed {
     fn new() -> Self {
-        Self { list: ListId::unique(), values: Arc::default(), codes: Vec::new() }
+        Self {
+            list: ListId::unique(),
+            values: Arc::default(),
+            codes: Vec::new(),
+            repeatable: FxHashMap::default(),
+        }
     }
 
     /// Adds the values that the list has got since.
     fn extend(&mut self, masker: &Masker, stored: &[Value]) {
         for value in stored.iter().skip(self.codes.len()) {
-            let seen = masker.value(value);
-            // Values differ unless a change has made them equal.
-            let known = seen.as_ref().and_then(|seen| self.values.iter().position(|known| known == seen));
-            let code = known.unwrap_or_else(|| {
-                let values = Arc::make_mut(&mut self.values);
-                values.push(seen.unwrap_or_else(|| value.clone()));
-                values.len() - 1
-            });
-            self.codes.push(code as u32);
+            let seen = masker.value(value).unwrap_or_else(|| value.clone());
+            let next = self.values.len() as u32;
+            let code = match may_repeat(&seen) {
+                // The text of a value says all of it.
+                true => *self.repeatable.entry(format!("{seen:?}")).or_insert(next),
+                false => next,
+            };
+            if code == next {
+                Arc::make_mut(&mut self.values).push(seen);
+            }
+            self.codes.push(code);
         }
     }
 
@@ -242,6 +261,15 @@ impl Changed {
                 Codes::Many { ends: ends.clone(), codes }
             }
         }
+    }
+}
+
+/// Values differ as stored, so that only those are equal which a change has made: they hold a placeholder, or nothing.
+fn may_repeat(seen: &Value) -> bool {
+    match seen {
+        Value::String(text) => text.contains('['),
+        Value::Array(_) | Value::Empty => true,
+        _ => false,
     }
 }
 
@@ -379,9 +407,10 @@ mod tests {
     }
 
     fn view(visible: Predicate, asked: Predicate, mask: Mask) -> TableView {
-        let columns = vec![column(USER)];
         let masker = Arc::new(Masker::new(&mask));
-        TableView { masker, visible, asked, range: TimeRange::ALL, only_asked: false, columns, read: 1 }
+        let (columns, hidden) = (vec![column(USER)], vec![masker.hides_key(USER)]);
+        let (range, only_asked) = (TimeRange::ALL, false);
+        TableView { masker, visible, asked, range, only_asked, columns, hidden, read: 1 }
     }
 
     fn users(seen: &SpanTable) -> Vec<Option<&Value>> {
@@ -407,6 +436,16 @@ mod tests {
                 (2, "send to [mail]", "list")
             );
         }
+    }
+
+    #[test]
+    fn a_stored_value_that_reads_like_a_placeholder_is_the_same_value() {
+        let stored = ["[mail]", "ada@example.org", "bob@example.org", "carol"];
+        let stored: Vec<Value> = stored.map(|text| Value::String(text.to_owned())).to_vec();
+        let mut changed = Changed::new();
+        changed.extend(&Masker::new(&mails()), &stored[..2]);
+        changed.extend(&Masker::new(&mails()), &stored);
+        assert_eq!((changed.codes, changed.values.len()), (vec![0, 0, 0, 1], 2));
     }
 
     #[test]

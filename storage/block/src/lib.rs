@@ -37,7 +37,7 @@ mod writer;
 mod zone_map;
 
 pub use dictionary::Dictionary;
-pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates};
+pub use edges::{BlockEdges, EdgeBuilder, EdgeKind, EdgeSpan, EdgeTotals, PeerCandidates, names_peer};
 pub use equality::{Deduplicator, SpanParts};
 pub use error::WriteError;
 pub use exemplar::Exemplar;

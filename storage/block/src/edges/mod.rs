@@ -36,8 +36,8 @@ mod section;
 mod totals;
 
 pub use builder::{EdgeBuilder, EdgeSpan};
-pub use peers::PeerCandidates;
 pub(crate) use peers::is_peer_key;
+pub use peers::{PeerCandidates, names_peer};
 pub use section::{BlockEdges, EdgeRow, Node, OpenCallee, OpenCaller};
 pub use totals::EdgeTotals;
 

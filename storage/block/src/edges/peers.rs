@@ -117,6 +117,11 @@ pub(crate) fn is_peer_key(key: &[u8]) -> bool {
     )
 }
 
+/// Whether the text of an attribute with this key may stand for a service of the map.
+pub fn names_peer(key: &str) -> bool {
+    !key.starts_with("messaging.operation") && is_peer_key(key.as_bytes())
+}
+
 fn first<'a, const N: usize>(candidates: [Best<'a>; N]) -> Option<&'a str> {
     let known = candidates.into_iter().find(|candidate| candidate.rank > 0)?;
     std::str::from_utf8(known.text).ok()
