@@ -83,9 +83,9 @@ impl Problem {
         Self::new(Kind::Unreadable, detail)
     }
 
-    /// Whether the same request may be answered in a moment.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.kind == Kind::Busy
+    /// When the same request may be answered, if waiting is all that it needs.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     pub(crate) fn detail(&self) -> &str {

@@ -49,7 +49,7 @@ type Events = mpsc::Sender<Result<Event, Infallible>>;
 async fn follow(state: QueryState, tenant: TenantId, live: Live, events: Events) {
     let live = Arc::new(Mutex::new(live));
     loop {
-        let next = Instant::now() + ROUND;
+        let mut next = Instant::now() + ROUND;
         let round = tokio::select! {
             round = round(&state, tenant.clone(), live.clone()) => round,
             // The round is dropped, and its work ends.
@@ -61,13 +61,16 @@ async fn follow(state: QueryState, tenant: TenantId, live: Live, events: Events)
                     return;
                 }
             }
-            // As many queries run as may run at once. The next round finds what this one would have found.
-            Err(problem) if problem.is_busy() => {}
-            Err(problem) => {
-                let notice = LiveNotice { detail: problem.detail().to_owned() };
-                let _ = events.send(Ok(event("problem", &notice))).await;
-                return;
-            }
+            Err(problem) => match problem.retry_after() {
+                // As many queries run as may run at once, or a quota is reached. The next round finds what this one
+                // would have found.
+                Some(pause) => next = next.max(Instant::now() + pause),
+                None => {
+                    let notice = LiveNotice { detail: problem.detail().to_owned() };
+                    let _ = events.send(Ok(event("problem", &notice))).await;
+                    return;
+                }
+            },
         }
         tokio::select! {
             () = sleep_until(next) => {}
