@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, status::StatusCode};
 use prost::Message as _;
 use serde_json::{Value, json};
 use spandrel_tests::grpc::Grpc;
-use spandrel_tests::http::{self, Body, Reply};
+use spandrel_tests::http::{self, Body, Connection, Reply};
 use spandrel_tests::otlp;
 use spandrel_tests::server::{Server, Settings, command, eventually};
 use tempfile::TempDir;
@@ -24,12 +24,13 @@ struct Shared {
 }
 
 /// Name, role and tenants of the keys.
-const KEYS: [(&str, &str, &str); 7] = [
+const KEYS: [(&str, &str, &str); 8] = [
     ("acme-in", "ingest", "acme"),
     ("acme", "edit", "acme"),
     ("shop-in", "ingest", "shop"),
     ("shop", "edit", "shop"),
     ("both", "read", "acme|shop"),
+    ("void", "read", "acme|void"),
     ("root", "admin", "*"),
     ("lead", "admin", "shop"),
 ];
@@ -112,10 +113,30 @@ impl Shared {
         http::request(self.server.otlp_http(), "POST", "/v1/traces", &headers, Body::Sized(body))
     }
 
+    fn path(&self, question: &str, trace: &[u8]) -> String {
+        question.replace("TRACE", &otlp::hex(trace)).replace("END", &self.end)
+    }
+
+    /// The counts and bytes that a key is told of its tenant; what counts its own questions is left out.
+    fn sizes(&self, key: &str) -> Value {
+        let mut sizes = json!({});
+        let status = self.get("/api/v1/status", key).json();
+        for name in
+            ["spanCount", "traceCount", "storeBytes", "freshBlockCount", "oldestUnixNano", "newestUnixNano"]
+        {
+            sizes[name] = status[name].clone();
+        }
+        let usage = self.get("/api/v1/usage", key).json()["tenants"][0].clone();
+        for name in ["tenant", "receivedSpans", "receivedBytes", "storedSpans", "storedBytes", "services"] {
+            sizes[format!("usage {name}")] = usage[name].clone();
+        }
+        sizes
+    }
+
     /// All that a key sees, as text.
     fn everything(&self, key: &str, trace: &[u8]) -> Vec<(String, String)> {
         let ask = |question: &str| {
-            let path = question.replace("TRACE", &otlp::hex(trace)).replace("END", &self.end);
+            let path = self.path(question, trace);
             let text = self.get(&path, key).text();
             // What a query has read depends on how blocks happen to be merged; all else does not.
             let text = match serde_json::from_str::<Value>(&text) {
@@ -189,6 +210,108 @@ fn a_credential_reaches_its_tenants_by_every_api_and_no_other() {
     );
 }
 
+/// A tenant that sent nothing takes nothing from the pages of the others; a trace that two of them have is one.
+#[test]
+fn pages_of_several_tenants_are_one_sequence() {
+    let shared = Shared::new(&[]);
+    let mut sent: Vec<String> = Vec::new();
+    for n in 0..7 {
+        let (id, tenant) = (otlp::trace_id(), ["acme", "shop"][n % 2]);
+        shared.send(&format!("{tenant}-in"), None, &trace_of(tenant, &id, 2));
+        sent.insert(0, otlp::hex(&id));
+    }
+    let both = otlp::trace_id();
+    shared.send("acme-in", None, &trace_of("acme", &both, 2));
+    shared.send("shop-in", None, &trace_of("shop", &both, 3));
+    sent.insert(0, otlp::hex(&both));
+    let pages = |key: &str| {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = shared.get(&format!("/api/v1/traces?start=0&limit=2{cursor}"), key).json();
+            let ids = page["traces"].as_array().unwrap().iter().map(|trace| trace["id"].clone());
+            found.extend(ids.map(|id| id.as_str().unwrap().to_owned()));
+            assert!(found.len() <= 2 * sent.len(), "paging does not end: {found:?}");
+            // What arrives between two pages is on neither.
+            shared.send("acme-in", None, &trace_of("acme", &otlp::trace_id(), 1));
+            let Some(next) = page["nextCursor"].as_str() else { return found };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let found = shared.get("/api/v1/traces?start=0&spss=10&limit=1&q=%7B%20%7D", "both").json();
+    let first = &found["traces"][0];
+    assert_eq!((&first["id"], &first["spanCount"]), (&json!(otlp::hex(&both)), &json!(5)), "{found}");
+    let spans =
+        first["spanSets"].as_array().unwrap().iter().map(|set| set["matchedSpanCount"].as_u64().unwrap());
+    assert_eq!(spans.sum::<u64>(), 5, "the span sets of both: {found}");
+    assert_eq!(pages("both"), sent);
+    let acme = shared.get("/api/v1/traces?start=0&limit=100", "acme").json();
+    let acme: Vec<String> = acme["traces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trace| trace["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(pages("void"), acme);
+}
+
+/// What a question reads is charged to the tenants whose spans they are.
+#[test]
+fn a_question_about_several_tenants_is_charged_to_each_for_its_own_spans() {
+    let shared = Shared::new(&[]);
+    shared.send("acme-in", None, &trace_of("acme", &otlp::trace_id(), 40));
+    shared.send("shop-in", None, &trace_of("shop", &otlp::trace_id(), 3));
+    let counted = "/api/v1/metrics?start=0&step=200000&q=%7B.secret!%3Dnil%7D%7Ccount_over_time()";
+    assert_eq!(shared.get(counted, "both").status, 200);
+    let usage = shared.get("/api/v1/usage", "both").json()["tenants"].clone();
+    let scanned = |tenant: &str| {
+        let of = usage.as_array().unwrap().iter().find(|of| of["tenant"] == tenant).unwrap();
+        of["scannedSpans"].clone()
+    };
+    assert_eq!((scanned("acme"), scanned("shop")), (json!(40), json!(3)));
+}
+
+/// A tail whose quota is taken waits until there is some again.
+#[test]
+fn a_live_tail_outlives_a_quota_that_is_reached() {
+    let limits = r#"{"acme": {"max-questions": 1}}"#;
+    let shared = Shared::new(&["--tenants", limits]);
+    let mut tail = Connection::open(shared.server.http()).unwrap();
+    let authorization = format!("Bearer {}", shared.keys["acme"]);
+    let headers = [("authorization", authorization.as_str())];
+    let live = "/api/v1/traces/live?q=%7B%20%7D";
+    assert_eq!(tail.status_of("GET", live, &headers).unwrap(), 200);
+    // An export that is not read holds the only question of the tenant, so the rounds of the tail are refused.
+    let spans = trace_of("acme", &otlp::trace_id(), 20_000);
+    assert_eq!(shared.send("acme-in", None, &spans).status, 200);
+    let mut slow = Connection::open(shared.server.http()).unwrap();
+    eventually("an export that begins", || {
+        let path = "/api/v1/export?start=0";
+        (slow.status_of("GET", path, &headers).ok()? == 200).then_some(()).or_else(|| {
+            slow = Connection::open(shared.server.http()).unwrap();
+            None
+        })
+    });
+    let refused = || {
+        let usage = shared.get("/api/v1/usage", "root").json();
+        let tenants = usage["tenants"].as_array().unwrap();
+        tenants.iter().find(|of| of["tenant"] == "acme").unwrap()["refusedQuestions"].as_u64()
+    };
+    let before = refused();
+    eventually("a round that is refused", || (refused() > before).then_some(()));
+    drop(slow);
+    let last = otlp::trace_id();
+    eventually("room for a question", || {
+        (shared.get("/api/v1/services", "acme").status == 200).then_some(())
+    });
+    assert_eq!(shared.send("acme-in", None, &trace_of("acme", &last, 1)).status, 200);
+    let mut shown = Vec::new();
+    while !String::from_utf8_lossy(&shown).contains(&otlp::hex(&last)) {
+        let mut byte = [0];
+        tail.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
+    }
+}
+
 #[test]
 fn what_belongs_to_the_server_is_for_those_who_reach_all_tenants() {
     let shared = Shared::new(&[]);
@@ -229,19 +352,17 @@ fn same(now: &[(String, String)], before: &[(String, String)], seed: u64) {
 fn nothing_that_one_tenant_does_changes_what_another_one_sees() {
     let shared = Shared::new(&["--limits", "mergeAge=1ms"]);
     let acme = otlp::trace_id();
-    for spans in [3, 1] {
-        shared.send("acme-in", None, &trace_of("acme", &acme, spans));
-        shared.send("acme-in", None, &trace_of("acme", &otlp::trace_id(), spans));
-    }
+    // One request makes one block, whose bytes do not change once it is sealed.
+    let sent = [trace_of("acme", &acme, 3), trace_of("acme", &otlp::trace_id(), 2)].concat();
+    shared.send("acme-in", None, &sent);
     shared.ask("PUT", &format!("/api/v1/pins/{}", otlp::hex(&acme)), "acme", None, None);
-    let before = shared.everything("acme", &acme);
-    let size = |shared: &Shared| shared.get("/api/v1/status", "acme").json()["spanCount"].clone();
-    let spans = size(&shared);
+    eventually("a sealed block", || (shared.sizes("acme")["freshBlockCount"] == 0).then_some(()));
+    let (before, sizes) = (shared.everything("acme", &acme), shared.sizes("acme"));
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut own = vec![acme.clone()];
     for round in 0..24 {
-        match random.usize(0..5) {
+        match random.usize(0..7) {
             // The same ID and the same names as those of the other tenant, too.
             0 => {
                 shared.send("shop-in", None, &trace_of("acme", &acme, random.usize(1..40)));
@@ -254,6 +375,12 @@ fn nothing_that_one_tenant_does_changes_what_another_one_sees() {
                 let trace = &own[random.usize(0..own.len())];
                 shared.ask("PUT", &format!("/api/v1/pins/{}", otlp::hex(trace)), "shop", None, None);
             }
+            4 | 5 => {
+                let trace = &own[random.usize(0..own.len())];
+                let question = QUESTIONS[random.usize(0..QUESTIONS.len())];
+                let asked = shared.get(&shared.path(question, trace), "shop");
+                assert!([200, 404].contains(&asked.status), "seed {seed}: {question}: {}", asked.text());
+            }
             _ => {
                 let query = ["{ }", "{ status = error }", "{ .secret = \"of acme 1\" }"][random.usize(0..3)];
                 let body = json!({ "q": query, "wait": true });
@@ -263,7 +390,7 @@ fn nothing_that_one_tenant_does_changes_what_another_one_sees() {
         }
         if round % 4 == 3 {
             same(&shared.everything("acme", &acme), &before, seed);
-            assert_eq!(size(&shared), spans, "seed {seed}, round {round}");
+            assert_eq!(shared.sizes("acme"), sizes, "seed {seed}, round {round}");
         }
     }
     let deleted = shared.ask("DELETE", "/api/v1/tenants/shop", "root", None, None);
@@ -275,6 +402,7 @@ fn nothing_that_one_tenant_does_changes_what_another_one_sees() {
         deletions["deletions"].as_array().unwrap().iter().all(|one| one["state"] == "done").then_some(())
     });
     same(&shared.everything("acme", &acme), &before, seed);
+    assert_eq!(shared.sizes("acme"), sizes, "seed {seed}");
     assert!(shared.folder.path().exists());
 }
 
