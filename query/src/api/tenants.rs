@@ -8,7 +8,7 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse as _;
-use spandrel_proto::{TenantId, Tenants};
+use spandrel_proto::{Caller, TenantId, Tenants};
 use spandrel_quota::Usage;
 use spandrel_storage::{StoreStatus, TraceStore};
 
@@ -19,6 +19,7 @@ use crate::answers::{
 };
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::views;
 
 /// The gate lets those through who may reach all tenants.
 pub(super) async fn list(Asked { state, .. }: Asked, uri: Uri) -> Answer {
@@ -55,6 +56,7 @@ pub(super) async fn usage(Asked { state, sees_server, .. }: Asked, uri: Uri) -> 
     let since = asker.ledger.as_ref().map_or_else(SystemTime::now, |ledger| ledger.begun());
     let own = (!sees_server).then(|| asker.caller.tenants.clone());
     let tenants = state.whole().run_query(move |store| Ok(usages(store, counted, own.as_ref()))).await?;
+    let tenants = tenants.into_iter().map(|usage| usage.seen_by(&asker.caller)).collect();
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     json(&UsageAnswer { since_unix_nano: since.to_string(), tenants })
 }
@@ -97,6 +99,23 @@ impl TenantSize {
     }
 }
 
+impl TenantUsage {
+    /// The same by the names of services that the caller sees: those that read the same are summed up.
+    fn seen_by(self, caller: &Caller) -> Self {
+        let mut seen: BTreeMap<String, ServiceUsage> = BTreeMap::new();
+        for ServiceUsage { service, received_spans, received_bytes } in self.services {
+            let service = views::name(service, caller);
+            let none = ServiceUsage { service: service.clone(), received_spans: 0, received_bytes: 0 };
+            let known = seen.entry(service).or_insert(none);
+            known.received_spans += received_spans;
+            known.received_bytes += received_bytes;
+        }
+        let mut services: Vec<ServiceUsage> = seen.into_values().collect();
+        services.sort_by_key(|service| Reverse(service.received_bytes));
+        Self { services, ..self }
+    }
+}
+
 impl From<Usage> for TenantUsage {
     fn from(usage: Usage) -> Self {
         let services = usage.services.into_iter().map(|(service, usage)| ServiceUsage {
@@ -104,8 +123,6 @@ impl From<Usage> for TenantUsage {
             received_spans: usage.received_spans,
             received_bytes: usage.received_bytes,
         });
-        let mut services: Vec<ServiceUsage> = services.collect();
-        services.sort_by_key(|service| Reverse(service.received_bytes));
         Self {
             tenant: usage.tenant.to_string(),
             received_spans: usage.received_spans,
@@ -114,7 +131,7 @@ impl From<Usage> for TenantUsage {
             questions: usage.questions,
             refused_questions: usage.refused_questions,
             scanned_spans: usage.scanned_spans,
-            services,
+            services: services.collect(),
             ..Self::default()
         }
     }

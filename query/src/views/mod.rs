@@ -19,6 +19,7 @@ use spandrel_storage::TraceStore;
 
 use self::counted::CountedStore;
 use self::joined::JoinedStore;
+use self::mask::Masker;
 use self::restricted::RestrictedStore;
 
 /// The store as the caller sees it. Each tenant is counted and restricted for itself, and then they are joined: what is
@@ -38,6 +39,12 @@ pub(crate) fn of(
         store = Arc::new(JoinedStore::new(store, caller.tenants.clone()));
     }
     Ok(store)
+}
+
+/// A name that stands among counts, as the caller sees it.
+pub(crate) fn name(name: String, caller: &Caller) -> String {
+    let seen = caller.restriction.as_ref().and_then(|restriction| Masker::new(&restriction.mask).text(&name));
+    seen.unwrap_or(name)
 }
 
 /// Checks what can be checked of a restriction before a caller has it.
