@@ -262,12 +262,14 @@ fn a_question_about_several_tenants_is_charged_to_each_for_its_own_spans() {
     shared.send("shop-in", None, &trace_of("shop", &otlp::trace_id(), 3));
     let counted = "/api/v1/metrics?start=0&step=200000&q=%7B.secret!%3Dnil%7D%7Ccount_over_time()";
     assert_eq!(shared.get(counted, "both").status, 200);
-    let usage = shared.get("/api/v1/usage", "both").json()["tenants"].clone();
     let scanned = |tenant: &str| {
+        let usage = shared.get("/api/v1/usage", "both").json()["tenants"].clone();
         let of = usage.as_array().unwrap().iter().find(|of| of["tenant"] == tenant).unwrap();
         of["scannedSpans"].clone()
     };
     assert_eq!((scanned("acme"), scanned("shop")), (json!(40), json!(3)));
+    assert_eq!(shared.get("/api/v1/export?start=0", "both").status, 200);
+    assert_eq!((scanned("acme"), scanned("shop")), (json!(80), json!(6)), "an export, too");
 }
 
 /// A tail whose quota is taken waits until there is some again.
