@@ -136,6 +136,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
         | "/services"
         | "/services/{service}"
         | "/trace/{traceId}"
+        | "/mesh"
         | "/keys"
         | "/usage"
         | "/audit"
