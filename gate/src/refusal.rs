@@ -271,14 +271,14 @@ mod tests {
 
         let protobuf = headers(&[("content-type", "application/x-protobuf")]);
         let refusal = Refusal::Lacks { role: Role::Read.into(), lacks: Permission::Ingest };
-        let answer = refusal.response(Shape::of(OTLP, &protobuf), &protobuf);
+        let answer = refusal.response(Shape::of(OTLP[0], &protobuf), &protobuf);
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);
         let status = RpcStatus::decode(&*body(answer).await).unwrap();
         assert_eq!(status.code, 7);
         assert!(status.message.contains("ingest, admin"), "{}", status.message);
 
         let json = headers(&[("content-type", "application/json")]);
-        let answer = Refusal::NoCredential.response(Shape::of(OTLP, &json), &json);
+        let answer = Refusal::NoCredential.response(Shape::of(OTLP[0], &json), &json);
         let status: serde_json::Value = serde_json::from_slice(&body(answer).await).unwrap();
         assert_eq!(status["code"], 16);
 
