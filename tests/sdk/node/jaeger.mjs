@@ -18,5 +18,7 @@ const call = tracer.startSpan("charge", { childOf: root.context(), tags: { "span
 call.log({ event: "retry", attempt: 2, why: "ä" });
 call.finish();
 root.finish();
-const id = (span) => ({ trace: span.context().traceIdStr, span: span.context().spanIdStr });
+// The client writes IDs without their leading zeros.
+const digits = (id) => id.padStart(16, "0");
+const id = (span) => ({ trace: digits(span.context().traceIdStr), span: digits(span.context().spanIdStr) });
 tracer.close(() => process.stdout.write(JSON.stringify([id(root), id(call)])));
