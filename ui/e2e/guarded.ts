@@ -80,7 +80,10 @@ function run(args: string[], input = ""): string {
 }
 
 async function serve(data: string) {
-  const ports = ["http", "otlp-grpc", "otlp-http", "zipkin"].flatMap((name) => [`--${name}-addr`, "127.0.0.1:0"]);
+  const ports = ["http", "otlp-grpc", "otlp-http", "zipkin"].flatMap((name) => [
+    `--${name}-addr`,
+    "127.0.0.1:0",
+  ]);
   const server = spawn(
     BINARY ?? "",
     ["serve", "--require-auth", "--multitenancy", "--data-dir", data, ...ports],
