@@ -27,12 +27,22 @@ pub enum Value<'v> {
     Bytes(&'v [u8]),
 }
 
+/// Texts that become one attribute, in a buffer that stays when they are forgotten.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    /// The values of an `ArrayValue`.
+    items: Vec<u8>,
+    max_bytes: usize,
+    flaw: Option<&'static str>,
+}
+
 /// Bytes of key and text below which all lengths are one byte: there are six others in a field of less than 128.
 const SHORT: usize = 0x80 - 6;
 
 pub(super) const NOT_UTF8: &str = "a string is not valid UTF-8";
 const TOO_LARGE: &str =
     "its attributes are over maxResourceBytes, or those of a span or event over maxSpanBytes";
+const TEXTS_TOO_LARGE: &str = "an array of texts is over maxSpanBytes";
 
 // === impl KeyValues ===
 
@@ -95,19 +105,15 @@ impl KeyValues {
     }
 
     /// Adds an array of texts.
-    pub fn add_texts<'t>(&mut self, key: &[u8], texts: impl Iterator<Item = &'t [u8]>) {
-        let mut items = Vec::new();
-        for text in texts {
-            if !is_text(text) {
-                self.flaw = Some(NOT_UTF8);
-                return;
-            }
-            let mut item = Vec::with_capacity(text.len() + 8);
-            put_bytes(&mut item, 1, text);
-            put_bytes(&mut items, 1, &item);
+    pub(super) fn add_texts(&mut self, key: &[u8], texts: &Texts) {
+        if let Some(flaw) = texts.flaw {
+            self.flaw = Some(flaw);
+        }
+        if self.flaw.is_some() {
+            return;
         }
         let (mut array, mut value) = (Vec::new(), Vec::new());
-        put_bytes(&mut array, 5, &items);
+        put_bytes(&mut array, 5, &texts.items);
         put_bytes(&mut value, 1, key);
         put_bytes(&mut value, 2, &array);
         put_bytes(&mut self.fields, self.number, &value);
@@ -124,6 +130,41 @@ impl KeyValues {
 
     pub(super) fn flaw(&self) -> Option<&'static str> {
         self.flaw
+    }
+}
+
+// === impl Texts ===
+
+impl Texts {
+    /// None yet, up to a bound beyond which they only have a flaw.
+    pub(super) fn within(max_bytes: usize) -> Self {
+        Self { items: Vec::new(), max_bytes, flaw: None }
+    }
+
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.flaw = None;
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, text: &[u8]) {
+        let inner = 1 + varint_length(text.len() as u64) + text.len();
+        if !is_text(text) {
+            self.flaw = Some(NOT_UTF8);
+        } else if self.items.len() + inner > self.max_bytes {
+            self.flaw = Some(TEXTS_TOO_LARGE);
+        }
+        if self.flaw.is_none() {
+            put_varint(&mut self.items, 1 << 3 | 2);
+            put_varint(&mut self.items, inner as u64);
+            put_bytes(&mut self.items, 1, text);
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.flaw.is_none()
     }
 }
 

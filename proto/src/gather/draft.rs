@@ -1,6 +1,6 @@
 //! One span while it is converted: its fields come in any order, and it is written down with those of OTLP in order.
 
-use super::attributes::{KeyValues, NOT_UTF8, Value, is_text};
+use super::attributes::{KeyValues, NOT_UTF8, Texts, Value, is_text};
 use crate::otlp::wire::{close_message, open_message, put_bytes, put_fixed32, put_fixed64, put_uint};
 use crate::otlp::{SpanKind, StatusCode};
 
@@ -32,11 +32,11 @@ pub struct Draft {
     events: Vec<u8>,
     /// Fields 13.
     links: Vec<u8>,
-    /// The fields of an `InstrumentationScope`, kept in order: name and version.
-    scope: Vec<u8>,
+    /// Name and version of the `InstrumentationScope`.
     scope_parts: [Vec<u8>; 2],
     flaw: Option<String>,
     max_bytes: usize,
+    max_scope_bytes: usize,
 }
 
 /// Another span that this one refers to, not as its parent.
@@ -53,7 +53,8 @@ pub struct Reference<'r> {
 // === impl Draft ===
 
 impl Draft {
-    pub(super) fn within(max_bytes: usize) -> Self {
+    /// An empty one, with bounds on the span and on its scope.
+    pub(super) fn within(max_bytes: usize, max_scope_bytes: usize) -> Self {
         Self {
             trace_id: [0; 16],
             span_id: [0; 8],
@@ -71,10 +72,10 @@ impl Draft {
             link_attributes: KeyValues::new(4, max_bytes),
             events: Vec::new(),
             links: Vec::new(),
-            scope: Vec::new(),
             scope_parts: [Vec::new(), Vec::new()],
             flaw: None,
             max_bytes,
+            max_scope_bytes,
         }
     }
 
@@ -89,7 +90,6 @@ impl Draft {
             &mut self.trace_state,
             &mut self.events,
             &mut self.links,
-            &mut self.scope,
         ] {
             buffer.clear();
         }
@@ -154,11 +154,8 @@ impl Draft {
     fn set_scope(&mut self, part: usize, text: &[u8]) {
         self.scope_parts[part].clear();
         self.scope_parts[part].extend_from_slice(text);
-        self.scope.clear();
-        for (number, part) in (1..).zip(&self.scope_parts) {
-            if !part.is_empty() {
-                put_bytes(&mut self.scope, number, part);
-            }
+        if self.scope_size() > self.max_scope_bytes {
+            self.note_flaw(format!(": its scope is over maxResourceBytes = {}", self.max_scope_bytes));
         }
     }
 
@@ -171,7 +168,7 @@ impl Draft {
     }
 
     /// Adds an attribute that holds several texts.
-    pub fn texts<'t>(&mut self, key: &[u8], texts: impl Iterator<Item = &'t [u8]>) {
+    pub fn texts(&mut self, key: &[u8], texts: &Texts) {
         if self.has_room() {
             self.attributes.add_texts(key, texts);
         }
@@ -224,6 +221,11 @@ impl Draft {
             + self.name.len()
             + self.trace_state.len()
             + self.status_message.len()
+            + self.scope_size()
+    }
+
+    fn scope_size(&self) -> usize {
+        self.scope_parts.iter().map(Vec::len).sum()
     }
 
     /// Why it cannot be accepted.
@@ -247,9 +249,12 @@ impl Draft {
         }
     }
 
-    /// The fields of its `InstrumentationScope`.
-    pub(super) fn scope(&self) -> &[u8] {
-        &self.scope
+    /// Writes the fields of its `InstrumentationScope` into a buffer, in their order.
+    pub(super) fn write_scope(&self, out: &mut Vec<u8>) {
+        out.clear();
+        for (number, part) in (1..).zip(&self.scope_parts) {
+            put_text(out, number, part);
+        }
     }
 
     /// Appends the `Span` message, in protobuf's canonical form: fields by number, defaults left out.

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-pub use self::attributes::{KeyValues, Value};
+pub use self::attributes::{KeyValues, Texts, Value};
 pub(crate) use self::conventions::tag;
 pub use self::draft::{Draft, Reference};
 use crate::otlp::wire::{put_bytes, varint_length};
@@ -46,8 +46,23 @@ pub struct Gatherer<'h> {
     body: Vec<u8>,
     resources: Records,
     scopes: Records,
+    /// The scope of one span, while it is looked for.
+    scope: Vec<u8>,
     spans: Vec<DecodedSpan>,
     rejected: Rejections,
+}
+
+/// A resource that many spans of a batch share: once one of them was added, the others know its record.
+#[derive(Debug)]
+pub struct SharedResource {
+    attributes: KeyValues,
+    record: Option<u32>,
+}
+
+/// The resource of a span that is added.
+enum ResourceOf<'r> {
+    Own(&'r KeyValues),
+    Shared(&'r mut SharedResource),
 }
 
 /// Messages that many spans share, each written down once.
@@ -79,6 +94,7 @@ impl<'h> Gatherer<'h> {
             body: Vec::new(),
             resources: Records::default(),
             scopes: Records::default(),
+            scope: Vec::new(),
             spans: Vec::new(),
             rejected: Rejections::default(),
         }
@@ -86,12 +102,22 @@ impl<'h> Gatherer<'h> {
 
     /// An empty draft that is filled and added over and over.
     pub fn draft(&self) -> Draft {
-        Draft::within(self.limits.max_span_bytes)
+        Draft::within(self.limits.max_span_bytes, self.limits.max_resource_bytes)
     }
 
     /// Attributes of a resource, to be filled over and over.
     pub fn resource(&self) -> KeyValues {
         KeyValues::new(1, self.limits.max_resource_bytes)
+    }
+
+    /// The resource of a batch, to be filled before its spans are added.
+    pub fn shared_resource(&self) -> SharedResource {
+        SharedResource { attributes: self.resource(), record: None }
+    }
+
+    /// Texts of one attribute, to be filled over and over.
+    pub fn texts(&self) -> Texts {
+        Texts::within(self.limits.max_span_bytes)
     }
 
     /// Attributes of an event, to be filled over and over.
@@ -117,7 +143,27 @@ impl<'h> Gatherer<'h> {
         draft: &mut Draft,
         place: &dyn Fn() -> String,
     ) -> io::Result<()> {
-        let flaw = self.flaw_of(resource, draft);
+        self.add_to(ResourceOf::Own(resource), draft, place)
+    }
+
+    /// The same for a span of a batch, whose resource is neither hashed nor compared again.
+    pub fn add_shared(
+        &mut self,
+        resource: &mut SharedResource,
+        draft: &mut Draft,
+        place: &dyn Fn() -> String,
+    ) -> io::Result<()> {
+        self.add_to(ResourceOf::Shared(resource), draft, place)
+    }
+
+    fn add_to(
+        &mut self,
+        resource: ResourceOf<'_>,
+        draft: &mut Draft,
+        place: &dyn Fn() -> String,
+    ) -> io::Result<()> {
+        draft.write_scope(&mut self.scope);
+        let flaw = self.flaw_of(resource.attributes(), draft);
         if let Some(flaw) = flaw {
             let reason = if self.explains_flaws() { format!("{}{flaw}", place()) } else { String::new() };
             self.reject(reason);
@@ -126,8 +172,8 @@ impl<'h> Gatherer<'h> {
             let begin = self.body.len();
             draft.write(&mut self.body);
             let at = begin..self.body.len();
-            let resource = self.resources.place_of(&mut self.body, resource.as_fields());
-            let scope = self.scopes.place_of(&mut self.body, draft.scope());
+            let resource = self.record_of(resource);
+            let scope = self.scopes.place_of(&mut self.body, &self.scope);
             self.spans.push(DecodedSpan {
                 trace_id: TraceId::from_bytes(draft.trace_id),
                 span_id: SpanId::from_bytes(draft.span_id),
@@ -161,13 +207,24 @@ impl<'h> Gatherer<'h> {
         })
     }
 
+    fn record_of(&mut self, resource: ResourceOf<'_>) -> u32 {
+        let shared = match resource {
+            ResourceOf::Own(attributes) => {
+                return self.resources.place_of(&mut self.body, attributes.as_fields());
+            }
+            ResourceOf::Shared(shared) => shared,
+        };
+        let SharedResource { attributes, record } = shared;
+        *record.get_or_insert_with(|| self.resources.place_of(&mut self.body, attributes.as_fields()))
+    }
+
     fn flaw_of(&self, resource: &KeyValues, draft: &mut Draft) -> Option<String> {
         let max = self.limits.max_resource_bytes;
         if let Some(flaw) = draft.flaw() {
             Some(flaw)
         } else if let Some(flaw) = resource.flaw() {
             Some(format!(": resource: {flaw}"))
-        } else if resource.as_fields().len() > max || draft.scope().len() > max {
+        } else if resource.as_fields().len() > max || self.scope.len() > max {
             Some(format!(": its resource or scope is over maxResourceBytes = {max}"))
         } else {
             None
@@ -200,6 +257,27 @@ impl<'h> Gatherer<'h> {
             self.held = needed;
         }
         Ok(())
+    }
+}
+
+// === impl SharedResource ===
+
+impl SharedResource {
+    /// Its attributes, to be changed: it is another resource from now on.
+    pub fn attributes_mut(&mut self) -> &mut KeyValues {
+        self.record = None;
+        &mut self.attributes
+    }
+}
+
+// === impl ResourceOf ===
+
+impl ResourceOf<'_> {
+    fn attributes(&self) -> &KeyValues {
+        match self {
+            Self::Own(attributes) => attributes,
+            Self::Shared(shared) => &shared.attributes,
+        }
     }
 }
 

@@ -7,21 +7,21 @@ mod thrift;
 
 pub use self::protobuf::decode_post_spans;
 pub use self::thrift::{decode_agent_message, decode_batch};
-use crate::gather::{Draft, Gatherer, KeyValues, Reference, Value, tag};
+use crate::gather::{Draft, Gatherer, KeyValues, Reference, SharedResource, Texts, Value, tag};
 use crate::otlp::SpanKind;
 
 /// Buffers that serve all spans of a request.
 struct Buffers {
     draft: Draft,
     /// The process of the batch.
-    process: KeyValues,
+    process: SharedResource,
     /// The process of one span, where it has its own.
     own_process: KeyValues,
     has_own_process: bool,
     log: Log,
     references: Vec<Referred>,
     max_references: usize,
-    warnings: Vec<u8>,
+    warnings: Texts,
 }
 
 /// One log of a span.
@@ -54,13 +54,13 @@ impl Buffers {
     fn new(out: &Gatherer<'_>) -> Self {
         Self {
             draft: out.draft(),
-            process: out.resource(),
+            process: out.shared_resource(),
             own_process: out.resource(),
             has_own_process: false,
             log: Log { time: 0, name: Vec::new(), fields: out.event() },
             references: Vec::new(),
             max_references: out.max_span_bytes() / size_of::<Referred>(),
-            warnings: Vec::new(),
+            warnings: out.texts(),
         }
     }
 
@@ -83,8 +83,10 @@ impl Buffers {
     /// Adds the span to the request.
     fn end(&mut self, out: &mut Gatherer<'_>, place: &dyn Fn() -> String) -> std::io::Result<()> {
         self.resolve_references();
-        let process = if self.has_own_process { &self.own_process } else { &self.process };
-        out.add(process, &mut self.draft, place)
+        match self.has_own_process {
+            true => out.add(&self.own_process, &mut self.draft, place),
+            false => out.add_shared(&mut self.process, &mut self.draft, place),
+        }
     }
 
     /// The parent is the span that is named as such, else the first one that this is a child of, else the first one that
@@ -123,12 +125,11 @@ impl Buffers {
         }
     }
 
-    fn set_times(&mut self, start: Option<u64>, duration: Option<u64>) {
-        match start.zip(duration).and_then(|(start, duration)| Some((start, start.checked_add(duration)?))) {
-            Some((start, end)) => (self.draft.start, self.draft.end) = (start, end),
-            None => self
-                .draft
-                .note_flaw(": its time is before 1970 or beyond 2554, or its duration below zero".to_owned()),
+    /// Takes nanoseconds. An end before its start is kept, as clocks that were set back tell it.
+    fn set_times(&mut self, start: i128, duration: i128) {
+        match (u64::try_from(start), u64::try_from(start + duration)) {
+            (Ok(start), Ok(end)) => (self.draft.start, self.draft.end) = (start, end),
+            _ => self.draft.note_flaw(": its start or end is before 1970 or beyond 2554".to_owned()),
         }
     }
 

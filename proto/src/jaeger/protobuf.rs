@@ -26,9 +26,10 @@ fn batch(message: &[u8], base: usize, out: &mut Gatherer<'_>) -> Result<(), Unre
     let mut reader = Reader::at_offset(message, base);
     while let Some(field) = reader.next_field().map_err(malformed)? {
         if field.number == 2 {
-            buffers.process.clear();
+            let attributes = buffers.process.attributes_mut();
+            attributes.clear();
             let message = field.bytes().map_err(malformed)?;
-            process(message, reader.offset() - message.len(), &mut buffers.process).map_err(malformed)?;
+            process(message, reader.offset() - message.len(), attributes).map_err(malformed)?;
         }
     }
     let (mut reader, mut index) = (Reader::at_offset(message, base), 0);
@@ -64,7 +65,7 @@ fn process(message: &[u8], base: usize, resource: &mut KeyValues) -> Result<(), 
 }
 
 fn span(message: &[u8], base: usize, buffers: &mut Buffers) -> Result<(), WireError> {
-    let (mut start, mut duration, mut flags) = (Some(0), Some(0), 0);
+    let (mut start, mut duration, mut flags) = (0, 0, 0);
     let mut process_id: &[u8] = &[];
     let mut reader = Reader::at_offset(message, base);
     while let Some(field) = reader.next_field()? {
@@ -90,18 +91,15 @@ fn span(message: &[u8], base: usize, buffers: &mut Buffers) -> Result<(), WireEr
                 process(field.bytes()?, reader.offset(), &mut buffers.own_process)?;
             }
             11 => process_id = field.bytes()?,
-            12 => {
-                buffers.warnings.extend_from_slice(field.bytes()?);
-                buffers.warnings.push(0);
-            }
+            12 => buffers.warnings.add(field.bytes()?),
             _ => {}
         }
     }
     if !process_id.is_empty() {
         buffers.draft.attribute(b"jaeger.process_id", Value::Text(process_id));
     }
-    if let Some(warnings) = buffers.warnings.strip_suffix(&[0]) {
-        buffers.draft.texts(b"jaeger.warnings", warnings.split(|byte| *byte == 0));
+    if !buffers.warnings.is_empty() {
+        buffers.draft.texts(b"jaeger.warnings", &buffers.warnings);
     }
     buffers.set_flags(flags);
     buffers.set_times(start, duration);
@@ -139,8 +137,8 @@ fn reference(message: &[u8], end: usize, buffers: &mut Buffers) -> Result<Referr
     Ok(to)
 }
 
-/// A `Timestamp` or `Duration` in nanoseconds; `None` if it is below zero or too large.
-fn time(message: &[u8], end: usize) -> Result<Option<u64>, WireError> {
+/// A `Timestamp` or `Duration` in nanoseconds, which may be below zero.
+fn time(message: &[u8], end: usize) -> Result<i128, WireError> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut reader = Reader::at_offset(message, end - message.len());
     while let Some(field) = reader.next_field()? {
@@ -150,17 +148,16 @@ fn time(message: &[u8], end: usize) -> Result<Option<u64>, WireError> {
             _ => {}
         }
     }
-    let total = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Ok(u64::try_from(total).ok())
+    Ok(i128::from(seconds) * 1_000_000_000 + i128::from(nanos))
 }
 
 fn log(message: &[u8], end: usize, buffers: &mut Buffers) -> Result<(), WireError> {
     let mut reader = Reader::at_offset(message, end - message.len());
     while let Some(field) = reader.next_field()? {
         match field.number {
-            1 => match time(field.bytes()?, reader.offset())? {
-                Some(time) => buffers.log.time = time,
-                None => {
+            1 => match u64::try_from(time(field.bytes()?, reader.offset())?) {
+                Ok(time) => buffers.log.time = time,
+                Err(_) => {
                     buffers.draft.note_flaw(": the time of a log is before 1970 or beyond 2554".to_owned())
                 }
             },

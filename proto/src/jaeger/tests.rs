@@ -7,8 +7,9 @@ use prost::Message as _;
 
 use super::*;
 use crate::gather::Unreadable;
+use crate::otlp::wire::put_varint;
 use crate::otlp::{DecodeLimits, Decoded};
-use crate::thrift::Protocol;
+use crate::thrift::{Fields, Protocol, Reader, Type};
 
 fn gathered(decode: impl FnOnce(&mut Gatherer<'_>) -> Result<(), Unreadable>) -> Result<Decoded, String> {
     let mut hold = |_| Ok(());
@@ -244,6 +245,48 @@ fn references_are_the_parent_or_links() {
     }
 }
 
+#[test]
+fn an_end_before_its_start_is_kept() {
+    let times = |seconds, nanos| JaegerSpan { duration: Some(Time { seconds, nanos }), ..full() };
+    let early = times(-1, -7_000);
+    assert_eq!(decoded(early.clone()).1.end_time_unix_nano, 4_000_000_000);
+    let body = batch_in_thrift(&early);
+    assert_eq!(only(&gathered(|out| decode_batch(&body, out)).unwrap()), decoded(early));
+    for seconds in [-6, i64::MIN, i64::MAX] {
+        let body = request(times(seconds, 0));
+        let refused = gathered(|out| decode_post_spans(&body, out)).unwrap().rejected;
+        assert!(refused.message().contains("before 1970 or beyond 2554"), "{}", refused.message());
+    }
+}
+
+#[test]
+fn warnings_stay_whole_and_bounded() {
+    let warned = |warnings: Vec<String>| JaegerSpan { warnings, ..full() };
+    let span = decoded(warned(vec!["one\0two".to_owned(), String::new()])).1;
+    let warnings = span.attributes.iter().find(|attribute| attribute.key == "jaeger.warnings");
+    let found = format!("{warnings:?}");
+    assert!(found.contains(r#"StringValue("one\0two")"#) && found.contains(r#"StringValue("")"#), "{found}");
+    let body = request(warned(vec![String::new(); 5_000]));
+    let mut hold = |_| Ok(());
+    let limits = DecodeLimits { max_span_bytes: 10_000, ..DecodeLimits::default() };
+    let mut out = Gatherer::new(&limits, &mut hold);
+    decode_post_spans(&body, &mut out).unwrap();
+    let decoded = out.finish().unwrap();
+    assert_eq!((decoded.spans.len(), decoded.rejected.count), (0, 1));
+    assert!(decoded.rejected.message().contains("maxSpanBytes"), "{}", decoded.rejected.message());
+}
+
+#[test]
+fn spans_of_a_batch_share_its_resource() {
+    let named = |name: &str| Process { service_name: name.to_owned(), tags: vec![] };
+    let own = JaegerSpan { process: Some(named("own")), ..full() };
+    let batch = Batch { spans: vec![full(), own, full()], process: Some(named("shop")) };
+    let body = PostSpansRequest { batch: Some(batch) }.encode_to_vec();
+    let decoded = gathered(|out| decode_post_spans(&body, out)).unwrap();
+    let resources: Vec<u32> = decoded.spans.iter().map(|span| span.resource).collect();
+    assert_eq!((resources, decoded.resources.len()), (vec![0, 1, 0], 2));
+}
+
 // === thrift ===
 
 /// Writes the binary protocol, as far as a batch needs it.
@@ -311,11 +354,13 @@ fn tag_in_thrift(tag: &Tag) -> Writer {
 fn batch_in_thrift(span: &JaegerSpan) -> Vec<u8> {
     let tags = |tags: &[Tag]| tags.iter().map(tag_in_thrift).collect::<Vec<_>>();
     let low = |id: &[u8]| i64::from_be_bytes(*id.last_chunk().unwrap());
+    let high = |id: &[u8]| i64::from_be_bytes(*id.first_chunk().unwrap());
     let micros = |time: &Option<Time>| {
         time.as_ref().map_or(0, |time| time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000)
     };
     let references = span.references.iter().map(|to| {
-        Writer::default().i32(1, to.kind).i64(2, low(&to.trace_id)).i64(3, 0).i64(4, low(&to.span_id))
+        let trace = Writer::default().i32(1, to.kind).i64(2, low(&to.trace_id)).i64(3, high(&to.trace_id));
+        trace.i64(4, low(&to.span_id))
     });
     let logs = span
         .logs
@@ -323,7 +368,7 @@ fn batch_in_thrift(span: &JaegerSpan) -> Vec<u8> {
         .map(|log| Writer::default().i64(1, micros(&log.timestamp)).list(2, tags(&log.fields)));
     let written = Writer::default()
         .i64(1, low(&span.trace_id))
-        .i64(2, 0)
+        .i64(2, high(&span.trace_id))
         .i64(3, low(&span.span_id))
         .i64(4, 0)
         .text(5, span.operation_name.as_bytes())
@@ -336,6 +381,119 @@ fn batch_in_thrift(span: &JaegerSpan) -> Vec<u8> {
     let process = [text("hostname", "pod-1"), text("ip", "10.0.0.1")];
     let process = Writer::default().text(1, b"shop").list(2, tags(&process)).end();
     Writer::default().list(2, vec![written]).bytes(12, 1, &process).i64(3, 9).end()
+}
+
+/// Writes a struct of the binary protocol in the compact one.
+fn compact_struct(reader: &mut Reader<'_>, out: &mut Vec<u8>) {
+    let (mut fields, mut last) = (Fields::default(), 0);
+    while let Some(field) = reader.next_field(&mut fields).unwrap() {
+        let code = match field.kind {
+            Type::Bool if reader.bool().unwrap() => 1,
+            kind => compact_type(kind),
+        };
+        match field.id - last {
+            more @ 1..=15 => out.push((more as u8) << 4 | code),
+            _ => {
+                out.push(code);
+                put_varint(out, zigzag(field.id.into()));
+            }
+        }
+        last = field.id;
+        if field.kind != Type::Bool {
+            compact_value(reader, field.kind, out);
+        }
+    }
+    out.push(0);
+}
+
+fn compact_type(kind: Type) -> u8 {
+    match kind {
+        Type::Bool => 2,
+        Type::I32 => 5,
+        Type::I64 => 6,
+        Type::Double => 7,
+        Type::Binary => 8,
+        Type::List => 9,
+        Type::Struct => 12,
+        other => panic!("{other:?} is not in a batch"),
+    }
+}
+
+fn compact_value(reader: &mut Reader<'_>, kind: Type, out: &mut Vec<u8>) {
+    match kind {
+        Type::I32 => put_varint(out, zigzag(reader.i32().unwrap().into())),
+        Type::I64 => put_varint(out, zigzag(reader.i64().unwrap())),
+        Type::Double => out.extend(reader.double().unwrap().to_le_bytes()),
+        Type::Binary => {
+            let bytes = reader.bytes().unwrap();
+            put_varint(out, bytes.len() as u64);
+            out.extend(bytes);
+        }
+        Type::List => {
+            let list = reader.list().unwrap();
+            let code = if list.length == 0 { 0 } else { compact_type(list.item) };
+            match list.length {
+                short @ 0..15 => out.push((short as u8) << 4 | code),
+                length => {
+                    out.push(0xf0 | code);
+                    put_varint(out, length as u64);
+                }
+            }
+            (0..list.length).for_each(|_| compact_value(reader, list.item, out));
+        }
+        Type::Struct => compact_struct(reader, out),
+        other => panic!("{other:?} is not in a batch"),
+    }
+}
+
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
+}
+
+/// A call in both protocols; the arguments are given in the binary one.
+fn calls(name: &str, arguments: &[u8]) -> [(Protocol, Vec<u8>); 2] {
+    let length = name.len() as u8;
+    let binary = [&[0x80, 1, 0, 4, 0, 0, 0, length][..], name.as_bytes(), &[0; 4], arguments].concat();
+    let mut compact = [&[0x82, 0x21, 0, length][..], name.as_bytes()].concat();
+    compact_struct(&mut Reader::new(arguments, Protocol::Binary), &mut compact);
+    [(Protocol::Binary, binary), (Protocol::Compact, compact)]
+}
+
+#[test]
+fn both_protocols_have_trace_ids_of_128_bits() {
+    let trace_id = [[1; 8], [0xfe; 8]].concat();
+    let references = vec![SpanRef { trace_id: trace_id.clone(), span_id: id(3), kind: 0 }];
+    let long = JaegerSpan { trace_id, references, ..full() };
+    let arguments = Writer::default().bytes(12, 1, &batch_in_thrift(&long)).end();
+    for (protocol, datagram) in calls("emitBatch", &arguments) {
+        let found = gathered(|out| decode_agent_message(&datagram, protocol, out)).unwrap();
+        assert_eq!(only(&found), decoded(long.clone()), "{protocol:?}");
+        let longer = [&datagram[..], &[0]].concat();
+        let refused = gathered(|out| decode_agent_message(&longer, protocol, out)).unwrap_err();
+        assert!(refused.contains("more bytes follow"), "{protocol:?}: {refused}");
+    }
+}
+
+#[test]
+fn the_agent_takes_spans_of_zipkin() {
+    let note = |time, name: &[u8]| Writer::default().i64(1, time).text(2, name);
+    let span = Writer::default().i64(1, 2).text(3, b"get").i64(4, 3);
+    let span = span.list(6, vec![note(5, b"cs"), note(9, b"cr")]).i64(12, 1);
+    let arguments = Writer::default().list(1, vec![span]).end();
+    for (protocol, datagram) in calls("emitZipkinBatch", &arguments) {
+        let found = gathered(|out| decode_agent_message(&datagram, protocol, out)).unwrap();
+        let (_, span) = only(&found);
+        assert_eq!((span.trace_id, span.span_id), ([id(1), id(2)].concat(), id(3)), "{protocol:?}");
+        assert_eq!((span.name.as_str(), span.kind), ("get", 3), "{protocol:?}");
+        assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano), (5_000, 9_000), "{protocol:?}");
+    }
+}
+
+#[test]
+fn bytes_behind_a_batch_are_refused() {
+    let body = [batch_in_thrift(&full()), vec![0]].concat();
+    let refused = gathered(|out| decode_batch(&body, out)).unwrap_err();
+    assert!(refused.contains("more bytes follow"), "{refused}");
 }
 
 #[test]

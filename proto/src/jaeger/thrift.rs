@@ -7,7 +7,9 @@ use crate::zipkin;
 
 /// Decodes the batch that is the body of `POST /api/traces`.
 pub fn decode_batch(body: &[u8], out: &mut Gatherer<'_>) -> Result<(), Unreadable> {
-    batch(&mut Reader::new(body, Protocol::Binary), out)
+    let mut reader = Reader::new(body, Protocol::Binary);
+    batch(&mut reader, out)?;
+    reader.end().map_err(malformed)
 }
 
 /// Decodes a datagram of the agent's protocol: a call of `emitBatch`, or of `emitZipkinBatch`.
@@ -27,7 +29,7 @@ pub fn decode_agent_message(
             _ => return Err(malformed(reader.unexpected("a call of emitBatch or emitZipkinBatch"))),
         }
     }
-    Ok(())
+    reader.end().map_err(malformed)
 }
 
 fn malformed(error: ThriftError) -> Unreadable {
@@ -37,7 +39,7 @@ fn malformed(error: ThriftError) -> Unreadable {
 /// Reads a batch. Its process is looked for first, wherever it stands.
 fn batch(reader: &mut Reader<'_>, out: &mut Gatherer<'_>) -> Result<(), Unreadable> {
     let mut buffers = Buffers::new(out);
-    find_process(reader.clone(), &mut buffers.process).map_err(malformed)?;
+    find_process(reader.clone(), buffers.process.attributes_mut()).map_err(malformed)?;
     let mut fields = Fields::default();
     while let Some(field) = reader.next_field(&mut fields).map_err(malformed)? {
         if (field.id, field.kind) != (2, Type::List) {
@@ -122,8 +124,8 @@ fn trace_id([high, low]: [i64; 2]) -> [u8; 16] {
 }
 
 /// Microseconds as nanoseconds.
-fn nanos(micros: i64) -> Option<u64> {
-    u64::try_from(micros).ok()?.checked_mul(1_000)
+fn nanos(micros: i64) -> i128 {
+    i128::from(micros) * 1_000
 }
 
 /// Reads the structs of a list; items of another type are skipped.
@@ -161,9 +163,9 @@ fn log(reader: &mut Reader<'_>, buffers: &mut Buffers) -> Result<(), ThriftError
     let mut fields = Fields::default();
     while let Some(field) = reader.next_field(&mut fields)? {
         match (field.id, field.kind) {
-            (1, Type::I64) => match nanos(reader.i64()?) {
-                Some(time) => buffers.log.time = time,
-                None => {
+            (1, Type::I64) => match u64::try_from(nanos(reader.i64()?)) {
+                Ok(time) => buffers.log.time = time,
+                Err(_) => {
                     buffers.draft.note_flaw(": the time of a log is before 1970 or beyond 2554".to_owned())
                 }
             },

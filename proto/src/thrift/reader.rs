@@ -69,6 +69,9 @@ pub enum ThriftErrorKind {
     /// Values that nest too deeply.
     #[error("values nest too deeply")]
     TooDeep,
+    /// Bytes behind the last value.
+    #[error("more bytes follow the last value")]
+    Trailing,
     /// Sound thrift of something else.
     #[error("expected {0}")]
     Expected(&'static str),
@@ -136,6 +139,11 @@ impl<'b> Reader<'b> {
     /// An error for sound thrift that is not what it should be.
     pub fn unexpected(&self, wanted: &'static str) -> ThriftError {
         self.error(ThriftErrorKind::Expected(wanted))
+    }
+
+    /// Checks that nothing follows.
+    pub fn end(&self) -> Result<(), ThriftError> {
+        if self.rest() == 0 { Ok(()) } else { Err(self.error(ThriftErrorKind::Trailing)) }
     }
 
     /// Reads the head of a message, as of a call.

@@ -168,6 +168,18 @@ impl<'s> Values<'s> {
         Ok(micros.unwrap_or(0))
     }
 
+    /// Reads a number of microseconds that may be below zero.
+    pub(super) fn duration(&mut self, draft: &mut Draft, name: &str) -> Result<i64, Fault> {
+        let duration = match self.read()? {
+            Found::Text | Found::Number => number::signed(&self.value),
+            _ => None,
+        };
+        if duration.is_none() {
+            draft.note_flaw(format!(".{name}: expected a whole number of microseconds"));
+        }
+        Ok(duration.unwrap_or(0))
+    }
+
     /// Reads true or false.
     pub(super) fn flag(&mut self, draft: &mut Draft, name: &str) -> Result<bool, Fault> {
         match self.read()? {
@@ -196,10 +208,13 @@ impl<'s> Values<'s> {
                 EndpointMember::Ipv4 => self.text(&mut endpoint.ipv4, draft, name)?,
                 EndpointMember::Ipv6 => self.text(&mut endpoint.ipv6, draft, name)?,
                 EndpointMember::Port => {
-                    self.read()?;
-                    match number::unsigned_32(&self.value) {
-                        Some(port) => endpoint.port = port.into(),
-                        None => draft.note_flaw(format!(".{name}.port: expected a whole number")),
+                    let port = match self.read()? {
+                        Found::Text | Found::Number => number::unsigned(&self.value),
+                        _ => None,
+                    };
+                    match port.and_then(|port| u16::try_from(port).ok()) {
+                        Some(port) => endpoint.port = port,
+                        None => draft.note_flaw(format!(".{name}.port: expected a number from 0 to 65535")),
                     }
                 }
             }

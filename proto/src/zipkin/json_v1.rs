@@ -2,6 +2,9 @@
 
 use std::io::Read;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Endpoint;
 use super::json::{Found, Given, Stop, Values, array};
 use super::v1::{Buffers, Span};
@@ -43,9 +46,14 @@ enum Member {
     Annotations,
     Tags,
     Debug,
+    /// Those of version 2: without them the span would lose what they say.
+    Kind,
+    LocalEndpoint,
+    RemoteEndpoint,
+    PlainTags,
 }
 
-const MEMBERS: [(&str, Member); 9] = [
+const MEMBERS: [(&str, Member); 13] = [
     ("traceId", Member::TraceId),
     ("id", Member::Id),
     ("parentId", Member::ParentId),
@@ -55,6 +63,10 @@ const MEMBERS: [(&str, Member); 9] = [
     ("annotations", Member::Annotations),
     ("binaryAnnotations", Member::Tags),
     ("debug", Member::Debug),
+    ("kind", Member::Kind),
+    ("localEndpoint", Member::LocalEndpoint),
+    ("remoteEndpoint", Member::RemoteEndpoint),
+    ("tags", Member::PlainTags),
 ];
 
 /// The members of an annotation of either sort.
@@ -65,6 +77,19 @@ enum Part {
     Value,
     Type,
     Endpoint,
+}
+
+/// The type that a binary annotation names for its value.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// None that is known: the value shows its type itself.
+    Shown,
+    Bool,
+    Bytes,
+    /// A whole number of so many bits.
+    Int(u32),
+    Double,
+    Text,
 }
 
 // === impl Decoder ===
@@ -101,10 +126,14 @@ impl Decoder {
             Member::ParentId => values.identifier(span.parent_id.insert([0; 8]), draft, name)?,
             Member::Name => values.text(&mut span.name, draft, name)?,
             Member::Timestamp => span.timestamp = values.micros(draft, name)?,
-            Member::Duration => span.duration = values.micros(draft, name)?,
+            Member::Duration => span.duration = values.duration(draft, name)?,
             Member::Debug => span.is_debug = values.flag(draft, name)?,
             Member::Annotations => self.list(values, name, Self::annotation)?,
             Member::Tags => self.list(values, name, Self::tag)?,
+            Member::Kind | Member::LocalEndpoint | Member::RemoteEndpoint | Member::PlainTags => {
+                draft.note_flaw(format!(".{name}: belongs to version 2, which goes to /api/v2/spans"));
+                values.scanner.skip()?;
+            }
         }
         Ok(())
     }
@@ -151,7 +180,7 @@ impl Decoder {
 
     fn tag(&mut self, values: &mut Values<'_>, name: &str) -> Result<(), Fault> {
         let draft = &mut self.buffers.draft;
-        let (mut progress, mut found) = (Progress::default(), Found::Null);
+        let (mut progress, mut found, mut kind) = (Progress::default(), Found::Null, Kind::Shown);
         self.key.clear();
         self.text.clear();
         while let Some(part) = values.next(&mut progress, part)? {
@@ -162,26 +191,74 @@ impl Decoder {
                     std::mem::swap(&mut self.text, &mut values.value);
                 }
                 Part::Endpoint => values.endpoint(&mut self.endpoint, draft, name)?,
-                // The value shows its type itself.
-                Part::Type | Part::Time => values.scanner.skip()?,
+                Part::Type => {
+                    let is_name = values.read()? == Found::Text;
+                    kind = if is_name { Kind::named(&values.value) } else { Kind::Shown };
+                }
+                Part::Time => values.scanner.skip()?,
             }
         }
-        let value = match found {
-            Found::Text => Value::Text(&self.text),
-            Found::Bool(value) => Value::Bool(value),
-            Found::Number => match number::signed(&self.text) {
-                Some(int) => Value::Int(int),
-                None => Value::Double(number::double(&self.text).unwrap_or(f64::INFINITY)),
-            },
-            Found::Null => Value::Text(b""),
-            Found::Composite => {
-                draft.note_flaw(format!(".{name}: expected a string, a number, true or false"));
-                return Ok(());
+        if let Kind::Bytes = kind
+            && found == Found::Text
+        {
+            match STANDARD.decode(&self.text) {
+                Ok(bytes) => self.text = bytes,
+                Err(_) => draft.note_flaw(format!(".{name}: expected bytes in base64")),
             }
-        };
-        self.span.tag(&self.key, value, Some(&self.endpoint));
+        }
+        match kind.value(found, &self.text) {
+            Some(value) => self.span.tag(&self.key, value, Some(&self.endpoint)),
+            None => draft.note_flaw(format!(".{name}: a value is not of its type")),
+        }
         Ok(())
     }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    fn named(name: &[u8]) -> Self {
+        match name {
+            b"BOOL" => Self::Bool,
+            b"BYTES" => Self::Bytes,
+            b"I16" => Self::Int(16),
+            b"I32" => Self::Int(32),
+            b"I64" => Self::Int(64),
+            b"DOUBLE" => Self::Double,
+            b"STRING" => Self::Text,
+            _ => Self::Shown,
+        }
+    }
+
+    /// The value in this type. Numbers may be written as texts, because many readers of JSON have no 64 bits.
+    fn value(self, found: Found, text: &[u8]) -> Option<Value<'_>> {
+        Some(match (self, found) {
+            (_, Found::Null) => Value::Text(b""),
+            (_, Found::Composite) => return None,
+            (Self::Bytes, Found::Text) => Value::Bytes(text),
+            (Self::Int(bits), Found::Text | Found::Number) => Value::Int(int(text, bits)?),
+            (Self::Double, Found::Text | Found::Number) => Value::Double(number::double(text)?),
+            (Self::Bool, Found::Text) => match text {
+                b"true" => Value::Bool(true),
+                b"false" => Value::Bool(false),
+                _ => return None,
+            },
+            (Self::Shown | Self::Bool, Found::Bool(value)) => Value::Bool(value),
+            (Self::Text, Found::Bool(value)) => Value::Text(if value { b"true" } else { b"false" }),
+            (Self::Shown | Self::Text, Found::Text) | (Self::Text, Found::Number) => Value::Text(text),
+            (Self::Shown, Found::Number) => match number::signed(text) {
+                Some(int) => Value::Int(int),
+                None => Value::Double(number::double(text).unwrap_or(f64::INFINITY)),
+            },
+            (Self::Bytes | Self::Int(_) | Self::Double | Self::Bool, _) => return None,
+        })
+    }
+}
+
+/// A whole number of so many bits.
+fn int(text: &[u8], bits: u32) -> Option<i64> {
+    let unused = 64 - bits;
+    number::signed(text).filter(|value| (value << unused) >> unused == *value)
 }
 
 fn find(name: &[u8]) -> Option<Member> {

@@ -48,10 +48,12 @@ enum Member {
     Tags,
     Debug,
     Shared,
+    /// Of version 1: without them the span would lose what they say.
+    BinaryAnnotations,
 }
 
 /// The names of the members, in their order.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "traceId",
     "id",
     "parentId",
@@ -65,6 +67,7 @@ const NAMES: [&str; 13] = [
     "tags",
     "debug",
     "shared",
+    "binaryAnnotations",
 ];
 
 // === impl Decoder ===
@@ -120,13 +123,17 @@ impl Decoder {
                 }
             }
             Member::Timestamp => sides.timestamp = values.micros(draft, name)?,
-            Member::Duration => sides.duration = values.micros(draft, name)?,
+            Member::Duration => sides.duration = values.duration(draft, name)?,
             Member::Local => values.endpoint(&mut sides.local, draft, name)?,
             Member::Remote => values.endpoint(&mut sides.remote, draft, name)?,
             Member::Annotations => self.annotations(values, name)?,
             Member::Tags => self.tags(values, name)?,
             Member::Debug => sides.is_debug = values.flag(draft, name)?,
             Member::Shared => sides.is_shared = values.flag(draft, name)?,
+            Member::BinaryAnnotations => {
+                draft.note_flaw(format!(".{name}: belongs to version 1, which goes to /api/v1/spans"));
+                values.scanner.skip()?;
+            }
         }
         Ok(())
     }
@@ -191,6 +198,7 @@ fn find(name: &[u8]) -> Option<Member> {
         b"tags" => Member::Tags,
         b"debug" => Member::Debug,
         b"shared" => Member::Shared,
+        b"binaryAnnotations" => Member::BinaryAnnotations,
         _ => return None,
     })
 }

@@ -24,7 +24,7 @@ struct Endpoint {
     service: Vec<u8>,
     ipv4: Vec<u8>,
     ipv6: Vec<u8>,
-    port: u64,
+    port: u16,
 }
 
 /// What a span has beside what its draft holds already.
@@ -34,8 +34,8 @@ struct Sides {
     remote: Endpoint,
     /// Microseconds; 0 is unknown.
     timestamp: u64,
-    /// Microseconds; 0 is unknown.
-    duration: u64,
+    /// Microseconds; 0 is unknown. Below zero where the end is before the start.
+    duration: i64,
     /// The time of the earliest annotation.
     earliest: Option<u64>,
     is_debug: bool,
@@ -79,10 +79,12 @@ impl Endpoint {
             }
         }
         if self.port != 0 {
-            draft.attribute(names.port, Value::Int(self.port.cast_signed()));
+            draft.attribute(names.port, Value::Int(self.port.into()));
         }
     }
 }
+
+const BAD_ADDRESS: &str = ": an address of an endpoint has neither 4 nor 16 bytes";
 
 /// The attributes of an endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -136,9 +138,11 @@ impl Sides {
             }
         }
         let start = if self.timestamp == 0 { self.earliest.unwrap_or(0) } else { self.timestamp };
-        match (nanos(start), start.checked_add(self.duration).and_then(nanos)) {
+        match (nanos(start), start.checked_add_signed(self.duration).and_then(nanos)) {
             (Some(start), Some(end)) => (draft.start, draft.end) = (start, end),
-            _ => draft.note_flaw(": its time is beyond the year 2554".to_owned()),
+            _ => {
+                draft.note_flaw(": its start or end is before 1970 or beyond the year 2554".to_owned());
+            }
         }
     }
 }

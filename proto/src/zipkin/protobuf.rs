@@ -1,6 +1,6 @@
 //! Version 2 in protobuf: `zipkin.proto3.ListOfSpans`, also of the gRPC service `SpanService`.
 
-use super::{Endpoint, Sides, nanos};
+use super::{BAD_ADDRESS, Endpoint, Sides, nanos};
 use crate::gather::{Draft, Gatherer, KeyValues, Unreadable, Value, tag};
 use crate::otlp::SpanKind;
 use crate::otlp::wire::{Field, Reader, WireError};
@@ -48,7 +48,7 @@ fn span(
             },
             5 => draft.set_name(field.bytes()?),
             6 => sides.timestamp = field.fixed64()?,
-            7 => sides.duration = field.varint()?,
+            7 => sides.duration = field.varint()?.cast_signed(),
             8 => endpoint(field.bytes()?, at(), &mut sides.local, draft)?,
             9 => endpoint(field.bytes()?, at(), &mut sides.remote, draft)?,
             10 => annotation(field, at(), draft, sides, none)?,
@@ -107,13 +107,16 @@ fn endpoint(
             2 => endpoint.set_ipv4(field.bytes()?),
             3 => endpoint.set_ipv6(field.bytes()?),
             4 => {
-                endpoint.port = field.varint()?;
+                match u16::try_from(field.varint()?) {
+                    Ok(port) => endpoint.port = port,
+                    Err(_) => draft.note_flaw(": a port of an endpoint is not from 0 to 65535".to_owned()),
+                }
                 true
             }
             _ => true,
         };
         if !is_sound {
-            draft.note_flaw(": an address of an endpoint has neither 4 nor 16 bytes".to_owned());
+            draft.note_flaw(BAD_ADDRESS.to_owned());
         }
     }
     Ok(())

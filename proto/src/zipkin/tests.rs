@@ -161,6 +161,15 @@ fn short_identifiers_are_padded_and_those_of_zeros_refused() {
         (r#""traceId":"1","id":"1","id":"1""#, "[1].id: is given twice"),
         (r#""traceId":"1","id":"1","timestamp":-5"#, "[1].timestamp: expected a whole number"),
         (r#""traceId":"1","id":"1","timestamp":18446744073709552"#, "beyond the year 2554"),
+        (r#""traceId":"1","id":"1","timestamp":5,"duration":-6"#, "before 1970"),
+        (
+            r#""traceId":"1","id":"1","localEndpoint":{"port":true}"#,
+            "[1].localEndpoint.port: expected a number",
+        ),
+        (r#""traceId":"1","id":"1","remoteEndpoint":{"ipv4":"80","port":{}}"#, "[1].remoteEndpoint.port"),
+        (r#""traceId":"1","id":"1","localEndpoint":{"port":65536}"#, "from 0 to 65535"),
+        (r#""traceId":"1","id":"1","localEndpoint":{"port":-1}"#, "from 0 to 65535"),
+        (r#""traceId":"1","id":"1","binaryAnnotations":[]"#, "version 1, which goes to /api/v1/spans"),
         (r#""traceId":"1","id":"1","tags":[]"#, "[1].tags: expected an object"),
         (r#""traceId":"1","id":"1","tags":{"a":{}}"#, "[1].tags.a: expected a string"),
         (r#""traceId":"1","id":"1","name":7"#, "[1].name: expected a string"),
@@ -234,6 +243,79 @@ fn a_span_without_a_time_has_that_of_its_first_annotation() {
 }
 
 #[test]
+fn an_end_before_its_start_is_kept() {
+    let times = |span: Span| (span.start_time_unix_nano, span.end_time_unix_nano);
+    let early = r#"[{"traceId":"1","id":"1","timestamp":9,"duration":-7}]"#;
+    assert_eq!(times(only(&json(early))), (9_000, 2_000));
+    assert_eq!(times(only(&json_v1(early))), (9_000, 2_000));
+    let noted = r#"[{"traceId":"1","id":"1","annotations":[{"timestamp":9,"value":"sr"},{"timestamp":2,"value":"ss"}]}]"#;
+    assert_eq!(times(only(&json_v1(noted))), (9_000, 2_000));
+}
+
+#[test]
+fn version_1_refuses_members_of_version_2() {
+    for member in
+        [r#""tags":{"a":"b"}"#, r#""kind":"CLIENT""#, r#""localEndpoint":{}"#, r#""remoteEndpoint":{}"#]
+    {
+        let decoded =
+            json_v1(&format!(r#"[{{"traceId":"1","id":"1",{member}}},{{"traceId":"1","id":"2"}}]"#));
+        assert_eq!((decoded.spans.len(), decoded.rejected.count), (1, 1), "{member}");
+        let why = decoded.rejected.message();
+        assert!(why.contains("version 2, which goes to /api/v2/spans"), "{why}");
+    }
+}
+
+#[test]
+fn binary_annotations_have_the_type_that_they_name() {
+    let of = |value: &str| {
+        json_v1(&format!(r#"[{{"traceId":"1","id":"1","binaryAnnotations":[{{"key":"k",{value}}}]}}]"#))
+    };
+    for (value, expected) in [
+        (r#""value":"7","type":"I16""#, "k=7"),
+        (r#""type":"I32","value":-7"#, "k=-7"),
+        (r#""value":"-9223372036854775808","type":"I64""#, "k=-9223372036854775808"),
+        (r#""value":"0.5","type":"DOUBLE""#, "k=0.5"),
+        (r#""value":2,"type":"DOUBLE""#, "k=2.0"),
+        (r#""value":"AP8=","type":"BYTES""#, "k=BytesValue([0, 255])"),
+        (r#""value":"true","type":"BOOL""#, "k=true"),
+        (r#""value":"7","type":"STRING""#, "k=7"),
+        (r#""value":"x","type":"OTHER""#, "k=x"),
+        (r#""value":7"#, "k=7"),
+    ] {
+        assert_eq!(shown(&only(&of(value)).attributes), [expected], "{value}");
+    }
+    let is_int = |value: &str| {
+        let attribute = only(&of(value)).attributes.remove(0);
+        matches!(attribute.value.and_then(|value| value.value), Some(V::IntValue(_)))
+    };
+    assert!(is_int(r#""value":"7","type":"I16""#) && !is_int(r#""value":"7","type":"STRING""#));
+    for value in [
+        r#""value":"32768","type":"I16""#,
+        r#""value":"x","type":"I64""#,
+        r#""value":true,"type":"DOUBLE""#,
+        r#""value":"?","type":"BYTES""#,
+        r#""value":"yes","type":"BOOL""#,
+        r#""value":{}"#,
+    ] {
+        assert_eq!(of(value).rejected.count, 1, "{value}");
+    }
+}
+
+#[test]
+fn protobuf_refuses_ports_of_more_than_16_bits() {
+    for port in [65_536, u64::MAX] {
+        let (mut local, mut span, mut list) = (Vec::new(), Vec::new(), Vec::new());
+        put_uint(&mut local, 4, port);
+        put_bytes(&mut span, 1, &1_u128.to_be_bytes());
+        put_bytes(&mut span, 3, &1_u64.to_be_bytes());
+        put_bytes(&mut span, 8, &local);
+        put_bytes(&mut list, 1, &span);
+        let decoded = gathered(|out| decode_protobuf(&list, out)).unwrap();
+        assert!(decoded.rejected.message().contains("0 to 65535"), "{port}: {:?}", decoded.rejected);
+    }
+}
+
+#[test]
 fn a_span_of_version_1_becomes_its_sides() {
     let endpoint = |name: &str| format!(r#"{{"serviceName":"{name}","ipv4":"10.0.0.1","port":80}}"#);
     let text = format!(
@@ -281,6 +363,11 @@ fn a_span_of_version_1_becomes_its_sides() {
 
 /// A span of version 1 in thrift's binary protocol.
 fn thrift_span() -> Vec<u8> {
+    thrift_span_at(&[])
+}
+
+/// The same, whose host has this address of version 6.
+fn thrift_span_at(ipv6: &[u8]) -> Vec<u8> {
     fn field(kind: u8, id: u16, value: &[u8]) -> Vec<u8> {
         [&[kind][..], &id.to_be_bytes(), value].concat()
     }
@@ -291,6 +378,7 @@ fn thrift_span() -> Vec<u8> {
         field(8, 1, &[10, 0, 0, 1]),
         field(6, 2, &50_000_u16.to_be_bytes()),
         field(11, 3, &text(b"shop")),
+        field(11, 4, &text(ipv6)),
         vec![0],
     ]
     .concat();
@@ -337,6 +425,10 @@ fn version_1_in_thrift() {
     for end in 0..body.len() {
         assert!(gathered(|out| decode_thrift(&body[..end], out)).is_err(), "cut at {end}");
     }
+    let refused = gathered(|out| decode_thrift(&[&body[..], &[0]].concat(), out)).unwrap_err();
+    assert!(refused.contains("more bytes follow"), "{refused}");
+    let decoded = gathered(|out| decode_thrift(&thrift_span_at(&[1; 15]), out)).unwrap();
+    assert!(decoded.rejected.message().contains("neither 4 nor 16 bytes"), "{:?}", decoded.rejected);
 }
 
 #[test]
@@ -346,6 +438,8 @@ fn a_span_over_its_bound_is_refused_alone() {
     for large in [
         format!(r#""tags":{{{}}}"#, tags(200)),
         format!(r#""name":"{}""#, "x".repeat(2_000)),
+        format!(r#""tags":{{"otel.scope.name":"{0}","otel.scope.version":"{0}"}}"#, "x".repeat(60)),
+        format!(r#""name":"{}","tags":{{"otel.scope.name":"{}"}}"#, "x".repeat(950), "x".repeat(90)),
         format!(r#""localEndpoint":{{"serviceName":"{}"}}"#, "x".repeat(200)),
     ] {
         let text = format!(r#"[{{"traceId":"1","id":"1",{large}}},{{"traceId":"1","id":"2"}}]"#);

@@ -1,13 +1,15 @@
 //! Version 1 in thrift (`zipkinCore.thrift`), by the binary protocol over HTTP; by either one inside of Jaeger's UDP.
 
-use super::Endpoint;
 use super::v1::{Buffers, Span};
+use super::{BAD_ADDRESS, Endpoint};
 use crate::gather::{Gatherer, Unreadable, Value};
 use crate::thrift::{Fields, Protocol, Reader, ThriftError, Type};
 
 /// Decodes the list of spans that is the body of `POST /api/v1/spans`.
 pub fn decode_thrift(body: &[u8], out: &mut Gatherer<'_>) -> Result<(), Unreadable> {
-    decode_thrift_list(&mut Reader::new(body, Protocol::Binary), out)
+    let mut reader = Reader::new(body, Protocol::Binary);
+    decode_thrift_list(&mut reader, out)?;
+    reader.end().map_err(malformed)
 }
 
 /// Decodes a list of spans at the place of a reader.
@@ -52,7 +54,7 @@ fn read(
             (8, Type::List) => each(reader, span, max_bytes, buffers, tag)?,
             (9, Type::Bool) => span.is_debug = reader.bool()?,
             (10, Type::I64) => span.timestamp = micros(reader.i64()?, buffers),
-            (11, Type::I64) => span.duration = micros(reader.i64()?, buffers),
+            (11, Type::I64) => span.duration = reader.i64()?,
             (12, Type::I64) => high = reader.i64()?,
             (_, kind) => reader.skip(kind)?,
         }
@@ -96,7 +98,7 @@ fn annotation(reader: &mut Reader<'_>, span: &mut Span, buffers: &mut Buffers) -
         match (field.id, field.kind) {
             (1, Type::I64) => time = micros(reader.i64()?, buffers),
             (2, Type::Binary) => text = reader.bytes()?,
-            (3, Type::Struct) => host = Some(endpoint(reader)?),
+            (3, Type::Struct) => host = Some(endpoint(reader, buffers)?),
             (_, kind) => reader.skip(kind)?,
         }
     }
@@ -112,7 +114,7 @@ fn tag(reader: &mut Reader<'_>, span: &mut Span, buffers: &mut Buffers) -> Resul
             (1, Type::Binary) => key = reader.bytes()?,
             (2, Type::Binary) => value = reader.bytes()?,
             (3, Type::I32) => kind = reader.i32()?,
-            (4, Type::Struct) => host = Some(endpoint(reader)?),
+            (4, Type::Struct) => host = Some(endpoint(reader, buffers)?),
             (_, kind) => reader.skip(kind)?,
         }
     }
@@ -136,7 +138,7 @@ fn typed(kind: i32, bytes: &[u8]) -> Option<Value<'_>> {
     })
 }
 
-fn endpoint(reader: &mut Reader<'_>) -> Result<Endpoint, ThriftError> {
+fn endpoint(reader: &mut Reader<'_>, buffers: &mut Buffers) -> Result<Endpoint, ThriftError> {
     let (mut fields, mut endpoint) = (Fields::default(), Endpoint::default());
     while let Some(field) = reader.next_field(&mut fields)? {
         match (field.id, field.kind) {
@@ -147,10 +149,12 @@ fn endpoint(reader: &mut Reader<'_>) -> Result<Endpoint, ThriftError> {
                 }
             }
             // Ports above 32767 look negative in 16 bits with a sign.
-            (2, Type::I16) => endpoint.port = reader.i16()?.cast_unsigned().into(),
+            (2, Type::I16) => endpoint.port = reader.i16()?.cast_unsigned(),
             (3, Type::Binary) => endpoint.service = reader.bytes()?.to_vec(),
             (4, Type::Binary) => {
-                endpoint.set_ipv6(reader.bytes()?);
+                if !endpoint.set_ipv6(reader.bytes()?) {
+                    buffers.draft.note_flaw(BAD_ADDRESS.to_owned());
+                }
             }
             (_, kind) => reader.skip(kind)?,
         }

@@ -17,8 +17,8 @@ pub(super) struct Span {
     pub name: Vec<u8>,
     /// Microseconds; 0 is unknown.
     pub timestamp: u64,
-    /// Microseconds; 0 is unknown.
-    pub duration: u64,
+    /// Microseconds; 0 is unknown. Below zero where the end is before the start.
+    pub duration: i64,
     pub is_debug: bool,
     endpoints: Vec<Endpoint>,
     annotations: Vec<Annotation>,
@@ -223,7 +223,7 @@ impl Span {
         };
         for note in &self.annotations {
             sides.annotated(note.time);
-            let end = sides.timestamp.saturating_add(sides.duration);
+            let end = sides.timestamp.saturating_add_signed(sides.duration);
             // What kind, start and end say already is not said again.
             let is_told = note.is_told && (note.time == sides.timestamp || note.time == end);
             if is_told || !belongs(note.endpoint) {
@@ -251,7 +251,7 @@ impl Span {
     fn set_times(&self, side: &Side, number: Option<usize>, sides: &mut Sides) {
         let time = |note: Option<usize>| note.map(|note| self.annotations[note].time);
         let (first, last) = (time(side.first), time(side.last));
-        let noted = first.zip(last).map_or(0, |(first, last)| last.saturating_sub(first));
+        let noted = first.zip(last).map_or(0, |(first, last)| between(first, last));
         sides.timestamp = first.or(last).unwrap_or(0);
         sides.duration = noted;
         if number != Some(1) {
@@ -266,6 +266,11 @@ impl Span {
         let joined = number == Some(1) || self.timestamp == 0;
         sides.is_shared = joined && matches!(side.kind, SpanKind::Server | SpanKind::Consumer);
     }
+}
+
+/// The difference of two times. Where it has no room, the later time is beyond all that a span can have.
+fn between(first: u64, last: u64) -> i64 {
+    i64::try_from(i128::from(last) - i128::from(first)).unwrap_or(i64::MAX)
 }
 
 /// Buffers that serve all spans of a request.
