@@ -33,7 +33,7 @@ pub(crate) struct RequestDedup {
     clock: Clock,
 }
 
-/// A hash of a request's decompressed bytes, by which resends are recognised.
+/// A hash of a request's decompressed bytes and their format, by which resends are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u128);
 
@@ -76,6 +76,15 @@ pub(crate) struct Ticket {
 impl Fingerprint {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(xxh3_128(bytes))
+    }
+
+    /// That of a request in a format of a receiver: two formats may find different spans in the same bytes.
+    pub(crate) fn in_format(self, receiver: &str, format: &str) -> Self {
+        let mut hash = Xxh3Default::new();
+        for part in [receiver.as_bytes(), b"/", format.as_bytes(), b"/", &self.0.to_le_bytes()] {
+            hash.update(part);
+        }
+        Self(hash.digest128())
     }
 }
 
@@ -181,6 +190,7 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -264,6 +274,16 @@ mod tests {
         fixture.store("a");
         let other = TenantId::new("other").unwrap();
         assert!(matches!(fixture.dedup.check(&other, Fingerprint::of(b"a")), Lookup::First(_)));
+    }
+
+    #[test]
+    fn formats_are_apart() {
+        let body = Fingerprint::of(b"a");
+        let formats = [("zipkin", "json"), ("zipkin", "json-v1"), ("jaeger", "json"), ("otlp", "json")];
+        let all: HashSet<Fingerprint> =
+            formats.iter().map(|(receiver, format)| body.in_format(receiver, format)).collect();
+        assert_eq!(all.len(), 4);
+        assert_eq!(body.in_format("zipkin", "json"), Fingerprint::of(b"a").in_format("zipkin", "json"));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::encoding::Encoding;
 use crate::metrics::IngestMetrics;
 use crate::queue::{Arrival, Queue, Waiter, size_of_decoded};
 use crate::refusal::Refusal;
-use crate::route::{Decoder, Route};
+use crate::route::{Decoder, Labels, Route};
 use crate::text_body::{DecodedText, TextBody, decode_bytes};
 
 /// State that all connections share.
@@ -119,6 +119,8 @@ impl Intake {
 
     async fn store(&self, arrival: Arrival, tenant: TenantId, request: Request) -> Outcome {
         let Request { decoded, fingerprint, route, held } = request;
+        let Labels { receiver, format, .. } = route.labels();
+        let fingerprint = fingerprint.in_format(receiver, format);
         let ticket = match self.dedup.as_ref().map(|dedup| dedup.check(&tenant, fingerprint)) {
             None => None,
             Some(Lookup::First(ticket)) => Some(ticket),

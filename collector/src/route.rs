@@ -109,4 +109,15 @@ mod tests {
             assert_eq!(route as usize, place, "{route:?}");
         }
     }
+
+    /// Resends are recognised by receiver and format, so that they may come by another transport.
+    #[test]
+    fn transports_share_the_names_of_formats() {
+        for (grpc, http) in
+            [(Route::OtlpGrpc, Route::OtlpProtobuf), (Route::ZipkinGrpc, Route::ZipkinProtobuf)]
+        {
+            let (grpc, http) = (grpc.labels(), http.labels());
+            assert_eq!((grpc.receiver, grpc.format), (http.receiver, http.format));
+        }
+    }
 }

@@ -69,6 +69,7 @@ async fn peak_of(router: Router, path: &str, content_type: &str, body: Vec<u8>) 
     let request = Request::post(path)
         .header("content-type", content_type)
         .header("content-encoding", "gzip")
+        .header("grpc-encoding", "gzip")
         .body(Body::from(body))
         .unwrap();
     let before = HELD.load(Ordering::Relaxed);
@@ -91,6 +92,7 @@ fn gzip(begin: impl AsRef<[u8]>, item: impl AsRef<[u8]>, count: usize, end: impl
 async fn hostile_bodies_stay_within_the_budget() {
     millions_of_empty_messages_take_no_memory().await;
     zipkin_stays_within_the_budget().await;
+    jaeger_stays_within_the_budget().await;
 }
 
 /// Bodies of Zipkin may have smaller spans than OTLP has, so that what is gathered is more than the text.
@@ -123,6 +125,49 @@ async fn zipkin_stays_within_the_budget() {
         assert_eq!(status, expected, "{name}");
         assert!(peak < 200 << 20, "{name}: {peak} bytes");
     }
+}
+
+/// Lists of thrift hold structs of one byte, and protobuf repeated texts of two.
+async fn jaeger_stays_within_the_budget() {
+    let store = std::sync::Arc::new(store::FakeStore::default());
+    let limits = IngestLimits { max_inflight_bytes: 100 << 20, ..IngestLimits::default() };
+    let collector = Collector::start(CollectorConfig { limits, ..CollectorConfig::default() }, store);
+    let Ok(collector) = collector else { panic!("no collector") };
+    let spans = |count: u32| [&b"\x0f\0\x02\x0c"[..], &count.to_be_bytes()].concat();
+    let inside = |list: u8| [&spans(1)[..], &[15, 0, list, 12], &10_000_000_u32.to_be_bytes()].concat();
+    let small = b"\x0a\0\x01\0\0\0\0\0\0\0\x01\x0a\0\x03\0\0\0\0\0\0\0\x01\0";
+    for (name, body, expected) in [
+        ("empty spans", gzip(spans(20_000_000), [0], 20_000_000, [0]), 400),
+        ("small spans", gzip(spans(2_000_000), small, 2_000_000, [0]), 429),
+        ("references", gzip(inside(6), [0], 10_000_000, [0, 0]), 400),
+        ("tags", gzip(inside(10), [0], 10_000_000, [0, 0]), 400),
+        ("logs", gzip(inside(11), [0], 10_000_000, [0, 0]), 400),
+    ] {
+        assert!(body.len() < 200_000, "{name}: {} bytes are not small", body.len());
+        let thrift = "application/x-thrift";
+        let (peak, status) = peak_of(collector.jaeger_http_router(), "/api/traces", thrift, body).await;
+        assert_eq!(status, expected, "{name}");
+        assert!(peak < 200 << 20, "{name}: {peak} bytes");
+    }
+    let post_spans = "/jaeger.api_v2.CollectorService/PostSpans";
+    let (span, batch) = (field(1, 20_000_000), field(1, 20_000_000 + field(1, 20_000_000).len()));
+    let packed = gzip([batch, span].concat(), b"\x62\0", 10_000_000, []);
+    let framed = [&[1][..], &(packed.len() as u32).to_be_bytes(), &packed].concat();
+    let (peak, status) =
+        peak_of(collector.jaeger_grpc_router(), post_spans, "application/grpc", framed).await;
+    assert_eq!(status, 200, "gRPC tells its status by a header of its own");
+    assert!(peak < 200 << 20, "warnings: {peak} bytes");
+}
+
+/// The head of a message of protobuf.
+fn field(number: u8, mut length: usize) -> Vec<u8> {
+    let mut head = vec![number << 3 | 2];
+    while length >= 0x80 {
+        head.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    head.push(length as u8);
+    head
 }
 
 async fn millions_of_empty_messages_take_no_memory() {

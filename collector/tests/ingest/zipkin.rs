@@ -129,3 +129,13 @@ async fn a_success_means_stored_and_a_resend_is_known() {
     }
     assert_eq!((server.store.spans(), server.metric("spandrel_ingest_resends_total")), (1, 1));
 }
+
+#[tokio::test]
+async fn the_same_bytes_in_another_format_are_no_resend() {
+    let server = Server::start(CollectorConfig::default()).await;
+    let body = list(&[r#"{"traceId":"a","id":"b","name":"get"}"#]);
+    for path in [V1, V2, V2] {
+        assert_eq!(post(&server, path, &[JSON], &body).await.status, 202);
+    }
+    assert_eq!((server.store.spans(), server.metric("spandrel_ingest_resends_total")), (2, 1));
+}
