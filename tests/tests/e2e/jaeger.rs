@@ -66,6 +66,28 @@ fn datagram(batch: &[u8]) -> Vec<u8> {
     [&b"\x80\x01\0\x04\0\0\0\x09emitBatch\0\0\0\0\x0c\0\x01"[..], batch, b"\0"].concat()
 }
 
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+    out
+}
+
+/// A span in a call of the compact protocol: field numbers are differences, and numbers zigzag.
+fn compact_datagram(service: &str, trace: u64, id: u64, parent: u64) -> Vec<u8> {
+    let text = |head: u8, text: &str| [&[head, text.len() as u8][..], text.as_bytes()].concat();
+    let number = |value: u64| [vec![0x16], varint(value << 1)].concat();
+    let process = [text(0x18, service), vec![0]].concat();
+    let times = [number(1_700_000_000_000_000 + id), number(100)].concat();
+    let ids = [number(trace), number(0), number(id), number(parent)].concat();
+    let span = [ids, text(0x18, "get"), b"\x25\x02".to_vec(), times, vec![0]].concat();
+    let batch = [vec![0x1c], process, vec![0x19, 0x1c], span, vec![0]].concat();
+    [&b"\x82\x21\0\x09emitBatch\x1c"[..], &batch, &[0]].concat()
+}
+
 const FLAGS: [&str; 8] = [
     "--jaeger-grpc-addr",
     "127.0.0.1:0",
@@ -114,6 +136,16 @@ fn what_comes_in_by_each_port_is_one_tree() {
 
     let mut api = server.api();
     eventually("the datagram is stored", || (api.status("spanCount") == 3).then_some(()));
+    let compact = compact_datagram("compact", 8, 4, 9);
+    socket.send_to(&compact, server.address("jaeger-compact")).unwrap();
+    eventually("the compact one is stored", || (api.status("spanCount") == 4).then_some(()));
+    let tree = api.tree("8");
+    let span = &tree["segments"][0]["spans"][0];
+    assert_eq!((&span["name"], &span["durationNano"]), (&json!("get"), &json!(100_000)), "{tree}");
+    assert_eq!(
+        (&span["parentId"], names(&mut api, "8")),
+        (&json!("0000000000000009"), vec!["compact".to_owned()])
+    );
     assert_eq!(names(&mut api, "7"), ["front", "cart", "cart"][..2], "two segments, the child inside");
     let tree = api.tree("7");
     let root = &tree["segments"][0]["spans"][0];
