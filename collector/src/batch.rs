@@ -89,7 +89,10 @@ impl Batcher {
         self.metrics.append_seconds.record(began.elapsed());
         match results {
             Ok(results) => results.into_iter().map(|result| result.map_err(Refusal::Store)).collect(),
-            Err(_) => vec![Err(Refusal::Broken); shares.len()],
+            Err(_) if shares.len() == 1 => vec![Err(Refusal::Broken)],
+            // What breaks the store for one tenant is no reason to refuse the others. Spans that were stored before it
+            // broke are equal to those that are stored now.
+            Err(_) => shares.chunks(1).flat_map(|share| self.append(share)).collect(),
         }
     }
 

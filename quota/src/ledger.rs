@@ -60,7 +60,8 @@ struct Tenant {
     usage: Usage,
     /// A tenant that was only asked about gives its place to one that sends.
     has_sent: bool,
-    stored_bytes: u64,
+    /// `None` until the store has told it.
+    stored_bytes: Option<u64>,
     /// When the store was asked for it.
     stored_at: Option<Instant>,
 }
@@ -151,19 +152,21 @@ impl Ledger {
     }
 
     /// What the store has of a tenant, at most [`STORED_AGE`] old. The store is asked outside of the lock, by one
-    /// request at a time; the others take the number before.
+    /// request at a time; the others take the number before, if there is one.
     fn stored_bytes(&self, tenant: &TenantId, now: Instant) -> u64 {
         {
             let mut accounts = self.accounts.lock();
             let Some(known) = accounts.tenants.get_mut(tenant) else { return 0 };
-            if known.stored_at.is_some_and(|asked| now.saturating_duration_since(asked) < STORED_AGE) {
-                return known.stored_bytes;
+            let is_fresh =
+                known.stored_at.is_some_and(|asked| now.saturating_duration_since(asked) < STORED_AGE);
+            if let Some(bytes) = known.stored_bytes.filter(|_| is_fresh) {
+                return bytes;
             }
             known.stored_at = Some(now);
         }
         let bytes = (self.stored)(tenant);
         if let Some(known) = self.accounts.lock().tenants.get_mut(tenant) {
-            known.stored_bytes = bytes;
+            known.stored_bytes = Some(bytes);
         }
         bytes
     }
@@ -247,9 +250,11 @@ impl Ledger {
         now: Instant,
     ) -> Result<(), Exceeded> {
         let limits = self.config.of(tenant);
-        let known = self.tenant(accounts, tenant, now)?;
-        let checked = known.account.check_question(&limits.own, now);
-        checked.map_err(|over| over.of(format!("tenant {tenant}")))?;
+        // Where there is no room for another account, a tenant that has not sent is asked about without being counted.
+        if let Ok(known) = self.tenant(accounts, tenant, now) {
+            let checked = known.account.check_question(&limits.own, now);
+            checked.map_err(|over| over.of(format!("tenant {tenant}")))?;
+        }
         match (&limits.each_key, key) {
             (Some(limits), Some(key)) => {
                 let account = self.key(accounts, tenant, key, limits, now)?;
@@ -308,7 +313,7 @@ impl Ledger {
             account: Account::new(&self.config.of(tenant).own, now),
             usage: Usage::of(tenant.clone()),
             has_sent: false,
-            stored_bytes: 0,
+            stored_bytes: None,
             stored_at: None,
         };
         Ok(accounts.tenants.entry(tenant.clone()).or_insert_with(new))
@@ -556,6 +561,7 @@ mod tests {
         assert_eq!(limit("three"), Some("maxTenants"), "the running question keeps its account");
         drop(running);
         assert_eq!(limit("three"), None);
+        assert!(ledger.begin_question(&caller("four", "k")).is_ok(), "it may have data");
         assert_eq!(ledger.accounts.lock().label(caller("three", "k").tenants.first()), "three");
         assert_eq!(ledger.accounts.lock().label(caller("invented-9", "k").tenants.first()), UNKNOWN);
     }

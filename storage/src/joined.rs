@@ -70,14 +70,18 @@ impl SearchAnswer {
     /// first.
     pub fn joined(plan: &SearchPlan, all: Vec<Self>) -> Self {
         let mut joined = Self::default();
-        let (mut found, mut next) = (Vec::new(), None);
+        let (mut found, mut next): (Vec<_>, Option<Position>) = (Vec::new(), None);
         // Commits have one sequence for all tenants, so that the earliest snapshot is one for all.
         let snapshot = all.iter().map(|answer| answer.snapshot).min().unwrap_or_default();
         for answer in all {
-            next = next.or(answer.next);
+            // Nothing is known of what lies behind the page that ends first.
+            next = next.into_iter().chain(answer.next).max_by_key(|next| (next.key, next.trace));
             joined.partial |= answer.partial;
             joined.scanned = joined.scanned.and(answer.scanned);
             found.extend(answer.keys.into_iter().zip(answer.traces));
+        }
+        if let Some(next) = &next {
+            found.retain(|(key, trace)| (*key, trace.id) >= (next.key, next.trace));
         }
         found.sort_by_key(|(key, trace)| Reverse((*key, trace.id)));
         let mut places: HashMap<TraceId, usize> = HashMap::new();
@@ -94,9 +98,10 @@ impl SearchAnswer {
         let has_next = next.is_some() || joined.traces.len() > plan.limit;
         joined.traces.truncate(plan.limit);
         joined.keys.truncate(plan.limit);
-        let last = joined.keys.last().zip(joined.traces.last());
+        let is_full = joined.traces.len() == plan.limit;
+        let last = joined.keys.last().zip(joined.traces.last()).filter(|_| is_full);
         let last = last.map(|(key, trace)| Position { key: *key, trace: trace.id, snapshot });
-        // Where every trace of a page has gone in the meantime, the page behind it may still have some.
+        // Where traces of a page have gone in the meantime, the page behind it may still have some.
         joined.next = last.or(next).filter(|_| has_next).map(|last| Position { snapshot, ..last });
         joined.snapshot = snapshot;
         joined

@@ -167,6 +167,8 @@ fn command(flags: &Flags, data_dir: &Path) -> Command {
     for port in ["--http-addr", "--otlp-http-addr", "--otlp-grpc-addr"] {
         command.args([port, "127.0.0.1:0"]);
     }
+    // Several servers run at the same time, and this port is a fixed one unless told otherwise.
+    command.args(["--zipkin-addr", "off"]);
     if !flags.serve_flags.iter().any(|flag| flag.starts_with(DURABILITY)) {
         command.args([DURABILITY, "sync"]);
     }

@@ -122,7 +122,7 @@ fn default_scopes() -> Vec<String> {
 // === impl OidcError ===
 
 impl OidcError {
-    /// Whether it may be a guess at a code or a token. What anybody can cause without one is none, such as a callback
+    /// Whether it may be a guess at a code or a token. What can be caused without one is none, such as a callback
     /// without its login, and neither is what the provider is at fault for: it would keep others of the address out.
     pub(crate) fn is_guess(&self) -> bool {
         matches!(self, Self::Code(_) | Self::Token(_) | Self::Nonce)

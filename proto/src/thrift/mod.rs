@@ -1,5 +1,5 @@
 //! Thrift's binary and compact protocols, read in place: values are taken off the bytes one after another, and nothing is
-//! reserved by a length that was only declared. It knows no messages of anybody.
+//! reserved by a length that was only declared. It knows no message of any service.
 
 mod reader;
 

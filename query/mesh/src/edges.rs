@@ -14,9 +14,10 @@ use crate::span::{Class, MeshSpan, Outcome, Workload};
 #[derive(Debug, Default)]
 pub struct EdgeCounter {
     edges: BTreeMap<(Party, Party), Edge>,
-    /// Pods by their addresses, as far as proxies told them.
-    pods: FxHashMap<String, Pod>,
+    /// Pods by their addresses, as far as proxies told them; `None` where two pods had the same one.
+    pods: FxHashMap<String, Option<Pod>>,
     proxy_spans: u64,
+    left_out: bool,
 }
 
 /// One end of an edge.
@@ -77,17 +78,23 @@ pub struct Instance {
     pub revision: Option<String>,
     pub first_attempts: u64,
     pub retries: u64,
+    /// Attempts of which nothing tells whether they were the first.
+    pub unordered: u64,
     pub seen: Side,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Pod {
     name: String,
     workload: Workload,
 }
 
-/// Names of hosts come from outside; calls beyond so many edges are one edge between unknown parties.
+/// Names come from outside. Calls beyond so many edges are one edge between unknown parties,
 const MAX_EDGES: usize = 10_000;
+/// and instances, subsets and sets of flags of an edge beyond so many are one without a name.
+const MAX_NAMES: usize = 1_000;
+/// Addresses of more pods are not remembered.
+const MAX_PODS: usize = 100_000;
 
 // === impl EdgeCounter ===
 
@@ -96,17 +103,31 @@ impl EdgeCounter {
     pub fn add(&mut self, spans: &[MeshSpan]) {
         for span in spans {
             if let (Some(ip), Some(pod)) = (&span.ip, &span.pod) {
-                let pod = || Pod { name: pod.clone(), workload: span.workload.clone() };
-                self.pods.entry(ip.clone()).or_insert_with(pod);
+                self.see_pod(ip, Pod { name: pod.clone(), workload: span.workload.clone() });
             }
             self.proxy_spans += u64::from(span.role != crate::span::Role::App);
         }
         for hop in hops::join(spans) {
             let parties = (caller_of(&hop), callee_of(&hop));
             let is_one_too_many = self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&parties);
+            self.left_out |= is_one_too_many;
             let parties = if is_one_too_many { (Party::Unknown, Party::Unknown) } else { parties };
             self.edges.entry(parties).or_default().add(&hop);
         }
+    }
+
+    fn see_pod(&mut self, ip: &str, pod: Pod) {
+        if let Some(known) = self.pods.get_mut(ip) {
+            // Addresses are given again after a while, and to pods of other clusters.
+            *known = known.take().filter(|known| *known == pod);
+        } else if self.pods.len() < MAX_PODS {
+            self.pods.insert(ip.to_owned(), Some(pod));
+        }
+    }
+
+    /// Whether there were more edges than are told apart.
+    pub fn left_out(&self) -> bool {
+        self.left_out
     }
 
     /// Spans of proxies that were seen.
@@ -121,7 +142,9 @@ impl EdgeCounter {
         for ((caller, callee), mut edge) in self.edges {
             let party = |party: Party| {
                 match &party {
-                    Party::Address(ip) => self.pods.get(ip).map(|pod| Party::Workload(pod.workload.clone())),
+                    Party::Address(ip) => {
+                        pod_at(&self.pods, ip).map(|pod| Party::Workload(pod.workload.clone()))
+                    }
                     _ => None,
                 }
                 .unwrap_or(party)
@@ -131,6 +154,16 @@ impl EdgeCounter {
         }
         finished
     }
+}
+
+fn pod_at<'p>(pods: &'p FxHashMap<String, Option<Pod>>, ip: &str) -> Option<&'p Pod> {
+    pods.get(ip)?.as_ref()
+}
+
+/// The value of a name, or of no name where there are too many of them.
+fn named<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mut V {
+    let name = if map.len() < MAX_NAMES || map.contains_key(name) { name } else { "" };
+    map.entry(name.to_owned()).or_default()
 }
 
 fn caller_of(hop: &Hop<'_>) -> Party {
@@ -165,14 +198,14 @@ impl Edge {
             Some(caller) => {
                 self.client.add(&caller.outcome, caller.duration);
                 if let Some(subset) = &caller.subset {
-                    *self.subsets.entry(subset.clone()).or_default() += 1;
+                    *named(&mut self.subsets, subset) += 1;
                 }
             }
             None => self.requests_without_caller += 1,
         }
         for (nth, callee) in hop.callees.iter().enumerate() {
             self.server.add(&callee.outcome, callee.duration);
-            self.see_instance(callee, nth);
+            self.see_instance(callee, hop.nth_attempt(nth));
             if let (Some(from), Some(to)) = (hop.caller.and_then(|caller| caller.zone.as_ref()), &callee.zone)
             {
                 self.attempts_of_known_zones += 1;
@@ -181,20 +214,23 @@ impl Edge {
         }
     }
 
-    fn see_instance(&mut self, callee: &MeshSpan, nth: usize) {
+    fn see_instance(&mut self, callee: &MeshSpan, nth: Option<usize>) {
         let name = callee.pod.clone().or_else(|| callee.ip.clone()).unwrap_or_default();
-        let instance = self.instances.entry(name).or_default();
+        let instance = named(&mut self.instances, &name);
         instance.zone = callee.zone.clone().or(instance.zone.take());
         instance.revision = callee.revision.clone().or(instance.revision.take());
-        let count = if nth == 0 { &mut instance.first_attempts } else { &mut instance.retries };
-        *count += 1;
+        match nth {
+            Some(0) => instance.first_attempts += 1,
+            Some(_) => instance.retries += 1,
+            None => instance.unordered += 1,
+        }
         instance.seen.add(&callee.outcome, callee.duration);
     }
 
-    fn name_instances(&mut self, pods: &FxHashMap<String, Pod>) {
+    fn name_instances(&mut self, pods: &FxHashMap<String, Option<Pod>>) {
         let instances = std::mem::take(&mut self.instances);
         for (name, instance) in instances {
-            let name = pods.get(&name).map_or(name, |pod| pod.name.clone());
+            let name = pod_at(pods, &name).map_or(name, |pod| pod.name.clone());
             self.instances.entry(name).or_default().merge(instance);
         }
     }
@@ -234,6 +270,7 @@ impl Instance {
         self.revision = other.revision.or(self.revision.take());
         self.first_attempts += other.first_attempts;
         self.retries += other.retries;
+        self.unordered += other.unordered;
         self.seen.merge(&other.seen);
     }
 }
@@ -254,7 +291,7 @@ impl Side {
         if let Some(code) = outcome.code {
             *self.codes.entry(code).or_default() += 1;
         }
-        *self.flags.entry(outcome.flags.clone()).or_default() += 1;
+        *named(&mut self.flags, &outcome.flags) += 1;
     }
 
     fn merge(&mut self, other: &Self) {
@@ -362,6 +399,9 @@ mod tests {
         counter.add(&[caller, listener(2, Some(1), CALLEE, "payment", 200, "-")]);
         let (_, edge) = only_edge(counter);
         assert_eq!((edge.attempts, edge.unseen_attempts, edge.most_attempts), (3, 2, 3));
+        // The first may have gone to a dead instance.
+        let instance = &edge.instances["payment-2"];
+        assert_eq!((instance.first_attempts, instance.retries, instance.unordered), (0, 0, 1));
     }
 
     #[test]
@@ -385,6 +425,56 @@ mod tests {
         counter.add(&[caller, callee]);
         let (_, edge) = only_edge(counter);
         assert_eq!((edge.client.requests, edge.server.requests, edge.requests_without_caller), (1, 1, 0));
+    }
+
+    #[test]
+    fn callees_that_share_ids_in_a_chain_belong_to_their_own_callers() {
+        let mut counter = EdgeCounter::default();
+        let mut spans = vec![
+            listener(1, None, CALLER, "gateway", 200, "-"),
+            listener(1, None, CALLEE, "checkout", 200, "-"),
+            listener(2, Some(1), CALLER, "checkout", 200, "-"),
+            listener(2, Some(1), CALLEE, "payment", 200, "-"),
+        ];
+        spans[0].callee = Some(workload("checkout"));
+        counter.add(&spans);
+        for ((caller, callee), edge) in counter.finish() {
+            assert_eq!(
+                (edge.client.requests, edge.server.requests, edge.retried_requests),
+                (1, 1, 0),
+                "{caller:?} {callee:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_address_of_two_pods_names_none() {
+        let mut counter = EdgeCounter::default();
+        let mut other = listener(9, None, CALLER, "cart", 200, "-");
+        counter.add(&[other.clone()]);
+        other.pod = Some("cart-other".to_owned());
+        counter.add(&[other]);
+        counter.add(&[listener(2, Some(7), CALLEE, "payment", 200, "-")]);
+        let callers: Vec<Party> = counter.finish().into_keys().map(|(caller, _)| caller).collect();
+        assert!(callers.contains(&Party::Address("10.0.0.9".to_owned())), "{callers:?}");
+    }
+
+    #[test]
+    fn invented_names_are_bounded() {
+        let mut counter = EdgeCounter::default();
+        for number in 0..2 * MAX_NAMES {
+            let mut callee = listener(2, Some(1), CALLEE, "payment", 200, &format!("F{number}"));
+            callee.pod = Some(format!("pod-{number}"));
+            callee.ip = None;
+            counter.add(&[listener(1, None, CALLER, "checkout", 200, "-"), callee]);
+        }
+        let (_, edge) = only_edge(counter);
+        assert_eq!(edge.server.requests, 2 * MAX_NAMES as u64);
+        assert!(edge.instances.len() <= MAX_NAMES + 1 && edge.server.flags.len() <= MAX_NAMES + 1);
+        assert_eq!(
+            edge.instances.values().map(|instance| instance.first_attempts).sum::<u64>(),
+            2 * MAX_NAMES as u64
+        );
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
     }
     for span in spans.iter().filter(|span| matches!(span.role, Role::Listener(_, Side::Callee))) {
         let below = |id: SpanId| by_caller.get(&id).or_else(|| by_attempt.get(&id)).copied();
-        // Zipkin's callee may share the ID of its caller.
-        match span.parent.and_then(below).or_else(|| below(span.id)) {
+        // Zipkin's callee may share the ID of its caller, and then has the same parent as that one.
+        match below(span.id).or_else(|| span.parent.and_then(below)) {
             Some(hop) => hops[hop].callees.push(span),
             None => hops.push(Hop { caller: None, callees: vec![span], attempts: Vec::new() }),
         }
@@ -54,6 +54,16 @@ impl Hop<'_> {
     pub fn attempt_count(&self) -> usize {
         let counted = self.caller.and_then(|caller| caller.attempts).unwrap_or(0) as usize;
         counted.max(self.callees.len()).max(self.attempts.len())
+    }
+
+    /// Which of the attempts a callee answered, from 0; `None` where earlier ones may have reached no proxy and nothing
+    /// tells their order.
+    pub fn nth_attempt(&self, callee: usize) -> Option<usize> {
+        if self.attempt_count() == self.callees.len() {
+            return Some(callee);
+        }
+        let of = self.callees[callee].parent?;
+        self.attempts.iter().position(|attempt| attempt.id == of)
     }
 
     /// Whether attempts went to several instances.

@@ -101,6 +101,7 @@ pub struct MeshInstance {
     pub revision: Option<String>,
     pub first_attempt_count: u64,
     pub retry_count: u64,
+    pub unordered_count: u64,
     pub seen: MeshSide,
 }
 

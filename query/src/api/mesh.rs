@@ -48,7 +48,7 @@ fn answer(
         let (_, spans) = trace?;
         counter.add(&read(spans)?);
     }
-    let partial = known_damage || scan.damage().blocks() > 0;
+    let partial = known_damage || counter.left_out() || scan.damage().blocks() > 0;
     let why = budget.why_partial(partial);
     let proxy_span_count = counter.proxy_spans();
     let edges = counter.finish().into_iter().map(|(parties, edge)| shown(parties, &edge)).collect();
@@ -106,6 +106,7 @@ fn instance((name, instance): (&String, &Instance)) -> MeshInstance {
         revision: instance.revision.clone(),
         first_attempt_count: instance.first_attempts,
         retry_count: instance.retries,
+        unordered_count: instance.unordered,
         seen: (&instance.seen).into(),
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct ValueHeader {
     block_bytes: u64,
 }
 
-/// The stored length of a block that nobody knows, because block and row are damaged.
+/// The stored length of a block whose row and bytes are both damaged: not known.
 pub(super) const UNKNOWN_LENGTH: u64 = u64::MAX;
 
 const MAGIC: [u8; 4] = *b"\xffEV1";

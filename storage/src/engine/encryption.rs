@@ -32,7 +32,7 @@ pub trait Encryption: Send + Sync {
     /// Fails if blocks in the catalog or their rows need data keys that the keyring does not have; the error names them.
     fn require_keys(&self) -> Result<(), EngineError>;
 
-    /// Deletes the data keys of a tenant: nobody can read what they encrypt any more.
+    /// Deletes the data keys of a tenant: what they encrypt cannot be read any more.
     fn end_keys(&self, tenant: &TenantId) -> Result<(), EngineError>;
 
     /// Whether the data key of a record as it is stored was deleted.
@@ -41,6 +41,6 @@ pub trait Encryption: Send + Sync {
     /// Whether data keys were deleted since this was last asked, or since the engine was opened.
     fn take_ended(&self) -> bool;
 
-    /// Blocks that are in the catalog and whose data key was deleted: nobody can read them any more.
+    /// Blocks that are in the catalog and whose data key was deleted: they cannot be read any more.
     fn ended_blocks(&self) -> Result<Vec<BlockKey>, EngineError>;
 }

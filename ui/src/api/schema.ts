@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 52e18da481bcbd34
-// body 5167f8bff8339f88
+// source 816ac40a16f55b15
+// body 33341630128cad67
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -466,6 +466,7 @@ export interface components {
             revision: string | null;
             firstAttemptCount: components["schemas"]["Count"];
             retryCount: components["schemas"]["Count"];
+            unorderedCount: components["schemas"]["Count"];
             seen: components["schemas"]["MeshSide"];
         };
         MeshBalance: {

@@ -84,8 +84,24 @@ describe("the mesh", () => {
   it("fills half of a bar with an equal share", () => {
     const uneven = edge("payment", 20);
     uneven.instances = [
-      { instance: "a", zone: "z", revision: null, firstAttemptCount: 15, retryCount: 0, seen: side(15) },
-      { instance: "b", zone: null, revision: "v2", firstAttemptCount: 5, retryCount: 0, seen: side(5) },
+      {
+        instance: "a",
+        zone: "z",
+        revision: null,
+        firstAttemptCount: 15,
+        retryCount: 0,
+        unorderedCount: 0,
+        seen: side(15),
+      },
+      {
+        instance: "b",
+        zone: null,
+        revision: "v2",
+        firstAttemptCount: 5,
+        retryCount: 0,
+        unorderedCount: 0,
+        seen: side(5),
+      },
     ];
     expect(shareBars(uneven)).toEqual([
       { name: "a · z", value: 15, share: 0.75 },

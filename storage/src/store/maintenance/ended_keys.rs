@@ -1,7 +1,7 @@
 //! Removes the blocks whose data key was deleted: from the views of queries, from the catalog, and then as garbage; and the
 //! counts of expired spans that were encrypted with it.
 //!
-//! No bytes are rewritten: nobody can decrypt them.
+//! No bytes are rewritten: they cannot be decrypted.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

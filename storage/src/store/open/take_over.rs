@@ -11,7 +11,7 @@ use crate::records::{encryption, expired_rollups};
 use crate::store::core::Core;
 use crate::store::maintenance::FormatUpgrades;
 
-/// Removes blocks from the catalog, and records, that nobody can read any more. The blocks were not adopted.
+/// Removes blocks from the catalog, and records, that cannot be read any more. The blocks were not adopted.
 pub(super) fn remove_ended(core: &Core) -> Result<(), EngineError> {
     let Some(engine) = core.engine.encryption() else { return Ok(()) };
     let mut windows: BTreeMap<(TenantId, Hour), Vec<BlockId>> = BTreeMap::new();

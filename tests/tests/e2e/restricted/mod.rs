@@ -109,6 +109,30 @@ fn calls() -> Vec<u8> {
     request("cart of markone@example.org", "prod", spans, 0)
 }
 
+/// A request of a mesh, as the proxies of both sides tell it, with markers in every name.
+fn hop() -> Vec<u8> {
+    let trace = otlp::trace_id();
+    let proxy = |side: &str, parent: &[u8], cluster: &str| {
+        let mut span = otlp::span(&trace, "egress markone@example.org");
+        span.parent_span_id = parent.to_vec();
+        let node = format!("sidecar~10.0.0.1~{side}-markone@example.org.shop~shop");
+        span.attributes = vec![
+            otlp::text("component", "proxy"),
+            otlp::text("node_id", &node),
+            otlp::text("zone", "zone of markone@example.org"),
+            otlp::text("upstream_cluster", cluster),
+            otlp::text("response_flags", "markone@example.org"),
+            otlp::text("istio.canonical_service", &format!("{side} of markone@example.org")),
+            otlp::text("istio.canonical_revision", "of markone@example.org"),
+            otlp::text("http.status_code", "503"),
+        ];
+        span
+    };
+    let caller = proxy("caller", &[], "outbound|80|for markone@example.org|pay.shop.svc");
+    let callee = proxy("callee", &caller.span_id, "inbound|80||");
+    request("mesh of markone@example.org", "prod", vec![caller, callee], 0)
+}
+
 #[test]
 fn no_answer_contains_what_is_masked() {
     Tenancy::ALL.into_iter().for_each(masked_values_stay_hidden);
@@ -124,6 +148,7 @@ fn masked_values_stay_hidden(tenancy: Tenancy) {
         roles.send(&sent(if n % 2 == 0 { "cart" } else { "bank" }, "prod", &trace, n));
     }
     roles.send(&calls());
+    roles.send(&hop());
     let known = Known { trace: &trace, span: &first.span_id };
     let hides = |text: &str, what: &str| {
         for marker in MARKERS {
@@ -138,6 +163,7 @@ fn masked_values_stay_hidden(tenancy: Tenancy) {
         }
         check_questions(&roles, round);
         check_map(&roles, round);
+        check_mesh(&roles, round);
         let attributes = roles.get("/api/v1/attributes?start=0", "support").text();
         for hidden in ["user.secret", "url.full", "markone"] {
             assert!(!attributes.contains(hidden), "{hidden}: {attributes}");
@@ -191,6 +217,14 @@ fn check_map(roles: &Roles, round: &str) {
     assert_eq!(edges, expected, "{round}");
     let refused = roles.get("/api/v1/dependencies?start=0", "peers");
     assert_eq!(refused.status, 403, "the names of peers are masked by their key: {}", refused.text());
+}
+
+/// The edges of the mesh are there, and say of names what the role may see.
+fn check_mesh(roles: &Roles, round: &str) {
+    let edges = |role: &str| roles.get("/api/v1/mesh/edges?start=0", role).json()["edges"].to_string();
+    let (whole, masked) = (edges("admin"), edges("support"));
+    assert!(whole.matches("markone@example.org").count() >= 5, "{round}: {whole}");
+    assert!(masked.contains("caller of [mail]") && masked.contains("callee of [mail]"), "{round}: {masked}");
 }
 
 /// What tells of all spans, or of the server, is refused to a role from which spans are hidden.

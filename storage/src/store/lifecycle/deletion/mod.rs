@@ -103,7 +103,13 @@ impl Lifecycle {
             rollups.iter().try_for_each(|rollup| self.core.drop_expired_rollup(&state, rollup))?;
         }
         if let Some(encryption) = self.core.engine.encryption() {
-            // Once the keys have ended, nobody can tell any more which commits the blocks held.
+            // Once the keys have ended, nothing tells any more which commits the blocks held. That includes deletions
+            // of an earlier request that did not come so far.
+            let view = self.core.tenants.get(tenant).map(|state| state.view());
+            let unfinished: Vec<Arc<Job>> = self.deletions.jobs.lock().clone();
+            for job in unfinished.iter().filter(|job| job.tenant == *tenant) {
+                view.iter().try_for_each(|view| self.note_all(job, view))?;
+            }
             jobs.iter().try_for_each(|(job, before)| self.note_all(job, before))?;
             encryption.end_keys(tenant)?;
             jobs.last().map(|(job, _)| self.count_ended(job)).transpose()?;
@@ -111,7 +117,7 @@ impl Lifecycle {
         jobs.iter().map(|(job, _)| self.described(&job.record.lock())).collect()
     }
 
-    /// Counts what is left of a tenant whose keys have ended as deleted: nobody rewrites it, and so counts it.
+    /// Counts what is left of a tenant whose keys have ended as deleted. No rewrite will count it.
     fn count_ended(&self, job: &Job) -> Result<(), EngineError> {
         let Some(state) = self.core.tenants.get(&job.tenant) else { return Ok(()) };
         let mut record = job.record.lock();
