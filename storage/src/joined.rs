@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use spandrel_proto::TraceId;
 
@@ -81,7 +81,14 @@ impl SearchAnswer {
             found.extend(answer.keys.into_iter().zip(answer.traces));
         }
         if let Some(next) = &next {
-            found.retain(|(key, trace)| (*key, trace.id) >= (next.key, next.trace));
+            let is_known = |key: u64, id: TraceId| (key, id) >= (next.key, next.trace);
+            let on_page: HashSet<TraceId> = found
+                .iter()
+                .filter(|(key, trace)| is_known(*key, trace.id))
+                .map(|(_, trace)| trace.id)
+                .collect();
+            // The part that another tenant has of a trace belongs to it, wherever that part ranks.
+            found.retain(|(_, trace)| on_page.contains(&trace.id));
         }
         found.sort_by_key(|(key, trace)| Reverse((*key, trace.id)));
         let mut places: HashMap<TraceId, usize> = HashMap::new();

@@ -189,12 +189,12 @@ fn check_questions(roles: &Roles, round: &str) {
         ("{ .note =~ \".*markone.*\" }", 0),
         ("{ name = \"mail markone1@example.org\" }", 0),
         ("{ .card > 5 }", 0),
-        ("{ .note = \"sent to [mail]\" }", 5),
-        ("{ .note != \"sent to markone1@example.org\" }", 5),
+        ("{ .note = \"sent to [mail]\" }", 6),
+        ("{ .note != \"sent to markone1@example.org\" }", 6),
         ("{ .note != \"sent to [mail]\" }", 0),
         ("{ name = \"mail [mail]\" && .open startsWith \"cart\" }", 2),
         ("{ .open = \"cart prod\" }", 2),
-        ("{ .target endsWith \"db/shop\" }", 5),
+        ("{ .target endsWith \"db/shop\" }", 6),
         ("{ resource.service.name = \"cart of [mail]\" }", 1),
         ("{ resource.service.name = \"cart of markone@example.org\" }", 0),
     ] {
@@ -202,7 +202,7 @@ fn check_questions(roles: &Roles, round: &str) {
         let spans = roles.counted(query, "support");
         assert_eq!(spans > 0.0, seen > 0, "{round}: {query}: {spans}");
     }
-    assert_eq!(roles.traces("{ .note =~ \".*markone.*\" }", "admin"), 5);
+    assert_eq!(roles.traces("{ .note =~ \".*markone.*\" }", "admin"), 6);
     let operations = roles.get("/api/v1/services/cart%20of%20%5Bmail%5D/operations", "support").json();
     assert_eq!(operations["operations"], json!([{ "name": "call", "kind": "CLIENT" }]));
 }
