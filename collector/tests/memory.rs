@@ -95,7 +95,8 @@ async fn hostile_bodies_stay_within_the_budget() {
     jaeger_stays_within_the_budget().await;
 }
 
-/// Bodies of Zipkin may have smaller spans than OTLP has, so that what is gathered is more than the text.
+/// A span takes fewer bytes in Zipkin's formats than in OTLP. So the OTLP spans that a decoder writes may be larger than
+/// the body that they come from, and have to stay within the budget, too.
 async fn zipkin_stays_within_the_budget() {
     let store = std::sync::Arc::new(store::FakeStore::default());
     let limits = IngestLimits { max_inflight_bytes: 100 << 20, ..IngestLimits::default() };

@@ -281,7 +281,7 @@ async fn failed_logins_are_bounded_by_address() {
     let router = server(&idp);
     let begun = begin(&router, &idp, "/").await;
     let state = begun.query["state"].clone();
-    // What anybody can cause, or the provider, keeps no one out.
+    // Callbacks with an invented state, refusals by the provider and its failures are no failed attempts.
     for _ in 0..6 {
         assert_eq!(finish(&router, &begun, "guessed", "&code=c").await.status(), 401);
         assert_eq!(finish(&router, &begun, &state, "&error=access_denied").await.status(), 401);

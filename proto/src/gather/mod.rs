@@ -70,7 +70,7 @@ enum ResourceOf<'r> {
 struct Records {
     ranges: Vec<Range<usize>>,
     known: HashMap<Box<[u8]>, u32>,
-    /// The bytes of what is known.
+    /// The length of all keys of `known`.
     bytes: usize,
     last: u32,
 }

@@ -450,7 +450,7 @@ fn a_span_over_its_bound_is_refused_alone() {
 }
 
 proptest! {
-    /// Whatever the bytes are, what is gathered is OTLP, and no parser panics.
+    /// Every decoder refuses random bytes or writes OTLP spans from them, and none panics.
     #[test]
     fn any_bytes_are_refused_or_gathered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = gathered(|out| decode_json(&mut &*bytes, out));

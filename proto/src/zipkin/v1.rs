@@ -192,8 +192,8 @@ impl Span {
             && matches!(tag.value, TagValue::Bool(true))
     }
 
-    /// Fills the draft with a side. Where there are two, what is tagged by the first one's service goes there, and the
-    /// rest to the second.
+    /// Fills the draft with the client's or the server's half of a span. Where a span has both halves, annotations with
+    /// the service of the first go to the first, and all others to the second.
     fn write(&self, side: &Side, split: Option<(usize, Option<&[u8]>)>, buffers: &mut Buffers) {
         let Buffers { draft, resource, sides, none } = buffers;
         sides.clear();

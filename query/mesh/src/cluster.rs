@@ -18,7 +18,7 @@ pub struct Cluster {
     pub host: Option<String>,
 }
 
-/// Clusters for what is outside of the mesh, or refused.
+/// Clusters to which Istio sends requests to hosts that the mesh does not know: passed through, or dropped.
 const OUTSIDE: [&str; 2] = ["PassthroughCluster", "BlackHoleCluster"];
 const INBOUND_OUTSIDE: &str = "InboundPassthroughCluster";
 

@@ -135,8 +135,8 @@ impl Masker {
         matches!(field, Field::Attribute(_, key) if self.hides_key(key))
     }
 
-    /// Whether a comparison holds for a value exactly if it holds for what the role sees of it. None does that also holds
-    /// for what is not there: a number that is hidden reads as a text, and then differs from every other text.
+    /// Whether a comparison has the same result for a stored value as for its masked form. `!=` with a text never has: a
+    /// masked number becomes the text `[card]`, for which `!= "x"` holds, while it does not hold for the number.
     fn reads_the_same(&self, comparison: &Comparison) -> bool {
         match comparison {
             _ if !self.has_detectors() => true,

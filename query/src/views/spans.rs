@@ -17,7 +17,7 @@ use super::mask::{MASKED, Masker};
 /// Hides values of the spans of a trace, and remembers the resources and scopes that they share.
 pub(super) struct SpanMask {
     masker: Arc<Masker>,
-    /// By what is stored.
+    /// Masked resources and scopes, by their stored bytes.
     resources: FxHashMap<Bytes, Bytes>,
     scopes: FxHashMap<Bytes, Bytes>,
 }
