@@ -38,19 +38,29 @@ run() { # TARGET
         note "$target: $(grep -oE '^Done [0-9]+ runs' "$work/log" || echo 'done')"
     else
         tail -n 40 "$work/log" >&2
-        note "$target broke; the input is in $work/crashes, and this runs it again:"
-        note "$CARGO_TARGET_DIR/$host/release/$target $work/crashes/FILE"
         return 1
     fi
 }
 
-failed=0
+broken=()
 for ((at = 0; at < ${#targets[@]}; at += 2)); do
     pids=()
-    for target in "${targets[@]:at:2}"; do
+    pair=("${targets[@]:at:2}")
+    for target in "${pair[@]}"; do
         run "$target" &
         pids+=($!)
     done
-    for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
+    for of in "${!pair[@]}"; do wait "${pids[of]}" || broken+=("${pair[of]}"); done
 done
-((failed == 0)) || die "fuzzing found something"
+
+# The last lines say all that it takes to see it again elsewhere: a log may be cut, and the file lost with its machine.
+tell() { # TARGET
+    local work="$CARGO_TARGET_DIR/runs/$1" input
+    input="$(sed -n 's/^.*Test unit written to //p' "$work/log" | tail -n 1)"
+    note "$1 broke: $(grep -aE -m 1 -A 1 'panicked at|ERROR: libFuzzer' "$work/log" | cut -c -400)"
+    note "this runs it again: $CARGO_TARGET_DIR/$host/release/$1 ${input:-with the last input of $work/log}"
+    if [[ -s "$input" ]]; then note "the input, in base64: $(base64 -w 0 "$input" | head -c 4000)"; fi
+}
+
+for target in "${broken[@]}"; do tell "$target"; done
+((${#broken[@]} == 0)) || die "fuzzing found something"

@@ -49,5 +49,6 @@ fn limits(state: &QueryState) -> Map<String, Value> {
     }
     limits.insert("maxQueryBytes".to_owned(), spandrel_traceql::MAX_QUERY_BYTES.into());
     limits.insert("maxQueryDepth".to_owned(), spandrel_traceql::MAX_NESTING.into());
+    limits.insert("maxQueryRegexes".to_owned(), spandrel_traceql::MAX_REGEXES.into());
     limits
 }

@@ -22,7 +22,7 @@ mod words;
 
 pub use complete::{Completion, Names, Suggestion, SuggestionKind, Values, complete};
 pub use error::{ErrorKind, ParseError};
-pub use parser::{MAX_DEPTH, MAX_NESTING};
+pub use parser::{MAX_DEPTH, MAX_NESTING, MAX_REGEXES};
 pub use types::anchored_regex;
 
 /// Longer queries are most likely a mistake of a program.

@@ -209,7 +209,8 @@ impl Display for Field {
             }
             FieldName::Intrinsic(intrinsic) => f.write_str(words::intrinsic(*intrinsic)),
             FieldName::Attribute(name) if self.of_parent && name.scope == Scope::Any => {
-                write!(f, "parent{name}")
+                // A second dot tells `parent..duration`, an attribute, from `parent.duration`.
+                write!(f, "parent{}{name}", if words::is_taken_of_parent(name) { "." } else { "" })
             }
             FieldName::Attribute(name) => write!(f, "{}{name}", if self.of_parent { "parent." } else { "" }),
         }

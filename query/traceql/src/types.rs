@@ -336,8 +336,10 @@ pub fn anchored_regex(pattern: &str) -> Result<Regex, String> {
         builder.dot_matches_new_line(true);
         builder.size_limit(MAX_REGEX_BYTES).dfa_size_limit(MAX_REGEX_BYTES).build()
     };
-    // The pattern is compiled alone first: anchors around `a)(b` would make it valid.
-    build(pattern).and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| match error {
+    // The pattern is read alone first: anchors around `a)(b` would make it valid.
+    let alone = regex_syntax::ast::parse::Parser::new().parse(pattern);
+    let alone = alone.map_err(|error| regex::Error::Syntax(error.to_string()));
+    alone.and_then(|_| build(&format!("^(?:{pattern})$"))).map_err(|error| match error {
         regex::Error::CompiledTooBig(limit) => {
             format!("the regular expression takes more than {limit} bytes when compiled; make it smaller")
         }

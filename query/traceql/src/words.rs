@@ -1,6 +1,8 @@
 //! The words and symbols of the language: what the parser looks up, the printer writes and completion offers.
 
-use crate::ast::{BinaryOp, Intrinsic, Kind, Literal, Relation, Scope, Status, StructuralResult};
+use crate::ast::{
+    AttributeName, BinaryOp, Intrinsic, Kind, Literal, Relation, Scope, Status, StructuralResult,
+};
 
 /// How tightly an operator binds: a higher one is evaluated first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,6 +214,14 @@ pub(crate) fn intrinsic_named(name: &str) -> Option<Intrinsic> {
 /// The intrinsic of this name behind `parent.`.
 pub(crate) fn intrinsic_of_parent_named(name: &str) -> Option<Intrinsic> {
     intrinsic_named(name).filter(|found| name.contains(':') || SHORT_OF_PARENT.contains(found))
+}
+
+/// Whether an attribute without a scope, written behind `parent.`, would be read as something else: an intrinsic of this
+/// name, or an attribute of the scope that its key begins with.
+pub(crate) fn is_taken_of_parent(name: &AttributeName) -> bool {
+    let scope = name.key.split_once('.').map(|(scope, _)| scope);
+    let is_plain = !name.is_literal && name.key.chars().all(is_attribute_char);
+    is_plain && (intrinsic_of_parent_named(&name.key).is_some() || scope.and_then(scope_named).is_some())
 }
 
 /// The constant of this name.

@@ -11,7 +11,7 @@ use spandrel_traceql::ast::{
     Aggregate, AttributeName, BinaryOp, Body, Field, FieldExpr, FieldName, Intrinsic, Literal, Metrics,
     Pipeline, Query, ScalarExpr, Scope, SecondStage, SpanSetExpr, Stage,
 };
-use spandrel_traceql::{ErrorKind, MAX_QUERY_BYTES, anchored_regex, parse};
+use spandrel_traceql::{ErrorKind, MAX_QUERY_BYTES, MAX_REGEXES, anchored_regex, parse};
 
 fn check(text: &str, printed: &str) {
     let query = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -256,6 +256,7 @@ fn regular_expressions_match_whole_values() {
     assert!(regex.is_match("a") && regex.is_match("b") && !regex.is_match("ab"));
     assert!(anchored_regex(".*b.*").unwrap().is_match("a\nb\nc"));
     assert!(anchored_regex("a)(b").is_err());
+    assert!(anchored_regex("a\\").unwrap_err().contains("not valid"));
     assert!(anchored_regex("(((a{100}){100}){100})").unwrap_err().contains("smaller"));
 }
 
@@ -280,6 +281,10 @@ fn hostile_depth_and_length_are_refused() {
         }
     }
     limit(&format!("{{ .a = \"{}\" }}", "x".repeat(MAX_QUERY_BYTES)));
+    // Each is compiled, in some milliseconds.
+    let regexes = |n| format!("{{ {} }}", vec![".a =~ `\\w{5}`"; n].join(" || "));
+    parse(&regexes(MAX_REGEXES)).unwrap();
+    limit(&regexes(MAX_REGEXES + 1));
     let nested = |n: usize| format!("{{ {}.a=1{} }}", "(".repeat(n), ")".repeat(n));
     assert!(parse(&nested(100)).is_ok());
 }

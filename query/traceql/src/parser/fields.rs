@@ -1,6 +1,6 @@
 //! Expressions on one span: `resource.service.name = "cart" && duration > 100ms`.
 
-use super::{Expected, Parser, field_of};
+use super::{Expected, MAX_REGEXES, Parser, field_of};
 use crate::ast::{BinaryOp, FieldExpr, Literal};
 use crate::error::Problem;
 use crate::lexer::Word;
@@ -61,7 +61,10 @@ impl Parser<'_> {
         Ok(right)
     }
 
-    fn join(&self, op: BinaryOp, left: Term, right: Term) -> Result<Term, Problem> {
+    fn join(&mut self, op: BinaryOp, left: Term, right: Term) -> Result<Term, Problem> {
+        if matches!(op, BinaryOp::Matches | BinaryOp::MatchesNot) {
+            self.count_regex(&right)?;
+        }
         let kind = types::binary(op, &left, &right)?;
         let depth = self.deeper(left.depth.max(right.depth), &right.range)?;
         Ok(Term {
@@ -71,6 +74,18 @@ impl Parser<'_> {
             has_field: left.has_field || right.has_field,
             expr: FieldExpr::Binary(op, Box::new(left.expr), Box::new(right.expr)),
         })
+    }
+
+    /// Each regular expression is compiled, which is why there may only be so many.
+    fn count_regex(&mut self, pattern: &Term) -> Result<(), Problem> {
+        self.regexes += 1;
+        if self.regexes <= MAX_REGEXES {
+            return Ok(());
+        }
+        let message = format!(
+            "the query has more than {MAX_REGEXES} regular expressions; join some of them with |, like \"a|b\""
+        );
+        Err(Problem::limit(pattern.range.clone(), message))
     }
 
     fn operand(&mut self) -> Result<Term, Problem> {

@@ -25,6 +25,9 @@ pub const MAX_NESTING: usize = 128;
 /// it is long.
 pub const MAX_DEPTH: usize = 1_000;
 
+/// How many regular expressions a query may contain: compiling one takes milliseconds.
+pub const MAX_REGEXES: usize = 100;
+
 /// Hints that completion offers. Every name is parsed: what hints mean is for those who run queries.
 const HINTS: [&str; 3] = ["exemplars", "most_recent", "sample"];
 
@@ -49,6 +52,7 @@ pub(crate) struct Parser<'a> {
     tokens: &'a [Token],
     next: usize,
     nesting: usize,
+    regexes: usize,
     expected: Vec<Expected>,
 }
 
@@ -72,7 +76,7 @@ pub(crate) fn expected(tokens: &[Token]) -> Vec<Expected> {
 
 impl<'a> Parser<'a> {
     fn new(tokens: &'a [Token]) -> Self {
-        Self { tokens, next: 0, nesting: 0, expected: Vec::new() }
+        Self { tokens, next: 0, nesting: 0, regexes: 0, expected: Vec::new() }
     }
 
     fn query(&mut self) -> Result<Query, Problem> {

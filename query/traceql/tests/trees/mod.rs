@@ -85,8 +85,21 @@ fn intrinsic(of: &[Intrinsic]) -> impl Strategy<Value = Field> + use<> {
 fn attribute() -> impl Strategy<Value = Field> {
     let scopes =
         [Scope::Any, Scope::Span, Scope::Resource, Scope::Event, Scope::Link, Scope::Instrumentation];
-    // A plain name behind `parent.` must not be that of a scope or an intrinsic.
-    let plain = "[xyzé][a-z0-9.:/*+%_-]{0,6}".prop_map(|key| (key, false));
+    // Some are also names of intrinsics, or begin with a scope.
+    let names = [
+        "duration",
+        "kind",
+        "span:id",
+        "trace:id",
+        "span.x",
+        "resource.y.z",
+        "parent",
+        "parent.x",
+        ".x",
+        "..x",
+    ];
+    let names = select(names.to_vec()).prop_map(str::to_owned);
+    let plain = prop_oneof!["[a-zé.][a-z0-9.:/*+%_-]{0,6}", names].prop_map(|key| (key, false));
     let quoted = prop_oneof!["[a-z \\\\\"{}()=|\\n]{1,6}", ".{1,5}"].prop_map(|key| (key, true));
     (any::<bool>(), select(scopes.to_vec()), prop_oneof![plain, quoted]).prop_map(
         |(of_parent, scope, (key, is_literal))| Field {
