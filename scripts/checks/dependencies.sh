@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
-# proto <- block <- storage <- {collector, {engine, mesh} <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
+# proto <- block <- storage <- {collector, mesh <- engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
 # proto <- quota <- {collector, query}.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -44,7 +44,7 @@ may_see spandrel-rocks spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-quota spandrel-proto
 may_see spandrel-collector spandrel-quota spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
-may_see spandrel-engine spandrel-traceql spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-engine spandrel-mesh spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-mesh spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-query spandrel-quota spandrel-engine spandrel-mesh spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-gate spandrel-proto

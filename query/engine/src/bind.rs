@@ -6,12 +6,13 @@
 use regex::Regex;
 use rustc_hash::FxHashMap;
 use spandrel_proto::semconv;
-use spandrel_storage::table::{AttributeLevel, ColumnName};
+use spandrel_storage::table::{AttributeLevel, ColumnName, SpanTable, ValueColumn};
 use spandrel_traceql::ast::{
-    AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Literal, Scope,
+    self, AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Literal, Scope,
 };
 
 use crate::error::QueryError;
+use crate::mesh::{self, MeshColumn};
 use crate::scalar::{Scalar, Test};
 
 /// Numbers the columns that a question reads.
@@ -19,6 +20,8 @@ use crate::scalar::{Scalar, Test};
 pub(crate) struct Columns {
     names: Vec<ColumnName>,
     numbers: FxHashMap<ColumnName, usize>,
+    /// Those that follow from others.
+    derived: Vec<MeshColumn>,
     /// Whether a field needs the tree of its trace.
     pub(crate) needs_tree: bool,
     /// Whether a field needs span IDs.
@@ -65,9 +68,12 @@ pub(crate) enum What {
     Intrinsic(Intrinsic),
     /// The number of a column of texts. OTLP does not tell an empty text from none, so every span has one.
     Text(usize),
-    /// The numbers of its columns: for each name, the newest first, those of the span before those of the resource.
+    /// The numbers of its columns, from [`DERIVED`] on those that follow from others: for each name, the newest first, those of the span before those of the resource.
     Columns(Vec<Vec<usize>>),
 }
+
+/// The number of the first derived column. A question has less columns than that, because it has less bytes.
+pub(crate) const DERIVED: usize = 1 << 20;
 
 // === impl Columns ===
 
@@ -84,6 +90,26 @@ impl Columns {
             names.push(name.clone());
             next
         })
+    }
+
+    /// The columns of a table that follow from others.
+    pub(crate) fn derive(&self, table: &SpanTable) -> Vec<ValueColumn> {
+        self.derived.iter().map(|column| column.of(table)).collect()
+    }
+
+    fn mesh(&mut self, field: ast::MeshField) -> What {
+        let field = mesh::field_of(field);
+        let known = self.derived.iter().position(|known| known.field == field);
+        let number = known.unwrap_or_else(|| {
+            let mut inputs = Vec::new();
+            for level in [AttributeLevel::Resource, AttributeLevel::Span] {
+                let column = |key: &&'static str| ColumnName::Attribute(level, (*key).to_owned());
+                inputs.extend(field.keys().iter().map(|key| (*key, self.number(column(key)))));
+            }
+            self.derived.push(MeshColumn { field, inputs });
+            self.derived.len() - 1
+        });
+        What::Columns(vec![vec![DERIVED + number]])
     }
 
     /// What makes a span the first of its segment, and tells apart spans that share an ID.
@@ -117,6 +143,7 @@ impl Columns {
             EventTimeSinceStart => ColumnName::EventTimeSinceStart,
             LinkTraceId => ColumnName::LinkTraceId,
             LinkSpanId => ColumnName::LinkSpanId,
+            Mesh(field) => return self.mesh(field),
             Duration | Name | Kind | Status | Failed | TraceId => return What::Intrinsic(intrinsic),
             SpanId | ParentId => {
                 self.needs_ids = true;

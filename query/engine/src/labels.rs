@@ -132,8 +132,8 @@ impl Labels {
         }
         let table = rows.table;
         match &subject.what {
-            What::Columns(names) => self.label_columns(table, names, &Scalar::Nil),
-            What::Text(column) => self.label_columns(table, &[vec![*column]], &EMPTY),
+            What::Columns(names) => self.label_columns(rows, names, &Scalar::Nil),
+            What::Text(column) => self.label_columns(rows, &[vec![*column]], &EMPTY),
             What::Intrinsic(Intrinsic::Name) => {
                 let numbers = self.number_names(&table.classes);
                 by_class(table, |class| numbers[class.name as usize])
@@ -156,12 +156,12 @@ impl Labels {
     }
 
     /// The number of each row's first value, and of `absent` for rows without one.
-    fn label_columns(&mut self, table: &SpanTable, names: &[Vec<usize>], absent: &Scalar<'_>) -> Vec<u32> {
+    fn label_columns(&mut self, rows: Rows<'_>, names: &[Vec<usize>], absent: &Scalar<'_>) -> Vec<u32> {
         let absent = self.number(absent);
-        let mut labels = vec![absent; table.rows()];
+        let mut labels = vec![absent; rows.count()];
         // The first value counts, so that of the last column is written first.
         for number in names.iter().flatten().rev() {
-            let column = &table.columns[*number];
+            let column = rows.column(*number);
             if column.values.is_empty() {
                 continue;
             }

@@ -12,6 +12,7 @@ mod fields;
 mod labels;
 mod limits;
 pub mod live;
+mod mesh;
 pub mod metrics;
 mod pass;
 mod predicate;

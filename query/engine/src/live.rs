@@ -150,7 +150,8 @@ impl TableFold for Found<'_> {
 impl Live {
     fn trace(&self, table: &SpanTable, budget: &Budget) -> Option<LiveTrace> {
         let tree = Tree::of(table, self.columns.names());
-        let rows = Rows { table, tree: Some(&tree) };
+        let derived = self.columns.derive(table);
+        let rows = Rows { table, tree: Some(&tree), derived: &derived };
         let matched = self.pipeline.rows(rows, budget);
         let first = matched.first()?;
         let id = table.traces.first()?.0;

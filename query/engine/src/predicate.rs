@@ -9,6 +9,7 @@ use spandrel_traceql::ast::{
 };
 
 use crate::bind::{constant, names_of};
+use crate::mesh;
 
 /// A predicate, and whether it is all of the condition.
 #[derive(Debug, Clone)]
@@ -119,6 +120,7 @@ fn of_comparison(field: &ast::Field, op: BinaryOp, literal: &ast::Literal) -> Bo
     }
     match &field.name {
         FieldName::Intrinsic(Intrinsic::NestedSetParent) => of_parent_number(op, literal),
+        FieldName::Intrinsic(Intrinsic::Mesh(field)) => inexact(mesh::implied(*field, op, literal)),
         FieldName::Intrinsic(intrinsic) => match stored_field(*intrinsic) {
             Some(field) => of_stored(field, op, literal),
             None => anything(),

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use spandrel_proto::SpanId as Id;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
-use spandrel_storage::table::{Codes, SpanTable, Value};
+use spandrel_storage::table::{Codes, SpanTable, Value, ValueColumn};
 use spandrel_traceql::ast::{Intrinsic, Kind, Status};
 
-use crate::bind::{Condition, Expr, Subject, What};
+use crate::bind::{Condition, DERIVED, Expr, Subject, What};
 use crate::scalar::{Scalar, Test, arithmetic, compare, negate};
 use crate::tree::Tree;
 
@@ -22,6 +22,8 @@ pub(crate) const EMPTY: Scalar<'static> = Scalar::Text(Cow::Borrowed(""));
 pub(crate) struct Rows<'t> {
     pub(crate) table: &'t SpanTable,
     pub(crate) tree: Option<&'t Tree<'t>>,
+    /// The columns that follow from others, in the order of their numbers from [`DERIVED`] on.
+    pub(crate) derived: &'t [ValueColumn],
 }
 
 /// A column of a table, and which of its values satisfy a test.
@@ -36,6 +38,14 @@ struct TestedColumn<'t> {
 impl<'t> Rows<'t> {
     pub(crate) fn count(&self) -> usize {
         self.table.rows()
+    }
+
+    /// The column of a number.
+    pub(crate) fn column(&self, number: usize) -> &'t ValueColumn {
+        match number.checked_sub(DERIVED) {
+            Some(derived) => &self.derived[derived],
+            None => &self.table.columns[number],
+        }
     }
 
     /// For each row, whether a condition holds.
@@ -84,7 +94,7 @@ impl<'t> Rows<'t> {
         match what {
             What::Columns(names) => self.by_name(names, |value| test.holds(&Scalar::of_value(value))),
             What::Text(number) => {
-                let column = &self.table.columns[*number];
+                let column = self.column(*number);
                 let holds: Vec<bool> =
                     column.values.iter().map(|value| test.holds(&Scalar::of_value(value))).collect();
                 let empty = test.holds(&EMPTY);
@@ -127,7 +137,7 @@ impl<'t> Rows<'t> {
     /// For each row, whether a test holds for a value of the newest of a field's names that the row has.
     fn by_name(&self, names: &[Vec<usize>], holds: impl Fn(&Value) -> bool) -> Vec<bool> {
         let columns = |name: &Vec<usize>| -> Vec<TestedColumn<'t>> {
-            name.iter().map(|number| TestedColumn::new(self.table, *number, &holds)).collect()
+            name.iter().map(|number| TestedColumn::new(self.column(*number), self.count(), &holds)).collect()
         };
         let names: Vec<Vec<TestedColumn<'t>>> = names.iter().map(columns).collect();
         let holds = |row: usize| {
@@ -185,7 +195,7 @@ impl<'t> Rows<'t> {
             What::Intrinsic(intrinsic) => self.intrinsic(*intrinsic, row),
             What::Text(number) => self.text(*number, row),
             What::Columns(names) => {
-                let mut columns = names.iter().flatten().map(|number| &self.table.columns[*number]);
+                let mut columns = names.iter().flatten().map(|number| self.column(*number));
                 let first = columns
                     .find_map(|column| column.codes.of_row(row).next().map(|code| &column.values[code]));
                 first.map_or(Scalar::Nil, Scalar::of_value)
@@ -203,7 +213,7 @@ impl<'t> Rows<'t> {
             What::Text(number) => vec![self.text(*number, row)],
             What::Columns(names) => {
                 let of_name = |name: &Vec<usize>| -> Vec<Scalar<'t>> {
-                    let columns = name.iter().map(|number| &self.table.columns[*number]);
+                    let columns = name.iter().map(|number| self.column(*number));
                     let values = columns.flat_map(|column| {
                         column.codes.of_row(row).map(|code| Scalar::of_value(&column.values[code]))
                     });
@@ -215,7 +225,7 @@ impl<'t> Rows<'t> {
     }
 
     fn text(&self, number: usize, row: usize) -> Scalar<'t> {
-        let column = &self.table.columns[number];
+        let column = self.column(number);
         column.codes.of_row(row).next().map_or(EMPTY, |code| Scalar::of_value(&column.values[code]))
     }
 
@@ -271,11 +281,10 @@ impl<'t> Rows<'t> {
 // === impl TestedColumn ===
 
 impl<'t> TestedColumn<'t> {
-    fn new(table: &'t SpanTable, number: usize, test: &impl Fn(&Value) -> bool) -> Self {
-        let column = &table.columns[number];
-        let codes = column.codes.by_row(table.rows());
+    fn new(column: &'t ValueColumn, rows: usize, test: &impl Fn(&Value) -> bool) -> Self {
+        let codes = column.codes.by_row(rows);
         let mut holds = vec![None; column.values.len()];
-        for code in (0..table.rows()).flat_map(|row| codes.of_row(row)) {
+        for code in (0..rows).flat_map(|row| codes.of_row(row)) {
             holds[code].get_or_insert_with(|| test(&column.values[code]));
         }
         Self { codes, holds }

@@ -92,7 +92,8 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
-        let rows = Rows { table, tree: tree.as_ref() };
+        let derived = self.columns.derive(table);
+        let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         let before = self.labels.bytes();
         let groups = self.labels.group_rows(rows, std::slice::from_ref(self.subject));
         self.counts.resize(self.labels.groups(), 0);

@@ -8,7 +8,9 @@ use spandrel_storage::LatencySketch;
 
 use crate::balance::{self, Share, Verdict};
 use crate::hops::{self, Hop};
-use crate::span::{Class, MeshSpan, Outcome, Workload};
+use crate::outcome::{Class, Outcome};
+use crate::span::MeshSpan;
+use crate::workload::Workload;
 
 /// Collects edges, trace by trace.
 #[derive(Debug, Default)]
@@ -102,10 +104,10 @@ impl EdgeCounter {
     /// Counts the requests of a trace.
     pub fn add(&mut self, spans: &[MeshSpan]) {
         for span in spans {
-            if let (Some(ip), Some(pod)) = (&span.ip, &span.pod) {
-                self.see_pod(ip, Pod { name: pod.clone(), workload: span.workload.clone() });
+            if let (Some(ip), Some(pod)) = (&span.facts.ip, &span.facts.pod) {
+                self.see_pod(ip, Pod { name: pod.clone(), workload: span.facts.workload.clone() });
             }
-            self.proxy_spans += u64::from(span.role != crate::span::Role::App);
+            self.proxy_spans += u64::from(span.facts.role != crate::facts::Role::App);
         }
         for hop in hops::join(spans) {
             let parties = (caller_of(&hop), callee_of(&hop));
@@ -168,19 +170,19 @@ fn named<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mu
 
 fn caller_of(hop: &Hop<'_>) -> Party {
     match (hop.caller, hop.callees.first()) {
-        (Some(caller), _) => Party::Workload(caller.workload.clone()),
-        (None, Some(callee)) => callee.peer_ip.clone().map_or(Party::Unknown, Party::Address),
+        (Some(caller), _) => Party::Workload(caller.facts.workload.clone()),
+        (None, Some(callee)) => callee.facts.peer_ip.clone().map_or(Party::Unknown, Party::Address),
         (None, None) => Party::Unknown,
     }
 }
 
 /// A callee that reports knows its name best.
 fn callee_of(hop: &Hop<'_>) -> Party {
-    if hop.caller.is_some_and(|caller| caller.outcome.has_flag("NR")) {
+    if hop.caller.is_some_and(|caller| caller.facts.outcome.has_flag("NR")) {
         return Party::NoRoute;
     }
-    let reported = hop.callees.first().map(|callee| callee.workload.clone());
-    let named = || hop.caller.and_then(|caller| caller.callee.clone());
+    let reported = hop.callees.first().map(|callee| callee.facts.workload.clone());
+    let named = || hop.caller.and_then(|caller| caller.facts.callee.clone());
     reported.or_else(named).map_or(Party::Unknown, Party::Workload)
 }
 
@@ -196,17 +198,18 @@ impl Edge {
         self.unseen_attempts += attempts - hop.callees.len() as u64;
         match hop.caller {
             Some(caller) => {
-                self.client.add(&caller.outcome, caller.duration);
-                if let Some(subset) = &caller.subset {
+                self.client.add(&caller.facts.outcome, caller.duration);
+                if let Some(subset) = &caller.facts.subset {
                     *named(&mut self.subsets, subset) += 1;
                 }
             }
             None => self.requests_without_caller += 1,
         }
         for (nth, callee) in hop.callees.iter().enumerate() {
-            self.server.add(&callee.outcome, callee.duration);
+            self.server.add(&callee.facts.outcome, callee.duration);
             self.see_instance(callee, hop.nth_attempt(nth));
-            if let (Some(from), Some(to)) = (hop.caller.and_then(|caller| caller.zone.as_ref()), &callee.zone)
+            if let (Some(from), Some(to)) =
+                (hop.caller.and_then(|caller| caller.facts.zone.as_ref()), &callee.facts.zone)
             {
                 self.attempts_of_known_zones += 1;
                 self.cross_zone_attempts += u64::from(from != to);
@@ -215,16 +218,16 @@ impl Edge {
     }
 
     fn see_instance(&mut self, callee: &MeshSpan, nth: Option<usize>) {
-        let name = callee.pod.clone().or_else(|| callee.ip.clone()).unwrap_or_default();
+        let name = callee.facts.pod.clone().or_else(|| callee.facts.ip.clone()).unwrap_or_default();
         let instance = named(&mut self.instances, &name);
-        instance.zone = callee.zone.clone().or(instance.zone.take());
-        instance.revision = callee.revision.clone().or(instance.revision.take());
+        instance.zone = callee.facts.zone.clone().or(instance.zone.take());
+        instance.revision = callee.facts.revision.clone().or(instance.revision.take());
         match nth {
             Some(0) => instance.first_attempts += 1,
             Some(_) => instance.retries += 1,
             None => instance.unordered += 1,
         }
-        instance.seen.add(&callee.outcome, callee.duration);
+        instance.seen.add(&callee.facts.outcome, callee.duration);
     }
 
     fn name_instances(&mut self, pods: &FxHashMap<String, Option<Pod>>) {
@@ -318,8 +321,8 @@ mod tests {
 
     use super::*;
     use crate::cluster::Side as ListenerSide;
+    use crate::facts::{Facts, Role};
     use crate::node::ProxyKind;
-    use crate::span::Role;
 
     fn workload(name: &str) -> Workload {
         Workload { name: name.to_owned(), namespace: "shop".to_owned() }
@@ -342,22 +345,24 @@ mod tests {
             parent: parent.map(id),
             start: number.into(),
             duration: 1_000,
-            role: Role::Listener(ProxyKind::Sidecar, side),
-            workload: workload(of),
-            revision: None,
-            pod: Some(format!("{of}-{number}")),
-            ip: Some(format!("10.0.0.{number}")),
-            zone: Some("a".to_owned()),
-            callee: (side == ListenerSide::Caller).then(|| workload("payment")),
-            subset: None,
-            outcome: Outcome {
-                code: Some(code),
-                flags: flags.to_owned(),
-                is_error: code == 0 || code >= 500,
+            facts: Facts {
+                role: Role::Listener(ProxyKind::Sidecar, side),
+                workload: workload(of),
+                revision: None,
+                pod: Some(format!("{of}-{number}")),
+                ip: Some(format!("10.0.0.{number}")),
+                zone: Some("a".to_owned()),
+                callee: (side == ListenerSide::Caller).then(|| workload("payment")),
+                subset: None,
+                outcome: Outcome {
+                    code: Some(code),
+                    flags: flags.to_owned(),
+                    is_error: code == 0 || code >= 500,
+                },
+                peer_ip: Some("10.0.0.9".to_owned()),
+                upstream_ip: None,
+                attempts: None,
             },
-            peer_ip: Some("10.0.0.9".to_owned()),
-            upstream_ip: None,
-            attempts: None,
         }
     }
 
@@ -394,7 +399,7 @@ mod tests {
     #[test]
     fn attempts_that_reach_no_proxy_are_counted_where_the_caller_tells_of_them() {
         let mut caller = listener(1, None, CALLER, "checkout", 200, "-");
-        caller.attempts = Some(3);
+        caller.facts.attempts = Some(3);
         let mut counter = EdgeCounter::default();
         counter.add(&[caller, listener(2, Some(1), CALLEE, "payment", 200, "-")]);
         let (_, edge) = only_edge(counter);
@@ -421,7 +426,7 @@ mod tests {
         let mut counter = EdgeCounter::default();
         let (caller, mut callee) =
             (listener(1, None, CALLER, "checkout", 200, "-"), listener(1, None, CALLEE, "payment", 200, "-"));
-        callee.pod = Some("payment-x".to_owned());
+        callee.facts.pod = Some("payment-x".to_owned());
         counter.add(&[caller, callee]);
         let (_, edge) = only_edge(counter);
         assert_eq!((edge.client.requests, edge.server.requests, edge.requests_without_caller), (1, 1, 0));
@@ -436,7 +441,7 @@ mod tests {
             listener(2, Some(1), CALLER, "checkout", 200, "-"),
             listener(2, Some(1), CALLEE, "payment", 200, "-"),
         ];
-        spans[0].callee = Some(workload("checkout"));
+        spans[0].facts.callee = Some(workload("checkout"));
         counter.add(&spans);
         for ((caller, callee), edge) in counter.finish() {
             assert_eq!(
@@ -452,7 +457,7 @@ mod tests {
         let mut counter = EdgeCounter::default();
         let mut other = listener(9, None, CALLER, "cart", 200, "-");
         counter.add(&[other.clone()]);
-        other.pod = Some("cart-other".to_owned());
+        other.facts.pod = Some("cart-other".to_owned());
         counter.add(&[other]);
         counter.add(&[listener(2, Some(7), CALLEE, "payment", 200, "-")]);
         let callers: Vec<Party> = counter.finish().into_keys().map(|(caller, _)| caller).collect();
@@ -464,8 +469,8 @@ mod tests {
         let mut counter = EdgeCounter::default();
         for number in 0..2 * MAX_NAMES {
             let mut callee = listener(2, Some(1), CALLEE, "payment", 200, &format!("F{number}"));
-            callee.pod = Some(format!("pod-{number}"));
-            callee.ip = None;
+            callee.facts.pod = Some(format!("pod-{number}"));
+            callee.facts.ip = None;
             counter.add(&[listener(1, None, CALLER, "checkout", 200, "-"), callee]);
         }
         let (_, edge) = only_edge(counter);
@@ -482,7 +487,7 @@ mod tests {
         let mut counter = EdgeCounter::default();
         for number in 1..5 {
             let mut span = listener(number, None, CALLER, "gateway", 404, "NR");
-            span.callee = Some(workload(&format!("invented-{number}")));
+            span.facts.callee = Some(workload(&format!("invented-{number}")));
             counter.add(&[span]);
         }
         let ((_, callee), edge) = only_edge(counter);

@@ -4,7 +4,8 @@ use rustc_hash::FxHashMap;
 use spandrel_proto::SpanId;
 
 use crate::cluster::Side;
-use crate::span::{MeshSpan, Role};
+use crate::facts::Role;
+use crate::span::MeshSpan;
 
 /// One request from a workload to another.
 #[derive(Debug)]
@@ -21,18 +22,18 @@ pub struct Hop<'t> {
 pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
     let mut hops: Vec<Hop<'_>> = Vec::new();
     let mut by_caller: FxHashMap<SpanId, usize> = FxHashMap::default();
-    for span in spans.iter().filter(|span| matches!(span.role, Role::Listener(_, Side::Caller))) {
+    for span in spans.iter().filter(|span| matches!(span.facts.role, Role::Listener(_, Side::Caller))) {
         by_caller.insert(span.id, hops.len());
         hops.push(Hop { caller: Some(span), callees: Vec::new(), attempts: Vec::new() });
     }
     let mut by_attempt: FxHashMap<SpanId, usize> = FxHashMap::default();
-    for span in spans.iter().filter(|span| span.role == Role::Attempt(Side::Caller)) {
+    for span in spans.iter().filter(|span| span.facts.role == Role::Attempt(Side::Caller)) {
         if let Some(hop) = span.parent.and_then(|parent| by_caller.get(&parent)) {
             by_attempt.insert(span.id, *hop);
             hops[*hop].attempts.push(span);
         }
     }
-    for span in spans.iter().filter(|span| matches!(span.role, Role::Listener(_, Side::Callee))) {
+    for span in spans.iter().filter(|span| matches!(span.facts.role, Role::Listener(_, Side::Callee))) {
         let below = |id: SpanId| by_caller.get(&id).or_else(|| by_attempt.get(&id)).copied();
         // Zipkin's callee may share the ID of its caller, and then has the same parent as that one.
         match below(span.id).or_else(|| span.parent.and_then(below)) {
@@ -52,7 +53,7 @@ pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
 impl Hop<'_> {
     /// How many attempts there were, as far as anything tells of them.
     pub fn attempt_count(&self) -> usize {
-        let counted = self.caller.and_then(|caller| caller.attempts).unwrap_or(0) as usize;
+        let counted = self.caller.and_then(|caller| caller.facts.attempts).unwrap_or(0) as usize;
         counted.max(self.callees.len()).max(self.attempts.len())
     }
 
@@ -68,8 +69,8 @@ impl Hop<'_> {
 
     /// Whether attempts went to several instances.
     pub fn failed_over(&self) -> bool {
-        let instance = |span: &&MeshSpan| span.pod.clone();
-        let address = |span: &&MeshSpan| span.upstream_ip.clone();
+        let instance = |span: &&MeshSpan| span.facts.pod.clone();
+        let address = |span: &&MeshSpan| span.facts.upstream_ip.clone();
         several(self.callees.iter().filter_map(instance)) || several(self.attempts.iter().filter_map(address))
     }
 }

@@ -1,11 +1,12 @@
 //! What the proxies of a service mesh saw, read from their spans alone: who called whom, what each side says about it,
 //! which instance answered which attempt, and how the load was spread.
 //!
-//! `names -> classify -> hops -> edges -> balance`:
+//! `names -> texts -> facts -> hops -> edges -> balance`:
 //!
 //! - [`names`] has every key and value that proxies write, in one place;
-//! - [`classify`](span) reads one span: listener or attempt of a proxy, or a span of an application, with its workload
-//!   and instance;
+//! - [`texts`] picks out of a span what matters here, and [`facts`] says what it means: a listener or an attempt of a
+//!   proxy, or a span of an application, with its workload, instance and [`outcome`];
+//! - [`fields`] are those facts one by one, for queries;
 //! - [`hops`] joins the spans of one trace: a request of a caller, and the attempts that reached a callee;
 //! - [`edges`] sums up hops by caller and callee, each side for itself;
 //! - [`balance`] compares the shares of instances with what a policy would give.
@@ -18,10 +19,15 @@
 pub mod balance;
 mod cluster;
 pub mod edges;
+pub mod facts;
+pub mod fields;
 pub mod hops;
 pub mod names;
 mod node;
+pub mod outcome;
 pub mod span;
+pub mod texts;
+pub mod workload;
 
 pub use cluster::{Cluster, Side};
 pub use node::{Node, ProxyKind};

@@ -31,6 +31,10 @@ pub mod keys {
     pub const UPSTREAM_HOST: &str = "upstream_host";
     pub const SERVICE_NAME: &str = "service.name";
     pub const SERVICE_NAMESPACE: &str = "service.namespace";
+    /// The pod of an application.
+    pub const POD_NAME: &str = "k8s.pod.name";
+    pub const INSTANCE_ID: &str = "service.instance.id";
+    pub const AVAILABILITY_ZONE: &str = "cloud.availability_zone";
 }
 
 /// The value of [`keys::COMPONENT`] on spans of proxies.

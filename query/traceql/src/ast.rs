@@ -315,6 +315,37 @@ pub enum Intrinsic {
     NestedSetParent,
     /// `parent`: the parent span; compared with nil alone.
     Parent,
+    /// `mesh.role` and so on: what the proxies of a service mesh tell.
+    Mesh(MeshField),
+}
+
+/// What a span tells of a service mesh, behind `mesh.`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MeshField {
+    /// `mesh.role`: `"proxy-listener"`, `"proxy-attempt"` or `"app"`.
+    Role,
+    /// `mesh.proxy`: `"sidecar"`, `"gateway"` or `"waypoint"`.
+    Proxy,
+    /// `mesh.direction`: `"inbound"` or `"outbound"`.
+    Direction,
+    /// `mesh.workload`: the service, however its spans write its name.
+    Workload,
+    /// `mesh.namespace`
+    Namespace,
+    /// `mesh.instance`: the pod.
+    Instance,
+    /// `mesh.zone`
+    Zone,
+    /// `mesh.callee`: the service to which a proxy sends a request.
+    Callee,
+    /// `mesh.subset`: its version, if the proxy chose one.
+    Subset,
+    /// `mesh.upstream`: the address to which an attempt went.
+    Upstream,
+    /// `mesh.flags`: the response flags, each a value.
+    Flags,
+    /// `mesh.outcome`: `"ok"`, `"client-error"`, `"injected"`, `"abandoned"` or `"error"`.
+    Outcome,
 }
 
 /// A constant.

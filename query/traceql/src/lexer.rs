@@ -162,6 +162,9 @@ impl<'a> Lexer<'a> {
         if name == "parent" {
             return self.field_of_parent();
         }
+        if name == words::MESH {
+            return self.field_of_mesh(false);
+        }
         if let Some(scope) = words::scope_named(name) {
             return self.attribute(false, scope);
         }
@@ -180,6 +183,9 @@ impl<'a> Lexer<'a> {
         {
             return self.attribute(true, scope);
         }
+        if self.rest().starts_with('.') && name == words::MESH {
+            return self.field_of_mesh(true);
+        }
         let is_whole = !self.rest().starts_with(|c| c == '"' || words::is_attribute_char(c));
         match words::intrinsic_of_parent_named(name).filter(|_| is_whole) {
             Some(
@@ -194,6 +200,21 @@ impl<'a> Lexer<'a> {
             None => {
                 self.at = dot;
                 self.attribute(true, Scope::Any)
+            }
+        }
+    }
+
+    /// `mesh.name`, at its dot.
+    fn field_of_mesh(&mut self, of_parent: bool) -> Result<Word, Problem> {
+        let key = self.take_while(words::is_attribute_char);
+        let name = format!("{}{key}", words::MESH);
+        match words::intrinsic_named(&name) {
+            Some(intrinsic) => Ok(Word::Field(Field { of_parent, name: FieldName::Intrinsic(intrinsic) })),
+            None => {
+                let known = words::INTRINSICS.iter().flat_map(|(_, names)| names.iter().copied());
+                let known: Vec<&str> = known.filter(|name| name.starts_with("mesh.")).collect();
+                let message = format!("{name} is not known; fields of a mesh are {}", known.join(", "));
+                Err(Problem::syntax(self.since(self.begin), message))
             }
         }
     }

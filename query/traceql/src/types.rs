@@ -77,7 +77,8 @@ impl Type {
             | Intrinsic::LinkTraceId
             | Intrinsic::LinkSpanId
             | Intrinsic::InstrumentationName
-            | Intrinsic::InstrumentationVersion => Self::String,
+            | Intrinsic::InstrumentationVersion
+            | Intrinsic::Mesh(_) => Self::String,
             Intrinsic::Kind => Self::Kind,
             Intrinsic::Status => Self::Status,
             Intrinsic::Failed | Intrinsic::Root | Intrinsic::Entry => Self::Bool,
@@ -309,7 +310,8 @@ fn is_always_there(field: &Field) -> bool {
             | Intrinsic::EventName
             | Intrinsic::EventTimeSinceStart
             | Intrinsic::LinkTraceId
-            | Intrinsic::LinkSpanId,
+            | Intrinsic::LinkSpanId
+            | Intrinsic::Mesh(_),
         ) => false,
         FieldName::Intrinsic(_) => true,
         FieldName::Attribute(name) => name.scope == Scope::Resource && name.key == "service.name",

@@ -1,7 +1,7 @@
 //! The words and symbols of the language: what the parser looks up, the printer writes and completion offers.
 
 use crate::ast::{
-    AttributeName, BinaryOp, Intrinsic, Kind, Literal, Relation, Scope, Status, StructuralResult,
+    AttributeName, BinaryOp, Intrinsic, Kind, Literal, MeshField, Relation, Scope, Status, StructuralResult,
 };
 
 /// How tightly an operator binds: a higher one is evaluated first.
@@ -78,7 +78,7 @@ pub(crate) const SCOPES: [(&str, Scope); 6] = [
 ];
 
 /// The intrinsics with their names. The first name is the one that is printed.
-pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 25] = [
+pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 37] = [
     (Intrinsic::Duration, &["duration", "span:duration"]),
     (Intrinsic::Name, &["name", "span:name"]),
     (Intrinsic::Kind, &["kind", "span:kind"]),
@@ -104,7 +104,22 @@ pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 25] = [
     (Intrinsic::NestedSetRight, &["nestedSetRight"]),
     (Intrinsic::NestedSetParent, &["nestedSetParent"]),
     (Intrinsic::Parent, &["parent"]),
+    (Intrinsic::Mesh(MeshField::Role), &["mesh.role"]),
+    (Intrinsic::Mesh(MeshField::Proxy), &["mesh.proxy"]),
+    (Intrinsic::Mesh(MeshField::Direction), &["mesh.direction"]),
+    (Intrinsic::Mesh(MeshField::Workload), &["mesh.workload"]),
+    (Intrinsic::Mesh(MeshField::Namespace), &["mesh.namespace"]),
+    (Intrinsic::Mesh(MeshField::Instance), &["mesh.instance"]),
+    (Intrinsic::Mesh(MeshField::Zone), &["mesh.zone"]),
+    (Intrinsic::Mesh(MeshField::Callee), &["mesh.callee"]),
+    (Intrinsic::Mesh(MeshField::Subset), &["mesh.subset"]),
+    (Intrinsic::Mesh(MeshField::Upstream), &["mesh.upstream"]),
+    (Intrinsic::Mesh(MeshField::Flags), &["mesh.flags"]),
+    (Intrinsic::Mesh(MeshField::Outcome), &["mesh.outcome"]),
 ];
+
+/// What stands in front of the dot of fields of a mesh.
+pub(crate) const MESH: &str = "mesh";
 
 /// Intrinsics whose short name stands behind `parent.`; another name there is that of an attribute.
 const SHORT_OF_PARENT: [Intrinsic; 5] =
@@ -203,7 +218,7 @@ pub(crate) fn intrinsic(intrinsic: Intrinsic) -> &'static str {
 /// The name that is printed behind `parent.`.
 pub(crate) fn intrinsic_of_parent(of: Intrinsic) -> &'static str {
     let scoped = names(of).iter().find(|name| name.contains(':'));
-    if SHORT_OF_PARENT.contains(&of) { intrinsic(of) } else { scoped.copied().unwrap_or_default() }
+    if is_short_of_parent(of) { intrinsic(of) } else { scoped.copied().unwrap_or_default() }
 }
 
 /// The intrinsic of this name.
@@ -213,7 +228,11 @@ pub(crate) fn intrinsic_named(name: &str) -> Option<Intrinsic> {
 
 /// The intrinsic of this name behind `parent.`.
 pub(crate) fn intrinsic_of_parent_named(name: &str) -> Option<Intrinsic> {
-    intrinsic_named(name).filter(|found| name.contains(':') || SHORT_OF_PARENT.contains(found))
+    intrinsic_named(name).filter(|found| name.contains(':') || is_short_of_parent(*found))
+}
+
+fn is_short_of_parent(intrinsic: Intrinsic) -> bool {
+    matches!(intrinsic, Intrinsic::Mesh(_)) || SHORT_OF_PARENT.contains(&intrinsic)
 }
 
 /// Whether an attribute without a scope, written behind `parent.`, would be read as something else: an intrinsic of this
@@ -221,7 +240,8 @@ pub(crate) fn intrinsic_of_parent_named(name: &str) -> Option<Intrinsic> {
 pub(crate) fn is_taken_of_parent(name: &AttributeName) -> bool {
     let scope = name.key.split_once('.').map(|(scope, _)| scope);
     let is_plain = !name.is_literal && name.key.chars().all(is_attribute_char);
-    is_plain && (intrinsic_of_parent_named(&name.key).is_some() || scope.and_then(scope_named).is_some())
+    let is_scoped = scope.is_some_and(|scope| scope == MESH || scope_named(scope).is_some());
+    is_plain && (is_scoped || intrinsic_of_parent_named(&name.key).is_some())
 }
 
 /// The constant of this name.

@@ -112,6 +112,7 @@ fn check(server: &Server, mesh: &Mesh) {
         check_tree(&api.tree(id), sent);
     }
     check_searches(&mut api, mesh);
+    check_mesh_fields(&mut api, mesh);
     check_names(&mut api, mesh);
     check_aggregates(&mut api, mesh);
     check_edges(&mut api, mesh);
@@ -263,6 +264,48 @@ fn check_searches(api: &mut Api, mesh: &Mesh) {
         &mesh.counts(|sent| {
             service(&sent.0) == "checkout.shop"
                 && sent.2.end_time_unix_nano - sent.2.start_time_unix_nano > 200_000_000
+        }),
+    );
+}
+
+/// Fields of the mesh in queries, held against the attributes that the proxies sent.
+fn check_mesh_fields(api: &mut Api, mesh: &Mesh) {
+    let is_proxy = |sent: &Sent| tag(&sent.2, "component") == Some("proxy");
+    let is_listener = |sent: &Sent| is_proxy(sent) && tag(&sent.2, "node_id").is_some();
+    let has_flag = |sent: &Sent, flag: &str| {
+        tag(&sent.2, "response_flags").is_some_and(|flags| flags.split(',').any(|known| known == flag))
+    };
+    check_search(api, "{ mesh.role = \"proxy-listener\" }", &mesh.counts(is_listener));
+    check_search(
+        api,
+        "{ mesh.role = \"proxy-attempt\" }",
+        &mesh.counts(|sent| is_proxy(sent) && !is_listener(sent)),
+    );
+    check_search(api, "{ mesh.role = \"app\" }", &mesh.counts(|sent| !is_proxy(sent)));
+    for pod in mesh.spans().filter_map(|sent| pod(&sent.2)).collect::<BTreeSet<_>>() {
+        let query = format!("{{ mesh.instance = \"{pod}\" }}");
+        check_search(api, &query, &mesh.counts(|sent| self::pod(&sent.2) == Some(pod)));
+    }
+    for flag in ["DC", "FI", "DI", "UF", "UH", "UO", "UT", "URX", "NR"] {
+        let query = format!("{{ mesh.flags = \"{flag}\" }}");
+        check_search(api, &query, &mesh.counts(|sent| has_flag(sent, flag)));
+    }
+    let is_subset = |sent: &Sent, version: &str| {
+        tag(&sent.2, "upstream_cluster").is_some_and(|cluster| cluster.split('|').nth(2) == Some(version))
+    };
+    for version in ["v1", "v2"] {
+        let query = format!("{{ mesh.subset = \"{version}\" }}");
+        check_search(api, &query, &mesh.counts(|sent| is_subset(sent, version)));
+    }
+    let of_payment = |sent: &Sent| service(&sent.0).split('.').next() == Some("payment");
+    check_search(api, "{ mesh.workload = \"payment\" }", &mesh.counts(of_payment));
+    check_search(
+        api,
+        "{ mesh.direction = \"inbound\" && mesh.outcome = \"abandoned\" }",
+        &mesh.counts(|sent| {
+            let is_inbound =
+                tag(&sent.2, "upstream_cluster").is_some_and(|cluster| cluster.starts_with("inbound|"));
+            is_inbound && tag(&sent.2, "http.status_code") == Some("0") && has_flag(sent, "DC")
         }),
     );
 }

@@ -159,7 +159,8 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = task.columns.needs_tree.then(|| Tree::of(table, task.columns.names()));
-        let rows = Rows { table, tree: tree.as_ref() };
+        let derived = task.columns.derive(table);
+        let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         let sides = task.sides(rows);
         (0..2).for_each(|side| {
             self.spans[side] += sides.iter().filter(|s| usize::from(**s) == side).count() as u64

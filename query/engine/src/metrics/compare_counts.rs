@@ -338,7 +338,7 @@ mod tests {
         for table in tables {
             let (sides, groups) = (vec![0; table.rows()], GroupCounts::new());
             let sides = Sides { of_row: &sides, steps: None, groups: &groups };
-            counts.add(Rows { table, tree: None }, &subject, sides);
+            counts.add(Rows { table, tree: None, derived: &[] }, &subject, sides);
         }
         counts
     }

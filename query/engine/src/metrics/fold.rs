@@ -149,7 +149,8 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = task.columns.needs_tree.then(|| Tree::of(table, task.columns.names()));
-        let rows = Rows { table, tree: tree.as_ref() };
+        let derived = task.columns.derive(table);
+        let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         match self.chosen(rows) {
             Some(chosen) if chosen.is_empty() => true,
             chosen => self.add_rows(rows, chosen),
@@ -370,7 +371,7 @@ impl Values {
                 Self::Durations
             }
             Expr::Subject(Subject { of_parent: false, what: What::Columns(names) }) => {
-                Self::Numbers(numbers_of(rows.table, names))
+                Self::Numbers(numbers_of(rows, names))
             }
             expr => {
                 let number = |row| rows.value(expr, row).number().unwrap_or(f64::NAN);
@@ -390,13 +391,13 @@ impl Values {
 }
 
 /// The number that each row's first value is; each distinct value is looked at once.
-fn numbers_of(table: &SpanTable, names: &[Vec<usize>]) -> Vec<f64> {
-    let mut numbers = vec![f64::NAN; table.rows()];
+fn numbers_of(rows: Rows<'_>, names: &[Vec<usize>]) -> Vec<f64> {
+    let mut numbers = vec![f64::NAN; rows.count()];
     for number in names.iter().flatten().rev() {
-        let column = &table.columns[*number];
+        let column = rows.column(*number);
         let mut known = vec![None; column.values.len()];
         let of_value = |value: &Value| Scalar::of_value(value).number().unwrap_or(f64::NAN);
-        let codes = column.codes.by_row(table.rows());
+        let codes = column.codes.by_row(rows.count());
         for (row, number) in numbers.iter_mut().enumerate() {
             if let Some(code) = codes.of_row(row).next() {
                 *number = *known[code].get_or_insert_with(|| of_value(&column.values[code]));

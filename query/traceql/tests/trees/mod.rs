@@ -82,7 +82,8 @@ fn intrinsic(of: &[Intrinsic]) -> impl Strategy<Value = Field> + use<> {
     })
 }
 
-fn attribute() -> impl Strategy<Value = Field> {
+/// Boxed, because what is made of it would not fit the stack of a test else.
+fn attribute() -> BoxedStrategy<Field> {
     let scopes =
         [Scope::Any, Scope::Span, Scope::Resource, Scope::Event, Scope::Link, Scope::Instrumentation];
     // Some are also names of intrinsics, or begin with a scope.
@@ -101,12 +102,12 @@ fn attribute() -> impl Strategy<Value = Field> {
     let names = select(names.to_vec()).prop_map(str::to_owned);
     let plain = prop_oneof!["[a-zé.][a-z0-9.:/*+%_-]{0,6}", names].prop_map(|key| (key, false));
     let quoted = prop_oneof!["[a-z \\\\\"{}()=|\\n]{1,6}", ".{1,5}"].prop_map(|key| (key, true));
-    (any::<bool>(), select(scopes.to_vec()), prop_oneof![plain, quoted]).prop_map(
-        |(of_parent, scope, (key, is_literal))| Field {
+    (any::<bool>(), select(scopes.to_vec()), prop_oneof![plain, quoted])
+        .prop_map(|(of_parent, scope, (key, is_literal))| Field {
             of_parent,
             name: FieldName::Attribute(AttributeName { scope, key, is_literal }),
-        },
-    )
+        })
+        .boxed()
 }
 
 fn number_field() -> impl Strategy<Value = Field> {
@@ -138,6 +139,8 @@ fn text_field() -> impl Strategy<Value = Field> {
         LinkSpanId,
         InstrumentationName,
         InstrumentationVersion,
+        Mesh(MeshField::Workload),
+        Mesh(MeshField::Flags),
     ];
     prop_oneof![intrinsic(&intrinsics), attribute()]
 }

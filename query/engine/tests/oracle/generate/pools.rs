@@ -33,6 +33,52 @@ pub const KEYS: [(&str, Sort); 12] = [
     ("odd", Sort::Odd),
 ];
 
+/// What proxies of a mesh and the resources of applications say, with values.
+pub const MESH: [(&str, [&str; 3]); 9] = [
+    ("component", ["proxy", "proxy", "grpc"]),
+    (
+        "node_id",
+        [
+            "sidecar~10.0.0.1~cart-7f.shop~x",
+            "router~10.0.0.2~gate-1.istio-system~x",
+            "ztunnel~10.0.0.3~z.shop~x",
+        ],
+    ),
+    (
+        "upstream_cluster",
+        [
+            "outbound|80|v1|cart.shop.svc.cluster.local",
+            "outbound|80||pay.shop.svc.cluster.local",
+            "inbound|80||",
+        ],
+    ),
+    ("upstream_address", ["10.0.0.1:80", "[fd00::1]:80", "10.0.0.11:80"]),
+    ("response_flags", ["-", "UF", "URX,UF"]),
+    ("zone", ["eu-1a", "eu-1b", ""]),
+    ("istio.canonical_service", ["cart", "pay", ""]),
+    ("istio.namespace", ["shop", "prod", "shop"]),
+    ("k8s.pod.name", ["cart-7f", "pay-1", "cart-7f"]),
+];
+/// What they are compared with.
+pub const MESH_TEXTS: [&str; 16] = [
+    "proxy-listener",
+    "proxy-attempt",
+    "app",
+    "sidecar",
+    "gateway",
+    "outbound",
+    "inbound",
+    "shop",
+    "cart",
+    "pay",
+    "cart-7f",
+    "eu-1a",
+    "v1",
+    "10.0.0.1",
+    "UF",
+    "error",
+];
+
 pub const INTS: [i64; 4] = [0, 2, -3, 500];
 pub const BIG_INTS: [i64; 4] = [i64::MAX, (1 << 53) + 1, 1 << 53, 0];
 pub const BIG_FLOATS: [f64; 2] = [9_007_199_254_740_992.0, -0.0];

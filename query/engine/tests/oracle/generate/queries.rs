@@ -5,15 +5,15 @@ use spandrel_traceql::ast::BinaryOp::{
     StartsWith, Sub,
 };
 use spandrel_traceql::ast::{
-    Aggregate, AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Kind, Literal, Metrics,
-    MetricsFunction, Pipeline, Relation, ScalarExpr, ScalarFilter, Scope, SecondStage, SpanSetExpr,
+    Aggregate, AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Kind, Literal, MeshField,
+    Metrics, MetricsFunction, Pipeline, Relation, ScalarExpr, ScalarFilter, Scope, SecondStage, SpanSetExpr,
     SpanSetOp, Stage, Status, StructuralResult,
 };
 
 use super::dice::Dice;
 use super::pools::{
-    BIG_FLOATS, BIG_INTS, DURATIONS, EVENTS, FLOATS, INTS, KEYS, MESSAGES, NAMES, NUMERIC_TEXTS, SCOPES,
-    SERVICES, Sort, TEXTS,
+    BIG_FLOATS, BIG_INTS, DURATIONS, EVENTS, FLOATS, INTS, KEYS, MESH_TEXTS, MESSAGES, NAMES, NUMERIC_TEXTS,
+    SCOPES, SERVICES, Sort, TEXTS,
 };
 
 const EQUALITIES: [BinaryOp; 2] = [Eq, Ne];
@@ -51,9 +51,25 @@ const STRINGS: [Intrinsic; 13] = [
     Intrinsic::InstrumentationName,
     Intrinsic::InstrumentationVersion,
 ];
+/// All but the outcome, which follows from attributes that spans may have twice.
+const MESH_FIELDS: [Intrinsic; 11] = [
+    Intrinsic::Mesh(MeshField::Role),
+    Intrinsic::Mesh(MeshField::Proxy),
+    Intrinsic::Mesh(MeshField::Direction),
+    Intrinsic::Mesh(MeshField::Workload),
+    Intrinsic::Mesh(MeshField::Namespace),
+    Intrinsic::Mesh(MeshField::Instance),
+    Intrinsic::Mesh(MeshField::Zone),
+    Intrinsic::Mesh(MeshField::Callee),
+    Intrinsic::Mesh(MeshField::Subset),
+    Intrinsic::Mesh(MeshField::Upstream),
+    Intrinsic::Mesh(MeshField::Flags),
+];
 const FLAGS: [Intrinsic; 3] = [Intrinsic::Failed, Intrinsic::Root, Intrinsic::Entry];
 /// Those that a span may lack.
-const OPTIONAL: [Intrinsic; 5] = [
+const OPTIONAL: [Intrinsic; 7] = [
+    Intrinsic::Mesh(MeshField::Flags),
+    Intrinsic::Mesh(MeshField::Subset),
     Intrinsic::Parent,
     Intrinsic::EventName,
     Intrinsic::EventTimeSinceStart,
@@ -86,13 +102,17 @@ pub fn condition(dice: &Dice, levels: u32) -> FieldExpr {
 }
 
 fn intrinsic_and_constant(dice: &Dice) -> FieldExpr {
-    let (op, intrinsic, constant) = match dice.below(8) {
+    let (op, intrinsic, constant) = match dice.below(9) {
         0 => (dice.pick(&EQUALITIES), Intrinsic::Kind, Literal::Kind(kind(dice))),
         1 => (dice.pick(&EQUALITIES), Intrinsic::Status, Literal::Status(status(dice))),
         2 => (dice.pick(&EQUALITIES), dice.pick(&FLAGS), Literal::Bool(dice.percent(70))),
         3..6 => {
             let intrinsic = dice.pick(&NUMBERS);
             (dice.pick(&COMPARISONS), intrinsic, number_of(dice, intrinsic))
+        }
+        6 => {
+            let intrinsic = dice.pick(&MESH_FIELDS);
+            (dice.pick(&COMPARISONS), intrinsic, Literal::String(text_of(dice, intrinsic)))
         }
         _ => {
             let intrinsic = dice.pick(&STRINGS);
@@ -284,6 +304,7 @@ fn text_of(dice: &Dice, intrinsic: Intrinsic) -> String {
         Intrinsic::TraceId | Intrinsic::LinkTraceId => format!("{:032x}", 1 + dice.below(3)),
         Intrinsic::RootService => dice.pick(&SERVICES).to_owned(),
         Intrinsic::EventName => dice.pick(&EVENTS).to_owned(),
+        Intrinsic::Mesh(_) => dice.pick(&MESH_TEXTS).to_owned(),
         _ => dice.pick(&SCOPES).to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::dice::Dice;
-use super::pools::{DURATIONS, EVENTS, KEYS, MESSAGES, NAMES, SCOPES, SERVICES, Sort, value};
+use super::pools::{DURATIONS, EVENTS, KEYS, MESH, MESSAGES, NAMES, SCOPES, SERVICES, Sort, value};
 use crate::plain::trace::{CLIENT, SERVER, Sent};
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -62,6 +62,10 @@ fn span(dice: &Dice, trace: u64, id: u64, count: u64, begin: u64) -> Sent {
     let start = begin + dice.below(5) * DURATIONS[3] + dice.below(3);
     let duration = dice.pick(&DURATIONS);
     let ends_before = dice.percent(3);
+    let mut attributes = attributes(dice, 7);
+    if dice.percent(25) {
+        attributes.extend(of_mesh(dice));
+    }
     let span = Span {
         trace_id: trace_id(trace),
         span_id: span_id(id),
@@ -71,7 +75,7 @@ fn span(dice: &Dice, trace: u64, id: u64, count: u64, begin: u64) -> Sent {
         kind: dice.pick(&[0, 1, 1, SERVER, SERVER, CLIENT, CLIENT, 4, 5, 9]),
         start_time_unix_nano: start,
         end_time_unix_nano: if ends_before { start - 5 } else { start + duration },
-        attributes: attributes(dice, 7),
+        attributes,
         events: events(dice, start),
         links: links(dice),
         status: status(dice),
@@ -128,6 +132,9 @@ fn status(dice: &Dice) -> Option<Status> {
 
 fn resource(dice: &Dice) -> Resource {
     let mut attributes = attributes(dice, 3);
+    if dice.percent(10) {
+        attributes.extend(of_mesh(dice));
+    }
     if dice.percent(90) {
         attributes.push(text("service.name", dice.pick(&SERVICES)));
     }
@@ -186,6 +193,12 @@ fn attributes(dice: &Dice, most: u64) -> Vec<KeyValue> {
         }
     }
     attributes
+}
+
+/// What a proxy tells of a request, all as texts.
+fn of_mesh(dice: &Dice) -> Vec<KeyValue> {
+    let told = MESH.iter().filter(|_| dice.percent(70));
+    told.map(|(key, values)| text(key, dice.pick(values))).collect()
 }
 
 fn key_named(key: &str) -> &'static str {

@@ -4,6 +4,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use spandrel_proto::semconv;
 use spandrel_traceql::ast::{AttributeName, Field, FieldName, Intrinsic, Kind, Scope, Status};
 
+use super::mesh;
 use super::trace::{Sent, Trace};
 use super::value::Value;
 
@@ -66,6 +67,9 @@ impl Trace {
             Intrinsic::EventTimeSinceStart => {
                 let since = |time: u64| Value::Int(time as i64 - sent.start() as i64);
                 return span.events.iter().map(|event| since(event.time_unix_nano)).collect();
+            }
+            Intrinsic::Mesh(field) => {
+                return mesh::values(sent, field).into_iter().map(Value::Text).collect();
             }
             Intrinsic::LinkTraceId => return span.links.iter().map(|link| hex(&link.trace_id)).collect(),
             Intrinsic::LinkSpanId => return span.links.iter().map(|link| hex(&link.span_id)).collect(),

@@ -9,6 +9,7 @@ pub mod condition;
 pub mod counts;
 pub mod fields;
 pub mod mentioned;
+mod mesh;
 pub mod metrics;
 pub mod sets;
 pub mod trace;

@@ -86,7 +86,7 @@ impl Sent {
     }
 }
 
-fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a any_value::Value> {
+pub fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a any_value::Value> {
     let found = attributes.iter().find(|attribute| attribute.key == key);
     found?.value.as_ref().and_then(|AnyValue { value, .. }| value.as_ref())
 }
