@@ -72,7 +72,7 @@ pub(crate) struct ServeFlags {
     /// Whether clients need a certificate [default: optional with --tls-client-ca]
     #[arg(long, env = "SPANDREL_TLS_CLIENT_AUTH", value_enum)]
     tls_client_auth: Option<ClientAuth>,
-    /// Another setting of TLS for one listener (http, otlp-grpc, otlp-http, zipkin, jaeger-grpc or jaeger-http), as in http=off or
+    /// Another setting of TLS for one listener (http, otlp-grpc, otlp-http, zipkin, jaeger-grpc, jaeger-http or datadog), as in http=off or
     /// otlp-grpc.client-auth=required; members are cert, key, client-ca and client-auth. In the file a mapping by
     /// listener
     #[arg(long, env = "SPANDREL_TLS", value_name = "LISTENER[.MEMBER]=VALUE", value_delimiter = ',', value_parser = tls_flags::exception)]

@@ -22,6 +22,9 @@ pub(crate) struct ReceiverFlags {
     /// Address of Jaeger's datagrams in thrift's binary protocol, usually at UDP port 6832 [default: off]
     #[arg(long, env = "SPANDREL_JAEGER_BINARY_ADDR", value_name = "HOST:PORT", value_parser = switch)]
     jaeger_binary_addr: Option<Switch>,
+    /// Address of Datadog's agent (traces of versions 0.3 to 0.5), usually at port 8126 [default: off]
+    #[arg(long, env = "SPANDREL_DATADOG_ADDR", value_name = "HOST:PORT", value_parser = switch)]
+    datadog_addr: Option<Switch>,
 }
 
 /// The addresses of receivers that are on.
@@ -38,6 +41,7 @@ pub(crate) enum Receiver {
     JaegerHttp,
     JaegerCompact,
     JaegerBinary,
+    Datadog,
 }
 
 /// What a port speaks below its protocol.
@@ -90,6 +94,7 @@ impl ReceiverFlags {
             (Receiver::JaegerHttp, decide(self.jaeger_http_addr, file.jaeger_http_addr, None)),
             (Receiver::JaegerCompact, decide(self.jaeger_compact_addr, file.jaeger_compact_addr, None)),
             (Receiver::JaegerBinary, decide(self.jaeger_binary_addr, file.jaeger_binary_addr, None)),
+            (Receiver::Datadog, decide(self.datadog_addr, file.datadog_addr, None)),
         ];
         ReceiverSettings { addresses }
     }
@@ -122,6 +127,7 @@ impl Receiver {
             Self::JaegerHttp => ("jaeger-http-addr", "jaeger-http", "jaegerHttp"),
             Self::JaegerCompact => ("jaeger-compact-addr", "jaeger-compact", "jaegerCompact"),
             Self::JaegerBinary => ("jaeger-binary-addr", "jaeger-binary", "jaegerBinary"),
+            Self::Datadog => ("datadog-addr", "datadog", "datadog"),
         }
     }
 
@@ -139,7 +145,7 @@ impl Receiver {
 
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::Zipkin | Self::JaegerGrpc | Self::JaegerHttp => Transport::Tcp,
+            Self::Zipkin | Self::JaegerGrpc | Self::JaegerHttp | Self::Datadog => Transport::Tcp,
             Self::JaegerCompact | Self::JaegerBinary => Transport::Udp,
         }
     }

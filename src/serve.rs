@@ -203,6 +203,7 @@ fn router_of(receiver: Receiver, collector: &Collector) -> Option<Router> {
         Receiver::Zipkin => Some(collector.zipkin_router()),
         Receiver::JaegerGrpc => Some(collector.jaeger_grpc_router()),
         Receiver::JaegerHttp => Some(collector.jaeger_http_router()),
+        Receiver::Datadog => Some(collector.datadog_router()),
         Receiver::JaegerCompact | Receiver::JaegerBinary => None,
     }
 }

@@ -21,7 +21,7 @@ use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
 use crate::receive::jaeger::{Agent, AgentProtocol};
-use crate::receive::{cors, jaeger, otlp, zipkin};
+use crate::receive::{cors, datadog, jaeger, otlp, zipkin};
 use crate::refusal::Refusal;
 
 /// Receives traces and responds when they are durable.
@@ -150,6 +150,11 @@ impl Collector {
     /// Jaeger's datagrams, for a port that belongs to the caller.
     pub fn jaeger_agent(&self, protocol: AgentProtocol) -> Agent {
         Agent::new(self.intake.clone(), protocol)
+    }
+
+    /// Datadog's agent, for a listener of its own.
+    pub fn datadog_router(&self) -> Router {
+        datadog::router(self.intake.clone())
     }
 
     /// Every limit by its name.

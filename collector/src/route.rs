@@ -1,7 +1,7 @@
 //! The ways by which spans come in: one line for each, with its labels in metrics and how its bytes become spans.
 
 use spandrel_proto::thrift::Protocol;
-use spandrel_proto::{jaeger, zipkin};
+use spandrel_proto::{datadog, jaeger, zipkin};
 
 use crate::text_body::{BytesDecoder, TextDecoder};
 
@@ -20,6 +20,8 @@ pub(crate) enum Route {
     JaegerThrift,
     JaegerCompact,
     JaegerBinary,
+    DatadogV04,
+    DatadogV05,
 }
 
 /// What tells the ways apart in metrics.
@@ -46,7 +48,7 @@ pub(crate) enum Decoder {
 // === impl Route ===
 
 impl Route {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::OtlpGrpc,
         Self::OtlpProtobuf,
         Self::OtlpJson,
@@ -59,6 +61,8 @@ impl Route {
         Self::JaegerThrift,
         Self::JaegerCompact,
         Self::JaegerBinary,
+        Self::DatadogV04,
+        Self::DatadogV05,
     ];
 
     pub(crate) fn labels(self) -> Labels {
@@ -76,6 +80,8 @@ impl Route {
             Self::JaegerThrift => labels("jaeger", "http", "thrift"),
             Self::JaegerCompact => labels("jaeger", "udp", "thrift-compact"),
             Self::JaegerBinary => labels("jaeger", "udp", "thrift-binary"),
+            Self::DatadogV04 => labels("datadog", "http", "msgpack-v0.4"),
+            Self::DatadogV05 => labels("datadog", "http", "msgpack-v0.5"),
         }
     }
 
@@ -95,6 +101,8 @@ impl Route {
             Self::JaegerBinary => {
                 Decoder::Bytes(|body, out| jaeger::decode_agent_message(body, Protocol::Binary, out))
             }
+            Self::DatadogV04 => Decoder::Bytes(datadog::decode_v04),
+            Self::DatadogV05 => Decoder::Bytes(datadog::decode_v05),
         }
     }
 }

@@ -6,11 +6,13 @@
 #![warn(missing_docs)]
 
 mod caller;
+pub mod datadog;
 pub mod gather;
 mod hex;
 mod ids;
 pub mod jaeger;
 mod json;
+mod msgpack;
 pub mod otlp;
 pub mod semconv;
 pub mod thrift;

@@ -12,6 +12,7 @@
 //! [`Accepted`]: crate::intake::Accepted
 
 mod answer;
+pub(crate) mod datadog;
 mod exchange;
 pub(crate) mod jaeger;
 pub(crate) mod otlp;

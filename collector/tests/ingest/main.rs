@@ -9,6 +9,7 @@
 mod bad_input;
 mod batching;
 mod cors;
+mod datadog;
 mod drain;
 mod encodings;
 mod failures;

@@ -27,7 +27,7 @@ pub enum Value<'v> {
     Bytes(&'v [u8]),
 }
 
-/// Texts that become one attribute, in a buffer that stays when they are forgotten.
+/// Texts (or, of some senders, values of other types) that become one attribute, in a buffer that stays when they are forgotten.
 #[derive(Debug, Clone)]
 pub struct Texts {
     /// The values of an `ArrayValue`.
@@ -42,7 +42,7 @@ const SHORT: usize = 0x80 - 6;
 pub(super) const NOT_UTF8: &str = "a string is not valid UTF-8";
 const TOO_LARGE: &str =
     "its attributes are over maxResourceBytes, or those of a span or event over maxSpanBytes";
-const TEXTS_TOO_LARGE: &str = "an array of texts is over maxSpanBytes";
+const TEXTS_TOO_LARGE: &str = "an array is over maxSpanBytes";
 
 // === impl KeyValues ===
 
@@ -104,17 +104,21 @@ impl KeyValues {
         self.fields.extend_from_slice(text);
     }
 
-    /// Adds an array of texts.
-    pub(super) fn add_texts(&mut self, key: &[u8], texts: &Texts) {
-        if let Some(flaw) = texts.flaw {
+    /// Adds an array.
+    pub(crate) fn add_texts(&mut self, key: &[u8], texts: &Texts) {
+        if let Some(flaw) = texts.flaw.or((!is_text(key)).then_some(NOT_UTF8)) {
             self.flaw = Some(flaw);
+        } else if self.fields.len() > self.max_bytes {
+            self.flaw = Some(TOO_LARGE);
         }
         if self.flaw.is_some() {
             return;
         }
         let (mut array, mut value) = (Vec::new(), Vec::new());
         put_bytes(&mut array, 5, &texts.items);
-        put_bytes(&mut value, 1, key);
+        if !key.is_empty() {
+            put_bytes(&mut value, 1, key);
+        }
         put_bytes(&mut value, 2, &array);
         put_bytes(&mut self.fields, self.number, &value);
     }
@@ -149,8 +153,15 @@ impl Texts {
 
     /// Adds one.
     pub fn add(&mut self, text: &[u8]) {
-        let inner = 1 + varint_length(text.len() as u64) + text.len();
-        if !is_text(text) {
+        self.add_value(Value::Text(text));
+    }
+
+    /// Adds a value of any type.
+    pub fn add_value(&mut self, value: Value<'_>) {
+        let inner = value.length();
+        if let Value::Text(text) = value
+            && !is_text(text)
+        {
             self.flaw = Some(NOT_UTF8);
         } else if self.items.len() + inner > self.max_bytes {
             self.flaw = Some(TEXTS_TOO_LARGE);
@@ -158,7 +169,7 @@ impl Texts {
         if self.flaw.is_none() {
             put_varint(&mut self.items, 1 << 3 | 2);
             put_varint(&mut self.items, inner as u64);
-            put_bytes(&mut self.items, 1, text);
+            value.write(&mut self.items);
         }
     }
 

@@ -50,6 +50,21 @@ pub struct Reference<'r> {
     pub relation: (&'r str, &'r str),
 }
 
+/// The same with everything that a link of OTLP holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'l> {
+    /// The other span's trace.
+    pub trace_id: [u8; 16],
+    /// The other span.
+    pub span_id: [u8; 8],
+    /// As in `tracestate`.
+    pub trace_state: &'l [u8],
+    /// As OTLP has them.
+    pub flags: u32,
+    /// Made by [`Gatherer::link`](super::Gatherer::link).
+    pub attributes: &'l KeyValues,
+}
+
 // === impl Draft ===
 
 impl Draft {
@@ -191,17 +206,32 @@ impl Draft {
         close_message(&mut self.events, begin);
     }
 
-    /// Adds a link.
+    /// Adds a link with one attribute.
     pub fn link(&mut self, to: Reference<'_>) {
+        let Reference { trace_id, span_id, relation: (name, value) } = to;
+        let mut attributes = std::mem::replace(&mut self.link_attributes, KeyValues::new(4, 0));
+        attributes.clear();
+        attributes.add(name.as_bytes(), Value::Text(value.as_bytes()));
+        self.add_link(Link { trace_id, span_id, trace_state: b"", flags: 0, attributes: &attributes });
+        self.link_attributes = attributes;
+    }
+
+    /// Adds a link.
+    pub fn add_link(&mut self, to: Link<'_>) {
         if !self.has_room() {
             return;
+        }
+        if let Some(flaw) = to.attributes.flaw().or((!is_text(to.trace_state)).then_some(NOT_UTF8)) {
+            return self.note_flaw(format!(": {flaw}"));
         }
         let begin = open_message(&mut self.links, 13);
         put_bytes(&mut self.links, 1, &to.trace_id);
         put_bytes(&mut self.links, 2, &to.span_id);
-        self.link_attributes.clear();
-        self.link_attributes.add(to.relation.0.as_bytes(), Value::Text(to.relation.1.as_bytes()));
-        self.links.extend_from_slice(self.link_attributes.as_fields());
+        put_text(&mut self.links, 3, to.trace_state);
+        self.links.extend_from_slice(to.attributes.as_fields());
+        if to.flags != 0 {
+            put_fixed32(&mut self.links, 6, to.flags);
+        }
         close_message(&mut self.links, begin);
     }
 

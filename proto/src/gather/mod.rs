@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use self::attributes::{KeyValues, Texts, Value};
 pub(crate) use self::conventions::tag;
-pub use self::draft::{Draft, Reference};
+pub use self::draft::{Draft, Link, Reference};
 use crate::otlp::wire::{put_bytes, varint_length};
 use crate::otlp::{DecodeLimits, Decoded, DecodedSpan, Rejections};
 use crate::{SpanId, TraceId, UnixNanos};
@@ -43,6 +43,8 @@ pub struct Gatherer<'h> {
     limits: DecodeLimits,
     hold: Hold<'h>,
     held: usize,
+    /// What the decoder keeps beside what is gathered.
+    aside: usize,
     body: Vec<u8>,
     resources: Records,
     scopes: Records,
@@ -91,6 +93,7 @@ impl<'h> Gatherer<'h> {
             limits: *limits,
             hold,
             held: 0,
+            aside: 0,
             body: Vec::new(),
             resources: Records::default(),
             scopes: Records::default(),
@@ -123,6 +126,17 @@ impl<'h> Gatherer<'h> {
     /// Attributes of an event, to be filled over and over.
     pub fn event(&self) -> KeyValues {
         KeyValues::new(3, self.limits.max_span_bytes)
+    }
+
+    /// Attributes of a link, to be filled over and over.
+    pub fn link(&self) -> KeyValues {
+        KeyValues::new(4, self.limits.max_span_bytes)
+    }
+
+    /// Reserves memory for what the decoder itself keeps of a request, until its end.
+    pub fn set_aside(&mut self, bytes: usize) -> io::Result<()> {
+        self.aside += bytes;
+        self.report(self.gathered(), 1)
     }
 
     /// The bound on one span.
@@ -245,7 +259,8 @@ impl<'h> Gatherer<'h> {
     }
 
     fn gathered(&self) -> usize {
-        self.body.capacity()
+        self.aside
+            + self.body.capacity()
             + self.spans.capacity() * size_of::<DecodedSpan>()
             + self.resources.size()
             + self.scopes.size()

@@ -11,6 +11,7 @@ mod array_attributes;
 mod backup;
 mod bad_input;
 mod commands;
+mod datadog;
 mod deletion;
 mod duplicates;
 mod durability;

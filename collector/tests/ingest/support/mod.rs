@@ -32,6 +32,7 @@ pub struct Server {
     pub zipkin: SocketAddr,
     pub jaeger_grpc: SocketAddr,
     pub jaeger_http: SocketAddr,
+    pub datadog: SocketAddr,
     recorder: PrometheusRecorder,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -56,6 +57,7 @@ impl Server {
             collector.zipkin_router(),
             collector.jaeger_grpc_router(),
             collector.jaeger_http_router(),
+            collector.datadog_router(),
         ];
         for router in routers {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -70,6 +72,7 @@ impl Server {
             zipkin: addresses[2],
             jaeger_grpc: addresses[3],
             jaeger_http: addresses[4],
+            datadog: addresses[5],
             recorder,
             listeners,
         }
