@@ -72,9 +72,9 @@ pub(crate) struct ServeFlags {
     /// Whether clients need a certificate [default: optional with --tls-client-ca]
     #[arg(long, env = "SPANDREL_TLS_CLIENT_AUTH", value_enum)]
     tls_client_auth: Option<ClientAuth>,
-    /// Another setting of TLS for one listener (http, otlp-grpc, otlp-http, zipkin, jaeger-grpc, jaeger-http or datadog), as in http=off or
-    /// otlp-grpc.client-auth=required; members are cert, key, client-ca and client-auth. In the file a mapping by
-    /// listener
+    /// Another setting of TLS for one listener (http, otlp-grpc, otlp-http, zipkin, jaeger-grpc, jaeger-http,
+    /// datadog or skywalking), as in http=off or otlp-grpc.client-auth=required; members are cert, key, client-ca and
+    /// client-auth. In the file a mapping by listener
     #[arg(long, env = "SPANDREL_TLS", value_name = "LISTENER[.MEMBER]=VALUE", value_delimiter = ',', value_parser = tls_flags::exception)]
     tls: Vec<Exception>,
     /// Origins that may send and query from a browser, as in https://shop.example [default: none]

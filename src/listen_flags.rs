@@ -25,6 +25,9 @@ pub(crate) struct ReceiverFlags {
     /// Address of Datadog's agent (traces of versions 0.3 to 0.5), usually at port 8126 [default: off]
     #[arg(long, env = "SPANDREL_DATADOG_ADDR", value_name = "HOST:PORT", value_parser = switch)]
     datadog_addr: Option<Switch>,
+    /// Address of SkyWalking's gRPC (segments of version 3), usually at port 11800 [default: off]
+    #[arg(long, env = "SPANDREL_SKYWALKING_ADDR", value_name = "HOST:PORT", value_parser = switch)]
+    skywalking_addr: Option<Switch>,
 }
 
 /// The addresses of receivers that are on.
@@ -42,6 +45,7 @@ pub(crate) enum Receiver {
     JaegerCompact,
     JaegerBinary,
     Datadog,
+    SkyWalking,
 }
 
 /// What a port speaks below its protocol.
@@ -95,6 +99,7 @@ impl ReceiverFlags {
             (Receiver::JaegerCompact, decide(self.jaeger_compact_addr, file.jaeger_compact_addr, None)),
             (Receiver::JaegerBinary, decide(self.jaeger_binary_addr, file.jaeger_binary_addr, None)),
             (Receiver::Datadog, decide(self.datadog_addr, file.datadog_addr, None)),
+            (Receiver::SkyWalking, decide(self.skywalking_addr, file.skywalking_addr, None)),
         ];
         ReceiverSettings { addresses }
     }
@@ -128,6 +133,7 @@ impl Receiver {
             Self::JaegerCompact => ("jaeger-compact-addr", "jaeger-compact", "jaegerCompact"),
             Self::JaegerBinary => ("jaeger-binary-addr", "jaeger-binary", "jaegerBinary"),
             Self::Datadog => ("datadog-addr", "datadog", "datadog"),
+            Self::SkyWalking => ("skywalking-addr", "skywalking", "skywalking"),
         }
     }
 
@@ -145,7 +151,9 @@ impl Receiver {
 
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::Zipkin | Self::JaegerGrpc | Self::JaegerHttp | Self::Datadog => Transport::Tcp,
+            Self::Zipkin | Self::JaegerGrpc | Self::JaegerHttp | Self::Datadog | Self::SkyWalking => {
+                Transport::Tcp
+            }
             Self::JaegerCompact | Self::JaegerBinary => Transport::Udp,
         }
     }

@@ -204,6 +204,7 @@ fn router_of(receiver: Receiver, collector: &Collector) -> Option<Router> {
         Receiver::JaegerGrpc => Some(collector.jaeger_grpc_router()),
         Receiver::JaegerHttp => Some(collector.jaeger_http_router()),
         Receiver::Datadog => Some(collector.datadog_router()),
+        Receiver::SkyWalking => Some(collector.skywalking_router()),
         Receiver::JaegerCompact | Receiver::JaegerBinary => None,
     }
 }

@@ -54,8 +54,8 @@ enum Member {
 }
 
 /// The names of the listeners, those of their flags without `--` and `-addr`.
-pub(crate) const LISTENERS: [&str; 7] =
-    ["http", "otlp-grpc", "otlp-http", "zipkin", "jaeger-grpc", "jaeger-http", "datadog"];
+pub(crate) const LISTENERS: [&str; 8] =
+    ["http", "otlp-grpc", "otlp-http", "zipkin", "jaeger-grpc", "jaeger-http", "datadog", "skywalking"];
 
 const MEMBERS: [(&str, Member); 4] = [
     ("cert", Member::Cert),

@@ -21,7 +21,7 @@ use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
 use crate::receive::jaeger::{Agent, AgentProtocol};
-use crate::receive::{cors, datadog, jaeger, otlp, zipkin};
+use crate::receive::{cors, datadog, jaeger, otlp, skywalking, zipkin};
 use crate::refusal::Refusal;
 
 /// Receives traces and responds when they are durable.
@@ -155,6 +155,11 @@ impl Collector {
     /// Datadog's agent, for a listener of its own.
     pub fn datadog_router(&self) -> Router {
         datadog::router(self.intake.clone())
+    }
+
+    /// SkyWalking's gRPC, for a listener of its own.
+    pub fn skywalking_router(&self) -> Router {
+        skywalking::router(self.intake.clone())
     }
 
     /// Every limit by its name.

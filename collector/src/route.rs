@@ -1,7 +1,7 @@
 //! The ways by which spans come in: one line for each, with its labels in metrics and how its bytes become spans.
 
 use spandrel_proto::thrift::Protocol;
-use spandrel_proto::{datadog, jaeger, zipkin};
+use spandrel_proto::{datadog, jaeger, skywalking, zipkin};
 
 use crate::text_body::{BytesDecoder, TextDecoder};
 
@@ -22,6 +22,9 @@ pub(crate) enum Route {
     JaegerBinary,
     DatadogV04,
     DatadogV05,
+    /// One message of a stream.
+    SkyWalkingSegment,
+    SkyWalkingCollection,
 }
 
 /// What tells the ways apart in metrics.
@@ -48,7 +51,7 @@ pub(crate) enum Decoder {
 // === impl Route ===
 
 impl Route {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::OtlpGrpc,
         Self::OtlpProtobuf,
         Self::OtlpJson,
@@ -63,6 +66,8 @@ impl Route {
         Self::JaegerBinary,
         Self::DatadogV04,
         Self::DatadogV05,
+        Self::SkyWalkingSegment,
+        Self::SkyWalkingCollection,
     ];
 
     pub(crate) fn labels(self) -> Labels {
@@ -82,6 +87,7 @@ impl Route {
             Self::JaegerBinary => labels("jaeger", "udp", "thrift-binary"),
             Self::DatadogV04 => labels("datadog", "http", "msgpack-v0.4"),
             Self::DatadogV05 => labels("datadog", "http", "msgpack-v0.5"),
+            Self::SkyWalkingSegment | Self::SkyWalkingCollection => labels("skywalking", "grpc", "protobuf"),
         }
     }
 
@@ -103,6 +109,8 @@ impl Route {
             }
             Self::DatadogV04 => Decoder::Bytes(datadog::decode_v04),
             Self::DatadogV05 => Decoder::Bytes(datadog::decode_v05),
+            Self::SkyWalkingSegment => Decoder::Bytes(skywalking::decode_segment),
+            Self::SkyWalkingCollection => Decoder::Bytes(skywalking::decode_collection),
         }
     }
 }

@@ -15,6 +15,7 @@ mod json;
 mod msgpack;
 pub mod otlp;
 pub mod semconv;
+pub mod skywalking;
 pub mod thrift;
 mod time;
 pub mod zipkin;

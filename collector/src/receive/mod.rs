@@ -17,6 +17,7 @@ mod exchange;
 pub(crate) mod jaeger;
 pub(crate) mod otlp;
 mod plain;
+pub(crate) mod skywalking;
 mod unary;
 pub(crate) mod zipkin;
 

@@ -42,7 +42,7 @@ pub mod http2 {
 /// The length of the compressed flag and of the message length before each message.
 const PREFIX: usize = 5;
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const GRPC_ENCODING: &str = "grpc-encoding";
+pub(super) const GRPC_ENCODING: &str = "grpc-encoding";
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 

@@ -18,6 +18,7 @@ mod json;
 mod metering;
 mod resends;
 mod signals;
+mod skywalking;
 mod slow;
 mod support;
 mod transports;

@@ -1,3 +1,5 @@
+//! Requests as Datadog's tracers write them: what becomes of each field, and what is refused.
+
 use std::fmt::Write as _;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;

@@ -1,3 +1,5 @@
+//! Values of every width, and bytes that are none.
+
 use super::{Number, Reader};
 
 #[test]

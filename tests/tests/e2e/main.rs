@@ -36,6 +36,7 @@ mod retention;
 mod rust_sdk;
 mod sdk;
 mod serve;
+mod skywalking;
 mod tenants;
 mod tls;
 #[cfg(target_os = "linux")]

@@ -1,13 +1,17 @@
 //! Senders: HTTP/1.1 byte by byte, so that a test can send invalid requests, and gRPC on a real channel.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt as _, Full};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use prost::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tonic::codegen::tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt as _;
 
@@ -145,12 +149,36 @@ impl Grpc {
             request = request.header(*name, *value);
         }
         let request = request.body(tonic::body::Body::new(Full::new(body.into()))).unwrap();
+        self.answer_to(request).await
+    }
+
+    /// Opens a call whose frames come by a channel.
+    pub async fn stream(&self, url: &str, frames: mpsc::Receiver<Vec<u8>>) -> tonic::Status {
+        let request = axum::http::Request::post(url).header("content-type", "application/grpc");
+        self.answer_to(
+            request.body(tonic::body::Body::new(axum::body::Body::from_stream(Frames(frames)))).unwrap(),
+        )
+        .await
+    }
+
+    async fn answer_to(&self, request: axum::http::Request<tonic::body::Body>) -> tonic::Status {
         let response = self.channel.clone().oneshot(request).await.unwrap();
         if let Some(status) = tonic::Status::from_header_map(response.headers()) {
             return status;
         }
         let trailers = response.into_body().collect().await.unwrap().trailers().cloned().unwrap();
         tonic::Status::from_header_map(&trailers).unwrap()
+    }
+}
+
+/// A body that ends when its channel is closed.
+struct Frames(mpsc::Receiver<Vec<u8>>);
+
+impl Stream for Frames {
+    type Item = Result<Vec<u8>, std::convert::Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|frame| frame.map(Ok))
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Server {
     pub jaeger_grpc: SocketAddr,
     pub jaeger_http: SocketAddr,
     pub datadog: SocketAddr,
+    pub skywalking: SocketAddr,
     recorder: PrometheusRecorder,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -58,6 +59,7 @@ impl Server {
             collector.jaeger_grpc_router(),
             collector.jaeger_http_router(),
             collector.datadog_router(),
+            collector.skywalking_router(),
         ];
         for router in routers {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,6 +75,7 @@ impl Server {
             jaeger_grpc: addresses[3],
             jaeger_http: addresses[4],
             datadog: addresses[5],
+            skywalking: addresses[6],
             recorder,
             listeners,
         }
