@@ -16,7 +16,8 @@ use spandrel_gate::audit::AuditLog;
 use spandrel_gate::tls::ServerTls;
 use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{Access, Gate, KeyFile, Keys, guard};
-use spandrel_query::{QueryConfig, QueryState};
+use spandrel_query::answers::IngestDelay;
+use spandrel_query::{IngestDelays, QueryConfig, QueryState};
 use spandrel_quota::{Ledger, StoredBytes};
 use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::encryption::Keyring;
@@ -350,7 +351,7 @@ fn start_collector(
 fn query_config(
     settings: &Settings,
     store: &BlockTraceStore,
-    collector: &Collector,
+    collector: &Arc<Collector>,
     (gate, ledger): (&Gate, Option<Arc<Ledger>>),
     (listen, encrypted): (BTreeMap<String, SocketAddr>, Vec<String>),
 ) -> QueryConfig {
@@ -369,11 +370,26 @@ fn query_config(
         encrypted,
         limits,
         ledger,
+        ingest_delays: ingest_delays(collector.clone()),
         more_openapi: vec![spandrel_gate::api::OPENAPI],
         ..QueryConfig::default()
     };
     limits::apply_to_query(&settings.limits, &mut config);
     config
+}
+
+fn ingest_delays(collector: Arc<Collector>) -> IngestDelays {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    IngestDelays::new(move || {
+        let delays = collector.recent_delays().into_iter();
+        let shown = delays.map(|delay| IngestDelay {
+            receiver: delay.receiver.to_owned(),
+            span_count: delay.spans,
+            p50_nano: nanos(delay.p50),
+            p99_nano: nanos(delay.p99),
+        });
+        shown.collect()
+    })
 }
 
 fn connection_limits(settings: &Settings) -> [(String, Value); 7] {

@@ -56,11 +56,13 @@ async fn readiness(State(web): State<Web>) -> Response {
 }
 
 async fn metrics(State(web): State<Web>) -> Response {
+    let mut more = String::new();
     if let Some(opened) = web.opened.get() {
         crate::metrics::refresh(&*opened.store, &opened.collector);
+        more = opened.collector.delay_metrics();
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, web.metrics.render()).into_response()
+    (kind, web.metrics.render() + &more).into_response()
 }
 
 async fn api_or_page(State(web): State<Web>, request: Request) -> Response {

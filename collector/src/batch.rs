@@ -13,15 +13,18 @@ use spandrel_storage::{TenantBatch, TraceStore};
 use tokio::sync::oneshot;
 
 use crate::dedup::Outcome;
+use crate::delay::{Delays, Sample};
 use crate::metrics::IngestMetrics;
 use crate::queue::{Pending, Queue, Waiter};
 use crate::refusal::Refusal;
+use crate::route::Route;
 
 /// Appends batches until the queue is closed and empty.
 pub(crate) struct Batcher {
     pub queue: Arc<Queue>,
     pub store: Arc<dyn TraceStore>,
     pub metrics: Arc<IngestMetrics>,
+    pub delays: Arc<Delays>,
     /// The last append failed; shared by all batchers.
     pub failing: Arc<AtomicBool>,
 }
@@ -69,11 +72,36 @@ impl Batcher {
         }
         let outcomes = self.append(&shares);
         for (share, outcome) in shares.into_iter().zip(outcomes) {
+            let samples = self.measure(&share, &outcome);
             drop(share.requests);
             self.log_change(&outcome);
             self.queue.answering(share.waiters.len());
             self.settle(share.waiters, &outcome);
+            for (route, sample) in samples {
+                self.delays.count(route, &sample);
+            }
         }
+    }
+
+    /// The delays of spans that can be found from now on, by receiver.
+    fn measure(&self, share: &Share, outcome: &Outcome) -> Vec<(Route, Sample)> {
+        let mut samples: Vec<(Route, Sample)> = Vec::new();
+        if outcome.is_err() {
+            return samples;
+        }
+        for (request, waiter) in share.requests.iter().zip(&share.waiters) {
+            let receiver = waiter.route.labels().receiver;
+            let is_it = |(route, _): &&mut (Route, Sample)| route.labels().receiver == receiver;
+            match samples.iter_mut().find(is_it) {
+                Some((_, sample)) => self.delays.measure(request, sample),
+                None => {
+                    let mut sample = Sample::default();
+                    self.delays.measure(request, &mut sample);
+                    samples.push((waiter.route, sample));
+                }
+            }
+        }
+        samples
     }
 
     fn append(&self, shares: &[Share]) -> Vec<Outcome> {

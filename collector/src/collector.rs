@@ -17,6 +17,7 @@ use crate::batch::{Batcher, ThreadExit};
 use crate::budget::Budget;
 use crate::config::CollectorConfig;
 use crate::dedup::{Clock, RequestDedup};
+use crate::delay::{Delays, RecentDelay, wall_clock};
 use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
@@ -27,6 +28,7 @@ use crate::refusal::Refusal;
 /// Receives traces and responds when they are durable.
 pub struct Collector {
     intake: Arc<Intake>,
+    delays: Arc<Delays>,
     cors: Option<CorsLayer>,
     batchers: Mutex<Vec<ThreadExit>>,
 }
@@ -99,9 +101,11 @@ impl Collector {
         let metrics = Arc::new(IngestMetrics::new());
         let queue = Queue::new(&config, ledger.is_some(), metrics.clone());
         let failing = Arc::new(AtomicBool::new(false));
+        let delays = Arc::new(Delays::new(wall_clock));
         let start_batcher = || {
             let (queue, store, metrics) = (queue.clone(), store.clone(), metrics.clone());
-            Batcher { queue, store, metrics, failing: failing.clone() }.spawn()
+            let delays = delays.clone();
+            Batcher { queue, store, metrics, delays, failing: failing.clone() }.spawn()
         };
         let batchers =
             (0..config.ingest_threads.max(1)).map(|_| start_batcher()).collect::<io::Result<Vec<_>>>();
@@ -119,7 +123,7 @@ impl Collector {
             draining: AtomicBool::new(false),
             ledger,
         });
-        Ok(Self { intake, cors, batchers: Mutex::new(batchers) })
+        Ok(Self { intake, delays, cors, batchers: Mutex::new(batchers) })
     }
 
     /// OTLP/gRPC, for a listener of its own. [`crate::http2`] says how to set up its HTTP/2.
@@ -165,6 +169,17 @@ impl Collector {
     /// Every limit by its name.
     pub fn limits(&self) -> Vec<(&'static str, Value)> {
         self.intake.limits.list()
+    }
+
+    /// How long spans of late took from their end until they could be found.
+    pub fn recent_delays(&self) -> Vec<RecentDelay> {
+        self.delays.recent()
+    }
+
+    /// The same since the start, as a histogram in Prometheus' text format. The recorder of the other metrics has no
+    /// place for counts that are made elsewhere.
+    pub fn delay_metrics(&self) -> String {
+        self.delays.render()
     }
 
     pub fn load(&self) -> Load {

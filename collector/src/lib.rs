@@ -24,6 +24,7 @@
 //! | `spandrel_ingest_queue_requests`, `spandrel_ingest_queue_bytes` | gauge | what waits for a batch |
 //! | `spandrel_ingest_batch_spans` | histogram | spans of one append |
 //! | `spandrel_ingest_append_seconds` | histogram | time of one append, sync included |
+//! | `spandrel_ingest_delay_seconds{receiver}` | histogram | time from the end of a span until it can be found, of every span |
 
 mod batch;
 mod body;
@@ -32,6 +33,7 @@ mod collector;
 mod config;
 mod decompress;
 mod dedup;
+mod delay;
 mod encoding;
 mod intake;
 mod metrics;
@@ -44,5 +46,6 @@ mod text_body;
 pub use collector::{Collector, DrainError, Load, StartError};
 pub use config::{CollectorConfig, IngestLimits, OtherSignals};
 pub use dedup::Clock;
+pub use delay::RecentDelay;
 pub use receive::http2;
 pub use receive::jaeger::{Agent, AgentProtocol};

@@ -26,7 +26,7 @@ mod views;
 mod testing;
 
 pub use api::router;
-pub use state::{QueryConfig, QueryState};
+pub use state::{IngestDelays, QueryConfig, QueryState};
 pub use views::check as check_restriction;
 
 /// Parses a TraceQL filter on single spans, also for configuration files. The error names the mistake, its place, and

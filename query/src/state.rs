@@ -13,6 +13,7 @@ use spandrel_proto::{Caller, UnixNanos};
 use spandrel_quota::{Ledger, Places};
 use spandrel_storage::TraceStore;
 
+use crate::answers::IngestDelay;
 use crate::asker::Asker;
 use crate::executor::{Output, QueryExecutor, StreamError};
 use crate::problem::Problem;
@@ -51,11 +52,17 @@ pub struct QueryConfig {
     /// OpenAPI documents of routes that other parts of the server add: their `paths` and `components` are shown with
     /// those of this crate.
     pub more_openapi: Vec<&'static str>,
+    /// How long spans took until they could be found, repeated by `GET /api/v1/status`.
+    pub ingest_delays: IngestDelays,
     /// What tenants may ask; `None` where they are not told apart.
     pub ledger: Option<Arc<Ledger>>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
 }
+
+/// Asks the part of the server that takes spans in.
+#[derive(Clone)]
+pub struct IngestDelays(Arc<dyn Fn() -> Vec<IngestDelay> + Send + Sync>);
 
 /// The state behind the router. Cloning shares it.
 #[derive(Clone)]
@@ -71,6 +78,31 @@ struct Shared {
     config: QueryConfig,
     executor: QueryExecutor,
     appended: Mutex<RateWindow>,
+}
+
+// === impl IngestDelays ===
+
+impl IngestDelays {
+    /// The function is called for each question.
+    pub fn new(ask: impl Fn() -> Vec<IngestDelay> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    pub(crate) fn get(&self) -> Vec<IngestDelay> {
+        (self.0)()
+    }
+}
+
+impl Default for IngestDelays {
+    fn default() -> Self {
+        Self::new(Vec::new)
+    }
+}
+
+impl std::fmt::Debug for IngestDelays {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("IngestDelays").field(&self.get()).finish()
+    }
 }
 
 // === impl QueryConfig ===
@@ -91,6 +123,7 @@ impl Default for QueryConfig {
             encrypted: Vec::new(),
             limits: Map::new(),
             more_openapi: Vec::new(),
+            ingest_delays: IngestDelays::default(),
             ledger: None,
             clock: system_clock,
         }

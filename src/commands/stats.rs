@@ -44,6 +44,11 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    let time = |nanos: u64| output::duration(nanos);
+    for delay in &status.ingest_delays {
+        let (half, most) = (time(delay.p50_nano), time(delay.p99_nano));
+        lines.push(("delay", format!("{half} for half of the spans by {}, {most} for 99 %", delay.receiver)));
+    }
     if let (Some(oldest), Some(newest)) = (&status.oldest_unix_nano, &status.newest_unix_nano) {
         lines.push(("oldest start", output::time(oldest)));
         lines.push(("newest start", output::time(newest)));

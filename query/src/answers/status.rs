@@ -6,6 +6,16 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// How long spans of a receiver took from their end until they could be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestDelay {
+    pub receiver: String,
+    pub span_count: u64,
+    pub p50_nano: u64,
+    pub p99_nano: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -21,6 +31,9 @@ pub struct Status {
     pub oldest_unix_nano: Option<String>,
     pub newest_unix_nano: Option<String>,
     pub ingest_spans_per_second: f64,
+    /// Of receivers that have stored spans of late; empty if the server is of a version that does not send them.
+    #[serde(default)]
+    pub ingest_delays: Vec<IngestDelay>,
     /// Addresses by the names of their ports; empty if the server is of a version that does not send them.
     #[serde(default)]
     pub listen: BTreeMap<String, SocketAddr>,

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 816ac40a16f55b15
-// body 33341630128cad67
+// source ff6c1b433c5d93cc
+// body f36395a1c5422ff7
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -579,6 +579,12 @@ export interface components {
             traceId: components["schemas"]["TraceId"];
             sinceUnixNano: components["schemas"]["UnixNano"];
         };
+        IngestDelay: {
+            receiver: string;
+            spanCount: components["schemas"]["Count"];
+            p50Nano: components["schemas"]["Count"];
+            p99Nano: components["schemas"]["Count"];
+        };
         Status: {
             version: string;
             spanCount: components["schemas"]["Count"];
@@ -592,6 +598,7 @@ export interface components {
             oldestUnixNano: components["schemas"]["UnixNano"] | null;
             newestUnixNano: components["schemas"]["UnixNano"] | null;
             ingestSpansPerSecond: number;
+            ingestDelays: components["schemas"]["IngestDelay"][];
             listen: {
                 [key: string]: string;
             };

@@ -10,6 +10,7 @@ import { Empty, Failure, Loading } from "../components/States";
 import { useTitle } from "../components/useTitle";
 import { formatTime } from "../lib/time";
 import { Bars } from "./Bars";
+import { Delays } from "./Delays";
 import { UsageTable } from "./UsageTable";
 import { measureNamed, measuresOf, tenantBars } from "./usage";
 
@@ -62,6 +63,7 @@ export default function UsagePage() {
             <h2 id={`${id}-table`}>Tenant by tenant</h2>
             <UsageTable tenants={data.tenants} measures={measures} />
           </section>
+          <Delays />
         </>
       )}
     </div>

@@ -20,7 +20,8 @@ use spandrel_storage::{Exemplar, LatencySketch, Point, Series, StoreStatus};
 use tower::ServiceExt;
 
 use super::*;
-use crate::state::QueryConfig;
+use crate::answers::IngestDelay;
+use crate::state::{IngestDelays, QueryConfig};
 use crate::testing::{self, FakeStore, TRACE};
 
 const SECOND: u64 = 1_000_000_000;
@@ -228,6 +229,9 @@ async fn status_has_every_member_of_the_contract() {
         version: "1.2.3".to_owned(),
         listen,
         encrypted: vec!["otlpHttp".to_owned()],
+        ingest_delays: IngestDelays::new(|| {
+            vec![IngestDelay { receiver: "otlp".to_owned(), span_count: 7, p50_nano: 5, p99_nano: 9 }]
+        }),
         limits,
         ..config()
     };
@@ -239,6 +243,7 @@ async fn status_has_every_member_of_the_contract() {
         json!({"version": "1.2.3", "spanCount": 5, "traceCount": 1, "storeBytes": 1000, "freshBlockCount": 2,
                "damagedBlockCount": 0, "damagedRecordCount": 6, "logWasCut": true, "unsealedSpanCount": 3,
                "oldestUnixNano": "1", "newestUnixNano": null, "ingestSpansPerSecond": 0.0,
+               "ingestDelays": [{"receiver": "otlp", "spanCount": 7, "p50Nano": 5, "p99Nano": 9}],
                "listen": {"otlpHttp": "127.0.0.1:4318"}, "encrypted": ["otlpHttp"], "limits": limits})
     );
     assert_eq!((&limits["retention"], &limits["maxTreeSpans"]), (&json!("7d"), &json!(200_000)));
