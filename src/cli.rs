@@ -12,6 +12,7 @@ use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::encryption::{self, EncryptionCommandFlags};
 use crate::commands::export::{self, ExportFlags};
+use crate::commands::import::{self, ImportFlags};
 use crate::commands::keys::{self, KeysFlags};
 use crate::commands::manual::{self, ManualFlags};
 use crate::commands::metrics::{self, MetricsFlags};
@@ -95,6 +96,12 @@ enum Command {
     Delete(DeleteFlags),
     /// Write traces to a file for other tools
     Export(ExportFlags),
+    /// Send the traces of files to a server by OTLP
+    ///
+    /// Each file is OTLP in protobuf or JSON (as `spandrel export` writes it), Zipkin's JSON of version 2, or the JSON that
+    /// Jaeger's UI downloads, plain or compressed with gzip or zstd. A server that has no room is waited for. After an
+    /// import that broke off run it again: a server knows the spans that it has. Exits with 1 if spans were refused.
+    Import(ImportFlags),
     /// Make an authority, a server certificate and a client certificate for trying TLS.
     ///
     /// Nothing is overwritten: an authority that is there already signs what is missing, so removing server.crt and
@@ -139,6 +146,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Stats(flags) => stats::run(flags),
         Command::Delete(flags) => delete::run(flags),
         Command::Export(flags) => export::run(flags),
+        Command::Import(flags) => import::run(flags),
         Command::Certificate(flags) => certificate::run(&flags),
         Command::Keys(flags) => keys::run(flags),
         Command::Users(flags) => users::run(flags),

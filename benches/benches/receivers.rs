@@ -9,8 +9,9 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput};
 use serde_json::{Value, json};
 use spandrel_proto::gather::{Gatherer, Unreadable};
+use spandrel_proto::otlp::wire::{put_bytes, put_uint};
 use spandrel_proto::otlp::{DecodeLimits, Decoded};
-use spandrel_proto::{jaeger, zipkin};
+use spandrel_proto::{datadog, jaeger, skywalking, zipkin};
 
 /// Spans of a request, as Envoy sends them: few of them, with many tags.
 const SPANS: usize = 5;
@@ -31,6 +32,14 @@ fn main() {
     let batch = jaeger_thrift();
     group.bench_function("jaeger_thrift", |bencher| {
         bencher.iter(|| gathered(|out| jaeger::decode_batch(black_box(&batch), out)));
+    });
+    let traces = datadog_v04();
+    group.bench_function("datadog_v04", |bencher| {
+        bencher.iter(|| gathered(|out| datadog::decode_v04(black_box(&traces), out)));
+    });
+    let segment = skywalking_segment();
+    group.bench_function("skywalking", |bencher| {
+        bencher.iter(|| gathered(|out| skywalking::decode_segment(black_box(&segment), out)));
     });
     group.finish();
     criterion.final_summary();
@@ -84,4 +93,55 @@ fn jaeger_thrift() -> Vec<u8> {
     }
     batch.push(0);
     batch
+}
+
+fn datadog_v04() -> Vec<u8> {
+    let text = |text: &str| [&[0xd9, text.len() as u8][..], text.as_bytes()].concat();
+    let number = |value: u64| [&[0xcf][..], &value.to_be_bytes()].concat();
+    let member = |key: &str, value: Vec<u8>| [text(key), value].concat();
+    let mut meta = vec![0xde, 0, TAGS as u8];
+    meta.extend((0..TAGS).map(tag).flat_map(|(key, value)| member(&key, text(&value))));
+    let mut out = vec![0x91, 0x90 | SPANS as u8];
+    for span in 1..=SPANS as u64 {
+        out.push(0x8b);
+        for (key, value) in
+            [("service", "shop"), ("name", "web.request"), ("resource", "GET /orders/{id}"), ("type", "web")]
+        {
+            out.extend(member(key, text(value)));
+        }
+        for (key, value) in [("trace_id", 7), ("span_id", span), ("parent_id", span - 1), ("error", 0)] {
+            out.extend(member(key, number(value)));
+        }
+        out.extend(member("start", number(1_700_000_000_000_000_000)));
+        out.extend(member("duration", number(1_431_000)));
+        out.extend(member("meta", meta.clone()));
+    }
+    out
+}
+
+fn skywalking_segment() -> Vec<u8> {
+    let mut out = Vec::new();
+    put_bytes(&mut out, 1, b"dfd9d6bced7c11f18d3202fc00000001");
+    put_bytes(&mut out, 2, b"dfd9d4a0ed7c11f18d3202fc00000001");
+    for id in 0..SPANS as u64 {
+        let mut span = Vec::new();
+        put_uint(&mut span, 1, id);
+        put_uint(&mut span, 2, id.wrapping_sub(1));
+        put_uint(&mut span, 3, 1_700_000_000_000);
+        put_uint(&mut span, 4, 1_700_000_000_001);
+        put_bytes(&mut span, 6, b"GET:/orders/{id}");
+        put_bytes(&mut span, 7, b"payment:8080");
+        put_uint(&mut span, 8, 1);
+        put_uint(&mut span, 9, 3);
+        for (key, value) in (0..TAGS).map(tag) {
+            let mut pair = Vec::new();
+            put_bytes(&mut pair, 1, key.as_bytes());
+            put_bytes(&mut pair, 2, value.as_bytes());
+            put_bytes(&mut span, 12, &pair);
+        }
+        put_bytes(&mut out, 3, &span);
+    }
+    put_bytes(&mut out, 4, b"shop");
+    put_bytes(&mut out, 5, b"shop-1");
+    out
 }

@@ -134,6 +134,22 @@ impl Client {
         if response.status().is_success() { Ok(Answer(response)) } else { Err(refusal(response)) }
     }
 
+    /// POSTs bytes of another kind, and returns the response whatever its status.
+    pub(crate) fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Response<Body>, ClientError> {
+        let mut request = Request::post(self.url(path, &[])).header(header::CONTENT_TYPE, content_type);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request =
+            request.body(body).map_err(|error: ureq::http::Error| self.wrong_address(error.to_string()))?;
+        self.agent.run(request).map_err(|error| self.not_sent(&error))
+    }
+
     fn url(&self, path: &str, parameters: &[(&str, Option<&str>)]) -> String {
         let given = parameters.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         let query: Vec<String> = given.map(|(name, value)| format!("{name}={}", escape(value))).collect();

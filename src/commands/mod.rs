@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod encryption;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod keys;
 pub(crate) mod manual;

@@ -5,39 +5,13 @@ use super::Buffers;
 use crate::gather::{KeyValues, Link, Texts, Value};
 use crate::hex;
 use crate::json::number;
-use crate::json::scanner::{Fault, Progress, Scanner};
-
-/// A value that holds no others.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Scalar<'s> {
-    Text(&'s [u8]),
-    Number(&'s [u8]),
-    Bool(bool),
-    Null,
-}
-
-/// Reads values, with buffers for the texts.
-struct Walk<'s> {
-    scanner: Scanner<'s>,
-    key: Vec<u8>,
-    value: Vec<u8>,
-    scratch: Vec<u8>,
-}
-
-/// The text is JSON of another kind than expected, or none.
-struct Unknown;
+use crate::json::walk::{Scalar, Unexpected, Walk};
 
 /// Whether what is read is also added: a text is read as a whole before anything of it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Look,
     Add,
-}
-
-impl From<Fault> for Unknown {
-    fn from(_: Fault) -> Self {
-        Self
-    }
 }
 
 // === impl Buffers ===
@@ -53,26 +27,21 @@ impl Buffers {
         [Pass::Look, Pass::Add].into_iter().all(|pass| self.read_events(text, pass).is_ok())
     }
 
-    fn read_links(&mut self, mut text: &[u8], pass: Pass) -> Result<(), Unknown> {
+    fn read_links(&mut self, mut text: &[u8], pass: Pass) -> Result<(), Unexpected> {
         let Self { draft, link, array, .. } = self;
         let mut walk = Walk::new(&mut text);
+        begins_with_an_array(&mut walk)?;
         walk.each_item(|walk| {
             let (mut trace_id, mut span_id, mut flags) = ([0; 16], [0; 8], 0);
             let mut trace_state = Vec::new();
             link.clear();
             walk.each_member(|walk, name| {
                 match name {
-                    b"trace_id" => walk.id(&mut trace_id)?,
-                    b"span_id" => walk.id(&mut span_id)?,
-                    b"attributes" => walk.attributes(link, array)?,
-                    b"tracestate" => match walk.scalar()? {
-                        Scalar::Text(text) => trace_state = text.to_vec(),
-                        _ => return Err(Unknown),
-                    },
-                    b"flags" => match walk.scalar()? {
-                        Scalar::Number(text) => flags = number::unsigned(text).ok_or(Unknown)? as u32 & 0xff,
-                        _ => return Err(Unknown),
-                    },
+                    b"trace_id" => id(walk, &mut trace_id)?,
+                    b"span_id" => id(walk, &mut span_id)?,
+                    b"attributes" => attributes(walk, link, array)?,
+                    b"tracestate" => trace_state = walk.text()?.to_vec(),
+                    b"flags" => flags = unsigned(walk)? as u32 & 0xff,
                     _ => walk.scanner.skip()?,
                 }
                 Ok(())
@@ -82,26 +51,22 @@ impl Buffers {
                 draft.add_link(Link { trace_id, span_id, trace_state, flags, attributes: link });
             }
             Ok(())
-        })
+        })?;
+        walk.end()
     }
 
-    fn read_events(&mut self, mut text: &[u8], pass: Pass) -> Result<(), Unknown> {
+    fn read_events(&mut self, mut text: &[u8], pass: Pass) -> Result<(), Unexpected> {
         let Self { draft, event, array, .. } = self;
         let mut walk = Walk::new(&mut text);
+        begins_with_an_array(&mut walk)?;
         walk.each_item(|walk| {
             let (mut time, mut event_name) = (0, Vec::new());
             event.clear();
             walk.each_member(|walk, name| {
                 match name {
-                    b"name" => match walk.scalar()? {
-                        Scalar::Text(text) => event_name = text.to_vec(),
-                        _ => return Err(Unknown),
-                    },
-                    b"time_unix_nano" => match walk.scalar()? {
-                        Scalar::Number(text) => time = number::unsigned(text).ok_or(Unknown)?,
-                        _ => return Err(Unknown),
-                    },
-                    b"attributes" => walk.attributes(event, array)?,
+                    b"name" => event_name = walk.text()?.to_vec(),
+                    b"time_unix_nano" => time = unsigned(walk)?,
+                    b"attributes" => attributes(walk, event, array)?,
                     _ => walk.scanner.skip()?,
                 }
                 Ok(())
@@ -110,114 +75,59 @@ impl Buffers {
                 draft.event(time, &event_name, event);
             }
             Ok(())
-        })
+        })?;
+        walk.end()
     }
 }
 
-// === impl Walk ===
-
-impl<'s> Walk<'s> {
-    fn new(text: &'s mut &[u8]) -> Self {
-        Self { scanner: Scanner::new(text), key: Vec::new(), value: Vec::new(), scratch: Vec::new() }
+/// A text of `null` is a tag like others.
+fn begins_with_an_array(walk: &mut Walk<'_>) -> Result<(), Unexpected> {
+    match walk.scanner.peek()? {
+        Some(b'[') => Ok(()),
+        _ => Err(Unexpected::Form("an array")),
     }
+}
 
-    /// Reads the array that the text has to be.
-    fn each_item(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Unknown>) -> Result<(), Unknown> {
-        self.open(b'[')?;
-        let mut progress = Progress::default();
-        while self.scanner.next_item(&mut progress)? {
-            item(self)?;
+/// Hex digits, of which those in front may be missing.
+fn id(walk: &mut Walk<'_>, id: &mut [u8]) -> Result<(), Unexpected> {
+    match walk.scalar()? {
+        Scalar::Text(digits) if hex::parse_padded(digits, id) => Ok(()),
+        _ => Err(Unexpected::Form("an ID")),
+    }
+}
+
+fn unsigned(walk: &mut Walk<'_>) -> Result<u64, Unexpected> {
+    match walk.scalar()? {
+        Scalar::Number(text) => number::unsigned(text).ok_or(Unexpected::Form("a whole number")),
+        _ => Err(Unexpected::Form("a whole number")),
+    }
+}
+
+fn attributes(walk: &mut Walk<'_>, out: &mut KeyValues, array: &mut Texts) -> Result<(), Unexpected> {
+    walk.each_member(|walk, key| {
+        if walk.scanner.peek()? != Some(b'[') {
+            out.add(key, value(walk.scalar()?));
+            return Ok(());
         }
-        if self.scanner.peek()?.is_some() { Err(Unknown) } else { Ok(()) }
-    }
-
-    fn each_member(
-        &mut self,
-        mut member: impl FnMut(&mut Self, &[u8]) -> Result<(), Unknown>,
-    ) -> Result<(), Unknown> {
-        self.open(b'{')?;
-        let mut progress = Progress::default();
-        while self.scanner.next_name(&mut progress)? {
-            let Self { key, scratch, .. } = self;
-            self.scanner.name(|name| {
-                key.clear();
-                key.extend_from_slice(name.resolve(scratch));
-            })?;
-            let name = std::mem::take(&mut self.key);
-            member(self, &name)?;
-            self.key = name;
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, begin: u8) -> Result<(), Unknown> {
-        if self.scanner.peek()? != Some(begin) {
-            return Err(Unknown);
-        }
-        self.scanner.open();
-        Ok(())
-    }
-
-    /// Hex digits, of which those in front may be missing.
-    fn id(&mut self, id: &mut [u8]) -> Result<(), Unknown> {
-        match self.scalar()? {
-            Scalar::Text(digits) if hex::parse_padded(digits, id) => Ok(()),
-            _ => Err(Unknown),
-        }
-    }
-
-    fn attributes(&mut self, out: &mut KeyValues, array: &mut Texts) -> Result<(), Unknown> {
-        self.each_member(|walk, key| {
-            if walk.scanner.peek()? != Some(b'[') {
-                out.add(key, walk.scalar()?.value());
-                return Ok(());
-            }
-            walk.scanner.open();
-            array.clear();
-            let mut progress = Progress::default();
-            while walk.scanner.next_item(&mut progress)? {
-                array.add_value(walk.scalar()?.value());
-            }
-            out.add_texts(key, array);
+        array.clear();
+        walk.each_item(|walk| {
+            array.add_value(value(walk.scalar()?));
             Ok(())
-        })
-    }
-
-    fn scalar(&mut self) -> Result<Scalar<'_>, Unknown> {
-        let Self { scanner, value, scratch, .. } = self;
-        value.clear();
-        Ok(match scanner.peek_value()? {
-            b'"' => {
-                value.extend_from_slice(scanner.text()?.resolve(scratch));
-                Scalar::Text(value)
-            }
-            b'{' | b'[' => return Err(Unknown),
-            b't' | b'f' | b'n' => match scanner.literal()? {
-                "true" => Scalar::Bool(true),
-                "false" => Scalar::Bool(false),
-                _ => Scalar::Null,
-            },
-            _ => {
-                value.extend_from_slice(scanner.number()?);
-                Scalar::Number(value)
-            }
-        })
-    }
+        })?;
+        out.add_texts(key, array);
+        Ok(())
+    })
 }
 
-// === impl Scalar ===
-
-impl<'s> Scalar<'s> {
-    fn value(self) -> Value<'s> {
-        match self {
-            Self::Text(text) => Value::Text(text),
-            Self::Bool(value) => Value::Bool(value),
-            Self::Null => Value::Text(b""),
-            Self::Number(text) => match (number::signed(text), number::double(text)) {
-                (Some(value), _) if !text.contains(&b'.') => Value::Int(value),
-                (_, Some(value)) => Value::Double(value),
-                _ => Value::Text(text),
-            },
-        }
+fn value(scalar: Scalar<'_>) -> Value<'_> {
+    match scalar {
+        Scalar::Text(text) => Value::Text(text),
+        Scalar::Bool(value) => Value::Bool(value),
+        Scalar::Null => Value::Text(b""),
+        Scalar::Number(text) => match (number::signed(text), number::double(text)) {
+            (Some(value), _) if !text.contains(&b'.') => Value::Int(value),
+            (_, Some(value)) => Value::Double(value),
+            _ => Value::Text(text),
+        },
     }
 }

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use proptest::prelude::*;
 use prost::Message as _;
 
 use super::{decode_v04, decode_v05};
@@ -310,4 +311,49 @@ fn a_flaw_costs_one_span_and_other_bytes_the_request() {
     assert!(unknown.contains("there is no text 5 at byte"), "{unknown}");
     let short = gather(|out| decode_v05(b"\x92\x91\xa0\x91\x91\x92\0\0", out)).unwrap_err();
     assert!(short.contains("a span has 2 fields instead of 12"), "{short}");
+}
+
+fn sound() -> [Vec<u8>; 2] {
+    let meta = [("_dd.p.tid", "00000000000000ab"), ("language", "python"), ("error.message", "x")];
+    let version_4 = request(&[span(1, "shop", "flask.request", "GET /", "web").text("meta").texts(&meta)]);
+    [version_4, v05_request(&[("_dd.span_links", "[{\"span_id\":\"1\"}]"), ("events", "[{\"name\":\"a\"}]")])]
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_gathered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = gather(|out| decode_v04(&bytes, out));
+        let _ = gather(|out| decode_v05(&bytes, out));
+    }
+
+    #[test]
+    fn a_flipped_byte_costs_no_more_than_the_request(at: prop::sample::Index, byte: u8) {
+        let [mut version_4, mut version_5] = sound();
+        let (in_4, in_5) = (at.index(version_4.len()), at.index(version_5.len()));
+        (version_4[in_4], version_5[in_5]) = (byte, byte);
+        for decoded in [gather(|out| decode_v04(&version_4, out)), gather(|out| decode_v05(&version_5, out))] {
+            decoded.iter().for_each(|decoded| drop(spans(decoded)));
+        }
+    }
+}
+
+/// Empty members take a byte, and no more memory than that: the texts of version 5 are places, of which the request
+/// reserves memory before.
+#[test]
+fn millions_of_empty_members_are_held_to_account() {
+    let mut texts = vec![0x92, 0xdd, 0, 0x40, 0, 0];
+    texts.extend(std::iter::repeat_n(0xa0, 0x40_0000));
+    texts.push(0x90);
+    let mut reserved = 0;
+    let mut hold = |bytes| {
+        reserved = bytes;
+        Ok(())
+    };
+    let mut out = Gatherer::new(&DecodeLimits::default(), &mut hold);
+    decode_v05(&texts, &mut out).unwrap();
+    out.finish().unwrap();
+    assert!(reserved >= 4 * 0x40_0000, "{reserved}");
+    let mut refuse = |_| Err(std::io::Error::other("no memory"));
+    let mut out = Gatherer::new(&DecodeLimits::default(), &mut refuse);
+    assert!(matches!(decode_v05(&texts, &mut out), Err(Unreadable::Source(_))));
 }

@@ -1,10 +1,13 @@
-//! Spans of Jaeger: `api_v2` in protobuf, as its collector's gRPC takes them, and `jaeger.thrift` over HTTP and UDP.
+//! Spans of Jaeger: `api_v2` in protobuf, as its collector's gRPC takes them, `jaeger.thrift` over HTTP and UDP, and the JSON
+//! of its UI, from files.
 //!
 //! `docs/receivers.md#jaeger` has the conversion to OTLP, field by field.
 
+mod json;
 mod protobuf;
 mod thrift;
 
+pub use self::json::decode_trace_json;
 pub use self::protobuf::decode_post_spans;
 pub use self::thrift::{decode_agent_message, decode_batch};
 use crate::gather::{Draft, Gatherer, KeyValues, Reference, SharedResource, Texts, Value, tag};
@@ -22,6 +25,8 @@ struct Buffers {
     references: Vec<Referred>,
     max_references: usize,
     warnings: Texts,
+    /// A member that holds no ID.
+    flaw: Option<&'static str>,
 }
 
 /// One log of a span.
@@ -61,6 +66,7 @@ impl Buffers {
             references: Vec::new(),
             max_references: out.max_span_bytes() / size_of::<Referred>(),
             warnings: out.texts(),
+            flaw: None,
         }
     }
 
@@ -78,6 +84,7 @@ impl Buffers {
         self.has_own_process = false;
         self.references.clear();
         self.warnings.clear();
+        self.flaw = None;
     }
 
     /// Adds the span to the request.

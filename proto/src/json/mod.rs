@@ -5,3 +5,4 @@ pub(crate) mod number;
 pub(crate) mod place;
 pub(crate) mod scanner;
 pub(crate) mod text;
+pub(crate) mod walk;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use proptest::prelude::*;
 use prost::Message as _;
 
 use super::{decode_collection, decode_segment, trace_id_of};
@@ -182,4 +183,25 @@ fn a_flaw_costs_one_span_and_other_bytes_the_request() {
     let wrong = Pack::default().number(1, 5);
     assert!(gather(|out| decode_segment(&wrong.0, out)).is_err());
     assert_eq!(gather(|out| decode_segment(b"", out)).unwrap().spans.len(), 0);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_gathered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = gather(|out| decode_segment(&bytes, out));
+        let _ = gather(|out| decode_collection(&bytes, out));
+    }
+
+    #[test]
+    fn a_flipped_byte_costs_no_more_than_the_request(at: prop::sample::Index, byte: u8) {
+        let reference = Pack::default().text(2, TRACE).text(3, "seg-0").number(4, 3);
+        let log = Pack::default().number(1, START).pair(2, "event", "error").pair(2, "message", "x");
+        let span = span(0, -1).message(5, reference).text(6, "/orders").text(7, "a:1").message(13, log);
+        let mut body = segment(TRACE, "seg-1", &[span]).0;
+        let at = at.index(body.len());
+        body[at] = byte;
+        if let Ok(decoded) = gather(|out| decode_segment(&body, out)) {
+            drop(spans(&decoded));
+        }
+    }
 }

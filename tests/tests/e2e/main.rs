@@ -25,6 +25,7 @@ mod gate;
 #[cfg(target_os = "linux")]
 mod group_commit;
 mod identities;
+mod import;
 mod jaeger;
 mod mesh;
 mod oidc;

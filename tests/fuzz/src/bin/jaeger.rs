@@ -1,5 +1,5 @@
-//! Jaeger's batches in protobuf, thrift, and datagrams of both protocols: what is gathered is OTLP. The first byte tells
-//! the format.
+//! Jaeger's batches in protobuf, thrift, and datagrams of both protocols, and the JSON of its UI: what is gathered is OTLP. The
+//! first byte tells the format.
 #![no_main]
 
 #[path = "../../../src/gather_oracle.rs"]
@@ -13,6 +13,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let _ = gather_oracle::check(|out| match format {
         b'p' => jaeger::decode_post_spans(body, out),
         b't' => jaeger::decode_batch(body, out),
+        b'j' => jaeger::decode_trace_json(body, out),
         b'b' => jaeger::decode_agent_message(body, Protocol::Binary, out),
         _ => jaeger::decode_agent_message(body, Protocol::Compact, out),
     });
