@@ -27,6 +27,8 @@ pub(crate) struct ConnectionLimits {
     /// `headTimeout`: a client that takes longer to send the head of a request is disconnected, and one that stays idle
     /// longer, unless it keeps an HTTP/2 connection on which it has asked something.
     pub(crate) head_timeout: Duration,
+    /// `datagramBufferBytes`: what the operating system is asked to keep of datagrams that wait to be read.
+    pub(crate) datagram_buffer_bytes: usize,
     /// `maxHeadBytes`: the head of a request, its URL included.
     pub(crate) max_head_bytes: u32,
     /// `maxHandshakes`: TLS handshakes at once; further ones wait.
@@ -68,6 +70,7 @@ impl Default for ConnectionLimits {
         Self {
             max_connections: 8192,
             head_timeout: Duration::from_secs(60),
+            datagram_buffer_bytes: 4 << 20,
             max_head_bytes: 128 << 10,
             max_handshakes: 1024,
             handshake_timeout: Duration::from_secs(10),

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, socket_recv_buffer_size};
 use spandrel_collector::Agent;
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -22,6 +23,8 @@ pub(crate) struct DatagramPort {
 const LONGEST: usize = 65_535;
 /// Datagrams that are being stored at once; together they take as much memory as one large request.
 const UNDER_WAY: usize = 1_024;
+/// Datagrams that are read after the server was told to stop: senders may go on.
+const MOST_LEFT: usize = 65_536;
 /// The interval at which it is looked what the operating system has dropped.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -29,9 +32,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl DatagramPort {
     /// Binds a port.
-    pub(crate) async fn bind(flag: &'static str, address: SocketAddr) -> Result<Self, String> {
+    pub(crate) async fn bind(
+        flag: &'static str,
+        address: SocketAddr,
+        buffer_bytes: usize,
+    ) -> Result<Self, String> {
         let bound = async {
             let socket = UdpSocket::bind(address).await?;
+            grow_buffer(&socket, flag, buffer_bytes);
             let address = socket.local_addr()?;
             Ok(Self { socket, address })
         };
@@ -75,6 +83,19 @@ impl DatagramPort {
                 }
             }
         }
+        // What the operating system had taken when the server was told to stop was sent before.
+        for _ in 0..MOST_LEFT {
+            let Ok(length) = self.socket.try_recv(&mut buffer) else { break };
+            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            let (agent, datagram) = (agent.clone(), buffer[..length].to_vec());
+            tokio::spawn(async move {
+                agent.take(datagram.into()).await;
+                drop(slot);
+            });
+        }
+        if let Some(dropped) = self.dropped() {
+            agent.dropped(dropped);
+        }
         // All slots are free once everything is stored.
         let _ = slots.acquire_many(UNDER_WAY as u32).await;
     }
@@ -94,6 +115,21 @@ impl DatagramPort {
         let inode = std::fs::metadata(format!("/proc/self/fd/{}", self.socket.as_raw_fd())).ok()?.ino();
         let table = if self.address.is_ipv4() { "/proc/net/udp" } else { "/proc/net/udp6" };
         dropped_of(&std::fs::read_to_string(table).ok()?, inode)
+    }
+}
+
+/// Asks for a buffer that holds a burst. Linux gives at most `net.core.rmem_max`, and reports twice what it gives.
+fn grow_buffer(socket: &UdpSocket, flag: &str, bytes: usize) {
+    let given = set_socket_recv_buffer_size(socket, bytes).and_then(|()| socket_recv_buffer_size(socket));
+    match given {
+        Ok(given) if given >= bytes => {}
+        Ok(given) => tracing::info!(
+            flag,
+            wanted = bytes,
+            given,
+            "the operating system gives datagrams a smaller buffer; net.core.rmem_max bounds it"
+        ),
+        Err(error) => tracing::warn!(flag, %error, "the buffer of datagrams keeps its size"),
     }
 }
 

@@ -98,6 +98,12 @@ const LIMITS: &[Limit] = &[
     limit("queueTimeout", Time, 1..=HOUR, Query(|c, v| c.queue_timeout = Duration::from_millis(v))),
     limit("stallTimeout", Time, 1..=HOUR, Query(|c, v| c.stall_timeout = Duration::from_millis(v))),
     limit("maxConnections", Count, 1..=1_000_000, Connection(|c, v| c.max_connections = v as usize)),
+    limit(
+        "datagramBufferBytes",
+        Bytes,
+        65_536..=GIB,
+        Connection(|c, v| c.datagram_buffer_bytes = v as usize),
+    ),
     limit("headTimeout", Time, 100..=HOUR, Connection(|c, v| c.head_timeout = Duration::from_millis(v))),
     limit("maxHeadBytes", Bytes, 8 * KIB..=MIB, Connection(|c, v| c.max_head_bytes = v as u32)),
     limit("maxHandshakes", Count, 1..=1_000_000, Connection(|c, v| c.max_handshakes = v as usize)),

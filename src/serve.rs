@@ -136,9 +136,10 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             receiving.push(receive(port, router));
         }
     }
+    let mut datagrams = Vec::new();
     for (receiver, port) in ports.datagrams {
         if let Some(agent) = agent_of(receiver, &collector) {
-            receiving.push(ingest_runtime.spawn(port.serve(agent, ingest_stopped.clone())));
+            datagrams.push(ingest_runtime.spawn(port.serve(agent, ingest_stopped.clone())));
         }
     }
     print_line("ready")?;
@@ -150,6 +151,13 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let answer_by = Instant::now() + settings.shutdown_grace.mul_f64(ANSWERING_SHARE);
     let (drained, sent) = ingest_runtime.block_on(async {
         let _ = stop_ingest.send(true);
+        // Datagrams that arrived before are stored before the collector takes no more.
+        let all_read = async {
+            for port in datagrams {
+                let _ = port.await;
+            }
+        };
+        let _ = tokio::time::timeout(remaining(answer_by), all_read).await;
         let drained = collector.shutdown(remaining(answer_by)).await;
         let all_sent = async {
             for port in receiving {
@@ -392,11 +400,12 @@ fn ingest_delays(collector: Arc<Collector>) -> IngestDelays {
     })
 }
 
-fn connection_limits(settings: &Settings) -> [(String, Value); 7] {
+fn connection_limits(settings: &Settings) -> [(String, Value); 8] {
     let limits = limits::of_connections(&settings.limits);
     let ConnectionLimits { max_connections, head_timeout, max_head_bytes, .. } = limits;
     [
         ("maxConnections", max_connections.into()),
+        ("datagramBufferBytes", limits.datagram_buffer_bytes.into()),
         ("headTimeout", shown(LimitValue::Time(head_timeout))),
         // The older name of the same.
         ("headTimeoutSeconds", head_timeout.as_secs().into()),
@@ -427,7 +436,10 @@ impl Ports {
                 Transport::Tcp => receivers.push((receiver, bind(receiver.name(), address).await?)),
                 Transport::Udp => {
                     // Sockets of datagrams belong to the runtime that binds them.
-                    datagrams.push((receiver, DatagramPort::bind(receiver.flag(), address).await?));
+                    datagrams.push((
+                        receiver,
+                        DatagramPort::bind(receiver.flag(), address, limits.datagram_buffer_bytes).await?,
+                    ));
                 }
             }
         }

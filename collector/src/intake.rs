@@ -95,7 +95,7 @@ impl Intake {
 
     /// Returns when the request is durable, with what was refused of it; or the reason for refusing it as a whole.
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Accepted, Refusal> {
-        let caller = payload.caller.clone();
+        let (caller, route) = (payload.caller.clone(), payload.route);
         let mut request = match payload.route.decoder() {
             Decoder::OtlpJson | Decoder::Text(_) => self.decode_text(payload).await?,
             Decoder::Otlp | Decoder::Bytes(_) => self.decode_whole(self.decompress(payload).await?).await?,
@@ -113,7 +113,7 @@ impl Intake {
         if let Some((ledger, received)) = counted {
             received.count(ledger, &caller);
         }
-        self.metrics.refused_spans.increment(rejected.count);
+        self.metrics.spans_refused(route, &rejected);
         Ok(Accepted { spans, rejected })
     }
 

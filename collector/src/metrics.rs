@@ -1,6 +1,11 @@
 //! The collector's own metrics, with handles that are looked up once.
 
+use std::time::{Duration, Instant};
+
 use ::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use parking_lot::Mutex;
+use spandrel_proto::otlp::Rejections;
 
 use crate::refusal::{Refusal, Signal};
 use crate::route::{Labels, Route};
@@ -12,7 +17,8 @@ pub(crate) struct IngestMetrics {
     refused: Vec<(&'static str, Counter)>,
     /// Requests and bytes, by signal.
     discarded: Vec<[Counter; 2]>,
-    pub refused_spans: Counter,
+    refused_spans: Counter,
+    told_of_refused_spans: Mutex<Option<Instant>>,
     pub request_bytes: Histogram,
     pub queue_requests: Gauge,
     pub queue_bytes: Gauge,
@@ -20,6 +26,9 @@ pub(crate) struct IngestMetrics {
     pub append_seconds: Histogram,
     pub resends: Counter,
 }
+
+/// How often the log tells why spans are refused: a sender that sends bad ones sends many.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 // === impl IngestMetrics ===
 
@@ -42,6 +51,7 @@ impl IngestMetrics {
             refused: Refusal::REASONS.into_iter().map(refused).collect(),
             discarded: Signal::ALL.into_iter().map(discarded).collect(),
             refused_spans: counter!("spandrel_ingest_refused_spans_total"),
+            told_of_refused_spans: Mutex::new(None),
             request_bytes: histogram!("spandrel_ingest_request_bytes"),
             queue_requests: gauge!("spandrel_ingest_queue_requests"),
             queue_bytes: gauge!("spandrel_ingest_queue_bytes"),
@@ -55,6 +65,21 @@ impl IngestMetrics {
     pub(crate) fn stored(&self, route: Route, spans: usize) {
         if let Some(counter) = self.spans.get(route as usize) {
             counter.increment(spans as u64);
+        }
+    }
+
+    /// Counts spans that are refused one by one. Where their sender is not told why, the log is, now and then.
+    pub(crate) fn spans_refused(&self, route: Route, rejected: &Rejections) {
+        self.refused_spans.increment(rejected.count);
+        if rejected.count == 0 || route.tells_of_refused_spans() {
+            return;
+        }
+        let mut told = self.told_of_refused_spans.lock();
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            *told = Some(Instant::now());
+            let Labels { receiver, transport, format } = route.labels();
+            let (count, reasons) = (rejected.count, rejected.message());
+            tracing::warn!(receiver, transport, format, count, %reasons, "spans of a request are refused");
         }
     }
 

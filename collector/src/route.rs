@@ -91,6 +91,15 @@ impl Route {
         }
     }
 
+    /// Whether the answer says which spans of an accepted request were refused.
+    pub(crate) fn tells_of_refused_spans(self) -> bool {
+        match self {
+            Self::OtlpGrpc | Self::OtlpProtobuf | Self::OtlpJson => true,
+            Self::DatadogV04 | Self::DatadogV05 => false,
+            other => other.labels().transport == "http",
+        }
+    }
+
     pub(crate) fn decoder(self) -> Decoder {
         match self {
             Self::OtlpGrpc | Self::OtlpProtobuf => Decoder::Otlp,

@@ -316,6 +316,23 @@ fn protobuf_refuses_ports_of_more_than_16_bits() {
 }
 
 #[test]
+fn both_addresses_of_a_span_of_version_1_stay() {
+    let text = r#"[{"traceId":"1","id":"2","timestamp":10,"annotations":[],"binaryAnnotations":[
+        {"key":"sa","value":true,"endpoint":{"serviceName":"db","ipv4":"10.0.0.1","port":5432}},
+        {"key":"ca","value":true,"endpoint":{"serviceName":"shop","ipv4":"10.0.0.2"}}]}]"#;
+    assert_eq!(
+        shown(&only(&json_v1(text)).attributes),
+        [
+            "zipkin.ca.service=shop",
+            "zipkin.ca.address=10.0.0.2",
+            "peer.service=db",
+            "network.peer.address=10.0.0.1",
+            "network.peer.port=5432"
+        ]
+    );
+}
+
+#[test]
 fn a_span_of_version_1_becomes_its_sides() {
     let endpoint = |name: &str| format!(r#"{{"serviceName":"{name}","ipv4":"10.0.0.1","port":80}}"#);
     let text = format!(

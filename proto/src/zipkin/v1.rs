@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Endpoint, Sides, nanos};
+use super::{Endpoint, Names, Sides, nanos};
 use crate::gather::{Draft, Gatherer, KeyValues, Value, tag};
 use crate::otlp::SpanKind;
 
@@ -60,6 +60,48 @@ struct Side {
     first: Option<usize>,
     last: Option<usize>,
 }
+
+/// The attributes of an address beside the peer's.
+struct Others {
+    service: &'static [u8],
+    names: Names,
+}
+
+const OTHERS: [(&[u8], Others); 3] = [
+    (
+        b"sa",
+        Others {
+            service: b"zipkin.sa.service",
+            names: Names {
+                address: b"zipkin.sa.address",
+                other_address: b"zipkin.sa.ipv6",
+                port: b"zipkin.sa.port",
+            },
+        },
+    ),
+    (
+        b"ca",
+        Others {
+            service: b"zipkin.ca.service",
+            names: Names {
+                address: b"zipkin.ca.address",
+                other_address: b"zipkin.ca.ipv6",
+                port: b"zipkin.ca.port",
+            },
+        },
+    ),
+    (
+        b"ma",
+        Others {
+            service: b"zipkin.ma.service",
+            names: Names {
+                address: b"zipkin.ma.address",
+                other_address: b"zipkin.ma.ipv6",
+                port: b"zipkin.ma.port",
+            },
+        },
+    ),
+];
 
 /// Bytes that a span's lists may take: a bound as for the messages of OTLP, reached long before by its texts.
 const LISTED: usize = size_of::<Annotation>() + size_of::<Endpoint>();
@@ -212,6 +254,10 @@ impl Span {
         if let Some(place) = peer {
             sides.remote.clone_from(&self.endpoints[place]);
         }
+        // Of two halves each has the other's address.
+        if split.is_none() {
+            self.write_other_addresses([peer, self.endpoint_of(side)], draft);
+        }
         self.set_times(side, split.map(|(number, _)| number), sides);
         let belongs = |endpoint: Option<usize>| match split {
             None => true,
@@ -245,6 +291,20 @@ impl Span {
             tag(draft, &self.texts[one.key.clone()], value);
         }
         sides.finish(draft, resource);
+    }
+
+    /// Adds the addresses that are neither the span's own nor its peer's.
+    fn write_other_addresses(&self, known: [Option<usize>; 2], draft: &mut Draft) {
+        for (name, others) in OTHERS {
+            let Some(place) = self.address(name).filter(|place| !known.contains(&Some(*place))) else {
+                continue;
+            };
+            let endpoint = &self.endpoints[place];
+            if !endpoint.service.is_empty() {
+                draft.attribute(others.service, Value::Text(&endpoint.service));
+            }
+            endpoint.write(draft, others.names);
+        }
     }
 
     /// The span's own time is that of its first side, which began it; the other one has its annotations.

@@ -162,6 +162,23 @@ fn what_comes_in_by_each_port_is_one_tree() {
     server.stop();
 }
 
+/// What the operating system has taken when the server is told to stop is stored.
+#[test]
+fn datagrams_that_wait_are_stored_when_the_server_stops() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Settings::on(data.path()).with(&FLAGS).start();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for id in 1..=200 {
+        socket
+            .send_to(&datagram(&batch("front", 9, id, 0, "client")), server.address("jaeger-binary"))
+            .unwrap();
+    }
+    server.stop();
+    let server = Settings::on(data.path()).start();
+    assert_eq!(server.api().status("spanCount"), 200);
+    server.stop();
+}
+
 #[test]
 fn datagrams_and_credentials_exclude_each_other() {
     let data = tempfile::tempdir().unwrap();
