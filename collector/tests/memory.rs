@@ -93,6 +93,8 @@ async fn hostile_bodies_stay_within_the_budget() {
     millions_of_empty_messages_take_no_memory().await;
     zipkin_stays_within_the_budget().await;
     jaeger_stays_within_the_budget().await;
+    datadog_stays_within_the_budget().await;
+    skywalking_stays_within_the_budget().await;
 }
 
 /// A span takes fewer bytes in Zipkin's formats than in OTLP. So the OTLP spans that a decoder writes may be larger than
@@ -158,6 +160,60 @@ async fn jaeger_stays_within_the_budget() {
         peak_of(collector.jaeger_grpc_router(), post_spans, "application/grpc", framed).await;
     assert_eq!(status, 200, "gRPC tells its status by a header of its own");
     assert!(peak < 200 << 20, "warnings: {peak} bytes");
+}
+
+/// Members of MessagePack take a byte each.
+async fn datadog_stays_within_the_budget() {
+    let store = std::sync::Arc::new(store::FakeStore::default());
+    let limits = IngestLimits { max_inflight_bytes: 100 << 20, ..IngestLimits::default() };
+    let collector = Collector::start(CollectorConfig { limits, ..CollectorConfig::default() }, store);
+    let Ok(collector) = collector else { panic!("no collector") };
+    let array = |count: u32| [&[0xdd][..], &count.to_be_bytes()].concat();
+    let map = |count: u32| [&[0xdf][..], &count.to_be_bytes()].concat();
+    let member = |name: &str, head: Vec<u8>| {
+        [b"\x91\x91\x81", &[0xa0 | name.len() as u8][..], name.as_bytes(), &head].concat()
+    };
+    let (v4, v5) = ("/v0.4/traces", "/v0.5/traces");
+    let small = b"\x82\xa8trace_id\x01\xa7span_id\x01";
+    let texts = [&[0x92][..], &array(25_000_000)].concat();
+    for (name, path, body, expected) in [
+        ("empty chunks", v4, gzip(array(20_000_000), [0x90], 20_000_000, []), 200),
+        ("empty spans", v4, gzip([vec![0x91], array(20_000_000)].concat(), [0x80], 20_000_000, []), 400),
+        ("small spans", v4, gzip([vec![0x91], array(2_000_000)].concat(), small, 2_000_000, []), 429),
+        ("tags", v4, gzip(member("meta", map(10_000_000)), [0xa0, 0xa0], 10_000_000, []), 400),
+        ("links", v4, gzip(member("span_links", array(10_000_000)), [0x80], 10_000_000, []), 400),
+        ("events", v4, gzip(member("span_events", array(10_000_000)), [0x80], 10_000_000, []), 400),
+        ("texts", v5, gzip(texts, [0xa0], 25_000_000, [0x90]), 429),
+    ] {
+        assert!(body.len() < 400_000, "{name}: {} bytes are not small", body.len());
+        let kind = "application/msgpack";
+        let (peak, status) = peak_of(collector.datadog_router(), path, kind, body).await;
+        assert_eq!(status, expected, "{name}");
+        assert!(peak < 200 << 20, "{name}: {peak} bytes");
+    }
+}
+
+/// Messages of protobuf take two bytes, and a span of a segment has the IDs of the segment's texts.
+async fn skywalking_stays_within_the_budget() {
+    let store = std::sync::Arc::new(store::FakeStore::default());
+    let body_timeout = std::time::Duration::from_millis(1);
+    let limits = IngestLimits { max_inflight_bytes: 100 << 20, body_timeout, ..IngestLimits::default() };
+    let collector = Collector::start(CollectorConfig { limits, ..CollectorConfig::default() }, store);
+    let Ok(collector) = collector else { panic!("no collector") };
+    let collect = "/skywalking.v3.TraceSegmentReportService/collect";
+    let ids = b"\x0a\x01t\x12\x01s";
+    for (name, body) in [
+        ("spans without an ID", gzip([], b"\x1a\0", 10_000_000, [])),
+        ("spans", gzip(ids, b"\x1a\0", 10_000_000, [])),
+        ("logs", gzip([&ids[..], &field(3, 20_000_000)].concat(), b"\x6a\0", 10_000_000, [])),
+        ("references", gzip([&ids[..], &field(3, 20_000_000)].concat(), b"\x2a\0", 10_000_000, [])),
+    ] {
+        let framed = [&[1][..], &(body.len() as u32).to_be_bytes(), &body].concat();
+        let (peak, status) =
+            peak_of(collector.skywalking_router(), collect, "application/grpc", framed).await;
+        assert_eq!(status, 200, "gRPC tells its status by a header of its own");
+        assert!(peak < 200 << 20, "{name}: {peak} bytes");
+    }
 }
 
 /// The head of a message of protobuf.

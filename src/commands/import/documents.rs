@@ -103,7 +103,7 @@ impl<R: BufRead> Documents<R> {
             for byte in chunk {
                 taken += 1;
                 if let Some(matched) = head
-                    && !(byte.is_ascii_whitespace() && !is_text)
+                    && (is_text || !byte.is_ascii_whitespace())
                 {
                     head = (WRAPPED.get(matched) == Some(byte)).then_some(matched + 1);
                     if head == Some(WRAPPED.len()) {

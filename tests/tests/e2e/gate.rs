@@ -79,7 +79,8 @@ fn status(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)
 /// the matter of other tests, so that any status but 401 and 403 counts as allowed.
 #[test]
 fn every_route_of_every_port_is_refused_or_not_as_the_table_says() {
-    let guarded = Guarded::new(&["--limits", "maxFailedAttempts=1000000"]);
+    let more = ["--datadog-addr", "127.0.0.1:0", "--skywalking-addr", "127.0.0.1:0"];
+    let guarded = Guarded::new(&[&["--limits", "maxFailedAttempts=1000000"], &more[..]].concat());
     let data = guarded.folder.path();
     let expired = create(data, &["--role", "admin", "--expires", "0s"]);
     let of_tenant = create(data, &["--role", "admin", "--tenant", "acme"]);
