@@ -15,6 +15,8 @@ use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde_json::Value;
 use spandrel_gate::Access;
 
+use crate::clean_flags::{self, CleanRules};
+use crate::clean_rules::CleanSettings;
 use crate::encryption::{EncryptionFlags, EncryptionSettings};
 use crate::gate_flags::{GateFlags, GateSettings};
 use crate::limits::{self, Setting};
@@ -90,6 +92,12 @@ pub(crate) struct ServeFlags {
     /// '{"shop": {"retention": "3d", "max-spans-per-second": 10000}}'. Needs --multitenancy [default: none]
     #[arg(long, env = "SPANDREL_TENANTS", value_name = "JSON", value_parser = tenant_flags::tenants)]
     tenants: Option<TenantSettings>,
+    /// Rules that clean spans before they are stored: a list of mappings with `name`, `match` (TraceQL on one span), and
+    /// what becomes of the spans (drop, keep, set, service, rename, remove, hash, redact, cut, fold-name), as in
+    /// '[{"name": "pings", "match": "{ name = \"ping\" }", "drop": true}]'. In the file a list, which is read again when
+    /// it has changed [default: none]
+    #[arg(long, env = "SPANDREL_CLEAN", value_name = "JSON", value_parser = clean_flags::rules)]
+    clean: Option<CleanRules>,
     /// What becomes of the metrics, logs and profiles that agents send beside traces [default: refuse]
     #[arg(long, env = "SPANDREL_OTHER_SIGNALS", value_enum)]
     other_signals: Option<OtherSignals>,
@@ -134,6 +142,7 @@ pub(crate) struct Settings {
     pub(crate) encryption: EncryptionSettings,
     pub(crate) gate: GateSettings,
     pub(crate) tenants: TenantSettings,
+    pub(crate) clean: CleanSettings,
     pub(crate) other_signals: OtherSignals,
     pub(crate) resend_window: Duration,
     pub(crate) max_tree_spans: u64,
@@ -207,6 +216,10 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         encryption: flags.encryption.over(file.encryption),
         gate: flags.gate.over(file.gate),
         tenants: flags.tenants.or(file.tenants).unwrap_or_default(),
+        clean: CleanSettings {
+            file: if flags.clean.is_none() { flags.config.clone() } else { None },
+            rules: flags.clean.or(file.clean).unwrap_or_default(),
+        },
         other_signals: flags.other_signals.or(file.other_signals).unwrap_or(OtherSignals::Refuse),
         resend_window: flags.resend_window.or(file.resend_window).unwrap_or(Duration::from_secs(300)),
         max_tree_spans: flags.max_tree_spans.or(file.max_tree_spans).unwrap_or(200_000),
@@ -228,6 +241,8 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
     }
     let keys: BTreeMap<String, Value> = serde_saphyr::from_str(&text)
         .map_err(|error| format!("{place} is not a mapping of keys to values: {error}"))?;
+    // As flags they would have no place in the file.
+    clean_flags::check_file(&text).map_err(|error| format!("{place}: {error}"))?;
     let mut words = Vec::new();
     for (key, value) in keys {
         if !known_keys().contains(&key) {
@@ -248,7 +263,7 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
 }
 
 /// Keys whose mappings, or lists of them, go to their flag as JSON.
-const JSON_KEYS: [&str; 5] = ["roles", "tenants", "jwt-issuers", "oidc", "client-identities"];
+const JSON_KEYS: [&str; 6] = ["roles", "tenants", "jwt-issuers", "oidc", "client-identities", "clean"];
 
 /// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
@@ -399,6 +414,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
         ("tenants", settings.tenants.to_json()),
+        ("clean", settings.clean.rules.to_json()),
         ("other-signals", name(settings.other_signals.to_possible_value()).into()),
         ("resend-window", units::duration_word(settings.resend_window).into()),
         ("max-tree-spans", settings.max_tree_spans.into()),

@@ -67,7 +67,7 @@ pub(crate) struct GateFlags {
     #[arg(long, env = "SPANDREL_MULTITENANCY", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     multitenancy: Option<bool>,
     /// Roles that see a part: a mapping of names to `role`, `services`, `condition` (TraceQL), `mask` (keys) and
-    /// `mask-detected` (card, mail, token), as in
+    /// `mask-detected` (card, mail, token, phone, address, key), as in
     /// '{"support": {"role": "read", "services": ["cart"], "mask-detected": ["mail"]}}' [default: none]
     #[arg(long, env = "SPANDREL_ROLES", value_name = "JSON", value_parser = roles)]
     roles: Option<RoleMap>,

@@ -4,6 +4,8 @@
 //! again. The parts are in crates of their own.
 
 mod allocator;
+mod clean_flags;
+mod clean_rules;
 mod cli;
 mod commands;
 mod config;

@@ -113,6 +113,9 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let maintenance = Maintenance::start(store.clone())?;
     let ledger = open_ledger(&settings, &store);
     let collector = Arc::new(start_collector(&settings, store.clone(), ledger.clone())?);
+    settings.clean.put_in_force(collector.cleaner())?;
+    let interval = limits::of_connections(&settings.limits).certificate_interval;
+    query_runtime.spawn(settings.clean.clone().watch(collector.cleaner().clone(), interval));
     let api = {
         let _inside = query_runtime.enter();
         let state = QueryState::new(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use parking_lot::Mutex;
 use serde_json::Value;
+use spandrel_clean::Cleaner;
 use spandrel_quota::Ledger;
 use spandrel_storage::TraceStore;
 use tokio::time::timeout_at;
@@ -121,6 +122,7 @@ impl Collector {
             queue,
             metrics,
             draining: AtomicBool::new(false),
+            cleaner: Arc::default(),
             ledger,
         });
         Ok(Self { intake, delays, cors, batchers: Mutex::new(batchers) })
@@ -164,6 +166,11 @@ impl Collector {
     /// SkyWalking's gRPC, for a listener of its own.
     pub fn skywalking_router(&self) -> Router {
         skywalking::router(self.intake.clone())
+    }
+
+    /// The rules by which spans are cleaned; none at first.
+    pub fn cleaner(&self) -> &Arc<Cleaner> {
+        &self.intake.cleaner
     }
 
     /// Every limit by its name.

@@ -1,4 +1,4 @@
-//! Takes one request through the collector, the same way for every transport: decompress, decode, deduplicate,
+//! Takes one request through the collector, the same way for every transport: decompress, decode, clean, deduplicate,
 //! queue, wait.
 
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use spandrel_clean::{Cleaner, Tally};
 use spandrel_proto::otlp::{Decoded, Rejections, ResourceView, decode_request};
 use spandrel_proto::{Caller, TenantId};
 use spandrel_quota::{Ledger, ServiceUsage};
@@ -35,6 +36,7 @@ pub(crate) struct Intake {
     pub dedup: Option<Arc<RequestDedup>>,
     pub metrics: Arc<IngestMetrics>,
     pub draining: AtomicBool,
+    pub cleaner: Arc<Cleaner>,
     /// Absent where tenants are not told apart.
     pub ledger: Option<Arc<Ledger>>,
 }
@@ -51,7 +53,7 @@ pub(crate) struct Payload {
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    /// Spans that are durable.
+    /// Spans that are durable, or that a rule has dropped.
     pub spans: usize,
     /// The others.
     pub rejected: Rejections,
@@ -102,13 +104,19 @@ impl Intake {
         };
         let rejected = std::mem::take(&mut request.decoded.rejected);
         let spans = request.decoded.spans.len();
-        let counted = self.ledger.as_ref().map(|ledger| (ledger, Received::of(&request.decoded)));
-        if let Some((ledger, received)) = &counted {
-            ledger.charge_ingest(&caller, received.spans, received.bytes);
+        let sent = (spans as u64, request.decoded.body.len() as u64);
+        if let Some(ledger) = &self.ledger {
+            ledger.charge_ingest(&caller, sent.0, sent.1);
         }
-        if !request.decoded.spans.is_empty() {
-            // The gate lets a sender through for one tenant alone.
-            self.store(arrival, caller.tenants.first().clone(), request).await?;
+        // The gate lets a sender through for one tenant alone.
+        let tenant = caller.tenants.first().clone();
+        let (request, tally) = self.clean(&tenant, request).await?;
+        let received = |ledger| (ledger, Received::new(sent.0, sent.1, &request.decoded));
+        let counted = self.ledger.as_ref().map(received);
+        if request.decoded.spans.is_empty() {
+            tally.count();
+        } else {
+            self.store(arrival, tenant, request, &tally).await?;
         }
         if let Some((ledger, received)) = counted {
             received.count(ledger, &caller);
@@ -117,7 +125,24 @@ impl Intake {
         Ok(Accepted { spans, rejected })
     }
 
-    async fn store(&self, arrival: Arrival, tenant: TenantId, request: Request) -> Outcome {
+    /// Applies the rules of this moment. A request that is sent again is cleaned again, and counted once.
+    async fn clean(&self, tenant: &TenantId, mut request: Request) -> Result<(Request, Tally), Refusal> {
+        let rules = self.cleaner.rules();
+        if rules.is_empty() {
+            return Ok((request, Tally::default()));
+        }
+        let is_long = request.decoded.body.len() > INLINE_BYTES;
+        let (thread, tenant) = (if is_long { Thread::Blocking } else { Thread::Connection }, tenant.clone());
+        let clean = move || {
+            let Request { decoded, held, .. } = &mut request;
+            let tally = rules.apply(decoded, &tenant, |bytes| held.grow(bytes))?;
+            held.resize(decoded.size() + size_of_decoded(decoded))?;
+            Ok((request, tally))
+        };
+        run(thread, clean).await
+    }
+
+    async fn store(&self, arrival: Arrival, tenant: TenantId, request: Request, tally: &Tally) -> Outcome {
         let Request { decoded, fingerprint, route, held } = request;
         let Labels { receiver, format, .. } = route.labels();
         let fingerprint = fingerprint.in_format(receiver, format);
@@ -137,7 +162,11 @@ impl Intake {
         let (reply, outcome) = oneshot::channel();
         let waiter = Waiter { route, spans: decoded.spans.len(), ticket, reply, held };
         arrival.submit(tenant, decoded, waiter);
-        outcome.await.unwrap_or(Err(Refusal::Broken))
+        let outcome = outcome.await.unwrap_or(Err(Refusal::Broken));
+        if outcome.is_ok() {
+            tally.count();
+        }
+        outcome
     }
 
     async fn decompress(&self, payload: Payload) -> Result<Payload, Refusal> {
@@ -209,7 +238,8 @@ struct Received {
 // === impl Received ===
 
 impl Received {
-    fn of(decoded: &Decoded) -> Self {
+    /// So much was received, and this is left of it: the names of services are those that rules have left.
+    fn new(spans: u64, bytes: u64, decoded: &Decoded) -> Self {
         let mut by_resource = vec![ServiceUsage::default(); decoded.resources.len()];
         for span in &decoded.spans {
             let usage = &mut by_resource[span.resource as usize];
@@ -217,14 +247,17 @@ impl Received {
             usage.received_bytes += span.at.len() as u64;
         }
         let mut services: BTreeMap<String, ServiceUsage> = BTreeMap::new();
-        for (resource, usage) in decoded.resources.iter().zip(by_resource) {
+        // Rules leave resources without spans behind.
+        let with_spans =
+            decoded.resources.iter().zip(by_resource).filter(|(_, usage)| usage.received_spans > 0);
+        for (resource, usage) in with_spans {
             // The decoder has read it already.
             let Ok(resource) = ResourceView::parse(resource) else { continue };
             let known = services.entry(semantics::service_name(&resource).to_owned()).or_default();
             known.received_spans += usage.received_spans;
             known.received_bytes += usage.received_bytes;
         }
-        Self { spans: decoded.spans.len() as u64, bytes: decoded.body.len() as u64, services }
+        Self { spans, bytes, services }
     }
 
     fn count(&self, ledger: &Ledger, caller: &Caller) {

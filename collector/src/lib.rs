@@ -2,7 +2,7 @@
 //! request when its batch is durable.
 //!
 //! ```text
-//! receive/* -> decompress -> decode -> dedup resends -> queue -> batcher -> TraceStore
+//! receive/* -> decompress -> decode -> clean -> dedup resends -> queue -> batcher -> TraceStore
 //! ```
 //!
 //! Everything is bounded. A request that does not fit is refused with a hint when to send again, never dropped

@@ -373,7 +373,7 @@ impl Returning {
 impl Arrival {
     /// Queues the request. If the queue has no room, it refuses the request through the waiter.
     pub(crate) fn submit(mut self, tenant: TenantId, request: Decoded, waiter: Waiter) {
-        let bytes = size_of_decoded(&request) + request.body.len();
+        let bytes = size_of_decoded(&request) + request.size();
         let pending = Pending { tenant, request, waiter, queued_at: Instant::now(), bytes };
         self.is_over = true;
         self.queue.push(pending);

@@ -53,6 +53,12 @@ pub enum Detector {
     Mail,
     /// Bearer tokens, JWTs, API keys with well-known prefixes, and passwords in URLs.
     Token,
+    /// Phone numbers: international ones, and national ones that are written or named as such.
+    Phone,
+    /// Addresses of the Internet protocol, but those of the machine itself.
+    Address,
+    /// Private keys, as PEM, PGP and age write them.
+    Key,
 }
 
 /// How many traces an answer holds, among the extensions of a response: the audit log notes it.
@@ -148,7 +154,7 @@ impl fmt::Display for Tenants {
 
 impl Detector {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::Card, Self::Mail, Self::Token];
+    pub const ALL: [Self; 6] = [Self::Card, Self::Mail, Self::Token, Self::Phone, Self::Address, Self::Key];
 
     /// The word for it in a configuration.
     pub fn name(self) -> &'static str {
@@ -156,6 +162,9 @@ impl Detector {
             Self::Card => "card",
             Self::Mail => "mail",
             Self::Token => "token",
+            Self::Phone => "phone",
+            Self::Address => "address",
+            Self::Key => "key",
         }
     }
 }

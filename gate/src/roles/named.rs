@@ -56,7 +56,9 @@ pub enum RoleError {
     Taken(RoleName),
     #[error("the role {name} is based on `{base}`; allowed is ingest, read or edit")]
     Base { name: RoleName, base: String },
-    #[error("the role {name} masks what `{word}` detects; allowed is card, mail and token")]
+    #[error(
+        "the role {name} masks what `{word}` detects; allowed is card, mail, token, phone, address and key"
+    )]
     Detector { name: RoleName, word: String },
     #[error("the role {0} sends spans and reads none, so there is nothing to hide from it")]
     Nothing(RoleName),

@@ -218,6 +218,7 @@ impl<'h> Gatherer<'h> {
             spans: self.spans,
             rejected: self.rejected,
             body,
+            rewritten: Bytes::new(),
         })
     }
 

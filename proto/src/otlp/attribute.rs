@@ -43,8 +43,9 @@ pub struct Attributes<'a> {
 // === impl KeyValueView, AnyValue ===
 
 impl<'a> KeyValueView<'a> {
+    /// Reads a `KeyValue` message.
     #[inline]
-    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         match Self::parse_plain(bytes) {
             Some(view) => Ok(view),
             None => Self::parse_any(bytes),
@@ -90,7 +91,8 @@ impl<'a> KeyValueView<'a> {
 }
 
 impl<'a> AnyValue<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+    /// Reads an `AnyValue` message.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut value = Self::Empty;
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.next_field()? {

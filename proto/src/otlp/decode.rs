@@ -35,6 +35,8 @@ pub struct DecodeError(#[from] pub WireError);
 pub struct Decoded {
     /// The body, into which the ranges of spans point.
     pub body: Bytes,
+    /// Spans that were written anew behind the decoder: ranges beyond the body point in here, as if it followed it.
+    pub rewritten: Bytes,
     /// `ResourceSpans` messages without their scope spans.
     pub resources: Vec<Bytes>,
     /// `ScopeSpans` messages without their spans.
@@ -58,8 +60,34 @@ pub struct DecodedSpan {
     pub resource: u32,
     /// Index into [`Decoded::scopes`].
     pub scope: u32,
-    /// The range of its message in [`Decoded::body`].
+    /// The range of its message in [`Decoded::body`], or behind it in [`Decoded::rewritten`]; [`Decoded::span`] finds it.
     pub at: Range<usize>,
+}
+
+// === impl Decoded ===
+
+impl Decoded {
+    /// The message of a span.
+    #[inline]
+    pub fn span(&self, span: &DecodedSpan) -> &[u8] {
+        match span.at.start.checked_sub(self.body.len()) {
+            None => &self.body[span.at.clone()],
+            Some(begin) => &self.rewritten[begin..span.at.end - self.body.len()],
+        }
+    }
+
+    /// The message of a span, without a copy.
+    pub fn span_bytes(&self, span: &DecodedSpan) -> Bytes {
+        match span.at.start.checked_sub(self.body.len()) {
+            None => self.body.slice(span.at.clone()),
+            Some(begin) => self.rewritten.slice(begin..span.at.end - self.body.len()),
+        }
+    }
+
+    /// The bytes that it keeps in memory, but for its lists.
+    pub fn size(&self) -> usize {
+        self.body.len() + self.rewritten.len()
+    }
 }
 
 /// Why one span is refused.

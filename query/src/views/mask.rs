@@ -4,12 +4,11 @@
 //! neither be searched nor counted. Texts in which a detector finds something read, in answers and in questions alike,
 //! as with its placeholder.
 
+use spandrel_detect as detect;
 use spandrel_proto::{Mask, semconv};
 use spandrel_storage::names_peer;
 use spandrel_storage::plan::{Comparison, Field, Literal, Predicate};
 use spandrel_storage::table::Value;
-
-use super::detect;
 
 /// What answers show for a value that is hidden by its key.
 pub(super) const MASKED: &str = "[masked]";

@@ -4,7 +4,6 @@
 
 mod counted;
 mod counts;
-mod detect;
 mod joined;
 mod mask;
 mod restricted;

@@ -10,6 +10,7 @@
 mod array_attributes;
 mod backup;
 mod bad_input;
+mod cleaning;
 mod commands;
 mod datadog;
 mod deletion;

@@ -224,6 +224,7 @@ impl Decoder<'_> {
             spans: self.spans,
             rejected: self.rejected,
             body,
+            rewritten: Bytes::new(),
         })
     }
 }

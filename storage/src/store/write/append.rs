@@ -155,11 +155,11 @@ fn fresh_block(
         let parts = || SpanParts {
             resource: decoded.resources[span.resource as usize].clone(),
             scope: decoded.scopes[span.scope as usize].clone(),
-            span: decoded.body.slice(span.at.clone()),
+            span: decoded.span_bytes(span),
         };
         if known.is_first(key, order.peek().map(|(next, ..)| *next), || Some(parts())) {
             let key = SpanKey { trace_id: span.trace_id, start: span.start.0, span_id: span.span_id };
-            writer.push_known(resource, scope, key, &decoded.body[span.at.clone()], sequence)?;
+            writer.push_known(resource, scope, key, decoded.span(span), sequence)?;
         }
     }
     writer.finish(0, clock.now()).map(Some)

@@ -343,7 +343,10 @@ fn a_role_that_cannot_be_is_refused_at_start() {
         (r#"{"a": {"role": "admin", "services": ["x"]}}"#, "ingest, read or edit"),
         (r#"{"a": {"role": "read", "condition": "{ } | count() > 1"}}"#, "one filter"),
         (r#"{"a": {"role": "read", "mask": ["service.name"]}}"#, "service.name"),
-        (r#"{"a": {"role": "read", "mask-detected": ["names"]}}"#, "card, mail and token"),
+        (
+            r#"{"a": {"role": "read", "mask-detected": ["names"]}}"#,
+            "card, mail, token, phone, address and key",
+        ),
         (r#"{"read": {"role": "read"}}"#, "cannot be changed"),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,115 @@
+//! Finds the numbers of payment cards, by their lengths, first digits and checksum.
+
+use std::ops::Range;
+
+/// A card has so many digits.
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+/// More characters between two groups of digits than these make them two numbers.
+const MAX_GAP: usize = 3;
+/// The bytes of one step when digits are counted.
+const CHUNK: usize = 16;
+/// A card lies within so many of them: each of 19 digits has a gap behind it, of up to two bytes a character.
+const CHUNKS: usize = 10;
+
+/// Whether so many digits lie so close to each other that they may be a card.
+pub(super) fn may_hold(bytes: &[u8]) -> bool {
+    has_digits(bytes, *CARD_DIGITS.start() as u32)
+}
+
+/// Whether so many digits lie within the length of a card.
+pub(super) fn has_digits(bytes: &[u8], wanted: u32) -> bool {
+    let mut counts = [0u8; CHUNKS];
+    let mut sum = 0u32;
+    for (at, chunk) in bytes.chunks(CHUNK).enumerate() {
+        let count = chunk.iter().fold(0u8, |count, byte| count + u8::from(byte.is_ascii_digit()));
+        sum = sum + u32::from(count) - u32::from(std::mem::replace(&mut counts[at % CHUNKS], count));
+        if sum >= wanted {
+            return true;
+        }
+    }
+    false
+}
+
+/// The text with `placeholder` for each card; `None` without one.
+pub(super) fn hide(text: &str, placeholder: &str) -> Option<String> {
+    let groups = digit_groups(text);
+    let (mut seen, mut kept, mut at) = (String::new(), 0, 0);
+    while at < groups.len() {
+        match card_at(text, &groups, at) {
+            Some((card, next)) => {
+                seen.push_str(&text[kept..card.start]);
+                seen.push_str(placeholder);
+                (kept, at) = (card.end, next);
+            }
+            None => at += 1,
+        }
+    }
+    (kept > 0).then(|| seen + &text[kept..])
+}
+
+/// Where digits follow on each other.
+fn digit_groups(text: &str) -> Vec<Range<usize>> {
+    let mut groups: Vec<Range<usize>> = Vec::new();
+    for (at, _) in text.bytes().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
+        match groups.last_mut() {
+            Some(last) if last.end == at => last.end = at + 1,
+            _ => groups.push(at..at + 1),
+        }
+    }
+    groups
+}
+
+/// The card that begins with a group, and the group behind it. A card is made of whole groups, so that other numbers
+/// before and behind it do not matter, or lies within one that is longer than a card.
+fn card_at(text: &str, groups: &[Range<usize>], first: usize) -> Option<(Range<usize>, usize)> {
+    let mut digits: Vec<u32> = Vec::new();
+    let mut found = None;
+    let zeros = text[groups[first].clone()].bytes().take_while(|byte| *byte == b'0').count();
+    let padding = if zeros < groups[first].len() { zeros } else { 0 };
+    for (at, group) in groups.iter().enumerate().skip(first) {
+        let is_next = at == first || is_gap(&text[groups[at - 1].end..group.start]);
+        if !is_next || digits.len() + group.len() > *CARD_DIGITS.end() && at > first {
+            break;
+        }
+        digits.extend(text[group.clone()].bytes().map(|byte| u32::from(byte - b'0')));
+        if is_card(&digits[padding..]) {
+            found = Some((groups[first].start + padding..group.end, at + 1));
+        }
+    }
+    let group = &groups[first];
+    found.or_else(|| holds_card(&text[group.clone()]).then(|| (group.clone(), first + 1)))
+}
+
+/// Whether what stands between two groups of digits may stand within a number.
+fn is_gap(text: &str) -> bool {
+    text.chars().count() <= MAX_GAP
+        && text.chars().all(|c| matches!(c, ' ' | '-' | '.' | '_' | '+' | '\u{a0}'))
+}
+
+/// No issuer begins with another digit, and times in nanoseconds begin with 1.
+fn is_card(digits: &[u32]) -> bool {
+    CARD_DIGITS.contains(&digits.len()) && (2..=6).contains(&digits[0]) && has_checksum(digits)
+}
+
+/// Whether a longer number holds that of a card, with the first digits that issuers have. A time in nanoseconds holds
+/// none.
+fn holds_card(group: &str) -> bool {
+    let digits: Vec<u32> = group.bytes().map(|byte| u32::from(byte - b'0')).collect();
+    let is_time = digits.len() == 19 && digits[0] == 1;
+    let is_issued = |card: &[u32]| match (card.len(), card[0], card[1]) {
+        (15, 3, 4 | 7) => has_checksum(card),
+        (16, 4, _) | (16, 5, 1..=5) | (16, 2, 2..=7) | (16, 3, 5) | (16, 6, 0 | 4 | 5) => has_checksum(card),
+        _ => false,
+    };
+    digits.len() > 15 && !is_time && [15, 16].iter().any(|length| digits.windows(*length).any(is_issued))
+}
+
+/// The checksum of ISO/IEC 7812-1 (Luhn).
+fn has_checksum(digits: &[u32]) -> bool {
+    let value = |(place, digit): (usize, &u32)| match place % 2 {
+        1 if *digit > 4 => 2 * digit - 9,
+        1 => 2 * digit,
+        _ => *digit,
+    };
+    digits.iter().rev().enumerate().map(value).sum::<u32>().is_multiple_of(10)
+}
