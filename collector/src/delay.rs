@@ -84,7 +84,7 @@ impl Delays {
     pub(crate) fn measure(&self, request: &Decoded, sample: &mut Sample) {
         let now = (self.clock)().0;
         for span in &request.spans {
-            sample.add(now, end_of(&request.body[span.at.clone()]));
+            sample.add(now, end_of(request.span(span)));
         }
     }
 
