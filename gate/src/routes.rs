@@ -130,6 +130,7 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/traces",                                    READ,     Question),
     rule("GET",    "/api/v1/traces/live",                               READ,     Question),
     rule("GET",    "/api/v1/traces/{traceId}",                          READ,     Question),
+    rule("GET",    "/api/v1/traces/{traceId}/hops",                     READ,     Question),
     rule("GET",    "/api/v1/traces/{traceId}/spans/{spanId}/percentile", READ,    Question),
     rule("GET",    "/api/v1/export",                                    READ,     Export),
     rule("GET",    "/api/v1/services",                                  READ,     Question),

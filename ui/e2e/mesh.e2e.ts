@@ -39,6 +39,40 @@ describe.skipIf(!OTLP)("the mesh page", () => {
     expect(errors).toEqual([]);
   });
 
+  test("shows the hops of a trace in words, with attempts and times", async () => {
+    const { page, errors } = await openPage(browser);
+    await page.goto(`/trace/${"be".repeat(16)}`);
+    await page.getByRole("button", { name: "Hops" }).waitFor();
+    await page.keyboard.press("h");
+    const hops = page.getByRole("region", { name: "Hops of the mesh" });
+    await hops
+      .getByText(
+        "second attempt; the first went to payment-v1-a, which answered with 503 (UF: no connection to the instance could be made); answered with 200 by payment-v2-b",
+      )
+      .waitFor();
+    await expect.poll(() => hops.innerText()).toContain("earlier attempts 4 ms");
+    await expect.poll(() => violations(page)).toEqual([]);
+    await hops.getByRole("button", { name: "checkout.shop → payment.shop" }).click();
+    await expect.poll(() => page.url()).toContain("span=be00000000000001");
+    expect(errors).toEqual([]);
+  });
+
+  test("narrows a search to a response flag", async () => {
+    const { page, errors } = await openPage(browser);
+    await page.goto(`/?q=${encodeURIComponent('{ mesh.workload = "payment" }')}`);
+    await page.getByText("Response flags of a mesh").click();
+    await page
+      .getByRole("list", { name: "Response flags" })
+      .getByRole("link", { name: /^UF 1$/ })
+      .click();
+    await expect
+      .poll(() => new URL(page.url()).searchParams.get("q"))
+      .toBe('{ (mesh.workload = "payment") && mesh.flags = "UF" }');
+    await page.getByRole("heading", { name: "1 trace", exact: true }).waitFor();
+    await expect.poll(() => violations(page)).toEqual([]);
+    expect(errors).toEqual([]);
+  });
+
   test.each([
     { colorScheme: "light", width: 1440 },
     { colorScheme: "dark", width: 390 },

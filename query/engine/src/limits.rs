@@ -92,7 +92,7 @@ impl Budget {
     }
 
     /// Takes bytes. `false` if there are not so many left.
-    pub(crate) fn take(&self, bytes: usize) -> bool {
+    pub fn take(&self, bytes: usize) -> bool {
         let before = self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
         before + bytes <= self.0.limits.memory || self.stop(Partial::Memory)
     }

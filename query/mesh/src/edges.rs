@@ -168,7 +168,7 @@ fn named<'m, V: Default>(map: &'m mut BTreeMap<String, V>, name: &str) -> &'m mu
     map.entry(name.to_owned()).or_default()
 }
 
-fn caller_of(hop: &Hop<'_>) -> Party {
+pub(crate) fn caller_of(hop: &Hop<'_>) -> Party {
     match (hop.caller, hop.callees.first()) {
         (Some(caller), _) => Party::Workload(caller.facts.workload.clone()),
         (None, Some(callee)) => callee.facts.peer_ip.clone().map_or(Party::Unknown, Party::Address),
@@ -177,7 +177,7 @@ fn caller_of(hop: &Hop<'_>) -> Party {
 }
 
 /// A callee that reports knows its name best.
-fn callee_of(hop: &Hop<'_>) -> Party {
+pub(crate) fn callee_of(hop: &Hop<'_>) -> Party {
     if hop.caller.is_some_and(|caller| caller.facts.outcome.has_flag("NR")) {
         return Party::NoRoute;
     }
@@ -317,54 +317,9 @@ fn add_counts<K: Ord + Clone>(counts: &mut BTreeMap<K, u64>, more: &BTreeMap<K, 
 
 #[cfg(test)]
 mod tests {
-    use spandrel_proto::SpanId;
-
     use super::*;
     use crate::cluster::Side as ListenerSide;
-    use crate::facts::{Facts, Role};
-    use crate::node::ProxyKind;
-
-    fn workload(name: &str) -> Workload {
-        Workload { name: name.to_owned(), namespace: "shop".to_owned() }
-    }
-
-    fn id(number: u8) -> SpanId {
-        SpanId::from_wire(&[0, 0, 0, 0, 0, 0, 0, number]).unwrap()
-    }
-
-    fn listener(
-        number: u8,
-        parent: Option<u8>,
-        side: ListenerSide,
-        of: &str,
-        code: u16,
-        flags: &str,
-    ) -> MeshSpan {
-        MeshSpan {
-            id: id(number),
-            parent: parent.map(id),
-            start: number.into(),
-            duration: 1_000,
-            facts: Facts {
-                role: Role::Listener(ProxyKind::Sidecar, side),
-                workload: workload(of),
-                revision: None,
-                pod: Some(format!("{of}-{number}")),
-                ip: Some(format!("10.0.0.{number}")),
-                zone: Some("a".to_owned()),
-                callee: (side == ListenerSide::Caller).then(|| workload("payment")),
-                subset: None,
-                outcome: Outcome {
-                    code: Some(code),
-                    flags: flags.to_owned(),
-                    is_error: code == 0 || code >= 500,
-                },
-                peer_ip: Some("10.0.0.9".to_owned()),
-                upstream_ip: None,
-                attempts: None,
-            },
-        }
-    }
+    use crate::testing::{listener, workload};
 
     fn only_edge(counter: EdgeCounter) -> ((Party, Party), Edge) {
         let mut edges = counter.finish().into_iter();

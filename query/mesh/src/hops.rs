@@ -50,7 +50,11 @@ pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
 
 // === impl Hop ===
 
-impl Hop<'_> {
+impl<'t> Hop<'t> {
+    /// The span that tells most of the request: the caller's listener, else the first callee's.
+    pub fn first(&self) -> Option<&'t MeshSpan> {
+        self.caller.or(self.callees.first().copied())
+    }
     /// How many attempts there were, as far as anything tells of them.
     pub fn attempt_count(&self) -> usize {
         let counted = self.caller.and_then(|caller| caller.facts.attempts).unwrap_or(0) as usize;

@@ -8,6 +8,8 @@
 //!   proxy, or a span of an application, with its workload, instance and [`outcome`];
 //! - [`fields`] are those facts one by one, for queries;
 //! - [`hops`] joins the spans of one trace: a request of a caller, and the attempts that reached a callee;
+//! - [`explain`] says of each request of one trace what its attempts were and where its time went, and [`words`] says it
+//!   in words;
 //! - [`edges`] sums up hops by caller and callee, each side for itself;
 //! - [`balance`] compares the shares of instances with what a policy would give.
 //!
@@ -19,6 +21,7 @@
 pub mod balance;
 mod cluster;
 pub mod edges;
+pub mod explain;
 pub mod facts;
 pub mod fields;
 pub mod hops;
@@ -26,7 +29,10 @@ pub mod names;
 mod node;
 pub mod outcome;
 pub mod span;
+#[cfg(test)]
+mod testing;
 pub mod texts;
+pub mod words;
 pub mod workload;
 
 pub use cluster::{Cluster, Side};

@@ -112,3 +112,60 @@ pub struct MeshBalance {
     pub policy: Option<Word>,
     pub text: String,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshHopsAnswer {
+    pub trace_id: String,
+    pub proxy_span_count: u64,
+    pub hops: Vec<MeshHop>,
+    pub partial: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_reason: Option<Word>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshHop {
+    pub caller: MeshParty,
+    pub callee: MeshParty,
+    pub inside: Option<u64>,
+    pub start_unix_nano: String,
+    pub duration_nano: u64,
+    pub outcome: MeshOutcome,
+    pub told_by: Word,
+    pub attempt_count: u64,
+    pub unseen_attempt_count: u64,
+    pub attempts: Vec<MeshAttempt>,
+    pub times: Vec<MeshPart>,
+    pub story: String,
+    pub span_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshOutcome {
+    pub code: Option<u16>,
+    pub class: Word,
+    pub flags: String,
+    pub meanings: Vec<MeshMeaning>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshAttempt {
+    pub made_span_id: Option<String>,
+    pub reached_span_id: Option<String>,
+    pub instance: Option<String>,
+    pub zone: Option<String>,
+    pub start_unix_nano: String,
+    pub duration_nano: u64,
+    pub outcome: MeshOutcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshPart {
+    pub part: Word,
+    pub duration_nano: u64,
+}

@@ -29,8 +29,8 @@ pub use dependencies::{DependenciesAnswer, DependencyEdge};
 pub use live::{LiveNotice, LiveTrace};
 pub use maintenance::{BackupList, BackupRequest, BackupSummary, CheckLine, CheckProgress};
 pub use mesh::{
-    MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshInstance, MeshMeaning,
-    MeshParty, MeshSide, MeshSubset,
+    MeshAttempt, MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshHop,
+    MeshHopsAnswer, MeshInstance, MeshMeaning, MeshOutcome, MeshPart, MeshParty, MeshSide, MeshSubset,
 };
 pub use metrics::{
     AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,

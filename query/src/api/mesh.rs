@@ -1,4 +1,5 @@
-//! `GET /api/v1/mesh/edges`: what the proxies of a mesh saw of the calls between workloads.
+//! `GET /api/v1/mesh/edges`: what the proxies of a mesh saw of the calls between workloads. `hops.rs` has those of one
+//! trace.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,10 @@ use crate::problem::Problem;
 use crate::{question, times};
 
 const PARAMETERS: [&str; 3] = ["q", "start", "end"];
+
+mod hops;
+
+pub(super) use hops::get as hops;
 
 pub(super) async fn edges(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;
@@ -138,16 +143,22 @@ fn balance(edge: &Edge) -> MeshBalance {
 }
 
 fn flags(counts: &BTreeMap<String, u64>) -> Vec<MeshFlags> {
-    let of = |(flags, count): (&String, &u64)| {
-        let known = flags.split(',').filter_map(flag_named);
-        let meaning = |flag: &spandrel_mesh::names::Flag| MeshMeaning {
-            flag: flag.name.to_owned(),
-            meaning: flag.meaning.into(),
-            caused_by: flag.cause.name().into(),
-        };
-        MeshFlags { flags: flags.clone(), request_count: *count, meanings: known.map(meaning).collect() }
+    let of = |(flags, count): (&String, &u64)| MeshFlags {
+        flags: flags.clone(),
+        request_count: *count,
+        meanings: meanings(flags),
     };
     counts.iter().map(of).collect()
+}
+
+/// What the flags of a request mean, those that are known.
+fn meanings(flags: &str) -> Vec<MeshMeaning> {
+    let meaning = |flag: &spandrel_mesh::names::Flag| MeshMeaning {
+        flag: flag.name.to_owned(),
+        meaning: flag.meaning.into(),
+        caused_by: flag.cause.name().into(),
+    };
+    flags.split(',').filter_map(flag_named).map(meaning).collect()
 }
 
 // === impl MeshParty ===

@@ -74,6 +74,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/traces", get(search::get)),
         ("/traces/live", get(live::get)),
         ("/traces/{traceId}", get(trace::get)),
+        ("/traces/{traceId}/hops", get(mesh::hops)),
         ("/export", get(export::get)),
         ("/services", get(services::list)),
         ("/services/{service}/operations", get(services::operations)),

@@ -78,7 +78,7 @@ fn stored(store: &dyn TraceStore, tenant: &TenantId, id: TraceId) -> Result<Trac
     store.trace(tenant, id)?.ok_or_else(|| unknown(id))
 }
 
-fn unknown(id: TraceId) -> Problem {
+pub(super) fn unknown(id: TraceId) -> Problem {
     Problem::not_found(format!(
         "no trace {id} is stored; it may have been deleted by retention, or its spans have not arrived yet"
     ))

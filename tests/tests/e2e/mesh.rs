@@ -113,6 +113,7 @@ fn check(server: &Server, mesh: &Mesh) {
     }
     check_searches(&mut api, mesh);
     check_mesh_fields(&mut api, mesh);
+    check_hops(&mut api, mesh);
     check_names(&mut api, mesh);
     check_aggregates(&mut api, mesh);
     check_edges(&mut api, mesh);
@@ -343,6 +344,49 @@ fn check_edges(api: &mut Api, mesh: &Mesh) {
         for (name, expected) in expected {
             check_edge(&format!("{phase}: {name}"), shown[name], expected, truth);
         }
+    }
+}
+
+/// The hops of single traces, held against what the proxies sent: each listener is in one hop, and the attempts of all
+/// hops of a phase are those of its edges.
+fn check_hops(api: &mut Api, mesh: &Mesh) {
+    let mut attempts: BTreeMap<String, u64> = BTreeMap::new();
+    for (trace, sent) in &mesh.traces {
+        let answer = api.json(&format!("traces/{trace}/hops"));
+        assert_eq!(answer["partial"], false, "{trace}");
+        let hops = answer["hops"].as_array().unwrap();
+        let mut in_hops: Vec<&str> = hops
+            .iter()
+            .flat_map(|hop| hop["spanIds"].as_array().unwrap())
+            .map(|id| id.as_str().unwrap())
+            .collect();
+        in_hops.sort_unstable();
+        for listener in sent.iter().filter(|sent| tag(&sent.2, "node_id").is_some()) {
+            let id = hex(&listener.2.span_id);
+            assert_eq!(in_hops.iter().filter(|known| **known == id).count(), 1, "{trace}: {id}");
+        }
+        for (at, hop) in hops.iter().enumerate() {
+            let inside = hop["inside"].as_u64();
+            assert!(inside.is_none_or(|outer| (outer as usize) < at), "{trace}: {hop}");
+            let duration = hop["durationNano"].as_u64().unwrap();
+            let named = |part: &&Value| part["part"] != "toProxy";
+            let parts = hop["times"].as_array().unwrap().iter().filter(named);
+            let sum: u64 = parts.map(|part| part["durationNano"].as_u64().unwrap()).sum();
+            let is_nested = hop["outcome"]["class"] != "abandoned";
+            assert!(
+                !is_nested || sum >= duration,
+                "{trace}: parts of {sum} ns in a hop of {duration} ns: {hop}"
+            );
+            let phase = sent.iter().find_map(|sent| tag(&sent.2, "demo.phase")).unwrap_or_default();
+            *attempts.entry(phase.to_owned()).or_default() += hop["attemptCount"].as_u64().unwrap();
+        }
+    }
+    for phase in mesh.truth["phases"].as_object().unwrap().keys() {
+        let query = percent_encoded(&format!("{{ span.demo.phase = \"{phase}\" }}"));
+        let answer = api.json(&format!("mesh/edges?start=0&q={query}"));
+        let edges = answer["edges"].as_array().unwrap();
+        let of_edges: u64 = edges.iter().map(|edge| edge["attempts"]["count"].as_u64().unwrap()).sum();
+        assert_eq!(attempts.get(phase).copied().unwrap_or(0), of_edges, "{phase}");
     }
 }
 

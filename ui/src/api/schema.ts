@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source ff6c1b433c5d93cc
-// body f36395a1c5422ff7
+// source b56a91ea9128fb66
+// body a45c931d6d94f88b
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -412,6 +412,50 @@ export interface components {
             subsets: components["schemas"]["MeshSubset"][];
             instances: components["schemas"]["MeshInstance"][];
             balance: components["schemas"]["MeshBalance"];
+        };
+        MeshHopsAnswer: {
+            traceId: components["schemas"]["TraceId"];
+            proxySpanCount: components["schemas"]["Count"];
+            hops: components["schemas"]["MeshHop"][];
+            partial: boolean;
+            partialReason?: string;
+        };
+        MeshHop: {
+            caller: components["schemas"]["MeshParty"];
+            callee: components["schemas"]["MeshParty"];
+            inside: number | null;
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            outcome: components["schemas"]["MeshOutcome"];
+            /** @enum {string} */
+            toldBy: "caller" | "callee";
+            attemptCount: components["schemas"]["Count"];
+            unseenAttemptCount: components["schemas"]["Count"];
+            attempts: components["schemas"]["MeshAttempt"][];
+            times: components["schemas"]["MeshPart"][];
+            story: string;
+            spanIds: components["schemas"]["SpanId"][];
+        };
+        MeshOutcome: {
+            code: number | null;
+            /** @enum {string} */
+            class: "ok" | "client-error" | "injected" | "abandoned" | "error";
+            flags: string;
+            meanings: components["schemas"]["MeshMeaning"][];
+        };
+        MeshAttempt: {
+            madeSpanId: components["schemas"]["SpanId"] | null;
+            reachedSpanId: components["schemas"]["SpanId"] | null;
+            instance: string | null;
+            zone: string | null;
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
+            outcome: components["schemas"]["MeshOutcome"];
+        };
+        MeshPart: {
+            /** @enum {string} */
+            part: "toProxy" | "earlierAttempts" | "callerProxy" | "network" | "callerProxyAndNetwork" | "calleeProxy" | "app" | "calleeProxyAndApp";
+            durationNano: components["schemas"]["Nano"];
         };
         MeshParty: {
             /** @enum {string} */

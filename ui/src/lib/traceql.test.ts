@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { buildQuery, EMPTY_FORM, parseAttributes, parseQuery, queryFor, type SearchForm } from "./traceql";
+import {
+  buildQuery,
+  EMPTY_FORM,
+  narrowed,
+  parseAttributes,
+  parseQuery,
+  queryFor,
+  type SearchForm,
+} from "./traceql";
 
 const FULL: SearchForm = {
   service: "cart",
@@ -84,5 +92,17 @@ describe("parseQuery", () => {
     "{ (failed = true) }",
   ])("leaves %j to the query box", (query) => {
     expect(parseQuery(query)).toBeNull();
+  });
+});
+
+describe("narrowing a query", () => {
+  it.each([
+    ["{ }", "{ c }"],
+    ["{ .a = 1 || .b = 2 }", "{ (.a = 1 || .b = 2) && c }"],
+    ['{ .a = "}{|" }', '{ (.a = "}{|") && c }'],
+    ["{ .a } >> { .b }", "{ c } && ({ .a } >> { .b })"],
+    ["{ .a } | count() > 1", "{ c } && ({ .a } | count() > 1)"],
+  ])("%s", (query, expected) => {
+    expect(narrowed(query, "c")).toBe(expected);
   });
 });

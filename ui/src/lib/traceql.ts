@@ -201,3 +201,10 @@ function tokenize(query: string): string[] | null {
   }
   return tokens;
 }
+
+/** A query for the traces of another one that also have a span with a condition; on the same span, if one filter is asked. */
+export function narrowed(query: string, condition: string): string {
+  const inside = /^\s*\{((?:[^{}"`|]|"(?:[^"\\]|\\.)*"|`[^`]*`|\|\|)*)\}\s*$/.exec(query)?.[1]?.trim();
+  if (inside === undefined) return `{ ${condition} } && (${query.trim()})`;
+  return inside === "" ? `{ ${condition} }` : `{ (${inside}) && ${condition} }`;
+}

@@ -8,6 +8,7 @@ import { Failure, Loading, Warning } from "../components/States";
 import { useTitle } from "../components/useTitle";
 import { plural } from "../lib/numbers";
 import { describeRange } from "../lib/time";
+import { FlagsFacet } from "./FlagsFacet";
 import { Landing } from "./Landing";
 import { ORDER_LABELS, readSearch, type SearchParams, writeSearch } from "./params";
 import { Results } from "./Results";
@@ -84,6 +85,7 @@ function Found({ search, found, onSubmit }: FoundProps) {
         {found.loading && <span className="spinner" role="status" aria-label="Searching" />}
       </div>
       {found.partial && <PartialNotice />}
+      <FlagsFacet search={search} />
       <Scatter traces={traces} search={search} onRange={(range) => onSubmit({ ...search, range })} />
       <Results traces={traces} search={search} />
       <div className={styles.resultsFoot}>

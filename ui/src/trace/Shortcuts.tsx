@@ -15,6 +15,7 @@ const KEYS: [string, string][] = [
   ["e E", "Next, previous failed span"],
   ["[ ]", "Collapse, expand everything"],
   ["s", "With or without segments"],
+  ["h", "Hops of a mesh, where proxies sent spans"],
   ["+ −", "Zoom in, out around the row"],
   ["0", "Show the whole trace"],
   ["?", "This list"],

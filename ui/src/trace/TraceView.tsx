@@ -8,6 +8,8 @@ import { formatTime } from "../lib/time";
 import { DetailPanel } from "./DetailPanel";
 import { FindBar } from "./FindBar";
 import { findRows, rowText } from "./find";
+import { Hops } from "./Hops";
+import { hasProxies } from "./hops";
 import { Minimap } from "./Minimap";
 import { findOutliers, type Outliers } from "./outliers";
 import { Shortcuts } from "./Shortcuts";
@@ -48,6 +50,8 @@ export function TraceView({ trace, reload, reloading }: Props) {
   const [collapsed, setCollapsed] = useState(NONE);
   const [view, setView] = useState<View>(() => startView(home, duration, tree.rows[rowOf(tree, asked)]));
   const [help, setHelp] = useState(false);
+  const [hopsOpen, setHopsOpen] = useState(false);
+  const withProxies = useMemo(() => hasProxies(trace), [trace]);
   const waterfall = useRef<WaterfallHandle>(null);
   const findInput = useRef<HTMLInputElement>(null);
 
@@ -126,6 +130,11 @@ export function TraceView({ trace, reload, reloading }: Props) {
     const around = middle >= view.from && middle <= view.to ? middle : (view.from + view.to) / 2;
     setView(zoom(view, duration, around, factor));
   };
+  const rowOfSpan = (id: string) => rowOf(tree, { span: id, segment: undefined });
+  const goToSpan = (id: string) => {
+    goTo(rowOfSpan(id));
+    setDetailOpen(true);
+  };
   const closeDetail = () => {
     setDetailOpen(false);
     waterfall.current?.focus();
@@ -140,6 +149,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
     "[": collapseAll,
     "]": () => setCollapsed(NONE),
     s: switchSegments,
+    h: () => setHopsOpen(withProxies && !hopsOpen),
     "+": () => zoomBy(1 / ZOOM_STEP),
     "=": () => zoomBy(1 / ZOOM_STEP),
     "-": () => zoomBy(ZOOM_STEP),
@@ -175,6 +185,16 @@ export function TraceView({ trace, reload, reloading }: Props) {
           >
             <ToolName name="Segments" sign="▤" />
           </button>
+          {withProxies && (
+            <button
+              type="button"
+              aria-pressed={hopsOpen}
+              onClick={() => setHopsOpen(!hopsOpen)}
+              title="Hops of the mesh (h)"
+            >
+              <ToolName name="Hops" sign="⇄" />
+            </button>
+          )}
           <button
             type="button"
             onClick={() => setHelp(true)}
@@ -195,6 +215,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
           onShowAll={() => setView({ from: 0, to: duration })}
         />
       )}
+      {hopsOpen && <Hops traceId={trace.id} isShown={(id) => rowOfSpan(id) >= 0} onSpan={goToSpan} />}
       <Minimap tree={tree} colours={colours} bounds={home} view={view} onView={setView} />
       <div className={styles.traceBody}>
         <Waterfall

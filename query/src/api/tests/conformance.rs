@@ -40,11 +40,12 @@ struct Exchange {
 }
 
 /// Requests that succeed, at least one of each operation and each of its content types.
-const GOOD: [(&str, &str, &str, &str, u16); 38] = [
+const GOOD: [(&str, &str, &str, &str, u16); 39] = [
     ("get", "/traces", "/traces?start=0", "", 200),
     ("get", "/traces/live", "/traces/live?q=%7B%7D", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?attributes=map", "", 200),
+    ("get", "/traces/{traceId}/hops", "/traces/aa/hops", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?format=otlp", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?format=otlp-proto", "", 200),
     ("get", "/export", "/export?format=otlp", "", 200),
@@ -147,6 +148,7 @@ fn exchanges(documented: &BTreeSet<String>) -> Vec<Exchange> {
     }
     for (method, template, path) in [
         ("get", "/traces/{traceId}", "/traces/bb"),
+        ("get", "/traces/{traceId}/hops", "/traces/bb/hops"),
         ("delete", "/backups/{backupId}", "/backups/00000000000000b2"),
         ("get", "/deletions/{deletionId}", "/deletions/00000000000000d2"),
         ("get", "/pins/{traceId}", "/pins/bb"),

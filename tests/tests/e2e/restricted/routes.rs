@@ -69,6 +69,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
             with(&asked.each_ref().map(String::as_str))
         }
         "/api/v1/traces/{traceId}" => ["", "?format=otlp", "?attributes=map"].map(of_trace).to_vec(),
+        "/api/v1/traces/{traceId}/hops" => vec![of_trace("")],
         "/api/v1/traces/{traceId}/spans/{spanId}/percentile" => {
             vec![of_trace("?start=0").replace("{spanId}", &span)]
         }
