@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo build package test check fuzz bench picture env fmt clean
+.PHONY: help run demo mesh build package test check fuzz bench picture env fmt clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,9 @@ run: build ## Set up, build and serve everything on ./data (DEMO=1: with a live 
 
 demo: build ## Let a live e-commerce workload flow into a running server
 	@scripts/run.sh demo $(ARGS)
+
+mesh: build ## Let a shop behind real Envoys flow into a running server (ARGS="--scenario zone-failover")
+	@scripts/run.sh mesh $(ARGS)
 
 build: ## Build the release binary, web UI included
 	@scripts/build.sh

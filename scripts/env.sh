@@ -17,7 +17,5 @@ fi
 # Where Go is missing, or Envoy has no package for this machine, their tests are skipped.
 collector="$(collector_path)"
 if [[ -x "$collector" ]]; then printf "export SPANDREL_COLLECTOR='%s'\n" "$collector"; fi
-for envoy in "$(python_venv)"/lib/python3*/site-packages/envoy/_bin/envoy; do
-    if [[ -x "$envoy" ]]; then printf "export SPANDREL_ENVOY='%s'\n" "$envoy"; fi
-done
+if envoy="$(envoy_path)"; then printf "export SPANDREL_ENVOY='%s'\n" "$envoy"; fi
 if chromium="$(chromium_path)"; then printf "export CHROMIUM='%s'\n" "$chromium"; fi

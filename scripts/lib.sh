@@ -48,6 +48,19 @@ python_venv() {
     printf '%s/python-%s\n' "$CACHE" "$( { python3 --version; cat "$requirements"; } | short_hash)"
 }
 
+# A real Envoy: the one that SPANDREL_ENVOY names, one on the PATH, or that of the tests.
+envoy_path() {
+    local envoy
+    for envoy in "${SPANDREL_ENVOY:-}" "$(command -v envoy || true)" \
+        "$(python_venv)"/lib/python3*/site-packages/envoy/_bin/envoy "$CACHE"/envoy/lib/python3*/site-packages/envoy/_bin/envoy; do
+        if [[ -n "$envoy" && -x "$envoy" ]]; then
+            printf '%s\n' "$envoy"
+            return
+        fi
+    done
+    return 1
+}
+
 collector_path() {
     printf '%s/collector-%s\n' "$CACHE" "$(cat "$ROOT"/tests/collector/{go.mod,go.sum,main.go} | short_hash)"
 }

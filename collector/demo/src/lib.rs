@@ -9,6 +9,8 @@
 //! The demo first sends the last minute at once, so that the UI has data to show. After that every span is sent when it
 //! ends. A seed repeats all decisions; IDs and times still differ.
 //!
+//! [`mesh`] is another demo: a shop in a service mesh, whose spans are those of real Envoys.
+//!
 //! The demo is made for looking at traces, not for load tests.
 
 mod export;
@@ -16,6 +18,7 @@ mod failure;
 mod fleet;
 mod incidents;
 mod live;
+pub mod mesh;
 mod message;
 mod protocol;
 mod rng;

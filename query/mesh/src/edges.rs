@@ -10,6 +10,7 @@ use crate::balance::{self, Share, Verdict};
 use crate::hops::{self, Hop};
 use crate::outcome::{Class, Outcome};
 use crate::span::MeshSpan;
+use crate::timeline::Timeline;
 use crate::workload::Workload;
 
 /// Collects edges, trace by trace.
@@ -20,6 +21,19 @@ pub struct EdgeCounter {
     pods: FxHashMap<String, Option<Pod>>,
     proxy_spans: u64,
     left_out: bool,
+    /// Absent where nothing is told over time.
+    steps: Option<Steps>,
+    /// Instances of steps that are still told apart.
+    cells: usize,
+}
+
+/// The steps of a time line.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    /// Nanoseconds since the epoch.
+    pub start: u64,
+    /// In nanoseconds, not zero.
+    pub step: u64,
 }
 
 /// One end of an edge.
@@ -57,6 +71,8 @@ pub struct Edge {
     pub subsets: BTreeMap<String, u64>,
     /// By pod, or by address where no proxy tells the pod.
     pub instances: BTreeMap<String, Instance>,
+    /// Attempts that reached an instance, over time.
+    pub timeline: Timeline,
 }
 
 /// What one side saw.
@@ -95,12 +111,19 @@ struct Pod {
 const MAX_EDGES: usize = 10_000;
 /// and instances, subsets and sets of flags of an edge beyond so many are one without a name.
 const MAX_NAMES: usize = 1_000;
+/// Attempts over time are told for at most so many steps with an attempt.
+const MAX_CELLS: usize = 1_000_000;
 /// Addresses of more pods are not remembered.
 const MAX_PODS: usize = 100_000;
 
 // === impl EdgeCounter ===
 
 impl EdgeCounter {
+    /// Counts attempts by step, too.
+    pub fn over_time(steps: Steps) -> Self {
+        Self { steps: Some(steps), ..Self::default() }
+    }
+
     /// Counts the requests of a trace.
     pub fn add(&mut self, spans: &[MeshSpan]) {
         for span in spans {
@@ -114,7 +137,13 @@ impl EdgeCounter {
             let is_one_too_many = self.edges.len() >= MAX_EDGES && !self.edges.contains_key(&parties);
             self.left_out |= is_one_too_many;
             let parties = if is_one_too_many { (Party::Unknown, Party::Unknown) } else { parties };
-            self.edges.entry(parties).or_default().add(&hop);
+            let edge = self.edges.entry(parties).or_default();
+            edge.add(&hop);
+            if let Some(steps) = self.steps {
+                let has_room = self.cells < MAX_CELLS;
+                self.left_out |= !has_room && !hop.callees.is_empty();
+                self.cells += if has_room { edge.add_to_timeline(&hop, steps) } else { 0 };
+            }
         }
     }
 
@@ -186,6 +215,11 @@ pub(crate) fn callee_of(hop: &Hop<'_>) -> Party {
     reported.or_else(named).map_or(Party::Unknown, Party::Workload)
 }
 
+/// The pod, or its address where no proxy tells the pod.
+fn instance_name(callee: &MeshSpan) -> String {
+    callee.facts.pod.clone().or_else(|| callee.facts.ip.clone()).unwrap_or_default()
+}
+
 // === impl Edge ===
 
 impl Edge {
@@ -217,9 +251,17 @@ impl Edge {
         }
     }
 
+    /// Returns how many attempts there are more.
+    fn add_to_timeline(&mut self, hop: &Hop<'_>, steps: Steps) -> usize {
+        for callee in &hop.callees {
+            let step = callee.start.saturating_sub(steps.start) / steps.step;
+            self.timeline.add(u32::try_from(step).unwrap_or(u32::MAX), &instance_name(callee));
+        }
+        hop.callees.len()
+    }
+
     fn see_instance(&mut self, callee: &MeshSpan, nth: Option<usize>) {
-        let name = callee.facts.pod.clone().or_else(|| callee.facts.ip.clone()).unwrap_or_default();
-        let instance = named(&mut self.instances, &name);
+        let instance = named(&mut self.instances, &instance_name(callee));
         instance.zone = callee.facts.zone.clone().or(instance.zone.take());
         instance.revision = callee.facts.revision.clone().or(instance.revision.take());
         match nth {
@@ -236,6 +278,8 @@ impl Edge {
             let name = pod_at(pods, &name).map_or(name, |pod| pod.name.clone());
             self.instances.entry(name).or_default().merge(instance);
         }
+        self.timeline
+            .rename(|name| pod_at(pods, name).map_or_else(|| name.to_owned(), |pod| pod.name.clone()));
     }
 
     fn merge(&mut self, other: Self) {
@@ -253,6 +297,7 @@ impl Edge {
         for (name, instance) in other.instances {
             self.instances.entry(name).or_default().merge(instance);
         }
+        self.timeline.merge(other.timeline);
     }
 
     /// What the first attempts of each instance say about the balancing of load.

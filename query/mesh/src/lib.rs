@@ -11,6 +11,7 @@
 //! - [`explain`] says of each request of one trace what its attempts were and where its time went, and [`words`] says it
 //!   in words;
 //! - [`edges`] sums up hops by caller and callee, each side for itself;
+//! - [`timeline`] tells when an instance got nothing any more, and when it came back;
 //! - [`balance`] compares the shares of instances with what a policy would give.
 //!
 //! The formats are those of Envoy 1.40 as Istio configures it. What spans cannot say, such as attempts that reached no
@@ -32,6 +33,7 @@ pub mod span;
 #[cfg(test)]
 mod testing;
 pub mod texts;
+pub mod timeline;
 pub mod words;
 pub mod workload;
 

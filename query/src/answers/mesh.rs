@@ -25,6 +25,44 @@ pub struct MeshEdge {
     pub subsets: Vec<MeshSubset>,
     pub instances: Vec<MeshInstance>,
     pub balance: MeshBalance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<MeshTimeline>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshTimeline {
+    pub step_nano: u64,
+    pub points: Vec<MeshPoint>,
+    pub shifts: Vec<MeshShift>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshPoint {
+    pub start_unix_nano: String,
+    pub instances: Vec<MeshShare>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshShare {
+    pub instance: String,
+    pub zone: Option<String>,
+    pub attempt_count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshShift {
+    pub change: Word,
+    pub instance: String,
+    pub start_unix_nano: String,
+    pub attempt_count: u64,
+    pub attempt_count_of_all: u64,
+    pub attempts_without: u64,
+    pub others: Vec<MeshShare>,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,7 +30,8 @@ pub use live::{LiveNotice, LiveTrace};
 pub use maintenance::{BackupList, BackupRequest, BackupSummary, CheckLine, CheckProgress};
 pub use mesh::{
     MeshAttempt, MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshHop,
-    MeshHopsAnswer, MeshInstance, MeshMeaning, MeshOutcome, MeshPart, MeshParty, MeshSide, MeshSubset,
+    MeshHopsAnswer, MeshInstance, MeshMeaning, MeshOutcome, MeshPart, MeshParty, MeshPoint, MeshShare,
+    MeshShift, MeshSide, MeshSubset, MeshTimeline,
 };
 pub use metrics::{
     AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,

@@ -6,23 +6,25 @@ use std::collections::BTreeMap;
 use axum::http::Uri;
 use spandrel_engine::{Budget, QueryError};
 use spandrel_mesh::balance::Verdict;
-use spandrel_mesh::edges::{Edge, EdgeCounter, Instance, Party, Side};
+use spandrel_mesh::edges::{Edge, EdgeCounter, Instance, Party, Side, Steps};
 use spandrel_mesh::names::{flag_named, keys};
 use spandrel_mesh::span::MeshSpan;
+use spandrel_mesh::timeline::Shift;
 use spandrel_proto::TenantId;
 use spandrel_storage::plan::ScanPlan;
 use spandrel_storage::{ReadError, TraceSpans, TraceStore};
 
 use super::handler::{Answer, Asked, json};
+use super::step::step;
 use crate::answers::{
     MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshInstance, MeshMeaning,
-    MeshParty, MeshSide, MeshSubset,
+    MeshParty, MeshPoint, MeshShare, MeshShift, MeshSide, MeshSubset, MeshTimeline,
 };
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::{question, times};
 
-const PARAMETERS: [&str; 3] = ["q", "start", "end"];
+const PARAMETERS: [&str; 4] = ["q", "start", "end", "step"];
 
 mod hops;
 
@@ -33,9 +35,18 @@ pub(super) async fn edges(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answe
     let everything = format!("{{ span.{} = \"proxy\" }}", keys::COMPONENT);
     let predicate = question::predicate(params.text("q").unwrap_or(&everything))
         .map_err(|error| Problem::parameter("q", error))?;
-    let range = times::range(params.text("start"), params.text("end"), state.now())?;
+    let now = state.now();
+    let range = times::range(params.text("start"), params.text("end"), now)?;
+    let width = range.end.unwrap_or(now).since(range.start);
+    let steps = match params.text("step") {
+        Some(text) => {
+            let step = step(Some(text), width, state.config().max_aggregate_points, "maxAggregatePoints")?;
+            Some(Steps { start: range.start.0, step })
+        }
+        None => None,
+    };
     let plan = ScanPlan { predicate, range };
-    json(&question::run(&state, move |store, budget| answer(store, budget, &tenant, &plan)).await?)
+    json(&question::run(&state, move |store, budget| answer(store, budget, &tenant, &plan, steps)).await?)
 }
 
 fn answer(
@@ -43,8 +54,9 @@ fn answer(
     budget: &Budget,
     tenant: &TenantId,
     plan: &ScanPlan,
+    steps: Option<Steps>,
 ) -> Result<MeshEdgesAnswer, QueryError> {
-    let mut counter = EdgeCounter::default();
+    let mut counter = steps.map_or_else(EdgeCounter::default, EdgeCounter::over_time);
     let mut scan = store.scan(tenant, plan)?;
     let known_damage = scan.damaged_blocks > 0;
     while budget.allows()
@@ -56,7 +68,7 @@ fn answer(
     let partial = known_damage || counter.left_out() || scan.damage().blocks() > 0;
     let why = budget.why_partial(partial);
     let proxy_span_count = counter.proxy_spans();
-    let edges = counter.finish().into_iter().map(|(parties, edge)| shown(parties, &edge)).collect();
+    let edges = counter.finish().into_iter().map(|(parties, edge)| shown(parties, &edge, steps)).collect();
     Ok(MeshEdgesAnswer {
         edges,
         proxy_span_count,
@@ -78,7 +90,7 @@ fn read(spans: TraceSpans) -> Result<Vec<MeshSpan>, ReadError> {
     Ok(read)
 }
 
-fn shown((caller, callee): (Party, Party), edge: &Edge) -> MeshEdge {
+fn shown((caller, callee): (Party, Party), edge: &Edge, steps: Option<Steps>) -> MeshEdge {
     MeshEdge {
         caller: caller.into(),
         callee: callee.into(),
@@ -97,6 +109,35 @@ fn shown((caller, callee): (Party, Party), edge: &Edge) -> MeshEdge {
         subsets: edge.subsets.iter().map(subset).collect(),
         instances: edge.instances.iter().map(instance).collect(),
         balance: balance(edge),
+        timeline: steps.map(|steps| timeline(edge, steps)),
+    }
+}
+
+fn timeline(edge: &Edge, steps: Steps) -> MeshTimeline {
+    let at = |step: u32| (steps.start + u64::from(step) * steps.step).to_string();
+    let share = |(instance, count): (&String, u64)| MeshShare {
+        instance: instance.clone(),
+        zone: edge.instances.get(instance).and_then(|known| known.zone.clone()),
+        attempt_count: count,
+    };
+    let point = |(step, counts): (u32, &BTreeMap<String, u64>)| MeshPoint {
+        start_unix_nano: at(step),
+        instances: counts.iter().map(|(instance, count)| share((instance, *count))).collect(),
+    };
+    let shift = |shift: &Shift| MeshShift {
+        change: shift.change.name().into(),
+        instance: shift.instance.clone(),
+        start_unix_nano: at(shift.step),
+        attempt_count: shift.share.0,
+        attempt_count_of_all: shift.share.1,
+        attempts_without: shift.without,
+        others: shift.others.iter().map(|(instance, count)| share((instance, *count))).collect(),
+        text: shift.text(),
+    };
+    MeshTimeline {
+        step_nano: steps.step,
+        points: edge.timeline.steps().map(point).collect(),
+        shifts: edge.timeline.shifts().iter().map(shift).collect(),
     }
 }
 

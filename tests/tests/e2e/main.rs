@@ -29,6 +29,7 @@ mod identities;
 mod import;
 mod jaeger;
 mod mesh;
+mod mesh_demo;
 mod oidc;
 mod progress;
 mod questions;

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source b56a91ea9128fb66
-// body a45c931d6d94f88b
+// source ae01e9e18552824f
+// body 931a6fb4e935aea0
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -412,6 +412,32 @@ export interface components {
             subsets: components["schemas"]["MeshSubset"][];
             instances: components["schemas"]["MeshInstance"][];
             balance: components["schemas"]["MeshBalance"];
+            timeline?: components["schemas"]["MeshTimeline"];
+        };
+        MeshTimeline: {
+            stepNano: components["schemas"]["Nano"];
+            points: components["schemas"]["MeshPoint"][];
+            shifts: components["schemas"]["MeshShift"][];
+        };
+        MeshPoint: {
+            startUnixNano: components["schemas"]["UnixNano"];
+            instances: components["schemas"]["MeshShare"][];
+        };
+        MeshShare: {
+            instance: string;
+            zone: string | null;
+            attemptCount: components["schemas"]["Count"];
+        };
+        MeshShift: {
+            /** @enum {string} */
+            change: "left" | "returned" | "joined";
+            instance: string;
+            startUnixNano: components["schemas"]["UnixNano"];
+            attemptCount: components["schemas"]["Count"];
+            attemptCountOfAll: components["schemas"]["Count"];
+            attemptsWithout: components["schemas"]["Count"];
+            others: components["schemas"]["MeshShare"][];
+            text: string;
         };
         MeshHopsAnswer: {
             traceId: components["schemas"]["TraceId"];
