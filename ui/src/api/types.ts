@@ -32,6 +32,7 @@ export type MeshEdge = Schemas["MeshEdge"];
 export type MeshHopsAnswer = Schemas["MeshHopsAnswer"];
 export type MeshHop = Schemas["MeshHop"];
 export type MeshPart = Schemas["MeshPart"];
+export type MeshTimeline = Schemas["MeshTimeline"];
 export type MeshParty = Schemas["MeshParty"];
 export type MeshSide = Schemas["MeshSide"];
 export type StatusAnswer = Schemas["Status"];

@@ -6,6 +6,7 @@ import { formatCount, formatPercent, plural } from "../lib/numbers";
 import { Bars } from "../usage/Bars";
 import styles from "./EdgeTable.module.css";
 import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges } from "./mesh";
+import { Timeline } from "./Timeline";
 
 const COLUMNS = ["Requests", "Errors", "p95", "Attempts", "Errors", "p95", "Balance"] as const;
 
@@ -124,6 +125,7 @@ function Details({ edge, happened }: { edge: MeshEdge; happened: string[] }) {
         <>
           First attempts by instance; half of a bar is an equal share
           <Bars bars={shareBars(edge)} format={formatCount} />
+          <Timeline edge={edge} />
         </>
       ) : (
         "No instance of the callee reported anything."

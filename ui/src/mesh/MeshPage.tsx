@@ -5,16 +5,18 @@ import { useApi } from "../api/useApi";
 import { RangePicker } from "../components/RangePicker";
 import { Empty, Failure, Loading } from "../components/States";
 import { useTitle } from "../components/useTitle";
-import { describeRange } from "../lib/time";
+import { nowMs } from "../lib/clock";
+import { describeRange, resolveRange } from "../lib/time";
 import { useRange } from "../services/useRange";
 import { EdgeTable } from "./EdgeTable";
+import { stepOf } from "./mesh";
 
 export default function MeshPage() {
   useTitle("Mesh");
   const { range, setRange } = useRange();
-  const { data, error, reload } = useApi<MeshEdgesAnswer>(apiUrl(["mesh", "edges"], { ...range }), {
-    keep: true,
-  });
+  const step = stepOf(resolveRange(range, nowMs()));
+  const url = apiUrl(["mesh", "edges"], { ...range, step });
+  const { data, error, reload } = useApi<MeshEdgesAnswer>(url, { keep: true });
   return (
     <div className="page">
       <div className="page-head">

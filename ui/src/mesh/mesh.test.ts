@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { MeshEdge, MeshSide } from "../api/types";
-import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges } from "./mesh";
+import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges, stepOf, stripsOf } from "./mesh";
 
 function side(requestCount: number, errorCount = 0): MeshSide {
   return {
@@ -107,5 +107,45 @@ describe("the mesh", () => {
       { name: "a · z", value: 15, share: 0.75 },
       { name: "b · v2", value: 5, share: 0.25 },
     ]);
+  });
+});
+
+describe("the time line", () => {
+  it("has a strip for each instance, with gaps where it got nothing", () => {
+    const point = (second: number, counts: Record<string, number>) => ({
+      startUnixNano: String(second * 1_000_000_000),
+      instances: Object.entries(counts).map(([instance, attemptCount]) => ({
+        instance,
+        zone: null,
+        attemptCount,
+      })),
+    });
+    const points = [point(10, { b: 2, a: 1 }), point(11, { a: 4 }), point(13, { b: 2 })];
+    expect(stripsOf({ stepNano: 1_000_000_000, points, shifts: [] })).toEqual({
+      steps: 4,
+      strips: [
+        {
+          instance: "a",
+          total: 5,
+          cells: [
+            { at: 0, share: 0.25 },
+            { at: 1, share: 1 },
+          ],
+        },
+        {
+          instance: "b",
+          total: 4,
+          cells: [
+            { at: 0, share: 0.5 },
+            { at: 3, share: 0.5 },
+          ],
+        },
+      ],
+    });
+  });
+
+  it("has at most 120 steps of whole seconds", () => {
+    expect(stepOf({ startMs: 0, endMs: 3_600_000 })).toBe("30");
+    expect(stepOf({ startMs: 0, endMs: 1_000 })).toBe("1");
   });
 });

@@ -1,5 +1,5 @@
 /** What an edge of the mesh says, as text and as bars. No view state. */
-import type { MeshEdge, MeshParty, MeshSide } from "../api/types";
+import type { MeshEdge, MeshParty, MeshSide, MeshTimeline } from "../api/types";
 import { formatPercent, plural } from "../lib/numbers";
 import type { Bar } from "../usage/usage";
 
@@ -87,4 +87,38 @@ export function shareBars(edge: MeshEdge): Bar[] {
     value: firstAttemptCount,
     share: equal === 0 ? 0 : Math.min(1, firstAttemptCount / (2 * equal)),
   }));
+}
+
+/** Attempts of one instance: by step, beside the most that an instance got in a step. */
+export interface Strip {
+  instance: string;
+  total: number;
+  cells: { at: number; share: number }[];
+}
+
+/** A strip for each instance, and how many steps they are long. */
+export function stripsOf({ points, stepNano }: MeshTimeline): { strips: Strip[]; steps: number } {
+  const first = BigInt(points[0]?.startUnixNano ?? 0);
+  const place = (startUnixNano: string) => Number((BigInt(startUnixNano) - first) / BigInt(stepNano));
+  const most = Math.max(1, ...points.flatMap((point) => point.instances.map((one) => one.attemptCount)));
+  const strips = new Map<string, Strip>();
+  for (const { startUnixNano, instances } of points)
+    for (const { instance, attemptCount } of instances) {
+      const strip = strips.get(instance) ?? { instance, total: 0, cells: [] };
+      strips.set(instance, strip);
+      strip.total += attemptCount;
+      strip.cells.push({ at: place(startUnixNano), share: attemptCount / most });
+    }
+  const last = points.at(-1);
+  return {
+    strips: [...strips.values()].sort((a, b) => a.instance.localeCompare(b.instance)),
+    steps: last ? place(last.startUnixNano) + 1 : 1,
+  };
+}
+
+const MOST_STEPS = 120;
+
+/** Whole seconds, so that a range has at most so many steps. */
+export function stepOf({ startMs, endMs }: { startMs: number; endMs: number }): string {
+  return String(Math.max(1, Math.ceil((endMs - startMs) / 1000 / MOST_STEPS)));
 }
