@@ -1,5 +1,5 @@
-//! `GET /api/v1/mesh/edges`: what the proxies of a mesh saw of the calls between workloads. `hops.rs` has those of one
-//! trace.
+//! `GET /api/v1/mesh/edges`: what the proxies of a mesh saw of the calls between workloads. `mesh/hops.rs` has those of
+//! one trace.
 
 use std::collections::BTreeMap;
 

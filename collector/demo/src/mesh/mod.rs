@@ -6,6 +6,7 @@
 
 mod app;
 mod bootstrap;
+mod play;
 mod pod;
 mod scenario;
 mod topology;
@@ -111,7 +112,7 @@ pub async fn run(config: MeshConfig, shutdown: impl Future<Output = ()>) -> Resu
     tokio::select! {
         () = end => {}
         () = traffic.flow(config.rate, config.scenario) => {}
-        () = scenario::play(&config, &topology, &mut pods, &mut deaths) => {}
+        () = play::play(&config, &topology, &mut pods, &mut deaths) => {}
     }
     traffic.finish().await;
     tokio::time::sleep(LAST_SPANS).await;

@@ -43,7 +43,7 @@ impl Pod {
     /// Starts the application and its proxy.
     pub(crate) async fn revive(&mut self, config: &MeshConfig, topology: &Topology) -> Result<(), MeshError> {
         let spec = &self.spec;
-        let delay = topology.scenario.delay_of(spec);
+        let delay = spec.delay(topology.scenario);
         let app = match spec.is_gateway() {
             true => None,
             false => Some(app::start(spec, delay, self.counts.clone()).await?),

@@ -1,10 +1,4 @@
-//! What goes wrong in the mesh, and when.
-
-use std::time::Duration;
-
-use super::MeshConfig;
-use super::pod::Pod;
-use super::topology::{PodSpec, Topology};
+//! What goes wrong in the mesh. When it does is for `play.rs`.
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +18,6 @@ pub enum Scenario {
     /// Some payments are delayed, and some are aborted.
     FaultInjection,
 }
-
-/// What a slow instance takes longer.
-const SLOW: Duration = Duration::from_millis(150);
 
 // === impl Scenario ===
 
@@ -79,38 +70,5 @@ impl Scenario {
     /// How many requests customers have under way at once.
     pub(crate) fn concurrency(self) -> usize {
         if self == Self::CircuitBreaker { 16 } else { 4 }
-    }
-
-    /// How much longer an application takes for each request.
-    pub(crate) fn delay_of(self, pod: &PodSpec) -> Duration {
-        let is_slow = self == Self::SlowInstance && self.is_victim(pod);
-        if is_slow { SLOW } else { Duration::ZERO }
-    }
-
-    /// The instance with which something is wrong.
-    fn is_victim(self, pod: &PodSpec) -> bool {
-        let zone = if self == Self::ZoneFailover { "eu-1a" } else { "eu-1b" };
-        pod.workload == "payment" && pod.version == "v1" && pod.zone == zone
-    }
-}
-
-/// Ends and starts an instance again and again, if the scenario wants that. Never returns otherwise.
-pub(crate) async fn play(config: &MeshConfig, topology: &Topology, pods: &mut [Pod], deaths: &mut u64) {
-    if !matches!(config.scenario, Scenario::InstanceDies | Scenario::ZoneFailover) {
-        return std::future::pending().await;
-    }
-    let Some(victim) = pods.iter_mut().find(|pod| config.scenario.is_victim(&pod.spec)) else {
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::time::sleep(config.turn).await;
-        victim.kill().await;
-        *deaths += 1;
-        tracing::info!(pod = victim.spec.name, "the instance has died");
-        tokio::time::sleep(config.turn).await;
-        match victim.revive(config, topology).await {
-            Ok(()) => tracing::info!(pod = victim.spec.name, "the instance is back"),
-            Err(error) => tracing::warn!(%error, "the instance does not come back"),
-        }
     }
 }

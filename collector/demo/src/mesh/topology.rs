@@ -1,6 +1,7 @@
 //! Which pods there are, where they run and whom they call.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::scenario::Scenario;
 
@@ -30,6 +31,9 @@ pub(crate) const SERVICE_PORT: u16 = 8_080;
 pub(crate) const APP_PORT: u16 = 18_080;
 /// The port at which an application reaches others through its proxy.
 pub(crate) const OUTBOUND_PORT: u16 = 15_001;
+
+/// What a slow instance takes longer.
+const SLOW: Duration = Duration::from_millis(150);
 
 const GATEWAY: &str = "istio-ingressgateway";
 /// Pods besides the gateway: workload, version, the tail of the pod's name, zone, and whom it calls.
@@ -93,6 +97,18 @@ impl Topology {
 impl PodSpec {
     pub(crate) fn is_gateway(&self) -> bool {
         self.workload == GATEWAY
+    }
+
+    /// Whether something is wrong with this instance.
+    pub(crate) fn is_victim(&self, scenario: Scenario) -> bool {
+        let zone = if scenario == Scenario::ZoneFailover { "eu-1a" } else { "eu-1b" };
+        self.workload == "payment" && self.version == "v1" && self.zone == zone
+    }
+
+    /// How much longer its application takes for each request.
+    pub(crate) fn delay(&self, scenario: Scenario) -> Duration {
+        let is_slow = scenario == Scenario::SlowInstance && self.is_victim(scenario);
+        if is_slow { SLOW } else { Duration::ZERO }
     }
 
     /// `kind~IP~POD.NAMESPACE~DOMAIN`, as Istio names a proxy.
