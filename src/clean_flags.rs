@@ -35,6 +35,10 @@ pub(crate) fn check_file(text: &str) -> Result<(), String> {
 pub(crate) fn hash_key(name: Option<&str>) -> Result<HashKey, String> {
     let variable = match name {
         None => KEY.to_owned(),
+        // Its variable would be that of the path of another key, and the path would become the key.
+        Some(name) if name.to_ascii_uppercase().replace('-', "_").ends_with("FILE") => {
+            return Err(format!("{name:?} is no name of a key: names that end in \"file\" stand for files"));
+        }
         Some(name)
             if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 && !name.is_empty() =>

@@ -39,6 +39,17 @@ enum Change {
     Becomes(Vec<u8>),
 }
 
+/// What is left to do for the attributes of a message.
+struct Open {
+    /// The places in `set` that are not written yet.
+    set: Vec<usize>,
+    /// The places in `rename` whose new key the message does not have: it is not overwritten.
+    renames: Vec<usize>,
+}
+
+/// Bytes of the heads around an attribute, at the most.
+const HEADS: usize = 32;
+
 // === impl Edits ===
 
 impl Edits {
@@ -62,50 +73,50 @@ impl Edits {
     /// A span with the changes; `None` if nothing changes.
     pub(crate) fn span(&self, span: &[u8]) -> Option<Vec<u8>> {
         let mut patch = Patch::new(span);
-        let mut set = self.set_on(Level::Span);
+        let mut open = self.open(Level::Span, span, 9);
         for field in fields(span) {
             let Value::Bytes(bytes) = field.value else { continue };
             match field.number {
                 3 => patch.nested(&field, self.text(bytes, None)),
                 5 => patch.nested(&field, self.name(bytes)),
-                9 => patch.attribute(&field, self.attribute(Level::Span, bytes, span, 9, &mut set)),
+                9 => patch.attribute(&field, self.attribute(Level::Span, bytes, &mut open)),
                 11 => patch.nested(&field, self.event(bytes)),
                 13 => patch.nested(&field, self.link(bytes)),
                 15 => patch.nested(&field, self.texts(bytes, &[2], Some(&Subject::StatusMessage))),
                 _ => {}
             }
         }
-        self.append(&mut patch, set, 9);
+        self.append(&mut patch, open.set, 9);
         patch.finish()
     }
 
     fn event(&self, event: &[u8]) -> Option<Vec<u8>> {
         let mut patch = Patch::new(event);
-        let mut set = self.set_on(Level::Event);
+        let mut open = self.open(Level::Event, event, 3);
         for field in fields(event) {
             let Value::Bytes(bytes) = field.value else { continue };
             match field.number {
                 2 => patch.nested(&field, self.text(bytes, Some(&Subject::EventName))),
-                3 => patch.attribute(&field, self.attribute(Level::Event, bytes, event, 3, &mut set)),
+                3 => patch.attribute(&field, self.attribute(Level::Event, bytes, &mut open)),
                 _ => {}
             }
         }
-        self.append(&mut patch, set, 3);
+        self.append(&mut patch, open.set, 3);
         patch.finish()
     }
 
     fn link(&self, link: &[u8]) -> Option<Vec<u8>> {
         let mut patch = Patch::new(link);
-        let mut set = self.set_on(Level::Link);
+        let mut open = self.open(Level::Link, link, 4);
         for field in fields(link) {
             let Value::Bytes(bytes) = field.value else { continue };
             match field.number {
                 3 => patch.nested(&field, self.text(bytes, None)),
-                4 => patch.attribute(&field, self.attribute(Level::Link, bytes, link, 4, &mut set)),
+                4 => patch.attribute(&field, self.attribute(Level::Link, bytes, &mut open)),
                 _ => {}
             }
         }
-        self.append(&mut patch, set, 4);
+        self.append(&mut patch, open.set, 4);
         patch.finish()
     }
 
@@ -145,14 +156,16 @@ impl Edits {
                 1 => {
                     seen += 1;
                     let mut inner = Patch::new(bytes);
+                    let mut open = Open { set, ..self.open(level, bytes, number) };
                     for field in fields(bytes) {
                         let Value::Bytes(inside) = field.value else { continue };
                         if field.number == number {
-                            inner.attribute(&field, self.attribute(level, inside, bytes, number, &mut set));
+                            inner.attribute(&field, self.attribute(level, inside, &mut open));
                         } else {
                             more(self, &field, inside, &mut inner);
                         }
                     }
+                    set = open.set;
                     // Protobuf joins several of them, so the last one takes what none of them had.
                     if seen == count {
                         self.append(&mut inner, std::mem::take(&mut set), number);
@@ -191,17 +204,29 @@ impl Edits {
         }
     }
 
-    /// One attribute, of a message that has its attributes in the fields `number`.
-    fn attribute(
-        &self,
-        level: Level,
-        bytes: &[u8],
-        message: &[u8],
-        number: u32,
-        set: &mut Vec<usize>,
-    ) -> Change {
+    /// What is to be done once for a message that has its attributes in the fields `number`.
+    fn open(&self, level: Level, message: &[u8], number: u32) -> Open {
+        let has = |key: &str| {
+            let is = |field: Field<'_>| matches!(field.value, Value::Bytes(bytes) if field.number == number && key_of(bytes) == key.as_bytes());
+            fields(message).any(is)
+        };
+        let may_be_renamed = |at: &usize| self.rename[*at].0 == level && !has(&self.rename[*at].2);
+        Open { set: self.set_on(level), renames: (0..self.rename.len()).filter(may_be_renamed).collect() }
+    }
+
+    /// The most bytes that attributes which are set add to a span with so many events and links.
+    pub(crate) fn added_bytes(&self, events: usize, links: usize) -> usize {
+        let of = |level: Level| -> usize {
+            let on = self.set.iter().filter(|(own, ..)| *own == level);
+            on.map(|(_, key, value)| key.len() + value.len() + HEADS).sum()
+        };
+        of(Level::Event).saturating_mul(events).saturating_add(of(Level::Link).saturating_mul(links))
+    }
+
+    /// One attribute.
+    fn attribute(&self, level: Level, bytes: &[u8], open: &mut Open) -> Change {
         let key = key_of(bytes);
-        let renamed = self.renamed(level, key, message, number);
+        let renamed = self.renamed(level, key, open);
         let key = renamed.map_or(key, str::as_bytes);
         if self.remove.iter().any(|selector| selector.is_on(level) && selector.takes_key_bytes(key)) {
             return Change::Goes;
@@ -214,8 +239,8 @@ impl Edits {
             (0..self.set.len()).find(|at| self.set[*at].0 == level && self.set[*at].1.as_bytes() == key)
         {
             // A second attribute of the same key would be one value too many.
-            let Some(place) = set.iter().position(|left| *left == at) else { return Change::Goes };
-            set.remove(place);
+            let Some(place) = open.set.iter().position(|left| *left == at) else { return Change::Goes };
+            open.set.remove(place);
             now = with_field(now.as_deref().unwrap_or(bytes), 2, &self.set[at].2).or(now);
         }
         if let Some(hash) = &self.hash
@@ -235,11 +260,10 @@ impl Edits {
         now.map_or(Change::Stays, Change::Becomes)
     }
 
-    /// The new key of an attribute. One that the message has already is not overwritten.
-    fn renamed(&self, level: Level, key: &[u8], message: &[u8], number: u32) -> Option<&str> {
-        let (_, _, to) = self.rename.iter().find(|(own, from, _)| *own == level && from.as_bytes() == key)?;
-        let has = |field: Field<'_>| matches!(field.value, Value::Bytes(bytes) if field.number == number && key_of(bytes) == to.as_bytes());
-        (!fields(message).any(has)).then_some(to)
+    /// The new key of an attribute.
+    fn renamed(&self, level: Level, key: &[u8], open: &Open) -> Option<&str> {
+        let at = self.rename.iter().position(|(own, from, _)| *own == level && from.as_bytes() == key)?;
+        open.renames.contains(&at).then(|| &*self.rename[at].2)
     }
 
     fn length_of(&self, level: Level, key: &[u8]) -> Option<usize> {
@@ -378,6 +402,15 @@ fn with_field(message: &[u8], number: u32, content: &[u8]) -> Option<Vec<u8>> {
         patch.append(|out| put_bytes(out, number, content));
     }
     patch.finish()
+}
+
+/// How many events and links a span has.
+pub(crate) fn parts_of(span: &[u8]) -> (usize, usize) {
+    fields(span).fold((0, 0), |(events, links), field| match field.number {
+        11 => (events + 1, links),
+        13 => (events, links + 1),
+        _ => (events, links),
+    })
 }
 
 /// The fields of a message. The decoder has checked that it is one; what is not ends them.

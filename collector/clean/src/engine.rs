@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::condition::View;
 use crate::counts::Done;
+use crate::edits::parts_of;
 use crate::facts::Facts;
 use crate::rules::{Fate, Outlook, Rule, RuleSet};
 
@@ -79,10 +80,20 @@ impl RuleSet {
         let (mut rewritten, mut granted) = (Vec::new(), 0);
         let mut spans = std::mem::take(&mut decoded.spans);
         let mut failed = None;
+        let sets_on_parts = self.rules.iter().any(|rule| rule.edits.added_bytes(1, 1) > 0);
         let body = decoded.body.clone();
         spans.retain_mut(|span| {
             if failed.is_some() {
                 return true;
+            }
+            if sets_on_parts {
+                // A span may have millions of events of two bytes each, and each becomes longer.
+                let (events, links) = parts_of(&body[span.at.clone()]);
+                let more = self.rules.iter().map(|rule| rule.edits.added_bytes(events, links));
+                if let Err(error) = grow(more.fold(0, usize::saturating_add)) {
+                    failed = Some(error);
+                    return true;
+                }
             }
             let left = pass.span(span.trace_id, &body[span.at.clone()], &mut span.resource, &mut span.scope);
             let changed: Vec<u8> = match left {

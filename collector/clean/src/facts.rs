@@ -155,7 +155,7 @@ impl Facts {
     #[inline]
     fn note(&mut self, attribute: &[u8], at: Part, keys: &Keys) {
         let key = match attribute {
-            [0x0a, length @ 0..0x80, rest @ ..] if rest.len() >= usize::from(*length) => {
+            [0x0a, length @ 0..0x80, rest @ ..] if ends_with_value(rest, usize::from(*length)) => {
                 &rest[..usize::from(*length)]
             }
             _ => key_of(attribute),
@@ -228,6 +228,19 @@ impl Facts {
             }
         }
         KeyValueView::parse(at).ok().map(|view| view.value.unwrap_or(AnyValue::Empty))
+    }
+}
+
+/// Whether nothing but a value follows a key: else another key may, which counts.
+#[inline]
+fn ends_with_value(rest: &[u8], key: usize) -> bool {
+    match rest.get(key..) {
+        Some([]) => true,
+        Some([0x12, length @ 0..0x80, value @ ..]) => value.len() == usize::from(*length),
+        Some([0x12, low @ 0x80..=0xff, high @ 0..0x80, value @ ..]) => {
+            value.len() == usize::from(low & 0x7f) | usize::from(*high) << 7
+        }
+        _ => false,
     }
 }
 

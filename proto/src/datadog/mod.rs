@@ -73,6 +73,12 @@ const QUERIES: [&[u8]; 12] = [
     b"leveldb",
 ];
 
+/// The language of a chunk. Each of its spans has it, so that a long text is no language.
+fn language(text: &[u8]) -> &[u8] {
+    const MAX_BYTES: usize = 64;
+    if text.len() <= MAX_BYTES { text } else { b"" }
+}
+
 // === impl Buffers ===
 
 impl Buffers {
@@ -100,8 +106,8 @@ impl Buffers {
             // Said once for the chunk.
             b"_dd.p.tid" if upper_half(value).is_some() => {}
             b"language" => {}
-            b"_dd.span_links" if self.embedded_links(value) => {}
-            b"events" if self.embedded_events(value) => {}
+            b"_dd.span_links" if !self.draft.is_refused() && self.embedded_links(value) => {}
+            b"events" if !self.draft.is_refused() && self.embedded_events(value) => {}
             _ => {
                 if matches!(key, b"error.message" | b"error.msg") {
                     parts.message = value;

@@ -1,6 +1,6 @@
 //! Version 0.4: a span is a map with texts as keys.
 
-use super::{Buffers, Chunk, LANGUAGE, Parts, UPPER_HALF, malformed, upper_half};
+use super::{Buffers, Chunk, LANGUAGE, Parts, UPPER_HALF, language, malformed, upper_half};
 use crate::gather::{Gatherer, Unreadable, Value};
 use crate::msgpack::{MsgpackError, Reader};
 
@@ -30,7 +30,7 @@ fn chunk(mut reader: Reader<'_>) -> Result<Chunk<'_>, MsgpackError> {
                     for _ in 0..reader.map()? {
                         match reader.text()? {
                             UPPER_HALF => upper = upper_half(reader.text()?),
-                            LANGUAGE => chunk.language = reader.text()?,
+                            LANGUAGE => chunk.language = language(reader.text()?),
                             _ => reader.skip()?,
                         }
                     }

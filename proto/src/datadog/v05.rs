@@ -1,6 +1,8 @@
 //! Version 0.5: a list of texts, and spans as arrays that refer to them by number.
 
-use super::{Buffers, Chunk, LANGUAGE, Parts, UPPER_HALF, malformed, upper_half};
+use std::cell::Cell;
+
+use super::{Buffers, Chunk, LANGUAGE, Parts, UPPER_HALF, language, malformed, upper_half};
 use crate::gather::{Gatherer, Unreadable};
 use crate::msgpack::{MsgpackError, Reader};
 
@@ -8,10 +10,17 @@ use crate::msgpack::{MsgpackError, Reader};
 struct Texts<'b> {
     reader: Reader<'b>,
     offsets: Vec<u32>,
+    /// Bytes of texts that were referred to, and the most: a number of two bytes may stand for megabytes.
+    used: Cell<usize>,
+    max_used: usize,
     /// The numbers of the texts that a chunk is looked through for.
     upper_half: Option<u64>,
     language: Option<u64>,
 }
+
+/// Texts that are referred to may be so many times as long as the body, and this longer.
+const MAX_EXPANSION: usize = 32;
+const SPARE_BYTES: usize = 64 << 20;
 
 /// The numbers of a span that stand before its tags.
 const FIELDS_BEFORE_TAGS: usize = 9;
@@ -23,7 +32,7 @@ pub fn decode_v05(body: &[u8], out: &mut Gatherer<'_>) -> Result<(), Unreadable>
     if reader.array().map_err(malformed)? != 2 {
         return Err(wrong(&reader, "the request is not a list of texts and one of traces"));
     }
-    let texts = Texts::read(&mut reader, out)?;
+    let texts = Texts::read(&mut reader, body.len(), out)?;
     let mut buffers = Buffers::new(out);
     for trace in 0..reader.array().map_err(malformed)? {
         let chunk = texts.chunk(reader.clone())?;
@@ -42,12 +51,14 @@ fn wrong(reader: &Reader<'_>, what: &str) -> Unreadable {
 // === impl Texts ===
 
 impl<'b> Texts<'b> {
-    fn read(reader: &mut Reader<'b>, out: &mut Gatherer<'_>) -> Result<Self, Unreadable> {
+    fn read(reader: &mut Reader<'b>, body: usize, out: &mut Gatherer<'_>) -> Result<Self, Unreadable> {
         let length = reader.array().map_err(malformed)?;
         out.set_aside(length * size_of::<u32>())?;
         let mut texts = Self {
             reader: reader.clone(),
             offsets: Vec::with_capacity(length),
+            used: Cell::new(0),
+            max_used: body.saturating_mul(MAX_EXPANSION).saturating_add(SPARE_BYTES),
             upper_half: None,
             language: None,
         };
@@ -71,7 +82,12 @@ impl<'b> Texts<'b> {
         let Some(offset) = offset else {
             return Err(wrong(reader, &format!("there is no text {number}")));
         };
-        self.reader.at(*offset as usize).text().map_err(malformed)
+        let text = self.reader.at(*offset as usize).text().map_err(malformed)?;
+        self.used.set(self.used.get() + text.len());
+        if self.used.get() > self.max_used {
+            return Err(wrong(reader, "it refers to its texts too often; send fewer spans in a request,"));
+        }
+        Ok(text)
     }
 
     fn chunk(&self, mut reader: Reader<'b>) -> Result<Chunk<'b>, Unreadable> {
@@ -93,7 +109,7 @@ impl<'b> Texts<'b> {
                 if number == self.upper_half {
                     upper = upper_half(self.get(&mut reader)?);
                 } else if number == self.language {
-                    chunk.language = self.get(&mut reader)?;
+                    chunk.language = language(self.get(&mut reader)?);
                 } else {
                     reader.skip().map_err(malformed)?;
                 }

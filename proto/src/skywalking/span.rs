@@ -53,6 +53,9 @@ const CROSS_PROCESS: u64 = 0;
 const PARENT_IS_KNOWN: u32 = 0x100;
 const PARENT_IS_REMOTE: u32 = 0x200;
 
+/// The most bytes of the IDs of a segment and its trace.
+const MAX_ID_BYTES: usize = 1_024;
+
 // === impl Buffers ===
 
 impl Buffers {
@@ -70,6 +73,12 @@ pub(super) fn span(
 ) -> Result<(), WireError> {
     let fields = Fields::read(message, base)?;
     let draft = &mut buffers.draft;
+    // Both are written into each span of the segment.
+    if segment.id.is_empty() || segment.id.len() > MAX_ID_BYTES || segment.trace.len() > MAX_ID_BYTES {
+        draft
+            .note_flaw(format!(": its segment has no ID, or an ID or trace ID of over {MAX_ID_BYTES} bytes"));
+        return Ok(());
+    }
     draft.trace_id = segment.trace_id;
     draft.span_id = span_id(segment.id, fields.id);
     let is_first = fields.parent < 0 || fields.parent == fields.id;

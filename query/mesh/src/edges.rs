@@ -251,13 +251,18 @@ impl Edge {
         }
     }
 
-    /// Returns how many attempts there are more.
+    /// Returns how many cells there are more.
     fn add_to_timeline(&mut self, hop: &Hop<'_>, steps: Steps) -> usize {
+        let mut more = 0;
         for callee in &hop.callees {
-            let step = callee.start.saturating_sub(steps.start) / steps.step;
-            self.timeline.add(u32::try_from(step).unwrap_or(u32::MAX), &instance_name(callee));
+            // A trace may have begun before the range.
+            let Some(offset) = callee.start.checked_sub(steps.start) else { continue };
+            let name = instance_name(callee);
+            let name = if self.instances.contains_key(&name) { &*name } else { "" };
+            let step = u32::try_from(offset / steps.step).unwrap_or(u32::MAX);
+            more += usize::from(self.timeline.add(step, name));
         }
-        hop.callees.len()
+        more
     }
 
     fn see_instance(&mut self, callee: &MeshSpan, nth: Option<usize>) {

@@ -3,7 +3,7 @@
 //!
 //! Clocks of machines differ, so that only durations are compared, never times of different proxies.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use spandrel_proto::SpanId;
 
 use crate::edges::{self, Party};
@@ -51,6 +51,9 @@ pub enum Part {
     /// Both, where the application sends no spans.
     CalleeProxyAndApp,
 }
+
+/// Hops are looked for so many spans above a hop. Between two hops stand the spans of one application.
+const MOST_ABOVE: usize = 1_000;
 
 /// The hops of a trace, each after the one inside of which it was made.
 pub fn explain(spans: &[MeshSpan]) -> Vec<Explained<'_>> {
@@ -140,14 +143,14 @@ impl<'t> Places<'t> {
     }
 
     fn app_above(&self, caller: &MeshSpan) -> Option<&'t MeshSpan> {
-        self.by_id.get(&caller.parent?).copied().filter(|span| span.facts.role == Role::App)
+        self.by_id.get(&caller.parent?).copied().filter(|span| span.facts.role == Role::App && span.is_client)
     }
 
     /// The hop whose callee made another hop.
     fn inside(&self, at: usize, hop: &Hop<'_>) -> Option<usize> {
         let mut above = hop.first()?.parent;
-        // Parents may name each other in a circle.
-        for _ in 0..=self.by_id.len() {
+        // Parents may name each other in a circle, or be a chain that is made to take long.
+        for _ in 0..MOST_ABOVE {
             let id = above?;
             match self.hop_of_callee.get(&id) {
                 Some(outer) if *outer != at => return Some(*outer),
@@ -161,11 +164,14 @@ impl<'t> Places<'t> {
 /// Attempts that the caller's proxy reported, each with the listener that it reached, and listeners of which it reported
 /// no attempt.
 fn attempts<'t>(hop: &Hop<'t>) -> Vec<Attempt<'t>> {
-    let reached = |made: &MeshSpan| hop.callees.iter().copied().find(|callee| callee.parent == Some(made.id));
-    let made = hop.attempts.iter().map(|made| Attempt { made: Some(made), reached: reached(made) });
-    let mut all: Vec<Attempt<'t>> = made.collect();
-    let is_known = |callee: &MeshSpan| hop.attempts.iter().any(|made| callee.parent == Some(made.id));
-    let others = hop.callees.iter().copied().filter(|callee| !is_known(callee));
+    // By the ID of the attempt: that of its parent, or its own, as Zipkin has it. The first one counts.
+    let ids = |callee: &&'t MeshSpan| [Some(callee.id), callee.parent].into_iter().flatten();
+    let below: FxHashMap<SpanId, &'t MeshSpan> =
+        hop.callees.iter().rev().flat_map(|callee| ids(callee).map(|id| (id, *callee))).collect();
+    let made: FxHashSet<SpanId> = hop.attempts.iter().map(|made| made.id).collect();
+    let of = |made: &&'t MeshSpan| Attempt { made: Some(made), reached: below.get(&made.id).copied() };
+    let mut all: Vec<Attempt<'t>> = hop.attempts.iter().map(of).collect();
+    let others = hop.callees.iter().filter(|callee| !ids(callee).any(|id| made.contains(&id)));
     all.extend(others.map(|callee| Attempt { made: None, reached: Some(callee) }));
     all.sort_by_key(|attempt| attempt.either().map(|span| (span.start, span.id)));
     all
@@ -191,7 +197,10 @@ fn times(
     }
     if let Some(caller) = hop.caller {
         let rest = caller.duration.saturating_sub(earlier).saturating_sub(last.map_or(0, duration));
-        let is_told = attempts.iter().all(|attempt| attempt.made.is_some());
+        let is_told = match attempts {
+            [] => hop.answered_by_proxy(),
+            attempts => attempts.iter().all(|attempt| attempt.made.is_some()),
+        };
         times.push((if is_told { Part::CallerProxy } else { Part::CallerProxyAndNetwork }, rest));
     }
     if let Some(Attempt { made: Some(made), reached: Some(reached) }) = last {
@@ -281,7 +290,7 @@ mod tests {
     #[test]
     fn the_time_of_a_hop_is_divided_between_proxies_network_and_application() {
         let spans = [
-            app(1, None, "checkout", 1_000),
+            MeshSpan { is_client: true, ..app(1, None, "checkout", 1_000) },
             listener(2, Some(1), Side::Caller, "checkout", 200, "-").lasting(900),
             listener(3, Some(2), Side::Callee, "payment", 200, "-").lasting(600),
             app(4, Some(3), "payment", 500),

@@ -18,6 +18,11 @@ pub struct Hop<'t> {
     pub attempts: Vec<&'t MeshSpan>,
 }
 
+/// Whether a callee's listener is the one that an attempt reached: below it, or under the same ID, as Zipkin has it.
+pub(crate) fn is_reached_by(callee: &MeshSpan, attempt: &MeshSpan) -> bool {
+    callee.id == attempt.id || callee.parent == Some(attempt.id)
+}
+
 /// The requests of a trace, in no particular order.
 pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
     let mut hops: Vec<Hop<'_>> = Vec::new();
@@ -55,6 +60,16 @@ impl<'t> Hop<'t> {
     pub fn first(&self) -> Option<&'t MeshSpan> {
         self.caller.or(self.callees.first().copied())
     }
+    /// Whether the caller's proxy answered without any attempt, as far as it tells.
+    pub fn answered_by_proxy(&self) -> bool {
+        let Some(caller) = self.caller.filter(|_| self.callees.is_empty() && self.attempts.is_empty()) else {
+            return false;
+        };
+        let facts = &caller.facts;
+        let refused = |flag: &str| !matches!(flag, "DI" | "URX" | "DC" | "UF" | "UC" | "UT" | "UR");
+        facts.attempts == Some(0) || (facts.attempts.is_none() && facts.outcome.each_flag().any(refused))
+    }
+
     /// How many attempts there were, as far as anything tells of them.
     pub fn attempt_count(&self) -> usize {
         let counted = self.caller.and_then(|caller| caller.facts.attempts).unwrap_or(0) as usize;
@@ -67,8 +82,7 @@ impl<'t> Hop<'t> {
         if self.attempt_count() == self.callees.len() {
             return Some(callee);
         }
-        let of = self.callees[callee].parent?;
-        self.attempts.iter().position(|attempt| attempt.id == of)
+        self.attempts.iter().position(|attempt| is_reached_by(self.callees[callee], attempt))
     }
 
     /// Whether attempts went to several instances.

@@ -2,7 +2,7 @@
 
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, SpanView};
+use spandrel_proto::otlp::{ResourceView, SpanKind, SpanView};
 
 use crate::facts::Facts;
 use crate::texts::Texts;
@@ -14,6 +14,8 @@ pub struct MeshSpan {
     pub parent: Option<SpanId>,
     pub start: u64,
     pub duration: u64,
+    /// Whether it is the caller's side of a call.
+    pub is_client: bool,
     pub facts: Facts,
 }
 
@@ -31,6 +33,7 @@ impl MeshSpan {
             parent: SpanId::from_wire(view.parent_span_id),
             start: view.start,
             duration: view.duration(),
+            is_client: view.kind() == SpanKind::Client,
             facts: Facts::of(view.name, &texts),
         })
     }

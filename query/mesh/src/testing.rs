@@ -32,6 +32,7 @@ pub(crate) fn listener(
         parent: parent.map(id),
         start: number.into(),
         duration: 1_000,
+        is_client: side == Side::Caller,
         facts: Facts {
             role: Role::Listener(ProxyKind::Sidecar, side),
             workload: workload(of),

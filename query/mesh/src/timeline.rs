@@ -23,7 +23,7 @@ pub struct Shift {
     pub share: (u64, u64),
     /// Attempts in a row that all went to others.
     pub without: u64,
-    /// Whom these went to, those with most first.
+    /// Whom these went to, those with most first, some of them.
     pub others: Vec<(String, u64)>,
 }
 
@@ -40,18 +40,23 @@ pub enum Change {
 
 /// What chance explains with a smaller probability than this is told.
 pub const CHANCE: f64 = 0.001;
+/// Of each edge are told so many changes, and of each change so many others.
+const MOST_SHIFTS: usize = 200;
+const MOST_OTHERS: usize = 5;
 /// Shares are taken of so many steps with attempts.
 const SHARE_STEPS: usize = 20;
 
 // === impl Timeline ===
 
 impl Timeline {
-    pub(crate) fn add(&mut self, step: u32, instance: &str) {
+    /// Whether it is the first attempt of the instance in the step.
+    pub(crate) fn add(&mut self, step: u32, instance: &str) -> bool {
         let counts = self.steps.entry(step).or_default();
         match counts.get_mut(instance) {
             Some(count) => *count += 1,
             None => drop(counts.insert(instance.to_owned(), 1)),
         }
+        counts.get(instance) == Some(&1)
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
@@ -84,14 +89,16 @@ impl Timeline {
         let mut instances: Vec<&String> = steps.iter().flat_map(|(_, counts)| counts.keys()).collect();
         instances.sort_unstable();
         instances.dedup();
+        let totals: Vec<u64> = steps.iter().map(|(_, counts)| counts.values().sum()).collect();
         let mut shifts: Vec<Shift> =
-            instances.into_iter().flat_map(|instance| shifts_of(&steps, instance)).collect();
+            instances.into_iter().flat_map(|instance| shifts_of(&steps, &totals, instance)).collect();
         shifts.sort_by(|a, b| a.step.cmp(&b.step).then_with(|| a.instance.cmp(&b.instance)));
+        shifts.truncate(MOST_SHIFTS);
         shifts
     }
 }
 
-fn shifts_of(steps: &[(u32, &BTreeMap<String, u64>)], instance: &str) -> Vec<Shift> {
+fn shifts_of(steps: &[(u32, &BTreeMap<String, u64>)], totals: &[u64], instance: &str) -> Vec<Shift> {
     let mut shifts = Vec::new();
     let got = |at: usize| steps[at].1.get(instance).copied().unwrap_or(0);
     let mut at = 0;
@@ -105,15 +112,14 @@ fn shifts_of(steps: &[(u32, &BTreeMap<String, u64>)], instance: &str) -> Vec<Shi
             at += 1;
         }
         let gap = &steps[begin..at];
-        let others = others(gap);
-        let without: u64 = others.iter().map(|(_, count)| count).sum();
+        let without: u64 = totals[begin..at].iter().sum();
         let shift = |change, step, share| Shift {
             change,
             instance: instance.to_owned(),
             step,
             share,
             without,
-            others: others.clone(),
+            others: others(gap),
         };
         let before = share(steps[..begin].iter().rev(), instance);
         let after = share(steps[at..].iter(), instance);
@@ -148,6 +154,7 @@ fn others(gap: &[(u32, &BTreeMap<String, u64>)]) -> Vec<(String, u64)> {
     }
     let mut others: Vec<(String, u64)> = sums.into_iter().map(|(name, sum)| (name.clone(), sum)).collect();
     others.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    others.truncate(MOST_OTHERS);
     others
 }
 
@@ -155,7 +162,8 @@ fn is_no_chance((own, all): (u64, u64), without: u64) -> bool {
     if own == 0 || all == 0 {
         return false;
     }
-    let share = own as f64 / all as f64;
+    // A share that was seen so many times may be a little smaller.
+    let share = (own as f64 / all as f64).min(all as f64 / (all as f64 + 1.0));
     (1.0 - share).powf(without as f64) < CHANCE
 }
 
@@ -202,7 +210,9 @@ mod tests {
     fn timeline(steps: &[&str]) -> Timeline {
         let mut timeline = Timeline::default();
         for (step, attempts) in (0..).zip(steps) {
-            attempts.chars().for_each(|instance| timeline.add(step, &instance.to_string()));
+            for instance in attempts.chars() {
+                timeline.add(step, &instance.to_string());
+            }
         }
         timeline
     }

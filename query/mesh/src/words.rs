@@ -39,13 +39,14 @@ impl Explained<'_> {
     /// How it ended for the caller, and who answered.
     fn end(&self, last: Option<&Attempt<'_>>) -> String {
         let outcome = self.told_by().map(|span| span.facts.outcome.clone()).unwrap_or_default();
-        let instance = last.and_then(Attempt::instance);
+        let named = self.hop.caller.and_then(|caller| caller.facts.upstream_ip.as_deref());
+        let instance = last.and_then(Attempt::instance).or(named);
         let joined = |word: &str| instance.map_or_else(String::new, |instance| format!(" {word} {instance}"));
         let answer = match outcome.code {
             Some(0) | None if outcome.is_error => format!("no response{}", joined("from")),
             Some(0) | None => format!("answered{}", joined("by")),
-            Some(code) if last.is_some() => format!("answered with {code}{}", joined("by")),
-            Some(code) => format!("the proxy answered with {code} itself"),
+            Some(code) if self.hop.answered_by_proxy() => format!("the proxy answered with {code} itself"),
+            Some(code) => format!("answered with {code}{}", joined("by")),
         };
         with_flags(answer, &outcome)
     }

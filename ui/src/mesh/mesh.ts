@@ -100,7 +100,9 @@ export interface Strip {
 export function stripsOf({ points, stepNano }: MeshTimeline): { strips: Strip[]; steps: number } {
   const first = BigInt(points[0]?.startUnixNano ?? 0);
   const place = (startUnixNano: string) => Number((BigInt(startUnixNano) - first) / BigInt(stepNano));
-  const most = Math.max(1, ...points.flatMap((point) => point.instances.map((one) => one.attemptCount)));
+  let most = 1;
+  for (const { instances } of points)
+    for (const { attemptCount } of instances) most = Math.max(most, attemptCount);
   const strips = new Map<string, Strip>();
   for (const { startUnixNano, instances } of points)
     for (const { instance, attemptCount } of instances) {

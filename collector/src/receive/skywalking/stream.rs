@@ -206,8 +206,8 @@ impl Stream<'_> {
             },
         };
         drop(messages);
-        self.held.shrink(usize::MAX);
-        self.held.grow(self.buffer.len())?;
+        // This only shrinks, so that what is durable is not refused for lack of memory.
+        self.held.resize(self.buffer.len())?;
         stored
     }
 }

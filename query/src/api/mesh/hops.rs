@@ -1,6 +1,8 @@
 //! `GET /api/v1/traces/{traceId}/hops`: one trace as the requests between workloads, each with its attempts, where its
 //! time went, and what became of it in words.
 
+use std::collections::HashSet;
+
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
@@ -68,13 +70,9 @@ fn answer(
 fn hop(hop: &Explained<'_>) -> MeshHop {
     let (caller, callee) = hop.parties();
     let told_by = hop.told_by();
-    let mut span_ids: Vec<String> = Vec::new();
-    for span in hop.spans() {
-        let id = span.id.to_string();
-        if !span_ids.contains(&id) {
-            span_ids.push(id);
-        }
-    }
+    let mut seen = HashSet::new();
+    let span_ids: Vec<String> =
+        hop.spans().filter(|span| seen.insert(span.id)).map(|span| span.id.to_string()).collect();
     MeshHop {
         caller: caller.into(),
         callee: callee.into(),

@@ -129,7 +129,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
         | "/api/v1/tenants"
         | "/api/v1/openapi.json"
         | "/metrics" => vec![route.to_owned()],
-        // Pages and health, which read nothing of the store.
+        // Pages, health and what a receiver tells senders, which read nothing of the store.
         "/"
         | "/index.html"
         | "/favicon.svg"
@@ -141,6 +141,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
         | "/keys"
         | "/usage"
         | "/audit"
+        | "/info"
         | "/healthz"
         | "/readyz"
         | "/api/v1/oidc/login"
