@@ -84,6 +84,7 @@ describe.skipIf(!BINARY)("a guarded server", () => {
     await page.keyboard.type("acme/shop");
     await page.keyboard.press("Enter");
     await page.getByText('"acme/shop" is not the name of a tenant').waitFor();
+    await expect.poll(() => focusedLabel(page)).toBe("Tenants");
     await page.keyboard.press("Control+A");
     await page.keyboard.type("acme|shop");
     await page.keyboard.press("Enter");
