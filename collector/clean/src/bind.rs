@@ -57,7 +57,7 @@ struct Refused {
     message: String,
 }
 
-/// The places of one name of a field: on the span, and on what is around it.
+/// Where the values of one name of a field are looked up: in the span, its resource and its scope.
 type Places = Vec<Place>;
 
 // === impl Binder ===

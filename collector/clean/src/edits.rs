@@ -413,7 +413,7 @@ pub(crate) fn parts_of(span: &[u8]) -> (usize, usize) {
     })
 }
 
-/// The fields of a message. The decoder has checked that it is one; what is not ends them.
+/// The fields of a protobuf message. The decoder has checked the message; at bytes that are no field, the list ends.
 fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut reader = Reader::new(message);
     std::iter::from_fn(move || reader.next_field().ok().flatten())

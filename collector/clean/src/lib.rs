@@ -4,7 +4,7 @@
 //! A rule is written in YAML or JSON and compiled once ([`RuleSet::parse`]); the rules of a moment are applied to each
 //! decoded request, whatever protocol it came by ([`RuleSet::apply`]). `docs/cleaning.md` says what each rule does.
 //!
-//! Nothing here knows a connection, a queue or the store: what is dropped is counted here, what is answered is not.
+//! This crate sees no connection, no queue and no store. It counts what rules match, drop and change; receivers answer.
 //!
 //! # Metrics
 //!

@@ -24,7 +24,7 @@ pub struct RuleError {
     pub line: usize,
     /// In characters, counted from 1.
     pub column: usize,
-    /// What is wrong, and what is allowed instead.
+    /// Says what is wrong, and lists what is allowed there.
     pub message: String,
 }
 

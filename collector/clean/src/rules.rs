@@ -1,4 +1,4 @@
-//! A list of rules, compiled: what is decided of it once, for all requests, and once for each resource.
+//! A compiled list of rules. Compiling happens once for all requests; conditions on a resource are decided once for it.
 
 use std::sync::Arc;
 

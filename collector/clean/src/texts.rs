@@ -72,7 +72,7 @@ static IDS: LazyLock<Option<Regex>> = LazyLock::new(|| {
 // === impl Redaction ===
 
 impl Redaction {
-    /// The text without what is found in it; `None` if nothing is.
+    /// The text with placeholders for what detectors and patterns find; `None` if they find nothing.
     pub(crate) fn text(&self, text: &str) -> Option<String> {
         let mut seen: Option<String> = None;
         for detector in &self.detectors {

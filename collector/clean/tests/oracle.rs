@@ -28,7 +28,7 @@ const HASH_KEY: [u8; 32] = [9; 32];
 /// A field that OTLP does not define.
 const UNKNOWN: (u32, &[u8]) = (1000, b"unknown");
 
-/// A span with what is around it.
+/// A span with its resource and its scope.
 #[derive(Debug, Clone, PartialEq)]
 struct Whole {
     resource: Resource,

@@ -206,7 +206,7 @@ impl Stream<'_> {
             },
         };
         drop(messages);
-        // This only shrinks, so that what is durable is not refused for lack of memory.
+        // The share only shrinks here: growing it could refuse segments that are durable already.
         self.held.resize(self.buffer.len())?;
         stored
     }
