@@ -1,11 +1,15 @@
-//! Keeps the rules in force up to date: those of the configuration file are read again when the file has changed.
+//! Keeps the rules in force up to date: those of the configuration file are read again when the file has changed, those of
+//! the API are kept in the data directory.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use spandrel_clean::Cleaner;
+use spandrel_collector::{CleanApi, RuleFile};
+use spandrel_gate::{FileError, ListFile};
 
 use crate::clean_flags::{self, CleanRules};
 
@@ -16,6 +20,18 @@ pub(crate) struct CleanSettings {
     /// The file that is looked at for changes; `None` where a flag or a variable has the rules.
     pub(crate) file: Option<PathBuf>,
 }
+
+/// The rules of the API, as they were sent.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    rules: String,
+}
+
+/// Where they are kept.
+struct KeptRules(ListFile);
+
+/// The file of the rules of the API in a data directory.
+const FILE: &str = "clean.json";
 
 /// What tells a file from the one before.
 type Version = Option<(SystemTime, u64)>;
@@ -60,6 +76,42 @@ impl CleanSettings {
                 Err(_) => tracing::error!("reading the rules of the changed file has panicked"),
             }
         }
+    }
+}
+
+/// The routes of the rules; those that were kept are put in force first.
+pub(crate) fn api(data_dir: &Path, cleaner: Arc<Cleaner>) -> Result<CleanApi, String> {
+    let file = ListFile::new(data_dir, FILE);
+    let kept: Vec<Kept> = file.read().map_err(|error| error.to_string())?;
+    if let Some(Kept { rules }) = kept.first() {
+        let rules = cleaner.parse(rules, &clean_flags::hash_key).map_err(|error| {
+            let place = file.path();
+            let place = place.display();
+            format!(
+                "the rules of the API in {place} cannot be put in force: {error}; mend what they need, or remove the \
+                 file to start with the rules of the configuration"
+            )
+        })?;
+        let count = rules.written().len();
+        tracing::info!(
+            rules = count,
+            "spans are cleaned by rules of the API; those of the configuration wait"
+        );
+        cleaner.give(Some(rules));
+    }
+    Ok(CleanApi::new(cleaner, Box::new(clean_flags::hash_key), Box::new(KeptRules(file))))
+}
+
+// === impl KeptRules ===
+
+impl RuleFile for KeptRules {
+    fn save(&self, rules: Option<&str>) -> Result<(), String> {
+        let change = |kept: &mut Vec<Kept>| {
+            kept.clear();
+            kept.extend(rules.map(|rules| Kept { rules: rules.to_owned() }));
+            Ok::<_, FileError>(())
+        };
+        self.0.change(change).map_err(|error| error.to_string())
     }
 }
 

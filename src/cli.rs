@@ -8,6 +8,7 @@ use crate::commands::audit::{self, AuditFlags};
 use crate::commands::backup::{self, BackupFlags};
 use crate::commands::certificate::{self, CertificateFlags};
 use crate::commands::check::{self, CheckFlags};
+use crate::commands::clean::{self, CleanFlags};
 use crate::commands::completions::{self, CompletionsFlags};
 use crate::commands::delete::{self, DeleteFlags};
 use crate::commands::encryption::{self, EncryptionCommandFlags};
@@ -117,6 +118,11 @@ enum Command {
     Users(UsersFlags),
     /// Make and rotate the keys of encryption at rest, and end those of a tenant
     Encryption(EncryptionCommandFlags),
+    /// Show and change the rules by which a server cleans spans before it stores them
+    ///
+    /// Rules drop, thin out, rename, redact and cut spans; docs/cleaning.md describes them. Changing them needs the
+    /// permission `operate` for the whole server.
+    Clean(CleanFlags),
     /// Check the audit log of a data directory
     Audit(AuditFlags),
     /// Print a script with which a shell completes commands and flags
@@ -151,6 +157,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Keys(flags) => keys::run(flags),
         Command::Users(flags) => users::run(flags),
         Command::Encryption(flags) => encryption::run(flags),
+        Command::Clean(flags) => clean::run(flags),
         Command::Audit(flags) => audit::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
         Command::Manual(flags) => manual::run(&flags, Cli::command()),

@@ -35,7 +35,7 @@ use crate::listen_flags::{Receiver, Transport};
 use crate::retention_flags::Rule;
 use crate::tls_flags::LISTENERS;
 use crate::web::{self, Opened, Web};
-use crate::{limits, logs, metrics, origin_check};
+use crate::{clean_rules, limits, logs, metrics, origin_check};
 
 /// Background work of the store: merges, retention, garbage collection. One thread runs it at low priority; another
 /// runs urgent work at normal priority, while senders would be refused otherwise. They are two because a thread that
@@ -114,6 +114,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let ledger = open_ledger(&settings, &store);
     let collector = Arc::new(start_collector(&settings, store.clone(), ledger.clone())?);
     settings.clean.put_in_force(collector.cleaner())?;
+    let rules = clean_rules::api(&settings.data_dir, collector.cleaner().clone())?;
     let interval = limits::of_connections(&settings.limits).certificate_interval;
     query_runtime.spawn(settings.clean.clone().watch(collector.cleaner().clone(), interval));
     let api = {
@@ -122,7 +123,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             store.clone(),
             query_config(&settings, &store, &collector, (&gate, ledger), listen),
         );
-        spandrel_query::router(state)
+        rules.router().fallback_service(spandrel_query::router(state))
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
     let receive = |port: Listener, router: Router| {
@@ -382,7 +383,7 @@ fn query_config(
         limits,
         ledger,
         ingest_delays: ingest_delays(collector.clone()),
-        more_openapi: vec![spandrel_gate::api::OPENAPI],
+        more_openapi: vec![spandrel_gate::api::OPENAPI, spandrel_collector::OPENAPI],
         ..QueryConfig::default()
     };
     limits::apply_to_query(&settings.limits, &mut config);

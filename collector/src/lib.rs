@@ -29,6 +29,7 @@
 mod batch;
 mod body;
 mod budget;
+mod clean_api;
 mod collector;
 mod config;
 mod decompress;
@@ -43,6 +44,7 @@ mod refusal;
 mod route;
 mod text_body;
 
+pub use clean_api::{CleanApi, CleanRulesAnswer, FindHashKey, OPENAPI, RuleDone, RuleFile};
 pub use collector::{Collector, DrainError, Load, StartError};
 pub use config::{CollectorConfig, IngestLimits, OtherSignals};
 pub use dedup::Clock;

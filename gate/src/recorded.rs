@@ -52,7 +52,7 @@ pub(crate) async fn run(
         return Ok(response);
     }
     let body = match event {
-        Event::Deletion | Event::Keys => {
+        Event::Deletion | Event::Keys | Event::Rules => {
             let bytes = to_bytes(body, MAX_RECORDED_BODY).await.map_err(|_| Refusal::Body)?;
             record.body = (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned());
             Body::from(bytes)

@@ -37,6 +37,7 @@ pub enum Change {
     Backup,
     Check,
     Keys,
+    Rules,
     Logout,
 }
 
@@ -66,6 +67,7 @@ const PIN: Audited = Audited::Change(Change::Pin);
 const DELETION: Audited = Audited::Change(Change::Deletion);
 const BACKUP: Audited = Audited::Change(Change::Backup);
 const CHECK: Audited = Audited::Change(Change::Check);
+const RULE_CHANGE: Audited = Audited::Change(Change::Rules);
 const KEY_CHANGE: Audited = Audited::Change(Change::Keys);
 
 /// Every route of every port. Ports share the table: a path means the same on each of them.
@@ -161,6 +163,10 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/tenants",                                   OPERATE,  Question),
     rule("DELETE", "/api/v1/tenants/{tenant}",                          OPERATE,  DELETION),
     rule("POST",   "/api/v1/check",                                     OPERATE,  CHECK),
+    // The rules that clean spans, of all tenants.
+    rule("GET",    "/api/v1/clean/rules",                               OPERATE,  Question),
+    rule("PUT",    "/api/v1/clean/rules",                               OPERATE,  RULE_CHANGE),
+    rule("DELETE", "/api/v1/clean/rules",                               OPERATE,  RULE_CHANGE),
     // The gate's own.
     rule("GET",    "/api/v1/me",                                        Identity, No),
     // A login checks its password itself, and writes its own line of the audit log.

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use spandrel_gate::tls::{self, TlsError};
 use spandrel_query::answers::ProblemDocument;
+use ureq::http::request::Builder;
 use ureq::http::{HeaderValue, Method, Request, Response, header};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
@@ -134,6 +135,12 @@ impl Client {
         if response.status().is_success() { Ok(Answer(response)) } else { Err(refusal(response)) }
     }
 
+    /// PUTs bytes of another kind.
+    pub(crate) fn put(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Answer, ClientError> {
+        let response = self.send_bytes(Request::put(self.url(path, &[])), content_type, body)?;
+        if response.status().is_success() { Ok(Answer(response)) } else { Err(refusal(response)) }
+    }
+
     /// POSTs bytes of another kind, and returns the response whatever its status.
     pub(crate) fn post(
         &self,
@@ -141,7 +148,16 @@ impl Client {
         content_type: &str,
         body: &[u8],
     ) -> Result<Response<Body>, ClientError> {
-        let mut request = Request::post(self.url(path, &[])).header(header::CONTENT_TYPE, content_type);
+        self.send_bytes(Request::post(self.url(path, &[])), content_type, body)
+    }
+
+    fn send_bytes(
+        &self,
+        request: Builder,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Response<Body>, ClientError> {
+        let mut request = request.header(header::CONTENT_TYPE, content_type);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }

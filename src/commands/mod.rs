@@ -6,6 +6,7 @@ mod backup_dir;
 mod backup_inspect;
 pub(crate) mod certificate;
 pub(crate) mod check;
+pub(crate) mod clean;
 pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod delete;

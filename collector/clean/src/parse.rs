@@ -24,6 +24,8 @@ pub struct RuleError {
     pub line: usize,
     /// In characters, counted from 1.
     pub column: usize,
+    /// Which member of which rule it is about, as in `rules[1].match`, where that is known.
+    pub field: Option<String>,
     /// Says what is wrong, and lists what is allowed there.
     pub message: String,
 }
@@ -116,6 +118,7 @@ fn check_size(text: &str) -> Result<(), RuleError> {
     Err(RuleError {
         line: 1,
         column: 1,
+        field: None,
         message: format!("rules have at most {MAX_TEXT_BYTES} bytes of text"),
     })
 }
@@ -130,8 +133,21 @@ fn yaml<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, RuleError> {
         let (line, column) = (place(|at| at.line()), place(|at| at.column()));
         let message = error.to_string();
         let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        RuleError { line, column, message }
+        RuleError { line, column, field: None, message }
     })
+}
+
+// === impl RuleError ===
+
+impl RuleError {
+    fn of_member(self, member: &str) -> Self {
+        Self { field: Some(format!(".{member}")), ..self }
+    }
+
+    fn of_rule(self, number: usize) -> Self {
+        let member = self.field.unwrap_or_default();
+        Self { field: Some(format!("rules[{number}]{member}")), ..self }
+    }
 }
 
 // === impl Compiler ===
@@ -141,8 +157,8 @@ impl Compiler<'_> {
         if let Some(above) = rules.get(MAX_RULES) {
             return Err(self.error(above, format!("there are at most {MAX_RULES} rules")));
         }
-        for rule in &rules {
-            let rule = self.rule(rule)?;
+        for (number, rule) in rules.iter().enumerate() {
+            let rule = self.rule(rule).map_err(|error| error.of_rule(number))?;
             self.set.rules.push(rule);
         }
         self.set.written = written;
@@ -155,10 +171,10 @@ impl Compiler<'_> {
         self.check_name(name)?;
         let condition = match &rule.r#match {
             None => Node::Constant(true),
-            Some(text) => self.condition(text)?,
+            Some(text) => self.condition(text).map_err(|error| error.of_member("match"))?,
         };
         let condition = self.set.conditions.extract(condition);
-        let tenants = self.read(&rule.tenants, tenants)?.unwrap_or_default();
+        let tenants = self.read("tenants", &rule.tenants, tenants)?.unwrap_or_default();
         let fate = self.fate(rule)?;
         let edits = self.edits(rule)?;
         let trigger = Trigger::of(&edits, &mut self.set.keys);
@@ -188,7 +204,7 @@ impl Compiler<'_> {
         } else {
             return Ok(());
         };
-        Err(self.error(name, message))
+        Err(self.error(name, message).of_member("name"))
     }
 
     fn condition(&mut self, text: &Spanned<String>) -> Result<Node, RuleError> {
@@ -197,11 +213,11 @@ impl Compiler<'_> {
     }
 
     fn fate(&self, rule: &Written) -> Result<Fate, RuleError> {
-        let drops = self.read(&rule.drop, |value| match value {
+        let drops = self.read("drop", &rule.drop, |value| match value {
             Value::Bool(drops) => Ok(*drops),
             _ => Err("drop is true or false".to_owned()),
         })?;
-        let share = self.read(&rule.keep, share)?;
+        let share = self.read("keep", &rule.keep, share)?;
         match (drops.unwrap_or_default(), share, &rule.keep) {
             (true, Some(_), Some(keep)) => {
                 Err(self.error(keep, "a rule has drop or keep, not both".to_owned()))
@@ -213,34 +229,35 @@ impl Compiler<'_> {
     }
 
     fn edits(&self, rule: &Written) -> Result<Edits, RuleError> {
-        let mut set = self.read(&rule.set, sets)?.unwrap_or_default();
-        set.extend(self.read(&rule.service, service)?);
-        let key = self.read(&rule.hash_key, |value| {
+        let mut set = self.read("set", &rule.set, sets)?.unwrap_or_default();
+        set.extend(self.read("service", &rule.service, service)?);
+        let key = self.read("hash-key", &rule.hash_key, |value| {
             value.as_str().map(str::to_owned).ok_or_else(|| "hash-key is the name of a key".to_owned())
         })?;
         if let (Some(key), None) = (&rule.hash_key, &rule.hash) {
             return Err(self.error(key, "hash-key is for a rule with hash".to_owned()));
         }
         Ok(Edits {
-            rename: self.read(&rule.rename, renames)?.unwrap_or_default(),
-            remove: self.read(&rule.remove, selectors)?.unwrap_or_default(),
+            rename: self.read("rename", &rule.rename, renames)?.unwrap_or_default(),
+            remove: self.read("remove", &rule.remove, selectors)?.unwrap_or_default(),
             set,
-            hash: self.read(&rule.hash, |value| {
+            hash: self.read("hash", &rule.hash, |value| {
                 Ok(Hashing { selectors: selectors(value)?, key: (self.find_key)(key.as_deref())? })
             })?,
-            redact: self.read(&rule.redact, redaction)?,
-            cut: self.read(&rule.cut, cuts)?.unwrap_or_default(),
-            fold: self.read(&rule.fold_name, folding)?.flatten(),
+            redact: self.read("redact", &rule.redact, redaction)?,
+            cut: self.read("cut", &rule.cut, cuts)?.unwrap_or_default(),
+            fold: self.read("fold-name", &rule.fold_name, folding)?.flatten(),
         })
     }
 
     fn read<T>(
         &self,
+        member: &str,
         value: &Option<Spanned<Value>>,
         read: impl FnOnce(&Value) -> Mistake<T>,
     ) -> Result<Option<T>, RuleError> {
         let Some(value) = value else { return Ok(None) };
-        read(&value.value).map(Some).map_err(|message| self.error(value, message))
+        read(&value.value).map(Some).map_err(|message| self.error(value, message).of_member(member))
     }
 
     // === Places ===
@@ -248,7 +265,7 @@ impl Compiler<'_> {
     fn error<T>(&self, at: &Spanned<T>, message: String) -> RuleError {
         let place = at.referenced;
         let (line, column) = (place.line().max(1) as usize, place.column().max(1) as usize);
-        RuleError { line, column, message }
+        RuleError { line, column, field: None, message }
     }
 
     /// The error of a character of a text, where the text stands as it is read: without escapes and folded lines.

@@ -29,6 +29,8 @@ pub enum Event {
     Check,
     /// A key was created, revoked or listed.
     Keys,
+    /// The rules that clean spans were replaced.
+    Rules,
     /// A user was added, changed or removed.
     Users,
     /// Files of the log were removed for their age.
@@ -165,6 +167,7 @@ impl Event {
                 Change::Backup => Self::Backup,
                 Change::Check => Self::Check,
                 Change::Keys => Self::Keys,
+                Change::Rules => Self::Rules,
                 Change::Logout => Self::Logout,
             }),
         }

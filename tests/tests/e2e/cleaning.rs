@@ -9,9 +9,9 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use spandrel_tests::forensics::files_with;
 use spandrel_tests::grpc::Grpc;
-use spandrel_tests::http::{self, Body, JSON, PROTOBUF};
+use spandrel_tests::http::{self, Body, JSON, PROTOBUF, Reply};
 use spandrel_tests::otlp::{hex, marked, request, span, text, trace_id};
-use spandrel_tests::server::{Server, Settings, eventually};
+use spandrel_tests::server::{Server, Settings, command, eventually};
 
 const NOTHING: [PathBuf; 0] = [];
 /// What a person must not find again, and the detector that finds it.
@@ -213,4 +213,95 @@ fn keys_of_hashes_are_nowhere() {
     for secret in [key, "mallory-5Hn8cZ"] {
         assert_eq!(files_with(&folder.path().join("data"), secret), NOTHING);
     }
+}
+
+// === by API ===
+
+fn rules_of(server: &Server) -> Value {
+    http::get(server.http(), "/api/v1/clean/rules").json()
+}
+
+fn change(server: &Server, method: &str, rules: &str) -> Reply {
+    http::request(server.http(), method, "/api/v1/clean/rules", JSON, Body::Sized(rules.as_bytes()))
+}
+
+#[test]
+fn rules_of_the_api_win_and_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), RULES, &[]);
+    let before = rules_of(&server);
+    assert_eq!((&before["origin"], &before["rules"][0]["name"]), (&json!("configuration"), &json!("pings")));
+    send(&server, &["ping"]);
+    assert_eq!(rules_of(&server)["done"][0]["droppedSpans"], 1);
+    // A mistake changes nothing.
+    let refused = change(
+        &server,
+        "PUT",
+        "- name: fine\n  drop: true\n- name: pongs\n  match: '{ name = }'\n  drop: true",
+    );
+    assert_eq!((refused.status, rules_of(&server)["origin"].clone()), (400, json!("configuration")));
+    let problem = refused.json();
+    let place = (&problem["line"], &problem["column"], &problem["field"]);
+    assert_eq!(place, (&json!(4), &json!(20), &json!("rules[1].match")), "{problem}");
+    let pongs = json!([{ "name": "pongs", "match": "{ name = \"pong\" }", "drop": true }]);
+    let changed = change(&server, "PUT", &pongs.to_string());
+    assert_eq!((changed.status, &changed.json()["rules"]), (200, &pongs), "{}", changed.text());
+    send(&server, &["ping", "pong"]);
+    assert_eq!(server.api().status("spanCount"), 1);
+    // Killed, not stopped: the answer was durable.
+    let mut server = server;
+    server.kill();
+    drop(server);
+    let server = start(folder.path(), RULES, &[]);
+    let now = rules_of(&server);
+    assert_eq!((&now["origin"], &now["rules"]), (&json!("api"), &pongs));
+    assert_eq!(change(&server, "DELETE", "").json()["origin"], "configuration");
+    send(&server, &["ping"]);
+    assert_eq!(server.api().status("spanCount"), 1);
+    server.stop();
+}
+
+#[test]
+fn rules_that_are_too_long_or_cannot_be_kept_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), RULES, &[]);
+    let long = format!("[] # {}", "x".repeat(1 << 20));
+    assert_eq!(change(&server, "PUT", &long).status, 413);
+    // A directory stands where the file would be written.
+    fs::create_dir(folder.path().join("data/clean.json.new")).unwrap();
+    let refused = change(&server, "PUT", "[]");
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    assert_eq!(rules_of(&server)["origin"], "configuration");
+    server.stop();
+}
+
+#[test]
+fn commands_show_set_and_reset_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), RULES, &[]);
+    send(&server, &["ping"]);
+    let url = format!("http://{}", server.http());
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).args(["--server", &url]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, shown, stderr) = run(&["clean", "show"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(shown.contains("# matched 1 span, dropped 1 ("), "{shown}");
+    // What is shown can be set.
+    let file = folder.path().join("rules.yaml");
+    fs::write(&file, &shown).unwrap();
+    let before = rules_of(&server)["rules"].clone();
+    let (code, _, stderr) = run(&["clean", "set", file.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let now = rules_of(&server);
+    assert_eq!((&now["origin"], &now["rules"]), (&json!("api"), &before));
+    fs::write(&file, "- name: x\n  dropp: true\n").unwrap();
+    let (code, _, stderr) = run(&["clean", "set", file.to_str().unwrap()]);
+    assert!(code == Some(1) && stderr.contains("line 2, column 3") && stderr.contains("dropp"), "{stderr}");
+    let (code, said, _) = run(&["clean", "reset"]);
+    assert!(code == Some(0) && said.contains("configuration"), "{said}");
+    assert_eq!(rules_of(&server)["origin"], "configuration");
+    server.stop();
 }

@@ -319,7 +319,7 @@ fn what_belongs_to_the_server_is_for_those_who_reach_all_tenants() {
     let shared = Shared::new(&[]);
     shared.send("shop-in", None, &trace_of("shop", &otlp::trace_id(), 2));
     shared.send("acme-in", None, &trace_of("acme", &otlp::trace_id(), 4));
-    for path in ["/metrics", "/api/v1/tenants", "/api/v1/backups"] {
+    for path in ["/metrics", "/api/v1/tenants", "/api/v1/backups", "/api/v1/clean/rules"] {
         assert_eq!(shared.get(path, "lead").status, 403, "{path}");
         assert_eq!(shared.get(path, "root").status, 200, "{path}");
     }

@@ -127,6 +127,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
         | "/api/v1/audit"
         | "/api/v1/backups"
         | "/api/v1/tenants"
+        | "/api/v1/clean/rules"
         | "/api/v1/openapi.json"
         | "/metrics" => vec![route.to_owned()],
         // Pages, health and what a receiver tells senders, which read nothing of the store.
