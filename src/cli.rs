@@ -118,7 +118,7 @@ enum Command {
     Users(UsersFlags),
     /// Make and rotate the keys of encryption at rest, and end those of a tenant
     Encryption(EncryptionCommandFlags),
-    /// Show and change the rules by which a server cleans spans before it stores them
+    /// Show, try and change the rules by which a server cleans spans before it stores them
     ///
     /// Rules drop, thin out, rename, redact and cut spans; docs/cleaning.md describes them. Changing them needs the
     /// permission `operate` for the whole server.

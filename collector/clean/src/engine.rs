@@ -24,6 +24,23 @@ pub struct Tally {
     done: Vec<Done>,
 }
 
+/// Is shown what rules do, step by step.
+pub trait Watch {
+    /// A rule has matched a span, and this is what it has made of it: `None` where it has dropped it.
+    fn step(&mut self, rule: usize, before: Seen<'_>, after: Option<Seen<'_>>);
+}
+
+/// A span between two rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen<'s> {
+    /// A `Span` message.
+    pub span: &'s [u8],
+    /// A `ResourceSpans` message without its scope spans.
+    pub resource: &'s [u8],
+    /// A `ScopeSpans` message without its spans.
+    pub scope: &'s [u8],
+}
+
 /// One request while it is cleaned.
 struct Pass<'r> {
     rules: &'r RuleSet,
@@ -41,6 +58,8 @@ struct Around {
     list: Vec<Bytes>,
     /// What a rule makes of one: itself, if the rule changes nothing.
     made: FxHashMap<(u16, u32), u32>,
+    /// The bytes of those.
+    made_bytes: usize,
 }
 
 /// What is left of a span.
@@ -63,7 +82,18 @@ impl RuleSet {
         self: &Arc<Self>,
         decoded: &mut Decoded,
         tenant: &TenantId,
+        grow: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Tally, E> {
+        self.apply_watched(decoded, tenant, grow, &mut ())
+    }
+
+    /// The same, step by step before the eyes of another.
+    pub fn apply_watched<E>(
+        self: &Arc<Self>,
+        decoded: &mut Decoded,
+        tenant: &TenantId,
         mut grow: impl FnMut(usize) -> Result<(), E>,
+        watch: &mut impl Watch,
     ) -> Result<Tally, E> {
         if !self.concerns(tenant) || decoded.spans.is_empty() {
             return Ok(Tally::default());
@@ -77,7 +107,7 @@ impl RuleSet {
             done: vec![Done::default(); self.rules.len()],
             facts: Facts::default(),
         };
-        let (mut rewritten, mut granted) = (Vec::new(), 0);
+        let (mut rewritten, mut granted, mut granted_around) = (Vec::new(), 0, 0);
         let mut spans = std::mem::take(&mut decoded.spans);
         let mut failed = None;
         let sets_on_parts = self.rules.iter().any(|rule| rule.edits.added_bytes(1, 1) > 0);
@@ -95,7 +125,13 @@ impl RuleSet {
                     return true;
                 }
             }
-            let left = pass.span(span.trace_id, &body[span.at.clone()], &mut span.resource, &mut span.scope);
+            let original = &body[span.at.clone()];
+            let left = pass.span(span.trace_id, original, (&mut span.resource, &mut span.scope), watch);
+            let around = pass.resources.made_bytes + pass.scopes.made_bytes;
+            if around > granted_around {
+                failed = grow(around - granted_around).err();
+                granted_around = around;
+            }
             let changed: Vec<u8> = match left {
                 Left::Nothing => return false,
                 Left::Same => return true,
@@ -104,7 +140,7 @@ impl RuleSet {
             if rewritten.len() + changed.len() > granted {
                 let more = STEP.max(changed.len());
                 granted += more;
-                failed = grow(more).err();
+                failed = failed.take().or(grow(more).err());
             }
             let begin = body.len() + rewritten.len();
             rewritten.extend_from_slice(&changed);
@@ -126,7 +162,13 @@ impl RuleSet {
 
 impl Pass<'_> {
     /// Takes a span through the rules. Its resource and scope may become others.
-    fn span(&mut self, trace_id: TraceId, original: &[u8], resource: &mut u32, scope: &mut u32) -> Left {
+    fn span(
+        &mut self,
+        trace_id: TraceId,
+        original: &[u8],
+        (resource, scope): (&mut u32, &mut u32),
+        watch: &mut impl Watch,
+    ) -> Left {
         let mut outlook = self.outlook(*resource);
         let (mut now, mut is_read): (Option<Vec<u8>>, bool) = (None, false);
         let (mut at, mut next) = (0, 0);
@@ -154,9 +196,10 @@ impl Pass<'_> {
             if rule.fate.drops(trace_id) {
                 done.dropped += 1;
                 done.dropped_bytes += original.len() as u64;
+                watch.step(number.into(), self.seen(bytes, *resource, *scope), None);
                 return Left::Nothing;
             }
-            let mut changed = false;
+            let (mut changed, around) = (false, (*resource, *scope));
             if rule.trigger.resource {
                 let made = self.resources.make(number, *resource, |bytes| rule.edits.resource(bytes));
                 if made != *resource {
@@ -175,12 +218,19 @@ impl Pass<'_> {
             if rule.trigger.needs_facts() && !std::mem::replace(&mut is_read, true) {
                 self.facts.read(bytes, &self.rules.keys);
             }
-            if rule.trigger.fires(&rule.edits, &self.facts, bytes)
-                && let Some(edited) = rule.edits.span(bytes)
-            {
-                (now, is_read, changed) = (Some(edited), false, true);
-            }
+            let edited = match rule.trigger.fires(&rule.edits, &self.facts, bytes) {
+                true => rule.edits.span(bytes),
+                false => None,
+            };
+            changed |= edited.is_some();
             self.done[usize::from(number)].changed += u64::from(changed);
+            if changed {
+                let after = self.seen(edited.as_deref().unwrap_or(bytes), *resource, *scope);
+                watch.step(number.into(), self.seen(bytes, around.0, around.1), Some(after));
+            }
+            if edited.is_some() {
+                (now, is_read) = (edited, false);
+            }
         }
         now.map_or(Left::Same, Left::Changed)
     }
@@ -205,6 +255,14 @@ impl Pass<'_> {
         view.holds(&rule.condition)
     }
 
+    fn seen<'s>(&'s self, span: &'s [u8], resource: u32, scope: u32) -> Seen<'s> {
+        Seen {
+            span,
+            resource: &self.resources.list[resource as usize],
+            scope: &self.scopes.list[scope as usize],
+        }
+    }
+
     fn outlook(&mut self, resource: u32) -> Arc<Outlook> {
         let at = resource as usize;
         if self.outlooks.len() <= at {
@@ -219,20 +277,29 @@ impl Pass<'_> {
 
 impl Around {
     fn new(list: Vec<Bytes>) -> Self {
-        Self { list, made: FxHashMap::default() }
+        Self { list, made: FxHashMap::default(), made_bytes: 0 }
     }
 
     /// What a rule makes of one of the list.
     fn make(&mut self, rule: u16, at: u32, edit: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> u32 {
-        let list = &mut self.list;
+        let (list, made_bytes) = (&mut self.list, &mut self.made_bytes);
         *self.made.entry((rule, at)).or_insert_with(|| match edit(&list[at as usize]) {
             None => at,
             Some(bytes) => {
+                *made_bytes += bytes.len();
                 list.push(bytes.into());
                 list.len() as u32 - 1
             }
         })
     }
+}
+
+// === impl Watch ===
+
+/// Nothing looks on.
+impl Watch for () {
+    #[inline]
+    fn step(&mut self, _: usize, _: Seen<'_>, _: Option<Seen<'_>>) {}
 }
 
 // === impl Fate ===

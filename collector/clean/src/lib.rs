@@ -31,7 +31,7 @@ mod value;
 
 pub use cleaner::{Cleaner, Origin};
 pub use counts::{Done, Registry};
-pub use engine::Tally;
+pub use engine::{Seen, Tally, Watch};
 pub use parse::{FindKey, MAX_RULES, MAX_TEXT_BYTES, RuleError};
 pub use rules::{RuleReport, RuleSet};
 pub use texts::HashKey;

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use prost::Message;
-use spandrel_clean::{HashKey, Registry, RuleError, RuleSet};
+use spandrel_clean::{HashKey, Registry, RuleError, RuleSet, Seen, Watch};
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_request};
 use std::convert::Infallible;
@@ -388,4 +388,44 @@ fn a_configuration_file_has_its_rules_under_clean() {
     // What is printed is read as the same rules.
     let json = serde_json::to_string(found.written()).unwrap();
     assert_eq!(rules(&json).unwrap().written(), found.written());
+}
+
+/// What a watcher was shown: the rule, and the lengths of the span before and behind it.
+#[derive(Default)]
+struct Steps(Vec<(usize, usize, Option<usize>)>);
+
+impl Watch for Steps {
+    fn step(&mut self, rule: usize, before: Seen<'_>, after: Option<Seen<'_>>) {
+        self.0.push((rule, before.span.len(), after.map(|after| after.span.len())));
+    }
+}
+
+#[test]
+fn each_step_is_shown_with_what_the_rules_before_have_left() {
+    let yaml = "
+- {name: short, set: {span.a: x}}
+- {name: idle, match: '{ name = \"b\" }', hash: span.nothing}
+- {name: gone, match: '{ span.a = \"x\" && name = \"b\" }', drop: true}
+";
+    let long = |id, name| span(id, name, vec![text("a", &"y".repeat(50))]);
+    let mut decoded = decoded(vec![request("shop", vec![long(1, "a"), long(2, "b")])]);
+    let mut steps = Steps::default();
+    let grow = |_| Ok::<_, Infallible>(());
+    rules(yaml).unwrap().apply_watched(&mut decoded, &TenantId::default(), grow, &mut steps).unwrap();
+    let length = decoded.span(&decoded.spans[0]).len();
+    let before = length + 49;
+    assert_eq!(steps.0, [(0, before, Some(length)), (0, before, Some(length)), (2, length, None)]);
+}
+
+#[test]
+fn resources_that_rules_make_are_charged() {
+    let yaml = format!("- {{name: big, set: {{resource.a: {:?}}}}}", "x".repeat(4000));
+    let sent = (0..50).map(|n| request(&format!("shop {n}"), vec![span(n + 1, "a", vec![])])).collect();
+    let (mut decoded, mut asked) = (decoded(sent), 0);
+    let grow = |bytes| {
+        asked += bytes;
+        if asked > 100_000 { Err(()) } else { Ok(()) }
+    };
+    assert!(rules(&yaml).unwrap().apply(&mut decoded, &TenantId::default(), grow).is_err());
+    assert!(asked < 120_000, "{asked}");
 }

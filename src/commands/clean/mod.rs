@@ -1,5 +1,9 @@
-//! `spandrel clean`: the rules that clean spans on a running server: what they are and have done, and others.
+//! `spandrel clean`: the rules that clean spans on a running server: what they are and have done, others, and what others
+//! would do.
 
+mod attempt;
+mod attempt_text;
+mod samples;
 mod yaml;
 
 use std::error::Error;
@@ -12,14 +16,21 @@ use spandrel_clean::MAX_TEXT_BYTES;
 use spandrel_collector::{CleanRulesAnswer, RuleDone};
 use ureq::http::Method;
 
+use self::attempt::TryOptions;
 use super::client::{Client, ServerFlag};
 use super::output::{self, Format, count};
 
 /// The arguments of `spandrel clean`.
 #[derive(Debug, Args)]
+#[command(subcommand_required = false, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct CleanFlags {
     #[command(subcommand)]
-    command: CleanCommand,
+    command: Option<CleanCommand>,
+    /// The same as the command try: tell what the rules of this file would do to stored spans
+    #[arg(long = "try", value_name = "RULES", required = true)]
+    rules: Option<PathBuf>,
+    #[command(flatten)]
+    options: TryOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +39,11 @@ enum CleanCommand {
     Show(ShowFlags),
     /// Replace the rules by those of a file, at once and also after a restart; a list with a mistake changes nothing
     Set(SetFlags),
+    /// Tell what the rules of a file would do to stored spans, with samples and the bytes they save; nothing is changed
+    ///
+    /// Stored spans are fetched as `spandrel export` does, as the key may see them, and cleaned here by the engine that
+    /// cleans them in the collector. Rules in force have cleaned them already, so these come on top.
+    Try(TryFlags),
     /// Return to the rules of the server's configuration
     Reset(ResetFlags),
 }
@@ -50,6 +66,14 @@ struct SetFlags {
 }
 
 #[derive(Debug, Args)]
+struct TryFlags {
+    /// A list of rules in YAML or JSON; - for standard input
+    rules: PathBuf,
+    #[command(flatten)]
+    options: TryOptions,
+}
+
+#[derive(Debug, Args)]
 struct ResetFlags {
     #[command(flatten)]
     server: ServerFlag,
@@ -58,10 +82,13 @@ struct ResetFlags {
 const RULES: &str = "/api/v1/clean/rules";
 
 pub(crate) fn run(flags: CleanFlags) -> Result<(), Box<dyn Error>> {
-    match flags.command {
-        CleanCommand::Show(flags) => show(&flags),
-        CleanCommand::Set(flags) => set(&flags),
-        CleanCommand::Reset(flags) => reset(&flags),
+    match (flags.command, flags.rules) {
+        (Some(CleanCommand::Show(flags)), _) => show(&flags),
+        (Some(CleanCommand::Set(flags)), _) => set(&flags),
+        (Some(CleanCommand::Reset(flags)), _) => reset(&flags),
+        (Some(CleanCommand::Try(flags)), _) => attempt::run(&flags.rules, &flags.options),
+        (None, Some(rules)) => attempt::run(&rules, &flags.options),
+        (None, None) => Err("say what to do: show, set, try or reset".into()),
     }
 }
 

@@ -305,3 +305,45 @@ fn commands_show_set_and_reset_rules() {
     assert_eq!(rules_of(&server)["origin"], "configuration");
     server.stop();
 }
+
+/// The spelling with a flag, and that with a command.
+#[test]
+fn rules_are_tried_on_stored_spans_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "clean: []\n", &[]);
+    let trace = send(&server, &["ping", "GET /user/4711", "pong"]);
+    send(&server, &["ping"]);
+    let file = folder.path().join("rules.yaml");
+    let rules = "
+- {name: pings, match: '{ name = \"ping\" }', drop: true}
+- {name: names, fold-name: true, set: {resource.tier: gold}}
+- {name: idle, match: '{ name = \"ping\" }', remove: [span.x]}
+";
+    fs::write(&file, rules).unwrap();
+    let url = format!("http://{}", server.http());
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).args(["--server", &url, "--start", "0"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let rules = file.to_str().unwrap();
+    let text = run(&["clean", "--try", rules]);
+    assert!(text.contains("looked at 4 spans of 2 traces") && text.contains("nothing was changed"), "{text}");
+    assert!(text.contains("pings: matched 2, dropped 2, changed 0"), "{text}");
+    assert!(text.contains("    name: GET /user/4711 -> GET /user/{id}\n"), "{text}");
+    assert!(text.contains("    resource.tier: (none) -> gold\n"), "{text}");
+    let json: Value = serde_json::from_str(&run(&["clean", "try", rules, "--format", "json"])).unwrap();
+    let done = |rule: usize| {
+        ["matchedSpans", "droppedSpans", "changedSpans"]
+            .map(|member| json["rules"][rule][member].as_u64().unwrap())
+    };
+    assert_eq!([done(0), done(1), done(2)], [[2, 2, 0], [2, 0, 2], [0, 0, 0]], "{json}");
+    assert!(json["rules"][0]["savedBytes"].as_i64() > Some(0) && json["cut"] == false, "{json}");
+    assert_eq!(json["rules"][0]["samples"].as_array().unwrap().len(), 1);
+    let cut: Value =
+        serde_json::from_str(&run(&["clean", "try", rules, "--spans", "1", "--format", "json"])).unwrap();
+    assert_eq!((&cut["cut"], &cut["spans"]), (&json!(true), &json!(1)));
+    assert_eq!(server.api().tree(&hex(&trace))["spanCount"], 3);
+    assert_eq!(rules_of(&server)["rules"], json!([]));
+    server.stop();
+}
