@@ -17,6 +17,7 @@ use crate::commands::import::{self, ImportFlags};
 use crate::commands::keys::{self, KeysFlags};
 use crate::commands::manual::{self, ManualFlags};
 use crate::commands::metrics::{self, MetricsFlags};
+use crate::commands::noise::{self, NoiseFlags};
 use crate::commands::repair::{self, RepairFlags};
 use crate::commands::restore::{self, RestoreFlags};
 use crate::commands::search::{self, SearchFlags};
@@ -123,6 +124,11 @@ enum Command {
     /// Rules drop, thin out, rename, redact and cut spans; docs/cleaning.md describes them. Changing them needs the
     /// permission `operate` for the whole server.
     Clean(CleanFlags),
+    /// Show what takes the room of stored spans, what of it is noise, and the rules that would remove it
+    ///
+    /// Probes, polling, names with IDs in them, attributes that are always alike, personal data: for each a rule and what
+    /// it would save. `--format yaml` prints the rules alone, to be read, tried with `spandrel clean --try`, and set.
+    Noise(NoiseFlags),
     /// Check the audit log of a data directory
     Audit(AuditFlags),
     /// Print a script with which a shell completes commands and flags
@@ -158,6 +164,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Users(flags) => users::run(flags),
         Command::Encryption(flags) => encryption::run(flags),
         Command::Clean(flags) => clean::run(flags),
+        Command::Noise(flags) => noise::run(flags),
         Command::Audit(flags) => audit::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),
         Command::Manual(flags) => manual::run(&flags, Cli::command()),

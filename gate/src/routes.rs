@@ -146,6 +146,7 @@ pub const ROUTES: &[Rule] = &[
     rule("GET",    "/api/v1/attributes/{name}/values",                  READ,     Question),
     rule("GET",    "/api/v1/dependencies",                              READ,     Question),
     rule("GET",    "/api/v1/mesh/edges",                                READ,     Question),
+    rule("GET",    "/api/v1/noise",                                     READ,     Question),
     rule("GET",    "/api/v1/status",                                    READ,     No),
     rule("GET",    "/api/v1/usage",                                     READ,     No),
     // Pins and deletions.

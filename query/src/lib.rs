@@ -12,6 +12,7 @@ mod duration;
 mod executor;
 mod export;
 mod json;
+mod noise;
 mod otlp;
 mod params;
 mod problem;

@@ -17,6 +17,7 @@ pub(crate) mod key;
 pub(crate) mod keys;
 pub(crate) mod manual;
 pub(crate) mod metrics;
+pub(crate) mod noise;
 mod output;
 mod progress;
 pub(crate) mod repair;

@@ -11,6 +11,7 @@ mod live;
 mod maintenance;
 mod mesh;
 mod metrics;
+mod noise;
 mod problem;
 mod search;
 mod services;
@@ -38,6 +39,7 @@ pub use metrics::{
     ComparedValue, ComparisonAnswer, HistogramAnswer, HistogramBucket, MetricsAnswer, MetricsExemplar,
     MetricsPoint, MetricsSeries,
 };
+pub use noise::{NoiseAnswer, NoiseAttribute, NoiseFinding, NoiseOperation, NoiseService};
 pub use problem::ProblemDocument;
 pub use search::{FoundSpan, Scanned, SearchAnswer, ServiceCount, SpanSet, TraceSummary};
 pub use services::{

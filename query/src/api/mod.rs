@@ -10,6 +10,7 @@ mod export;
 mod handler;
 mod live;
 mod mesh;
+mod noise;
 mod openapi;
 mod operations;
 mod pins;
@@ -88,6 +89,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {
         ("/attributes/{name}/values", get(attributes::values)),
         ("/dependencies", get(dependencies::get)),
         ("/mesh/edges", get(mesh::edges)),
+        ("/noise", get(noise::get)),
         ("/delete", post(delete::post)),
         ("/deletions", get(delete::all)),
         ("/deletions/{deletionId}", get(delete::one)),

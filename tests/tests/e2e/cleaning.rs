@@ -347,3 +347,95 @@ fn rules_are_tried_on_stored_spans_and_change_nothing() {
     assert_eq!(rules_of(&server)["rules"], json!([]));
     server.stop();
 }
+
+// === noise ===
+
+/// A service with everything that is noise, and some spans that are not.
+fn send_noise(server: &Server) {
+    let mut spans = Vec::new();
+    for n in 0..30 {
+        let trace = trace_id();
+        let mut named = |name: &str, attributes: Vec<_>| {
+            let mut span = span(&trace, name);
+            span.attributes =
+                [attributes, vec![text("build", "7 \"b\" \\ c"), text("service.name", "shop")]].concat();
+            spans.push(span);
+        };
+        named("GET /healthz", vec![]);
+        named("GET", vec![text("url.path", "/metrics")]);
+        named(&format!("GET /user/{}", 1000 + n), vec![text("customer", &format!("c{n}"))]);
+        named("checkout", vec![text("note", &format!("to ada{n}@example.org"))]);
+    }
+    let body = request("shop", spans).encode_to_vec();
+    assert_eq!(http::post_traces(server.otlp_http(), &body).status, 200);
+}
+
+/// The rules of a report are taken by the server, and do what the report has said of them.
+#[test]
+fn rules_against_noise_save_what_the_report_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "clean: []\n", &[]);
+    send_noise(&server);
+    let report = http::get(server.http(), "/api/v1/noise?start=0").json();
+    let findings = report["findings"].as_array().unwrap();
+    let mut kinds: Vec<&str> = findings.iter().map(|finding| finding["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(
+        kinds,
+        ["constant", "healthChecks", "names", "personalData", "repeated", "scrapes"],
+        "{report}"
+    );
+    let url = format!("http://{}", server.http());
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).args(["--server", &url]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let file = folder.path().join("rules.yaml");
+    for finding in findings {
+        fs::write(&file, finding["rule"].as_str().unwrap()).unwrap();
+        let tried = run(&["clean", "--try", file.to_str().unwrap(), "--start", "0", "--format", "json"]);
+        let tried: Value = serde_json::from_str(&tried).unwrap();
+        let rule = &tried["rules"][0];
+        let said = (&finding["savedSpans"], finding["savedBytes"].as_i64().unwrap());
+        let saved = rule["savedBytes"].as_i64().unwrap();
+        match finding["kind"].as_str() {
+            Some("names" | "personalData") => {
+                assert!(rule["changedSpans"].as_u64() > Some(0), "{finding} {rule}")
+            }
+            _ => assert_eq!((&rule["droppedSpans"], saved), said, "{finding} {rule}"),
+        }
+        assert_ne!(rule["matchedSpans"], 0, "{finding} {rule}");
+    }
+    // All of them together are a list that the server takes, after which there is nothing left to find.
+    fs::write(&file, run(&["noise", "--start", "0", "--format", "yaml"])).unwrap();
+    run(&["clean", "set", file.to_str().unwrap()]);
+    server.stop();
+    fs::remove_dir_all(folder.path().join("data/store")).unwrap();
+    let server = start(folder.path(), "clean: []\n", &[]);
+    send_noise(&server);
+    let report = http::get(server.http(), "/api/v1/noise?start=0").json();
+    assert_eq!((&report["findings"], &report["spanCount"]), (&json!([]), &json!(60)), "{report}");
+    server.stop();
+}
+
+#[test]
+fn the_report_on_noise_is_readable() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), "clean: []\n", &[]);
+    send_noise(&server);
+    let url = format!("http://{}", server.http());
+    let run = |arguments: &[&str]| {
+        let output = command(arguments).args(["--server", &url, "--start", "0"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = run(&["noise"]);
+    assert!(text.starts_with("looked at 120 spans of 30 traces"), "{text}");
+    assert!(text.contains("100.0 %") && text.contains("healthChecks: shop / GET /healthz  (30)"), "{text}");
+    assert!(text.contains("    - name: \"health checks of shop: GET /healthz\""), "{text}");
+    assert!(!text.contains("ada1") && !text.contains('█'), "{text}");
+    let cut: Value = serde_json::from_str(&run(&["noise", "--spans", "7", "--format", "json"])).unwrap();
+    assert_eq!((&cut["spanCount"], &cut["sampled"]), (&json!(7), &json!(true)));
+    server.stop();
+}

@@ -36,7 +36,7 @@ const KEYS: [(&str, &str, &str); 8] = [
 ];
 
 /// Every way to ask that has an answer of its own; `TRACE` stands for a trace of the tenant, `END` for a time.
-const QUESTIONS: [&str; 17] = [
+const QUESTIONS: [&str; 18] = [
     "/api/v1/traces?start=0&end=END",
     "/api/v1/traces?start=0&end=END&q=%7B%20.secret%20!%3D%20nil%20%7D%20%7C%20select(.secret)",
     "/api/v1/traces/TRACE",
@@ -52,6 +52,7 @@ const QUESTIONS: [&str; 17] = [
     "/api/v1/attributes/compare?start=0&end=END&selection=%7Bstatus%3Derror%7D",
     "/api/v1/attributes/secret/values?start=0&end=END",
     "/api/v1/dependencies?start=0&end=END",
+    "/api/v1/noise?start=0&end=END",
     "/api/v1/pins",
     "/api/v1/deletions",
 ];

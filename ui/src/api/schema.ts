@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source ae01e9e18552824f
-// body 931a6fb4e935aea0
+// source 42eb2c3097cb0088
+// body 63b62d4a08bb913b
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -239,6 +239,52 @@ export interface components {
         };
         OperationsAnswer: {
             operations: components["schemas"]["Operation"][];
+        };
+        NoiseAnswer: {
+            traceCount: number;
+            spanCount: number;
+            bytes: number;
+            sampled: boolean;
+            services: components["schemas"]["NoiseService"][];
+            operations: components["schemas"]["NoiseOperation"][];
+            attributes: components["schemas"]["NoiseAttribute"][];
+            findings: components["schemas"]["NoiseFinding"][];
+            moreFindings: number;
+            partial: boolean;
+            partialReason?: string;
+        };
+        NoiseService: {
+            service: string;
+            spanCount: number;
+            bytes: number;
+            byteShare: number;
+        };
+        NoiseOperation: {
+            service: string;
+            name: string;
+            kind: string;
+            spanCount: number;
+            errorCount: number;
+            bytes: number;
+            byteShare: number;
+        };
+        NoiseAttribute: {
+            name: string;
+            spanCount: number;
+            bytes: number;
+            byteShare: number;
+        };
+        NoiseFinding: {
+            /** @enum {string} */
+            kind: "healthChecks" | "scrapes" | "pings" | "polling" | "names" | "repeated" | "constant" | "personalData";
+            service: string;
+            subject: string;
+            reason: string;
+            count: number;
+            savedSpans: number;
+            savedBytes: number;
+            byteShare: number;
+            rule: string;
         };
         OperationTable: {
             operations: components["schemas"]["OperationStats"][];

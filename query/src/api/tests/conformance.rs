@@ -40,7 +40,7 @@ struct Exchange {
 }
 
 /// Requests that succeed, at least one of each operation and each of its content types.
-const GOOD: [(&str, &str, &str, &str, u16); 39] = [
+const GOOD: [(&str, &str, &str, &str, u16); 40] = [
     ("get", "/traces", "/traces?start=0", "", 200),
     ("get", "/traces/live", "/traces/live?q=%7B%7D", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa", "", 200),
@@ -69,6 +69,7 @@ const GOOD: [(&str, &str, &str, &str, u16); 39] = [
     ("get", "/attributes/{name}/values", "/attributes/http.route/values?prefix=x", "", 200),
     ("get", "/dependencies", "/dependencies", "", 200),
     ("get", "/mesh/edges", "/mesh/edges", "", 200),
+    ("get", "/noise", "/noise?start=0&spans=10", "", 200),
     ("get", "/backups", "/backups", "", 200),
     ("post", "/backups", "/backups", "", 200),
     ("post", "/backups", "/backups", r#"{"id": null, "have": []}"#, 200),

@@ -112,6 +112,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
             of_each.chain([route.replace("{name}", "note") + "?start=0&prefix=sent%20to%20mark"]).collect()
         }
         "/api/v1/dependencies" => with(&["start=0"]),
+        "/api/v1/noise" => with(&["start=0", "start=0&spans=3", "start=0&q=%7B%20.card%20!%3D%20nil%20%7D"]),
         "/api/v1/mesh/edges" => with(&["start=0", "start=0&q=%7B%7D"]),
         "/api/v1/pins/{traceId}" => vec![of_trace("")],
         "/api/v1/deletions/{deletionId}" => vec![route.replace("{deletionId}", "1")],
