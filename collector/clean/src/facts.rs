@@ -11,9 +11,9 @@ use crate::selector::Selector;
 pub(crate) struct Keys {
     names: Vec<String>,
     /// The first key of each bucket, as its number plus one.
-    first: Vec<u16>,
+    first: Vec<u32>,
     /// The next key of the same bucket, in the same way.
-    next: Vec<u16>,
+    next: Vec<u32>,
     /// Patterns of keys, numbered behind the names.
     patterns: Vec<Selector>,
 }
@@ -58,7 +58,7 @@ impl Keys {
         let bucket = bucket(key.as_bytes());
         let number = self.names.len();
         self.names.push(key.to_owned());
-        self.next.push(std::mem::replace(&mut self.first[bucket], number as u16 + 1));
+        self.next.push(std::mem::replace(&mut self.first[bucket], number as u32 + 1));
         number
     }
 
@@ -71,13 +71,18 @@ impl Keys {
     #[inline]
     fn find(&self, key: &[u8]) -> Option<usize> {
         let mut at = *self.first.get(bucket(key))?;
-        while let Some(number) = at.checked_sub(1).map(usize::from) {
+        while let Some(number) = at.checked_sub(1).map(|number| number as usize) {
             if self.names[number].as_bytes() == key {
                 return Some(number);
             }
             at = self.next[number];
         }
         None
+    }
+
+    /// The keys and patterns that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len() + self.patterns.len()
     }
 
     fn is_empty(&self) -> bool {

@@ -38,6 +38,10 @@ pub const MAX_TEXT_BYTES: usize = 1 << 20;
 /// The most rules of a list.
 pub const MAX_RULES: usize = 1000;
 const MAX_NAME_CHARS: usize = 100;
+/// The most patterns of a list: each may take [`MAX_PATTERN_BYTES`], and those of names are asked for each attribute.
+const MAX_PATTERNS: usize = 500;
+/// The most attributes that a list names.
+const MAX_KEYS: usize = 20_000;
 /// The memory of one compiled pattern.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
@@ -81,6 +85,8 @@ struct Compiler<'t> {
     find_key: FindKey<'t>,
     registry: &'t Registry,
     set: RuleSet,
+    /// Patterns so far.
+    patterns: usize,
 }
 
 type Mistake<T> = Result<T, String>;
@@ -96,7 +102,7 @@ impl RuleSet {
         }
         let rules: Vec<Spanned<Written>> = yaml(text)?;
         let written: Vec<Value> = yaml(text)?;
-        Compiler { text, find_key, registry, set: Self::default() }.compile(rules, written)
+        Compiler { text, find_key, registry, set: Self::default(), patterns: 0 }.compile(rules, written)
     }
 
     /// Reads the rules of a configuration file.
@@ -107,7 +113,7 @@ impl RuleSet {
         }
         let File { clean } = yaml(text)?;
         let FileAsJson { clean: written } = yaml(text)?;
-        Compiler { text, find_key, registry, set: Self::default() }.compile(clean, written)
+        Compiler { text, find_key, registry, set: Self::default(), patterns: 0 }.compile(clean, written)
     }
 }
 
@@ -169,6 +175,7 @@ impl Compiler<'_> {
         let rule = &written.value;
         let name = &rule.name;
         self.check_name(name)?;
+        self.count_patterns(written)?;
         let condition = match &rule.r#match {
             None => Node::Constant(true),
             Some(text) => self.condition(text).map_err(|error| error.of_member("match"))?,
@@ -178,6 +185,9 @@ impl Compiler<'_> {
         let fate = self.fate(rule)?;
         let edits = self.edits(rule)?;
         let trigger = Trigger::of(&edits, &mut self.set.keys);
+        if self.set.keys.len() > MAX_KEYS {
+            return Err(self.error(written, format!("rules name at most {MAX_KEYS} attributes")));
+        }
         if fate == Fate::Stays && edits.is_empty() {
             let allowed = "drop, keep, set, service, rename, remove, hash, redact, cut or fold-name";
             return Err(
@@ -205,6 +215,30 @@ impl Compiler<'_> {
             return Ok(());
         };
         Err(self.error(name, message).of_member("name"))
+    }
+
+    /// Refuses too many patterns before they are compiled.
+    fn count_patterns(&mut self, written: &Spanned<Written>) -> Result<(), RuleError> {
+        let rule = &written.value;
+        let compared = |text: &str| text.matches("=~").count() + text.matches("!~").count();
+        let listed = |value: &Option<Spanned<Value>>| match value.as_ref().map(|value| &value.value["patterns"]) {
+            Some(Value::Array(items)) => items.len(),
+            Some(Value::Object(items)) => items.len(),
+            _ => 0,
+        };
+        let asterisks = |value: &Option<Spanned<Value>>| match value.as_ref().map(|value| &value.value) {
+            Some(Value::Array(items)) => {
+                items.iter().filter(|item| item.as_str().is_some_and(|text| text.contains('*'))).count()
+            }
+            _ => 0,
+        };
+        self.patterns += rule.r#match.as_ref().map_or(0, |text| compared(&text.value));
+        self.patterns += listed(&rule.redact) + listed(&rule.fold_name);
+        self.patterns += asterisks(&rule.remove) + asterisks(&rule.hash);
+        if self.patterns > MAX_PATTERNS {
+            return Err(self.error(written, format!("rules have at most {MAX_PATTERNS} patterns together")));
+        }
+        Ok(())
     }
 
     fn condition(&mut self, text: &Spanned<String>) -> Result<Node, RuleError> {
