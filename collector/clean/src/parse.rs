@@ -221,11 +221,12 @@ impl Compiler<'_> {
     fn count_patterns(&mut self, written: &Spanned<Written>) -> Result<(), RuleError> {
         let rule = &written.value;
         let compared = |text: &str| text.matches("=~").count() + text.matches("!~").count();
-        let listed = |value: &Option<Spanned<Value>>| match value.as_ref().map(|value| &value.value["patterns"]) {
-            Some(Value::Array(items)) => items.len(),
-            Some(Value::Object(items)) => items.len(),
-            _ => 0,
-        };
+        let listed =
+            |value: &Option<Spanned<Value>>| match value.as_ref().map(|value| &value.value["patterns"]) {
+                Some(Value::Array(items)) => items.len(),
+                Some(Value::Object(items)) => items.len(),
+                _ => 0,
+            };
         let asterisks = |value: &Option<Spanned<Value>>| match value.as_ref().map(|value| &value.value) {
             Some(Value::Array(items)) => {
                 items.iter().filter(|item| item.as_str().is_some_and(|text| text.contains('*'))).count()

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
 use spandrel_clean::{HashKey, Registry, RuleSet, Seen, Watch};
 use spandrel_proto::TenantId;
 use spandrel_proto::otlp::{DecodeLimits, Decoded, decode_json_request};
 
 use super::super::client::{Client, ServerFlag};
 use super::super::output::{self, Format};
+use super::report::{Attempt, RuleAttempt};
 use super::{attempt_text, read, samples::Sample};
 use crate::clean_flags;
 
@@ -48,46 +48,19 @@ pub(super) struct TryOptions {
     format: Format,
 }
 
-/// What rules would do.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Attempt {
-    /// There were more spans than were asked for.
-    pub(super) cut: bool,
-    /// Traces that are too long to be looked at here.
-    pub(super) skipped_traces: u64,
-    pub(super) traces: u64,
-    pub(super) spans: u64,
-    /// Bytes of the spans in OTLP; what is around them, they share with others.
-    pub(super) bytes: u64,
-    pub(super) dropped_spans: u64,
-    pub(super) saved_bytes: i64,
-    /// Hashes here are made with another key than those of the server.
-    pub(super) other_key: bool,
-    pub(super) rules: Vec<RuleAttempt>,
-}
-
-/// What one rule would do, after the rules before it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RuleAttempt {
-    pub(super) name: String,
-    pub(super) matched_spans: u64,
-    pub(super) dropped_spans: u64,
-    pub(super) changed_spans: u64,
-    pub(super) saved_bytes: i64,
-    pub(super) samples: Vec<Sample>,
-}
-
 /// Adds up while rules are applied.
 struct Watcher {
     saved: Vec<i64>,
     samples: Vec<Vec<Sample>>,
+    /// Spans of each rule that were looked at for samples.
+    looked: Vec<usize>,
     wanted: usize,
 }
 
 /// A line of an export is one trace; a longer one is skipped.
 const MAX_TRACE_BYTES: u64 = 64 << 20;
+/// Spans of a rule that are looked at for samples of different operations: each is written as JSON for it.
+const MAX_LOOKED: usize = 1_000;
 
 /// Tries rules.
 pub(super) fn run(rules: &PathBuf, options: &TryOptions) -> Result<(), Box<dyn Error>> {
@@ -146,6 +119,7 @@ fn attempt(
     let mut watcher = Watcher {
         saved: vec![0; count],
         samples: std::iter::repeat_with(Vec::new).take(count).collect(),
+        looked: vec![0; count],
         wanted: options.samples as usize,
     };
     let mut from = BufReader::new(from);
@@ -222,19 +196,6 @@ impl Attempt {
     }
 }
 
-impl RuleAttempt {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            matched_spans: 0,
-            dropped_spans: 0,
-            changed_spans: 0,
-            saved_bytes: 0,
-            samples: Vec::new(),
-        }
-    }
-}
-
 // === impl Watcher ===
 
 impl Watch for Watcher {
@@ -242,7 +203,9 @@ impl Watch for Watcher {
         self.saved[rule] += before.span.len() as i64 - after.map_or(0, |after| after.span.len() as i64);
         let samples = &mut self.samples[rule];
         // Of a name one sample is enough, as long as there are others.
+        self.looked[rule] += 1;
         if samples.len() < self.wanted
+            && self.looked[rule] <= MAX_LOOKED
             && let Some(sample) = Sample::of(before, after)
             && !samples.iter().any(|known| known.is_like(&sample))
         {

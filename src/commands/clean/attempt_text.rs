@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io::Write;
 
 use super::super::output::{self, count, plain};
-use super::attempt::{Attempt, RuleAttempt};
 use super::counted;
+use super::report::{Attempt, RuleAttempt};
 use super::samples::Sample;
 
 /// Characters of a value that are shown.

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod attempt_text;
+mod report;
 mod samples;
 mod yaml;
 
