@@ -4,6 +4,7 @@
 #   SPANDREL_BIN                        the binary under test (dev profile)
 #   SPANDREL_PYTHON                     a Python that has the real OpenTelemetry SDK
 #   SPANDREL_COLLECTOR, SPANDREL_ENVOY  a real OpenTelemetry Collector and a real Envoy
+#   SPANDREL_KAFKA                      the jars of a real Kafka
 #   CHROMIUM                            the browser
 #   ROCKSDB_LIB_DIR, ROCKSDB_STATIC     the compiled RocksDB
 
@@ -14,8 +15,9 @@ printf "export SPANDREL_BIN='%s'\n" "$TARGET/debug/spandrel"
 if [[ -f "$ROOT/tests/sdk/python/requirements.txt" ]]; then
     printf "export SPANDREL_PYTHON='%s'\n" "$(python_venv)/bin/python"
 fi
-# Where Go is missing, or Envoy has no package for this machine, their tests are skipped.
+# Where Go or Java is missing, or Envoy has no package for this machine, their tests are skipped.
 collector="$(collector_path)"
 if [[ -x "$collector" ]]; then printf "export SPANDREL_COLLECTOR='%s'\n" "$collector"; fi
 if envoy="$(envoy_path)"; then printf "export SPANDREL_ENVOY='%s'\n" "$envoy"; fi
+if kafka="$(jars_of kafka)"; then printf "export SPANDREL_KAFKA='%s'\n" "$kafka"; fi
 if chromium="$(chromium_path)"; then printf "export CHROMIUM='%s'\n" "$chromium"; fi

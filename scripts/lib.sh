@@ -65,6 +65,14 @@ collector_path() {
     printf '%s/collector-%s\n' "$CACHE" "$(cat "$ROOT"/tests/collector/{go.mod,go.sum,main.go} | short_hash)"
 }
 
+# Where the jars of tests/NAME/pom.xml are, with Java to run them. Fails where they are not.
+jars_folder() { printf '%s/%s-%s\n' "$CACHE" "${1//\//-}" "$(short_hash <"$ROOT/tests/$1/pom.xml")"; } # NAME
+jars_of() { # NAME
+    local folder
+    folder="$(jars_folder "$1")"
+    have java && [[ -f "$folder/complete" ]] && printf '%s\n' "$folder"
+}
+
 # Compiles a cargo tool once for this machine and puts its path into `tool`. Without optimisation: such tools run for
 # seconds, and optimising them triples the time to compile them.
 cargo_tool() { # CRATE VERSION PATIENCE [FLAG...]

@@ -2,7 +2,7 @@
 # Checks the requirements of building, running and testing, and installs missing ones.
 #
 #   scripts/setup.sh run     what `make run` and `make build` need
-#   scripts/setup.sh test    that, and what the tests need: a browser, Python's OpenTelemetry SDK
+#   scripts/setup.sh test    that, and what the tests need: a browser, Python's OpenTelemetry SDK, Kafka
 #
 # As root on Debian or Ubuntu it installs missing system packages; for other users it prints the command that does.
 # Returns at once if nothing is missing.
@@ -120,6 +120,20 @@ build_collector() {
         || note "the Collector does not compile here, so its test is skipped"
 }
 
+# What tests/NAME/pom.xml lists, once for this machine. Without Java and Maven its tests are skipped.
+fetch_jars() { # NAME WHAT GOAL...
+    local folder
+    folder="$(jars_folder "$1")"
+    [[ ! -f "$folder/complete" ]] && have java && have mvn || return 0
+    say "Fetching $2 of the tests, once for this machine"
+    rm -rf "$folder"
+    if mvn -q -B -f "$ROOT/tests/$1/pom.xml" "${@:3}" -DincludeScope=runtime "-DoutputDirectory=$folder" >&2; then
+        touch "$folder/complete"
+    else
+        note "Maven cannot fetch it here, so its tests are skipped"
+    fi
+}
+
 install_node_packages() {
     local folder
     for folder in "$ROOT/tests/sdk/node" "$ROOT/tests/idp"; do
@@ -145,6 +159,7 @@ main() {
         make_python_venv
         install_node_packages
         build_collector
+        fetch_jars kafka Kafka dependency:copy-dependencies
     fi
 }
 

@@ -19,6 +19,7 @@ use crate::clean_flags::{self, CleanRules};
 use crate::clean_rules::CleanSettings;
 use crate::encryption::{EncryptionFlags, EncryptionSettings};
 use crate::gate_flags::{GateFlags, GateSettings};
+use crate::kafka_flags::{KafkaFlags, KafkaSources};
 use crate::limits::{self, Setting};
 use crate::listen_flags::{ReceiverFlags, ReceiverSettings, Transport, address};
 use crate::retention_flags::{self, DiskBound, Rule};
@@ -43,6 +44,8 @@ pub(crate) struct ServeFlags {
     otlp_http_addr: Option<SocketAddr>,
     #[command(flatten)]
     receivers: ReceiverFlags,
+    #[command(flatten)]
+    kafka: KafkaFlags,
     /// Age, counted from arrival, at which data are removed, a whole hour at a time [default: 7d]
     #[arg(long, env = "SPANDREL_RETENTION", value_name = "DURATION", value_parser = units::parse_retention)]
     retention: Option<Duration>,
@@ -132,6 +135,7 @@ pub(crate) struct Settings {
     pub(crate) otlp_grpc_addr: SocketAddr,
     pub(crate) otlp_http_addr: SocketAddr,
     pub(crate) receivers: ReceiverSettings,
+    pub(crate) kafka: KafkaSources,
     pub(crate) retention: Duration,
     pub(crate) max_disk: DiskBound,
     pub(crate) retention_rules: Vec<Rule>,
@@ -195,6 +199,7 @@ pub(crate) fn resolve(flags: ServeFlags) -> Result<Settings, Box<dyn Error>> {
         otlp_grpc_addr: flags.otlp_grpc_addr.or(file.otlp_grpc_addr).unwrap_or(address(4317)),
         otlp_http_addr: flags.otlp_http_addr.or(file.otlp_http_addr).unwrap_or(address(4318)),
         receivers: flags.receivers.over(file.receivers),
+        kafka: flags.kafka.over(file.kafka)?,
         retention: flags.retention.or(file.retention).unwrap_or(Duration::from_secs(7 * 24 * 3600)),
         max_disk: flags.max_disk.or(file.max_disk).unwrap_or_default(),
         retention_rules: if flags.retention_rules.is_empty() {
@@ -263,7 +268,8 @@ fn read_file(path: &Path) -> Result<ServeFlags, Box<dyn Error>> {
 }
 
 /// Keys whose mappings, or lists of them, go to their flag as JSON.
-const JSON_KEYS: [&str; 6] = ["roles", "tenants", "jwt-issuers", "oidc", "client-identities", "clean"];
+const JSON_KEYS: [&str; 7] =
+    ["roles", "tenants", "jwt-issuers", "oidc", "client-identities", "clean", "kafka"];
 
 /// The values of one key, written as those of a flag.
 fn words_of(key: &str, value: &Value) -> Option<Vec<String>> {
@@ -366,6 +372,12 @@ impl Settings {
                 "--tenants needs --multitenancy, without which everything is the tenant default".to_owned()
             );
         }
+        if let Some(tenant) = self.kafka.named_tenant().filter(|_| !self.gate.multitenancy()) {
+            return Err(format!(
+                "--kafka has a source of the tenant {tenant}, which needs --multitenancy; without it everything is the tenant \
+                 default"
+            ));
+        }
         let datagrams = self.receivers.on().find(|(receiver, _)| receiver.transport() == Transport::Udp);
         if let Some((receiver, _)) = datagrams.filter(|_| self.gate.access() == Access::Authenticated) {
             return Err(format!(
@@ -414,6 +426,7 @@ pub(crate) fn print(settings: &Settings) -> Result<(), Box<dyn Error>> {
         ("durability", name(settings.durability.to_possible_value()).into()),
         ("cors-origin", settings.cors_origin.clone().into()),
         ("tenants", settings.tenants.to_json()),
+        ("kafka", settings.kafka.to_json()),
         ("clean", settings.clean.rules.to_json()),
         ("other-signals", name(settings.other_signals.to_possible_value()).into()),
         ("resend-window", units::duration_word(settings.resend_window).into()),

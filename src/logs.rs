@@ -8,8 +8,9 @@ use tracing_subscriber::EnvFilter;
 use crate::config::LogFormat;
 
 /// The directives unless `SPANDREL_LOG` gives others. The SDK of the demo is silenced: it reports every probe for a
-/// server as lost data, and the demo itself reports what did not arrive.
-const DEFAULT_DIRECTIVES: &str = "info,opentelemetry=off";
+/// server as lost data, and the demo itself reports what did not arrive. So is Kafka's client, whose every attempt to reach
+/// a broker would be a line: what reads from Kafka reports what matters of them.
+const DEFAULT_DIRECTIVES: &str = "info,opentelemetry=off,krafka=off";
 
 /// Starts logging by the directives in `SPANDREL_LOG`.
 pub(crate) fn start(format: LogFormat) -> Result<(), Box<dyn Error>> {

@@ -14,6 +14,7 @@ mod datagrams;
 mod demo;
 mod encryption;
 mod gate_flags;
+mod kafka_flags;
 mod limits;
 mod listen;
 mod listen_flags;

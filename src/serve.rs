@@ -16,8 +16,9 @@ use spandrel_gate::audit::AuditLog;
 use spandrel_gate::tls::ServerTls;
 use spandrel_gate::users::{UserFile, Users};
 use spandrel_gate::{Access, Gate, KeyFile, Keys, guard};
-use spandrel_query::answers::IngestDelay;
-use spandrel_query::{IngestDelays, QueryConfig, QueryState};
+use spandrel_kafka::{Source, SourceConfig, SourceStatus};
+use spandrel_query::answers::{IngestDelay, TopicReader};
+use spandrel_query::{IngestDelays, QueryConfig, QueryState, TopicReaders};
 use spandrel_quota::{Ledger, StoredBytes};
 use spandrel_rocks::{DataDir, RocksEngine};
 use spandrel_storage::encryption::Keyring;
@@ -117,12 +118,12 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let rules = clean_rules::api(&settings.data_dir, collector.cleaner().clone())?;
     let interval = limits::of_connections(&settings.limits).certificate_interval;
     query_runtime.spawn(settings.clean.clone().watch(collector.cleaner().clone(), interval));
+    let kafka = kafka_sources(&settings, &collector)?;
     let api = {
         let _inside = query_runtime.enter();
-        let state = QueryState::new(
-            store.clone(),
-            query_config(&settings, &store, &collector, (&gate, ledger), listen),
-        );
+        let config = query_config(&settings, &store, &collector, (&gate, ledger), listen);
+        let config = QueryConfig { topic_readers: topic_readers(&kafka), ..config };
+        let state = QueryState::new(store.clone(), config);
         rules.router().fallback_service(spandrel_query::router(state))
     };
     let _ = opened.set(Opened { store: store.clone(), collector: collector.clone(), api });
@@ -146,6 +147,8 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             datagrams.push(ingest_runtime.spawn(port.serve(agent, ingest_stopped.clone())));
         }
     }
+    let kafka = kafka.into_iter().map(|source| ingest_runtime.spawn(source.run(ingest_stopped.clone())));
+    let kafka: Vec<_> = kafka.collect();
     print_line("ready")?;
 
     query_runtime.block_on(stop_asked);
@@ -155,10 +158,10 @@ pub(crate) fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let answer_by = Instant::now() + settings.shutdown_grace.mul_f64(ANSWERING_SHARE);
     let (drained, sent) = ingest_runtime.block_on(async {
         let _ = stop_ingest.send(true);
-        // Datagrams that arrived before are stored before the collector takes no more.
+        // Datagrams that arrived before, and messages that were read, are stored before the collector takes no more.
         let all_read = async {
-            for port in datagrams {
-                let _ = port.await;
+            for reader in datagrams.into_iter().chain(kafka) {
+                let _ = reader.await;
             }
         };
         let _ = tokio::time::timeout(remaining(answer_by), all_read).await;
@@ -399,6 +402,28 @@ fn ingest_delays(collector: Arc<Collector>) -> IngestDelays {
             span_count: delay.spans,
             p50_nano: nanos(delay.p50),
             p99_nano: nanos(delay.p99),
+        });
+        shown.collect()
+    })
+}
+
+/// What reads topics of Kafka into the collector.
+fn kafka_sources(settings: &Settings, collector: &Collector) -> Result<Vec<Source>, String> {
+    let source = |config: SourceConfig| {
+        let sink = collector.messages(config.encoding, config.tenant.clone());
+        Source::new(config, sink)
+    };
+    Ok(settings.kafka.configs()?.into_iter().map(source).collect())
+}
+
+fn topic_readers(sources: &[Source]) -> TopicReaders {
+    let all: Vec<_> = sources.iter().map(Source::status).collect();
+    TopicReaders::new(move || {
+        let shown = all.iter().map(|status| {
+            let SourceStatus { group, topics, encoding, condition, partitions, lag } = status();
+            let (state, reason) = condition.told();
+            let (encoding, state) = (encoding.to_owned(), state.to_owned());
+            TopicReader { group, topics, encoding, state, reason, partition_count: partitions as u64, lag }
         });
         shown.collect()
     })

@@ -9,6 +9,7 @@ use axum::Router;
 use parking_lot::Mutex;
 use serde_json::Value;
 use spandrel_clean::Cleaner;
+use spandrel_proto::TenantId;
 use spandrel_quota::Ledger;
 use spandrel_storage::TraceStore;
 use tokio::time::timeout_at;
@@ -23,6 +24,7 @@ use crate::intake::Intake;
 use crate::metrics::IngestMetrics;
 use crate::queue::Queue;
 use crate::receive::jaeger::{Agent, AgentProtocol};
+use crate::receive::kafka::{MessageEncoding, MessageSink};
 use crate::receive::{cors, datadog, jaeger, otlp, skywalking, zipkin};
 use crate::refusal::Refusal;
 
@@ -166,6 +168,11 @@ impl Collector {
     /// SkyWalking's gRPC, for a listener of its own.
     pub fn skywalking_router(&self) -> Router {
         skywalking::router(self.intake.clone())
+    }
+
+    /// Messages of Kafka's topics, for a reader that belongs to the caller.
+    pub fn messages(&self, encoding: MessageEncoding, tenant: TenantId) -> MessageSink {
+        MessageSink::new(self.intake.clone(), encoding, tenant)
     }
 
     /// The rules by which spans are cleaned; none at first.

@@ -13,7 +13,7 @@
 //!
 //! | name | kind | |
 //! | --- | --- | --- |
-//! | `spandrel_ingest_spans_total{receiver,transport,format}` | counter | durable spans by the way they came: `otlp`; `grpc` or `http`; `protobuf` or `json` |
+//! | `spandrel_ingest_spans_total{receiver,transport,format}` | counter | durable spans by the way they came, as in `otlp`; `grpc` or `http`; `protobuf` or `json` |
 //! | `spandrel_ingest_datagrams_total{receiver,format}` | counter | datagrams that were received |
 //! | `spandrel_ingest_datagrams_lost_total{receiver,format,why}` | counter | datagrams that were not stored: `refused`, or dropped by the `socket` before they were read |
 //! | `spandrel_ingest_discarded_total{signal}`, `spandrel_ingest_discarded_bytes_total{signal}` | counter | requests of other signals that were dropped, and their bytes |
@@ -51,3 +51,4 @@ pub use dedup::Clock;
 pub use delay::RecentDelay;
 pub use receive::http2;
 pub use receive::jaeger::{Agent, AgentProtocol};
+pub use receive::kafka::{MessageEncoding, MessageSink, Taken};

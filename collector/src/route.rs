@@ -25,6 +25,12 @@ pub(crate) enum Route {
     /// One message of a stream.
     SkyWalkingSegment,
     SkyWalkingCollection,
+    KafkaOtlpProtobuf,
+    KafkaOtlpJson,
+    KafkaJaegerProtobuf,
+    KafkaZipkinJson,
+    KafkaZipkinProtobuf,
+    KafkaZipkinThrift,
 }
 
 /// What tells the ways apart in metrics.
@@ -51,7 +57,7 @@ pub(crate) enum Decoder {
 // === impl Route ===
 
 impl Route {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::OtlpGrpc,
         Self::OtlpProtobuf,
         Self::OtlpJson,
@@ -68,6 +74,12 @@ impl Route {
         Self::DatadogV05,
         Self::SkyWalkingSegment,
         Self::SkyWalkingCollection,
+        Self::KafkaOtlpProtobuf,
+        Self::KafkaOtlpJson,
+        Self::KafkaJaegerProtobuf,
+        Self::KafkaZipkinJson,
+        Self::KafkaZipkinProtobuf,
+        Self::KafkaZipkinThrift,
     ];
 
     pub(crate) fn labels(self) -> Labels {
@@ -88,6 +100,12 @@ impl Route {
             Self::DatadogV04 => labels("datadog", "http", "msgpack-v0.4"),
             Self::DatadogV05 => labels("datadog", "http", "msgpack-v0.5"),
             Self::SkyWalkingSegment | Self::SkyWalkingCollection => labels("skywalking", "grpc", "protobuf"),
+            Self::KafkaOtlpProtobuf => labels("kafka", "kafka", "otlp-protobuf"),
+            Self::KafkaOtlpJson => labels("kafka", "kafka", "otlp-json"),
+            Self::KafkaJaegerProtobuf => labels("kafka", "kafka", "jaeger-protobuf"),
+            Self::KafkaZipkinJson => labels("kafka", "kafka", "zipkin-json"),
+            Self::KafkaZipkinProtobuf => labels("kafka", "kafka", "zipkin-protobuf"),
+            Self::KafkaZipkinThrift => labels("kafka", "kafka", "zipkin-thrift"),
         }
     }
 
@@ -102,13 +120,16 @@ impl Route {
 
     pub(crate) fn decoder(self) -> Decoder {
         match self {
-            Self::OtlpGrpc | Self::OtlpProtobuf => Decoder::Otlp,
-            Self::OtlpJson => Decoder::OtlpJson,
-            Self::ZipkinJson => Decoder::Text(zipkin::decode_json),
+            Self::OtlpGrpc | Self::OtlpProtobuf | Self::KafkaOtlpProtobuf => Decoder::Otlp,
+            Self::OtlpJson | Self::KafkaOtlpJson => Decoder::OtlpJson,
+            Self::ZipkinJson | Self::KafkaZipkinJson => Decoder::Text(zipkin::decode_json),
             Self::ZipkinJsonV1 => Decoder::Text(zipkin::decode_json_v1),
-            Self::ZipkinProtobuf | Self::ZipkinGrpc => Decoder::Bytes(zipkin::decode_protobuf),
-            Self::ZipkinThrift => Decoder::Bytes(zipkin::decode_thrift),
+            Self::ZipkinProtobuf | Self::ZipkinGrpc | Self::KafkaZipkinProtobuf => {
+                Decoder::Bytes(zipkin::decode_protobuf)
+            }
+            Self::ZipkinThrift | Self::KafkaZipkinThrift => Decoder::Bytes(zipkin::decode_thrift),
             Self::JaegerGrpc => Decoder::Bytes(jaeger::decode_post_spans),
+            Self::KafkaJaegerProtobuf => Decoder::Bytes(jaeger::decode_span),
             Self::JaegerThrift => Decoder::Bytes(jaeger::decode_batch),
             Self::JaegerCompact => {
                 Decoder::Bytes(|body, out| jaeger::decode_agent_message(body, Protocol::Compact, out))

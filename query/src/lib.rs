@@ -27,7 +27,7 @@ mod views;
 mod testing;
 
 pub use api::router;
-pub use state::{IngestDelays, QueryConfig, QueryState};
+pub use state::{Ask, IngestDelays, QueryConfig, QueryState, TopicReaders};
 pub use views::check as check_restriction;
 
 /// Parses a TraceQL filter on single spans, also for configuration files. The error names the mistake, its place, and

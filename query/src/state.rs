@@ -13,7 +13,7 @@ use spandrel_proto::{Caller, UnixNanos};
 use spandrel_quota::{Ledger, Places};
 use spandrel_storage::TraceStore;
 
-use crate::answers::IngestDelay;
+use crate::answers::{IngestDelay, TopicReader};
 use crate::asker::Asker;
 use crate::executor::{Output, QueryExecutor, StreamError};
 use crate::problem::Problem;
@@ -54,15 +54,22 @@ pub struct QueryConfig {
     pub more_openapi: Vec<&'static str>,
     /// How long spans took until they could be found, repeated by `GET /api/v1/status`.
     pub ingest_delays: IngestDelays,
+    /// What reads topics of Kafka, repeated likewise.
+    pub topic_readers: TopicReaders,
     /// What tenants may ask; `None` where they are not told apart.
     pub ledger: Option<Arc<Ledger>>,
     /// The time of day; replaced in tests.
     pub clock: fn() -> UnixNanos,
 }
 
-/// Asks the part of the server that takes spans in.
+/// Asks a part of the server that takes spans in.
 #[derive(Clone)]
-pub struct IngestDelays(Arc<dyn Fn() -> Vec<IngestDelay> + Send + Sync>);
+pub struct Ask<T>(Arc<dyn Fn() -> Vec<T> + Send + Sync>);
+
+/// How long spans took until they could be found.
+pub type IngestDelays = Ask<IngestDelay>;
+/// How those are doing that read topics of Kafka.
+pub type TopicReaders = Ask<TopicReader>;
 
 /// The state behind the router. Cloning shares it.
 #[derive(Clone)]
@@ -80,28 +87,28 @@ struct Shared {
     appended: Mutex<RateWindow>,
 }
 
-// === impl IngestDelays ===
+// === impl Ask ===
 
-impl IngestDelays {
+impl<T> Ask<T> {
     /// The function is called for each question.
-    pub fn new(ask: impl Fn() -> Vec<IngestDelay> + Send + Sync + 'static) -> Self {
+    pub fn new(ask: impl Fn() -> Vec<T> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ask))
     }
 
-    pub(crate) fn get(&self) -> Vec<IngestDelay> {
+    pub(crate) fn get(&self) -> Vec<T> {
         (self.0)()
     }
 }
 
-impl Default for IngestDelays {
+impl<T: 'static> Default for Ask<T> {
     fn default() -> Self {
         Self::new(Vec::new)
     }
 }
 
-impl std::fmt::Debug for IngestDelays {
+impl<T: std::fmt::Debug> std::fmt::Debug for Ask<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("IngestDelays").field(&self.get()).finish()
+        f.debug_tuple("Ask").field(&self.get()).finish()
     }
 }
 
@@ -124,6 +131,7 @@ impl Default for QueryConfig {
             limits: Map::new(),
             more_openapi: Vec::new(),
             ingest_delays: IngestDelays::default(),
+            topic_readers: TopicReaders::default(),
             ledger: None,
             clock: system_clock,
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Asserts the layers of the workspace from cargo's dependency graph:
 # proto <- block <- storage <- {collector, mesh <- engine <- query, rocks} <- binary; traceql <- engine; proto <- gate <- binary;
-# proto <- quota <- {collector, query}; proto <- detect <- {clean <- collector, query}; {block, traceql} <- clean.
+# collector <- kafka <- binary; proto <- quota <- {collector, query}; proto <- detect <- {clean <- collector, query}; {block, traceql} <- clean.
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
@@ -45,6 +45,7 @@ may_see spandrel-rocks spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-quota spandrel-proto
 may_see spandrel-clean spandrel-detect spandrel-traceql spandrel-block spandrel-proto
 may_see spandrel-collector spandrel-clean spandrel-detect spandrel-traceql spandrel-quota spandrel-storage spandrel-block spandrel-proto
+may_see spandrel-kafka spandrel-collector spandrel-clean spandrel-detect spandrel-traceql spandrel-quota spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-traceql
 may_see spandrel-engine spandrel-mesh spandrel-traceql spandrel-storage spandrel-block spandrel-proto
 may_see spandrel-mesh spandrel-storage spandrel-block spandrel-proto
@@ -57,7 +58,8 @@ never_links spandrel-proto axum tonic hyper rocksdb
 never_links spandrel-block axum tonic hyper rocksdb tokio
 never_links spandrel-storage axum tonic hyper rocksdb
 never_links spandrel-clean axum tonic hyper rocksdb tokio
-never_links spandrel-collector rocksdb
+never_links spandrel-collector rocksdb krafka
+never_links spandrel-kafka rocksdb
 never_links spandrel-query rocksdb
 never_links spandrel-quota axum tonic hyper rocksdb
 never_links spandrel-rocks axum tonic hyper

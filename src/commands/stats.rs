@@ -49,6 +49,14 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         let (half, most) = (time(delay.p50_nano), time(delay.p99_nano));
         lines.push(("delay", format!("{half} for half of the spans by {}, {most} for 99 %", delay.receiver)));
     }
+    for reader in &status.topic_readers {
+        let (lag, topics) = (count(reader.lag), reader.topics.join(", "));
+        let why = reader.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        lines.push((
+            "kafka",
+            format!("{topics} by {}: {lag} messages left, {}{why}", reader.group, reader.state),
+        ));
+    }
     if let (Some(oldest), Some(newest)) = (&status.oldest_unix_nano, &status.newest_unix_nano) {
         lines.push(("oldest start", output::time(oldest)));
         lines.push(("newest start", output::time(newest)));

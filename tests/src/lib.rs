@@ -25,6 +25,7 @@ pub mod grpc;
 pub mod harness;
 pub mod http;
 pub mod json_oracle;
+pub mod kafka;
 pub mod memory_backup;
 pub mod normalize;
 pub mod oracle;

@@ -15,6 +15,7 @@ mod answer;
 pub(crate) mod datadog;
 mod exchange;
 pub(crate) mod jaeger;
+pub(crate) mod kafka;
 pub(crate) mod otlp;
 mod plain;
 pub(crate) mod skywalking;

@@ -8,7 +8,7 @@ mod protobuf;
 mod thrift;
 
 pub use self::json::decode_trace_json;
-pub use self::protobuf::decode_post_spans;
+pub use self::protobuf::{decode_post_spans, decode_span};
 pub use self::thrift::{decode_agent_message, decode_batch};
 use crate::gather::{Draft, Gatherer, KeyValues, Reference, SharedResource, Texts, Value, tag};
 use crate::otlp::SpanKind;

@@ -16,6 +16,15 @@ pub fn decode_post_spans(body: &[u8], out: &mut Gatherer<'_>) -> Result<(), Unre
     Ok(())
 }
 
+/// Decodes one span, which brings its process with it.
+pub fn decode_span(body: &[u8], out: &mut Gatherer<'_>) -> Result<(), Unreadable> {
+    let malformed = |error| Unreadable::Malformed(format!("not a span of Jaeger: {error}"));
+    let mut buffers = Buffers::new(out);
+    buffers.begin();
+    span(body, 0, &mut buffers).map_err(malformed)?;
+    Ok(buffers.end(out, &|| "the span".to_owned())?)
+}
+
 fn malformed(error: WireError) -> Unreadable {
     Unreadable::Malformed(format!("not a PostSpansRequest of Jaeger: {error}"))
 }

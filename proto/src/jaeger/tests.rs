@@ -173,6 +173,21 @@ fn decoded(span: JaegerSpan) -> (ResourceSpans, Span) {
     only(&gathered(|out| decode_post_spans(&body, out)).unwrap())
 }
 
+/// As a message of Kafka is.
+#[test]
+fn a_span_alone_is_the_same_as_in_a_batch_of_its_process() {
+    let Some(Batch { spans, process }) = PostSpansRequest::decode(&*request(full())).unwrap().batch else {
+        panic!()
+    };
+    let alone = JaegerSpan { process, ..spans[0].clone() }.encode_to_vec();
+    let (resource, span) = only(&gathered(|out| decode_span(&alone, out)).unwrap());
+    assert_eq!((resource, span), decoded(full()));
+    for flawed in [&b""[..], b"\xff", &alone[..alone.len() - 1]] {
+        let outcome = gathered(|out| decode_span(flawed, out));
+        assert!(outcome.is_err() || outcome.is_ok_and(|decoded| decoded.spans.is_empty()), "{flawed:?}");
+    }
+}
+
 #[test]
 fn every_field_has_its_place() {
     let (resource, span) = decoded(full());
@@ -530,6 +545,7 @@ proptest! {
     #[test]
     fn any_bytes_are_refused_or_gathered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = gathered(|out| decode_post_spans(&bytes, out));
+        let _ = gathered(|out| decode_span(&bytes, out));
         let _ = gathered(|out| decode_batch(&bytes, out));
         for protocol in [Protocol::Binary, Protocol::Compact] {
             let _ = gathered(|out| decode_agent_message(&bytes, protocol, out));

@@ -45,7 +45,7 @@ pub use search::{FoundSpan, Scanned, SearchAnswer, ServiceCount, SpanSet, TraceS
 pub use services::{
     Operation, OperationStats, OperationTable, OperationsAnswer, Service, ServicesAnswer, SpanPercentile,
 };
-pub use status::{IngestDelay, Status};
+pub use status::{IngestDelay, Status, TopicReader};
 pub use tenants::{ServiceUsage, TenantDeletion, TenantList, TenantSize, TenantUsage, UsageAnswer};
 pub use trace::{Segment, Span, Trace, TraceAnswer};
 

@@ -16,6 +16,22 @@ pub struct IngestDelay {
     pub p99_nano: u64,
 }
 
+/// What reads topics of Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TopicReader {
+    pub group: String,
+    pub topics: Vec<String>,
+    pub encoding: String,
+    /// `connecting`, `reading`, `waiting` or `stopped`.
+    pub state: String,
+    /// What keeps it from reading.
+    pub reason: Option<String>,
+    pub partition_count: u64,
+    /// Messages that are not stored yet.
+    pub lag: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -34,6 +50,9 @@ pub struct Status {
     /// Of receivers that have stored spans of late; empty if the server is of a version that does not send them.
     #[serde(default)]
     pub ingest_delays: Vec<IngestDelay>,
+    /// Empty if the server is of a version that does not send them.
+    #[serde(default)]
+    pub topic_readers: Vec<TopicReader>,
     /// Addresses by the names of their ports; empty if the server is of a version that does not send them.
     #[serde(default)]
     pub listen: BTreeMap<String, SocketAddr>,

@@ -31,6 +31,7 @@ pub(super) async fn get(Asked { state, tenant, sees_server }: Asked, uri: Uri) -
         newest_unix_nano: status.newest.map(|at| at.to_string()),
         ingest_spans_per_second: if sees_server { state.ingest_spans_per_second() } else { 0.0 },
         ingest_delays: if sees_server { state.config().ingest_delays.get() } else { Vec::new() },
+        topic_readers: if sees_server { state.config().topic_readers.get() } else { Vec::new() },
         listen: state.config().listen.clone(),
         encrypted: state.config().encrypted.clone(),
         limits: limits(&state),

@@ -28,6 +28,7 @@ mod group_commit;
 mod identities;
 mod import;
 mod jaeger;
+mod kafka;
 mod mesh;
 mod mesh_demo;
 mod oidc;

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 42eb2c3097cb0088
-// body 63b62d4a08bb913b
+// source 6bc408054545879c
+// body 5443cfb69e9a4b17
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -701,6 +701,16 @@ export interface components {
             p50Nano: components["schemas"]["Count"];
             p99Nano: components["schemas"]["Count"];
         };
+        TopicReader: {
+            group: string;
+            topics: string[];
+            encoding: string;
+            /** @enum {string} */
+            state: "connecting" | "reading" | "waiting" | "stopped";
+            reason: string | null;
+            partitionCount: components["schemas"]["Count"];
+            lag: components["schemas"]["Count"];
+        };
         Status: {
             version: string;
             spanCount: components["schemas"]["Count"];
@@ -715,6 +725,7 @@ export interface components {
             newestUnixNano: components["schemas"]["UnixNano"] | null;
             ingestSpansPerSecond: number;
             ingestDelays: components["schemas"]["IngestDelay"][];
+            topicReaders: components["schemas"]["TopicReader"][];
             listen: {
                 [key: string]: string;
             };

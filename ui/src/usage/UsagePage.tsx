@@ -11,6 +11,7 @@ import { useTitle } from "../components/useTitle";
 import { formatTime } from "../lib/time";
 import { Bars } from "./Bars";
 import { Delays } from "./Delays";
+import { Topics } from "./Topics";
 import { UsageTable } from "./UsageTable";
 import { measureNamed, measuresOf, tenantBars } from "./usage";
 
@@ -64,6 +65,7 @@ export default function UsagePage() {
             <UsageTable tenants={data.tenants} measures={measures} />
           </section>
           <Delays />
+          <Topics />
         </>
       )}
     </div>

@@ -20,8 +20,8 @@ use spandrel_storage::{Exemplar, LatencySketch, Point, Series, StoreStatus};
 use tower::ServiceExt;
 
 use super::*;
-use crate::answers::IngestDelay;
-use crate::state::{IngestDelays, QueryConfig};
+use crate::answers::{IngestDelay, TopicReader};
+use crate::state::{IngestDelays, QueryConfig, TopicReaders};
 use crate::testing::{self, FakeStore, TRACE};
 
 const SECOND: u64 = 1_000_000_000;
@@ -232,6 +232,17 @@ async fn status_has_every_member_of_the_contract() {
         ingest_delays: IngestDelays::new(|| {
             vec![IngestDelay { receiver: "otlp".to_owned(), span_count: 7, p50_nano: 5, p99_nano: 9 }]
         }),
+        topic_readers: TopicReaders::new(|| {
+            vec![TopicReader {
+                group: "g".to_owned(),
+                topics: vec!["spans".to_owned()],
+                encoding: "otlp_proto".to_owned(),
+                state: "waiting".to_owned(),
+                reason: Some("a quota".to_owned()),
+                partition_count: 3,
+                lag: 8,
+            }]
+        }),
         limits,
         ..config()
     };
@@ -244,6 +255,8 @@ async fn status_has_every_member_of_the_contract() {
                "damagedBlockCount": 0, "damagedRecordCount": 6, "logWasCut": true, "unsealedSpanCount": 3,
                "oldestUnixNano": "1", "newestUnixNano": null, "ingestSpansPerSecond": 0.0,
                "ingestDelays": [{"receiver": "otlp", "spanCount": 7, "p50Nano": 5, "p99Nano": 9}],
+               "topicReaders": [{"group": "g", "topics": ["spans"], "encoding": "otlp_proto", "state": "waiting", "reason": "a quota",
+                                 "partitionCount": 3, "lag": 8}],
                "listen": {"otlpHttp": "127.0.0.1:4318"}, "encrypted": ["otlpHttp"], "limits": limits})
     );
     assert_eq!((&limits["retention"], &limits["maxTreeSpans"]), (&json!("7d"), &json!(200_000)));
