@@ -160,6 +160,7 @@ main() {
         install_node_packages
         build_collector
         fetch_jars kafka Kafka dependency:copy-dependencies
+        fetch_jars sdk/java "Java's senders" dependency:copy-dependencies dependency:copy
     fi
 }
 

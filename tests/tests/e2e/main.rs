@@ -28,6 +28,7 @@ mod group_commit;
 mod identities;
 mod import;
 mod jaeger;
+mod java;
 mod kafka;
 mod mesh;
 mod mesh_demo;
