@@ -1,6 +1,7 @@
 //! What conditions ask of one span, found in one walk over its message. Nothing is copied: values stay where they are, and
 //! only attributes that some rule names are noted.
 
+use rustc_hash::FxHashSet;
 use spandrel_proto::otlp::wire::{Field, Reader, Value, WireError};
 use spandrel_proto::otlp::{AnyValue, KeyValueView, SpanHead};
 
@@ -16,6 +17,8 @@ pub(crate) struct Keys {
     next: Vec<u32>,
     /// Patterns of keys, numbered behind the names.
     patterns: Vec<Selector>,
+    /// Some rule asks for long numbers.
+    pub(crate) notes_numbers: bool,
 }
 
 /// A part of a message.
@@ -34,15 +37,21 @@ pub(crate) struct Facts {
     pub(crate) parent_id: Part,
     pub(crate) has_events: bool,
     pub(crate) has_links: bool,
+    /// Some attribute may hold a number as long as that of a card.
+    has_long_number: bool,
     /// Where the `KeyValue` of each noted key is; of length zero where the span has none.
     slots: Vec<Part>,
     /// A noted key occurs more than once, so that its values have to be looked for.
     repeats: bool,
     /// Whether the span has a key of each pattern.
     patterns: Vec<bool>,
+    /// Keys that no pattern takes: spans have the same ones again and again.
+    plain: FxHashSet<Box<[u8]>>,
 }
 
 const BUCKETS: usize = 256;
+/// The most keys that are known to be plain.
+const MAX_PLAIN: usize = 1024;
 
 // === impl Keys ===
 
@@ -86,7 +95,7 @@ impl Keys {
     }
 
     fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.patterns.is_empty()
+        self.names.is_empty() && self.patterns.is_empty() && !self.notes_numbers
     }
 }
 
@@ -103,11 +112,12 @@ impl Facts {
     /// Reads a span. What is not the wire format ends the walk: the decoder has refused it before.
     pub(crate) fn read(&mut self, span: &[u8], keys: &Keys) {
         let (mut slots, mut patterns) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.patterns));
+        let plain = std::mem::take(&mut self.plain);
         slots.clear();
         slots.resize(keys.names.len(), (0, 0));
         patterns.clear();
         patterns.resize(keys.patterns.len(), false);
-        *self = Self { slots, patterns, ..Self::default() };
+        *self = Self { slots, patterns, plain, ..Self::default() };
         // The bytes that the head takes.
         let mut base = 0;
         if let Some(head) = SpanHead::parse(span) {
@@ -136,8 +146,15 @@ impl Facts {
                 (6, Value::Varint(kind)) => self.raw_kind = kind as i32,
                 (7, Value::Fixed64(time)) => self.start = time,
                 (8, Value::Fixed64(time)) => self.end = time,
-                (11, _) => self.has_events = true,
-                (13, _) => self.has_links = true,
+                (11 | 13, value) => {
+                    self.has_events |= field.number == 11;
+                    self.has_links |= field.number == 13;
+                    if let Value::Bytes(part) = value
+                        && keys.notes_numbers
+                    {
+                        self.has_long_number = self.has_long_number || holds_long_number(part);
+                    }
+                }
                 (15, Value::Bytes(bytes)) => self.read_status(bytes, part(&field, bytes, base).0)?,
                 _ => {}
             }
@@ -165,18 +182,40 @@ impl Facts {
             }
             _ => key_of(attribute),
         };
+        if keys.notes_numbers && !self.has_long_number {
+            self.has_long_number = may_be_long(attribute, key);
+        }
         if let Some(slot) = keys.find(key) {
             self.repeats |= self.slots[slot].1 > 0;
             self.slots[slot] = at;
         }
-        for (known, pattern) in self.patterns.iter_mut().zip(&keys.patterns) {
-            *known = *known || pattern.takes_key_bytes(key);
+        if keys.patterns.is_empty() || self.plain.contains(key) {
+            return;
         }
+        let mut is_taken = false;
+        for (known, pattern) in self.patterns.iter_mut().zip(&keys.patterns) {
+            let takes = pattern.takes_key_bytes(key);
+            *known |= takes;
+            is_taken |= takes;
+        }
+        if !is_taken && self.plain.len() < MAX_PLAIN && key.len() <= MAX_PLAIN {
+            self.plain.insert(key.into());
+        }
+    }
+
+    /// Whether the span may hold a number as long as that of a card.
+    pub(crate) fn may_have_long_numbers(&self) -> bool {
+        self.has_long_number
     }
 
     /// Whether the span has the attribute.
     pub(crate) fn has(&self, slot: usize) -> bool {
         self.slots[slot].1 > 0
+    }
+
+    /// Whether an attribute may have a longer value: more bytes, with those of its key.
+    pub(crate) fn is_longer(&self, slot: usize, length: usize) -> bool {
+        self.slots[slot].1 as usize > length || self.repeats && self.has(slot)
     }
 
     /// Whether the span has an attribute of a pattern.
@@ -248,6 +287,46 @@ fn ends_with_value(rest: &[u8], key: usize) -> bool {
         _ => false,
     }
 }
+
+/// Whether the value behind a key may be a number of thirteen digits, or hold others; texts are looked at elsewhere.
+#[inline]
+fn may_be_long(attribute: &[u8], key: &[u8]) -> bool {
+    // The head of a value with one byte of length: of a longer one only texts, lists and bytes are made.
+    let value = match attribute.get(2 + key.len()..) {
+        Some([0x12, length @ 0..0x80, value @ ..]) if value.len() == usize::from(*length) => value,
+        Some([0x12, 0x80..=0xff, 0..0x80, value @ ..]) => value,
+        Some([]) => return false,
+        _ => return true,
+    };
+    match value {
+        // A text or a truth, alone.
+        [0x0a, length @ 0..0x80, text @ ..] => text.len() != usize::from(*length),
+        [0x0a, low @ 0x80..=0xff, high @ 0..0x80, text @ ..] => {
+            text.len() != usize::from(low & 0x7f) | usize::from(*high) << 7
+        }
+        [0x10, _] => false,
+        // 35 bits are ten digits.
+        [0x18, varint @ ..] => varint.len() > 5,
+        [] => false,
+        value => holds_long_number(value),
+    }
+}
+
+/// Whether a number of thirteen digits may be anywhere in a message: a tag of one, and what may be its value, wherever
+/// they stand.
+fn holds_long_number(message: &[u8]) -> bool {
+    memchr::memchr2_iter(0x18, 0x21, message).any(|at| match &message[at..] {
+        // 35 bits are ten digits.
+        [0x18, varint @ ..] => varint.len() > 5 && varint[..5].iter().all(|byte| *byte >= 0x80),
+        [0x21, double @ ..] => {
+            double.first_chunk().is_some_and(|bytes| f64::from_le_bytes(*bytes).abs() >= SMALLEST_LONG)
+        }
+        _ => false,
+    })
+}
+
+/// Cards have thirteen digits at the least.
+const SMALLEST_LONG: f64 = 1e12;
 
 /// The key of a `KeyValue` message.
 pub(crate) fn key_of(attribute: &[u8]) -> &[u8] {

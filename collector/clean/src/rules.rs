@@ -55,6 +55,8 @@ pub(crate) struct Trigger {
     always: bool,
     /// Attributes of the span, by the numbers of their keys.
     slots: Vec<usize>,
+    /// Those that are cut, with the lengths that they may have.
+    cuts: Vec<(usize, usize)>,
     patterns: Vec<usize>,
     events: bool,
     links: bool,
@@ -62,6 +64,8 @@ pub(crate) struct Trigger {
     status_message: bool,
     /// A redaction that looks everywhere.
     texts: bool,
+    /// It also looks at numbers.
+    numbers: bool,
 }
 
 /// What a resource decides of the rules.
@@ -166,17 +170,30 @@ impl Trigger {
         }
         edits.remove.iter().for_each(|selector| trigger.add(selector, keys));
         edits.hash.iter().flat_map(|hash| &hash.selectors).for_each(|selector| trigger.add(selector, keys));
-        edits.cut.iter().for_each(|(subject, _)| trigger.add_subject(subject, keys));
+        for (subject, length) in &edits.cut {
+            trigger.add_cut(subject, *length, keys);
+        }
         if let Some(redaction) = &edits.redact {
             match &redaction.subjects {
                 Some(subjects) => subjects.iter().for_each(|subject| trigger.add_subject(subject, keys)),
                 None => {
                     trigger.texts = true;
+                    trigger.numbers = redaction.looks_at_numbers();
+                    keys.notes_numbers |= trigger.numbers;
                     (trigger.resource, trigger.scope) = (true, true);
                 }
             }
         }
         trigger
+    }
+
+    fn add_cut(&mut self, subject: &Subject, length: usize, keys: &mut Keys) {
+        match subject {
+            Subject::Attributes(Selector { level: Some(Level::Span), key: Key::Names(names) }) => {
+                self.cuts.extend(names.iter().map(|name| (keys.number(name), length)));
+            }
+            subject => self.add_subject(subject, keys),
+        }
     }
 
     fn add_subject(&mut self, subject: &Subject, keys: &mut Keys) {
@@ -215,7 +232,9 @@ impl Trigger {
             || self.links
             || self.name
             || self.status_message
+            || self.numbers
             || !self.slots.is_empty()
+            || !self.cuts.is_empty()
             || !self.patterns.is_empty()
     }
 
@@ -223,10 +242,12 @@ impl Trigger {
     pub(crate) fn fires(&self, edits: &Edits, facts: &Facts, span: &[u8]) -> bool {
         self.always
             || self.slots.iter().any(|slot| facts.has(*slot))
+            || self.cuts.iter().any(|(slot, length)| facts.is_longer(*slot, *length))
             || self.patterns.iter().any(|pattern| facts.has_pattern(*pattern))
             || self.events && facts.has_events
             || self.links && facts.has_links
             || self.status_message && facts.status_message.1 > 0
+            || self.numbers && facts.may_have_long_numbers()
             || self.texts && edits.redact.as_ref().is_some_and(|redaction| redaction.may_find(span))
             || self.name && edits.changes_name(text_in(span, facts.name))
     }

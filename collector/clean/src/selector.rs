@@ -120,8 +120,12 @@ impl Selector {
 fn matches_parts(parts: &[String], key: &[u8]) -> bool {
     let [first, middle @ .., last] = parts else { return false };
     let Some(mut rest) = key.strip_prefix(first.as_bytes()) else { return false };
+    // Most keys are too short for the words that patterns name.
+    if rest.len() < middle.iter().map(String::len).sum::<usize>() + last.len() {
+        return false;
+    }
     for part in middle.iter().filter(|part| !part.is_empty()) {
-        let found = rest.windows(part.len()).position(|window| window == part.as_bytes());
+        let found = memchr::memmem::find(rest, part.as_bytes());
         let Some(at) = found else { return false };
         rest = &rest[at + part.len()..];
     }

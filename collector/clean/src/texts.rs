@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use ring::hmac;
-use spandrel_detect::{hide, may_find};
+use spandrel_detect::{hide, may_find, may_find_any};
 use spandrel_proto::Detector;
-use spandrel_proto::otlp::AnyValue;
+use spandrel_proto::otlp::{AnyValue, SpanHead};
 
 use crate::selector::{Selector, Subject};
 
@@ -75,6 +75,10 @@ impl Redaction {
     /// The text with placeholders for what detectors and patterns find; `None` if they find nothing.
     pub(crate) fn text(&self, text: &str) -> Option<String> {
         let mut seen: Option<String> = None;
+        // One look for all of them: most texts hold nothing.
+        if self.patterns.is_empty() && !may_find_any(&self.detectors, text.as_bytes()) {
+            return None;
+        }
         for detector in &self.detectors {
             let now = seen.as_deref().unwrap_or(text);
             if may_find(*detector, now.as_bytes()) {
@@ -90,11 +94,16 @@ impl Redaction {
         seen.filter(|seen| seen != text)
     }
 
-    /// A quick look whether anything may be found among these bytes. `false` is sure.
-    pub(crate) fn may_find(&self, bytes: &[u8]) -> bool {
-        // Numbers are not written in digits there, but may be those of a card.
-        !self.patterns.is_empty()
-            || self.detectors.iter().any(|detector| *detector == Detector::Card || may_find(*detector, bytes))
+    /// A quick look whether anything may be found in the texts of a span. `false` is sure.
+    pub(crate) fn may_find(&self, span: &[u8]) -> bool {
+        // IDs stand in front of the name, and are no texts.
+        let texts = SpanHead::parse(span).map(|head| head.name.as_ptr() as usize - span.as_ptr() as usize);
+        !self.patterns.is_empty() || may_find_any(&self.detectors, &span[texts.unwrap_or_default()..])
+    }
+
+    /// Whether numbers are looked at, too: they may be those of cards, and are not written in digits in a message.
+    pub(crate) fn looks_at_numbers(&self) -> bool {
+        self.detectors.contains(&Detector::Card)
     }
 
     pub(crate) fn value(&self, value: AnyValue<'_>) -> Option<NewValue> {

@@ -429,3 +429,34 @@ fn resources_that_rules_make_are_charged() {
     assert!(rules(&yaml).unwrap().apply(&mut decoded, &TenantId::default(), grow).is_err());
     assert!(asked < 120_000, "{asked}");
 }
+
+#[test]
+fn a_card_that_is_sent_as_a_number_is_found_wherever_it_is() {
+    const CARD: i64 = 4_111_111_111_111_111;
+    let yaml = "[{name: cards, redact: card}]";
+    let int = || V::IntValue(CARD);
+    let item = |value| AnyValue { value: Some(value) };
+    let list = V::ArrayValue(ArrayValue { values: vec![item(V::BoolValue(true)), item(int())] });
+    let map = V::KvlistValue(KeyValueList { values: vec![any("n", int())] });
+    let event = Event { attributes: vec![any("n", int())], ..Event::default() };
+    let link = Link {
+        trace_id: vec![1; 16],
+        span_id: vec![1; 8],
+        attributes: vec![any("n", int())],
+        ..Link::default()
+    };
+    let attributes =
+        [int(), V::DoubleValue(CARD as f64), list, map].map(|value| span(1, "a", vec![any("n", value)]));
+    let long_key = span(1, "a", vec![any(&"k".repeat(200), int())]);
+    let in_event = Span { events: vec![event], ..span(1, "a", vec![]) };
+    let in_link = Span { links: vec![link], ..span(1, "a", vec![]) };
+    for sent in attributes.into_iter().chain([long_key, in_event, in_link]) {
+        let (.., left) = cleaned(yaml, vec![request("shop", vec![sent.clone()])]).remove(0);
+        let shown = format!("{left:?}");
+        assert!(shown.contains("[card]") && !shown.contains("4111111111111111"), "{sent:?} {shown}");
+    }
+    let short = vec![any("n", V::IntValue(4711)), any("t", V::BoolValue(true)), text("x", "y")];
+    let mut decoded = decoded(vec![request("shop", vec![span(1, "a", short)])]);
+    apply(&rules(yaml).unwrap(), &mut decoded);
+    assert!(decoded.rewritten.is_empty());
+}

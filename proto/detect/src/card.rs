@@ -11,9 +11,35 @@ const CHUNK: usize = 16;
 /// A card lies within so many of them: each of 19 digits has a gap behind it, of up to two bytes a character.
 const CHUNKS: usize = 10;
 
-/// Whether so many digits lie so close to each other that they may be a card.
+/// Whether a card may be among these bytes: thirteen digits follow on each other, with gaps of a few characters, and they
+/// hold one.
 pub(super) fn may_hold(bytes: &[u8]) -> bool {
-    has_digits(bytes, *CARD_DIGITS.start() as u32)
+    let (mut digits, mut begin, mut end) = (0, 0, 0);
+    for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
+        // A gap is shorter than a chunk, so one without a digit ends what was before it.
+        if digits == 0 && !chunk.iter().fold(false, |any, byte| any | byte.is_ascii_digit()) {
+            continue;
+        }
+        for (offset, byte) in chunk.iter().enumerate() {
+            let at = number * CHUNK + offset;
+            if byte.is_ascii_digit() {
+                begin = if digits == 0 { at } else { begin };
+                (digits, end) = (digits + 1, at + 1);
+            } else if digits > 0 && !matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | 0xc2 | 0xa0) {
+                if digits >= *CARD_DIGITS.start() && may_be_card(&bytes[begin..end]) {
+                    return true;
+                }
+                digits = 0;
+            }
+        }
+    }
+    digits >= *CARD_DIGITS.start() && may_be_card(&bytes[begin..end])
+}
+
+/// Whether digits with gaps are a card. What stands before a text in a message is its length, which may read like a digit.
+fn may_be_card(run: &[u8]) -> bool {
+    let finds = |run: &[u8]| std::str::from_utf8(run).map_or(true, |run| hide(run, "").is_some());
+    finds(run) || finds(&run[1..])
 }
 
 /// Whether so many digits lie within the length of a card.

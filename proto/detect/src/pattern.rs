@@ -10,20 +10,20 @@ pub(super) static MAIL: LazyLock<Option<Regex>> = LazyLock::new(|| {
     )
 });
 /// Nothing has to stand before a token: it may be glued to a word. Where a prefix also ends common words, more has to
-/// follow it.
+/// follow it, and `sk-` ends so many (`task-`, `disk-`) that no letter may stand before it.
 pub(super) static TOKEN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     regex(
         r#"(?x)
-        (?i:(?:bearer|basic)(?:\s|%20|\+)+)(?P<scheme>[A-Za-z0-9._~+/=-]{8,})
+        (?i-u:bearer|basic)(?:\s|%20|\+)+(?P<scheme>[A-Za-z0-9._~+/=-]{8,})
         | (?P<jwt>eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)
         | (?P<prefixed>
             (?:spdr_|gh[pousr]_|github_pat_|glpat-|[spr]k_(?:live|test)_|xox[abeprs]-|AIza|dckr_pat_|hvs\.)[A-Za-z0-9_.-]{10,}
             | (?:AKIA|ASIA)[A-Z0-9]{12,}
-            | (?:sk-|npm_|SG\.)[A-Za-z0-9_.-]{20,}
+            | (?:(?-u:\b)sk-|npm_|SG\.)[A-Za-z0-9_.-]{20,}
           )
         | ://[^/\s:@]*:(?P<url>[^/\s]+)@
         | ://(?P<user>[^/\s:@]{16,})@
-        | (?i:(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key)[\\"']*\s*(?:[=:]|%3D)\s*[\\"']*)(?P<named>[^\s&;,"'\\]+)
+        | (?i-u:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key)[\\"']*\s*(?:[=:]|%3[Dd])\s*[\\"']*(?P<named>[^\s&;,"'\\]+)
         "#,
     )
 });
@@ -34,7 +34,7 @@ pub(super) static PHONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r#"(?x)
         (?:^|[^0-9A-Za-z+.])(?P<phone>(?:\+|%2[Bb])[1-9](?:[\x20\xa0.()/-]{0,2}[0-9]){7,14})(?-u:\b)
         | (?:^|[^0-9A-Za-z+.-])(?P<american>(?:\([2-9][0-9]{2}\)\x20?|[2-9][0-9]{2}[-.])[2-9][0-9]{2}[-.][0-9]{4})(?-u:\b)
-        | (?i:(?:phone|mobile|telefon|handy|(?:^|[^a-z])(?:tel|fax|msisdn))(?:[_-]?(?:no|number|nr))?[\\"']*\s*(?:[=:]|%3D)\s*[\\"']*)(?P<named>(?:\+|%2[Bb])?[0-9(](?:[\x20\xa0.()/-]{0,2}[0-9]){5,14})
+        | (?:(?i-u:phone|mobile|telefon|handy)|(?:^|[^A-Za-z])(?i-u:tel|fax|msisdn))(?i-u:[_-]?(?:no|number|nr))?[\\"']*\s*(?:[=:]|%3[Dd])\s*[\\"']*(?P<named>(?:\+|%2[Bb])?[0-9(](?:[\x20\xa0.()/-]{0,2}[0-9]){5,14})
         "#,
     )
 });
