@@ -136,7 +136,10 @@ fn write(target: &str, name: &str, bytes: &[u8]) {
 }
 
 fn main() {
-    write("otlp", "request", &request().encode_to_vec());
+    let otlp = request().encode_to_vec();
+    write("otlp", "request", &otlp);
+    let rules = b"[{name: a, set: {event.e: 1, resource.r: x}}]\0";
+    write("clean", "with-request", &[&rules[..], &otlp].concat());
     let (tenant, trace) = (TenantId::default(), TraceId::from_bytes([1; 16]));
     let key = BlockKey { tenant: tenant.clone(), hour: Hour(472_222), block: BlockId(7) };
     write("keys", "block", &key.encode());
