@@ -35,6 +35,7 @@ mod mesh_demo;
 mod oidc;
 mod progress;
 mod questions;
+mod redaction;
 mod repair;
 mod restricted;
 mod retention;
