@@ -10,6 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use spandrel_collector::Collector;
 use spandrel_gate::Gate;
+use spandrel_query::SPAN_METRICS;
 use spandrel_query::answers::ProblemDocument;
 use spandrel_storage::TraceStore;
 use spandrel_ui::Asset;
@@ -67,7 +68,7 @@ async fn metrics(State(web): State<Web>) -> Response {
 
 async fn api_or_page(State(web): State<Web>, request: Request) -> Response {
     let path = request.uri().path();
-    if path != "/api" && !path.starts_with("/api/") {
+    if path != "/api" && !path.starts_with("/api/") && path != SPAN_METRICS {
         return page(&request);
     }
     match web.opened.get() {

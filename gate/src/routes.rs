@@ -129,6 +129,7 @@ pub const ROUTES: &[Rule] = &[
     rule("OPTIONS", "/api/v2/spans",                                    Nothing,  No),
     rule("OPTIONS", "/api/v1/spans",                                    Nothing,  No),
     // Questions.
+    rule("GET",    "/metrics/spans",                                    READ,     Question),
     rule("GET",    "/api/v1/traces",                                    READ,     Question),
     rule("GET",    "/api/v1/traces/live",                               READ,     Question),
     rule("GET",    "/api/v1/traces/{traceId}",                          READ,     Question),

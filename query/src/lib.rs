@@ -26,7 +26,7 @@ mod views;
 #[cfg(test)]
 mod testing;
 
-pub use api::router;
+pub use api::{SPAN_METRICS, router};
 pub use state::{Ask, IngestDelays, QueryConfig, QueryState, TopicReaders};
 pub use views::check as check_restriction;
 

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::response::Response;
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 use spandrel_engine::Limits;
-use spandrel_proto::{Caller, UnixNanos};
+use spandrel_proto::{Caller, Tenants, UnixNanos};
 use spandrel_quota::{Ledger, Places};
 use spandrel_storage::TraceStore;
 
 use crate::answers::{IngestDelay, TopicReader};
+use crate::api::mesh::slices::Slices;
+use crate::api::span_metrics::Counters;
 use crate::asker::Asker;
 use crate::executor::{Output, QueryExecutor, StreamError};
 use crate::problem::Problem;
@@ -85,7 +88,13 @@ struct Shared {
     config: QueryConfig,
     executor: QueryExecutor,
     appended: Mutex<RateWindow>,
+    started: UnixNanos,
+    mesh_slices: Arc<Slices>,
+    span_metrics: Mutex<FxHashMap<Tenants, Arc<Mutex<Counters>>>>,
 }
+
+/// Counters of more tenants, and groups of tenants that are asked for together, are not kept.
+const MAX_COUNTERS: usize = 1_000;
 
 // === impl Ask ===
 
@@ -155,7 +164,10 @@ impl QueryState {
         let executor = QueryExecutor::new(places, config.queue_timeout, config.stall_timeout);
         let appended = Mutex::new(RateWindow::default());
         let asker = Asker { ledger: config.ledger.clone(), ..Asker::default() };
-        Self { shared: Arc::new(Shared { store: store.clone(), config, executor, appended }), store, asker }
+        let (started, mesh_slices, span_metrics) = ((config.clock)(), Arc::default(), Mutex::default());
+        let shared =
+            Shared { store: store.clone(), config, executor, appended, started, mesh_slices, span_metrics };
+        Self { shared: Arc::new(shared), store, asker }
     }
 
     pub(crate) fn store(&self) -> Arc<dyn TraceStore> {
@@ -211,6 +223,25 @@ impl QueryState {
     /// Spans appended per second, over the last few seconds.
     pub(crate) fn ingest_spans_per_second(&self) -> f64 {
         self.shared.appended.lock().per_second()
+    }
+
+    /// What was counted of meshes before, and whose data the caller asks about.
+    pub(crate) fn mesh_slices(&self) -> (Arc<Slices>, Tenants) {
+        (self.shared.mesh_slices.clone(), self.asker.caller.tenants.clone())
+    }
+
+    /// The span metrics of what the caller sees.
+    pub(crate) fn span_metrics(&self) -> Arc<Mutex<Counters>> {
+        let mut all = self.shared.span_metrics.lock();
+        let is_full = all.len() >= MAX_COUNTERS;
+        if is_full && !all.contains_key(&self.asker.caller.tenants) {
+            // Scrapers know counters that begin again; what one of before has counted does not count twice.
+            let other = all.keys().next().cloned();
+            other.and_then(|other| all.remove(&other));
+        }
+        let since = if is_full { self.now() } else { self.shared.started };
+        let new = || Arc::new(Mutex::new(Counters::since(since)));
+        all.entry(self.asker.caller.tenants.clone()).or_insert_with(new).clone()
     }
 
     /// Samples the number of appended spans until the state is dropped.

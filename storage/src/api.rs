@@ -80,14 +80,21 @@ pub trait TraceStore: Send + Sync {
         folds: &mut [&mut dyn TableFold],
     ) -> Result<FoldAnswer, ReadError>;
 
-    /// Passes over all traces with a span that satisfies the plan: each table is one whole trace, as a judge sees it.
-    /// Each trace comes once. Each fold runs in a thread of its own.
+    /// Passes over all traces with a span that satisfies the plan: each table is one whole trace, as a judge sees it,
+    /// or several. Each trace comes once. Each fold runs in a thread of its own.
     fn fold_traces(
         &self,
         tenant: &TenantId,
         plan: &FoldPlan,
         folds: &mut [&mut dyn TableFold],
     ) -> Result<FoldAnswer, ReadError>;
+
+    /// A number that is another one as soon as a span in the range is added or removed, so that what was counted of the
+    /// range stays true as long as it is the same. It may change without that, because blocks are merged. `None` where
+    /// that is not known.
+    fn version(&self, _tenant: &TenantId, _range: TimeRange) -> Option<u64> {
+        None
+    }
 
     /// The attributes of spans, resources, events, links and scopes in blocks that touch the range, sorted by level and
     /// key.

@@ -236,3 +236,11 @@ pub fn tables(harness: &Harness, pass: Pass, plan: &FoldPlan, threads: usize) ->
     assert!(!answer.partial, "{plan:?}");
     folds.into_iter().flat_map(|fold| fold.tables).collect()
 }
+
+/// The rows of each trace of a pass over traces: a table may have several.
+pub fn traces(harness: &Harness, plan: &FoldPlan, threads: usize) -> Vec<Vec<Row>> {
+    let of_table = |table: Vec<Row>| -> Vec<Vec<Row>> {
+        table.chunk_by(|one, next| one.trace == next.trace).map(<[Row]>::to_vec).collect()
+    };
+    tables(harness, over_traces, plan, threads).into_iter().flat_map(of_table).collect()
+}

@@ -57,6 +57,26 @@ describe.skipIf(!OTLP)("the mesh page", () => {
     expect(errors).toEqual([]);
   });
 
+  test("folds proxies into their applications, and shows them again", async () => {
+    const { page, errors } = await openPage(browser);
+    await page.goto(`/trace/${"be".repeat(16)}`);
+    await page.getByRole("button", { name: "Fold proxies" }).waitFor();
+    await page.keyboard.press("f");
+    await expect.poll(() => page.url()).toContain("fold=mesh");
+    // The proxy that answered is a part of the application; the one that failed stands for itself.
+    await page.getByText("POST /pay").first().click();
+    const details = page.getByRole("complementary", { name: "Span details" });
+    await details.getByText("be00000000000003").waitFor();
+    await expect.poll(() => violations(page)).toEqual([]);
+    await page.getByRole("button", { name: "Fold proxies" }).click();
+    await expect.poll(() => page.url()).not.toContain("fold=mesh");
+    await page.goto("/services?fold=mesh");
+    const payment = page.getByRole("row").filter({ hasText: /^\s*payment/ });
+    await payment.getByRole("link", { name: "payment", exact: true }).waitFor();
+    await expect.poll(() => violations(page)).toEqual([]);
+    expect(errors).toEqual([]);
+  });
+
   test("narrows a search to a response flag", async () => {
     const { page, errors } = await openPage(browser);
     await page.goto(`/?q=${encodeURIComponent('{ mesh.workload = "payment" }')}`);
@@ -138,10 +158,22 @@ async function sendMesh() {
   const resource = {
     attributes: [{ key: "service.name", value: { stringValue: "mesh-of-the-tests.shop" } }],
   };
+  // The application beside the proxy that answered.
+  const app = {
+    ...listener("be00000000000004", "be00000000000003", 3_500_000n, {}),
+    name: "POST /pay",
+    attributes: [],
+  };
+  const ofApp = { attributes: [{ key: "service.name", value: { stringValue: "payment" } }] };
   const response = await fetch(new URL("/v1/traces", OTLP), {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ resourceSpans: [{ resource, scopeSpans: [{ spans }] }] }),
+    body: JSON.stringify({
+      resourceSpans: [
+        { resource, scopeSpans: [{ spans }] },
+        { resource: ofApp, scopeSpans: [{ spans: [app] }] },
+      ],
+    }),
   });
   if (!response.ok) throw new Error(`the spans of the mesh: ${response.status} ${await response.text()}`);
 }

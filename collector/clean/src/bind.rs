@@ -236,6 +236,7 @@ fn place_of(intrinsic: Intrinsic) -> Option<Place> {
         | Intrinsic::NestedSetRight
         | Intrinsic::NestedSetParent
         | Intrinsic::Parent
+        | Intrinsic::MeshRequest
         | Intrinsic::Mesh(_) => return None,
     })
 }

@@ -5,15 +5,17 @@
 
 use regex::Regex;
 use rustc_hash::FxHashMap;
+use spandrel_mesh::fields::MeshField;
 use spandrel_proto::semconv;
 use spandrel_storage::table::{AttributeLevel, ColumnName, SpanTable, ValueColumn};
 use spandrel_traceql::ast::{
-    self, AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Literal, Scope,
+    AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Literal, Scope,
 };
 
 use crate::error::QueryError;
 use crate::mesh::{self, MeshColumn};
 use crate::scalar::{Scalar, Test};
+use crate::tree::Tree;
 
 /// Numbers the columns that a question reads.
 #[derive(Debug, Default)]
@@ -21,7 +23,7 @@ pub(crate) struct Columns {
     names: Vec<ColumnName>,
     numbers: FxHashMap<ColumnName, usize>,
     /// Those that follow from others.
-    derived: Vec<MeshColumn>,
+    derived: Vec<Derived>,
     /// Whether a field needs the tree of its trace.
     pub(crate) needs_tree: bool,
     /// Whether a field needs span IDs.
@@ -75,6 +77,15 @@ pub(crate) enum What {
 /// The number of the first derived column. A question has less columns than that, because it has less bytes.
 pub(crate) const DERIVED: usize = 1 << 20;
 
+/// A column that is not stored.
+#[derive(Debug)]
+enum Derived {
+    /// It follows from the attributes of a span.
+    Mesh(MeshColumn),
+    /// Whether a span counts as a request, which follows from what it and its parent stand for: another derived column.
+    Request { parts: usize },
+}
+
 // === impl Columns ===
 
 impl Columns {
@@ -93,23 +104,40 @@ impl Columns {
     }
 
     /// The columns of a table that follow from others.
-    pub(crate) fn derive(&self, table: &SpanTable) -> Vec<ValueColumn> {
-        self.derived.iter().map(|column| column.of(table)).collect()
+    pub(crate) fn derive(&self, table: &SpanTable, tree: Option<&Tree<'_>>) -> Vec<ValueColumn> {
+        let mut derived: Vec<ValueColumn> = Vec::with_capacity(self.derived.len());
+        for column in &self.derived {
+            derived.push(match column {
+                Derived::Mesh(column) => column.of(table),
+                Derived::Request { parts } => mesh::requests(table, &derived[*parts], tree),
+            });
+        }
+        derived
     }
 
-    fn mesh(&mut self, field: ast::MeshField) -> What {
-        let field = mesh::field_of(field);
-        let known = self.derived.iter().position(|known| known.field == field);
-        let number = known.unwrap_or_else(|| {
+    /// The number of a derived column.
+    pub(crate) fn mesh(&mut self, field: MeshField) -> usize {
+        let is_known = |known: &Derived| matches!(known, Derived::Mesh(known) if known.field == field);
+        self.derived.iter().position(is_known).unwrap_or_else(|| {
             let mut inputs = Vec::new();
             for level in [AttributeLevel::Resource, AttributeLevel::Span] {
                 let column = |key: &&'static str| ColumnName::Attribute(level, (*key).to_owned());
                 inputs.extend(field.keys().iter().map(|key| (*key, self.number(column(key)))));
             }
-            self.derived.push(MeshColumn { field, inputs });
+            self.derived.push(Derived::Mesh(MeshColumn { field, inputs }));
             self.derived.len() - 1
-        });
-        What::Columns(vec![vec![DERIVED + number]])
+        })
+    }
+
+    /// The number of the derived column of what counts as a request.
+    pub(crate) fn mesh_request(&mut self) -> usize {
+        self.need_tree();
+        let parts = self.mesh(MeshField::Part);
+        let is_known = |known: &Derived| matches!(known, Derived::Request { .. });
+        self.derived.iter().position(is_known).unwrap_or_else(|| {
+            self.derived.push(Derived::Request { parts });
+            self.derived.len() - 1
+        })
     }
 
     /// What makes a span the first of its segment, and tells apart spans that share an ID.
@@ -135,6 +163,7 @@ impl Columns {
 
     fn intrinsic(&mut self, intrinsic: Intrinsic) -> What {
         use Intrinsic::*;
+        let derived = |number: usize| What::Columns(vec![vec![DERIVED + number]]);
         let column = match intrinsic {
             StatusMessage => return What::Text(self.number(ColumnName::StatusMessage)),
             InstrumentationName => return What::Text(self.number(ColumnName::ScopeName)),
@@ -143,7 +172,8 @@ impl Columns {
             EventTimeSinceStart => ColumnName::EventTimeSinceStart,
             LinkTraceId => ColumnName::LinkTraceId,
             LinkSpanId => ColumnName::LinkSpanId,
-            Mesh(field) => return self.mesh(field),
+            Mesh(field) => return derived(self.mesh(mesh::field_of(field))),
+            MeshRequest => return derived(self.mesh_request()),
             Duration | Name | Kind | Status | Failed | TraceId => return What::Intrinsic(intrinsic),
             SpanId | ParentId => {
                 self.needs_ids = true;

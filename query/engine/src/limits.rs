@@ -97,6 +97,11 @@ impl Budget {
         before + bytes <= self.0.limits.memory || self.stop(Partial::Memory)
     }
 
+    /// Whether so many bytes, of something that was not taken bit by bit, are within the limit.
+    pub fn has(&self, bytes: usize) -> bool {
+        bytes <= self.0.limits.memory || self.stop(Partial::Memory)
+    }
+
     /// Records that a limit was met; returns `false`.
     pub(crate) fn stop(&self, why: Partial) -> bool {
         let _ = self.0.met.set(why);

@@ -150,7 +150,7 @@ impl TableFold for Found<'_> {
 impl Live {
     fn trace(&self, table: &SpanTable, budget: &Budget) -> Option<LiveTrace> {
         let tree = Tree::of(table, self.columns.names());
-        let derived = self.columns.derive(table);
+        let derived = self.columns.derive(table, Some(&tree));
         let rows = Rows { table, tree: Some(&tree), derived: &derived };
         let matched = self.pipeline.rows(rows, budget);
         let first = matched.first()?;

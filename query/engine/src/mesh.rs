@@ -5,12 +5,15 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use spandrel_mesh::facts::Part;
 use spandrel_mesh::fields::MeshField;
 use spandrel_mesh::names::{self, keys};
 use spandrel_mesh::texts::Texts;
 use spandrel_storage::plan::{AttributeScope, Comparison, Field, Literal, Predicate};
 use spandrel_storage::table::{Codes, SpanTable, Value, ValueColumn};
 use spandrel_traceql::ast::{self, BinaryOp};
+
+use crate::tree::Tree;
 
 /// A field, and where the attributes are that it follows from.
 #[derive(Debug, Clone)]
@@ -36,6 +39,26 @@ pub(crate) fn field_of(field: ast::MeshField) -> MeshField {
         ast::MeshField::Flags => MeshField::Flags,
         ast::MeshField::Outcome => MeshField::Outcome,
     }
+}
+
+/// For each row, whether it counts as a request where spans for the same request are counted once. `parts` has what each
+/// stands for.
+pub(crate) fn requests(table: &SpanTable, parts: &ValueColumn, tree: Option<&Tree<'_>>) -> ValueColumn {
+    let of_value = |value: &Value| match value {
+        Value::String(name) => Part::named(name),
+        _ => Part::App,
+    };
+    let of_value: Vec<Part> = parts.values.iter().map(of_value).collect();
+    let part = |row: usize| parts.codes.of_row(row).next().map_or(Part::App, |code| of_value[code]);
+    let is_request = |row: usize| {
+        let flags = table.flags(row);
+        let above = tree.and_then(|tree| tree.parent(row)).map(part);
+        part(row).is_request(above, flags.is_request(), flags.has_parent())
+    };
+    let codes = (0..table.rows()).map(|row| u32::from(is_request(row))).collect();
+    let values = Arc::new(vec![Value::Bool(false), Value::Bool(true)]);
+    let ends = (1..=table.rows() as u32).collect();
+    ValueColumn { values, codes: Codes::Many { ends, codes }, list: None }
 }
 
 /// What the attributes of each span satisfy of which a comparison holds, for a store to look at fewer spans. More spans
@@ -143,7 +166,7 @@ impl MeshColumn {
     }
 }
 
-fn see<'t>(texts: &mut Texts<'t>, key: &str, value: &'t Value) {
+pub(crate) fn see<'t>(texts: &mut Texts<'t>, key: &str, value: &'t Value) {
     match value {
         Value::String(text) => texts.text(key, text),
         Value::Int(number) => texts.number(key, *number),

@@ -1,9 +1,11 @@
 //! One pass over the store's tables in as many threads as a question may have, each with a worker of its own.
 
-use spandrel_proto::TenantId;
+use spandrel_proto::{TenantId, TimeRange};
 use spandrel_storage::TraceStore;
-use spandrel_storage::table::{FoldPlan, TableFold};
+use spandrel_storage::plan::Predicate;
+use spandrel_storage::table::{FoldPlan, SkippedColumns, TableFold};
 
+use crate::bind::Columns;
 use crate::error::QueryError;
 use crate::limits::{Budget, Partial};
 
@@ -32,6 +34,24 @@ pub(crate) fn pass<W: TableFold>(
         Tables::Traces => store.fold_traces(tenant, plan, &mut folds)?,
     };
     Ok((workers, answer.partial.then_some(Partial::Store)))
+}
+
+/// What a pass over these columns asks of the store.
+pub(crate) fn fold_plan(
+    predicate: Predicate,
+    range: TimeRange,
+    columns: &Columns,
+    budget: &Budget,
+) -> FoldPlan {
+    FoldPlan {
+        predicate,
+        range,
+        columns: columns.names().to_vec(),
+        ids: columns.needs_ids,
+        after: 0,
+        skipped: SkippedColumns::default(),
+        stop: budget.stop_signal(),
+    }
 }
 
 // === impl Tables ===

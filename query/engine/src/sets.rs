@@ -223,9 +223,11 @@ impl BoundPipeline {
         }
     }
 
-    /// The rows of all sets, ascending.
+    /// The rows of all sets of all traces of the table, ascending.
     pub(crate) fn rows(&self, rows: Rows<'_>, budget: &Budget) -> Vec<u32> {
-        join(self.sets(rows, budget)).map(|set| set.rows).unwrap_or_default()
+        let mut all = Vec::new();
+        self.sets_of_each(rows, budget, |sets| all.extend(join(sets).into_iter().flat_map(|set| set.rows)));
+        all
     }
 }
 

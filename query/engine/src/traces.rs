@@ -191,7 +191,7 @@ impl Question<'_> {
     /// Hands the rows of a table to a function, with their trees if the query needs them.
     fn with_rows<T>(&self, table: &SpanTable, then: impl FnOnce(Rows<'_>) -> T) -> T {
         let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
-        let derived = self.columns.derive(table);
+        let derived = self.columns.derive(table, tree.as_ref());
         then(Rows { table, tree: tree.as_ref(), derived: &derived })
     }
 

@@ -92,7 +92,7 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = self.columns.needs_tree.then(|| Tree::of(table, self.columns.names()));
-        let derived = self.columns.derive(table);
+        let derived = self.columns.derive(table, tree.as_ref());
         let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         let before = self.labels.bytes();
         let groups = self.labels.group_rows(rows, std::slice::from_ref(self.subject));

@@ -1,4 +1,6 @@
 //! Reads `upstream_cluster`: where a proxy sent a request.
+//!
+//! A waypoint's clusters are `inbound-vip|PORT|PROTOCOL/SUBSET|HOST`, and go to the callee all the same.
 
 /// Which side of a call a listener is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,9 @@ pub struct Cluster {
 const OUTSIDE: [&str; 2] = ["PassthroughCluster", "BlackHoleCluster"];
 const INBOUND_OUTSIDE: &str = "InboundPassthroughCluster";
 
+/// The direction in the names of a waypoint's clusters.
+const WAYPOINT: &str = "inbound-vip";
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -34,12 +39,16 @@ impl Cluster {
             return Some(Self { side: Side::Caller, subset: None, host: None });
         }
         let mut parts = name.split('|');
-        let side = match parts.next()? {
-            "outbound" => Side::Caller,
+        let direction = parts.next()?;
+        let side = match direction {
+            "outbound" | WAYPOINT => Side::Caller,
             "inbound" => Side::Callee,
             _ => return None,
         };
-        let (_port, subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+        let (_port, mut subset, host) = (parts.next()?, parts.next()?, parts.next()?);
+        if direction == WAYPOINT {
+            subset = subset.split_once('/').map_or("", |(_protocol, subset)| subset);
+        }
         let given = |text: &str| (!text.is_empty()).then(|| text.trim_end_matches(';').to_owned());
         Some(Self { side, subset: given(subset), host: given(host) })
     }
@@ -66,6 +75,13 @@ mod tests {
             Some(Cluster { side: Side::Callee, subset: None, host: None })
         );
         assert_eq!(Cluster::parse("PassthroughCluster").map(|cluster| cluster.side), Some(Side::Caller));
+        for (name, subset) in [
+            ("inbound-vip|8080|http|cart.shop.svc.cluster.local;", None),
+            ("inbound-vip|8080|http/v2|cart.shop.svc.cluster.local", Some("v2".to_owned())),
+        ] {
+            let host = Some("cart.shop.svc.cluster.local".to_owned());
+            assert_eq!(Cluster::parse(name), Some(Cluster { side: Side::Caller, subset, host }));
+        }
         for other in ["", "xds-grpc", "outbound|8080", "sideways|1||x"] {
             assert_eq!(Cluster::parse(other), None, "{other}");
         }

@@ -229,7 +229,7 @@ impl<'t> Attempt<'t> {
     pub fn instance(&self) -> Option<&'t str> {
         let facts = self.reached.map(|reached| &reached.facts);
         let told = facts.and_then(|facts| facts.pod.as_deref().or(facts.ip.as_deref()));
-        told.or(self.made.and_then(|made| made.facts.upstream_ip.as_deref()))
+        told.or(self.made.and_then(|made| made.facts.upstream()))
     }
 }
 

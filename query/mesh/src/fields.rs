@@ -22,10 +22,14 @@ pub enum MeshField {
     Upstream,
     Flags,
     Outcome,
+    /// What the span stands for among those of one request ([`crate::facts::Part`]); not asked for by name.
+    Part,
 }
 
 /// The attributes of a workload's name.
-const WORKLOAD: [&str; 6] = [
+const WORKLOAD: [&str; 8] = [
+    keys::SOURCE_SERVICE,
+    keys::SOURCE_NAMESPACE,
     keys::COMPONENT,
     keys::NODE_ID,
     keys::CANONICAL_SERVICE,
@@ -34,7 +38,11 @@ const WORKLOAD: [&str; 6] = [
     keys::SERVICE_NAMESPACE,
 ];
 /// Those of a direction, which the name of the span tells where no cluster does.
-const DIRECTION: [&str; 7] = [
+const DIRECTION: [&str; 11] = [
+    keys::DESTINATION_SERVICE,
+    keys::DESTINATION_NAMESPACE,
+    keys::SOURCE_SERVICE,
+    keys::SOURCE_NAMESPACE,
     keys::UPSTREAM_CLUSTER,
     keys::COMPONENT,
     keys::NODE_ID,
@@ -58,7 +66,7 @@ impl MeshField {
     pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Role | Self::Proxy => &[keys::COMPONENT, keys::NODE_ID],
-            Self::Direction | Self::Callee => &DIRECTION,
+            Self::Direction | Self::Callee | Self::Part => &DIRECTION,
             Self::Workload | Self::Namespace => &WORKLOAD,
             Self::Instance => &[keys::NODE_ID, keys::POD_NAME, keys::INSTANCE_ID],
             Self::Zone => &[keys::ZONE, keys::AVAILABILITY_ZONE],
@@ -71,7 +79,7 @@ impl MeshField {
 
     /// Whether the name of the span tells of the field, too.
     pub fn follows_from_name(self) -> bool {
-        matches!(self, Self::Direction | Self::Callee)
+        matches!(self, Self::Direction | Self::Callee | Self::Part)
     }
 
     /// The values, of [`Self::keys`] and perhaps the name of a span. None where the span does not tell.
@@ -80,6 +88,7 @@ impl MeshField {
         let one = |text: Option<String>| text.filter(|text| !text.is_empty()).into_iter().collect();
         match self {
             Self::Role => vec![facts.role.name().to_owned()],
+            Self::Part => vec![facts.role.part().name().to_owned()],
             Self::Proxy => match facts.role {
                 Role::Listener(kind, _) => vec![kind.name().to_owned()],
                 Role::Attempt(_) | Role::App => Vec::new(),

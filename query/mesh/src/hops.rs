@@ -5,6 +5,7 @@ use spandrel_proto::SpanId;
 
 use crate::cluster::Side;
 use crate::facts::Role;
+use crate::node::ProxyKind;
 use crate::span::MeshSpan;
 
 /// One request from a workload to another.
@@ -23,15 +24,34 @@ pub(crate) fn is_reached_by(callee: &MeshSpan, attempt: &MeshSpan) -> bool {
     callee.id == attempt.id || callee.parent == Some(attempt.id)
 }
 
+pub(crate) fn is_waypoint(span: &MeshSpan) -> bool {
+    matches!(span.facts.role, Role::Listener(ProxyKind::Waypoint, _))
+}
+
 /// The requests of a trace, in no particular order.
 pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
     let mut hops: Vec<Hop<'_>> = Vec::new();
     let mut by_caller: FxHashMap<SpanId, usize> = FxHashMap::default();
-    for span in spans.iter().filter(|span| matches!(span.facts.role, Role::Listener(_, Side::Caller))) {
+    let callers = || spans.iter().filter(|span| matches!(span.facts.role, Role::Listener(_, Side::Caller)));
+    for span in callers().filter(|span| !is_waypoint(span)) {
         by_caller.insert(span.id, hops.len());
         hops.push(Hop { caller: Some(span), callees: Vec::new(), attempts: Vec::new() });
     }
     let mut by_attempt: FxHashMap<SpanId, usize> = FxHashMap::default();
+    for span in spans.iter().filter(|span| span.facts.role == Role::Attempt(Side::Caller)) {
+        if let Some(hop) = span.parent.and_then(|parent| by_caller.get(&parent)) {
+            by_attempt.insert(span.id, *hop);
+        }
+    }
+    // A waypoint below a proxy of the caller is a part of that one's request; else it speaks for the caller.
+    for span in callers().filter(|span| is_waypoint(span)) {
+        let above = span.parent.and_then(|parent| by_caller.get(&parent).or_else(|| by_attempt.get(&parent)));
+        let hop = above.copied().unwrap_or_else(|| {
+            hops.push(Hop { caller: Some(span), callees: Vec::new(), attempts: Vec::new() });
+            hops.len() - 1
+        });
+        by_caller.insert(span.id, hop);
+    }
     for span in spans.iter().filter(|span| span.facts.role == Role::Attempt(Side::Caller)) {
         if let Some(hop) = span.parent.and_then(|parent| by_caller.get(&parent)) {
             by_attempt.insert(span.id, *hop);
@@ -47,8 +67,10 @@ pub fn join(spans: &[MeshSpan]) -> Vec<Hop<'_>> {
         }
     }
     for hop in &mut hops {
-        hop.callees.sort_by_key(|span| (span.start, span.id));
         hop.attempts.sort_by_key(|span| (span.start, span.id));
+        // The clock of the caller decides where it tells of an attempt; clocks of callees differ.
+        let made = |span: &MeshSpan| hop.attempts.iter().find(|made| is_reached_by(span, made));
+        hop.callees.sort_by_cached_key(|span| (made(span).map_or(span.start, |made| made.start), span.id));
     }
     hops
 }
@@ -60,6 +82,31 @@ impl<'t> Hop<'t> {
     pub fn first(&self) -> Option<&'t MeshSpan> {
         self.caller.or(self.callees.first().copied())
     }
+
+    /// Nanoseconds that attempts took before the last one.
+    pub(crate) fn earlier_nanos(&self) -> u64 {
+        let told = if self.attempts.is_empty() { &self.callees } else { &self.attempts };
+        told.split_last().map_or(0, |(_, earlier)| {
+            earlier.iter().fold(0, |sum: u64, attempt| sum.saturating_add(attempt.duration))
+        })
+    }
+
+    /// When a callee's attempt began and ended by the clock of the caller, as well as spans tell it.
+    pub(crate) fn times_of_callee(&self, callee: usize) -> (u64, u64) {
+        let reached = self.callees[callee];
+        let lasting_from = |start: u64| (start, start.saturating_add(reached.duration));
+        let made = self.attempts.iter().find(|made| is_reached_by(reached, made));
+        match (made, self.caller) {
+            (Some(made), _) => (made.start, made.start.saturating_add(made.duration)),
+            (None, Some(caller)) if callee == 0 => lasting_from(caller.start),
+            (None, Some(caller)) => {
+                let end = caller.start.saturating_add(caller.duration);
+                lasting_from(end.saturating_sub(reached.duration))
+            }
+            (None, None) => lasting_from(reached.start),
+        }
+    }
+
     /// Whether the caller's proxy answered without any attempt, as far as it tells.
     pub fn answered_by_proxy(&self) -> bool {
         let Some(caller) = self.caller.filter(|_| self.callees.is_empty() && self.attempts.is_empty()) else {

@@ -10,9 +10,13 @@
 //! - [`hops`] joins the spans of one trace: a request of a caller, and the attempts that reached a callee;
 //! - [`explain`] says of each request of one trace what its attempts were and where its time went, and [`words`] says it
 //!   in words;
-//! - [`edges`] sums up hops by caller and callee, each side for itself;
+//! - [`fold`] says which spans of a trace are parts of others, so that a request is shown once;
+//! - [`edges`] sums up hops by caller and callee, and an [`edge`] has each side for itself;
+//! - [`storms`] tells what retries cost, and when they were a load of their own;
 //! - [`timeline`] tells when an instance got nothing any more, and when it came back;
-//! - [`balance`] compares the shares of instances with what a policy would give.
+//! - [`istio`] counts requests under the names of Istio's metrics;
+//! - [`balance`] compares the shares of instances with what policies would give; [`replay`] says what that is for one of
+//!   them.
 //!
 //! The formats are those of Envoy 1.40 as Istio configures it. What spans cannot say, such as attempts that reached no
 //! proxy, is counted as unknown where something hints at it, and never guessed.
@@ -21,15 +25,20 @@
 
 pub mod balance;
 mod cluster;
+pub mod edge;
 pub mod edges;
 pub mod explain;
 pub mod facts;
 pub mod fields;
+pub mod fold;
 pub mod hops;
+pub mod istio;
 pub mod names;
 mod node;
 pub mod outcome;
+pub mod replay;
 pub mod span;
+pub mod storms;
 #[cfg(test)]
 mod testing;
 pub mod texts;

@@ -21,6 +21,9 @@ pub mod keys {
     pub const GRPC_STATUS_CODE: &str = "grpc.status_code";
     /// `-`, or flags with commas between them.
     pub const RESPONSE_FLAGS: &str = "response_flags";
+    /// Bytes of the bodies of a request and its response.
+    pub const REQUEST_SIZE: &str = "request_size";
+    pub const RESPONSE_SIZE: &str = "response_size";
     pub const ERROR: &str = "error";
     pub const CANONICAL_SERVICE: &str = "istio.canonical_service";
     pub const CANONICAL_REVISION: &str = "istio.canonical_revision";
@@ -29,6 +32,13 @@ pub mod keys {
     pub const UPSTREAM_ATTEMPTS: &str = "upstream_attempts";
     /// Recommended custom tag: the address of the last attempt.
     pub const UPSTREAM_HOST: &str = "upstream_host";
+    /// Whom a waypoint sits between. It is the only proxy that knows both sides.
+    pub const SOURCE_SERVICE: &str = "istio.source_canonical_service";
+    pub const SOURCE_NAMESPACE: &str = "istio.source_namespace";
+    pub const DESTINATION_SERVICE: &str = "istio.destination_canonical_service";
+    pub const DESTINATION_NAMESPACE: &str = "istio.destination_namespace";
+    /// The pod that a waypoint chose.
+    pub const DESTINATION_INSTANCE: &str = "istio.destination_instance_name";
     pub const SERVICE_NAME: &str = "service.name";
     pub const SERVICE_NAMESPACE: &str = "service.namespace";
     /// The pod of an application.
@@ -39,8 +49,35 @@ pub mod keys {
 
 /// The value of [`keys::COMPONENT`] on spans of proxies.
 pub const PROXY: &str = "proxy";
+/// What a proxy says of a side that it does not know.
+pub const UNKNOWN: &str = "unknown";
+/// What stands before the address of an attempt that a waypoint sends through a tunnel.
+pub const TUNNEL: &str = "envoy://connect_originate/";
+/// The kind of a proxy that stands between workloads, in answers.
+pub const WAYPOINT: &str = "waypoint";
 /// The value of [`keys::RESPONSE_FLAGS`] without a flag.
 pub const NO_FLAGS: &str = "-";
+
+/// The names of gRPC's statuses, by number.
+pub const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
 
 /// Who caused what a response flag tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

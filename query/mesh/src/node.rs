@@ -1,5 +1,7 @@
 //! Reads `node_id`: which proxy reported a span.
 
+use crate::names;
+
 /// What a proxy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyKind {
@@ -26,7 +28,7 @@ impl ProxyKind {
         match self {
             Self::Sidecar => "sidecar",
             Self::Gateway => "gateway",
-            Self::Waypoint => "waypoint",
+            Self::Waypoint => names::WAYPOINT,
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::names;
 pub struct Outcome {
     /// The status; 0 where no response began.
     pub code: Option<u16>,
+    /// The status of a gRPC call, which comes with the status 200 even if the call failed.
+    pub grpc_code: Option<u16>,
     /// Response flags as they were sent; `-` for none.
     pub flags: String,
     pub is_error: bool,
@@ -35,6 +37,17 @@ impl Outcome {
     /// The flags, one by one.
     pub fn each_flag(&self) -> impl Iterator<Item = &str> {
         self.flags.split(',').filter(|flag| *flag != names::NO_FLAGS && !flag.is_empty())
+    }
+
+    /// The answer in words, as `200` or `gRPC status 14 (UNAVAILABLE)`; `None` where no response began.
+    pub fn answer(&self) -> Option<String> {
+        match (self.grpc_code.filter(|code| *code != 0), self.code.filter(|code| *code != 0)) {
+            (Some(code), _) => Some(match names::GRPC_STATUSES.get(usize::from(code)) {
+                Some(name) => format!("gRPC status {code} ({name})"),
+                None => format!("gRPC status {code}"),
+            }),
+            (None, code) => code.map(|code| code.to_string()),
+        }
     }
 
     pub fn class(&self) -> Class {
@@ -68,7 +81,7 @@ mod tests {
     use super::*;
 
     fn outcome(code: u16, flags: &str, is_error: bool) -> Outcome {
-        Outcome { code: Some(code), flags: flags.to_owned(), is_error }
+        Outcome { code: Some(code), grpc_code: None, flags: flags.to_owned(), is_error }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One span of a trace: what it says of a request in a mesh, and its place in the trace.
 
+use std::sync::Arc;
+
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{ResourceView, SpanKind, SpanView};
@@ -16,7 +18,8 @@ pub struct MeshSpan {
     pub duration: u64,
     /// Whether it is the caller's side of a call.
     pub is_client: bool,
-    pub facts: Facts,
+    /// Shared by spans that say the same.
+    pub facts: Arc<Facts>,
 }
 
 // === impl MeshSpan ===
@@ -34,7 +37,7 @@ impl MeshSpan {
             start: view.start,
             duration: view.duration(),
             is_client: view.kind() == SpanKind::Client,
-            facts: Facts::of(view.name, &texts),
+            facts: Arc::new(Facts::of(view.name, &texts)),
         })
     }
 }

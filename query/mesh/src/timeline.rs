@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// Attempts by step and instance.
 #[derive(Debug, Default)]
 pub struct Timeline {
-    steps: BTreeMap<u32, BTreeMap<String, u64>>,
+    /// For each instance its attempts by step.
+    instances: BTreeMap<String, BTreeMap<u32, u64>>,
 }
 
 /// Something that changed.
@@ -23,6 +24,8 @@ pub struct Shift {
     pub share: (u64, u64),
     /// Attempts in a row that all went to others.
     pub without: u64,
+    /// Whether spans of the time in which it got nothing may still be on their way.
+    pub is_settled: bool,
     /// Whom these went to, those with most first, some of them.
     pub others: Vec<(String, u64)>,
 }
@@ -51,54 +54,76 @@ const SHARE_STEPS: usize = 20;
 impl Timeline {
     /// Whether it is the first attempt of the instance in the step.
     pub(crate) fn add(&mut self, step: u32, instance: &str) -> bool {
-        let counts = self.steps.entry(step).or_default();
-        match counts.get_mut(instance) {
-            Some(count) => *count += 1,
-            None => drop(counts.insert(instance.to_owned(), 1)),
+        if !self.instances.contains_key(instance) {
+            self.instances.insert(instance.to_owned(), BTreeMap::new());
         }
-        counts.get(instance) == Some(&1)
+        let count = self.instances.get_mut(instance).and_then(|steps| {
+            let count = steps.entry(step).or_default();
+            *count += 1;
+            Some(*count)
+        });
+        count == Some(1)
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
-        for (step, counts) in other.steps {
-            for (instance, count) in counts {
-                *self.steps.entry(step).or_default().entry(instance).or_default() += count;
+    /// Adds another one, whose steps are parts of those that `of` gives.
+    pub(crate) fn merge(&mut self, other: &Self, of: impl Fn(u32) -> u32) {
+        for (instance, steps) in &other.instances {
+            let own = self.instances.entry(instance.clone()).or_default();
+            for (step, count) in steps {
+                *own.entry(of(*step)).or_default() += count;
             }
         }
+    }
+
+    /// Instances of steps.
+    pub(crate) fn cells(&self) -> usize {
+        self.instances.values().map(BTreeMap::len).sum()
     }
 
     /// Gives instances other names.
     pub(crate) fn rename(&mut self, name: impl Fn(&str) -> String) {
-        for counts in self.steps.values_mut() {
-            let mut renamed = BTreeMap::new();
-            for (instance, count) in std::mem::take(counts) {
-                *renamed.entry(name(&instance)).or_default() += count;
-            }
-            *counts = renamed;
+        let mut renamed = Self::default();
+        for (instance, steps) in std::mem::take(&mut self.instances) {
+            let one = Self { instances: BTreeMap::from([(name(&instance), steps)]) };
+            renamed.merge(&one, |step| step);
         }
+        *self = renamed;
     }
 
     /// Steps with attempts, and how many each instance got.
-    pub fn steps(&self) -> impl Iterator<Item = (u32, &BTreeMap<String, u64>)> {
-        self.steps.iter().map(|(step, counts)| (*step, counts))
+    pub fn steps(&self) -> BTreeMap<u32, BTreeMap<String, u64>> {
+        let mut all: BTreeMap<u32, BTreeMap<String, u64>> = BTreeMap::new();
+        for (instance, steps) in &self.instances {
+            for (step, count) in steps {
+                all.entry(*step).or_default().insert(instance.clone(), *count);
+            }
+        }
+        all
     }
 
-    /// What changed, by time.
-    pub fn shifts(&self) -> Vec<Shift> {
-        let steps: Vec<(u32, &BTreeMap<String, u64>)> = self.steps().collect();
-        let mut instances: Vec<&String> = steps.iter().flat_map(|(_, counts)| counts.keys()).collect();
-        instances.sort_unstable();
-        instances.dedup();
+    /// What changed, by time. Of steps from `unsettled` on, spans may still be on their way.
+    pub fn shifts(&self, unsettled: Option<u32>) -> Vec<Shift> {
+        let steps = self.steps();
+        let steps: Vec<(u32, &BTreeMap<String, u64>)> =
+            steps.iter().map(|(step, counts)| (*step, counts)).collect();
         let totals: Vec<u64> = steps.iter().map(|(_, counts)| counts.values().sum()).collect();
-        let mut shifts: Vec<Shift> =
-            instances.into_iter().flat_map(|instance| shifts_of(&steps, &totals, instance)).collect();
+        let settled =
+            unsettled.map_or(steps.len(), |unsettled| steps.partition_point(|(step, _)| *step < unsettled));
+        let of = |instance: &String| shifts_of(&steps, &totals, settled, instance);
+        let mut shifts: Vec<Shift> = self.instances.keys().flat_map(of).collect();
         shifts.sort_by(|a, b| a.step.cmp(&b.step).then_with(|| a.instance.cmp(&b.instance)));
         shifts.truncate(MOST_SHIFTS);
         shifts
     }
 }
 
-fn shifts_of(steps: &[(u32, &BTreeMap<String, u64>)], totals: &[u64], instance: &str) -> Vec<Shift> {
+/// The first `settled` of the steps are those of which all spans have arrived.
+fn shifts_of(
+    steps: &[(u32, &BTreeMap<String, u64>)],
+    totals: &[u64],
+    settled: usize,
+    instance: &str,
+) -> Vec<Shift> {
     let mut shifts = Vec::new();
     let got = |at: usize| steps[at].1.get(instance).copied().unwrap_or(0);
     let mut at = 0;
@@ -113,7 +138,9 @@ fn shifts_of(steps: &[(u32, &BTreeMap<String, u64>)], totals: &[u64], instance: 
         }
         let gap = &steps[begin..at];
         let without: u64 = totals[begin..at].iter().sum();
+        let of_settled: u64 = totals[begin..at.min(settled).max(begin)].iter().sum();
         let shift = |change, step, share| Shift {
+            is_settled: is_no_chance(share, of_settled),
             change,
             instance: instance.to_owned(),
             step,
@@ -218,15 +245,28 @@ mod tests {
     }
 
     fn told(steps: &[&str]) -> Vec<(&'static str, String, u32)> {
-        let shifts = timeline(steps).shifts();
+        let shifts = timeline(steps).shifts(None);
         shifts.into_iter().map(|shift| (shift.change.name(), shift.instance, shift.step)).collect()
+    }
+
+    #[test]
+    fn what_may_still_change_is_said() {
+        let steps = ["abab", "baba", "abab", "aaaa", "aaaa", "aaaa", "aaaa"];
+        let is_settled = |unsettled| {
+            let shifts = timeline(&steps).shifts(unsettled);
+            assert_eq!(shifts.len(), 1, "{shifts:?}");
+            shifts[0].is_settled
+        };
+        assert!(is_settled(None));
+        assert!(is_settled(Some(6)), "twelve attempts without the instance are settled");
+        assert!(!is_settled(Some(4)));
     }
 
     #[test]
     fn an_instance_that_dies_and_comes_back_is_told() {
         let steps = ["abab", "baba", "abab", "aaaa", "aaaa", "aaaa", "abab", "baba"];
         assert_eq!(told(&steps), [("left", "b".to_owned(), 2), ("returned", "b".to_owned(), 6)]);
-        let left = &timeline(&steps).shifts()[0];
+        let left = &timeline(&steps).shifts(None)[0];
         assert_eq!(
             (left.share, left.without, left.others.clone()),
             ((6, 12), 12, vec![("a".to_owned(), 12)])

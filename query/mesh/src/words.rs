@@ -42,9 +42,9 @@ impl Explained<'_> {
         let named = self.hop.caller.and_then(|caller| caller.facts.upstream_ip.as_deref());
         let instance = last.and_then(Attempt::instance).or(named);
         let joined = |word: &str| instance.map_or_else(String::new, |instance| format!(" {word} {instance}"));
-        let answer = match outcome.code {
-            Some(0) | None if outcome.is_error => format!("no response{}", joined("from")),
-            Some(0) | None => format!("answered{}", joined("by")),
+        let answer = match outcome.answer() {
+            None if outcome.is_error => format!("no response{}", joined("from")),
+            None => format!("answered{}", joined("by")),
             Some(code) if self.hop.answered_by_proxy() => format!("the proxy answered with {code} itself"),
             Some(code) => format!("answered with {code}{}", joined("by")),
         };
@@ -69,8 +69,8 @@ fn told_together(attempts: &[Attempt<'_>]) -> Vec<String> {
             (_, 1) => format!("the {}", ordinal(at + 1)),
             (_, several) => format!("the next {}", number(several)),
         };
-        let end = match outcome.code {
-            Some(0) | None => "which did not answer".to_owned(),
+        let end = match outcome.answer() {
+            None => "which did not answer".to_owned(),
             Some(code) => format!("which answered with {code}"),
         };
         told.push(with_flags(format!("{which} went to {instance}, {end}"), outcome));
@@ -114,7 +114,7 @@ mod tests {
 
     fn callee(number: u8, pod: &str, code: u16, flags: &str) -> MeshSpan {
         let mut span = listener(number, Some(1), Side::Callee, "payment", code, flags);
-        span.facts.pod = Some(pod.to_owned());
+        span.told().pod = Some(pod.to_owned());
         span
     }
 
@@ -127,6 +127,19 @@ mod tests {
         assert_eq!(
             story(&[caller(503, "UH")]),
             "the proxy answered with 503 itself (UH: the service has no healthy instance)"
+        );
+    }
+
+    #[test]
+    fn a_failed_call_of_grpc_is_no_answer_with_200() {
+        let mut spans =
+            [caller(200, "-"), callee(2, "payment-a", 200, "-"), callee(3, "payment-b", 200, "-")];
+        spans[1].told().outcome.grpc_code = Some(14);
+        spans[2].told().outcome.grpc_code = Some(0);
+        assert_eq!(
+            story(&spans),
+            "second attempt; the first went to payment-a, which answered with gRPC status 14 (UNAVAILABLE); \
+             answered with 200 by payment-b"
         );
     }
 
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn attempts_that_reached_no_proxy_are_counted() {
         let mut counted = caller(200, "-");
-        counted.facts.attempts = Some(3);
+        counted.told().attempts = Some(3);
         assert_eq!(
             story(&[counted, callee(2, "payment-a", 200, "-")]),
             "third attempt; two attempts reached no proxy that reports; answered with 200 by payment-a"

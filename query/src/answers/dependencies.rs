@@ -7,7 +7,16 @@ use super::Word;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DependenciesAnswer {
     pub edges: Vec<DependencyEdge>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Vec<DependencyWorkload>>,
     pub partial: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DependencyWorkload {
+    pub name: String,
+    pub namespace: String,
+    pub services: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

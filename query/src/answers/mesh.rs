@@ -24,7 +24,10 @@ pub struct MeshEdge {
     pub attempts: MeshAttempts,
     pub subsets: Vec<MeshSubset>,
     pub instances: Vec<MeshInstance>,
+    pub versions: Vec<MeshGroup>,
+    pub zones: Vec<MeshGroup>,
     pub balance: MeshBalance,
+    pub retries: MeshRetries,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<MeshTimeline>,
 }
@@ -61,6 +64,7 @@ pub struct MeshShift {
     pub attempt_count: u64,
     pub attempt_count_of_all: u64,
     pub attempts_without: u64,
+    pub settled: bool,
     pub others: Vec<MeshShare>,
     pub text: String,
 }
@@ -71,6 +75,8 @@ pub struct MeshParty {
     pub kind: Word,
     pub name: String,
     pub namespace: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,11 +149,57 @@ pub struct MeshInstance {
     pub seen: MeshSide,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshGroup {
+    pub name: String,
+    pub seen: MeshSide,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MeshBalance {
     pub verdict: Word,
     pub policy: Option<Word>,
+    pub text: String,
+    pub policies: Vec<MeshPolicy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshPolicy {
+    pub policy: Word,
+    pub fit: Word,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_count: Option<u64>,
+    pub expected: Vec<MeshExpected>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshExpected {
+    pub instance: String,
+    pub expected_first_attempt_count: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshRetries {
+    pub extra_attempt_count: u64,
+    pub extra_nano: u64,
+    pub rescued_request_count: u64,
+    pub failed_request_count: u64,
+    pub storms: Vec<MeshStorm>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MeshStorm {
+    pub start_unix_nano: String,
+    pub end_unix_nano: String,
+    pub request_count: u64,
+    pub attempt_count: u64,
+    pub extra_nano: u64,
     pub text: String,
 }
 
@@ -184,6 +236,8 @@ pub struct MeshHop {
 #[serde(rename_all = "camelCase")]
 pub struct MeshOutcome {
     pub code: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc_code: Option<u16>,
     pub class: Word,
     pub flags: String,
     pub meanings: Vec<MeshMeaning>,

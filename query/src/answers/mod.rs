@@ -26,13 +26,13 @@ pub use deletions::{
     DeleteRequest, DeletionBackup, DeletionDto, DeletionList, DeletionResponse, DeletionState, Pin,
     PinAnswer, PinList,
 };
-pub use dependencies::{DependenciesAnswer, DependencyEdge};
+pub use dependencies::{DependenciesAnswer, DependencyEdge, DependencyWorkload};
 pub use live::{LiveNotice, LiveTrace};
 pub use maintenance::{BackupList, BackupRequest, BackupSummary, CheckLine, CheckProgress};
 pub use mesh::{
-    MeshAttempt, MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshFlags, MeshHop,
-    MeshHopsAnswer, MeshInstance, MeshMeaning, MeshOutcome, MeshPart, MeshParty, MeshPoint, MeshShare,
-    MeshShift, MeshSide, MeshSubset, MeshTimeline,
+    MeshAttempt, MeshAttempts, MeshBalance, MeshCode, MeshEdge, MeshEdgesAnswer, MeshExpected, MeshFlags,
+    MeshGroup, MeshHop, MeshHopsAnswer, MeshInstance, MeshMeaning, MeshOutcome, MeshPart, MeshParty,
+    MeshPoint, MeshPolicy, MeshRetries, MeshShare, MeshShift, MeshSide, MeshStorm, MeshSubset, MeshTimeline,
 };
 pub use metrics::{
     AttributeEntry, AttributeValue, AttributeValuesAnswer, AttributesAnswer, ComparedAttribute,

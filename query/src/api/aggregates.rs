@@ -1,9 +1,13 @@
 //! `GET /api/v1/aggregates`: requests, errors and latencies over time.
 
 use axum::http::Uri;
+use spandrel_engine::{Budget, QueryError, requests};
+use spandrel_proto::TenantId;
 use spandrel_proto::otlp::SpanKind;
 use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
+use spandrel_storage::{AggregateAnswer, TraceStore};
 
+use super::fold::{Fold, fold};
 use super::handler::{Answer, Asked, json};
 use super::step::step;
 use crate::answers::{AggregatesAnswer, Labels, Point, Series};
@@ -12,7 +16,7 @@ use crate::problem::Problem;
 use crate::question;
 use crate::times;
 
-const PARAMETERS: [&str; 7] = ["service", "operation", "kind", "groupBy", "start", "end", "step"];
+const PARAMETERS: [&str; 8] = ["service", "operation", "kind", "groupBy", "start", "end", "step", "fold"];
 
 pub(super) const KINDS: [(&str, KindFilter); 7] = [
     ("any", KindFilter::Any),
@@ -44,9 +48,10 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
         stop: Stop::default(),
     };
     let step_nano = plan.step;
+    let fold = fold(&params)?;
     let (answer, reason) = question::run(&state, move |store, budget| {
         plan.stop = budget.stop_signal();
-        let answer = store.aggregate(&tenant, &plan)?;
+        let answer = aggregate(store, &tenant, &plan, fold, budget)?;
         let reason = question::reason(budget.why_partial(answer.partial));
         Ok((answer, reason))
     })
@@ -57,6 +62,20 @@ pub(super) async fn get(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer 
         estimated: answer.estimated,
         partial: answer.partial,
         partial_reason: reason,
+    })
+}
+
+/// What a plan asks for, each request once where spans are folded.
+pub(super) fn aggregate(
+    store: &dyn TraceStore,
+    tenant: &TenantId,
+    plan: &AggregatePlan,
+    fold: Fold,
+    budget: &Budget,
+) -> Result<AggregateAnswer, QueryError> {
+    Ok(match fold {
+        Fold::Nothing => store.aggregate(tenant, plan)?,
+        Fold::Mesh => requests::requests(store, tenant, plan, budget)?.0,
     })
 }
 

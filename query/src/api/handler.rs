@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) tenant: TenantId,
     /// Whether the caller sees what belongs to no tenant.
     pub(super) sees_server: bool,
+    /// Whether the caller's role hides something of its tenant.
+    pub(super) restricted: bool,
 }
 
 impl FromRequestParts<QueryState> for Asked {
@@ -29,13 +31,18 @@ impl FromRequestParts<QueryState> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, state: &QueryState) -> Result<Self, Problem> {
         let Some(caller) = parts.extensions.get::<Caller>() else {
-            return Ok(Self { state: state.clone(), tenant: TenantId::default(), sees_server: true });
+            return Ok(Self {
+                state: state.clone(),
+                tenant: TenantId::default(),
+                sees_server: true,
+                restricted: false,
+            });
         };
         let ledger = state.asker().ledger.clone();
         let store = views::of(state.store(), ledger, caller).map_err(Problem::unreadable)?;
         let sees_server = caller.sees_server && caller.restriction.is_none();
-        let tenant = caller.tenants.first().clone();
-        Ok(Self { state: state.of(caller.clone(), store), tenant, sees_server })
+        let (tenant, restricted) = (caller.tenants.first().clone(), caller.restriction.is_some());
+        Ok(Self { state: state.of(caller.clone(), store), tenant, sees_server, restricted })
     }
 }
 

@@ -7,9 +7,10 @@ mod check;
 mod delete;
 mod dependencies;
 mod export;
+mod fold;
 mod handler;
 mod live;
-mod mesh;
+pub(crate) mod mesh;
 mod noise;
 mod openapi;
 mod operations;
@@ -17,6 +18,7 @@ mod pins;
 mod search;
 mod series;
 mod services;
+pub(crate) mod span_metrics;
 mod status;
 mod step;
 mod tenants;
@@ -59,6 +61,7 @@ pub fn router(state: QueryState) -> Router {
         router = router.route(&format!("{PREFIX}{path}"), any(unknown_path));
     }
     router
+        .route(SPAN_METRICS, get(span_metrics::get))
         .route("/api", any(unknown_path))
         .route("/api/", any(unknown_path))
         .route("/api/{*rest}", any(unknown_path))
@@ -68,6 +71,9 @@ pub fn router(state: QueryState) -> Router {
         .layer(middleware::from_fn(measured))
         .with_state(state)
 }
+
+/// What a scraper reads, which stands beside the server's own metrics and not in the JSON API.
+pub const SPAN_METRICS: &str = "/metrics/spans";
 
 /// Every route, relative to the prefix. The OpenAPI document describes exactly these.
 fn routes() -> Vec<(&'static str, MethodRouter<QueryState>)> {

@@ -10,16 +10,17 @@ use spandrel_proto::{SpanId, TenantId, TimeRange, TraceId};
 use spandrel_storage::plan::{AggregatePlan, GroupBy, KindFilter, Stop};
 use spandrel_storage::{AggregateAnswer, Point, ReadError, Series, TraceStore};
 
-use super::aggregates::KINDS;
+use super::aggregates::{KINDS, aggregate};
+use super::fold::fold;
 use super::handler::{Answer, Asked, json};
 use crate::answers::{OperationStats, OperationTable, SpanPercentile};
-use crate::assemble::assemble;
+use crate::assemble::{Shown, assemble};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::question;
 use crate::times;
 
-const PARAMETERS: [&str; 4] = ["service", "kind", "start", "end"];
+const PARAMETERS: [&str; 5] = ["service", "kind", "start", "end", "fold"];
 const SPAN_PARAMETERS: [&str; 2] = ["start", "end"];
 
 pub(super) async fn table(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answer {
@@ -30,8 +31,10 @@ pub(super) async fn table(Asked { state, tenant, .. }: Asked, uri: Uri) -> Answe
         kind: params.choice("kind", KindFilter::Requests, &KINDS)?,
         ..whole(range)
     };
+    let fold = fold(&params)?;
     let table = question::run(&state, move |store, budget| {
-        let answer = store.aggregate(&tenant, &AggregatePlan { stop: budget.stop_signal(), ..plan })?;
+        let plan = AggregatePlan { stop: budget.stop_signal(), ..plan };
+        let answer = aggregate(store, &tenant, &plan, fold, budget)?;
         let partial_reason = question::reason(budget.why_partial(answer.partial));
         Ok(OperationTable { partial_reason, ..operation_table(&answer) })
     })
@@ -123,7 +126,7 @@ fn find_span(
     let not_found = || Problem::not_found(format!("span {span} of trace {trace} is not stored here"));
     let spans = store.trace(tenant, trace)?.ok_or_else(not_found)?;
     let damage = spans.damage();
-    let assembled = assemble(spans, &damage)?.ok_or_else(not_found)?;
+    let assembled = assemble(spans, &damage, Shown::All)?.ok_or_else(not_found)?;
     let span = assembled.spans.iter().find(|known| known.id == span).ok_or_else(not_found)?;
     let view = spandrel_proto::otlp::SpanView::parse(&span.message)
         .map_err(|error| Problem::unreadable(error.to_string()))?;

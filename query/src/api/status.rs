@@ -10,7 +10,7 @@ use crate::params::Params;
 use crate::state::QueryState;
 
 /// Callers of some tenants alone see the size of those, and nothing of the store as a whole.
-pub(super) async fn get(Asked { state, tenant, sees_server }: Asked, uri: Uri) -> Answer {
+pub(super) async fn get(Asked { state, tenant, sees_server, .. }: Asked, uri: Uri) -> Answer {
     Params::parse(&uri, &[])?;
     let status = move |store: &dyn TraceStore| match sees_server {
         true => store.status(),

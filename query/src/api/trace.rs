@@ -8,15 +8,16 @@ use axum::http::Uri;
 use spandrel_proto::{AnsweredTraces, TenantId, TraceId};
 use spandrel_storage::{TraceSpans, TraceStore};
 
+use super::fold::{Fold, fold};
 use super::handler::{Answer, Asked, part};
-use crate::assemble::{Assembled, assemble};
+use crate::assemble::{Assembled, Shown, assemble};
 use crate::cursor::{TreeCursor, fingerprint_of, other_query};
 use crate::otlp::OtlpFormat;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::tree::{self, AttributeStyle};
 
-const PARAMETERS: [&str; 4] = ["format", "attributes", "segment", "cursor"];
+const PARAMETERS: [&str; 5] = ["format", "attributes", "segment", "cursor", "fold"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -35,6 +36,7 @@ const STYLES: [(&str, AttributeStyle); 2] = [("otlp", AttributeStyle::Otlp), ("m
 /// The part of a tree that a request selects.
 struct TreeQuery {
     id: TraceId,
+    shown: Shown,
     style: AttributeStyle,
     segment: Option<String>,
     cursor: Option<TreeCursor>,
@@ -64,7 +66,7 @@ pub(super) async fn get(
             let write = move |out: &mut _| {
                 let spans = stored(&*store, &tenant, id)?;
                 let damage = spans.damage();
-                let trace = assemble(spans, &damage)?.ok_or_else(|| unknown(id))?;
+                let trace = assemble(spans, &damage, query.shown)?.ok_or_else(|| unknown(id))?;
                 tree::write(out, id, &trace, &query.page(&trace)?)
             };
             state.stream("application/json", write).await
@@ -85,7 +87,7 @@ pub(super) fn unknown(id: TraceId) -> Problem {
 }
 
 fn refuse_tree_parameters(params: &Params) -> Result<(), Problem> {
-    match ["attributes", "segment", "cursor"].into_iter().find(|name| params.text(name).is_some()) {
+    match ["attributes", "segment", "cursor", "fold"].into_iter().find(|name| params.text(name).is_some()) {
         Some(name) => {
             Err(Problem::parameter(name, "only the tree takes this parameter; leave it or format out"))
         }
@@ -99,6 +101,10 @@ impl TreeQuery {
     fn read(id: TraceId, params: &Params, max_spans: usize) -> Result<Self, Problem> {
         Ok(Self {
             id,
+            shown: match fold(params)? {
+                Fold::Nothing => Shown::All,
+                Fold::Mesh => Shown::WithoutProxies,
+            },
             style: params.choice("attributes", AttributeStyle::Otlp, &STYLES)?,
             segment: params.text("segment").map(str::to_ascii_lowercase),
             cursor: params.text("cursor").map(TreeCursor::decode).transpose()?,
@@ -107,7 +113,12 @@ impl TreeQuery {
     }
 
     fn fingerprint(&self) -> u64 {
-        fingerprint_of(&[&self.id.to_string(), self.segment.as_deref().unwrap_or_default()])
+        let id = self.id.to_string();
+        let mut parts = vec![&*id, self.segment.as_deref().unwrap_or_default()];
+        if self.shown == Shown::WithoutProxies {
+            parts.push("fold=mesh");
+        }
+        fingerprint_of(&parts)
     }
 
     fn page(&self, trace: &Assembled) -> Result<tree::Page, Problem> {

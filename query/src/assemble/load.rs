@@ -73,6 +73,8 @@ impl Loader {
             parent: None,
             self_nanos: 0,
             detached: None,
+            outer_parent: None,
+            folded: Vec::new(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! Every span gets exactly one place in the tree and every oddity becomes a warning. No function recurses, so a chain
 //! of a million spans cannot overflow the stack. [`crate::tree`] writes the tree.
 
+mod fold;
 mod load;
 mod model;
 mod segments;
@@ -17,14 +18,26 @@ use spandrel_storage::{Damage, ReadError, ServiceCount, StoredSpan};
 pub(crate) use model::{Assembled, Detached, Resource, Segment, Span};
 pub(crate) use spandrel_engine::tree::parents::NamedParent;
 
+/// Which spans a tree shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    All,
+    /// Proxies of a mesh are parts of the applications beside them.
+    WithoutProxies,
+}
+
 /// Assembles a trace; `None` when there is no span that can be read.
 pub(crate) fn assemble(
     spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
     damage: &Damage,
+    shown: Shown,
 ) -> Result<Option<Assembled>, ReadError> {
     let load::Loaded { resources, scopes, mut spans, unreadable } = load::load(spans)?;
-    let Some(root) = root_of(&root_candidates(&spans)) else { return Ok(None) };
+    let Some(mut root) = root_of(&root_candidates(&spans)) else { return Ok(None) };
     resolve_parents(&mut spans, &resources);
+    if shown == Shown::WithoutProxies {
+        root = fold::proxies(&mut spans, &resources, root);
+    }
     let shape = shape::Shape::of(&spans, root);
     shape.measure_self_time(&mut spans);
     let segments::Segmented { segments, order } = segments::cut(&spans, &resources, &shape);

@@ -67,6 +67,10 @@ pub(crate) struct Span {
     pub(crate) self_nanos: u64,
     /// Why a span that names a parent stands at the top of the tree.
     pub(crate) detached: Option<Detached>,
+    /// The missing parent that a part of it names, instead of its own.
+    pub(crate) outer_parent: Option<SpanId>,
+    /// Spans of proxies that are parts of it, where those are not shown.
+    pub(crate) folded: Vec<Span>,
 }
 
 /// Why a span that names a parent has none in the tree.

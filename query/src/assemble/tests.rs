@@ -10,7 +10,7 @@ use crate::testing;
 
 fn assembled(text: &str) -> Assembled {
     let spans = testing::spans(text).into_iter().map(Ok);
-    assemble(spans, &Damage::default()).unwrap().expect("a trace")
+    assemble(spans, &Damage::default(), Shown::All).unwrap().expect("a trace")
 }
 
 /// The tree as text: a line per segment, below it a line per span, then the trace's root and warnings.
@@ -318,7 +318,7 @@ fn services_and_failures_are_counted() {
 
 #[test]
 fn nothing_is_not_a_trace() {
-    assert!(assemble(std::iter::empty(), &Damage::default()).unwrap().is_none());
+    assert!(assemble(std::iter::empty(), &Damage::default(), Shown::All).unwrap().is_none());
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_parent_id_of_odd_length_is_an_orphan_and_zeros_are_no_parent() {
         Ok(testing::stored(Vec::new(), &span))
     };
     let spans = [sent(1, &[0; 8]), sent(2, &[1; 5])];
-    let trace = assemble(spans.into_iter(), &Damage::default()).unwrap().unwrap();
+    let trace = assemble(spans.into_iter(), &Damage::default(), Shown::All).unwrap().unwrap();
     assert_eq!(trace.spans[0].detached, None);
     assert_eq!(trace.spans[1].detached, Some(Detached::Orphan));
 }
@@ -338,7 +338,7 @@ fn a_parent_id_of_odd_length_is_an_orphan_and_zeros_are_no_parent() {
 fn what_cannot_be_read_is_left_out_aloud() {
     let mut spans = testing::spans("1 - server a 0..9\n2 1 internal a 1..2");
     spans[1].span = Bytes::from_static(&[0xff]);
-    let trace = assemble(spans.into_iter().map(Ok), &Damage::default()).unwrap().unwrap();
+    let trace = assemble(spans.into_iter().map(Ok), &Damage::default(), Shown::All).unwrap().unwrap();
     assert_eq!(trace.spans.len(), 1);
     assert_eq!(trace.warnings, ["1 stored span could not be read and is left out"]);
 }
@@ -363,7 +363,7 @@ fn a_long_chain_a_wide_fan_and_a_large_cycle_are_quick() {
         ("cycle", large(|i| if i == 1 { LARGE } else { i - 1 }, "internal")),
     ] {
         let begun = Instant::now();
-        let trace = assemble(spans.into_iter().map(Ok), &Damage::default()).unwrap().unwrap();
+        let trace = assemble(spans.into_iter().map(Ok), &Damage::default(), Shown::All).unwrap().unwrap();
         assert_eq!(trace.order.len(), LARGE, "{what}");
         eprintln!("{what}: {:?}", begun.elapsed());
     }
@@ -381,7 +381,7 @@ fn many_spans_of_one_id_are_quick() {
         .collect();
     spans.reverse();
     let begun = Instant::now();
-    let trace = assemble(spans.into_iter().map(Ok), &Damage::default()).unwrap().unwrap();
+    let trace = assemble(spans.into_iter().map(Ok), &Damage::default(), Shown::All).unwrap().unwrap();
     assert_eq!(trace.order.len(), LARGE);
     eprintln!("shared: {:?}", begun.elapsed());
 }

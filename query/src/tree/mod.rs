@@ -27,6 +27,9 @@ pub(crate) struct Page {
     pub(crate) next: Option<String>,
 }
 
+/// The most parts of a span that are listed.
+const MAX_FOLDED: usize = 1_000;
+
 /// Writes a page of the tree. Everything but `segments` describes the whole trace.
 pub(crate) fn write(
     out: &mut Output,
@@ -72,6 +75,10 @@ fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: Attribut
         object.string("rootName", view.name);
     });
     object.count("spanCount", trace.spans.len());
+    let folded: usize = trace.spans.iter().map(|span| span.folded.len()).sum();
+    if folded > 0 {
+        object.count("foldedSpanCount", folded);
+    }
     object.number("errorCount", trace.error_count());
     object.count("segmentCount", trace.segments.len());
     list(object.name("services"), &trace.services, |out, service| {
@@ -170,6 +177,11 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
                 & readable(object.name("links"), b"[]", |out| {
                     try_list(out, view.links(), |out, link| style.link(out, &link))
                 });
+        if !span.folded.is_empty() {
+            let shown = &span.folded[..span.folded.len().min(MAX_FOLDED)];
+            object.count("foldedSpanCount", span.folded.len());
+            list(object.name("folded"), shown, |out, folded| write_folded(out, trace, folded));
+        }
         object.number("flags", span.flags);
         object.string("traceState", view.trace_state);
         let mut warnings = warnings(span, view);
@@ -181,11 +193,29 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
     object.end();
 }
 
+/// Writes a span of a proxy that is a part of the one that is shown.
+fn write_folded(out: &mut Vec<u8>, trace: &Assembled, span: &Span) {
+    let mut object = Object::begin(out);
+    with_view(span, |view| {
+        object.hex("id", span.id.as_bytes());
+        object.string("service", &trace.resource_of(span).service);
+        object.string("name", view.name);
+        object.string("kind", span.kind.name());
+        object.time("startUnixNano", span.start);
+        object.number("durationNano", span.duration());
+        object.string("status", span.status.name());
+        object.string_or_null("errorCode", code_of(span, view).as_deref());
+    });
+    object.end();
+}
+
 /// Writes the ID of the parent in the tree; if the parent is missing, its ID as sent.
 fn write_parent(out: &mut Vec<u8>, trace: &Assembled, span: &Span, view: &SpanView<'_>) {
     match (span.parent, span.detached) {
         (Some(parent), _) => hex(out, trace.spans[parent as usize].id.as_bytes()),
-        (None, Some(Detached::Orphan | Detached::ExternalParent)) => hex(out, view.parent_span_id),
+        (None, Some(Detached::Orphan | Detached::ExternalParent)) => {
+            hex(out, span.outer_parent.as_ref().map_or(view.parent_span_id, |outer| outer.as_bytes()));
+        }
         (None, Some(Detached::Cycle) | None) => out.extend_from_slice(b"null"),
     }
 }

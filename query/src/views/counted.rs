@@ -92,6 +92,10 @@ impl TraceStore for CountedStore {
         self.store.fold_traces(tenant, plan, folds).inspect(|answer| self.count(tenant, answer.scanned))
     }
 
+    fn version(&self, tenant: &TenantId, range: TimeRange) -> Option<u64> {
+        self.store.version(tenant, range)
+    }
+
     fn attributes(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
         self.store.attributes(tenant, range)
     }

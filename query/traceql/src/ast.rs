@@ -315,6 +315,9 @@ pub enum Intrinsic {
     NestedSetParent,
     /// `parent`: the parent span; compared with nil alone.
     Parent,
+    /// `mesh.request`: the span counts as a request where spans of proxies and of applications for the same request are
+    /// counted once.
+    MeshRequest,
     /// `mesh.role` and so on: what the proxies of a service mesh tell.
     Mesh(MeshField),
 }

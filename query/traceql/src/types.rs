@@ -81,7 +81,7 @@ impl Type {
             | Intrinsic::Mesh(_) => Self::String,
             Intrinsic::Kind => Self::Kind,
             Intrinsic::Status => Self::Status,
-            Intrinsic::Failed | Intrinsic::Root | Intrinsic::Entry => Self::Bool,
+            Intrinsic::Failed | Intrinsic::Root | Intrinsic::Entry | Intrinsic::MeshRequest => Self::Bool,
             Intrinsic::Parent => Self::Span,
         }
     }

@@ -78,7 +78,7 @@ pub(crate) const SCOPES: [(&str, Scope); 6] = [
 ];
 
 /// The intrinsics with their names. The first name is the one that is printed.
-pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 37] = [
+pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 38] = [
     (Intrinsic::Duration, &["duration", "span:duration"]),
     (Intrinsic::Name, &["name", "span:name"]),
     (Intrinsic::Kind, &["kind", "span:kind"]),
@@ -104,6 +104,7 @@ pub(crate) const INTRINSICS: [(Intrinsic, &[&str]); 37] = [
     (Intrinsic::NestedSetRight, &["nestedSetRight"]),
     (Intrinsic::NestedSetParent, &["nestedSetParent"]),
     (Intrinsic::Parent, &["parent"]),
+    (Intrinsic::MeshRequest, &["mesh.request"]),
     (Intrinsic::Mesh(MeshField::Role), &["mesh.role"]),
     (Intrinsic::Mesh(MeshField::Proxy), &["mesh.proxy"]),
     (Intrinsic::Mesh(MeshField::Direction), &["mesh.direction"]),
@@ -232,7 +233,7 @@ pub(crate) fn intrinsic_of_parent_named(name: &str) -> Option<Intrinsic> {
 }
 
 fn is_short_of_parent(intrinsic: Intrinsic) -> bool {
-    matches!(intrinsic, Intrinsic::Mesh(_)) || SHORT_OF_PARENT.contains(&intrinsic)
+    matches!(intrinsic, Intrinsic::Mesh(_) | Intrinsic::MeshRequest) || SHORT_OF_PARENT.contains(&intrinsic)
 }
 
 /// Whether an attribute without a scope, written behind `parent.`, would be read as something else: an intrinsic of this

@@ -189,6 +189,10 @@ impl TraceStore for BlockTraceStore {
         Ok(fold::traces(&self.core, tenant, plan, folds))
     }
 
+    fn version(&self, tenant: &TenantId, range: TimeRange) -> Option<u64> {
+        self.core.version(tenant, &range)
+    }
+
     fn attributes(&self, tenant: &TenantId, range: TimeRange) -> Result<Vec<KnownAttribute>, ReadError> {
         Ok(attributes::attributes(&self.core, tenant, range))
     }

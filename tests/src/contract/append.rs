@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use prost::Message;
-use spandrel_proto::{TenantId, TimeRange};
+use spandrel_proto::{TenantId, TimeRange, UnixNanos};
 use spandrel_storage::plan::{Order, Predicate, ScanPlan, SearchPlan, Stop};
 use spandrel_storage::table::{FoldPlan, SkippedColumns};
 use spandrel_storage::{AppendError, TenantBatch, TraceStore};
@@ -16,7 +16,7 @@ use crate::engines::GatedEngine;
 use crate::harness::{Backend, Harness, plan};
 use crate::oracle;
 use crate::rewrite::rewritten;
-use crate::spans::{HOUR, Sent, decoded, from_json, read, request, sent, text, trace_id};
+use crate::spans::{BEGIN, HOUR, Sent, decoded, from_json, read, request, sent, text, trace_id};
 
 /// A lookup returns all spans of the trace, with resource and scope, in order, and no others.
 pub fn a_trace_is_found_by_its_id(open: Open) {
@@ -247,6 +247,28 @@ pub fn an_unknown_tenant_is_one_without_data(open: Open) {
     assert_eq!((found.traces.len(), found.next, found.partial), (0, None, false));
     let scan = store.scan(&void, &ScanPlan { predicate: Predicate::All, range: TimeRange::ALL }).unwrap();
     assert_eq!((scan.traces_at_most, scan.damaged_blocks, scan.count()), (Some(0), 0, 0));
+}
+
+/// What was counted of a range may be kept as long as its version is the same.
+pub fn a_version_is_another_one_after_every_change_of_its_range(open: Open) {
+    let harness = open();
+    let tenant = TenantId::default();
+    let range = TimeRange { start: UnixNanos(BEGIN + 1_000), end: Some(UnixNanos(BEGIN + 2_000)) };
+    let version =
+        |harness: &Harness| harness.store().version(&tenant, range).expect("no deletion is under way");
+    let mut seen = vec![version(&harness)];
+    let changed = |harness: &Harness, seen: &mut Vec<u64>| {
+        let now = version(harness);
+        assert!(!seen.contains(&now), "{now} in {seen:?}");
+        seen.push(now);
+    };
+    harness.append(&[sent(1, 1).at(1_500, 10)]);
+    changed(&harness, &mut seen);
+    harness.append(&[sent(2, 1).at(1_500, 10)]);
+    changed(&harness, &mut seen);
+    harness.append(&[sent(3, 1).at(5_000, 10)]);
+    assert_eq!(seen.last(), Some(&version(&harness)), "nothing of the range has changed");
+    assert_eq!(harness.store().version(&TenantId::new("void").unwrap(), range), Some(0));
 }
 
 /// Parts of a trace that arrive hours apart are found as one trace.

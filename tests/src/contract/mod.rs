@@ -46,6 +46,7 @@ macro_rules! contract_suite {
                 a_trace_lies_in_many_windows,
                 many_spans_of_one_key_are_told_apart_in_time,
                 a_slow_append_hides_no_other,
+                a_version_is_another_one_after_every_change_of_its_range,
                 a_closed_store_takes_nothing,
             ],
             search: [

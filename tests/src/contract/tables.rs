@@ -25,7 +25,7 @@ use crate::harness::{Harness, plan};
 use crate::oracle;
 use crate::rewrite::rewritten;
 use crate::spans::{BEGIN, HOUR, MINUTE, SECOND, Sent, attribute, read, request, sent, text, trace_id};
-use crate::tables::{Collector, Row, columns, expected, over_spans, over_traces, rows, tables};
+use crate::tables::{Collector, Row, columns, expected, over_spans, over_traces, rows, tables, traces};
 
 fn all(predicate: Predicate) -> FoldPlan {
     FoldPlan {
@@ -79,7 +79,7 @@ pub fn check_traces(harness: &Harness, spans: &[Sent], plan: &FoldPlan) {
         .collect();
     for threads in [1, 3] {
         let mut found = BTreeMap::new();
-        for table in tables(harness, over_traces, plan, threads) {
+        for table in traces(harness, plan, threads) {
             let places = |row: &Row| (row.start, row.ids.map(|(id, _)| id));
             assert!(!plan.ids || table.is_sorted_by_key(places), "{table:?}");
             let trace = table[0].trace.clone();
@@ -299,7 +299,7 @@ pub fn a_pass_goes_on_where_an_earlier_one_ended(open: Open) {
         let plan = FoldPlan { after, ..all(Predicate::All) };
         let found = sorted(tables(harness, over_spans, &plan, 2).concat());
         assert_eq!(found, matching(&new, &plan));
-        let found = tables(harness, over_traces, &plan, 2);
+        let found = traces(harness, &plan, 2);
         let whole: BTreeSet<Vec<Row>> = [2, 3].map(|n| whole(&spans, trace_id(n), &plan)).into();
         assert_eq!(found.into_iter().map(sorted).collect::<BTreeSet<_>>(), whole);
         let all = FoldPlan { after: 0, ..plan };
@@ -369,7 +369,7 @@ pub fn too_many_traces_are_a_partial_pass(open: Open) {
     for n in 1..=10 {
         harness.append(&[sent(n, 1)]);
     }
-    assert_eq!(tables(&harness, over_traces, &all(Predicate::All), 2).len(), 10);
+    assert_eq!(traces(&harness, &all(Predicate::All), 2).len(), 10);
     harness.append(&[sent(11, 1)]);
     let mut fold = Collector::default();
     let answer = over_traces(&harness, &all(Predicate::All), &mut [&mut fold as &mut dyn TableFold]).unwrap();

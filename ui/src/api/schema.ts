@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 6bc408054545879c
-// body 5443cfb69e9a4b17
+// source 5a7f73fe40b84744
+// body 59eaa05d583b769f
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -83,6 +83,7 @@ export interface components {
             spanCount: components["schemas"]["Count"];
             errorCount: components["schemas"]["Count"];
             segmentCount: components["schemas"]["Count"];
+            foldedSpanCount?: components["schemas"]["Count"];
             services: components["schemas"]["ServiceCount"][];
             warnings: string[];
             resources: (components["schemas"]["Resource"] | null)[];
@@ -136,8 +137,20 @@ export interface components {
             events: components["schemas"]["SpanEvent"][];
             links: components["schemas"]["SpanLink"][];
             flags: components["schemas"]["Count"];
+            foldedSpanCount?: components["schemas"]["Count"];
+            folded?: components["schemas"]["FoldedSpan"][];
             traceState: string;
             warnings: string[];
+        };
+        FoldedSpan: {
+            status: components["schemas"]["SpanStatus"];
+            errorCode: components["schemas"]["ErrorCode"];
+            id: components["schemas"]["SpanId"];
+            service: string;
+            name: string;
+            kind: components["schemas"]["SpanKind"];
+            startUnixNano: components["schemas"]["UnixNano"];
+            durationNano: components["schemas"]["Nano"];
         };
         OtlpTraces: {
             resourceSpans: components["schemas"]["OtlpResourceSpans"][];
@@ -429,7 +442,13 @@ export interface components {
         };
         DependenciesAnswer: {
             edges: components["schemas"]["DependencyEdge"][];
+            workloads?: components["schemas"]["DependencyWorkload"][];
             partial: boolean;
+        };
+        DependencyWorkload: {
+            name: string;
+            namespace: string;
+            services: string[];
         };
         DependencyEdge: {
             caller: string;
@@ -457,7 +476,10 @@ export interface components {
             attempts: components["schemas"]["MeshAttempts"];
             subsets: components["schemas"]["MeshSubset"][];
             instances: components["schemas"]["MeshInstance"][];
+            versions: components["schemas"]["MeshGroup"][];
+            zones: components["schemas"]["MeshGroup"][];
             balance: components["schemas"]["MeshBalance"];
+            retries: components["schemas"]["MeshRetries"];
             timeline?: components["schemas"]["MeshTimeline"];
         };
         MeshTimeline: {
@@ -482,6 +504,7 @@ export interface components {
             attemptCount: components["schemas"]["Count"];
             attemptCountOfAll: components["schemas"]["Count"];
             attemptsWithout: components["schemas"]["Count"];
+            settled: boolean;
             others: components["schemas"]["MeshShare"][];
             text: string;
         };
@@ -510,6 +533,7 @@ export interface components {
         };
         MeshOutcome: {
             code: number | null;
+            grpcCode?: number;
             /** @enum {string} */
             class: "ok" | "client-error" | "injected" | "abandoned" | "error";
             flags: string;
@@ -534,6 +558,7 @@ export interface components {
             kind: "workload" | "address" | "noRoute" | "unknown";
             name: string;
             namespace: string;
+            services?: string[];
         };
         MeshSide: {
             requestCount: components["schemas"]["Count"];
@@ -589,7 +614,39 @@ export interface components {
             /** @enum {string} */
             verdict: "oneInstance" | "tooFew" | "agrees" | "uneven";
             /** @enum {unknown} */
-            policy: "roundRobin" | "leastResponseTime" | null;
+            policy: "roundRobin" | "weighted" | "leastRequest" | "leastResponseTime" | null;
+            text: string;
+            policies: components["schemas"]["MeshPolicy"][];
+        };
+        MeshGroup: {
+            name: string;
+            seen: components["schemas"]["MeshSide"];
+        };
+        MeshPolicy: {
+            /** @enum {string} */
+            policy: "roundRobin" | "weighted" | "leastRequest" | "leastResponseTime";
+            /** @enum {string} */
+            fit: "agrees" | "ruledOut" | "tooFew";
+            neededCount?: components["schemas"]["Count"];
+            expected: components["schemas"]["MeshExpected"][];
+        };
+        MeshExpected: {
+            instance: string;
+            expectedFirstAttemptCount: number;
+        };
+        MeshRetries: {
+            extraAttemptCount: components["schemas"]["Count"];
+            extraNano: components["schemas"]["Nano"];
+            rescuedRequestCount: components["schemas"]["Count"];
+            failedRequestCount: components["schemas"]["Count"];
+            storms: components["schemas"]["MeshStorm"][];
+        };
+        MeshStorm: {
+            startUnixNano: components["schemas"]["UnixNano"];
+            endUnixNano: components["schemas"]["UnixNano"];
+            requestCount: components["schemas"]["Count"];
+            attemptCount: components["schemas"]["Count"];
+            extraNano: components["schemas"]["Nano"];
             text: string;
         };
         Labels: {

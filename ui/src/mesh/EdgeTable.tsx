@@ -5,7 +5,7 @@ import { formatDuration } from "../lib/duration";
 import { formatCount, formatPercent, plural } from "../lib/numbers";
 import { Bars } from "../usage/Bars";
 import styles from "./EdgeTable.module.css";
-import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges } from "./mesh";
+import { edgeKey, errorRate, notes, partyName, policyRows, shareBars, sortedEdges } from "./mesh";
 import { Timeline } from "./Timeline";
 
 const COLUMNS = ["Requests", "Errors", "p95", "Attempts", "Errors", "p95", "Balance"] as const;
@@ -111,6 +111,53 @@ function Side({ side }: { side: MeshSide }) {
   );
 }
 
+/** First attempts of each instance beside what policies would have given it. */
+function Policies({ edge }: { edge: MeshEdge }) {
+  const rows = policyRows(edge);
+  if (rows.length === 0) return null;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it.
+    <section className="table-scroll" tabIndex={0} aria-label="Expected first attempts">
+      <table className="list-table">
+        <caption className="visually-hidden">First attempts beside what policies would give</caption>
+        <thead>
+          <tr>
+            <th scope="col">Policy</th>
+            {edge.instances.map(({ instance }) => (
+              <th key={instance} scope="col" className="num">
+                {instance}
+              </th>
+            ))}
+            <th scope="col">Fit</th>
+          </tr>
+        </thead>
+        <tbody>
+          <tr>
+            <th scope="row">Seen</th>
+            {edge.instances.map(({ instance, firstAttemptCount }) => (
+              <td key={instance} className="num tnum">
+                {formatCount(firstAttemptCount)}
+              </td>
+            ))}
+            <td />
+          </tr>
+          {rows.map(({ name, fit, expected }) => (
+            <tr key={name}>
+              <th scope="row">{name}</th>
+              {edge.instances.map(({ instance }, at) => (
+                <td key={instance} className="num tnum">
+                  {expected[at]}
+                </td>
+              ))}
+              <td>{fit}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
 function Details({ edge, happened }: { edge: MeshEdge; happened: string[] }) {
   return (
     <>
@@ -125,6 +172,7 @@ function Details({ edge, happened }: { edge: MeshEdge; happened: string[] }) {
         <>
           First attempts by instance; half of a bar is an equal share
           <Bars bars={shareBars(edge)} format={formatCount} />
+          <Policies edge={edge} />
           <Timeline edge={edge} />
         </>
       ) : (

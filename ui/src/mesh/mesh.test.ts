@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { MeshEdge, MeshSide } from "../api/types";
-import { edgeKey, errorRate, notes, partyName, shareBars, sortedEdges, stepOf, stripsOf } from "./mesh";
+import {
+  edgeKey,
+  errorRate,
+  notes,
+  partyName,
+  policyRows,
+  shareBars,
+  sortedEdges,
+  stepOf,
+  stripsOf,
+} from "./mesh";
 
 function side(requestCount: number, errorCount = 0): MeshSide {
   return {
@@ -35,7 +45,21 @@ function edge(callee: string, requests: number, errors = 0): MeshEdge {
     },
     subsets: [],
     instances: [],
-    balance: { verdict: "oneInstance", policy: null, text: "there are no two instances to balance" },
+    versions: [],
+    zones: [],
+    balance: {
+      verdict: "oneInstance",
+      policy: null,
+      text: "there are no two instances to balance",
+      policies: [],
+    },
+    retries: {
+      extraAttemptCount: 0,
+      extraNano: 0,
+      rescuedRequestCount: 0,
+      failedRequestCount: 0,
+      storms: [],
+    },
   };
 }
 
@@ -52,6 +76,34 @@ describe("the mesh", () => {
     expect(sortedEdges(edges).map(({ callee }) => callee.name)).toEqual(["payment", "search", "cart"]);
     expect(new Set(edges.map(edgeKey)).size).toBe(3);
     expect(errorRate(side(0))).toBe(0);
+  });
+
+  it("tells what retries cost, and holds shares against policies", () => {
+    const told = edge("payment", 16);
+    told.retries = {
+      ...told.retries,
+      extraAttemptCount: 15,
+      extraNano: 3_000_000,
+      rescuedRequestCount: 14,
+      failedRequestCount: 1,
+    };
+    expect(notes(told)).toEqual([
+      "Retries cost 15 attempts and 3 ms of waiting; they rescued 14 of the requests, and 1 failed all the same.",
+    ]);
+    told.balance.policies = [
+      {
+        policy: "leastRequest",
+        fit: "tooFew",
+        neededCount: 40,
+        expected: [
+          { instance: "a", expectedFirstAttemptCount: 13.6 },
+          { instance: "b", expectedFirstAttemptCount: 2.4 },
+        ],
+      },
+    ];
+    expect(policyRows(told)).toEqual([
+      { name: "Least request", fit: "too few to tell, 40 needed", expected: ["14", "2"] },
+    ]);
   });
 
   it("tells retries, lost attempts and flags in words", () => {

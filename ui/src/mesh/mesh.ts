@@ -1,6 +1,8 @@
 /** What an edge of the mesh says, as text and as bars. No view state. */
 import type { MeshEdge, MeshParty, MeshSide, MeshTimeline } from "../api/types";
-import { formatPercent, plural } from "../lib/numbers";
+import { formatDuration } from "../lib/duration";
+import { formatCount, formatPercent, plural } from "../lib/numbers";
+import { formatTime } from "../lib/time";
 import type { Bar } from "../usage/usage";
 
 /** A workload with its namespace; what is not known is said to be so. */
@@ -52,6 +54,15 @@ export function notes(edge: MeshEdge): string[] {
     attempts.requestsWithoutCaller,
     (count) => `${plural(count, "request")} came without a span of the caller's proxy.`,
   );
+  const { retries } = edge;
+  if (retries.extraAttemptCount > 0)
+    found.push(
+      `Retries cost ${plural(retries.extraAttemptCount, "attempt")} and ${formatDuration(retries.extraNano)} of waiting; they rescued ${retries.rescuedRequestCount} of the requests, and ${retries.failedRequestCount} failed all the same.`,
+    );
+  for (const storm of retries.storms)
+    found.push(
+      `Retry storm from ${formatTime(storm.startUnixNano)} to ${formatTime(storm.endUnixNano)}: ${storm.text}.`,
+    );
   note(client.clientErrorCount, (count) => `${plural(count, "request")} got a status of 400 to 499.`);
   note(client.injectedCount, (count) => `${plural(count, "request")} met an injected fault.`);
   note(server.abandonedCount, (count) => `The caller left ${plural(count, "attempt")} before the response.`);
@@ -77,6 +88,26 @@ const CAUSES = {
 function cause(by: keyof typeof CAUSES): string {
   return CAUSES[by];
 }
+
+/** What each policy would have given each instance, in the order of the instances. */
+export function policyRows({ balance }: MeshEdge): { name: string; fit: string; expected: string[] }[] {
+  return balance.policies.map(({ policy, fit, neededCount, expected }) => ({
+    name: POLICIES[policy],
+    fit: fit === "tooFew" ? `too few to tell, ${neededCount} needed` : FITS[fit],
+    expected: expected.map(({ expectedFirstAttemptCount }) =>
+      formatCount(Math.round(expectedFirstAttemptCount)),
+    ),
+  }));
+}
+
+const POLICIES = {
+  roundRobin: "Round robin",
+  weighted: "Weights",
+  leastRequest: "Least request",
+  leastResponseTime: "Least response time",
+} as const;
+
+const FITS = { agrees: "agrees", ruledOut: "ruled out" } as const;
 
 /** First attempts of each instance; the whole bar is twice the equal share, so that a half is as it should be. */
 export function shareBars(edge: MeshEdge): Bar[] {

@@ -1,5 +1,6 @@
 /** All services with the rate, the errors and the latency of their requests. */
 import { useMemo } from "react";
+import { useQuery } from "../address/address";
 import { Link } from "../address/Link";
 import { servicePath } from "../address/routes";
 import { apiUrl } from "../api/client";
@@ -12,6 +13,8 @@ import { useServiceColours } from "../components/useServiceColours";
 import { useTitle } from "../components/useTitle";
 import { nowMs } from "../lib/clock";
 import { describeRange, type TimeRange } from "../lib/time";
+import { quote } from "../lib/traceql";
+import { searchPath } from "../search/params";
 import { AheadNote } from "./AheadNote";
 import { aggregatesUrl, chartData, chartStep, totals, WHOLE_RANGE } from "./aggregates";
 import { type RedRow, RedTable } from "./RedTable";
@@ -22,24 +25,30 @@ export default function ServicesPage() {
   useTitle("Services");
   const colours = useServiceColours();
   const { range, setRange, query } = useRange();
+  const { params, set } = useQuery();
+  const fold = params.get("fold") === "mesh" ? "mesh" : undefined;
   const { step, now } = useMemo(() => measure(range), [range]);
   const seconds = useCoveredSeconds(range);
   const services = useApi<ServicesAnswer>(apiUrl(["services"]));
-  const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", WHOLE_RANGE), { keep: true });
-  const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", step), { keep: true });
+  const whole = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", WHOLE_RANGE, { fold }), {
+    keep: true,
+  });
+  const overTime = useApi<AggregatesAnswer>(aggregatesUrl(range, "service", step, { fold }), { keep: true });
 
   const rows = useMemo<RedRow[]>(() => {
     const byName = new Map(whole.data?.series.map((series) => [series.labels.service ?? "", series]));
     const trends = new Map(overTime.data?.series.map((series) => [series.labels.service ?? "", series]));
-    const names = new Set([
-      ...(services.data?.services.map((service) => service.name) ?? []),
-      ...byName.keys(),
-    ]);
+    const stored = fold ? [] : (services.data?.services.map((service) => service.name) ?? []);
+    const names = new Set([...stored, ...byName.keys()]);
     return [...names].map((name) => {
       const trend = trends.get(name);
       return {
         key: name,
-        name: (
+        name: fold ? (
+          <Link to={workloadPath(name, range)} title={`Traces with a request to ${name}`}>
+            <ServiceName name={name} colour={colours.get(name)} />
+          </Link>
+        ) : (
           <Link to={servicePath(name, query)} title={name}>
             <ServiceName name={name} colour={colours.get(name)} />
           </Link>
@@ -48,13 +57,21 @@ export default function ServicesPage() {
         trend: trend && chartData([trend], step, range, now).rate,
       };
     });
-  }, [services.data, whole.data, overTime.data, range, step, now, query, colours]);
+  }, [services.data, whole.data, overTime.data, range, step, now, query, colours, fold]);
 
   const error = services.error ?? whole.error;
   return (
     <div className="page">
       <div className="page-head">
-        <h1 className="page-title">Services</h1>
+        <h1 className="page-title">{fold ? "Workloads" : "Services"}</h1>
+        <button
+          type="button"
+          aria-pressed={fold !== undefined}
+          onClick={() => set({ fold: fold ? undefined : "mesh" })}
+          title="Count a request once that proxies of a mesh and their applications saw"
+        >
+          Fold proxies
+        </button>
         <RangePicker range={range} onChange={setRange} />
       </div>
       {error ? (
@@ -76,16 +93,35 @@ export default function ServicesPage() {
       ) : (
         <>
           <AheadNote range={range} />
-          <RedTable caption="Services" nameLabel="Service" rows={rows} rangeSeconds={seconds} withTrend />
+          <RedTable
+            caption={fold ? "Workloads" : "Services"}
+            nameLabel={fold ? "Workload" : "Service"}
+            rows={rows}
+            rangeSeconds={seconds}
+            withTrend
+          />
           <p className="muted">
-            A request is a span of kind server or consumer, or one without a parent. Rates count from the
-            first stored span on. {describeRange(range)}.
+            {fold
+              ? "A request counts once, as the proxy of its workload saw it, or else the application."
+              : "A request is a span of kind server or consumer, or one without a parent."}{" "}
+            Rates count from the first stored span on. {describeRange(range)}.
             {whole.data.estimated && " Estimated: some traces were sampled."}
           </p>
         </>
       )}
     </div>
   );
+}
+
+/** A workload has no page of its own, because its spans are stored under several names; a search finds them all. */
+function workloadPath(name: string, range: TimeRange): string {
+  // Where workloads of several namespaces have the same name, the namespace stands behind a dot.
+  const dot = name.lastIndexOf(".");
+  const inNamespace =
+    dot > 0
+      ? ` || (mesh.workload = ${quote(name.slice(0, dot))} && mesh.namespace = ${quote(name.slice(dot + 1))})`
+      : "";
+  return searchPath({ query: `{ mesh.request && (mesh.workload = ${quote(name)}${inNamespace}) }`, range });
 }
 
 function measure(range: TimeRange) {

@@ -28,7 +28,7 @@ export function aggregatesUrl(
   range: TimeRange,
   groupBy: string,
   step: number | typeof WHOLE_RANGE,
-  filter: { service?: string; operation?: string } = {},
+  filter: { service?: string; operation?: string; fold?: "mesh" } = {},
 ): string {
   return apiUrl(["aggregates"], {
     ...filter,

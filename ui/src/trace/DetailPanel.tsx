@@ -140,6 +140,20 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
       <Section title="Events" count={span.events.length} open>
         <Events trace={trace} span={span} />
       </Section>
+      {span.folded && (
+        <Section title="Proxies" count={span.foldedSpanCount ?? span.folded.length} open>
+          <ul>
+            {span.folded.map((part) => (
+              <li key={part.id}>
+                {part.service} · {part.kind.toLowerCase()} · {formatDuration(part.durationNano)}
+                {part.errorCode && <FailedMark code={part.errorCode} />}
+                <br />
+                <LongText text={part.name || "(no name)"} /> <code className="muted">{part.id}</code>
+              </li>
+            ))}
+          </ul>
+        </Section>
+      )}
       <Section title="Links" count={span.links.length} open>
         <Links links={span.links} />
       </Section>

@@ -16,6 +16,7 @@ const KEYS: [string, string][] = [
   ["[ ]", "Collapse, expand everything"],
   ["s", "With or without segments"],
   ["h", "Hops of a mesh, where proxies sent spans"],
+  ["f", "Fold proxies into their applications, or show them"],
   ["+ −", "Zoom in, out around the row"],
   ["0", "Show the whole trace"],
   ["?", "This list"],

@@ -1,4 +1,5 @@
 /** Loads a trace by its ID, and explains a failure. */
+import { useQuery } from "../address/address";
 import { Link } from "../address/Link";
 import { ApiError, apiUrl } from "../api/client";
 import type { TraceAnswer } from "../api/types";
@@ -12,7 +13,10 @@ const BAD_ID = new ApiError(400, "Not a trace ID", "A trace ID is 1 to 32 hexade
 
 export function TracePage({ id }: { id: string }) {
   const traceId = parseTraceId(id);
-  const { data, error, loading, reload } = useApi<TraceAnswer>(traceId ? apiUrl(["traces", traceId]) : null);
+  const fold = useQuery().params.get("fold") === "mesh" ? "mesh" : undefined;
+  const { data, error, loading, reload } = useApi<TraceAnswer>(
+    traceId ? apiUrl(["traces", traceId], { fold }) : null,
+  );
   const trace = data?.trace;
   useTitle(
     trace ? `${trace.rootService ?? "unknown_service"} ${trace.rootName}` : `Trace ${shortId(traceId ?? id)}`,

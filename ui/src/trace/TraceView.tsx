@@ -51,7 +51,8 @@ export function TraceView({ trace, reload, reloading }: Props) {
   const [view, setView] = useState<View>(() => startView(home, duration, tree.rows[rowOf(tree, asked)]));
   const [help, setHelp] = useState(false);
   const [hopsOpen, setHopsOpen] = useState(false);
-  const withProxies = useMemo(() => hasProxies(trace), [trace]);
+  const folded = params.get("fold") === "mesh";
+  const withProxies = useMemo(() => folded || hasProxies(trace), [folded, trace]);
   const waterfall = useRef<WaterfallHandle>(null);
   const findInput = useRef<HTMLInputElement>(null);
 
@@ -120,6 +121,9 @@ export function TraceView({ trace, reload, reloading }: Props) {
     setCollapsed(NONE);
     setActive(Math.max(0, rowOf(next, selectionOf(tree, active))));
   };
+  const switchFold = () => {
+    if (withProxies) set({ fold: folded ? undefined : "mesh" });
+  };
   const goToError = (direction: 1 | -1) =>
     goTo(nextRow(tree, active, direction, (row) => row.span !== null && row.failed));
   const goToMatch = (direction: 1 | -1) =>
@@ -150,6 +154,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
     "]": () => setCollapsed(NONE),
     s: switchSegments,
     h: () => setHopsOpen(withProxies && !hopsOpen),
+    f: switchFold,
     "+": () => zoomBy(1 / ZOOM_STEP),
     "=": () => zoomBy(1 / ZOOM_STEP),
     "-": () => zoomBy(ZOOM_STEP),
@@ -193,6 +198,16 @@ export function TraceView({ trace, reload, reloading }: Props) {
               title="Hops of the mesh (h)"
             >
               <ToolName name="Hops" sign="⇄" />
+            </button>
+          )}
+          {withProxies && (
+            <button
+              type="button"
+              aria-pressed={folded}
+              onClick={switchFold}
+              title="Show proxies as parts of their applications (f)"
+            >
+              <ToolName name="Fold proxies" sign="⊂" />
             </button>
           )}
           <button

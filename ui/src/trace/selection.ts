@@ -19,7 +19,12 @@ export function rowOf(tree: Tree, { span, segment }: Selection): number {
     const row = tree.rows.findIndex((row) => row.span === null && row.segment.id === segment);
     if (row >= 0) return row;
   }
-  return span === undefined ? -1 : tree.rows.findIndex((row) => row.span?.id === span);
+  if (span === undefined) return -1;
+  const own = tree.rows.findIndex((row) => row.span?.id === span);
+  // A proxy that is a part of another span is shown there.
+  return own >= 0
+    ? own
+    : tree.rows.findIndex((row) => row.span?.folded?.some((part) => part.id === span) ?? false);
 }
 
 export function selectionOf(tree: Tree, index: number): Selection {

@@ -159,7 +159,7 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = task.columns.needs_tree.then(|| Tree::of(table, task.columns.names()));
-        let derived = task.columns.derive(table);
+        let derived = task.columns.derive(table, tree.as_ref());
         let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         let sides = task.sides(rows);
         (0..2).for_each(|side| {

@@ -149,7 +149,7 @@ impl TableFold for Worker<'_> {
             return false;
         }
         let tree = task.columns.needs_tree.then(|| Tree::of(table, task.columns.names()));
-        let derived = task.columns.derive(table);
+        let derived = task.columns.derive(table, tree.as_ref());
         let rows = Rows { table, tree: tree.as_ref(), derived: &derived };
         match self.chosen(rows) {
             Some(chosen) if chosen.is_empty() => true,

@@ -112,6 +112,7 @@ fn outcome(span: Option<&MeshSpan>) -> MeshOutcome {
     let outcome = span.map_or_else(Outcome::default, |span| span.facts.outcome.clone());
     MeshOutcome {
         code: outcome.code,
+        grpc_code: outcome.grpc_code,
         class: outcome.class().name().into(),
         meanings: meanings(&outcome.flags),
         flags: outcome.flags,

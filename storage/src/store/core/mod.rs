@@ -15,6 +15,7 @@ pub(crate) mod quarantine;
 pub(crate) mod sequences;
 pub(crate) mod tenant;
 pub(crate) mod trace_cardinality;
+mod version;
 pub(crate) mod view;
 
 pub(crate) mod status;

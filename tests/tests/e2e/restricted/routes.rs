@@ -130,7 +130,8 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
         | "/api/v1/tenants"
         | "/api/v1/clean/rules"
         | "/api/v1/openapi.json"
-        | "/metrics" => vec![route.to_owned()],
+        | "/metrics"
+        | "/metrics/spans" => vec![route.to_owned()],
         // Pages, health and what a receiver tells senders, which read nothing of the store.
         "/"
         | "/index.html"

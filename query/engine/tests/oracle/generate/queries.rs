@@ -65,7 +65,7 @@ const MESH_FIELDS: [Intrinsic; 11] = [
     Intrinsic::Mesh(MeshField::Upstream),
     Intrinsic::Mesh(MeshField::Flags),
 ];
-const FLAGS: [Intrinsic; 3] = [Intrinsic::Failed, Intrinsic::Root, Intrinsic::Entry];
+const FLAGS: [Intrinsic; 4] = [Intrinsic::Failed, Intrinsic::Root, Intrinsic::Entry, Intrinsic::MeshRequest];
 /// Those that a span may lack.
 const OPTIONAL: [Intrinsic; 7] = [
     Intrinsic::Mesh(MeshField::Flags),

@@ -68,6 +68,9 @@ impl Trace {
                 let since = |time: u64| Value::Int(time as i64 - sent.start() as i64);
                 return span.events.iter().map(|event| since(event.time_unix_nano)).collect();
             }
+            Intrinsic::MeshRequest => {
+                Value::Bool(mesh::is_request(sent, parent.map(|parent| &self.spans[parent])))
+            }
             Intrinsic::Mesh(field) => {
                 return mesh::values(sent, field).into_iter().map(Value::Text).collect();
             }

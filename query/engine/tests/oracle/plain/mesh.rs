@@ -34,6 +34,23 @@ pub fn values(sent: &Sent, field: MeshField) -> Vec<String> {
     }
 }
 
+/// Whether a span counts as a request where spans of proxies and applications for the same request count once.
+pub fn is_request(sent: &Sent, parent: Option<&Sent>) -> bool {
+    let is_inbound = |sent: &Sent| Told(sent).role() != "app" && !Told(sent).is_outbound();
+    let told = Told(sent);
+    match told.role() {
+        "proxy-listener" if told.node().is_some_and(|(kind, ..)| kind == "waypoint") => false,
+        "proxy-listener" if !told.is_outbound() => true,
+        "proxy-listener" if told.node().is_some_and(|(kind, ..)| kind == "gateway") => true,
+        "app" => {
+            let enters = matches!(sent.span.kind, 2 | 5) || sent.named_parent().is_none();
+            enters && !parent.is_some_and(is_inbound)
+        }
+        "proxy-attempt" if !told.is_outbound() => false,
+        _ => sent.named_parent().is_none(),
+    }
+}
+
 struct Told<'s>(&'s Sent);
 
 impl Told<'_> {
@@ -77,7 +94,8 @@ impl Told<'_> {
 
     /// The names of the spans here are no hosts of services, so that a proxy without a cluster is a caller's.
     fn is_outbound(&self) -> bool {
-        self.cluster_part(0).as_deref() != Some("inbound")
+        let is_waypoint = self.node().is_some_and(|(kind, ..)| kind == "waypoint");
+        is_waypoint || self.cluster_part(0).as_deref() != Some("inbound")
     }
 
     fn callee(&self) -> String {

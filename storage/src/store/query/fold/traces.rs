@@ -13,11 +13,11 @@ use crate::store::core::block_reader::{BlockEntry, BlockError};
 use crate::store::core::tenant::TenantState;
 use crate::store::query::block_scan::SpanFilter;
 use crate::store::query::table::TraceTables;
-use crate::store::read::trace_reader::TraceReader;
+use crate::store::read::trace_reader::{Part, TraceReader};
 use crate::table::{FoldAnswer, FoldPlan, TableFold};
 
 /// The number of traces that a thread takes at once: neighbours share pages.
-const RUN: usize = 32;
+const RUN: usize = 256;
 
 /// Shows all traces with a matching span to the folds.
 pub(crate) fn fold_traces(
@@ -48,16 +48,16 @@ pub(crate) fn fold_traces(
     Pass::run(folds, |fold| {
         let mut tables = TraceTables::new(&plan.columns, plan.ids, u64::MAX);
         while let Some(run) = found.chunks(RUN).nth(begun.fetch_add(1, Ordering::Relaxed)) {
-            for trace in run {
-                if pass.is_stopped() {
-                    return;
-                }
-                let parts = reader.parts(*trace);
-                if let Some(table) = tables.table(reader, *trace, parts, &pass.damage) {
-                    pass.count_spans(table.rows() as u64);
-                    pass.add(&table, fold);
-                }
+            if pass.is_stopped() {
+                return;
             }
+            let parts = reader.parts_of_each(run);
+            let wanted: Vec<(TraceId, Vec<Part>)> = run.iter().copied().zip(parts).collect();
+            tables.each_table(reader, &wanted, &pass.damage, |table| {
+                pass.count_spans(table.rows() as u64);
+                pass.add(table, fold);
+                !pass.is_stopped()
+            });
         }
     });
     pass.answer(view.len(), snapshot)

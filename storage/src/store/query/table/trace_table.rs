@@ -106,7 +106,10 @@ impl<'s> TraceTables<'s> {
             return alone;
         }
         let parts = self.parts(reader, entry)?;
-        let table = traces_of_page(reader, entry, &parts, self.columns, (page, &here), self.snapshot)?;
+        let mut table = traces_of_page(reader, entry, &parts, self.columns, (page, &here), self.snapshot)?;
+        if let Some(table) = table.as_mut().filter(|_| !self.ids) {
+            (table.span_id, table.parent_id) = (Vec::new(), Vec::new());
+        }
         Ok((here.len(), table))
     }
 

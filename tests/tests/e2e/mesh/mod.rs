@@ -17,6 +17,9 @@ use spandrel_tests::http::{Body, Connection, PROTOBUF, percent_encoded};
 use spandrel_tests::otlp::{flat, hex};
 use spandrel_tests::server::{Server, Settings};
 
+mod edges;
+mod recordings;
+
 /// Envoy sends bodies in pieces of about this size.
 const CHUNK: usize = 4_096;
 
@@ -116,7 +119,7 @@ fn check(server: &Server, mesh: &Mesh) {
     check_hops(&mut api, mesh);
     check_names(&mut api, mesh);
     check_aggregates(&mut api, mesh);
-    check_edges(&mut api, mesh);
+    edges::check(&mut api, &mesh.truth);
 }
 
 fn check_lossless(api: &mut Api, id: &str, sent: &[Sent]) {
@@ -331,22 +334,6 @@ fn check_names(api: &mut Api, mesh: &Mesh) {
     }
 }
 
-/// Edges of each phase, both sides, against the logs of the proxies.
-fn check_edges(api: &mut Api, mesh: &Mesh) {
-    for (phase, truth) in mesh.truth["phases"].as_object().unwrap() {
-        let query = percent_encoded(&format!("{{ span.demo.phase = \"{phase}\" }}"));
-        let answer = api.json(&format!("mesh/edges?start=0&q={query}"));
-        assert_eq!(answer["partial"], false, "{phase}");
-        let edges = answer["edges"].as_array().unwrap();
-        let shown: BTreeMap<String, &Value> = edges.iter().map(|edge| (edge_name(edge), edge)).collect();
-        let expected = truth["edges"].as_object().unwrap();
-        assert_eq!(shown.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{phase}");
-        for (name, expected) in expected {
-            check_edge(&format!("{phase}: {name}"), shown[name], expected, truth);
-        }
-    }
-}
-
 /// The hops of single traces, held against what the proxies sent: each listener is in one hop, and the attempts of all
 /// hops of a phase are those of its edges.
 fn check_hops(api: &mut Api, mesh: &Mesh) {
@@ -388,58 +375,6 @@ fn check_hops(api: &mut Api, mesh: &Mesh) {
         let of_edges: u64 = edges.iter().map(|edge| edge["attempts"]["count"].as_u64().unwrap()).sum();
         assert_eq!(attempts.get(phase).copied().unwrap_or(0), of_edges, "{phase}");
     }
-}
-
-fn edge_name(edge: &Value) -> String {
-    let name = |party: &Value| match party["kind"].as_str().unwrap() {
-        "workload" => party["name"].as_str().unwrap().to_owned(),
-        "noRoute" => "(no route)".to_owned(),
-        kind => panic!("{kind}: {edge}"),
-    };
-    format!("{}->{}", name(&edge["caller"]), name(&edge["callee"]))
-}
-
-fn check_edge(what: &str, edge: &Value, expected: &Value, phase: &Value) {
-    for side in ["client", "server"] {
-        let (shown, expected) = (&edge[side], &expected[side]);
-        assert_eq!(shown["requestCount"], expected["requests"], "{what}: {side}");
-        assert_eq!(counts(&shown["codes"], "code"), expected["code"], "{what}: {side}");
-        assert_eq!(counts(&shown["flags"], "flags"), expected["flags"], "{what}: {side}");
-    }
-    let expected_instances = expected["server"]["instance"].as_object().unwrap();
-    let mut instances = serde_json::Map::new();
-    for instance in edge["instances"].as_array().unwrap() {
-        let counts = ["firstAttemptCount", "retryCount", "unorderedCount"];
-        let count: u64 = counts.iter().map(|name| instance[*name].as_u64().unwrap()).sum();
-        assert_eq!(instance["seen"]["requestCount"], count, "{what}");
-        instances.insert(instance_name(edge, instance), count.into());
-    }
-    assert_eq!(&instances, expected_instances, "{what}");
-    // Attempts that reach no proxy leave no mark.
-    let invisible = phase["attempts_without_server_span"].as_u64().unwrap() > 0;
-    let retried = expected["client"]["requests_with_retry"].as_u64().unwrap();
-    if !invisible {
-        assert_eq!(edge["attempts"]["retriedRequestCount"], retried, "{what}");
-    }
-}
-
-/// The recording calls pods of payment by their version.
-fn instance_name(edge: &Value, instance: &Value) -> String {
-    let callee = edge["callee"]["name"].as_str().unwrap();
-    assert!(instance["instance"].as_str().unwrap().starts_with(callee), "{instance}");
-    match (callee, instance["revision"].as_str()) {
-        ("payment", Some("v1")) => "payment-a".to_owned(),
-        ("payment", Some("v2")) => "payment-b".to_owned(),
-        _ => callee.to_owned(),
-    }
-}
-
-fn counts(list: &Value, key: &str) -> Value {
-    let entry = |one: &Value| {
-        let name = one[key].as_str().map_or_else(|| one[key].to_string(), str::to_owned);
-        (name, one["requestCount"].clone())
-    };
-    Value::Object(list.as_array().unwrap().iter().map(entry).collect())
 }
 
 fn check_aggregates(api: &mut Api, mesh: &Mesh) {
