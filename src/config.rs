@@ -101,7 +101,7 @@ pub(crate) struct ServeFlags {
     /// it has changed [default: none]
     #[arg(long, env = "SPANDREL_CLEAN", value_name = "JSON", value_parser = clean_flags::rules)]
     clean: Option<CleanRules>,
-    /// What becomes of the metrics, logs and profiles that agents send beside traces [default: refuse]
+    /// What becomes of the metrics, profiles and logs without a span that agents send beside traces [default: refuse]
     #[arg(long, env = "SPANDREL_OTHER_SIGNALS", value_enum)]
     other_signals: Option<OtherSignals>,
     /// How long a resent request is recognised; 0s turns this off [default: 5m]

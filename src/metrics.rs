@@ -26,6 +26,7 @@ pub(crate) fn refresh(store: &dyn TraceStore, collector: &Collector) {
     let gauges = [
         ("spandrel_store_bytes", status.store_bytes),
         ("spandrel_store_spans", status.span_count),
+        ("spandrel_store_log_rows", status.log_row_count),
         ("spandrel_store_traces", status.trace_count),
         ("spandrel_store_fresh_blocks", status.fresh_block_count),
         ("spandrel_store_unsealed_spans", status.unsealed_span_count),

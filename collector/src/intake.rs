@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use spandrel_clean::{Cleaner, Tally};
-use spandrel_proto::otlp::{Decoded, Rejections, ResourceView, decode_request};
+use spandrel_proto::otlp::{Decoded, Rejections, ResourceView, decode_logs_request, decode_request};
 use spandrel_proto::{Caller, TenantId};
 use spandrel_quota::{Ledger, ServiceUsage};
 use spandrel_storage::semantics;
@@ -99,11 +99,15 @@ impl Intake {
     pub(crate) async fn export(&self, arrival: Arrival, payload: Payload) -> Result<Accepted, Refusal> {
         let (caller, route) = (payload.caller.clone(), payload.route);
         let mut request = match payload.route.decoder() {
-            Decoder::OtlpJson | Decoder::Text(_) => self.decode_text(payload).await?,
-            Decoder::Otlp | Decoder::Bytes(_) => self.decode_whole(self.decompress(payload).await?).await?,
+            Decoder::OtlpJson | Decoder::OtlpLogsJson | Decoder::Text(_) => self.decode_text(payload).await?,
+            Decoder::Otlp | Decoder::OtlpLogs | Decoder::Bytes(_) => {
+                self.decode_whole(self.decompress(payload).await?).await?
+            }
         };
+        self.leave_out_without_span(&mut request.decoded)?;
         let rejected = std::mem::take(&mut request.decoded.rejected);
-        let spans = request.decoded.spans.len();
+        // A request has spans or log records, never both.
+        let spans = request.decoded.spans.len() + request.decoded.log_records as usize;
         let sent = (spans as u64, request.decoded.body.len() as u64);
         if let Some(ledger) = &self.ledger {
             ledger.charge_ingest(&caller, sent.0, sent.1);
@@ -113,7 +117,7 @@ impl Intake {
         let (request, tally) = self.clean(&tenant, request).await?;
         let received = |ledger| (ledger, Received::new(sent.0, sent.1, &request.decoded));
         let counted = self.ledger.as_ref().map(received);
-        if request.decoded.spans.is_empty() {
+        if request.decoded.spans.is_empty() && request.decoded.logs.is_empty() {
             tally.count();
         } else {
             self.store(arrival, tenant, request, &tally).await?;
@@ -123,6 +127,24 @@ impl Intake {
         }
         self.metrics.spans_refused(route, &rejected);
         Ok(Accepted { spans, rejected })
+    }
+
+    /// Log records that belong to no span are refused one by one, or dropped and counted where other signals are. A
+    /// request of nothing else is refused as a whole, so that its sender is told once.
+    fn leave_out_without_span(&self, decoded: &mut Decoded) -> Result<(), Refusal> {
+        let without = std::mem::take(&mut decoded.without_span);
+        if without.count == 0 {
+            return Ok(());
+        }
+        if self.other_signals == OtherSignals::Discard {
+            self.metrics.discarded_log_records.increment(without.count);
+            return Ok(());
+        }
+        if decoded.logs.is_empty() && decoded.rejected.is_empty() {
+            return Err(Refusal::LogsWithoutSpan(without.reason()));
+        }
+        decoded.rejected.add_many(without.count, without.reason());
+        Ok(())
     }
 
     /// Applies the rules of this moment. A request that is sent again is cleaned again, and counted once.
@@ -160,7 +182,8 @@ impl Intake {
             }
         };
         let (reply, outcome) = oneshot::channel();
-        let waiter = Waiter { route, spans: decoded.spans.len(), ticket, reply, held };
+        let waiter =
+            Waiter { route, spans: decoded.spans.len() + decoded.log_records as usize, ticket, reply, held };
         arrival.submit(tenant, decoded, waiter);
         let outcome = outcome.await.unwrap_or(Err(Refusal::Broken));
         if outcome.is_ok() {
@@ -199,9 +222,9 @@ impl Intake {
                 held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
                 return Ok((decoded, fingerprint, held));
             }
-            let decoded =
-                decode_request(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()))?;
-            held.grow(size_of_decoded(&decoded))?;
+            let decode = if route.is_of_logs() { decode_logs_request } else { decode_request };
+            let decoded = decode(bytes, &limits).map_err(|error| Refusal::Malformed(error.to_string()))?;
+            held.resize(decoded.body.len() + size_of_decoded(&decoded))?;
             Ok((decoded, fingerprint, held))
         };
         let (decoded, fingerprint, held) = run(thread, decode).await?;
@@ -218,6 +241,7 @@ impl Intake {
             let body = TextBody::new(bytes, encoding, max, held);
             match route.decoder() {
                 Decoder::Text(decoder) => body.decode(&limits, decoder),
+                Decoder::OtlpLogsJson => body.decode_otlp_logs(&limits),
                 _ => body.decode_otlp(&limits),
             }
         };
@@ -246,10 +270,13 @@ impl Received {
             usage.received_spans += 1;
             usage.received_bytes += span.at.len() as u64;
         }
+        for row in &decoded.logs {
+            by_resource[row.resource as usize].received_bytes += row.at.len() as u64;
+        }
         let mut services: BTreeMap<String, ServiceUsage> = BTreeMap::new();
         // Rules leave resources without spans behind.
         let with_spans =
-            decoded.resources.iter().zip(by_resource).filter(|(_, usage)| usage.received_spans > 0);
+            decoded.resources.iter().zip(by_resource).filter(|(_, usage)| usage.received_bytes > 0);
         for (resource, usage) in with_spans {
             // The decoder has read it already.
             let Ok(resource) = ResourceView::parse(resource) else { continue };

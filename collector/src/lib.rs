@@ -18,6 +18,9 @@
 //! | `spandrel_ingest_datagrams_lost_total{receiver,format,why}` | counter | datagrams that were not stored: `refused`, or dropped by the `socket` before they were read |
 //! | `spandrel_ingest_discarded_total{signal}`, `spandrel_ingest_discarded_bytes_total{signal}` | counter | requests of other signals that were dropped, and their bytes |
 //! | `spandrel_ingest_refused_total{reason}` | counter | requests refused as a whole |
+//! | `spandrel_ingest_log_records_total{receiver,transport,format}` | counter | durable log records of spans, in the same way |
+//! | `spandrel_ingest_refused_log_records_total` | counter | log records refused one by one |
+//! | `spandrel_ingest_discarded_log_records_total` | counter | log records without a span that were dropped (`--other-signals discard`) |
 //! | `spandrel_ingest_refused_spans_total` | counter | spans refused one by one, by `partial_success` |
 //! | `spandrel_ingest_resends_total` | counter | requests acknowledged without storing them again |
 //! | `spandrel_ingest_request_bytes` | histogram | bodies after decompression |

@@ -18,6 +18,8 @@ pub(crate) struct IngestMetrics {
     /// Requests and bytes, by signal.
     discarded: Vec<[Counter; 2]>,
     refused_spans: Counter,
+    refused_log_records: Counter,
+    pub discarded_log_records: Counter,
     told_of_refused_spans: Mutex<Option<Instant>>,
     pub request_bytes: Histogram,
     pub queue_requests: Gauge,
@@ -36,7 +38,12 @@ impl IngestMetrics {
     pub(crate) fn new() -> Self {
         let spans = |route: Route| {
             let Labels { receiver, transport, format } = route.labels();
-            counter!("spandrel_ingest_spans_total", "receiver" => receiver, "transport" => transport, "format" => format)
+            let name = if route.is_of_logs() {
+                "spandrel_ingest_log_records_total"
+            } else {
+                "spandrel_ingest_spans_total"
+            };
+            counter!(name, "receiver" => receiver, "transport" => transport, "format" => format)
         };
         let refused =
             |reason: &'static str| (reason, counter!("spandrel_ingest_refused_total", "reason" => reason));
@@ -51,6 +58,8 @@ impl IngestMetrics {
             refused: Refusal::REASONS.into_iter().map(refused).collect(),
             discarded: Signal::ALL.into_iter().map(discarded).collect(),
             refused_spans: counter!("spandrel_ingest_refused_spans_total"),
+            refused_log_records: counter!("spandrel_ingest_refused_log_records_total"),
+            discarded_log_records: counter!("spandrel_ingest_discarded_log_records_total"),
             told_of_refused_spans: Mutex::new(None),
             request_bytes: histogram!("spandrel_ingest_request_bytes"),
             queue_requests: gauge!("spandrel_ingest_queue_requests"),
@@ -61,7 +70,7 @@ impl IngestMetrics {
         }
     }
 
-    /// Counts durable spans.
+    /// Counts durable spans or log records.
     pub(crate) fn stored(&self, route: Route, spans: usize) {
         if let Some(counter) = self.spans.get(route as usize) {
             counter.increment(spans as u64);
@@ -70,7 +79,8 @@ impl IngestMetrics {
 
     /// Counts spans that are refused one by one. Where their sender is not told why, the log is, now and then.
     pub(crate) fn spans_refused(&self, route: Route, rejected: &Rejections) {
-        self.refused_spans.increment(rejected.count);
+        let counter = if route.is_of_logs() { &self.refused_log_records } else { &self.refused_spans };
+        counter.increment(rejected.count);
         if rejected.count == 0 || route.tells_of_refused_spans() {
             return;
         }

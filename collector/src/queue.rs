@@ -408,6 +408,7 @@ impl Waiter {
 /// Bytes that a decoded request takes besides its body.
 pub(crate) fn size_of_decoded(request: &Decoded) -> usize {
     std::mem::size_of_val(&*request.spans)
+        + std::mem::size_of_val(&*request.logs)
         + std::mem::size_of_val(&*request.resources)
         + std::mem::size_of_val(&*request.scopes)
 }

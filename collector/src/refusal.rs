@@ -49,6 +49,12 @@ pub(crate) enum Refusal {
         variable = .0.variable()
     )]
     OtherSignal(Signal),
+    /// A request of nothing but log records that belong to no span.
+    #[error(
+        "{0}, so nothing of this request is: send other logs to a log store, set OTEL_LOGS_EXPORTER=none where they are \
+         sent, or start the server with --other-signals discard"
+    )]
+    LogsWithoutSpan(String),
     #[error("nothing is served at {path}; {hint}")]
     UnknownPath { path: String, hint: &'static str },
     #[error("{0} is not allowed here; send traces by POST")]
@@ -118,6 +124,7 @@ impl Refusal {
             Self::Broken              => ("internal",     S::SERVICE_UNAVAILABLE,    Code::Unavailable,       SOON),
             Self::UnknownPath { .. }  => ("unknown_path", S::NOT_FOUND,              Code::Unimplemented,     None),
             Self::OtherSignal(_)      => ("other_signal", S::NOT_FOUND,              Code::Unimplemented,     None),
+            Self::LogsWithoutSpan(_)  => ("other_signal", S::BAD_REQUEST,            Code::InvalidArgument,   None),
             Self::Method(_)           => ("method",       S::METHOD_NOT_ALLOWED,     Code::Unimplemented,     None),
             Self::Store(error) => match error {
                 AppendError::Overloaded { .. } => ("busy", S::TOO_MANY_REQUESTS, Code::ResourceExhausted, SOON),
@@ -192,6 +199,7 @@ mod tests {
             Refusal::Broken,
             Refusal::UnknownPath { path: String::new(), hint: "" },
             Refusal::OtherSignal(Signal::Logs),
+            Refusal::LogsWithoutSpan(String::new()),
             Refusal::Method(String::new()),
             AppendError::Overloaded { unsealed_spans: 0 }.into(),
             AppendError::DiskFull { free: 0, needed: 0 }.into(),

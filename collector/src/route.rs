@@ -11,6 +11,10 @@ pub(crate) enum Route {
     OtlpGrpc,
     OtlpProtobuf,
     OtlpJson,
+    /// Log records of spans.
+    OtlpLogsGrpc,
+    OtlpLogsProtobuf,
+    OtlpLogsJson,
     ZipkinJson,
     ZipkinProtobuf,
     ZipkinGrpc,
@@ -48,6 +52,10 @@ pub(crate) enum Decoder {
     Otlp,
     /// OTLP in JSON, while the text is decompressed.
     OtlpJson,
+    /// Log records of spans, in protobuf.
+    OtlpLogs,
+    /// Log records of spans in JSON, while the text is decompressed.
+    OtlpLogsJson,
     /// Another format, while its text is decompressed.
     Text(TextDecoder),
     /// Another format, from all its bytes.
@@ -57,10 +65,13 @@ pub(crate) enum Decoder {
 // === impl Route ===
 
 impl Route {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::OtlpGrpc,
         Self::OtlpProtobuf,
         Self::OtlpJson,
+        Self::OtlpLogsGrpc,
+        Self::OtlpLogsProtobuf,
+        Self::OtlpLogsJson,
         Self::ZipkinJson,
         Self::ZipkinProtobuf,
         Self::ZipkinGrpc,
@@ -88,6 +99,9 @@ impl Route {
             Self::OtlpGrpc => labels("otlp", "grpc", "protobuf"),
             Self::OtlpProtobuf => labels("otlp", "http", "protobuf"),
             Self::OtlpJson => labels("otlp", "http", "json"),
+            Self::OtlpLogsGrpc => labels("otlp", "grpc", "logs-protobuf"),
+            Self::OtlpLogsProtobuf => labels("otlp", "http", "logs-protobuf"),
+            Self::OtlpLogsJson => labels("otlp", "http", "logs-json"),
             Self::ZipkinJson => labels("zipkin", "http", "json"),
             Self::ZipkinProtobuf => labels("zipkin", "http", "protobuf"),
             Self::ZipkinGrpc => labels("zipkin", "grpc", "protobuf"),
@@ -109,10 +123,16 @@ impl Route {
         }
     }
 
+    /// Whether its requests hold log records, and not spans.
+    pub(crate) fn is_of_logs(self) -> bool {
+        matches!(self, Self::OtlpLogsGrpc | Self::OtlpLogsProtobuf | Self::OtlpLogsJson)
+    }
+
     /// Whether the answer says which spans of an accepted request were refused.
     pub(crate) fn tells_of_refused_spans(self) -> bool {
         match self {
             Self::OtlpGrpc | Self::OtlpProtobuf | Self::OtlpJson => true,
+            route if route.is_of_logs() => true,
             Self::DatadogV04 | Self::DatadogV05 => false,
             other => other.labels().transport == "http",
         }
@@ -122,6 +142,8 @@ impl Route {
         match self {
             Self::OtlpGrpc | Self::OtlpProtobuf | Self::KafkaOtlpProtobuf => Decoder::Otlp,
             Self::OtlpJson | Self::KafkaOtlpJson => Decoder::OtlpJson,
+            Self::OtlpLogsGrpc | Self::OtlpLogsProtobuf => Decoder::OtlpLogs,
+            Self::OtlpLogsJson => Decoder::OtlpLogsJson,
             Self::ZipkinJson | Self::KafkaZipkinJson => Decoder::Text(zipkin::decode_json),
             Self::ZipkinJsonV1 => Decoder::Text(zipkin::decode_json_v1),
             Self::ZipkinProtobuf | Self::ZipkinGrpc | Self::KafkaZipkinProtobuf => {

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use spandrel_proto::gather::{Gatherer, Unreadable};
-use spandrel_proto::otlp::{DecodeLimits, Decoded, JsonError, decode_json_request};
+use spandrel_proto::otlp::{DecodeLimits, Decoded, JsonError, decode_json_logs_request, decode_json_request};
 
 use crate::budget::Reservation;
 use crate::decompress::{Decompress, refusal_of};
@@ -62,7 +62,19 @@ impl TextBody {
 
     /// Decodes OTLP.
     pub(crate) fn decode_otlp(self, limits: &DecodeLimits) -> Result<DecodedText, Refusal> {
-        self.read(|text, _| match decode_json_request(text, limits) {
+        self.decode_otlp_by(|text| decode_json_request(text, limits))
+    }
+
+    /// Decodes log records of OTLP.
+    pub(crate) fn decode_otlp_logs(self, limits: &DecodeLimits) -> Result<DecodedText, Refusal> {
+        self.decode_otlp_by(|text| decode_json_logs_request(text, limits))
+    }
+
+    fn decode_otlp_by(
+        self,
+        decode: impl FnOnce(&mut dyn Read) -> Result<Decoded, JsonError>,
+    ) -> Result<DecodedText, Refusal> {
+        self.read(|text, _| match decode(text) {
             Ok(request) => Ok(request),
             Err(JsonError::Read(error)) => Err(Unreadable::Source(error)),
             Err(error) => Err(Unreadable::Malformed(error.to_string())),

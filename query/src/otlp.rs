@@ -1,11 +1,11 @@
-//! Streams a trace as OTLP, JSON or protobuf: lossless, any size, with at most a few hundred spans in memory.
+//! Streams a trace as OTLP, its spans and its logs, JSON or protobuf: lossless, any size, with at most a few hundred spans in memory.
 
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::{WireError, put_bytes};
-use spandrel_proto::otlp::{SpanRecord, write_request_json};
+use spandrel_proto::otlp::{SpanRecord, SpanView, logs_of, write_logs_json, write_request_json};
 use spandrel_storage::{ReadError, StoredSpan};
 
 use crate::executor::{Output, StreamError};
@@ -19,10 +19,22 @@ const GROUP_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OtlpFormat {
-    /// One JSON document `{"resourceSpans":[…]}`.
+    /// One JSON document `{"resourceSpans":[…]}`, with a member `resourceLogs` if the trace has logs.
     Json,
-    /// One protobuf message `TracesData`. Concatenated messages are one message, so it is written in pieces.
+    /// One protobuf message `TracesData`. Concatenated messages are one message, so it is written in pieces. It has no
+    /// room for logs.
     Protobuf,
+    /// One JSON document `{"resourceLogs":[…]}`.
+    LogsJson,
+    /// One protobuf message `LogsData`, in pieces.
+    LogsProtobuf,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Spans,
+    Logs,
 }
 
 /// Spans of the same resource and scope, next to each other.
@@ -38,42 +50,92 @@ impl OtlpFormat {
     /// The `Content-Type` of the response.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
-            Self::Json => "application/json",
-            Self::Protobuf => "application/x-protobuf",
+            Self::Json | Self::LogsJson => "application/json",
+            Self::Protobuf | Self::LogsProtobuf => "application/x-protobuf",
         }
     }
 
-    /// Writes all spans. Returns false if there were none.
+    /// Whether it is a format of logs alone, which a trace may have none of.
+    pub(crate) fn is_of_logs(self) -> bool {
+        matches!(self, Self::LogsJson | Self::LogsProtobuf)
+    }
+
+    /// Writes all spans and log records that the format has room for. Returns false if there were neither.
     pub(crate) fn write(
         self,
         out: &mut Output,
         mut spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+        mut logs: impl Iterator<Item = Result<StoredSpan, ReadError>>,
     ) -> Result<bool, StreamError> {
-        // An empty document, to be split around its list.
-        let mut frame = Vec::new();
-        write_request_json(&mut frame, []).map_err(unreadable)?;
-        let (opening, closing) = frame.split_at(frame.len() - 2);
-        let mut pieces = 0;
-        loop {
-            let chunk = next_chunk(&mut spans)?;
-            if chunk.is_empty() {
-                break;
+        match self {
+            Self::Protobuf => write_messages(out, Signal::Spans, &mut spans),
+            Self::LogsProtobuf => write_messages(out, Signal::Logs, &mut logs),
+            Self::LogsJson => {
+                out.buffer.push(b'{');
+                let any = write_member(out, Signal::Logs, &mut logs)?;
+                out.buffer.push(b'}');
+                Ok(any)
             }
-            let groups = grouped(&chunk);
-            match self {
-                Self::Protobuf => write_protobuf(&mut out.buffer, &groups),
-                Self::Json => {
-                    out.buffer.extend_from_slice(if pieces == 0 { opening } else { b"," });
-                    write_json_piece(&mut out.buffer, &groups, opening.len()).map_err(unreadable)?;
+            Self::Json => {
+                let first_log = logs.next();
+                out.buffer.push(b'{');
+                let mut any = write_member(out, Signal::Spans, &mut spans)?;
+                if let Some(first) = first_log {
+                    out.buffer.push(b',');
+                    any |= write_member(out, Signal::Logs, &mut std::iter::once(first).chain(logs))?;
                 }
+                out.buffer.push(b'}');
+                Ok(any)
             }
-            pieces += 1;
-            out.spill()?;
         }
-        if self == Self::Json && pieces > 0 {
-            out.buffer.extend_from_slice(closing);
+    }
+}
+
+/// Writes a member with a list; returns whether anything is in it.
+fn write_member(
+    out: &mut Output,
+    signal: Signal,
+    rows: &mut impl Iterator<Item = Result<StoredSpan, ReadError>>,
+) -> Result<bool, StreamError> {
+    // An empty document, to be split around its list.
+    let mut frame = Vec::new();
+    signal.write_json(&mut frame, &[]).map_err(unreadable)?;
+    let (opening, closing) = (&frame[1..frame.len() - 2], b"]");
+    out.buffer.extend_from_slice(opening);
+    let mut any = false;
+    loop {
+        let chunk = next_chunk(rows)?;
+        if chunk.is_empty() {
+            break;
         }
-        Ok(pieces > 0)
+        if any {
+            out.buffer.push(b',');
+        }
+        let mut document = Vec::new();
+        signal.write_json(&mut document, &grouped(&chunk)).map_err(unreadable)?;
+        out.buffer.extend_from_slice(&document[frame.len() - 2..document.len() - 2]);
+        any = true;
+        out.spill()?;
+    }
+    out.buffer.extend_from_slice(closing);
+    Ok(any)
+}
+
+/// Writes `resource_spans` or `resource_logs` fields; returns whether there were any.
+fn write_messages(
+    out: &mut Output,
+    signal: Signal,
+    rows: &mut impl Iterator<Item = Result<StoredSpan, ReadError>>,
+) -> Result<bool, StreamError> {
+    let mut any = false;
+    loop {
+        let chunk = next_chunk(rows)?;
+        if chunk.is_empty() {
+            return Ok(any);
+        }
+        write_protobuf(&mut out.buffer, signal, &grouped(&chunk)).map_err(unreadable)?;
+        any = true;
+        out.spill()?;
     }
 }
 
@@ -142,23 +204,42 @@ fn records<'a>(groups: &'a [Group<'a>]) -> impl Iterator<Item = SpanRecord<'a>> 
     })
 }
 
-/// Appends the members of one document's list, without the document around it.
-fn write_json_piece(out: &mut Vec<u8>, groups: &[Group<'_>], opening: usize) -> Result<(), WireError> {
-    let mut document = Vec::new();
-    write_request_json(&mut document, records(groups))?;
-    out.extend_from_slice(&document[opening..document.len() - 2]);
-    Ok(())
-}
-
-/// Appends `resource_spans` fields of a `TracesData` message.
-fn write_protobuf(out: &mut Vec<u8>, groups: &[Group<'_>]) {
+/// Appends `resource_spans` or `resource_logs` fields of a `TracesData` or `LogsData` message, which have the same numbers.
+fn write_protobuf(out: &mut Vec<u8>, signal: Signal, groups: &[Group<'_>]) -> Result<(), WireError> {
     for group in groups.chunk_by(|a, b| a.resource == b.resource) {
         let mut resource = group[0].resource.to_vec();
         for Group { scope, spans, .. } in group {
             let mut scope = scope.to_vec();
-            spans.iter().for_each(|span| put_bytes(&mut scope, 2, span));
+            for row in spans {
+                match signal {
+                    Signal::Spans => put_bytes(&mut scope, 2, row),
+                    Signal::Logs => put_logs(&mut scope, row)?,
+                }
+            }
             put_bytes(&mut resource, 2, &scope);
         }
         put_bytes(out, 1, &resource);
+    }
+    Ok(())
+}
+
+fn put_logs(scope: &mut Vec<u8>, row: &[u8]) -> Result<(), WireError> {
+    let row = SpanView::parse(row)?;
+    for log in logs_of(&row) {
+        let mut message = Vec::new();
+        log?.write_message(&mut message, &row)?;
+        put_bytes(scope, 2, &message);
+    }
+    Ok(())
+}
+
+// === impl Signal ===
+
+impl Signal {
+    fn write_json(self, out: &mut Vec<u8>, groups: &[Group<'_>]) -> Result<(), WireError> {
+        match self {
+            Self::Spans => write_request_json(out, records(groups)),
+            Self::Logs => write_logs_json(out, records(groups)),
+        }
     }
 }

@@ -8,7 +8,9 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status};
 use parking_lot::Mutex;
 use prost::Message;
-use spandrel_proto::otlp::{Decoded, SpanKind, SpanView};
+use spandrel_proto::otlp::{
+    DecodeLimits, Decoded, DecodedSpan, SpanKind, SpanView, decode_json_logs_request,
+};
 use spandrel_proto::{TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::RowFlags;
 use spandrel_storage::backup::{BackupId, Manifest};
@@ -52,6 +54,26 @@ pub(crate) fn stored(resource: Vec<KeyValue>, span: &Span) -> StoredSpan {
         failed: SpanView::parse(&span).and_then(|view| has_failed(&view)).unwrap(),
         span: Bytes::from(span),
     }
+}
+
+/// Rows of logs of a service as the store keeps them, from records in OTLP's JSON; the trace is [`TRACE`].
+pub(crate) fn logs(service: &str, mut records: serde_json::Value) -> Vec<StoredSpan> {
+    for record in records.as_array_mut().into_iter().flatten() {
+        record["traceId"] = TRACE.into();
+    }
+    let attributes = serde_json::json!([{ "key": "service.name", "value": { "stringValue": service } }]);
+    let request = serde_json::json!({ "resourceLogs": [{
+        "resource": { "attributes": attributes }, "scopeLogs": [{ "scope": { "name": "log" }, "logRecords": records }],
+    }] });
+    let decoded =
+        decode_json_logs_request(&mut request.to_string().as_bytes(), &DecodeLimits::default()).unwrap();
+    let stored = |row: &DecodedSpan| StoredSpan {
+        resource: decoded.resources[row.resource as usize].clone(),
+        scope: decoded.scopes[row.scope as usize].clone(),
+        span: decoded.span_bytes(row),
+        failed: false,
+    };
+    decoded.logs.iter().map(stored).collect()
 }
 
 /// One span per line: `id parent kind service start..end`, then any of `error`, `ok`, `flags=0x300`,
@@ -117,6 +139,8 @@ fn status_of(word: &str) -> Status {
 pub(crate) struct FakeStore {
     /// The spans of the trace [`TRACE`].
     pub(crate) spans: Vec<StoredSpan>,
+    /// Rows of logs of that trace.
+    pub(crate) logs: Vec<StoredSpan>,
     pub(crate) found: SearchAnswer,
     pub(crate) series: Vec<Series>,
     pub(crate) status: StoreStatus,
@@ -173,6 +197,12 @@ impl TraceStore for FakeStore {
         self.readable()?;
         let known = id.to_string() == TRACE && !self.spans.is_empty();
         Ok(known.then(|| TraceSpans::from_spans(self.spans.clone())))
+    }
+
+    fn trace_logs(&self, _: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        self.readable()?;
+        let known = id.to_string() == TRACE && !self.logs.is_empty();
+        Ok(known.then(|| TraceSpans::from_spans(self.logs.clone())))
     }
 
     fn search(&self, _: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {

@@ -44,6 +44,9 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
             ),
         ),
     ];
+    if status.log_row_count > 0 {
+        lines.insert(3, ("logs", format!("{} rows", count(status.log_row_count))));
+    }
     let time = |nanos: u64| output::duration(nanos);
     for delay in &status.ingest_delays {
         let (half, most) = (time(delay.p50_nano), time(delay.p99_nano));

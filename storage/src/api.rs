@@ -35,6 +35,7 @@ pub struct TenantBatch<'a> {
 ///   stored, and none of it was acknowledged.
 /// - **Visible.** Acknowledged spans are found by `trace`, `search`, `aggregate` and the names from that moment on, and
 ///   after a restart.
+/// - **Logs** that belong to spans are stored and removed with their traces, and never count as spans.
 /// - **Unchanged.** `trace` returns the bytes that were sent, resource and scope included. Spans equal in resource,
 ///   scope and every field are returned once; spans that share an ID but differ are all returned.
 /// - **Tenants** never see each other's data.
@@ -52,6 +53,20 @@ pub trait TraceStore: Send + Sync {
 
     /// The spans of one trace by (start, span ID); `None` when there are none.
     fn trace(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError>;
+
+    /// The log records of one trace, as rows: `Span` messages whose events are the records of the span with that ID
+    /// ([`spandrel_proto::otlp::logs_of`]); by (time, span ID), equal rows once; `None` when there are none.
+    fn trace_logs(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        let _ = (tenant, id);
+        Ok(None)
+    }
+
+    /// Whether there may be logs of spans, whose values tables of whole traces have among those of events, and tables
+    /// of single spans do not.
+    fn has_logs(&self, tenant: &TenantId) -> bool {
+        let _ = tenant;
+        false
+    }
 
     /// Finds traces with at least one span that satisfies the plan.
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError>;
@@ -346,11 +361,13 @@ pub struct StoreStatus {
     pub span_count: u64,
     /// Number of traces: exact in small stores, an estimate within 2 % in large ones.
     pub trace_count: u64,
+    /// Number of stored rows of logs: the records of one request that belong to one span are a row.
+    pub log_row_count: u64,
     /// Bytes that the store takes on disk.
     pub store_bytes: u64,
     /// Blocks that wait to be merged.
     pub fresh_block_count: u64,
-    /// Spans in these blocks.
+    /// Spans and rows of logs in these blocks.
     pub unsealed_span_count: u64,
     /// Start of the earliest span; `None` in an empty store.
     pub oldest: Option<UnixNanos>,
@@ -376,6 +393,7 @@ impl StoreStatus {
         Self {
             span_count: self.span_count + other.span_count,
             trace_count: self.trace_count + other.trace_count,
+            log_row_count: self.log_row_count + other.log_row_count,
             store_bytes: self.store_bytes + other.store_bytes,
             fresh_block_count: self.fresh_block_count + other.fresh_block_count,
             unsealed_span_count: self.unsealed_span_count + other.unsealed_span_count,
@@ -469,7 +487,7 @@ impl Damage {
     }
 
     /// That of all parts of an answer.
-    pub(crate) fn of_parts(parts: Vec<Self>) -> Self {
+    pub fn of_parts(parts: Vec<Self>) -> Self {
         Self(Arc::new(Met { parts, ..Met::default() }))
     }
 

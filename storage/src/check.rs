@@ -220,7 +220,7 @@ impl Checker<'_> {
     fn block(&mut self, key: &BlockKey, row: &CatalogRow) -> Option<Checked> {
         self.report.block_count += 1;
         self.report.byte_count += row.bytes;
-        self.report.span_count += u64::from(row.meta.spans);
+        self.report.span_count += u64::from(row.meta.span_rows());
         let bytes = match self.engine.get_range(key, 0..row.bytes) {
             Ok(bytes) => bytes,
             Err(EngineError::NotFound(_)) => {

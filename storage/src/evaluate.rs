@@ -44,14 +44,15 @@ fn unreadable(error: impl std::fmt::Display) -> ReadError {
 // === impl TraceSummary ===
 
 impl TraceSummary {
-    /// Summarises a trace from its spans, which are sorted. `None` without spans.
+    /// Summarises a trace from its spans, which are sorted, and its rows of logs. `None` without spans.
     pub fn of_spans(
         id: TraceId,
         spans: &[StoredSpan],
+        logs: &[StoredSpan],
         predicate: &Predicate,
         range: &TimeRange,
     ) -> Result<Option<Self>, ReadError> {
-        summarise(id, spans, predicate, range).map_err(unreadable)
+        summarise(id, spans, logs, predicate, range).map_err(unreadable)
     }
 }
 

@@ -225,7 +225,7 @@ impl Repair<'_> {
     fn count(&mut self, row: &CatalogRow) {
         self.report.block_count += 1;
         self.report.byte_count += row.bytes;
-        self.report.span_count += u64::from(row.meta.spans);
+        self.report.span_count += u64::from(row.meta.span_rows());
     }
 }
 

@@ -26,7 +26,7 @@ pub fn check(body: &[u8]) {
         (Ok(ours), Ok(theirs)) => check_spans(&ours, &theirs),
         (Ok(ours), Err(theirs)) => check_lenient(&ours, &theirs.to_string()),
         (Err(ours), Ok(_)) => {
-            assert_eq!(ours.0.kind, WireErrorKind::BadGroup, "{ours}, but the oracle takes it");
+            assert_eq!(ours.error.kind, WireErrorKind::BadGroup, "{ours}, but the oracle takes it");
         }
         (Err(_), Err(_)) => {}
     }

@@ -26,6 +26,7 @@ pub mod harness;
 pub mod http;
 pub mod json_oracle;
 pub mod kafka;
+pub mod logs_oracle;
 pub mod memory_backup;
 pub mod normalize;
 pub mod oracle;

@@ -24,8 +24,9 @@ pub(crate) struct BindError {
 const ONE_CONDITION: &str =
     "a rule sees one span, so its match is one condition in braces, like { name = \"ping\" }";
 
-/// Compiles a condition; the attributes of spans that it names get their numbers from `keys`.
-pub(crate) fn condition(text: &str, keys: &mut Keys) -> Result<Node, BindError> {
+/// Compiles a condition; the attributes of spans that it names get their numbers from `keys`. Also whether it asks for
+/// something that only spans have, and log records have not.
+pub(crate) fn condition(text: &str, keys: &mut Keys) -> Result<(Node, bool), BindError> {
     let query = spandrel_traceql::parse(text).map_err(|error| BindError {
         at: error.column - 1,
         message: format!("{}: {}", error.found, error.message),
@@ -38,13 +39,36 @@ pub(crate) fn condition(text: &str, keys: &mut Keys) -> Result<Node, BindError> 
     if !query.hints.is_empty() {
         return Err(whole("a rule takes no hints"));
     }
-    let bound = Binder { keys }.condition(expr);
+    let bound = Binder { keys }.condition(expr).map(|node| (node, asks_span(expr)));
     bound.map_err(|Refused { what, message }| {
         // A name without the part before its colon is the same name.
         let place = |what: &str| text.find(what).or_else(|| text.find(what.rsplit(':').next()?));
         let found = what.and_then(|what| place(&what));
         BindError { at: found.map_or(0, |at| text[..at].chars().count()), message }
     })
+}
+
+fn asks_span(expr: &FieldExpr) -> bool {
+    match expr {
+        FieldExpr::Literal(_) => false,
+        FieldExpr::Field(field) => is_of_span(field),
+        FieldExpr::Not(inner) | FieldExpr::Negate(inner) => asks_span(inner),
+        FieldExpr::Binary(_, left, right) => asks_span(left) || asks_span(right),
+    }
+}
+
+fn is_of_span(field: &Field) -> bool {
+    match &field.name {
+        FieldName::Intrinsic(intrinsic) => !matches!(
+            intrinsic,
+            Intrinsic::TraceId
+                | Intrinsic::SpanId
+                | Intrinsic::EventName
+                | Intrinsic::InstrumentationName
+                | Intrinsic::InstrumentationVersion
+        ),
+        FieldName::Attribute(name) => matches!(name.scope, Scope::Span | Scope::Link),
+    }
 }
 
 struct Binder<'k> {

@@ -1,6 +1,7 @@
 //! What a rule changes of a span, its resource and its scope, written anew: fields that stay are copied byte for byte,
 //! also those that nothing here knows.
 
+use spandrel_proto::otlp::row_field;
 use spandrel_proto::otlp::wire::{Field, Reader, Value, put_bytes};
 use spandrel_proto::otlp::{AnyValue, KeyValueView};
 
@@ -103,6 +104,47 @@ impl Edits {
         }
         self.append(&mut patch, open.set, 3);
         patch.finish()
+    }
+
+    /// A row of log records with the changes; `None` if nothing changes.
+    pub(crate) fn log_row(&self, row: &[u8]) -> Option<Vec<u8>> {
+        let mut patch = Patch::new(row);
+        for field in fields(row) {
+            if let (11, Value::Bytes(record)) = (field.number, field.value) {
+                let event = self.event(record);
+                let rest = self.beside_event(event.as_deref().unwrap_or(record));
+                patch.nested(&field, rest.or(event));
+            }
+        }
+        patch.finish()
+    }
+
+    /// What a log record has beside what an event has: severity and body.
+    fn beside_event(&self, record: &[u8]) -> Option<Vec<u8>> {
+        let mut patch = Patch::new(record);
+        for field in fields(record) {
+            match (field.number, field.value) {
+                (row_field::SEVERITY_TEXT, Value::Bytes(text)) => {
+                    patch.nested(&field, self.text(text, None));
+                }
+                (row_field::BODY, Value::Bytes(body)) => patch.nested(&field, self.log_body(body)),
+                _ => {}
+            }
+        }
+        patch.finish()
+    }
+
+    fn log_body(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let subject = Some(&Subject::LogBody);
+        let mut now = None;
+        if let Some(redaction) = self.redact.as_ref().filter(|redaction| redaction.is_about(subject)) {
+            now = edit_any(body, &|value| redaction.value(value), &|key| redaction.text(key));
+        }
+        if let Some((_, length)) = self.cut.iter().find(|(own, _)| Some(own) == subject) {
+            let cut = edit_any(now.as_deref().unwrap_or(body), &|value| cut_value(value, *length), &|_| None);
+            now = cut.or(now);
+        }
+        now
     }
 
     fn link(&self, link: &[u8]) -> Option<Vec<u8>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use spandrel_proto::otlp::Decoded;
+use spandrel_proto::otlp::{Decoded, DecodedSpan};
 use spandrel_proto::{TenantId, TraceId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -15,6 +15,7 @@ use crate::condition::View;
 use crate::counts::Done;
 use crate::edits::parts_of;
 use crate::facts::Facts;
+use crate::logs::LeftRows;
 use crate::rules::{Fate, Outlook, Rule, RuleSet};
 
 /// What was done to one request, to be counted when it is answered.
@@ -42,7 +43,7 @@ pub struct Seen<'s> {
 }
 
 /// One request while it is cleaned.
-struct Pass<'r> {
+pub(crate) struct Pass<'r> {
     rules: &'r RuleSet,
     tenant: &'r TenantId,
     resources: Around,
@@ -62,8 +63,16 @@ struct Around {
     made_bytes: usize,
 }
 
+/// What the rules are applied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Span,
+    /// A row with one log record.
+    Log,
+}
+
 /// What is left of a span.
-enum Left {
+pub(crate) enum Left {
     Nothing,
     Same,
     Changed(Vec<u8>),
@@ -95,7 +104,7 @@ impl RuleSet {
         mut grow: impl FnMut(usize) -> Result<(), E>,
         watch: &mut impl Watch,
     ) -> Result<Tally, E> {
-        if !self.concerns(tenant) || decoded.spans.is_empty() {
+        if !self.concerns(tenant) || decoded.spans.is_empty() && decoded.logs.is_empty() {
             return Ok(Tally::default());
         }
         let mut pass = Pass {
@@ -126,7 +135,8 @@ impl RuleSet {
                 }
             }
             let original = &body[span.at.clone()];
-            let left = pass.span(span.trace_id, original, (&mut span.resource, &mut span.scope), watch);
+            let around = (&mut span.resource, &mut span.scope);
+            let left = pass.span(Of::Span, span.trace_id, original, around, watch);
             let around = pass.resources.made_bytes + pass.scopes.made_bytes;
             if around > granted_around {
                 failed = grow(around - granted_around).err();
@@ -148,6 +158,21 @@ impl RuleSet {
             true
         });
         decoded.spans = spans;
+        for row in std::mem::take(&mut decoded.logs) {
+            let left = pass.log_row(row.trace_id, &body[row.at.clone()], (row.resource, row.scope));
+            let Some(LeftRows { rows, dropped }) = left else {
+                decoded.logs.push(row);
+                continue;
+            };
+            decoded.log_records = decoded.log_records.saturating_sub(dropped);
+            for (resource, scope, changed) in rows {
+                failed = failed.or_else(|| grow(changed.len()).err());
+                let begin = body.len() + rewritten.len();
+                rewritten.extend_from_slice(&changed);
+                let at = begin..begin + changed.len();
+                decoded.logs.push(DecodedSpan { resource, scope, at, ..row.clone() });
+            }
+        }
         decoded.resources = pass.resources.list;
         decoded.scopes = pass.scopes.list;
         decoded.rewritten = rewritten.into();
@@ -162,8 +187,9 @@ impl RuleSet {
 
 impl Pass<'_> {
     /// Takes a span through the rules. Its resource and scope may become others.
-    fn span(
+    pub(crate) fn span(
         &mut self,
+        of: Of,
         trace_id: TraceId,
         original: &[u8],
         (resource, scope): (&mut u32, &mut u32),
@@ -179,7 +205,7 @@ impl Pass<'_> {
             }
             next = number + 1;
             let rule = &self.rules.rules[usize::from(number)];
-            if !rule.concerns(self.tenant) {
+            if !rule.concerns(self.tenant) || of == Of::Log && rule.asks_span {
                 continue;
             }
             let bytes = now.as_deref().unwrap_or(original);
@@ -215,12 +241,13 @@ impl Pass<'_> {
                 changed |= made != *scope;
                 *scope = made;
             }
-            if rule.trigger.needs_facts() && !std::mem::replace(&mut is_read, true) {
+            if of == Of::Span && rule.trigger.needs_facts() && !std::mem::replace(&mut is_read, true) {
                 self.facts.read(bytes, &self.rules.keys);
             }
-            let edited = match rule.trigger.fires(&rule.edits, &self.facts, bytes) {
-                true => rule.edits.span(bytes),
-                false => None,
+            let edited = match of {
+                Of::Log => rule.edits.log_row(bytes),
+                Of::Span if rule.trigger.fires(&rule.edits, &self.facts, bytes) => rule.edits.span(bytes),
+                Of::Span => None,
             };
             changed |= edited.is_some();
             self.done[usize::from(number)].changed += u64::from(changed);

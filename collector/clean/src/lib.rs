@@ -22,6 +22,7 @@ mod counts;
 mod edits;
 mod engine;
 mod facts;
+mod logs;
 mod parse;
 mod rules;
 mod selector;

@@ -176,8 +176,8 @@ impl Compiler<'_> {
         let name = &rule.name;
         self.check_name(name)?;
         self.count_patterns(written)?;
-        let condition = match &rule.r#match {
-            None => Node::Constant(true),
+        let (condition, asks_span) = match &rule.r#match {
+            None => (Node::Constant(true), false),
             Some(text) => self.condition(text).map_err(|error| error.of_member("match"))?,
         };
         let condition = self.set.conditions.extract(condition);
@@ -200,7 +200,7 @@ impl Compiler<'_> {
             );
         }
         let counts = self.registry.of(&name.value);
-        Ok(Rule { name: name.value.clone(), tenants, condition, fate, edits, trigger, counts })
+        Ok(Rule { name: name.value.clone(), tenants, condition, asks_span, fate, edits, trigger, counts })
     }
 
     fn check_name(&self, name: &Spanned<String>) -> Result<(), RuleError> {
@@ -242,7 +242,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn condition(&mut self, text: &Spanned<String>) -> Result<Node, RuleError> {
+    fn condition(&mut self, text: &Spanned<String>) -> Result<(Node, bool), RuleError> {
         let bound = bind::condition(&text.value, &mut self.set.keys);
         bound.map_err(|error| self.error_inside(text, error.at, error.message))
     }

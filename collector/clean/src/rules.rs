@@ -32,6 +32,8 @@ pub(crate) struct Rule {
     /// Empty for all.
     pub(crate) tenants: Vec<TenantId>,
     pub(crate) condition: Node,
+    /// Whether the condition asks for something that only a span has, and a log record has not.
+    pub(crate) asks_span: bool,
     pub(crate) fate: Fate,
     pub(crate) edits: Edits,
     pub(crate) trigger: Trigger,
@@ -202,6 +204,8 @@ impl Trigger {
             Subject::Name => self.name = true,
             Subject::StatusMessage => self.status_message = true,
             Subject::EventName => self.events = true,
+            // Log records are looked at in any case.
+            Subject::LogBody => {}
         }
     }
 

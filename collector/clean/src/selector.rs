@@ -40,6 +40,8 @@ pub(crate) enum Subject {
     StatusMessage,
     /// `event:name`
     EventName,
+    /// `log:body`
+    LogBody,
 }
 
 const EXAMPLE: &str = "name an attribute like span.http.url, resource.host.name, event.exception.message, link.x, \
@@ -140,6 +142,7 @@ impl Subject {
             "name" => Self::Name,
             "statusMessage" => Self::StatusMessage,
             "event:name" => Self::EventName,
+            "log:body" => Self::LogBody,
             _ => Self::Attributes(Selector::parse(text)?),
         })
     }

@@ -460,3 +460,84 @@ fn a_card_that_is_sent_as_a_number_is_found_wherever_it_is() {
     apply(&rules(yaml).unwrap(), &mut decoded);
     assert!(decoded.rewritten.is_empty());
 }
+
+/// The log records of service `shop`: those that are left, as (service, event name, body, attributes).
+fn cleaned_logs(text: &str) -> Vec<(String, String, String, Vec<String>)> {
+    let record = |name: &str, body: &str, attribute: &str| {
+        format!(
+            r#"{{"traceId":"01010101010101010101010101010101","spanId":"0101010101010101","timeUnixNano":"5","eventName":"{name}",
+                "severityText":"ana@example.com","body":{{"kvlistValue":{{"values":[{{"key":"text","value":{{"stringValue":"{body}"}}}}]}}}},
+                "attributes":[{{"key":"{attribute}","value":{{"stringValue":"v"}}}}]}}"#
+        )
+    };
+    let records = [record("login", "by ana@example.com", "user.id"), record("noise", "tick", "n")].join(",");
+    let request = format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"shop"}}}}]}},
+            "scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#
+    );
+    let mut decoded =
+        spandrel_proto::otlp::decode_json_logs_request(&mut request.as_bytes(), &DecodeLimits::default())
+            .unwrap();
+    let grow = |_| Ok::<(), Infallible>(());
+    let Ok(tally) = rules(text).unwrap().apply(&mut decoded, &TenantId::default(), grow);
+    assert_eq!(tally.dropped(), 2 - decoded.log_records);
+    let mut left = Vec::new();
+    for row in &decoded.logs {
+        let resource =
+            spandrel_proto::otlp::ResourceView::parse(&decoded.resources[row.resource as usize]).unwrap();
+        let message = spandrel_proto::otlp::LogRowMessage::decode(decoded.span(row)).unwrap();
+        for log in message.logs {
+            let Some(V::KvlistValue(list)) = log.body.unwrap().value else { panic!("the body is a map") };
+            let Some(V::StringValue(body)) = list.values[0].value.clone().unwrap().value else {
+                panic!("a text")
+            };
+            let keys = log.attributes.into_iter().map(|attribute| attribute.key).collect();
+            let service = resource.string_attribute("service.name").unwrap().to_owned();
+            left.push((service, format!("{} {}", log.event_name, log.severity_text), body, keys));
+        }
+    }
+    left
+}
+
+#[test]
+fn logs_go_through_the_rules_like_events() {
+    let names = |text: &str| cleaned_logs(text).into_iter().map(|(_, name, ..)| name).collect::<Vec<_>>();
+    let both = ["login ana@example.com", "noise ana@example.com"];
+    for (rule, left) in [
+        ("{name: a, match: '{ resource.service.name = \"shop\" }', drop: true}", &[][..]),
+        ("{name: a, match: '{ event:name = \"noise\" }', drop: true}", &both[..1]),
+        ("{name: a, match: '{ event.user.id = \"v\" }', drop: true}", &both[1..]),
+        ("{name: a, match: '{ .service.name = \"other\" }', drop: true}", &both[..]),
+        // What only a span has says nothing of a log.
+        ("{name: a, match: '{ duration < 1ms }', drop: true}", &both[..]),
+        ("{name: a, match: '{ status != error || name = \"\" }', drop: true}", &both[..]),
+        ("{name: a, match: '{ !(span.x = 1) }', drop: true}", &both[..]),
+        ("{name: a, drop: true}", &[][..]),
+    ] {
+        assert_eq!(names(&format!("[{rule}]")), left, "{rule}");
+    }
+}
+
+#[test]
+fn what_logs_say_is_changed() {
+    let login = |rule: &str| cleaned_logs(rule).remove(0);
+    let (service, name, body, keys) = login("[{name: a, redact: [mail]}]");
+    assert_eq!((service.as_str(), name.as_str(), body.as_str()), ("shop", "login [mail]", "by [mail]"));
+    assert_eq!(keys, ["user.id"]);
+    assert_eq!(login("[{name: a, redact: {detect: [mail], in: ['log:body']}}]").1, "login ana@example.com");
+    assert_eq!(login("[{name: a, redact: {detect: [mail], in: ['log:body']}}]").2, "by [mail]");
+    assert_eq!(login("[{name: a, cut: {'log:body': 3}}]").2, "by…");
+    assert_eq!(login("[{name: a, remove: ['.user.*']}]").3, Vec::<String>::new());
+    assert_eq!(
+        login("[{name: a, remove: ['span.user.*']}]").3,
+        ["user.id"],
+        "logs have no attributes of spans"
+    );
+    let (service, _, _, keys) = login(
+        "[{name: a, match: '{ event:name = \"login\" }', service: other, set: {event.team: red, span.x: 1}}]",
+    );
+    assert_eq!((service.as_str(), keys), ("other", vec!["user.id".to_owned(), "team".to_owned()]));
+    let left = cleaned_logs("[{name: a, match: '{ event:name = \"login\" }', service: other}]");
+    let services: Vec<&str> = left.iter().map(|(service, ..)| service.as_str()).collect();
+    assert_eq!(services, ["other", "shop"], "the other record keeps its resource");
+}

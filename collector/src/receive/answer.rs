@@ -9,6 +9,7 @@ use serde_json::json;
 use spandrel_proto::otlp::Rejections;
 
 use crate::refusal::{Refusal, StatusMapping};
+use crate::route::Route;
 
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
@@ -49,6 +50,7 @@ pub(super) struct RetryDelay {
 }
 
 /// `ExportTraceServiceResponse`: empty unless spans were left out. No spans and a reason are OTLP's warning.
+/// `ExportLogsServiceResponse` has the same fields.
 pub(super) fn success(rejected: &Rejections) -> Bytes {
     if rejected.is_empty() {
         return Bytes::new();
@@ -61,11 +63,12 @@ pub(super) fn success(rejected: &Rejections) -> Bytes {
 }
 
 /// The same in OTLP's JSON mapping.
-pub(super) fn success_json(rejected: &Rejections) -> Bytes {
+pub(super) fn success_json(route: Route, rejected: &Rejections) -> Bytes {
     if rejected.is_empty() {
         return Bytes::from_static(b"{}");
     }
-    let partial = json!({ "rejectedSpans": rejected.count.to_string(), "errorMessage": rejected.message() });
+    let count = if route.is_of_logs() { "rejectedLogRecords" } else { "rejectedSpans" };
+    let partial = json!({ count: rejected.count.to_string(), "errorMessage": rejected.message() });
     json!({ "partialSuccess": partial }).to_string().into()
 }
 
@@ -103,11 +106,11 @@ mod tests {
         let partial = response.partial_success.unwrap();
         assert_eq!((partial.rejected_spans, partial.error_message.as_str()), (3, "one; two"));
         assert_eq!(
-            success_json(&rejected),
+            success_json(Route::OtlpJson, &rejected),
             r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"one; two"}}"#
         );
         assert_eq!(
-            (success(&Rejections::default()).len(), &*success_json(&Rejections::default())),
+            (success(&Rejections::default()).len(), &*success_json(Route::OtlpJson, &Rejections::default())),
             (0, &b"{}"[..])
         );
     }

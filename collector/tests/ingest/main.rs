@@ -15,6 +15,7 @@ mod encodings;
 mod failures;
 mod jaeger;
 mod json;
+mod logs;
 mod metering;
 mod resends;
 mod signals;

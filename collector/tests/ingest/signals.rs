@@ -5,14 +5,12 @@ use tonic::Code;
 
 use crate::support::{Grpc, Server, framed, send};
 
-const PATHS: [(&str, &str); 3] = [
+const PATHS: [(&str, &str); 2] = [
     ("/v1/metrics", "OTEL_METRICS_EXPORTER=none"),
-    ("/v1/logs", "OTEL_LOGS_EXPORTER=none"),
     ("/v1development/profiles", "OTEL_PROFILES_EXPORTER=none"),
 ];
-const METHODS: [(&str, &str); 3] = [
+const METHODS: [(&str, &str); 2] = [
     ("metrics.v1.MetricsService", "OTEL_METRICS_EXPORTER=none"),
-    ("logs.v1.LogsService", "OTEL_LOGS_EXPORTER=none"),
     ("profiles.v1development.ProfilesService", "OTEL_PROFILES_EXPORTER=none"),
 ];
 
@@ -42,7 +40,7 @@ async fn a_refusal_names_the_setting_that_ends_it() {
         assert_eq!(status.code(), Code::Unimplemented, "{service}");
         assert!(status.message().contains(setting), "{service}: {status}");
     }
-    assert_eq!(server.metric("spandrel_ingest_refused_total{reason=\"other_signal\"}"), 9);
+    assert_eq!(server.metric("spandrel_ingest_refused_total{reason=\"other_signal\"}"), 6);
 }
 
 #[tokio::test]
@@ -59,7 +57,7 @@ async fn what_is_discarded_is_counted() {
         let status = grpc.send_to(&url(service), &[], framed(false, b"abc")).await;
         assert_eq!(status.code(), Code::Ok, "{service}");
     }
-    for signal in ["metrics", "logs", "profiles"] {
+    for signal in ["metrics", "profiles"] {
         let count = |name: &str| server.metric(&format!("spandrel_ingest_{name}{{signal=\"{signal}\"}}"));
         assert_eq!((count("discarded_total"), count("discarded_bytes_total")), (2, 7 + 8), "{signal}");
     }

@@ -218,7 +218,7 @@ impl<'h> Gatherer<'h> {
             spans: self.spans,
             rejected: self.rejected,
             body,
-            rewritten: Bytes::new(),
+            ..Decoded::default()
         })
     }
 

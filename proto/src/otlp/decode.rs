@@ -1,4 +1,5 @@
-//! Decodes the bytes of an `ExportTraceServiceRequest` into a list of checked spans.
+//! Decodes the bytes of an `ExportTraceServiceRequest` into a list of checked spans, and those of an
+//! `ExportLogsServiceRequest`, whose messages are laid out alike, into rows of log records (`log_rows.rs`).
 //!
 //! Nothing is copied: a decoded request is its body with the range of each span. Bytes that are not the wire format
 //! refuse the whole request; a flaw of one span refuses that span alone and is reported through OTLP's
@@ -27,8 +28,13 @@ pub struct DecodeLimits {
 
 /// Why a request as a whole is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an ExportTraceServiceRequest: {0}")]
-pub struct DecodeError(#[from] pub WireError);
+#[error("not an {request}: {error}")]
+pub struct DecodeError {
+    /// The name of the message that was expected.
+    pub request: &'static str,
+    /// What is wrong with the bytes.
+    pub error: WireError,
+}
 
 /// A request whose spans were checked.
 #[derive(Debug, Clone, Default)]
@@ -43,8 +49,23 @@ pub struct Decoded {
     pub scopes: Vec<Bytes>,
     /// The accepted spans.
     pub spans: Vec<DecodedSpan>,
-    /// The refused spans, with their reasons.
+    /// Rows of accepted log records: `Span` messages whose events are the records of one span.
+    pub logs: Vec<DecodedSpan>,
+    /// How many log records these are.
+    pub log_records: u64,
+    /// The refused spans or log records, with their reasons.
     pub rejected: Rejections,
+    /// Log records that belong to no span.
+    pub without_span: WithoutSpan,
+}
+
+/// Log records that lack a trace ID, a span ID, or both.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WithoutSpan {
+    /// Their number.
+    pub count: u64,
+    /// Where the first of them is, as in `resourceLogs[0].scopeLogs[1].logRecords[7]`.
+    pub first: String,
 }
 
 /// The range of a span, and its sort key.
@@ -90,29 +111,65 @@ impl Decoded {
     }
 }
 
-/// Why one span is refused.
+// === impl WithoutSpan ===
+
+impl WithoutSpan {
+    /// Counts a record.
+    pub(super) fn add(&mut self, place: impl FnOnce() -> String) {
+        if self.count == 0 {
+            self.first = place();
+        }
+        self.count += 1;
+    }
+
+    /// Why they are not kept, for their sender.
+    pub fn reason(&self) -> String {
+        let Self { count, first } = self;
+        let records = if *count == 1 { "1 log record".to_owned() } else { format!("{count} log records") };
+        format!(
+            "{records} without traceId and spanId, the first at {first}: only logs of spans are kept here"
+        )
+    }
+}
+
+/// Why one span or log record is refused.
 #[derive(Debug, PartialEq, Eq)]
 enum Flaw {
     Wire(WireError),
     Span(String),
+    /// A log record belongs to no span.
+    WithoutSpan,
 }
 
 /// Checks a request and finds its spans.
 pub fn decode_request(body: Bytes, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
-    let mut decoder = Decoder { limits, out: Decoded { body: body.clone(), ..Decoded::default() } };
-    let mut reader = Reader::new(&body);
-    while let Some(field) = reader.next_field()? {
-        if field.number == 1 {
-            let message = field.bytes()?;
-            decoder.resource_spans(&body, message, field.end - message.len())?;
-        }
-    }
-    Ok(decoder.out)
+    let named = |error| DecodeError { request: "ExportTraceServiceRequest", error };
+    Decoder::of(Signal::Traces, &body, limits).request(&body).map_err(named)
+}
+
+/// Checks a request and finds its log records: they are the `spans` of the result, and become rows next.
+pub(super) fn decode_log_records(body: &Bytes, limits: &DecodeLimits) -> Result<Decoded, WireError> {
+    Decoder::of(Signal::Logs, body, limits).request(body)
+}
+
+/// The time by which a log record is sorted: its own, else that of observation.
+pub(super) fn time_of_record(time: u64, observed: u64) -> UnixNanos {
+    UnixNanos(if time == 0 { observed } else { time })
+}
+
+/// What a request holds: the messages around spans and log records have the same fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Traces,
+    Logs,
 }
 
 struct Decoder<'l> {
+    signal: Signal,
     limits: &'l DecodeLimits,
     out: Decoded,
+    /// Where the current log record is: the numbers of its resource, its scope, and its own.
+    place: [usize; 3],
 }
 
 /// A resource or scope. It is listed with its first span: a body of millions of empty ones must not take more memory
@@ -136,12 +193,33 @@ impl Container {
 
 // === impl Decoder ===
 
-impl Decoder<'_> {
+impl<'l> Decoder<'l> {
+    fn of(signal: Signal, body: &Bytes, limits: &'l DecodeLimits) -> Self {
+        Self { signal, limits, out: Decoded { body: body.clone(), ..Decoded::default() }, place: [0; 3] }
+    }
+
+    fn request(mut self, body: &Bytes) -> Result<Decoded, WireError> {
+        let mut reader = Reader::new(body);
+        while let Some(field) = reader.next_field()? {
+            if field.number == 1 {
+                let message = field.bytes()?;
+                self.resource_spans(body, message, field.end - message.len())?;
+                self.place[0] += 1;
+            }
+        }
+        Ok(self.out)
+    }
+
     fn resource_spans(&mut self, body: &Bytes, message: &[u8], base: usize) -> Result<(), WireError> {
         let (record, inside) = split(body, message, base, 2)?;
         let flaw = self.container_flaw(&record, base, "resource")?;
         let mut resource = Container { record, flaw, index: None };
-        inside.each(message, base, |at| self.scope_spans(body, &body[at.clone()], at.start, &mut resource))
+        self.place[1] = 0;
+        inside.each(message, base, |at| {
+            self.scope_spans(body, &body[at.clone()], at.start, &mut resource)?;
+            self.place[1] += 1;
+            Ok(())
+        })
     }
 
     fn scope_spans(
@@ -154,9 +232,15 @@ impl Decoder<'_> {
         let (record, inside) = split(body, message, base, 2)?;
         let own_flaw = self.container_flaw(&record, base, "scope")?;
         let mut scope = Container { record, flaw: resource.flaw.clone().or(own_flaw), index: None };
+        self.place[2] = 0;
         inside.each(message, base, |at| {
-            let flaw = scope.flaw.clone();
-            match flaw.map_or_else(|| self.span(&body[at.clone()], at.start), |flaw| Err(Flaw::Span(flaw))) {
+            let found = match &scope.flaw {
+                Some(flaw) => Err(Flaw::Span(flaw.clone())),
+                None if self.signal == Signal::Logs => self.log_record(&body[at.clone()], at.start),
+                None => self.span(&body[at.clone()], at.start),
+            };
+            self.place[2] += 1;
+            match found {
                 Ok((trace_id, span_id, start)) => {
                     let resource = resource.listed_in(&mut self.out.resources);
                     let scope = scope.listed_in(&mut self.out.scopes);
@@ -167,9 +251,20 @@ impl Decoder<'_> {
                     self.out.rejected.add(reason);
                     Ok(())
                 }
+                Err(Flaw::WithoutSpan) => {
+                    let place = self.log_place();
+                    self.out.without_span.add(|| place);
+                    Ok(())
+                }
                 Err(Flaw::Wire(error)) => Err(error),
             }
         })
+    }
+
+    /// Where the log record is that was counted last.
+    fn log_place(&self) -> String {
+        let [resource, scope, behind] = self.place;
+        format!("resourceLogs[{resource}].scopeLogs[{scope}].logRecords[{}]", behind.saturating_sub(1))
     }
 
     /// A flaw of a resource or scope refuses the spans below it, not the request.
@@ -183,9 +278,63 @@ impl Decoder<'_> {
         }
         let schema = if what == "resource" { RESOURCE_SPANS } else { SCOPE_SPANS };
         match check(record, base, schema, self.limits.max_nesting) {
-            Ok(()) => Ok(None),
+            Ok(()) | Err(Flaw::WithoutSpan) => Ok(None),
             Err(Flaw::Span(reason)) => Ok(Some(format!("{what}: {reason}"))),
             Err(Flaw::Wire(error)) => Err(error),
+        }
+    }
+
+    /// Checks a log record; one with a flaw is told with its place.
+    fn log_record(&self, record: &[u8], base: usize) -> Result<(TraceId, SpanId, UnixNanos), Flaw> {
+        match self.unplaced_log_record(record, base) {
+            Err(Flaw::Span(reason)) if self.out.rejected.has_room() => {
+                let [resource, scope, at] = self.place;
+                let place = format!("resourceLogs[{resource}].scopeLogs[{scope}].logRecords[{at}]");
+                Err(Flaw::Span(format!("{place}: {reason}")))
+            }
+            other => other,
+        }
+    }
+
+    fn unplaced_log_record(&self, record: &[u8], base: usize) -> Result<(TraceId, SpanId, UnixNanos), Flaw> {
+        let limit = self.limits.max_span_bytes;
+        if record.len() > limit {
+            return Err(Flaw::Span(format!(
+                "log record of {} bytes is over maxSpanBytes = {limit}",
+                record.len()
+            )));
+        }
+        let (mut trace_id, mut span_id, mut time, mut observed): (&[u8], &[u8], u64, u64) = (&[], &[], 0, 0);
+        let (mut flaw, mut ids) = (None, 0);
+        let mut reader = Reader::at_offset(record, base);
+        while let Some(field) = reader.next_field()? {
+            ids += u32::from(matches!(field.number, 9 | 10));
+            match (field.number, field.value) {
+                (9, Value::Bytes(bytes)) => trace_id = bytes,
+                (10, Value::Bytes(bytes)) => span_id = bytes,
+                (1, Value::Fixed64(value)) => time = value,
+                (11, Value::Fixed64(value)) => observed = value,
+                (5, Value::Bytes(body)) => {
+                    let at = reader.offset() - body.len();
+                    match check_value(body, at, self.limits.max_nesting) {
+                        Err(Flaw::Span(reason)) => flaw = flaw.or(Some(reason)),
+                        other => other?,
+                    }
+                }
+                _ => {
+                    match check_field(&reader, field.number, field.value, LOG_RECORD, self.limits.max_nesting)
+                    {
+                        Err(Flaw::Span(reason)) => flaw = flaw.or(Some(reason)),
+                        other => other?,
+                    }
+                }
+            }
+        }
+        match flaw {
+            None if ids > 2 => Err(Flaw::Span("trace ID or span ID is sent twice".to_owned())),
+            None => identifiers(trace_id, span_id)
+                .map(|(trace, span)| (trace, span, time_of_record(time, observed))),
+            Some(reason) => Err(Flaw::Span(reason)),
         }
     }
 
@@ -237,6 +386,29 @@ impl Decoder<'_> {
             None => Ok((trace, span, UnixNanos(start))),
             Some(reason) => Err(Flaw::Span(reason)),
         }
+    }
+}
+
+/// The IDs of the span that a log record belongs to. An ID that is missing or all zero means that there is none.
+fn identifiers(trace_id: &[u8], span_id: &[u8]) -> Result<(TraceId, SpanId), Flaw> {
+    let has = |id: &[u8]| id.iter().any(|byte| *byte != 0);
+    if !has(trace_id) || !has(span_id) {
+        return Err(Flaw::WithoutSpan);
+    }
+    let trace = TraceId::from_wire(trace_id).ok_or_else(|| bad_id("trace", trace_id, 16))?;
+    let span = SpanId::from_wire(span_id).ok_or_else(|| bad_id("span", span_id, 8))?;
+    Ok((trace, span))
+}
+
+/// The same for the IDs of a record that was read from JSON; `None` if it has none, a text if one is not valid.
+pub(super) fn identifiers_of_json(
+    trace_id: &[u8],
+    span_id: &[u8],
+) -> Result<Option<(TraceId, SpanId)>, String> {
+    match identifiers(trace_id, span_id) {
+        Ok(ids) => Ok(Some(ids)),
+        Err(Flaw::Span(reason)) => Err(reason),
+        Err(Flaw::WithoutSpan | Flaw::Wire(_)) => Ok(None),
     }
 }
 
@@ -366,6 +538,20 @@ const SPAN: &[(u32, Kind)] = &[
     (12, Kind::Varint),
     (13, LINK),
     (14, Kind::Varint),
+];
+/// Without the body, which is a value by itself.
+const LOG_RECORD: &[(u32, Kind)] = &[
+    (6, Kind::Attribute),
+    (1, Kind::Fixed64),
+    (2, Kind::Varint),
+    (3, Kind::Text),
+    (5, Kind::Bytes),
+    (7, Kind::Varint),
+    (8, Kind::Fixed32),
+    (9, Kind::Bytes),
+    (10, Kind::Bytes),
+    (11, Kind::Fixed64),
+    (12, Kind::Text),
 ];
 
 #[inline]

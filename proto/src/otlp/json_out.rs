@@ -10,33 +10,71 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::SpanRecord;
 use super::attribute::{AnyValue, Attributes};
+use super::log_view::{LogView, logs_of};
 use super::view::{EntityRefView, EventView, LinkView, ResourceView, ScopeView, SpanView};
 use super::wire::WireError;
+
+/// The names that tell a request of one signal from one of another.
+struct Names {
+    opening: &'static [u8],
+    scopes: &'static str,
+    items: &'static str,
+}
+
+const SPANS: Names = Names { opening: b"{\"resourceSpans\":[", scopes: "scopeSpans", items: "spans" };
+const LOGS: Names = Names { opening: b"{\"resourceLogs\":[", scopes: "scopeLogs", items: "logRecords" };
 
 /// Writes one `{"resourceSpans":[…]}` that groups neighbours of the same resource and scope.
 pub fn write_request_json<'a>(
     out: &mut Vec<u8>,
     records: impl IntoIterator<Item = SpanRecord<'a>>,
 ) -> Result<(), WireError> {
-    out.extend_from_slice(b"{\"resourceSpans\":[");
+    write_grouped(out, &SPANS, records, write_span)
+}
+
+/// Writes one `{"resourceLogs":[…]}` with the log records of rows in the same way.
+pub fn write_logs_json<'a>(
+    out: &mut Vec<u8>,
+    rows: impl IntoIterator<Item = SpanRecord<'a>>,
+) -> Result<(), WireError> {
+    write_grouped(out, &LOGS, rows, |out, row| {
+        let row = SpanView::parse(row)?;
+        let logs: Vec<LogView<'_>> = logs_of(&row).collect::<Result<_, _>>()?;
+        for (place, log) in logs.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            write_log(out, &row, log)?;
+        }
+        Ok(())
+    })
+}
+
+fn write_grouped<'a>(
+    out: &mut Vec<u8>,
+    names: &Names,
+    records: impl IntoIterator<Item = SpanRecord<'a>>,
+    mut write: impl FnMut(&mut Vec<u8>, &'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    out.extend_from_slice(names.opening);
     let mut open: Option<(&[u8], &[u8])> = None;
     for record in records {
         match open {
             Some((resource, scope)) if resource == record.resource && scope == record.scope => out.push(b','),
             Some((resource, _)) if resource == record.resource => {
                 out.extend_from_slice(b"]},");
-                open_scope(out, record.scope)?;
+                open_scope(out, names, record.scope)?;
             }
             _ => {
                 if open.is_some() {
                     out.extend_from_slice(b"]}]},");
                 }
-                open_resource(out, record.resource)?;
-                open_scope(out, record.scope)?;
+                open_resource(out, names, record.resource)?;
+                open_scope(out, names, record.scope)?;
             }
         }
         open = Some((record.resource, record.scope));
-        write_span(out, record.span)?;
+        write(out, record.span)?;
     }
     if open.is_some() {
         out.extend_from_slice(b"]}]}");
@@ -45,7 +83,28 @@ pub fn write_request_json<'a>(
     Ok(())
 }
 
-fn open_resource(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
+/// Writes a log record as OTLP/JSON, with the IDs of its row.
+fn write_log(out: &mut Vec<u8>, row: &SpanView<'_>, log: &LogView<'_>) -> Result<(), WireError> {
+    let mut object = Object::begin(out);
+    object.time("timeUnixNano", log.time());
+    object.time("observedTimeUnixNano", log.observed);
+    object.count("severityNumber", log.severity);
+    object.string("severityText", log.severity_text);
+    if let Some(body) = log.body {
+        object.key("body");
+        write_any_value(object.out, body)?;
+    }
+    object.attributes(log.event.attributes())?;
+    object.count("droppedAttributesCount", log.event.dropped_attributes_count);
+    object.count("flags", log.flags);
+    object.hex("traceId", row.trace_id);
+    object.hex("spanId", row.span_id);
+    object.string("eventName", log.event.name);
+    object.end();
+    Ok(())
+}
+
+fn open_resource(out: &mut Vec<u8>, names: &Names, record: &[u8]) -> Result<(), WireError> {
     let view = ResourceView::parse(record)?;
     let mut object = Object::begin(out);
     if view.has_resource {
@@ -53,12 +112,12 @@ fn open_resource(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
         write_resource(object.out, &view)?;
     }
     object.string("schemaUrl", view.schema_url);
-    object.key("scopeSpans");
+    object.key(names.scopes);
     object.out.push(b'[');
     Ok(())
 }
 
-fn open_scope(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
+fn open_scope(out: &mut Vec<u8>, names: &Names, record: &[u8]) -> Result<(), WireError> {
     let view = ScopeView::parse(record)?;
     let mut object = Object::begin(out);
     if view.has_scope {
@@ -71,7 +130,7 @@ fn open_scope(out: &mut Vec<u8>, record: &[u8]) -> Result<(), WireError> {
         scope.end();
     }
     object.string("schemaUrl", view.schema_url);
-    object.key("spans");
+    object.key(names.items);
     object.out.push(b'[');
     Ok(())
 }

@@ -22,7 +22,7 @@ impl Rejections {
 
     /// Counts spans that are refused for the same reason. A count of zero is a warning: a part that could have
     /// contained spans was not understood.
-    pub(super) fn add_many(&mut self, count: u64, reason: String) {
+    pub fn add_many(&mut self, count: u64, reason: String) {
         self.count += count;
         if self.has_room() && !self.reasons.contains(&reason) {
             self.reasons.push(reason);

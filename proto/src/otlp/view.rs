@@ -418,7 +418,7 @@ impl<'a> ScopeView<'a> {
 // === impl EventView, LinkView, EntityRefView ===
 
 impl<'a> EventView<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut view = Self { bytes, time: 0, name: "", dropped_attributes_count: 0 };
         let mut reader = Reader::new(bytes);
         while let Some(field) = reader.next_field()? {
@@ -430,6 +430,11 @@ impl<'a> EventView<'a> {
             }
         }
         Ok(view)
+    }
+
+    /// The whole `Event` message.
+    pub(super) fn message(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The event's attributes, in the order sent.

@@ -6,7 +6,8 @@
 use regex::Regex;
 use rustc_hash::FxHashMap;
 use spandrel_mesh::fields::MeshField;
-use spandrel_proto::semconv;
+use spandrel_proto::{TenantId, semconv};
+use spandrel_storage::TraceStore;
 use spandrel_storage::table::{AttributeLevel, ColumnName, SpanTable, ValueColumn};
 use spandrel_traceql::ast::{
     AttributeName, BinaryOp, Field, FieldExpr, FieldName, Intrinsic, Literal, Scope,
@@ -138,6 +139,15 @@ impl Columns {
             self.derived.push(Derived::Request { parts });
             self.derived.len() - 1
         })
+    }
+
+    /// Whether tables have to be of whole traces: for a field of the tree, or for events, which logs may add to.
+    pub(crate) fn need_traces(&self, store: &dyn TraceStore, tenant: &TenantId) -> bool {
+        use ColumnName::{Attribute, EventName, EventTimeSinceStart};
+        let is_of_events = |name: &ColumnName| {
+            matches!(name, EventName | EventTimeSinceStart | Attribute(AttributeLevel::Event, _))
+        };
+        self.needs_tree || self.names.iter().any(is_of_events) && store.has_logs(tenant)
     }
 
     /// What makes a span the first of its segment, and tells apart spans that share an ID.

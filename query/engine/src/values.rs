@@ -40,7 +40,8 @@ pub fn values(
     let bound = predicate::of_pipeline(spans);
     // What the store decides exactly needs no columns here, unless the field needs whole traces.
     let mut unread = Columns::default();
-    let of_pipeline = if bound.exact && !columns.needs_tree { &mut unread } else { &mut columns };
+    let whole = columns.need_traces(store, tenant);
+    let of_pipeline = if bound.exact && !whole { &mut unread } else { &mut columns };
     let pipeline = BoundPipeline::bind(spans, of_pipeline)?;
     let plan = FoldPlan {
         predicate: bound.predicate,
@@ -52,7 +53,7 @@ pub fn values(
         stop: budget.stop_signal(),
     };
     let condition = pipeline.as_condition().filter(|_| !bound.exact).cloned();
-    let whole_traces = columns.needs_tree || pipeline.as_condition().is_none();
+    let whole_traces = columns.need_traces(store, tenant) || pipeline.as_condition().is_none();
     let worker = || Worker {
         pipeline: &pipeline,
         condition: condition.as_ref(),

@@ -38,6 +38,9 @@ pub struct Status {
     pub version: String,
     pub span_count: u64,
     pub trace_count: u64,
+    /// Rows of logs of spans.
+    #[serde(default)]
+    pub log_row_count: u64,
     pub store_bytes: u64,
     pub fresh_block_count: u64,
     pub damaged_block_count: u64,

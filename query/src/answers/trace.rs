@@ -24,6 +24,8 @@ pub struct Trace<A> {
     pub root_service: Option<String>,
     pub root_name: String,
     pub span_count: u64,
+    #[serde(default)]
+    pub log_count: u64,
     pub error_count: u64,
     pub segment_count: u64,
     pub services: Vec<ServiceCount>,
@@ -31,6 +33,8 @@ pub struct Trace<A> {
     pub resources: A,
     pub scopes: A,
     pub segments: Vec<Segment<A>>,
+    /// Log records of spans that are not in the trace.
+    pub logs: A,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]

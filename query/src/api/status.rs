@@ -21,6 +21,7 @@ pub(super) async fn get(Asked { state, tenant, sees_server, .. }: Asked, uri: Ur
         version: state.config().version.clone(),
         span_count: status.span_count,
         trace_count: status.trace_count,
+        log_row_count: status.log_row_count,
         store_bytes: status.store_bytes,
         fresh_block_count: status.fresh_block_count,
         damaged_block_count: status.damaged_blocks,

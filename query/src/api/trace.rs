@@ -6,11 +6,11 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::Uri;
 use spandrel_proto::{AnsweredTraces, TenantId, TraceId};
-use spandrel_storage::{TraceSpans, TraceStore};
+use spandrel_storage::{Damage, TraceSpans, TraceStore};
 
 use super::fold::{Fold, fold};
 use super::handler::{Answer, Asked, part};
-use crate::assemble::{Assembled, Shown, assemble};
+use crate::assemble::{Assembled, Shown, assemble_with_logs};
 use crate::cursor::{TreeCursor, fingerprint_of, other_query};
 use crate::otlp::OtlpFormat;
 use crate::params::Params;
@@ -25,10 +25,12 @@ enum Format {
     Otlp(OtlpFormat),
 }
 
-const FORMATS: [(&str, Format); 3] = [
+const FORMATS: [(&str, Format); 5] = [
     ("tree", Format::Tree),
     ("otlp", Format::Otlp(OtlpFormat::Json)),
     ("otlp-proto", Format::Otlp(OtlpFormat::Protobuf)),
+    ("otlp-logs", Format::Otlp(OtlpFormat::LogsJson)),
+    ("otlp-logs-proto", Format::Otlp(OtlpFormat::LogsProtobuf)),
 ];
 
 const STYLES: [(&str, AttributeStyle); 2] = [("otlp", AttributeStyle::Otlp), ("map", AttributeStyle::Map)];
@@ -56,17 +58,20 @@ pub(super) async fn get(
         Format::Otlp(format) => {
             refuse_tree_parameters(&params)?;
             let write = move |out: &mut _| {
-                let found = format.write(out, stored(&*store, &tenant, id)?)?;
-                if found { Ok(()) } else { Err(unknown(id).into()) }
+                let (spans, logs) = (store.trace(&tenant, id)?, store.trace_logs(&tenant, id)?);
+                let is_known = spans.is_some() || logs.is_some();
+                if !is_known {
+                    return Err(unknown(id).into());
+                }
+                let found = format.write(out, spans.into_iter().flatten(), logs.into_iter().flatten())?;
+                if found || format.is_of_logs() { Ok(()) } else { Err(unknown(id).into()) }
             };
             state.stream(format.content_type(), write).await
         }
         Format::Tree => {
             let query = TreeQuery::read(id, &params, state.config().max_tree_spans)?;
             let write = move |out: &mut _| {
-                let spans = stored(&*store, &tenant, id)?;
-                let damage = spans.damage();
-                let trace = assemble(spans, &damage, query.shown)?.ok_or_else(|| unknown(id))?;
+                let trace = assembled(&*store, &tenant, id, query.shown)?;
                 tree::write(out, id, &trace, &query.page(&trace)?)
             };
             state.stream("application/json", write).await
@@ -76,8 +81,19 @@ pub(super) async fn get(
     Ok(response)
 }
 
-fn stored(store: &dyn TraceStore, tenant: &TenantId, id: TraceId) -> Result<TraceSpans, Problem> {
-    store.trace(tenant, id)?.ok_or_else(|| unknown(id))
+/// A trace whose spans may not be stored yet, or never come, has its logs.
+fn assembled(
+    store: &dyn TraceStore,
+    tenant: &TenantId,
+    id: TraceId,
+    shown: Shown,
+) -> Result<Assembled, Problem> {
+    let (spans, logs) = (store.trace(tenant, id)?, store.trace_logs(tenant, id)?);
+    let damage: Vec<Damage> = spans.iter().chain(&logs).map(TraceSpans::damage).collect();
+    let damage = Damage::of_parts(damage);
+    let assembled =
+        assemble_with_logs(spans.into_iter().flatten(), logs.into_iter().flatten(), &damage, shown)?;
+    assembled.ok_or_else(|| unknown(id))
 }
 
 pub(super) fn unknown(id: TraceId) -> Problem {
@@ -129,7 +145,9 @@ impl TreeQuery {
         }
         let end = begin.saturating_add(self.max_spans).min(requested.end);
         let next = (end < requested.end).then(|| self.cursor(trace, end - requested.start));
-        Ok(tree::Page { spans: begin..end, style: self.style, next })
+        // Behind the first page they would be there again.
+        let max_logs = if self.cursor.is_none() && self.segment.is_none() { self.max_spans } else { 0 };
+        Ok(tree::Page { spans: begin..end, style: self.style, max_logs, next })
     }
 
     /// The spans of the whole trace or of the requested segment, over all pages.

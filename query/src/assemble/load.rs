@@ -1,15 +1,15 @@
-//! Parses stored spans for assembly: each resource and scope once, spans in order.
+//! Parses stored spans and logs for assembly: each resource and scope once, spans in order.
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanView};
+use spandrel_proto::otlp::{AnyValue, Attributes, ResourceView, SpanView, logs_of};
 use spandrel_storage::semantics::{is_parentless, service_name};
 use spandrel_storage::{ReadError, StoredSpan};
 
 use super::NamedParent;
-use super::model::{Resource, Span};
+use super::model::{Log, Resource, Span};
 
 /// The spans of a trace before their parents are resolved.
 pub(super) struct Loaded {
@@ -17,8 +17,12 @@ pub(super) struct Loaded {
     pub(super) scopes: Vec<Bytes>,
     /// By (start, span ID); the store's order where both are equal.
     pub(super) spans: Vec<Span>,
+    /// Log records that are not joined to spans yet.
+    pub(super) logs: Vec<Log>,
     /// Spans that were left out because their bytes could not be parsed.
     pub(super) unreadable: u64,
+    /// The same of rows of logs.
+    pub(super) unreadable_logs: u64,
 }
 
 /// `service.namespace`, `service.name` and `service.instance.id`: the service instance.
@@ -33,7 +37,10 @@ struct Loader {
     scope_places: FxHashMap<Bytes, u32>,
 }
 
-pub(super) fn load(stored: impl Iterator<Item = Result<StoredSpan, ReadError>>) -> Result<Loaded, ReadError> {
+pub(super) fn load(
+    stored: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+    log_rows: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+) -> Result<Loaded, ReadError> {
     let mut loader = Loader::default();
     let mut spans = Vec::new();
     let mut unreadable = 0;
@@ -47,7 +54,21 @@ pub(super) fn load(stored: impl Iterator<Item = Result<StoredSpan, ReadError>>) 
         }
     }
     spans.sort_by_key(|span| (span.start, span.id));
-    Ok(Loaded { resources: loader.resources, scopes: loader.scopes, spans, unreadable })
+    let (mut logs, mut unreadable_logs) = (Vec::new(), 0);
+    for row in log_rows {
+        if let Err(error) = loader.logs(&row?, &mut logs) {
+            tracing::warn!(%error, "a stored row of logs could not be read");
+            unreadable_logs += 1;
+        }
+    }
+    Ok(Loaded {
+        resources: loader.resources,
+        scopes: loader.scopes,
+        spans,
+        logs,
+        unreadable,
+        unreadable_logs,
+    })
 }
 
 // === impl Loader ===
@@ -76,6 +97,18 @@ impl Loader {
             outer_parent: None,
             folded: Vec::new(),
         })
+    }
+
+    /// Adds the log records of a row.
+    fn logs(&mut self, stored: &StoredSpan, logs: &mut Vec<Log>) -> Result<(), WireError> {
+        let view = SpanView::parse(&stored.span)?;
+        let (resource, scope) = (self.resource(&stored.resource)?, self.scope(&stored.scope));
+        for log in logs_of(&view) {
+            let log = log?;
+            let event = stored.span.slice_ref(log.message());
+            logs.push(Log { span: span_id(view.span_id), time: log.event.time, event, resource, scope });
+        }
+        Ok(())
     }
 
     fn scope(&mut self, message: &Bytes) -> u32 {

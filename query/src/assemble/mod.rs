@@ -6,16 +6,19 @@
 
 mod fold;
 mod load;
+mod logs;
 mod model;
 mod segments;
 mod shape;
 
+use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use spandrel_engine::tree::parents::{self, Node, Place};
 use spandrel_storage::semantics::{RootCandidate, root_of};
 use spandrel_storage::{Damage, ReadError, ServiceCount, StoredSpan};
 
-pub(crate) use model::{Assembled, Detached, Resource, Segment, Span};
+pub(crate) use logs::Happening;
+pub(crate) use model::{Assembled, Detached, Log, Logs, Resource, Segment, Span};
 pub(crate) use spandrel_engine::tree::parents::NamedParent;
 
 /// Which spans a tree shows.
@@ -26,14 +29,29 @@ pub(crate) enum Shown {
     WithoutProxies,
 }
 
-/// Assembles a trace; `None` when there is no span that can be read.
+/// Assembles a trace without its logs; `None` when there is no span that can be read.
 pub(crate) fn assemble(
     spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
     damage: &Damage,
     shown: Shown,
 ) -> Result<Option<Assembled>, ReadError> {
-    let load::Loaded { resources, scopes, mut spans, unreadable } = load::load(spans)?;
-    let Some(mut root) = root_of(&root_candidates(&spans)) else { return Ok(None) };
+    assemble_with_logs(spans, std::iter::empty(), damage, shown)
+}
+
+/// Assembles a trace; `None` when there is neither a span nor a log record that can be read.
+pub(crate) fn assemble_with_logs(
+    spans: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+    log_rows: impl Iterator<Item = Result<StoredSpan, ReadError>>,
+    damage: &Damage,
+    shown: Shown,
+) -> Result<Option<Assembled>, ReadError> {
+    let load::Loaded { resources, scopes, mut spans, logs, unreadable, unreadable_logs } =
+        load::load(spans, log_rows)?;
+    let root = root_of(&root_candidates(&spans));
+    let Some(mut root) = root else {
+        let logs = Logs::join(logs, &spans, &resources);
+        return Ok((!logs.records.is_empty()).then(|| only_logs(resources, scopes, logs)));
+    };
     resolve_parents(&mut spans, &resources);
     if shown == Shown::WithoutProxies {
         root = fold::proxies(&mut spans, &resources, root);
@@ -43,7 +61,8 @@ pub(crate) fn assemble(
     let segments::Segmented { segments, order } = segments::cut(&spans, &resources, &shape);
     mark_external_parent(&mut spans, root);
     let mut assembled = Assembled {
-        root,
+        root: Some(root),
+        logs: Logs::join(logs, &spans, &resources),
         start: spans.iter().map(|span| span.start).min().unwrap_or(0),
         end: spans.iter().map(Span::end).max().unwrap_or(0),
         services: service_counts(&spans, &resources),
@@ -55,7 +74,41 @@ pub(crate) fn assemble(
         order,
     };
     assembled.warnings = warnings(&assembled.spans, unreadable, damage.blocks());
+    assembled.warnings.extend(log_warnings(&assembled.logs, unreadable_logs));
     Ok(Some(assembled))
+}
+
+/// A trace of which no span is stored: they may still come, or were never sent.
+fn only_logs(resources: Vec<Resource>, scopes: Vec<Bytes>, logs: Logs) -> Assembled {
+    let times = || logs.records.iter().map(|log| log.time);
+    Assembled {
+        root: None,
+        start: times().min().unwrap_or(0),
+        end: times().max().unwrap_or(0),
+        services: Vec::new(),
+        warnings: vec![
+            "no span of this trace is stored: it has only logs, and its spans may still arrive".to_owned(),
+        ],
+        resources,
+        scopes,
+        spans: Vec::new(),
+        segments: Vec::new(),
+        order: Vec::new(),
+        logs,
+    }
+}
+
+fn log_warnings(logs: &Logs, unreadable: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match logs.of_unknown.len() {
+        0 => {}
+        1 => warnings.push("1 log record names a span that is not in this trace".to_owned()),
+        count => warnings.push(format!("{count} log records name spans that are not in this trace")),
+    }
+    if unreadable > 0 {
+        warnings.push("stored logs could not be read and are left out".to_owned());
+    }
+    warnings
 }
 
 /// Gives every span its parent in the tree, or the reason why it has none.

@@ -1,6 +1,7 @@
 //! An assembled trace: spans with their parents, and the segments that they form.
 
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 use spandrel_engine::tree::parents::{self, NamedParent};
 use spandrel_proto::SpanId;
 use spandrel_proto::otlp::{SpanKind, StatusCode};
@@ -17,8 +18,10 @@ pub(crate) struct Assembled {
     pub(crate) segments: Vec<Segment>,
     /// Places in `spans`, in tree order: segment by segment, depth first inside each.
     pub(crate) order: Vec<u32>,
-    /// The place in `spans` of its root.
-    pub(crate) root: usize,
+    /// The place in `spans` of its root; `None` of a trace that has only logs.
+    pub(crate) root: Option<usize>,
+    /// Its log records.
+    pub(crate) logs: Logs,
     /// Earliest start.
     pub(crate) start: u64,
     /// Latest end.
@@ -71,6 +74,29 @@ pub(crate) struct Span {
     pub(crate) outer_parent: Option<SpanId>,
     /// Spans of proxies that are parts of it, where those are not shown.
     pub(crate) folded: Vec<Span>,
+}
+
+/// The log records of a trace, each once.
+#[derive(Default)]
+pub(crate) struct Logs {
+    /// By (span ID, time).
+    pub(crate) records: Vec<Log>,
+    /// By the place of a span: its records, in the order of their times.
+    pub(super) of_spans: FxHashMap<u32, Vec<u32>>,
+    /// Those of spans that are not stored.
+    pub(crate) of_unknown: Vec<u32>,
+}
+
+/// A log record.
+pub(crate) struct Log {
+    pub(crate) span: SpanId,
+    pub(crate) time: u64,
+    /// The event of a row ([`LogView::parse`] reads it).
+    pub(crate) event: Bytes,
+    /// Index into the trace's resources.
+    pub(crate) resource: u32,
+    /// Index into the trace's scopes.
+    pub(crate) scope: u32,
 }
 
 /// Why a span that names a parent has none in the tree.

@@ -1,6 +1,5 @@
 //! Spans as text in, trees as text out.
 
-use bytes::Bytes;
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -40,7 +39,7 @@ fn render(trace: &Assembled) -> String {
             lines.push(format!("{indent}  {}<{parent} self={}{why}", hex(span), span.self_nanos));
         }
     }
-    lines.push(format!("root={}", trace.spans[trace.root].id.to_string().trim_start_matches('0')));
+    lines.push(format!("root={}", trace.spans[trace.root.unwrap()].id.to_string().trim_start_matches('0')));
     lines.extend(trace.warnings.iter().map(|warning| format!("! {warning}")));
     lines.join("\n")
 }

@@ -7,10 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 use rustc_hash::FxHashMap;
 use spandrel_proto::otlp::wire::WireError;
 use spandrel_proto::otlp::{
-    AnyValue, Attributes, EventView, KeyValueView, LinkView, write_attributes, write_event, write_link,
-    write_string,
+    AnyValue, Attributes, EventView, KeyValueView, LinkView, LogView, write_any_value, write_attributes,
+    write_event, write_link, write_string,
 };
 
+use crate::assemble::Log;
 use crate::json::Object;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,64 @@ impl AttributeStyle {
         object.string("name", event.name);
         write_map(object.name("attributes"), event.attributes())?;
         object.number("droppedAttributesCount", event.dropped_attributes_count);
+        object.end();
+        Ok(())
+    }
+
+    /// Writes a log record of a span as an event, with what a log has beside.
+    pub(super) fn log(
+        self,
+        out: &mut Vec<u8>,
+        log: &Log,
+        view: &LogView<'_>,
+        is_event: bool,
+    ) -> Result<(), WireError> {
+        self.log_with(out, log, view, |object| {
+            if is_event {
+                object.name("alsoEvent").extend_from_slice(b"true");
+            }
+        })
+    }
+
+    /// Writes a log record of a span that is not in the trace.
+    pub(super) fn log_of_unknown(self, out: &mut Vec<u8>, log: &Log) -> Result<(), WireError> {
+        self.log_with(out, log, &LogView::parse(&log.event)?, |object| {
+            object.hex("spanId", log.span.as_bytes());
+        })
+    }
+
+    fn log_with(
+        self,
+        out: &mut Vec<u8>,
+        log: &Log,
+        view: &LogView<'_>,
+        more: impl FnOnce(&mut Object<'_>),
+    ) -> Result<(), WireError> {
+        let mut object = Object::begin(out);
+        object.time("timeUnixNano", log.time);
+        object.string("name", view.event.name);
+        self.attributes(object.name("attributes"), view.event.attributes())?;
+        if view.event.dropped_attributes_count > 0 {
+            object.number("droppedAttributesCount", view.event.dropped_attributes_count);
+        }
+        let mut inner = Object::begin(object.name("log"));
+        inner.number("severityNumber", view.severity);
+        inner.string("severityText", view.severity_text);
+        match view.body {
+            None => inner.null("body"),
+            Some(body) if self == Self::Otlp => write_any_value(inner.name("body"), body)?,
+            Some(body) => write_value(inner.name("body"), body)?,
+        }
+        if view.observed != 0 {
+            inner.time("observedTimeUnixNano", view.observed);
+        }
+        if view.flags != 0 {
+            inner.number("flags", view.flags);
+        }
+        inner.number("resource", log.resource);
+        inner.number("scope", log.scope);
+        more(&mut inner);
+        inner.end();
         object.end();
         Ok(())
     }

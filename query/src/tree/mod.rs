@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use spandrel_proto::TraceId;
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{ResourceView, ScopeView, SpanView, write_string};
-use spandrel_storage::semantics::error_code;
+use spandrel_proto::otlp::{LogView, ResourceView, ScopeView, SpanView, StatusCode, write_string};
+use spandrel_storage::semantics::error_code_with;
 
 pub(crate) use attributes::{AttributeStyle, each_key_once, write_value};
 
-use crate::assemble::{Assembled, Detached, NamedParent, Segment, Span};
+use crate::assemble::{Assembled, Detached, Happening, NamedParent, Segment, Span};
 use crate::executor::{Output, StreamError};
 use crate::json::{Object, hex, list};
 
@@ -23,6 +23,8 @@ pub(crate) struct Page {
     /// Places in [`Assembled::order`].
     pub(crate) spans: Range<usize>,
     pub(crate) style: AttributeStyle,
+    /// The most log records that are listed for spans that are not in the trace; none behind the first page.
+    pub(crate) max_logs: usize,
     /// The cursor of the next page; `None` on the last.
     pub(crate) next: Option<String>,
 }
@@ -47,7 +49,8 @@ pub(crate) fn write(
         }
         write_segment(out, trace, segment, page)?;
     }
-    out.buffer.push(b']');
+    out.buffer.extend_from_slice(b"],\"logs\":");
+    write_unknown_logs(&mut out.buffer, trace, page);
     if let Some(next) = &page.next {
         out.buffer.extend_from_slice(b",\"truncated\":true,\"nextCursor\":");
         write_string(&mut out.buffer, next);
@@ -62,19 +65,22 @@ fn overlap(segment: &Segment, page: &Page) -> Range<usize> {
 
 /// Writes the trace's own members and leaves its object open.
 fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: AttributeStyle) {
-    let root = &trace.spans[trace.root];
     let mut object = Object::begin(out);
     object.hex("id", id.as_bytes());
     object.time("startUnixNano", trace.start);
     object.time("endUnixNano", trace.end);
     object.number("durationNano", trace.end - trace.start);
-    object.string("status", root.status.name());
-    with_view(root, |view| {
-        object.string_or_null("errorCode", code_of(root, view).as_deref());
-        object.string("rootService", &trace.resource_of(root).service);
-        object.string("rootName", view.name);
-    });
+    match trace.root {
+        Some(root) => write_root(&mut object, trace, root),
+        None => {
+            object.string("status", StatusCode::Unset.name());
+            object.null("errorCode");
+            object.null("rootService");
+            object.string("rootName", "");
+        }
+    }
     object.count("spanCount", trace.spans.len());
+    object.count("logCount", trace.logs.records.len());
     let folded: usize = trace.spans.iter().map(|span| span.folded.len()).sum();
     if folded > 0 {
         object.count("foldedSpanCount", folded);
@@ -94,6 +100,16 @@ fn write_head(out: &mut Vec<u8>, id: TraceId, trace: &Assembled, style: Attribut
     });
     list(object.name("scopes"), &trace.scopes, |out, scope| {
         readable(out, b"null", |out| write_scope(out, scope, style));
+    });
+}
+
+fn write_root(object: &mut Object<'_>, trace: &Assembled, place: usize) {
+    let root = &trace.spans[place];
+    object.string("status", root.status.name());
+    with_view(root, |view| {
+        object.string_or_null("errorCode", code_of(trace, place, view).as_deref());
+        object.string("rootService", &trace.resource_of(root).service);
+        object.string("rootName", view.name);
     });
 }
 
@@ -124,7 +140,8 @@ fn write_segment(
     segment: &Segment,
     page: &Page,
 ) -> Result<(), StreamError> {
-    let entry = &trace.spans[segment.entry as usize];
+    let place = segment.entry as usize;
+    let entry = &trace.spans[place];
     let above = segment.parent.map(|parent| trace.segment_id(&trace.segments[parent as usize]));
     let mut object = Object::begin(&mut out.buffer);
     object.string("id", &trace.segment_id(segment));
@@ -137,7 +154,7 @@ fn write_segment(
         object.time("endUnixNano", segment.end);
         object.number("durationNano", segment.end - segment.start);
         object.string("status", entry.status.name());
-        object.string_or_null("errorCode", code_of(entry, view).as_deref());
+        object.string_or_null("errorCode", code_of(trace, place, view).as_deref());
     });
     object.count("spanCount", segment.spans.len());
     object.number("errorCount", segment.error_count);
@@ -146,14 +163,15 @@ fn write_segment(
         if place > 0 {
             out.buffer.push(b',');
         }
-        write_span(&mut out.buffer, trace, &trace.spans[*span as usize], page.style);
+        write_span(&mut out.buffer, trace, *span as usize, page.style);
         out.spill()?;
     }
     out.buffer.extend_from_slice(b"]}");
     Ok(())
 }
 
-fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: AttributeStyle) {
+fn write_span(out: &mut Vec<u8>, trace: &Assembled, place: usize, style: AttributeStyle) {
+    let span = &trace.spans[place];
     let mut object = Object::begin(out);
     with_view(span, |view| {
         object.hex("id", span.id.as_bytes());
@@ -166,13 +184,13 @@ fn write_span(out: &mut Vec<u8>, trace: &Assembled, span: &Span, style: Attribut
         object.number("selfNano", span.self_nanos);
         object.string("status", span.status.name());
         object.string("statusMessage", view.status_message);
-        object.string_or_null("errorCode", code_of(span, view).as_deref());
+        object.string_or_null("errorCode", code_of(trace, place, view).as_deref());
         object.number("resource", span.resource);
         object.number("scope", span.scope);
         let whole =
             readable(object.name("attributes"), b"[]", |out| style.attributes(out, view.attributes()))
                 & readable(object.name("events"), b"[]", |out| {
-                    try_list(out, view.events(), |out, event| style.event(out, &event))
+                    write_happenings(out, trace, place, view, style)
                 })
                 & readable(object.name("links"), b"[]", |out| {
                     try_list(out, view.links(), |out, link| style.link(out, &link))
@@ -204,9 +222,32 @@ fn write_folded(out: &mut Vec<u8>, trace: &Assembled, span: &Span) {
         object.time("startUnixNano", span.start);
         object.number("durationNano", span.duration());
         object.string("status", span.status.name());
-        object.string_or_null("errorCode", code_of(span, view).as_deref());
+        object.string_or_null("errorCode", code_of_folded(span, view).as_deref());
     });
     object.end();
+}
+
+/// Writes the events of a span, and its log records among them.
+fn write_happenings(
+    out: &mut Vec<u8>,
+    trace: &Assembled,
+    place: usize,
+    view: &SpanView<'_>,
+    style: AttributeStyle,
+) -> Result<(), WireError> {
+    let happenings = trace.logs.happenings(place, view)?;
+    try_list(out, happenings.iter().map(Ok), |out, happening| match happening {
+        Happening::Event(event) => style.event(out, event),
+        Happening::Log(log, view, is_event) => style.log(out, log, view, *is_event),
+    })
+}
+
+/// Writes the log records of spans that are not in the trace.
+fn write_unknown_logs(out: &mut Vec<u8>, trace: &Assembled, page: &Page) {
+    let shown = trace.logs.of_unknown.iter().take(page.max_logs);
+    list(out, shown.map(|number| trace.logs.get(*number)), |out, log| {
+        readable(out, b"null", |out| page.style.log_of_unknown(out, log));
+    });
 }
 
 /// Writes the ID of the parent in the tree; if the parent is missing, its ID as sent.
@@ -242,9 +283,18 @@ fn warnings(span: &Span, view: &SpanView<'_>) -> Vec<String> {
     warnings
 }
 
-fn code_of(span: &Span, view: &SpanView<'_>) -> Option<String> {
+/// Its logs are those of the span that it is a part of.
+fn code_of_folded(span: &Span, view: &SpanView<'_>) -> Option<String> {
+    if span.failed { error_code_with(view, std::iter::empty()).unwrap_or_default() } else { None }
+}
+
+fn code_of(trace: &Assembled, place: usize, view: &SpanView<'_>) -> Option<String> {
     // Only failed spans have an error code; the check spares a walk over the attributes of the others.
-    if span.failed { error_code(view).unwrap_or_default() } else { None }
+    if !trace.spans[place].failed {
+        return None;
+    }
+    let logs = trace.logs.of_span(place).filter_map(|log| Some(LogView::parse(&log.event).ok()?.event));
+    error_code_with(view, logs).unwrap_or_default()
 }
 
 fn with_view(span: &Span, write: impl FnOnce(&SpanView<'_>)) {

@@ -51,6 +51,14 @@ impl TraceStore for CountedStore {
         self.store.trace(tenant, id)
     }
 
+    fn trace_logs(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        self.store.trace_logs(tenant, id)
+    }
+
+    fn has_logs(&self, tenant: &TenantId) -> bool {
+        self.store.has_logs(tenant)
+    }
+
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         self.store.search(tenant, plan).inspect(|answer| self.count(tenant, answer.scanned))
     }

@@ -40,6 +40,15 @@ impl TraceStore for JoinedStore {
         TraceSpans::joined(found.into_iter().flatten().collect())
     }
 
+    fn trace_logs(&self, _: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        let found = self.of_each(|tenant| self.store.trace_logs(tenant, id))?;
+        TraceSpans::joined(found.into_iter().flatten().collect())
+    }
+
+    fn has_logs(&self, _: &TenantId) -> bool {
+        self.tenants.iter().any(|tenant| self.store.has_logs(tenant))
+    }
+
     fn search(&self, _: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         Ok(SearchAnswer::joined(plan, self.of_each(|tenant| self.store.search(tenant, plan))?))
     }

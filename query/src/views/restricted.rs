@@ -3,11 +3,11 @@
 //! What the store can decide it is asked, on what was sent; the rest is decided on what the role sees. What cannot be
 //! answered without telling something of what is hidden is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use spandrel_proto::otlp::{Decoded, SpanKind};
-use spandrel_proto::{Restriction, TenantId, TimeRange, TraceId, UnixNanos};
+use spandrel_proto::{Restriction, SpanId, TenantId, TimeRange, TraceId, UnixNanos};
 use spandrel_storage::plan::{
     AggregatePlan, AttributeScope, Comparison, Field, Literal, Order, Predicate, ScanPlan, SearchPlan, Stop,
 };
@@ -122,6 +122,17 @@ impl RestrictedStore {
         seen.filter_map(Result::transpose).collect()
     }
 
+    /// The spans of a trace by ID, in their order, and whether the role sees them.
+    fn by_id(&self, spans: TraceSpans) -> Result<SpansById, ReadError> {
+        let mut by_id = SpansById::default();
+        for span in spans {
+            let span = span?;
+            let seen = (span.service()?, span.satisfies(&self.visible)?);
+            by_id.entry(span.order()?.1).or_default().push(seen);
+        }
+        Ok(by_id)
+    }
+
     /// An order in which hidden spans have a say tells something of them.
     fn check_order(&self, order: Order) -> Result<(), ReadError> {
         match order {
@@ -147,7 +158,12 @@ impl RestrictedStore {
         for (found, key) in traces.into_iter().zip(keys) {
             let Some(spans) = self.store.trace(tenant, found.id)? else { continue };
             let spans = self.seen_of(spans)?;
-            let seen = TraceSummary::of_spans(found.id, &spans, predicate, range)?;
+            // The logs of a failed root may tell of its exception.
+            let logs = match spans.iter().any(|span| span.failed) {
+                true => self.trace_logs(tenant, found.id)?.into_iter().flatten().collect::<Result<_, _>>()?,
+                false => Vec::new(),
+            };
+            let seen = TraceSummary::of_spans(found.id, &spans, &logs, predicate, range)?;
             if let Some(seen) = seen {
                 answer.traces.push(TraceSummary {
                     matched_span_ids: found.matched_span_ids,
@@ -227,6 +243,17 @@ impl TableFold for Present<'_> {
     }
 }
 
+/// The services of spans by ID, and whether the spans are seen.
+type SpansById = HashMap<SpanId, Vec<(String, bool)>>;
+
+/// Whether a row of logs is of a span that is seen: the first of its service, else the first with its ID.
+fn sees_log(row: &StoredSpan, spans: &SpansById) -> Result<bool, ReadError> {
+    let Some(known) = spans.get(&row.order()?.1) else { return Ok(false) };
+    let service = row.service()?;
+    let own = known.iter().find(|(name, _)| *name == service).or(known.first());
+    Ok(own.is_some_and(|(_, is_seen)| *is_seen))
+}
+
 impl TraceStore for RestrictedStore {
     fn append(&self, _: &TenantId, _: &[Decoded]) -> Result<(), AppendError> {
         Err(AppendError::Encode("a restricted role sends no spans".to_owned()))
@@ -237,6 +264,34 @@ impl TraceStore for RestrictedStore {
         let damage = spans.damage();
         let seen = self.seen_of(spans)?;
         Ok((!seen.is_empty()).then(|| TraceSpans::from_spans(seen).with_damage(damage)))
+    }
+
+    /// The logs of the spans that the role sees: whether it may see those of a span that is not stored is not known.
+    fn trace_logs(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        let Some(rows) = self.store.trace_logs(tenant, id)? else { return Ok(None) };
+        let damage = rows.damage();
+        let spans = match self.hides_spans {
+            true => {
+                self.store.trace(tenant, id)?.map(|spans| self.by_id(spans)).transpose()?.unwrap_or_default()
+            }
+            false => SpansById::default(),
+        };
+        let mut mask = SpanMask::new(self.masker.clone());
+        let mut seen = Vec::new();
+        for row in rows {
+            let row = row?;
+            let is_seen = !self.hides_spans || sees_log(&row, &spans)?;
+            match (is_seen, self.masker.is_empty()) {
+                (false, _) => {}
+                (true, true) => seen.push(row),
+                (true, false) => seen.push(mask.masked_log(&row)?),
+            }
+        }
+        Ok((!seen.is_empty()).then(|| TraceSpans::from_spans(seen).with_damage(damage)))
+    }
+
+    fn has_logs(&self, tenant: &TenantId) -> bool {
+        self.store.has_logs(tenant)
     }
 
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {

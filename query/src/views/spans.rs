@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use rustc_hash::FxHashMap;
+use spandrel_proto::otlp::LogRowMessage;
 use spandrel_storage::{ReadError, StoredSpan};
 
 use super::mask::{MASKED, Masker};
@@ -36,6 +37,17 @@ impl SpanMask {
             resource: once(resources, &stored.resource, |bytes| resource(masker, bytes))?,
             scope: once(scopes, &stored.scope, |bytes| scope(masker, bytes))?,
             span: span(masker, &stored.span)?,
+            failed: stored.failed,
+        })
+    }
+
+    /// The same for a row of logs.
+    pub(super) fn masked_log(&mut self, stored: &StoredSpan) -> Result<StoredSpan, ReadError> {
+        let Self { masker, resources, scopes } = self;
+        Ok(StoredSpan {
+            resource: once(resources, &stored.resource, |bytes| resource(masker, bytes))?,
+            scope: once(scopes, &stored.scope, |bytes| scope(masker, bytes))?,
+            span: log_row(masker, &stored.span)?,
             failed: stored.failed,
         })
     }
@@ -89,6 +101,19 @@ fn span(masker: &Masker, stored: &Bytes) -> Result<Bytes, ReadError> {
         }
         if let Some(status) = &mut span.status {
             masker.apply(&mut status.message);
+        }
+    })
+}
+
+fn log_row(masker: &Masker, stored: &Bytes) -> Result<Bytes, ReadError> {
+    changed(stored, |row: &mut LogRowMessage| {
+        for log in &mut row.logs {
+            // Fields that are not known could hold anything.
+            log.unknown = Vec::new();
+            masker.apply(&mut log.event_name);
+            masker.apply(&mut log.severity_text);
+            attributes(masker, &mut log.attributes);
+            log.body.iter_mut().for_each(|body| hide(masker, body));
         }
     })
 }

@@ -1,5 +1,6 @@
 //! The zone map of a block, which the catalog contains, so that queries skip blocks without reading them.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use spandrel_proto::otlp::SpanKind;
 use spandrel_proto::{TimeRange, UnixNanos};
@@ -37,6 +38,9 @@ pub struct BlockMeta {
     pub statuses: u8,
     /// Services with their operations, sorted by the name of the service.
     pub services: Vec<ServiceMeta>,
+    /// Whether its rows are log records of spans, and not spans. The version of the record says it.
+    #[serde(skip)]
+    pub logs: bool,
 }
 
 /// A service that has spans in a block.
@@ -68,19 +72,39 @@ pub struct CatalogRow {
     pub meta: BlockMeta,
 }
 
-const META_VERSION: u8 = 1;
-const ROW_VERSION: u8 = 1;
+/// The versions of zone maps and catalog rows: of blocks of spans, and of blocks of logs, which are laid out alike. A
+/// Spandrel that knows no logs must not take them for spans, so it refuses the second one as newer than itself.
+const SPANS_VERSION: u8 = 1;
+const LOGS_VERSION: u8 = 2;
+
+/// Decodes a record of either version; whether it is of logs.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, bool), RecordError> {
+    match record::decode(SPANS_VERSION, bytes) {
+        Err(RecordError::Version { .. }) => Ok((record::decode(LOGS_VERSION, bytes)?, true)),
+        spans => Ok((spans?, false)),
+    }
+}
 
 // === impl BlockMeta ===
 
 impl BlockMeta {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        record::encode(META_VERSION, self)
+        record::encode(self.version(), self)
     }
 
     /// Decodes the zone map from its section.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        record::decode(META_VERSION, bytes)
+        let (meta, logs) = decode(bytes)?;
+        Ok(Self { logs, ..meta })
+    }
+
+    /// Number of its rows that are spans: all or none.
+    pub fn span_rows(&self) -> u32 {
+        if self.logs { 0 } else { self.spans }
+    }
+
+    fn version(&self) -> u8 {
+        if self.logs { LOGS_VERSION } else { SPANS_VERSION }
     }
 
     /// Whether a span of the block may start in the range.
@@ -104,16 +128,18 @@ impl OperationMeta {
 impl CatalogRow {
     /// Encodes the row as a record.
     pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        record::encode(ROW_VERSION, self)
+        record::encode(self.meta.version(), self)
     }
 
     /// Decodes a row.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        record::decode(ROW_VERSION, bytes)
+        let (mut row, logs): (Self, bool) = decode(bytes)?;
+        row.meta.logs = logs;
+        Ok(row)
     }
 
     /// Whether a newer Spandrel wrote the row.
     pub fn is_newer(bytes: &[u8]) -> bool {
-        record::is_newer(ROW_VERSION, bytes)
+        record::is_newer(LOGS_VERSION, bytes)
     }
 }

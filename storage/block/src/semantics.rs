@@ -4,7 +4,7 @@
 //! Pure functions over views, shared by the store (columns, rollups, summaries) and by assembly.
 
 use spandrel_proto::otlp::wire::WireError;
-use spandrel_proto::otlp::{AnyValue, RawValue, ResourceView, SpanKind, SpanView, StatusCode};
+use spandrel_proto::otlp::{AnyValue, EventView, RawValue, ResourceView, SpanKind, SpanView, StatusCode};
 
 /// The service of spans whose resource has no `service.name`.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
@@ -49,6 +49,14 @@ pub fn is_request(kind: SpanKind, has_parent: bool) -> bool {
 
 /// A short code for the failure of a span; `None` unless the span failed and names a code.
 pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
+    error_code_with(span, std::iter::empty())
+}
+
+/// The same, given the log records of the span as well, in the order of their times.
+pub fn error_code_with<'l>(
+    span: &SpanView<'_>,
+    logs: impl Iterator<Item = EventView<'l>>,
+) -> Result<Option<String>, WireError> {
     if !has_failed(span)? {
         return Ok(None);
     }
@@ -75,21 +83,36 @@ pub fn error_code(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
     if early.is_some() {
         return Ok(early);
     }
-    Ok(last_exception_type(span)?.or(flags))
+    Ok(last_exception_type(span, logs)?.or(flags))
 }
 
-fn last_exception_type(span: &SpanView<'_>) -> Result<Option<String>, WireError> {
-    let mut last = None;
+/// The type of the exception that an event or log record tells of, if it does. Logging libraries give their records no
+/// event name.
+pub fn exception_type<'e>(event: &EventView<'e>) -> Option<&'e str> {
+    let may_be = event.name.is_empty() || event.name == "exception" || event.name.ends_with(".exception");
+    let kind = may_be.then(|| event.attributes().string("exception.type")).flatten();
+    kind.filter(|kind| !kind.is_empty())
+}
+
+/// The type of the last exception: the last event of the span that tells of one, or a log record that is not earlier.
+fn last_exception_type<'l>(
+    span: &SpanView<'_>,
+    logs: impl Iterator<Item = EventView<'l>>,
+) -> Result<Option<String>, WireError> {
+    let mut last: Option<(u64, String)> = None;
     for event in span.events() {
         let event = event?;
-        if event.name == "exception"
-            && let Some(kind) = event.attributes().string("exception.type")
-            && !kind.is_empty()
-        {
-            last = Some(kind.to_owned());
+        if let Some(kind) = exception_type(&event) {
+            last = Some((event.time, kind.to_owned()));
         }
     }
-    Ok(last)
+    for event in logs {
+        let is_earlier = last.as_ref().is_some_and(|(time, _)| event.time < *time);
+        if let Some(kind) = exception_type(&event).filter(|_| !is_earlier) {
+            last = Some((event.time, kind.to_owned()));
+        }
+    }
+    Ok(last.map(|(_, kind)| kind))
 }
 
 fn text(value: AnyValue<'_>) -> Option<String> {

@@ -183,6 +183,7 @@ fn check_pages(
         return Err(FormatError::Damaged("header"));
     }
     let said = check.zone.meta(meta.level, meta.created, meta.spans, meta.traces, service_metas(&dictionary));
+    let said = BlockMeta { logs: meta.logs, ..said };
     if said == *meta { Ok(()) } else { Err(damaged_meta()) }
 }
 

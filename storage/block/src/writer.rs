@@ -60,6 +60,8 @@ pub struct BlockWriter {
     derived: Option<DerivedSections>,
     tree: TreeOrder,
     serial: u64,
+    /// Whether the rows are log records, and not spans.
+    logs: bool,
 }
 
 /// Collects the sections that are derived from the columns.
@@ -154,7 +156,15 @@ impl BlockWriter {
             derived,
             tree: TreeOrder::default(),
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            logs: false,
         }
+    }
+
+    /// Makes it a block of log records if `logs` says so; all rows of a block are of one kind.
+    #[must_use]
+    pub fn of_logs(mut self, logs: bool) -> Self {
+        self.logs = logs;
+        self
     }
 
     pub(crate) fn is_fresh(&self) -> bool {
@@ -362,6 +372,7 @@ impl BlockWriter {
         dictionary.classes = std::mem::take(&mut self.tables.schema.classes);
         let traces = self.traces.entries().len() as u32;
         let meta = self.bounds.meta(level, created, self.rows, traces, service_metas(&dictionary));
+        let meta = BlockMeta { logs: self.logs, ..meta };
         let tokens = self.tables.resources.tokens();
         let (contents, filters) = match &self.derived {
             Some(_) => (Contents::Whole, self.filters.finish(&tokens)),
@@ -517,6 +528,7 @@ impl BlockBounds {
             kinds: self.kinds,
             statuses: self.statuses,
             services,
+            logs: false,
         }
     }
 }

@@ -95,9 +95,9 @@ fn a_newer_version_is_refused_by_name() {
     assert_eq!(Header::parse(&block), Err(FormatError::Damaged("header")));
     block[7] = b'9';
     assert_eq!(Header::parse(&block), Err(FormatError::Magic));
-    let error = CatalogRow::decode(&record::encode(2, &0u64).unwrap()).unwrap_err();
-    assert_eq!(error, RecordError::Version { found: 2, known: 1 });
-    assert_eq!(error.to_string(), "record version 2 is not known (known: 1); use a newer Spandrel");
+    let error = CatalogRow::decode(&record::encode(3, &0u64).unwrap()).unwrap_err();
+    assert_eq!(error, RecordError::Version { found: 3, known: 2 });
+    assert_eq!(error.to_string(), "record version 3 is not known (known: 2); use a newer Spandrel");
     let mut row = fixture("row-v1.bin").to_vec();
     row[0] = 2;
     assert_eq!(CatalogRow::decode(&row), Err(RecordError::Checksum), "nor is it of a row");

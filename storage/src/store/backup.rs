@@ -208,7 +208,7 @@ fn described(entry: &BlockEntry, blob: Option<Blob>) -> BackupBlock {
     BackupBlock {
         key: entry.key.clone(),
         bytes: blob.map_or(entry.row.bytes, |blob| blob.bytes),
-        spans: meta.spans,
+        spans: meta.span_rows(),
         sequences: (meta.min_sequence, meta.max_sequence),
         hash: blob.map(|blob| blob.hash),
     }

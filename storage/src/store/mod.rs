@@ -154,6 +154,19 @@ impl TraceStore for BlockTraceStore {
         Ok(reader.trace(id))
     }
 
+    fn trace_logs(&self, tenant: &TenantId, id: TraceId) -> Result<Option<TraceSpans>, ReadError> {
+        let Some(state) = self.core.tenants.get(tenant) else { return Ok(None) };
+        let view = state.view();
+        if view.logs().next().is_none() {
+            return Ok(None);
+        }
+        Ok(TraceReader { core: &self.core, tenant, state: &state, view: &view }.logs(id))
+    }
+
+    fn has_logs(&self, tenant: &TenantId) -> bool {
+        self.core.tenants.get(tenant).is_some_and(|state| state.view().logs().next().is_some())
+    }
+
     fn search(&self, tenant: &TenantId, plan: &SearchPlan) -> Result<SearchAnswer, ReadError> {
         search::search(&self.core, tenant, plan)
     }

@@ -12,6 +12,7 @@ pub mod disk_quota;
 pub mod engine;
 pub mod extremes;
 pub mod grace;
+pub mod logs;
 pub mod paging;
 pub mod pins;
 pub mod retention;
@@ -145,6 +146,14 @@ macro_rules! contract_suite {
                 what_is_being_deleted_is_not_pinned,
                 a_deletion_survives_restarts,
                 nothing_to_delete_is_no_error,
+            ],
+            logs: [
+                logs_are_found_with_their_trace_and_count_as_nothing,
+                logs_live_and_go_with_their_trace,
+                logs_of_no_span_live_by_the_default,
+                traces_of_logs_alone_are_deleted_with_everything,
+                tenants_never_see_logs_of_each_other,
+                tables_have_logs_among_the_events,
             ],
             pins: [
                 pinned_traces_stay,

@@ -30,6 +30,7 @@ mod import;
 mod jaeger;
 mod java;
 mod kafka;
+mod logs;
 mod mesh;
 mod mesh_demo;
 mod oidc;

@@ -7,6 +7,7 @@ use prost::Message;
 use spandrel_tests::arbitrary::{cases, requests};
 use spandrel_tests::decoder::check;
 use spandrel_tests::json_oracle::{check_round_trip, check_text};
+use spandrel_tests::logs_oracle::{self, LogRecord, Request, ResourceLogs, ScopeLogs};
 
 /// One way to break a body.
 #[derive(Debug, Clone)]
@@ -89,5 +90,34 @@ proptest! {
     fn truncated_bodies_are_judged_as_the_oracle_does(request in requests()) {
         let body = request.encode_to_vec();
         (0..=body.len()).for_each(|length| check(&body[..length]));
+    }
+}
+
+fn log_record() -> impl Strategy<Value = LogRecord> {
+    let id = |length: usize| prop_oneof![4 => Just(vec![1; length]), 1 => Just(Vec::new()), 1 => vec(any::<u8>(), 0..18)];
+    (id(16), id(8), any::<[u64; 2]>(), 0u64..30, ".{0,3}", ".{0,3}").prop_map(
+        |(trace_id, span_id, [time, observed], severity_number, severity_text, event_name)| LogRecord {
+            trace_id,
+            span_id,
+            time,
+            observed,
+            severity_number,
+            severity_text,
+            event_name,
+            ..LogRecord::default()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(cases(2000))]
+
+    #[test]
+    fn log_records_are_neither_lost_nor_made_up(log_records in vec(log_record(), 0..6), damage in vec(damage(), 0..3)) {
+        let scope_logs = vec![ScopeLogs { log_records }];
+        let mut body = Request { resource_logs: vec![ResourceLogs { scope_logs }] }.encode_to_vec();
+        logs_oracle::check(&body);
+        damage.iter().for_each(|damage| damage.apply(&mut body));
+        logs_oracle::check(&body);
     }
 }

@@ -1,6 +1,6 @@
 // Generated from query/openapi.json and gate/openapi.json by `npm run types`; edits are lost.
-// source 5a7f73fe40b84744
-// body 59eaa05d583b769f
+// source 68f3dc6382d7767b
+// body af46c9f567a29452
 
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -54,6 +54,19 @@ export interface components {
             name?: string;
             attributes?: components["schemas"]["Attributes"];
             droppedAttributesCount?: components["schemas"]["Count"];
+            log?: components["schemas"]["SpanLog"];
+        };
+        SpanLog: {
+            severityNumber: components["schemas"]["Count"];
+            severityText: string;
+            body: unknown;
+            observedTimeUnixNano?: components["schemas"]["UnixNano"];
+            flags?: components["schemas"]["Count"];
+            resource: number;
+            scope: number;
+            /** @constant */
+            alsoEvent?: true;
+            spanId?: components["schemas"]["SpanId"];
         };
         SpanLink: {
             traceId?: components["schemas"]["SentId"];
@@ -82,6 +95,7 @@ export interface components {
             rootName: string;
             spanCount: components["schemas"]["Count"];
             errorCount: components["schemas"]["Count"];
+            logCount: components["schemas"]["Count"];
             segmentCount: components["schemas"]["Count"];
             foldedSpanCount?: components["schemas"]["Count"];
             services: components["schemas"]["ServiceCount"][];
@@ -89,6 +103,7 @@ export interface components {
             resources: (components["schemas"]["Resource"] | null)[];
             scopes: (components["schemas"]["Scope"] | null)[];
             segments: components["schemas"]["Segment"][];
+            logs: (components["schemas"]["SpanEvent"] | null)[];
             /** @constant */
             truncated?: true;
             nextCursor?: string;
@@ -154,6 +169,25 @@ export interface components {
         };
         OtlpTraces: {
             resourceSpans: components["schemas"]["OtlpResourceSpans"][];
+            resourceLogs?: components["schemas"]["OtlpResourceLogs"][];
+        };
+        OtlpLogs: {
+            resourceLogs: components["schemas"]["OtlpResourceLogs"][];
+        };
+        OtlpResourceLogs: {
+            resource?: {
+                [key: string]: unknown;
+            };
+            schemaUrl?: string;
+            scopeLogs?: {
+                scope?: {
+                    [key: string]: unknown;
+                };
+                schemaUrl?: string;
+                logRecords?: {
+                    [key: string]: unknown;
+                }[];
+            }[];
         };
         OtlpResourceSpans: {
             resource?: {
@@ -772,6 +806,7 @@ export interface components {
             version: string;
             spanCount: components["schemas"]["Count"];
             traceCount: components["schemas"]["Count"];
+            logRowCount: components["schemas"]["Count"];
             storeBytes: components["schemas"]["Count"];
             freshBlockCount: components["schemas"]["Count"];
             damagedBlockCount: components["schemas"]["Count"];

@@ -11,6 +11,7 @@ export type SpanKind = Schemas["SpanKind"];
 export type AnyValue = Schemas["AnyValue"];
 export type KeyValue = Schemas["KeyValue"];
 export type SpanEvent = Schemas["SpanEvent"];
+export type SpanLog = Schemas["SpanLog"];
 export type SpanLink = Schemas["SpanLink"];
 export type Resource = Schemas["Resource"];
 export type Scope = Schemas["Scope"];

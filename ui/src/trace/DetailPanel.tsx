@@ -2,7 +2,7 @@
 import { useEffect, useRef } from "react";
 import { Link } from "../address/Link";
 import { tracePath } from "../address/routes";
-import type { Resource, Scope, Segment, Span, SpanEvent, SpanLink, Trace } from "../api/types";
+import type { Resource, Scope, Segment, Span, SpanLink, Trace } from "../api/types";
 import { CopyButton } from "../components/CopyButton";
 import { LongText } from "../components/LongText";
 import { FailedMark, ServiceName } from "../components/Service";
@@ -10,9 +10,11 @@ import { Warning } from "../components/States";
 import { nowMs } from "../lib/clock";
 import { formatDuration, formatOffset } from "../lib/duration";
 import { formatPercent, plural } from "../lib/numbers";
-import { formatTimeExact, nanoBetween } from "../lib/time";
+import { formatTimeExact } from "../lib/time";
 import { AttributeTable } from "./AttributeTable";
 import styles from "./DetailPanel.module.css";
+import { Happenings } from "./Happenings";
+import { splitEvents } from "./logs";
 import { similarPath } from "./similar";
 import { type Row, spanFailed, type Tree } from "./tree";
 
@@ -105,6 +107,7 @@ function SegmentDetail({ trace, row, segment }: { trace: Trace; row: Row; segmen
 function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }) {
   const resource = trace.resources[span.resource];
   const scope = trace.scopes[span.scope];
+  const { events, lines } = splitEvents(span.events);
   return (
     <>
       <dl className="facts">
@@ -137,8 +140,11 @@ function SpanDetail({ trace, row, span }: { trace: Trace; row: Row; span: Span }
           }
         />
       </Section>
-      <Section title="Events" count={span.events.length} open>
-        <Events trace={trace} span={span} />
+      <Section title="Events" count={events.length} open>
+        <Happenings trace={trace} span={span} events={events} />
+      </Section>
+      <Section title="Logs" count={lines.length} open>
+        <Happenings trace={trace} span={span} events={lines} />
       </Section>
       {span.folded && (
         <Section title="Proxies" count={span.foldedSpanCount ?? span.folded.length} open>
@@ -214,38 +220,6 @@ function ScopeSection({ scope }: { scope: Scope }) {
       {scope.schemaUrl && <p className="muted">Schema {scope.schemaUrl}</p>}
       {scope.attributes.length > 0 && <AttributeTable attributes={scope.attributes} />}
     </Section>
-  );
-}
-
-function Events({ trace, span }: { trace: Trace; span: Span }) {
-  return (
-    <ol className={styles.events}>
-      {span.events.map((event: SpanEvent, at) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: events have no identity of their own and never move.
-        <li key={at}>
-          <span className={styles.eventHead}>
-            <strong>{event.name || "(no name)"}</strong>
-            <EventTime trace={trace} span={span} event={event} />
-          </span>
-          <AttributeTable attributes={event.attributes ?? []} />
-          <Dropped count={event.droppedAttributesCount} what="attribute" />
-        </li>
-      ))}
-    </ol>
-  );
-}
-
-function EventTime({ trace, span, event }: { trace: Trace; span: Span; event: SpanEvent }) {
-  const { timeUnixNano } = event;
-  if (timeUnixNano === undefined) return <span className="muted">without a time</span>;
-  const inSpan = nanoBetween(span.startUnixNano, timeUnixNano);
-  return (
-    <span className="tnum" title={formatTimeExact(timeUnixNano)}>
-      {formatOffset(nanoBetween(trace.startUnixNano, timeUnixNano))}{" "}
-      <span className="muted">
-        ({formatDuration(Math.abs(inSpan))} {inSpan < 0 ? "before" : "into"} the span)
-      </span>
-    </span>
   );
 }
 

@@ -15,6 +15,7 @@ import { findOutliers, type Outliers } from "./outliers";
 import { Shortcuts } from "./Shortcuts";
 import { isSame, NOTHING, readSelection, rowOf, type Selection, selectionOf } from "./selection";
 import { TraceHeader } from "./TraceHeader";
+import { TraceLogs } from "./TraceLogs";
 import styles from "./TraceView.module.css";
 import { follow, type View, zoom } from "./timeline";
 import { buildTree, nextRow, type Row, reveal, type Tree, visibleRows } from "./tree";
@@ -231,6 +232,7 @@ export function TraceView({ trace, reload, reloading }: Props) {
         />
       )}
       {hopsOpen && <Hops traceId={trace.id} isShown={(id) => rowOfSpan(id) >= 0} onSpan={goToSpan} />}
+      <TraceLogs trace={trace} />
       <Minimap tree={tree} colours={colours} bounds={home} view={view} onView={setView} />
       <div className={styles.traceBody}>
         <Waterfall

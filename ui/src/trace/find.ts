@@ -1,6 +1,7 @@
 /** Find in trace: parses the text of the box, and finds the rows that match. */
 import type { KeyValue, Trace } from "../api/types";
 import { valueText } from "../lib/attributes";
+import { bodyOf, severityOf } from "./logs";
 import type { Row } from "./tree";
 
 interface Term {
@@ -37,7 +38,10 @@ export function rowText(row: Row, trace: Trace): string {
       attributesText(trace.resources[span.resource]?.attributes ?? []),
     );
     parts.push(trace.scopes[span.scope]?.name ?? "", ...span.warnings);
-    for (const event of span.events) parts.push(event.name ?? "", attributesText(event.attributes ?? []));
+    for (const event of span.events) {
+      parts.push(event.name ?? "", attributesText(event.attributes ?? []));
+      if (event.log) parts.push(severityOf(event.log), bodyOf(event.log));
+    }
     for (const link of span.links)
       parts.push(link.traceId ?? "", link.spanId ?? "", attributesText(link.attributes ?? []));
   }

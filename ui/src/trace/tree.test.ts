@@ -65,6 +65,7 @@ function trace(segments: Segment[]): Trace {
     rootService: "a",
     rootName: "",
     spanCount: 0,
+    logCount: 0,
     errorCount: 0,
     segmentCount: segments.length,
     services: [],
@@ -78,6 +79,7 @@ function trace(segments: Segment[]): Trace {
     ],
     scopes: [{ name: "lib", version: "1", attributes: [], schemaUrl: "" }],
     segments,
+    logs: [],
   };
 }
 

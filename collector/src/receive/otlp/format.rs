@@ -14,8 +14,7 @@ use crate::refusal::Refusal;
 use crate::route::Route;
 
 /// What a client is told that speaks something else at the port of OTLP/gRPC.
-pub(super) const GRPC_HINT: &str =
-    "this port takes OTLP/gRPC (TraceService/Export), and OTLP/HTTP has a port of its own (usually 4318)";
+pub(super) const GRPC_HINT: &str = "this port takes OTLP/gRPC (TraceService/Export, LogsService/Export), and OTLP/HTTP has a port of its own (usually 4318)";
 
 /// The media type of a request and of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,14 +29,17 @@ pub(super) const JSON: Format = Format { media: "application/json", route: Route
 
 /// The answer to a request whose spans are durable.
 pub(super) fn accepted(format: Format, rejected: &Rejections) -> Response {
-    let body = if format == JSON { answer::success_json(rejected) } else { answer::success(rejected) };
+    let body = match format.is_json() {
+        true => answer::success_json(format.route, rejected),
+        false => answer::success(rejected),
+    };
     ([(CONTENT_TYPE, HeaderValue::from_static(format.media))], body).into_response()
 }
 
 pub(super) fn refused(intake: &Intake, format: Format, refusal: &Refusal) -> Response {
     intake.metrics.refused(refusal);
     let mapping = refusal.mapping();
-    let body = if format == JSON {
+    let body = if format.is_json() {
         answer::status_json(refusal)
     } else {
         answer::status(refusal).encode_to_vec().into()
@@ -68,6 +70,15 @@ fn unsupported(found: String) -> Refusal {
 // === impl Format ===
 
 impl Format {
+    fn is_json(self) -> bool {
+        self.media == JSON.media
+    }
+
+    /// The same for log records.
+    pub(super) fn of_logs(self) -> Self {
+        Self { route: if self.is_json() { Route::OtlpLogsJson } else { Route::OtlpLogsProtobuf }, ..self }
+    }
+
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let Some(value) = headers.get(CONTENT_TYPE) else { return Err(unsupported(String::new())) };
         let text = String::from_utf8_lossy(value.as_bytes());

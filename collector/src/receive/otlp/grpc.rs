@@ -1,4 +1,4 @@
-//! OTLP/gRPC: `TraceService/Export`.
+//! OTLP/gRPC: `TraceService/Export` and `LogsService/Export`.
 
 use std::sync::Arc;
 
@@ -15,13 +15,22 @@ use crate::route::Route;
 
 /// The routes of an OTLP/gRPC listener.
 pub(crate) fn router(intake: Arc<Intake>) -> Router {
-    let router =
-        Router::new().route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", any(export));
+    let router = Router::new()
+        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", any(export))
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", any(export_logs));
     signals::over_grpc(router).fallback(unknown).with_state(intake)
 }
 
 async fn export(State(intake): State<Arc<Intake>>, request: Request) -> Response {
     unary::call(&intake, request, Route::OtlpGrpc, GRPC_HINT, |accepted| {
+        Ok(answer::success(&accepted.rejected))
+    })
+    .await
+}
+
+async fn export_logs(State(intake): State<Arc<Intake>>, request: Request) -> Response {
+    // The answers of both services have the same fields.
+    unary::call(&intake, request, Route::OtlpLogsGrpc, GRPC_HINT, |accepted| {
         Ok(answer::success(&accepted.rejected))
     })
     .await

@@ -1,4 +1,4 @@
-//! What agents send beside traces: metrics, logs and profiles. They get one clear answer that an SDK shows, or are taken,
+//! What agents send beside traces and the logs of spans: metrics and profiles. They get one clear answer that an SDK shows, or are taken,
 //! dropped and counted.
 
 use std::sync::Arc;
@@ -19,23 +19,16 @@ use crate::refusal::{Refusal, Signal};
 pub(super) fn over_http(router: Router<Arc<Intake>>) -> Router<Arc<Intake>> {
     router
         .route("/v1/metrics", post(|state, request| answer(state, Signal::Metrics, request)))
-        .route("/v1/logs", post(|state, request| answer(state, Signal::Logs, request)))
         .route("/v1development/profiles", post(|state, request| answer(state, Signal::Profiles, request)))
 }
 
 /// The routes over gRPC.
 pub(super) fn over_grpc(router: Router<Arc<Intake>>) -> Router<Arc<Intake>> {
     const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-    router
-        .route(METRICS, any(|state, request| call(state, Signal::Metrics, request)))
-        .route(
-            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-            any(|state, request| call(state, Signal::Logs, request)),
-        )
-        .route(
-            "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
-            any(|state, request| call(state, Signal::Profiles, request)),
-        )
+    router.route(METRICS, any(|state, request| call(state, Signal::Metrics, request))).route(
+        "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
+        any(|state, request| call(state, Signal::Profiles, request)),
+    )
 }
 
 async fn answer(State(intake): State<Arc<Intake>>, signal: Signal, request: Request) -> Response {

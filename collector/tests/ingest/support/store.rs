@@ -42,6 +42,7 @@ pub struct Batch {
     /// The spans of each request, rebuilt from the decoded ones.
     pub requests: Vec<ExportTraceServiceRequest>,
     pub spans: usize,
+    pub log_records: u64,
 }
 
 impl FakeStore {
@@ -75,6 +76,10 @@ impl FakeStore {
 
     pub fn spans(&self) -> usize {
         self.state.lock().batches.iter().map(|batch| batch.spans).sum()
+    }
+
+    pub fn log_records(&self) -> u64 {
+        self.state.lock().batches.iter().map(|batch| batch.log_records).sum()
     }
 
     /// The requests of all batches: each span with its resource and scope, equal neighbours combined.
@@ -121,6 +126,7 @@ impl TraceStore for FakeStore {
             bodies: requests.iter().map(|request| request.body.clone()).collect(),
             requests: requests.iter().map(put_together).collect(),
             spans: requests.iter().map(|request| request.spans.len()).sum(),
+            log_records: requests.iter().map(|request| request.log_records).sum(),
         });
         Ok(())
     }

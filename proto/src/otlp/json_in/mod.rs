@@ -1,4 +1,4 @@
-//! Decodes OTLP/JSON requests as a stream: span by span into the protobuf form that a binary request has, without
+//! Decodes OTLP/JSON requests as a stream: span by span, or log record by log record, into the protobuf form that a binary request has, without
 //! a tree of values in between. Memory holds the decoded spans and the current one.
 //!
 //! The mapping is protobuf's JSON mapping with OTLP's exceptions: IDs are hex, enums are numbers (names are
@@ -6,7 +6,7 @@
 //! integers come as strings or numbers, unknown members are ignored, null means "not sent". Members stand in
 //! any order. A member given twice is an error, because JSON readers disagree on which of the two counts.
 //!
-//! A flaw of a span refuses that span, a flaw of a resource or scope the spans below it. Both are reported with their
+//! A flaw of a span or log record refuses it, a flaw of a resource or scope those below it. Both are reported with their
 //! place, as in `resourceSpans[0].scopeSpans[1].spans[7].traceId`. A text that is not JSON, or not a request, is
 //! refused as a whole.
 
@@ -20,11 +20,15 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use self::encoder::{Bound, Encoder, Members};
-use self::schema::{Kind, Message, REQUEST, RESOURCE_SPANS, SCOPE_SPANS, SPAN};
-use super::decode::{DecodeLimits, Decoded, DecodedSpan};
+use self::schema::{
+    Kind, LOG_RECORD, LOGS_REQUEST, Message, REQUEST, RESOURCE_LOGS, RESOURCE_SPANS, SCOPE_LOGS, SCOPE_SPANS,
+    SPAN,
+};
+use super::decode::{DecodeLimits, Decoded, DecodedSpan, WithoutSpan, identifiers_of_json, time_of_record};
+use super::log_rows::into_rows;
 use super::raw::SpanKey;
 use super::rejections::Rejections;
-use super::wire::sort_fields;
+use super::wire::{Reader, Value, sort_fields};
 use crate::json::place::Step;
 use crate::json::scanner::{Fault, Progress, Scanner};
 use crate::{SpanId, TraceId, UnixNanos};
@@ -45,14 +49,27 @@ pub enum JsonError {
 /// The `body` of the result is not a message itself: it holds the messages of resources, scopes and spans, and is never
 /// longer than the text.
 pub fn decode_json_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result<Decoded, JsonError> {
+    decode(text, Signal::Traces, limits)
+}
+
+/// The same for a request of log records, of which the result has rows.
+pub fn decode_json_logs_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result<Decoded, JsonError> {
+    let records = decode(text, Signal::Logs, limits)?;
+    // The encoder has just written these records, so they are valid.
+    into_rows(records).map_err(|error| JsonError::Malformed(error.to_string()))
+}
+
+fn decode(text: &mut dyn Read, signal: Signal, limits: &DecodeLimits) -> Result<Decoded, JsonError> {
     let mut decoder = Decoder {
         encoder: Encoder::new(Scanner::new(text), limits.max_nesting),
+        signal,
         limits,
         body: Vec::new(),
         resources: Vec::new(),
         scopes: Vec::new(),
         spans: Vec::new(),
         rejected: Rejections::default(),
+        without_span: WithoutSpan::default(),
     };
     match decoder.request() {
         Ok(None) => decoder.finish(),
@@ -64,6 +81,7 @@ pub fn decode_json_request(text: &mut dyn Read, limits: &DecodeLimits) -> Result
 
 struct Decoder<'s> {
     encoder: Encoder<'s>,
+    signal: Signal,
     limits: &'s DecodeLimits,
     /// Messages, one after another; the ranges are in the lists below.
     body: Vec<u8>,
@@ -71,6 +89,14 @@ struct Decoder<'s> {
     scopes: Vec<Range<usize>>,
     spans: Vec<DecodedSpan>,
     rejected: Rejections,
+    without_span: WithoutSpan,
+}
+
+/// What a request holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    Traces,
+    Logs,
 }
 
 /// The messages that contain others.
@@ -127,7 +153,7 @@ impl Decoder<'_> {
         self.encoder.scanner.open();
         let max_bytes = self.limits.max_resource_bytes;
         let bound = Bound { begin: 0, max_bytes, name: "maxResourceBytes" };
-        let (mut members, mut flaw) = (Members::of(level.message()), None);
+        let (mut members, mut flaw) = (Members::of(level.message(self.signal)), None);
         while let Some(member) = self.encoder.next_member(&mut members)? {
             flaw = flaw.or(self.encoder.take_flaw());
             match member.kind {
@@ -156,6 +182,7 @@ impl Decoder<'_> {
             match holder {
                 Level::Request => self.container(Level::Resource)?,
                 Level::Resource => self.container(Level::Scope)?,
+                Level::Scope if self.signal == Signal::Logs => self.log_record()?,
                 Level::Scope => self.span()?,
             }
             self.encoder.place.leave();
@@ -189,6 +216,45 @@ impl Decoder<'_> {
         Ok(())
     }
 
+    fn log_record(&mut self) -> Result<(), Fault> {
+        let begin = self.body.len();
+        let bound = Bound { begin, max_bytes: self.limits.max_span_bytes, name: "maxSpanBytes" };
+        self.encoder.explains_flaws = self.rejected.has_room();
+        self.encoder.message_within(&mut self.body, &LOG_RECORD, bound)?;
+        let (mut trace_id, mut span_id, mut time, mut observed): (&[u8], &[u8], u64, u64) = (&[], &[], 0, 0);
+        let mut reader = Reader::new(&self.body[begin..]);
+        // The encoder has just written these bytes, so they are valid.
+        while let Ok(Some(field)) = reader.next_field() {
+            match (field.number, field.value) {
+                (9, Value::Bytes(id)) => trace_id = id,
+                (10, Value::Bytes(id)) => span_id = id,
+                (1, Value::Fixed64(nanos)) => time = nanos,
+                (11, Value::Fixed64(nanos)) => observed = nanos,
+                _ => {}
+            }
+        }
+        let found = identifiers_of_json(trace_id, span_id);
+        if let Err(why) = &found {
+            self.encoder.note_flaw(why);
+        }
+        let flaw = self.encoder.take_flaw();
+        match (flaw, found) {
+            (None, Ok(Some((trace_id, span_id)))) => {
+                let (resource, scope) = (self.resources.len() as u32, self.scopes.len() as u32);
+                let (start, at) = (time_of_record(time, observed), begin..self.body.len());
+                self.spans.push(DecodedSpan { trace_id, span_id, start, resource, scope, at });
+                return Ok(());
+            }
+            (Some(flaw), _) => self.rejected.add(flaw),
+            (None, _) => {
+                let place = &self.encoder.place;
+                self.without_span.add(|| place.to_string());
+            }
+        }
+        self.body.truncate(begin);
+        Ok(())
+    }
+
     fn check_identifiers(&mut self, key: &SpanKey) {
         let missing = if key.trace_id == TraceId::default() {
             "traceId"
@@ -212,7 +278,8 @@ impl Decoder<'_> {
 
     fn finish(mut self) -> Result<Decoded, JsonError> {
         // Nothing in it was recognised as a span, so it is not a request with some bad spans.
-        if self.spans.is_empty() && self.rejected.count == 0 && !self.rejected.reasons.is_empty() {
+        let has_items = !self.spans.is_empty() || self.rejected.count > 0 || self.without_span.count > 0;
+        if !has_items && !self.rejected.reasons.is_empty() {
             return Err(JsonError::Malformed(self.rejected.message()));
         }
         self.body.shrink_to_fit();
@@ -223,8 +290,9 @@ impl Decoder<'_> {
             scopes: records(self.scopes),
             spans: self.spans,
             rejected: self.rejected,
+            without_span: self.without_span,
             body,
-            rewritten: Bytes::new(),
+            ..Decoded::default()
         })
     }
 }
@@ -232,11 +300,14 @@ impl Decoder<'_> {
 // === impl Level ===
 
 impl Level {
-    fn message(self) -> &'static Message {
-        match self {
-            Self::Request => &REQUEST,
-            Self::Resource => &RESOURCE_SPANS,
-            Self::Scope => &SCOPE_SPANS,
+    fn message(self, signal: Signal) -> &'static Message {
+        match (self, signal) {
+            (Self::Request, Signal::Traces) => &REQUEST,
+            (Self::Resource, Signal::Traces) => &RESOURCE_SPANS,
+            (Self::Scope, Signal::Traces) => &SCOPE_SPANS,
+            (Self::Request, Signal::Logs) => &LOGS_REQUEST,
+            (Self::Resource, Signal::Logs) => &RESOURCE_LOGS,
+            (Self::Scope, Signal::Logs) => &SCOPE_LOGS,
         }
     }
 }

@@ -85,6 +85,62 @@ static ENTITY_REF: Message = message(&[
     member("descriptionKeys", 4, Kind::Repeated(&Kind::Text)),
 ]);
 
+pub(super) static LOGS_REQUEST: Message = message(&[member("resourceLogs", 1, Kind::Stream)]);
+
+pub(super) static RESOURCE_LOGS: Message = message(&[
+    member("resource", 1, Kind::Message(&RESOURCE)),
+    member("scopeLogs", 2, Kind::Stream),
+    member("schemaUrl", 3, Kind::Text),
+]);
+
+pub(super) static SCOPE_LOGS: Message = message(&[
+    member("scope", 1, Kind::Message(&SCOPE)),
+    member("logRecords", 2, Kind::Stream),
+    member("schemaUrl", 3, Kind::Text),
+]);
+
+const SEVERITIES: &[&str] = &[
+    "UNSPECIFIED",
+    "TRACE",
+    "TRACE2",
+    "TRACE3",
+    "TRACE4",
+    "DEBUG",
+    "DEBUG2",
+    "DEBUG3",
+    "DEBUG4",
+    "INFO",
+    "INFO2",
+    "INFO3",
+    "INFO4",
+    "WARN",
+    "WARN2",
+    "WARN3",
+    "WARN4",
+    "ERROR",
+    "ERROR2",
+    "ERROR3",
+    "ERROR4",
+    "FATAL",
+    "FATAL2",
+    "FATAL3",
+    "FATAL4",
+];
+
+pub(super) static LOG_RECORD: Message = message(&[
+    member("timeUnixNano", 1, Kind::Fixed64),
+    member("severityNumber", 2, Kind::Enum("SEVERITY_NUMBER_", SEVERITIES)),
+    member("severityText", 3, Kind::Text),
+    member("body", 5, Kind::AnyValue),
+    member("attributes", 6, ATTRIBUTES),
+    member("droppedAttributesCount", 7, Kind::Uint32),
+    member("flags", 8, Kind::Fixed32),
+    member("traceId", 9, Kind::Hex),
+    member("spanId", 10, Kind::Hex),
+    member("observedTimeUnixNano", 11, Kind::Fixed64),
+    member("eventName", 12, Kind::Text),
+]);
+
 pub(super) static SCOPE_SPANS: Message = message(&[
     member("scope", 1, Kind::Message(&SCOPE)),
     member("spans", 2, Kind::Stream),

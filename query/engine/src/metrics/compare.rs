@@ -85,7 +85,8 @@ pub(super) fn compare(
         stop: context.budget.stop_signal(),
     };
     let task = Task { pipeline, selection, selected_range, fields, columns, needed, skipped, context };
-    let whole_traces = task.columns.needs_tree || task.pipeline.as_condition().is_none();
+    let whole_traces =
+        task.columns.need_traces(context.store, context.tenant) || task.pipeline.as_condition().is_none();
     let (source, tables) = ((context.store, context.tenant), Tables::of(whole_traces));
     let (workers, partial) = pass(source, &plan, tables, context.budget, || Worker::new(&task))?;
     let mut workers = workers.into_iter();

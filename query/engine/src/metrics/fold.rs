@@ -78,7 +78,8 @@ pub(super) fn run(
     let value = argument(function).map(|expr| columns.expr(expr)).transpose()?;
     let subjects = by.iter().map(|field| columns.subject(field)).collect();
     let bound = predicate::of_pipeline(spans);
-    let choice = Choice::of(spans, bound.exact, &mut columns)?;
+    let whole = columns.need_traces(context.store, context.tenant);
+    let choice = Choice::of(spans, bound.exact && !whole, &mut columns)?;
     let plan = FoldPlan {
         predicate: bound.predicate,
         range: context.range,
@@ -112,9 +113,9 @@ fn argument(function: &MetricsFunction) -> Option<&FieldExpr> {
 // === impl Choice ===
 
 impl Choice {
-    /// What the store decides exactly needs no columns here, unless values or labels need whole traces.
+    /// What the store decides exactly, where tables are not of whole traces, needs no columns here.
     fn of(spans: &Pipeline, exact: bool, columns: &mut Columns) -> Result<Self, QueryError> {
-        if exact && !columns.needs_tree {
+        if exact {
             return Ok(Self::All);
         }
         let pipeline = BoundPipeline::bind(spans, columns)?;
@@ -131,7 +132,8 @@ impl Task<'_> {
     /// Passes over the spans in several threads and joins what they found.
     fn run(&self, plan: FoldPlan) -> Result<(Worker<'_>, Option<Partial>), QueryError> {
         let Context { store, tenant, budget, .. } = self.context;
-        let whole_traces = self.columns.needs_tree || matches!(self.choice, Choice::Pipeline(_));
+        let needs_traces = self.columns.need_traces(store, tenant);
+        let whole_traces = needs_traces || matches!(self.choice, Choice::Pipeline(_));
         let tables = Tables::of(whole_traces);
         let (workers, partial) = pass((store, tenant), &plan, tables, budget, || Worker::new(self))?;
         let mut all = Worker::new(self);

@@ -40,7 +40,7 @@ struct Exchange {
 }
 
 /// Requests that succeed, at least one of each operation and each of its content types.
-const GOOD: [(&str, &str, &str, &str, u16); 40] = [
+const GOOD: [(&str, &str, &str, &str, u16); 42] = [
     ("get", "/traces", "/traces?start=0", "", 200),
     ("get", "/traces/live", "/traces/live?q=%7B%7D", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa", "", 200),
@@ -48,6 +48,8 @@ const GOOD: [(&str, &str, &str, &str, u16); 40] = [
     ("get", "/traces/{traceId}/hops", "/traces/aa/hops", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?format=otlp", "", 200),
     ("get", "/traces/{traceId}", "/traces/aa?format=otlp-proto", "", 200),
+    ("get", "/traces/{traceId}", "/traces/aa?format=otlp-logs", "", 200),
+    ("get", "/traces/{traceId}", "/traces/aa?format=otlp-logs-proto", "", 200),
     ("get", "/export", "/export?format=otlp", "", 200),
     ("get", "/export", "/export?format=jaeger", "", 200),
     ("get", "/export", "/export?format=parquet", "", 200),
@@ -206,6 +208,13 @@ async fn answer(exchange: &Exchange) -> Got {
 
 fn full_store() -> FakeStore {
     let mut store = shop();
+    store.logs = testing::logs(
+        "cart",
+        json!([
+            { "spanId": "0000000000000003", "timeUnixNano": "650", "eventName": "e", "body": { "intValue": "1" } },
+            { "spanId": "0000000000000009", "observedTimeUnixNano": "650", "flags": 1 },
+        ]),
+    );
     let trace = TRACE.parse().unwrap();
     let mut latency = LatencySketch::default();
     latency.add(1000);

@@ -3,6 +3,7 @@
 mod conformance;
 mod dependencies;
 mod export;
+mod logs;
 mod openapi;
 mod search;
 mod trace;
@@ -95,7 +96,8 @@ async fn what_is_not_there_or_not_allowed_is_a_problem() {
     check_problem("/api/v1/traces/xyz", 400, "not a hex digit").await;
     check_problem("/api/v1/traces/000", 400, "zeros").await;
     check_problem("/api/v1/traces/%FF", 400, "traceId").await;
-    check_problem("/api/v1/traces/aa?format=xml", 400, "tree, otlp, otlp-proto").await;
+    check_problem("/api/v1/traces/aa?format=xml", 400, "tree, otlp, otlp-proto, otlp-logs, otlp-logs-proto")
+        .await;
     check_problem("/api/v1/traces/aa?format=otlp&attributes=map", 400, "only the tree").await;
     check_problem("/api/v1/traces/aa?cursor=abc", 400, "not a cursor").await;
     check_problem("/api/v1/traces/aa?limit=5", 400, "allowed: format, attributes, segment, cursor").await;
@@ -213,6 +215,7 @@ async fn status_has_every_member_of_the_contract() {
     let status = StoreStatus {
         span_count: 5,
         trace_count: 1,
+        log_row_count: 4,
         store_bytes: 1000,
         fresh_block_count: 2,
         unsealed_span_count: 3,
@@ -251,7 +254,8 @@ async fn status_has_every_member_of_the_contract() {
     let limits = got["limits"].clone();
     assert_eq!(
         got,
-        json!({"version": "1.2.3", "spanCount": 5, "traceCount": 1, "storeBytes": 1000, "freshBlockCount": 2,
+        json!({"version": "1.2.3", "spanCount": 5, "traceCount": 1, "logRowCount": 4, "storeBytes": 1000,
+               "freshBlockCount": 2,
                "damagedBlockCount": 0, "damagedRecordCount": 6, "logWasCut": true, "unsealedSpanCount": 3,
                "oldestUnixNano": "1", "newestUnixNano": null, "ingestSpansPerSecond": 0.0,
                "ingestDelays": [{"receiver": "otlp", "spanCount": 7, "p50Nano": 5, "p99Nano": 9}],

@@ -27,13 +27,15 @@ async fn the_tree_has_every_member_of_the_contract() {
             "rootService",
             "rootName",
             "spanCount",
+            "logCount",
             "errorCount",
             "segmentCount",
             "services",
             "warnings",
             "resources",
             "scopes",
-            "segments"
+            "segments",
+            "logs"
         ]
     );
     assert_eq!(trace["id"], TRACE);
@@ -288,5 +290,5 @@ async fn a_long_chain_is_served_whole() {
     let got = get(FakeStore { spans, ..shop() }, "/api/v1/traces/aa").await;
     let text = String::from_utf8(got.body).unwrap();
     assert_eq!(text.matches("\"selfNano\":").count(), SPANS);
-    assert!(text.ends_with("]}]}}"));
+    assert!(text.ends_with("]}],\"logs\":[]}}"));
 }

@@ -87,7 +87,7 @@ impl Core {
     /// Counts the traces of a tenant again, after some were removed.
     pub(crate) fn recount_traces(&self, state: &TenantState) {
         let mut counter = TraceCounter::default();
-        for entry in state.view().iter() {
+        for entry in state.view().spans() {
             if let Ok(traces) = self.reader.traces(entry) {
                 for (trace, _) in traces.entries() {
                     counter.add(*trace);

@@ -25,12 +25,16 @@ pub(crate) fn of_tenant(state: &TenantState) -> StoreStatus {
     let mut status = StoreStatus { trace_count: state.traces.lock().count(), ..StoreStatus::default() };
     for row in state.view().iter().map(|entry| &entry.row) {
         let meta = &row.meta;
-        status.span_count += u64::from(meta.spans);
         status.store_bytes += row.bytes;
         if meta.level == 0 {
             status.fresh_block_count += 1;
             status.unsealed_span_count += u64::from(meta.spans);
         }
+        if meta.logs {
+            status.log_row_count += u64::from(meta.spans);
+            continue;
+        }
+        status.span_count += u64::from(meta.spans);
         status.oldest = Some(status.oldest.map_or(meta.min_start, |oldest| oldest.min(meta.min_start)));
         status.newest = status.newest.max(Some(meta.max_start));
     }

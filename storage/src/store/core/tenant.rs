@@ -68,15 +68,17 @@ impl TenantState {
         *view = Arc::new(view.changed(adds, removes));
     }
 
-    /// Adds the traces of a fresh block, before the block is in the view. Returns an estimate of the memory in bytes.
-    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable) -> u64 {
+    /// Adds the traces of a fresh block, of spans or of logs, before the block is in the view. Returns an estimate of the memory in bytes.
+    pub(crate) fn add_fresh(&self, block: BlockId, traces: &TraceTable, logs: bool) -> u64 {
         let mut counter = self.traces.lock();
         let mut bytes = 0;
         for (trace, rows) in traces.entries() {
             let mut parts = self.fresh.entry(*trace).or_default();
             bytes += if parts.is_empty() { FIRST_PART_BYTES } else { PART_BYTES };
             parts.push((block, *rows));
-            counter.add(*trace);
+            if !logs {
+                counter.add(*trace);
+            }
         }
         bytes
     }

@@ -38,12 +38,29 @@ impl View {
         self.shards.iter().flat_map(|shard| shard.values())
     }
 
+    /// Its blocks of spans, which is what queries look at.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
+        self.iter().filter(|entry| !entry.row.meta.logs)
+    }
+
+    /// Its blocks of log records.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
+        self.iter().filter(|entry| entry.row.meta.logs)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 
-    /// Keeps the rows of a trace that are in blocks of this view.
+    /// Keeps the rows of a trace that are spans in blocks of this view.
     pub(crate) fn resolve(&self, parts: Vec<(BlockId, RowRange)>) -> Vec<(Arc<BlockEntry>, RowRange)> {
+        let mut parts = self.resolve_all(parts);
+        parts.retain(|(entry, _)| !entry.row.meta.logs);
+        parts
+    }
+
+    /// Keeps the rows of a trace, spans and logs, that are in blocks of this view.
+    pub(crate) fn resolve_all(&self, parts: Vec<(BlockId, RowRange)>) -> Vec<(Arc<BlockEntry>, RowRange)> {
         parts.into_iter().filter_map(|(block, rows)| Some((self.get(block)?.clone(), rows))).collect()
     }
 
@@ -73,7 +90,7 @@ impl View {
 
     pub(crate) fn services(&self) -> Vec<String> {
         let names: BTreeSet<&str> = self
-            .iter()
+            .spans()
             .flat_map(|entry| &entry.row.meta.services)
             .map(|service| service.name.as_str())
             .collect();
@@ -82,7 +99,7 @@ impl View {
 
     pub(crate) fn operations(&self, service: &str) -> Vec<Operation> {
         let mut found: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
-        for entry in self.iter() {
+        for entry in self.spans() {
             let services = &entry.row.meta.services;
             let Ok(at) = services.binary_search_by(|known| known.name.as_str().cmp(service)) else {
                 continue;

@@ -70,7 +70,7 @@ impl Lifecycle {
         let core = &*self.core;
         let Some(state) = core.tenants.get(tenant) else { return Ok(None) };
         let reader = TraceReader { core, tenant, state: &state, view: &state.view() };
-        if reader.parts(trace).is_empty() {
+        if reader.all_parts(trace).is_empty() {
             return Ok(None);
         }
         let since = core.clock.now();

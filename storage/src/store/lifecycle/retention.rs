@@ -147,16 +147,17 @@ impl Window<'_> {
                 (entry, disposition)
             })
             .collect();
-        let mut spans = 0;
+        let (mut spans, mut is_changed) = (0, false);
         for batch in RewriteBatch::cut(dispositions) {
             spans += self.drop_batch(batch, &stays, rollup)?;
+            is_changed = true;
         }
         if spans > 0 {
             metrics::counter!("spandrel_store_expired_spans_total").increment(spans);
             let (tenant, hour) = (self.tenant, self.hour.0);
             tracing::info!(%tenant, hour, blocks = count, spans, "dropped spans of a window");
         }
-        Ok(spans > 0)
+        Ok(is_changed)
     }
 
     fn disposition(
@@ -188,7 +189,8 @@ impl Window<'_> {
     ) -> Result<u64, RewriteError> {
         let core = &*self.lifecycle.core;
         self.lifecycle.note_leaving(self.tenant, self.hour, &batch)?;
-        let mut builder = (rollup == Rollup::Keep).then(ExpiredRollupBuilder::default);
+        let counts = rollup == Rollup::Keep && !batch.is_of_logs();
+        let mut builder = counts.then(ExpiredRollupBuilder::default);
         if let Some(builder) = &mut builder {
             builder.add_blocks(core, self.state, &batch.going);
         }

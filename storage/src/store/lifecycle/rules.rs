@@ -1,6 +1,8 @@
 //! How long traces live: the first rule that a span satisfies gives the span its retention, else the default retention
 //! applies; and a trace lives as long as its longest-lived span, as a whole.
 //!
+//! Logs live as long as the trace that they belong to; while no span of it is stored, the default retention applies.
+//!
 //! So an earlier rule overrides a later one for a span, and a longer retention overrides a shorter one for a trace. All
 //! windows count: a failed span in one window keeps the spans of its trace in all others.
 
@@ -79,9 +81,10 @@ impl<'c> Rules<'c> {
         blocks: &[Arc<BlockEntry>],
         time: Duration,
     ) -> Result<HashSet<TraceId>, RewriteError> {
+        let (logs, spans): (Vec<_>, Vec<_>) = blocks.iter().cloned().partition(|entry| entry.row.meta.logs);
         let mut retained = HashSet::new();
         let mut others = HashSet::new();
-        let mut rows = rewrite::read(reader.core, blocks)?;
+        let mut rows = rewrite::read(reader.core, &spans)?;
         for row in rows.by_ref() {
             let trace = row.key.trace();
             if retained.contains(&trace) {
@@ -96,10 +99,24 @@ impl<'c> Rules<'c> {
         }
         // Traces behind the damage may live on.
         check_damage(reader.core, rows.take_failed())?;
+        // Logs live as long as the spans of their trace, and those of no span by the default.
+        for entry in &logs {
+            match reader.core.reader.traces(entry) {
+                Ok(traces) => {
+                    let unknown = traces.entries().iter().map(|(trace, _)| *trace);
+                    others.extend(unknown.filter(|trace| !retained.contains(trace)));
+                }
+                Err(error) => check_damage(reader.core, vec![(entry.clone(), error)])?,
+            }
+        }
         let here: HashSet<_> = blocks.iter().map(|entry| entry.key.block).collect();
         for trace in others {
-            let parts = reader.parts(trace).into_iter();
-            let mut elsewhere = parts.filter(|(entry, _)| !here.contains(&entry.key.block));
+            let parts = reader.parts(trace);
+            if parts.is_empty() && self.retention > time {
+                retained.insert(trace);
+                continue;
+            }
+            let mut elsewhere = parts.into_iter().filter(|(entry, _)| !here.contains(&entry.key.block));
             if elsewhere.any(|(entry, rows)| {
                 let rows = rows.first..rows.first.saturating_add(rows.rows);
                 self.any_lives_on(reader.core, &entry, rows, time)

@@ -131,7 +131,10 @@ fn adopt(core: &Core, upgrades: &FormatUpgrades, mut entry: BlockEntry) -> Resul
     core.committer.observe_hour(entry.key.hour);
     let state = core.tenants.get_or_new(&entry.key.tenant);
     match core.reader.traces(&entry) {
-        Ok(traces) if meta.level == 0 => entry.memory_bytes = state.add_fresh(entry.key.block, &traces),
+        Ok(traces) if meta.level == 0 => {
+            entry.memory_bytes = state.add_fresh(entry.key.block, &traces, meta.logs)
+        }
+        Ok(_) if meta.logs => {}
         Ok(traces) => {
             let mut counter = state.traces.lock();
             for (trace, _) in traces.entries() {

@@ -58,7 +58,7 @@ pub(crate) fn aggregate(
     let mut aggregation = Aggregation { plan, series: BTreeMap::new(), stopped: false };
     let damage = Damage::default();
     let view = state.view();
-    for entry in view.iter().filter(|entry| entry.row.meta.touches(&plan.range)) {
+    for entry in view.spans().filter(|entry| entry.row.meta.touches(&plan.range)) {
         if aggregation.is_stopped() {
             break;
         }

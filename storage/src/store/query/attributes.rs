@@ -21,6 +21,8 @@ pub(crate) fn attributes(core: &Core, tenant: &TenantId, range: TimeRange) -> Ve
     let (view, damage) = (state.view(), Damage::default());
     let mut known = Known::new();
     for entry in view.iter().filter(|entry| entry.row.meta.touches(&range)) {
+        // Log records have attributes of events.
+        let add = if entry.row.meta.logs { add_events } else { add };
         let added = core.reader.dictionary(entry).and_then(|dictionary| add(&dictionary, &mut known));
         if let Err(error) = added {
             core.report_damage(entry, &error, &damage);
@@ -44,6 +46,11 @@ fn add(dictionary: &Dictionary, known: &mut Known) -> Result<(), BlockError> {
     for scope in &dictionary.scopes {
         add_all(AttributeLevel::Scope, ScopeView::parse(scope)?.attributes(), known);
     }
+    Ok(())
+}
+
+fn add_events(dictionary: &Dictionary, known: &mut Known) -> Result<(), BlockError> {
+    dictionary.slots.iter().filter(|slot| slot.level == Level::Event).for_each(|slot| add_slot(slot, known));
     Ok(())
 }
 

@@ -79,7 +79,7 @@ impl<'p> SpanFilter<'p> {
                 && (self.after == 0 || meta.max_sequence > self.after)
                 && zone_may_match(self.predicate, entry)
         };
-        view.iter().filter(may_match).cloned().collect()
+        view.spans().filter(may_match).cloned().collect()
     }
 
     /// Prepares the block; `None` if none of its pages can have a matching row.

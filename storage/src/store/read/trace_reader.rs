@@ -42,9 +42,29 @@ impl TraceReader<'_> {
         TraceSpans { stored, spans: Box::new(spans), damage: damage.clone() }
     }
 
-    /// The parts of a trace in the view. The view is older than the index that is read: blocks that the index no longer
-    /// names are not in the view, and blocks that the view does not contain yet are left out.
+    /// The rows of a trace's log records, read in the same way; `None` if there are none.
+    pub(crate) fn logs(&self, trace: TraceId) -> Option<TraceSpans> {
+        let parts = self.log_parts(trace);
+        (!parts.is_empty()).then(|| self.spans(trace, parts, &Damage::default()))
+    }
+
+    /// The parts of a trace in the view that are logs.
+    pub(crate) fn log_parts(&self, trace: TraceId) -> Vec<Part> {
+        let mut parts = self.all_parts(trace);
+        parts.retain(|(entry, _)| entry.row.meta.logs);
+        parts
+    }
+
+    /// The parts of a trace in the view that are spans.
     pub(crate) fn parts(&self, trace: TraceId) -> Vec<Part> {
+        let mut parts = self.all_parts(trace);
+        parts.retain(|(entry, _)| !entry.row.meta.logs);
+        parts
+    }
+
+    /// The parts of a trace in the view, spans and logs. The view is older than the index that is read: blocks that the index no longer
+    /// names are not in the view, and blocks that the view does not contain yet are left out.
+    pub(crate) fn all_parts(&self, trace: TraceId) -> Vec<Part> {
         let mut parts = self.state.fresh_parts(trace);
         match self.core.engine.find_trace(self.tenant, trace) {
             Ok(found) => parts.extend(found),
@@ -56,12 +76,25 @@ impl TraceReader<'_> {
         self.visible(trace, parts)
     }
 
-    /// The parts of each of these traces, which have to be sorted, each once.
+    /// The parts of each of these traces that are spans; the traces have to be sorted, each once.
     pub(crate) fn parts_of_each(&self, traces: &[TraceId]) -> Vec<Vec<Part>> {
+        self.of_each(traces, false)
+    }
+
+    /// The same for those that are logs.
+    pub(crate) fn logs_of_each(&self, traces: &[TraceId]) -> Vec<Vec<Part>> {
+        self.of_each(traces, true)
+    }
+
+    fn of_each(&self, traces: &[TraceId], logs: bool) -> Vec<Vec<Part>> {
+        let of_kind = |mut parts: Vec<Part>| {
+            parts.retain(|(entry, _)| entry.row.meta.logs == logs);
+            parts
+        };
         let indexed = match self.core.engine.find_traces(self.tenant, traces) {
             Ok(indexed) => indexed,
             // The error is reported for each trace that it concerns.
-            Err(_) => return traces.iter().map(|trace| self.parts(*trace)).collect(),
+            Err(_) => return traces.iter().map(|trace| of_kind(self.all_parts(*trace))).collect(),
         };
         let mut indexed = indexed.into_iter().peekable();
         let of_trace = |(at, trace): (usize, &TraceId)| {
@@ -69,14 +102,14 @@ impl TraceReader<'_> {
             while let Some((_, block, rows)) = indexed.next_if(|(of, ..)| *of == at) {
                 parts.push((block, rows));
             }
-            self.visible(*trace, parts)
+            of_kind(self.visible(*trace, parts))
         };
         traces.iter().enumerate().map(of_trace).collect()
     }
 
     /// The parts of a trace that are in the view and not deleted.
     fn visible(&self, trace: TraceId, parts: Vec<(BlockId, RowRange)>) -> Vec<Part> {
-        let mut parts = self.view.resolve(parts);
+        let mut parts = self.view.resolve_all(parts);
         parts.retain(|(entry, _)| !self.state.deleted.hides(trace, entry));
         parts
     }

@@ -1,4 +1,4 @@
-//! Appends: the spans of several requests become one fresh block of their tenant, and the blocks of all tenants in a
+//! Appends: the spans of several requests become one fresh block of their tenant, their logs another, and the blocks of all tenants in a
 //! batch are written in one commit.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use spandrel_block::{
     BlockId, BlockKey, BlockWriter, Deduplicator, FinishedBlock, RowKey, SpanParts, WriteError,
 };
-use spandrel_proto::otlp::{Decoded, SpanKey};
+use spandrel_proto::otlp::{Decoded, DecodedSpan, SpanKey};
 
 use crate::api::TenantBatch;
 use crate::engine::{Change, EngineError, NewBlock};
@@ -17,12 +17,11 @@ use crate::store::core::block_reader::BlockEntry;
 use crate::store::core::config::Clock;
 use crate::store::core::tenant::TenantState;
 
-/// A block that is not committed yet.
+/// The blocks of a batch that are not committed yet: of its spans, of its logs, or both.
 struct Built {
     /// Its place among the batches.
     at: usize,
-    id: BlockId,
-    block: FinishedBlock,
+    blocks: Vec<(BlockId, FinishedBlock)>,
 }
 
 /// Appends batches of several tenants in one commit. Those that were stored are durable and visible when this returns.
@@ -41,9 +40,9 @@ fn store_batches(core: &Core, batches: &[TenantBatch<'_>], sequence: u64) -> Vec
     for (at, batch) in batches.iter().enumerate() {
         match build(core, batch, sequence) {
             Ok(None) => {}
-            Ok(Some((change, id, block))) => {
+            Ok(Some((change, blocks))) => {
                 changes.push(change);
-                built.push(Built { at, id, block });
+                built.push(Built { at, blocks });
             }
             Err(error) => results[at] = Err(error),
         }
@@ -56,7 +55,7 @@ fn store_batches(core: &Core, batches: &[TenantBatch<'_>], sequence: u64) -> Vec
     failpoint::reach(Failpoint::AppendCommitted);
     for ((built, change), committed) in built.into_iter().zip(&changes).zip(committed) {
         match committed {
-            Ok(()) => register(core, change, built.id, built.block),
+            Ok(()) => built.blocks.into_iter().for_each(|(id, block)| register(core, change, id, block)),
             Err(error) => results[built.at] = Err(write_failed(core, error)),
         }
     }
@@ -65,26 +64,47 @@ fn store_batches(core: &Core, batches: &[TenantBatch<'_>], sequence: u64) -> Vec
     results
 }
 
-/// Encodes a batch as a fresh block, and its change of the catalog; `None` without spans.
+/// Encodes a batch as fresh blocks, and their change of the catalog; `None` if there is nothing in it.
 fn build(
     core: &Core,
     batch: &TenantBatch<'_>,
     sequence: u64,
-) -> Result<Option<(Change, BlockId, FinishedBlock)>, AppendError> {
+) -> Result<Option<(Change, Vec<(BlockId, FinishedBlock)>)>, AppendError> {
     let unencodable = |error: WriteError| AppendError::Encode(error.to_string());
-    let Some(block) = fresh_block(batch.requests, sequence, &*core.clock).map_err(unencodable)? else {
+    let (mut blocks, mut adds) = (Vec::new(), Vec::new());
+    for rows in [Rows::Spans, Rows::Logs] {
+        let block = fresh_block(batch.requests, rows, sequence, &*core.clock).map_err(unencodable)?;
+        let Some(block) = block else { continue };
+        let id = core.next_block_id();
+        let row = block.row.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
+        adds.push(NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() });
+        blocks.push((id, block));
+    }
+    if blocks.is_empty() {
         return Ok(None);
-    };
-    let id = core.next_block_id();
-    let row = block.row.encode().map_err(|error| AppendError::Encode(error.to_string()))?;
-    let add = NewBlock { id, bytes: block.bytes.clone(), row, short_lived: true, index: Vec::new() };
+    }
     let (tenant, hour) = (batch.tenant.clone(), core.arrival_hour());
-    Ok(Some((Change { tenant, hour, adds: vec![add], removes: Vec::new() }, id, block)))
+    Ok(Some((Change { tenant, hour, adds, removes: Vec::new() }, blocks)))
+}
+
+/// What the rows of a block are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Spans,
+    Logs,
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn of(self, request: &Decoded) -> &[DecodedSpan] {
+        if self == Self::Logs { &request.logs } else { &request.spans }
+    }
 }
 
 /// Makes a committed block known.
 fn register(core: &Core, change: &Change, id: BlockId, block: FinishedBlock) {
-    let spans = u64::from(block.row.meta.spans);
+    let spans = if block.row.meta.logs { 0 } else { u64::from(block.row.meta.spans) };
     let state = core.tenants.get_or_new(&change.tenant);
     let entry = register_fresh(core, &state, change.key(id), block);
     state.change([Arc::new(entry)], &[]);
@@ -100,8 +120,8 @@ pub(super) fn register_fresh(
     block: FinishedBlock,
 ) -> BlockEntry {
     let filter = block.filter.map(Arc::new);
-    let memory_bytes =
-        state.add_fresh(key.block, &block.traces) + filter.as_ref().map_or(0, |filter| filter.size() as u64);
+    let memory_bytes = state.add_fresh(key.block, &block.traces, block.row.meta.logs)
+        + filter.as_ref().map_or(0, |filter| filter.size() as u64);
     let entry = BlockEntry { filter, memory_bytes, carried_over: false, ..BlockEntry::new(key, block.row) };
     core.backlog.add(&entry);
     entry
@@ -118,15 +138,17 @@ fn write_failed(core: &Core, error: EngineError) -> AppendError {
     }
 }
 
-/// Encodes the spans of several requests as one sorted block; `None` without spans.
+/// Encodes the spans, or the rows of logs, of several requests as one sorted block; `None` if there are none.
 fn fresh_block(
     requests: &[Decoded],
+    rows: Rows,
     sequence: u64,
     clock: &dyn Clock,
 ) -> Result<Option<FinishedBlock>, WriteError> {
-    let mut order: Vec<(RowKey, u32, u32)> = Vec::with_capacity(requests.iter().map(|r| r.spans.len()).sum());
+    let mut order: Vec<(RowKey, u32, u32)> =
+        Vec::with_capacity(requests.iter().map(|r| rows.of(r).len()).sum());
     for (request, decoded) in requests.iter().enumerate() {
-        let keyed = decoded.spans.iter().enumerate();
+        let keyed = rows.of(decoded).iter().enumerate();
         order.extend(
             keyed.map(|(at, s)| (RowKey::new(s.trace_id, s.start.0, s.span_id), request as u32, at as u32)),
         );
@@ -135,7 +157,7 @@ fn fresh_block(
         return Ok(None);
     }
     order.sort_unstable();
-    let mut writer = BlockWriter::fresh()?;
+    let mut writer = BlockWriter::fresh()?.of_logs(rows == Rows::Logs);
     let mut resources: Vec<Vec<Option<u32>>> =
         requests.iter().map(|r| vec![None; r.resources.len()]).collect();
     let mut scopes: Vec<Vec<Option<u32>>> = requests.iter().map(|r| vec![None; r.scopes.len()]).collect();
@@ -143,7 +165,7 @@ fn fresh_block(
     let mut order = order.into_iter().peekable();
     while let Some((key, request, at)) = order.next() {
         let decoded = &requests[request as usize];
-        let span = &decoded.spans[at as usize];
+        let span = &rows.of(decoded)[at as usize];
         let resource = match &mut resources[request as usize][span.resource as usize] {
             Some(known) => *known,
             slot => *slot.insert(writer.resource(&decoded.resources[span.resource as usize])?),

@@ -28,6 +28,8 @@ pub(crate) struct CarryOver<'s> {
     later: FxHashSet<BlockId>,
     /// The number of rows that may still be carried over, so that merges make progress.
     room: u64,
+    /// Whether the merge is of logs.
+    logs: bool,
     /// The block that is being written, and the finished ones.
     writer: Option<BlockWriter>,
     finished: Vec<FinishedBlock>,
@@ -63,6 +65,7 @@ impl<'s> CarryOver<'s> {
             now: now.iter().map(|entry| (entry.key.block, entry.carried_over)).collect(),
             later: later.iter().copied().collect(),
             room: spans / MAX_CARRY_FRACTION,
+            logs: now.first().is_some_and(|entry| entry.row.meta.logs),
             writer: None,
             finished: Vec::new(),
         }
@@ -102,7 +105,7 @@ impl<'s> CarryOver<'s> {
         }
         match &mut self.writer {
             Some(writer) => Ok(writer),
-            none => Ok(none.insert(BlockWriter::fresh()?)),
+            none => Ok(none.insert(BlockWriter::fresh()?.of_logs(self.logs))),
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct RewriteBatch {
 pub(crate) struct Prepared {
     blocks: Vec<Arc<BlockEntry>>,
     written: Vec<FinishedBlock>,
-    /// Number of removed rows.
+    /// Number of removed spans.
     pub(crate) dropped: u64,
 }
 
@@ -64,8 +64,14 @@ impl BlockDisposition {
 // === impl RewriteBatch ===
 
 impl RewriteBatch {
-    /// Splits the blocks of a window into batches that fit into memory. Blocks that stay are left out.
+    /// Splits the blocks of a window into batches that fit into memory, those of logs apart from those of spans. Blocks
+    /// that stay are left out.
     pub(crate) fn cut(blocks: impl IntoIterator<Item = (Arc<BlockEntry>, BlockDisposition)>) -> Vec<Self> {
+        let (logs, spans) = blocks.into_iter().partition::<Vec<_>, _>(|(entry, _)| entry.row.meta.logs);
+        [spans, logs].into_iter().flat_map(Self::cut_alike).collect()
+    }
+
+    fn cut_alike(blocks: Vec<(Arc<BlockEntry>, BlockDisposition)>) -> Vec<Self> {
         let (mut batches, mut bytes) = (vec![Self::default()], 0);
         for (entry, disposition) in blocks {
             if disposition == BlockDisposition::Stays {
@@ -87,6 +93,11 @@ impl RewriteBatch {
         batches
     }
 
+    /// Whether its rows are log records, and not spans.
+    pub(crate) fn is_of_logs(&self) -> bool {
+        self.blocks().next().is_some_and(|entry| entry.row.meta.logs)
+    }
+
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &Arc<BlockEntry>> {
         self.going.iter().chain(&self.shrinking)
     }
@@ -101,6 +112,7 @@ impl RewriteBatch {
         if bytes > 0 {
             check_room(core, bytes)?;
         }
+        let is_of_logs = self.is_of_logs();
         let going: u64 = self.going.iter().map(|entry| u64::from(entry.row.meta.spans)).sum();
         let mut dropped = going;
         let level = self.shrinking.iter().map(|entry| entry.row.meta.level).max().unwrap_or(0).max(1);
@@ -109,6 +121,8 @@ impl RewriteBatch {
             dropped += u64::from(!stays);
             stays
         })?;
+        // Logs never count as spans.
+        let dropped = if is_of_logs { 0 } else { dropped };
         Ok(Prepared { blocks: self.blocks().cloned().collect(), written, dropped })
     }
 }
@@ -121,6 +135,7 @@ fn write(
     stays: impl FnMut(&InputRow<'_>) -> bool,
 ) -> Result<Vec<FinishedBlock>, RewriteError> {
     let limits = SealLimits::new(&core.config);
+    let logs = blocks.first().is_some_and(|entry| entry.row.meta.logs);
     let mut finished = Vec::new();
     let mut writer: Option<BlockWriter> = None;
     let mut last: Option<TraceId> = None;
@@ -132,7 +147,7 @@ fn write(
         }
         let open = match &mut writer {
             Some(open) => open,
-            None => writer.insert(BlockWriter::new(ZSTD_LEVEL)?),
+            None => writer.insert(BlockWriter::new(ZSTD_LEVEL)?.of_logs(logs)),
         };
         match inputs.pass(Some(open)) {
             Some(CopyError::Write(error)) => Err(error.into()),

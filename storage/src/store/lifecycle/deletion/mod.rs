@@ -57,6 +57,10 @@ struct Job {
 /// The most traces of one deletion, which take 64 MB in memory.
 const MAX_TRACES: usize = 2_000_000;
 
+fn is_everything(plan: &ScanPlan) -> bool {
+    matches!(plan.predicate, Predicate::All) && plan.range == TimeRange::ALL
+}
+
 // === impl Lifecycle ===
 
 impl Lifecycle {
@@ -75,6 +79,9 @@ impl Lifecycle {
                     return Err(LifecycleError::TooMany { limit: MAX_TRACES });
                 }
             }
+            if is_everything(plan) {
+                self.add_traces_of_logs(tenant, &mut traces);
+            }
         }
         let job = self.accept(tenant, traces, damage.blocks(), before.as_deref())?;
         failpoint::reach(Failpoint::DeletionHidden);
@@ -91,7 +98,8 @@ impl Lifecycle {
             let scan = scan(&self.core, tenant, &plan);
             let damage = scan.damage();
             let traces = scan.take(MAX_TRACES).map(|found| found.map(|(trace, _)| trace));
-            let traces: HashSet<TraceId> = traces.collect::<Result<_, _>>()?;
+            let mut traces: HashSet<TraceId> = traces.collect::<Result<_, _>>()?;
+            self.add_traces_of_logs(tenant, &mut traces);
             if traces.is_empty() {
                 break;
             }
@@ -117,11 +125,26 @@ impl Lifecycle {
         jobs.iter().map(|(job, _)| self.described(&job.record.lock())).collect()
     }
 
+    /// Adds the traces that have logs, because some have no span by which they would be found.
+    fn add_traces_of_logs(&self, tenant: &TenantId, traces: &mut HashSet<TraceId>) {
+        let Some(state) = self.core.tenants.get(tenant) else { return };
+        for entry in state.view().logs() {
+            match self.core.reader.traces(entry) {
+                Ok(table) => {
+                    let known = table.entries().iter().map(|(trace, _)| *trace);
+                    let seen = known.filter(|trace| !state.deleted.hides(*trace, entry));
+                    traces.extend(seen.take(MAX_TRACES.saturating_sub(traces.len())));
+                }
+                Err(error) => self.core.report_damage(entry, &error, &Damage::default()),
+            }
+        }
+    }
+
     /// Counts what is left of a tenant whose keys have ended as deleted. No rewrite will count it.
     fn count_ended(&self, job: &Job) -> Result<(), EngineError> {
         let Some(state) = self.core.tenants.get(&job.tenant) else { return Ok(()) };
         let mut record = job.record.lock();
-        record.spans += state.view().iter().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
+        record.spans += state.view().spans().map(|entry| u64::from(entry.row.meta.spans)).sum::<u64>();
         deletions::write(&*self.core.engine, &record)
     }
 

@@ -74,7 +74,7 @@ impl<'s> Lookup<'s> {
 
     /// Looks up the callers of the unpaired callees in the range.
     pub(super) fn find_callers(&mut self, steps: &mut Steps<'_>, unpaired: &mut UnpairedSpans) {
-        if self.read.len() == self.view.len() {
+        if self.read.len() == self.view.spans().count() {
             return;
         }
         let traces = wanted_traces(steps, unpaired);
@@ -126,7 +126,7 @@ impl<'s> Lookup<'s> {
         let is_later = |entry: &&Arc<BlockEntry>| {
             entry.row.meta.max_start >= end && !self.read.contains(&entry.key.block)
         };
-        let mut later: Vec<Arc<BlockEntry>> = self.view.iter().filter(is_later).cloned().collect();
+        let mut later: Vec<Arc<BlockEntry>> = self.view.spans().filter(is_later).cloned().collect();
         if later.is_empty() {
             return;
         }

@@ -44,7 +44,7 @@ pub(crate) fn dependencies(
     let range = whole_minutes(range);
     let view = state.view();
     let mut blocks: Vec<&Arc<BlockEntry>> =
-        view.iter().filter(|entry| may_matter(&entry.row.meta, range)).collect();
+        view.spans().filter(|entry| may_matter(&entry.row.meta, range)).collect();
     blocks.sort_by_key(|entry| entry.key.block);
     let damage = Damage::default();
     // Damaged blocks keep their index: every step skips them.

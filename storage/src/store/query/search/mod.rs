@@ -40,6 +40,8 @@ struct Search<'s> {
     /// What each thread works with.
     workers: Vec<Worker<'s>>,
     scanned: Scanned,
+    /// Whether traces may have logs.
+    has_logs: bool,
     /// More traces matched than `max_candidates`.
     cut: bool,
     /// A judge or the plan has ended the search.
@@ -104,12 +106,14 @@ fn answer<'s>(
         return Ok(SearchAnswer { snapshot, ..SearchAnswer::default() });
     };
     let view = state.view();
-    let scanned = Scanned { blocks: view.len() as u64, ..Scanned::default() };
+    let scanned = Scanned { blocks: view.spans().count() as u64, ..Scanned::default() };
+    let has_logs = view.logs().next().is_some();
     let finder = Finder::new(core, (tenant, state, view), plan, snapshot, Damage::default());
     let mut search = Search {
         finder: finder.with_companions(companions),
         workers: workers(snapshot),
         scanned,
+        has_logs,
         cut: false,
         stopped: false,
         accepted: HashMap::new(),
@@ -248,13 +252,19 @@ impl<'s> Search<'s> {
         parts: Vec<Part>,
     ) -> Result<Option<TraceSummary>, ReadError> {
         // Damage is found again below, and reported there.
-        if let Ok(Some(summary)) = self.column_summary(trace, &parts) {
+        let by_columns = self.column_summary(trace, &parts).ok().flatten();
+        // The error code of a failed root may be that of an exception in its logs.
+        let may_fail = by_columns.as_ref().is_none_or(|summary| summary.error_count > 0);
+        let logs = if may_fail && self.has_logs { self.finder.traces().log_parts(trace) } else { Vec::new() };
+        if let Some(summary) = by_columns.filter(|_| logs.is_empty()) {
             return Ok(Some(summary));
         }
         let Finder { plan, damage, .. } = &self.finder;
+        let logs = self.finder.traces().merged_parts(trace, logs, damage).map(SpanRow::into_stored);
+        let logs: Vec<_> = logs.collect();
         let rows = self.finder.traces().merged_parts(trace, parts, damage).map(SpanRow::into_stored);
         let rows: Vec<_> = rows.collect();
-        summarise(trace, &rows, &plan.predicate, &plan.range)
+        summarise(trace, &rows, &logs, &plan.predicate, &plan.range)
             .map_err(|error| ReadError::Io(format!("a stored span does not decode: {error}")))
     }
 

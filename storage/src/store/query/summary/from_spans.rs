@@ -15,10 +15,12 @@ use crate::plan::Predicate;
 /// The most matching spans that a summary lists.
 pub(crate) const MAX_MATCHED_IDS: usize = 20;
 
-/// Summarises a trace from all its spans, sorted by (start, span ID). `None` without spans.
+/// Summarises a trace from all its spans, sorted by (start, span ID), and its rows of logs, which tell of exceptions.
+/// `None` without spans.
 pub(crate) fn summarise(
     id: TraceId,
     rows: &[StoredSpan],
+    logs: &[StoredSpan],
     predicate: &Predicate,
     range: &TimeRange,
 ) -> Result<Option<TraceSummary>, WireError> {
@@ -59,7 +61,7 @@ pub(crate) fn summarise(
         root_service: semantics::service_name(&root_resource).to_owned(),
         root_name: spans[root].name.to_owned(),
         status: spans[root].status(),
-        error_code: semantics::error_code(&spans[root])?,
+        error_code: error_code(rows, &spans, root, logs)?,
         start: UnixNanos(start),
         duration: end - start,
         span_count: rows.len() as u64,
@@ -68,6 +70,34 @@ pub(crate) fn summarise(
         matched_span_ids: matched.into_iter().take(MAX_MATCHED_IDS).collect(),
         services: count_services(services),
     }))
+}
+
+/// The error code of the root, with its logs.
+fn error_code(
+    rows: &[StoredSpan],
+    spans: &[SpanView<'_>],
+    root: usize,
+    logs: &[StoredSpan],
+) -> Result<Option<String>, WireError> {
+    let mut events = Vec::new();
+    let of_id: Vec<usize> = (0..spans.len()).filter(|at| spans[*at].span_id == spans[root].span_id).collect();
+    for row in logs {
+        let view = SpanView::parse(&row.span)?;
+        if view.span_id != spans[root].span_id {
+            continue;
+        }
+        let mut services = Vec::with_capacity(of_id.len());
+        for at in &of_id {
+            services.push(semantics::service_name(&ResourceView::parse(&rows[*at].resource)?));
+        }
+        let service = semantics::service_name(&ResourceView::parse(&row.resource)?);
+        let own = services.iter().position(|own| *own == service).unwrap_or(0);
+        if of_id.get(own) == Some(&root) {
+            events.extend(view.events().collect::<Result<Vec<_>, _>>()?);
+        }
+    }
+    events.sort_by_key(|event| event.time);
+    semantics::error_code_with(&spans[root], events.into_iter())
 }
 
 /// The number of spans and failed spans of each service.

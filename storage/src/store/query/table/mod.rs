@@ -6,6 +6,7 @@
 mod block_parts;
 mod column_lists;
 mod joined;
+mod logs;
 mod page_columns;
 mod page_table;
 mod span_table;

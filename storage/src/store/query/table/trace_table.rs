@@ -15,6 +15,7 @@ use spandrel_proto::otlp::wire::WireError;
 use super::block_parts::BlockParts;
 use super::column_lists::ColumnLists;
 use super::joined::joined;
+use super::logs::{is_of_events, join_logs};
 use super::page_table::{ColumnsOfTable, PageRows, page_table};
 use super::span_table::span_table;
 use super::traces_of_page::{TracesOfPage, traces_of_page};
@@ -34,6 +35,8 @@ pub(crate) struct TraceTables<'s> {
     parts: FxHashMap<BlockId, Arc<BlockParts>>,
     /// The size of these parts.
     size: usize,
+    /// Whether values of logs belong into the tables; `None` until the first trace.
+    joins_logs: Option<bool>,
 }
 
 /// The most bytes of parts of blocks that are kept, about.
@@ -43,7 +46,7 @@ const MAX_SIZE: usize = 16 << 20;
 
 impl<'s> TraceTables<'s> {
     pub(crate) fn new(columns: &'s [ColumnName], ids: bool, snapshot: u64) -> Self {
-        Self { columns, ids, snapshot, parts: FxHashMap::default(), size: 0 }
+        Self { columns, ids, snapshot, parts: FxHashMap::default(), size: 0, joins_logs: None }
     }
 
     /// Shows tables of all of these traces, given their parts, until `show` returns `false`. Neighbours that lie in one page
@@ -55,25 +58,51 @@ impl<'s> TraceTables<'s> {
         damage: &Damage,
         mut show: impl FnMut(&SpanTable) -> bool,
     ) {
-        let mut left = wanted;
-        while !left.is_empty() {
+        let logs = self.logs_of_each(traces, wanted);
+        let has_logs = |at: usize| logs.get(at).is_some_and(|parts| !parts.is_empty());
+        let mut at = 0;
+        while at < wanted.len() {
+            // Only traces without logs can share a table.
+            let alike = (at..wanted.len()).find(|at| has_logs(*at)).unwrap_or(wanted.len()).max(at + 1);
             // A block that cannot be read is reported below.
-            let (count, shared) = self.shared_table(traces, left).unwrap_or((1, None));
-            let now;
-            (now, left) = left.split_at(count);
+            let (count, shared) = self.shared_table(traces, &wanted[at..alike]).unwrap_or((1, None));
             if let Some(table) = shared {
                 if !show(&table) {
                     return;
                 }
+                at += count;
                 continue;
             }
-            for (trace, parts) in now {
-                let table = self.table(traces, *trace, parts.clone(), damage);
+            for ((trace, parts), at) in wanted[at..at + count].iter().zip(at..) {
+                let logs = logs.get(at).cloned().unwrap_or_default();
+                let table = self.joined_table(traces, *trace, (parts.clone(), logs), damage);
                 if table.is_some_and(|table| !show(&table)) {
                     return;
                 }
             }
+            at += count;
         }
+    }
+
+    /// The parts of each of these traces that are logs; none at all if no column has a value of them.
+    fn logs_of_each(&mut self, traces: TraceReader<'_>, wanted: &[(TraceId, Vec<Part>)]) -> Vec<Vec<Part>> {
+        if !self.joins_logs(traces) {
+            return Vec::new();
+        }
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|at| wanted[*at].0);
+        let mut sorted: Vec<TraceId> = order.iter().map(|at| wanted[*at].0).collect();
+        sorted.dedup();
+        let found = traces.logs_of_each(&sorted);
+        let of = |(trace, _): &(TraceId, Vec<Part>)| sorted.binary_search(trace).map(|at| found[at].clone());
+        wanted.iter().map(|trace| of(trace).unwrap_or_default()).collect()
+    }
+
+    fn joins_logs(&mut self, traces: TraceReader<'_>) -> bool {
+        let columns = self.columns;
+        *self
+            .joins_logs
+            .get_or_insert_with(|| columns.iter().any(is_of_events) && traces.view.logs().next().is_some())
     }
 
     /// The number of the first traces that lie in one page and nowhere else, but at least one, and their table; `None`
@@ -115,6 +144,43 @@ impl<'s> TraceTables<'s> {
 
     /// The table of a trace, given its parts; `None` without spans, or if one of them is damaged.
     pub(crate) fn table(
+        &mut self,
+        traces: TraceReader<'_>,
+        trace: TraceId,
+        parts: Vec<Part>,
+        damage: &Damage,
+    ) -> Option<SpanTable> {
+        let logs = if self.joins_logs(traces) { traces.log_parts(trace) } else { Vec::new() };
+        self.joined_table(traces, trace, (parts, logs), damage)
+    }
+
+    /// The same, given its parts that are spans and those that are logs.
+    fn joined_table(
+        &mut self,
+        traces: TraceReader<'_>,
+        trace: TraceId,
+        (parts, logs): (Vec<Part>, Vec<Part>),
+        damage: &Damage,
+    ) -> Option<SpanTable> {
+        // What logs belong to is found by ID.
+        let ids = self.ids;
+        self.ids |= !logs.is_empty();
+        let table = self.spans_table(traces, trace, parts, damage);
+        self.ids = ids;
+        let mut table = table?;
+        if logs.is_empty() {
+            return Some(table);
+        }
+        let rows = traces.merged_parts(trace, logs, damage);
+        let rows: Vec<SpanRow> = rows.filter(|row| row.sequence <= self.snapshot).collect();
+        if let Err(error) = join_logs(&mut table, self.columns, &rows) {
+            tracing::error!(%trace, %error, "a stored row of logs does not decode");
+            damage.add();
+        }
+        Some(table)
+    }
+
+    fn spans_table(
         &mut self,
         traces: TraceReader<'_>,
         trace: TraceId,

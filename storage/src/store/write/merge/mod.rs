@@ -7,7 +7,7 @@
 
 pub(crate) mod plan;
 
-use spandrel_block::{BlockWriter, CopyError, FinishedBlock};
+use spandrel_block::{BlockWriter, CopyError, FinishedBlock, WriteError};
 use spandrel_proto::{TenantId, TraceId};
 
 use self::plan::{Due, MergeJob};
@@ -52,9 +52,10 @@ fn try_run(core: &Core, state: &TenantState, job: &MergeJob) -> Result<(), Rewri
     check_room(core, job.blocks.iter().map(|entry| entry.row.bytes).sum())?;
     failpoint::reach(Failpoint::MergeChosen);
     let mut inputs = Inputs::open(&core.reader, &job.blocks);
+    let logs = job.is_of_logs();
     let mut carry = CarryOver::new(core, state, &job.blocks, &job.later);
     let mut duplicates = Duplicates::new(Some(state));
-    let sealed = write(core, job.level, &mut inputs, &mut carry, &mut duplicates)?;
+    let sealed = write(core, (job.level, logs), &mut inputs, &mut carry, &mut duplicates)?;
     check_damage(core, inputs.damaged)?;
     let spans = sealed.iter().map(|block| u64::from(block.row.meta.spans)).sum();
     let outputs = Outputs { sealed, fresh: carry.finish()? };
@@ -63,7 +64,9 @@ fn try_run(core: &Core, state: &TenantState, job: &MergeJob) -> Result<(), Rewri
     for entry in &sealed {
         core.reader.warm(entry);
     }
-    metrics::counter!("spandrel_store_merged_spans_total").increment(spans);
+    let counter =
+        if logs { "spandrel_store_merged_log_rows_total" } else { "spandrel_store_merged_spans_total" };
+    metrics::counter!(counter).increment(spans);
     let took = core.clock.now().since(started);
     tracing::debug!(
         level = job.level,
@@ -79,14 +82,15 @@ fn try_run(core: &Core, state: &TenantState, job: &MergeJob) -> Result<(), Rewri
 /// afterwards, the blocks lack rows, and must not be committed.
 fn write(
     core: &Core,
-    level: u8,
+    (level, logs): (u8, bool),
     inputs: &mut Inputs,
     carry: &mut CarryOver<'_>,
     duplicates: &mut Duplicates<'_>,
 ) -> Result<Vec<FinishedBlock>, RewriteError> {
     let limits = SealLimits::new(&core.config);
     let mut finished = Vec::new();
-    let mut writer = BlockWriter::new(SEALED_ZSTD_LEVEL)?;
+    let open = || Ok::<_, WriteError>(BlockWriter::new(SEALED_ZSTD_LEVEL)?.of_logs(logs));
+    let mut writer = open()?;
     let mut last: Option<TraceId> = None;
     let mut is_carried = false;
     while let Some((key, at)) = inputs.next() {
@@ -106,7 +110,7 @@ fn write(
             continue;
         }
         if writer.rows() > 0 && limits.is_full(&writer, next) {
-            let full = std::mem::replace(&mut writer, BlockWriter::new(SEALED_ZSTD_LEVEL)?);
+            let full = std::mem::replace(&mut writer, open()?);
             finished.push(full.finish(level, core.clock.now())?);
             failpoint::reach(Failpoint::MergeBlockFinished);
         }

@@ -19,6 +19,15 @@ pub(crate) struct MergeJob {
     pub(crate) later: Vec<BlockId>,
 }
 
+// === impl MergeJob ===
+
+impl MergeJob {
+    /// Whether it merges blocks of logs, and not of spans.
+    pub(crate) fn is_of_logs(&self) -> bool {
+        self.blocks.first().is_some_and(|entry| entry.row.meta.logs)
+    }
+}
+
 /// Which merges are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -37,14 +46,15 @@ const DEFLATED: u64 = 4;
 
 /// Chooses the next merge of a tenant. Fresh blocks first, because they cause back-pressure.
 pub(super) fn choose(core: &Core, view: &View, due: Due) -> Option<MergeJob> {
-    let mut groups: BTreeMap<(u8, Hour), Vec<&Arc<BlockEntry>>> = BTreeMap::new();
+    // Blocks of spans and blocks of logs are merged apart.
+    let mut groups: BTreeMap<(u8, Hour, bool), Vec<&Arc<BlockEntry>>> = BTreeMap::new();
     for entry in view.iter().filter(|entry| !core.is_damaged(entry)) {
         let level = entry.row.meta.level;
         if level == 0 || (level < MAX_LEVEL && is_small(&core.config, entry)) {
-            groups.entry((level, entry.key.hour)).or_default().push(entry);
+            groups.entry((level, entry.key.hour, entry.row.meta.logs)).or_default().push(entry);
         }
     }
-    let ((level, _), blocks) = groups.iter().find(|((level, _), blocks)| match level {
+    let ((level, ..), blocks) = groups.iter().find(|((level, ..), blocks)| match level {
         0 => due == Due::Everything || is_due(core, blocks),
         _ => blocks.len() >= FAN_IN,
     })?;
