@@ -140,6 +140,20 @@ impl Node {
         }
     }
 
+    /// The attributes of a span of which it has to have one, if the condition is to hold; `None` if it may without.
+    pub(crate) fn needs(&self) -> Option<Vec<usize>> {
+        match self {
+            Self::Test(Place::Span(slot), _) | Self::Exists(Place::Span(slot)) => Some(vec![*slot]),
+            Self::And(parts) => parts.iter().filter_map(Self::needs).min_by_key(Vec::len),
+            Self::Or(parts) => {
+                let all: Option<Vec<_>> = parts.iter().map(Self::needs).collect();
+                all.map(|all| all.concat())
+            }
+            Self::Constant(false) => Some(Vec::new()),
+            _ => None,
+        }
+    }
+
     /// What is known of the condition when the resource is; `None` if it depends on the span.
     pub(crate) fn outlook(&self, of_resource: &[bool]) -> Option<bool> {
         match self {
@@ -330,5 +344,33 @@ fn status(raw: i32) -> Status {
         StatusCode::Unset => Status::Unset,
         StatusCode::Ok => Status::Ok,
         StatusCode::Error => Status::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_names_the_attributes_that_it_cannot_hold_without() {
+        let has = |slot| Node::Exists(Place::Span(slot));
+        for (node, needs) in [
+            (has(1), Some(vec![1])),
+            (Node::Exists(Place::Name), None),
+            (Node::Exists(Place::Event("a".to_owned())), None),
+            (Node::Not(Box::new(has(1))), None),
+            (Node::IsNil(Expr::Places(vec![Place::Span(1)])), None),
+            (Node::Or(vec![has(1), has(2)]), Some(vec![1, 2])),
+            (Node::Or(vec![has(1), Node::Exists(Place::Name)]), None),
+            (
+                Node::And(vec![Node::Exists(Place::Name), Node::Or(vec![has(1), has(2)]), has(3)]),
+                Some(vec![3]),
+            ),
+            (Node::And(vec![]), None),
+            (Node::Constant(true), None),
+            (Node::Constant(false), Some(vec![])),
+        ] {
+            assert_eq!(node.needs(), needs, "{node:?}");
+        }
     }
 }

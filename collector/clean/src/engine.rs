@@ -213,7 +213,9 @@ impl Pass<'_> {
                 if !std::mem::replace(&mut is_read, true) {
                     self.facts.read(bytes, &self.rules.keys);
                 }
-                if !self.holds(rule, bytes, trace_id, (*resource, *scope), &outlook) {
+                let is_match = rule.may_match(&self.facts)
+                    && self.holds(rule, bytes, trace_id, (*resource, *scope), &outlook);
+                if !is_match {
                     continue;
                 }
             }

@@ -200,7 +200,9 @@ impl Compiler<'_> {
             );
         }
         let counts = self.registry.of(&name.value);
-        Ok(Rule { name: name.value.clone(), tenants, condition, asks_span, fate, edits, trigger, counts })
+        let needs = condition.needs();
+        let name = name.value.clone();
+        Ok(Rule { name, tenants, condition, asks_span, needs, fate, edits, trigger, counts })
     }
 
     fn check_name(&self, name: &Spanned<String>) -> Result<(), RuleError> {

@@ -34,6 +34,8 @@ pub(crate) struct Rule {
     pub(crate) condition: Node,
     /// Whether the condition asks for something that only a span has, and a log record has not.
     pub(crate) asks_span: bool,
+    /// Without any of these attributes of the span the condition does not hold, so that most spans need no other look.
+    pub(crate) needs: Option<Vec<usize>>,
     pub(crate) fate: Fate,
     pub(crate) edits: Edits,
     pub(crate) trigger: Trigger,
@@ -151,6 +153,12 @@ impl RuleSet {
 impl Rule {
     pub(crate) fn concerns(&self, tenant: &TenantId) -> bool {
         self.tenants.is_empty() || self.tenants.contains(tenant)
+    }
+
+    /// Whether the condition may hold for a span. `false` is sure.
+    #[inline]
+    pub(crate) fn may_match(&self, facts: &Facts) -> bool {
+        self.needs.as_ref().is_none_or(|slots| slots.iter().any(|slot| facts.has(*slot)))
     }
 }
 

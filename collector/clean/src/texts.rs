@@ -247,8 +247,7 @@ impl Folding {
             }
         }
         let now = folded.as_deref().unwrap_or(name);
-        // Each ID that is known by its form has a digit.
-        if !self.kinds.is_empty() && now.bytes().any(|byte| byte.is_ascii_digit()) {
+        if !self.kinds.is_empty() && may_hold_id(now) {
             folded = self.known_forms(now).or(folded);
         }
         folded.filter(|folded| folded != name)
@@ -277,6 +276,19 @@ impl Folding {
         }
         (kept > 0).then(|| out + &name[kept..])
     }
+}
+
+/// A quick look whether a name may hold an ID that is known by its form. `false` is sure: a name with one has a digit, and
+/// a word of nothing but hexadecimal digits, as is each part of an ID; a word with a letter like `v1` is none.
+fn may_hold_id(name: &str) -> bool {
+    let is_id = |word: &[u8]| {
+        word.iter().all(u8::is_ascii_hexdigit) && (word.len() >= 8 || word.iter().any(u8::is_ascii_digit))
+    };
+    name.bytes().any(|byte| byte.is_ascii_digit())
+        && name
+            .as_bytes()
+            .split(|byte| !byte.is_ascii_alphanumeric())
+            .any(|word| !word.is_empty() && is_id(word))
 }
 
 /// Whether an ID is a part of its own: `4711` in `/user/4711` and `user-4711`, but not in `v4711`, `1.4711` and
@@ -339,6 +351,40 @@ mod tests {
             patterns: vec![(Regex::new("/u/[^/]+").unwrap(), "/u/{name}".to_owned())],
         };
         assert_eq!(own.name("/u/ada/4").as_deref(), Some("/u/{name}/4"));
+    }
+
+    #[test]
+    fn the_quick_look_at_names_rules_out_no_id() {
+        let all = Folding { kinds: IdKind::ALL.to_vec(), patterns: Vec::new() };
+        let pieces = [
+            "/",
+            "-",
+            "_",
+            " ",
+            "v1",
+            "4711",
+            "7",
+            "2026-12-01",
+            "T10:11:12Z",
+            "T10",
+            "abcdefab",
+            "ab",
+            "é",
+            ".",
+            ":",
+            "0b9e3c1a-1f2d-4c3b-8a79-5d6e7f809a1b",
+            "abcdefab-abcd-abcd-abcd-abcdefabcdef",
+            "GET",
+            "+02:00",
+        ];
+        let count = pieces.len();
+        for number in 0..count.pow(4) {
+            let digits = [number, number / count, number / count.pow(2), number / count.pow(3)];
+            let name = digits.map(|digit| pieces[digit % count]).concat();
+            let has_digit = name.bytes().any(|byte| byte.is_ascii_digit());
+            assert!(may_hold_id(&name) || !has_digit || all.known_forms(&name).is_none(), "{name}");
+        }
+        assert!(!may_hold_id("GET /api/v1/users") && !may_hold_id("oauth2 callback"));
     }
 
     #[test]

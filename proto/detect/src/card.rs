@@ -6,54 +6,53 @@ use std::ops::Range;
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// More characters between two groups of digits than these make them two numbers.
 const MAX_GAP: usize = 3;
-/// The bytes of one step when digits are counted.
-const CHUNK: usize = 16;
-/// A card lies within so many of them: each of 19 digits has a gap behind it, of up to two bytes a character.
-const CHUNKS: usize = 10;
+/// The bytes behind a text in a message that may read like digits: a tag, and a time.
+const BEHIND: usize = 9;
+/// Longer rows of digits and gaps may hold anything: to look closer would take longer than to hide.
+const MAX_RUN: usize = 256;
 
 /// Whether a card may be among these bytes: thirteen digits follow on each other, with gaps of a few characters, and they
-/// hold one.
+/// hold one. Whatever is that long has one of each thirteen bytes, so that the others need no look.
 pub(super) fn may_hold(bytes: &[u8]) -> bool {
-    let (mut digits, mut begin, mut end) = (0, 0, 0);
-    for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
-        // A gap is shorter than a chunk, so one without a digit ends what was before it.
-        if digits == 0 && !chunk.iter().fold(false, |any, byte| any | byte.is_ascii_digit()) {
-            continue;
-        }
-        for (offset, byte) in chunk.iter().enumerate() {
-            let at = number * CHUNK + offset;
-            if byte.is_ascii_digit() {
-                begin = if digits == 0 { at } else { begin };
-                (digits, end) = (digits + 1, at + 1);
-            } else if digits > 0 && !matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | 0xc2 | 0xa0) {
-                if digits >= *CARD_DIGITS.start() && may_be_card(&bytes[begin..end]) {
-                    return true;
-                }
-                digits = 0;
+    let step = *CARD_DIGITS.start();
+    let (mut at, mut end) = (step - 1, 0);
+    while let Some(byte) = bytes.get(at) {
+        if is_part(*byte) {
+            let begin =
+                bytes[end..at].iter().rposition(|byte| !is_part(*byte)).map_or(end, |back| end + back + 1);
+            end = bytes[at..].iter().position(|byte| !is_part(*byte)).map_or(bytes.len(), |on| at + on);
+            if end - begin >= step && may_be_card(&bytes[begin..end]) {
+                return true;
             }
+            at = end;
         }
-    }
-    digits >= *CARD_DIGITS.start() && may_be_card(&bytes[begin..end])
-}
-
-/// Whether digits with gaps are a card. What stands before a text in a message is its length, which may read like a digit.
-fn may_be_card(run: &[u8]) -> bool {
-    let finds = |run: &[u8]| std::str::from_utf8(run).map_or(true, |run| hide(run, "").is_some());
-    finds(run) || finds(&run[1..])
-}
-
-/// Whether so many digits lie within the length of a card.
-pub(super) fn has_digits(bytes: &[u8], wanted: u32) -> bool {
-    let mut counts = [0u8; CHUNKS];
-    let mut sum = 0u32;
-    for (at, chunk) in bytes.chunks(CHUNK).enumerate() {
-        let count = chunk.iter().fold(0u8, |count, byte| count + u8::from(byte.is_ascii_digit()));
-        sum = sum + u32::from(count) - u32::from(std::mem::replace(&mut counts[at % CHUNKS], count));
-        if sum >= wanted {
-            return true;
-        }
+        at += step;
     }
     false
+}
+
+/// What a card in a text may be made of.
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.' | b'_' | b'+' | 0xc2 | 0xa0)
+}
+
+/// Whether digits with gaps are a card. What stands before a text in a message is its length, which may read like a
+/// digit, and behind it a tag and a number, which may as well.
+fn may_be_card(run: &[u8]) -> bool {
+    if run.iter().filter(|byte| byte.is_ascii_digit()).count() < *CARD_DIGITS.start() {
+        return false;
+    }
+    if run.len() > MAX_RUN {
+        return true;
+    }
+    let begin = run.iter().position(u8::is_ascii_digit).unwrap_or_default();
+    let end = run.iter().rposition(u8::is_ascii_digit).map_or(run.len(), |last| last + 1);
+    let run = &run[begin..end];
+    let finds = |run: &[u8]| std::str::from_utf8(run).map_or(true, |run| hide(run, "").is_some());
+    // Field 6 of one byte or of four, and field 7 of eight.
+    let is_tag = |end: &usize| matches!(run[*end], b'0' | b'5' | b'9');
+    let ends = (run.len().saturating_sub(BEHIND).max(1)..run.len()).filter(is_tag);
+    ends.chain([run.len()]).any(|end| finds(&run[..end]) || finds(&run[1..end]))
 }
 
 /// The text with `placeholder` for each card; `None` without one.
