@@ -22,8 +22,8 @@ pub(crate) struct KafkaFlags {
     /// Topics to read [default: otlp_spans]
     #[arg(long, env = "SPANDREL_KAFKA_TOPICS", value_name = "TOPIC", value_delimiter = ',')]
     kafka_topics: Vec<String>,
-    /// What their messages are: otlp_proto, otlp_json, jaeger_proto, zipkin_json, zipkin_proto or zipkin_thrift
-    /// [default: otlp_proto]
+    /// What their messages are: otlp_proto, otlp_json, jaeger_proto, jaeger_json, zipkin_json, zipkin_proto or
+    /// zipkin_thrift [default: otlp_proto]
     #[arg(long, env = "SPANDREL_KAFKA_ENCODING", value_name = "ENCODING", value_parser = encoding)]
     kafka_encoding: Option<MessageEncoding>,
     /// The consumer group, whose offsets Kafka keeps [default: spandrel]

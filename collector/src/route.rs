@@ -32,6 +32,7 @@ pub(crate) enum Route {
     KafkaOtlpProtobuf,
     KafkaOtlpJson,
     KafkaJaegerProtobuf,
+    KafkaJaegerJson,
     KafkaZipkinJson,
     KafkaZipkinProtobuf,
     KafkaZipkinThrift,
@@ -65,7 +66,7 @@ pub(crate) enum Decoder {
 // === impl Route ===
 
 impl Route {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::OtlpGrpc,
         Self::OtlpProtobuf,
         Self::OtlpJson,
@@ -88,6 +89,7 @@ impl Route {
         Self::KafkaOtlpProtobuf,
         Self::KafkaOtlpJson,
         Self::KafkaJaegerProtobuf,
+        Self::KafkaJaegerJson,
         Self::KafkaZipkinJson,
         Self::KafkaZipkinProtobuf,
         Self::KafkaZipkinThrift,
@@ -117,6 +119,7 @@ impl Route {
             Self::KafkaOtlpProtobuf => labels("kafka", "kafka", "otlp-protobuf"),
             Self::KafkaOtlpJson => labels("kafka", "kafka", "otlp-json"),
             Self::KafkaJaegerProtobuf => labels("kafka", "kafka", "jaeger-protobuf"),
+            Self::KafkaJaegerJson => labels("kafka", "kafka", "jaeger-json"),
             Self::KafkaZipkinJson => labels("kafka", "kafka", "zipkin-json"),
             Self::KafkaZipkinProtobuf => labels("kafka", "kafka", "zipkin-protobuf"),
             Self::KafkaZipkinThrift => labels("kafka", "kafka", "zipkin-thrift"),
@@ -152,6 +155,7 @@ impl Route {
             Self::ZipkinThrift | Self::KafkaZipkinThrift => Decoder::Bytes(zipkin::decode_thrift),
             Self::JaegerGrpc => Decoder::Bytes(jaeger::decode_post_spans),
             Self::KafkaJaegerProtobuf => Decoder::Bytes(jaeger::decode_span),
+            Self::KafkaJaegerJson => Decoder::Bytes(jaeger::decode_span_json),
             Self::JaegerThrift => Decoder::Bytes(jaeger::decode_batch),
             Self::JaegerCompact => {
                 Decoder::Bytes(|body, out| jaeger::decode_agent_message(body, Protocol::Compact, out))

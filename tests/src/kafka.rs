@@ -233,7 +233,8 @@ fn end(process: &mut Option<Child>) {
     }
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Base64 with its padding.
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

@@ -149,7 +149,8 @@ impl Session {
                 Err(error) => {
                     self.board.failed("reading from Kafka", &error);
                     failures += 1;
-                    if !error.is_retriable() || failures == FAILURES {
+                    // A batch that cannot be read keeps its partition, and not the others.
+                    if error.is_fatal() || failures == FAILURES {
                         break End::Again;
                     }
                     tokio::select! {

@@ -49,7 +49,10 @@ pub(crate) struct Board {
 struct Now {
     condition: Condition,
     since: Instant,
-    told: Option<Instant>,
+    /// When the log told last of a failure, and of waiting.
+    told: [Option<Instant>; 2],
+    /// Whether the log has told of what is wrong now.
+    is_told: bool,
     partitions: usize,
     lag: u64,
     passed_over: PassedOver,
@@ -62,7 +65,9 @@ struct PassedOver {
     silent: u64,
 }
 
-/// How often the log repeats what is still wrong.
+const FAILED: usize = 0;
+const WAITING: usize = 1;
+/// How often the log repeats what is still wrong, or is wrong again.
 const REPEAT: Duration = Duration::from_secs(60);
 /// Within this time, the log names so many messages that are passed over, and counts the others.
 const WINDOW: (Duration, usize) = (Duration::from_secs(10), 20);
@@ -90,7 +95,8 @@ impl Board {
         let now = Now {
             condition: Condition::Connecting(None),
             since: Instant::now(),
-            told: None,
+            told: [None; 2],
+            is_told: false,
             partitions: 0,
             lag: 0,
             passed_over,
@@ -125,7 +131,7 @@ impl Board {
         let mut now = self.now.lock();
         if now.condition != Condition::Reading {
             let group = &self.config.group;
-            if !matches!(now.condition, Condition::Connecting(None)) {
+            if now.is_told {
                 tracing::info!(%group, after = ?now.since.elapsed(), "reading from Kafka again");
             }
             now.become_(Condition::Reading);
@@ -141,7 +147,7 @@ impl Board {
             self.waiting.set(1.0);
         }
         now.condition = Condition::Waiting(reason.to_owned());
-        if now.is_due() {
+        if now.is_due(WAITING) {
             let group = &self.config.group;
             tracing::warn!(%group, reason, "reading from Kafka waits, because what was read cannot be stored");
         }
@@ -156,10 +162,8 @@ impl Board {
             now.become_(Condition::Connecting(None));
             self.waiting.set(0.0);
         }
-        // The first attempt counts as news.
-        let is_new = now.condition == Condition::Connecting(None);
         now.condition = Condition::Connecting(Some(text));
-        if now.is_due() || is_new {
+        if now.is_due(FAILED) {
             let (group, brokers) = (&self.config.group, self.config.brokers.join(","));
             tracing::warn!(%group, %brokers, %error, "{what} failed; it is tried again");
         }
@@ -195,14 +199,15 @@ impl Now {
     fn become_(&mut self, condition: Condition) {
         self.condition = condition;
         self.since = Instant::now();
-        self.told = None;
+        self.is_told = false;
     }
 
     /// Whether the log tells of it again.
-    fn is_due(&mut self) -> bool {
-        let due = self.told.is_none_or(|at| at.elapsed() >= REPEAT);
+    fn is_due(&mut self, what: usize) -> bool {
+        let due = self.told[what].is_none_or(|at| at.elapsed() >= REPEAT);
         if due {
-            self.told = Some(Instant::now());
+            self.told[what] = Some(Instant::now());
+            self.is_told = true;
         }
         due
     }

@@ -26,6 +26,8 @@ pub enum MessageEncoding {
     OtlpJson,
     /// One span of Jaeger in protobuf, with its process.
     JaegerProto,
+    /// The same in protobuf's JSON.
+    JaegerJson,
     /// A list of spans of Zipkin version 2 in JSON.
     ZipkinJson,
     /// The same in protobuf.
@@ -60,10 +62,11 @@ const DEFECTS: usize = 3;
 
 impl MessageEncoding {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OtlpProto,
         Self::OtlpJson,
         Self::JaegerProto,
+        Self::JaegerJson,
         Self::ZipkinJson,
         Self::ZipkinProto,
         Self::ZipkinThrift,
@@ -75,6 +78,7 @@ impl MessageEncoding {
             Self::OtlpProto => "otlp_proto",
             Self::OtlpJson => "otlp_json",
             Self::JaegerProto => "jaeger_proto",
+            Self::JaegerJson => "jaeger_json",
             Self::ZipkinJson => "zipkin_json",
             Self::ZipkinProto => "zipkin_proto",
             Self::ZipkinThrift => "zipkin_thrift",
@@ -86,6 +90,7 @@ impl MessageEncoding {
             Self::OtlpProto => Route::KafkaOtlpProtobuf,
             Self::OtlpJson => Route::KafkaOtlpJson,
             Self::JaegerProto => Route::KafkaJaegerProtobuf,
+            Self::JaegerJson => Route::KafkaJaegerJson,
             Self::ZipkinJson => Route::KafkaZipkinJson,
             Self::ZipkinProto => Route::KafkaZipkinProtobuf,
             Self::ZipkinThrift => Route::KafkaZipkinThrift,

@@ -1,13 +1,15 @@
 //! Spans of Jaeger: `api_v2` in protobuf, as its collector's gRPC takes them, `jaeger.thrift` over HTTP and UDP, and the JSON
-//! of its UI, from files.
+//! of its UI, from files; single spans of `api_v2` in protobuf and its JSON, from messages.
 //!
 //! `docs/receivers.md#jaeger` has the conversion to OTLP, field by field.
 
 mod json;
+mod json_span;
 mod protobuf;
 mod thrift;
 
 pub use self::json::decode_trace_json;
+pub use self::json_span::decode_span_json;
 pub use self::protobuf::{decode_post_spans, decode_span};
 pub use self::thrift::{decode_agent_message, decode_batch};
 use crate::gather::{Draft, Gatherer, KeyValues, Reference, SharedResource, Texts, Value, tag};

@@ -123,12 +123,17 @@ fn each_encoding_is_read_from_its_topic() {
         b"\0",
     ]
     .concat();
-    let messages: [(&str, Vec<u8>); 5] = [
+    let base64 = |bytes: &[u8]| spandrel_tests::kafka::base64(bytes);
+    let jaeger = json!({"traceId": base64(&id(6)), "spanId": base64(&0xa6_u64.to_be_bytes()), "operationName": "get",
+        "startTime": "2023-11-14T22:13:20Z", "duration": "0.001s", "tags": [{"key": "span.kind", "vStr": "server"}],
+        "process": {"serviceName": "shop"}});
+    let messages: [(&str, Vec<u8>); 6] = [
         ("otlp_json", otlp.to_string().into_bytes()),
         ("zipkin_json", zipkin.to_string().into_bytes()),
         ("zipkin_proto", field(1, &zipkin_span)),
         ("jaeger_proto", jaeger_span),
         ("zipkin_thrift", thrift),
+        ("jaeger_json", jaeger.to_string().into_bytes()),
     ];
     let source = |(encoding, _): &(&str, Vec<u8>)| json!({"brokers": [kafka.address()], "topics": [encoding], "encoding": encoding, "group": encoding});
     let sources: Value = messages.iter().map(source).collect();
