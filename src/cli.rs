@@ -123,7 +123,7 @@ enum Command {
     ///
     /// Rules drop, thin out, rename, redact and cut spans; docs/cleaning.md describes them. Changing them needs the
     /// permission `operate` for the whole server.
-    Clean(CleanFlags),
+    Clean(Box<CleanFlags>),
     /// Show what takes the room of stored spans, what of it is noise, and the rules that would remove it
     ///
     /// Probes, polling, names with IDs in them, attributes that are always alike, personal data: for each a rule and what
@@ -163,7 +163,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         Command::Keys(flags) => keys::run(flags),
         Command::Users(flags) => users::run(flags),
         Command::Encryption(flags) => encryption::run(flags),
-        Command::Clean(flags) => clean::run(flags),
+        Command::Clean(flags) => clean::run(*flags),
         Command::Noise(flags) => noise::run(flags),
         Command::Audit(flags) => audit::run(flags),
         Command::Completions(flags) => completions::run(&flags, Cli::command()),

@@ -18,6 +18,8 @@ mod params;
 mod problem;
 mod question;
 mod rate;
+mod slices;
+mod span_counters;
 mod state;
 mod times;
 mod tree;

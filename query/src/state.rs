@@ -15,12 +15,12 @@ use spandrel_quota::{Ledger, Places};
 use spandrel_storage::TraceStore;
 
 use crate::answers::{IngestDelay, TopicReader};
-use crate::api::mesh::slices::Slices;
-use crate::api::span_metrics::Counters;
 use crate::asker::Asker;
 use crate::executor::{Output, QueryExecutor, StreamError};
 use crate::problem::Problem;
 use crate::rate::RateWindow;
+use crate::slices::Slices;
+use crate::span_counters::SpanCounters;
 
 /// The interval between two samples of the number of appended spans.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ struct Shared {
     appended: Mutex<RateWindow>,
     started: UnixNanos,
     mesh_slices: Arc<Slices>,
-    span_metrics: Mutex<FxHashMap<Tenants, Arc<Mutex<Counters>>>>,
+    span_metrics: Mutex<FxHashMap<Tenants, Arc<Mutex<SpanCounters>>>>,
 }
 
 /// Counters of more tenants, and groups of tenants that are asked for together, are not kept.
@@ -231,7 +231,7 @@ impl QueryState {
     }
 
     /// The span metrics of what the caller sees.
-    pub(crate) fn span_metrics(&self) -> Arc<Mutex<Counters>> {
+    pub(crate) fn span_metrics(&self) -> Arc<Mutex<SpanCounters>> {
         let mut all = self.shared.span_metrics.lock();
         let is_full = all.len() >= MAX_COUNTERS;
         if is_full && !all.contains_key(&self.asker.caller.tenants) {
@@ -240,7 +240,7 @@ impl QueryState {
             other.and_then(|other| all.remove(&other));
         }
         let since = if is_full { self.now() } else { self.shared.started };
-        let new = || Arc::new(Mutex::new(Counters::since(since)));
+        let new = || Arc::new(Mutex::new(SpanCounters::since(since)));
         all.entry(self.asker.caller.tenants.clone()).or_insert_with(new).clone()
     }
 

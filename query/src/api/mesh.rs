@@ -24,6 +24,7 @@ use crate::answers::{
 };
 use crate::params::Params;
 use crate::problem::Problem;
+use crate::slices::{self, Section, Slices};
 use crate::{question, times};
 
 const PARAMETERS: [&str; 6] = ["q", "start", "end", "step", "weights", "stormThreshold"];
@@ -35,10 +36,8 @@ pub(super) const SETTLES: u64 = 10_000_000_000;
 mod balance;
 mod hops;
 mod retries;
-pub(crate) mod slices;
 
 pub(super) use hops::get as hops;
-use slices::{Section, Slices};
 
 pub(super) async fn edges(Asked { state, tenant, restricted, .. }: Asked, uri: Uri) -> Answer {
     let params = Params::parse(&uri, &PARAMETERS)?;

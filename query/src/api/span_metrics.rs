@@ -23,14 +23,7 @@ use super::mesh::{SETTLES, of_proxies, read};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::question;
-
-/// The counters of what a caller sees.
-#[derive(Debug)]
-pub(crate) struct Counters {
-    metrics: IstioMetrics,
-    /// Everything before this has been counted.
-    until: UnixNanos,
-}
+use crate::span_counters::SpanCounters;
 
 /// The longest time that is counted after the fact.
 const MOST: u64 = 3_600_000_000_000;
@@ -62,7 +55,7 @@ fn advance(
     store: &dyn TraceStore,
     budget: &Budget,
     tenant: &TenantId,
-    counters: &Arc<Mutex<Counters>>,
+    counters: &Arc<Mutex<SpanCounters>>,
     settled: UnixNanos,
 ) -> Result<Option<String>, QueryError> {
     let Some(mut counters) = counters.try_lock_for(PATIENCE) else { return Ok(None) };
@@ -71,7 +64,7 @@ fn advance(
     while counters.until < settled && has_time {
         let end = UnixNanos(settled.0.min(counters.until.0 + CHUNK));
         let range = TimeRange { start: counters.until, end: Some(end) };
-        has_time = counters.count(store, budget, tenant, range)?;
+        has_time = count(&mut counters, store, budget, tenant, range)?;
     }
     let behind = settled.since(counters.until) / 1_000_000_000;
     let mut text = counters.metrics.exposition();
@@ -81,33 +74,25 @@ fn advance(
     Ok(Some(text))
 }
 
-// === impl Counters ===
-
-impl Counters {
-    pub(crate) fn since(until: UnixNanos) -> Self {
-        Self { metrics: IstioMetrics::default(), until }
-    }
-
-    /// Counts a whole range or, if that fails or takes too long, nothing. Returns whether it was counted.
-    fn count(
-        &mut self,
-        store: &dyn TraceStore,
-        budget: &Budget,
-        tenant: &TenantId,
-        range: TimeRange,
-    ) -> Result<bool, QueryError> {
-        let start = UnixNanos(range.start.0.saturating_sub(LONGEST));
-        let plan = ScanPlan { predicate: of_proxies(), range: TimeRange { start, ..range } };
-        let mut metrics = IstioMetrics::default();
-        for trace in store.scan(tenant, &plan)? {
-            if !budget.allows() {
-                return Ok(false);
-            }
-            let (_, spans) = trace?;
-            metrics.add(&read(spans)?, &range);
+/// Counts a whole range or, if that fails or takes too long, nothing. Returns whether it was counted.
+fn count(
+    counters: &mut SpanCounters,
+    store: &dyn TraceStore,
+    budget: &Budget,
+    tenant: &TenantId,
+    range: TimeRange,
+) -> Result<bool, QueryError> {
+    let start = UnixNanos(range.start.0.saturating_sub(LONGEST));
+    let plan = ScanPlan { predicate: of_proxies(), range: TimeRange { start, ..range } };
+    let mut metrics = IstioMetrics::default();
+    for trace in store.scan(tenant, &plan)? {
+        if !budget.allows() {
+            return Ok(false);
         }
-        self.metrics.merge(metrics);
-        self.until = range.end.unwrap_or(self.until);
-        Ok(true)
+        let (_, spans) = trace?;
+        metrics.add(&read(spans)?, &range);
     }
+    counters.metrics.merge(metrics);
+    counters.until = range.end.unwrap_or(counters.until);
+    Ok(true)
 }

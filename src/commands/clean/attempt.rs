@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -63,7 +63,7 @@ const MAX_TRACE_BYTES: u64 = 64 << 20;
 const MAX_LOOKED: usize = 1_000;
 
 /// Tries rules.
-pub(super) fn run(rules: &PathBuf, options: &TryOptions) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(rules: &Path, options: &TryOptions) -> Result<(), Box<dyn Error>> {
     let text = read(rules)?;
     let mut other_key = false;
     let set = parse(&text, &mut other_key).map_err(|error| format!("{}: {error}", rules.display()))?;

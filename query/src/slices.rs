@@ -14,9 +14,9 @@ pub(crate) struct Slices(Mutex<Known>);
 
 /// A part of a range: a slice that is counted once for all, or an end that is no whole slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Section {
-    pub(super) range: TimeRange,
-    pub(super) is_slice: bool,
+pub(crate) struct Section {
+    pub(crate) range: TimeRange,
+    pub(crate) is_slice: bool,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ const LENGTHS: [u64; 2] = [60 * MINUTE, 5 * MINUTE];
 const MOST_SLICES: u64 = 2_000;
 
 /// Divides a range into slices and what is left over at its ends.
-pub(super) fn sections(range: TimeRange, now: UnixNanos) -> Vec<Section> {
+pub(crate) fn sections(range: TimeRange, now: UnixNanos) -> Vec<Section> {
     let begin = range.start.0;
     // What starts after now comes from clocks that run ahead, and is counted in one part.
     let end = range.end.unwrap_or(UnixNanos::MAX).0.min(now.0.max(begin));
@@ -80,17 +80,17 @@ fn part(start: u64, end: Option<u64>, is_slice: bool) -> Section {
 }
 
 /// The steps of a slice: those of every question that uses slices are multiples of them.
-pub(super) fn steps(slice: TimeRange) -> Steps {
+pub(crate) fn steps(slice: TimeRange) -> Steps {
     Steps { start: slice.start.0, step: MINUTE }
 }
 
 /// Whether steps are made of those of slices.
-pub(super) fn fit(steps: Steps) -> bool {
+pub(crate) fn fit(steps: Steps) -> bool {
     steps.step % MINUTE == 0 && steps.start % MINUTE == 0
 }
 
 /// The time whose spans may belong to requests of a slice: attempts may begin after their request.
-pub(super) fn around(slice: TimeRange) -> TimeRange {
+pub(crate) fn around(slice: TimeRange) -> TimeRange {
     let length = slice.end.map_or(0, |end| end.since(slice.start));
     let more = |nanos: UnixNanos| UnixNanos(nanos.0.saturating_add(length));
     TimeRange { start: UnixNanos(slice.start.0.saturating_sub(length)), end: slice.end.map(more) }
@@ -100,7 +100,7 @@ pub(super) fn around(slice: TimeRange) -> TimeRange {
 
 impl Slices {
     /// What was counted of a slice, if it is still true.
-    pub(super) fn get(&self, tenants: &Tenants, slice: TimeRange, version: u64) -> Option<Arc<EdgeCounter>> {
+    pub(crate) fn get(&self, tenants: &Tenants, slice: TimeRange, version: u64) -> Option<Arc<EdgeCounter>> {
         let mut known = self.0.lock();
         known.now += 1;
         let now = known.now;
@@ -109,7 +109,7 @@ impl Slices {
         Some(found.counted.clone())
     }
 
-    pub(super) fn put(&self, tenants: &Tenants, slice: TimeRange, version: u64, counted: Arc<EdgeCounter>) {
+    pub(crate) fn put(&self, tenants: &Tenants, slice: TimeRange, version: u64, counted: Arc<EdgeCounter>) {
         let mut known = self.0.lock();
         let (bytes, used) = (counted.bytes(), known.now);
         if bytes > MAX_SLICE_BYTES {
