@@ -54,7 +54,7 @@ pub(crate) fn sections(range: TimeRange, now: UnixNanos) -> Vec<Section> {
     let mut at = begin;
     if (end - begin) / LENGTHS[0] <= MOST_SLICES {
         while at < end {
-            let fits = |length: &&u64| at % **length == 0 && end - at >= **length;
+            let fits = |length: &&u64| at.is_multiple_of(**length) && end - at >= **length;
             match LENGTHS.iter().find(fits) {
                 Some(length) => {
                     parts.push(part(at, Some(at + length), true));
@@ -86,7 +86,7 @@ pub(crate) fn steps(slice: TimeRange) -> Steps {
 
 /// Whether steps are made of those of slices.
 pub(crate) fn fit(steps: Steps) -> bool {
-    steps.step % MINUTE == 0 && steps.start % MINUTE == 0
+    steps.step.is_multiple_of(MINUTE) && steps.start.is_multiple_of(MINUTE)
 }
 
 /// The time whose spans may belong to requests of a slice: attempts may begin after their request.

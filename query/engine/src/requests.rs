@@ -80,7 +80,7 @@ pub fn requests(
     let (mut workers, mut partial) = (Vec::new(), None);
     for range in hours(plan.range) {
         let fold = FoldPlan { range, ..fold.clone() };
-        let (more, why) = pass((store, tenant), &fold, Tables::Traces, budget, &worker)?;
+        let (more, why) = pass((store, tenant), &fold, Tables::Traces, budget, worker)?;
         workers.extend(more);
         partial = partial.or(why);
     }
@@ -105,7 +105,7 @@ fn hours(range: TimeRange) -> Vec<TimeRange> {
 }
 
 /// The first text of a row.
-fn text<'t>(column: &'t ValueColumn, row: usize) -> &'t str {
+fn text(column: &ValueColumn, row: usize) -> &str {
     match column.codes.of_row(row).next().map(|code| &column.values[code]) {
         Some(Value::String(text)) => text,
         _ => "",

@@ -57,10 +57,10 @@ impl Timeline {
         if !self.instances.contains_key(instance) {
             self.instances.insert(instance.to_owned(), BTreeMap::new());
         }
-        let count = self.instances.get_mut(instance).and_then(|steps| {
+        let count = self.instances.get_mut(instance).map(|steps| {
             let count = steps.entry(step).or_default();
             *count += 1;
-            Some(*count)
+            *count
         });
         count == Some(1)
     }
