@@ -50,8 +50,11 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
 fn check(decoded: &Decoded, limits: &DecodeLimits) {
     for span in &decoded.spans {
         let bytes = decoded.span(span);
-        let (mut scope, mut resource, mut request) =
-            (decoded.scopes[span.scope as usize].to_vec(), decoded.resources[span.resource as usize].to_vec(), Vec::new());
+        let (mut scope, mut resource, mut request) = (
+            decoded.scopes[span.scope as usize].to_vec(),
+            decoded.resources[span.resource as usize].to_vec(),
+            Vec::new(),
+        );
         put_bytes(&mut scope, 2, bytes);
         put_bytes(&mut resource, 2, &scope);
         put_bytes(&mut request, 1, &resource);
