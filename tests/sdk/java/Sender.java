@@ -9,6 +9,7 @@ import java.net.InetSocketAddress;
 import java.net.URI;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.logging.Level;
 import java.util.logging.Logger;
 import org.apache.skywalking.apm.agent.core.context.ContextCarrier;
 import org.apache.skywalking.apm.agent.core.context.ContextManager;
@@ -72,6 +73,7 @@ public final class Sender {
         var server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
         server.createContext("/orders", exchange -> {
             exchange.getRequestHeaders().forEach((name, values) -> printed.put(name.toLowerCase(), values.get(0)));
+            Logger.getLogger("shop").log(Level.SEVERE, "the order failed", new IllegalStateException("no stock"));
             byte[] body = "{}".getBytes();
             exchange.sendResponseHeaders(200, body.length);
             exchange.getResponseBody().write(body);

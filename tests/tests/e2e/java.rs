@@ -165,14 +165,23 @@ fn opentelemetrys_agent_is_understood_and_told_once_what_this_server_does_not_ta
             resource["process.pid"].is_number() && resource["service.instance.id"].is_string(),
             "{resource}"
         );
-        // Both signals are named with the setting that ends them. gRPC's exporter tells of each once.
-        for (signal, variable) in
-            [("metrics", "OTEL_METRICS_EXPORTER=none"), ("logs", "OTEL_LOGS_EXPORTER=none")]
-        {
-            let ours = format!("this server takes traces, not {signal}: set {variable}");
-            let times = errors.matches(&ours).count();
-            assert!(times >= 1 && (times == 1 || protocol != "grpc"), "{protocol} {signal}: {errors}");
-        }
+        // The exception that was logged while the request was answered is an event of its span.
+        let logged = entry["events"].as_array().unwrap().iter().find(|event| event["log"].is_object());
+        let logged = logged.unwrap_or_else(|| panic!("{entry}"));
+        assert_eq!(logged["attributes"]["exception.type"], "java.lang.IllegalStateException", "{logged}");
+        assert_eq!(logged["attributes"]["exception.message"], "no stock", "{logged}");
+        assert!(
+            logged["attributes"]["exception.stacktrace"].as_str().unwrap().contains("Sender"),
+            "{logged}"
+        );
+        assert_eq!(
+            (&logged["log"]["severityNumber"], &logged["log"]["body"]),
+            (&json!(17), &json!("the order failed"))
+        );
+        // The signal that is not taken is named with the setting that ends it. gRPC's exporter tells of it once.
+        let ours = "this server takes traces, not metrics: set OTEL_METRICS_EXPORTER=none";
+        let times = errors.matches(ours).count();
+        assert!(times >= 1 && (times == 1 || protocol != "grpc"), "{protocol}: {errors}");
     }
     server.stop();
 }
@@ -185,9 +194,11 @@ fn opentelemetrys_agent_has_nothing_to_say_where_other_signals_are_discarded() {
     let (sent, errors) = call(&sender, &server, "grpc");
     tree(&server, sent["traceparent"].as_str().unwrap().split('-').nth(1).unwrap(), 2);
     assert!(!errors.contains("Failed to export"), "{errors}");
-    for signal in ["metrics", "logs"] {
-        let name = format!("spandrel_ingest_discarded_total{{signal=\"{signal}\"}}");
-        assert!(server.metric(&name) >= Some(1.0), "{signal}");
+    // The line that was logged outside of a span.
+    for name in
+        ["spandrel_ingest_discarded_total{signal=\"metrics\"}", "spandrel_ingest_discarded_log_records_total"]
+    {
+        assert!(server.metric(name) >= Some(1.0), "{name}");
     }
     server.stop();
 }

@@ -34,7 +34,7 @@ async fn tree(store: FakeStore, path: &str) -> Value {
     got.json()["trace"].clone()
 }
 
-fn span<'t>(trace: &'t Value, span: u64) -> &'t Value {
+fn span(trace: &Value, span: u64) -> &Value {
     let segments = trace["segments"].as_array().unwrap().iter();
     let mut spans = segments.flat_map(|segment| segment["spans"].as_array().unwrap());
     spans.find(|one| one["id"] == id(span)).unwrap()

@@ -21,8 +21,10 @@ use crate::store::core::tenant::TenantState;
 struct Built {
     /// Its place among the batches.
     at: usize,
-    blocks: Vec<(BlockId, FinishedBlock)>,
+    blocks: Blocks,
 }
+
+type Blocks = Vec<(BlockId, FinishedBlock)>;
 
 /// Appends batches of several tenants in one commit. Those that were stored are durable and visible when this returns.
 pub(crate) fn append_all(core: &Core, batches: &[TenantBatch<'_>]) -> Vec<Result<(), AppendError>> {
@@ -69,7 +71,7 @@ fn build(
     core: &Core,
     batch: &TenantBatch<'_>,
     sequence: u64,
-) -> Result<Option<(Change, Vec<(BlockId, FinishedBlock)>)>, AppendError> {
+) -> Result<Option<(Change, Blocks)>, AppendError> {
     let unencodable = |error: WriteError| AppendError::Encode(error.to_string());
     let (mut blocks, mut adds) = (Vec::new(), Vec::new());
     for rows in [Rows::Spans, Rows::Logs] {
