@@ -4,7 +4,7 @@
 #   SPANDREL_BIN                        the binary under test (dev profile)
 #   SPANDREL_PYTHON                     a Python that has the real OpenTelemetry SDK
 #   SPANDREL_COLLECTOR, SPANDREL_ENVOY  a real OpenTelemetry Collector and a real Envoy
-#   SPANDREL_KAFKA, SPANDREL_JAVA       the jars of a real Kafka, and those of Java programs that send spans
+#   SPANDREL_KAFKA_JARS, SPANDREL_JAVA  the jars of a real Kafka, and those of Java programs that send spans
 #   CHROMIUM                            the browser
 #   ROCKSDB_LIB_DIR, ROCKSDB_STATIC     the compiled RocksDB
 
@@ -19,6 +19,6 @@ fi
 collector="$(collector_path)"
 if [[ -x "$collector" ]]; then printf "export SPANDREL_COLLECTOR='%s'\n" "$collector"; fi
 if envoy="$(envoy_path)"; then printf "export SPANDREL_ENVOY='%s'\n" "$envoy"; fi
-if kafka="$(jars_of kafka)"; then printf "export SPANDREL_KAFKA='%s'\n" "$kafka"; fi
+if kafka="$(jars_of kafka)"; then printf "export SPANDREL_KAFKA_JARS='%s'\n" "$kafka"; fi
 if java="$(jars_of sdk/java)"; then printf "export SPANDREL_JAVA='%s'\n" "$java"; fi
 if chromium="$(chromium_path)"; then printf "export CHROMIUM='%s'\n" "$chromium"; fi

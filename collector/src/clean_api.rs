@@ -137,6 +137,10 @@ async fn replace(State(api): State<Shared>, request: Request) -> Result<Response
     check(&request)?;
     let bytes = to_bytes(request.into_body(), MAX_TEXT_BYTES).await.map_err(|_| Refused::TooLong)?;
     let text = String::from_utf8(bytes.into()).map_err(|_| Refused::NotText)?;
+    // No body is more likely a mistake than a wish to have no rules.
+    if text.trim().is_empty() {
+        return Err(Refused::NotText);
+    }
     change(api, Some(text)).await
 }
 
@@ -191,7 +195,7 @@ impl Refused {
     fn detail(&self) -> String {
         match self {
             Self::Parameters => "this takes no parameters".to_owned(),
-            Self::NotText => "the body is a list of rules in YAML or JSON, in UTF-8".to_owned(),
+            Self::NotText => "the body is a list of rules in YAML or JSON, in UTF-8; [] for none".to_owned(),
             Self::Mistake(error) => error.to_string(),
             Self::OfServer => {
                 "the rules are those of the whole server; ask with a credential of the tenant *".to_owned()

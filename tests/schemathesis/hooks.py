@@ -177,6 +177,10 @@ def before_call(context, case, kwargs):
     if str(query.get("format", "")).startswith("otlp") and case.operation.path.endswith("{traceId}"):
         query.pop("attributes", None)
         query.pop("segment", None)
+        query.pop("fold", None)
+    if case.operation.path.endswith("/clean/rules") and case.method == "PUT":
+        # A schema of rules would say them twice; `tests/tests/e2e/cleaning.rs` sends what is refused.
+        case.body = []
     if case.operation.path.endswith("/delete") and isinstance(case.body, dict):
         # The other operations need the traces.
         case.body["q"] = '{ span.nobody = "has this" }'

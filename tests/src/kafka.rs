@@ -58,10 +58,10 @@ impl Kafka {
 
     /// Everything but the broker.
     pub fn prepare(test: &str, security: Security) -> Option<Self> {
-        let Some(jars) = std::env::var_os("SPANDREL_KAFKA").map(PathBuf::from) else {
+        let Some(jars) = std::env::var_os("SPANDREL_KAFKA_JARS").map(PathBuf::from) else {
             skipped(
                 test,
-                "SPANDREL_KAFKA names no folder with the jars of Kafka (scripts/setup.sh test fetches them)",
+                "SPANDREL_KAFKA_JARS names no folder with the jars of Kafka (scripts/setup.sh test fetches them)",
             );
             return None;
         };
