@@ -150,6 +150,9 @@ fn masked_values_stay_hidden(tenancy: Tenancy) {
     }
     roles.send(&calls());
     roles.send(&hop());
+    // Of a span that is there, and of one that is not.
+    roles.send_logs(&logs(&trace, &first.span_id));
+    roles.send_logs(&logs(&trace, &[9; 8]));
     let known = Known { trace: &trace, span: &first.span_id };
     let hides = |text: &str, what: &str| {
         for marker in MARKERS {
@@ -179,6 +182,22 @@ fn masked_values_stay_hidden(tenancy: Tenancy) {
         roles.send(&sent("cart", "prod", &otlp::trace_id(), 7));
     });
     hides(&live, "live");
+}
+
+/// A log record with markers in every part that has texts.
+fn logs(trace: &[u8], span: &[u8]) -> Value {
+    let text = |key: &str, text: &str| json!({ "key": key, "value": { "stringValue": text } });
+    let record = json!({
+        "timeUnixNano": "1800000000000000000", "traceId": otlp::hex(trace), "spanId": otlp::hex(span),
+        "severityText": "WARN", "body": { "stringValue": "told markone7@example.org about 4111 1111 1111 1111" },
+        "attributes": [
+            text("user.secret", "marktwo"), text("note", "markone8@example.org"),
+            text("exception.type", "markone9@example.org"),
+        ],
+        "eventName": "mail to markone6@example.org",
+    });
+    let resource = json!({ "attributes": [text("service.name", "cart"), text("user.secret", "markthree"), text("env", "prod")] });
+    json!({ "resourceLogs": [{ "resource": resource, "scopeLogs": [{ "scope": { "name": "by markone5@example.org" }, "logRecords": [record] }] }] })
 }
 
 /// What is hidden finds nothing, and what is open is found as for everybody.

@@ -66,9 +66,17 @@ impl Roles {
     }
 
     pub fn send(&self, body: &[u8]) {
+        self.post("/v1/traces", "application/x-protobuf", body);
+    }
+
+    pub fn send_logs(&self, logs: &Value) {
+        self.post("/v1/logs", "application/json", logs.to_string().as_bytes());
+    }
+
+    fn post(&self, path: &str, content_type: &str, body: &[u8]) {
         let authorization = format!("Bearer {}", self.key("admin"));
-        let headers = [("content-type", "application/x-protobuf"), ("authorization", authorization.as_str())];
-        let reply = http::request(self.server.otlp_http(), "POST", "/v1/traces", &headers, Body::Sized(body));
+        let headers = [("content-type", content_type), ("authorization", authorization.as_str())];
+        let reply = http::request(self.server.otlp_http(), "POST", path, &headers, Body::Sized(body));
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 

@@ -68,7 +68,17 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
             let asked = QUERIES.map(|query| format!("start=0&spss=10&q={}", percent_encoded(query)));
             with(&asked.each_ref().map(String::as_str))
         }
-        "/api/v1/traces/{traceId}" => ["", "?format=otlp", "?attributes=map"].map(of_trace).to_vec(),
+        "/api/v1/traces/{traceId}" => [
+            "",
+            "?format=otlp",
+            "?format=otlp-proto",
+            "?format=otlp-logs",
+            "?format=otlp-logs-proto",
+            "?attributes=map",
+            "?fold=mesh",
+        ]
+        .map(of_trace)
+        .to_vec(),
         "/api/v1/traces/{traceId}/hops" => vec![of_trace("")],
         "/api/v1/traces/{traceId}/spans/{spanId}/percentile" => {
             vec![of_trace("?start=0").replace("{spanId}", &span)]
@@ -84,9 +94,10 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
                 .map(|service| route.replace("{service}", service))
                 .to_vec()
         }
-        "/api/v1/operations" => with(&["start=0&kind=any"]),
+        "/api/v1/operations" => with(&["start=0&kind=any", "start=0&fold=mesh"]),
         "/api/v1/aggregates" => with(&[
             "start=0&kind=any&groupBy=service,operation",
+            "start=0&fold=mesh&groupBy=service,operation&step=100000h",
             "start=0&kind=any&groupBy=service&service=cart",
             "start=0&kind=any&groupBy=operation&operation=mail%20%5Bmail%5D",
             "start=0&kind=any&groupBy=operation&operation=mail%20markone1%40example.org",
@@ -111,7 +122,7 @@ fn requests_to(route: &str, known: &Known<'_>) -> Vec<String> {
             let of_each = FIELDS.iter().map(values);
             of_each.chain([route.replace("{name}", "note") + "?start=0&prefix=sent%20to%20mark"]).collect()
         }
-        "/api/v1/dependencies" => with(&["start=0"]),
+        "/api/v1/dependencies" => with(&["start=0", "start=0&fold=mesh"]),
         "/api/v1/noise" => with(&["start=0", "start=0&spans=3", "start=0&q=%7B%20.card%20!%3D%20nil%20%7D"]),
         "/api/v1/mesh/edges" => with(&["start=0", "start=0&q=%7B%7D"]),
         "/api/v1/pins/{traceId}" => vec![of_trace("")],
