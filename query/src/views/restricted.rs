@@ -246,11 +246,12 @@ impl TableFold for Present<'_> {
 /// The services of spans by ID, and whether the spans are seen.
 type SpansById = HashMap<SpanId, Vec<(String, bool)>>;
 
-/// Whether a row of logs is of a span that is seen: the first of its service, else the first with its ID.
+/// Whether a row of logs is of a span of its own service that is seen. What another service says of a span is that one's,
+/// and may be hidden.
 fn sees_log(row: &StoredSpan, spans: &SpansById) -> Result<bool, ReadError> {
     let Some(known) = spans.get(&row.order()?.1) else { return Ok(false) };
     let service = row.service()?;
-    let own = known.iter().find(|(name, _)| *name == service).or(known.first());
+    let own = known.iter().find(|(name, _)| *name == service);
     Ok(own.is_some_and(|(_, is_seen)| *is_seen))
 }
 

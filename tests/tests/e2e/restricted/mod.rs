@@ -266,10 +266,27 @@ fn a_role_of_some_services_sees_nothing_of_others() {
     Tenancy::ALL.into_iter().for_each(other_services_stay_hidden);
 }
 
+/// A log record of another service, or of another environment, that says so in its texts.
+fn log_of(service: &str, environment: &str, trace: &[u8], span: &[u8]) -> Value {
+    let text = |key: &str, text: &str| json!({ "key": key, "value": { "stringValue": text } });
+    let said = format!("of {service}, only.{environment}");
+    let record = json!({
+        "timeUnixNano": otlp::now().to_string(), "traceId": otlp::hex(trace), "spanId": otlp::hex(span),
+        "body": { "stringValue": said }, "attributes": [text("exception.type", &said)], "eventName": said,
+    });
+    let attributes = [text("service.name", service), text("deployment.environment", environment)];
+    let scope_logs = json!([{ "logRecords": [record] }]);
+    json!({ "resourceLogs": [{ "resource": { "attributes": attributes }, "scopeLogs": scope_logs }] })
+}
+
 fn other_services_stay_hidden(tenancy: Tenancy) {
     let roles = Roles::new(tenancy);
     let (shared, alone) = (otlp::trace_id(), otlp::trace_id());
     let first = span("cart", "prod", &shared, 1);
+    // One says that it belongs to a span of the service that is seen, one to a span that is nowhere.
+    for (trace, span) in [(&shared, &first.span_id), (&shared, &vec![7; 8]), (&alone, &vec![7; 8])] {
+        roles.send_logs(&log_of("bank", "prod", trace, span));
+    }
     roles.send(&request("cart", "prod", vec![first.clone()], 1));
     for (service, trace) in [("bank", &shared), ("bank", &alone), ("cart", &otlp::trace_id())] {
         roles.send(&sent(service, "prod", trace, 1));
@@ -321,6 +338,9 @@ fn spans_beyond_the_condition_stay_hidden(tenancy: Tenancy) {
     let roles = Roles::new(tenancy);
     let mixed = otlp::trace_id();
     let first = span("of-prod", "prod", &mixed, 1);
+    for span in [&first.span_id, &vec![7; 8]] {
+        roles.send_logs(&log_of("of-test", "test", &mixed, span));
+    }
     roles.send(&request("of-prod", "prod", vec![first.clone()], 1));
     for (environment, trace) in [("test", &mixed), ("test", &otlp::trace_id()), ("prod", &otlp::trace_id())] {
         roles.send(&sent(&format!("of-{environment}"), environment, trace, 1));
